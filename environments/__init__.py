@@ -1,0 +1,34 @@
+"""Problems, and what an answer to one is worth.
+
+An environment turns a 32-byte seed into a problem and a completion into integer reward parts.
+Everything is a pure function of its arguments: no clock, no files, no floats, no solver's opinion.
+It takes one answer form and refuses the rest, in time linear in the text, without ever raising.
+It never runs a model, never talks to a network, never knows whose answer it scores.
+"""
+
+from assay.environments.arithmetic import write_solution
+from assay.environments.base import (
+    MILLION,
+    Answer,
+    Environment,
+    Param,
+    Problem,
+    RewardParts,
+    RewardWeights,
+    compute_reward,
+)
+from assay.environments.registry import ENVIRONMENTS, make_environment
+
+__all__ = [
+    "ENVIRONMENTS",
+    "MILLION",
+    "Answer",
+    "Environment",
+    "Param",
+    "Problem",
+    "RewardParts",
+    "RewardWeights",
+    "compute_reward",
+    "make_environment",
+    "write_solution",
+]

@@ -1,0 +1,174 @@
+"""Sums of several terms, worked step by step: `7+15+3=?` → `7+15=22`, `22+3=25`, `#### 25`.
+
+The answer is taken from one form only, compared as text: no number in a completion is ever parsed
+before its length is known, so a line of a million digits costs a comparison. What counts as
+reasoning is a chain of true equations that uses every term of the problem once: nothing else in
+the text can raise the score, so there is nothing to pad with.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from assay.environments.base import (
+    MILLION,
+    Answer,
+    Param,
+    Problem,
+    RewardParts,
+    compute_digest,
+    draw_level,
+    open_stream,
+    resolve_params,
+)
+from assay.protocol.prf import Stream
+
+NAME = "arithmetic"
+#: Raised whenever any problem or score would change.
+VERSION = 1
+
+PARAMS: Mapping[str, Param] = MappingProxyType(
+    {
+        "minus": Param(0, 0, 100, "percent of the terms after the first that are subtracted"),
+        "words": Param(0, 0, 100, "percent of the problems told as a short story"),
+    }
+)
+
+#: Per level: (number of terms, largest term). Terms are drawn from 1 to the largest.
+LEVELS: tuple[tuple[int, int], ...] = (
+    (2, 9),
+    (3, 9),
+    (4, 9),
+    (2, 49),
+    (3, 49),
+    (4, 49),
+    (2, 99),
+    (3, 99),
+    (4, 99),
+    (3, 999),
+    (5, 999),
+    (8, 9_999),
+)
+
+_NAMES = "Ada", "Ben", "Cleo", "Dan", "Eve", "Finn"
+_THINGS = "apples", "books", "coins", "eggs", "pens", "shells"
+
+# Eighteen digits hold every true number of every level, and int() of them is cheap.
+_INTEGER = r"(?:0|-?[1-9][0-9]{0,17})"
+_ANSWER_LINE = re.compile(rf"#### {_INTEGER}")
+_STEP = re.compile(rf"({_INTEGER})([+-])([1-9][0-9]{{0,17}})=({_INTEGER})")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms(Answer):
+    """The signed terms of a sum, in the prompt's order; at least two."""
+
+    values: tuple[int, ...]
+
+
+class Arithmetic:
+    """Multi-step sums with one exact integer answer."""
+
+    name = NAME
+    levels = range(1, len(LEVELS) + 1)
+
+    def __init__(self, params: Mapping[str, int]) -> None:
+        """Raises ValueError where `params` holds an unknown name or a value out of range."""
+        self.params: Mapping[str, int] = MappingProxyType(resolve_params(NAME, PARAMS, params))
+        self.digest = compute_digest(NAME, VERSION, self.params)
+
+    def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
+        """A sum of the level's number of terms; the order of draws is part of the version."""
+        stream = open_stream(NAME, seed)
+        level = draw_level(stream, levels, self.levels)
+        count, largest = LEVELS[level - 1]
+        values = [stream.draw_between(1, largest)]
+        for _ in range(count - 1):
+            size = stream.draw_between(1, largest)
+            values.append(-size if stream.draw_below(100) < self.params["minus"] else size)
+        told = stream.draw_below(100) < self.params["words"]
+        prompt = _tell_story(stream, values) if told else f"{_join(values)}=?\n"
+        return Problem(prompt, level, Terms(tuple(values)))
+
+    def score(self, problem: Problem, completion: str) -> RewardParts:
+        """Correctness: the completion ends with its only `####`, a line `#### <integer>`, exact.
+
+        Canonical integer: no plus, no leading zero, no space, no `-0`; nothing after it, not even
+        a newline. Quality: see `_rate_steps`. Satisfaction is 0: a sum is right or wrong.
+        """
+        values = _get_values(problem)
+        *steps, last = completion.split("\n")
+        if completion.count("####") != 1 or not _ANSWER_LINE.fullmatch(last):
+            return RewardParts(0, 0, 0)
+        correct = last == f"#### {sum(values)}"
+        return RewardParts(MILLION if correct else 0, _rate_steps(values, steps), 0)
+
+
+def write_solution(problem: Problem, order: Sequence[int]) -> str:
+    """The worked solution that takes the problem's terms in `order`, of full marks.
+
+    `order` is a permutation of the terms' positions; the sum is the same in any.
+
+    Raises:
+        ValueError: `order` is no permutation of the terms' positions.
+        TypeError: `problem` was made by another environment.
+    """
+    values = _get_values(problem)
+    if sorted(order) != list(range(len(values))):
+        raise ValueError(f"{list(order)} is no permutation of {len(values)} terms")
+    total = values[order[0]]
+    lines = []
+    for position in order[1:]:
+        following = total + values[position]
+        lines.append(f"{total}{values[position]:+d}={following}")
+        total = following
+    return "\n".join([*lines, f"#### {total}"])
+
+
+def _rate_steps(values: tuple[int, ...], steps: Sequence[str]) -> int:
+    """Share of the expected steps that stand, in millionths.
+
+    A step `a±b=c` stands if it is true, b is a term not yet used, and a is the result of the step
+    before (in the first step: another term). Counting ends at the first that does not stand; one
+    line more than there are steps, and nothing counts. *Repeated, trivial or borrowed equations
+    and bare answers earn nothing.*
+    """
+    expected = len(values) - 1
+    if len(steps) > expected:
+        return 0
+    unused = list(values)
+    total: int | None = None
+    standing = 0
+    for line in steps:
+        match = _STEP.fullmatch(line)
+        if match is None:
+            break
+        left, right, result = int(match[1]), int(match[2] + match[3]), int(match[4])
+        if total is None and left in unused:
+            unused.remove(left)
+        elif left != total:
+            break
+        if right not in unused or left + right != result:
+            break
+        unused.remove(right)
+        total = result
+        standing += 1
+    return standing * MILLION // expected
+
+
+def _get_values(problem: Problem) -> tuple[int, ...]:
+    if not isinstance(problem.answer, Terms):
+        raise TypeError(f"not an arithmetic problem: {type(problem.answer).__name__}")
+    return problem.answer.values
+
+
+def _join(values: Sequence[int]) -> str:
+    return str(values[0]) + "".join(f"{value:+d}" for value in values[1:])
+
+
+def _tell_story(stream: Stream, values: Sequence[int]) -> str:
+    name, things = stream.choose(_NAMES), stream.choose(_THINGS)
+    parts = [f"{name} counts {values[0]} {things}"]
+    parts += [f"{'adds' if value > 0 else 'takes away'} {abs(value)}" for value in values[1:]]
+    return f"{', '.join(parts)}. How many?\n"

@@ -1,0 +1,185 @@
+"""What an environment is: a problem from a seed, a score from a problem and an answer.
+
+Specification, sections 0, 3 and 9. Rewards are integers in millionths; no float is ever involved.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+from assay.protocol.hashing import DIGEST_BYTES, Domain, hash_fields
+from assay.protocol.prf import Stream
+
+#: One whole reward, in the unit of every part, weight and reward.
+MILLION = 1_000_000
+
+
+class Answer:
+    """What an environment needs in order to score a completion; each has a subclass of its own.
+
+    Opaque to everybody else, and never shown to whoever answers.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One task. `prompt` is printable ASCII and newlines; `level` is one of those asked for."""
+
+    prompt: str
+    level: int
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class RewardParts:
+    """How good one completion is, each part in millionths, 0 to 1,000,000.
+
+    Raises:
+        ValueError: a part is out of range.
+    """
+
+    correctness: int
+    quality: int
+    satisfaction: int
+
+    def __post_init__(self) -> None:
+        for part in (self.correctness, self.quality, self.satisfaction):
+            if not 0 <= part <= MILLION:
+                raise ValueError(f"a reward's part is 0 to {MILLION} millionths, not {part}")
+
+
+@dataclass(frozen=True, slots=True)
+class RewardWeights:
+    """How much each part counts, in millionths; together at most 1,000,000.
+
+    A parameter of the network: changing it changes every seed.
+
+    Raises:
+        ValueError: a weight is negative or their sum exceeds 1,000,000.
+    """
+
+    correctness: int = 800_000
+    quality: int = 200_000
+    satisfaction: int = 0
+
+    def __post_init__(self) -> None:
+        weights = self.correctness, self.quality, self.satisfaction
+        if min(weights) < 0 or sum(weights) > MILLION:
+            raise ValueError(f"reward weights {weights} are negative or sum to more than {MILLION}")
+
+
+def compute_reward(parts: RewardParts, weights: RewardWeights) -> int:
+    """⌊Σ part · weight / 10^6⌋: the reward in millionths, 0 to 1,000,000."""
+    total = (
+        parts.correctness * weights.correctness
+        + parts.quality * weights.quality
+        + parts.satisfaction * weights.satisfaction
+    )
+    return total // MILLION
+
+
+class Environment(Protocol):
+    """Problems and their scores, both pure functions: same arguments, same values, for ever."""
+
+    @property
+    def name(self) -> str:
+        """ASCII, unique in the registry."""
+
+    @property
+    def params(self) -> Mapping[str, int]:
+        """Every declared parameter with its value, defaults included."""
+
+    @property
+    def levels(self) -> range:
+        """The legal levels, ascending in difficulty."""
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes naming this environment, its version and its parameters."""
+
+    def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
+        """The problem of a 32-byte seed, its level drawn uniformly from `levels`.
+
+        Raises:
+            ValueError: a seed of another length; levels empty, not ascending or not legal.
+        """
+
+    def score(self, problem: Problem, completion: str) -> RewardParts:
+        """Score `completion`: the text after the prompt, without the end token.
+
+        Any string is scored, in time linear in its length; nothing in it raises.
+
+        Raises:
+            TypeError: `problem` was made by another environment.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """An integer setting of an environment: its default, its range (both ends legal), its use."""
+
+    default: int
+    low: int
+    high: int
+    about: str
+
+
+def compute_digest(name: str, version: int, params: Mapping[str, int]) -> bytes:
+    """hash(environment, name, version u16, params): 32 bytes.
+
+    `params` is encoded as (u16 length ‖ ASCII key ‖ i64 value)* in the order of the keys' bytes;
+    integers big endian.
+    """
+    encoded = b"".join(
+        len(key).to_bytes(2, "big") + key.encode("ascii") + value.to_bytes(8, "big", signed=True)
+        for key, value in sorted(params.items())
+    )
+    return hash_fields(
+        Domain.ENVIRONMENT, name.encode("ascii"), version.to_bytes(2, "big"), encoded
+    )
+
+
+def open_stream(name: str, seed: bytes) -> Stream:
+    """The stream from which the environment `name` draws everything about one problem.
+
+    Raises:
+        ValueError: `seed` is not 32 bytes.
+    """
+    if len(seed) != DIGEST_BYTES:
+        raise ValueError(f"a problem's seed has {DIGEST_BYTES} bytes, not {len(seed)}")
+    return Stream(hash_fields(Domain.ENVIRONMENT_STREAM, name.encode("ascii"), seed))
+
+
+def draw_level(stream: Stream, levels: Sequence[int], legal: range) -> int:
+    """One of `levels`, each equally likely.
+
+    Raises:
+        ValueError: `levels` is empty, not strictly ascending, or not within `legal`.
+    """
+    if not levels or any(a >= b for a, b in pairwise(levels)):
+        raise ValueError(f"levels {list(levels)} must be ascending, each once, and not empty")
+    if illegal := [level for level in levels if level not in legal]:
+        raise ValueError(f"levels {illegal} are not legal: {legal[0]} to {legal[-1]} are")
+    return stream.choose(levels)
+
+
+def resolve_params(
+    name: str, declared: Mapping[str, Param], given: Mapping[str, int]
+) -> dict[str, int]:
+    """`given` completed with the declared defaults.
+
+    Raises:
+        ValueError: a parameter that is not declared, not an integer or out of its range.
+    """
+    for key, value in given.items():
+        if key not in declared:
+            known = ", ".join(sorted(declared)) or "none"
+            raise ValueError(f"environment {name!r} has no parameter {key!r}; it has: {known}")
+        param = declared[key]
+        if type(value) is not int or not param.low <= value <= param.high:
+            raise ValueError(
+                f"environment {name!r}: {key} = {value!r} must be an integer from {param.low} to "
+                f"{param.high} ({param.about})"
+            )
+    return {key: given.get(key, param.default) for key, param in sorted(declared.items())}

@@ -1,0 +1,134 @@
+"""Random k-SAT near the threshold: find an assignment, and substitution alone says how good it is.
+
+Instances are planted, so that every problem has an answer and a miner's pay does not hang on a
+coin; planting a solution naively makes the majority of a variable's signs point at it, so clauses
+are weighted by q^(true literals) with (1-q)(1+q)^(k-1) = 1, which balances the signs (Jia,
+Moore, Strain, "Generating hard satisfiable formulas by hiding solutions deceptively", 2005). The
+planted solution is thrown away: another one is as good.
+
+Quality is always 0: a search leaves no steps that could be checked without paying for padding.
+Note for choosing weights: an assignment drawn at random satisfies 1 - 2^-k of the clauses.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from assay.environments.base import (
+    MILLION,
+    Answer,
+    Param,
+    Problem,
+    RewardParts,
+    compute_digest,
+    draw_level,
+    open_stream,
+    resolve_params,
+)
+from assay.protocol.prf import Stream
+
+NAME = "sat"
+#: Raised whenever any problem or score would change.
+VERSION = 1
+
+PARAMS: Mapping[str, Param] = MappingProxyType(
+    {
+        "k": Param(3, 3, 5, "literals a clause"),
+        "density": Param(426, 100, 3_000, "clauses per hundred variables; 3-SAT turns at 426"),
+    }
+)
+
+#: Level n has n variables.
+LEVELS = range(5, 201)
+
+#: Per k, the weight of a clause whose signs agree with the plan in t places, t = 0 … k: q^t·10^6.
+_WEIGHTS: Mapping[int, tuple[int, ...]] = MappingProxyType(
+    {
+        3: (0, 618_034, 381_966, 236_068),
+        4: (0, 839_287, 704_402, 591_195, 496_183),
+        5: (0, 927_562, 860_371, 798_048, 740_239, 686_617),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Formula(Answer):
+    """Clauses of signed 1-based variables (-3: not x3), and how many variables there are."""
+
+    variables: int
+    clauses: tuple[tuple[int, ...], ...]
+
+
+class Sat:
+    """Random k-SAT with a deceptively hidden solution."""
+
+    name = NAME
+    levels = LEVELS
+
+    def __init__(self, params: Mapping[str, int]) -> None:
+        """Raises ValueError where `params` holds an unknown name or a value out of range."""
+        self.params: Mapping[str, int] = MappingProxyType(resolve_params(NAME, PARAMS, params))
+        self.digest = compute_digest(NAME, VERSION, self.params)
+
+    def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
+        """A formula of ⌊variables · density / 100⌋ clauses, duplicates possible."""
+        stream = open_stream(NAME, seed)
+        variables = draw_level(stream, levels, self.levels)
+        plan = [stream.draw_below(2) == 1 for _ in range(variables)]
+        count = variables * self.params["density"] // 100
+        clauses = tuple(_draw_clause(stream, plan, self.params["k"]) for _ in range(count))
+        return Problem(_write_prompt(variables, clauses), variables, Formula(variables, clauses))
+
+    def score(self, problem: Problem, completion: str) -> RewardParts:
+        """The completion ends with its only `####`, a line `#### ` and one 0 or 1 per variable.
+
+        Satisfaction: the share of satisfied clauses, rounded down. Correctness: all of them are.
+        """
+        formula = problem.answer
+        if not isinstance(formula, Formula):
+            raise TypeError(f"not a SAT problem: {type(formula).__name__}")
+        assignment = _read_assignment(completion, formula.variables)
+        if assignment is None:
+            return RewardParts(0, 0, 0)
+        satisfied = sum(
+            any(assignment[abs(literal) - 1] == (literal > 0) for literal in clause)
+            for clause in formula.clauses
+        )
+        whole = satisfied == len(formula.clauses)
+        return RewardParts(MILLION if whole else 0, 0, satisfied * MILLION // len(formula.clauses))
+
+
+def _read_assignment(completion: str, variables: int) -> list[bool] | None:
+    prefix = "#### "
+    last = completion[completion.rfind("\n") + 1 :]
+    if completion.count("####") != 1 or len(last) != len(prefix) + variables:
+        return None
+    values = last[len(prefix) :]
+    if not last.startswith(prefix) or set(values) - {"0", "1"}:
+        return None
+    return [value == "1" for value in values]
+
+
+def _draw_clause(stream: Stream, plan: Sequence[bool], k: int) -> tuple[int, ...]:
+    chosen: list[int] = []
+    while len(chosen) < k:  # rejection keeps it uniform over the sets of k variables
+        variable = stream.draw_below(len(plan))
+        if variable not in chosen:
+            chosen.append(variable)
+    weights = _WEIGHTS[k]
+    while True:
+        signs = [stream.draw_below(2) == 1 for _ in chosen]
+        agreeing = sum(sign == plan[variable] for sign, variable in zip(signs, chosen, strict=True))
+        if stream.draw_below(MILLION) < weights[agreeing]:
+            break
+    return tuple(v + 1 if sign else -v - 1 for sign, v in zip(signs, chosen, strict=True))
+
+
+def _write_prompt(variables: int, clauses: Sequence[Sequence[int]]) -> str:
+    lines = [
+        f"Set x1 to x{variables} to 0 or 1 so that each line below has a number that holds: "
+        "3 holds if x3 is 1, -3 holds if x3 is 0.",
+        *(" ".join(map(str, clause)) for clause in clauses),
+        f"End with a line of #### , a space and the {variables} digits of x1 to x{variables}.",
+    ]
+    return "\n".join(lines) + "\n"

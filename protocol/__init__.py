@@ -1,0 +1,61 @@
+"""The rules. Bytes and integers in, values out.
+
+Everything that two strangers must compute alike stands here: encodings, hashes, seeds, beacons, the
+keyed noise, selections, the canonical bytes of submissions, manifests and contexts. This room never
+reads a file, a clock, a socket or the environment, and never draws a random number.
+"""
+
+from assay.protocol.beacon import QUICKNET, Beacon, BeaconChain, Scheme, is_valid_beacon
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_commitment
+from assay.protocol.context import (
+    Committed,
+    Context,
+    Member,
+    context_from_json,
+    context_to_json,
+    find_context_fault,
+)
+from assay.protocol.encoding import EncodingError
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.manifest import Calibration, Manifest
+from assay.protocol.parameters import Parameters
+from assay.protocol.prf import Stream
+from assay.protocol.reason import Reason, Refusal
+from assay.protocol.ss58 import decode_ss58, encode_ss58
+from assay.protocol.submission import Footer, Header, Rollout
+from assay.protocol.window import WINDOW_SCHEDULE, Block, Phase
+
+__all__ = [
+    "QUICKNET",
+    "WINDOW_SCHEDULE",
+    "Beacon",
+    "BeaconChain",
+    "Block",
+    "Calibration",
+    "Commitment",
+    "Committed",
+    "Context",
+    "Domain",
+    "EncodingError",
+    "Footer",
+    "Header",
+    "Manifest",
+    "Member",
+    "Parameters",
+    "Phase",
+    "Reason",
+    "Refusal",
+    "Rollout",
+    "Scheme",
+    "Stream",
+    "Tag",
+    "context_from_json",
+    "context_to_json",
+    "decode_ss58",
+    "encode_commitment",
+    "encode_ss58",
+    "find_context_fault",
+    "hash_fields",
+    "is_valid_beacon",
+    "parse_commitment",
+]

@@ -1,0 +1,244 @@
+"""A window's context: the public facts that judging needs, and the seeds that follow from them.
+
+Nothing here is looked up: chain state and beacons come in, from a live validator or from a JSON
+file (its shape is in docs/auditor.md). Beacons are verified again whoever hands them over.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from assay.protocol.beacon import Beacon, BeaconChain, is_valid_beacon
+from assay.protocol.commitment import LOCATOR_BYTES
+from assay.protocol.encoding import (
+    U16,
+    U32,
+    U64,
+    Digest,
+    EncodingError,
+    Json,
+    Prefixed,
+    from_json,
+    read_hex,
+    to_json,
+)
+from assay.protocol.parameters import Parameters
+from assay.protocol.seeds import compute_audit_seed, compute_challenge_seed
+from assay.protocol.ss58 import decode_ss58, encode_ss58
+from assay.protocol.window import Block, Phase, compute_block, compute_round
+
+CONTEXT_VERSION = 1
+#: Name of the network's beacon chain in a context's table.
+BEACON_NAME = "beacon"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A hotkey's place in the subnet: its uid, and the block at which it registered it."""
+
+    uid: U16
+    registered_at: U64
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A miner's commitment as state held it at the commitment block."""
+
+    root: Digest
+    groups: U32
+    block: U64  # at which it was read
+    locator: Annotated[str, Prefixed(LOCATOR_BYTES, text=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Facts of one window. Untrusted until `find_context_fault` returns None.
+
+    Attributes:
+        challenge_block, audit_block: the blocks that name the two beacon rounds. The audit block's
+            hash enters no seed and is zeros in a context that came from JSON.
+        members: hotkey → place, those who hold a uid at the challenge and at the commitment block.
+        audit: None before it is known; a context without it judges nothing.
+        checkpoint: digest in force.
+        commitments: hotkey → what it committed to.
+    """
+
+    window: int
+    challenge_block: Block
+    audit_block: Block
+    challenge: Beacon
+    audit: Beacon | None
+    members: Mapping[bytes, Member]
+    commitments: Mapping[bytes, Committed]
+    checkpoint: bytes
+    parameters: Parameters
+
+    @property
+    def challenge_seed(self) -> bytes:
+        """Seed of all work of this window, 32 bytes."""
+        return compute_challenge_seed(
+            self.parameters.digest,
+            self.parameters.environment.digest,
+            self.window,
+            self.checkpoint,
+            self.challenge_block.hash,
+            self.challenge.randomness,
+        )
+
+    @property
+    def audit_seed(self) -> bytes:
+        """Seed of what is audited, 32 bytes.
+
+        Raises:
+            ValueError: the audit's beacon is not known yet.
+        """
+        if self.audit is None:
+            raise ValueError(f"window {self.window} has no audit beacon yet")
+        return compute_audit_seed(self.challenge_seed, self.audit.randomness)
+
+    def with_audit(self, audit: Beacon, block: Block) -> "Context":
+        """The same window once its audit beacon is known."""
+        return replace(self, audit=audit, audit_block=block)
+
+
+def find_context_fault(context: Context) -> str | None:
+    """Why a context is not what it claims, or None: rounds by formula, signatures by the key.
+
+    What it cannot know without a chain: that the block hash, members and commitments are real.
+    """
+    timing, beacon = context.parameters.timing, context.parameters.beacon
+    if (
+        context.challenge_block.number,
+        context.audit_block.number,
+    ) != (
+        compute_block(timing, context.window, Phase.CHALLENGE),
+        compute_block(timing, context.window, Phase.AUDIT),
+    ):
+        return "block numbers are not those of the window"
+    for name, block, claimed in (
+        ("challenge", context.challenge_block, context.challenge),
+        ("audit", context.audit_block, context.audit),
+    ):
+        if claimed is None:
+            continue
+        due = compute_round(timing, beacon, block.timestamp_ms)
+        if claimed.round != due:
+            return f"{name} beacon is round {claimed.round}, but its block names round {due}"
+        if not is_valid_beacon(beacon, claimed):
+            return f"{name} beacon's signature of round {claimed.round} is not the pinned chain's"
+    return None
+
+
+def _beacon_to_json(chain: BeaconChain, beacon: Beacon | None) -> Json:
+    if beacon is None:
+        return None
+    value = {
+        "chain_hash": chain.chain_hash.hex(),
+        "round": beacon.round,
+        "signature": beacon.signature.hex(),
+    }
+    if beacon.previous_signature:
+        value["previous_signature"] = beacon.previous_signature.hex()
+    return value
+
+
+def _beacon_from_json(chain: BeaconChain, value: Json) -> Beacon | None:
+    if value is None:
+        return None
+    fields = {"previous_signature": "", **_object(value)}
+    if fields.pop("chain_hash", None) != chain.chain_hash.hex():
+        raise EncodingError("the beacon's chain_hash is not the parameters' chain")
+    return from_json(Beacon, fields)
+
+
+def _object(value: Json) -> dict[str, Json]:
+    if not isinstance(value, dict):
+        raise EncodingError("is not an object")
+    return value
+
+
+def _hotkey(address: str) -> bytes:
+    try:
+        return decode_ss58(address)
+    except ValueError as error:
+        raise EncodingError(str(error)) from None
+
+
+def context_to_json(context: Context) -> dict[str, Json]:
+    """The context as interfaces fix it: public data only, hex and SS58."""
+    parameters = context.parameters
+    choice = parameters.environment
+    return {
+        "version": CONTEXT_VERSION,
+        "genesis_hash": parameters.identity.genesis_hash.hex(),
+        "netuid": parameters.identity.netuid,
+        "window": context.window,
+        "block_hash": context.challenge_block.hash.hex(),
+        "block_timestamp": context.challenge_block.timestamp_ms,
+        "audit_block_timestamp": context.audit_block.timestamp_ms if context.audit else None,
+        "beacons": {BEACON_NAME: to_json(parameters.beacon)},
+        "members": {encode_ss58(k): to_json(m) for k, m in sorted(context.members.items())},
+        "challenge": _beacon_to_json(parameters.beacon, context.challenge),
+        "audit": _beacon_to_json(parameters.beacon, context.audit),
+        "checkpoint": context.checkpoint.hex(),
+        "environment": {
+            "name": choice.name,
+            "params": {setting.name: setting.value for setting in choice.settings},
+            "digest": choice.digest.hex(),
+        },
+        "commitments": {encode_ss58(k): to_json(c) for k, c in sorted(context.commitments.items())},
+        "parameters": parameters.to_json(),
+    }
+
+
+def context_from_json(value: Json) -> Context:
+    """A context from its JSON form, not yet checked (`find_context_fault`).
+
+    Raises:
+        EncodingError: says which part is wrong or missing.
+    """
+    try:
+        fields = _object(value)
+        parameters = Parameters.from_json(fields["parameters"])
+        window = fields["window"]
+        if type(window) is not int or not 0 <= window < 2**63:
+            raise EncodingError(f"window {window!r} is not a window's number")
+        timing = parameters.timing
+        challenge = _beacon_from_json(parameters.beacon, fields["challenge"])
+        if challenge is None:
+            raise EncodingError("challenge: is null")
+        context = Context(
+            window=window,
+            challenge_block=Block(
+                compute_block(timing, window, Phase.CHALLENGE),
+                read_hex(fields["block_hash"]),
+                _milliseconds(fields["block_timestamp"]),
+            ),
+            audit_block=Block(
+                compute_block(timing, window, Phase.AUDIT),
+                bytes(32),
+                _milliseconds(fields["audit_block_timestamp"] or 0),
+            ),
+            challenge=challenge,
+            audit=_beacon_from_json(parameters.beacon, fields["audit"]),
+            members={
+                _hotkey(k): from_json(Member, m) for k, m in _object(fields["members"]).items()
+            },
+            commitments={
+                _hotkey(k): from_json(Committed, c)
+                for k, c in _object(fields["commitments"]).items()
+            },
+            checkpoint=read_hex(fields["checkpoint"]),
+            parameters=parameters,
+        )
+    except KeyError as error:
+        raise EncodingError(f"the context has no field {error}") from None
+    if context_to_json(context) != value:
+        raise EncodingError("the context repeats facts of its parameters, and they differ")
+    return context
+
+
+def _milliseconds(value: Json) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise EncodingError(f"{value!r} is not a timestamp in milliseconds")
+    return value

@@ -1,0 +1,262 @@
+"""Canonical encodings: a dataclass becomes its fields in order, integers big endian, no floats.
+
+A field says how it is written by its annotation (`U32`, `Digest`, `Many(Integer(4), 16)` …); the
+same table gives the binary form that is hashed and the JSON form that people read. Decoding
+accepts exactly what encoding produces: one value, one sequence of bytes.
+
+Specification, section 1.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
+
+_D = TypeVar("_D")
+
+Json = Any  # what json.loads returns
+
+
+class EncodingError(ValueError):
+    """Bytes or JSON that are not an encoding: says which field and why."""
+
+
+class Codec(Protocol):
+    """How one kind of value is written."""
+
+    def write(self, value: Any) -> bytes: ...
+    def read(self, data: bytes, offset: int) -> tuple[Any, int]: ...
+    def to_json(self, value: Any) -> Json: ...
+    def from_json(self, value: Json) -> Any: ...
+
+
+def _take(data: bytes, offset: int, size: int) -> bytes:
+    if offset + size > len(data):
+        raise EncodingError(f"ends after {len(data)} bytes where {offset + size} are needed")
+    return data[offset : offset + size]
+
+
+@dataclass(frozen=True)
+class Integer:
+    """`width` bytes, big endian; two's complement when signed."""
+
+    width: int
+    signed: bool = False
+
+    def write(self, value: int) -> bytes:
+        if type(value) is not int:
+            raise EncodingError(f"{value!r} is not an integer")
+        try:
+            return value.to_bytes(self.width, "big", signed=self.signed)
+        except OverflowError:
+            raise EncodingError(f"{value} does not fit {self.width} bytes") from None
+
+    def read(self, data: bytes, offset: int) -> tuple[int, int]:
+        raw = _take(data, offset, self.width)
+        return int.from_bytes(raw, "big", signed=self.signed), offset + self.width
+
+    def to_json(self, value: int) -> Json:
+        return value
+
+    def from_json(self, value: Json) -> int:
+        self.write(value)
+        return int(value)
+
+
+@dataclass(frozen=True)
+class FixedBytes:
+    """Exactly `size` bytes, no prefix; lower-case hex in JSON."""
+
+    size: int
+
+    def write(self, value: bytes) -> bytes:
+        if len(value) != self.size:
+            raise EncodingError(f"has {len(value)} bytes, not {self.size}")
+        return value
+
+    def read(self, data: bytes, offset: int) -> tuple[bytes, int]:
+        return _take(data, offset, self.size), offset + self.size
+
+    def to_json(self, value: bytes) -> Json:
+        return value.hex()
+
+    def from_json(self, value: Json) -> bytes:
+        return self.write(read_hex(value))
+
+
+@dataclass(frozen=True)
+class Prefixed:
+    """u32 length, then at most `limit` bytes: raw bytes, or UTF-8 when `text`."""
+
+    limit: int
+    text: bool = False
+
+    def write(self, value: Any) -> bytes:
+        raw = value.encode() if self.text else bytes(value)
+        if len(raw) > self.limit:
+            raise EncodingError(f"has {len(raw)} bytes, more than {self.limit}")
+        return len(raw).to_bytes(4, "big") + raw
+
+    def read(self, data: bytes, offset: int) -> tuple[Any, int]:
+        size = int.from_bytes(_take(data, offset, 4), "big")
+        if size > self.limit:
+            raise EncodingError(f"says {size} bytes, more than {self.limit}")
+        raw = _take(data, offset + 4, size)
+        if not self.text:
+            return raw, offset + 4 + size
+        try:
+            return raw.decode(), offset + 4 + size
+        except UnicodeDecodeError:
+            raise EncodingError("is not UTF-8") from None
+
+    def to_json(self, value: Any) -> Json:
+        return value if self.text else value.hex()
+
+    def from_json(self, value: Json) -> Any:
+        if self.text and not isinstance(value, str):
+            raise EncodingError(f"{value!r} is not a string")
+        decoded = value if self.text else read_hex(value)
+        self.write(decoded)
+        return decoded
+
+
+@dataclass(frozen=True)
+class Many:
+    """u32 count, then at most `limit` items."""
+
+    item: Codec
+    limit: int
+
+    def write(self, value: tuple[Any, ...]) -> bytes:
+        if len(value) > self.limit:
+            raise EncodingError(f"has {len(value)} items, more than {self.limit}")
+        return len(value).to_bytes(4, "big") + b"".join(map(self.item.write, value))
+
+    def read(self, data: bytes, offset: int) -> tuple[tuple[Any, ...], int]:
+        count = int.from_bytes(_take(data, offset, 4), "big")
+        offset += 4
+        if count > self.limit:
+            raise EncodingError(f"says {count} items, more than {self.limit}")
+        items = []
+        for _ in range(count):
+            item, offset = self.item.read(data, offset)
+            items.append(item)
+        return tuple(items), offset
+
+    def to_json(self, value: tuple[Any, ...]) -> Json:
+        return [self.item.to_json(item) for item in value]
+
+    def from_json(self, value: Json) -> tuple[Any, ...]:
+        if not isinstance(value, list) or len(value) > self.limit:
+            raise EncodingError(f"is not a list of at most {self.limit} items")
+        return tuple(self.item.from_json(item) for item in value)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A dataclass: its fields in order of declaration, nothing between them."""
+
+    of: type[Any]
+
+    def write(self, value: Any) -> bytes:
+        return b"".join(
+            _at(name, codec.write, getattr(value, name)) for name, codec in get_fields(self.of)
+        )
+
+    def read(self, data: bytes, offset: int) -> tuple[Any, int]:
+        values = {}
+        for name, codec in get_fields(self.of):
+            values[name], offset = _at(name, codec.read, data, offset)
+        return self.of(**values), offset
+
+    def to_json(self, value: Any) -> Json:
+        return {name: codec.to_json(getattr(value, name)) for name, codec in get_fields(self.of)}
+
+    def from_json(self, value: Json) -> Any:
+        if not isinstance(value, Mapping):
+            raise EncodingError("is not an object")
+        wanted = dict(get_fields(self.of))
+        for problem, names in (
+            ("unknown", set(value) - set(wanted)),
+            ("missing", set(wanted) - set(value)),
+        ):
+            if names:
+                raise EncodingError(f"{problem} field {sorted(names)[0]!r}")
+        return self.of(**{n: _at(n, codec.from_json, value[n]) for n, codec in wanted.items()})
+
+
+def _at(name: str, step: Any, *arguments: Any) -> Any:
+    """Runs one field's step; an error names the path to the field."""
+    try:
+        return step(*arguments)
+    except EncodingError as error:
+        raise EncodingError(f"{name}: {error}") from None
+
+
+_FIELDS: dict[type[Any], tuple[tuple[str, Codec], ...]] = {}
+
+
+def get_fields(of: type[Any]) -> tuple[tuple[str, Codec], ...]:
+    """Names and codecs of a dataclass's fields, in order; worked out once a class."""
+    if of not in _FIELDS:
+        hints = get_type_hints(of, include_extras=True)
+        _FIELDS[of] = tuple((f.name, _get_codec(of, f.name, hints[f.name])) for f in fields(of))
+    return _FIELDS[of]
+
+
+def _get_codec(of: type[Any], name: str, hint: Any) -> Codec:
+    if get_origin(hint) is Annotated:
+        codec: Codec = get_args(hint)[1]
+        return codec
+    if is_dataclass(hint) and isinstance(hint, type):
+        return Record(hint)
+    raise TypeError(f"{of.__name__}.{name} does not say how it is encoded")
+
+
+def encode(value: Any) -> bytes:
+    """Canonical bytes of a dataclass instance."""
+    return Record(type(value)).write(value)
+
+
+def decode(of: type[_D], data: bytes) -> _D:
+    """The `of` whose canonical bytes are `data`.
+
+    Raises:
+        EncodingError: too short, too long, or a field out of its bounds.
+    """
+    value, end = Record(of).read(data, 0)
+    if end != len(data):
+        raise EncodingError(f"has {len(data) - end} bytes after its end")
+    return value  # type: ignore[no-any-return]
+
+
+def to_json(value: Any) -> dict[str, Json]:
+    """JSON form of a dataclass instance: bytes as lower-case hex, everything else as it is."""
+    return Record(type(value)).to_json(value)  # type: ignore[no-any-return]
+
+
+def from_json(of: type[_D], value: Json) -> _D:
+    """The `of` whose JSON form is `value`; unknown and missing fields are errors.
+
+    Raises:
+        EncodingError: names the field.
+    """
+    return Record(of).from_json(value)  # type: ignore[no-any-return]
+
+
+def read_hex(value: Json) -> bytes:
+    """Bytes of lower-case hex.
+
+    Raises:
+        EncodingError: anything else, upper case and white space included.
+    """
+    if not isinstance(value, str) or value.strip("0123456789abcdef") or len(value) % 2:
+        raise EncodingError("is not lower-case hex")
+    return bytes.fromhex(value)
+
+
+U8 = Annotated[int, Integer(1)]
+U16 = Annotated[int, Integer(2)]
+U32 = Annotated[int, Integer(4)]
+U64 = Annotated[int, Integer(8)]
+I64 = Annotated[int, Integer(8, signed=True)]
+Digest = Annotated[bytes, FixedBytes(32)]

@@ -1,0 +1,176 @@
+"""A checkpoint's manifest: what a model folder must hold for its digest to be the one on chain.
+
+Specification, section 7. Pure: file contents come in as bytes.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated
+
+from assay.protocol.encoding import U16, U32, U64, Digest, EncodingError, Integer, Many, encode
+from assay.protocol.hashing import Domain, compute_root, hash_fields
+from assay.protocol.parameters import Tests
+
+#: Fraction bits of μ and scale in a manifest.
+CENTRE_BITS = 16
+#: Fraction of a rate: κ is in units of 1e-18.
+RATE_UNIT = 10**18
+_HIDDEN_MAX = 1 << 16
+#: A safetensors header beyond this is refused (the library's own limit is 100 MB).
+_HEADER_BYTES_MAX = 1 << 24
+
+ZERO_DIGEST = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Honest rates of the sampling test, measured between two implementations of the reference.
+
+    Attributes:
+        rates: κ_k for each level of the parameters: E[1{margin > τ_k}] · T / Gini, 1e-18.
+        tokens: positions measured.
+    """
+
+    rates: Annotated[tuple[int, ...], Many(Integer(8), 16)]
+    tokens: U64
+
+    @property
+    def digest(self) -> bytes:
+        """hash(calibration, canonical bytes), 32 bytes."""
+        return hash_fields(Domain.CALIBRATION, encode(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything that makes two copies of a checkpoint the same checkpoint.
+
+    Attributes:
+        structure: digest of config.json's bytes.
+        tokenizer: digest of the tokenizer files' bytes.
+        chat_template: digest of the template's bytes, of no bytes where there is none.
+        tensors: root over (name, dtype, shape, SHA-256) of all tensors.
+        end_tokens: ids that end a completion.
+        max_tokens: a completion that has not ended is exactly this long.
+        levels: levels of the environment in force.
+        centre: μ, mean last hidden state over the calibration set, 2^-16.
+        scale: root mean squared distance from μ, 2^-16.
+        calibration: digest of the rates.
+        calibration_set: digest of the token sequences behind μ, scale and rates.
+        parent: checkpoint digest it was trained from, zeros for a genesis.
+        step: digest of the step record, zeros for a genesis.
+        number: how many steps from the genesis.
+    """
+
+    version: U16
+    structure: Digest
+    tokenizer: Digest
+    chat_template: Digest
+    tensors: Digest
+    end_tokens: Annotated[tuple[int, ...], Many(Integer(4), 16)]
+    max_tokens: U32
+    levels: Annotated[tuple[int, ...], Many(Integer(4), 32)]
+    centre: Annotated[tuple[int, ...], Many(Integer(8, signed=True), _HIDDEN_MAX)]
+    scale: U64
+    calibration: Digest
+    calibration_set: Digest
+    parent: Digest
+    step: Digest
+    number: U64
+
+    @property
+    def digest(self) -> bytes:
+        """The checkpoint digest, 32 bytes: part of every seed of the windows it is in force."""
+        return hash_fields(Domain.CHECKPOINT, encode(self))
+
+
+@dataclass(frozen=True, slots=True)
+class TensorDigest:
+    """One tensor as a manifest binds it. `dtype` in safetensors' spelling."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    sha256: bytes
+
+
+def digest_safetensors(data: bytes | memoryview) -> list[TensorDigest]:
+    """The tensors of a safetensors file; a memory map serves.
+
+    Source: the safetensors format (u64 little-endian header length, JSON header, data).
+
+    Raises:
+        EncodingError: the file is not safetensors.
+    """
+    view = memoryview(data)
+    size = int.from_bytes(view[:8], "little")
+    if len(view) < 8 + size or size > _HEADER_BYTES_MAX:
+        raise EncodingError("is not a safetensors file: its header is cut off or too long")
+    body = view[8 + size :]
+    try:
+        header = json.loads(bytes(view[8 : 8 + size]))
+        header.pop("__metadata__", None)
+        found = []
+        for name, entry in header.items():
+            start, end = entry["data_offsets"]
+            if not 0 <= start <= end <= len(body):
+                raise EncodingError(f"tensor {name!r} lies outside the file")
+            shape = tuple(int(side) for side in entry["shape"])
+            digest = sha256(body[start:end]).digest()
+            found.append(TensorDigest(name, str(entry["dtype"]), shape, digest))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EncodingError(f"is not a safetensors file: {error}") from None
+    return found
+
+
+def compute_tensor_root(tensors: Iterable[TensorDigest]) -> bytes:
+    """Root over all tensors in order of name, 32 bytes.
+
+    Raises:
+        ValueError: there is none, or a name twice.
+    """
+    ordered = sorted(tensors, key=lambda tensor: tensor.name)
+    if len({tensor.name for tensor in ordered}) != len(ordered):
+        raise ValueError("a tensor's name stands twice")
+    return compute_root(
+        [
+            hash_fields(
+                Domain.TENSOR_LEAF,
+                tensor.name.encode(),
+                tensor.dtype.encode(),
+                b"".join(side.to_bytes(8, "big") for side in tensor.shape),
+                tensor.sha256,
+            )
+            for tensor in ordered
+        ]
+    )
+
+
+def compute_files_digest(domain: Domain, files: Mapping[str, bytes]) -> bytes:
+    """Digest of named files, in order of name, 32 bytes."""
+    pairs = (part for name in sorted(files) for part in (name.encode(), files[name]))
+    return hash_fields(domain, *pairs)
+
+
+def find_fault(
+    manifest: Manifest, calibration: Calibration, tests: Tests, max_tokens: int
+) -> str | None:
+    """Why a published checkpoint is unusable whoever looks at it, or None.
+
+    A trainer could otherwise switch the tests off through scale or rates: their bounds are
+    parameters, and a checkpoint beyond them voids its window for all (section 2).
+    """
+    if calibration.digest != manifest.calibration:
+        return "the calibration is not the one its manifest names"
+    if len(calibration.rates) != len(tests.margin_levels):
+        return f"the calibration has {len(calibration.rates)} rates, not {len(tests.margin_levels)}"
+    if any(rate > limit for rate, limit in zip(calibration.rates, tests.rate_limits, strict=True)):
+        return "a calibrated rate exceeds the parameters' limit"
+    if not tests.scale_min <= manifest.scale <= tests.scale_max:
+        return f"scale {manifest.scale} is outside [{tests.scale_min}, {tests.scale_max}]"
+    if not 1 <= manifest.max_tokens <= max_tokens:
+        return f"max_tokens {manifest.max_tokens} is outside [1, {max_tokens}]"
+    if not manifest.end_tokens or not manifest.levels:
+        return "the manifest names no end token or no level"
+    return None

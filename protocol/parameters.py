@@ -1,0 +1,209 @@
+"""The parameters of one network: everything that all miners and validators must agree on.
+
+All of them are consensus. Their digest is part of every seed, so two programs that differ in one
+value are on different networks and fail each other's work. Real quantities are integers in the
+units their comments state.
+
+Specification, section 0.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from assay.protocol.beacon import BeaconChain
+from assay.protocol.encoding import (
+    I64,
+    U8,
+    U16,
+    U32,
+    U64,
+    Digest,
+    Integer,
+    Json,
+    Many,
+    Prefixed,
+    Record,
+    encode,
+    from_json,
+)
+from assay.protocol.encoding import to_json as _to_json
+from assay.protocol.gumbel import FRACTION_BITS
+from assay.protocol.hashing import Domain, hash_fields
+
+PROTOCOL_VERSION = 1
+MILLION = 1_000_000
+
+Name = Annotated[str, Prefixed(64, text=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One named integer an environment is made with."""
+
+    name: Name
+    value: I64
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentChoice:
+    """Which problems are asked and what their answers are worth."""
+
+    name: Name
+    settings: Annotated[tuple[Setting, ...], Many(Record(Setting), 32)]  # sorted by name
+    digest: Digest  # of the environment's name, version and settings, as its code computes it
+    correctness_weight: U32  # millionths of the reward
+    quality_weight: U32
+    satisfaction_weight: U32
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which network this is and who may speak for it."""
+
+    version: U16
+    genesis_hash: Digest  # of the chain
+    netuid: U16
+    owner_uid: U16  # takes the burn share
+    burn_share: U32  # millionths of every settlement
+    trainer: Digest  # hotkey that publishes checkpoints
+    genesis_checkpoint: Digest  # in force until the trainer has published one
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When things happen, in blocks after a window's first block unless said otherwise."""
+
+    window_blocks: U32  # L: a window starts at every multiple of it
+    commit_offset: U32  # the commitment is what state holds at exactly this block
+    audit_offset: U32  # this block's beacon round chooses the audited groups
+    fetch_end: U32  # last block at which audited groups may be fetched
+    verdict_end: U32  # verdicts are final
+    checkpoint_lead: U32  # blocks *before* the window at which its checkpoint is read
+    slot_ms: U32  # the chain's slot, milliseconds
+    tempo: U32  # blocks between two epochs of the subnet
+    beacon_delay_ms: U32  # from a slot's end to the earliest round a block may name
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How much is asked and what it is worth (section 9)."""
+
+    group_size: U16  # G: rollouts of one problem
+    audited_groups: U16  # K: groups audited a miner and window
+    sampled_groups: U16  # S: further groups fetched and checked against their leaves only
+    group_cap: U32  # most groups a miner may submit a window
+    max_tokens: U32  # longest completion a manifest may ask for
+    temperature: U32  # Tq = 1024 · T
+    value_base: U64  # of 10^18: for verified work
+    value_mean: U64  # of 10^18 a millionth of mean reward
+    value_teach: U64  # of 10^18 a millionth · (1 − mean) where a group can teach
+
+
+@dataclass(frozen=True, slots=True)
+class Tests:
+    """Thresholds of the judge (sections 5 and 6) and bounds on what a trainer may calibrate."""
+
+    margin_cap: U64  # 2^-20 logits: no margin may exceed it
+    margin_levels: Annotated[tuple[int, ...], Many(Integer(8), 16)]  # τ_k, 2^-20 logits
+    alpha_inverse: U32  # an honest rollout is refused with probability ≤ 1 / this
+    mean_stakes: Annotated[tuple[int, ...], Many(Integer(4), 8)]  # millionths: bets on all levels
+    level_stakes: Annotated[tuple[int, ...], Many(Integer(4), 8)]  # millionths: bets on one level
+    rate_inflation: U8  # honest flip rates vary over contexts by at most this
+    rate_floor: U64  # added to every honest rate, 1e-18
+    rate_limits: Annotated[tuple[int, ...], Many(Integer(8), 16)]  # largest κ_k allowed, 1e-18
+    sketch_block_bound: U32  # mean difference over a block of 32 tokens, thousandths
+    sketch_rollout_bound: U32  # the same over a rollout, thousandths
+    scale_min: U64  # bounds on the manifest's sketch scale, 2^-16
+    scale_max: U64
+    logprob_rms_bound: U32  # 2^-16 nats
+    logprob_max_bound: U32  # 2^-16 nats
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Everything above, as the owner publishes it."""
+
+    identity: Identity
+    beacon: BeaconChain
+    environment: EnvironmentChoice
+    timing: Timing
+    work: Work
+    tests: Tests
+
+    @property
+    def digest(self) -> bytes:
+        """hash(parameters, canonical bytes), 32 bytes: part of every seed."""
+        return hash_fields(Domain.PARAMETERS, encode(self))
+
+    def to_json(self) -> dict[str, Json]:
+        """JSON form for people."""
+        return _to_json(self)
+
+    @staticmethod
+    def from_json(value: Json) -> "Parameters":
+        """Parameters from their JSON form.
+
+        Raises:
+            EncodingError: names the field that is wrong.
+        """
+        return from_json(Parameters, value)
+
+
+MAIN_TIMING = Timing(
+    window_blocks=30,
+    commit_offset=33,
+    audit_offset=43,
+    fetch_end=70,
+    verdict_end=90,
+    checkpoint_lead=60,
+    slot_ms=12_000,
+    tempo=360,
+    beacon_delay_ms=24_000,
+)
+DEMO_TIMING = Timing(
+    window_blocks=12,
+    commit_offset=13,
+    audit_offset=17,
+    fetch_end=28,
+    verdict_end=36,
+    checkpoint_lead=0,
+    slot_ms=1_000,
+    tempo=24,
+    beacon_delay_ms=3_000,
+)
+MAIN_WORK = Work(
+    group_size=16,
+    audited_groups=4,
+    sampled_groups=8,
+    group_cap=1_024,
+    max_tokens=4_096,
+    temperature=1_024,
+    value_base=7 * 10**17,
+    value_mean=10**11,
+    value_teach=8 * 10**5,
+)
+
+
+def _make_tests(cap: int) -> Tests:
+    """Tests for a margin cap in 2^-20 logits: levels 0 and (cap/100)·2^j below it."""
+    levels = (0, *(round(cap * 2**j / 100) for j in range(7)))
+    return Tests(
+        margin_cap=cap,
+        margin_levels=levels,
+        alpha_inverse=MILLION,
+        mean_stakes=(300_000, 30_000, 3_000, 300),
+        level_stakes=(100_000, 30_000, 10_000, 3_000, 1_000),
+        rate_inflation=4,
+        rate_floor=10**12,
+        rate_limits=tuple(10**13 >> k for k in range(len(levels))),
+        sketch_block_bound=250,
+        sketch_rollout_bound=125,
+        scale_min=1 << 8,
+        scale_max=1 << 32,
+        logprob_rms_bound=16,
+        logprob_max_bound=64,
+    )
+
+
+#: A cap of 2e-4 logits: fits models of about a million parameters (section 5).
+SMALL_MODEL_TESTS = _make_tests(round(2e-4 * 2**FRACTION_BITS))

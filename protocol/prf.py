@@ -1,0 +1,126 @@
+"""Pseudorandom functions: the byte stream behind every draw, and the words behind every token.
+
+Two of them, for two jobs. `Stream` (SHAKE-256) draws few numbers, each unbiased: which groups are
+audited, which positions, what an environment asks. `compute_words` (Philox4x32-10) gives the 32-bit
+word of any (token position, vocabulary id) at random access, identical in Python, numpy and torch.
+
+Specification, sections 1 and 3. Source of Philox: Salmon et al., "Parallel random numbers: as easy
+as 1, 2, 3" (SC 2011); `numpy.random.Philox` is the 4x64 variant and does not serve.
+"""
+
+from collections.abc import Sequence
+from hashlib import shake_256
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.protocol.hashing import DIGEST_BYTES
+
+_T = TypeVar("_T")
+
+_MASK32 = 0xFFFFFFFF
+_PHILOX_MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
+_PHILOX_WEYL = 0x9E3779B9, 0xBB67AE85
+_PHILOX_ROUNDS = 10
+
+#: A rollout's key: the first 16 bytes of its seed as four little-endian u32.
+Key = tuple[int, int, int, int]
+
+
+class Stream:
+    """Uniform integers from a 32-byte seed: SHAKE-256 read as big-endian u64.
+
+    The same seed gives the same numbers for ever; there is no other state.
+    """
+
+    def __init__(self, seed: bytes) -> None:
+        if len(seed) != DIGEST_BYTES:
+            raise ValueError(f"a stream's seed has {DIGEST_BYTES} bytes, not {len(seed)}")
+        self._seed = seed
+        self._block = b""
+        self._offset = 0
+
+    def draw_u64(self) -> int:
+        """The next eight bytes as an integer in [0, 2^64)."""
+        if self._offset == len(self._block):  # SHAKE has no incremental squeeze in hashlib: double
+            self._block = shake_256(self._seed).digest(max(256, 2 * len(self._block)))
+        word = int.from_bytes(self._block[self._offset : self._offset + 8], "big")
+        self._offset += 8
+        return word
+
+    def draw_below(self, bound: int) -> int:
+        """Unbiased integer in [0, bound), by rejection. `bound` in [1, 2^64]."""
+        if not 1 <= bound <= 2**64:
+            raise ValueError(f"bound {bound} is outside [1, 2^64]")
+        limit = 2**64 - 2**64 % bound
+        while (word := self.draw_u64()) >= limit:
+            pass
+        return word % bound
+
+    def draw_between(self, low: int, high: int) -> int:
+        """Unbiased integer in [low, high], both ends included."""
+        return low + self.draw_below(high - low + 1)
+
+    def choose(self, options: Sequence[_T]) -> _T:
+        """One of `options`, each equally likely."""
+        return options[self.draw_below(len(options))]
+
+    def sample(self, population: int, count: int) -> list[int]:
+        """`count` distinct integers of [0, population) in the order drawn (Fisher–Yates).
+
+        A longer sample from the same seed starts with the shorter one.
+        """
+        if not 0 <= count <= population:
+            raise ValueError(f"cannot draw {count} of {population} without replacement")
+        moved: dict[int, int] = {}
+        drawn = []
+        for i in range(count):
+            j = self.draw_between(i, population - 1)
+            drawn.append(moved.get(j, j))
+            moved[j] = moved.get(i, i)
+        return drawn
+
+
+def compute_key(seed: bytes) -> Key:
+    """Philox key words s0..s3 of a 32-byte seed: its first 16 bytes, little endian."""
+    if len(seed) != DIGEST_BYTES:
+        raise ValueError(f"a seed has {DIGEST_BYTES} bytes, not {len(seed)}")
+    s0, s1, s2, s3 = (int.from_bytes(seed[i : i + 4], "little") for i in (0, 4, 8, 12))
+    return s0, s1, s2, s3
+
+
+def compute_philox(counter: Key, key: tuple[int, int]) -> Key:
+    """Philox4x32-10 on Python integers: the normative form, slow."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(_PHILOX_ROUNDS):
+        p0, p1 = _PHILOX_MULTIPLIERS[0] * c0, _PHILOX_MULTIPLIERS[1] * c2
+        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & _MASK32, (p0 >> 32) ^ c3 ^ k1, p0 & _MASK32
+        k0, k1 = (k0 + _PHILOX_WEYL[0]) & _MASK32, (k1 + _PHILOX_WEYL[1]) & _MASK32
+    return c0, c1, c2, c3
+
+
+def compute_word(key: Key, position: int, token: int) -> int:
+    """word(t, v) in [0, 2^32): output v & 3 of Philox with counter (v >> 2, t, s2, s3)."""
+    s0, s1, s2, s3 = key
+    return compute_philox((token >> 2, position, s2, s3), (s0, s1))[token & 3]
+
+
+def compute_words(
+    keys: NDArray[np.uint64], positions: NDArray[np.uint64], vocabulary: int
+) -> NDArray[np.uint64]:
+    """All words of N rows: keys [N, 4], positions [N] → uint64 [N, vocabulary], values < 2^32."""
+    mask, shift = np.uint64(_MASK32), np.uint64(32)
+    m0, m1 = (np.uint64(m) for m in _PHILOX_MULTIPLIERS)
+    blocks = np.arange((vocabulary + 3) // 4, dtype=np.uint64)
+    shape = len(keys), len(blocks)
+    c0 = np.broadcast_to(blocks, shape)
+    c1 = np.broadcast_to(positions.astype(np.uint64)[:, None], shape)
+    c2, c3 = (np.broadcast_to(keys[:, i, None], shape) for i in (2, 3))
+    k0, k1 = keys[:, 0, None], keys[:, 1, None]
+    for _ in range(_PHILOX_ROUNDS):
+        p0, p1 = c0 * m0, c2 * m1
+        c0, c1, c2, c3 = (p1 >> shift) ^ c1 ^ k0, p1 & mask, (p0 >> shift) ^ c3 ^ k1, p0 & mask
+        k0, k1 = (k0 + np.uint64(_PHILOX_WEYL[0])) & mask, (k1 + np.uint64(_PHILOX_WEYL[1])) & mask
+    return np.stack([c0, c1, c2, c3], axis=-1).reshape(len(keys), -1)[:, :vocabulary]

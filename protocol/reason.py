@@ -1,0 +1,60 @@
+"""Why a submission was judged as it was: the codes that validators agree on.
+
+Specification, section 8.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """In the order of the checks, cheapest first: the first that fails decides."""
+
+    NOT_REGISTERED = "NOT_REGISTERED"
+    NO_COMMITMENT = "NO_COMMITMENT"
+    NOT_REVEALED = "NOT_REVEALED"
+    TOO_LARGE = "TOO_LARGE"
+    MALFORMED = "MALFORMED"
+    WRONG_HEADER = "WRONG_HEADER"
+    ROOT_MISMATCH = "ROOT_MISMATCH"
+    WRONG_CHECKPOINT = "WRONG_CHECKPOINT"
+    TOKEN_OUT_OF_RANGE = "TOKEN_OUT_OF_RANGE"
+    WRONG_TERMINATION = "WRONG_TERMINATION"
+    SKETCH_MISMATCH = "SKETCH_MISMATCH"
+    LOGPROB_MISMATCH = "LOGPROB_MISMATCH"
+    SAMPLING_MISMATCH = "SAMPLING_MISMATCH"
+    LEDGER_MISMATCH = "LEDGER_MISMATCH"
+    ACCEPTED = "ACCEPTED"
+    INTERNAL = "INTERNAL"
+
+
+#: Shown work that is not the model's own: zeroes the hotkey's whole settlement.
+CHEATING = frozenset(
+    {
+        Reason.TOKEN_OUT_OF_RANGE,
+        Reason.WRONG_TERMINATION,
+        Reason.SKETCH_MISMATCH,
+        Reason.LOGPROB_MISMATCH,
+        Reason.SAMPLING_MISMATCH,
+        Reason.LEDGER_MISMATCH,
+    }
+)
+#: Committed but not shown: one zeroes its window, two the settlement.
+WITHHELD = frozenset(
+    {
+        Reason.NOT_REVEALED,
+        Reason.TOO_LARGE,
+        Reason.MALFORMED,
+        Reason.WRONG_HEADER,
+        Reason.ROOT_MISMATCH,
+        Reason.WRONG_CHECKPOINT,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A check that failed: the code, and one sentence a miner understands."""
+
+    reason: Reason
+    detail: str

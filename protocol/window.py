@@ -1,0 +1,76 @@
+"""A window's calendar: which block decides what, and which beacon round a block names.
+
+Window w is the blocks [w·L, (w+1)·L). Windows overlap: one is audited while the next is generated.
+Blocks are those of the finalized chain; the time is a parameter. Specification, section 2.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from assay.protocol.beacon import BeaconChain, compute_round_at
+from assay.protocol.encoding import U64, Digest
+from assay.protocol.parameters import Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A finalized block, as much of it as the protocol looks at."""
+
+    number: U64
+    hash: Digest
+    timestamp_ms: U64
+
+
+class Phase(Enum):
+    """A window's moments, in order. The value is its `Timing` field, None for offset 0."""
+
+    CHECKPOINT = "checkpoint_lead"
+    CHALLENGE = None
+    COMMIT = "commit_offset"
+    AUDIT = "audit_offset"
+    FETCH_END = "fetch_end"
+    VERDICT_END = "verdict_end"
+
+
+#: What each moment decides: printed in docs/specification.md from here.
+WINDOW_SCHEDULE: dict[Phase, str] = {
+    Phase.CHECKPOINT: "the checkpoint in force is what the trainer has published in state here",
+    Phase.CHALLENGE: "hash and beacon round give the challenge; the hotkey must hold its uid here",
+    Phase.COMMIT: "the commitment is what state holds at exactly this block; uid still held",
+    Phase.AUDIT: "its beacon round chooses the audited groups",
+    Phase.FETCH_END: "last block at which audited groups may be fetched",
+    Phase.VERDICT_END: "verdicts are final; the settlement that holds this block counts them",
+}
+
+
+def compute_block(timing: Timing, window: int, phase: Phase) -> int:
+    """Number of the block at which `phase` of `window` happens, never below 0."""
+    start = window * timing.window_blocks
+    if phase is Phase.CHALLENGE:
+        return start
+    offset: int = getattr(timing, phase.value)
+    return max(0, start - offset) if phase is Phase.CHECKPOINT else start + offset
+
+
+def compute_window(timing: Timing, block: int) -> int:
+    """Window to which `block` belongs."""
+    return block // timing.window_blocks
+
+
+def compute_round(timing: Timing, beacon: BeaconChain, timestamp_ms: int) -> int:
+    """The one beacon round that a block of this timestamp names.
+
+    The first round at or after the end of the block's slot plus a delay, so that an author who
+    seals late still cannot know it. Never another round: a missing one is waited for.
+    """
+    slot_end_ms = (timestamp_ms // timing.slot_ms + 1) * timing.slot_ms
+    return compute_round_at(beacon, slot_end_ms + timing.beacon_delay_ms)
+
+
+def compute_settled_windows(timing: Timing, previous_epoch: int, epoch: int) -> range:
+    """Windows whose VERDICT_END lies in (previous_epoch, epoch]: they are settled together."""
+
+    def first_after(block: int) -> int:
+        return max(0, (block - timing.verdict_end) // timing.window_blocks + 1)
+
+    return range(first_after(previous_epoch), first_after(epoch))
