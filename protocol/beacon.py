@@ -19,13 +19,13 @@ G1_BYTES, G2_BYTES = 48, 96
 _INFINITY_FLAG = 0x40
 
 # The standard generators, compressed (draft-irtf-cfrg-pairing-friendly-curves, section 4.2.1).
-_G1 = pyblst.BlstP1Element.uncompress(
+G1_GENERATOR = pyblst.BlstP1Element.uncompress(
     bytes.fromhex(
         "97f1d3a73197d7942695638c4fa9ac0fc3688c4f9774b905a14e3a3f171bac58"
         "6c55e83ff97a1aeffb3af00adb22c6bb"
     )
 )
-_G2 = pyblst.BlstP2Element.uncompress(
+G2_GENERATOR = pyblst.BlstP2Element.uncompress(
     bytes.fromhex(
         "93e02b6052719f607dacd3a088274f65596bd0d09920b61ab5da61bbdc7f5049"
         "334cf11213945d57e5ac7d055d042b7e024aa2b2f08f0a91260805272dc51051"
@@ -144,9 +144,9 @@ def is_valid_beacon(chain: BeaconChain, beacon: Beacon) -> bool:
         return False
     message = point.hash_to_group(compute_message(chain, beacon), chain.scheme.domain)
     if chain.scheme is Scheme.UNCHAINED_G1:  # e(signature, G2) == e(H(message), key)
-        left, right = pyblst.miller_loop(signature, _G2), pyblst.miller_loop(message, key)
+        left, right = pyblst.miller_loop(signature, G2_GENERATOR), pyblst.miller_loop(message, key)
     else:  # e(G1, signature) == e(key, H(message))
-        left, right = pyblst.miller_loop(_G1, signature), pyblst.miller_loop(key, message)
+        left, right = pyblst.miller_loop(G1_GENERATOR, signature), pyblst.miller_loop(key, message)
     return bool(pyblst.final_verify(left, right))
 
 

@@ -6,6 +6,7 @@ file (its shape is in docs/auditor.md). Beacons are verified again whoever hands
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Annotated
 
 from assay.protocol.beacon import Beacon, BeaconChain, is_valid_beacon
@@ -50,7 +51,7 @@ class Committed:
     locator: Annotated[str, Prefixed(LOCATOR_BYTES, text=True)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Context:
     """Facts of one window. Untrusted until `find_context_fault` returns None.
 
@@ -73,7 +74,7 @@ class Context:
     checkpoint: bytes
     parameters: Parameters
 
-    @property
+    @cached_property
     def challenge_seed(self) -> bytes:
         """Seed of all work of this window, 32 bytes."""
         return compute_challenge_seed(
@@ -85,7 +86,7 @@ class Context:
             self.challenge.randomness,
         )
 
-    @property
+    @cached_property
     def audit_seed(self) -> bytes:
         """Seed of what is audited, 32 bytes.
 

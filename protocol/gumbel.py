@@ -71,8 +71,8 @@ def compute_gumbel(word: int) -> int:
     return a + (((b - a) * (z & ((1 << octave) - 1))) >> octave)
 
 
-def compute_gumbels(words: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Γ of an array of words (any shape, values < 2^32), int64 in units of 2^-20."""
+def compute_gumbels(words: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Γ of an array of words (any shape), int64 in units of 2^-20."""
     w = words.astype(np.int64)
     side = w >> 31
     z = np.where(side == 1, _MASK32 - w, w)

@@ -8,6 +8,7 @@ Specification, section 0.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 from assay.protocol.beacon import BeaconChain
@@ -119,7 +120,7 @@ class Tests:
     logprob_max_bound: U32  # 2^-16 nats
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Parameters:
     """Everything above, as the owner publishes it."""
 
@@ -130,7 +131,7 @@ class Parameters:
     work: Work
     tests: Tests
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
         """hash(parameters, canonical bytes), 32 bytes: part of every seed."""
         return hash_fields(Domain.PARAMETERS, encode(self))

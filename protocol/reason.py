@@ -54,7 +54,10 @@ WITHHELD = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A check that failed: the code, and one sentence a miner understands."""
+    """A check that failed: the code, one sentence a miner understands, and where, if known."""
 
     reason: Reason
     detail: str
+    group: int | None = None
+    rollout: int | None = None
+    token: int | None = None

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 PAD, END = 0, 1
 #: Id i is the character ALPHABET[i - 2].
 ALPHABET = "\n" + "".join(map(chr, range(32, 127)))
+_IDS = {character: i for i, character in enumerate(ALPHABET, start=2)}
 #: Prompt and completion together; the demo needs far less.
 CONTEXT = 512
 
@@ -23,8 +24,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     Text is used as it is: no template, no prefix, no normalisation, so decode(encode(s)) == s.
     A character outside the alphabet raises when it is encoded: prompts never hold one.
     """
-    vocabulary = {"<pad>": PAD, "<end>": END}
-    vocabulary |= {character: i for i, character in enumerate(ALPHABET, start=2)}
+    vocabulary = {"<pad>": PAD, "<end>": END} | _IDS
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
     core.decoder = decoders.Fuse()
@@ -35,6 +35,15 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         model_max_length=CONTEXT,
     )
+
+
+def encode(text: str) -> list[int]:
+    """What the tokenizer makes of `text`, without its overhead.
+
+    Raises:
+        KeyError: a character outside the alphabet.
+    """
+    return [_IDS[character] for character in text]
 
 
 def make_model(hidden: int, layers: int, heads: int, inner: int, seed: int) -> Qwen2ForCausalLM:
@@ -77,4 +86,5 @@ def save_model(model: Qwen2ForCausalLM, folder: Path) -> None:
     published.save_pretrained(folder)
     # Generation settings belong to the manifest: a second copy would be a second truth.
     (folder / "generation_config.json").unlink(missing_ok=True)
+    (folder / "model.safetensors").chmod(0o644)  # written for its owner alone
     make_tokenizer().save_pretrained(folder)

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from assay.environments import Environment, make_environment, write_solution
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.prf import Stream
-from assay.training.genesis_model import END, PAD, make_model, make_tokenizer, save_model
+from assay.training.genesis_model import END, PAD, encode, make_model, save_model
 
 _IGNORED = -100
 
@@ -36,6 +36,9 @@ class PretrainConfig:
     batch: int = 128
     learning_rate: float = 3e-3
     warmup: int = 100
+    #: Probability spread over the whole vocabulary at every token: breadth for RL to narrow, and
+    #: for the sampling test to see (its power grows with the policy's entropy).
+    smoothing: float = 0.03
     hidden: int = 96
     layers: int = 3
     heads: int = 4
@@ -57,16 +60,13 @@ def write_examples(
 
     The order is the one thing a solution is free to choose: it gives the policy honest entropy.
     """
-    tokenizer = make_tokenizer()
     index = 0
     while True:
         seed = pretrain_seed(config.seed, index)
         problem = environment.make_problem(seed, config.levels)
         terms = problem.prompt.count("+") + problem.prompt.count("-") + 1
         order = Stream(hash_fields(Domain.HELD_OUT, b"pretrain-order", seed)).sample(terms, terms)
-        prompt = tokenizer.convert_tokens_to_ids(list(problem.prompt))
-        solution = tokenizer.convert_tokens_to_ids(list(write_solution(problem, order)))
-        yield prompt, [*solution, END]
+        yield encode(problem.prompt), [*encode(write_solution(problem, order)), END]
         index += 1
 
 
@@ -94,7 +94,7 @@ def compute_rate(step: int, config: PretrainConfig) -> float:
 
 
 def pretrain(config: PretrainConfig, folder: Path) -> None:
-    """Train and save into `folder`; Ctrl-C stops after the step in progress and saves.
+    """Train and save into `folder`; Ctrl-C stops and saves what there is.
 
     Raises:
         OSError: the folder cannot be written.
@@ -113,7 +113,10 @@ def pretrain(config: PretrainConfig, folder: Path) -> None:
             ids, targets = make_batch(examples, config.batch)
             logits = model(input_ids=ids[:, :-1], use_cache=False).logits
             loss = cross_entropy(
-                logits.flatten(0, 1), targets[:, 1:].flatten(), ignore_index=_IGNORED
+                logits.flatten(0, 1),
+                targets[:, 1:].flatten(),
+                ignore_index=_IGNORED,
+                label_smoothing=config.smoothing,
             )
             optimizer.zero_grad()
             loss.backward()

@@ -1,1 +1,47 @@
-"""x"""
+"""The judge. A submission and a forward pass in, a verdict out; verdicts in, weights out.
+
+What it needs from outside comes through three ports: `SubmissionReader`, `Tokenizer`, `Forward`.
+This room never runs a model, reads a file or a clock, talks to a network, or trusts a miner's word.
+"""
+
+from assay.verification.judge import judge
+from assay.verification.ledger import Ledger
+from assay.verification.ports import (
+    Forward,
+    Measurement,
+    Projection,
+    SubmissionReader,
+    Tokenizer,
+)
+from assay.verification.settlement import (
+    Result,
+    Seat,
+    compute_score,
+    compute_settlement,
+    compute_value,
+    compute_weights,
+)
+from assay.verification.sketch import SKETCH_CLIP, SKETCH_GAIN, make_projection
+from assay.verification.verdict import GroupValue, Statistics, Verdict
+
+__all__ = [
+    "SKETCH_CLIP",
+    "SKETCH_GAIN",
+    "Forward",
+    "GroupValue",
+    "Ledger",
+    "Measurement",
+    "Projection",
+    "Result",
+    "Seat",
+    "Statistics",
+    "SubmissionReader",
+    "Tokenizer",
+    "Verdict",
+    "compute_score",
+    "compute_settlement",
+    "compute_value",
+    "compute_weights",
+    "judge",
+    "make_projection",
+]

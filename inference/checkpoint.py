@@ -1,0 +1,225 @@
+"""A model folder, opened: nobody starts a window on tensors that do not hash to the manifest.
+
+Specification, section 7. Formats: safetensors and Hugging Face's config and tokenizer files.
+"""
+
+import json
+import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as HuggingFaceTokenizer
+
+from assay.inference.draft import Drafter, Rules
+from assay.inference.reference import Reference
+from assay.protocol.encoding import EncodingError, from_json
+from assay.protocol.hashing import Domain
+from assay.protocol.manifest import (
+    Calibration,
+    Manifest,
+    TensorDigest,
+    compute_files_digest,
+    compute_tensor_root,
+    digest_safetensors,
+)
+
+MANIFEST_FILE = "manifest.json"
+CALIBRATION_FILE = "calibration.json"
+CONFIG_FILE = "config.json"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+#: Largest of the small files of a folder, bytes.
+_SMALL_FILE_BYTES = 64 << 20
+
+
+class CheckpointError(Exception):
+    """A model folder that cannot be used: says which file and what to do."""
+
+
+class FolderTokenizer:
+    """The judge's `Tokenizer` over a Hugging Face one.
+
+    Args:
+        tokenizer: a fast tokenizer.
+        vocabulary: V, rows of the model's output matrix.
+        end_tokens: of the manifest; left out when decoding.
+    """
+
+    def __init__(
+        self, tokenizer: HuggingFaceTokenizer, vocabulary: int, end_tokens: Sequence[int]
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._vocabulary = vocabulary
+        self._ends = frozenset(end_tokens)
+
+    @cached_property
+    def drawable(self) -> NDArray[np.bool_]:
+        """bool [V]: ids with a tokenizer entry, padding left out."""
+        mask = np.zeros(self._vocabulary, bool)
+        known = [i for i in self._tokenizer.get_vocab().values() if i < self._vocabulary]
+        mask[known] = True
+        padding = self._tokenizer.pad_token_id
+        if padding is not None and padding not in self._ends:
+            mask[padding] = False
+        return mask
+
+    def encode(self, prompt: str) -> list[int]:
+        """Token ids of a prompt; the chat template is applied where the checkpoint has one."""
+        if self._tokenizer.chat_template is None:
+            return list(self._tokenizer.encode(prompt, add_special_tokens=False))
+        message = [{"role": "user", "content": prompt}]
+        return list(
+            self._tokenizer.apply_chat_template(
+                message, add_generation_prompt=True, tokenize=True, return_dict=False
+            )
+        )
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of a completion without its end token."""
+        kept = [token for token in tokens if token not in self._ends]
+        return str(self._tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint, ready to run."""
+
+    folder: Path
+    manifest: Manifest
+    calibration: Calibration
+    model: PreTrainedModel
+    tokenizer: FolderTokenizer
+
+    @property
+    def digest(self) -> bytes:
+        """The checkpoint digest, 32 bytes."""
+        return self.manifest.digest
+
+    def get_rules(self, temperature: int) -> Rules:
+        """How completions under this checkpoint are drawn and end."""
+        return Rules(temperature, self.manifest.end_tokens, self.manifest.max_tokens)
+
+    def get_reference(self, temperature: int) -> Reference:
+        """The judge's forward pass over this checkpoint."""
+        return Reference(self.model, self.tokenizer.drawable, temperature)
+
+    def get_drafter(
+        self, temperature: int, model: PreTrainedModel | None = None, batch: int = 256
+    ) -> Drafter:
+        """Drafts by this checkpoint, or by another `model` over the same vocabulary."""
+        rules = self.get_rules(temperature)
+        return Drafter(model or self.model, self.tokenizer.drawable, rules, batch)
+
+
+def load_checkpoint(
+    folder: Path, expected: bytes | None = None, attention: str = "sdpa"
+) -> Checkpoint:
+    """Opens a folder, hashes every tensor against its manifest, and loads the model in fp32.
+
+    Args:
+        expected: the digest on chain, where the caller knows it.
+        attention: Hugging Face's name of an attention implementation.
+
+    Raises:
+        CheckpointError: a file is missing or not what the manifest says.
+    """
+    manifest = _read_json(folder, MANIFEST_FILE, Manifest)
+    calibration = _read_json(folder, CALIBRATION_FILE, Calibration)
+    if expected is not None and manifest.digest != expected:
+        raise CheckpointError(
+            f"{folder} holds checkpoint {manifest.digest.hex()[:16]}…, "
+            f"not {expected.hex()[:16]}…: fetch the one in force"
+        )
+    for name, found, wanted in (
+        ("calibration", calibration.digest, manifest.calibration),
+        ("structure", digest_structure(folder), manifest.structure),
+        ("tokenizer", digest_tokenizer(folder), manifest.tokenizer),
+        ("tensors", compute_tensor_root(digest_tensors(folder)), manifest.tensors),
+    ):
+        if found != wanted:
+            raise CheckpointError(
+                f"the {name} in {folder} are not those of its manifest: the copy is damaged or "
+                "changed, fetch it again"
+            )
+    torch.set_float32_matmul_precision("highest")  # no TF32: it is not the reference
+    model = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=torch.float32,
+        attn_implementation=attention,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+    ).eval()
+    model.requires_grad_(False)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    vocabulary = model.get_output_embeddings().weight.shape[0]
+    return Checkpoint(
+        folder,
+        manifest,
+        calibration,
+        model,
+        FolderTokenizer(tokenizer, vocabulary, manifest.end_tokens),
+    )
+
+
+def read_small_file(folder: Path, name: str) -> bytes:
+    """A file of a model folder that fits memory.
+
+    Raises:
+        CheckpointError: it is missing or too large.
+    """
+    path = folder / name
+    try:
+        if path.stat().st_size > _SMALL_FILE_BYTES:
+            raise CheckpointError(f"{path} is larger than {_SMALL_FILE_BYTES >> 20} MiB")
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read {path} ({error.strerror}): name a folder that holds a checkpoint"
+        ) from None
+
+
+def _read_json(folder: Path, name: str, of: type) -> object:
+    try:
+        return from_json(of, json.loads(read_small_file(folder, name)))
+    except (EncodingError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{folder / name} is not a {of.__name__.lower()}: {error}") from None
+
+
+def digest_structure(folder: Path) -> bytes:
+    """Digest of config.json, 32 bytes."""
+    files = {CONFIG_FILE: read_small_file(folder, CONFIG_FILE)}
+    return compute_files_digest(Domain.STRUCTURE, files)
+
+
+def digest_tokenizer(folder: Path) -> bytes:
+    """Digest of the tokenizer's files, 32 bytes."""
+    files = {name: read_small_file(folder, name) for name in TOKENIZER_FILES}
+    return compute_files_digest(Domain.TOKENIZER, files)
+
+
+def digest_tensors(folder: Path) -> list[TensorDigest]:
+    """All tensors of a folder's safetensors files, memory-mapped.
+
+    Raises:
+        CheckpointError: there is none, or one that is not safetensors.
+    """
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        raise CheckpointError(f"{folder} holds no *.safetensors file")
+    tensors: list[TensorDigest] = []
+    for path in paths:
+        try:
+            with (
+                path.open("rb") as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+            ):
+                tensors += digest_safetensors(data)
+        except (OSError, ValueError) as error:  # an EncodingError is a ValueError
+            raise CheckpointError(f"cannot read {path}: {error}") from None
+    return tensors

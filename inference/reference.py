@@ -1,0 +1,141 @@
+"""The reference: the checkpoint's stored weights in fp32, one batched prefill a group.
+
+What this does not know: who generated the tokens, with which engine, in which precision or whose
+batch. It says what the model itself would have drawn at every position, and how far the claim is
+from it. The prompt of a group is computed once. Specification, sections 3, 5 and 6.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from assay.inference.sampler import KeyedSampler, make_keys
+from assay.protocol.submission import LOGPROB_BITS, LOGPROB_MAX
+from assay.verification import SKETCH_CLIP, SKETCH_GAIN, Measurement, Projection
+
+#: Completions are right-padded to a multiple of this many tokens: kernels see few shapes.
+PAD_TOKENS = 64
+#: No [rows, vocabulary] array has more elements than this. Tuning: memory and speed only.
+LOGIT_ELEMENTS_MAX = 1 << 22
+#: Tokens of one prefill, padding included. Tuning.
+BATCH_TOKENS_MAX = 1 << 15
+
+
+class Reference:
+    """`Forward` of the judge over a Hugging Face causal model.
+
+    Args:
+        model: weights in fp32, in evaluation mode; has `.model` (returning normed states) and
+            `.lm_head`, as Qwen2, Qwen3 and Llama do.
+        drawable: bool [V].
+        temperature: Tq = 1024 · T.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, drawable: NDArray[np.bool_], temperature: int
+    ) -> None:
+        if model.dtype != torch.float32:
+            raise ValueError(f"the reference computes in float32, the model is {model.dtype}")
+        self._model = model
+        self._sampler = KeyedSampler(drawable, temperature, model.device)
+        self._blocked = torch.from_numpy(~drawable).to(model.device)
+
+    def measure(
+        self,
+        prompt: Sequence[int],
+        completions: Sequence[NDArray[np.uint32]],
+        seeds: Sequence[bytes],
+        projection: Projection,
+    ) -> list[Measurement]:
+        """See `assay.verification.Forward`."""
+        project = SketchBuilder(projection, self._model.device)
+        keys = make_keys(seeds, self._model.device)
+        measured: list[Measurement] = []
+        with torch.inference_mode():
+            for start, states in self._iterate_states(prompt, completions):
+                for i, state in enumerate(states, start):
+                    tokens = torch.from_numpy(completions[i].astype(np.int64)).to(state.device)
+                    measured.append(self._measure_one(state, tokens, keys[i], project))
+        return measured
+
+    def compute_states(
+        self, prompt: Sequence[int], completions: Sequence[NDArray[np.uint32]]
+    ) -> list[Tensor]:
+        """The state that drew each token, float32 [T, H] a completion."""
+        with torch.inference_mode():
+            return [s for _, group in self._iterate_states(prompt, completions) for s in group]
+
+    def compute_logits(self, states: Tensor) -> Tensor:
+        """Logits of states [T, H], float32 [T, V]. The caller bounds T."""
+        with torch.inference_mode():
+            return self._model.lm_head(states)
+
+    def _iterate_states(
+        self, prompt: Sequence[int], completions: Sequence[NDArray[np.uint32]]
+    ) -> Iterator[tuple[int, list[Tensor]]]:
+        """Batches of (index of the first completion, states [T, H] of each)."""
+        device = self._model.device
+        longest = max(len(completion) for completion in completions)
+        padded = -(-longest // PAD_TOKENS) * PAD_TOKENS
+        batch = max(1, BATCH_TOKENS_MAX // padded)
+        for start in range(0, len(completions), batch):
+            chosen = completions[start : start + batch]
+            rows = torch.zeros((len(chosen), padded), dtype=torch.int64)
+            rows[:, 0] = prompt[-1]  # draws the first token; the last token draws nothing
+            for row, completion in zip(rows, chosen, strict=True):
+                row[1 : len(completion)] = torch.from_numpy(completion[:-1].astype(np.int64))
+            cache = DynamicCache(config=self._model.config)
+            if len(prompt) > 1:
+                shared = torch.tensor([prompt[:-1]], device=device)
+                self._model.model(shared, past_key_values=cache, use_cache=True)
+                cache.batch_repeat_interleave(len(chosen))
+            out = self._model.model(rows.to(device), past_key_values=cache, use_cache=True)
+            states = out.last_hidden_state
+            yield start, [states[i, : len(c)] for i, c in enumerate(chosen)]
+
+    def _measure_one(
+        self, states: Tensor, tokens: Tensor, key: Tensor, project: "SketchBuilder"
+    ) -> Measurement:
+        count = len(tokens)
+        step = max(1, LOGIT_ELEMENTS_MAX // self._blocked.shape[0])
+        parts: list[tuple[Tensor, ...]] = []
+        for start in range(0, count, step):
+            rows = slice(start, min(start + step, count))
+            logits = self._model.lm_head(states[rows])
+            positions = torch.arange(rows.start, rows.stop, device=logits.device)
+            keys = key.expand(len(positions), 4)
+            best, top = self._sampler.draw(logits, keys, positions)
+            claimed = tokens[rows, None]
+            margins = top - self._sampler.score(logits, keys, positions, claimed)[:, 0]
+            logp = logits.masked_fill(self._blocked, -torch.inf).log_softmax(dim=1)
+            gini = 1.0 - logp.double().mul_(2).exp_().sum(dim=1)
+            scaled = torch.round(-logp.gather(1, claimed)[:, 0].double() * (1 << LOGPROB_BITS))
+            parts.append((margins, best, gini, scaled.clamp_(0, LOGPROB_MAX).long()))
+        margins, best, gini, logprobs = (
+            torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)
+        )
+        return Measurement(
+            margins=margins,
+            best=best,
+            gini=gini,
+            logprobs=logprobs.astype(np.uint32),
+            sketch=project.build(states).cpu().numpy(),
+        )
+
+
+class SketchBuilder:
+    """q = clip(round(32 · ((h − μ) @ R) / scale), ±127) on tensors."""
+
+    def __init__(self, projection: Projection, device: torch.device | None = None) -> None:
+        self._matrix = torch.from_numpy(projection.matrix).to(device)
+        self._centre = torch.from_numpy(projection.centre).to(device)
+        self._gain = SKETCH_GAIN / projection.scale
+
+    def build(self, states: Tensor) -> Tensor:
+        """States float32 [T, H] → int8 [T, 2]."""
+        projected = (states - self._centre) @ self._matrix
+        return torch.round(projected * self._gain).clamp_(-SKETCH_CLIP, SKETCH_CLIP).to(torch.int8)

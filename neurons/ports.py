@@ -1,0 +1,56 @@
+"""What the neurons need from outside the process. Adapters live in `network`."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from assay.protocol import Beacon, Block, Member
+
+
+class Chain(Protocol):
+    """A subnet's chain, finalized blocks only. Errors of the connection are exceptions."""
+
+    @property
+    def genesis_hash(self) -> bytes:
+        """Hash of block 0, 32 bytes: which chain this is."""
+
+    def get_head(self) -> int:
+        """Number of the newest finalized block."""
+
+    def get_block(self, number: int) -> Block:
+        """Hash and timestamp of a finalized block."""
+
+    def get_members(self, number: int) -> Mapping[bytes, Member]:
+        """Who holds which uid at a block: hotkey → member."""
+
+    def get_commitments(self, number: int) -> Mapping[bytes, bytes]:
+        """All commitment slots at a block: hotkey → payload."""
+
+    def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
+        """Weights at a block: validator's hotkey → uid → u16."""
+
+    def is_epoch(self, number: int) -> bool:
+        """Whether the subnet's epoch ends with this block."""
+
+    def set_commitment(self, hotkey: bytes, payload: bytes) -> None:
+        """Overwrites the hotkey's commitment slot."""
+
+    def set_weights(self, hotkey: bytes, weights: Mapping[int, int]) -> None:
+        """Writes a validator's weights: uid → u16."""
+
+
+class BeaconSource(Protocol):
+    """Where beacons are had. Not trusted: every signature is verified by whoever uses one."""
+
+    def get(self, number: int) -> Beacon | None:
+        """The beacon of exactly this round, None if it is not out yet."""
+
+
+class Neuron(Protocol):
+    """A program of the subnet, as a loop drives it."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    def step(self) -> bool:
+        """Does one bounded piece of work; whether there is more to do before the next block."""

@@ -1,0 +1,143 @@
+"""Reading a window off the chain: which checkpoint, which challenge, who committed to what.
+
+Miner, validator and trainer read it through the same three functions, so they cannot disagree.
+Specification, section 2.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from assay.neurons.ports import BeaconSource, Chain
+from assay.protocol import (
+    Beacon,
+    Block,
+    Committed,
+    Context,
+    Member,
+    Parameters,
+    Phase,
+    Tag,
+    is_valid_beacon,
+    parse_commitment,
+)
+from assay.protocol.seeds import compute_challenge_seed
+from assay.protocol.window import compute_block, compute_round
+
+
+class BeaconError(Exception):
+    """A source handed out a beacon that is not the pinned chain's."""
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What a miner needs to start: everything of a window that is known at its first block."""
+
+    window: int
+    block: Block
+    beacon: Beacon
+    checkpoint: bytes
+    parameters: Parameters
+
+    @cached_property
+    def seed(self) -> bytes:
+        """The challenge seed, 32 bytes."""
+        return compute_challenge_seed(
+            self.parameters.digest,
+            self.parameters.environment.digest,
+            self.window,
+            self.checkpoint,
+            self.block.hash,
+            self.beacon.randomness,
+        )
+
+
+def get_checkpoint_digest(chain: Chain, parameters: Parameters, window: int) -> bytes:
+    """Digest of the checkpoint in force: the trainer's commitment at the lead block, or genesis."""
+    block = compute_block(parameters.timing, window, Phase.CHECKPOINT)
+    payload = chain.get_commitments(block).get(parameters.identity.trainer)
+    published = parse_commitment(payload) if payload is not None else None
+    if published is None or published.tag is not Tag.CHECKPOINT:
+        return parameters.identity.genesis_checkpoint
+    return published.digest
+
+
+def get_challenge(
+    chain: Chain, beacons: BeaconSource, parameters: Parameters, window: int
+) -> Challenge | None:
+    """The window's challenge, None before its block is final and its beacon out.
+
+    Raises:
+        BeaconError: the source lies.
+    """
+    number = compute_block(parameters.timing, window, Phase.CHALLENGE)
+    if chain.get_head() < number:
+        return None
+    block = chain.get_block(number)
+    beacon = _get_beacon(beacons, parameters, block)
+    if beacon is None:
+        return None
+    checkpoint = get_checkpoint_digest(chain, parameters, window)
+    return Challenge(window, block, beacon, checkpoint, parameters)
+
+
+def get_context(
+    chain: Chain, beacons: BeaconSource, parameters: Parameters, challenge: Challenge
+) -> Context | None:
+    """Everything judging needs, None before the audit block is final and its beacon out.
+
+    Raises:
+        BeaconError: the source lies.
+    """
+    timing, window = parameters.timing, challenge.window
+    number = compute_block(timing, window, Phase.AUDIT)
+    if chain.get_head() < number:
+        return None
+    block = chain.get_block(number)
+    audit = _get_beacon(beacons, parameters, block)
+    if audit is None:
+        return None
+    committed_at = compute_block(timing, window, Phase.COMMIT)
+    return Context(
+        window=window,
+        challenge_block=challenge.block,
+        audit_block=block,
+        challenge=challenge.beacon,
+        audit=audit,
+        members=_get_steady_members(chain, challenge.block.number, committed_at),
+        commitments=_get_window_commitments(chain, window, committed_at),
+        checkpoint=challenge.checkpoint,
+        parameters=parameters,
+    )
+
+
+def _get_beacon(beacons: BeaconSource, parameters: Parameters, block: Block) -> Beacon | None:
+    number = compute_round(parameters.timing, parameters.beacon, block.timestamp_ms)
+    beacon = beacons.get(number)
+    if beacon is None:
+        return None
+    if beacon.round != number or not is_valid_beacon(parameters.beacon, beacon):
+        raise BeaconError(f"the source's beacon of round {number} is not the pinned chain's")
+    return beacon
+
+
+def _get_steady_members(chain: Chain, first: int, last: int) -> Mapping[bytes, Member]:
+    """Those who hold the same seat at both blocks."""
+    late = chain.get_members(last)
+    early = chain.get_members(first)
+    return {hotkey: member for hotkey, member in early.items() if late.get(hotkey) == member}
+
+
+def _get_window_commitments(chain: Chain, window: int, block: int) -> Mapping[bytes, Committed]:
+    found = {}
+    for hotkey, payload in chain.get_commitments(block).items():
+        commitment = parse_commitment(payload)
+        if (
+            commitment is not None
+            and commitment.tag is Tag.MINER
+            and commitment.number == window
+        ):
+            found[hotkey] = Committed(
+                commitment.digest, commitment.groups, block, commitment.locator
+            )
+    return found

@@ -1,0 +1,222 @@
+"""Sums: pinned problems, the one answer form, and what does not count as reasoning."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.environments import (
+    MILLION,
+    Problem,
+    RewardParts,
+    RewardWeights,
+    compute_reward,
+    make_environment,
+    write_solution,
+)
+from assay.environments.arithmetic import Terms
+
+ENVIRONMENT = make_environment("arithmetic", {})
+MIXED = make_environment("arithmetic", {"minus": 50, "words": 50})
+NOTHING = RewardParts(0, 0, 0)
+
+
+def make(terms: str = "7+15+3") -> Problem:
+    """The problem `terms` asks, found by construction rather than by seed."""
+    values = tuple(int(term) for term in terms.replace("-", "+-").split("+"))
+    return Problem(f"{terms}=?\n", 5, Terms(values))
+
+
+GOLDEN = [
+    (
+        {},
+        [1, 5, 12],
+        "9bc6366580eaa849b9f1d71bc91654e2a8b56f8a662fbfcb25a4ac47a4232a44",
+        [
+            ("1454+9695+9720+5737+3874+3343+702+3880=?\n", 12),
+            ("8379+1039+9414+5948+8321+3896+8223+6663=?\n", 12),
+            ("13+32+36=?\n", 5),
+        ],
+    ),
+    (
+        {"minus": 50, "words": 50},
+        [2, 6],
+        "97c7806e200f7ee3510fd1d55f4aa7916a10f8f17eb9ddd548db493b5f31d91d",
+        [
+            ("Eve counts 5 eggs, adds 2, adds 9. How many?\n", 2),
+            ("9-4+9=?\n", 2),
+            ("13+32+36+11=?\n", 6),
+            ("Ben counts 40 coins, takes away 22, adds 27, adds 5. How many?\n", 6),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("params", "levels", "digest", "prompts"), GOLDEN)
+def test_pinned(
+    params: dict[str, int], levels: list[int], digest: str, prompts: list[tuple[str, int]]
+) -> None:
+    environment = make_environment("arithmetic", params)
+    assert environment.digest.hex() == digest
+    problems = [environment.make_problem(bytes([i]) * 32, levels) for i in range(len(prompts))]
+    assert [(problem.prompt, problem.level) for problem in problems] == prompts
+
+
+@given(st.binary(min_size=32, max_size=32), st.randoms(use_true_random=False))
+def test_a_worked_solution_in_any_order_has_full_marks(seed: bytes, random: object) -> None:
+    problem = MIXED.make_problem(seed, list(MIXED.levels))
+    order = list(range(len(problem.answer.values)))  # type: ignore[attr-defined]
+    random.shuffle(order)  # type: ignore[attr-defined]
+    assert MIXED.score(problem, write_solution(problem, order)) == RewardParts(MILLION, MILLION, 0)
+    assert problem == MIXED.make_problem(seed, list(MIXED.levels))
+    assert all(character == "\n" or " " <= character <= "~" for character in problem.prompt)
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "",
+        "25",
+        "####25",
+        "####  25",
+        "#### 25 ",
+        "#### 25\n",
+        "#### 25\r",
+        " #### 25",
+        "\t#### 25",
+        "#### +25",
+        "#### 025",
+        "#### -25",
+        "#### 25.",
+        "#### 25.0",
+        "#### 2_5",
+        "#### 0x19",
+        "#### 2.5e1",
+        "#### \u0662\u0665",
+        "#### \uff12\uff15",
+        "#### 2\u00b2",
+        "#### 25\u200b",
+        "####\u00a025",
+        "#### 25\u2028",
+        "#### 25\x00",
+        "##### 25",
+        "# ### 25",
+        "#### 25 apples",
+        "#### 24\n#### 25",
+        "#### 25\n#### 25",
+        "#### 25\n#### 24",
+        "#### #### 25",
+        "#### 24 25",
+        "#### 24#### 25",
+        "x #### 25",
+        "7+15=22\r#### 25",
+        "7+15=22\u2028#### 25",
+        "#### 25<end>",
+        "#### ",
+        "####",
+        "#### -0",
+    ],
+)
+def test_adversarial_answer(completion: str) -> None:
+    assert ENVIRONMENT.score(make(), completion) == NOTHING
+
+
+@pytest.mark.parametrize("zero", ["-0", "+0", "00", "0 "])
+def test_zero_has_one_spelling(zero: str) -> None:
+    assert ENVIRONMENT.score(make("7-7"), "#### 0").correctness == MILLION
+    assert ENVIRONMENT.score(make("7-7"), f"#### {zero}") == NOTHING
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "#### " + "9" * 10**6,
+        "#### -" + "9" * 10**6,
+        "#### " + "0" * 10**6 + "25",
+        "7+" + "9" * 10**6 + "=22\n#### 25x",
+        "\n" * 10**6 + "#### 2 5",
+        "#" * 10**6,
+        "#### 25\n" * 10**5,
+    ],
+)
+def test_a_million_characters_are_refused_fast(completion: str) -> None:
+    started = time.perf_counter()
+    assert ENVIRONMENT.score(make(), completion) == NOTHING
+    assert time.perf_counter() - started < 0.5
+
+
+def test_a_huge_number_in_a_step_is_no_step() -> None:
+    completion = "7+" + "9" * 10**6 + "=22\n22+3=25\n#### 25"
+    assert ENVIRONMENT.score(make(), completion) == RewardParts(MILLION, 0, 0)
+
+
+@given(st.text(max_size=4), st.integers(0, 7))
+def test_any_insertion_into_the_answer_line_is_refused(junk: str, at: int) -> None:
+    line = "#### 25"
+    mutated = line[:at] + junk + line[at:]
+    if mutated != line and not mutated.endswith("\n" + line):
+        assert ENVIRONMENT.score(make(), mutated).correctness == 0
+
+
+@given(st.text(max_size=200))
+def test_no_text_raises(completion: str) -> None:
+    parts = ENVIRONMENT.score(make(), completion)
+    assert parts.satisfaction == 0
+    assert parts.correctness == (MILLION if completion.endswith("#### 25") else 0) or (
+        completion.count("####") != 1
+    )
+
+
+HALF = MILLION // 2
+
+
+@pytest.mark.parametrize(
+    ("completion", "quality"),
+    [
+        ("7+15=22\n22+3=25\n#### 25", MILLION),
+        ("15+3=18\n18+7=25\n#### 25", MILLION),
+        ("7+15=22\n22+3=25\n#### 26", MILLION),  # sound steps, wrongly copied
+        ("7+15=22\n#### 25", HALF),
+        ("7+15=22\n22+3=26\n#### 26", HALF),
+        # farming
+        ("#### 25", 0),
+        ("7+15=22\n7+15=22\n#### 25", HALF),
+        ("7+15=22\n22+0=22\n#### 25", HALF),
+        ("7+15=22\n7+3=10\n#### 25", HALF),
+        ("22+3=25\n7+15=22\n#### 25", 0),
+        ("7+7=14\n14+15=29\n#### 25", 0),
+        ("1+1=2\n2+2=4\n#### 25", 0),
+        ("7+15=22\n22+15=37\n#### 25", HALF),
+        ("7+15=22\n22+3=25\n22+3=25\n#### 25", 0),
+        ("\n7+15=22\n22+3=25\n#### 25", 0),
+        ("7+15=22\n22+3=25\n\n#### 25", 0),
+        ("7+15=22\n\n22+3=25\n#### 25", 0),
+        ("7+15=22 22+3=25\n#### 25", 0),
+        ("7+15=22=22\n#### 25", 0),
+        ("07+15=22\n22+3=25\n#### 25", 0),
+        ("7 + 15 = 22\n22+3=25\n#### 25", 0),
+        ("7+\uff11\uff15=22\n22+3=25\n#### 25", 0),
+        ("7+15=22\n22+3=25", 0),
+        ("7+15=22\n22+3=25\n", 0),
+        ("7+15=22\n22+3=25\n####", 0),
+    ],
+)
+def test_quality(completion: str, quality: int) -> None:
+    assert ENVIRONMENT.score(make(), completion).quality == quality
+
+
+def test_a_subtracted_term_is_not_an_added_one() -> None:
+    problem = make("7-15+3")
+    assert ENVIRONMENT.score(problem, "7-15=-8\n-8+3=-5\n#### -5") == RewardParts(
+        MILLION, MILLION, 0
+    )
+    assert ENVIRONMENT.score(problem, "-15+7=-8\n-8+3=-5\n#### -5").quality == MILLION
+    assert ENVIRONMENT.score(problem, "7+15=22\n22+3=25\n#### 25") == NOTHING
+
+
+def test_farming_earns_less_than_half_a_solution() -> None:
+    weights = RewardWeights()
+    honest = compute_reward(ENVIRONMENT.score(make(), "7+15=22\n22+3=25\n#### 25"), weights)
+    farmed = compute_reward(ENVIRONMENT.score(make(), "7+15=22\n22+0=22\n#### 1"), weights)
+    assert (honest, farmed) == (MILLION, 100_000)

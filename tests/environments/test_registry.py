@@ -1,0 +1,86 @@
+"""Settings, levels, digests and weights: what is illegal says why."""
+
+import pytest
+
+from assay.environments import (
+    ENVIRONMENTS,
+    MILLION,
+    RewardParts,
+    RewardWeights,
+    compute_reward,
+    make_environment,
+)
+
+SEED = bytes(32)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        ("chess", {}, r"no environment 'chess'; there are: arithmetic, sat"),
+        ("arithmetic", {"word": 1}, r"no parameter 'word'; it has: minus, words"),
+        ("arithmetic", {"words": 101}, r"words = 101 must be an integer from 0 to 100"),
+        ("arithmetic", {"words": -1}, r"words = -1 must be"),
+        ("arithmetic", {"words": True}, r"words = True must be"),
+        ("arithmetic", {"words": 0.5}, r"words = 0.5 must be"),
+        ("sat", {"k": 2}, r"k = 2 must be an integer from 3 to 5"),
+    ],
+)
+def test_illegal_settings(name: str, params: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_environment(name, params)
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+@pytest.mark.parametrize("levels", [[], [0], [10**6], [6, 5], [5, 5], [5, 10**6]])
+def test_illegal_levels(name: str, levels: list[int]) -> None:
+    with pytest.raises(ValueError, match="level"):
+        make_environment(name, {}).make_problem(SEED, levels)
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+@pytest.mark.parametrize("seed", [b"", bytes(31), bytes(33)])
+def test_illegal_seed(name: str, seed: bytes) -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        make_environment(name, {}).make_problem(seed, [5])
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_levels_are_drawn_uniformly(name: str) -> None:
+    environment = make_environment(name, {})
+    levels = [environment.make_problem(bytes([i]) * 32, [5, 6]).level for i in range(256)]
+    assert 96 < levels.count(5) < 160
+
+
+def test_another_environments_problem_is_our_own_fault() -> None:
+    arithmetic, sat = (make_environment(name, {}) for name in ("arithmetic", "sat"))
+    with pytest.raises(TypeError):
+        arithmetic.score(sat.make_problem(SEED, [5]), "#### 1")
+    with pytest.raises(TypeError):
+        sat.score(arithmetic.make_problem(SEED, [5]), "#### 1")
+
+
+def test_every_setting_changes_the_digest() -> None:
+    settings = [("arithmetic", {}), ("arithmetic", {"words": 1}), ("arithmetic", {"minus": 1})]
+    digests = {make_environment(name, params).digest for name, params in settings}
+    assert len(digests) == 3
+    explicit = make_environment("arithmetic", {"words": 0, "minus": 0})
+    assert explicit.digest == make_environment("arithmetic", {}).digest
+
+
+def test_reward_is_floored() -> None:
+    assert compute_reward(RewardParts(MILLION, 333_333, 0), RewardWeights(1, 1, 0)) == 1
+    assert compute_reward(RewardParts(MILLION, MILLION, MILLION), RewardWeights()) == MILLION
+    assert compute_reward(RewardParts(0, 0, 0), RewardWeights()) == 0
+
+
+@pytest.mark.parametrize("weights", [(-1, 0, 0), (MILLION, 1, 0), (400_000, 400_000, 400_000)])
+def test_illegal_weights(weights: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="weights"):
+        RewardWeights(*weights)
+
+
+@pytest.mark.parametrize("parts", [(-1, 0, 0), (0, MILLION + 1, 0)])
+def test_illegal_parts(parts: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="millionths"):
+        RewardParts(*parts)

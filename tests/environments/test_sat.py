@@ -1,0 +1,115 @@
+"""SAT: pinned formulas, substitution as the only judge, one answer form."""
+
+import hashlib
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.environments import MILLION, Problem, RewardParts, make_environment
+from assay.environments.sat import Formula
+
+ENVIRONMENT = make_environment("sat", {})
+NOTHING = RewardParts(0, 0, 0)
+#: 11000 satisfies all four clauses, 11100 all but the last.
+SMALL = Problem("", 5, Formula(5, ((1, 2, 3), (-1, 2, 4), (3, -4, 5), (-1, -2, -3))))
+
+
+GOLDEN = [
+    (
+        {},
+        [5],
+        "914efe0966c7c09ec281cfa8d2478508f0305f077396fb79284410dc5709d07c",
+        [
+            ("b96c9425010f319006c61dcc062cada3e0e87d7314f1740281efb3a11602b68e", 5),
+            ("2aafc2368321bf90b454fb7537ad49ccb3d7e7e2cb39d7d60c7d79449b83b525", 5),
+        ],
+    ),
+    (
+        {"k": 4, "density": 900},
+        [6, 9],
+        "e65d5bcc1f6de76331782299021225f4706fb3428f806469bbaa260b53c97fea",
+        [
+            ("c0bccdab6d5233b987f9ddf23c9ae2786769e8e50945ea67226bdd51a3d35c7d", 6),
+            ("57425b25d53a056c6f8d6039b46100118a2423aae56a0d492ec70cefda8fd678", 9),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("params", "levels", "digest", "prompts"), GOLDEN)
+def test_pinned(
+    params: dict[str, int], levels: list[int], digest: str, prompts: list[tuple[str, int]]
+) -> None:
+    environment = make_environment("sat", params)
+    assert environment.digest.hex() == digest
+    problems = [environment.make_problem(bytes([i]) * 32, levels) for i in range(len(prompts))]
+    found = [(hashlib.sha256(p.prompt.encode()).hexdigest(), p.level) for p in problems]
+    assert found == prompts
+
+
+@pytest.mark.parametrize("k", [3, 4, 5])
+@pytest.mark.parametrize("level", [5, 9])
+def test_every_instance_has_a_solution(k: int, level: int) -> None:
+    environment = make_environment("sat", {"k": k, "density": 426 if k == 3 else 900})
+    problem = environment.make_problem(bytes([level]) * 32, [level])
+    answers = ("#### " + "".join(bits) for bits in itertools.product("01", repeat=level))
+    assert any(environment.score(problem, answer).correctness for answer in answers)
+    assert all(character == "\n" or " " <= character <= "~" for character in problem.prompt)
+
+
+def test_signs_do_not_give_the_plan_away() -> None:
+    """Voting by the majority of a variable's signs solves no formula of fifty variables."""
+    solved = 0
+    for i in range(40):
+        problem = ENVIRONMENT.make_problem(bytes([i]) * 32, [50])
+        formula = problem.answer
+        assert isinstance(formula, Formula)
+        votes = [0] * 50
+        for literal in itertools.chain.from_iterable(formula.clauses):
+            votes[abs(literal) - 1] += 1 if literal > 0 else -1
+        answer = "#### " + "".join("1" if vote > 0 else "0" for vote in votes)
+        solved += ENVIRONMENT.score(problem, answer).correctness
+    assert solved == 0
+
+
+@pytest.mark.parametrize(
+    ("completion", "satisfied"),
+    [("#### 11000", 4), ("#### 11100", 3), ("thinking\n#### 00000", 3), ("#### 00010", 2)],
+)
+def test_substitution(completion: str, satisfied: int) -> None:
+    parts = ENVIRONMENT.score(SMALL, completion)
+    assert parts == RewardParts(MILLION * (satisfied == 4), 0, satisfied * MILLION // 4)
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "",
+        "11000",
+        "####11000",
+        "#### 1100",
+        "#### 110000",
+        "#### 11000\n",
+        "#### 11000 ",
+        "#### 1 1 0 0 0",
+        "#### 1100\u0660",
+        "#### 1100\uff10",
+        "#### 1100O",
+        "#### 1100-",
+        " #### 11000",
+        "##### 11000",
+        "#### 11100\n#### 11000",
+        "#### 11000\n#### 11000",
+        "#### " + "1" * 10**6,
+        "#" * 10**6,
+    ],
+)
+def test_adversarial_answer(completion: str) -> None:
+    assert ENVIRONMENT.score(SMALL, completion) == NOTHING
+
+
+@given(st.text(max_size=100))
+def test_no_text_raises(completion: str) -> None:
+    assert ENVIRONMENT.score(SMALL, completion).quality == 0

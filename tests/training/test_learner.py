@@ -1,0 +1,120 @@
+"""The learner on a model of a few thousand weights."""
+
+import math
+
+import pytest
+import torch
+
+from assay.training import Group, LearnConfig, Learner
+from assay.training.genesis_model import make_model
+
+CONFIG = LearnConfig(learning_rate=1e-3, epochs=2, groups_per_batch=2, seed=3)
+
+
+def make_learner(config: LearnConfig = CONFIG) -> Learner:
+    return Learner(make_model(hidden=16, layers=1, heads=2, inner=16, seed=0), config)
+
+
+def measure(learner: Learner, prompt: list[int], completion: list[int]) -> list[float]:
+    ids = torch.tensor([prompt + completion])
+    with torch.no_grad():
+        logprobs = learner.model(input_ids=ids).logits.log_softmax(-1)
+    first = len(prompt) - 1
+    return [logprobs[0, first + i, token].item() for i, token in enumerate(completion)]
+
+
+def make_groups(learner: Learner, count: int = 3) -> list[Group]:
+    """Groups in which a completion of fives is good and anything else is bad."""
+    groups = []
+    for i in range(count):
+        prompt, completions = [10 + i, 11], [[5, 5, 1], [6, 7, 8, 1], [9, 1], [5, 5, 1]]
+        behaviour = [measure(learner, prompt, completion) for completion in completions]
+        groups.append(Group(prompt, completions, [1_000_000, 0, 200_000, 1_000_000], behaviour))
+    return groups
+
+
+def test_rewarded_completions_become_likelier() -> None:
+    learner = make_learner()
+    groups = make_groups(learner)
+    before = math.fsum(measure(learner, [10, 11], [5, 5, 1]))
+    stats = learner.learn(groups)
+    assert math.fsum(measure(learner, [10, 11], [5, 5, 1])) > before
+    assert (stats.groups, stats.dropped, stats.updates, stats.tokens) == (3, 0, 4, 72)
+    assert stats.mean_reward == pytest.approx(0.55)
+    assert 0.5 < stats.mean_ratio < 2
+
+
+def test_the_first_pass_sees_a_ratio_of_one() -> None:
+    learner = make_learner(LearnConfig(epochs=1, groups_per_batch=8))
+    stats = learner.learn(make_groups(learner))
+    assert stats.mean_ratio == pytest.approx(1, abs=1e-5)
+    assert stats.clipped_share == 0
+
+
+def test_same_inputs_same_weights() -> None:
+    first, second = make_learner(), make_learner()
+    groups = make_groups(first)
+    assert first.learn(groups) == second.learn(groups)
+    states = first.bf16_state(), second.bf16_state()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_groups_without_variance_change_nothing() -> None:
+    learner = make_learner()
+    flat = [
+        Group(g.prompt, g.completions, [7] * 4, g.behaviour_logprobs) for g in make_groups(learner)
+    ]
+    before = learner.bf16_state()
+    stats = learner.learn(flat)
+    assert (stats.dropped, stats.updates, stats.tokens) == (3, 0, 0)
+    assert all(torch.equal(before[n], weight) for n, weight in learner.bf16_state().items())
+
+
+def test_a_restart_continues_bit_for_bit() -> None:
+    whole, resumed = make_learner(), make_learner()
+    groups = make_groups(whole)
+    whole.learn(groups)
+    resumed.import_state(whole.export_state())
+    whole.learn(groups)
+    resumed.learn(groups)
+    first, second = whole.export_state(), resumed.export_state()
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_published_weights_are_bf16_copies_of_fp32_masters() -> None:
+    learner = make_learner()
+    state = learner.bf16_state()
+    for name, weight in learner.model.state_dict().items():
+        assert weight.dtype == torch.float32
+        assert state[name].dtype == torch.bfloat16
+        assert state[name].is_contiguous()
+        assert torch.equal(state[name], weight.to(torch.bfloat16))
+
+
+def test_excluded_ids_are_left_out_of_the_normalisation() -> None:
+    learner = make_learner(LearnConfig(epochs=1, excluded=(90, 91, 92)))
+    stats = learner.learn(make_groups(learner))  # behaviour over all ids: each new one is likelier
+    assert stats.mean_ratio > 1.001
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ([], [[1]], [0], [[0.0]]),
+        ([2], [], [], []),
+        ([2], [[1]], [0, 0], [[0.0]]),
+        ([2], [[]], [0], [[]]),
+        ([2], [[3, 1]], [0], [[0.0]]),
+    ],
+)
+def test_malformed_groups(
+    parts: tuple[list[int], list[list[int]], list[int], list[list[float]]],
+) -> None:
+    with pytest.raises(ValueError, match="needs"):
+        Group(*parts)
+
+
+def test_nothing_to_learn_from() -> None:
+    with pytest.raises(ValueError, match="no groups"):
+        make_learner().learn([])

@@ -1,0 +1,42 @@
+"""Log-probabilities at positions drawn after the commitment, against the reference's.
+
+Specification, section 6.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.protocol.parameters import Tests
+
+
+@dataclass(frozen=True, slots=True)
+class LogprobResult:
+    """Statistics of one rollout's log-probabilities.
+
+    Attributes:
+        rms: root mean square difference over the drawn positions, 2^-16 nats, for people.
+        token: position of the largest difference where a bound is exceeded, else None.
+    """
+
+    rms: float
+    token: int | None
+
+
+def judge_logprobs(
+    claimed: NDArray[np.uint32],
+    measured: NDArray[np.uint32],
+    positions: Sequence[int],
+    tests: Tests,
+) -> LogprobResult:
+    """Compares two uint32 [T], 2^-16 nats, at `positions`; all comparisons in integers."""
+    difference = np.abs(claimed.astype(np.int64) - measured.astype(np.int64))[list(positions)]
+    squares = int((difference**2).sum())
+    fails = int(
+        difference.max()
+    ) > tests.logprob_max_bound or squares > tests.logprob_rms_bound**2 * len(difference)
+    worst = positions[int(difference.argmax())]
+    return LogprobResult(rms=sqrt(squares / len(difference)), token=worst if fails else None)

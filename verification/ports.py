@@ -1,0 +1,95 @@
+"""What the judge asks of the outside: a file's parts, a tokenizer, a forward pass.
+
+Adapters live in `inference` and `network`; `neurons` hands them over.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.protocol.reason import Refusal
+from assay.protocol.submission import Footer
+
+#: A problem whose prompt is longer is our own fault: environments keep well below.
+PROMPT_TOKENS_MAX = 1 << 16
+
+
+class SubmissionReader(Protocol):
+    """A miner's file, read in parts. Fetches no more than what is asked for, within size limits."""
+
+    def read_footer(self) -> Footer | Refusal:
+        """The footer's claims, or why they cannot be had."""
+
+    def read_group(self, index: int) -> bytes | Refusal:
+        """Canonical bytes of one group's rows, or why they cannot be had. The judge hashes them."""
+
+
+class Tokenizer(Protocol):
+    """The checkpoint's tokenizer."""
+
+    @property
+    def drawable(self) -> NDArray[np.bool_]:
+        """bool [V]: ids that may be drawn; V = rows of the output matrix."""
+
+    def encode(self, prompt: str) -> list[int]:
+        """Token ids of a prompt, chat template applied."""
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of a completion, end tokens left out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projection:
+    """How a hidden state becomes two bytes (section 6).
+
+    Attributes:
+        matrix: float32 [H, 2], entries ±1.
+        centre: float32 [H], μ.
+        scale: root mean squared distance from μ, at least 2^-8.
+    """
+
+    matrix: NDArray[np.float32]
+    centre: NDArray[np.float32]
+    scale: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measurement:
+    """What one forward pass says of one completion of T tokens. Row t belongs to token t: the
+    state that drew it, before it was appended.
+
+    Attributes:
+        margins: int64 [T], best keyed score minus the claimed token's, 2^-20 logits, ≥ 0.
+        best: int64 [T], the keyed argmax.
+        gini: float64 [T], 1 − Σp² at T = 1.
+        logprobs: uint32 [T], −ln p of the claimed token, 2^-16 nats, clipped to 24 bits.
+        sketch: int8 [T, 2].
+    """
+
+    margins: NDArray[np.int64]
+    best: NDArray[np.int64]
+    gini: NDArray[np.float64]
+    logprobs: NDArray[np.uint32]
+    sketch: NDArray[np.int8]
+
+
+class Forward(Protocol):
+    """The reference (section 3): the checkpoint's stored weights, activations in fp32."""
+
+    def measure(
+        self,
+        prompt: Sequence[int],
+        completions: Sequence[NDArray[np.uint32]],
+        seeds: Sequence[bytes],
+        projection: Projection,
+    ) -> list[Measurement]:
+        """One batched prefill of completions that share a prompt.
+
+        Args:
+            prompt: token ids, at least one.
+            completions: token ids below V, each of at least one token.
+            seeds: 32-byte rollout seeds, one a completion.
+        """

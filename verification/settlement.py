@@ -1,0 +1,95 @@
+"""From verdicts to weights, in integers: same verdicts, same weights, bit for bit.
+
+Specification, section 9.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from assay.protocol.parameters import MILLION, Work
+from assay.protocol.reason import CHEATING, WITHHELD, Reason
+from assay.verification.verdict import Verdict
+
+#: Largest weight the chain stores.
+WEIGHT_MAX = 65_535
+_VALUE_UNIT = 10**18
+#: Windows of a settlement that may be withheld before all of it is lost.
+_WITHHELD_ALLOWED = 1
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Seat:
+    """A place in the subnet: it outlives a swap of its hotkey, and ends when the uid is re-used."""
+
+    uid: int
+    registered_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One seat's window, as the settlement sees it."""
+
+    window: int
+    seat: Seat
+    reason: Reason
+    score: int
+
+
+def compute_value(work: Work, tokens: int, mean_reward: int) -> int:
+    """Value of a verified group.
+
+    Args:
+        tokens: completion tokens of its rollouts plus its prompt's once.
+        mean_reward: m, millionths, rounded down.
+    """
+    factor = (
+        work.value_base
+        + work.value_mean * mean_reward
+        + work.value_teach * mean_reward * (MILLION - mean_reward)
+    )
+    return tokens * factor // _VALUE_UNIT
+
+
+def compute_score(verdict: Verdict) -> int:
+    """⌊n · Σ value / k⌋ over the k audited groups of an accepted submission, else 0."""
+    if not verdict.accepted:
+        return 0
+    total = sum(group.value for group in verdict.groups)
+    return verdict.committed_groups * total // len(verdict.groups)
+
+
+def compute_settlement(results: Iterable[Result]) -> dict[Seat, int]:
+    """Scores of a settlement's windows, summed by seat; zero where cheating was shown.
+
+    One window withheld is worth nothing by itself; two zero the settlement.
+    """
+    scores: dict[Seat, int] = {}
+    withheld: dict[Seat, int] = {}
+    zeroed: set[Seat] = set()
+    for result in results:
+        scores[result.seat] = scores.get(result.seat, 0) + result.score
+        if result.reason in CHEATING:
+            zeroed.add(result.seat)
+        elif result.reason in WITHHELD:
+            withheld[result.seat] = withheld.get(result.seat, 0) + 1
+            if withheld[result.seat] > _WITHHELD_ALLOWED:
+                zeroed.add(result.seat)
+    return {seat: 0 if seat in zeroed else scores[seat] for seat in sorted(scores)}
+
+
+def compute_weights(scores: Mapping[int, int], owner_uid: int, burn_share: int) -> dict[int, int]:
+    """Weights as the chain stores them: u16 by uid, the largest 65,535; zeros left out.
+
+    Args:
+        scores: uid → score of the settlement.
+        burn_share: millionths of everything that go to the owner's uid.
+    """
+    shares = {uid: score * (MILLION - burn_share) for uid, score in scores.items()}
+    shares[owner_uid] = shares.get(owner_uid, 0) + sum(scores.values()) * burn_share
+    largest = max(shares.values())
+    if largest == 0:
+        return {owner_uid: WEIGHT_MAX}
+    weights = {
+        uid: (2 * WEIGHT_MAX * share + largest) // (2 * largest) for uid, share in shares.items()
+    }
+    return {uid: weight for uid, weight in sorted(weights.items()) if weight}

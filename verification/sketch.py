@@ -1,0 +1,83 @@
+"""The sketch: two signed bytes a token that bind the model's last hidden state.
+
+It binds the model cheaply at every token, also where sampling is nearly deterministic; it never
+proves generation: prefilling someone else's tokens gives a genuine sketch.
+
+Specification, section 6.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.protocol.manifest import CENTRE_BITS, Manifest
+from assay.protocol.parameters import Tests
+from assay.protocol.prf import compute_key, compute_words
+from assay.protocol.submission import SKETCH_COLUMNS
+from assay.verification.ports import Projection
+
+#: q = clip(round(GAIN · projection / scale), ±CLIP).
+SKETCH_GAIN = 32
+SKETCH_CLIP = 127
+#: A column's difference counts at most this much.
+DIFFERENCE_CAP = 32
+#: Tokens over which the statistic is averaged; a ragged last block joins the one before.
+BLOCK_TOKENS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SketchResult:
+    """Statistics of one rollout's sketch.
+
+    Attributes:
+        mean: average difference a token (both columns), for people.
+        token: first token of the first block beyond its bound, 0 for the rollout's own bound,
+            None if it passes.
+    """
+
+    mean: float
+    token: int | None
+
+
+def make_projection(seed: bytes, manifest: Manifest) -> Projection:
+    """R ∈ {±1}^{H×2} from Philox bits under `seed`, with the manifest's μ and scale.
+
+    Entry (i, j) is bit e & 31 of word(0, e >> 5), e = 2i + j: 1 means +1.
+    """
+    hidden = len(manifest.centre)
+    entries = np.arange(hidden * SKETCH_COLUMNS, dtype=np.uint32)
+    key = np.array([compute_key(seed)], np.uint64)
+    words = compute_words(key, np.zeros(1, np.uint64), len(entries) // 32 + 1)[0]
+    bits = (words[entries >> 5] >> (entries & 31)) & 1
+    matrix = bits.astype(np.float32).reshape(hidden, SKETCH_COLUMNS) * 2 - 1
+    unit = float(1 << CENTRE_BITS)
+    centre = (np.array(manifest.centre, np.float64) / unit).astype(np.float32)
+    return Projection(matrix, centre, manifest.scale / unit)
+
+
+def iterate_blocks(tokens: int) -> Iterator[tuple[int, int]]:
+    """(start, end) of each block of a rollout of `tokens` ≥ 1."""
+    blocks = max(1, tokens // BLOCK_TOKENS)
+    for block in range(blocks):
+        start = block * BLOCK_TOKENS
+        yield start, tokens if block == blocks - 1 else start + BLOCK_TOKENS
+
+
+def judge_sketch(
+    claimed: NDArray[np.int8], measured: NDArray[np.int8], tests: Tests
+) -> SketchResult:
+    """Compares two sketches, int8 [T, 2]; all comparisons in integers."""
+    difference = np.abs(claimed.astype(np.int64) - measured.astype(np.int64))
+    per_token = np.minimum(difference, DIFFERENCE_CAP).sum(axis=1)
+    total, count = int(per_token.sum()), len(per_token)
+    token = None
+    for start, end in iterate_blocks(count):
+        if int(per_token[start:end].sum()) * 1_000 > tests.sketch_block_bound * (end - start):
+            token = start
+            break
+    else:
+        if total * 1_000 > tests.sketch_rollout_bound * count:
+            token = 0
+    return SketchResult(mean=total / count, token=token)

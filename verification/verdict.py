@@ -1,0 +1,102 @@
+"""What the judge says.
+
+The consensus part is window, hotkey, reason and values; the rest is for people.
+Specification, section 8.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from assay.protocol.gumbel import FRACTION_BITS
+from assay.protocol.reason import Reason
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.submission import LOGPROB_BITS
+
+
+@dataclass(frozen=True, slots=True)
+class GroupValue:
+    """A verified group: its integer value and the rewards of its rollouts in millionths."""
+
+    index: int
+    value: int
+    rewards: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Extremes over everything that was measured, for people; outside every root.
+
+    Attributes:
+        margin_max: 2^-20 logits.
+        log_capital: natural logarithm of the sampling test's martingale.
+        logprob_rms: 2^-16 nats.
+        sketch_mean: average difference a token.
+    """
+
+    margin_max: int = 0
+    log_capital: float = 0.0
+    logprob_rms: float = 0.0
+    sketch_mean: float = 0.0
+
+    def merge(self, other: "Statistics") -> "Statistics":
+        """The larger of each."""
+        return Statistics(
+            max(self.margin_max, other.margin_max),
+            max(self.log_capital, other.log_capital),
+            max(self.logprob_rms, other.logprob_rms),
+            max(self.sketch_mean, other.sketch_mean),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One submission, judged.
+
+    Attributes:
+        detail: one sentence a miner understands.
+        committed_groups: n of the commitment, 0 where there is none.
+        group, rollout, token: where it failed, as far as the check knows.
+        groups: audited groups with their values; empty unless accepted.
+        tokens: completion tokens verified.
+    """
+
+    window: int
+    hotkey: bytes
+    reason: Reason
+    detail: str
+    committed_groups: int = 0
+    group: int | None = None
+    rollout: int | None = None
+    token: int | None = None
+    statistics: Statistics = field(default_factory=Statistics)
+    groups: tuple[GroupValue, ...] = ()
+    tokens: int = 0
+
+    @property
+    def accepted(self) -> bool:
+        """Whether every check passed."""
+        return self.reason is Reason.ACCEPTED
+
+    def to_json(self, seconds: float) -> dict[str, Any]:
+        """JSON for people and scripts; units as humans expect: logits and nats."""
+        where = {"group": self.group, "rollout": self.rollout, "token": self.token}
+        return {
+            "hotkey": encode_ss58(self.hotkey),
+            "window": self.window,
+            "accepted": self.accepted,
+            "reason": self.reason.value,
+            "detail": self.detail,
+            **{name: value for name, value in where.items() if value is not None},
+            "statistics": {
+                "margin_max": self.statistics.margin_max / (1 << FRACTION_BITS),
+                "log_capital": round(self.statistics.log_capital, 6),
+                "logprob_rms": self.statistics.logprob_rms / (1 << LOGPROB_BITS),
+                "sketch_mean": round(self.statistics.sketch_mean, 6),
+            },
+            "groups": [
+                {"index": g.index, "value": g.value, "rewards": list(g.rewards)}
+                for g in self.groups
+            ],
+            "tokens": self.tokens,
+            "seconds": round(seconds, 3),
+        }
