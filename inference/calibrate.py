@@ -5,12 +5,12 @@ Specification, sections 5 to 7.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from assay.inference.passages import Passage
 from assay.inference.reference import Reference
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.manifest import CENTRE_BITS, RATE_UNIT, Calibration
@@ -18,14 +18,6 @@ from assay.protocol.manifest import CENTRE_BITS, RATE_UNIT, Calibration
 #: Ids of a position that enter the pair sums; what lies beyond has no probability to speak of.
 _TOP = 32
 _ROWS = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """One teacher-forced context: token ids of a prompt and of a completion."""
-
-    prompt: tuple[int, ...]
-    completion: tuple[int, ...]
 
 
 def measure_centre(

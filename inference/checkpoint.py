@@ -3,6 +3,7 @@
 Specification, section 7. Formats: safetensors and Hugging Face's config and tokenizer files.
 """
 
+import copy
 import json
 import mmap
 from collections.abc import Sequence
@@ -17,8 +18,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as HuggingFaceTokenizer
 
 from assay.inference.draft import Drafter, Rules
+from assay.inference.passages import Passage, decode_passages, digest_passages
 from assay.inference.reference import Reference
 from assay.protocol.encoding import EncodingError, from_json
+from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import Domain
 from assay.protocol.manifest import (
     Calibration,
@@ -31,13 +34,14 @@ from assay.protocol.manifest import (
 
 MANIFEST_FILE = "manifest.json"
 CALIBRATION_FILE = "calibration.json"
+PASSAGES_FILE = "calibration_set.json"
 CONFIG_FILE = "config.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 #: Largest of the small files of a folder, bytes.
 _SMALL_FILE_BYTES = 64 << 20
 
 
-class CheckpointError(Exception):
+class CheckpointError(OperatorError):
     """A model folder that cannot be used: says which file and what to do."""
 
 
@@ -100,6 +104,10 @@ class Checkpoint:
         """The checkpoint digest, 32 bytes."""
         return self.manifest.digest
 
+    def load_trainable(self) -> PreTrainedModel:
+        """A copy of the model whose weights take gradients."""
+        return copy.deepcopy(self.model).requires_grad_(True)
+
     def get_rules(self, temperature: int) -> Rules:
         """How completions under this checkpoint are drawn and end."""
         return Rules(temperature, self.manifest.end_tokens, self.manifest.max_tokens)
@@ -137,6 +145,7 @@ def load_checkpoint(
         )
     for name, found, wanted in (
         ("calibration", calibration.digest, manifest.calibration),
+        ("calibration set", _digest_calibration_set(folder), manifest.calibration_set),
         ("structure", digest_structure(folder), manifest.structure),
         ("tokenizer", digest_tokenizer(folder), manifest.tokenizer),
         ("tensors", compute_tensor_root(digest_tensors(folder)), manifest.tensors),
@@ -189,6 +198,22 @@ def _read_json(folder: Path, name: str, of: type) -> object:
         return from_json(of, json.loads(read_small_file(folder, name)))
     except (EncodingError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{folder / name} is not a {of.__name__.lower()}: {error}") from None
+
+
+def _digest_calibration_set(folder: Path) -> bytes:
+    return digest_passages(read_small_file(folder, PASSAGES_FILE))
+
+
+def read_passages(folder: Path) -> list[Passage]:
+    """The calibration set of a model folder.
+
+    Raises:
+        CheckpointError: it is missing or malformed.
+    """
+    try:
+        return decode_passages(read_small_file(folder, PASSAGES_FILE))
+    except ValueError as error:
+        raise CheckpointError(f"{folder / PASSAGES_FILE} is {error}") from None
 
 
 def digest_structure(folder: Path) -> bytes:

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -11,18 +11,19 @@ from threading import Lock
 import torch
 from safetensors.torch import save_file
 
-from assay.inference import Checkpoint, Passage, load_checkpoint, measure_centre
+from assay.inference import Checkpoint, load_checkpoint, measure_centre
 from assay.inference.checkpoint import (
     CALIBRATION_FILE,
     CONFIG_FILE,
     MANIFEST_FILE,
+    PASSAGES_FILE,
     TOKENIZER_FILES,
     digest_tensors,
+    read_passages,
 )
 from assay.neurons.files import write_json
-from assay.neurons.passages import PASSAGES_FILE, read_passages
 from assay.protocol.encoding import to_json
-from assay.protocol.manifest import ZERO_DIGEST, Manifest, compute_tensor_root
+from assay.protocol.manifest import Manifest, compute_tensor_root
 
 MODEL_FILE = "model.safetensors"
 #: Opened checkpoints kept in memory.
@@ -84,29 +85,21 @@ class CheckpointFolder:
                 step=step,
                 number=parent.manifest.number + 1,
             )
-            manifest = with_centre(parent, manifest, temporary, read_passages(temporary))
+            manifest = measure_manifest(manifest, temporary)
             write_json(temporary / MANIFEST_FILE, to_json(manifest))
             temporary.chmod(0o755)
             target = self._root / manifest.digest.hex()
-            if target.exists():  # the same weights again: same bytes, same digest
-                shutil.rmtree(temporary)
-            else:
+            if not target.exists():  # the same weights again have the same bytes and digest
                 temporary.rename(target)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)  # renamed away if all went well
         return manifest
 
 
-def with_centre(
-    parent: Checkpoint, manifest: Manifest, folder: Path, passages: Sequence[Passage]
-) -> Manifest:
+def measure_manifest(manifest: Manifest, folder: Path) -> Manifest:
     """The manifest with μ and scale measured on the weights in `folder`."""
-    temperature = 1_024  # states do not depend on it
     write_json(folder / MANIFEST_FILE, to_json(manifest))
-    reference = load_checkpoint(folder, manifest.digest).get_reference(temperature)
-    centre, scale = measure_centre(reference, passages)
+    checkpoint = load_checkpoint(folder, manifest.digest)
+    reference = checkpoint.get_reference(temperature=1_024)  # states do not depend on it
+    centre, scale = measure_centre(reference, read_passages(folder))
     return replace(manifest, centre=centre, scale=scale)
-
-
-__all__ = ["MODEL_FILE", "ZERO_DIGEST", "CheckpointFolder", "with_centre"]

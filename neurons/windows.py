@@ -132,11 +132,7 @@ def _get_window_commitments(chain: Chain, window: int, block: int) -> Mapping[by
     found = {}
     for hotkey, payload in chain.get_commitments(block).items():
         commitment = parse_commitment(payload)
-        if (
-            commitment is not None
-            and commitment.tag is Tag.MINER
-            and commitment.number == window
-        ):
+        if commitment is not None and commitment.tag is Tag.MINER and commitment.number == window:
             found[hotkey] = Committed(
                 commitment.digest, commitment.groups, block, commitment.locator
             )

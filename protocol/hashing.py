@@ -37,6 +37,7 @@ class Domain(Enum):
     CHAT_TEMPLATE = b"assay/v1/chat-template"
     CALIBRATION = b"assay/v1/calibration"
     CALIBRATION_SET = b"assay/v1/calibration-set"
+    CALIBRATION_PROBLEM = b"assay/v1/calibration-problem"
     STEP = b"assay/v1/step"
     # streams drawn inside an environment, and outside the protocol proper
     ENVIRONMENT_STREAM = b"assay/v1/environment-stream"

@@ -22,7 +22,9 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     """One token a character: `<pad>` 0, `<end>` 1, newline 2, printable ASCII 3 to 97.
 
     Text is used as it is: no template, no prefix, no normalisation, so decode(encode(s)) == s.
-    A character outside the alphabet raises when it is encoded: prompts never hold one.
+    The text `<end>` is five characters, not the token. A character outside the alphabet raises when
+    it is encoded: prompts never hold one. Load it with PreTrainedTokenizerFast, not AutoTokenizer:
+    that one replaces the splitting of any qwen2 folder by its own, and whitespace is lost.
     """
     vocabulary = {"<pad>": PAD, "<end>": END} | _IDS
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
@@ -34,6 +36,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         eos_token="<end>",
         clean_up_tokenization_spaces=False,
         model_max_length=CONTEXT,
+        split_special_tokens=True,
     )
 
 

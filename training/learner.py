@@ -42,8 +42,8 @@ class Group:
 class LearnConfig:
     """Settings of the learner; the defaults were chosen by experiment on the demo's model."""
 
-    learning_rate: float = 2e-4
-    epochs: int = 3
+    learning_rate: float = 5e-5
+    epochs: int = 4
     groups_per_batch: int = 8
     clip: ClipConfig = field(default_factory=ClipConfig)
     max_gradient: float = 1.0

@@ -31,8 +31,8 @@ _IGNORED = -100
 class PretrainConfig:
     """What the shipped model was made with; sizes are chosen for one CPU core."""
 
-    levels: tuple[int, ...] = (4, 5)
-    steps: int = 2_000
+    levels: tuple[int, ...] = (4, 5, 6)
+    steps: int = 700
     batch: int = 128
     learning_rate: float = 3e-3
     warmup: int = 100

@@ -8,8 +8,6 @@ chain.
 from collections.abc import Callable
 from hashlib import sha256
 
-import pyblst
-
 from assay.protocol import Beacon, BeaconChain, Domain, Scheme, hash_fields
 from assay.protocol.beacon import G1_GENERATOR, G2_GENERATOR, compute_message
 

@@ -2,24 +2,25 @@
 
 It is a simulator. What a real subtensor has and this has not: signatures, fees, stake, finality lag
 (a minted block is final at once), Yuma consensus (weights are kept, incentives are not computed),
-commit-reveal, rate limits, and other people. What it keeps alike: state is read *at a block*, changes
-take effect in the next block, one commitment slot a hotkey, at most 128 bytes of it, epochs where
-subtensor has them, and old state is forgotten.
+commit-reveal, rate limits, and other people. What it keeps alike: state is read *at a block*,
+changes take effect in the next block, one commitment slot a hotkey, at most 128 bytes of it, epochs
+where subtensor has them, and old state is forgotten.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from threading import Lock
 
 from assay.protocol import Block, Member
 from assay.protocol.commitment import COMMITMENT_BYTES
+from assay.protocol.errors import OperatorError
 
 #: Blocks of state that a plain node keeps.
 STATE_BLOCKS = 256
 
 
-class ChainError(Exception):
+class ChainError(OperatorError):
     """The chain refused a call or cannot answer: says why and what to do."""
 
 
@@ -45,10 +46,17 @@ class SimulatedChain:
         genesis_ms: Unix time of block 0, milliseconds.
         slot_ms: time between blocks.
         tempo: an epoch comes every tempo + 1 blocks, as on subtensor.
+        hotkeys: registered in block 0, uids in this order.
     """
 
     def __init__(
-        self, seed: bytes, netuid: int, genesis_ms: int, slot_ms: int, tempo: int
+        self,
+        seed: bytes,
+        netuid: int,
+        genesis_ms: int,
+        slot_ms: int,
+        tempo: int,
+        hotkeys: Sequence[bytes] = (),
     ) -> None:
         self.genesis_hash = sha256(b"assay simulated chain" + seed).digest()
         self.netuid = netuid
@@ -56,9 +64,10 @@ class SimulatedChain:
         self._slot_ms = slot_ms
         self._lock = Lock()
         self._blocks = [Block(0, self.genesis_hash, genesis_ms)]
-        self._states = {0: _State({}, {}, {})}
+        members = {hotkey: Member(uid, 0) for uid, hotkey in enumerate(hotkeys)}
+        self._states = {0: _State(members, {}, {})}
         self._pending = _Pending()
-        self._next_uid = 0
+        self._next_uid = len(members)
 
     def mint(self) -> Block:
         """Adds the next block with everything submitted since the last one."""

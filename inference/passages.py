@@ -2,18 +2,30 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 from assay.environments import Environment
-from assay.inference import Checkpoint, CheckpointError, Passage, Request
-from assay.inference.checkpoint import read_small_file
+from assay.inference.draft import Drafter, Request
 from assay.protocol import Domain, hash_fields
+from assay.verification import Tokenizer
 
 PASSAGES_FILE = "calibration_set.json"
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One teacher-forced context: token ids of a prompt and of a completion."""
+
+    prompt: tuple[int, ...]
+    completion: tuple[int, ...]
+
+
 def sample_passages(
-    checkpoint: Checkpoint, environment: Environment, temperature: int, problems: int
+    drafter: Drafter,
+    tokenizer: Tokenizer,
+    environment: Environment,
+    levels: Sequence[int],
+    problems: int,
 ) -> list[Passage]:
     """One sampled completion for each of `problems` problems; the same for everyone.
 
@@ -21,10 +33,12 @@ def sample_passages(
     """
     requests = []
     for number in range(problems):
-        seed = hash_fields(Domain.CALIBRATION_SET, environment.digest, number.to_bytes(4, "big"))
-        problem = environment.make_problem(seed, checkpoint.manifest.levels)
-        requests.append(Request(tuple(checkpoint.tokenizer.encode(problem.prompt)), seed))
-    completions = checkpoint.get_drafter(temperature).draft(requests)
+        seed = hash_fields(
+            Domain.CALIBRATION_PROBLEM, environment.digest, number.to_bytes(4, "big")
+        )
+        problem = environment.make_problem(seed, levels)
+        requests.append(Request(tuple(tokenizer.encode(problem.prompt)), seed))
+    completions = drafter.draft(requests)
     return [Passage(r.prompt, c) for r, c in zip(requests, completions, strict=True)]
 
 
@@ -39,14 +53,14 @@ def digest_passages(data: bytes) -> bytes:
     return hash_fields(Domain.CALIBRATION_SET, data)
 
 
-def read_passages(folder: Path) -> list[Passage]:
-    """The calibration set of a model folder.
+def decode_passages(data: bytes) -> list[Passage]:
+    """The calibration set from its file's bytes.
 
     Raises:
-        CheckpointError: it is missing or not a list of pairs of ids.
+        ValueError: it is not a list of pairs of lists of ids.
     """
     try:
-        pairs = json.loads(read_small_file(folder, PASSAGES_FILE))
+        pairs = json.loads(data)
         return [Passage(tuple(map(int, p)), tuple(map(int, c))) for p, c in pairs]
     except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{folder / PASSAGES_FILE} is not a calibration set: {error}") from None
+        raise ValueError(f"not a calibration set: {error}") from None

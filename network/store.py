@@ -1,0 +1,231 @@
+"""An object store: names to bytes, read whole or by range. Where submissions and checkpoints lie.
+
+A store is found by its locator, a URL; what a commitment carries of it is at most 80 bytes, which
+the commitment's own encoding sees to. Folders on this machine (`file:///…`) are all there is yet;
+obstore gives S3 and HTTP the same calls, so that only `open_store` has to learn them.
+
+Everything that goes wrong with a store is a `StoreError`. A name that is not there is no error:
+whoever asked decides what a missing object means. So does whoever opens a locator that a stranger
+published: `StoreError` then means that the stranger's store cannot be read.
+"""
+
+import re
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore
+
+#: Longest locator, characters. One's own folder may be longer to name than what goes on chain.
+LOCATOR_MAX = 4_096
+#: Longest name, characters.
+NAME_MAX = 512
+#: Most names one listing returns.
+LIST_MAX = 100_000
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
+
+
+class StoreError(Exception):
+    """A store cannot be used; the message says what to do about it."""
+
+
+class ObjectSource(Protocol):
+    """One object that can be read by range; it may be absent, and may change between two reads."""
+
+    def size(self) -> int | None:
+        """Bytes of the object; None: it is not there."""
+
+    def read(self, start: int, end: int) -> bytes | None:
+        """Bytes [start, end), fewer where the object ends before; None: it is not there."""
+
+
+class ObjectStore:
+    """Named objects under one root. Made by `open_store`; safe to share between threads."""
+
+    def __init__(self, store: LocalStore, root: Path) -> None:
+        self._store = store
+        self._root = root
+
+    def put(self, name: str, data: bytes) -> None:
+        """Writes an object whole: a reader sees the old bytes or the new ones, never a mixture.
+
+        Raises:
+            StoreError: the name leaves the store, or the store cannot be written.
+        """
+        self._check_inside(name)
+        try:
+            obstore.put(self._store, name, data)
+        except (OSError, BaseError) as error:
+            raise self._explain(f"cannot write {name}", error) from error
+
+    def open(self, name: str) -> ObjectSource:
+        """The object of that name. Nothing is read yet, and it need not exist.
+
+        Raises:
+            StoreError: the name leaves the store.
+        """
+        _check_name(name)
+        return _StoredObject(self, name)
+
+    def get(self, name: str, limit: int) -> bytes | None:
+        """An object's bytes, all of one version; None: it is not there.
+
+        Raises:
+            StoreError: it has more than `limit` bytes, the name leaves the store, or the store
+                cannot be read.
+        """
+        if not self._check_inside(name):
+            return None
+        try:
+            result = obstore.get(self._store, name)
+            size = result.meta["size"]
+            if size > limit:
+                raise StoreError(f"{name} has {size} bytes; at most {limit} are read")
+            return bytes(result.bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, BaseError) as error:
+            raise self._explain(f"cannot read {name}", error) from error
+
+    def list(self, prefix: str = "") -> tuple[str, ...]:
+        """Names below the folder `prefix`, or all of them, sorted.
+
+        Raises:
+            StoreError: there are more than `LIST_MAX`, the prefix leaves the store, or the store
+                cannot be read.
+        """
+        folder = prefix.removesuffix("/")
+        if folder:
+            _check_name(folder)
+        names: list[str] = []
+        try:
+            for chunk in obstore.list(self._store, prefix=folder or None):
+                names.extend(entry["path"] for entry in chunk)
+                if len(names) > LIST_MAX:
+                    raise StoreError(f"more than {LIST_MAX} objects below {folder!r}: list less")
+        except (OSError, BaseError) as error:
+            raise self._explain("cannot list objects", error) from error
+        return tuple(sorted(names))
+
+    def _check_inside(self, name: str) -> bool:
+        """Whether a file of that name is there. Never leaves the root, be it through a link, and
+        never opens a pipe or a device: reading one would wait for ever."""
+        _check_name(name)
+        path = self._root / name
+        try:
+            if not path.resolve().is_relative_to(self._root):
+                raise StoreError(f"{name} leads out of the store {self._root}: remove that link")
+            return path.is_file()
+        except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
+            raise self._explain(f"cannot look up {name}", error) from error
+
+    def _explain(self, problem: str, error: Exception) -> StoreError:
+        cause = str(error).partition("\n")[0]
+        return StoreError(
+            f"{problem} in the store {self._root} ({cause}): see that the folder exists, is yours "
+            "to read and write, and that its disk is not full"
+        )
+
+
+class _StoredObject:
+    """An `ObjectSource` of a store; every call looks again."""
+
+    def __init__(self, store: ObjectStore, name: str) -> None:
+        self._owner = store
+        self._name = name
+
+    def size(self) -> int | None:
+        owner = self._owner
+        if not owner._check_inside(self._name):
+            return None
+        try:
+            return int(obstore.head(owner._store, self._name)["size"])
+        except FileNotFoundError:
+            return None
+        except (OSError, BaseError) as error:
+            raise owner._explain(f"cannot read {self._name}", error) from error
+
+    def read(self, start: int, end: int) -> bytes | None:
+        owner = self._owner
+        size = self.size()  # obstore takes a range that starts past the end for an error
+        if size is None:
+            return None
+        if not 0 <= start < min(end, size):
+            return b""
+        try:
+            return bytes(obstore.get_range(owner._store, self._name, start=start, end=end))
+        except FileNotFoundError:
+            return None
+        except (OSError, BaseError) as error:
+            raise owner._explain(f"cannot read {self._name}", error) from error
+
+
+class _LocalFile:
+    """An `ObjectSource` over a file that its user named."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def size(self) -> int | None:
+        try:
+            return self._path.stat().st_size if self._path.is_file() else None
+        except OSError as error:
+            raise StoreError(f"cannot look up {self._path} ({error.strerror})") from error
+
+    def read(self, start: int, end: int) -> bytes | None:
+        if self.size() is None:
+            return None
+        try:
+            with self._path.open("rb") as file:
+                file.seek(start)
+                return file.read(max(0, end - start))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            detail = f"cannot read {self._path} ({error.strerror}): see that it is yours to read"
+            raise StoreError(detail) from error
+
+
+def open_file(path: Path) -> ObjectSource:
+    """One file on this machine, outside of any store. Nothing is read yet; it need not exist."""
+    return _LocalFile(path)
+
+
+def open_store(locator: str) -> ObjectStore:
+    """The store that a locator names; the folder must exist.
+
+    Raises:
+        StoreError: too long, of a kind that is not served, or no such folder.
+    """
+    if len(locator) > LOCATOR_MAX:
+        raise StoreError(f"a locator has at most {LOCATOR_MAX} characters: use a shorter path")
+    try:
+        url = urlsplit(locator)
+    except ValueError as error:
+        raise StoreError(f"{locator!r} is not a URL ({error})") from error
+    path = Path(unquote(url.path))
+    local = url.scheme == "file" and url.netloc in ("", "localhost")
+    if not local or url.query or url.fragment or not path.is_absolute() or "\0" in str(path):
+        raise StoreError(f"{locator!r} is not a store: write file:///an/absolute/folder")
+    try:
+        if not path.is_dir():
+            raise StoreError(f"the store folder {path} does not exist: create it, or correct it")
+        root = path.resolve()
+        return ObjectStore(LocalStore(prefix=root), root)
+    except (OSError, BaseError) as error:
+        raise StoreError(
+            f"the store folder {path} cannot be opened ({str(error).partition(chr(10))[0]}): see "
+            "that it is yours to read"
+        ) from error
+
+
+def _check_name(name: str) -> None:
+    """Plain path segments only: what means one thing to every kind of store."""
+    parts = name.split("/")
+    if len(name) > NAME_MAX or not _NAME.fullmatch(name) or "." in parts or ".." in parts:
+        raise StoreError(
+            f"{name[:NAME_MAX]!r} is no object's name: use letters, digits and ._- between slashes"
+        )

@@ -1,0 +1,52 @@
+"""What a run leaves on disk for anyone to look at again."""
+
+from pathlib import Path
+from typing import Any
+
+from assay.neurons.files import write_json
+from assay.neurons.validator import Settlement, WindowAudit
+from assay.protocol import Context, context_to_json
+from assay.verification import compute_score
+
+
+class Archive:
+    """Writes contexts, verdicts and settlements under one folder, each file atomically."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def write_context(self, context: Context) -> None:
+        """`contexts/window-<w>.json`: what `assay verify` needs beside file and model."""
+        write_json(
+            self._root / "contexts" / f"window-{context.window}.json", context_to_json(context)
+        )
+
+    def write_window(self, audit: WindowAudit) -> None:
+        """`record/window-<w>.json`: every verdict of the window."""
+        verdicts = [
+            verdict.to_json(audit.seconds[hotkey])
+            | {"committed_groups": verdict.committed_groups, "score": compute_score(verdict)}
+            for hotkey, verdict in sorted(audit.verdicts.items())
+        ]
+        window = audit.challenge.window
+        record: dict[str, Any] = {
+            "window": window,
+            "checkpoint": audit.challenge.checkpoint.hex(),
+            "complete": audit.complete,
+            "verdicts": verdicts,
+        }
+        write_json(self._root / "record" / f"window-{window}.json", record)
+
+    def write_settlement(self, settlement: Settlement) -> None:
+        """`record/settlement-<epoch>.json`: scores and weights."""
+        record: dict[str, Any] = {
+            "epoch_block": settlement.epoch,
+            "windows": list(settlement.windows),
+            "abstained": list(settlement.abstained),
+            "scores": [
+                {"uid": seat.uid, "registered_at": seat.registered_at, "score": score}
+                for seat, score in settlement.scores.items()
+            ],
+            "weights": {str(uid): weight for uid, weight in settlement.weights.items()},
+        }
+        write_json(self._root / "record" / f"settlement-{settlement.epoch}.json", record)

@@ -1,0 +1,179 @@
+"""The command line. Heavy imports stay inside commands: `assay --help` answers at once.
+
+Exit codes: 0 as promised or accepted; 1 a finding; 2 could not run; 130 stopped by Ctrl-C.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Assay: miners are paid for reasoning rollouts that anyone can check.",
+    epilog="Start with `assay demo`. Settings: flags, then ASSAY_* variables, then --config FILE.",
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with settings.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+
+OK, FINDING, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
+
+
+@app.command()
+def demo(
+    fast: Annotated[
+        bool | None,
+        typer.Option(
+            "--fast/--real-time",
+            help="Virtual clock, or a block a second.",
+            show_default="real time",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder to leave everything in.", show_default="assay-demo"
+        ),
+    ] = None,
+    windows: Annotated[int | None, typer.Option(help="Windows to mine.", show_default="10")] = None,
+    groups: Annotated[
+        int | None, typer.Option(help="Groups an honest miner does a window.", show_default="24")
+    ] = None,
+    problems: Annotated[
+        int | None, typer.Option(help="Held-out problems.", show_default="1500")
+    ] = None,
+    seed: Annotated[
+        str | None, typer.Option(help="Another seed is another run.", show_default="assay")
+    ] = None,
+    config: Config = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a whole subnet in this process: miners, cheats, validator, trainer.
+
+    Two honest miners, three that cheat, one validator and one trainer walk through some windows of
+    mining, auditing, paying and learning. Chain and object store are embedded and small; rules,
+    beacon signatures, model, judge and learning are real. Exit 1 if anything promised did not
+    happen: a cheat paid, an honest miner refused, no weights, no better model.
+    """
+    given = {
+        "out": out, "fast": fast, "windows": windows,
+        "groups": groups, "problems": problems, "seed": seed,
+    }  # fmt: skip
+    with _plain_errors():
+        from assay.neurons.config import load_settings
+
+        settings = load_settings(config, {"demo": given}).demo
+        from assay.neurons.demo_command import run_demo
+
+        raise typer.Exit(run_demo(settings, as_json, quiet))
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A submission, *.parquet.")],
+    context: Annotated[Path, typer.Option(metavar="FILE", help="The window's context, JSON.")],
+    model: Annotated[Path, typer.Option(metavar="FOLDER", help="The checkpoint in force.")],
+    hotkey: Annotated[
+        str | None,
+        typer.Option(metavar="SS58", help="Whose file it should be.", show_default="the header's"),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Judge all groups, not only the audited.")
+    ] = False,
+    allow_local_beacon: Annotated[
+        bool,
+        typer.Option("--allow-local-beacon", help="Accept a beacon chain other than quicknet."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge one submission offline, exactly as validators do.
+
+    Needs no network: the context holds the window's public facts, and both its beacons are verified
+    again. The demo's own contexts use a local beacon chain: add --allow-local-beacon for them.
+    Exit 0 accepted, 1 refused, 2 could not judge.
+    """
+    with _plain_errors():
+        from assay.neurons.verify_command import print_verdict, verify_file
+
+        verdict = verify_file(file, context, model, hotkey, every, allow_local_beacon)
+        print_verdict(verdict, as_json)
+        raise typer.Exit(OK if verdict["accepted"] else FINDING)
+
+
+@app.command()
+def status(
+    directory: Annotated[
+        Path | None,
+        typer.Option("--dir", metavar="DIR", help="Folder of a run.", show_default="assay-demo"),
+    ] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how a run stands: window, phases, verdicts, weights, checkpoint."""
+    with _plain_errors():
+        from assay.neurons.config import ConfigError, load_settings
+
+        folder = load_settings(config, {"status": {"dir": directory}}).status.dir
+        try:
+            document = json.loads((folder / "status.json").read_text())
+        except OSError:
+            raise ConfigError(
+                f"{folder} holds no run: start one with `assay demo --out {folder}`"
+            ) from None
+        except ValueError:
+            raise ConfigError(f"{folder / 'status.json'} is damaged: start the run again") from None
+        if as_json:
+            print(json.dumps(document))
+        else:
+            from rich.console import Console
+
+            from assay.neurons.view import render_status
+
+            Console().print(render_status(document))
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Errors that a person can mend become one line and exit code 2; Ctrl-C becomes 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _leave("stopped", INTERRUPTED)
+    except OSError as error:
+        _leave(f"{error.filename or 'file'}: {error.strerror or error}", COULD_NOT_RUN)
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:  # the outermost loop of a program
+        from assay.protocol.errors import OperatorError
+
+        if not isinstance(error, OperatorError):
+            raise
+        _leave(str(error), COULD_NOT_RUN)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    print(f"assay: {message}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def main() -> Any:
+    """Entry point."""
+    return app(prog_name="assay")
+
+
+if __name__ == "__main__":
+    main()

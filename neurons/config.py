@@ -1,0 +1,126 @@
+"""The one typed schema: a TOML file, then `ASSAY_*` variables, then flags; later wins.
+
+The only place where the environment is read. A nested name is written with two underscores:
+`ASSAY_DEMO__WINDOWS=8` is `windows = 8` under `[demo]`.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from assay.protocol.errors import OperatorError
+
+_PREFIX = "ASSAY_"
+
+
+class ConfigError(OperatorError):
+    """A setting that cannot be used: says which, and what to do."""
+
+
+class DemoSettings(BaseModel):
+    """`[demo]`: the loop on embedded parts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    out: Path = Field(Path("assay-demo"), description="folder for everything the demo leaves")
+    fast: bool = Field(False, description="virtual clock: no waiting between blocks")
+    windows: int = Field(10, ge=6, le=100, description="windows to mine")
+    groups: int = Field(24, ge=4, le=256, description="groups an honest miner does a window")
+    problems: int = Field(1_500, ge=1_000, le=100_000, description="held-out problems")
+    seed: str = Field("assay", description="block hashes, beacon key and hotkeys follow from it")
+
+
+class StatusSettings(BaseModel):
+    """`[status]`: where a run is looked at."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dir: Path = Field(Path("assay-demo"), description="folder of a run")
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        nested_model_default_partial_update=True,
+    )
+
+    demo: DemoSettings = DemoSettings()
+    status: StatusSettings = StatusSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Earlier in the tuple wins."""
+        file = TomlConfigSettingsSource(settings_cls, toml_file=cls.model_config.get("toml_file"))
+        return init_settings, env_settings, file
+
+
+def load_settings(file: Path | None, flags: dict[str, dict[str, Any]]) -> Settings:
+    """Settings from all three sources.
+
+    Args:
+        flags: section → field → value; None means the flag was not given.
+
+    Raises:
+        ConfigError: a missing or broken file, an unknown name or a value out of its range.
+    """
+    _require_known_variables()
+    if file is not None:
+        try:
+            tomllib.loads(file.read_text())
+        except OSError as error:
+            raise ConfigError(f"--config {file}: {error.strerror}") from None
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"--config {file} is not TOML: {error}") from None
+    given = {
+        section: {name: value for name, value in fields.items() if value is not None}
+        for section, fields in flags.items()
+    }
+
+    class FileSettings(Settings):
+        model_config = SettingsConfigDict(**{**Settings.model_config, "toml_file": file})
+
+    try:
+        return FileSettings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"setting {where!r}: {first['msg']}") from None
+
+
+def _require_known_variables() -> None:
+    """pydantic-settings ignores unknown variables; a typing mistake should not pass silently."""
+    known = {
+        f"{_PREFIX}{section}__{name}".upper()
+        for section, field in Settings.model_fields.items()
+        for name in field.annotation.model_fields  # type: ignore[union-attr]
+    }
+    for variable in os.environ:
+        if variable.startswith(_PREFIX) and variable not in known | _TOOL_VARIABLES:
+            raise ConfigError(
+                f"environment variable {variable} is not a setting; settings are "
+                + ", ".join(sorted(known))
+            )
+
+
+#: Read by test suites, not by programs.
+_TOOL_VARIABLES = frozenset({"ASSAY_CHAIN_ENDPOINT"})

@@ -1,0 +1,115 @@
+"""`assay demo`: the run, what is shown of it, and what it leaves behind."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.live import Live
+from transformers.utils import logging as transformers_logging
+
+from assay.neurons.config import ConfigError, DemoSettings
+from assay.neurons.demo import Demo, DemoRun
+from assay.neurons.files import write_json
+from assay.neurons.plot import plot_reward
+from assay.neurons.report import describe_status, describe_summary
+from assay.neurons.view import render_status, render_summary
+
+#: Seconds between two drawings, and between two writings of status.json.
+_REFRESH_S = 0.25
+#: What a run writes: an older one's is taken away first, and nothing else.
+_OUTPUTS = ("summary.json", "status.json", "reward.png", "contexts", "store", "models", "record")
+
+
+def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
+    """Plays the demo; the exit code says whether everything promised happened.
+
+    Raises:
+        CheckpointError, StoreError, ConfigError: it could not run.
+    """
+    started = time.monotonic()
+    torch.set_num_threads(1)  # the programs are threads themselves, the model is small
+    transformers_logging.disable_progress_bar()
+    errors = Console(stderr=True)
+    _clear(settings.out)
+    with _show(errors, settings.out, quiet) as update:
+        demo = Demo(settings, update)
+        demo.play()
+    run = demo.run
+    summary = describe_summary(run, time.monotonic() - started)
+    write_json(settings.out / "summary.json", summary)
+    plot_reward(summary, settings.out / "reward.png")
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        Console().print(render_summary(summary))
+        Console().print(
+            f"Everything is in {settings.out}: summary.json, reward.png, and for each window its "
+            "context, files and models.",
+            highlight=False,
+        )
+    return 1 if summary["promises_broken"] else 0
+
+
+def _clear(out: Path) -> None:
+    """Takes an older run's files away; refuses a folder that holds anything else."""
+    import shutil
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        strangers = sorted(p.name for p in out.iterdir() if p.name not in _OUTPUTS)
+        if strangers:
+            raise ConfigError(
+                f"--out {out} holds {strangers[0]!r}, which no demo wrote: name an empty folder"
+            )
+        for name in _OUTPUTS:
+            path = out / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        (out / ".probe").touch()
+        (out / ".probe").unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to --out {out} ({error.strerror}): name a folder you may write to"
+        ) from None
+
+
+@contextmanager
+def _show(errors: Console, out: Path, quiet: bool) -> Iterator[Callable[[DemoRun], None]]:
+    """A live table on a terminal, a line a window elsewhere; status.json in any case."""
+    drawn = [0.0]
+    seen: set[int] = set()
+    live = Live(console=errors, auto_refresh=False) if errors.is_terminal and not quiet else None
+
+    def update(run: DemoRun) -> None:
+        now = time.monotonic()
+        last = run.stage == "done"
+        if live is None and not quiet:
+            _print_news(errors, run, seen)
+        if now - drawn[0] < _REFRESH_S and not last:
+            return
+        drawn[0] = now
+        status = describe_status(run)
+        write_json(out / "status.json", status)
+        if live is not None:
+            live.update(render_status(status), refresh=True)
+
+    if live is None:
+        yield update
+    else:
+        with live:
+            yield update
+
+
+def _print_news(errors: Console, run: DemoRun, seen: set[int]) -> None:
+    for window, audit in list(run.validator.audits.items()):
+        if audit.complete and window not in seen:
+            seen.add(window)
+            verdicts = ", ".join(
+                f"{actor.miner.name} {audit.verdicts[actor.miner.hotkey].reason.value}"
+                for actor in run.actors
+                if actor.miner.hotkey in audit.verdicts
+            )
+            errors.print(f"window {window}: {verdicts}", highlight=False, soft_wrap=True)

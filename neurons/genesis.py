@@ -1,0 +1,109 @@
+"""Turns a bare model folder into a genesis checkpoint: calibration set, rates, μ, manifest.
+
+    python -m assay.neurons.genesis FOLDER
+
+The demo's own model was made by `python -m assay.training.pretrain` and then by this. The rates are
+measured between two permitted implementations of the reference: SDPA and eager attention.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from assay.environments import Environment, make_environment
+from assay.inference import Drafter, Reference, Rules, measure_rates, sample_passages
+from assay.inference.checkpoint import (
+    CALIBRATION_FILE,
+    MANIFEST_FILE,
+    PASSAGES_FILE,
+    FolderTokenizer,
+    digest_structure,
+    digest_tensors,
+    digest_tokenizer,
+)
+from assay.inference.passages import digest_passages, encode_passages
+from assay.neurons.checkpoints import measure_manifest
+from assay.neurons.demo_rules import (
+    DEMO_ENVIRONMENT,
+    DEMO_LEVELS,
+    DEMO_MAX_TOKENS,
+    DEMO_SETTINGS,
+    DEMO_WORK,
+)
+from assay.neurons.files import write_file, write_json
+from assay.protocol.encoding import to_json
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.manifest import (
+    ZERO_DIGEST,
+    Calibration,
+    Manifest,
+    compute_tensor_root,
+)
+from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS
+
+#: Problems whose sampled completions make the calibration set.
+_PROBLEMS = 256
+
+
+def make_genesis(folder: Path) -> Manifest:
+    """Writes calibration_set.json, calibration.json and manifest.json; returns the manifest."""
+    environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
+    calibration, calibration_set, end = _calibrate(folder, environment)
+    manifest = Manifest(
+        version=PROTOCOL_VERSION,
+        structure=digest_structure(folder),
+        tokenizer=digest_tokenizer(folder),
+        chat_template=hash_fields(Domain.CHAT_TEMPLATE),
+        tensors=compute_tensor_root(digest_tensors(folder)),
+        end_tokens=(end,),
+        max_tokens=DEMO_MAX_TOKENS,
+        levels=DEMO_LEVELS,
+        centre=(),
+        scale=0,
+        calibration=calibration.digest,
+        calibration_set=calibration_set,
+        parent=ZERO_DIGEST,
+        step=ZERO_DIGEST,
+        number=0,
+    )
+    manifest = measure_manifest(manifest, folder)
+    write_json(folder / MANIFEST_FILE, to_json(manifest))
+    return manifest
+
+
+def _calibrate(folder: Path, environment: Environment) -> tuple[Calibration, bytes, int]:
+    """Samples the set and measures the rates; also gives the end token's id."""
+    temperature = DEMO_WORK.temperature
+    models = [
+        AutoModelForCausalLM.from_pretrained(
+            folder, dtype="float32", attn_implementation=attention, local_files_only=True
+        ).eval()
+        for attention in ("sdpa", "eager")
+    ]
+    hugging_face = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    end = hugging_face.eos_token_id
+    vocabulary = models[0].get_output_embeddings().weight.shape[0]
+    tokenizer = FolderTokenizer(hugging_face, vocabulary, (end,))
+    rules = Rules(temperature, (end,), DEMO_MAX_TOKENS)
+    drafter = Drafter(models[0], tokenizer.drawable, rules)
+    passages = sample_passages(drafter, tokenizer, environment, DEMO_LEVELS, _PROBLEMS)
+    data = encode_passages(passages)
+    write_file(folder / PASSAGES_FILE, data)
+    a, b = (Reference(model, tokenizer.drawable, temperature) for model in models)
+    calibration = measure_rates(a, b, passages, SMALL_MODEL_TESTS.margin_levels, temperature)
+    write_json(folder / CALIBRATION_FILE, to_json(calibration))
+    return calibration, digest_passages(data), end
+
+
+def main() -> None:
+    """Command: one argument, the folder."""
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m assay.neurons.genesis FOLDER")
+    manifest = make_genesis(Path(sys.argv[1]))
+    print(json.dumps({"checkpoint": manifest.digest.hex(), "scale": manifest.scale}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Judging a file by its commitment: reader, checkpoint and judge put together.
+
+Validator and trainer both come through here; `assay verify` brings a file of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from assay.inference import Checkpoint
+from assay.network.parquet_worker import ParquetWorker
+from assay.network.store import ObjectStore
+from assay.network.submission_file import Limits, SubmissionFile
+from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.ports import BeaconSource, Chain
+from assay.protocol import Context, Footer, Parameters, Reason, Refusal, encode_ss58
+from assay.protocol.commitment import make_object_name
+from assay.verification import Forward, Ledger, SubmissionReader, Verdict, judge
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Everything that a judging neuron reads from.
+
+    Attributes:
+        stores: locator → store. A locator on chain is a stranger's word: only those that stand
+            here are opened.
+    """
+
+    chain: Chain
+    beacons: BeaconSource
+    checkpoints: CheckpointFolder
+    stores: Mapping[str, ObjectStore]
+    worker: ParquetWorker
+
+
+class AbsentSubmission:
+    """A file that cannot be had."""
+
+    def read_footer(self) -> Footer | Refusal:
+        """Always a refusal."""
+        return Refusal(Reason.NOT_REVEALED, "the locator on chain leads to no store known here")
+
+    def read_group(self, index: int) -> bytes | Refusal:
+        """Always a refusal."""
+        return Refusal(Reason.NOT_REVEALED, "the file is not there", index)
+
+
+def get_limits(parameters: Parameters) -> Limits:
+    """Size limits of a submission."""
+    work = parameters.work
+    return Limits(work.group_size, work.group_cap, work.max_tokens)
+
+
+def open_submission(context: Context, hotkey: bytes, sources: Sources) -> SubmissionReader:
+    """A reader of the file that a hotkey committed to."""
+    committed = context.commitments.get(hotkey)
+    store = sources.stores.get(committed.locator) if committed is not None else None
+    if store is None:
+        return AbsentSubmission()
+    name = make_object_name(encode_ss58(hotkey), context.window)
+    return SubmissionFile(store.open(name), sources.worker, get_limits(context.parameters))
+
+
+def judge_with_checkpoint(
+    submission: SubmissionReader,
+    hotkey: bytes,
+    context: Context,
+    checkpoint: Checkpoint,
+    *,
+    groups: Sequence[int] | None = None,
+    forward: Forward | None = None,
+) -> Verdict:
+    """The judge's verdict under a loaded checkpoint; other arguments as `judge` has them."""
+    verdict, _ = judge(
+        submission,
+        hotkey,
+        context,
+        checkpoint.tokenizer,
+        forward or checkpoint.get_reference(context.parameters.work.temperature),
+        checkpoint.calibration,
+        Ledger(),
+        manifest=checkpoint.manifest,
+        groups=groups,
+    )
+    return verdict

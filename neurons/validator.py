@@ -1,0 +1,185 @@
+"""The validator: contexts read off the chain, submissions judged, settlements turned into weights.
+
+Windows overlap, so several are open at once. One step judges one submission. What is published is
+written atomically as it becomes final.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from assay.neurons.submissions import Sources, judge_with_checkpoint, open_submission
+from assay.neurons.windows import Challenge, get_challenge, get_context
+from assay.protocol import Context, Parameters, Phase, Reason
+from assay.protocol.window import compute_block, compute_settled_windows, compute_window
+from assay.verification import (
+    Result,
+    Seat,
+    Verdict,
+    compute_score,
+    compute_settlement,
+    compute_weights,
+)
+
+
+@dataclass(slots=True)
+class WindowAudit:
+    """One window as far as it has been judged. Final once `closed`."""
+
+    challenge: Challenge
+    context: Context | None = None
+    verdicts: dict[bytes, Verdict] = field(default_factory=dict)
+    seconds: dict[bytes, float] = field(default_factory=dict)
+    asked_at: dict[bytes, int] = field(default_factory=dict)
+    closed: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every member has a verdict."""
+        return self.context is not None and self.verdicts.keys() >= self.context.members.keys()
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What an epoch's windows came to.
+
+    Attributes:
+        abstained: windows this validator could not judge in full; they count for nobody.
+        scores: seat → score; weights: uid → u16.
+    """
+
+    epoch: int
+    windows: tuple[int, ...]
+    abstained: tuple[int, ...]
+    scores: Mapping[Seat, int]
+    weights: Mapping[int, int]
+
+
+class Validator:
+    """Judges every member of every window and settles at every epoch.
+
+    Args:
+        on_context, on_window, on_settlement: called once each when the thing is known, final, or
+            about to be written on chain; that is where a caller persists them.
+    """
+
+    def __init__(
+        self,
+        hotkey: bytes,
+        parameters: Parameters,
+        sources: Sources,
+        on_context: Callable[[Context], None],
+        on_window: Callable[[WindowAudit], None],
+        on_settlement: Callable[[Settlement], None],
+    ) -> None:
+        self.name = "validator"
+        self.hotkey = hotkey
+        self.audits: dict[int, WindowAudit] = {}
+        self.settlements: list[Settlement] = []
+        self._parameters = parameters
+        self._sources = sources
+        self._on_context = on_context
+        self._on_window = on_window
+        self._on_settlement = on_settlement
+        self._next_window = 0
+        self._next_block = 1
+        self._last_epoch = 0
+
+    def step(self) -> bool:
+        """Opens a window, judges one submission, closes a window, or settles an epoch."""
+        head = self._sources.chain.get_head()
+        if self._open_window(head) or self._judge_one(head):
+            return True
+        timing = self._parameters.timing
+        for window, audit in self.audits.items():
+            due = compute_block(timing, window, Phase.VERDICT_END)
+            if not audit.closed and head >= due:
+                audit.closed = True
+                self._on_window(audit)
+                return True
+        return self._pass_block(head)
+
+    def _open_window(self, head: int) -> bool:
+        if self._next_window > compute_window(self._parameters.timing, head):
+            return False
+        sources = self._sources
+        challenge = get_challenge(
+            sources.chain, sources.beacons, self._parameters, self._next_window
+        )
+        if challenge is None:
+            return False
+        self.audits[self._next_window] = WindowAudit(challenge)
+        self._next_window += 1
+        return True
+
+    def _judge_one(self, head: int) -> bool:
+        for audit in self.audits.values():
+            if audit.closed or audit.complete:
+                continue
+            if audit.context is None:
+                sources = self._sources
+                audit.context = get_context(
+                    sources.chain, sources.beacons, self._parameters, audit.challenge
+                )
+                if audit.context is None:
+                    continue
+                self._on_context(audit.context)
+            for hotkey in sorted(audit.context.members):
+                if hotkey not in audit.verdicts and audit.asked_at.get(hotkey, -1) < head:
+                    self._judge(audit, audit.context, hotkey, head)
+                    return True
+        return False
+
+    def _judge(self, audit: WindowAudit, context: Context, hotkey: bytes, head: int) -> None:
+        """Judges one hotkey. What is not shown yet is asked for at each block until FETCH_END."""
+        started = perf_counter()
+        submission = open_submission(context, hotkey, self._sources)
+        checkpoint = self._sources.checkpoints.get(context.checkpoint)
+        verdict = judge_with_checkpoint(submission, hotkey, context, checkpoint)
+        audit.asked_at[hotkey] = head
+        fetch_end = compute_block(self._parameters.timing, context.window, Phase.FETCH_END)
+        if verdict.reason is Reason.NOT_REVEALED and head < fetch_end:
+            return
+        audit.seconds[hotkey] = perf_counter() - started
+        audit.verdicts[hotkey] = verdict
+
+    def _pass_block(self, head: int) -> bool:
+        if self._next_block > head:
+            return False
+        number = self._next_block
+        self._next_block += 1
+        if self._sources.chain.is_epoch(number):
+            self._settle(number)
+        return True
+
+    def _settle(self, epoch: int) -> None:
+        """Weights from the windows between the last epoch and this one."""
+        windows = compute_settled_windows(self._parameters.timing, self._last_epoch, epoch)
+        self._last_epoch = epoch
+        judged = {w: a for w in windows if (a := self.audits.get(w)) is not None and a.complete}
+        if not judged:
+            return
+        results = [
+            Result(
+                window,
+                Seat(member.uid, member.registered_at),
+                (verdict := audit.verdicts[hotkey]).reason,
+                compute_score(verdict),
+            )
+            for window, audit in judged.items()
+            if audit.context is not None
+            for hotkey, member in audit.context.members.items()
+        ]
+        scores = compute_settlement(results)
+        identity = self._parameters.identity
+        by_uid = {seat.uid: score for seat, score in scores.items()}
+        settlement = Settlement(
+            epoch=epoch,
+            windows=tuple(judged),
+            abstained=tuple(w for w in windows if w not in judged),
+            scores=scores,
+            weights=compute_weights(by_uid, identity.owner_uid, identity.burn_share),
+        )
+        self._on_settlement(settlement)  # persisted before it is sent
+        self._sources.chain.set_weights(self.hotkey, settlement.weights)
+        self.settlements.append(settlement)

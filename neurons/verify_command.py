@@ -1,0 +1,128 @@
+"""`assay verify`: one file, one context, one model folder, one verdict."""
+
+import json
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from assay.inference import load_checkpoint
+from assay.network.parquet_worker import ParquetWorker
+from assay.network.store import open_file
+from assay.network.submission_file import SubmissionFile
+from assay.neurons.submissions import get_limits, judge_with_checkpoint
+from assay.protocol import (
+    QUICKNET,
+    Context,
+    EncodingError,
+    Footer,
+    Header,
+    context_from_json,
+    decode_ss58,
+    find_context_fault,
+)
+from assay.protocol.encoding import decode
+from assay.protocol.errors import OperatorError
+
+#: A context of a full subnet is below 200 KiB.
+_CONTEXT_BYTES = 16 << 20
+
+
+class VerifyError(OperatorError):
+    """What was given does not let us judge: says what to change."""
+
+
+def verify_file(
+    file: Path,
+    context_path: Path,
+    model: Path,
+    hotkey: str | None,
+    every: bool,
+    allow_local_beacon: bool,
+) -> dict[str, Any]:
+    """The verdict as JSON (interfaces: "Verdict").
+
+    Raises:
+        VerifyError, CheckpointError, StoreError: we could not judge.
+    """
+    started = perf_counter()
+    context = _read_context(context_path, allow_local_beacon)
+    checkpoint = load_checkpoint(model, context.checkpoint)
+    if not file.is_file():
+        raise VerifyError(f"there is no file {file}")
+    with ParquetWorker() as worker:
+        submission = SubmissionFile(open_file(file), worker, get_limits(context.parameters))
+        key = _parse_hotkey(hotkey) if hotkey else _read_hotkey(submission)
+        committed = context.commitments.get(key) if key is not None else None
+        groups = None
+        if every and committed is not None:
+            groups = range(min(committed.groups, context.parameters.work.group_cap))
+        if key is None:
+            key = bytes(32)
+        verdict = judge_with_checkpoint(submission, key, context, checkpoint, groups=groups)
+    return verdict.to_json(perf_counter() - started)
+
+
+def _read_context(path: Path, allow_local_beacon: bool) -> Context:
+    try:
+        if path.stat().st_size > _CONTEXT_BYTES:
+            raise VerifyError(f"{path} is larger than {_CONTEXT_BYTES >> 20} MiB: not a context")
+        context = context_from_json(json.loads(path.read_bytes()))
+    except OSError as error:
+        raise VerifyError(f"cannot read the context {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise VerifyError(f"{path} is not a window's context: {error}") from None
+    if context.parameters.beacon != QUICKNET and not allow_local_beacon:
+        raise VerifyError(
+            "the context's beacon chain is not quicknet; if it is a demo's own, add "
+            "--allow-local-beacon"
+        )
+    fault = find_context_fault(context)
+    if fault is not None:
+        raise VerifyError(f"{path}: {fault}")
+    if context.audit is None:
+        raise VerifyError(f"{path} has no audit beacon yet: the window is still open")
+    return context
+
+
+def _parse_hotkey(address: str) -> bytes:
+    try:
+        return decode_ss58(address)
+    except ValueError as error:
+        raise VerifyError(f"--hotkey: {error}") from None
+
+
+def _read_hotkey(submission: SubmissionFile) -> bytes | None:
+    """The hotkey that the file's header names, None where it cannot be read."""
+    footer = submission.read_footer()
+    if not isinstance(footer, Footer):
+        return None
+    try:
+        return decode(Header, footer.header).hotkey
+    except EncodingError:
+        return None
+
+
+def print_verdict(verdict: dict[str, Any], as_json: bool) -> None:
+    """For a program, or for a person."""
+    if as_json:
+        print(json.dumps(verdict))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    style = "bold green" if verdict["accepted"] else "bold red"
+    where = "".join(f", {k} {verdict[k]}" for k in ("group", "rollout", "token") if k in verdict)
+    console.print(verdict["reason"], style=style, end="")
+    console.print(f"  {verdict['hotkey']}, window {verdict['window']}{where}")
+    console.print(f"  {verdict['detail']}", markup=False)
+    statistics = verdict["statistics"]
+    console.print(
+        f"  largest margin {statistics['margin_max']:.2g} logits, log capital "
+        f"{statistics['log_capital']:.2f}, logprob RMS {statistics['logprob_rms']:.2g} nats, "
+        f"sketch distance {statistics['sketch_mean']:.3f}",
+        style="dim",
+    )
+    for group in verdict["groups"]:
+        mean = sum(group["rewards"]) / len(group["rewards"]) / 1e6
+        console.print(f"  group {group['index']}: value {group['value']}, mean reward {mean:.3f}")
+    console.print(f"  {verdict['tokens']} tokens in {verdict['seconds']} s", style="dim")

@@ -1,0 +1,112 @@
+"""A run's status drawn for a terminal. Everything comes from the status document alone."""
+
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+_MARKS = {"ACCEPTED": ("✓", "green"), "NO_COMMITMENT": ("·", "dim"), "NOT_REGISTERED": ("·", "dim")}
+
+
+def render_status(status: dict[str, Any]) -> RenderableType:
+    """Header, miners, and what was learned."""
+    parts: list[RenderableType] = [_render_header(status), _render_miners(status)]
+    if status["lessons"]:
+        parts.append(_render_lessons(status))
+    parts += [Text(note, style="yellow") for note in status["notes"]]
+    return Group(*parts)
+
+
+def _render_header(status: dict[str, Any]) -> Text:
+    checkpoint = status["checkpoint"]
+    text = Text()
+    text.append(f"{status['stage']}", style="bold")
+    text.append(
+        f"   block {status['block']} of {status['last_block']}"
+        f"   window {status['window'] + 1} of {status['windows']}"
+        f"   checkpoint {checkpoint['number']} ({checkpoint['digest'][:12]}…)\n"
+    )
+    for phase in status["phases"]:
+        text.append(f"  window {phase['window']}: {phase['phase']}\n", style="dim")
+    return text
+
+
+def _render_miners(status: dict[str, Any]) -> Table:
+    total = sum(miner["weight"] for miner in status["miners"]) or 1
+    table = Table(box=SIMPLE_HEAD, expand=False)
+    table.add_column("miner")
+    table.add_column("role")
+    table.add_column("groups now", justify="right")
+    table.add_column("verdicts, oldest first")
+    table.add_column("last reason")
+    table.add_column("last score", justify="right")
+    table.add_column("weight", justify="right")
+    for miner in status["miners"]:
+        marks = Text()
+        for verdict in miner["verdicts"]:
+            mark, style = _MARKS.get(verdict["reason"], ("✗", "red"))
+            marks.append(mark, style=style)
+        last = miner["verdicts"][-1] if miner["verdicts"] else None
+        work = miner["at_work"]
+        table.add_row(
+            escape(miner["name"]),
+            miner["role"],
+            "" if work is None else f"{work['groups']}",
+            marks,
+            last["reason"] if last else "",
+            f"{last['score']:,}" if last else "",
+            f"{100 * miner['weight'] / total:.1f} %" if miner["weight"] else "0",
+        )
+    return table
+
+
+def _render_lessons(status: dict[str, Any]) -> Text:
+    text = Text("reward of what the trainer accepted, by window: ")
+    for lesson in status["lessons"]:
+        text.append(f"{lesson['reward']:.2f} ", style="cyan")
+    return text
+
+
+def render_summary(summary: dict[str, Any]) -> RenderableType:
+    """The demo's closing words."""
+    table = Table(box=SIMPLE_HEAD, title="earned in each settlement", title_justify="left")
+    table.add_column("miner")
+    for settlement in summary["settlements"]:
+        windows = "–".join(
+            str(w) for w in sorted({settlement["windows"][0], settlement["windows"][-1]})
+        )
+        table.add_column(f"windows {windows}", justify="right")
+    table.add_column("refused for")
+    names: dict[str, set[str]] = {}
+    for window in summary["windows"]:
+        for verdict in window["verdicts"]:
+            names.setdefault(verdict["name"], set()).add(verdict["reason"])
+    for name, reasons in names.items():
+        scores = [f"{s['scores'][name]:,}" for s in summary["settlements"]]
+        table.add_row(name, *scores, ", ".join(sorted(reasons - {"ACCEPTED"})) or "–")
+    accuracy = summary["accuracy"]
+    lines = Text()
+    for when in ("before", "after"):
+        measured = accuracy[when]
+        low, high = measured["interval95"]
+        lines.append(
+            f"held-out accuracy {when:<6} {100 * measured['accuracy']:.1f} %  "
+            f"(95 % interval {100 * low:.1f} to {100 * high:.1f}, "
+            f"{measured['problems']:,} problems)\n"
+        )
+    lines.append(
+        f"{summary['seconds']:.0f} s, at most {summary['peak_rss_mib']:,} MiB in memory\n",
+        style="dim",
+    )
+    if summary["promises_broken"]:
+        for promise in summary["promises_broken"]:
+            lines.append(f"NOT AS PROMISED: {promise}\n", style="bold red")
+    else:
+        lines.append(
+            "Every cheat earned 0, every honest miner was paid, the model got better.",
+            style="bold green",
+        )
+    return Group(table, lines)
