@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
-from transformers import PreTrainedTokenizerBase as HuggingFaceTokenizer
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from assay.inference.draft import Drafter, Rules
 from assay.inference.passages import Passage, decode_passages, digest_passages
@@ -55,7 +54,7 @@ class FolderTokenizer:
     """
 
     def __init__(
-        self, tokenizer: HuggingFaceTokenizer, vocabulary: int, end_tokens: Sequence[int]
+        self, tokenizer: PreTrainedTokenizerFast, vocabulary: int, end_tokens: Sequence[int]
     ) -> None:
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
@@ -86,7 +85,11 @@ class FolderTokenizer:
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of a completion without its end token."""
         kept = [token for token in tokens if token not in self._ends]
-        return str(self._tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+        return str(
+            self._tokenizer.decode(
+                kept, skip_special_tokens=False, clean_up_tokenization_spaces=False
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,7 @@ def load_checkpoint(
         use_safetensors=True,
     ).eval()
     model.requires_grad_(False)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = load_tokenizer(folder)
     vocabulary = model.get_output_embeddings().weight.shape[0]
     return Checkpoint(
         folder,
@@ -174,6 +177,15 @@ def load_checkpoint(
         model,
         FolderTokenizer(tokenizer, vocabulary, manifest.end_tokens),
     )
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer exactly as tokenizer.json has it.
+
+    `AutoTokenizer` would pick a class by the model's type, and that class rebuilds the file its own
+    way: for Qwen2 it drops white space that another tokenizer in the folder keeps.
+    """
+    return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
 
 
 def read_small_file(folder: Path, name: str) -> bytes:

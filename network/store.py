@@ -222,6 +222,23 @@ def open_store(locator: str) -> ObjectStore:
         ) from error
 
 
+def open_folder(path: Path) -> ObjectStore:
+    """One's own folder as a store, made if it is missing.
+
+    Raises:
+        StoreError: it cannot be made or opened.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        root = path.resolve()
+        return ObjectStore(LocalStore(prefix=root), root)
+    except (OSError, BaseError) as error:
+        raise StoreError(
+            f"the folder {path} cannot be opened ({str(error).partition(chr(10))[0]}): name one "
+            "that is yours to write"
+        ) from error
+
+
 def _check_name(name: str) -> None:
     """Plain path segments only: what means one thing to every kind of store."""
     parts = name.split("/")

@@ -25,7 +25,7 @@ from assay.protocol.submission import SKETCH_COLUMNS, compute_group_leaf, encode
 FOOTER_MAX = 1 << 20
 #: Longest canonical header a footer may carry, bytes.
 HEADER_MAX = 1_024
-#: Most tokens of a group the worker's memory is built for, and most groups of a footer.
+#: What the worker's memory is built for: tokens of a group, groups of a footer.
 GROUP_TOKENS_MAX, GROUP_CAP_MAX = 1 << 22, 1 << 14
 
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
@@ -34,6 +34,7 @@ _HEADER_KEY, _LEAVES_KEY = "assay.header", "assay.leaves"
 _LEAF = 32  # bytes
 _LISTS = ("tokens", "logprobs")
 _PATHS = ("tokens.list.element", "logprobs.list.element", "sketch")
+_TYPES = ("INT32", "INT32", "BYTE_ARRAY")
 
 _FOOTER, _GROUP = 1, 2
 _REQUEST = struct.Struct(">BIIIQI")  # operation, the three limits, file size, footer length
@@ -250,15 +251,16 @@ def answer(request: bytes) -> bytes:
     end = _REQUEST.size + length
     # A footer alone, its trailer put back, parses like a file.
     tail = request[_REQUEST.size : end] + length.to_bytes(4, "little") + _MAGIC
-    # More items than allowed, so that a few row groups too many are told as such.
-    bounds = {"text": max(2 * _LEAF * limits.group_cap, 1 << 16), "items": 4 * limits.group_cap}
+    # More items than allowed, so that row groups too many are told as such.
+    bounds = {"text": max(2 * _LEAF * limits.group_cap, 1 << 16), "items": 16 * limits.group_cap}
     parquet = open_parquet(Window(len(tail), 0, tail), **bounds)
     if operation == _FOOTER:
         return _answer_footer(parquet, limits)
     index, start = _GROUP_REQUEST.unpack_from(request, end)
     window = Window(size, start, request[end + _GROUP_REQUEST.size :])
     parquet = open_parquet(window, **bounds, metadata=parquet.metadata)
-    return _encode_rows(parquet.read_row_group(index, use_threads=False), index, limits)
+    table = parquet.read_row_group(index, use_threads=False)
+    return _encode_rows(table, index, parquet.metadata.row_group(index))
 
 
 def _answer_footer(parquet: Any, limits: Limits) -> bytes:
@@ -266,8 +268,7 @@ def _answer_footer(parquet: Any, limits: Limits) -> bytes:
     metadata = parquet.metadata
     count = metadata.num_row_groups
     if count > limits.group_cap:
-        detail = f"the file has {count} row groups, more than {limits.group_cap}"
-        raise FileFault(detail, Reason.TOO_LARGE)
+        raise FileFault(f"{count} row groups, more than {limits.group_cap}", Reason.TOO_LARGE)
     header, leaves = _read_claims(metadata.metadata or {})
     if len(leaves) != _LEAF * count or not count:
         raise FileFault(
@@ -315,9 +316,8 @@ def _make_table(group: Sequence[Rollout]) -> Any:
     columns = []
     for name in _LISTS:
         values = np.concatenate([getattr(rollout, name) for rollout in group]).astype(np.uint32)
-        columns.append(
-            pa.ListArray.from_arrays(pa.array(offsets), values, type=schema.field(name).type)
-        )
+        kind = schema.field(name).type
+        columns.append(pa.ListArray.from_arrays(pa.array(offsets), values, type=kind))
     sketches = [rollout.sketch.astype(np.int8).tobytes() for rollout in group]
     return pa.Table.from_arrays([*columns, pa.array(sketches, pa.binary())], schema=schema)
 
@@ -346,7 +346,8 @@ def _find_range(metadata: Any, index: int, limits: Limits) -> tuple[int, int]:
     ranges = []
     for position, path in enumerate(_PATHS):
         chunk = group.column(position)
-        if chunk.path_in_schema != path or chunk.file_path or chunk.compression != "ZSTD":
+        kind = (chunk.path_in_schema, chunk.physical_type, chunk.compression, chunk.file_path)
+        if kind != (path, _TYPES[position], "ZSTD", ""):
             raise FileFault(f"column {path} of row group {index} is not zstd data in this file")
         _check_chunk(chunk, f"column {path} of row group {index}", position < len(_LISTS), limits)
         # Its first page, as the parser computes it, may be a dictionary.
@@ -373,13 +374,15 @@ def _check_chunk(chunk: Any, where: str, listed: bool, limits: Limits) -> None:
             raise FileFault(detail, Reason.TOO_LARGE)
 
 
-def _encode_rows(table: Any, index: int, limits: Limits) -> bytes:
-    """Canonical bytes of a decoded row group: what the pages hold, whatever the footer said."""
+def _encode_rows(table: Any, index: int, claims: Any) -> bytes:
+    """Canonical bytes of a decoded row group. Its pages may hold more than the footer claimed,
+    which is all that was checked: that is compared first."""
     table.validate(full=True)
-    if table.num_rows != limits.group_size:
-        raise FileFault(f"row group {index} holds {table.num_rows} rows, not what the footer says")
     tokens, logprobs = (table.column(name).combine_chunks() for name in _LISTS)
     offsets = tokens.offsets.to_numpy()
+    values = np.maximum(np.diff(offsets), 1).sum()  # an empty list counts as one
+    if table.num_rows != claims.num_rows or values != claims.column(0).num_values:
+        raise FileFault(f"row group {index} does not hold the values that the footer claims")
     if not np.array_equal(offsets, logprobs.offsets.to_numpy()):
         raise FileFault(f"row group {index}: tokens and logprobs differ in length")
     numbers = [column.values.to_numpy().astype(">u4") for column in (tokens, logprobs)]

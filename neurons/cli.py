@@ -48,7 +48,7 @@ def demo(
             metavar="DIR", help="Folder to leave everything in.", show_default="assay-demo"
         ),
     ] = None,
-    windows: Annotated[int | None, typer.Option(help="Windows to mine.", show_default="10")] = None,
+    windows: Annotated[int | None, typer.Option(help="Windows to mine.", show_default="8")] = None,
     groups: Annotated[
         int | None, typer.Option(help="Groups an honest miner does a window.", show_default="24")
     ] = None,

@@ -18,7 +18,7 @@ from assay.inference import load_checkpoint
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import SimulatedChain
 from assay.network.parquet_worker import ParquetWorker
-from assay.network.store import open_store
+from assay.network.store import open_folder
 from assay.neurons.archive import Archive
 from assay.neurons.cheats import BestOfSeedsMiner, CheapModelMiner, FakingMiner
 from assay.neurons.checkpoints import CheckpointFolder
@@ -144,7 +144,7 @@ class Demo:
         self._failures: list[BaseException] = []
         self._clock = DemoClock(GENESIS_MS, settings.fast)
         self._archive = Archive(settings.out)
-        self._store = open_store((settings.out / "store").absolute().as_uri())
+        self._store = open_folder(settings.out / "store")
         self._checkpoints = CheckpointFolder(settings.out / "models")
         self._worker = ParquetWorker()
         self._hotkeys = {name: sha256(seed + name.encode()).digest() for name in NAMES}

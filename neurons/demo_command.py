@@ -105,7 +105,7 @@ def _show(errors: Console, out: Path, quiet: bool) -> Iterator[Callable[[DemoRun
 
 def _print_news(errors: Console, run: DemoRun, seen: set[int]) -> None:
     for window, audit in list(run.validator.audits.items()):
-        if audit.complete and window not in seen:
+        if audit.complete and window not in seen and window < run.settings.windows:
             seen.add(window)
             verdicts = ", ".join(
                 f"{actor.miner.name} {audit.verdicts[actor.miner.hotkey].reason.value}"

@@ -19,8 +19,8 @@ from assay.training import LearnConfig
 NETUID = 1
 DEMO_ENVIRONMENT = "arithmetic"
 DEMO_SETTINGS: Mapping[str, int] = {}
-DEMO_LEVELS = (3,)
-DEMO_MAX_TOKENS = 64
+DEMO_LEVELS = (5, 6)  # sums of three and four terms of 1 to 49
+DEMO_MAX_TOKENS = 48
 DEMO_LEARNING = LearnConfig()
 DEMO_WORK = Work(
     group_size=8,

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from assay.environments import Environment, make_environment
 from assay.inference import Drafter, Reference, Rules, measure_rates, sample_passages
@@ -22,6 +22,7 @@ from assay.inference.checkpoint import (
     digest_structure,
     digest_tensors,
     digest_tokenizer,
+    load_tokenizer,
 )
 from assay.inference.passages import digest_passages, encode_passages
 from assay.neurons.checkpoints import measure_manifest
@@ -82,7 +83,7 @@ def _calibrate(folder: Path, environment: Environment) -> tuple[Calibration, byt
         ).eval()
         for attention in ("sdpa", "eager")
     ]
-    hugging_face = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    hugging_face = load_tokenizer(folder)
     end = hugging_face.eos_token_id
     vocabulary = models[0].get_output_embeddings().weight.shape[0]
     tokenizer = FolderTokenizer(hugging_face, vocabulary, (end,))

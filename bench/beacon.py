@@ -1,0 +1,52 @@
+"""Verifying a drand beacon, beside another library's pairing; and how fast the command answers."""
+
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import py_arkworks_bls12381 as arkworks
+from figures import Figure, measure, report
+
+from assay.protocol import QUICKNET, Beacon, is_valid_beacon
+
+#: quicknet's round 1000 as the League of Entropy published it.
+ROUND_1000 = Beacon(
+    1000,
+    bytes.fromhex(
+        "b44679b9a59af2ec876b1a6b1ad52ea9b1615fc3982b19576350f93447cb1125"
+        "e342b73a8dd2bacbe47e4b6b63ed5e39"
+    ),
+)
+
+
+def _verify_with_arkworks() -> bool:
+    message = sha256(ROUND_1000.round.to_bytes(8, "big")).digest()
+    point = arkworks.G1Point.hash_to_curve(message, QUICKNET.scheme.domain) if hasattr(
+        arkworks.G1Point, "hash_to_curve") else None  # fmt: skip
+    signature = arkworks.G1Point.from_compressed_bytes(ROUND_1000.signature)
+    key = arkworks.G2Point.from_compressed_bytes(QUICKNET.public_key)
+    left = arkworks.GT.pairing(signature, arkworks.G2Point())
+    return point is None or left == arkworks.GT.pairing(point, key)
+
+
+def main() -> None:
+    assert is_valid_beacon(QUICKNET, ROUND_1000)
+    assay = Path(sys.executable).with_name("assay")
+    helped = [str(assay), "--help"]
+    bare = [sys.executable, "-c", "import typer"]
+    report(
+        "beacon verification and start of the command",
+        [
+            Figure("verify a quicknet beacon", measure(lambda: is_valid_beacon(QUICKNET, ROUND_1000), 101) * 1e3,
+                   "ms", "arkworks, ms", measure(_verify_with_arkworks, 51) * 1e3, bound=2),
+            Figure("assay --help", measure(lambda: subprocess.run(helped, check=True, capture_output=True), 9),
+                   "s", "python -c 'import typer', s",
+                   measure(lambda: subprocess.run(bare, check=True), 9), bound=0.5),
+        ],
+        1,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""How every script here measures and prints: median of several runs, beside a baseline, with the
+machine and the versions that it ran on."""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+
+_VERSIONS = ("torch", "transformers", "numpy", "pyarrow", "pyblst")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line: a value, what it is compared with, and the bound it should keep."""
+
+    name: str
+    value: float
+    unit: str
+    baseline: str = ""
+    baseline_value: float | None = None
+    bound: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """Value over baseline."""
+        return self.value / self.baseline_value if self.baseline_value else None
+
+    @property
+    def kept(self) -> bool | None:
+        """Whether the bound is kept, None without one."""
+        return None if self.bound is None else self.value <= self.bound
+
+
+def measure(run: Callable[[], object], repeats: int = 7, warmups: int = 1) -> float:
+    """Median seconds of one call."""
+    for _ in range(warmups):
+        run()
+    times = []
+    for _ in range(repeats):
+        started = perf_counter()
+        run()
+        times.append(perf_counter() - started)
+    return statistics.median(times)
+
+
+def describe_machine() -> dict[str, str]:
+    """Processor, cores and versions."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = names[0].partition(":")[2].strip() if names else cpu
+    return {
+        "cpu": f"{cpu}, {os.cpu_count()} cores",
+        "python": sys.version.split()[0],
+        **{name: version(name) for name in _VERSIONS},
+    }
+
+
+def report(title: str, figures: Sequence[Figure], threads: int) -> None:
+    """Prints the figures; `--json FILE` also writes them."""
+    parser = argparse.ArgumentParser(description=title)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    arguments = parser.parse_args()
+    machine = describe_machine() | {"threads": str(threads)}
+    print(f"\n{title}")
+    print("  " + ", ".join(f"{k} {v}" for k, v in machine.items()))
+    width = max(len(figure.name) for figure in figures)
+    for figure in figures:
+        line = f"  {figure.name:<{width}}  {figure.value:>10.4g} {figure.unit:<8}"
+        if figure.baseline_value is not None:
+            line += f" {figure.baseline}: {figure.baseline_value:.4g}, ratio {figure.ratio:.3g}"
+        if figure.bound is not None:
+            line += f"  (at most {figure.bound:g}: {'kept' if figure.kept else 'NOT KEPT'})"
+        print(line, flush=True)
+    if arguments.json:
+        rows = [asdict(figure) | {"ratio": figure.ratio, "kept": figure.kept} for figure in figures]
+        document = {"title": title, "machine": machine, "figures": rows}
+        arguments.json.write_text(json.dumps(document, indent=1) + "\n")

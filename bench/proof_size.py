@@ -1,0 +1,56 @@
+"""Bytes a token: what the proof adds, and what a whole file weighs."""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from figures import Figure, report
+from work import load_genesis, make_any_projection, make_requests
+
+from assay.inference import generate_groups
+from assay.network import write_submission
+from assay.neurons.demo_rules import DEMO_WORK
+from assay.protocol import Header
+from assay.protocol.submission import SKETCH_COLUMNS
+
+GROUPS, LOGPROB_BYTES = 24, 3
+
+
+def main() -> None:
+    torch.set_num_threads(2)
+    checkpoint = load_genesis()
+    temperature = DEMO_WORK.temperature
+    groups = generate_groups(
+        make_requests(checkpoint, GROUPS, DEMO_WORK.group_size),
+        checkpoint.get_drafter(temperature),
+        checkpoint.get_reference(temperature),
+        checkpoint.get_rules(temperature),
+        make_any_projection(checkpoint),
+    )
+    tokens = sum(len(rollout.tokens) for group in groups for rollout in group)
+    header = Header(1, bytes(32), 0, bytes(32), checkpoint.digest, GROUPS)
+    data = write_submission(header, groups)
+    # baseline: the token ids alone, written the same way
+    plain = io.BytesIO()
+    ids = pa.array([r.tokens for g in groups for r in g], pa.list_(pa.uint32()))
+    pq.write_table(
+        pa.table({"tokens": ids}), plain, compression="zstd", write_statistics=False,
+        row_group_size=DEMO_WORK.group_size,
+    )  # fmt: skip
+    assert max(int(r.logprobs.max()) for g in groups for r in g) < 1 << (8 * LOGPROB_BYTES)
+    assert np.all([r.sketch.dtype == np.int8 for g in groups for r in g])
+    report(
+        f"size of a submission, {GROUPS} groups, {tokens:,} tokens of the demo model",
+        [
+            Figure("proof: sketch + logprob", SKETCH_COLUMNS + LOGPROB_BYTES, "B/token", bound=5),
+            Figure("file, footer and ids included", len(data) / tokens, "B/token",
+                   "token ids alone", len(plain.getvalue()) / tokens),
+        ],
+        2,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
