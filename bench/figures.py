@@ -26,6 +26,7 @@ class Figure:
     baseline: str = ""
     baseline_value: float | None = None
     bound: float | None = None
+    ratio_bound: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -34,7 +35,9 @@ class Figure:
 
     @property
     def kept(self) -> bool | None:
-        """Whether the bound is kept, None without one."""
+        """Whether its bound is kept, None without one."""
+        if self.ratio_bound is not None and self.ratio is not None:
+            return self.ratio <= self.ratio_bound
         return None if self.bound is None else self.value <= self.bound
 
 
@@ -77,8 +80,10 @@ def report(title: str, figures: Sequence[Figure], threads: int) -> None:
         line = f"  {figure.name:<{width}}  {figure.value:>10.4g} {figure.unit:<8}"
         if figure.baseline_value is not None:
             line += f" {figure.baseline}: {figure.baseline_value:.4g}, ratio {figure.ratio:.3g}"
-        if figure.bound is not None:
-            line += f"  (at most {figure.bound:g}: {'kept' if figure.kept else 'NOT KEPT'})"
+        if figure.kept is not None:
+            bound = figure.bound if figure.ratio_bound is None else figure.ratio_bound
+            what = "" if figure.ratio_bound is None else "ratio "
+            line += f"  ({what}at most {bound:g}: {'kept' if figure.kept else 'NOT KEPT'})"
         print(line, flush=True)
     if arguments.json:
         rows = [asdict(figure) | {"ratio": figure.ratio, "kept": figure.kept} for figure in figures]

@@ -38,15 +38,14 @@ def main() -> None:
     )  # fmt: skip
 
 
-def _check_bits(
-    logits: np.ndarray, seeds: list[bytes], ids: np.ndarray, best: np.ndarray
-) -> None:
+def _check_bits(logits: np.ndarray, seeds: list[bytes], ids: np.ndarray, best: np.ndarray) -> None:
     """The whole score in numpy for every row; pure Python at many ids, the winner among them."""
     keys = np.array([compute_key(seed) for seed in seeds], np.uint64)
     words = compute_words(keys, np.arange(len(seeds), dtype=np.uint64), VOCABULARY)
     fixed = np.rint(logits * 2**20).astype(np.int64)
     scores = fixed + ((compute_gumbels(words) * TEMPERATURE) >> 10)
-    assert (scores.argmax(axis=1) == ids).all() and (scores.max(axis=1) == best).all()
+    assert (scores.argmax(axis=1) == ids).all()
+    assert (scores.max(axis=1) == best).all()
     some = np.random.default_rng(0).integers(0, VOCABULARY, SAMPLED_IDS)
     for row, seed in enumerate(seeds):
         for v in (*some.tolist(), int(ids[row])):

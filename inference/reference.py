@@ -6,6 +6,7 @@ from it. The prompt of a group is computed once. Specification, sections 3, 5 an
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -52,14 +53,24 @@ class Reference:
         projection: Projection,
     ) -> list[Measurement]:
         """See `assay.verification.Forward`."""
-        project = SketchBuilder(projection, self._model.device)
-        keys = make_keys(seeds, self._model.device)
+        device = self._model.device
+        project = SketchBuilder(projection, device)
+        keys = make_keys(seeds, device)
         measured: list[Measurement] = []
         with torch.inference_mode():
             for start, states in self._iterate_states(prompt, completions):
-                for i, state in enumerate(states, start):
-                    tokens = torch.from_numpy(completions[i].astype(np.int64)).to(state.device)
-                    measured.append(self._measure_one(state, tokens, keys[i], project))
+                lengths = [len(state) for state in states]
+                rows = _Rows(
+                    states=torch.cat(states),
+                    tokens=torch.from_numpy(
+                        np.concatenate(completions[start : start + len(states)]).astype(np.int64)
+                    ).to(device),
+                    keys=keys[start : start + len(states)].repeat_interleave(
+                        torch.tensor(lengths, device=device), dim=0
+                    ),
+                    positions=torch.cat([torch.arange(n) for n in lengths]).to(device),
+                )
+                measured += self._measure_rows(rows, project, lengths)
         return measured
 
     def compute_states(
@@ -97,34 +108,53 @@ class Reference:
             states = out.last_hidden_state
             yield start, [states[i, : len(c)] for i, c in enumerate(chosen)]
 
-    def _measure_one(
-        self, states: Tensor, tokens: Tensor, key: Tensor, project: "SketchBuilder"
-    ) -> Measurement:
-        count = len(tokens)
+    def _measure_rows(
+        self, rows: "_Rows", project: "SketchBuilder", lengths: Sequence[int]
+    ) -> list[Measurement]:
         step = max(1, LOGIT_ELEMENTS_MAX // self._blocked.shape[0])
-        parts: list[tuple[Tensor, ...]] = []
-        for start in range(0, count, step):
-            rows = slice(start, min(start + step, count))
-            logits = self._model.lm_head(states[rows])
-            positions = torch.arange(rows.start, rows.stop, device=logits.device)
-            keys = key.expand(len(positions), 4)
-            best, top = self._sampler.draw(logits, keys, positions)
-            claimed = tokens[rows, None]
-            margins = top - self._sampler.score(logits, keys, positions, claimed)[:, 0]
-            logp = logits.masked_fill(self._blocked, -torch.inf).log_softmax(dim=1)
-            gini = 1.0 - logp.double().mul_(2).exp_().sum(dim=1)
-            scaled = torch.round(-logp.gather(1, claimed)[:, 0].double() * (1 << LOGPROB_BITS))
-            parts.append((margins, best, gini, scaled.clamp_(0, LOGPROB_MAX).long()))
-        margins, best, gini, logprobs = (
-            torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)
-        )
-        return Measurement(
-            margins=margins,
-            best=best,
-            gini=gini,
-            logprobs=logprobs.astype(np.uint32),
-            sketch=project.build(states).cpu().numpy(),
-        )
+        parts = [
+            self._measure_chunk(rows.cut(slice(start, start + step)), project)
+            for start in range(0, len(rows.tokens), step)
+        ]
+        columns = [
+            np.split(torch.cat(column).cpu().numpy(), np.cumsum(lengths)[:-1])
+            for column in zip(*parts, strict=True)
+        ]
+        return [
+            Measurement(margins, best, gini, logprobs.astype(np.uint32), sketch)
+            for margins, best, gini, logprobs, sketch in zip(*columns, strict=True)
+        ]
+
+    def _measure_chunk(self, rows: "_Rows", project: "SketchBuilder") -> tuple[Tensor, ...]:
+        """Margins, argmax, Gini impurity, log-probabilities and sketch of some rows."""
+        logits = self._model.lm_head(rows.states)
+        best, top = self._sampler.draw(logits, rows.keys, rows.positions)
+        claimed = rows.tokens[:, None]
+        scores = self._sampler.score(logits, rows.keys, rows.positions, claimed)
+        logp = logits.masked_fill_(self._blocked, -torch.inf).log_softmax(dim=1)
+        scaled = torch.round(-logp.gather(1, claimed)[:, 0].double() * (1 << LOGPROB_BITS))
+        gini = 1.0 - logp.exp_().double().square_().sum(dim=1)
+        logprobs = scaled.clamp_(0, LOGPROB_MAX).long()
+        return top - scores[:, 0], best, gini, logprobs, project.build(rows.states)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Tokens of several completions, one after the other.
+
+    Attributes:
+        states: float32 [N, H].
+        tokens, positions: int64 [N].
+        keys: int64 [N, 4].
+    """
+
+    states: Tensor
+    tokens: Tensor
+    keys: Tensor
+    positions: Tensor
+
+    def cut(self, rows: slice) -> "_Rows":
+        return _Rows(self.states[rows], self.tokens[rows], self.keys[rows], self.positions[rows])
 
 
 class SketchBuilder:

@@ -176,9 +176,7 @@ class SubmissionFile:
         if trailer[4:] == _ENCRYPTED:
             return Refusal(Reason.MALFORMED, "the file is encrypted; write it in the clear")
         if trailer[4:] != _MAGIC:
-            return Refusal(
-                Reason.MALFORMED, "the file does not end as Parquet does: is it cut off?"
-            )
+            return Refusal(Reason.MALFORMED, "the file's end is not Parquet's: is it cut off?")
         length = int.from_bytes(trailer[:4], "little")
         if length > FOOTER_MAX:
             return _too_large(f"the footer has {length} bytes", FOOTER_MAX)
@@ -188,9 +186,7 @@ class SubmissionFile:
         if isinstance(footer, Refusal):
             return footer
         request = _pack_request(_FOOTER, self._limits, size, footer)
-        per_group = _LEAF + _RANGE.size
-        reply_max = _FOOTER_REPLY.size + HEADER_MAX + self._limits.group_cap * per_group
-        reply = self._worker.ask(request, reply_max)
+        reply = self._worker.ask(request, _get_reply_size(HEADER_MAX, self._limits.group_cap))
         if isinstance(reply, Refusal):
             return reply
         return _unpack_footer(reply, self._limits, size, footer)
@@ -223,9 +219,15 @@ def _pack_request(operation: int, limits: Limits, size: int, footer: bytes) -> b
     return _REQUEST.pack(operation, *sizes, size, len(footer)) + footer
 
 
+def _get_reply_size(header_size: int, count: int) -> int:
+    return _FOOTER_REPLY.size + header_size + count * (_LEAF + _RANGE.size)
+
+
 def _unpack_footer(reply: bytes, limits: Limits, size: int, footer: bytes) -> "_Opened | Refusal":
-    """Checks the ranges here: they say what is fetched next."""
-    header_size, count = _FOOTER_REPLY.unpack_from(reply)
+    """Checks the ranges here, and that the child kept its form: they say what is fetched next."""
+    header_size, count = _FOOTER_REPLY.unpack_from(reply.ljust(_FOOTER_REPLY.size, b"\0"))
+    if not count or len(reply) != _get_reply_size(header_size, count):
+        return Refusal(Reason.MALFORMED, "the Parquet parser lost its way in this file")
     start, end = _FOOTER_REPLY.size, _FOOTER_REPLY.size + header_size
     leaves = tuple(reply[end + _LEAF * i : end + _LEAF * (i + 1)] for i in range(count))
     ranges = tuple(_RANGE.iter_unpack(reply[end + _LEAF * count :]))
@@ -337,10 +339,8 @@ def _find_range(metadata: Any, index: int, limits: Limits) -> tuple[int, int]:
     """Byte range of a row group, after a check that reading it is bounded."""
     group = metadata.row_group(index)
     if group.num_rows != limits.group_size:
-        raise FileFault(
-            f"row group {index} has {group.num_rows} rows; write the {limits.group_size} rollouts "
-            "of one problem"
-        )
+        rows = f"{group.num_rows} rows, not the {limits.group_size} rollouts of one problem"
+        raise FileFault(f"row group {index} has {rows}")
     if group.num_columns != len(_PATHS):
         raise FileFault(f"row group {index} has {group.num_columns} columns")
     ranges = []
@@ -390,10 +390,9 @@ def _encode_rows(table: Any, index: int, claims: Any) -> bytes:
     for row, sketch in enumerate(table.column("sketch").to_pylist()):
         start, end = offsets[row : row + 2]
         if start == end or len(sketch) != SKETCH_COLUMNS * (end - start):
-            raise FileFault(
-                f"row {row} of row group {index} has {end - start} tokens and {len(sketch)} bytes "
-                f"of sketch; write at least one token and {SKETCH_COLUMNS} bytes for each"
-            )
+            sizes = f"{end - start} tokens and {len(sketch)} bytes of sketch"
+            rule = f"write at least one token, {SKETCH_COLUMNS} bytes for each"
+            raise FileFault(f"row {row} of row group {index} has {sizes}; {rule}")
         rows.append(int(end - start).to_bytes(4, "big"))
         rows += [column[start:end].tobytes() for column in numbers]
         rows.append(sketch)

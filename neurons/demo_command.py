@@ -50,6 +50,7 @@ def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
             f"Everything is in {settings.out}: summary.json, reward.png, and for each window its "
             "context, files and models.",
             highlight=False,
+            soft_wrap=True,
         )
     return 1 if summary["promises_broken"] else 0
 

@@ -1,5 +1,6 @@
 """Reward over windows, as a picture."""
 
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,21 @@ _HONEST, _ACCURACY = "#0b6e4f", "#b35c00"
 
 
 def plot_reward(summary: dict[str, Any], path: Path) -> None:
-    """Mean reward of audited honest groups by window, held-out accuracy at both ends; a PNG."""
-    windows, rewards, spread = [], [], []
-    for window in summary["windows"]:
-        found = [r / 1e6 for v in window["verdicts"] if v["role"] == "honest" for r in v["rewards"]]
-        if found:
-            mean = sum(found) / len(found)
-            variance = sum((r - mean) ** 2 for r in found) / max(1, len(found) - 1)
-            windows.append(window["window"])
-            rewards.append(mean)
-            spread.append(1.96 * (variance / len(found)) ** 0.5)
+    """Mean reward of all groups the trainer accepted, held-out accuracy at both ends; a PNG."""
+    windows = [lesson["window"] for lesson in summary["lessons"]]
+    rewards, spread = [], []
+    for lesson in summary["lessons"]:
+        found = [reward / 1e6 for reward in lesson["rewards"]]
+        rewards.append(statistics.fmean(found))
+        deviation = statistics.stdev(found) if len(found) > 1 else 0.0
+        spread.append(1.96 * deviation / len(found) ** 0.5)
     figure, axes = pyplot.subplots(figsize=(8, 4.5), dpi=120, layout="constrained")
     axes.errorbar(
         windows, rewards, yerr=spread, color=_HONEST, marker="o", capsize=3,
-        label="reward of audited honest groups (mean, 95 %)",
+        label="reward of the accepted groups (mean, 95 %)",
     )  # fmt: skip
     ends = [summary["accuracy"]["before"], summary["accuracy"]["after"]]
-    places = [windows[0] - 0.5, windows[-1] + 0.5]
+    places = [-0.6, len(summary["windows"]) - 0.4]
     for place, measured in zip(places, ends, strict=True):
         low, high = measured["interval95"]
         value = measured["accuracy"]
@@ -45,9 +44,7 @@ def plot_reward(summary: dict[str, Any], path: Path) -> None:
             ha="center",
             color=_ACCURACY,
         )
-    axes.set(
-        xlabel="window", ylim=(0, 1), title="What the miners earned and what the model learned"
-    )
+    axes.set(xlabel="window", ylim=(0, 1), title="The model learns from what miners submit")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.spines[["top", "right"]].set_visible(False)

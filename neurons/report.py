@@ -39,7 +39,7 @@ def describe_status(run: DemoRun) -> dict[str, Any]:
         "lessons": [
             {
                 "window": lesson.window,
-                "groups": lesson.groups,
+                "groups": len(lesson.rewards),
                 "reward": round(lesson.stats.mean_reward, 4),
                 "checkpoint": lesson.published.number,
             }
@@ -95,7 +95,16 @@ def describe_summary(run: DemoRun, seconds: float) -> dict[str, Any]:
     return {
         "windows": [_describe_window(run, window) for window in range(run.settings.windows)],
         "settlements": [_describe_settlement(run, s) for s in run.validator.settlements],
-        "checkpoints": [lesson.published.digest.hex() for lesson in run.lessons],
+        "lessons": [
+            {
+                "window": lesson.window,
+                "checkpoint": lesson.published.digest.hex(),
+                "rewards": list(lesson.rewards),
+                "groups_without_variance": lesson.stats.dropped,
+                "clipped_share": round(lesson.stats.clipped_share, 4),
+            }
+            for lesson in run.lessons
+        ],
         "accuracy": {
             "before": run.before.to_json() if run.before else None,
             "after": run.after.to_json() if run.after else None,
@@ -127,7 +136,6 @@ def _describe_window(run: DemoRun, window: int) -> dict[str, Any]:
                 "reason": verdict.reason.value,
                 "detail": verdict.detail,
                 "groups": verdict.committed_groups,
-                "rewards": [sum(g.rewards) // len(g.rewards) for g in verdict.groups],
                 "score": compute_score(verdict),
             }
             for actor in run.actors

@@ -30,10 +30,14 @@ from assay.verification import Forward, Measurement, Projection, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One window's learning: what was consumed and what came of it."""
+    """One window's learning: what was consumed and what came of it.
+
+    Attributes:
+        rewards: mean reward of each group, millionths.
+    """
 
     window: int
-    groups: int
+    rewards: tuple[int, ...]
     stats: LearnStats
     published: Manifest
 
@@ -166,4 +170,5 @@ class Trainer:
         self._parent = checkpoints.get(manifest.digest)
         commitment = Commitment(Tag.CHECKPOINT, manifest.number, 0, manifest.digest, self._locator)
         self._sources.chain.set_commitment(self._hotkey, encode_commitment(commitment))
-        self._on_lesson(Lesson(reading.context.window, len(reading.groups), stats, manifest))
+        rewards = tuple(sum(group.rewards) // len(group.rewards) for group in reading.groups)
+        self._on_lesson(Lesson(reading.context.window, rewards, stats, manifest))

@@ -109,7 +109,7 @@ def print_verdict(verdict: dict[str, Any], as_json: bool) -> None:
         return
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     style = "bold green" if verdict["accepted"] else "bold red"
     where = "".join(f", {k} {verdict[k]}" for k in ("group", "rollout", "token") if k in verdict)
     console.print(verdict["reason"], style=style, end="")

@@ -72,14 +72,14 @@ def _render_lessons(status: dict[str, Any]) -> Text:
 
 def render_summary(summary: dict[str, Any]) -> RenderableType:
     """The demo's closing words."""
-    table = Table(box=SIMPLE_HEAD, title="earned in each settlement", title_justify="left")
-    table.add_column("miner")
+    table = Table(
+        box=SIMPLE_HEAD, title="earned in each settlement, by windows", title_justify="left"
+    )
+    table.add_column("miner", no_wrap=True)
     for settlement in summary["settlements"]:
-        windows = "–".join(
-            str(w) for w in sorted({settlement["windows"][0], settlement["windows"][-1]})
-        )
-        table.add_column(f"windows {windows}", justify="right")
-    table.add_column("refused for")
+        ends = sorted({settlement["windows"][0], settlement["windows"][-1]})
+        table.add_column("–".join(map(str, ends)), justify="right", no_wrap=True)
+    table.add_column("refused for", no_wrap=True)
     names: dict[str, set[str]] = {}
     for window in summary["windows"]:
         for verdict in window["verdicts"]:

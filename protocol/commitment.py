@@ -48,13 +48,11 @@ def encode_commitment(commitment: Commitment) -> bytes:
         raise ValueError(f"locator has {len(locator)} bytes, more than {LOCATOR_BYTES}")
     if len(commitment.digest) != 32:
         raise ValueError(f"digest has {len(commitment.digest)} bytes, not 32")
-    return (
-        commitment.tag.value
-        + commitment.number.to_bytes(8, "big")
-        + commitment.groups.to_bytes(4, "big")
-        + commitment.digest
-        + locator
-    )
+    try:
+        numbers = commitment.number.to_bytes(8, "big") + commitment.groups.to_bytes(4, "big")
+    except OverflowError as error:
+        raise ValueError(f"window, step or groups out of bounds: {error}") from None
+    return commitment.tag.value + numbers + commitment.digest + locator
 
 
 def parse_commitment(payload: bytes) -> Commitment | None:

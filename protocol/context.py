@@ -23,7 +23,8 @@ from assay.protocol.encoding import (
     read_hex,
     to_json,
 )
-from assay.protocol.parameters import Parameters
+from assay.protocol.hashing import DIGEST_BYTES
+from assay.protocol.parameters import Parameters, find_parameters_fault
 from assay.protocol.seeds import compute_audit_seed, compute_challenge_seed
 from assay.protocol.ss58 import decode_ss58, encode_ss58
 from assay.protocol.window import Block, Phase, compute_block, compute_round
@@ -107,6 +108,9 @@ def find_context_fault(context: Context) -> str | None:
 
     What it cannot know without a chain: that the block hash, members and commitments are real.
     """
+    fault = find_parameters_fault(context.parameters)
+    if fault is not None:
+        return f"parameters: {fault}"
     timing, beacon = context.parameters.timing, context.parameters.beacon
     if (
         context.challenge_block.number,
@@ -116,6 +120,9 @@ def find_context_fault(context: Context) -> str | None:
         compute_block(timing, context.window, Phase.AUDIT),
     ):
         return "block numbers are not those of the window"
+    committed_at = compute_block(timing, context.window, Phase.COMMIT)
+    if any(committed.block != committed_at for committed in context.commitments.values()):
+        return f"a commitment was not read at the window's commitment block {committed_at}"
     for name, block, claimed in (
         ("challenge", context.challenge_block, context.challenge),
         ("audit", context.audit_block, context.audit),
@@ -212,13 +219,13 @@ def context_from_json(value: Json) -> Context:
             window=window,
             challenge_block=Block(
                 compute_block(timing, window, Phase.CHALLENGE),
-                read_hex(fields["block_hash"]),
+                _digest("block_hash", fields["block_hash"]),
                 _milliseconds(fields["block_timestamp"]),
             ),
             audit_block=Block(
                 compute_block(timing, window, Phase.AUDIT),
                 bytes(32),
-                _milliseconds(fields["audit_block_timestamp"] or 0),
+                0 if (at := fields["audit_block_timestamp"]) is None else _milliseconds(at),
             ),
             challenge=challenge,
             audit=_beacon_from_json(parameters.beacon, fields["audit"]),
@@ -229,14 +236,36 @@ def context_from_json(value: Json) -> Context:
                 _hotkey(k): from_json(Committed, c)
                 for k, c in _object(fields["commitments"]).items()
             },
-            checkpoint=read_hex(fields["checkpoint"]),
+            checkpoint=_digest("checkpoint", fields["checkpoint"]),
             parameters=parameters,
         )
     except KeyError as error:
         raise EncodingError(f"the context has no field {error}") from None
-    if context_to_json(context) != value:
-        raise EncodingError("the context repeats facts of its parameters, and they differ")
+    canonical = context_to_json(context)
+    for name in sorted({*canonical, *fields}):
+        if name not in canonical:
+            raise EncodingError(f"unknown field {name!r}")
+        if not _is_same(canonical[name], fields[name]):
+            raise EncodingError(f"{name} is not written as the rest of the context demands")
     return context
+
+
+def _is_same(ours: Json, theirs: Json) -> bool:
+    """Equality of JSON values, under which 1, 1.0 and true are three different things."""
+    if type(ours) is not type(theirs):
+        return False
+    if isinstance(ours, dict):
+        return ours.keys() == theirs.keys() and all(_is_same(ours[k], theirs[k]) for k in ours)
+    if isinstance(ours, list):
+        return len(ours) == len(theirs) and all(map(_is_same, ours, theirs))
+    return bool(ours == theirs)
+
+
+def _digest(name: str, value: Json) -> bytes:
+    digest = read_hex(value)
+    if len(digest) != DIGEST_BYTES:
+        raise EncodingError(f"{name} has {len(digest)} bytes, not {DIGEST_BYTES}")
+    return digest
 
 
 def _milliseconds(value: Json) -> int:

@@ -48,7 +48,7 @@ class Integer:
         try:
             return value.to_bytes(self.width, "big", signed=self.signed)
         except OverflowError:
-            raise EncodingError(f"{value} does not fit {self.width} bytes") from None
+            raise EncodingError(f"does not fit {self.width} bytes") from None
 
     def read(self, data: bytes, offset: int) -> tuple[int, int]:
         raw = _take(data, offset, self.width)
@@ -91,7 +91,10 @@ class Prefixed:
     text: bool = False
 
     def write(self, value: Any) -> bytes:
-        raw = value.encode() if self.text else bytes(value)
+        try:
+            raw = value.encode() if self.text else bytes(value)
+        except UnicodeEncodeError:  # a lone surrogate, which JSON can spell
+            raise EncodingError("is not Unicode text") from None
         if len(raw) > self.limit:
             raise EncodingError(f"has {len(raw)} bytes, more than {self.limit}")
         return len(raw).to_bytes(4, "big") + raw

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated
 
-from assay.protocol.encoding import U16, U32, U64, Digest, EncodingError, Integer, Many, encode
+from assay.protocol.encoding import (
+    U16,
+    U32,
+    U64,
+    Digest,
+    EncodingError,
+    Integer,
+    Json,
+    Many,
+    encode,
+)
 from assay.protocol.hashing import Domain, compute_root, hash_fields
 from assay.protocol.parameters import Tests
 
@@ -109,19 +119,30 @@ def digest_safetensors(data: bytes | memoryview) -> list[TensorDigest]:
         raise EncodingError("is not a safetensors file: its header is cut off or too long")
     body = view[8 + size :]
     try:
-        header = json.loads(bytes(view[8 : 8 + size]))
+        header = json.loads(bytes(view[8 : 8 + size]), object_pairs_hook=_refuse_repeats)
         header.pop("__metadata__", None)
-        found = []
-        for name, entry in header.items():
-            start, end = entry["data_offsets"]
-            if not 0 <= start <= end <= len(body):
-                raise EncodingError(f"tensor {name!r} lies outside the file")
-            shape = tuple(int(side) for side in entry["shape"])
-            digest = sha256(body[start:end]).digest()
-            found.append(TensorDigest(name, str(entry["dtype"]), shape, digest))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return [_digest_tensor(name, entry, body) for name, entry in header.items()]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise EncodingError(f"is not a safetensors file: {error}") from None
-    return found
+
+
+def _refuse_repeats(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    """Two readers could take different ones of two tensors with one name."""
+    if len(dict(pairs)) != len(pairs):
+        raise EncodingError("a name stands twice")
+    return dict(pairs)
+
+
+def _digest_tensor(name: str, entry: dict[str, Json], body: memoryview) -> TensorDigest:
+    (start, end), shape, dtype = entry["data_offsets"], entry["shape"], entry["dtype"]
+    if not isinstance(dtype, str) or not isinstance(shape, list):
+        raise EncodingError(f"tensor {name!r} has no dtype or no shape")
+    if any(type(number) is not int or not 0 <= number < 2**63 for number in (start, end, *shape)):
+        raise EncodingError(f"tensor {name!r} has a side or an offset that is not a size")
+    if not start <= end <= len(body):
+        raise EncodingError(f"tensor {name!r} lies outside the file")
+    name.encode(), dtype.encode()  # raises where a lone surrogate would later
+    return TensorDigest(name, dtype, tuple(shape), sha256(body[start:end]).digest())
 
 
 def compute_tensor_root(tensors: Iterable[TensorDigest]) -> bytes:

@@ -150,6 +150,42 @@ class Parameters:
         return from_json(Parameters, value)
 
 
+def find_parameters_fault(parameters: Parameters) -> str | None:
+    """Why nobody could run a network by these parameters, or None: what one field cannot say."""
+    timing, work, tests = parameters.timing, parameters.work, parameters.tests
+    choice = parameters.environment
+    names = [setting.name for setting in choice.settings]
+    weights = (choice.correctness_weight, choice.quality_weight, choice.satisfaction_weight)
+    order = (0, timing.commit_offset, timing.audit_offset, timing.fetch_end, timing.verdict_end)
+    stakes = (tests.mean_stakes, tests.level_stakes)
+    sizes = (work.group_size, work.audited_groups, work.group_cap, work.max_tokens)
+    return next(
+        (
+            fault
+            for fault, holds in (
+                ("version is not this program's", parameters.identity.version == PROTOCOL_VERSION),
+                ("burn_share exceeds the whole", parameters.identity.burn_share <= MILLION),
+                ("beacon: period_ms is 0", parameters.beacon.period_ms > 0),
+                ("settings are not in order, each once", names == sorted(set(names))),
+                ("reward weights exceed the whole", sum(weights) <= MILLION),
+                ("window_blocks is 0", timing.window_blocks > 0),
+                ("slot_ms is 0", timing.slot_ms > 0),
+                ("a window's moments are not in order", order == tuple(sorted(set(order)))),
+                ("a size of work is 0", min(sizes) > 0),
+                ("temperature is 0", work.temperature > 0),
+                ("alpha_inverse is 0", tests.alpha_inverse > 0),
+                ("rate_floor is 0", tests.rate_floor > 0),
+                ("scale_min is 0", tests.scale_min > 0),
+                ("there is no level of margins", len(tests.margin_levels) > 0),
+                ("levels and limits differ", len(tests.margin_levels) == len(tests.rate_limits)),
+                ("a stake is nothing or all", all(s and max(s) < MILLION for s in stakes)),
+            )
+            if not holds
+        ),
+        None,
+    )
+
+
 MAIN_TIMING = Timing(
     window_blocks=30,
     commit_offset=33,

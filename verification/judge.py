@@ -72,6 +72,8 @@ def judge(
     """
     if manifest.digest != context.checkpoint:
         raise ValueError("the manifest is not that of the context's checkpoint")
+    if calibration.digest != manifest.calibration:
+        raise ValueError("the calibration is not the one the manifest names")
     case = _Case(hotkey, context, tokenizer, forward, calibration, manifest, _environment(context))
     committed = _find_commitment(context, hotkey)
     if isinstance(committed, Refusal):
@@ -238,7 +240,9 @@ def _read_footer(
 
 def _choose(context: Context, hotkey: bytes, count: int, groups: Sequence[int] | None) -> Selection:
     if groups is not None:
-        return Selection(tuple(sorted(groups)), ())
+        if not groups or not 0 <= min(groups) <= max(groups) < count:
+            raise ValueError(f"groups to judge are some of 0 to {count - 1}")
+        return Selection(tuple(sorted(set(groups))), ())
     work = context.parameters.work
     return select_groups(
         context.audit_seed, hotkey, count, work.audited_groups, work.sampled_groups
@@ -282,7 +286,7 @@ def _find_structural_faults(case: _Case, shown: dict[int, Group]) -> Iterator[Re
     for g, r, rollout in each:
         ends = np.isin(rollout.tokens, case.manifest.end_tokens)
         count = len(rollout.tokens)
-        stop = int(ends.argmax()) + 1 if ends.any() else longest
+        stop = min(int(ends.argmax()) + 1, longest) if ends.any() else longest
         if count != stop:
             detail = (
                 f"the completion has {count} tokens, but ends at its first end token or at "

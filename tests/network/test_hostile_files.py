@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assay.network import write_submission
+from assay.network import SubmissionFile, write_submission
 from assay.protocol import EncodingError, Reason, Refusal
 from assay.protocol.submission import decode_rollout, split_rows
 from tests.network.conftest import (
@@ -168,6 +168,11 @@ def test_wrong_keys(judge_bytes: Judge, name: str) -> None:
     expect(judge_bytes(write_parquet(GOOD, keys=KEYS[name])), Reason.MALFORMED)
 
 
+@pytest.mark.parametrize("name", ["huge header", "no header", "header not hex"])
+def test_wrong_header_is_told_as_such(judge_bytes: Judge, name: str) -> None:
+    expect(judge_bytes(write_parquet(GOOD, keys=KEYS[name])), Reason.MALFORMED, "assay.header")
+
+
 def test_footer_above_a_mebibyte(judge_bytes: Judge) -> None:
     keys = {"assay.header": HEADER, "assay.leaves": LEAF * 17_000}
     expect(judge_bytes(write_parquet(GOOD, keys=keys)), Reason.TOO_LARGE, "footer")
@@ -287,6 +292,24 @@ LIES = {
 def test_lying_footer(judge_bytes: Judge, honest: bytes, name: str) -> None:
     path, value, kind, reason = LIES[name]
     expect(judge_bytes(lie(honest, path, value, kind)), reason)
+
+
+@pytest.mark.parametrize("values", [-1, 0, 3])
+def test_fewer_values_than_rows_are_refused_by_the_footer(
+    open_bytes: Callable[..., SubmissionFile], honest: bytes, values: int
+) -> None:
+    found = open_bytes(lie(honest, (*CHUNK, NUM_VALUES), values)).read_footer()
+    expect(found, Reason.MALFORMED, f"{values} values")
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_row_group_of_another_number_of_columns(
+    judge_bytes: Judge, honest: bytes, count: int
+) -> None:
+    body, footer = split_file(honest)
+    chunks = footer[ROW_GROUPS][1][1][1][1][1][1]
+    chunks[:] = (chunks * 2)[:count]
+    expect(judge_bytes(join_file(body, footer)), Reason.MALFORMED, f"{count} columns")
 
 
 def test_two_row_groups_in_the_same_bytes(judge_bytes: Judge, honest: bytes) -> None:

@@ -1,0 +1,133 @@
+"""Honest miners are not refused: ≥ 2,000 rollouts drafted in fp32 and as many in bf16, over decode
+batches, padding and attention implementations; and what draft-and-verify costs.
+
+Every group is submitted as a miner would and judged by a validator whose reference uses the *other*
+attention implementation, so that honest noise is real noise.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from time import perf_counter
+
+import numpy as np
+import torch
+from figures import Figure, report
+from work import load_genesis, make_any_projection, make_requests
+
+from assay.inference import (
+    Checkpoint,
+    DraftCount,
+    Drafter,
+    GroupRequest,
+    Request,
+    generate_groups,
+)
+from assay.neurons.demo_rules import DEMO_WORK
+from assay.protocol import Rollout
+from assay.protocol.parameters import SMALL_MODEL_TESTS
+from assay.verification.logprobs import judge_logprobs
+from assay.verification.sampling import judge_sampling
+from assay.verification.sketch import judge_sketch
+
+THREADS, ROLLOUTS, GROUPS = 2, 8, 22
+OTHER = {"sdpa": "eager", "eager": "sdpa"}
+
+
+@dataclass(frozen=True)
+class Case:
+    dtype: torch.dtype
+    attention: str
+    batch: int
+    padded: bool
+
+    @property
+    def name(self) -> str:
+        precision = str(self.dtype).removeprefix("torch.")
+        padding = "left padding" if self.padded else "no padding"
+        return f"{precision}, {self.attention}, decode batch {self.batch}, {padding}"
+
+
+def iterate_batches(requests: list[GroupRequest], padded: bool) -> Iterator[list[GroupRequest]]:
+    """All groups together, prompts of several lengths; or those of one length together."""
+    if padded:
+        yield requests
+        return
+    for length in sorted({len(request.prompt) for request in requests}):
+        yield [request for request in requests if len(request.prompt) == length]
+
+
+def main() -> None:
+    torch.set_num_threads(THREADS)
+    checkpoints = {attention: load_genesis(attention) for attention in OTHER}
+    requests = make_requests(checkpoints["sdpa"], GROUPS, ROLLOUTS)
+    figures: list[Figure] = []
+    refused = {torch.float32: 0, torch.bfloat16: 0}
+    rollouts = dict(refused)
+    cases = product((torch.float32, torch.bfloat16), OTHER, (1, 8, 32), (False, True))
+    for case in (Case(*fields) for fields in cases):
+        checkpoint = checkpoints[case.attention]
+        count, seconds, plain, groups = _generate(case, checkpoint, requests)
+        refused[case.dtype] += _count_refused(checkpoints[OTHER[case.attention]], groups)
+        rollouts[case.dtype] += sum(len(group) for _, group in groups)
+        share = 100 * (1 - count.discarded / count.drafted)
+        figures.append(
+            Figure(
+                f"{case.name}: {share:.2f} % of the draft kept",
+                seconds / count.submitted * 1e6,
+                "µs/token",
+                "plain decoding",
+                plain / count.submitted * 1e6,
+            )
+        )
+    for dtype, wrong in refused.items():
+        drafted = str(dtype).removeprefix("torch.")
+        name = f"refused of {rollouts[dtype]:,} honest rollouts drafted in {drafted}"
+        figures.append(Figure(name, wrong, "rollouts", bound=0))
+    report("honest rollouts: refusals, drafts kept, cost of draft and verify", figures, THREADS)
+
+
+def _generate(
+    case: Case, checkpoint: Checkpoint, requests: list[GroupRequest]
+) -> tuple[DraftCount, float, float, list[tuple[GroupRequest, list[Rollout]]]]:
+    """Groups by draft and verify, with its seconds and those of plain decoding alone."""
+    temperature = DEMO_WORK.temperature
+    rules = checkpoint.get_rules(temperature)
+    model = checkpoint.load_trainable().requires_grad_(False).to(case.dtype)
+    drafter = Drafter(model, checkpoint.tokenizer.drawable, rules, case.batch)
+    reference = checkpoint.get_reference(temperature)
+    projection = make_any_projection(checkpoint)
+    count, seconds, plain = DraftCount(), 0.0, 0.0
+    groups: list[tuple[GroupRequest, list[Rollout]]] = []
+    for batch in iterate_batches(requests, case.padded):
+        started = perf_counter()
+        drafter.draft([Request(g.prompt, seed) for g in batch for seed in g.seeds])
+        plain += perf_counter() - started
+        started = perf_counter()
+        made = generate_groups(batch, drafter, reference, rules, projection, count)
+        seconds += perf_counter() - started
+        groups += zip(batch, made, strict=True)
+    return count, seconds, plain, groups
+
+
+def _count_refused(validator: Checkpoint, groups: list[tuple[GroupRequest, list[Rollout]]]) -> int:
+    temperature = DEMO_WORK.temperature
+    reference = validator.get_reference(temperature)
+    projection = make_any_projection(validator)
+    tests, wrong = SMALL_MODEL_TESTS, 0
+    for request, group in groups:
+        completions = [rollout.tokens for rollout in group]
+        measured = reference.measure(request.prompt, completions, request.seeds, projection)
+        for rollout, m in zip(group, measured, strict=True):
+            every = np.arange(len(rollout.tokens)).tolist()
+            results = (
+                judge_sketch(rollout.sketch, m.sketch, tests),
+                judge_logprobs(rollout.logprobs, m.logprobs, every, tests),
+                judge_sampling(m.margins, m.gini, validator.calibration, tests, temperature),
+            )
+            wrong += any(result.token is not None for result in results)
+    return wrong
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""A subnet in memory with the shipped model: two windows mined honestly, once, for all attacks.
+
+Real parts: protocol, model, judge, Parquet files and their worker, BLS beacons. The chain is the
+simulator.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import torch
+
+from assay.inference import Checkpoint, Rules, load_checkpoint
+from assay.network import ParquetWorker, SubmissionFile, open_file, write_submission
+from assay.network.beacon import LocalBeacon
+from assay.network.chain import SimulatedChain
+from assay.network.store import open_folder
+from assay.neurons.cheats import prefill
+from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.demo_rules import NETUID, make_demo_parameters
+from assay.neurons.miner import Group, Miner, MinerConfig, Outside, Work, compute_leaves
+from assay.neurons.submissions import Sources, get_limits, judge_with_checkpoint
+from assay.neurons.windows import get_challenge, get_context
+from assay.protocol import Committed, Context, Header, Parameters
+from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
+from assay.protocol.submission import compute_submission_root
+from assay.training import GENESIS
+from assay.verification import Verdict
+
+LOCATOR = "test:store"
+GROUPS = 5
+NAMES = ("owner", "trainer", "validator", "alice", "bob")
+
+
+@dataclass
+class World:
+    """A chain, what runs on it, and what was mined so far."""
+
+    chain: SimulatedChain
+    beacons: LocalBeacon
+    parameters: Parameters
+    checkpoint: Checkpoint
+    sources: Sources
+    hotkeys: dict[str, bytes]
+    miners: dict[str, Miner]
+    folder: Path
+    contexts: dict[int, Context]
+    works: dict[tuple[str, int], Work]
+
+    def mint(self, blocks: int = 1) -> None:
+        """New blocks, in each of which every miner does all it can."""
+        for _ in range(blocks):
+            self.chain.mint()
+            for name, miner in self.miners.items():
+                while miner.step():
+                    pass
+                work = miner._work
+                if work is not None:
+                    self.works[name, work.challenge.window] = work
+
+    def open_context(self, window: int) -> Context:
+        """The window's context, minting until its audit beacon is out."""
+        while True:
+            challenge = get_challenge(self.chain, self.beacons, self.parameters, window)
+            if challenge is not None:
+                context = get_context(self.chain, self.beacons, self.parameters, challenge)
+                if context is not None:
+                    return context
+            self.mint()
+
+    def genuine(self, name: str, window: int) -> list[Group]:
+        """What a miner honestly made for a window."""
+        return list(self.works[name, window].groups)
+
+    def prefill(self, name: str, window: int, index: int, tokens: Sequence[Sequence[int]]) -> Group:
+        """Any tokens for one of a miner's problems, with genuine log-probabilities and sketches."""
+        work = self.works[name, window]
+        return prefill(work, self.miners[name].make_request(work, index), tokens)
+
+    @property
+    def rules(self) -> Rules:
+        return self.checkpoint.get_rules(self.parameters.work.temperature)
+
+    def submit(
+        self,
+        name: str,
+        window: int,
+        groups: Sequence[Group],
+        *,
+        header: Header | None = None,
+        every: bool = True,
+        data: bytes | None = None,
+    ) -> Verdict:
+        """Commits to these groups in place of the genuine ones and judges them.
+
+        Args:
+            header: other than the right one.
+            every: judge all groups, so that the attack is looked at.
+            data: bytes to serve instead of the file that was committed to.
+        """
+        context = self.contexts[window]
+        hotkey = self.hotkeys[name]
+        header = header or Header(
+            version=PROTOCOL_VERSION,
+            parameters=self.parameters.digest,
+            window=window,
+            hotkey=hotkey,
+            checkpoint=context.checkpoint,
+            groups=len(groups),
+        )
+        path = self.folder / "attack.parquet"
+        path.write_bytes(data if data is not None else write_submission(header, groups))
+        root = compute_submission_root(header, compute_leaves(groups))
+        committed = Committed(root, header.groups, context.challenge_block.number, LOCATOR)
+        context = replace(context, commitments={**context.commitments, hotkey: committed})
+        submission = SubmissionFile(
+            open_file(path), self.sources.worker, get_limits(self.parameters)
+        )
+        chosen = range(header.groups) if every else None
+        return judge_with_checkpoint(submission, hotkey, context, self.checkpoint, groups=chosen)
+
+
+def make_world(folder: Path, worker: ParquetWorker) -> World:
+    """A fresh chain at block 0 with everyone registered and two miners ready."""
+    genesis_ms = 1_700_000_000_000
+    hotkeys = {name: sha256(name.encode()).digest() for name in NAMES}
+    chain = SimulatedChain(
+        b"test", NETUID, genesis_ms, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo, tuple(hotkeys.values())
+    )
+    beacons = LocalBeacon(
+        b"test", genesis_ms, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
+    )
+    checkpoint = load_checkpoint(GENESIS)
+    checkpoints = CheckpointFolder(folder / "models")
+    checkpoints.add(GENESIS, checkpoint.digest)
+    parameters = make_demo_parameters(
+        chain.genesis_hash, beacons.chain, 0, hotkeys["trainer"], checkpoint.digest
+    )
+    store = open_folder(folder / "store")
+    outside = Outside(chain, beacons, checkpoints, store, LOCATOR)
+    miners = {
+        name: Miner(name, hotkeys[name], parameters, outside, MinerConfig(GROUPS, GROUPS), print)
+        for name in ("alice", "bob")
+    }
+    sources = Sources(chain, beacons, checkpoints, {LOCATOR: store}, worker)
+    return World(chain, beacons, parameters, checkpoint, sources, hotkeys, miners, folder, {}, {})
+
+
+@pytest.fixture(scope="session")
+def worker() -> Iterator[ParquetWorker]:
+    with ParquetWorker() as worker:
+        yield worker
+
+
+@pytest.fixture
+def fresh_world(tmp_path: Path, worker: ParquetWorker) -> World:
+    """For attacks on the chain: nothing mined yet."""
+    torch.set_num_threads(1)
+    return make_world(tmp_path, worker)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory, worker: ParquetWorker) -> World:
+    """For attacks on files: windows 0 and 1 mined by alice and bob."""
+    torch.set_num_threads(1)
+    world = make_world(tmp_path_factory.mktemp("world"), worker)
+    for window in (0, 1):
+        world.contexts[window] = world.open_context(window)
+    return world

@@ -1,0 +1,269 @@
+"""The cage: its child may be killed, stall, lie or not start, and the parent goes on."""
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from assay.network import ParquetWorker, SubmissionFile, WorkerError, parquet_worker
+from assay.protocol import Footer, Reason, Refusal
+from tests.network.conftest import LIMITS, MemorySource
+
+#: A child that answers each request by running one line of Python.
+SERVE = "from assay.network.parquet_worker import serve;serve(lambda request: {})"
+
+
+@pytest.fixture
+def own() -> Iterator[ParquetWorker]:
+    with ParquetWorker() as worker:
+        yield worker
+
+
+@pytest.fixture
+def boot(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    return lambda code: monkeypatch.setattr(parquet_worker, "_BOOT", code)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def await_end(pid: int) -> bool:
+    end = time.monotonic() + 10
+    while is_running(pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    return not is_running(pid)
+
+
+def read_footer(worker: ParquetWorker, data: bytes) -> Footer | Refusal:
+    return SubmissionFile(MemorySource(data), worker, LIMITS).read_footer()
+
+
+def expect_given_up(found: object, words: str) -> None:
+    assert isinstance(found, Refusal)
+    assert found.reason is Reason.MALFORMED
+    assert "gave up" in found.detail
+    assert words in found.detail
+
+
+def test_one_child_serves_many_requests(own: ParquetWorker, honest: bytes) -> None:
+    assert own.pid is None
+    assert isinstance(read_footer(own, honest), Footer)
+    first = own.pid
+    assert isinstance(read_footer(own, honest[:-8] + b"\0\0\0\0PAR1"), Refusal)
+    assert isinstance(read_footer(own, honest), Footer)
+    assert own.pid == first
+
+
+def test_child_killed_between_requests(own: ParquetWorker, honest: bytes) -> None:
+    read_footer(own, honest)
+    first = own.pid
+    assert first
+    os.kill(first, signal.SIGKILL)
+    assert isinstance(read_footer(own, honest), Footer)
+    assert own.pid != first
+
+
+def test_child_killed_in_a_request(own: ParquetWorker, honest: bytes) -> None:
+    read_footer(own, honest)
+    first = own.pid
+    assert first
+    os.kill(first, signal.SIGSTOP)  # so that the request is surely in its hands
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(read_footer, own, honest)
+        time.sleep(0.2)
+        assert not asked.done()
+        os.kill(first, signal.SIGKILL)
+        assert isinstance(asked.result(30), Footer)
+    assert isinstance(read_footer(own, honest), Footer)
+
+
+def test_child_that_stalls(
+    own: ParquetWorker, honest: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_worker, "REQUEST_SECONDS", 2.0)
+    read_footer(own, honest)
+    first = own.pid
+    assert first
+    os.kill(first, signal.SIGSTOP)
+    assert isinstance(read_footer(own, honest), Footer)
+    assert not is_running(first)
+
+
+DEATHS = {
+    "crash": ("__import__('os').abort()", "it died"),
+    "exit": ("__import__('os')._exit(0)", "it died"),
+    "own exception": ("1 // 0", "it died"),
+    "out of memory": ("bytes(1 << 30)", "it died"),
+    "sleep": ("__import__('time').sleep(60)", "more than 0.5 s"),
+    "endless answer": ("bytes(1 << 24)", "it answered"),
+}
+
+
+@pytest.mark.parametrize("name", DEATHS)
+def test_file_that_ends_every_child(
+    own: ParquetWorker,
+    boot: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    code, words = DEATHS[name]
+    boot(SERVE.format(code))
+    monkeypatch.setattr(parquet_worker, "REQUEST_SECONDS", 0.5 if name == "sleep" else 5.0)
+    expect_given_up(own.ask(b"request", 100), words)
+    boot(SERVE.format("request"))
+    assert own.ask(b"request", 100) == b"request"
+
+
+def test_file_that_burns_processor_time(own: ParquetWorker, boot: Callable[[str], None]) -> None:
+    boot(SERVE.format("sum(iter(int, 1))"))
+    expect_given_up(own.ask(b"request", 100), "processor time")
+
+
+NONSENSE = {
+    "huge frame": b"\xff\xff\xff\xff" + bytes(100),
+    "empty frame": bytes(4),
+    "unknown status": b"\0\0\0\2\7a",
+    "cut off": b"\0\0\0\x09\0a",
+}
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_child_that_talks_nonsense(
+    own: ParquetWorker, boot: Callable[[str], None], name: str
+) -> None:
+    ready = parquet_worker._READY
+    boot(f"import os; os.write(1, {ready!r}); os.read(0, 9); os.write(1, {NONSENSE[name]!r})")
+    expect_given_up(own.ask(b"request", 100), "it ")
+
+
+def test_child_whose_reasons_are_unprintable(
+    own: ParquetWorker, boot: Callable[[str], None]
+) -> None:
+    ready, reply = parquet_worker._READY, b"\0\0\0\x09\1\x1b[31m\xff\0\n"
+    boot(f"import os; os.write(1, {ready!r}); os.read(0, 9); os.write(1, {reply!r}); os.read(0, 9)")
+    found = own.ask(b"request", 100)
+    assert isinstance(found, Refusal)
+    assert found.detail.isprintable()
+
+
+def test_requests_and_answers_larger_than_a_pipe(
+    own: ParquetWorker, boot: Callable[[str], None]
+) -> None:
+    boot(SERVE.format("request"))
+    request = os.urandom(1 << 22)
+    assert own.ask(request, len(request)) == request
+
+
+@pytest.mark.parametrize("code", ["raise SystemExit('no such library')", "print('hello')", ""])
+def test_child_that_cannot_start(
+    own: ParquetWorker, boot: Callable[[str], None], code: str
+) -> None:
+    boot(code)
+    with pytest.raises(WorkerError, match="no such library" if "raise" in code else "nothing"):
+        own.ask(b"request", 100)
+    assert own.pid is None
+
+
+def test_no_python_to_start(own: ParquetWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(WorkerError, match="cannot be started"):
+        own.ask(b"request", 100)
+
+
+def test_threads_take_turns(own: ParquetWorker, boot: Callable[[str], None]) -> None:
+    boot(SERVE.format("request"))
+    requests = [bytes([i]) * 100_000 for i in range(32)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda r: own.ask(r, 1 << 20), requests)) == requests
+    assert threading.active_count() < 20
+
+
+def test_close_leaves_no_process(honest: bytes) -> None:
+    with ParquetWorker() as worker:
+        read_footer(worker, honest)
+        pid = worker.pid
+    assert pid
+    assert not Path(f"/proc/{pid}").exists()
+    assert worker.pid is None
+    worker.close()
+    with pytest.raises(WorkerError, match="closed"):
+        read_footer(worker, honest)
+
+
+def test_interrupt_does_not_reach_the_child(own: ParquetWorker, honest: bytes) -> None:
+    read_footer(own, honest)
+    pid = own.pid
+    assert pid
+    assert os.getsid(pid) != os.getsid(0)
+    os.kill(pid, signal.SIGINT)
+    assert isinstance(read_footer(own, honest), Footer)
+    assert own.pid == pid
+
+
+def test_interrupted_request_leaves_no_answer_behind(
+    own: ParquetWorker, boot: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boot(SERVE.format("request"))
+    assert own.ask(b"first", 100) == b"first"
+    pid = own.pid
+    assert pid
+
+    def interrupt(pipe: object, event: int, deadline: float) -> None:
+        if event == selectors.EVENT_READ:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parquet_worker, "_wait", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            own.ask(b"second", 100)
+    assert not is_running(pid)
+    assert own.ask(b"third", 100) == b"third"
+
+
+def test_parent_never_imports_the_parser() -> None:
+    code = "import sys, assay.network; sys.exit('pyarrow' in sys.modules)"
+    subprocess.run([sys.executable, "-P", "-c", code], timeout=60, check=True)
+
+
+def test_window_shows_its_own_range_only() -> None:
+    window = parquet_worker.Window(100, 40, b"0123456789")
+    assert window.seek(0, os.SEEK_END) == 100
+    assert window.seek(42) == window.tell() == 42
+    assert window.read(3) == b"234"
+    assert window.tell() == 45
+    for position, count in ((39, 1), (49, 2), (50, 1), (0, 4), (42, -1), (-60, 5)):
+        window.seek(position)
+        with pytest.raises(parquet_worker.FileFault, match="outside"):
+            window.read(count)
+
+
+PARENT = """
+import os, threading
+from assay.network import ParquetWorker
+worker = ParquetWorker()
+asked = threading.Thread(target=worker.ask, args=(bytes(100), 100))
+asked.start(); asked.join()
+print(worker.pid, flush=True)
+{}
+"""
+
+
+@pytest.mark.parametrize("end", ["os._exit(0)", "os.kill(os.getpid(), 9)", "1 // 0", ""])
+def test_child_ends_with_its_parent(end: str) -> None:
+    """Started from a thread of a program that has no main module to import again."""
+    command = [sys.executable, "-P", "-c", PARENT.format(end)]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert await_end(int(done.stdout))

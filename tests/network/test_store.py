@@ -1,0 +1,183 @@
+"""An object store on a folder: what is put is got, whole, by range, and from nowhere else."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from assay.network import ObjectStore, StoreError, open_file, open_store
+from assay.network.store import NAME_MAX
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "a store").mkdir()
+    return tmp_path / "a store"
+
+
+@pytest.fixture
+def store(folder: Path) -> ObjectStore:
+    return open_store(folder.as_uri())
+
+
+def test_put_then_get(store: ObjectStore, folder: Path) -> None:
+    store.put("hotkey/window-7.parquet", b"first")
+    store.put("hotkey/window-7.parquet", b"second")
+    assert store.get("hotkey/window-7.parquet", 6) == b"second"
+    assert (folder / "hotkey/window-7.parquet").read_bytes() == b"second"
+
+
+def test_empty_object(store: ObjectStore) -> None:
+    store.put("empty", b"")
+    assert store.get("empty", 0) == b""
+    assert store.open("empty").size() == 0
+    assert store.open("empty").read(0, 10) == b""
+
+
+def test_ranges(store: ObjectStore) -> None:
+    store.put("a/b", b"0123456789")
+    source = store.open("a/b")
+    assert source.size() == 10
+    assert source.read(2, 5) == b"234"
+    assert source.read(8, 20) == b"89"
+    assert [source.read(*r) for r in ((10, 12), (3, 3), (5, 2), (-4, 2))] == [b""] * 4
+
+
+def test_open_reads_nothing_and_sees_what_comes_later(store: ObjectStore) -> None:
+    source = store.open("later")
+    assert source.size() is None
+    assert source.read(0, 1) is None
+    assert store.get("later", 1) is None
+    store.put("later", b"x")
+    assert source.read(0, 1) == b"x"
+
+
+def test_object_above_the_limit(store: ObjectStore) -> None:
+    store.put("large", bytes(11))
+    with pytest.raises(StoreError, match="at most 10"):
+        store.get("large", 10)
+
+
+def test_list_is_sorted_and_by_folder(store: ObjectStore) -> None:
+    for name in ("b/2", "b/1", "a", "bb/3", "b/c/4"):
+        store.put(name, b"")
+    assert store.list() == ("a", "b/1", "b/2", "b/c/4", "bb/3")
+    assert store.list("b") == store.list("b/") == ("b/1", "b/2", "b/c/4")
+    assert store.list("nothing") == ()
+
+
+def test_readers_never_see_half_an_object(store: ObjectStore) -> None:
+    versions = [bytes([i]) * 100_000 for i in range(2)]
+    store.put("x", versions[0])
+    done = threading.Event()
+
+    def write() -> None:
+        for i in range(100):
+            store.put("x", versions[i % 2])
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        assert store.get("x", 100_000) in versions
+    writer.join()
+    assert store.list() == ("x",)
+
+
+ESCAPES = ["..", "../x", "a/../../x", "/etc/passwd", "a//b", "a/", "", ".", "./x", "a/./b", "a\0b",
+           "a\\b", "a%2e%2e", "é", "x\n", "a b", "x#1", "x" * (NAME_MAX + 1)]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+def test_names_that_escape_or_are_not_plain(store: ObjectStore, folder: Path, name: str) -> None:
+    before = sorted(folder.parent.rglob("*"))
+    for use in (store.open, lambda n: store.get(n, 10), lambda n: store.put(n, b"x")):
+        with pytest.raises(StoreError, match="is no object's name"):
+            use(name)
+    assert sorted(folder.parent.rglob("*")) == before
+
+
+def test_listing_above_the_root(store: ObjectStore) -> None:
+    with pytest.raises(StoreError, match="is no object's name"):
+        store.list("../")
+
+
+def test_link_that_leads_out_of_the_store(store: ObjectStore, folder: Path) -> None:
+    (folder.parent / "secret").write_bytes(b"secret")
+    (folder / "link").symlink_to(folder.parent / "secret")
+    (folder / "up").symlink_to(folder.parent)
+    for name in ("link", "up/secret"):
+        for use in (store.open(name).size, lambda n=name: store.put(n, b"x")):
+            with pytest.raises(StoreError, match="leads out"):
+                use()
+    assert (folder.parent / "secret").read_bytes() == b"secret"
+
+
+def test_link_in_a_circle(store: ObjectStore, folder: Path) -> None:
+    (folder / "link").symlink_to(folder / "link")
+    with pytest.raises(StoreError):
+        store.get("link", 10)
+
+
+def test_folder_or_pipe_in_the_place_of_an_object(store: ObjectStore, folder: Path) -> None:
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")  # opening it would wait for a writer for ever
+    for name in ("folder", "pipe"):
+        assert store.open(name).size() is None
+        assert store.open(name).read(0, 1) is None
+        assert store.get(name, 1) is None
+    assert open_file(folder / "pipe").size() is None
+
+
+LOCATORS = ["", "store", "/store", "http://a/b", "s3://b/c", "file://", "file://host/tmp",
+            "file:tmp", "file:///tmp?x=1", "file:///tmp#x", "file:///tmp%00", "file:///tmp\0x",
+            "http://[", "é", "file:///" + "x" * 5_000, "file:///no/such/folder"]  # fmt: skip
+
+
+@pytest.mark.parametrize("locator", LOCATORS, ids=lambda text: text[:20] or "empty")
+def test_locator_that_is_no_store(locator: str) -> None:
+    with pytest.raises(StoreError):
+        open_store(locator)
+
+
+def test_missing_folder_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="does not exist: create it"):
+        open_store((tmp_path / "none").as_uri())
+    assert not (tmp_path / "none").exists()
+
+
+def test_file_in_the_place_of_a_folder(store: ObjectStore, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreError, match="create it"):
+        open_store((tmp_path / "file").as_uri())
+    store.put("a", b"")
+    with pytest.raises(StoreError, match="a store"):
+        store.put("a/b", b"")
+
+
+def test_store_that_cannot_be_written(store: ObjectStore, folder: Path) -> None:
+    folder.chmod(0o500)
+    if os.access(folder, os.W_OK):  # a superuser writes all the same
+        folder.chmod(0o700)
+        (folder / "a").write_bytes(b"")
+    with pytest.raises(StoreError, match="is yours to read and write"):
+        store.put("a/b", b"x")
+    folder.chmod(0o700)
+
+
+def test_store_that_goes_away(store: ObjectStore, folder: Path) -> None:
+    folder.rmdir()
+    assert store.get("a", 1) is None
+    assert store.list() == ()
+
+
+def test_a_file_outside_of_any_store(tmp_path: Path) -> None:
+    path = tmp_path / "my submission (1).parquet"
+    source = open_file(path)
+    assert source.size() is None
+    assert source.read(0, 1) is None
+    path.write_bytes(b"0123456789")
+    assert source.size() == 10
+    assert source.read(8, 20) == b"89"
+    assert source.read(5, 2) == b""

@@ -1,0 +1,170 @@
+"""Contexts an attacker would like an auditor to believe, one defect each; and the valid one."""
+
+import json
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assay.protocol import (
+    Beacon,
+    Block,
+    EncodingError,
+    context_from_json,
+    context_to_json,
+    decode_ss58,
+    encode_ss58,
+    find_context_fault,
+)
+
+VECTORS = Path(__file__).parents[1] / "vectors"
+VECTOR = json.loads((VECTORS / "context.json").read_bytes())
+ADDRESSES = json.loads((VECTORS / "ss58.json").read_bytes())
+
+
+def edit(bad: Any) -> Any:
+    value = deepcopy(VECTOR["valid"])
+    removed = [(bad["remove"], None)] if "remove" in bad else []
+    for path, new in [*removed, *bad.get("edits", [])]:
+        parent = value
+        for step in path[:-1]:
+            parent = parent[step]
+        if "remove" in bad:
+            del parent[path[-1]]
+        else:
+            parent[path[-1]] = new
+    return value
+
+
+def test_the_valid_context_is_believed() -> None:
+    context = context_from_json(VECTOR["valid"])
+    assert find_context_fault(context) is None
+    assert context_to_json(context) == VECTOR["valid"]
+    assert context.challenge_seed.hex() == VECTOR["challenge_seed"]
+    assert context.audit_seed.hex() == VECTOR["audit_seed"]
+
+
+@pytest.mark.parametrize("bad", VECTOR["bad"], ids=lambda bad: bad["reason"])
+def test_a_false_context_is_refused(bad: Any) -> None:
+    value = edit(bad)
+    assert json.dumps(value) != json.dumps(VECTOR["valid"])
+    if bad["fails"] == "reading":
+        with pytest.raises(EncodingError) as refusal:
+            context_from_json(value)
+        assert bad["because"] in str(refusal.value)
+    else:
+        fault = find_context_fault(context_from_json(value))
+        assert fault is not None
+        assert bad["because"] in fault
+
+
+def test_a_context_whose_audit_is_not_known_yet_has_no_audit_seed() -> None:
+    value = VECTOR["valid"] | {"audit": None, "audit_block_timestamp": None}
+    context = context_from_json(value)
+    assert find_context_fault(context) is None
+    with pytest.raises(ValueError, match="no audit beacon yet"):
+        _ = context.audit_seed
+    known = context_from_json(VECTOR["valid"])
+    assert known.audit is not None
+    assert context.with_audit(known.audit, known.audit_block).audit_seed == known.audit_seed
+
+
+def test_blocks_of_another_window_are_refused() -> None:
+    context = context_from_json(VECTOR["valid"])
+    block = context.challenge_block
+    moved = replace(
+        context, challenge_block=Block(block.number + 12, block.hash, block.timestamp_ms)
+    )
+    assert find_context_fault(moved) == "block numbers are not those of the window"
+
+
+def test_every_fact_of_a_window_moves_its_seed() -> None:
+    context = context_from_json(VECTOR["valid"])
+    block = context.challenge_block
+    others = (
+        replace(context, window=context.window + 1),
+        replace(context, checkpoint=bytes(32)),
+        replace(context, challenge_block=Block(block.number, bytes(32), block.timestamp_ms)),
+        replace(context, challenge=Beacon(context.challenge.round, b"other")),
+        replace(
+            context,
+            parameters=replace(
+                context.parameters, timing=replace(context.parameters.timing, tempo=25)
+            ),
+        ),
+    )
+    assert len({context.challenge_seed, *(other.challenge_seed for other in others)}) == 6
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def list_paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else ()
+    return [path for key, inner in items for path in ((*at, key), *list_paths(inner, (*at, key)))]
+
+
+PATHS = list_paths(VECTOR["valid"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(PATHS), json_values)
+def test_a_value_replaced_anywhere_raises_nothing_else(path: tuple[Any, ...], value: Any) -> None:
+    changed = edit({"edits": [[path, value]]})
+    try:
+        context = context_from_json(changed)
+    except EncodingError:
+        return
+    find_context_fault(context)
+    assert json.dumps(context_to_json(context), sort_keys=True) == json.dumps(
+        changed, sort_keys=True
+    )
+
+
+@given(json_values)
+def test_random_json_is_no_context(value: Any) -> None:
+    with pytest.raises(EncodingError):
+        context_from_json(value)
+
+
+@pytest.mark.parametrize("entry", ADDRESSES["valid"], ids=lambda entry: entry["address"])
+def test_ss58_vectors(entry: Any) -> None:
+    assert encode_ss58(bytes.fromhex(entry["key"])) == entry["address"]
+    assert decode_ss58(entry["address"]).hex() == entry["key"]
+
+
+def test_alice_has_the_address_that_everybody_knows() -> None:
+    alice = bytes.fromhex("d43593c715fdd31c61141abd04a99fd6822c8558854ccde39a5684e7a56da27d")
+    assert encode_ss58(alice) == "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+
+
+@pytest.mark.parametrize("entry", ADDRESSES["bad"], ids=lambda entry: entry["reason"])
+def test_a_bad_address_is_refused(entry: Any) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        decode_ss58(entry["address"])
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_addresses_are_read_back(key: bytes) -> None:
+    assert decode_ss58(encode_ss58(key)) == key
+
+
+@given(
+    st.text(max_size=50) | st.text(alphabet="123456789ABCDEFGHabcdefgh", min_size=48, max_size=48)
+)
+def test_what_is_no_address_raises_nothing_else(text: str) -> None:
+    try:
+        key = decode_ss58(text)
+    except ValueError:
+        return
+    assert encode_ss58(key) == text

@@ -1,0 +1,313 @@
+"""The vectors, derived a second time by other means: hashlib, struct and arithmetic by hand.
+
+Nothing here calls the code that wrote them, except where a test says what it compares.
+"""
+
+import json
+import struct
+import subprocess
+import sys
+from hashlib import sha256, shake_256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+VECTORS = Path(__file__).parents[1] / "vectors"
+
+
+def load(name: str) -> Any:
+    return json.loads((VECTORS / f"{name}.json").read_bytes())
+
+
+def naive_hash(name: str, *fields: bytes) -> bytes:
+    label = f"assay/v1/{name}".encode()
+    framed = b"".join(struct.pack(">I", len(field)) + field for field in fields)
+    return sha256(bytes([len(label)]) + label + framed).digest()
+
+
+def naive_tree(leaves: list[bytes]) -> bytes:
+    """Recursion from the top, where the code works upwards from the leaves."""
+    if len(leaves) == 1:
+        return leaves[0]
+    half = 1
+    while half * 2 < len(leaves):
+        half *= 2
+    return naive_hash("node", naive_tree(leaves[:half]), naive_tree(leaves[half:]))
+
+
+def naive_root(leaves: list[bytes], *context: bytes) -> bytes:
+    return naive_hash("root", struct.pack(">I", len(leaves)), *context, naive_tree(leaves))
+
+
+def test_the_generator_writes_these_bytes() -> None:
+    check = [sys.executable, str(VECTORS / "generate.py"), "--check"]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "differ: none\n"), done.stderr
+
+
+def test_stream_is_shake_256_read_as_big_endian_words() -> None:
+    vector = load("stream")
+    seed = bytes.fromhex(vector["seed"])
+    words = [w for (w,) in struct.iter_unpack(">Q", shake_256(seed).digest(8 * 1_024))]
+    assert vector["u64"] == words[:70]
+    for entry in vector["below"]:
+        bound = entry["bound"]
+        fair = [w % bound for w in words if w < 2**64 - 2**64 % bound]
+        assert entry["drawn"] == fair[:6], bound
+
+
+def test_sample_is_fisher_yates_over_a_real_list() -> None:
+    vector = load("stream")
+    words = struct.iter_unpack(">Q", shake_256(bytes.fromhex(vector["seed"])).digest(800))
+    draws = [w for (w,) in words]
+    for entry in vector["sample"]:
+        deck = list(range(entry["population"]))
+        for i in range(entry["count"]):
+            j = i + draws[i] % (len(deck) - i)  # no draw of this seed is rejected: 2^-54 each
+            deck[i], deck[j] = deck[j], deck[i]
+        assert entry["drawn"] == deck[: entry["count"]]
+
+
+def test_hashes_are_length_prefixed_sha_256() -> None:
+    for entry in load("hashing")["fields"]:
+        name = entry["domain"].removeprefix("assay/v1/")
+        fields = [bytes.fromhex(field) for field in entry["fields"]]
+        assert entry["digest"] == naive_hash(name, *fields).hex()
+
+
+def test_merkle_roots_promote_the_odd_node() -> None:
+    vector = load("hashing")
+    leaves = [bytes.fromhex(leaf) for leaf in vector["leaves"]]
+    context = bytes.fromhex(vector["context"])
+    for entry in vector["roots"]:
+        some = leaves[: entry["count"]]
+        assert entry["tree_root"] == naive_tree(some).hex()
+        assert entry["root"] == naive_root(some).hex()
+        assert entry["root_with_context"] == naive_root(some, context).hex()
+
+
+def test_seeds_are_the_hashes_of_section_2_3_6_and_8() -> None:
+    vector = load("seeds")
+    given, made = vector["given"], {k: bytes.fromhex(v) for k, v in vector["seeds"].items()}
+    part = {k: bytes.fromhex(v) for k, v in given.items() if isinstance(v, str)}
+    index, rollout = (struct.pack(">I", given[name]) for name in ("index", "rollout"))
+    hotkey = part["hotkey"]
+    challenge = naive_hash(
+        "challenge",
+        part["parameters"],
+        part["environment"],
+        struct.pack(">Q", given["window"]),
+        part["checkpoint"],
+        part["block_hash"],
+        part["randomness"],
+    )
+    audit = naive_hash("audit", challenge, part["audit_randomness"])
+    assert made == {
+        "challenge": challenge,
+        "audit": audit,
+        "problem": naive_hash("problem", challenge, hotkey, index),
+        "rollout": naive_hash("rollout", challenge, hotkey, index, rollout),
+        "projection": naive_hash("projection", challenge),
+        "positions": naive_hash("positions", audit, hotkey, index, rollout),
+        "selection": naive_hash("audit-groups", audit, hotkey),
+    }
+
+
+# Every parameter in order, and how it is written: bytes of an integer, h digest, b bytes, t text,
+# s settings, l<n> list of integers of n bytes.
+PARAMETERS = {
+    "identity": "version:2 genesis_hash:h netuid:2 owner_uid:2 burn_share:4 trainer:h "
+    "genesis_checkpoint:h",
+    "beacon": "chain_hash:h scheme:t public_key:b genesis_ms:8 period_ms:4",
+    "environment": "name:t settings:s digest:h correctness_weight:4 quality_weight:4 "
+    "satisfaction_weight:4",
+    "timing": "window_blocks:4 commit_offset:4 audit_offset:4 fetch_end:4 verdict_end:4 "
+    "checkpoint_lead:4 slot_ms:4 tempo:4 beacon_delay_ms:4",
+    "work": "group_size:2 audited_groups:2 sampled_groups:2 group_cap:4 max_tokens:4 "
+    "temperature:4 value_base:8 value_mean:8 value_teach:8",
+    "tests": "margin_cap:8 margin_levels:l8 alpha_inverse:4 mean_stakes:l4 level_stakes:l4 "
+    "rate_inflation:1 rate_floor:8 rate_limits:l8 sketch_block_bound:4 sketch_rollout_bound:4 "
+    "scale_min:8 scale_max:8 logprob_rms_bound:4 logprob_max_bound:4",
+}
+
+
+def prefixed(data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + data
+
+
+def naive_write(kind: str, value: Any) -> bytes:
+    if kind == "h":
+        return bytes.fromhex(value)
+    if kind == "b":
+        return prefixed(bytes.fromhex(value))
+    if kind == "t":
+        return prefixed(value.encode())
+    if kind == "s":
+        settings = [prefixed(s["name"].encode()) + struct.pack(">q", s["value"]) for s in value]
+        return struct.pack(">I", len(value)) + b"".join(settings)
+    if kind[0] == "l":
+        items = [item.to_bytes(int(kind[1:]), "big") for item in value]
+        return struct.pack(">I", len(value)) + b"".join(items)
+    return value.to_bytes(int(kind), "big")
+
+
+def naive_parameters(parameters: Any) -> bytes:
+    assert set(parameters) == set(PARAMETERS)
+    written = b""
+    for section, columns in PARAMETERS.items():
+        kinds = dict(column.split(":") for column in columns.split())
+        assert set(parameters[section]) == set(kinds)
+        written += b"".join(naive_write(kind, parameters[section][n]) for n, kind in kinds.items())
+    return written
+
+
+def test_parameters_are_written_field_by_field() -> None:
+    vector = load("parameters")
+    written = naive_parameters(vector["parameters"])
+    assert vector["encoding"] == written.hex()
+    assert vector["digest"] == naive_hash("parameters", written).hex()
+
+
+def test_no_parameter_can_change_without_another_digest() -> None:
+    vector = load("parameters")
+    digests = {vector["digest"]}
+    for mutation in vector["mutations"]:
+        section, name = mutation["field"].split(".")
+        changed = vector["parameters"] | {
+            section: vector["parameters"][section] | {name: mutation["value"]}
+        }
+        assert mutation["digest"] == naive_hash("parameters", naive_parameters(changed)).hex()
+        digests.add(mutation["digest"])
+    columns = " ".join(PARAMETERS.values()).split()
+    assert len(digests) == 1 + len(vector["mutations"]) == 1 + len(columns)
+
+
+def test_a_submission_is_written_and_bound_as_section_4_says() -> None:
+    vector = load("submission")
+    header, rows = vector["header"], []
+    for rollout in vector["rollouts"]:
+        count = len(rollout["tokens"])
+        sketch = [q for pair in rollout["sketch"] for q in pair]
+        row = struct.pack(
+            f">I{count}I{count}I{2 * count}b",
+            count,
+            *rollout["tokens"],
+            *rollout["logprobs"],
+            *sketch,
+        )
+        assert rollout["encoding"] == row.hex()
+        rows.append(row)
+    written = struct.pack(
+        ">H32sQ32s32sI",
+        header["version"],
+        bytes.fromhex(header["parameters"]),
+        header["window"],
+        bytes.fromhex(header["hotkey"]),
+        bytes.fromhex(header["checkpoint"]),
+        header["groups"],
+    )
+    assert vector["header_encoding"] == written.hex()
+    leaves = [
+        naive_hash("group-leaf", struct.pack(">I", index), *(rows[row] for row in group))
+        for index, group in enumerate(vector["groups"])
+    ]
+    assert vector["leaves"] == [leaf.hex() for leaf in leaves]
+    assert vector["root"] == naive_root(leaves, naive_hash("header-leaf", written)).hex()
+
+
+def test_commitments_are_a_struct() -> None:
+    for entry in load("commitments")["valid"]:
+        digest, locator = bytes.fromhex(entry["digest"]), entry["locator"].encode()
+        fixed = entry["tag"].encode(), entry["number"], entry["groups"], digest
+        assert entry["payload"] == (struct.pack(">4sQI32s", *fixed) + locator).hex()
+
+
+def test_a_manifest_is_written_field_by_field() -> None:
+    vector = load("manifest")
+    kinds = (
+        "version:2 structure:h tokenizer:h chat_template:h tensors:h end_tokens:l4 max_tokens:4 "
+        "levels:l4 centre:centre scale:8 calibration:h calibration_set:h parent:h step:h number:8"
+    )
+    manifest, written = vector["manifest"], b""
+    assert list(manifest) == [column.split(":")[0] for column in kinds.split()]
+    for name, kind in (column.split(":") for column in kinds.split()):
+        if kind == "centre":
+            centre = manifest[name]
+            written += struct.pack(f">I{len(centre)}q", len(centre), *centre)
+        else:
+            written += naive_write(kind, manifest[name])
+    assert vector["encoding"] == written.hex()
+    assert vector["digest"] == naive_hash("checkpoint", written).hex()
+    rates, tokens = vector["calibration"]["rates"], vector["calibration"]["tokens"]
+    calibration = struct.pack(f">I{len(rates)}QQ", len(rates), *rates, tokens)
+    assert vector["calibration_digest"] == naive_hash("calibration", calibration).hex()
+    assert manifest["structure"] == naive_hash("structure", b"config.json", b"{}").hex()
+    assert manifest["tokenizer"] == naive_hash("tokenizer", b"a", b"1", b"b", b"2").hex()
+    assert manifest["chat_template"] == naive_hash("chat-template").hex()
+
+
+def test_tensors_are_bound_by_name_dtype_shape_and_bytes() -> None:
+    vector = load("manifest")["safetensors"]
+    data = bytes.fromhex(vector["data"])
+    leaves = [
+        naive_hash("tensor-leaf", b"a", b"F32", b"", sha256(data[:4]).digest()),
+        naive_hash(
+            "tensor-leaf", b"b", b"BF16", struct.pack(">QQ", 2, 3), sha256(data[4:]).digest()
+        ),
+    ]
+    assert vector["root"] == naive_root(leaves).hex()
+
+
+@pytest.mark.parametrize("timing", ["main", "demo"])
+def test_the_schedule_is_sums(timing: str) -> None:
+    length, lead, *offsets = {"main": (30, 60, 33, 43, 70, 90), "demo": (12, 0, 13, 17, 28, 36)}[
+        timing
+    ]
+    names = "commit", "audit", "fetch_end", "verdict_end"
+    for entry in load("schedule")["blocks"]:
+        if entry["timing"] == timing:
+            start = entry["window"] * length
+            assert entry["challenge"] == start
+            assert entry["checkpoint"] == max(0, start - lead)
+            assert [entry[name] for name in names] == [start + offset for offset in offsets]
+
+
+def test_a_block_names_the_first_round_that_is_late_enough() -> None:
+    slots = {"main": (12_000, 24_000), "demo": (1_000, 3_000)}
+    genesis, period = 1_692_803_367_000, 3_000
+    for entry in load("schedule")["rounds"]:
+        slot, delay = slots[entry["timing"]]
+        earliest = entry["timestamp_ms"] - entry["timestamp_ms"] % slot + slot + delay
+        assert genesis + (entry["round"] - 1) * period >= earliest
+        assert entry["round"] == 1 or genesis + (entry["round"] - 2) * period < earliest
+
+
+def test_every_window_is_settled_once_where_its_verdicts_are_final() -> None:
+    for entry in load("schedule")["settled"]:
+        due = range(entry["previous_epoch"] + 1, entry["epoch"] + 1)
+        assert entry["windows"] == [w for w in range(20) if 12 * w + 36 in due]
+
+
+def test_selections_are_the_head_of_one_shuffle() -> None:
+    vector = load("selection")
+    audit, hotkey = bytes.fromhex(vector["audit_seed"]), bytes.fromhex(vector["hotkey"])
+
+    def shuffle(seed: bytes, population: int, count: int) -> list[int]:
+        words = struct.iter_unpack(">Q", shake_256(seed).digest(8 * max(1, count)))
+        deck = list(range(population))
+        for i, (word,) in zip(range(count), words, strict=False):
+            j = i + word % (population - i)
+            deck[i], deck[j] = deck[j], deck[i]
+        return deck[:count]
+
+    for entry in vector["groups"]:
+        n, k = entry["groups"], entry["k"]
+        drawn = shuffle(naive_hash("audit-groups", audit, hotkey), n, min(n, k + entry["s"]))
+        assert entry["audited"] == sorted(drawn[:k])
+        assert entry["sampled"] == sorted(drawn[k:])
+    for entry in vector["positions"]:
+        place = (struct.pack(">I", entry[name]) for name in ("index", "rollout"))
+        seed = naive_hash("positions", audit, hotkey, *place)
+        tokens = entry["tokens"]
+        assert entry["positions"] == sorted(shuffle(seed, tokens, min(32, tokens)))

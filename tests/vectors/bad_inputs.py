@@ -1,0 +1,217 @@
+"""Bad vectors, typed in by hand: each has one defect, and says which. No code of ours is used."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Json = Any
+
+ALICE = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+
+BAD_ADDRESSES = {
+    "empty": "",
+    "one character wrong": "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQZ",
+    "two characters swapped": "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKuQtY",
+    "address type 0": "15oF4uVJwmo4TdGW7VfQxNLavjCXviqxT9S1MgbjMNHr6Sp5",
+    "address type 2": "HNZata7iMYWmk5RvZRTiAsSDhV8366zq2YGb3tLH5Upf74F",
+    "one character short": ALICE[:-1],
+    "one character long": ALICE + "Y",
+    "a space at its end": ALICE[:-1] + " ",
+    "the letter l, which base58 lacks": "5Grwva" + "l" + ALICE[7:],
+    "the digit zero, which base58 lacks": "50" + ALICE[2:],
+    "a letter outside ASCII": "5Ġ" + ALICE[2:],
+    "too large a number": "z" * 48,
+    "hex": "0xd43593c715fdd31c61141abd04a99fd6822c8558854ccd",
+}
+
+_TENSOR = '{"a":{"dtype":"F32","shape":%s,"data_offsets":%s}}'
+#: Headers of safetensors files with sixteen bytes of data.
+BAD_SAFETENSORS = {
+    "no JSON": "{",
+    "not an object": "[1]",
+    "a tensor that is no object": '{"a":1}',
+    "no data_offsets": '{"a":{"dtype":"F32","shape":[1]}}',
+    "no dtype": '{"a":{"shape":[1],"data_offsets":[0,4]}}',
+    "dtype a number": '{"a":{"dtype":1,"shape":[1],"data_offsets":[0,4]}}',
+    "three offsets": _TENSOR % ("[1]", "[0,4,8]"),
+    "end before start": _TENSOR % ("[1]", "[4,0]"),
+    "start below zero": _TENSOR % ("[1]", "[-1,4]"),
+    "end beyond the file": _TENSOR % ("[1]", "[0,17]"),
+    "offsets as floats": _TENSOR % ("[1]", "[0.0,4.0]"),
+    "offsets as booleans": _TENSOR % ("[1]", "[false,true]"),
+    "shape a string": _TENSOR % ('"12"', "[0,4]"),
+    "side a string": _TENSOR % ('["1"]', "[0,4]"),
+    "side a fraction": _TENSOR % ("[1.5]", "[0,4]"),
+    "side infinite": _TENSOR % ("[Infinity]", "[0,4]"),
+    "side below zero": _TENSOR % ("[-1]", "[0,4]"),
+    "side of 2^64": _TENSOR % ("[18446744073709551616]", "[0,4]"),
+    "name a lone surrogate": (_TENSOR % ("[1]", "[0,4]")).replace('"a"', '"\\ud800"'),
+    "a name twice": '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
+    '"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}',
+}
+
+
+def iterate_bad_groups(rows: list[bytes]) -> list[Json]:
+    """Canonical bytes of a group that are none; `rows` are two good ones."""
+    whole = rows[0] + rows[1]
+    bad = (
+        ("no row", 1, b""),
+        ("a row of no token", 1, bytes(4)),
+        ("cut inside the count", 1, bytes(2)),
+        ("last byte missing", 2, whole[:-1]),
+        ("one byte too many", 2, whole + b"\0"),
+        ("one row too few", 3, whole),
+        ("one row too many", 1, whole),
+        ("a count of 2^32 - 1", 1, b"\xff" * 4 + rows[1][4:]),
+        ("a log-probability of 2^24", 1, bytes.fromhex("00000001 00000007 01000000 0000")),
+    )
+    return [{"reason": why, "rows": count, "bytes": data.hex()} for why, count, data in bad]
+
+
+def iterate_bad_commitments(payload: bytes) -> list[Json]:
+    """Payloads that are no commitments; `payload` is a good one."""
+    bad = {
+        "empty": b"",
+        "one byte short of a digest": payload[:47],
+        "unknown tag": b"ASM2" + payload[4:],
+        "tag in lower case": b"asm1" + payload[4:],
+        "locator of 81 bytes": payload[:48] + b"x" * 81,
+        "locator that is not UTF-8": payload[:48] + b"\xff",
+        "locator cut inside a character": payload[:48] + "é".encode()[:1],
+        "locator of a lone surrogate": payload[:48] + b"\xed\xa0\x80",
+    }
+    return [{"reason": reason, "payload": data.hex()} for reason, data in bad.items()]
+
+
+def iterate_bad_contexts(valid: Json, signatures: Mapping[int, bytes]) -> list[Json]:
+    """Edits of a valid context. `remove` takes the field away; `because` is part of the refusal.
+
+    A defect of a fact that the context repeats is edited at both places.
+    """
+    unreadable = [
+        ("a field missing", ["window"], None, "no field 'window'"),
+        ("an unknown field", ["colour"], 1, "unknown field 'colour'"),
+        ("an unknown field of a member", ["members", ALICE, "colour"], 1, "'colour'"),
+        ("another version", ["version"], 2, "version"),
+        ("a version that is a boolean", ["version"], True, "version"),
+        ("a version that is a float", ["version"], 1.0, "version"),
+        ("a window below zero", ["window"], -1, "window -1"),
+        ("a window that is a boolean", ["window"], True, "window True"),
+        ("a window that is a float", ["window"], 1000.0, "window 1000.0"),
+        ("a window that is a string", ["window"], "1000", "window '1000'"),
+        ("a window of 2^63", ["window"], 2**63, "window 9223372036854775808"),
+        ("a netuid that contradicts the parameters", ["netuid"], 8, "netuid"),
+        ("a netuid that is a float", ["netuid"], 7.0, "netuid"),
+        ("another genesis hash", ["genesis_hash"], "00" * 32, "genesis_hash"),
+        ("upper-case hex", ["block_hash"], valid["block_hash"].upper(), "lower-case hex"),
+        ("a block hash of 31 bytes", ["block_hash"], "00" * 31, "block_hash has 31 bytes"),
+        ("a checkpoint of 33 bytes", ["checkpoint"], "00" * 33, "checkpoint has 33 bytes"),
+        ("a timestamp below zero", ["block_timestamp"], -1, "-1 is not a timestamp"),
+        ("a timestamp that is a float", ["block_timestamp"], 1e12, "is not a timestamp"),
+        ("a timestamp that is a boolean", ["audit_block_timestamp"], False, "False is not"),
+        (
+            "an audit without its timestamp",
+            ["audit_block_timestamp"],
+            None,
+            "audit_block_timestamp",
+        ),
+        ("a timestamp without its audit", ["audit"], None, "audit_block_timestamp"),
+        ("a mistyped hotkey", ["members", ALICE[:-1] + "Z"], {}, "wrong checksum"),
+        ("a uid of 2^16", ["members", ALICE, "uid"], 65_536, "uid"),
+        ("a uid that is a boolean", ["members", ALICE, "uid"], True, "uid"),
+        ("members in a list", ["members"], [], "is not an object"),
+        ("no challenge", ["challenge"], None, "challenge"),
+        ("a round that is a string", ["challenge", "round"], "1000", "round"),
+        ("another beacon chain", ["challenge", "chain_hash"], "00" * 32, "chain_hash"),
+        ("randomness beside the signature", ["challenge", "randomness"], "00" * 32, "randomness"),
+        ("an empty previous signature", ["challenge", "previous_signature"], "", "challenge"),
+        ("a parameter missing", ["parameters", "work", "temperature"], None, "temperature"),
+        ("a parameter that is a boolean", ["parameters", "timing", "tempo"], True, "tempo"),
+        ("a parameter that is a float", ["parameters", "timing", "tempo"], 24.0, "tempo"),
+        ("a parameter of 2^64", ["parameters", "timing", "tempo"], 2**64, "tempo"),
+        ("an unknown beacon scheme", ["parameters", "beacon", "scheme"], "bls", "scheme"),
+        ("too many levels", ["parameters", "tests", "margin_levels"], [0] * 17, "margin_levels"),
+        ("another environment's name", ["environment", "name"], "sat", "environment"),
+        ("another environment's setting", ["environment", "params", "minus"], 26, "environment"),
+        ("a setting that is a boolean", ["environment", "params", "words"], False, "environment"),
+        ("another beacon's period", ["beacons", "beacon", "period_ms"], 1, "beacons"),
+        ("a second beacon chain", ["beacons", "other"], {}, "beacons"),
+        ("a root of 31 bytes", ["commitments", ALICE, "root"], "00" * 31, "root"),
+        ("groups below zero", ["commitments", ALICE, "groups"], -1, "groups"),
+        ("a locator of 81 bytes", ["commitments", ALICE, "locator"], "x" * 81, "locator"),
+        ("a locator that is a number", ["commitments", ALICE, "locator"], 1, "locator"),
+    ]
+    signed = valid["challenge"]["signature"]
+    forged = signed[:-1] + format(int(signed[-1], 16) ^ 1, "x")
+    generator = (  # of G2: a point of the right group, and nobody's key
+        "93e02b6052719f607dacd3a088274f65596bd0d09920b61ab5da61bbdc7f5049"
+        "334cf11213945d57e5ac7d055d042b7e024aa2b2f08f0a91260805272dc51051"
+        "c6e47ad4fa403b02b4510b647ae3d1770bac0326a805bbefd48056c8c121bdb8"
+    )
+    other = valid["challenge"] | {"round": 1_002, "signature": signatures[1_002].hex()}
+    late = valid["block_timestamp"] + 3_000
+    refused = "signature of round 1000 is not"
+    tests, timing, work = (["parameters", section] for section in ("tests", "timing", "work"))
+    settings = valid["parameters"]["environment"]["settings"]
+    untrue = [
+        ("a beacon of another round", ["challenge"], other, "is round 1002, but"),
+        ("an audit beacon of another round", ["audit"], other, "is round 1002, but"),
+        ("the challenge's beacon again", ["audit"], valid["challenge"], "is round 1000, but"),
+        ("a block that names another round", ["block_timestamp"], late, "names round 1001"),
+        ("another round's signature", ["challenge", "signature"], other["signature"], refused),
+        ("a forged signature", ["challenge", "signature"], forged, refused),
+        ("a signature of 49 bytes", ["challenge", "signature"], signed + "00", refused),
+        ("a signature of no bytes", ["challenge", "signature"], "", refused),
+        ("the point at infinity", ["challenge", "signature"], "c0" + "00" * 47, refused),
+        ("a late commitment", ["commitments", ALICE, "block"], 12_014, "commitment block 12013"),
+        ("a slot of no length", [*timing, "slot_ms"], 0, "slot_ms is 0"),
+        ("a window of no blocks", [*timing, "window_blocks"], 0, "window_blocks is 0"),
+        ("audit before commitment", [*timing, "audit_offset"], 12, "moments are not in order"),
+        ("nothing audited", [*work, "audited_groups"], 0, "a size of work is 0"),
+        ("no temperature", [*work, "temperature"], 0, "temperature is 0"),
+        ("no level of margins", [*tests, "margin_levels"], [], "no level of margins"),
+        ("a level too many", [*tests, "margin_levels"], [0] * 9, "levels and limits differ"),
+        ("an alpha of infinity", [*tests, "alpha_inverse"], 0, "alpha_inverse is 0"),
+        ("no floor of rates", [*tests, "rate_floor"], 0, "rate_floor is 0"),
+        ("everything staked", [*tests, "mean_stakes"], [1_000_000], "a stake is nothing or all"),
+        (
+            "rewards above the whole",
+            ["parameters", "environment", "quality_weight"],
+            200_001,
+            "reward weights exceed",
+        ),
+        (
+            "settings out of order",
+            ["parameters", "environment", "settings"],
+            settings[::-1],
+            "settings are not in order",
+        ),
+        (
+            "a burn above the whole",
+            ["parameters", "identity", "burn_share"],
+            1_000_001,
+            "burn_share",
+        ),
+        ("another protocol", ["parameters", "identity", "version"], 2, "version is not this"),
+    ]
+    repeated = [
+        ("another key", "public_key", generator, refused),
+        ("a beacon of no period", "period_ms", 0, "period_ms is 0"),
+    ]
+    removed = {"a field missing", "a parameter missing"}
+    return [
+        {"reason": reason, "fails": stage, "because": because}
+        | ({"remove": path} if reason in removed else {"edits": [[path, value]]})
+        for stage, table in (("reading", unreadable), ("checking", untrue))
+        for reason, path, value, because in table
+    ] + [
+        {
+            "reason": reason,
+            "fails": "checking",
+            "because": because,
+            "edits": [
+                [["parameters", "beacon", name], value],
+                [["beacons", "beacon", name], value],
+            ],
+        }
+        for reason, name, value, because in repeated
+    ]

@@ -1,0 +1,275 @@
+"""Writes the vectors beside this file: what another implementation of the protocol must agree with.
+
+    python tests/vectors/generate.py            writes them
+    python tests/vectors/generate.py --check    exits 1 if a file differs from what would be written
+
+Values come from `assay.protocol`; tests/protocol/test_vectors.py derives them a second time, by
+other means. A bad vector has one defect, and its reason is typed in here by hand.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from assay.protocol import QUICKNET, Domain, Stream, encode_ss58, hash_fields
+from assay.protocol import seeds as seeds_module
+from assay.protocol.gumbel import TABLE, TABLE_SHA256, compute_gumbel
+from assay.protocol.hashing import compute_root, compute_tree_root
+from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING
+from assay.protocol.prf import compute_key, compute_word
+from assay.protocol.selection import select_groups, select_positions
+from assay.protocol.window import Phase, compute_block, compute_round, compute_settled_windows
+
+HERE = Path(__file__).parent
+DATA = HERE.parent / "data"
+sys.path.insert(0, str(HERE))
+from bad_inputs import BAD_ADDRESSES  # noqa: E402
+from objects import (  # noqa: E402
+    make_commitments,
+    make_context,
+    make_manifest,
+    make_parameters,
+    make_submission,
+)
+from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest  # noqa: E402
+
+Json = Any
+
+
+def make_philox() -> Json:
+    published = []
+    for line in (DATA / "philox4x32-10.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            words = line.split()[2:]
+            entry = {"counter": words[:4], "key": words[4:6], "output": words[6:]}
+            published.append({name: " ".join(column) for name, column in entry.items()})
+    places = [
+        (0, 0),
+        (0, 1),
+        (0, 3),
+        (0, 4),
+        (1, 0),
+        (47, 96),
+        (4_095, 151_935),
+        (2**31, 2**32 - 1),
+    ]
+    keyed = [
+        {
+            "seed": seed.hex(),
+            "position": t,
+            "token": v,
+            "word": compute_word(compute_key(seed), t, v),
+        }
+        for seed in (digest("rollout 0"), digest("rollout 1"))
+        for t, v in places
+    ]
+    return {"published": published, "words": keyed}
+
+
+def make_stream() -> Json:
+    seed = digest("stream")
+
+    def draw_below(bound: int) -> list[int]:
+        stream = Stream(seed)
+        return [stream.draw_below(bound) for _ in range(6)]
+
+    stream = Stream(seed)
+    bounds = (1, 2, 10, 1_000_003, 3 * 2**62, 2**63 + 1, 2**64)
+    shapes = ((1, 1), (5, 5), (10, 3), (10, 10), (1_024, 12))
+    return {
+        "seed": seed.hex(),
+        "u64": [stream.draw_u64() for _ in range(70)],
+        "below": [{"bound": bound, "drawn": draw_below(bound)} for bound in bounds],
+        "sample": [
+            {"population": p, "count": c, "drawn": Stream(seed).sample(p, c)} for p, c in shapes
+        ],
+    }
+
+
+def make_gumbel() -> Json:
+    low = [0, 1, 255, 256, 257, 511, 512, 513, 2**16, 2**20 + 12_345, 2**30, 2**31 - 1]
+    words = low + [2**32 - 1 - word for word in reversed(low)]
+    values = [{"word": word, "gumbel": compute_gumbel(word)} for word in words]
+    return {"table_sha256": TABLE_SHA256, "table_entries": len(TABLE), "values": values}
+
+
+def make_hashing() -> Json:
+    calls = (
+        (Domain.PROBLEM, []),
+        (Domain.PROBLEM, [b""]),
+        (Domain.PROBLEM, [b"ab", b"c"]),
+        (Domain.PROBLEM, [b"a", b"bc"]),
+        (Domain.ROLLOUT, [b"a", b"bc"]),
+        (Domain.CHECKPOINT, [bytes(300)]),
+    )
+    leaves = [digest(f"leaf {i}") for i in range(9)]
+    return {
+        "fields": [
+            {
+                "domain": domain.value.decode(),
+                "fields": [field.hex() for field in fields],
+                "digest": hash_fields(domain, *fields).hex(),
+            }
+            for domain, fields in calls
+        ],
+        "leaves": [leaf.hex() for leaf in leaves],
+        "context": digest("root context").hex(),
+        "roots": [
+            {
+                "count": count,
+                "tree_root": compute_tree_root(leaves[:count]).hex(),
+                "root": compute_root(leaves[:count]).hex(),
+                "root_with_context": compute_root(leaves[:count], digest("root context")).hex(),
+            }
+            for count in range(1, 10)
+        ],
+    }
+
+
+def make_seeds() -> Json:
+    parameters, environment = PARAMETERS.digest, PARAMETERS.environment.digest
+    checkpoint, block = digest("checkpoint"), digest("block")
+    randomness, audit_randomness = digest("randomness"), digest("audit randomness")
+    challenge = seeds_module.compute_challenge_seed(
+        parameters, environment, WINDOW, checkpoint, block, randomness
+    )
+    audit = seeds_module.compute_audit_seed(challenge, audit_randomness)
+    given = {
+        "parameters": parameters,
+        "environment": environment,
+        "checkpoint": checkpoint,
+        "block_hash": block,
+        "randomness": randomness,
+        "audit_randomness": audit_randomness,
+        "hotkey": ALICE,
+    }
+    made = {
+        "challenge": challenge,
+        "audit": audit,
+        "problem": seeds_module.compute_problem_seed(challenge, ALICE, 3),
+        "rollout": seeds_module.compute_rollout_seed(challenge, ALICE, 3, 5),
+        "projection": seeds_module.compute_projection_seed(challenge),
+        "positions": seeds_module.compute_positions_seed(audit, ALICE, 3, 5),
+        "selection": seeds_module.compute_selection_seed(audit, ALICE),
+    }
+    return {
+        "given": {"window": WINDOW, "index": 3, "rollout": 5}
+        | {k: v.hex() for k, v in given.items()},
+        "seeds": {name: seed.hex() for name, seed in made.items()},
+    }
+
+
+def make_schedule() -> Json:
+    published = {n: QUICKNET.genesis_ms + (n - 1) * QUICKNET.period_ms for n in (1, 1_000)}
+    slot, delay = DEMO_TIMING.slot_ms, DEMO_TIMING.beacon_delay_ms
+    last = published[1_000] - delay - slot  # first millisecond of the last slot that names it
+    times = [
+        0,
+        published[1] - delay - 1,
+        published[1],
+        last - 1,
+        last,
+        last + slot - 1,
+        last + slot,
+    ]
+    return {
+        "blocks": [
+            {"timing": name, "window": window}
+            | {phase.name.lower(): compute_block(timing, window, phase) for phase in Phase}
+            for name, timing in (("main", MAIN_TIMING), ("demo", DEMO_TIMING))
+            for window in (0, 1, 2, 1_000)
+        ],
+        "rounds": [
+            {"timing": name, "timestamp_ms": at, "round": compute_round(timing, QUICKNET, at)}
+            for name, timing in (("main", MAIN_TIMING), ("demo", DEMO_TIMING))
+            for at in times
+        ],
+        "settled": [
+            {
+                "previous_epoch": a,
+                "epoch": b,
+                "windows": list(compute_settled_windows(DEMO_TIMING, a, b)),
+            }
+            for a, b in ((0, 24), (24, 48), (35, 36), (36, 59), (48, 48), (100, 124))
+        ],
+    }
+
+
+def make_selection() -> Json:
+    seed = digest("audit seed")
+    shapes = ((1, 4, 8), (3, 4, 8), (4, 4, 8), (12, 4, 8), (13, 4, 8), (1_024, 4, 8), (1_024, 4, 0))
+    chosen = [(shape, select_groups(seed, ALICE, *shape)) for shape in shapes]
+    return {
+        "audit_seed": seed.hex(),
+        "hotkey": ALICE.hex(),
+        "groups": [
+            {"groups": n, "audited": list(s.audited), "sampled": list(s.sampled), "k": k, "s": more}
+            for (n, k, more), s in chosen
+        ],
+        "positions": [
+            {
+                "index": i,
+                "rollout": r,
+                "tokens": t,
+                "positions": select_positions(seed, ALICE, i, r, t),
+            }
+            for i, r, t in ((0, 0, 1), (0, 1, 32), (2, 0, 33), (2, 7, 4_096))
+        ],
+    }
+
+
+def make_ss58() -> Json:
+    keys = (ALICE, BOB, bytes(32), b"\xff" * 32)
+    return {
+        "valid": [{"key": key.hex(), "address": encode_ss58(key)} for key in keys],
+        "bad": [{"reason": reason, "address": text} for reason, text in BAD_ADDRESSES.items()],
+    }
+
+
+FAMILIES = {
+    "philox": make_philox,
+    "stream": make_stream,
+    "gumbel": make_gumbel,
+    "hashing": make_hashing,
+    "seeds": make_seeds,
+    "parameters": make_parameters,
+    "submission": make_submission,
+    "commitments": make_commitments,
+    "manifest": make_manifest,
+    "schedule": make_schedule,
+    "selection": make_selection,
+    "context": make_context,
+    "ss58": make_ss58,
+}
+
+
+def main(check: bool) -> int:
+    stale = []
+    for name, make in FAMILIES.items():
+        path = HERE / f"{name}.json"
+        text = write_json(make()) + "\n"
+        if not path.exists() or path.read_bytes() != text.encode():
+            stale.append(path.name)
+            if not check:
+                path.write_text(text)
+    print(f"{'differ' if check else 'written'}: {', '.join(stale) or 'none'}")
+    return 1 if check and stale else 0
+
+
+def write_json(value: Json, indent: str = "") -> str:
+    """JSON with one entry a line, unless the whole of it fits one line."""
+    line = json.dumps(value, ensure_ascii=False)
+    if len(indent) + len(line) <= 100 or not isinstance(value, dict | list):
+        return line
+    deeper = indent + " "
+    if isinstance(value, list):
+        parts = [write_json(item, deeper) for item in value]
+    else:
+        parts = [f"{json.dumps(k)}: {write_json(v, deeper)}" for k, v in value.items()]
+    first, last = "[]" if isinstance(value, list) else "{}"
+    return f"{first}\n{deeper}" + f",\n{deeper}".join(parts) + f"\n{indent}{last}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(check="--check" in sys.argv[1:]))

@@ -1,0 +1,212 @@
+"""Vectors of what is encoded: parameters, submissions, commitments, manifests, contexts."""
+
+import json
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bad_inputs import (
+    BAD_SAFETENSORS,
+    iterate_bad_commitments,
+    iterate_bad_contexts,
+    iterate_bad_groups,
+)
+from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest
+
+from assay.protocol import (
+    QUICKNET,
+    Beacon,
+    Block,
+    Calibration,
+    Commitment,
+    Committed,
+    Context,
+    Domain,
+    Header,
+    Manifest,
+    Member,
+    Parameters,
+    Rollout,
+    Scheme,
+    Tag,
+    context_to_json,
+    encode_commitment,
+)
+from assay.protocol.encoding import encode, to_json
+from assay.protocol.manifest import compute_files_digest, compute_tensor_root, digest_safetensors
+from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.submission import compute_group_leaf, compute_submission_root, encode_rollout
+
+DATA = Path(__file__).parents[1] / "data"
+
+Json = Any
+
+
+def mutate(value: Json) -> Json:
+    """The value one step away."""
+    match value:
+        case int():
+            return value + 1
+        case list():
+            return [mutate(value[0]), *value[1:]]
+        case dict():
+            return value | {"value": value["value"] + 1}
+        case Scheme.UNCHAINED_G1.value:
+            return Scheme.CHAINED_G2.value
+        case "arithmetic":
+            return "arithmetics"
+    return value[:-1] + format(int(value[-1], 16) ^ 1, "x")
+
+
+def make_parameters() -> Json:
+    whole = PARAMETERS.to_json()
+    mutations = []
+    for section, fields in whole.items():
+        for name in fields:
+            changed = deepcopy(whole)
+            value = changed[section][name] = mutate(fields[name])
+            made = Parameters.from_json(changed).digest.hex()
+            mutations.append({"field": f"{section}.{name}", "value": value, "digest": made})
+    return {
+        "parameters": whole,
+        "encoding": encode(PARAMETERS).hex(),
+        "digest": PARAMETERS.digest.hex(),
+        "mutations": mutations,
+    }
+
+
+def make_submission() -> Json:
+    rollouts = [
+        Rollout(
+            np.array([5, 96, 2**32 - 1], np.uint32),
+            np.array([0, 65_536, 2**24 - 1], np.uint32),
+            np.array([[0, -128], [127, 1], [-1, 2]], np.int8),
+        ),
+        Rollout(np.array([7], np.uint32), np.array([9], np.uint32), np.array([[3, -3]], np.int8)),
+    ]
+    header = Header(
+        version=1,
+        parameters=PARAMETERS.digest,
+        window=WINDOW,
+        hotkey=ALICE,
+        checkpoint=digest("checkpoint"),
+        groups=2,
+    )
+    rows = [encode_rollout(rollout) for rollout in rollouts]
+    groups = [rows, rows[::-1]]
+    leaves = [compute_group_leaf(index, group) for index, group in enumerate(groups)]
+    return {
+        "header": to_json(header),
+        "header_encoding": encode(header).hex(),
+        "rollouts": [
+            {
+                "tokens": rollout.tokens.tolist(),
+                "logprobs": rollout.logprobs.tolist(),
+                "sketch": rollout.sketch.tolist(),
+                "encoding": row.hex(),
+            }
+            for rollout, row in zip(rollouts, rows, strict=True)
+        ],
+        "groups": [[0, 1], [1, 0]],
+        "leaves": [leaf.hex() for leaf in leaves],
+        "root": compute_submission_root(header, leaves).hex(),
+        "bad_groups": iterate_bad_groups(rows),
+    }
+
+
+def make_commitments() -> Json:
+    root = digest("root")
+    valid = [
+        Commitment(Tag.MINER, WINDOW, 1_024, root, "https://store.example/m"),
+        Commitment(Tag.MINER, 2**64 - 1, 2**32 - 1, root, ""),
+        Commitment(Tag.CHECKPOINT, 12, 0, root, "é" * 40),
+        Commitment(Tag.PARAMETERS, 0, 0, root, "x" * 80),
+    ]
+    return {
+        "valid": [
+            asdict(c) | {"tag": c.tag.value.decode(), "digest": c.digest.hex(), "payload": p.hex()}
+            for c, p in ((c, encode_commitment(c)) for c in valid)
+        ],
+        "bad": iterate_bad_commitments(encode_commitment(valid[0])),
+    }
+
+
+def make_safetensors(header: str, data: bytes) -> bytes:
+    return len(header.encode()).to_bytes(8, "little") + header.encode() + data
+
+
+def make_manifest() -> Json:
+    header = (
+        '{"__metadata__":{"format":"pt"},'
+        '"b":{"dtype":"BF16","shape":[2,3],"data_offsets":[4,16]},'
+        '"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}'
+    )
+    tensors = digest_safetensors(make_safetensors(header, bytes(range(16))))
+    calibration = Calibration(rates=tuple(10**12 >> k for k in range(8)), tokens=100_000)
+    manifest = Manifest(
+        version=1,
+        structure=compute_files_digest(Domain.STRUCTURE, {"config.json": b"{}"}),
+        tokenizer=compute_files_digest(Domain.TOKENIZER, {"b": b"2", "a": b"1"}),
+        chat_template=compute_files_digest(Domain.CHAT_TEMPLATE, {}),
+        tensors=compute_tensor_root(tensors),
+        end_tokens=(2,),
+        max_tokens=48,
+        levels=(5, 6),
+        centre=(-3, 0, 70_000),
+        scale=1 << 16,
+        calibration=calibration.digest,
+        calibration_set=digest("calibration set"),
+        parent=bytes(32),
+        step=bytes(32),
+        number=0,
+    )
+    return {
+        "manifest": to_json(manifest),
+        "encoding": encode(manifest).hex(),
+        "digest": manifest.digest.hex(),
+        "calibration": to_json(calibration),
+        "calibration_digest": calibration.digest.hex(),
+        "safetensors": {
+            "header": header,
+            "data": bytes(range(16)).hex(),
+            "tensors": [
+                {"name": t.name, "dtype": t.dtype, "shape": list(t.shape), "sha256": t.sha256.hex()}
+                for t in tensors
+            ],
+            "root": compute_tensor_root(tensors).hex(),
+        },
+        "bad_safetensors": [
+            {"reason": reason, "header": text, "data": bytes(range(16)).hex()}
+            for reason, text in BAD_SAFETENSORS.items()
+        ],
+    }
+
+
+def make_context() -> Json:
+    recorded = json.loads((DATA / "drand-beacons.json").read_text())["quicknet"]["beacons"]
+    signatures = {entry["round"]: bytes.fromhex(entry["signature"]) for entry in recorded}
+
+    def name_round(number: int) -> int:
+        """A block's timestamp that names this round: in the middle of its slot."""
+        published = QUICKNET.genesis_ms + (number - 1) * QUICKNET.period_ms
+        return published - DEMO_TIMING.beacon_delay_ms - DEMO_TIMING.slot_ms // 2
+
+    context = Context(
+        window=WINDOW,
+        challenge_block=Block(12_000, digest("block"), name_round(1_000)),
+        audit_block=Block(12_017, bytes(32), name_round(1_001)),
+        challenge=Beacon(1_000, signatures[1_000]),
+        audit=Beacon(1_001, signatures[1_001]),
+        members={ALICE: Member(3, 11_000), BOB: Member(4, 0)},
+        commitments={ALICE: Committed(digest("root"), 8, 12_013, "https://store.example/m")},
+        checkpoint=digest("checkpoint"),
+        parameters=PARAMETERS,
+    )
+    return {
+        "valid": context_to_json(context),
+        "challenge_seed": context.challenge_seed.hex(),
+        "audit_seed": context.audit_seed.hex(),
+        "bad": iterate_bad_contexts(context_to_json(context), signatures),
+    }

@@ -1,0 +1,48 @@
+"""What the vectors are about: one network, two hotkeys, digests out of names."""
+
+from dataclasses import replace
+from hashlib import sha256
+
+from assay.protocol import QUICKNET, Parameters
+from assay.protocol.parameters import (
+    DEMO_TIMING,
+    MAIN_WORK,
+    SMALL_MODEL_TESTS,
+    EnvironmentChoice,
+    Identity,
+    Setting,
+)
+
+ALICE = bytes.fromhex("d43593c715fdd31c61141abd04a99fd6822c8558854ccde39a5684e7a56da27d")
+BOB = bytes.fromhex("8eaf04151687736326c9fea17e25fc5287613693c912909cb226aa4794f26a48")
+WINDOW = 1_000
+
+
+def digest(name: str) -> bytes:
+    """A 32-byte stand-in for a digest or seed that the vectors need."""
+    return sha256(f"assay vectors: {name}".encode()).digest()
+
+
+PARAMETERS = Parameters(
+    identity=Identity(
+        version=1,
+        genesis_hash=digest("genesis"),
+        netuid=7,
+        owner_uid=0,
+        burn_share=50_000,
+        trainer=digest("trainer"),
+        genesis_checkpoint=digest("genesis checkpoint"),
+    ),
+    beacon=QUICKNET,
+    environment=EnvironmentChoice(
+        name="arithmetic",
+        settings=(Setting("minus", 25), Setting("words", 0)),
+        digest=digest("environment"),
+        correctness_weight=800_000,
+        quality_weight=200_000,
+        satisfaction_weight=0,
+    ),
+    timing=DEMO_TIMING,
+    work=replace(MAIN_WORK, group_size=8, max_tokens=48),
+    tests=SMALL_MODEL_TESTS,
+)

@@ -1,0 +1,371 @@
+"""A small world for the judge: one network, one miner, one model, files in memory.
+
+The model is made of two matrices, but it is a real one: its state and logits are a deterministic
+function of the prefix, in float64 numpy, and `TinyForward` implements the judge's port exactly,
+without cache or shortcut. Miner and judge share its arithmetic, so honest margins are zero.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from assay.environments import make_environment
+from assay.protocol import (
+    Calibration,
+    Committed,
+    Context,
+    Footer,
+    Header,
+    Manifest,
+    Parameters,
+    Refusal,
+    Rollout,
+    context_from_json,
+)
+from assay.protocol.encoding import encode
+from assay.protocol.gumbel import FRACTION_BITS, compute_gumbels
+from assay.protocol.parameters import EnvironmentChoice, Setting
+from assay.protocol.prf import compute_key, compute_words
+from assay.protocol.seeds import (
+    compute_problem_seed,
+    compute_projection_seed,
+    compute_rollout_seed,
+)
+from assay.protocol.selection import Selection, select_groups
+from assay.protocol.submission import (
+    LOGPROB_BITS,
+    LOGPROB_MAX,
+    compute_group_leaf,
+    compute_submission_root,
+    encode_rollout,
+)
+from assay.verification import Ledger, Measurement, Projection, Verdict, judge, make_projection
+
+VECTORS = Path(__file__).parents[1] / "vectors"
+VOCABULARY, END, HIDDEN, REACH = 100, 96, 16, 4
+GROUPS = 8
+
+Tokens = np.ndarray
+Group = list[Rollout]
+
+
+class TinyTokenizer:
+    """One id a printable character, one for the newline, one end token, three that mean nothing."""
+
+    drawable = np.arange(VOCABULARY) <= END
+
+    def __init__(self) -> None:
+        self.decoded: list[str] = []  # what reward code has been given to read
+
+    def encode(self, prompt: str) -> list[int]:
+        return [95 if c == "\n" else ord(c) - 32 for c in prompt]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        text = "".join("\n" if t == 95 else chr(t + 32) for t in tokens if t != END)
+        self.decoded.append(text)
+        return text
+
+
+class TinyModel:
+    """h = tanh(Σ_k E_k[the token k before]), logits = h @ W + b."""
+
+    def __init__(self, seed: int = 1) -> None:
+        rng = np.random.default_rng(seed)
+        self.embedding = rng.normal(size=(REACH, VOCABULARY, HIDDEN))
+        self.head = rng.normal(size=(HIDDEN, VOCABULARY)) * 0.8
+        self.head[:, END] = 0.0
+        self.bias = np.zeros(VOCABULARY)
+        self.bias[END] = 4.0
+
+    def compute_states(self, prompt: Sequence[int], completion: Tokens) -> np.ndarray:
+        """The state that draws each token of `completion`, and one after it: [T + 1, H]."""
+        sequence = np.concatenate([np.zeros(REACH, np.int64), prompt, completion.astype(np.int64)])
+        ends = np.arange(len(completion) + 1) + REACH + len(prompt)
+        return np.tanh(sum(self.embedding[k][sequence[ends - 1 - k]] for k in range(REACH)))
+
+    def compute_logits(self, states: np.ndarray) -> np.ndarray:
+        return states @ self.head + self.bias
+
+
+class TinyForward:
+    """The judge's forward pass over a TinyModel; counts what it was asked to measure."""
+
+    def __init__(self, model: TinyModel, temperature: int) -> None:
+        self.model = model
+        self.temperature = temperature
+        self.measured = 0
+
+    def score(self, logits: np.ndarray, seed: bytes, first: int) -> np.ndarray:
+        """Keyed scores of positions `first`, `first` + 1, …: int64 [T, V]."""
+        count = len(logits)
+        keys = np.array([compute_key(seed)] * count, np.uint64)
+        positions = np.arange(first, first + count, dtype=np.uint64)
+        noise = (
+            compute_gumbels(compute_words(keys, positions, VOCABULARY)) * self.temperature
+        ) >> 10
+        scores = np.rint(logits * 2**FRACTION_BITS).astype(np.int64) + noise
+        scores[:, ~TinyTokenizer.drawable] = np.iinfo(np.int64).min
+        return scores
+
+    def measure(
+        self,
+        prompt: Sequence[int],
+        completions: Sequence[Tokens],
+        seeds: Sequence[bytes],
+        projection: Projection,
+    ) -> list[Measurement]:
+        self.measured += len(completions)
+        return [
+            self._measure(prompt, tokens, seed, projection)
+            for tokens, seed in zip(completions, seeds, strict=True)
+        ]
+
+    def _measure(
+        self, prompt: Sequence[int], tokens: Tokens, seed: bytes, projection: Projection
+    ) -> Measurement:
+        states = self.model.compute_states(prompt, tokens)[:-1]
+        logits = self.model.compute_logits(states)
+        scores = self.score(logits, seed, 0)
+        rows = np.arange(len(tokens))
+        allowed = np.where(TinyTokenizer.drawable, logits, -np.inf)
+        shifted = allowed - allowed.max(axis=1, keepdims=True)
+        logp = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        projected = (states - projection.centre) @ projection.matrix * (32 / projection.scale)
+        surprise = -logp[rows, tokens] * 2**LOGPROB_BITS
+        return Measurement(
+            margins=scores.max(axis=1) - scores[rows, tokens],
+            best=scores.argmax(axis=1),
+            gini=1.0 - np.exp(2 * logp).sum(axis=1),
+            logprobs=np.rint(surprise).clip(0, LOGPROB_MAX).astype(np.uint32),
+            sketch=np.rint(projected).clip(-127, 127).astype(np.int8),
+        )
+
+    def complete(
+        self, prompt: Sequence[int], seed: bytes, longest: int, prefix: Sequence[int] = ()
+    ) -> Tokens:
+        """What the protocol makes of a rollout after `prefix`: the keyed argmax, token by token."""
+        tokens = list(prefix)
+        while len(tokens) < longest and END not in tokens:
+            states = self.model.compute_states(prompt, np.array(tokens, np.uint32))[-1:]
+            tokens.append(self.draw(self.model.compute_logits(states), seed, len(tokens)))
+        return np.array(tokens, np.uint32)
+
+    def draw(self, logits: np.ndarray, seed: bytes, position: int) -> int:
+        return int(self.score(logits, seed, position)[0].argmax())
+
+
+class MemoryReader:
+    """A miner's file, in memory; remembers which groups were asked for."""
+
+    def __init__(self, footer: Footer | Refusal, groups: Sequence[bytes | Refusal]) -> None:
+        self.footer = footer
+        self.groups = groups
+        self.asked: list[int] = []
+
+    def read_footer(self) -> Footer | Refusal:
+        return self.footer
+
+    def read_group(self, index: int) -> bytes | Refusal:
+        self.asked.append(index)
+        return self.groups[index]
+
+
+@dataclass
+class Draft:
+    """A submission in the making: everything an attacker could change, unchanged."""
+
+    groups: list[Group]
+    header: dict[str, Any] = field(default_factory=dict)  # fields that differ from the honest ones
+    is_member: bool = True
+    is_committed: bool = True
+    committed_groups: int | None = None
+    change_root: Callable[[bytes], bytes] = bytes
+    change_footer: Callable[[Footer], Footer | Refusal] = lambda footer: footer
+    change_bytes: dict[int, Callable[[bytes], bytes | Refusal]] = field(default_factory=dict)
+
+
+class World:
+    """One window of one network, and the judge over it."""
+
+    def __init__(self) -> None:
+        written = json.loads((VECTORS / "context.json").read_bytes())["valid"]
+        published = context_from_json(written)
+        self.hotkey, self.neighbour = sorted(published.members)
+        self.tokenizer = TinyTokenizer()
+        self.calibration = Calibration(rates=tuple(10**12 >> k for k in range(8)), tokens=10**6)
+        self.manifest = make_manifest(self.calibration)
+        self.context = replace(
+            published,
+            parameters=make_parameters(published.parameters),
+            checkpoint=self.manifest.digest,
+            commitments={},
+        )
+        self.forward = TinyForward(TinyModel(), self.parameters.work.temperature)
+        self.environment = make_environment("arithmetic", {})
+
+    @property
+    def parameters(self) -> Parameters:
+        return self.context.parameters
+
+    @cached_property
+    def projection(self) -> Projection:
+        return make_projection(compute_projection_seed(self.context.challenge_seed), self.manifest)
+
+    @cached_property
+    def chosen(self) -> Selection:
+        """Groups that the audit looks at."""
+        work, seed = self.parameters.work, self.context.audit_seed
+        return select_groups(seed, self.hotkey, GROUPS, work.audited_groups, work.sampled_groups)
+
+    @property
+    def audited(self) -> int:
+        """The first group that is audited."""
+        return self.chosen.audited[0]
+
+    @cached_property
+    def unseen(self) -> int:
+        """A group that the audit does not even fetch."""
+        return min(set(range(GROUPS)) - {*self.chosen.audited, *self.chosen.sampled})
+
+    def get_prompt(self, index: int, hotkey: bytes | None = None) -> list[int]:
+        seed = compute_problem_seed(self.context.challenge_seed, hotkey or self.hotkey, index)
+        problem = self.environment.make_problem(seed, self.manifest.levels)
+        return self.tokenizer.encode(problem.prompt)
+
+    def get_seed(self, index: int, rollout: int, hotkey: bytes | None = None) -> bytes:
+        seed = self.context.challenge_seed
+        return compute_rollout_seed(seed, hotkey or self.hotkey, index, rollout)
+
+    def complete(self, index: int, seed: bytes, prefix: Sequence[int] = ()) -> Tokens:
+        longest = self.manifest.max_tokens
+        return self.forward.complete(self.get_prompt(index), seed, longest, prefix)
+
+    def prove(self, index: int, completions: Sequence[Tokens]) -> Group:
+        """Genuine sketch and log-probabilities of whatever tokens: what one prefill gives."""
+        seeds = [self.get_seed(index, r) for r in range(len(completions))]
+        measured = self.forward.measure(self.get_prompt(index), completions, seeds, self.projection)
+        pairs = zip(completions, measured, strict=True)
+        return [Rollout(tokens, m.logprobs, m.sketch) for tokens, m in pairs]
+
+    def mine(self) -> Draft:
+        """An honest submission."""
+        return Draft([self.prove(index, list(group)) for index, group in enumerate(self._honest)])
+
+    @cached_property
+    def _honest(self) -> list[tuple[Tokens, ...]]:
+        size = self.parameters.work.group_size
+        return [
+            tuple(self.complete(index, self.get_seed(index, r)) for r in range(size))
+            for index in range(GROUPS)
+        ]
+
+    def rewrite(self, draft: Draft, index: int, rollout: int, tokens: Sequence[int]) -> None:
+        """Other tokens in a rollout, with the sketch and log-probabilities they deserve."""
+        completions = [r.tokens for r in draft.groups[index]]
+        completions[rollout] = np.array(tokens, np.uint32)
+        draft.groups[index][rollout] = self.prove(index, completions)[rollout]
+
+    def rewrite_group(
+        self, draft: Draft, complete: Callable[[list[int], bytes, int], Tokens]
+    ) -> None:
+        """Another way of completing the first audited group, with genuine proofs."""
+        index, limit = self.audited, self.manifest.max_tokens
+        prompt = self.get_prompt(index)
+        seeds = [self.get_seed(index, r) for r in range(len(draft.groups[index]))]
+        draft.groups[index] = self.prove(index, [complete(prompt, seed, limit) for seed in seeds])
+
+    def complete_by(self, draft: Draft, draw: Callable[[np.ndarray, bytes, int], int]) -> None:
+        """The same with the true model's logits and another rule of drawing."""
+        other = TinyForward(self.forward.model, self.forward.temperature)
+        other.draw = draw  # type: ignore[method-assign]
+        self.rewrite_group(draft, other.complete)
+
+    def seal(self, draft: Draft) -> tuple[MemoryReader, Context]:
+        """The file as it is served, and the window in which its root is on chain."""
+        honest = Header(
+            version=1,
+            parameters=self.parameters.digest,
+            window=self.context.window,
+            hotkey=self.hotkey,
+            checkpoint=self.context.checkpoint,
+            groups=len(draft.groups),
+        )
+        header = replace(honest, **draft.header)
+        rows = [[encode_rollout(rollout) for rollout in group] for group in draft.groups]
+        leaves = tuple(compute_group_leaf(index, group) for index, group in enumerate(rows))
+        root = draft.change_root(compute_submission_root(header, leaves))
+        count = len(leaves) if draft.committed_groups is None else draft.committed_groups
+        served: list[bytes | Refusal] = [b"".join(group) for group in rows]
+        for index, change in draft.change_bytes.items():
+            served[index] = change(b"".join(rows[index]))
+        committed = Committed(root, count, 12_013, "https://store.example/m")
+        members = self.context.members
+        context = replace(
+            self.context,
+            members=members if draft.is_member else {self.neighbour: members[self.neighbour]},
+            commitments={self.hotkey: committed} if draft.is_committed else {},
+        )
+        return MemoryReader(draft.change_footer(Footer(encode(header), leaves)), served), context
+
+    def judge(self, draft: Draft, **options: Any) -> Verdict:
+        reader, context = self.seal(draft)
+        return self.judge_file(reader, context, **options)
+
+    def judge_file(self, reader: MemoryReader, context: Context, **options: Any) -> Verdict:
+        self.tokenizer.decoded.clear()
+        self.forward.measured = 0
+        parts = self.tokenizer, self.forward, self.calibration, Ledger()
+        options = {"manifest": self.manifest} | options
+        return judge(reader, self.hotkey, context, *parts, **options)[0]
+
+
+def make_manifest(calibration: Calibration) -> Manifest:
+    return Manifest(
+        version=1,
+        structure=bytes(32),
+        tokenizer=bytes(32),
+        chat_template=bytes(32),
+        tensors=bytes(32),
+        end_tokens=(END,),
+        max_tokens=24,
+        levels=(1, 2),
+        centre=tuple(range(-HIDDEN // 2, HIDDEN // 2)),
+        scale=3 << 16,
+        calibration=calibration.digest,
+        calibration_set=bytes(32),
+        parent=bytes(32),
+        step=bytes(32),
+        number=0,
+    )
+
+
+def make_parameters(published: Parameters) -> Parameters:
+    """Those of the vectors, with small work and the environment as it is here."""
+    environment = make_environment("arithmetic", {})
+    choice = EnvironmentChoice(
+        name="arithmetic",
+        settings=tuple(Setting(name, value) for name, value in environment.params.items()),
+        digest=environment.digest,
+        correctness_weight=800_000,
+        quality_weight=200_000,
+        satisfaction_weight=0,
+    )
+    sizes = {"group_size": 4, "audited_groups": 2, "sampled_groups": 2, "group_cap": 16}
+    return replace(published, environment=choice, work=replace(published.work, **sizes))
+
+
+@cache
+def build_world() -> World:
+    return World()
+
+
+@pytest.fixture
+def world() -> World:
+    """Shared: a world keeps nothing of what it has judged."""
+    return build_world()
