@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -38,6 +39,9 @@ CONFIG_FILE = "config.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 #: Largest of the small files of a folder, bytes.
 _SMALL_FILE_BYTES = 64 << 20
+
+
+_D = TypeVar("_D")
 
 
 class CheckpointError(OperatorError):
@@ -205,7 +209,7 @@ def read_small_file(folder: Path, name: str) -> bytes:
         ) from None
 
 
-def _read_json(folder: Path, name: str, of: type) -> object:
+def _read_json(folder: Path, name: str, of: type[_D]) -> _D:
     try:
         return from_json(of, json.loads(read_small_file(folder, name)))
     except (EncodingError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -256,7 +260,7 @@ def digest_tensors(folder: Path) -> list[TensorDigest]:
                 path.open("rb") as file,
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
             ):
-                tensors += digest_safetensors(data)
+                tensors += digest_safetensors(data)  # type: ignore[arg-type] # a buffer, too
         except (OSError, ValueError) as error:  # an EncodingError is a ValueError
             raise CheckpointError(f"cannot read {path}: {error}") from None
     return tensors

@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import IO, Any, NoReturn, Self
 
 from assay.protocol import Reason, Refusal
+from assay.protocol.errors import OperatorError
 
 # Tuning: none of these changes a verdict on an honest file.
 #: Seconds a request may take, and the first sign of life of a new child.
@@ -49,7 +50,7 @@ _DETAIL_MAX = 300  # characters of a refusal
 _PIECE = 1 << 16  # bytes a pipe takes at once
 
 
-class WorkerError(Exception):
+class WorkerError(OperatorError):
     """The worker cannot be run at all: our own fault, never a file's."""
 
 

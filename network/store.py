@@ -1,8 +1,8 @@
 """An object store: names to bytes, read whole or by range. Where submissions and checkpoints lie.
 
-A store is found by its locator, a URL; what a commitment carries of it is at most 80 bytes, which
-the commitment's own encoding sees to. Folders on this machine (`file:///…`) are all there is yet;
-obstore gives S3 and HTTP the same calls, so that only `open_store` has to learn them.
+A store is found by its locator, a URL of at most 80 bytes, which is what a commitment carries.
+Folders on this machine (`file:///…`) are all there is yet; obstore gives S3 and HTTP the same
+calls, so that only `open_store` has to learn them.
 
 Everything that goes wrong with a store is a `StoreError`. A name that is not there is no error:
 whoever asked decides what a missing object means. So does whoever opens a locator that a stranger
@@ -18,8 +18,10 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
-#: Longest locator, characters. One's own folder may be longer to name than what goes on chain.
-LOCATOR_MAX = 4_096
+from assay.protocol.errors import OperatorError
+
+#: Longest locator, bytes of UTF-8: what fits a commitment (specification, section 1).
+LOCATOR_MAX = 80
 #: Longest name, characters.
 NAME_MAX = 512
 #: Most names one listing returns.
@@ -28,7 +30,7 @@ LIST_MAX = 100_000
 _NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 
 
-class StoreError(Exception):
+class StoreError(OperatorError):
     """A store cannot be used; the message says what to do about it."""
 
 
@@ -200,8 +202,8 @@ def open_store(locator: str) -> ObjectStore:
     Raises:
         StoreError: too long, of a kind that is not served, or no such folder.
     """
-    if len(locator) > LOCATOR_MAX:
-        raise StoreError(f"a locator has at most {LOCATOR_MAX} characters: use a shorter path")
+    if len(locator.encode(errors="replace")) > LOCATOR_MAX:
+        raise StoreError(f"a locator has at most {LOCATOR_MAX} bytes: use a shorter path")
     try:
         url = urlsplit(locator)
     except ValueError as error:

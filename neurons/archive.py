@@ -33,6 +33,7 @@ class Archive:
             "window": window,
             "checkpoint": audit.challenge.checkpoint.hex(),
             "complete": audit.complete,
+            "void": audit.void,
             "verdicts": verdicts,
         }
         write_json(self._root / "record" / f"window-{window}.json", record)

@@ -100,7 +100,7 @@ def load_settings(file: Path | None, flags: dict[str, dict[str, Any]]) -> Settin
         model_config = SettingsConfigDict(**{**Settings.model_config, "toml_file": file})
 
     try:
-        return FileSettings(**given)
+        return FileSettings(**given)  # type: ignore[arg-type] # sections by name
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

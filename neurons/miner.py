@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from assay.environments import make_environment
 from assay.inference import Checkpoint, DraftCount, GroupRequest, generate_groups
 from assay.network.store import ObjectStore
 from assay.network.submission_file import write_submission
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.ports import BeaconSource, Chain
+from assay.neurons.submissions import find_checkpoint_fault, make_parameters_environment
 from assay.neurons.windows import Challenge, get_challenge
 from assay.protocol import (
     Commitment,
@@ -97,10 +97,8 @@ class Miner:
         self.config = config
         self._report = report
         self._work: Work | None = None
-        choice = parameters.environment
-        self.environment = make_environment(
-            choice.name, {setting.name: setting.value for setting in choice.settings}
-        )
+        self._void: int | None = None
+        self.environment = make_parameters_environment(parameters)
 
     @property
     def progress(self) -> tuple[int, int] | None:
@@ -115,7 +113,7 @@ class Miner:
         if work is not None and not work.committed:
             return self._advance(work, head)
         window = compute_window(self._parameters.timing, head)
-        if work is not None and work.challenge.window == window:
+        if window == self._void or (work is not None and work.challenge.window == window):
             return False
         if self.config.last_window is not None and window > self.config.last_window:
             return False
@@ -166,6 +164,11 @@ class Miner:
         if challenge is None:
             return None
         checkpoint = outside.checkpoints.get(challenge.checkpoint)
+        fault = find_checkpoint_fault(checkpoint, self._parameters)
+        if fault is not None:
+            self._void = window
+            self._report(f"{self.name}: window {window} is void: {fault}")
+            return None
         seed = compute_projection_seed(challenge.seed)
         return Work(challenge, checkpoint, make_projection(seed, checkpoint.manifest))
 

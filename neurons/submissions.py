@@ -6,6 +6,7 @@ Validator and trainer both come through here; `assay verify` brings a file of it
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from assay.environments import Environment, make_environment
 from assay.inference import Checkpoint
 from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import ObjectStore
@@ -14,6 +15,7 @@ from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.ports import BeaconSource, Chain
 from assay.protocol import Context, Footer, Parameters, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
+from assay.protocol.manifest import find_fault
 from assay.verification import Forward, Ledger, SubmissionReader, Verdict, judge
 
 
@@ -59,6 +61,26 @@ def open_submission(context: Context, hotkey: bytes, sources: Sources) -> Submis
         return AbsentSubmission()
     name = make_object_name(encode_ss58(hotkey), context.window)
     return SubmissionFile(store.open(name), sources.worker, get_limits(context.parameters))
+
+
+def find_checkpoint_fault(checkpoint: Checkpoint, parameters: Parameters) -> str | None:
+    """Why a published checkpoint is unusable whoever looks at it, or None: it voids its windows."""
+    fault = find_fault(
+        checkpoint.manifest, checkpoint.calibration, parameters.tests, parameters.work.max_tokens
+    )
+    if fault is not None:
+        return fault
+    levels = checkpoint.manifest.levels
+    legal = make_parameters_environment(parameters).levels
+    if list(levels) != sorted(set(levels)) or not set(levels) <= set(legal):
+        return f"levels {levels} are not ascending levels of the environment"
+    return None
+
+
+def make_parameters_environment(parameters: Parameters) -> Environment:
+    """The environment that the parameters name."""
+    choice = parameters.environment
+    return make_environment(choice.name, {s.name: s.value for s in choice.settings})
 
 
 def judge_with_checkpoint(

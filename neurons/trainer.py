@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.neurons.submissions import Sources, judge_with_checkpoint, open_submission
+from assay.neurons.submissions import (
+    Sources,
+    find_checkpoint_fault,
+    judge_with_checkpoint,
+    open_submission,
+)
 from assay.neurons.windows import Challenge, get_challenge, get_context
 from assay.protocol import (
     Commitment,
@@ -22,10 +27,15 @@ from assay.protocol import (
     encode_commitment,
     hash_fields,
 )
+from assay.protocol.errors import OperatorError
 from assay.protocol.manifest import Manifest
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group, LearnConfig, Learner, LearnStats
 from assay.verification import Forward, Measurement, Projection, Verdict
+
+
+class TrainingError(OperatorError):
+    """Learning went where no network follows: says what broke."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +177,11 @@ class Trainer:
         step = hash_fields(Domain.STEP, self._parent.digest, *reading.roots)
         checkpoints = self._sources.checkpoints
         manifest = checkpoints.publish(self._parent, self._learner.bf16_state(), step)
-        self._parent = checkpoints.get(manifest.digest)
+        child = checkpoints.get(manifest.digest)
+        fault = find_checkpoint_fault(child, self._parameters)
+        if fault is not None:  # everyone would void the windows it is in force
+            raise TrainingError(f"the new checkpoint cannot be published: {fault}")
+        self._parent = child
         commitment = Commitment(Tag.CHECKPOINT, manifest.number, 0, manifest.digest, self._locator)
         self._sources.chain.set_commitment(self._hotkey, encode_commitment(commitment))
         rewards = tuple(sum(group.rewards) // len(group.rewards) for group in reading.groups)

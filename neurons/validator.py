@@ -8,7 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from assay.neurons.submissions import Sources, judge_with_checkpoint, open_submission
+from assay.neurons.submissions import (
+    Sources,
+    find_checkpoint_fault,
+    judge_with_checkpoint,
+    open_submission,
+)
 from assay.neurons.windows import Challenge, get_challenge, get_context
 from assay.protocol import Context, Parameters, Phase, Reason
 from assay.protocol.window import compute_block, compute_settled_windows, compute_window
@@ -24,7 +29,11 @@ from assay.verification import (
 
 @dataclass(slots=True)
 class WindowAudit:
-    """One window as far as it has been judged. Final once `closed`."""
+    """One window as far as it has been judged. Final once `closed`.
+
+    Attributes:
+        void: why the window counts for nobody, whoever judges it: its checkpoint is unusable.
+    """
 
     challenge: Challenge
     context: Context | None = None
@@ -32,10 +41,13 @@ class WindowAudit:
     seconds: dict[bytes, float] = field(default_factory=dict)
     asked_at: dict[bytes, int] = field(default_factory=dict)
     closed: bool = False
+    void: str | None = None
 
     @property
     def complete(self) -> bool:
         """Whether every member has a verdict."""
+        if self.void is not None:
+            return False
         return self.context is not None and self.verdicts.keys() >= self.context.members.keys()
 
 
@@ -44,7 +56,8 @@ class Settlement:
     """What an epoch's windows came to.
 
     Attributes:
-        abstained: windows this validator could not judge in full; they count for nobody.
+        abstained: windows that are void or that this validator could not judge in full; they
+            count for nobody.
         scores: seat → score; weights: uid → u16.
     """
 
@@ -114,7 +127,7 @@ class Validator:
 
     def _judge_one(self, head: int) -> bool:
         for audit in self.audits.values():
-            if audit.closed or audit.complete:
+            if audit.closed or audit.complete or audit.void:
                 continue
             if audit.context is None:
                 sources = self._sources
@@ -124,6 +137,10 @@ class Validator:
                 if audit.context is None:
                     continue
                 self._on_context(audit.context)
+                checkpoint = self._sources.checkpoints.get(audit.context.checkpoint)
+                audit.void = find_checkpoint_fault(checkpoint, self._parameters)
+                if audit.void is not None:
+                    return True
             for hotkey in sorted(audit.context.members):
                 if hotkey not in audit.verdicts and audit.asked_at.get(hotkey, -1) < head:
                     self._judge(audit, audit.context, hotkey, head)

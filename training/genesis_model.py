@@ -70,7 +70,7 @@ def make_model(hidden: int, layers: int, heads: int, inner: int, seed: int) -> Q
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2ForCausalLM(config)
-    return model.to(torch.float32)
+    return model.to(torch.float32)  # type: ignore[arg-type]
 
 
 def save_model(model: Qwen2ForCausalLM, folder: Path) -> None:
@@ -82,7 +82,7 @@ def save_model(model: Qwen2ForCausalLM, folder: Path) -> None:
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    published = Qwen2ForCausalLM(model.config).to(torch.bfloat16)
+    published = Qwen2ForCausalLM(model.config).to(torch.bfloat16)  # type: ignore[arg-type]
     published.load_state_dict(
         {name: weight.to(torch.bfloat16) for name, weight in model.state_dict().items()}
     )

@@ -162,7 +162,7 @@ class Learner:
         advantages = torch.tensor([row.advantage for row in rows])
         loss = compute_loss(logprobs, behaviour, advantages, mask, scale, self.config.clip)
         self._optimizer.zero_grad()
-        loss.value.backward()  # type: ignore[no-untyped-call]
+        loss.value.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient)
         self._optimizer.step()
         return loss, float(norm)

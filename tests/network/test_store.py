@@ -2,18 +2,21 @@
 
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from assay.network import ObjectStore, StoreError, open_file, open_store
-from assay.network.store import NAME_MAX
+from assay.network import ObjectStore, StoreError, open_file, open_folder, open_store
+from assay.network.store import LOCATOR_MAX, NAME_MAX
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "a store").mkdir()
-    return tmp_path / "a store"
+def folder() -> Iterator[Path]:
+    with TemporaryDirectory() as name:  # tmp_path is too long for a locator
+        (Path(name) / "a store").mkdir()
+        yield Path(name) / "a store"
 
 
 @pytest.fixture
@@ -141,16 +144,31 @@ def test_locator_that_is_no_store(locator: str) -> None:
         open_store(locator)
 
 
-def test_missing_folder_says_what_to_do(tmp_path: Path) -> None:
+def test_locator_longer_than_a_commitment_carries(folder: Path) -> None:
+    name = "x" * (LOCATOR_MAX - len(f"{folder.parent.as_uri()}/"))
+    for extra, words in (("", "does not exist"), ("x", "at most 80 bytes")):
+        with pytest.raises(StoreError, match=words):
+            open_store(f"{folder.parent.as_uri()}/{name}{extra}")
+
+
+def test_missing_folder_says_what_to_do(folder: Path) -> None:
     with pytest.raises(StoreError, match="does not exist: create it"):
-        open_store((tmp_path / "none").as_uri())
-    assert not (tmp_path / "none").exists()
+        open_store((folder / "none").as_uri())
+    assert not (folder / "none").exists()
 
 
-def test_file_in_the_place_of_a_folder(store: ObjectStore, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
+def test_own_folder_is_made(tmp_path: Path) -> None:
+    own = tmp_path / ("a long name" * 10) / "store"
+    open_folder(own).put("a/b", b"x")
+    assert open_folder(own).get("a/b", 1) == b"x"
+    with pytest.raises(StoreError, match="yours to write"):
+        open_folder(own / "a/b")
+
+
+def test_file_in_the_place_of_a_folder(store: ObjectStore, folder: Path) -> None:
+    (folder / "file").write_bytes(b"")
     with pytest.raises(StoreError, match="create it"):
-        open_store((tmp_path / "file").as_uri())
+        open_store((folder / "file").as_uri())
     store.put("a", b"")
     with pytest.raises(StoreError, match="a store"):
         store.put("a/b", b"")

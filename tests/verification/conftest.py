@@ -24,6 +24,7 @@ from assay.protocol import (
     Header,
     Manifest,
     Parameters,
+    Reason,
     Refusal,
     Rollout,
     context_from_json,
@@ -45,7 +46,15 @@ from assay.protocol.submission import (
     compute_submission_root,
     encode_rollout,
 )
-from assay.verification import Ledger, Measurement, Projection, Verdict, judge, make_projection
+from assay.verification import (
+    Ledger,
+    Measurement,
+    Projection,
+    Verdict,
+    compute_score,
+    judge,
+    make_projection,
+)
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 VOCABULARY, END, HIDDEN, REACH = 100, 96, 16, 4
@@ -81,7 +90,7 @@ class TinyModel:
         self.head = rng.normal(size=(HIDDEN, VOCABULARY)) * 0.8
         self.head[:, END] = 0.0
         self.bias = np.zeros(VOCABULARY)
-        self.bias[END] = 4.0
+        self.bias[END] = 3.0  # about half of the completions reach the limit
 
     def compute_states(self, prompt: Sequence[int], completion: Tokens) -> np.ndarray:
         """The state that draws each token of `completion`, and one after it: [T + 1, H]."""
@@ -196,7 +205,7 @@ class World:
     def __init__(self) -> None:
         written = json.loads((VECTORS / "context.json").read_bytes())["valid"]
         published = context_from_json(written)
-        self.hotkey, self.neighbour = sorted(published.members)
+        self.neighbour, self.hotkey = sorted(published.members)
         self.tokenizer = TinyTokenizer()
         self.calibration = Calibration(rates=tuple(10**12 >> k for k in range(8)), tokens=10**6)
         self.manifest = make_manifest(self.calibration)
@@ -223,10 +232,16 @@ class World:
         work, seed = self.parameters.work, self.context.audit_seed
         return select_groups(seed, self.hotkey, GROUPS, work.audited_groups, work.sampled_groups)
 
-    @property
+    @cached_property
     def audited(self) -> int:
-        """The first group that is audited."""
-        return self.chosen.audited[0]
+        """A group that is audited, with a rollout that ended and one that reached the limit."""
+        longest = self.manifest.max_tokens
+        return next(
+            index
+            for index in self.chosen.audited
+            if {tokens[-1] == END for tokens in self._honest[index]} == {False, True}
+            and max(len(tokens) for tokens in self._honest[index]) == longest
+        )
 
     @cached_property
     def unseen(self) -> int:
@@ -255,7 +270,11 @@ class World:
 
     def mine(self) -> Draft:
         """An honest submission."""
-        return Draft([self.prove(index, list(group)) for index, group in enumerate(self._honest)])
+        return Draft([list(group) for group in self._proven])
+
+    @cached_property
+    def _proven(self) -> list[Group]:
+        return [self.prove(index, list(group)) for index, group in enumerate(self._honest)]
 
     @cached_property
     def _honest(self) -> list[tuple[Tokens, ...]]:
@@ -274,7 +293,7 @@ class World:
     def rewrite_group(
         self, draft: Draft, complete: Callable[[list[int], bytes, int], Tokens]
     ) -> None:
-        """Another way of completing the first audited group, with genuine proofs."""
+        """Another way of completing an audited group, with genuine proofs."""
         index, limit = self.audited, self.manifest.max_tokens
         prompt = self.get_prompt(index)
         seeds = [self.get_seed(index, r) for r in range(len(draft.groups[index]))]
@@ -324,6 +343,15 @@ class World:
         options = {"manifest": self.manifest} | options
         return judge(reader, self.hotkey, context, *parts, **options)[0]
 
+    def check_refusal(self, verdict: Verdict, reason: Reason) -> None:
+        """Refused for that reason, unpaid, and nothing dearer was done than had to be."""
+        assert verdict.reason is reason, verdict.detail
+        assert verdict.detail
+        assert self.tokenizer.decoded == []  # no reward code has seen the text
+        assert (verdict.groups, verdict.tokens, compute_score(verdict)) == ((), 0, 0)
+        late = {Reason.SKETCH_MISMATCH, Reason.LOGPROB_MISMATCH, Reason.SAMPLING_MISMATCH}
+        assert (self.forward.measured > 0) == (reason in late)  # no model runs before it must
+
 
 def make_manifest(calibration: Calibration) -> Manifest:
     return Manifest(
@@ -356,7 +384,7 @@ def make_parameters(published: Parameters) -> Parameters:
         quality_weight=200_000,
         satisfaction_weight=0,
     )
-    sizes = {"group_size": 4, "audited_groups": 2, "sampled_groups": 2, "group_cap": 16}
+    sizes = {"group_size": 8, "audited_groups": 2, "sampled_groups": 2, "group_cap": 16}
     return replace(published, environment=choice, work=replace(published.work, **sizes))
 
 

@@ -1,0 +1,85 @@
+"""A model folder is used only if every byte of it is what its manifest says."""
+
+import json
+import shutil
+
+import pytest
+
+from assay.inference import CheckpointError, load_checkpoint
+from assay.neurons.checkpoints import CheckpointFolder
+from assay.protocol.manifest import find_fault
+from assay.protocol.parameters import SMALL_MODEL_TESTS
+from assay.training import GENESIS
+
+FILES = sorted(path.name for path in GENESIS.iterdir() if path.name != "__pycache__")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    copy = tmp_path / "model"
+    shutil.copytree(GENESIS, copy)
+    return copy
+
+
+def test_the_shipped_model_is_small_and_whole(checkpoint):
+    assert sum((GENESIS / name).stat().st_size for name in FILES) <= 4 << 20
+    assert find_fault(checkpoint.manifest, checkpoint.calibration, SMALL_MODEL_TESTS, 4_096) is None
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_file_is_noticed(folder, name, checkpoint):
+    path = folder / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"not|damaged"):
+        load_checkpoint(folder, checkpoint.digest)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=r"safetensors" if "model" in name else name):
+        load_checkpoint(folder)
+
+
+def test_another_checkpoint_than_the_one_in_force(folder):
+    with pytest.raises(CheckpointError, match="fetch the one in force"):
+        load_checkpoint(folder, bytes(32))
+
+
+def test_a_manifest_that_would_switch_the_tests_off_is_unusable(checkpoint):
+    """Bounds on scale and rates are parameters: a trainer cannot calibrate the judge away."""
+    from dataclasses import replace
+
+    manifest, rates = checkpoint.manifest, checkpoint.calibration
+    loose = replace(rates, rates=(10**18,) * len(rates.rates))
+    for bad, calibration in (
+        (replace(manifest, scale=2**40), rates),
+        (replace(manifest, scale=0), rates),
+        (manifest, loose),
+        (replace(manifest, calibration=loose.digest), loose),
+        (replace(manifest, max_tokens=0), rates),
+        (replace(manifest, end_tokens=()), rates),
+        (replace(manifest, levels=()), rates),
+    ):
+        assert find_fault(bad, calibration, SMALL_MODEL_TESTS, 4_096) is not None
+
+
+def test_publishing_the_same_weights_is_the_same_checkpoint(tmp_path, checkpoint):
+    checkpoints = CheckpointFolder(tmp_path)
+    checkpoints.add(GENESIS, checkpoint.digest)
+    parent = checkpoints.get(checkpoint.digest)
+    import torch
+
+    weights = {n: w.to(torch.bfloat16) for n, w in parent.model.state_dict().items()}
+    first = checkpoints.publish(parent, weights, b"\1" * 32)
+    second = checkpoints.publish(parent, weights, b"\1" * 32)
+    assert first == second
+    assert first.parent == checkpoint.digest
+    assert first.centre == checkpoint.manifest.centre
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        [checkpoint.digest.hex(), first.digest.hex()]
+    )
+    child = json.loads((tmp_path / first.digest.hex() / "manifest.json").read_text())
+    assert child["number"] == 1

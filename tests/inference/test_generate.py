@@ -1,0 +1,114 @@
+"""Draft and verify, and the reference: what is submitted does not depend on how it was drafted."""
+
+import numpy as np
+import pytest
+import torch
+
+from assay.inference import DraftCount, Drafter, Request, generate_groups
+from assay.inference.reference import PAD_TOKENS
+from assay.protocol.parameters import SMALL_MODEL_TESTS
+
+
+def generate(checkpoint, requests, projection, *, model=None, batch=256):
+    count = DraftCount()
+    groups = generate_groups(
+        requests,
+        checkpoint.get_drafter(1_024, model=model, batch=batch),
+        checkpoint.get_reference(1_024),
+        checkpoint.get_rules(1_024),
+        projection,
+        count,
+    )
+    return [[rollout.tokens.tolist() for rollout in group] for group in groups], count
+
+
+@pytest.fixture(scope="module")
+def honest(checkpoint, requests, projection):
+    return generate(checkpoint, requests, projection)[0]
+
+
+@pytest.mark.parametrize("batch", [1, 5, 32])
+def test_tokens_do_not_depend_on_batch_or_padding(checkpoint, requests, projection, honest, batch):
+    assert generate(checkpoint, requests, projection, batch=batch)[0] == honest
+    alone = [generate(checkpoint, [request], projection)[0][0] for request in requests]
+    assert alone == honest
+
+
+def test_drafting_in_bf16_gives_the_same_tokens(checkpoint, requests, projection, honest):
+    model = checkpoint.load_trainable().requires_grad_(False).to(torch.bfloat16)
+    tokens, count = generate(checkpoint, requests * 4, projection, model=model)
+    assert tokens == honest * 4
+    assert count.drafted - count.discarded <= count.submitted <= count.drafted
+
+
+def test_an_untrained_drafter_gives_the_same_tokens(checkpoint, requests, projection, honest):
+    """Little of such a draft is worth keeping; the reference's own sample comes out."""
+    model = checkpoint.load_trainable().requires_grad_(False)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        model.lm_head.weight.copy_(torch.randn_like(model.lm_head.weight))
+    tokens, count = generate(checkpoint, requests[:2], projection, model=model)
+    assert tokens == honest[:2]
+    assert count.discarded > 0
+
+
+def test_eager_attention_agrees_within_the_bounds(checkpoint, eager, requests, projection, honest):
+    tests = SMALL_MODEL_TESTS
+    pairs = zip(requests, honest, strict=True)
+    for request, tokens in pairs:
+        completions = [np.array(row, np.uint32) for row in tokens]
+        a, b = (
+            c.get_reference(1_024).measure(request.prompt, completions, request.seeds, projection)
+            for c in (checkpoint, eager)
+        )
+        for one, other in zip(a, b, strict=True):
+            assert one.margins.max() == 0
+            assert other.margins.max() * 20 <= tests.margin_cap
+            apart = np.abs(one.logprobs.astype(int) - other.logprobs.astype(int))
+            assert apart.max() * 4 <= tests.logprob_rms_bound
+            assert np.abs(one.sketch.astype(int) - other.sketch.astype(int)).max() <= 1
+
+
+def test_completions_end_at_the_first_end_token_or_at_the_limit(checkpoint, honest):
+    rules = checkpoint.get_rules(1_024)
+    for tokens in (row for group in honest for row in group):
+        assert not set(tokens[:-1]) & set(rules.end_tokens)
+        assert tokens[-1] in rules.end_tokens or len(tokens) == rules.max_tokens
+
+
+def test_measurement_does_not_depend_on_company(checkpoint, requests, projection, honest):
+    """One completion alone, and among others of other lengths: the same to the bit or nearly so."""
+    request, tokens = requests[0], [np.array(row, np.uint32) for row in honest[0]]
+    reference = checkpoint.get_reference(1_024)
+    together = reference.measure(request.prompt, tokens, request.seeds, projection)
+    for i, completion in enumerate(tokens):
+        (alone,) = reference.measure(request.prompt, [completion], [request.seeds[i]], projection)
+        assert alone.margins.tolist() == together[i].margins.tolist()
+        assert alone.sketch.tolist() == together[i].sketch.tolist()
+        assert np.abs(alone.gini - together[i].gini).max() < 1e-5
+
+
+def test_measurement_beyond_one_padding_block_and_of_one_token(checkpoint, requests, projection):
+    """Lengths 1, 64 and 65 cross the padding; a prompt of one token has no shared part."""
+    request = requests[0]
+    reference = checkpoint.get_reference(1_024)
+    for length in (1, PAD_TOKENS, PAD_TOKENS + 1):
+        completion = np.full(length, 20, np.uint32)
+        for prompt in (request.prompt, request.prompt[:1]):
+            (m,) = reference.measure(prompt, [completion], [request.seeds[0]], projection)
+            full = torch.tensor([[*prompt, *completion.tolist()]])
+            with torch.no_grad():
+                logits = checkpoint.model(full).logits[0, len(prompt) - 1 : -1]
+            logits[:, ~torch.from_numpy(checkpoint.tokenizer.drawable)] = -torch.inf
+            p = logits.softmax(dim=1)
+            assert np.allclose(m.gini, 1 - p.square().sum(dim=1), atol=1e-5)
+            nats = -p[:, 20].log().double() * 2**16
+            assert np.abs(m.logprobs - nats.numpy().clip(0, 2**24 - 1)).max() < 8
+
+
+def test_the_drafter_goes_on_from_where_it_is_told(checkpoint, requests, honest):
+    drafter: Drafter = checkpoint.get_drafter(1_024)
+    request, row = requests[0], honest[0][0]
+    for kept in (0, 1, len(row) - 1):
+        (again,) = drafter.draft([Request(request.prompt, request.seeds[0], tuple(row[:kept]))])
+        assert list(again) == row

@@ -1,0 +1,233 @@
+"""The commands as a person runs them: in processes of their own, from flags to exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ASSAY = str(Path(sys.executable).with_name("assay"))
+
+
+def run(*arguments, env=None, cwd=None, timeout=240):
+    return subprocess.run(
+        [ASSAY, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=cwd,
+        env={**os.environ, **(env or {})},  # noqa: TID251 - a child needs a whole environment
+    )
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    """One fast demo of six windows, in a folder with a space in its name."""
+    out = tmp_path_factory.mktemp("demo") / "a run"
+    done = run(
+        "demo", "--fast", "--out", out, "--json",
+        env={"ASSAY_DEMO__WINDOWS": "6", "ASSAY_DEMO__PROBLEMS": "1000"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out, json.loads(done.stdout), done.stderr
+
+
+def iterate_verdicts(summary):
+    for window in summary["windows"]:
+        for verdict in window["verdicts"]:
+            yield window, verdict
+
+
+@pytest.mark.slow
+def test_the_demo_keeps_its_promises(played):
+    out, summary, _ = played
+    assert summary["promises_broken"] == []
+    assert summary == json.loads((out / "summary.json").read_text())
+    assert len(summary["windows"]) == 6
+    assert len({window["checkpoint"] for window in summary["windows"]}) >= 3
+    reasons = {}
+    for _, verdict in iterate_verdicts(summary):
+        reasons.setdefault(verdict["name"], set()).add(verdict["reason"])
+    assert reasons == {
+        "honest-1": {"ACCEPTED"},
+        "honest-2": {"ACCEPTED"},
+        "cheap-model": {"SAMPLING_MISMATCH"},
+        "best-of-seeds": {"SAMPLING_MISMATCH"},
+        "fake-groups": {"SKETCH_MISMATCH"},
+    }
+    for settlement in summary["settlements"]:
+        paid = {name for name, score in settlement["scores"].items() if score}
+        assert paid == {"honest-1", "honest-2"}
+        assert set(settlement["weights"]) == set(settlement["scores"])
+        assert max(settlement["weights"].values()) == 65_535
+    before, after = (summary["accuracy"][when] for when in ("before", "after"))
+    assert after["interval95"][0] > before["interval95"][1]
+    assert (out / "reward.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert summary["peak_rss_mib"] < 2_048
+
+
+@pytest.mark.slow
+def test_verify_says_offline_what_the_validator_said(played):
+    out, summary, _ = played
+    window = summary["windows"][3]
+    for verdict in window["verdicts"]:
+        done = run(
+            "verify", out / "store" / verdict["hotkey"] / "window-3.parquet",
+            "--context", out / "contexts" / "window-3.json",
+            "--model", out / "models" / window["checkpoint"],
+            "--allow-local-beacon", "--json",
+        )  # fmt: skip
+        again = json.loads(done.stdout)
+        assert done.returncode == (0 if verdict["role"] == "honest" else 1), done.stderr
+        assert again["reason"] == verdict["reason"]
+        assert again["hotkey"] == verdict["hotkey"]
+        assert again["accepted"] is (verdict["role"] == "honest")
+
+
+@pytest.mark.slow
+def test_verify_refuses_what_it_cannot_trust(played, tmp_path):
+    out, summary, _ = played
+    window = summary["windows"][3]
+    honest, other = (v["hotkey"] for v in window["verdicts"] if v["role"] == "honest")
+    file = out / "store" / honest / "window-3.parquet"
+    context, model = out / "contexts" / "window-3.json", out / "models" / window["checkpoint"]
+    local = "--allow-local-beacon"
+
+    def verify(*arguments, file=file, context=context, model=model):
+        return run("verify", file, "--context", context, "--model", model, *arguments)
+
+    assert verify(local, "--all").returncode == 0
+    foreign = verify(local, "--hotkey", other)
+    assert foreign.returncode == 1
+    assert "WRONG_HEADER" in foreign.stdout
+    damaged = tmp_path / "damaged.parquet"
+    damaged.write_bytes(file.read_bytes()[:-100])
+    assert "MALFORMED" in verify(local, file=damaged).stdout
+
+    forged = json.loads(context.read_text())
+    forged["challenge"]["round"] += 1
+    (tmp_path / "forged.json").write_text(json.dumps(forged))
+    (tmp_path / "not.json").write_text("{")
+    first = out / "models" / summary["windows"][0]["checkpoint"]
+    for done, words in (
+        (verify(), "--allow-local-beacon"),
+        (verify(local, context=tmp_path / "forged.json"), "names round"),
+        (verify(local, context=tmp_path / "not.json"), "not a window's context"),
+        (verify(local, context=tmp_path / "absent.json"), "cannot read the context"),
+        (verify(local, model=first), "fetch the one in force"),
+        (verify(local, model=tmp_path / "nowhere"), "name a folder that holds a checkpoint"),
+        (verify(local, file=tmp_path / "absent.parquet"), "there is no file"),
+        (verify(local, "--hotkey", "5abc"), "--hotkey"),
+    ):
+        assert done.returncode == 2, done.stdout
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_status_reads_a_run(played):
+    out, _, _ = played
+    done = run("status", "--dir", out)
+    assert done.returncode == 0
+    assert "honest-1" in done.stdout
+    document = json.loads(run("status", "--dir", out, "--json").stdout)
+    assert document["stage"] == "done"
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_files(played, tmp_path):
+    out, summary, _ = played
+    done = run(
+        "demo", "--fast", "--out", tmp_path / "again", "--json", "--quiet",
+        "--windows", "6", "--problems", "1000",
+    )  # fmt: skip
+    assert done.stderr == ""
+    again = json.loads(done.stdout)
+    assert again["windows"] == summary["windows"]
+    for path in sorted(p for p in (out / "store").rglob("*.parquet")):
+        twin = tmp_path / "again" / "store" / path.relative_to(out / "store")
+        assert path.read_bytes() == twin.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.3, 4.0, 12.0])
+def test_ctrl_c_ends_cleanly(tmp_path, seconds):
+    """At the start, while evaluating, and in the middle of mining in real time."""
+    process = subprocess.Popen(
+        [ASSAY, "demo", "--out", str(tmp_path / "run"), "--problems", "1000"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(seconds)  # where the interrupt falls is the point, not how long anything took
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT), stderr
+    assert "Traceback" not in stderr
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # nothing of it is left
+    for path in (tmp_path / "run").rglob("*.json"):
+        json.loads(path.read_text())
+
+
+def test_help_is_for_newcomers():
+    for arguments in (["--help"], ["demo", "--help"], ["verify", "--help"], ["status", "--help"]):
+        done = run(*arguments)
+        assert done.returncode == 0
+        assert "Traceback" not in done.stderr
+    assert "Run a whole subnet" in run("--help").stdout
+    assert "--allow-local-beacon" in run("verify", "--help").stdout
+
+
+def make_config(folder: Path, text: str) -> Path:
+    path = folder / "assay.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "config", "words"),
+    [
+        (["demo", "--nonsense"], {}, None, "No such option"),
+        (["demo", "--windows", "1"], {}, None, "demo.windows"),
+        (["demo", "--out", "/proc/nowhere"], {}, None, "cannot write"),
+        (["status"], {"ASSAY_STATUS__DIRR": "x"}, None, "ASSAY_STATUS__DIRR"),
+        (["status", "--dir", "nowhere"], {}, None, "assay demo --out"),
+        (["demo"], {"ASSAY_DEMO__GROUPS": "many"}, None, "demo.groups"),
+        (["demo"], {}, "[demo]\nwindow = 3\n", "demo.window"),
+        (["demo"], {}, "[demo\n", "not TOML"),
+        (["demo", "--config", "absent.toml"], {}, None, "absent.toml"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_answered_in_a_line(tmp_path, arguments, env, config, words):
+    if config is not None:
+        arguments = [*arguments, "--config", make_config(tmp_path, config)]
+    done = run(*arguments, env=env, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_flags_win_over_variables_which_win_over_the_file(tmp_path):
+    file = make_config(tmp_path, '[status]\ndir = "from-file"\n')
+    for arguments, env, expected in (
+        ([], {}, "from-file"),
+        ([], {"ASSAY_STATUS__DIR": "from-variable"}, "from-variable"),
+        (["--dir", "from-flag"], {"ASSAY_STATUS__DIR": "from-variable"}, "from-flag"),
+    ):
+        done = run("status", "--config", file, *arguments, env=env, cwd=tmp_path)
+        assert expected in done.stderr
+
+
+def test_the_demo_never_deletes_what_it_did_not_write(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    done = run("demo", "--fast", "--out", tmp_path)
+    assert done.returncode == 2
+    assert "thesis.txt" in done.stderr
+    assert (tmp_path / "thesis.txt").exists()

@@ -1,0 +1,251 @@
+"""The judge as a whole: honest work, the order of its checks, what it looks at, our own faults."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from assay.protocol import Footer, Header, Reason, Refusal, Rollout, find_context_fault
+from assay.protocol.encoding import encode
+from assay.protocol.reason import CHEATING, WITHHELD
+from assay.verification import Ledger, compute_score, compute_value, judge
+
+END, VOCABULARY, GROUPS, SIZE = 96, 100, 8, 8  # of the small world (conftest.py)
+
+World = Any  # conftest.World and conftest.Draft: tests cannot import a conftest
+Draft = Any
+
+
+def change(draft: Draft, index: int, rollout: int, **columns: Any) -> None:
+    draft.groups[index][rollout] = replace(draft.groups[index][rollout], **columns)
+
+
+def decode_greedily(world: World, draft: Draft) -> None:
+    world.complete_by(draft, lambda logits, seed, position: int(logits[0, : END + 1].argmax()))
+
+
+def claim_certainty(world: World, draft: Draft) -> None:
+    for r, rollout in enumerate(draft.groups[world.audited]):
+        change(draft, world.audited, r, logprobs=np.zeros_like(rollout.logprobs))
+
+
+def send_zeros(world: World, draft: Draft) -> None:
+    for r, rollout in enumerate(draft.groups[world.audited]):
+        change(draft, world.audited, r, sketch=np.zeros_like(rollout.sketch))
+
+
+def add_a_token(world: World, draft: Draft) -> None:
+    world.rewrite(draft, world.audited, 0, [*draft.groups[world.audited][0].tokens, 3])
+
+
+def name_no_token(world: World, draft: Draft) -> None:
+    tokens = draft.groups[world.audited][1].tokens.copy()
+    tokens[0] = VOCABULARY
+    change(draft, world.audited, 1, tokens=tokens)
+
+
+def flip_a_bit_of_the_root(world: World, draft: Draft) -> None:
+    draft.change_root = lambda root: bytes([root[0] ^ 1]) + root[1:]
+
+
+def drop_a_leaf(world: World, draft: Draft) -> None:
+    draft.change_footer = lambda footer: Footer(footer.header, footer.leaves[:-1])
+
+
+def withhold(world: World, draft: Draft) -> None:
+    draft.change_footer = lambda footer: Refusal(Reason.NOT_REVEALED, "there is no such file")
+
+
+# From the cheapest check to the dearest. What a commitment says is known before a file is fetched.
+ORDER: tuple[tuple[Reason, Callable[[World, Draft], None]], ...] = (
+    (Reason.NOT_REGISTERED, lambda world, draft: setattr(draft, "is_member", False)),
+    (Reason.NO_COMMITMENT, lambda world, draft: setattr(draft, "is_committed", False)),
+    (Reason.TOO_LARGE, lambda world, draft: setattr(draft, "committed_groups", 17)),
+    (Reason.NOT_REVEALED, withhold),
+    (Reason.MALFORMED, drop_a_leaf),
+    (Reason.WRONG_HEADER, lambda world, draft: draft.header.update(version=2)),
+    (Reason.ROOT_MISMATCH, flip_a_bit_of_the_root),
+    (Reason.WRONG_CHECKPOINT, lambda world, draft: draft.header.update(checkpoint=bytes(32))),
+    (Reason.TOKEN_OUT_OF_RANGE, name_no_token),
+    (Reason.WRONG_TERMINATION, add_a_token),
+    (Reason.SKETCH_MISMATCH, send_zeros),
+    (Reason.LOGPROB_MISMATCH, claim_certainty),
+    (Reason.SAMPLING_MISMATCH, decode_greedily),
+)
+
+
+@pytest.mark.parametrize("first", range(len(ORDER)), ids=[reason for reason, _ in ORDER])
+def test_the_first_failing_check_decides(world: World, first: int) -> None:
+    draft = world.mine()
+    for _, apply in reversed(ORDER[first:]):  # the last first: each keeps what others changed
+        apply(world, draft)
+    world.check_refusal(world.judge(draft), ORDER[first][0])
+
+
+def test_every_reason_of_the_judge_stands_in_the_order() -> None:
+    never = {Reason.LEDGER_MISMATCH}  # the ledger judges nothing yet
+    outside = {Reason.NOT_REGISTERED, Reason.NO_COMMITMENT}
+    assert {reason for reason, _ in ORDER} == {*CHEATING, *WITHHELD, *outside} - never
+    assert outside | CHEATING | WITHHELD | {Reason.ACCEPTED, Reason.INTERNAL} == set(Reason)
+
+
+def test_honest_work_is_accepted_and_valued(world: World) -> None:
+    draft = world.mine()
+    verdict = world.judge(draft)
+    assert verdict.reason is Reason.ACCEPTED, verdict.detail
+    assert [group.index for group in verdict.groups] == list(world.chosen.audited)
+    assert len(world.tokenizer.decoded) == 2 * SIZE
+    total = 0
+    for group in verdict.groups:
+        tokens = sum(len(rollout.tokens) for rollout in draft.groups[group.index])
+        total += tokens
+        work = tokens + len(world.get_prompt(group.index))
+        mean = sum(group.rewards) // SIZE
+        assert group.value == compute_value(world.parameters.work, work, mean)
+    assert verdict.tokens == total
+    assert verdict.committed_groups == GROUPS
+    assert verdict.statistics.margin_max == 0
+    assert compute_score(verdict) == GROUPS * sum(g.value for g in verdict.groups) // 2
+
+
+def test_the_small_world_is_a_true_one(world: World) -> None:
+    _, context = world.seal(world.mine())
+    assert find_context_fault(context) is None
+    lengths = [len(r.tokens) for group in world.mine().groups for r in group]
+    assert min(lengths) < world.manifest.max_tokens == max(lengths)
+
+
+def test_only_chosen_groups_are_fetched(world: World) -> None:
+    reader, context = world.seal(world.mine())
+    world.judge_file(reader, context)
+    assert reader.asked == sorted(world.chosen.audited + world.chosen.sampled)
+
+
+def test_a_cheat_outside_the_audit_is_caught_once_it_is_chosen(world: World) -> None:
+    """Nobody knows at the commitment which groups those are."""
+    seed = world.get_seed(world.unseen, 1)
+    draft = world.mine()
+    world.rewrite(draft, world.unseen, 0, world.complete(world.unseen, seed))
+    reader, context = world.seal(draft)
+    assert world.judge_file(reader, context).accepted
+    audit = context.audit
+    for attempt in range(100):  # other audit rounds: same file, same root
+        context = replace(context, audit=replace(audit, signature=bytes([attempt])))
+        verdict = world.judge_file(reader, context)
+        if not verdict.accepted:
+            break
+    world.check_refusal(verdict, Reason.SAMPLING_MISMATCH)
+    assert (verdict.group, verdict.rollout) == (world.unseen, 0)
+
+
+def test_a_trainer_judges_all_it_learns_from(world: World) -> None:
+    seed = world.get_seed(world.unseen, 1)
+    draft = world.mine()
+    assert world.judge(draft, groups=range(GROUPS)).accepted
+    world.rewrite(draft, world.unseen, 0, world.complete(world.unseen, seed))
+    world.check_refusal(world.judge(draft, groups=range(GROUPS)), Reason.SAMPLING_MISMATCH)
+
+
+@pytest.mark.parametrize("groups", [(), (-1,), (GROUPS,)], ids=str)
+def test_groups_that_do_not_exist_are_our_own_fault(world: World, groups: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="groups to judge"):
+        world.judge(world.mine(), groups=groups)
+
+
+def test_parts_that_do_not_belong_together_are_our_own_fault(world: World) -> None:
+    reader, context = world.seal(world.mine())
+    parts = world.tokenizer, world.forward, world.calibration, Ledger()
+    other = replace(context.parameters.environment, digest=bytes(32))
+    foreign = replace(context, parameters=replace(context.parameters, environment=other))
+    for match, changed, manifest in (
+        ("manifest", context, replace(world.manifest, number=1)),
+        ("another version", foreign, world.manifest),
+        ("no audit beacon", replace(context, audit=None), world.manifest),
+    ):
+        with pytest.raises(ValueError, match=match):
+            judge(reader, world.hotkey, changed, *parts, manifest=manifest)
+    loose = replace(world.calibration, rates=tuple(rate * 2 for rate in world.calibration.rates))
+    parts = world.tokenizer, world.forward, loose, Ledger()
+    with pytest.raises(ValueError, match="calibration"):
+        judge(reader, world.hotkey, context, *parts, manifest=world.manifest)
+
+
+def test_the_ledger_counts_what_was_measured(world: World) -> None:
+    reader, context = world.seal(world.mine())
+    parts = world.tokenizer, world.forward, world.calibration
+    verdict, ledger = judge(
+        reader, world.hotkey, context, *parts, Ledger(5), manifest=world.manifest
+    )
+    assert verdict.accepted
+    assert ledger == Ledger(5 + 2 * SIZE)
+
+
+def test_a_verdict_is_json_in_units_that_people_use(world: World) -> None:
+    draft = world.mine()
+    decode_greedily(world, draft)
+    written = world.judge(draft).to_json(1.23456)
+    assert written["hotkey"] == "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+    assert (written["accepted"], written["reason"]) == (False, "SAMPLING_MISMATCH")
+    assert 1e-3 < written["statistics"]["margin_max"] < 30  # logits
+    assert (written["groups"], written["tokens"], written["seconds"]) == ([], 0, 1.235)
+    assert "token" not in world.judge(drafted_without_token(world)).to_json(0)
+
+
+def drafted_without_token(world: World) -> Draft:
+    draft = world.mine()
+    drop_a_leaf(world, draft)
+    return draft
+
+
+garbage = st.binary(max_size=80)
+relaxed = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@relaxed
+@given(garbage, st.lists(garbage, max_size=9), st.lists(garbage, min_size=8, max_size=8))
+def test_garbage_from_a_file_is_a_verdict(
+    world: World, header: bytes, leaves: list[bytes], groups: list[bytes]
+) -> None:
+    reader, context = world.seal(world.mine())
+    reader.footer, reader.groups = Footer(header, tuple(leaves)), groups
+    assert world.judge_file(reader, context).reason is Reason.MALFORMED
+
+
+@relaxed
+@given(st.lists(garbage, min_size=8, max_size=8))
+def test_garbage_in_the_groups_is_a_verdict(world: World, groups: list[bytes]) -> None:
+    reader, context = world.seal(world.mine())
+    reader.groups = groups
+    assert world.judge_file(reader, context).reason in {Reason.MALFORMED, Reason.ROOT_MISMATCH}
+
+
+@relaxed
+@given(st.sampled_from(["version", "window", "groups"]), st.integers(0, 2**16 - 1))
+def test_any_other_number_in_the_header_is_a_verdict(world: World, name: str, value: int) -> None:
+    draft = world.mine()
+    draft.header[name] = value
+    _, context = world.seal(world.mine())
+    reader, _ = world.seal(draft)
+    honest = Header(1, context.parameters.digest, 1_000, world.hotkey, context.checkpoint, GROUPS)
+    verdict = world.judge_file(reader, context)
+    assert verdict.accepted == (reader.footer.header == encode(honest))
+
+
+@relaxed
+@given(st.data())
+def test_random_rows_under_a_true_root_are_a_verdict(world: World, data: st.DataObject) -> None:
+    draft = world.mine()
+    ids = st.integers(0, END) | st.integers(0, 2**32 - 1)
+    for index in range(GROUPS):
+        for r in range(SIZE):
+            tokens = np.array(data.draw(st.lists(ids, min_size=1, max_size=4)), np.uint32)
+            logprobs = np.full(len(tokens), data.draw(st.integers(0, 2**24)), np.uint32)
+            draft.groups[index][r] = Rollout(tokens, logprobs, np.zeros((len(tokens), 2), np.int8))
+    verdict = world.judge(draft)
+    assert verdict.reason in CHEATING | {Reason.MALFORMED}
