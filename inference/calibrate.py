@@ -13,7 +13,8 @@ from torch import Tensor
 from assay.inference.passages import Passage
 from assay.inference.reference import Reference
 from assay.protocol.gumbel import FRACTION_BITS
-from assay.protocol.manifest import CENTRE_BITS, RATE_UNIT, Calibration
+from assay.protocol.manifest import RATE_UNIT, Calibration
+from assay.protocol.parameters import CENTRE_BITS
 
 #: Ids of a position that enter the pair sums; what lies beyond has no probability to speak of.
 _TOP = 32

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
 
 from assay.inference.draft import Drafter, Rules
 from assay.inference.passages import Passage, decode_passages, digest_passages
 from assay.inference.reference import Reference
 from assay.protocol.encoding import EncodingError, from_json
 from assay.protocol.errors import OperatorError
-from assay.protocol.hashing import Domain
+from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import (
     Calibration,
     Manifest,
@@ -162,6 +163,12 @@ def load_checkpoint(
                 f"the {name} in {folder} are not those of its manifest: the copy is damaged or "
                 "changed, fetch it again"
             )
+    tokenizer = load_tokenizer(folder)
+    if digest_chat_template(tokenizer) != manifest.chat_template:
+        raise CheckpointError(
+            f"the chat template in {folder} is not its manifest's: fetch it again"
+        )
+    transformers_logging.disable_progress_bar()  # programs show progress of their own
     torch.set_float32_matmul_precision("highest")  # no TF32: it is not the reference
     model = AutoModelForCausalLM.from_pretrained(
         folder,
@@ -172,7 +179,6 @@ def load_checkpoint(
         use_safetensors=True,
     ).eval()
     model.requires_grad_(False)
-    tokenizer = load_tokenizer(folder)
     vocabulary = model.get_output_embeddings().weight.shape[0]
     return Checkpoint(
         folder,
@@ -230,6 +236,12 @@ def read_passages(folder: Path) -> list[Passage]:
         return decode_passages(read_small_file(folder, PASSAGES_FILE))
     except ValueError as error:
         raise CheckpointError(f"{folder / PASSAGES_FILE} is {error}") from None
+
+
+def digest_chat_template(tokenizer: PreTrainedTokenizerFast) -> bytes:
+    """Digest of the template that turns a problem into a prompt, 32 bytes; of nothing without."""
+    template = tokenizer.chat_template
+    return hash_fields(Domain.CHAT_TEMPLATE, *([] if template is None else [template.encode()]))
 
 
 def digest_structure(folder: Path) -> bytes:

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.live import Live
-from transformers.utils import logging as transformers_logging
 
 from assay.neurons.config import ConfigError, DemoSettings
 from assay.neurons.demo import Demo, DemoRun
@@ -32,7 +31,6 @@ def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
     """
     started = time.monotonic()
     torch.set_num_threads(1)  # the programs are threads themselves, the model is small
-    transformers_logging.disable_progress_bar()
     errors = Console(stderr=True)
     _clear(settings.out)
     with _show(errors, settings.out, quiet) as update:

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from assay.environments import Environment, make_environment
 from assay.inference import Drafter, Reference, Rules, measure_rates, sample_passages
@@ -19,6 +19,7 @@ from assay.inference.checkpoint import (
     MANIFEST_FILE,
     PASSAGES_FILE,
     FolderTokenizer,
+    digest_chat_template,
     digest_structure,
     digest_tensors,
     digest_tokenizer,
@@ -35,7 +36,6 @@ from assay.neurons.demo_rules import (
 )
 from assay.neurons.files import write_file, write_json
 from assay.protocol.encoding import to_json
-from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import (
     ZERO_DIGEST,
     Calibration,
@@ -51,14 +51,15 @@ _PROBLEMS = 256
 def make_genesis(folder: Path) -> Manifest:
     """Writes calibration_set.json, calibration.json and manifest.json; returns the manifest."""
     environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
-    calibration, calibration_set, end = _calibrate(folder, environment)
+    tokenizer = load_tokenizer(folder)
+    calibration, calibration_set = _calibrate(folder, environment, tokenizer)
     manifest = Manifest(
         version=PROTOCOL_VERSION,
         structure=digest_structure(folder),
         tokenizer=digest_tokenizer(folder),
-        chat_template=hash_fields(Domain.CHAT_TEMPLATE),
+        chat_template=digest_chat_template(tokenizer),
         tensors=compute_tensor_root(digest_tensors(folder)),
-        end_tokens=(end,),
+        end_tokens=(tokenizer.eos_token_id,),
         max_tokens=DEMO_MAX_TOKENS,
         levels=DEMO_LEVELS,
         centre=(),
@@ -74,8 +75,10 @@ def make_genesis(folder: Path) -> Manifest:
     return manifest
 
 
-def _calibrate(folder: Path, environment: Environment) -> tuple[Calibration, bytes, int]:
-    """Samples the set and measures the rates; also gives the end token's id."""
+def _calibrate(
+    folder: Path, environment: Environment, hugging_face: PreTrainedTokenizerFast
+) -> tuple[Calibration, bytes]:
+    """Samples the set and measures the rates; the set's digest too."""
     temperature = DEMO_WORK.temperature
     models = [
         AutoModelForCausalLM.from_pretrained(
@@ -83,7 +86,6 @@ def _calibrate(folder: Path, environment: Environment) -> tuple[Calibration, byt
         ).eval()
         for attention in ("sdpa", "eager")
     ]
-    hugging_face = load_tokenizer(folder)
     end = hugging_face.eos_token_id
     vocabulary = models[0].get_output_embeddings().weight.shape[0]
     tokenizer = FolderTokenizer(hugging_face, vocabulary, (end,))
@@ -95,7 +97,7 @@ def _calibrate(folder: Path, environment: Environment) -> tuple[Calibration, byt
     a, b = (Reference(model, tokenizer.drawable, temperature) for model in models)
     calibration = measure_rates(a, b, passages, SMALL_MODEL_TESTS.margin_levels, temperature)
     write_json(folder / CALIBRATION_FILE, to_json(calibration))
-    return calibration, digest_passages(data), end
+    return calibration, digest_passages(data)
 
 
 def main() -> None:

@@ -14,14 +14,16 @@ from assay.protocol import (
     QUICKNET,
     Context,
     EncodingError,
-    Footer,
     Header,
+    Reason,
+    Refusal,
     context_from_json,
     decode_ss58,
     find_context_fault,
 )
 from assay.protocol.encoding import decode
 from assay.protocol.errors import OperatorError
+from assay.verification import Verdict
 
 #: A context of a full subnet is below 200 KiB.
 _CONTEXT_BYTES = 16 << 20
@@ -52,12 +54,13 @@ def verify_file(
     with ParquetWorker() as worker:
         submission = SubmissionFile(open_file(file), worker, get_limits(context.parameters))
         key = _parse_hotkey(hotkey) if hotkey else _read_hotkey(submission)
-        committed = context.commitments.get(key) if key is not None else None
+        if isinstance(key, Refusal):
+            unnamed = Verdict(context.window, bytes(32), key.reason, key.detail)
+            return unnamed.to_json(perf_counter() - started) | {"hotkey": None}
+        committed = context.commitments.get(key)
         groups = None
         if every and committed is not None:
             groups = range(min(committed.groups, context.parameters.work.group_cap))
-        if key is None:
-            key = bytes(32)
         verdict = judge_with_checkpoint(submission, key, context, checkpoint, groups=groups)
     return verdict.to_json(perf_counter() - started)
 
@@ -91,15 +94,15 @@ def _parse_hotkey(address: str) -> bytes:
         raise VerifyError(f"--hotkey: {error}") from None
 
 
-def _read_hotkey(submission: SubmissionFile) -> bytes | None:
-    """The hotkey that the file's header names, None where it cannot be read."""
+def _read_hotkey(submission: SubmissionFile) -> bytes | Refusal:
+    """The hotkey that the file's header names, or why it cannot be read."""
     footer = submission.read_footer()
-    if not isinstance(footer, Footer):
-        return None
+    if isinstance(footer, Refusal):
+        return footer
     try:
         return decode(Header, footer.header).hotkey
-    except EncodingError:
-        return None
+    except EncodingError as error:
+        return Refusal(Reason.MALFORMED, f"the header {error}")
 
 
 def print_verdict(verdict: dict[str, Any], as_json: bool) -> None:
@@ -113,7 +116,8 @@ def print_verdict(verdict: dict[str, Any], as_json: bool) -> None:
     style = "bold green" if verdict["accepted"] else "bold red"
     where = "".join(f", {k} {verdict[k]}" for k in ("group", "rollout", "token") if k in verdict)
     console.print(verdict["reason"], style=style, end="")
-    console.print(f"  {verdict['hotkey']}, window {verdict['window']}{where}")
+    whose = verdict["hotkey"] or "nobody's that can be read"
+    console.print(f"  {whose}, window {verdict['window']}{where}")
     console.print(f"  {verdict['detail']}", markup=False)
     statistics = verdict["statistics"]
     console.print(

@@ -120,6 +120,11 @@ def find_context_fault(context: Context) -> str | None:
         compute_block(timing, context.window, Phase.AUDIT),
     ):
         return "block numbers are not those of the window"
+    members = context.members.values()
+    if len({member.uid for member in members}) != len(members):
+        return "two hotkeys hold one uid"
+    if any(member.registered_at > context.challenge_block.number for member in members):
+        return "a member registered after the window's first block"
     committed_at = compute_block(timing, context.window, Phase.COMMIT)
     if any(committed.block != committed_at for committed in context.commitments.values()):
         return f"a commitment was not read at the window's commitment block {committed_at}"

@@ -21,10 +21,8 @@ from assay.protocol.encoding import (
     encode,
 )
 from assay.protocol.hashing import Domain, compute_root, hash_fields
-from assay.protocol.parameters import Tests
+from assay.protocol.parameters import PROTOCOL_VERSION, Tests
 
-#: Fraction bits of μ and scale in a manifest.
-CENTRE_BITS = 16
 #: Fraction of a rate: κ is in units of 1e-18.
 RATE_UNIT = 10**18
 _HIDDEN_MAX = 1 << 16
@@ -179,9 +177,11 @@ def find_fault(
 ) -> str | None:
     """Why a published checkpoint is unusable whoever looks at it, or None.
 
-    A trainer could otherwise switch the tests off through scale or rates: their bounds are
+    A trainer could otherwise switch the tests off through μ, scale or rates: their bounds are
     parameters, and a checkpoint beyond them voids its window for all (section 2).
     """
+    if manifest.version != PROTOCOL_VERSION:
+        return f"the manifest's version is {manifest.version}, not {PROTOCOL_VERSION}"
     if calibration.digest != manifest.calibration:
         return "the calibration is not the one its manifest names"
     if len(calibration.rates) != len(tests.margin_levels):
@@ -190,6 +190,8 @@ def find_fault(
         return "a calibrated rate exceeds the parameters' limit"
     if not tests.scale_min <= manifest.scale <= tests.scale_max:
         return f"scale {manifest.scale} is outside [{tests.scale_min}, {tests.scale_max}]"
+    if sum(m * m for m in manifest.centre) * 10**6 > (tests.centre_ratio_max * manifest.scale) ** 2:
+        return f"the centre lies farther out than {tests.centre_ratio_max} thousandths of the scale"
     if not 1 <= manifest.max_tokens <= max_tokens:
         return f"max_tokens {manifest.max_tokens} is outside [1, {max_tokens}]"
     if not manifest.end_tokens or not manifest.levels:

@@ -32,6 +32,8 @@ from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.hashing import Domain, hash_fields
 
 PROTOCOL_VERSION = 1
+#: Fraction bits of a manifest's μ and scale.
+CENTRE_BITS = 16
 MILLION = 1_000_000
 
 Name = Annotated[str, Prefixed(64, text=True)]
@@ -116,6 +118,7 @@ class Tests:
     sketch_rollout_bound: U32  # the same over a rollout, thousandths
     scale_min: U64  # bounds on the manifest's sketch scale, 2^-16
     scale_max: U64
+    centre_ratio_max: U32  # ‖μ‖ over scale, thousandths: a centre far out would hide every state
     logprob_rms_bound: U32  # 2^-16 nats
     logprob_max_bound: U32  # 2^-16 nats
 
@@ -235,8 +238,9 @@ def _make_tests(cap: int) -> Tests:
         rate_limits=tuple(10**13 >> k for k in range(len(levels))),
         sketch_block_bound=250,
         sketch_rollout_bound=125,
-        scale_min=1 << 8,
-        scale_max=1 << 32,
+        scale_min=1 << CENTRE_BITS,
+        scale_max=64 << CENTRE_BITS,
+        centre_ratio_max=4_000,
         logprob_rms_bound=16,
         logprob_max_bound=64,
     )

@@ -86,7 +86,8 @@ class Forward(Protocol):
         seeds: Sequence[bytes],
         projection: Projection,
     ) -> list[Measurement]:
-        """One batched prefill of completions that share a prompt.
+        """One batched prefill of completions that share a prompt. All it gives is finite: a model
+        that breaks is our own fault and raises.
 
         Args:
             prompt: token ids, at least one.

@@ -76,7 +76,12 @@ def judge_sampling(
         margins: int64 [T], 2^-20 logits; T ≥ 1.
         gini: float64 [T].
         temperature: Tq = 1024 · T.
+
+    Raises:
+        ValueError: the forward pass measured something that is not a number: our own fault.
     """
+    if not np.isfinite(gini).all():
+        raise ValueError("the forward pass gave a Gini impurity that is not a number")
     rates = compute_honest_rates(gini, calibration, tests, temperature / 1024)
     capital = compute_log_capital(margins, rates, tests)
     bad = (margins > tests.margin_cap) | (capital >= np.log(2.0 * tests.alpha_inverse))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.protocol.manifest import CENTRE_BITS, Manifest
-from assay.protocol.parameters import Tests
+from assay.protocol.manifest import Manifest
+from assay.protocol.parameters import CENTRE_BITS, Tests
 from assay.protocol.prf import compute_key, compute_words
 from assay.protocol.submission import SKETCH_COLUMNS
 from assay.verification.ports import Projection

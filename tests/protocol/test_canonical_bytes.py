@@ -218,7 +218,7 @@ def test_garbage_in_a_tensor_file_raises_nothing_else(data: bytes) -> None:
         digest_safetensors(len(data).to_bytes(8, "little") + b"{" + data)
 
 
-def test_a_trainer_cannot_switch_the_tests_off() -> None:
+def test_a_checkpoint_beyond_the_bounds_of_the_parameters_is_unusable() -> None:
     vector = load("manifest")
     parameters = Parameters.from_json(load("parameters")["parameters"])
     manifest = from_json(Manifest, vector["manifest"])
@@ -236,6 +236,8 @@ def test_a_trainer_cannot_switch_the_tests_off() -> None:
         find(manifest, replace(calibration, rates=calibration.rates[:-1])),
         find(replace(manifest, scale=tests.scale_min - 1), calibration),
         find(replace(manifest, scale=tests.scale_max + 1), calibration),
+        find(replace(manifest, centre=(tests.scale_max * 5, 0, 0)), calibration),
+        find(replace(manifest, version=2), calibration),
         find(replace(manifest, max_tokens=0), calibration),
         find(replace(manifest, max_tokens=49), calibration),
         find(replace(manifest, end_tokens=()), calibration),

@@ -128,7 +128,7 @@ PARAMETERS = {
     "temperature:4 value_base:8 value_mean:8 value_teach:8",
     "tests": "margin_cap:8 margin_levels:l8 alpha_inverse:4 mean_stakes:l4 level_stakes:l4 "
     "rate_inflation:1 rate_floor:8 rate_limits:l8 sketch_block_bound:4 sketch_rollout_bound:4 "
-    "scale_min:8 scale_max:8 logprob_rms_bound:4 logprob_max_bound:4",
+    "scale_min:8 scale_max:8 centre_ratio_max:4 logprob_rms_bound:4 logprob_max_bound:4",
 }
 
 

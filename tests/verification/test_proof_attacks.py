@@ -197,7 +197,7 @@ def test_a_shift_within_both_bounds_is_honest_noise(world: World) -> None:
 
 def test_a_refusal_says_where(world: World) -> None:
     draft = world.mine()
+    rollout = find_rollout(world, draft, ended=False)  # before the attack makes it end elsewhere
     one_token_forced(world, draft)
     verdict = world.judge(draft)
-    rollout = find_rollout(world, draft, ended=False)
     assert (verdict.group, verdict.rollout, verdict.token) == (world.audited, rollout, 2)
