@@ -1,7 +1,7 @@
 """Writes the tables of specification.md that the code is the source of.
 
-    python docs/tables.py          # rewrites them
-    python docs/tables.py --check  # exit 1 if they differ
+python docs/tables.py          # rewrites them
+python docs/tables.py --check  # exit 1 if they differ
 """
 
 import re

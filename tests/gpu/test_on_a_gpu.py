@@ -1,0 +1,59 @@
+"""The same integers and the same bounds on a GPU as on the CPU."""
+
+import numpy as np
+import pytest
+import torch
+
+from assay.environments import make_environment
+from assay.inference import KeyedSampler, Reference, load_checkpoint, make_keys
+from assay.neurons.demo_rules import DEMO_ENVIRONMENT, DEMO_SETTINGS
+from assay.protocol import Domain, hash_fields
+from assay.protocol.parameters import SMALL_MODEL_TESTS
+from assay.training import GENESIS
+from assay.verification import make_projection
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@pytest.mark.parametrize("vocabulary", [98, 2_048, 5_003, 151_936])
+def test_keyed_draws_are_the_cpus(vocabulary):
+    torch.manual_seed(0)
+    logits = torch.randn(6, vocabulary) * 3
+    seeds = [bytes([i]) * 32 for i in range(6)]
+    positions = torch.arange(6) * 7
+    drawable = np.ones(vocabulary, bool)
+    drawable[1::5] = False
+    cpu = KeyedSampler(drawable, 1_024).draw(logits, make_keys(seeds), positions)
+    cuda = torch.device("cuda")
+    gpu = KeyedSampler(drawable, 1_024, cuda).draw(
+        logits.to(cuda), make_keys(seeds, cuda), positions.to(cuda)
+    )
+    assert torch.equal(cpu[0], gpu[0].cpu())
+    assert torch.equal(cpu[1], gpu[1].cpu())
+
+
+def test_the_reference_agrees_with_the_cpus_within_the_cap():
+    """Honest work of a CPU miner under a GPU validator: margins far below the cap."""
+    checkpoint = load_checkpoint(GENESIS)
+    environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
+    projection = make_projection(hash_fields(Domain.PROJECTION, b"gpu"), checkpoint.manifest)
+    drafter = checkpoint.get_drafter(1_024)
+    on_gpu = Reference(
+        checkpoint.load_trainable().requires_grad_(False).cuda(),
+        checkpoint.tokenizer.drawable,
+        1_024,
+    )
+    from assay.inference import Request
+
+    for index in range(16):
+        seed = hash_fields(Domain.PROBLEM, b"gpu", bytes([index]))
+        problem = environment.make_problem(seed, checkpoint.manifest.levels)
+        prompt = tuple(checkpoint.tokenizer.encode(problem.prompt))
+        seeds = [hash_fields(Domain.ROLLOUT, seed, bytes([r])) for r in range(8)]
+        drafts = drafter.draft([Request(prompt, s) for s in seeds])
+        completions = [np.array(row, np.uint32) for row in drafts]
+        for m in on_gpu.measure(prompt, completions, seeds, projection):
+            assert m.margins.max() * 20 <= SMALL_MODEL_TESTS.margin_cap

@@ -1,0 +1,34 @@
+"""What the documentation says of the code is what the code says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_specifications_tables_come_from_the_code():
+    done = subprocess.run([sys.executable, ROOT / "docs" / "tables.py", "--check"], timeout=60)
+    assert done.returncode == 0, "run python docs/tables.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_that_a_page_names_is_there(page):
+    text = page.read_text()
+    linked = [m for m in re.findall(r"\]\(([^)#:]+)\)", text) if not m.startswith("http")]
+    for target in linked:
+        assert (page.parent / target).exists(), target
+    named = re.findall(r"`((?:bench|docs|protocol|verification|training|tests)/[\w/.-]+)`", text)
+    for target in named:
+        assert (ROOT / target).exists(), target
+
+
+def test_every_figure_of_the_readme_has_its_script():
+    scripts = {path.stem for path in (ROOT / "bench").glob("*.py")}
+    named = set(re.findall(r"bench/(\w+)\.py", (ROOT / "README.md").read_text()))
+    assert named
+    assert named <= scripts
