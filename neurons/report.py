@@ -76,7 +76,7 @@ def _describe_miner(run: DemoRun, actor: Actor, weights: Any) -> dict[str, Any]:
         {"window": w, "reason": audit.verdicts[hotkey].reason.value,
          "score": compute_score(audit.verdicts[hotkey])}
         for w, audit in list(run.validator.audits.items())
-        if hotkey in audit.verdicts
+        if hotkey in audit.verdicts and w < run.settings.windows
     ]  # fmt: skip
     progress = actor.miner.progress
     return {

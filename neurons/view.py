@@ -36,14 +36,14 @@ def _render_header(status: dict[str, Any]) -> Text:
 
 def _render_miners(status: dict[str, Any]) -> Table:
     total = sum(miner["weight"] for miner in status["miners"]) or 1
-    table = Table(box=SIMPLE_HEAD, expand=False)
-    table.add_column("miner")
-    table.add_column("role")
-    table.add_column("groups now", justify="right")
-    table.add_column("verdicts, oldest first")
-    table.add_column("last reason")
-    table.add_column("last score", justify="right")
-    table.add_column("weight", justify="right")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("miner", no_wrap=True)
+    table.add_column("role", no_wrap=True)
+    table.add_column("groups", justify="right", no_wrap=True)
+    table.add_column("verdicts", no_wrap=True)
+    table.add_column("last reason", no_wrap=True)
+    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("weight", justify="right", no_wrap=True)
     for miner in status["miners"]:
         marks = Text()
         for verdict in miner["verdicts"]:
