@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -47,6 +47,10 @@ _D = TypeVar("_D")
 
 class CheckpointError(OperatorError):
     """A model folder that cannot be used: says which file and what to do."""
+
+
+class UnusableCheckpointError(CheckpointError):
+    """A folder that is what its digest says, and of no use to anybody: it voids its windows."""
 
 
 class FolderTokenizer:
@@ -168,17 +172,9 @@ def load_checkpoint(
         raise CheckpointError(
             f"the chat template in {folder} is not its manifest's: fetch it again"
         )
-    transformers_logging.disable_progress_bar()  # programs show progress of their own
-    torch.set_float32_matmul_precision("highest")  # no TF32: it is not the reference
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=torch.float32,
-        attn_implementation=attention,
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-    ).eval()
-    model.requires_grad_(False)
+    model = _load_model(folder, attention)
+    if len(manifest.centre) != model.config.hidden_size:
+        raise UnusableCheckpointError(f"μ in {folder} has another width than the model's states")
     vocabulary = model.get_output_embeddings().weight.shape[0]
     return Checkpoint(
         folder,
@@ -187,6 +183,37 @@ def load_checkpoint(
         model,
         FolderTokenizer(tokenizer, vocabulary, manifest.end_tokens),
     )
+
+
+def _load_model(folder: Path, attention: str) -> PreTrainedModel:
+    """The model in fp32, every parameter from the folder's tensors and finite.
+
+    Raises:
+        UnusableCheckpointError: tensors and config do not fit each other, or hold no numbers.
+    """
+    transformers_logging.disable_progress_bar()  # programs show progress of their own
+    torch.set_float32_matmul_precision("highest")  # no TF32: it is not the reference
+    model: PreTrainedModel
+    loaded: dict[str, Any]
+    try:
+        model, loaded = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            attn_implementation=attention,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )  # type: ignore[misc] # a pair, with output_loading_info
+    except (ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
+        raise UnusableCheckpointError(f"{folder} holds no model that loads: {error}") from error
+    # what is missing would be filled with random numbers, and differently everywhere
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if names := sorted(map(str, loaded.get(what, ()))):
+            raise UnusableCheckpointError(f"{folder}: {what.replace('_', ' ')}: {names[0]}")
+    if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
+        raise UnusableCheckpointError(f"{folder}: a weight is not a finite number")
+    return model.eval().requires_grad_(False)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:

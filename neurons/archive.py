@@ -34,6 +34,7 @@ class Archive:
             "checkpoint": audit.challenge.checkpoint.hex(),
             "complete": audit.complete,
             "void": audit.void,
+            "missing": audit.missing,
             "verdicts": verdicts,
         }
         write_json(self._root / "record" / f"window-{window}.json", record)

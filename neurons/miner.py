@@ -3,12 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from assay.inference import Checkpoint, DraftCount, GroupRequest, generate_groups
+from assay.inference import (
+    Checkpoint,
+    CheckpointError,
+    DraftCount,
+    GroupRequest,
+    generate_groups,
+)
 from assay.network.store import ObjectStore
 from assay.network.submission_file import write_submission
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.ports import BeaconSource, Chain
-from assay.neurons.submissions import find_checkpoint_fault, make_parameters_environment
+from assay.neurons.submissions import make_parameters_environment, open_checkpoint
 from assay.neurons.windows import Challenge, get_challenge
 from assay.protocol import (
     Commitment,
@@ -97,7 +103,7 @@ class Miner:
         self.config = config
         self._report = report
         self._work: Work | None = None
-        self._void: int | None = None
+        self._skipped: int | None = None
         self.environment = make_parameters_environment(parameters)
 
     @property
@@ -113,7 +119,7 @@ class Miner:
         if work is not None and not work.committed:
             return self._advance(work, head)
         window = compute_window(self._parameters.timing, head)
-        if window == self._void or (work is not None and work.challenge.window == window):
+        if window == self._skipped or (work is not None and work.challenge.window == window):
             return False
         if self.config.last_window is not None and window > self.config.last_window:
             return False
@@ -163,11 +169,13 @@ class Miner:
         challenge = get_challenge(outside.chain, outside.beacons, self._parameters, window)
         if challenge is None:
             return None
-        checkpoint = outside.checkpoints.get(challenge.checkpoint)
-        fault = find_checkpoint_fault(checkpoint, self._parameters)
-        if fault is not None:
-            self._void = window
-            self._report(f"{self.name}: window {window} is void: {fault}")
+        try:
+            checkpoint = open_checkpoint(
+                outside.checkpoints, challenge.checkpoint, self._parameters
+            )
+        except CheckpointError as error:
+            self._skipped = window
+            self._report(f"{self.name}: cannot mine window {window}: {error}")
             return None
         seed = compute_projection_seed(challenge.seed)
         return Work(challenge, checkpoint, make_projection(seed, checkpoint.manifest))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from assay.environments import Environment, make_environment
-from assay.inference import Checkpoint
+from assay.inference import Checkpoint, UnusableCheckpointError
 from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import ObjectStore
 from assay.network.submission_file import Limits, SubmissionFile
@@ -63,8 +63,24 @@ def open_submission(context: Context, hotkey: bytes, sources: Sources) -> Submis
     return SubmissionFile(store.open(name), sources.worker, get_limits(context.parameters))
 
 
+def open_checkpoint(
+    checkpoints: CheckpointFolder, digest: bytes, parameters: Parameters
+) -> Checkpoint:
+    """The checkpoint of a digest, loaded and within the parameters' bounds.
+
+    Raises:
+        UnusableCheckpointError: it is unusable whoever looks at it, and voids its windows.
+        CheckpointError: it is not here, or damaged: our own affair.
+    """
+    checkpoint = checkpoints.get(digest)
+    fault = find_checkpoint_fault(checkpoint, parameters)
+    if fault is not None:
+        raise UnusableCheckpointError(f"checkpoint {digest.hex()[:16]}… is unusable: {fault}")
+    return checkpoint
+
+
 def find_checkpoint_fault(checkpoint: Checkpoint, parameters: Parameters) -> str | None:
-    """Why a published checkpoint is unusable whoever looks at it, or None: it voids its windows."""
+    """Why a published checkpoint is unusable whoever looks at it, or None."""
     fault = find_fault(
         checkpoint.manifest, checkpoint.calibration, parameters.tests, parameters.work.max_tokens
     )

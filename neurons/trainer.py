@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from assay.neurons.submissions import (
     Sources,
-    find_checkpoint_fault,
     judge_with_checkpoint,
+    open_checkpoint,
     open_submission,
 )
 from assay.neurons.windows import Challenge, get_challenge, get_context
@@ -27,15 +27,10 @@ from assay.protocol import (
     encode_commitment,
     hash_fields,
 )
-from assay.protocol.errors import OperatorError
 from assay.protocol.manifest import Manifest
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group, LearnConfig, Learner, LearnStats
 from assay.verification import Forward, Measurement, Projection, Verdict
-
-
-class TrainingError(OperatorError):
-    """Learning went where no network follows: says what broke."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +146,9 @@ class Trainer:
     def _read(self, reading: _Reading, hotkey: bytes) -> None:
         """Judges all groups of one file; one bad group, and none of it is learned from."""
         context = reading.context
-        checkpoint = self._sources.checkpoints.get(context.checkpoint)
+        checkpoint = open_checkpoint(
+            self._sources.checkpoints, context.checkpoint, self._parameters
+        )
         forward = _RememberingForward(checkpoint.get_reference(context.parameters.work.temperature))
         committed = context.commitments[hotkey]
         verdict: Verdict = judge_with_checkpoint(
@@ -177,11 +174,8 @@ class Trainer:
         step = hash_fields(Domain.STEP, self._parent.digest, *reading.roots)
         checkpoints = self._sources.checkpoints
         manifest = checkpoints.publish(self._parent, self._learner.bf16_state(), step)
-        child = checkpoints.get(manifest.digest)
-        fault = find_checkpoint_fault(child, self._parameters)
-        if fault is not None:  # everyone would void the windows it is in force
-            raise TrainingError(f"the new checkpoint cannot be published: {fault}")
-        self._parent = child
+        # raises rather than publish what everyone would refuse
+        self._parent = open_checkpoint(checkpoints, manifest.digest, self._parameters)
         commitment = Commitment(Tag.CHECKPOINT, manifest.number, 0, manifest.digest, self._locator)
         self._sources.chain.set_commitment(self._hotkey, encode_commitment(commitment))
         rewards = tuple(sum(group.rewards) // len(group.rewards) for group in reading.groups)

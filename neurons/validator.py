@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.neurons.submissions import (
     Sources,
-    find_checkpoint_fault,
     judge_with_checkpoint,
+    open_checkpoint,
     open_submission,
 )
 from assay.neurons.windows import Challenge, get_challenge, get_context
@@ -26,6 +27,9 @@ from assay.verification import (
     compute_weights,
 )
 
+#: What a broken judge or model raises. The network's and the operator's errors are not among them.
+OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
+
 
 @dataclass(slots=True)
 class WindowAudit:
@@ -33,6 +37,7 @@ class WindowAudit:
 
     Attributes:
         void: why the window counts for nobody, whoever judges it: its checkpoint is unusable.
+        missing: what this validator lacked when it last tried.
     """
 
     challenge: Challenge
@@ -42,13 +47,22 @@ class WindowAudit:
     asked_at: dict[bytes, int] = field(default_factory=dict)
     closed: bool = False
     void: str | None = None
+    missing: str | None = None
 
     @property
     def complete(self) -> bool:
         """Whether every member has a verdict."""
-        if self.void is not None:
-            return False
         return self.context is not None and self.verdicts.keys() >= self.context.members.keys()
+
+    @property
+    def counts(self) -> bool:
+        """Whether a settlement may use it.
+
+        What breaks our judge for one miner alone costs that miner its window and nothing else; what
+        breaks it for several is ours, and we abstain for all alike (section 8).
+        """
+        broken = sum(verdict.reason is Reason.INTERNAL for verdict in self.verdicts.values())
+        return self.void is None and self.complete and broken <= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,23 +151,42 @@ class Validator:
                 if audit.context is None:
                     continue
                 self._on_context(audit.context)
-                checkpoint = self._sources.checkpoints.get(audit.context.checkpoint)
-                audit.void = find_checkpoint_fault(checkpoint, self._parameters)
-                if audit.void is not None:
-                    return True
-            for hotkey in sorted(audit.context.members):
+            context = audit.context
+            for hotkey in sorted(context.members):
                 if hotkey not in audit.verdicts and audit.asked_at.get(hotkey, -1) < head:
-                    self._judge(audit, audit.context, hotkey, head)
+                    audit.asked_at[hotkey] = head
+                    checkpoint = self._open_checkpoint(audit, context)
+                    if checkpoint is not None:
+                        self._judge(audit, context, hotkey, checkpoint, head)
                     return True
         return False
 
-    def _judge(self, audit: WindowAudit, context: Context, hotkey: bytes, head: int) -> None:
+    def _open_checkpoint(self, audit: WindowAudit, context: Context) -> Checkpoint | None:
+        """The checkpoint in force. Without it we wait, and abstain if it never comes."""
+        try:
+            return open_checkpoint(self._sources.checkpoints, context.checkpoint, self._parameters)
+        except UnusableCheckpointError as error:
+            audit.void = str(error)
+        except CheckpointError as error:
+            audit.missing = str(error)
+        return None
+
+    def _judge(
+        self,
+        audit: WindowAudit,
+        context: Context,
+        hotkey: bytes,
+        checkpoint: Checkpoint,
+        head: int,
+    ) -> None:
         """Judges one hotkey. What is not shown yet is asked for at each block until FETCH_END."""
         started = perf_counter()
         submission = open_submission(context, hotkey, self._sources)
-        checkpoint = self._sources.checkpoints.get(context.checkpoint)
-        verdict = judge_with_checkpoint(submission, hotkey, context, checkpoint)
-        audit.asked_at[hotkey] = head
+        try:
+            verdict = judge_with_checkpoint(submission, hotkey, context, checkpoint)
+        except OUR_FAULTS as error:
+            detail = f"our own fault, not the miner's: {type(error).__name__}: {error}"
+            verdict = Verdict(context.window, hotkey, Reason.INTERNAL, detail)
         fetch_end = compute_block(self._parameters.timing, context.window, Phase.FETCH_END)
         if verdict.reason is Reason.NOT_REVEALED and head < fetch_end:
             return
@@ -173,7 +206,7 @@ class Validator:
         """Weights from the windows between the last epoch and this one."""
         windows = compute_settled_windows(self._parameters.timing, self._last_epoch, epoch)
         self._last_epoch = epoch
-        judged = {w: a for w in windows if (a := self.audits.get(w)) is not None and a.complete}
+        judged = {w: a for w in windows if (a := self.audits.get(w)) is not None and a.counts}
         if not judged:
             return
         results = [

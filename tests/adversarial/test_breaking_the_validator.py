@@ -1,0 +1,170 @@
+"""Trainers and miners that would stop a validator, or void everybody's window."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from assay.inference import CheckpointError, UnusableCheckpointError
+from assay.neurons import validator as module
+from assay.neurons.submissions import find_checkpoint_fault, open_checkpoint
+from assay.neurons.validator import Validator
+from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment
+from assay.protocol.manifest import compute_tensor_root
+from assay.protocol.window import compute_block
+
+
+class Watched:
+    """A validator with everything it published, driven block by block beside the miners."""
+
+    def __init__(self, world):
+        self.world = world
+        self.windows, self.settlements = [], []
+        self.validator = Validator(
+            world.hotkeys["validator"],
+            world.parameters,
+            world.sources,
+            lambda context: None,
+            self.windows.append,
+            self.settlements.append,
+        )
+
+    def run_to_settlement(self, count=1):
+        while len(self.settlements) < count:
+            self.world.mint()
+            while self.validator.step():
+                pass
+
+    def audit(self, window):
+        return self.validator.audits[window]
+
+
+def publish(world, digest):
+    commitment = Commitment(Tag.CHECKPOINT, 1, 0, digest, "test:store")
+    world.chain.set_commitment(world.hotkeys["trainer"], encode_commitment(commitment))
+
+
+def test_honest_windows_are_settled_and_written(fresh_world):
+    watched = Watched(fresh_world)
+    watched.run_to_settlement(2)
+    world = fresh_world
+    uids = {name: world.chain.get_members(0)[world.hotkeys[name]].uid for name in ("alice", "bob")}
+    for settlement in watched.settlements:
+        assert settlement.abstained == ()
+        assert set(settlement.weights) == set(uids.values())
+    world.mint()
+    on_chain = world.chain.get_weights(world.chain.get_head())[world.hotkeys["validator"]]
+    assert on_chain == watched.settlements[-1].weights
+
+
+def test_a_checkpoint_that_nobody_can_fetch(fresh_world):
+    """Abstaining costs nobody anything, and the validator goes on."""
+    publish(fresh_world, b"\7" * 32)
+    watched = Watched(fresh_world)
+    fresh_world.mint(compute_block(fresh_world.parameters.timing, 1, Phase.CHALLENGE) - 1)
+    watched.run_to_settlement(1)
+    assert watched.settlements[0].windows == (0,)
+    assert watched.settlements[0].abstained == (1,)
+    assert "name a folder" in watched.audit(1).missing
+    assert watched.audit(1).void is None
+
+
+def test_weights_that_are_not_numbers_void_the_window(fresh_world):
+    world = fresh_world
+    weights = {n: w.to(torch.bfloat16) for n, w in world.checkpoint.model.state_dict().items()}
+    weights["lm_head.weight"] = torch.full_like(weights["lm_head.weight"], torch.nan)
+    checkpoints = world.sources.checkpoints
+    with pytest.raises(UnusableCheckpointError, match="finite"):
+        checkpoints.publish(world.checkpoint, weights, bytes(32))
+
+    # a trainer with a program of its own publishes it all the same
+    digest = publish_by_hand(world, weights)
+    publish(world, digest)
+    watched = Watched(world)
+    world.mint(compute_block(world.parameters.timing, 1, Phase.CHALLENGE) - 1)
+    watched.run_to_settlement(1)
+    assert "finite" in watched.audit(1).void
+    assert watched.settlements[0].windows == (0,)
+
+
+def publish_by_hand(world, weights):
+    """A folder whose digest is right and whose weights are not."""
+    import json
+    import shutil
+
+    from safetensors.torch import save_file
+
+    from assay.inference.checkpoint import digest_tensors
+    from assay.protocol.encoding import to_json
+
+    folder = world.folder / "by-hand"
+    shutil.copytree(world.checkpoint.folder, folder)
+    save_file(weights, folder / "model.safetensors")
+    manifest = replace(
+        world.checkpoint.manifest, tensors=compute_tensor_root(digest_tensors(folder))
+    )
+    (folder / "manifest.json").write_text(json.dumps(to_json(manifest)))
+    world.sources.checkpoints.add(folder, manifest.digest)
+    return manifest.digest
+
+
+def test_a_tensor_left_out_is_never_filled_with_random_numbers(fresh_world):
+    world = fresh_world
+    weights = {n: w.to(torch.bfloat16) for n, w in world.checkpoint.model.state_dict().items()}
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    digest = publish_by_hand(world, weights)
+    with pytest.raises(UnusableCheckpointError, match="missing keys"):
+        open_checkpoint(world.sources.checkpoints, digest, world.parameters)
+
+
+def test_levels_that_the_environment_does_not_have(fresh_world):
+    world = fresh_world
+    for levels in ((99,), (6, 5), (5, 5)):
+        manifest = replace(world.checkpoint.manifest, levels=levels)
+        checkpoint = replace(world.checkpoint, manifest=manifest)
+        assert "levels" in find_checkpoint_fault(checkpoint, world.parameters)
+
+
+def break_judge_for(monkeypatch, hotkeys):
+    honest = module.judge_with_checkpoint
+
+    def judge(submission, hotkey, context, checkpoint):
+        if hotkey in hotkeys:
+            raise RuntimeError("a defect that this file's bytes reach")
+        return honest(submission, hotkey, context, checkpoint)
+
+    monkeypatch.setattr(module, "judge_with_checkpoint", judge)
+
+
+def test_bytes_that_break_the_judge_cost_their_own_window_only(fresh_world, monkeypatch):
+    world = fresh_world
+    break_judge_for(monkeypatch, {world.hotkeys["alice"]})
+    watched = Watched(world)
+    watched.run_to_settlement(1)
+    verdicts = watched.audit(0).verdicts
+    assert verdicts[world.hotkeys["alice"]].reason is Reason.INTERNAL
+    assert verdicts[world.hotkeys["bob"]].reason is Reason.ACCEPTED
+    bob = world.chain.get_members(0)[world.hotkeys["bob"]].uid
+    assert set(watched.settlements[0].weights) == {bob}
+
+
+def test_a_judge_broken_for_several_abstains_for_all(fresh_world, monkeypatch):
+    world = fresh_world
+    break_judge_for(monkeypatch, {world.hotkeys["alice"], world.hotkeys["bob"]})
+    watched = Watched(world)
+    while 0 not in watched.validator.audits or not watched.audit(0).closed:
+        world.mint()
+        while watched.validator.step():
+            pass
+    assert not watched.audit(0).counts
+
+
+def test_a_damaged_copy_is_our_own_affair(fresh_world):
+    world = fresh_world
+    folder = world.folder / "models" / world.checkpoint.digest.hex()
+    data = bytearray((folder / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(data)
+    with pytest.raises(CheckpointError, match="fetch it again") as caught:
+        open_checkpoint(world.sources.checkpoints, world.checkpoint.digest, world.parameters)
+    assert not isinstance(caught.value, UnusableCheckpointError)
