@@ -28,7 +28,7 @@ def measure_centre(
 
     μ is their mean over all tokens of the set, scale² the mean of ‖h − μ‖².
     """
-    states = torch.cat([_states(reference, context) for context in contexts]).double()
+    states = torch.cat(reference.compute_states(contexts)).double()
     centre = states.mean(dim=0)
     scale = (states - centre).square().sum(dim=1).mean().sqrt()
     unit = 1 << CENTRE_BITS
@@ -56,22 +56,16 @@ def measure_rates(
     flips = torch.zeros(len(levels), dtype=torch.float64)
     gini = 0.0
     tokens = 0
-    for context in contexts:
-        pairs = zip(_states(a, context).split(_ROWS), _states(b, context).split(_ROWS), strict=True)
-        for states_a, states_b in pairs:
-            flip, impurity = _sum_flips(
-                a.compute_logits(states_a).double(), b.compute_logits(states_b).double(), taus, t
-            )
-            flips += flip
-            gini += impurity
-            tokens += len(states_a)
+    states = (torch.cat(side.compute_states(contexts)).split(_ROWS) for side in (a, b))
+    for states_a, states_b in zip(*states, strict=True):
+        flip, impurity = _sum_flips(
+            a.compute_logits(states_a).double(), b.compute_logits(states_b).double(), taus, t
+        )
+        flips += flip
+        gini += impurity
+        tokens += len(states_a)
     rates = np.ceil((flips * t / max(gini, 1e-300)).numpy() * RATE_UNIT).astype(np.int64)
     return Calibration(rates=tuple(rates.tolist()), tokens=tokens)
-
-
-def _states(reference: Reference, context: Passage) -> Tensor:
-    completion = np.array(context.completion, np.uint32)
-    return reference.compute_states(context.prompt, [completion])[0]
 
 
 def _sum_flips(a: Tensor, b: Tensor, taus: Tensor, t: float) -> tuple[Tensor, float]:

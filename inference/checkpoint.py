@@ -172,7 +172,7 @@ def load_checkpoint(
         raise CheckpointError(
             f"the chat template in {folder} is not its manifest's: fetch it again"
         )
-    model = _load_model(folder, attention)
+    model = load_model(folder, attention)
     if len(manifest.centre) != model.config.hidden_size:
         raise UnusableCheckpointError(f"μ in {folder} has another width than the model's states")
     vocabulary = model.get_output_embeddings().weight.shape[0]
@@ -185,7 +185,7 @@ def load_checkpoint(
     )
 
 
-def _load_model(folder: Path, attention: str) -> PreTrainedModel:
+def load_model(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
     """The model in fp32, every parameter from the folder's tensors and finite.
 
     Raises:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from assay.inference.passages import Passage
 from assay.inference.sampler import KeyedSampler, make_keys
 from assay.protocol.submission import LOGPROB_BITS, LOGPROB_MAX
 from assay.verification import SKETCH_CLIP, SKETCH_GAIN, Measurement, Projection
@@ -73,12 +74,26 @@ class Reference:
                 measured += self._measure_rows(rows, project, lengths)
         return measured
 
-    def compute_states(
-        self, prompt: Sequence[int], completions: Sequence[NDArray[np.uint32]]
-    ) -> list[Tensor]:
-        """The state that drew each token, float32 [T, H] a completion."""
+    def compute_states(self, passages: Sequence[Passage]) -> list[Tensor]:
+        """The state that drew each token of a completion, float32 [T, H] a passage.
+
+        Prompts differ here and nothing is shared: whole passages, right-padded, in batches.
+        """
+        states: list[Tensor] = []
+        longest = max(len(p.prompt) + len(p.completion) for p in passages)
+        padded = -(-longest // PAD_TOKENS) * PAD_TOKENS
+        batch = max(1, BATCH_TOKENS_MAX // padded)
         with torch.inference_mode():
-            return [s for _, group in self._iterate_states(prompt, completions) for s in group]
+            for start in range(0, len(passages), batch):
+                chosen = passages[start : start + batch]
+                rows = torch.zeros((len(chosen), padded), dtype=torch.int64)
+                for row, p in zip(rows, chosen, strict=True):
+                    row[: len(p.prompt) + len(p.completion)] = torch.tensor(p.prompt + p.completion)
+                out = self._model.model(rows.to(self._model.device), use_cache=False)
+                for state, p in zip(out.last_hidden_state, chosen, strict=True):
+                    first = len(p.prompt) - 1
+                    states.append(state[first : first + len(p.completion)])
+        return states
 
     def compute_logits(self, states: Tensor) -> Tensor:
         """Logits of states [T, H], float32 [T, V]. The caller bounds T."""

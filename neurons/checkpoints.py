@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from assay.inference import Checkpoint, load_checkpoint, measure_centre
+from assay.inference import Checkpoint, Reference, load_checkpoint, measure_centre
 from assay.inference.checkpoint import (
     CALIBRATION_FILE,
     CONFIG_FILE,
@@ -19,6 +20,7 @@ from assay.inference.checkpoint import (
     PASSAGES_FILE,
     TOKENIZER_FILES,
     digest_tensors,
+    load_model,
     read_passages,
 )
 from assay.neurons.files import write_json
@@ -97,9 +99,13 @@ class CheckpointFolder:
 
 
 def measure_manifest(manifest: Manifest, folder: Path) -> Manifest:
-    """The manifest with μ and scale measured on the weights in `folder`."""
-    write_json(folder / MANIFEST_FILE, to_json(manifest))
-    checkpoint = load_checkpoint(folder, manifest.digest)
-    reference = checkpoint.get_reference(temperature=1_024)  # states do not depend on it
+    """The manifest with μ and scale measured on the weights in `folder`.
+
+    Raises:
+        UnusableCheckpointError: the weights are no model.
+    """
+    model = load_model(folder)
+    drawable = np.ones(model.config.vocab_size, bool)  # states do not depend on it
+    reference = Reference(model, drawable, temperature=1_024)
     centre, scale = measure_centre(reference, read_passages(folder))
     return replace(manifest, centre=centre, scale=scale)

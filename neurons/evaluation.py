@@ -32,15 +32,6 @@ class Accuracy:
         half = _Z / (1 + _Z**2 / n) * sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
         return max(0.0, centre - half), min(1.0, centre + half)
 
-    def to_json(self) -> dict[str, object]:
-        """For the summary."""
-        return {
-            "accuracy": round(self.value, 4),
-            "interval95": [round(bound, 4) for bound in self.interval],
-            "correct": self.correct,
-            "problems": self.problems,
-        }
-
 
 def evaluate(
     checkpoint: Checkpoint,

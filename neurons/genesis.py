@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from assay.environments import Environment, make_environment
 from assay.inference import Drafter, Reference, Rules, measure_rates, sample_passages
@@ -23,6 +23,7 @@ from assay.inference.checkpoint import (
     digest_structure,
     digest_tensors,
     digest_tokenizer,
+    load_model,
     load_tokenizer,
 )
 from assay.inference.passages import digest_passages, encode_passages
@@ -80,12 +81,7 @@ def _calibrate(
 ) -> tuple[Calibration, bytes]:
     """Samples the set and measures the rates; the set's digest too."""
     temperature = DEMO_WORK.temperature
-    models = [
-        AutoModelForCausalLM.from_pretrained(
-            folder, dtype="float32", attn_implementation=attention, local_files_only=True
-        ).eval()
-        for attention in ("sdpa", "eager")
-    ]
+    models = [load_model(folder, attention) for attention in ("sdpa", "eager")]
     end = hugging_face.eos_token_id
     vocabulary = models[0].get_output_embeddings().weight.shape[0]
     tokenizer = FolderTokenizer(hugging_face, vocabulary, (end,))

@@ -27,11 +27,11 @@ def plot_reward(summary: dict[str, Any], path: Path) -> None:
         windows, rewards, yerr=spread, color=_HONEST, marker="o", capsize=3,
         label="reward of the accepted groups (mean, 95 %)",
     )  # fmt: skip
-    ends = [summary["accuracy"]["before"], summary["accuracy"]["after"]]
+    accuracy = summary["accuracy"]
     places = [-0.6, len(summary["windows"]) - 0.4]
-    for place, measured in zip(places, ends, strict=True):
-        low, high = measured["interval95"]
-        value = measured["accuracy"]
+    for place, when in zip(places, ("before", "after"), strict=True):
+        low, high = accuracy[f"{when}_interval95"]
+        value = accuracy[when]
         axes.errorbar(
             [place], [value], yerr=[[value - low], [high - value]], color=_ACCURACY, marker="s",
             capsize=3, label="held-out accuracy before and after (95 %)" if place < 0 else None,

@@ -90,12 +90,11 @@ def render_summary(summary: dict[str, Any]) -> RenderableType:
     accuracy = summary["accuracy"]
     lines = Text()
     for when in ("before", "after"):
-        measured = accuracy[when]
-        low, high = measured["interval95"]
+        low, high = accuracy[f"{when}_interval95"]
         lines.append(
-            f"held-out accuracy {when:<6} {100 * measured['accuracy']:.1f} %  "
+            f"held-out accuracy {when:<6} {100 * accuracy[when]:.1f} %  "
             f"(95 % interval {100 * low:.1f} to {100 * high:.1f}, "
-            f"{measured['problems']:,} problems)\n"
+            f"{accuracy['problems']:,} problems)\n"
         )
     lines.append(
         f"{summary['seconds']:.0f} s, at most {summary['peak_rss_mib']:,} MiB in memory\n",

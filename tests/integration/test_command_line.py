@@ -64,8 +64,9 @@ def test_the_demo_keeps_its_promises(played):
         assert paid == {"honest-1", "honest-2"}
         assert set(settlement["weights"]) == set(settlement["scores"])
         assert max(settlement["weights"].values()) == 65_535
-    before, after = (summary["accuracy"][when] for when in ("before", "after"))
-    assert after["interval95"][0] > before["interval95"][1]
+    accuracy = summary["accuracy"]
+    assert accuracy["problems"] == 1_000
+    assert accuracy["after_interval95"][0] > accuracy["before_interval95"][1]
     assert (out / "reward.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert summary["peak_rss_mib"] < 2_048
 
