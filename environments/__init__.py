@@ -8,7 +8,6 @@ It never runs a model, never talks to a network, never knows whose answer it sco
 
 from assay.environments.arithmetic import write_solution
 from assay.environments.base import (
-    MILLION,
     Answer,
     Environment,
     Param,
@@ -16,8 +15,10 @@ from assay.environments.base import (
     RewardParts,
     RewardWeights,
     compute_reward,
+    get_weights,
 )
 from assay.environments.registry import ENVIRONMENTS, make_environment
+from assay.protocol.parameters import MILLION
 
 __all__ = [
     "ENVIRONMENTS",
@@ -29,6 +30,7 @@ __all__ = [
     "RewardParts",
     "RewardWeights",
     "compute_reward",
+    "get_weights",
     "make_environment",
     "write_solution",
 ]

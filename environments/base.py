@@ -9,10 +9,8 @@ from itertools import pairwise
 from typing import Protocol
 
 from assay.protocol.hashing import DIGEST_BYTES, Domain, hash_fields
+from assay.protocol.parameters import MILLION, EnvironmentChoice
 from assay.protocol.prf import Stream
-
-#: One whole reward, in the unit of every part, weight and reward.
-MILLION = 1_000_000
 
 
 class Answer:
@@ -67,6 +65,13 @@ class RewardWeights:
         weights = self.correctness, self.quality, self.satisfaction
         if min(weights) < 0 or sum(weights) > MILLION:
             raise ValueError(f"reward weights {weights} are negative or sum to more than {MILLION}")
+
+
+def get_weights(choice: EnvironmentChoice) -> RewardWeights:
+    """The weights that a network's parameters set."""
+    return RewardWeights(
+        choice.correctness_weight, choice.quality_weight, choice.satisfaction_weight
+    )
 
 
 def compute_reward(parts: RewardParts, weights: RewardWeights) -> int:

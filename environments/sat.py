@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from assay.environments.base import (
-    MILLION,
     Answer,
     Param,
     Problem,
@@ -25,6 +24,7 @@ from assay.environments.base import (
     open_stream,
     resolve_params,
 )
+from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
 NAME = "sat"

@@ -160,7 +160,7 @@ def load_checkpoint(
         ("calibration set", _digest_calibration_set(folder), manifest.calibration_set),
         ("structure", digest_structure(folder), manifest.structure),
         ("tokenizer", digest_tokenizer(folder), manifest.tokenizer),
-        ("tensors", compute_tensor_root(digest_tensors(folder)), manifest.tensors),
+        ("tensors", digest_weights(folder), manifest.tensors),
     ):
         if found != wanted:
             raise CheckpointError(
@@ -205,7 +205,7 @@ def load_model(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
             use_safetensors=True,
             output_loading_info=True,
         )  # type: ignore[misc] # a pair, with output_loading_info
-    except (ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
         raise UnusableCheckpointError(f"{folder} holds no model that loads: {error}") from error
     # what is missing would be filled with random numbers, and differently everywhere
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
@@ -221,8 +221,14 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
     `AutoTokenizer` would pick a class by the model's type, and that class rebuilds the file its own
     way: for Qwen2 it drops white space that another tokenizer in the folder keeps.
+
+    Raises:
+        UnusableCheckpointError: the file is no tokenizer.
     """
-    return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    try:
+        return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        raise UnusableCheckpointError(f"{folder} holds no tokenizer that loads: {error}") from error
 
 
 def read_small_file(folder: Path, name: str) -> bytes:
@@ -281,6 +287,18 @@ def digest_tokenizer(folder: Path) -> bytes:
     """Digest of the tokenizer's files, 32 bytes."""
     files = {name: read_small_file(folder, name) for name in TOKENIZER_FILES}
     return compute_files_digest(Domain.TOKENIZER, files)
+
+
+def digest_weights(folder: Path) -> bytes:
+    """Root over all tensors of a folder, 32 bytes.
+
+    Raises:
+        CheckpointError: as `digest_tensors`, or two files hold a tensor of one name.
+    """
+    try:
+        return compute_tensor_root(digest_tensors(folder))
+    except ValueError as error:
+        raise CheckpointError(f"{folder}: {error}") from None
 
 
 def digest_tensors(folder: Path) -> list[TensorDigest]:

@@ -23,13 +23,11 @@ class DraftCount:
         drafted: tokens the drafter drew.
         discarded: of these, cut away from the first that was not the reference's on.
         submitted: tokens of the finished groups.
-        prefills: reference prefills of a group.
     """
 
     drafted: int = 0
     discarded: int = 0
     submitted: int = 0
-    prefills: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,6 @@ def generate_groups(
                 requests[g].seeds,
                 projection,
             )
-            count.prefills += 1
             if cut := _correct(pending[g], measured):
                 count.discarded += cut
                 continue

@@ -9,8 +9,6 @@ from assay.inference.draft import Drafter, Request
 from assay.protocol import Domain, hash_fields
 from assay.verification import Tokenizer
 
-PASSAGES_FILE = "calibration_set.json"
-
 
 @dataclass(frozen=True, slots=True)
 class Passage:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from assay.environments import RewardWeights, compute_reward
+from assay.environments import compute_reward, get_weights
 from assay.inference import GroupRequest, Request
 from assay.neurons.miner import Group, Miner, Work
 from assay.protocol import Domain, Rollout, hash_fields
@@ -78,10 +78,7 @@ class BestOfSeedsMiner(Miner):
         return groups
 
     def _reward(self, work: Work, index: int, tokens: Sequence[int]) -> int:
-        choice = work.challenge.parameters.environment
-        weights = RewardWeights(
-            choice.correctness_weight, choice.quality_weight, choice.satisfaction_weight
-        )
+        weights = get_weights(work.challenge.parameters.environment)
         seed = compute_problem_seed(work.challenge.seed, self.hotkey, index)
         problem = self.environment.make_problem(seed, work.checkpoint.manifest.levels)
         text = work.checkpoint.tokenizer.decode(tokens)

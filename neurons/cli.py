@@ -4,11 +4,13 @@ Exit codes: 0 as promised or accepted; 1 a finding; 2 could not run; 130 stopped
 """
 
 import json
+import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -17,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     help="Assay: miners are paid for reasoning rollouts that anyone can check.",
-    epilog="Start with `assay demo`. Settings: flags, then ASSAY_* variables, then --config FILE.",
+    epilog="Start with `assay demo`. Flags win over ASSAY_* variables, these over --config FILE.",
     pretty_exceptions_enable=False,
 )
 
@@ -38,25 +40,25 @@ def demo(
         bool | None,
         typer.Option(
             "--fast/--real-time",
-            help="Virtual clock, or a block a second.",
-            show_default="real time",
+            help="Virtual clock, or a block a second [default: real time].",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Folder to leave everything in.", show_default="assay-demo"
+            metavar="DIR",
+            help="Folder to leave everything in [default: assay-demo].",
         ),
     ] = None,
-    windows: Annotated[int | None, typer.Option(help="Windows to mine.", show_default="8")] = None,
+    windows: Annotated[int | None, typer.Option(help="Windows to mine [default: 8].")] = None,
     groups: Annotated[
-        int | None, typer.Option(help="Groups an honest miner does a window.", show_default="24")
+        int | None,
+        typer.Option(help="Groups an honest miner does a window [default: 24]."),
     ] = None,
-    problems: Annotated[
-        int | None, typer.Option(help="Held-out problems.", show_default="1500")
-    ] = None,
+    problems: Annotated[int | None, typer.Option(help="Held-out problems [default: 1500].")] = None,
     seed: Annotated[
-        str | None, typer.Option(help="Another seed is another run.", show_default="assay")
+        str | None,
+        typer.Option(help="Another seed is another run [default: assay]."),
     ] = None,
     config: Config = None,
     quiet: Quiet = False,
@@ -89,7 +91,10 @@ def verify(
     model: Annotated[Path, typer.Option(metavar="FOLDER", help="The checkpoint in force.")],
     hotkey: Annotated[
         str | None,
-        typer.Option(metavar="SS58", help="Whose file it should be.", show_default="the header's"),
+        typer.Option(
+            metavar="SS58",
+            help="Whose file it should be [default: the header's].",
+        ),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Judge all groups, not only the audited.")
@@ -98,6 +103,7 @@ def verify(
         bool,
         typer.Option("--allow-local-beacon", help="Accept a beacon chain other than quicknet."),
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Answer by the exit code alone.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Judge one submission offline, exactly as validators do.
@@ -107,10 +113,13 @@ def verify(
     Exit 0 accepted, 1 refused, 2 could not judge.
     """
     with _plain_errors():
+        from assay.neurons.config import load_settings
         from assay.neurons.verify_command import print_verdict, verify_file
 
+        load_settings(None, {})  # nothing is set for it, but a mistyped variable is still named
         verdict = verify_file(file, context, model, hotkey, every, allow_local_beacon)
-        print_verdict(verdict, as_json)
+        if as_json or not quiet:
+            print_verdict(verdict, as_json)
         raise typer.Exit(OK if verdict["accepted"] else FINDING)
 
 
@@ -118,7 +127,11 @@ def verify(
 def status(
     directory: Annotated[
         Path | None,
-        typer.Option("--dir", metavar="DIR", help="Folder of a run.", show_default="assay-demo"),
+        typer.Option(
+            "--dir",
+            metavar="DIR",
+            help="Folder of a run [default: assay-demo].",
+        ),
     ] = None,
     config: Config = None,
     as_json: AsJson = False,
@@ -135,7 +148,9 @@ def status(
                 f"{folder} holds no run: start one with `assay demo --out {folder}`"
             ) from None
         except ValueError:
-            raise ConfigError(f"{folder / 'status.json'} is damaged: start the run again") from None
+            document = None
+        if not isinstance(document, dict) or "stage" not in document:
+            raise ConfigError(f"{folder / 'status.json'} is damaged: start the run again")
         if as_json:
             print(json.dumps(document))
         else:
@@ -153,27 +168,22 @@ def _plain_errors() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         _leave("stopped", INTERRUPTED)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(OK) from None
     except OSError as error:
         _leave(f"{error.filename or 'file'}: {error.strerror or error}", COULD_NOT_RUN)
     except (typer.Exit, typer.Abort):
         raise
-    except Exception as error:  # the outermost loop of a program
+    except Exception as error:  # noqa: BLE001 - the outermost loop of a program
         from assay.protocol.errors import OperatorError
 
-        if not isinstance(error, OperatorError):
-            raise
+        if not isinstance(error, OperatorError):  # a defect of ours: all that is known of it
+            traceback.print_exc()
+            _leave("this is a defect of assay; the lines above say where", COULD_NOT_RUN)
         _leave(str(error), COULD_NOT_RUN)
 
 
 def _leave(message: str, code: int) -> NoReturn:
     print(f"assay: {message}", file=sys.stderr)
     raise typer.Exit(code)
-
-
-def main() -> Any:
-    """Entry point."""
-    return app(prog_name="assay")
-
-
-if __name__ == "__main__":
-    main()

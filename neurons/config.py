@@ -92,8 +92,9 @@ def load_settings(file: Path | None, flags: dict[str, dict[str, Any]]) -> Settin
         except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"--config {file} is not TOML: {error}") from None
     given = {
-        section: {name: value for name, value in fields.items() if value is not None}
+        section: present
         for section, fields in flags.items()
+        if (present := {name: value for name, value in fields.items() if value is not None})
     }
 
     class FileSettings(Settings):

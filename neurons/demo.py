@@ -184,6 +184,7 @@ class Demo:
                 self._archive.write_context,
                 self._archive.write_window,
                 self._archive.write_settlement,
+                self._settings.windows - 1,
             ),
             Trainer(
                 self._hotkeys["trainer"],

@@ -1,6 +1,7 @@
 """`assay demo`: the run, what is shown of it, and what it leaves behind."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,9 @@ from assay.neurons.view import render_status, render_summary
 
 #: Seconds between two drawings, and between two writings of status.json.
 _REFRESH_S = 0.25
-#: What a run writes: an older one's is taken away first, and nothing else.
+#: Says that a demo wrote the folder; without it nothing in it is touched.
+_MARKER = ".assay-demo"
+#: What a run writes.
 _OUTPUTS = ("summary.json", "status.json", "reward.png", "contexts", "store", "models", "record")
 
 
@@ -54,21 +57,18 @@ def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
 
 
 def _clear(out: Path) -> None:
-    """Takes an older run's files away; refuses a folder that holds anything else."""
-    import shutil
-
+    """Makes room in `out`: takes an older run's files away, and refuses to touch anything else."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        strangers = sorted(p.name for p in out.iterdir() if p.name not in _OUTPUTS)
-        if strangers:
-            raise ConfigError(
-                f"--out {out} holds {strangers[0]!r}, which no demo wrote: name an empty folder"
-            )
-        for name in _OUTPUTS:
-            path = out / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        (out / ".probe").touch()
-        (out / ".probe").unlink()
+        names = sorted(path.name for path in out.iterdir())
+        if names and _MARKER not in names:
+            raise ConfigError(f"--out {out} holds {names[0]!r} and no demo: name an empty folder")
+        (out / _MARKER).write_text("`assay demo` wrote this folder and may clear it.\n")
+        for name in names:
+            # a run that was killed can leave a file that was not yet in its place
+            if name in _OUTPUTS or (name != _MARKER and name.startswith(".")):
+                path = out / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
     except OSError as error:
         raise ConfigError(
             f"cannot write to --out {out} ({error.strerror}): name a folder you may write to"

@@ -16,9 +16,8 @@ def write_file(path: Path, data: bytes) -> None:
             file.write(data)
         os.chmod(name, 0o644)  # mkstemp's 0600 would hide public files from other users
         os.replace(name, path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
+    finally:
+        Path(name).unlink(missing_ok=True)  # nothing is there if all went well
 
 
 def write_json(path: Path, value: Any) -> None:

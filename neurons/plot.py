@@ -8,7 +8,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 _HONEST, _ACCURACY = "#0b6e4f", "#b35c00"
 
@@ -44,8 +44,13 @@ def plot_reward(summary: dict[str, Any], path: Path) -> None:
             ha="center",
             color=_ACCURACY,
         )
-    axes.set(xlabel="window", ylim=(0, 1), title="The model learns from what miners submit")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(
+        xlabel="window",
+        ylabel="reward, accuracy",
+        ylim=(0, 1),
+        title="The model learns from what miners submit",
+    )
+    axes.set_xticks(range(0, len(summary["windows"]), max(1, len(summary["windows"]) // 12)))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)

@@ -94,9 +94,19 @@ def find_checkpoint_fault(checkpoint: Checkpoint, parameters: Parameters) -> str
 
 
 def make_parameters_environment(parameters: Parameters) -> Environment:
-    """The environment that the parameters name."""
+    """The environment that the parameters name, in the version that they name.
+
+    Raises:
+        ValueError: this program has another version of it, or none.
+    """
     choice = parameters.environment
-    return make_environment(choice.name, {s.name: s.value for s in choice.settings})
+    environment = make_environment(choice.name, {s.name: s.value for s in choice.settings})
+    if environment.digest != choice.digest:
+        raise ValueError(
+            f"environment {choice.name!r} here is another version than the network's parameters "
+            "name: install the version of assay that this network runs"
+        )
+    return environment
 
 
 def judge_with_checkpoint(

@@ -6,7 +6,7 @@ that a file says. Specification, section 11.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +113,8 @@ class Trainer:
         self._challenge: Challenge | None = None
         self._reading: _Reading | None = None
         self._parent = sources.checkpoints.get(parameters.identity.genesis_checkpoint)
+        never_drawn = np.flatnonzero(~self._parent.tokenizer.drawable).tolist()
+        config = replace(config, excluded=tuple(never_drawn))  # as the reference leaves them out
         self._learner = Learner(self._parent.load_trainable(), config)
 
     def step(self) -> bool:

@@ -15,8 +15,9 @@ from assay.neurons.submissions import (
     open_checkpoint,
     open_submission,
 )
-from assay.neurons.windows import Challenge, get_challenge, get_context
+from assay.neurons.windows import BeaconError, Challenge, get_challenge, get_context
 from assay.protocol import Context, Parameters, Phase, Reason
+from assay.protocol.errors import OperatorError
 from assay.protocol.window import compute_block, compute_settled_windows, compute_window
 from assay.verification import (
     Result,
@@ -37,6 +38,7 @@ class WindowAudit:
 
     Attributes:
         void: why the window counts for nobody, whoever judges it: its checkpoint is unusable.
+        withheld: what was asked for in time and not shown so far.
         missing: what this validator lacked when it last tried.
     """
 
@@ -45,9 +47,15 @@ class WindowAudit:
     verdicts: dict[bytes, Verdict] = field(default_factory=dict)
     seconds: dict[bytes, float] = field(default_factory=dict)
     asked_at: dict[bytes, int] = field(default_factory=dict)
+    withheld: dict[bytes, Verdict] = field(default_factory=dict)
     closed: bool = False
     void: str | None = None
     missing: str | None = None
+
+    def close_fetching(self) -> None:
+        """FETCH_END has passed: what was asked for in vain is withheld for good, and what was never
+        asked for stays without a verdict. Fetching it now could differ from what others saw."""
+        self.verdicts |= {h: v for h, v in self.withheld.items() if h not in self.verdicts}
 
     @property
     def complete(self) -> bool:
@@ -62,7 +70,8 @@ class WindowAudit:
         breaks it for several is ours, and we abstain for all alike (section 8).
         """
         broken = sum(verdict.reason is Reason.INTERNAL for verdict in self.verdicts.values())
-        return self.void is None and self.complete and broken <= 1
+        others = any(verdict.accepted for verdict in self.verdicts.values())
+        return self.void is None and self.complete and (broken == 0 or (broken == 1 and others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,7 @@ class Validator:
     Args:
         on_context, on_window, on_settlement: called once each when the thing is known, final, or
             about to be written on chain; that is where a caller persists them.
+        last_window: after it no window is opened; None for a validator that goes on.
     """
 
     def __init__(
@@ -98,8 +108,10 @@ class Validator:
         on_context: Callable[[Context], None],
         on_window: Callable[[WindowAudit], None],
         on_settlement: Callable[[Settlement], None],
+        last_window: int | None = None,
     ) -> None:
         self.name = "validator"
+        self.trouble: str | None = None
         self.hotkey = hotkey
         self.audits: dict[int, WindowAudit] = {}
         self.settlements: list[Settlement] = []
@@ -108,12 +120,20 @@ class Validator:
         self._on_context = on_context
         self._on_window = on_window
         self._on_settlement = on_settlement
+        self._last = last_window
         self._next_window = 0
         self._next_block = 1
         self._last_epoch = 0
 
     def step(self) -> bool:
         """Opens a window, judges one submission, closes a window, or settles an epoch."""
+        try:
+            return self._step()
+        except BeaconError as error:  # the right beacon may still come: look again later
+            self.trouble = str(error)
+            return False
+
+    def _step(self) -> bool:
         head = self._sources.chain.get_head()
         if self._open_window(head) or self._judge_one(head):
             return True
@@ -127,7 +147,8 @@ class Validator:
         return self._pass_block(head)
 
     def _open_window(self, head: int) -> bool:
-        if self._next_window > compute_window(self._parameters.timing, head):
+        current = compute_window(self._parameters.timing, head)
+        if self._next_window > (current if self._last is None else min(current, self._last)):
             return False
         sources = self._sources
         challenge = get_challenge(
@@ -152,12 +173,16 @@ class Validator:
                     continue
                 self._on_context(audit.context)
             context = audit.context
+            fetch_end = compute_block(self._parameters.timing, context.window, Phase.FETCH_END)
+            if head > fetch_end:
+                audit.close_fetching()
+                continue
             for hotkey in sorted(context.members):
                 if hotkey not in audit.verdicts and audit.asked_at.get(hotkey, -1) < head:
                     audit.asked_at[hotkey] = head
                     checkpoint = self._open_checkpoint(audit, context)
                     if checkpoint is not None:
-                        self._judge(audit, context, hotkey, checkpoint, head)
+                        self._judge(audit, context, hotkey, checkpoint)
                     return True
         return False
 
@@ -172,26 +197,24 @@ class Validator:
         return None
 
     def _judge(
-        self,
-        audit: WindowAudit,
-        context: Context,
-        hotkey: bytes,
-        checkpoint: Checkpoint,
-        head: int,
+        self, audit: WindowAudit, context: Context, hotkey: bytes, checkpoint: Checkpoint
     ) -> None:
         """Judges one hotkey. What is not shown yet is asked for at each block until FETCH_END."""
         started = perf_counter()
-        submission = open_submission(context, hotkey, self._sources)
         try:
+            submission = open_submission(context, hotkey, self._sources)
             verdict = judge_with_checkpoint(submission, hotkey, context, checkpoint)
+        except OperatorError as error:  # store or worker: we lack something, and try again
+            audit.missing = str(error)
+            return
         except OUR_FAULTS as error:
             detail = f"our own fault, not the miner's: {type(error).__name__}: {error}"
             verdict = Verdict(context.window, hotkey, Reason.INTERNAL, detail)
-        fetch_end = compute_block(self._parameters.timing, context.window, Phase.FETCH_END)
-        if verdict.reason is Reason.NOT_REVEALED and head < fetch_end:
-            return
         audit.seconds[hotkey] = perf_counter() - started
-        audit.verdicts[hotkey] = verdict
+        if verdict.reason is Reason.NOT_REVEALED:
+            audit.withheld[hotkey] = verdict
+        else:
+            audit.verdicts[hotkey] = verdict
 
     def _pass_block(self, head: int) -> bool:
         if self._next_block > head:

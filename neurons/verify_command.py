@@ -9,7 +9,11 @@ from assay.inference import load_checkpoint
 from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import open_file
 from assay.network.submission_file import SubmissionFile
-from assay.neurons.submissions import get_limits, judge_with_checkpoint
+from assay.neurons.submissions import (
+    find_checkpoint_fault,
+    get_limits,
+    judge_with_checkpoint,
+)
 from assay.protocol import (
     QUICKNET,
     Context,
@@ -49,6 +53,12 @@ def verify_file(
     started = perf_counter()
     context = _read_context(context_path, allow_local_beacon)
     checkpoint = load_checkpoint(model, context.checkpoint)
+    try:
+        fault = find_checkpoint_fault(checkpoint, context.parameters)
+    except ValueError as error:  # an environment that this version does not have
+        raise VerifyError(f"{context_path}: {error}") from None
+    if fault is not None:
+        raise VerifyError(f"the window is void for everyone: its checkpoint is unusable: {fault}")
     if not file.is_file():
         raise VerifyError(f"there is no file {file}")
     with ParquetWorker() as worker:
@@ -120,13 +130,15 @@ def print_verdict(verdict: dict[str, Any], as_json: bool) -> None:
     console.print(f"  {whose}, window {verdict['window']}{where}")
     console.print(f"  {verdict['detail']}", markup=False)
     statistics = verdict["statistics"]
-    console.print(
-        f"  largest margin {statistics['margin_max']:.2g} logits, log capital "
-        f"{statistics['log_capital']:.2f}, logprob RMS {statistics['logprob_rms']:.2g} nats, "
-        f"sketch distance {statistics['sketch_mean']:.3f}",
-        style="dim",
-    )
+    if verdict["accepted"] or any(statistics.values()):  # otherwise no model was run
+        console.print(
+            f"  largest margin {statistics['margin_max']:.2g} logits, log capital "
+            f"{statistics['log_capital']:.2f}, logprob RMS {statistics['logprob_rms']:.2g} nats, "
+            f"sketch distance {statistics['sketch_mean']:.3f}",
+            style="dim",
+        )
     for group in verdict["groups"]:
         mean = sum(group["rewards"]) / len(group["rewards"]) / 1e6
         console.print(f"  group {group['index']}: value {group['value']}, mean reward {mean:.3f}")
-    console.print(f"  {verdict['tokens']} tokens in {verdict['seconds']} s", style="dim")
+    tokens = f"{verdict['tokens']} tokens verified in " if verdict["accepted"] else ""
+    console.print(f"  {tokens}{verdict['seconds']} s", style="dim")

@@ -21,11 +21,12 @@ from assay.protocol import (
     is_valid_beacon,
     parse_commitment,
 )
+from assay.protocol.errors import OperatorError
 from assay.protocol.seeds import compute_challenge_seed
 from assay.protocol.window import compute_block, compute_round
 
 
-class BeaconError(Exception):
+class BeaconError(OperatorError):
     """A source handed out a beacon that is not the pinned chain's."""
 
 

@@ -5,7 +5,7 @@ file (its shape is in docs/auditor.md). Beacons are verified again whoever hands
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
 
@@ -97,10 +97,6 @@ class Context:
         if self.audit is None:
             raise ValueError(f"window {self.window} has no audit beacon yet")
         return compute_audit_seed(self.challenge_seed, self.audit.randomness)
-
-    def with_audit(self, audit: Beacon, block: Block) -> "Context":
-        """The same window once its audit beacon is known."""
-        return replace(self, audit=audit, audit_block=block)
 
 
 def find_context_fault(context: Context) -> str | None:

@@ -119,6 +119,7 @@ def digest_safetensors(data: bytes | memoryview) -> list[TensorDigest]:
     try:
         header = json.loads(bytes(view[8 : 8 + size]), object_pairs_hook=_refuse_repeats)
         header.pop("__metadata__", None)
+        _require_full_cover([tuple(entry["data_offsets"]) for entry in header.values()], len(body))
         return [_digest_tensor(name, entry, body) for name, entry in header.items()]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise EncodingError(f"is not a safetensors file: {error}") from None
@@ -129,6 +130,17 @@ def _refuse_repeats(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     if len(dict(pairs)) != len(pairs):
         raise EncodingError("a name stands twice")
     return dict(pairs)
+
+
+def _require_full_cover(ranges: list[tuple[Json, ...]], size: int) -> None:
+    """Every byte belongs to exactly one tensor, as the format demands: none escapes the root."""
+    reached = 0
+    for start, end in sorted(ranges):
+        if start != reached:
+            raise EncodingError("tensors overlap or leave a gap")
+        reached = end
+    if not ranges or reached != size:
+        raise EncodingError("holds no tensor, or bytes that belong to none")
 
 
 def _digest_tensor(name: str, entry: dict[str, Json], body: memoryview) -> TensorDigest:

@@ -160,6 +160,7 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
     names = [setting.name for setting in choice.settings]
     weights = (choice.correctness_weight, choice.quality_weight, choice.satisfaction_weight)
     order = (0, timing.commit_offset, timing.audit_offset, timing.fetch_end, timing.verdict_end)
+    group_tokens = work.group_size * work.max_tokens
     stakes = (tests.mean_stakes, tests.level_stakes)
     sizes = (work.group_size, work.audited_groups, work.group_cap, work.max_tokens)
     return next(
@@ -176,6 +177,8 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
                 ("a window's moments are not in order", order == tuple(sorted(set(order)))),
                 ("a size of work is 0", min(sizes) > 0),
                 ("temperature is 0", work.temperature > 0),
+                ("a group can be larger than any reader's memory", group_tokens <= 1 << 22),
+                ("group_cap is beyond 16,384", work.group_cap <= 1 << 14),
                 ("alpha_inverse is 0", tests.alpha_inverse > 0),
                 ("rate_floor is 0", tests.rate_floor > 0),
                 ("scale_min is 0", tests.scale_min > 0),

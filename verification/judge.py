@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from assay.environments import Environment, RewardWeights, compute_reward, make_environment
+from assay.environments import Environment, compute_reward, get_weights, make_environment
 from assay.protocol.context import Committed, Context
 from assay.protocol.encoding import EncodingError, decode
 from assay.protocol.gumbel import FRACTION_BITS
@@ -137,10 +137,7 @@ class _Case:
 
     def value_group(self, index: int, group: Group) -> GroupValue:
         """Rewards and value of a group that has passed every test."""
-        choice = self.context.parameters.environment
-        weights = RewardWeights(
-            choice.correctness_weight, choice.quality_weight, choice.satisfaction_weight
-        )
+        weights = get_weights(self.context.parameters.environment)
         problem = self.environment.make_problem(self.problem_seed(index), self.manifest.levels)
         rewards = tuple(
             compute_reward(

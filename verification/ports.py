@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 from assay.protocol.reason import Refusal
 from assay.protocol.submission import Footer
 
-#: A problem whose prompt is longer is our own fault: environments keep well below.
-PROMPT_TOKENS_MAX = 1 << 16
-
 
 class SubmissionReader(Protocol):
     """A miner's file, read in parts. Fetches no more than what is asked for, within size limits."""
