@@ -1,5 +1,5 @@
 """Honest miners are not refused: ≥ 2,000 rollouts drafted in fp32 and as many in bf16, over decode
-batches, padding and attention implementations; and what draft-and-verify costs.
+batches, padding and attention implementations, each from a seed of its own; and what drafting costs.
 
 Every group is submitted as a miner would and judged by a validator whose reference uses the *other*
 attention implementation, so that honest noise is real noise.
@@ -60,16 +60,19 @@ def iterate_batches(requests: list[GroupRequest], padded: bool) -> Iterator[list
 def main() -> None:
     torch.set_num_threads(THREADS)
     checkpoints = {attention: load_genesis(attention) for attention in OTHER}
-    requests = make_requests(checkpoints["sdpa"], GROUPS, ROLLOUTS)
     figures: list[Figure] = []
     refused = {torch.float32: 0, torch.bfloat16: 0}
     rollouts = dict(refused)
+    distinct: dict[torch.dtype, set[bytes]] = {dtype: set() for dtype in refused}
     cases = product((torch.float32, torch.bfloat16), OTHER, (1, 8, 32), (False, True))
     for case in (Case(*fields) for fields in cases):
         checkpoint = checkpoints[case.attention]
+        requests = make_requests(checkpoint, GROUPS, ROLLOUTS, case.name.encode())
         count, seconds, plain, groups = _generate(case, checkpoint, requests)
         refused[case.dtype] += _count_refused(checkpoints[OTHER[case.attention]], groups)
-        rollouts[case.dtype] += sum(len(group) for _, group in groups)
+        for request, group in groups:  # the same problem twice would be the same evidence twice
+            distinct[case.dtype] |= set(request.seeds)
+            rollouts[case.dtype] += len(group)
         share = 100 * (1 - count.discarded / count.drafted)
         figures.append(
             Figure(
@@ -81,6 +84,7 @@ def main() -> None:
             )
         )
     for dtype, wrong in refused.items():
+        assert len(distinct[dtype]) == rollouts[dtype]
         drafted = str(dtype).removeprefix("torch.")
         name = f"refused of {rollouts[dtype]:,} honest rollouts drafted in {drafted}"
         figures.append(Figure(name, wrong, "rollouts", bound=0))
@@ -100,8 +104,9 @@ def _generate(
     count, seconds, plain = DraftCount(), 0.0, 0.0
     groups: list[tuple[GroupRequest, list[Rollout]]] = []
     for batch in iterate_batches(requests, case.padded):
+        rows = [Request(g.prompt, seed) for g in batch for seed in g.seeds]
         started = perf_counter()
-        drafter.draft([Request(g.prompt, seed) for g in batch for seed in g.seeds])
+        drafter.draft(rows)
         plain += perf_counter() - started
         started = perf_counter()
         made = generate_groups(batch, drafter, reference, rules, projection, count)

@@ -13,12 +13,14 @@ def load_genesis(attention: str = "sdpa") -> Checkpoint:
     return load_checkpoint(GENESIS, attention=attention)
 
 
-def make_requests(checkpoint: Checkpoint, groups: int, rollouts: int) -> list[GroupRequest]:
-    """Problems at the checkpoint's levels, with seeds of their own."""
+def make_requests(
+    checkpoint: Checkpoint, groups: int, rollouts: int, salt: bytes = b""
+) -> list[GroupRequest]:
+    """Problems at the checkpoint's levels; another salt is another set of them."""
     environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
     requests = []
     for group in range(groups):
-        seed = hash_fields(Domain.PROBLEM, b"bench", group.to_bytes(4, "big"))
+        seed = hash_fields(Domain.PROBLEM, b"bench", salt, group.to_bytes(4, "big"))
         problem = environment.make_problem(seed, checkpoint.manifest.levels)
         seeds = tuple(hash_fields(Domain.ROLLOUT, seed, bytes([r])) for r in range(rollouts))
         requests.append(GroupRequest(tuple(checkpoint.tokenizer.encode(problem.prompt)), seeds))

@@ -36,7 +36,7 @@ def _render_header(status: dict[str, Any]) -> Text:
 
 def _render_miners(status: dict[str, Any]) -> Table:
     total = sum(miner["weight"] for miner in status["miners"]) or 1
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0))
     table.add_column("miner", no_wrap=True)
     table.add_column("role", no_wrap=True)
     table.add_column("groups", justify="right", no_wrap=True)
