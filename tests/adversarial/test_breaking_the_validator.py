@@ -6,12 +6,23 @@ import pytest
 import torch
 
 from assay.inference import CheckpointError, UnusableCheckpointError
+from assay.network import StoreError
 from assay.neurons import validator as module
 from assay.neurons.submissions import find_checkpoint_fault, open_checkpoint
+from assay.neurons.trainer import Trainer
 from assay.neurons.validator import Validator
-from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment
+from assay.protocol import (
+    Commitment,
+    Phase,
+    Reason,
+    Tag,
+    encode_commitment,
+    encode_ss58,
+    parse_commitment,
+)
 from assay.protocol.manifest import compute_tensor_root
 from assay.protocol.window import compute_block
+from assay.training import LearnConfig
 
 
 class Watched:
@@ -34,6 +45,12 @@ class Watched:
             self.world.mint()
             while self.validator.step():
                 pass
+
+    def run_to_settlement_of(self, window):
+        due = compute_block(self.world.parameters.timing, window, Phase.VERDICT_END)
+        while self.world.chain.get_head() <= due or self.validator.step():
+            if self.world.chain.get_head() <= due:
+                self.world.mint()
 
     def audit(self, window):
         return self.validator.audits[window]
@@ -168,3 +185,65 @@ def test_a_damaged_copy_is_our_own_affair(fresh_world):
     with pytest.raises(CheckpointError, match="fetch it again") as caught:
         open_checkpoint(world.sources.checkpoints, world.checkpoint.digest, world.parameters)
     assert not isinstance(caught.value, UnusableCheckpointError)
+
+
+def test_showing_the_file_only_after_it_was_due(fresh_world):
+    """A validator that looks late must not see more than one that looked in time."""
+    world = fresh_world
+    store = world.folder / "store"
+    hidden = world.folder / "hidden"
+    world.mint(compute_block(world.parameters.timing, 0, Phase.AUDIT))
+    (file,) = store.rglob(f"{encode_ss58(world.hotkeys['alice'])}/window-0.parquet")
+    file.rename(hidden)
+    punctual, late = Watched(world), Watched(world)
+    fetch_end = compute_block(world.parameters.timing, 0, Phase.FETCH_END)
+    while world.chain.get_head() <= fetch_end:
+        world.mint()
+        while punctual.validator.step():
+            pass
+    hidden.rename(file)
+    for watched in (punctual, late):
+        watched.run_to_settlement_of(0)
+    assert punctual.audit(0).verdicts[world.hotkeys["alice"]].reason is Reason.NOT_REVEALED
+    assert late.audit(0).verdicts == {}  # it abstains: it cannot know what was there in time
+    assert not late.audit(0).counts
+
+
+def test_a_store_that_fails_is_not_the_miners_fault(fresh_world, monkeypatch):
+    """We lack something: no verdict until it works, and no crash."""
+    world = fresh_world
+    honest = module.open_submission
+
+    def open_submission(context, hotkey, sources):
+        if world.chain.get_head() < 24:
+            raise StoreError("the disk is on holiday: call it back")
+        return honest(context, hotkey, sources)
+
+    monkeypatch.setattr(module, "open_submission", open_submission)
+    watched = Watched(world)
+    watched.run_to_settlement(1)
+    assert watched.audit(0).missing == "the disk is on holiday: call it back"
+    assert watched.audit(0).verdicts[world.hotkeys["alice"]].reason is Reason.ACCEPTED
+
+
+def test_the_trainer_starts_from_the_reference_own_probabilities(fresh_world):
+    """The first update's ratio is 1: the learner leaves out what may not be drawn, too."""
+    world = fresh_world
+    lessons = []
+    trainer = Trainer(
+        world.hotkeys["trainer"],
+        world.parameters,
+        world.sources,
+        LearnConfig(epochs=1, groups_per_batch=64),
+        "test:store",
+        0,
+        lessons.append,
+    )
+    while not lessons:
+        world.mint()
+        while trainer.step():
+            pass
+    assert len(lessons[0].rewards) == 10
+    assert abs(lessons[0].stats.mean_ratio - 1) < 1e-5
+    published = parse_commitment(world.chain._pending.commitments[world.hotkeys["trainer"]])
+    assert published.digest == lessons[0].published.digest
