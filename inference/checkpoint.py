@@ -6,16 +6,24 @@ Specification, section 7. Formats: safetensors and Hugging Face's config and tok
 import copy
 import json
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from safetensors.torch import load_file
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import logging as transformers_logging
 
 from assay.inference.draft import Drafter, Rules
@@ -155,18 +163,21 @@ def load_checkpoint(
             f"{folder} holds checkpoint {manifest.digest.hex()[:16]}…, "
             f"not {expected.hex()[:16]}…: fetch the one in force"
         )
+    tensors = digest_tensors(folder)
     for name, found, wanted in (
         ("calibration", calibration.digest, manifest.calibration),
         ("calibration set", _digest_calibration_set(folder), manifest.calibration_set),
         ("structure", digest_structure(folder), manifest.structure),
         ("tokenizer", digest_tokenizer(folder), manifest.tokenizer),
-        ("tensors", digest_weights(folder), manifest.tensors),
+        ("tensors", digest_weights(folder, tensors), manifest.tensors),
     ):
         if found != wanted:
             raise CheckpointError(
                 f"the {name} in {folder} are not those of its manifest: the copy is damaged or "
                 "changed, fetch it again"
             )
+    if {tensor.dtype for tensor in tensors} != {"BF16"}:
+        raise UnusableCheckpointError(f"{folder} stores a tensor that is not bf16")
     tokenizer = load_tokenizer(folder)
     if digest_chat_template(tokenizer) != manifest.chat_template:
         raise CheckpointError(
@@ -186,27 +197,37 @@ def load_checkpoint(
 
 
 def load_model(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
-    """The model in fp32, every parameter from the folder's tensors and finite.
+    """The model in fp32, from config.json and the folder's tensors and from nothing else.
+
+    Index files, adapters and whatever else a library would follow in a folder are under no digest:
+    they are never read.
 
     Raises:
         UnusableCheckpointError: tensors and config do not fit each other, or hold no numbers.
     """
     transformers_logging.disable_progress_bar()  # programs show progress of their own
     torch.set_float32_matmul_precision("highest")  # no TF32: it is not the reference
+    state: dict[str, torch.Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        state |= load_file(path)
     model: PreTrainedModel
     loaded: dict[str, Any]
-    try:
-        model, loaded = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            attn_implementation=attention,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-        )  # type: ignore[misc] # a pair, with output_loading_info
-    except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
-        raise UnusableCheckpointError(f"{folder} holds no model that loads: {error}") from error
+    with _copy_of(folder, (CONFIG_FILE,)) as alone:
+        try:
+            config = AutoConfig.from_pretrained(alone, trust_remote_code=False)
+            kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+            model, loaded = kind.from_pretrained(
+                None,
+                config=config,
+                state_dict=state,
+                dtype=torch.float32,
+                attn_implementation=attention,
+                output_loading_info=True,
+            )
+        except (OSError, MemoryError) as error:  # our machine's, not the checkpoint's
+            raise CheckpointError(f"cannot load the model in {folder}: {error}") from error
+        except Exception as error:
+            raise UnusableCheckpointError(f"{folder} holds no model that loads: {error}") from error
     # what is missing would be filled with random numbers, and differently everywhere
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if names := sorted(map(str, loaded.get(what, ()))):
@@ -217,18 +238,34 @@ def load_model(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer exactly as tokenizer.json has it.
+    """The tokenizer exactly as the two hashed files have it.
 
     `AutoTokenizer` would pick a class by the model's type, and that class rebuilds the file its own
     way: for Qwen2 it drops white space that another tokenizer in the folder keeps.
 
     Raises:
-        UnusableCheckpointError: the file is no tokenizer.
+        UnusableCheckpointError: the files are no tokenizer.
     """
-    try:
-        return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-    except Exception as error:
-        raise UnusableCheckpointError(f"{folder} holds no tokenizer that loads: {error}") from error
+    with _copy_of(folder, TOKENIZER_FILES) as alone:
+        try:
+            return PreTrainedTokenizerFast.from_pretrained(alone, local_files_only=True)
+        except Exception as error:
+            detail = f"{folder} holds no tokenizer that loads: {error}"
+            raise UnusableCheckpointError(detail) from error
+
+
+@contextmanager
+def _copy_of(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """A folder with these JSON files alone: libraries read more than they are asked to."""
+    with TemporaryDirectory() as temporary:
+        for name in names:
+            data = read_small_file(folder, name)
+            try:
+                json.loads(data)
+            except ValueError as error:
+                raise UnusableCheckpointError(f"{folder / name} is not JSON: {error}") from None
+            (Path(temporary) / name).write_bytes(data)
+        yield Path(temporary)
 
 
 def read_small_file(folder: Path, name: str) -> bytes:
@@ -289,14 +326,14 @@ def digest_tokenizer(folder: Path) -> bytes:
     return compute_files_digest(Domain.TOKENIZER, files)
 
 
-def digest_weights(folder: Path) -> bytes:
-    """Root over all tensors of a folder, 32 bytes.
+def digest_weights(folder: Path, tensors: Sequence[TensorDigest]) -> bytes:
+    """Root over a folder's tensors, 32 bytes.
 
     Raises:
-        CheckpointError: as `digest_tensors`, or two files hold a tensor of one name.
+        CheckpointError: two files hold a tensor of one name.
     """
     try:
-        return compute_tensor_root(digest_tensors(folder))
+        return compute_tensor_root(tensors)
     except ValueError as error:
         raise CheckpointError(f"{folder}: {error}") from None
 

@@ -1,5 +1,6 @@
 """`assay demo`: the run, what is shown of it, and what it leaves behind."""
 
+import fcntl
 import json
 import shutil
 import time
@@ -35,8 +36,7 @@ def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
     started = time.monotonic()
     torch.set_num_threads(1)  # the programs are threads themselves, the model is small
     errors = Console(stderr=True)
-    _clear(settings.out)
-    with _show(errors, settings.out, quiet) as update:
+    with _hold(settings.out), _show(errors, settings.out, quiet) as update:
         demo = Demo(settings, update)
         demo.play()
     run = demo.run
@@ -56,14 +56,30 @@ def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
     return 1 if summary["promises_broken"] else 0
 
 
-def _clear(out: Path) -> None:
-    """Makes room in `out`: takes an older run's files away, and refuses to touch anything else."""
+@contextmanager
+def _hold(out: Path) -> Iterator[None]:
+    """Makes `out` this run's own: an older run's files go, anything else is refused."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         names = sorted(path.name for path in out.iterdir())
         if names and _MARKER not in names:
             raise ConfigError(f"--out {out} holds {names[0]!r} and no demo: name an empty folder")
-        (out / _MARKER).write_text("`assay demo` wrote this folder and may clear it.\n")
+        marker = (out / _MARKER).open("a")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to --out {out} ({error.strerror}): name a folder you may write to"
+        ) from None
+    with marker:
+        try:
+            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"another demo runs in --out {out}: name another folder") from None
+        _clear(out, names)
+        yield
+
+
+def _clear(out: Path, names: list[str]) -> None:
+    try:
         for name in names:
             # a run that was killed can leave a file that was not yet in its place
             if name in _OUTPUTS or (name != _MARKER and name.startswith(".")):

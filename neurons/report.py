@@ -134,7 +134,7 @@ def _describe_window(run: DemoRun, window: int) -> dict[str, Any]:
     audit = run.validator.audits[window]
     settlement = next((s for s in run.validator.settlements if window in s.windows), None)
     by_uid = settlement.weights if settlement else {}
-    uids = {a.miner.hotkey: run.chain.get_members(0)[a.miner.hotkey].uid for a in run.actors}
+    uids = {a.miner.hotkey: _get_seat(run, a).uid for a in run.actors}
     return {
         "window": window,
         "checkpoint": audit.challenge.checkpoint.hex(),

@@ -86,6 +86,9 @@ def find_checkpoint_fault(checkpoint: Checkpoint, parameters: Parameters) -> str
     )
     if fault is not None:
         return fault
+    ends, drawable = checkpoint.manifest.end_tokens, checkpoint.tokenizer.drawable
+    if any(end >= len(drawable) or not drawable[end] for end in ends):
+        return f"end tokens {ends} are not all ids that the model may draw"
     levels = checkpoint.manifest.levels
     legal = make_parameters_environment(parameters).levels
     if list(levels) != sorted(set(levels)) or not set(levels) <= set(legal):

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
+from assay.network import StoreError, WorkerError
+from assay.network.chain import ChainError
 from assay.neurons.submissions import (
     Sources,
     judge_with_checkpoint,
@@ -17,7 +19,6 @@ from assay.neurons.submissions import (
 )
 from assay.neurons.windows import BeaconError, Challenge, get_challenge, get_context
 from assay.protocol import Context, Parameters, Phase, Reason
-from assay.protocol.errors import OperatorError
 from assay.protocol.window import compute_block, compute_settled_windows, compute_window
 from assay.verification import (
     Result,
@@ -66,12 +67,13 @@ class WindowAudit:
     def counts(self) -> bool:
         """Whether a settlement may use it.
 
-        What breaks our judge for one miner alone costs that miner its window and nothing else; what
-        breaks it for several is ours, and we abstain for all alike (section 8).
+        What breaks our judge for some files while it works for another's costs those files their
+        window and nothing else: else two hotkeys with one broken file would void it for all. Where
+        it works for nobody, the fault is ours, and we abstain for all alike (section 8).
         """
-        broken = sum(verdict.reason is Reason.INTERNAL for verdict in self.verdicts.values())
-        others = any(verdict.accepted for verdict in self.verdicts.values())
-        return self.void is None and self.complete and (broken == 0 or (broken == 1 and others))
+        broken = any(verdict.reason is Reason.INTERNAL for verdict in self.verdicts.values())
+        works = any(verdict.accepted for verdict in self.verdicts.values())
+        return self.void is None and self.complete and (works or not broken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +153,13 @@ class Validator:
         if self._next_window > (current if self._last is None else min(current, self._last)):
             return False
         sources = self._sources
-        challenge = get_challenge(
-            sources.chain, sources.beacons, self._parameters, self._next_window
-        )
+        try:
+            challenge = get_challenge(
+                sources.chain, sources.beacons, self._parameters, self._next_window
+            )
+        except ChainError:  # we come too late for it: its state is gone, and we abstain
+            self._next_window += 1
+            return True
         if challenge is None:
             return False
         self.audits[self._next_window] = WindowAudit(challenge)
@@ -204,7 +210,10 @@ class Validator:
         try:
             submission = open_submission(context, hotkey, self._sources)
             verdict = judge_with_checkpoint(submission, hotkey, context, checkpoint)
-        except OperatorError as error:  # store or worker: we lack something, and try again
+        except StoreError as error:  # a store is the miner's to keep readable, links and all
+            detail = f"the file cannot be read from its store: {error}"
+            verdict = Verdict(context.window, hotkey, Reason.NOT_REVEALED, detail)
+        except WorkerError as error:  # we lack something, and try again
             audit.missing = str(error)
             return
         except OUR_FAULTS as error:

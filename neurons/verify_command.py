@@ -79,7 +79,9 @@ def _read_context(path: Path, allow_local_beacon: bool) -> Context:
     try:
         if path.stat().st_size > _CONTEXT_BYTES:
             raise VerifyError(f"{path} is larger than {_CONTEXT_BYTES >> 20} MiB: not a context")
-        context = context_from_json(json.loads(path.read_bytes()))
+        context = context_from_json(
+            json.loads(path.read_bytes(), object_pairs_hook=_refuse_repeats)
+        )
     except OSError as error:
         raise VerifyError(f"cannot read the context {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -95,6 +97,13 @@ def _read_context(path: Path, allow_local_beacon: bool) -> Context:
     if context.audit is None:
         raise VerifyError(f"{path} has no audit beacon yet: the window is still open")
     return context
+
+
+def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Two readers could take different ones of two fields with one name."""
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a field stands twice in one object")
+    return dict(pairs)
 
 
 def _parse_hotkey(address: str) -> bytes:

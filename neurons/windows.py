@@ -22,6 +22,7 @@ from assay.protocol import (
     parse_commitment,
 )
 from assay.protocol.errors import OperatorError
+from assay.protocol.manifest import ZERO_DIGEST
 from assay.protocol.seeds import compute_challenge_seed
 from assay.protocol.window import compute_block, compute_round
 
@@ -54,12 +55,18 @@ class Challenge:
 
 
 def get_checkpoint_digest(chain: Chain, parameters: Parameters, window: int) -> bytes:
-    """Digest of the checkpoint in force: the trainer's commitment at the lead block, or genesis."""
+    """Digest of the checkpoint in force: the trainer's commitment at the lead block, or genesis.
+
+    A slot that holds something else names no checkpoint at all: zeros, which nobody has, so that
+    its windows count for nobody. Falling back to the genesis would bring an old model back unseen.
+    """
     block = compute_block(parameters.timing, window, Phase.CHECKPOINT)
     payload = chain.get_commitments(block).get(parameters.identity.trainer)
-    published = parse_commitment(payload) if payload is not None else None
-    if published is None or published.tag is not Tag.CHECKPOINT:
+    if payload is None:
         return parameters.identity.genesis_checkpoint
+    published = parse_commitment(payload)
+    if published is None or published.tag is not Tag.CHECKPOINT:
+        return ZERO_DIGEST
     return published.digest
 
 

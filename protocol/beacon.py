@@ -41,6 +41,11 @@ class Scheme(Enum):
     CHAINED_G2 = "pedersen-bls-chained"  # default: sign SHA-256(previous signature ‖ round)
 
     @property
+    def signature_bytes(self) -> int:
+        """Length of a signature, compressed."""
+        return G1_BYTES if self is Scheme.UNCHAINED_G1 else G2_BYTES
+
+    @property
     def domain(self) -> bytes:
         """Hash-to-curve domain separation tag (RFC 9380, section 3.1)."""
         group = b"G1" if self is Scheme.UNCHAINED_G1 else b"G2"

@@ -133,6 +133,8 @@ def find_context_fault(context: Context) -> str | None:
         due = compute_round(timing, beacon, block.timestamp_ms)
         if claimed.round != due:
             return f"{name} beacon is round {claimed.round}, but its block names round {due}"
+        if len(claimed.signature) != beacon.scheme.signature_bytes:
+            return f"{name} beacon's signature has {len(claimed.signature)} bytes"
         if not is_valid_beacon(beacon, claimed):
             return f"{name} beacon's signature of round {claimed.round} is not the pinned chain's"
     return None

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from assay.inference import CheckpointError, UnusableCheckpointError
-from assay.network import StoreError
+from assay.network import WorkerError
 from assay.neurons import validator as module
 from assay.neurons.submissions import find_checkpoint_fault, open_checkpoint
 from assay.neurons.trainer import Trainer
 from assay.neurons.validator import Validator
+from assay.neurons.windows import get_checkpoint_digest
 from assay.protocol import (
     Commitment,
     Phase,
@@ -209,21 +210,75 @@ def test_showing_the_file_only_after_it_was_due(fresh_world):
     assert not late.audit(0).counts
 
 
-def test_a_store_that_fails_is_not_the_miners_fault(fresh_world, monkeypatch):
+def test_a_worker_that_fails_is_not_the_miners_fault(fresh_world, monkeypatch):
     """We lack something: no verdict until it works, and no crash."""
     world = fresh_world
     honest = module.open_submission
 
     def open_submission(context, hotkey, sources):
         if world.chain.get_head() < 24:
-            raise StoreError("the disk is on holiday: call it back")
+            raise WorkerError("no process can be started: free some memory")
         return honest(context, hotkey, sources)
 
     monkeypatch.setattr(module, "open_submission", open_submission)
     watched = Watched(world)
     watched.run_to_settlement(1)
-    assert watched.audit(0).missing == "the disk is on holiday: call it back"
+    assert watched.audit(0).missing == "no process can be started: free some memory"
     assert watched.audit(0).verdicts[world.hotkeys["alice"]].reason is Reason.ACCEPTED
+
+
+def test_a_link_out_of_the_store_costs_its_owner_only(fresh_world):
+    """A store that cannot be read for one miner is that miner's: nobody else waits for it."""
+    world = fresh_world
+    world.mint(compute_block(world.parameters.timing, 0, Phase.AUDIT))
+    (file,) = (world.folder / "store").rglob(
+        f"{encode_ss58(world.hotkeys['bob'])}/window-0.parquet"
+    )
+    file.unlink()
+    file.symlink_to("/etc/passwd")
+    watched = Watched(world)
+    watched.run_to_settlement(1)
+    verdicts = watched.audit(0).verdicts
+    assert verdicts[world.hotkeys["bob"]].reason is Reason.NOT_REVEALED
+    assert verdicts[world.hotkeys["alice"]].reason is Reason.ACCEPTED
+    assert 0 in watched.settlements[0].windows
+
+
+def test_garbage_in_the_trainers_slot_does_not_bring_the_genesis_back(fresh_world):
+    world = fresh_world
+    world.chain.set_commitment(world.hotkeys["trainer"], b"ASC1 short")
+    world.mint(compute_block(world.parameters.timing, 1, Phase.CHALLENGE))
+    assert get_checkpoint_digest(world.chain, world.parameters, 1) == bytes(32)
+
+
+def test_coming_back_after_the_nodes_have_forgotten(fresh_world):
+    """Windows whose state is gone are skipped, not stumbled over for ever."""
+    world = fresh_world
+    world.miners.clear()
+    world.mint(300)
+    watched = Watched(world)
+    while watched.validator.step():
+        pass
+    assert min(watched.validator.audits) > 0
+    assert max(watched.validator.audits) >= 23
+
+
+def test_two_hotkeys_with_one_broken_file_do_not_void_the_window(fresh_world, monkeypatch):
+    world = fresh_world
+    sybils = {world.hotkeys["owner"], world.hotkeys["bob"]}
+    break_judge_for(monkeypatch, sybils)
+    watched = Watched(world)
+    watched.run_to_settlement(1)
+    alice = world.chain.get_members(0)[world.hotkeys["alice"]].uid
+    assert set(watched.settlements[0].weights) == {alice}
+
+
+def test_an_end_token_that_never_comes(fresh_world):
+    world = fresh_world
+    for ends in ((4_000_000_000,), (0,)):
+        manifest = replace(world.checkpoint.manifest, end_tokens=ends)
+        checkpoint = replace(world.checkpoint, manifest=manifest)
+        assert "end tokens" in find_checkpoint_fault(checkpoint, world.parameters)
 
 
 def test_the_trainer_starts_from_the_reference_own_probabilities(fresh_world):

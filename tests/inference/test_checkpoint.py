@@ -83,3 +83,66 @@ def test_publishing_the_same_weights_is_the_same_checkpoint(tmp_path, checkpoint
     )
     child = json.loads((tmp_path / first.digest.hex() / "manifest.json").read_text())
     assert child["number"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("special_tokens_map.json", '{"pad_token": "7"}'),
+        ("special_tokens_map.json", "{"),
+        ("added_tokens.json", "[1]"),
+        ("chat_template.jinja", "{{ messages }}"),
+        ("generation_config.json", "{"),
+        ("adapter_config.json", "{}"),
+    ],
+)
+def test_a_file_under_no_digest_changes_nothing(folder, name, content, checkpoint):
+    """Libraries read more files than the manifest binds; a mirror could slip one in."""
+    (folder / name).write_text(content)
+    loaded = load_checkpoint(folder, checkpoint.digest)
+    assert (loaded.tokenizer.drawable == checkpoint.tokenizer.drawable).all()
+    assert loaded.tokenizer.encode("1+2=?\n") == checkpoint.tokenizer.encode("1+2=?\n")
+
+
+def test_an_index_file_does_not_lead_to_other_weights(folder, checkpoint):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder / "zzz.safetensors")
+    (folder / "sub").mkdir()
+    save_file({n: torch.zeros_like(w) for n, w in weights.items()}, folder / "sub/evil.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(weights, "sub/evil.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    loaded = load_checkpoint(folder, checkpoint.digest)
+    for name, weight in checkpoint.model.state_dict().items():
+        assert torch.equal(weight, loaded.model.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_attention_heads": 0},
+        {"hidden_size": 95},
+        {"num_hidden_layers": 4},
+        {"model_type": "nonsense"},
+        {"vocab_size": -1},
+    ],
+    ids=str,
+)
+def test_a_config_that_makes_no_sense_is_nobodys_to_use(folder, changes):
+    """Under a manifest that fits, so that the config itself is what fails."""
+    from dataclasses import replace
+
+    from assay.inference import UnusableCheckpointError
+    from assay.inference.checkpoint import digest_structure
+    from assay.protocol.encoding import from_json, to_json
+    from assay.protocol.manifest import Manifest
+
+    config = json.loads((folder / "config.json").read_text()) | changes
+    (folder / "config.json").write_text(json.dumps(config))
+    manifest = from_json(Manifest, json.loads((folder / "manifest.json").read_text()))
+    manifest = replace(manifest, structure=digest_structure(folder))
+    (folder / "manifest.json").write_text(json.dumps(to_json(manifest)))
+    with pytest.raises(UnusableCheckpointError):
+        load_checkpoint(folder, manifest.digest)
