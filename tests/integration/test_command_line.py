@@ -1,5 +1,6 @@
 """The commands as a person runs them: in processes of their own, from flags to exit codes."""
 
+import fcntl
 import json
 import os
 import signal
@@ -237,3 +238,43 @@ def test_the_demo_never_deletes_what_it_did_not_write(tmp_path):
         assert done.returncode == 2
         assert name.partition("/")[0] in done.stderr
         assert path.read_text() == "years of work"
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    """The second is refused while the first holds it, and nothing of the first is touched."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "store").mkdir()
+    with (folder / ".assay-demo").open("a") as marker:
+        fcntl.flock(marker, fcntl.LOCK_EX)
+        done = run("demo", "--fast", "--out", folder)
+    assert done.returncode == 2
+    assert "another demo runs" in done.stderr
+    assert (folder / "store").is_dir()
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_leaves_nothing_in_the_way(tmp_path):
+    """kill -9 in the middle, then the same command again in the same folder."""
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [ASSAY, "demo", "--out", str(folder), "--problems", "1000", "--quiet"],
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (folder / "status.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=30)
+    (folder / ".status.json.half").write_text("{")
+    again = subprocess.Popen(
+        [ASSAY, "demo", "--out", str(folder), "--problems", "1000", "--quiet"],
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(6)  # well into it: it was not refused
+    os.killpg(again.pid, signal.SIGINT)
+    _, stderr = again.communicate(timeout=60)
+    assert again.returncode == 130, stderr
+    assert not (folder / ".status.json.half").exists()
