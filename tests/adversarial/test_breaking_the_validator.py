@@ -8,6 +8,7 @@ import torch
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network import WorkerError
 from assay.neurons import validator as module
+from assay.neurons.miner import Miner
 from assay.neurons.submissions import find_checkpoint_fault, open_checkpoint
 from assay.neurons.trainer import Trainer
 from assay.neurons.validator import Validator
@@ -24,6 +25,9 @@ from assay.protocol import (
 from assay.protocol.manifest import compute_tensor_root
 from assay.protocol.window import compute_block
 from assay.training import LearnConfig
+
+#: Groups of each miner in the world of these tests (conftest.py).
+GROUPS = 5
 
 
 class Watched:
@@ -271,6 +275,52 @@ def test_two_hotkeys_with_one_broken_file_do_not_void_the_window(fresh_world, mo
     watched.run_to_settlement(1)
     alice = world.chain.get_members(0)[world.hotkeys["alice"]].uid
     assert set(watched.settlements[0].weights) == {alice}
+
+
+@pytest.mark.parametrize("junk", range(GROUPS))
+def test_junk_beyond_the_audit_teaches_nothing(fresh_world, junk):
+    """One of Bob's five groups is a copy; four are audited, so one of these is never looked at
+    by a validator. The trainer judges all five, and learns nothing from the file."""
+    world = fresh_world
+    honest = world.miners["bob"]
+
+    class OneJunkGroup(Miner):
+        def generate(self, work, indices):
+            groups = super().generate(work, indices)
+            groups[junk] = groups[junk - 1]
+            return groups
+
+    world.miners["bob"] = OneJunkGroup(
+        "bob", honest.hotkey, world.parameters, honest._outside, honest.config, print
+    )
+    lessons = []
+    trainer = Trainer(
+        world.hotkeys["trainer"],
+        world.parameters,
+        world.sources,
+        LearnConfig(epochs=1),
+        "test:store",
+        0,
+        lessons.append,
+    )
+    while not lessons:
+        world.mint()
+        while trainer.step():
+            pass
+    assert len(lessons[0].rewards) == honest.config.groups  # Alice's alone
+
+
+def test_weights_are_persisted_before_they_are_sent(fresh_world):
+    world = fresh_world
+    watched = Watched(world)
+    sent = []
+    watched.validator._on_settlement = lambda settlement: (
+        sent.append(dict(world.chain._pending.weights)),
+        watched.settlements.append(settlement),
+    )
+    watched.run_to_settlement(1)
+    assert sent == [{}]
+    assert world.hotkeys["validator"] in world.chain._pending.weights
 
 
 def test_an_end_token_that_never_comes(fresh_world):
