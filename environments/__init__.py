@@ -17,7 +17,7 @@ from assay.environments.base import (
     compute_reward,
     get_weights,
 )
-from assay.environments.registry import ENVIRONMENTS, make_environment
+from assay.environments.registry import ENVIRONMENTS, make_environment, open_environment
 from assay.protocol.parameters import MILLION
 
 __all__ = [
@@ -32,5 +32,6 @@ __all__ = [
     "compute_reward",
     "get_weights",
     "make_environment",
+    "open_environment",
     "write_solution",
 ]

@@ -208,12 +208,12 @@ def load_model(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
     transformers_logging.disable_progress_bar()  # programs show progress of their own
     torch.set_float32_matmul_precision("highest")  # no TF32: it is not the reference
     state: dict[str, torch.Tensor] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        state |= load_file(path)
     model: PreTrainedModel
     loaded: dict[str, Any]
     with _copy_of(folder, (CONFIG_FILE,)) as alone:
         try:
+            for path in sorted(folder.glob("*.safetensors")):
+                state |= load_file(path)
             config = AutoConfig.from_pretrained(alone, trust_remote_code=False)
             kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
             model, loaded = kind.from_pretrained(
@@ -226,7 +226,7 @@ def load_model(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
             )
         except (OSError, MemoryError) as error:  # our machine's, not the checkpoint's
             raise CheckpointError(f"cannot load the model in {folder}: {error}") from error
-        except Exception as error:
+        except Exception as error:  # libraries raise anything on hostile content, each its own
             raise UnusableCheckpointError(f"{folder} holds no model that loads: {error}") from error
     # what is missing would be filled with random numbers, and differently everywhere
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
@@ -249,7 +249,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     with _copy_of(folder, TOKENIZER_FILES) as alone:
         try:
             return PreTrainedTokenizerFast.from_pretrained(alone, local_files_only=True)
-        except Exception as error:
+        except Exception as error:  # the tokenizers library raises nothing narrower
             detail = f"{folder} holds no tokenizer that loads: {error}"
             raise UnusableCheckpointError(detail) from error
 
@@ -262,7 +262,7 @@ def _copy_of(folder: Path, names: Sequence[str]) -> Iterator[Path]:
             data = read_small_file(folder, name)
             try:
                 json.loads(data)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UnusableCheckpointError(f"{folder / name} is not JSON: {error}") from None
             (Path(temporary) / name).write_bytes(data)
         yield Path(temporary)

@@ -213,15 +213,12 @@ def open_store(locator: str) -> ObjectStore:
     if not local or url.query or url.fragment or not path.is_absolute() or "\0" in str(path):
         raise StoreError(f"{locator!r} is not a store: write file:///an/absolute/folder")
     try:
-        if not path.is_dir():
-            raise StoreError(f"the store folder {path} does not exist: create it, or correct it")
-        root = path.resolve()
-        return ObjectStore(LocalStore(prefix=root), root)
-    except (OSError, BaseError) as error:
-        raise StoreError(
-            f"the store folder {path} cannot be opened ({str(error).partition(chr(10))[0]}): see "
-            "that it is yours to read"
-        ) from error
+        exists = path.is_dir()
+    except OSError as error:
+        raise StoreError(f"the store folder {path} cannot be looked up: {error}") from error
+    if not exists:
+        raise StoreError(f"the store folder {path} does not exist: create it, or correct it")
+    return open_folder(path)
 
 
 def open_folder(path: Path) -> ObjectStore:
@@ -236,8 +233,8 @@ def open_folder(path: Path) -> ObjectStore:
         return ObjectStore(LocalStore(prefix=root), root)
     except (OSError, BaseError) as error:
         raise StoreError(
-            f"the folder {path} cannot be opened ({str(error).partition(chr(10))[0]}): name one "
-            "that is yours to write"
+            f"the folder {path} cannot be opened ({str(error).partition(chr(10))[0]}): see that it "
+            "is yours to write, or name another"
         ) from error
 
 

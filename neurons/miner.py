@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from assay.environments import open_environment
 from assay.inference import (
     Checkpoint,
     CheckpointError,
@@ -14,7 +15,7 @@ from assay.network.store import ObjectStore
 from assay.network.submission_file import write_submission
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.ports import BeaconSource, Chain
-from assay.neurons.submissions import make_parameters_environment, open_checkpoint
+from assay.neurons.submissions import open_checkpoint
 from assay.neurons.windows import Challenge, get_challenge
 from assay.protocol import (
     Commitment,
@@ -104,7 +105,7 @@ class Miner:
         self._report = report
         self._work: Work | None = None
         self._skipped: int | None = None
-        self.environment = make_parameters_environment(parameters)
+        self.environment = open_environment(parameters.environment)
 
     @property
     def progress(self) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ Validator and trainer both come through here; `assay verify` brings a file of it
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from assay.environments import Environment, make_environment
+from assay.environments import open_environment
 from assay.inference import Checkpoint, UnusableCheckpointError
 from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import ObjectStore
@@ -90,26 +90,10 @@ def find_checkpoint_fault(checkpoint: Checkpoint, parameters: Parameters) -> str
     if any(end >= len(drawable) or not drawable[end] for end in ends):
         return f"end tokens {ends} are not all ids that the model may draw"
     levels = checkpoint.manifest.levels
-    legal = make_parameters_environment(parameters).levels
+    legal = open_environment(parameters.environment).levels
     if list(levels) != sorted(set(levels)) or not set(levels) <= set(legal):
         return f"levels {levels} are not ascending levels of the environment"
     return None
-
-
-def make_parameters_environment(parameters: Parameters) -> Environment:
-    """The environment that the parameters name, in the version that they name.
-
-    Raises:
-        ValueError: this program has another version of it, or none.
-    """
-    choice = parameters.environment
-    environment = make_environment(choice.name, {s.name: s.value for s in choice.settings})
-    if environment.digest != choice.digest:
-        raise ValueError(
-            f"environment {choice.name!r} here is another version than the network's parameters "
-            "name: install the version of assay that this network runs"
-        )
-    return environment
 
 
 def judge_with_checkpoint(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from assay.environments import Environment, compute_reward, get_weights, make_environment
+from assay.environments import Environment, compute_reward, get_weights, open_environment
 from assay.protocol.context import Committed, Context
 from assay.protocol.encoding import EncodingError, decode
 from assay.protocol.gumbel import FRACTION_BITS
@@ -74,7 +74,15 @@ def judge(
         raise ValueError("the manifest is not that of the context's checkpoint")
     if calibration.digest != manifest.calibration:
         raise ValueError("the calibration is not the one the manifest names")
-    case = _Case(hotkey, context, tokenizer, forward, calibration, manifest, _environment(context))
+    case = _Case(
+        hotkey,
+        context,
+        tokenizer,
+        forward,
+        calibration,
+        manifest,
+        open_environment(context.parameters.environment),
+    )
     committed = _find_commitment(context, hotkey)
     if isinstance(committed, Refusal):
         return case.refuse(committed), ledger
@@ -165,18 +173,6 @@ class _Case:
             [compute_rollout_seed(seed, self.hotkey, index, r) for r in range(len(group))],
             projection,
         )
-
-
-def _environment(context: Context) -> Environment:
-    choice = context.parameters.environment
-    params = {setting.name: setting.value for setting in choice.settings}
-    environment = make_environment(choice.name, params)
-    if environment.digest != choice.digest:
-        raise ValueError(
-            f"environment {choice.name!r} here is another version than the network's parameters "
-            "name: install the version of assay that this network runs"
-        )
-    return environment
 
 
 def _find_commitment(context: Context, hotkey: bytes) -> Committed | Refusal:

@@ -146,3 +146,26 @@ def test_a_config_that_makes_no_sense_is_nobodys_to_use(folder, changes):
     (folder / "manifest.json").write_text(json.dumps(to_json(manifest)))
     with pytest.raises(UnusableCheckpointError):
         load_checkpoint(folder, manifest.digest)
+
+
+def test_tensors_whose_shape_is_not_their_size(folder):
+    """Bound by the manifest's root, and still no tensors: no library's error may escape."""
+    from dataclasses import replace
+
+    from assay.inference import UnusableCheckpointError
+    from assay.inference.checkpoint import digest_tensors
+    from assay.protocol.encoding import from_json, to_json
+    from assay.protocol.manifest import Manifest, compute_tensor_root
+
+    path = folder / "model.safetensors"
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["lm_head.weight"]["shape"][0] += 1
+    changed = json.dumps(header).encode()
+    path.write_bytes(len(changed).to_bytes(8, "little") + changed + data[8 + size :])
+    manifest = from_json(Manifest, json.loads((folder / "manifest.json").read_text()))
+    manifest = replace(manifest, tensors=compute_tensor_root(digest_tensors(folder)))
+    (folder / "manifest.json").write_text(json.dumps(to_json(manifest)))
+    with pytest.raises(UnusableCheckpointError):
+        load_checkpoint(folder, manifest.digest)
