@@ -29,7 +29,7 @@ class Chain(Protocol):
         """Weights at a block: validator's hotkey → uid → u16."""
 
     def is_epoch(self, number: int) -> bool:
-        """Whether the subnet's epoch ends with this block."""
+        """Whether the subnet's epoch ends with this block; foretold for a block to come."""
 
     def set_commitment(self, hotkey: bytes, payload: bytes) -> None:
         """Overwrites the hotkey's commitment slot."""

@@ -105,16 +105,32 @@ def judge_with_checkpoint(
     groups: Sequence[int] | None = None,
     forward: Forward | None = None,
 ) -> Verdict:
-    """The judge's verdict under a loaded checkpoint; other arguments as `judge` has them."""
-    verdict, _ = judge(
+    """The verdict under a loaded checkpoint, of this file alone; arguments as `judge` has them."""
+    return judge_and_carry(
+        submission, hotkey, context, checkpoint, Ledger(), groups=groups, forward=forward
+    )[0]
+
+
+def judge_and_carry(
+    submission: SubmissionReader,
+    hotkey: bytes,
+    context: Context,
+    checkpoint: Checkpoint,
+    ledger: Ledger,
+    *,
+    groups: Sequence[int] | None = None,
+    forward: Forward | None = None,
+) -> tuple[Verdict, Ledger]:
+    """The same with the ledger of the seat's settlement so far, and that ledger afterwards."""
+    temperature = context.parameters.work.temperature
+    return judge(
         submission,
         hotkey,
         context,
         checkpoint.tokenizer,
-        forward or checkpoint.get_reference(context.parameters.work.temperature),
+        forward or checkpoint.get_reference(temperature),
         checkpoint.calibration,
-        Ledger(),
+        ledger,
         manifest=checkpoint.manifest,
         groups=groups,
     )
-    return verdict

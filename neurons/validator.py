@@ -13,7 +13,7 @@ from assay.network import StoreError, WorkerError
 from assay.network.chain import ChainError
 from assay.neurons.submissions import (
     Sources,
-    judge_with_checkpoint,
+    judge_and_carry,
     open_checkpoint,
     open_submission,
 )
@@ -21,6 +21,7 @@ from assay.neurons.windows import BeaconError, Challenge, get_challenge, get_con
 from assay.protocol import Context, Parameters, Phase, Reason
 from assay.protocol.window import compute_block, compute_settled_windows, compute_window
 from assay.verification import (
+    Ledger,
     Result,
     Seat,
     Verdict,
@@ -123,6 +124,7 @@ class Validator:
         self._on_window = on_window
         self._on_settlement = on_settlement
         self._last = last_window
+        self._ledgers: dict[tuple[int, Seat], Ledger] = {}
         self._next_window = 0
         self._next_block = 1
         self._last_epoch = 0
@@ -207,9 +209,13 @@ class Validator:
     ) -> None:
         """Judges one hotkey. What is not shown yet is asked for at each block until FETCH_END."""
         started = perf_counter()
+        member = context.members[hotkey]
+        account = self._find_settlement(context.window), Seat(member.uid, member.registered_at)
         try:
             submission = open_submission(context, hotkey, self._sources)
-            verdict = judge_with_checkpoint(submission, hotkey, context, checkpoint)
+            verdict, self._ledgers[account] = judge_and_carry(
+                submission, hotkey, context, checkpoint, self._ledgers.get(account, Ledger())
+            )
         except StoreError as error:  # a store is the miner's to keep readable, links and all
             detail = f"the file cannot be read from its store: {error}"
             verdict = Verdict(context.window, hotkey, Reason.NOT_REVEALED, detail)
@@ -225,6 +231,12 @@ class Validator:
         else:
             audit.verdicts[hotkey] = verdict
 
+    def _find_settlement(self, window: int) -> int:
+        """The epoch block that will settle a window: the ledger runs from one to the next."""
+        end = compute_block(self._parameters.timing, window, Phase.VERDICT_END)
+        blocks = range(end, end + 2 * (self._parameters.timing.tempo + 1))
+        return next((block for block in blocks if self._sources.chain.is_epoch(block)), blocks.stop)
+
     def _pass_block(self, head: int) -> bool:
         if self._next_block > head:
             return False
@@ -238,6 +250,7 @@ class Validator:
         """Weights from the windows between the last epoch and this one."""
         windows = compute_settled_windows(self._parameters.timing, self._last_epoch, epoch)
         self._last_epoch = epoch
+        self._ledgers = {key: kept for key, kept in self._ledgers.items() if key[0] > epoch}
         judged = {w: a for w in windows if (a := self.audits.get(w)) is not None and a.counts}
         if not judged:
             return

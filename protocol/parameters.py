@@ -161,6 +161,7 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
     weights = (choice.correctness_weight, choice.quality_weight, choice.satisfaction_weight)
     order = (0, timing.commit_offset, timing.audit_offset, timing.fetch_end, timing.verdict_end)
     group_tokens = work.group_size * work.max_tokens
+    next_audit = timing.window_blocks + timing.audit_offset
     stakes = (tests.mean_stakes, tests.level_stakes)
     sizes = (work.group_size, work.audited_groups, work.group_cap, work.max_tokens)
     return next(
@@ -175,6 +176,8 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
                 ("window_blocks is 0", timing.window_blocks > 0),
                 ("slot_ms is 0", timing.slot_ms > 0),
                 ("a window's moments are not in order", order == tuple(sorted(set(order)))),
+                # the ledger enters a seat's windows in order
+                ("a window is fetched while the next is audited", timing.fetch_end <= next_audit),
                 ("a size of work is 0", min(sizes) > 0),
                 ("temperature is 0", work.temperature > 0),
                 ("a group can be larger than any reader's memory", group_tokens <= 1 << 22),

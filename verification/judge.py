@@ -10,19 +10,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from assay.environments import Environment, compute_reward, get_weights, open_environment
+from assay.environments import (
+    Environment,
+    Problem,
+    compute_reward,
+    get_weights,
+    open_environment,
+)
 from assay.protocol.context import Committed, Context
 from assay.protocol.encoding import EncodingError, decode
-from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.manifest import Calibration, Manifest
 from assay.protocol.parameters import PROTOCOL_VERSION
 from assay.protocol.reason import Reason, Refusal
-from assay.protocol.seeds import (
-    compute_problem_seed,
-    compute_projection_seed,
-    compute_rollout_seed,
-)
-from assay.protocol.selection import Selection, select_groups, select_positions
+from assay.protocol.seeds import compute_problem_seed, compute_projection_seed
+from assay.protocol.selection import Selection, select_groups
 from assay.protocol.submission import (
     Footer,
     Header,
@@ -33,11 +34,10 @@ from assay.protocol.submission import (
     split_rows,
 )
 from assay.verification.ledger import Ledger
-from assay.verification.logprobs import judge_logprobs
-from assay.verification.ports import Forward, Measurement, Projection, SubmissionReader, Tokenizer
-from assay.verification.sampling import judge_sampling
+from assay.verification.ports import Forward, SubmissionReader, Tokenizer
 from assay.verification.settlement import compute_value
-from assay.verification.sketch import judge_sketch, make_projection
+from assay.verification.sketch import make_projection
+from assay.verification.trial import Trial
 from assay.verification.verdict import GroupValue, Statistics, Verdict
 
 Group = list[Rollout]
@@ -53,6 +53,7 @@ def judge(
     ledger: Ledger,
     *,
     manifest: Manifest,
+    appeal: Forward | None = None,
     groups: Sequence[int] | None = None,
 ) -> tuple[Verdict, Ledger]:
     """Judges one hotkey's submission to one window.
@@ -62,10 +63,12 @@ def judge(
         context: the window's public facts, its audit beacon known.
         tokenizer, forward, calibration, manifest: of the checkpoint the context names.
         ledger: evidence so far in this settlement.
+        appeal: another implementation of the reference, asked before a rejection stands; without
+            one it stands.
         groups: indices to judge instead of the audit's choice; a trainer judges all it learns from.
 
     Returns:
-        The verdict, and the ledger after it.
+        The verdict, and the ledger after it: unchanged unless all rollouts passed their own tests.
 
     Raises:
         ValueError: our own fault: checkpoint, environment or context do not belong together.
@@ -78,8 +81,6 @@ def judge(
         hotkey,
         context,
         tokenizer,
-        forward,
-        calibration,
         manifest,
         open_environment(context.parameters.environment),
     )
@@ -97,11 +98,11 @@ def judge(
     fault = next(_find_structural_faults(case, shown), None)
     if fault is not None:
         return case.refuse(fault), ledger
-    statistics, fault = _verify(case, shown)
-    ledger = ledger.add(sum(len(group) for group in shown.values()))
+    trial = case.open_trial(forward, appeal, calibration)
+    fault, ledger = trial.process(shown, ledger)
     if fault is not None:
-        return replace(case.refuse(fault), statistics=statistics), ledger
-    return case.accept(shown, statistics), ledger
+        return replace(case.refuse(fault), statistics=trial.statistics), ledger
+    return case.accept(shown, trial.statistics), ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,6 @@ class _Case:
     hotkey: bytes
     context: Context
     tokenizer: Tokenizer
-    forward: Forward
-    calibration: Calibration
     manifest: Manifest
     environment: Environment
     committed_groups: int = 0
@@ -146,7 +145,7 @@ class _Case:
     def value_group(self, index: int, group: Group) -> GroupValue:
         """Rewards and value of a group that has passed every test."""
         weights = get_weights(self.context.parameters.environment)
-        problem = self.environment.make_problem(self.problem_seed(index), self.manifest.levels)
+        problem = self.make_problem(index)
         rewards = tuple(
             compute_reward(
                 self.environment.score(problem, self.tokenizer.decode(rollout.tokens.tolist())),
@@ -160,18 +159,22 @@ class _Case:
         mean = sum(rewards) // len(rewards)
         return GroupValue(index, compute_value(self.context.parameters.work, work, mean), rewards)
 
-    def problem_seed(self, index: int) -> bytes:
-        return compute_problem_seed(self.context.challenge_seed, self.hotkey, index)
+    def make_problem(self, index: int) -> Problem:
+        seed = compute_problem_seed(self.context.challenge_seed, self.hotkey, index)
+        return self.environment.make_problem(seed, self.manifest.levels)
 
-    def measure(self, index: int, group: Group, projection: Projection) -> list[Measurement]:
-        """The forward pass over one group."""
-        problem = self.environment.make_problem(self.problem_seed(index), self.manifest.levels)
-        seed = self.context.challenge_seed
-        return self.forward.measure(
-            self.tokenizer.encode(problem.prompt),
-            [rollout.tokens for rollout in group],
-            [compute_rollout_seed(seed, self.hotkey, index, r) for r in range(len(group))],
-            projection,
+    def open_trial(
+        self, forward: Forward, appeal: Forward | None, calibration: Calibration
+    ) -> Trial:
+        seed = compute_projection_seed(self.context.challenge_seed)
+        return Trial(
+            self.hotkey,
+            self.context,
+            calibration,
+            make_projection(seed, self.manifest),
+            lambda index: self.tokenizer.encode(self.make_problem(index).prompt),
+            forward,
+            appeal,
         )
 
 
@@ -286,85 +289,3 @@ def _find_structural_faults(case: _Case, shown: dict[int, Group]) -> Iterator[Re
                 f"{longest} tokens: {stop}"
             )
             yield Refusal(Reason.WRONG_TERMINATION, detail, g, r, min(count, stop) - 1)
-
-
-def _verify(case: _Case, shown: dict[int, Group]) -> tuple[Statistics, Refusal | None]:
-    """Forward pass group by group: sketch, log-probabilities, then sampling, of all its rollouts.
-
-    The appeal (a rejection confirmed by a second prefill) has its place here, after the first
-    refusal: specification, section 5.
-    """
-    projection = make_projection(
-        compute_projection_seed(case.context.challenge_seed), case.manifest
-    )
-    statistics = Statistics()
-    for index, group in shown.items():
-        measured = case.measure(index, group, projection)
-        for found, fault in (
-            _check_sketches(case, index, group, measured),
-            _check_logprobs(case, index, group, measured),
-            _check_sampling(case, index, measured),
-        ):
-            statistics = statistics.merge(found)
-            if fault is not None:
-                return statistics, fault
-    return statistics, None
-
-
-def _check_sketches(
-    case: _Case, index: int, group: Group, measured: list[Measurement]
-) -> tuple[Statistics, Refusal | None]:
-    statistics = Statistics()
-    for r, (rollout, measurement) in enumerate(zip(group, measured, strict=True)):
-        result = judge_sketch(rollout.sketch, measurement.sketch, case.context.parameters.tests)
-        statistics = statistics.merge(Statistics(sketch_mean=result.mean))
-        if result.token is not None:
-            detail = (
-                f"the sketch differs by {result.mean:.2f} a token from the checkpoint's own "
-                "hidden states"
-            )
-            return statistics, Refusal(Reason.SKETCH_MISMATCH, detail, index, r, result.token)
-    return statistics, None
-
-
-def _check_logprobs(
-    case: _Case, index: int, group: Group, measured: list[Measurement]
-) -> tuple[Statistics, Refusal | None]:
-    statistics = Statistics()
-    seed = case.context.audit_seed
-    for r, (rollout, measurement) in enumerate(zip(group, measured, strict=True)):
-        positions = select_positions(seed, case.hotkey, index, r, len(rollout.tokens))
-        result = judge_logprobs(
-            rollout.logprobs, measurement.logprobs, positions, case.context.parameters.tests
-        )
-        statistics = statistics.merge(Statistics(logprob_rms=result.rms))
-        if result.token is not None:
-            detail = "a log-probability is not the checkpoint's own"
-            return statistics, Refusal(Reason.LOGPROB_MISMATCH, detail, index, r, result.token)
-    return statistics, None
-
-
-def _check_sampling(
-    case: _Case, index: int, measured: list[Measurement]
-) -> tuple[Statistics, Refusal | None]:
-    statistics = Statistics()
-    parameters = case.context.parameters
-    for r, measurement in enumerate(measured):
-        result = judge_sampling(
-            measurement.margins,
-            measurement.gini,
-            case.calibration,
-            parameters.tests,
-            parameters.work.temperature,
-        )
-        statistics = statistics.merge(
-            Statistics(margin_max=result.margin_max, log_capital=result.log_capital)
-        )
-        if result.token is not None:
-            margin = measurement.margins[result.token] / (1 << FRACTION_BITS)
-            detail = (
-                f"token {result.token} is not the model's keyed draw: another id scores "
-                f"{margin:.4f} logits higher"
-            )
-            return statistics, Refusal(Reason.SAMPLING_MISMATCH, detail, index, r, result.token)
-    return statistics, None

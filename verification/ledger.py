@@ -1,20 +1,59 @@
-"""The ledger's place: evidence carried over all audited rollouts of a seat in one settlement.
+"""The ledger: evidence over all audited rollouts of a seat in one settlement.
 
-A rollout's own test forgets what came before it, so that many small steerings, each below its
-threshold, would add up unseen. The ledger runs the same martingale over rollouts (specification,
-section 5). Today it counts what it has been shown and judges nothing: LEDGER_MISMATCH is not
-issued.
+A rollout's own test forgets what came before it, so many small steerings, each below its threshold,
+would add up unseen. A single martingale over all rollouts would go deaf instead: honest work loses
+its stakes, and what comes after would have to win them back. The ledger is the mixture
+Σ_j E^(j) / (j(j+1)) over restarts before rollout j = 1, 2, …, and so hears a cheat that starts
+late. It starts at 1 with each settlement; by Ville's inequality honest work ever reaches 1/α with
+probability at most α, given the calibration's rates.
+
+Source: Shin, Ramdas and Rinaldo, "E-detectors" (2024), for mixtures over restarts.
+Specification, section 5.
 """
 
 from dataclasses import dataclass
+from math import log
+
+import numpy as np
+
+from assay.protocol.parameters import Tests
+from assay.verification.sampling import Floats, mix_log_bets
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """State of one seat's ledger within a settlement; a new settlement starts from `Ledger()`."""
+    """State of one seat's ledger within a settlement; a new settlement starts from `Ledger()`.
+
+    For each bet b the sum over restarts is kept by S_b(n) = F_b(n) · (S_b(n − 1) + 1/(n(n+1))),
+    with F_b(n) what rollout n multiplied it by: its size does not grow with n.
+
+    Attributes:
+        rollouts: n, how many have entered.
+        log_sums: ln S_b(n) of each bet; empty before the first.
+    """
 
     rollouts: int = 0
+    log_sums: tuple[float, ...] = ()
 
-    def add(self, rollouts: int) -> "Ledger":
-        """The ledger after `rollouts` more were judged."""
-        return Ledger(self.rollouts + rollouts)
+    def add(self, log_bets: Floats) -> "Ledger":
+        """The ledger after one more rollout.
+
+        Args:
+            log_bets: ln F_b, float64 [bets], of its sampling test; zeros where the rollout was
+                rejected and cleared on appeal.
+        """
+        n = self.rollouts + 1
+        earlier = self.log_sums or (-np.inf,) * len(log_bets)
+        sums = log_bets + np.logaddexp(earlier, -log(n) - log(n + 1))
+        return Ledger(n, tuple(sums.tolist()))
+
+    def compute_log_capital(self, tests: Tests) -> float:
+        """ln of the mixture, restarts that are still to come included with what they hold: 1."""
+        if not self.rollouts:
+            return 0.0
+        started = mix_log_bets(np.array(self.log_sums), tests)
+        return float(np.logaddexp(started, -log(self.rollouts + 1)))
+
+    def is_crossed(self, tests: Tests) -> bool:
+        """Whether the evidence suffices: the capital has reached 1/α."""
+        return self.compute_log_capital(tests) >= log(tests.alpha_inverse)

@@ -19,7 +19,7 @@ from assay.protocol.parameters import MILLION, Tests
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SamplingResult:
     """Statistics of one rollout's test.
 
@@ -27,11 +27,14 @@ class SamplingResult:
         margin_max: largest margin, 2^-20 logits.
         log_capital: largest natural logarithm of the martingale on its way.
         token: first token at which the rollout fails, None if it passes.
+        log_bets: ln of what each bet was multiplied by over the rollout, float64 [bets]: what the
+            ledger carries on.
     """
 
     margin_max: int
     log_capital: float
     token: int | None
+    log_bets: Floats
 
 
 def compute_honest_rates(gini: Floats, calibration: Calibration, tests: Tests, t: float) -> Floats:
@@ -41,10 +44,16 @@ def compute_honest_rates(gini: Floats, calibration: Calibration, tests: Tests, t
     return np.minimum(bound, 1.0)
 
 
-def compute_log_capital(margins: NDArray[np.int64], rates: Floats, tests: Tests) -> Floats:
-    """ln of the martingale M after each token, float64 [T].
+def count_bets(tests: Tests) -> int:
+    """How many bets run side by side."""
+    return len(tests.mean_stakes) + len(tests.level_stakes) * len(tests.margin_levels)
 
-    M = ½ avg_ρ Π(1 + ρ·mean_k x_k) + ½ avg_{ρ,k} Π(1 + ρ·x_k) with x_k = 1{margin > τ_k}/μ_k − 1.
+
+def compute_log_bets(margins: NDArray[np.int64], rates: Floats, tests: Tests) -> Floats:
+    """ln of each bet's wealth after each token, float64 [T, bets].
+
+    With x_k = 1{margin > τ_k}/μ_k − 1, a bet on all levels is Π(1 + ρ·mean_k x_k) and a bet on one
+    level Π(1 + ρ·x_k): first the former by stake, then the latter by level and stake.
 
     Args:
         margins: int64 [T].
@@ -54,13 +63,21 @@ def compute_log_capital(margins: NDArray[np.int64], rates: Floats, tests: Tests)
     x = (margins[:, None] > levels) / rates - 1.0
     mean_stakes = np.array(tests.mean_stakes) / MILLION
     level_stakes = np.array(tests.level_stakes) / MILLION
-    on_mean = np.log1p(mean_stakes * x.mean(axis=1, keepdims=True)).cumsum(axis=0)
-    on_level = np.log1p(level_stakes * x[:, :, None]).cumsum(axis=0).reshape(len(x), -1)
+    on_mean = mean_stakes * x.mean(axis=1, keepdims=True)
+    on_level = (x[:, :, None] * level_stakes).reshape(len(x), -1)
+    log_bets: Floats = np.log1p(np.concatenate([on_mean, on_level], axis=1)).cumsum(axis=0)
+    return log_bets
+
+
+def mix_log_bets(log_bets: Floats, tests: Tests) -> Floats:
+    """ln of the mixture of bets, the last axis gone: half on all levels, half on single ones."""
+    on_mean = len(tests.mean_stakes)
     halves = [
-        np.logaddexp.reduce(bets, axis=1) - np.log(bets.shape[1]) for bets in (on_mean, on_level)
+        np.logaddexp.reduce(bets, axis=-1) - np.log(2.0 * bets.shape[-1])
+        for bets in (log_bets[..., :on_mean], log_bets[..., on_mean:])
     ]
-    capital: Floats = np.logaddexp(*halves) - np.log(2.0)
-    return capital
+    mixed: Floats = np.logaddexp(*halves)
+    return mixed
 
 
 def judge_sampling(
@@ -83,10 +100,12 @@ def judge_sampling(
     if not np.isfinite(gini).all():
         raise ValueError("the forward pass gave a Gini impurity that is not a number")
     rates = compute_honest_rates(gini, calibration, tests, temperature / 1024)
-    capital = compute_log_capital(margins, rates, tests)
+    log_bets = compute_log_bets(margins, rates, tests)
+    capital = mix_log_bets(log_bets, tests)
     bad = (margins > tests.margin_cap) | (capital >= np.log(2.0 * tests.alpha_inverse))
     return SamplingResult(
         margin_max=int(margins.max()),
         log_capital=float(capital.max()),
         token=int(bad.argmax()) if bad.any() else None,
+        log_bets=log_bets[-1],
     )

@@ -31,12 +31,14 @@ class Statistics:
         log_capital: natural logarithm of the sampling test's martingale.
         logprob_rms: 2^-16 nats.
         sketch_mean: average difference a token.
+        ledger_capital: natural logarithm of the ledger's mixture.
     """
 
     margin_max: int = 0
     log_capital: float = 0.0
     logprob_rms: float = 0.0
     sketch_mean: float = 0.0
+    ledger_capital: float = 0.0
 
     def merge(self, other: "Statistics") -> "Statistics":
         """The larger of each."""
@@ -45,6 +47,7 @@ class Statistics:
             max(self.log_capital, other.log_capital),
             max(self.logprob_rms, other.logprob_rms),
             max(self.sketch_mean, other.sketch_mean),
+            max(self.ledger_capital, other.ledger_capital),
         )
 
 
@@ -92,6 +95,7 @@ class Verdict:
                 "log_capital": round(self.statistics.log_capital, 6),
                 "logprob_rms": self.statistics.logprob_rms / (1 << LOGPROB_BITS),
                 "sketch_mean": round(self.statistics.sketch_mean, 6),
+                "ledger_capital": round(self.statistics.ledger_capital, 6),
             },
             "groups": [
                 {"index": g.index, "value": g.value, "rewards": list(g.rewards)}

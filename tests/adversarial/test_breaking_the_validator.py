@@ -147,15 +147,36 @@ def test_levels_that_the_environment_does_not_have(fresh_world):
         assert "levels" in find_checkpoint_fault(checkpoint, world.parameters)
 
 
-def break_judge_for(monkeypatch, hotkeys):
-    honest = module.judge_with_checkpoint
+def test_the_ledger_runs_from_one_settlement_to_the_next(fresh_world, monkeypatch):
+    """A cheat that spreads its steering over windows is met by what the earlier ones left."""
+    honest, entered = module.judge_and_carry, {}
 
-    def judge(submission, hotkey, context, checkpoint):
+    def judge(submission, hotkey, context, checkpoint, ledger):
+        verdict, after = honest(submission, hotkey, context, checkpoint, ledger)
+        entered[context.window, hotkey] = ledger.rollouts, after.rollouts
+        return verdict, after
+
+    monkeypatch.setattr(module, "judge_and_carry", judge)
+    watched = Watched(fresh_world)
+    watched.run_to_settlement(2)
+    work, alice = fresh_world.parameters.work, fresh_world.hotkeys["alice"]
+    each = work.audited_groups * work.group_size
+    lengths = [len(settlement.windows) for settlement in watched.settlements]
+    assert max(lengths) > 1
+    for settlement in watched.settlements:
+        for number, window in enumerate(settlement.windows):
+            assert entered[window, alice] == (number * each, (number + 1) * each)
+
+
+def break_judge_for(monkeypatch, hotkeys):
+    honest = module.judge_and_carry
+
+    def judge(submission, hotkey, context, checkpoint, ledger):
         if hotkey in hotkeys:
             raise RuntimeError("a defect that this file's bytes reach")
-        return honest(submission, hotkey, context, checkpoint)
+        return honest(submission, hotkey, context, checkpoint, ledger)
 
-    monkeypatch.setattr(module, "judge_with_checkpoint", judge)
+    monkeypatch.setattr(module, "judge_and_carry", judge)
 
 
 def test_bytes_that_break_the_judge_cost_their_own_window_only(fresh_world, monkeypatch):

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from assay.protocol import Calibration
 from assay.protocol.parameters import SMALL_MODEL_TESTS, Parameters
-from assay.verification.sampling import compute_honest_rates, compute_log_capital, judge_sampling
+from assay.protocol.parameters import Tests as Bounds
+from assay.verification.sampling import (
+    compute_honest_rates,
+    compute_log_bets,
+    judge_sampling,
+    mix_log_bets,
+)
 
 TESTS = SMALL_MODEL_TESTS
 LEVELS = len(TESTS.margin_levels)
@@ -34,6 +40,12 @@ def compute_naive_capital(margins: list[int], rates: np.ndarray) -> float:
                 level_bets[i][k] *= 1 + stake / 1e6 * x[k]
     on_levels = [bet for bets in level_bets for bet in bets]
     return sum(mean_bets) / len(mean_bets) / 2 + sum(on_levels) / len(on_levels) / 2
+
+
+def compute_log_capital(
+    margins: np.ndarray, rates: np.ndarray, tests: Bounds = TESTS
+) -> np.ndarray:
+    return mix_log_bets(compute_log_bets(margins, rates, tests), tests)
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,0 +1,186 @@
+"""Order, appeal and ledger as the judge applies them to files."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from assay.protocol import Reason
+from assay.verification import Ledger, Measurement, Projection, judge, trial
+
+SIZE = 8  # rollouts of a group in the small world
+
+World = Any  # conftest.World: tests cannot import a conftest
+Tokens = np.ndarray
+
+
+class Disturbed:
+    """A second implementation of the small world's forward pass: `disturb` is its difference.
+
+    Args:
+        disturb: (number of the completion, what the true pass measured) → what this one says.
+    """
+
+    def __init__(self, world: World, disturb: Callable[[int, Measurement], Measurement]) -> None:
+        self._world = world
+        self._disturb = disturb
+        self.asked: list[list[int]] = []  # lengths of the completions of each call
+
+    def measure(
+        self,
+        prompt: Sequence[int],
+        completions: Sequence[Tokens],
+        seeds: Sequence[bytes],
+        projection: Projection,
+    ) -> list[Measurement]:
+        self.asked.append([len(tokens) for tokens in completions])
+        measured = self._world.forward.measure(prompt, completions, seeds, projection)
+        return [self._disturb(r, m) for r, m in enumerate(measured)]
+
+
+def say_nothing_else(number: int, measured: Measurement) -> Measurement:
+    return measured
+
+
+def raise_margins(by: int, of: Callable[[int], bool]) -> Callable[[int, Measurement], Measurement]:
+    """The last token of some rollouts of each call has a margin of `by`."""
+
+    def disturb(number: int, measured: Measurement) -> Measurement:
+        margins = measured.margins.copy()
+        if of(number):
+            margins[-1] = by
+        return replace(measured, margins=margins)
+
+    return disturb
+
+
+def judge_by(
+    world: World, forward: Disturbed, appeal: Disturbed | None = None, ledger: Ledger | None = None
+) -> tuple[Any, Ledger]:
+    reader, context = world.seal(world.mine())
+    parts = world.tokenizer, forward, world.calibration, ledger or Ledger()
+    return judge(reader, world.hotkey, context, *parts, manifest=world.manifest, appeal=appeal)
+
+
+@pytest.fixture
+def cap(world: World) -> int:
+    return world.parameters.tests.margin_cap
+
+
+def test_every_rollout_enters_the_ledger_in_order(world: World) -> None:
+    verdict, ledger = judge_by(world, Disturbed(world, say_nothing_else), ledger=None)
+    assert verdict.accepted
+    assert ledger.rollouts == 2 * SIZE
+    _, again = judge_by(world, Disturbed(world, say_nothing_else), ledger=ledger)
+    assert again.rollouts == 4 * SIZE
+
+
+def test_small_steerings_add_up_over_the_windows_of_a_settlement(world: World, cap: int) -> None:
+    """One tie a window, far below the cap: each file alone is accepted, soon one is not."""
+    steered = Disturbed(world, raise_margins(cap // 8, lambda r: r == 3))
+    honest = Disturbed(world, say_nothing_else)
+    calls = iter([steered, honest] * 9)
+
+    class OneGroup:
+        def measure(self, *arguments: Any) -> list[Measurement]:
+            return next(calls).measure(*arguments)
+
+    ledger, verdicts = Ledger(), []
+    while not verdicts or verdicts[-1].accepted:
+        verdict, after = judge_by(world, OneGroup(), ledger=ledger)
+        alone, _ = judge_by(world, OneGroup())
+        assert alone.accepted
+        verdicts.append(verdict)
+        assert verdict.accepted or after == ledger
+        ledger = after
+    assert verdicts[-1].reason is Reason.LEDGER_MISMATCH
+    assert (verdicts[-1].group, verdicts[-1].rollout) == (world.chosen.audited[0], 3)
+    assert "add up" in verdicts[-1].detail
+    assert 1 < len(verdicts) <= 4
+    assert verdicts[0].statistics.ledger_capital < verdicts[-1].statistics.ledger_capital
+
+
+def test_what_fails_leaves_the_ledger_as_it_was(world: World, cap: int) -> None:
+    before = Ledger(3, (0.5,) * 44)
+    forward = Disturbed(world, raise_margins(cap + 1, lambda r: r == 0))
+    verdict, ledger = judge_by(world, forward, ledger=before)
+    assert verdict.reason is Reason.SAMPLING_MISMATCH
+    assert ledger == before
+
+
+def test_a_rejection_that_the_second_prefill_does_not_confirm_is_dropped(
+    world: World, cap: int
+) -> None:
+    """As with one token at the cap, crafted so that validators would split."""
+    forward = Disturbed(world, raise_margins(cap + 1, lambda r: r == 5))
+    second = Disturbed(world, say_nothing_else)
+    verdict, ledger = judge_by(world, forward, second)
+    assert verdict.accepted
+    assert len(second.asked) == 2  # one rollout of each of two groups, whole
+    honest = judge_by(world, Disturbed(world, say_nothing_else))[1]
+    assert ledger.rollouts == honest.rollouts
+    assert ledger.compute_log_capital(world.parameters.tests) < 0
+
+
+def test_a_rejection_stands_where_nobody_is_asked_again(world: World, cap: int) -> None:
+    forward = Disturbed(world, raise_margins(cap + 1, lambda r: r == 5))
+    assert judge_by(world, forward)[0].reason is Reason.SAMPLING_MISMATCH
+
+
+def test_a_rejection_that_is_confirmed_stands(world: World, cap: int) -> None:
+    forward = Disturbed(world, raise_margins(cap + 1, lambda r: r == 5))
+    second = Disturbed(world, raise_margins(cap + 1, lambda r: True))
+    verdict, _ = judge_by(world, forward, second)
+    assert verdict.reason is Reason.SAMPLING_MISMATCH
+    assert (verdict.group, verdict.rollout) == (world.chosen.audited[0], 5)
+    assert len(second.asked) == 1
+
+
+def test_a_third_rejection_stands_without_appeal(world: World, cap: int) -> None:
+    forward = Disturbed(world, raise_margins(cap + 1, lambda r: r in {0, 4, 6}))
+    second = Disturbed(world, say_nothing_else)
+    verdict, _ = judge_by(world, forward, second)
+    assert verdict.reason is Reason.SAMPLING_MISMATCH
+    assert (verdict.group, verdict.rollout) == (world.chosen.audited[0], 6)
+    assert len(second.asked) == trial.APPEALS_MAX == 2
+
+
+def test_an_appeal_looks_at_every_test(world: World, cap: int) -> None:
+    """A rollout whose sketch is forged is not cleared by margins that are fine."""
+    draft = world.mine()
+    rollout = draft.groups[world.audited][2]
+    draft.groups[world.audited][2] = replace(rollout, sketch=np.zeros_like(rollout.sketch))
+    verdict = world.judge(draft, appeal=Disturbed(world, say_nothing_else))
+    assert verdict.reason is Reason.SKETCH_MISMATCH
+
+
+def test_the_first_tokens_of_all_rollouts_are_judged_before_the_rest_of_any(
+    world: World, cap: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last rollout of the last group fails at once: no whole completion is ever measured."""
+    monkeypatch.setattr(trial, "HEAD_TOKENS", 1)
+    last = world.chosen.audited[-1]
+    forward = Disturbed(world, say_nothing_else)
+    assert judge_by(world, forward)[0].accepted
+    assert [max(call) for call in forward.asked[:2]] == [1, 1]
+    assert min(max(call) for call in forward.asked[2:]) > 1
+
+    draft = world.mine()
+    tokens = draft.groups[last][SIZE - 1].tokens.copy()
+    tokens[0] = (tokens[0] + 1) % 90
+    world.rewrite(draft, last, SIZE - 1, tokens)
+    reader, context = world.seal(draft)
+    forward = Disturbed(world, say_nothing_else)
+    parts = world.tokenizer, forward, world.calibration, Ledger()
+    verdict, _ = judge(reader, world.hotkey, context, *parts, manifest=world.manifest)
+    assert verdict.reason is Reason.SAMPLING_MISMATCH
+    assert (verdict.group, verdict.rollout, verdict.token) == (last, SIZE - 1, 0)
+    assert forward.asked == [[1] * SIZE] * 2
+
+
+def test_heads_are_not_measured_twice_where_completions_are_short(world: World) -> None:
+    forward = Disturbed(world, say_nothing_else)
+    assert judge_by(world, forward)[0].accepted
+    assert len(forward.asked) == 2

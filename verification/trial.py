@@ -1,0 +1,220 @@
+"""The trial: what a forward pass says of the audited groups.
+
+Order, appeal and ledger of specification section 5. Every rollout must pass three tests of its own
+(sketch, log-probabilities, sampling); then all of them together must not cross the seat's ledger.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from assay.protocol.context import Context
+from assay.protocol.gumbel import FRACTION_BITS
+from assay.protocol.manifest import Calibration
+from assay.protocol.reason import Reason, Refusal
+from assay.protocol.seeds import compute_rollout_seed
+from assay.protocol.selection import select_positions
+from assay.protocol.submission import Rollout
+from assay.verification.ledger import Ledger
+from assay.verification.logprobs import judge_logprobs
+from assay.verification.ports import Forward, Measurement, Projection
+from assay.verification.sampling import Floats, count_bets, judge_sampling
+from assay.verification.sketch import judge_sketch
+from assay.verification.verdict import Statistics
+
+Group = list[Rollout]
+Check = Callable[[int, int, Rollout, Measurement], "Finding"]
+
+#: Tokens at the start of each rollout that are judged before the rest of any.
+HEAD_TOKENS = 64
+#: They are judged first where they are at most this fraction (one in …) of all tokens.
+HEAD_SHARE = 8
+#: Second prefills that one submission may cause.
+APPEALS_MAX = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finding:
+    """What one test says of one rollout; `log_bets` of the sampling test alone."""
+
+    statistics: Statistics
+    fault: Refusal | None = None
+    log_bets: Floats | None = None
+
+
+class Trial:
+    """The measured part of judging one submission.
+
+    Args:
+        prompts: index of a group → its prompt's token ids.
+        appeal: another implementation of the reference, or None: then every rejection stands.
+
+    Attributes:
+        statistics: extremes over everything measured, appeals left out.
+    """
+
+    def __init__(
+        self,
+        hotkey: bytes,
+        context: Context,
+        calibration: Calibration,
+        projection: Projection,
+        prompts: Callable[[int], Sequence[int]],
+        forward: Forward,
+        appeal: Forward | None,
+    ) -> None:
+        self.statistics = Statistics()
+        self._hotkey = hotkey
+        self._context = context
+        self._calibration = calibration
+        self._projection = projection
+        self._prompts = prompts
+        self._forward = forward
+        self._appeal = appeal
+        self._appeals_left = APPEALS_MAX
+        self._cleared: set[tuple[int, int]] = set()
+        self._log_bets: dict[tuple[int, int], Floats] = {}
+
+    def process(self, shown: Mapping[int, Group], ledger: Ledger) -> tuple[Refusal | None, Ledger]:
+        """The first fault, or the ledger with every rollout entered.
+
+        Args:
+            shown: index → group, ascending.
+        """
+        if _are_heads_cheap(shown):
+            for index, group in shown.items():
+                heads = [_cut(rollout, HEAD_TOKENS) for rollout in group]
+                checks = (self._check_sketch, self._check_sampling)
+                fault = self._process_group(index, group, heads, checks)
+                if fault is not None:
+                    return fault, ledger
+        for index, group in shown.items():
+            every = (self._check_sketch, self._check_logprobs, self._check_sampling)
+            fault = self._process_group(index, group, group, every)
+            if fault is not None:
+                return fault, ledger
+        return self._carry(shown, ledger)
+
+    def _process_group(
+        self, index: int, group: Group, judged: Group, checks: Sequence[Check]
+    ) -> Refusal | None:
+        """Each check in turn over all rollouts; `judged` are they, or their heads."""
+        measured = self._measure(self._forward, index, judged, range(len(judged)))
+        for check in checks:
+            for r, (rollout, measurement) in enumerate(zip(judged, measured, strict=True)):
+                if (index, r) in self._cleared:
+                    continue
+                finding = check(index, r, rollout, measurement)
+                self.statistics = self.statistics.merge(finding.statistics)
+                if finding.log_bets is not None:
+                    self._log_bets[index, r] = finding.log_bets
+                if finding.fault is not None:
+                    if not self._is_cleared_on_appeal(index, r, group[r]):
+                        return finding.fault
+                    self._cleared.add((index, r))
+        return None
+
+    def _measure(
+        self, forward: Forward, index: int, rollouts: Group, numbers: Sequence[int]
+    ) -> list[Measurement]:
+        challenge = self._context.challenge_seed
+        return forward.measure(
+            self._prompts(index),
+            [rollout.tokens for rollout in rollouts],
+            [compute_rollout_seed(challenge, self._hotkey, index, r) for r in numbers],
+            self._projection,
+        )
+
+    def _is_cleared_on_appeal(self, index: int, r: int, rollout: Rollout) -> bool:
+        """Whether the whole rollout passes every test of its own under the second prefill."""
+        if self._appeal is None or self._appeals_left == 0:
+            return False
+        self._appeals_left -= 1
+        (measurement,) = self._measure(self._appeal, index, [rollout], [r])
+        checks = (self._check_sketch, self._check_logprobs, self._check_sampling)
+        return all(check(index, r, rollout, measurement).fault is None for check in checks)
+
+    def _carry(self, shown: Mapping[int, Group], ledger: Ledger) -> tuple[Refusal | None, Ledger]:
+        """Enters every rollout in order, one that was cleared on appeal with factor 1."""
+        tests = self._context.parameters.tests
+        before, nothing = ledger, np.zeros(count_bets(tests))
+        for index, group in shown.items():
+            for r in range(len(group)):
+                cleared = (index, r) in self._cleared
+                ledger = ledger.add(nothing if cleared else self._log_bets[index, r])
+                capital = ledger.compute_log_capital(tests)
+                self.statistics = self.statistics.merge(Statistics(ledger_capital=capital))
+                if ledger.is_crossed(tests):
+                    detail = (
+                        f"over {ledger.rollouts} rollouts of this settlement small deviations from "
+                        "the keyed draw add up to more than honest noise"
+                    )
+                    return Refusal(Reason.LEDGER_MISMATCH, detail, index, r), before
+        return None, ledger
+
+    def _check_sketch(
+        self, index: int, r: int, rollout: Rollout, measurement: Measurement
+    ) -> Finding:
+        tests = self._context.parameters.tests
+        result = judge_sketch(rollout.sketch, measurement.sketch, tests)
+        fault = None
+        if result.token is not None:
+            detail = (
+                f"the sketch differs by {result.mean:.2f} a token from the checkpoint's own hidden "
+                "states"
+            )
+            fault = Refusal(Reason.SKETCH_MISMATCH, detail, index, r, result.token)
+        return Finding(Statistics(sketch_mean=result.mean), fault)
+
+    def _check_logprobs(
+        self, index: int, r: int, rollout: Rollout, measurement: Measurement
+    ) -> Finding:
+        context = self._context
+        positions = select_positions(
+            context.audit_seed, self._hotkey, index, r, len(rollout.tokens)
+        )
+        result = judge_logprobs(
+            rollout.logprobs, measurement.logprobs, positions, context.parameters.tests
+        )
+        fault = None
+        if result.token is not None:
+            detail = "a log-probability is not the checkpoint's own"
+            fault = Refusal(Reason.LOGPROB_MISMATCH, detail, index, r, result.token)
+        return Finding(Statistics(logprob_rms=result.rms), fault)
+
+    def _check_sampling(
+        self, index: int, r: int, rollout: Rollout, measurement: Measurement
+    ) -> Finding:
+        parameters = self._context.parameters
+        result = judge_sampling(
+            measurement.margins,
+            measurement.gini,
+            self._calibration,
+            parameters.tests,
+            parameters.work.temperature,
+        )
+        fault = None
+        if result.token is not None:
+            margin = measurement.margins[result.token] / (1 << FRACTION_BITS)
+            detail = (
+                f"token {result.token} is not the model's keyed draw: another id scores "
+                f"{margin:.4f} logits higher"
+            )
+            fault = Refusal(Reason.SAMPLING_MISMATCH, detail, index, r, result.token)
+        statistics = Statistics(margin_max=result.margin_max, log_capital=result.log_capital)
+        return Finding(statistics, fault, result.log_bets)
+
+
+def _are_heads_cheap(shown: Mapping[int, Group]) -> bool:
+    lengths = [len(rollout.tokens) for group in shown.values() for rollout in group]
+    return sum(min(length, HEAD_TOKENS) for length in lengths) * HEAD_SHARE <= sum(lengths)
+
+
+def _cut(rollout: Rollout, tokens: int) -> Rollout:
+    return replace(
+        rollout,
+        tokens=rollout.tokens[:tokens],
+        logprobs=rollout.logprobs[:tokens],
+        sketch=rollout.sketch[:tokens],
+    )
