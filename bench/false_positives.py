@@ -1,0 +1,240 @@
+"""Honest work is not refused: what was measured, what was simulated from it, and the bound.
+
+Measured: 20,000 different honest rollouts, made by one implementation of the reference and judged
+by another. Simulated: the flip law over ten times as many positions as the calibration saw gives
+each position its honest flips by level; they are drawn ten thousand times, and each rollout's test
+and each settlement's ledger is run on what comes out.
+
+Bounded: at a few positions honest flips exceed the envelope μ, so a bet's expected wealth A(t), a
+product over positions, can rise above 1 on its way. Each bet is at most sup A times a martingale
+that starts at 1, so Ville's inequality holds with α multiplied by the mixture of these suprema.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from figures import Figure, report
+from numpy.typing import NDArray
+from work import load_genesis, make_any_projection, make_requests
+
+from assay.inference import Checkpoint, Reference, generate_groups
+from assay.inference.passages import Passage
+from assay.neurons.demo_rules import DEMO_WORK
+from assay.protocol.gumbel import FRACTION_BITS
+from assay.protocol.parameters import DEMO_TIMING, MILLION, SMALL_MODEL_TESTS
+from assay.verification import Ledger
+from assay.verification.logprobs import judge_logprobs
+from assay.verification.sampling import (
+    compute_honest_rates,
+    compute_log_bets,
+    judge_sampling,
+    mix_log_bets,
+)
+from assay.verification.sketch import judge_sketch
+
+THREADS, GROUPS, BATCH = 2, 2_500, 32
+TESTS, TEMPERATURE = SMALL_MODEL_TESTS, DEMO_WORK.temperature
+#: Positions of the simulation beside those of the calibration, and how often each is drawn.
+MORE, DRAWS = 10, 10_000
+#: Windows whose VERDICT_END lies between two epochs, at most.
+WINDOWS = -(-(DEMO_TIMING.tempo + 1) // DEMO_TIMING.window_blocks)
+SETTLEMENT = WINDOWS * DEMO_WORK.audited_groups * DEMO_WORK.group_size
+#: Longest rollout.
+LONGEST = 4_096
+TOP = 32
+
+
+Floats = NDArray[np.float64]
+
+
+def judge_all(miner: Checkpoint, validator: Checkpoint) -> tuple[dict[str, int], list[Passage]]:
+    """Counts over all real rollouts, and the passages they are."""
+    reference, judge = (c.get_reference(TEMPERATURE) for c in (miner, validator))
+    rules, projection = miner.get_rules(TEMPERATURE), make_any_projection(miner)
+    drafter = miner.get_drafter(TEMPERATURE)
+    counts = dict.fromkeys(("rollouts", "tokens", "flips", "refused", "crossed"), 0)
+    passages: list[Passage] = []
+    ledger = Ledger()
+    requests = make_requests(miner, GROUPS, DEMO_WORK.group_size, b"false positives")
+    for start in range(0, GROUPS, BATCH):
+        batch = requests[start : start + BATCH]
+        groups = generate_groups(batch, drafter, reference, rules, projection)
+        for request, group in zip(batch, groups, strict=True):
+            completions = [rollout.tokens for rollout in group]
+            measured = judge.measure(request.prompt, completions, request.seeds, projection)
+            for rollout, m in zip(group, measured, strict=True):
+                every = range(len(rollout.tokens))
+                sampling = judge_sampling(
+                    m.margins, m.gini, validator.calibration, TESTS, TEMPERATURE
+                )
+                results = (
+                    judge_sketch(rollout.sketch, m.sketch, TESTS),
+                    judge_logprobs(rollout.logprobs, m.logprobs, every, TESTS),
+                    sampling,
+                )
+                counts["rollouts"] += 1
+                counts["tokens"] += len(every)
+                counts["flips"] += int((m.margins > 0).sum())
+                counts["refused"] += any(result.token is not None for result in results)
+                ledger = ledger.add(sampling.log_bets)
+                counts["crossed"] += ledger.is_crossed(TESTS)
+                if ledger.rollouts == SETTLEMENT:
+                    ledger = Ledger()
+                passages.append(Passage(request.prompt, tuple(rollout.tokens.tolist())))
+        print(f"  {counts['rollouts']:,} rollouts judged", end="\r", file=sys.stderr)
+    return counts, passages
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Noise:
+    """Honest noise of every position of some passages.
+
+    Attributes:
+        flips: P(margin > τ_k) by the flip law, then P(margin > cap): float64 [N, levels + 1].
+        rates: μ_k, what the test allows: float64 [N, levels].
+        starts: first position of each passage, and the end.
+    """
+
+    flips: Floats
+    rates: Floats
+    starts: NDArray[np.int64]
+
+
+def measure_noise(
+    a: Reference, b: Reference, passages: Sequence[Passage], checkpoint: Checkpoint
+) -> Noise:
+    """The flip law at every position: nothing is sampled."""
+    t = TEMPERATURE / 1024
+    taus = torch.tensor([*TESTS.margin_levels, TESTS.margin_cap]).double() / (1 << FRACTION_BITS)
+    flips, gini = [], []
+    for states in zip(a.compute_states(passages), b.compute_states(passages), strict=True):
+        logits_a, logits_b = (
+            side.compute_logits(state).double() for side, state in zip((a, b), states, strict=True)
+        )
+        top = logits_b.topk(min(TOP, logits_b.shape[1]), dim=1)
+        p = (top.values / t).softmax(dim=1)
+        delta = logits_a.gather(1, top.indices) - top.values
+        apart = (delta[:, :, None] - delta[:, None, :]).abs()[..., None] - taus
+        weights = (p[:, :, None] * p[:, None, :])[..., None]
+        flips.append((weights * apart.clamp_(min=0)).sum(dim=(1, 2)) / (2 * t))
+        gini.append(1 - p.square().sum(dim=1))
+    impurity = torch.cat(gini).numpy()
+    rates = compute_honest_rates(impurity, checkpoint.calibration, TESTS, t)
+    lengths = [len(passage.completion) for passage in passages]
+    return Noise(torch.cat(flips).numpy(), rates, np.cumsum([0, *lengths]))
+
+
+def simulate(noise: Noise, draws: int) -> tuple[float, float, int]:
+    """The largest ln M of a rollout and ln L of a settlement, and how many settlements there were.
+
+    Rollouts and settlements without a flip never gain: only the others are run.
+    """
+    rng = np.random.default_rng(0)
+    levels = np.array(TESTS.margin_levels)
+    over = np.append(levels[1:], TESTS.margin_cap)  # a margin that passes level k and no higher
+    count = len(noise.starts) - 1
+    events = rng.binomial(draws, noise.flips[:, 0])
+    flipped: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for position in np.flatnonzero(events):
+        rollout = int(np.searchsorted(noise.starts, position, side="right")) - 1
+        for draw in rng.choice(draws, events[position], replace=False):
+            ratio = noise.flips[position, : len(levels)] / noise.flips[position, 0]
+            level = int((rng.random() < ratio).sum()) - 1
+            flipped.setdefault((int(draw), rollout), []).append((int(position), int(over[level])))
+    still = [_run(noise, rollout, [])[-1] for rollout in range(count)]
+    bets: dict[tuple[int, int], Floats] = {}
+    largest, ledgers = -np.inf, -np.inf
+    for (draw, rollout), margins in flipped.items():
+        path = _run(noise, rollout, margins)
+        largest = max(largest, float(mix_log_bets(path, TESTS).max()))
+        bets[draw, rollout] = path[-1]
+    for draw in sorted({draw for draw, _ in bets}):
+        order = np.random.default_rng(draw).permutation(count)
+        mine = {rollout for d, rollout in bets if d == draw}
+        for start in range(0, count - SETTLEMENT + 1, SETTLEMENT):
+            seat = order[start : start + SETTLEMENT].tolist()
+            if mine.isdisjoint(seat):
+                continue
+            ledger = Ledger()
+            for rollout in seat:
+                ledger = ledger.add(bets.get((draw, rollout), still[rollout]))
+                ledgers = max(ledgers, ledger.compute_log_capital(TESTS))
+    return largest, ledgers, draws * (count // SETTLEMENT)
+
+
+def compute_growth(noise: Noise) -> tuple[Floats, Floats]:
+    """ln A of each bet over each rollout, and its supremum on the way, float64 [rollouts, bets]."""
+    levels, stakes = (np.array(s) / MILLION for s in (TESTS.level_stakes, TESTS.mean_stakes))
+    excess = noise.flips[:, :-1] / noise.rates - 1
+    steps = np.log1p(
+        np.concatenate(
+            [
+                stakes * excess.mean(axis=1, keepdims=True),
+                (excess[:, :, None] * levels).reshape(len(excess), -1),
+            ],
+            axis=1,
+        )
+    )
+    paths = [path.cumsum(axis=0) for path in np.split(steps, noise.starts[1:-1])]
+    ends = np.stack([path[-1] for path in paths])
+    return ends, np.stack([path.max(axis=0).clip(min=0) for path in paths])
+
+
+def bound_ledger(ends: Floats, peaks: Floats, seats: int = 50) -> float:
+    """By how much α is multiplied for the ledger: the largest over settlements drawn at random."""
+    n = SETTLEMENT
+    worst = 0.0
+    for seat in range(seats):
+        order = np.random.default_rng(seat).permutation(len(ends))[:n]
+        onwards = np.zeros(ends.shape[1])
+        total = 1 / (n + 1)
+        for j, rollout in zip(range(n, 0, -1), order[::-1], strict=True):
+            onwards = np.maximum(peaks[rollout], ends[rollout] + onwards)
+            total += float(np.exp(mix_log_bets(onwards, TESTS))) / (j * (j + 1))
+        worst = max(worst, total)
+    return worst
+
+
+def _run(noise: Noise, rollout: int, margins: Sequence[tuple[int, int]]) -> Floats:
+    """ln of the bets after each token of a rollout with these flips, float64 [T, bets]."""
+    start, end = noise.starts[rollout : rollout + 2]
+    path = np.zeros(end - start, np.int64)
+    for position, margin in margins:
+        path[position - start] = margin
+    return compute_log_bets(path, noise.rates[start:end], TESTS)
+
+
+def main() -> None:
+    torch.set_num_threads(THREADS)
+    miner, validator = load_genesis("sdpa"), load_genesis("eager")
+    counts, passages = judge_all(miner, validator)
+    wanted = MORE * miner.calibration.tokens
+    few = int(np.searchsorted(np.cumsum([len(p.completion) for p in passages]), wanted)) + 1
+    references = (c.get_reference(TEMPERATURE) for c in (miner, validator))
+    noise = measure_noise(*references, passages[:few], miner)
+    rollout, ledger, settlements = simulate(noise, DRAWS)
+    ends, peaks = compute_growth(noise)
+    outside = int((noise.flips[:, :-1] > noise.rates).any(axis=1).sum())
+    above_cap = float(noise.flips[:, -1].mean() * LONGEST)
+    grown = float(np.exp(mix_log_bets(peaks, TESTS)).mean())
+    million, alpha = few * DRAWS / 1e6, 1 / TESTS.alpha_inverse
+    rows: list[tuple[str, float, str, float | None]] = [
+        (f"refused of {counts['rollouts']:,} rollouts", counts["refused"], "rollouts", 0),
+        (f"flipped of their {counts['tokens']:,} tokens", counts["flips"], "tokens", None),
+        ("ledgers of theirs that crossed", counts["crossed"], "", 0),
+        (f"outside the envelope of {len(noise.flips):,} positions", outside, "positions", None),
+        (f"largest ln M, {million:.0f} million simulated", rollout, "", -np.log(alpha / 2)),
+        (f"largest ln L, {settlements:,} settlements simulated", ledger, "", -np.log(alpha)),
+        (f"a margin above the cap in {LONGEST:,} tokens", above_cap, "", alpha / 2),
+        ("P(an honest rollout is refused), bound", grown * alpha / 2 + above_cap, "", alpha),
+        ("P(an honest ledger crosses), bound", bound_ledger(ends, peaks) * alpha, "", 2 * alpha),
+    ]
+    figures = [Figure(name, value, unit, bound=bound) for name, value, unit, bound in rows]
+    report("honest work: refused, and the bound on it", figures, THREADS)
+
+
+if __name__ == "__main__":
+    main()
