@@ -24,12 +24,13 @@ from assay.inference import Checkpoint, Reference, generate_groups
 from assay.inference.passages import Passage
 from assay.neurons.demo_rules import DEMO_WORK
 from assay.protocol.gumbel import FRACTION_BITS
-from assay.protocol.parameters import DEMO_TIMING, MILLION, SMALL_MODEL_TESTS
+from assay.protocol.parameters import DEMO_TIMING, SMALL_MODEL_TESTS
 from assay.verification import Ledger
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import (
     compute_honest_rates,
     compute_log_bets,
+    compute_peaks,
     judge_sampling,
     mix_log_bets,
 )
@@ -165,24 +166,6 @@ def simulate(noise: Noise, draws: int) -> tuple[float, float, int]:
     return largest, ledgers, draws * (count // SETTLEMENT)
 
 
-def compute_growth(noise: Noise) -> tuple[Floats, Floats]:
-    """ln A of each bet over each rollout, and its supremum on the way, float64 [rollouts, bets]."""
-    levels, stakes = (np.array(s) / MILLION for s in (TESTS.level_stakes, TESTS.mean_stakes))
-    excess = noise.flips[:, :-1] / noise.rates - 1
-    steps = np.log1p(
-        np.concatenate(
-            [
-                stakes * excess.mean(axis=1, keepdims=True),
-                (excess[:, :, None] * levels).reshape(len(excess), -1),
-            ],
-            axis=1,
-        )
-    )
-    paths = [path.cumsum(axis=0) for path in np.split(steps, noise.starts[1:-1])]
-    ends = np.stack([path[-1] for path in paths])
-    return ends, np.stack([path.max(axis=0).clip(min=0) for path in paths])
-
-
 def bound_ledger(ends: Floats, peaks: Floats, seats: int = 50) -> float:
     """By how much α is multiplied for the ledger: the largest over settlements drawn at random."""
     n = SETTLEMENT
@@ -204,7 +187,8 @@ def _run(noise: Noise, rollout: int, margins: Sequence[tuple[int, int]]) -> Floa
     path = np.zeros(end - start, np.int64)
     for position, margin in margins:
         path[position - start] = margin
-    return compute_log_bets(path, noise.rates[start:end], TESTS)
+    passed = (path[:, None] > np.array(TESTS.margin_levels)).astype(float)
+    return compute_log_bets(passed, noise.rates[start:end], TESTS)
 
 
 def main() -> None:
@@ -216,7 +200,8 @@ def main() -> None:
     references = (c.get_reference(TEMPERATURE) for c in (miner, validator))
     noise = measure_noise(*references, passages[:few], miner)
     rollout, ledger, settlements = simulate(noise, DRAWS)
-    ends, peaks = compute_growth(noise)
+    lengths = np.diff(noise.starts).tolist()
+    ends, peaks = compute_peaks(noise.flips[:, :-1], noise.rates, lengths, TESTS)
     outside = int((noise.flips[:, :-1] > noise.rates).any(axis=1).sum())
     above_cap = float(noise.flips[:, -1].mean() * LONGEST)
     grown = float(np.exp(mix_log_bets(peaks, TESTS)).mean())

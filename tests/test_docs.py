@@ -22,9 +22,16 @@ def test_every_path_that_a_page_names_is_there(page):
     linked = [m for m in re.findall(r"\]\(([^)#:]+)\)", text) if not m.startswith("http")]
     for target in linked:
         assert (page.parent / target).exists(), target
-    named = re.findall(r"`((?:bench|docs|protocol|verification|training|tests)/[\w/.-]+)`", text)
+    rooms = "bench|docs|protocol|verification|training|tests"
+    named = re.findall(rf"`((?:{rooms})/[\w/.-]+)(?:::\w+)?`", text)
     for target in named:
         assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_test_that_a_page_names_is_there(page):
+    for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text()):
+        assert f"def {name}(" in (ROOT / path).read_text(), f"{path}::{name}"
 
 
 def test_every_figure_of_the_readme_has_its_script():

@@ -8,6 +8,7 @@ Sources: Waudby-Smith and Ramdas, "Estimating means of bounded random variables 
 the flip law and the mixture of stakes are ours (docs/specification.md).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,18 +50,18 @@ def count_bets(tests: Tests) -> int:
     return len(tests.mean_stakes) + len(tests.level_stakes) * len(tests.margin_levels)
 
 
-def compute_log_bets(margins: NDArray[np.int64], rates: Floats, tests: Tests) -> Floats:
+def compute_log_bets(passed: Floats, rates: Floats, tests: Tests) -> Floats:
     """ln of each bet's wealth after each token, float64 [T, bets].
 
-    With x_k = 1{margin > τ_k}/μ_k − 1, a bet on all levels is Π(1 + ρ·mean_k x_k) and a bet on one
-    level Π(1 + ρ·x_k): first the former by stake, then the latter by level and stake.
+    With x_k = passed_k/μ_k − 1, a bet on all levels is Π(1 + ρ·mean_k x_k) and a bet on one level
+    Π(1 + ρ·x_k): first the former by stake, then the latter by level and stake.
 
     Args:
-        margins: int64 [T].
+        passed: float64 [T, levels], 1 where a token's margin exceeds the level and 0 elsewhere; or
+            the probability that it does: then it is the bets' expected wealth that comes out.
         rates: μ_k, float64 [T, levels], in (0, 1].
     """
-    levels = np.array(tests.margin_levels, np.int64)
-    x = (margins[:, None] > levels) / rates - 1.0
+    x = passed / rates - 1.0
     mean_stakes = np.array(tests.mean_stakes) / MILLION
     level_stakes = np.array(tests.level_stakes) / MILLION
     on_mean = mean_stakes * x.mean(axis=1, keepdims=True)
@@ -100,7 +101,9 @@ def judge_sampling(
     if not np.isfinite(gini).all():
         raise ValueError("the forward pass gave a Gini impurity that is not a number")
     rates = compute_honest_rates(gini, calibration, tests, temperature / 1024)
-    log_bets = compute_log_bets(margins, rates, tests)
+    levels = np.array(tests.margin_levels, np.int64)
+    passed = (margins[:, None] > levels).astype(np.float64)
+    log_bets = compute_log_bets(passed, rates, tests)
     capital = mix_log_bets(log_bets, tests)
     bad = (margins > tests.margin_cap) | (capital >= np.log(2.0 * tests.alpha_inverse))
     return SamplingResult(
@@ -108,4 +111,31 @@ def judge_sampling(
         log_capital=float(capital.max()),
         token=int(bad.argmax()) if bad.any() else None,
         log_bets=log_bets[-1],
+    )
+
+
+def compute_peaks(
+    chances: Floats, rates: Floats, lengths: Sequence[int], tests: Tests
+) -> tuple[Floats, Floats]:
+    """How far the envelope's failures at single positions carry the bets' expected wealth A(t).
+
+    Tokens are drawn under noise of their own, so A is a known product; a bet is at most sup A times
+    a martingale that starts at 1, and Ville's inequality holds with α times the mixture of sup A.
+
+    Args:
+        chances: P(margin > τ_k) of honest work, float64 [N, levels], of rollouts laid end to end.
+        rates: μ_k, float64 [N, levels].
+        lengths: tokens of each rollout.
+
+    Returns:
+        ln A at each rollout's end, and the largest ln A on its way, at least 0: float64
+        [rollouts, bets].
+    """
+    starts = np.cumsum(lengths)[:-1]
+    paths = [
+        compute_log_bets(p, r, tests)
+        for p, r in zip(np.split(chances, starts), np.split(rates, starts), strict=True)
+    ]
+    return np.stack([path[-1] for path in paths]), np.stack(
+        [path.max(axis=0).clip(0) for path in paths]
     )

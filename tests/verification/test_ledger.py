@@ -104,6 +104,12 @@ def test_a_rollout_cleared_on_appeal_changes_no_bet() -> None:
     assert ledger.compute_log_capital(TESTS) == pytest.approx(alone.compute_log_capital(TESTS))
 
 
+def run(margins: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """ln of the bets after a rollout."""
+    passed = (margins[:, None] > np.array(TESTS.margin_levels)).astype(float)
+    return compute_log_bets(passed, rates, TESTS)[-1]
+
+
 def play(
     choose: Callable[[bool], float], tokens: int, rollouts: int, rng: np.random.Generator
 ) -> Iterator[Ledger]:
@@ -119,8 +125,7 @@ def play(
         rates = choose(flipped) * 0.5 ** np.arange(LEVELS)
         passed = (rng.random((tokens, 1)) < rates).sum(axis=1)
         flipped = bool(passed.any())
-        log_bets = compute_log_bets(over[passed], np.tile(rates, (tokens, 1)), TESTS)
-        ledger = ledger.add(log_bets[-1])
+        ledger = ledger.add(run(over[passed], np.tile(rates, (tokens, 1))))
         yield ledger
 
 
@@ -152,5 +157,5 @@ def test_it_is_not_deaf_to_rates_above_the_calibrated() -> None:
     rates = 0.02 * 0.5 ** np.arange(LEVELS)
     for _ in range(200):
         passed = (rng.random((10, 1)) < 3 * rates).sum(axis=1)
-        ledger = ledger.add(compute_log_bets(over[passed], np.tile(rates, (10, 1)), TESTS)[-1])
+        ledger = ledger.add(run(over[passed], np.tile(rates, (10, 1))))
     assert ledger.is_crossed(TESTS)

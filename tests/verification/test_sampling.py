@@ -16,6 +16,7 @@ from assay.protocol.parameters import Tests as Bounds
 from assay.verification.sampling import (
     compute_honest_rates,
     compute_log_bets,
+    compute_peaks,
     judge_sampling,
     mix_log_bets,
 )
@@ -45,7 +46,8 @@ def compute_naive_capital(margins: list[int], rates: np.ndarray) -> float:
 def compute_log_capital(
     margins: np.ndarray, rates: np.ndarray, tests: Bounds = TESTS
 ) -> np.ndarray:
-    return mix_log_bets(compute_log_bets(margins, rates, tests), tests)
+    passed = (margins[:, None] > np.array(tests.margin_levels)).astype(float)
+    return mix_log_bets(compute_log_bets(passed, rates, tests), tests)
 
 
 @settings(max_examples=60, deadline=None)
@@ -105,6 +107,28 @@ def test_capital_keeps_its_mean_of_one_at_the_calibrated_rates() -> None:
     ]
     assert abs(np.mean(ends) - 1) < 4 * np.std(ends) / math.sqrt(len(ends))
     assert np.std(ends) > 0.05
+
+
+def test_the_bound_where_single_positions_leave_the_envelope() -> None:
+    """At α = 1/4: one position in fifty flips ten times as often as its rate, and α grows by what
+    `compute_peaks` says, no more and not much less than it must."""
+    rates = np.tile([0.02 * 0.6**k for k in range(LEVELS)], (400, 1))
+    chances = rates * np.where(np.arange(400) % 50 == 0, 10.0, 0.5)[:, None]
+    loose, rollouts = replace(TESTS, alpha_inverse=4), 1_500
+    ends, peaks = compute_peaks(chances, rates, [400], loose)
+    growth = float(np.exp(mix_log_bets(peaks, loose))[0])
+    assert 1.2 < growth < 10
+    assert (ends <= peaks).all()
+    bound = math.log(2 * loose.alpha_inverse)
+    rng, over = np.random.default_rng(5), np.array([0, *(tau + 1 for tau in TESTS.margin_levels)])
+    crossed = 0
+    for _ in range(rollouts):
+        margins = over[(rng.random((400, 1)) < chances).sum(axis=1)]
+        crossed += compute_log_capital(margins, rates, loose).max() >= bound
+    allowed = rollouts * growth / (2 * loose.alpha_inverse)
+    assert crossed <= allowed + 4 * math.sqrt(allowed)
+    inside = compute_peaks(rates, rates, [400], loose)[1]
+    assert np.allclose(mix_log_bets(inside, loose), 0)
 
 
 def judge_margins(margins: list[int], gini: float = 0.6) -> int | None:
