@@ -74,6 +74,43 @@ def iterate_bad_groups(rows: list[bytes]) -> list[Json]:
     return [{"reason": why, "rows": count, "bytes": data.hex()} for why, count, data in bad]
 
 
+def iterate_bad_headers(good: bytes) -> list[Json]:
+    """Bytes that are no header; `good` is one."""
+    bad = {"empty": b"", "one byte short": good[:-1], "one byte too many": good + b"\0"}
+    return [{"reason": reason, "bytes": data.hex()} for reason, data in bad.items()]
+
+
+def iterate_bad_manifests() -> list[Json]:
+    """Edits of the good manifest, or of the calibration it names, that make it unusable.
+
+    The first fault is named; a changed calibration is named by the manifest again, but for the one
+    that is not.
+    """
+    rates = [10**13 >> k for k in range(8)]
+    bad: list[tuple[str, str, str, Json]] = [
+        ("another version", "the manifest's version is 2", "version", 2),
+        ("a calibration it does not name", "the calibration is not", "calibration", "00" * 32),
+        ("a rate too few", "has 7 rates, not 8", "rates", rates[:7]),
+        (
+            "a rate beyond its limit",
+            "a calibrated rate exceeds",
+            "rates",
+            [*rates[:7], rates[7] + 1],
+        ),
+        ("a scale below its limit", "scale 65535 is outside", "scale", 65_535),
+        ("a scale beyond its limit", "scale 4194305 is outside", "scale", 4_194_305),
+        ("a centre far out", "the centre lies farther out", "centre", [262_144, -1, 0]),
+        ("no token allowed", "max_tokens 0 is outside", "max_tokens", 0),
+        ("more tokens than the parameters'", "max_tokens 49 is outside", "max_tokens", 49),
+        ("no end token", "no end token or no level", "end_tokens", []),
+        ("no level", "no end token or no level", "levels", []),
+    ]
+    return [
+        {"reason": reason, "because": because, "field": name, "value": value}
+        for reason, because, name, value in bad
+    ]
+
+
 def iterate_bad_commitments(payload: bytes) -> list[Json]:
     """Payloads that are no commitments; `payload` is a good one."""
     bad = {
@@ -173,6 +210,21 @@ def iterate_bad_contexts(valid: Json, signatures: Mapping[int, bytes]) -> list[J
         ("a slot of no length", [*timing, "slot_ms"], 0, "slot_ms is 0"),
         ("a window of no blocks", [*timing, "window_blocks"], 0, "window_blocks is 0"),
         ("audit before commitment", [*timing, "audit_offset"], 12, "moments are not in order"),
+        (
+            "a group beyond any memory",
+            [*work, "max_tokens"],
+            (1 << 19) + 1,
+            "larger than any reader's memory",
+        ),
+        ("a cap beyond any memory", [*work, "group_cap"], (1 << 14) + 1, "beyond 16,384"),
+        ("no least scale", [*tests, "scale_min"], 0, "scale_min is 0"),
+        ("two hotkeys on one uid", ["members", ALICE, "uid"], 4, "two hotkeys hold one uid"),
+        (
+            "a member of tomorrow",
+            ["members", ALICE, "registered_at"],
+            12_001,
+            "registered after the window's first block",
+        ),
         ("nothing audited", [*work, "audited_groups"], 0, "a size of work is 0"),
         ("no temperature", [*work, "temperature"], 0, "temperature is 0"),
         ("no level of margins", [*tests, "margin_levels"], [], "no level of margins"),

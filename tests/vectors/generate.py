@@ -14,6 +14,7 @@ from typing import Any
 
 from assay.protocol import QUICKNET, Domain, Stream, encode_ss58, hash_fields
 from assay.protocol import seeds as seeds_module
+from assay.protocol.encoding import to_json
 from assay.protocol.gumbel import TABLE, TABLE_SHA256, compute_gumbel
 from assay.protocol.hashing import compute_root, compute_tree_root
 from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING
@@ -25,7 +26,15 @@ HERE = Path(__file__).parent
 DATA = HERE.parent / "data"
 sys.path.insert(0, str(HERE))
 from bad_inputs import BAD_ADDRESSES  # noqa: E402
+from judging import (  # noqa: E402
+    make_completions,
+    make_draws,
+    make_logprobs,
+    make_sampling,
+    make_sketch,
+)
 from objects import (  # noqa: E402
+    make_beacons,
     make_commitments,
     make_context,
     make_manifest,
@@ -33,6 +42,7 @@ from objects import (  # noqa: E402
     make_submission,
 )
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest  # noqa: E402
+from worth import make_arithmetic, make_sat, make_settlement, make_worth  # noqa: E402
 
 Json = Any
 
@@ -174,6 +184,8 @@ def make_schedule() -> Json:
         last + slot,
     ]
     return {
+        "timings": {name: to_json(t) for name, t in (("main", MAIN_TIMING), ("demo", DEMO_TIMING))},
+        "chain": to_json(QUICKNET),
         "blocks": [
             {"timing": name, "window": window}
             | {phase.name.lower(): compute_block(timing, window, phase) for phase in Phase}
@@ -187,6 +199,7 @@ def make_schedule() -> Json:
         ],
         "settled": [
             {
+                "timing": "demo",
                 "previous_epoch": a,
                 "epoch": b,
                 "windows": list(compute_settled_windows(DEMO_TIMING, a, b)),
@@ -241,6 +254,16 @@ FAMILIES = {
     "selection": make_selection,
     "context": make_context,
     "ss58": make_ss58,
+    "beacons": make_beacons,
+    "draws": make_draws,
+    "sketch": make_sketch,
+    "logprobs": make_logprobs,
+    "sampling": make_sampling,
+    "completions": make_completions,
+    "worth": make_worth,
+    "settlement": make_settlement,
+    "arithmetic": make_arithmetic,
+    "sat": make_sat,
 }
 
 

@@ -12,12 +12,15 @@ from bad_inputs import (
     iterate_bad_commitments,
     iterate_bad_contexts,
     iterate_bad_groups,
+    iterate_bad_headers,
+    iterate_bad_manifests,
 )
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest
 
 from assay.protocol import (
     QUICKNET,
     Beacon,
+    BeaconChain,
     Block,
     Calibration,
     Commitment,
@@ -33,7 +36,11 @@ from assay.protocol import (
     Tag,
     context_to_json,
     encode_commitment,
+    encode_ss58,
+    is_valid_beacon,
 )
+from assay.protocol.beacon import compute_message, compute_round_at
+from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode, to_json
 from assay.protocol.manifest import compute_files_digest, compute_tensor_root, digest_safetensors
 from assay.protocol.parameters import DEMO_TIMING
@@ -113,6 +120,7 @@ def make_submission() -> Json:
         "leaves": [leaf.hex() for leaf in leaves],
         "root": compute_submission_root(header, leaves).hex(),
         "bad_groups": iterate_bad_groups(rows),
+        "bad_headers": iterate_bad_headers(encode(header)),
     }
 
 
@@ -130,7 +138,53 @@ def make_commitments() -> Json:
             for c, p in ((c, encode_commitment(c)) for c in valid)
         ],
         "bad": iterate_bad_commitments(encode_commitment(valid[0])),
+        "object": {
+            "hotkey": ALICE.hex(),
+            "window": WINDOW,
+            "name": make_object_name(encode_ss58(ALICE), WINDOW),
+        },
     }
+
+
+def make_beacons() -> Json:
+    """Recorded beacons of both kinds of chain: what was signed, and the randomness."""
+    recorded = json.loads((DATA / "drand-beacons.json").read_text())
+    chains = {name: _read_chain(recorded[name]["info"]) for name in ("quicknet", "default")}
+    assert chains["quicknet"] == QUICKNET
+    made = []
+    for name, chain in chains.items():
+        for entry in recorded[name]["beacons"][:3]:
+            previous = bytes.fromhex(entry.get("previous_signature", ""))
+            beacon = Beacon(entry["round"], bytes.fromhex(entry["signature"]), previous)
+            assert is_valid_beacon(chain, beacon)
+            made.append(
+                {
+                    "chain": name,
+                    "round": beacon.round,
+                    "previous_signature": previous.hex(),
+                    "message": compute_message(chain, beacon).hex(),
+                    "signature": beacon.signature.hex(),
+                    "randomness": beacon.randomness.hex(),
+                }
+            )
+    start, period = QUICKNET.genesis_ms, QUICKNET.period_ms
+    times = [0, start - 1, start, start + 1, start + period, start + period + 1, start + 10**12]
+    return {
+        "chains": {name: to_json(chain) for name, chain in chains.items()},
+        "beacons": made,
+        "rounds": [{"time_ms": at, "round": compute_round_at(QUICKNET, at)} for at in times],
+    }
+
+
+def _read_chain(info: Json) -> BeaconChain:
+    """A chain from what a drand node says of it, in seconds."""
+    return BeaconChain(
+        chain_hash=bytes.fromhex(info["hash"]),
+        scheme=Scheme(info["schemeID"]),
+        public_key=bytes.fromhex(info["public_key"]),
+        genesis_ms=1_000 * info["genesis_time"],
+        period_ms=1_000 * info["period"],
+    )
 
 
 def make_safetensors(header: str, data: bytes) -> bytes:
@@ -177,6 +231,14 @@ def make_manifest() -> Json:
             ],
             "root": compute_tensor_root(tensors).hex(),
         },
+        "files": {
+            "structure": {"config.json": b"{}".hex()},
+            "tokenizer": {"b": b"2".hex(), "a": b"1".hex()},
+            "chat_template": {},
+        },
+        "tests": to_json(PARAMETERS.tests),
+        "max_tokens": PARAMETERS.work.max_tokens,
+        "bad": iterate_bad_manifests(),
         "bad_safetensors": [
             {"reason": reason, "header": text, "data": bytes(range(16)).hex()}
             for reason, text in BAD_SAFETENSORS.items()

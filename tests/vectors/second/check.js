@@ -1,0 +1,181 @@
+'use strict';
+// Checks every vector beside this folder: node tests/vectors/second/check.js
+// Values only: inputs that are to be refused are left to the tests in Python, and so are BLS signatures.
+const { readFileSync, readdirSync } = require('node:fs');
+const { join } = require('node:path');
+const core = require('./core.js');
+const rules = require('./rules.js');
+const environments = require('./environments.js');
+
+const { encode, hash, hex, root, sha256, unhex, Stream } = core;
+const FOLDER = process.argv[2] ?? join(__dirname, '..');
+const ints = (list) => list.map(Number);
+const faults = [];
+let checked = 0;
+
+/** JSON with its integers as BigInt: some need more than 53 bits. */
+function parse(text) {
+  const marked = text.replace(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, (t) => (/^-?\d+$/.test(t) ? `"\\u0000${t}"` : t));
+  return JSON.parse(marked, (_, v) => (typeof v === 'string' && v[0] === '\0' ? BigInt(v.slice(1)) : v));
+}
+
+function same(what, ours, theirs) {
+  const show = (v) => JSON.stringify(v, (_, x) => (typeof x === 'bigint' || typeof x === 'number' ? `${x}` : x));
+  checked += 1;
+  if (show(ours) !== show(theirs)) faults.push(`${what}: ${show(ours)} here, ${show(theirs)} in the vector`);
+}
+
+const families = {
+  hashing(v) {
+    for (const f of v.fields) same('hash', hex(hash(f.domain.slice('assay/v1/'.length), ...f.fields.map(unhex))), f.digest);
+    for (const r of v.roots) {
+      const some = v.leaves.slice(0, Number(r.count)).map(unhex);
+      same('root', [core.treeTop(some), root(some), root(some, unhex(v.context))].map(hex), [r.tree_root, r.root, r.root_with_context]);
+    }
+  },
+  stream(v) {
+    const draw = (list, next) => list.map(() => next());
+    const open = () => new Stream(unhex(v.seed)), whole = open();
+    same('u64', draw(v.u64, () => whole.u64()), v.u64);
+    for (const b of v.below) { const s = open(); same('below', draw(b.drawn, () => s.below(b.bound)), b.drawn); }
+    for (const s of v.sample) same('sample', open().sample(Number(s.population), Number(s.count)), s.drawn);
+  },
+  philox(v) {
+    const words = (text) => text.split(' ').map((w) => parseInt(w, 16));
+    for (const p of v.published) same('philox', core.philox(words(p.counter), words(p.key)), words(p.output));
+    for (const w of v.words) same('word', core.word(unhex(w.seed), Number(w.position), Number(w.token)), w.word);
+  },
+  gumbel(v) {
+    const table = Buffer.from(Int32Array.from(core.gumbelTable()).buffer); // little endian wherever node runs
+    same('table', [core.gumbelTable().length, hex(sha256(table))], [v.table_entries, v.table_sha256]);
+    for (const { word, gumbel } of v.values) same('gumbel', core.gumbel(Number(word)), gumbel);
+  },
+  seeds({ given: g, seeds }) {
+    const [hotkey, place] = [unhex(g.hotkey), [g.index, g.rollout]];
+    const challenge = rules.challengeSeed(g, g.randomness), audit = hash('audit', challenge, unhex(g.audit_randomness));
+    same('challenge', [challenge, audit, hash('projection', challenge)].map(hex), [seeds.challenge, seeds.audit, seeds.projection]);
+    same('problem', hex(rules.placeSeed('problem', challenge, hotkey, g.index)), seeds.problem);
+    same('rollout', hex(rules.placeSeed('rollout', challenge, hotkey, ...place)), seeds.rollout);
+    same('positions', hex(rules.placeSeed('positions', audit, hotkey, ...place)), seeds.positions);
+    same('selection', hex(rules.placeSeed('audit-groups', audit, hotkey)), seeds.selection);
+  },
+  parameters(v) {
+    const written = encode('parameters', v.parameters);
+    same('parameters', [hex(written), hex(hash('parameters', written))], [v.encoding, v.digest]);
+    for (const m of v.mutations) {
+      const [section, name] = m.field.split('.');
+      const changed = { ...v.parameters, [section]: { ...v.parameters[section], [name]: m.value } };
+      same(m.field, hex(hash('parameters', encode('parameters', changed))), m.digest);
+    }
+  },
+  submission(v) {
+    const rows = v.rollouts.map(core.encodeRow), header = encode('header', v.header);
+    const leaves = v.groups.map((group, i) => hash('group-leaf', core.u32(i), ...group.map((r) => rows[r])));
+    same('rows', [header, ...rows].map(hex), [v.header_encoding, ...v.rollouts.map((r) => r.encoding)]);
+    same('root', [...leaves, root(leaves, hash('header-leaf', header))].map(hex), [...v.leaves, v.root]);
+  },
+  commitments(v) {
+    for (const c of v.valid) same('commitment', hex(core.encodeCommitment(c)), c.payload);
+    same('object', `${core.encodeSS58(unhex(v.object.hotkey))}/window-${v.object.window}.parquet`, v.object.name);
+  },
+  manifest(v) {
+    const written = encode('manifest', v.manifest);
+    same('manifest', [hex(written), hex(hash('checkpoint', written))], [v.encoding, v.digest]);
+    same('calibration', hex(hash('calibration', encode('calibration', v.calibration))), v.calibration_digest);
+    for (const [name, files] of Object.entries(v.files)) same(name, hex(core.filesDigest(name.replace('_', '-'), files)), v.manifest[name]);
+    same('tensors', hex(core.tensorRoot(v.safetensors.tensors)), v.safetensors.root);
+  },
+  schedule(v) {
+    for (const { timing, window, ...moments } of v.blocks)
+      for (const [moment, at] of Object.entries(moments)) same(moment, rules.block(v.timings[timing], window, moment), at);
+    for (const r of v.rounds) same('round', rules.roundOf(v.timings[r.timing], v.chain, r.timestamp_ms), r.round);
+    for (const s of v.settled) same('settled', rules.settledWindows(v.timings[s.timing], s.previous_epoch, s.epoch), s.windows);
+  },
+  beacons(v) {
+    for (const b of v.beacons) { // the previous signature is empty where the scheme signs none
+      const message = sha256(Buffer.concat([unhex(b.previous_signature), core.u64(b.round)]));
+      same('beacon', [hex(message), hex(sha256(unhex(b.signature)))], [b.message, b.randomness]);
+    }
+    for (const r of v.rounds) same('round', rules.roundAt(v.chains.quicknet, r.time_ms), r.round);
+  },
+  selection(v) {
+    const seed = [unhex(v.audit_seed), unhex(v.hotkey)];
+    for (const g of v.groups) same('groups', rules.selectGroups(...seed, ...ints([g.groups, g.k, g.s])), [g.audited, g.sampled]);
+    for (const p of v.positions) same('positions', rules.selectPositions(...seed, ...ints([p.index, p.rollout, p.tokens])), p.positions);
+  },
+  context({ valid: c, challenge_seed: challengeHex, audit_seed: auditHex }) {
+    const given = { ...c, parameters: hex(hash('parameters', encode('parameters', c.parameters))), environment: c.environment.digest };
+    const [randomness, auditRandomness] = [c.challenge, c.audit].map((b) => sha256(unhex(b.signature)));
+    const challenge = rules.challengeSeed(given, hex(randomness));
+    same('seeds', [hex(challenge), hex(hash('audit', challenge, auditRandomness))], [challengeHex, auditHex]);
+  },
+  ss58(v) { for (const { key, address } of v.valid) same('ss58', core.encodeSS58(unhex(key)), address); },
+  draws(v) {
+    const noise = (seed, d, count) => Array.from({ length: count }, (_, t) => rules.noise(unhex(seed), Number(d.position), t, d.temperature));
+    for (const f of v.fixed_point) same('fixed', rules.roundHalfEven(f.logit_numerator << 20n, f.logit_denominator), f.fixed);
+    for (const d of v.draws) {
+      const added = noise(v.seed, d, d.logits.length), scores = d.logits.map((logit, i) => logit + added[i]);
+      same(d.about, [added, scores, rules.draw(scores, ints(d.barred))], [d.noise, d.scores, d.token]);
+    }
+    const scores = noise(v.large.seed, v.large, Number(v.large.vocabulary)), drawn = rules.draw(scores, []);
+    same('large', [drawn, scores[drawn]], [v.large.token, v.large.score]);
+  },
+  sketch(v) {
+    const columns = (hidden) => rules.projection(unhex(v.seed), Number(hidden));
+    for (const p of v.projections) same('R', columns(p.hidden).map((c) => c.map((s) => (s > 0 ? '+' : '-')).join('')), p.columns);
+    for (const s of v.sketches)
+      same(s.about, s.states_in_256ths.map((state) => rules.sketch(columns(s.centre.length), s.centre, s.scale, state)), s.sketch);
+    for (const b of v.blocks) same('blocks', rules.blocks(Number(b.tokens)), b.blocks);
+    for (const c of v.compared) {
+      const tokens = c.runs.flatMap(([count, row]) => Array(Number(count)).fill(row));
+      same(c.about, rules.judgeSketch(tokens, v.bounds.block, v.bounds.rollout), [c.sum, c.token]);
+    }
+  },
+  logprobs(v) {
+    for (const c of v.compared)
+      same(c.about, rules.judgeLogprobs(c.claimed, c.measured, ints(c.positions), v.bounds.rms, v.bounds.max), c.token);
+  },
+  sampling(v) {
+    for (const r of v.rollouts) {
+      const [largest, token] = rules.judgeSampling(r.margins, ints(r.gini), r.calibration, v.tests, r.temperature);
+      same(r.about, [Math.abs(largest - Number(r.largest_log_capital)) < 2e-6, token], [true, r.token]);
+    }
+  },
+  completions(v) {
+    for (const c of v.completions)
+      same(c.about, rules.findFault(c.tokens, v.vocabulary, v.barred, v.end_tokens, Number(v.max_tokens)), [c.reason, c.token]);
+  },
+  worth(v) {
+    for (const r of v.rewards) same('reward', rules.reward(r.parts, r.weights), r.reward);
+    for (const m of v.means) same('mean', rules.mean(m.rewards), m.mean);
+    for (const g of v.values) same('value', rules.value(v.work, g.tokens, g.mean), g.value);
+    for (const s of v.scores) same('score', rules.score(s.groups, s.values), s.score);
+  },
+  settlement(v) {
+    for (const s of v.settlements) same(s.about, rules.settle(s.results), s.scores);
+    for (const w of v.weights) same(w.about, rules.weigh(w.scores, w.owner_uid, w.burn_share), w.weights);
+  },
+  arithmetic: (v) => checkEnvironment('arithmetic', v),
+  sat: (v) => checkEnvironment('sat', v),
+};
+
+function checkEnvironment(name, v) {
+  const make = (entry) => environments.make[name](entry.settings, unhex(entry.seed), ints(entry.levels));
+  for (const d of v.digests) same('digest', hex(environments.environmentDigest(name, d.settings)), d.digest);
+  for (const p of v.problems) {
+    const { level, prompt, terms } = make(p);
+    same('problem', [level, terms, hex(sha256(Buffer.from(prompt)))], [p.level, p.terms, p.prompt_sha256]);
+    same('prompt', p.prompt && prompt, p.prompt);
+  }
+  const problem = make(v.scored);
+  for (const c of v.scored.completions)
+    same(c.about, environments.score[name](problem, c.completion), [c.correctness, c.quality, c.satisfaction]);
+}
+
+for (const file of readdirSync(FOLDER).filter((f) => f.endsWith('.json'))) {
+  const name = file.replace('.json', '');
+  if (name in families) families[name](parse(readFileSync(join(FOLDER, file), 'utf8')));
+  else faults.push(`${file}: nothing checks it`);
+}
+console.log([`${checked} values checked, ${faults.length} differ`, ...faults].join('\n'));
+process.exit(faults.length ? 1 : 0);

@@ -1,0 +1,90 @@
+'use strict';
+// Problems and their scores: docs/environments.md.
+const { Stream, hash, integer } = require('./core.js');
+
+const ASCII = (text) => Buffer.from(text, 'latin1');
+function environmentDigest(name, settings) {
+  const encoded = Object.keys(settings).sort().map((key) => [integer(2, key.length), ASCII(key), integer(8, settings[key], true)]);
+  return hash('environment', ASCII(name), integer(2, 1), Buffer.concat(encoded.flat()));
+}
+function open(name, seed, levels) {
+  const stream = new Stream(hash('environment-stream', ASCII(name), seed));
+  return [stream, stream.choose(levels)];
+}
+const signed = (n) => (n < 0 ? `${n}` : `+${n}`);
+
+// ---- arithmetic
+const SUMS = [[2, 9], [3, 9], [4, 9], [2, 49], [3, 49], [4, 49], [2, 99], [3, 99], [4, 99], [3, 999], [5, 999], [8, 9999]];
+const NAMES = ['Ada', 'Ben', 'Cleo', 'Dan', 'Eve', 'Finn'], THINGS = ['apples', 'books', 'coins', 'eggs', 'pens', 'shells'];
+const INTEGER = '(?:0|-?[1-9][0-9]{0,17})';
+const STEP = new RegExp(`^(${INTEGER})([+-][1-9][0-9]{0,17})=(${INTEGER})$`);
+
+function makeSum(settings, seed, levels) {
+  const [stream, level] = open('arithmetic', seed, levels);
+  const [count, largest] = SUMS[level - 1];
+  const terms = [stream.between(1, largest)];
+  while (terms.length < count) {
+    const size = stream.between(1, largest);
+    terms.push(stream.between(0, 99) < settings.minus ? -size : size);
+  }
+  if (stream.between(0, 99) >= settings.words) return { level, terms, prompt: `${terms[0]}${terms.slice(1).map(signed).join('')}=?\n` };
+  const name = stream.choose(NAMES), things = stream.choose(THINGS);
+  const parts = terms.slice(1).map((v) => `${v > 0 ? 'adds' : 'takes away'} ${Math.abs(v)}`);
+  return { level, terms, prompt: `${[`${name} counts ${terms[0]} ${things}`, ...parts].join(', ')}. How many?\n` };
+}
+function scoreSum({ terms }, completion) {
+  const lines = completion.split('\n'), last = lines.pop();
+  if (completion.split('####').length !== 2 || !new RegExp(`^#### ${INTEGER}$`).test(last)) return [0n, 0n, 0n];
+  const total = terms.reduce((a, b) => a + b), expected = terms.length - 1;
+  return [last === `#### ${total}` ? 1000000n : 0n, BigInt(Math.floor((countSteps(terms, lines) * 1000000) / expected)), 0n];
+}
+function countSteps(terms, lines) {
+  if (lines.length > terms.length - 1) return 0;
+  const unused = terms.map(BigInt);
+  const use = (n) => { const i = unused.indexOf(n); if (i >= 0) unused.splice(i, 1); return i >= 0; };
+  let reached = null;
+  for (const [standing, line] of lines.entries()) {
+    const match = STEP.exec(line);
+    if (!match) return standing;
+    const [left, right, result] = match.slice(1).map(BigInt);
+    if (reached === null ? !use(left) : left !== reached) return standing;
+    if (!use(right) || left + right !== result) return standing;
+    reached = result;
+  }
+  return lines.length;
+}
+
+// ---- sat
+const AGREEING = {
+  3: [0, 618034, 381966, 236068], 4: [0, 839287, 704402, 591195, 496183], 5: [0, 927562, 860371, 798048, 740239, 686617],
+};
+function makeFormula(settings, seed, levels) {
+  const [stream, level] = open('sat', seed, levels);
+  const bit = () => stream.between(0, 1);
+  const plan = Array.from({ length: level }, bit);
+  const clauses = Array.from({ length: Math.floor((level * Number(settings.density)) / 100) }, () => {
+    const chosen = [];
+    while (chosen.length < settings.k) { const v = stream.between(0, level - 1); if (!chosen.includes(v)) chosen.push(v); }
+    for (;;) {
+      const signs = chosen.map(bit), agreeing = signs.filter((s, i) => s === plan[chosen[i]]).length;
+      if (stream.between(0, 999999) < AGREEING[settings.k][agreeing]) return chosen.map((v, i) => (signs[i] ? v + 1 : -v - 1));
+    }
+  });
+  const prompt = [
+    `Set x1 to x${level} to 0 or 1 so that each line below has a number that holds: 3 holds if x3 is 1, -3 holds if x3 is 0.`,
+    ...clauses.map((clause) => clause.join(' ')),
+    `End with a line of #### , a space and the ${level} digits of x1 to x${level}.`,
+  ];
+  return { level, clauses, prompt: `${prompt.join('\n')}\n` };
+}
+function scoreFormula({ level, clauses }, completion) {
+  const last = completion.slice(completion.lastIndexOf('\n') + 1);
+  const found = /^#### ([01]+)$/.exec(last);
+  if (completion.split('####').length !== 2 || !found || found[1].length !== level) return [0n, 0n, 0n];
+  const holds = clauses.filter((clause) => clause.some((x) => (found[1][Math.abs(x) - 1] === '1') === x > 0)).length;
+  return [holds === clauses.length ? 1000000n : 0n, 0n, BigInt(Math.floor((holds * 1000000) / clauses.length))];
+}
+
+module.exports = {
+  environmentDigest, make: { arithmetic: makeSum, sat: makeFormula }, score: { arithmetic: scoreSum, sat: scoreFormula },
+};

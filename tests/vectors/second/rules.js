@@ -1,0 +1,149 @@
+'use strict';
+// What follows from the facts: seeds, times, draws, tests, worth. Sections 2, 3, 5, 6, 8 and 9.
+const { Stream, gumbel, hash, u32, u64, unhex, word } = require('./core.js');
+
+const MILLION = 1000000n;
+const floorDiv = (a, b) => (a >= 0n || a % b === 0n ? a / b : a / b - 1n);
+const max = (values) => values.reduce((a, b) => (a > b ? a : b));
+const sum = (values) => values.reduce((a, b) => a + b, 0n);
+const ascending = (numbers) => [...numbers].sort((a, b) => a - b);
+
+// ---- section 2
+function block(timing, window, moment) {
+  const start = window * timing.window_blocks;
+  if (moment === 'checkpoint') return max([0n, start - timing.checkpoint_lead]);
+  const offsets = { challenge: 0n, commit: timing.commit_offset, audit: timing.audit_offset };
+  return start + (moment in offsets ? offsets[moment] : timing[moment]);
+}
+const roundAt = (chain, time) => max([1n, 1n - floorDiv(chain.genesis_ms - time, chain.period_ms)]);
+const roundOf = (timing, chain, timestamp) =>
+  roundAt(chain, (timestamp / timing.slot_ms + 1n) * timing.slot_ms + timing.beacon_delay_ms);
+function settledWindows(timing, previous, epoch) {
+  const windows = Array.from({ length: Number(epoch / timing.window_blocks) + 1 }, (_, w) => BigInt(w));
+  return windows.map((w) => [w, block(timing, w, 'verdict_end')]).filter(([, b]) => previous < b && b <= epoch).map(([w]) => w);
+}
+/** `facts` in lower-case hex, as the vectors and a context have them. */
+const challengeSeed = (facts, randomness) => hash(
+  'challenge', unhex(facts.parameters), unhex(facts.environment), u64(facts.window), unhex(facts.checkpoint),
+  unhex(facts.block_hash), unhex(randomness),
+);
+const placeSeed = (domain, seed, hotkey, ...place) => hash(domain, seed, hotkey, ...place.map(u32));
+
+// ---- sections 6 and 8: what is looked at
+function selectGroups(audit, hotkey, groups, audited, sampled) {
+  const drawn = new Stream(placeSeed('audit-groups', audit, hotkey)).sample(groups, Math.min(groups, audited + sampled));
+  return [ascending(drawn.slice(0, audited)), ascending(drawn.slice(audited))];
+}
+const selectPositions = (audit, hotkey, index, rollout, tokens) =>
+  ascending(new Stream(placeSeed('positions', audit, hotkey, index, rollout)).sample(tokens, Math.min(32, tokens)));
+
+// ---- section 3
+const noise = (seed, position, token, temperature) => (BigInt(gumbel(word(seed, position, token))) * temperature) >> 10n;
+/** rint(n / d · 2^20) for integers n and d > 0; halves go to the even neighbour. */
+function roundHalfEven(n, d) {
+  const down = floorDiv(n, d), twice = 2n * (n - down * d);
+  return twice > d || (twice === d && down % 2n !== 0n) ? down + 1n : down;
+}
+function draw(scores, barred) {
+  let best = -1;
+  scores.forEach((score, v) => { if (!barred.includes(v) && (best < 0 || score > scores[best])) best = v; });
+  return best;
+}
+function findFault(tokens, vocabulary, barred, ends, longest) {
+  const foreign = tokens.findIndex((t) => t >= vocabulary || barred.includes(t));
+  if (foreign >= 0) return ['TOKEN_OUT_OF_RANGE', foreign];
+  const end = tokens.findIndex((t) => ends.includes(t)), stop = end < 0 ? longest : Math.min(end + 1, longest);
+  return tokens.length === stop ? [null, null] : ['WRONG_TERMINATION', Math.min(tokens.length, stop) - 1];
+}
+
+// ---- section 5: the sampling test, in doubles
+const logSum = (xs) => { const top = Math.max(...xs); return top + Math.log(xs.reduce((s, x) => s + Math.exp(x - top), 0)); };
+function judgeSampling(margins, gini, calibration, tests, temperature) {
+  const rates = calibration.rates.map((rate) => (Number(rate) / 1e18) * Number(tests.rate_inflation));
+  const meanStakes = tests.mean_stakes.map((s) => Number(s) / 1e6), levelStakes = tests.level_stakes.map((s) => Number(s) / 1e6);
+  const onMean = meanStakes.map(() => 0), onLevel = rates.flatMap(() => levelStakes.map(() => 0));
+  let largest = -Infinity, token = null;
+  margins.forEach((margin, t) => {
+    const x = rates.map((rate, k) => {
+      const mu = Math.min(1, (gini[t] / (Number(temperature) / 1024)) * rate + Number(tests.rate_floor) / 1e18);
+      return (margin > tests.margin_levels[k] ? 1 : 0) / mu - 1;
+    });
+    const mean = x.reduce((a, b) => a + b) / x.length;
+    meanStakes.forEach((stake, i) => { onMean[i] += Math.log1p(stake * mean); });
+    onLevel.forEach((_, i) => { onLevel[i] += Math.log1p(levelStakes[i % levelStakes.length] * x[Math.floor(i / levelStakes.length)]); });
+    const capital = logSum([logSum(onMean) - Math.log(2 * onMean.length), logSum(onLevel) - Math.log(2 * onLevel.length)]);
+    largest = Math.max(largest, capital);
+    if (token === null && (margin > tests.margin_cap || capital >= Math.log(2 * Number(tests.alpha_inverse)))) token = t;
+  });
+  return [largest, token];
+}
+
+// ---- section 6
+/** Entries of R as ±1: two columns of `hidden` signs. */
+function projection(seed, hidden) {
+  const sign = (e) => ((word(seed, 0, e >>> 5) >>> (e & 31)) & 1 ? 1 : -1);
+  return [0, 1].map((j) => Array.from({ length: hidden }, (_, i) => sign(2 * i + j)));
+}
+/** One token's sketch in rationals: state in 2^-8, centre and scale in 2^-16. */
+function sketch(columns, centre, scale, state) {
+  return columns.map((column) => {
+    const q = roundHalfEven(32n * sum(column.map((sign, i) => BigInt(sign) * (state[i] * 256n - centre[i]))), scale);
+    return q > 127n ? 127n : q < -127n ? -127n : q;
+  });
+}
+function blocks(tokens) {
+  const count = Math.max(1, Math.floor(tokens / 32));
+  return Array.from({ length: count }, (_, b) => [32 * b, b === count - 1 ? tokens : 32 * (b + 1)]);
+}
+const capped = (a, b) => { const d = a > b ? a - b : b - a; return d > 32n ? 32n : d; };
+/** Tokens are [claimed, claimed, measured, measured]. */
+function judgeSketch(tokens, blockBound, rolloutBound) {
+  const away = tokens.map(([a, b, c, d]) => capped(a, c) + capped(b, d));
+  const exceeds = (part, bound) => sum(part) * 1000n > bound * BigInt(part.length);
+  const bad = blocks(away.length).find((ends) => exceeds(away.slice(...ends), blockBound)) ?? [exceeds(away, rolloutBound) ? 0 : null];
+  return [sum(away), bad[0]];
+}
+function judgeLogprobs(claimed, measured, positions, rmsBound, maxBound) {
+  const away = positions.map((t) => (claimed[t] > measured[t] ? claimed[t] - measured[t] : measured[t] - claimed[t]));
+  const worst = max(away);
+  return worst > maxBound || sum(away.map((d) => d * d)) > rmsBound ** 2n * BigInt(away.length) ? positions[away.indexOf(worst)] : null;
+}
+
+// ---- section 9
+const reward = (parts, weights) => sum(parts.map((part, i) => part * weights[i])) / MILLION;
+const mean = (rewards) => sum(rewards) / BigInt(rewards.length);
+const value = (work, tokens, m) =>
+  (tokens * (work.value_base + work.value_mean * m + work.value_teach * m * (MILLION - m))) / 10n ** 18n;
+const score = (groups, values) => (groups * sum(values)) / BigInt(values.length);
+const CHEATING = [
+  'TOKEN_OUT_OF_RANGE', 'WRONG_TERMINATION', 'SKETCH_MISMATCH', 'LOGPROB_MISMATCH', 'SAMPLING_MISMATCH', 'LEDGER_MISMATCH',
+];
+const WITHHELD = ['NOT_REVEALED', 'TOO_LARGE', 'MALFORMED', 'WRONG_HEADER', 'ROOT_MISMATCH', 'WRONG_CHECKPOINT'];
+function settle(results) {
+  const seats = new Map();
+  for (const r of results) {
+    const name = `${r.uid}/${r.registered_at}`;
+    seats.set(name, [...(seats.get(name) ?? []), r]);
+  }
+  const settled = [...seats.values()].map((rs) => {
+    const zeroed = rs.some((r) => CHEATING.includes(r.reason)) || rs.filter((r) => WITHHELD.includes(r.reason)).length > 1;
+    return { uid: rs[0].uid, registered_at: rs[0].registered_at, score: zeroed ? 0n : sum(rs.map((r) => r.score)) };
+  });
+  return settled.sort((a, b) => Number(a.uid - b.uid || a.registered_at - b.registered_at));
+}
+/** [uid, weight] in order of uid, zeros left out; `scores` are [uid, score]. */
+function weigh(scores, owner, burn) {
+  const shares = new Map(scores.map(([uid, s]) => [uid, s * (MILLION - burn)]));
+  shares.set(owner, (shares.get(owner) ?? 0n) + sum(scores.map(([, s]) => s)) * burn);
+  const largest = max([...shares.values()]);
+  if (largest === 0n) return [[owner, 65535n]];
+  return [...shares]
+    .map(([uid, s]) => [uid, (2n * 65535n * s + largest) / (2n * largest)])
+    .filter(([, w]) => w > 0n)
+    .sort((a, b) => Number(a[0] - b[0]));
+}
+
+module.exports = {
+  block, blocks, challengeSeed, draw, findFault, judgeLogprobs, judgeSampling, judgeSketch, mean, noise, placeSeed, projection, reward,
+  roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, settle, settledWindows, sketch, value, weigh,
+};
