@@ -4,16 +4,122 @@ python docs/tables.py          # rewrites them
 python docs/tables.py --check  # exit 1 if they differ
 """
 
+import inspect
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
+from assay.protocol import Beacon, BeaconChain, Calibration, Committed, Header, Manifest, Member
+from assay.protocol.beacon import SchemeCodec
+from assay.protocol.encoding import FixedBytes, Integer, Many, Prefixed, Record, get_fields
 from assay.protocol.hashing import Domain
-from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING
+from assay.protocol.parameters import (
+    DEMO_TIMING,
+    MAIN_TIMING,
+    MAIN_WORK,
+    SMALL_MODEL_TESTS,
+    EnvironmentChoice,
+    Identity,
+    Parameters,
+    Setting,
+    Tests,
+    Timing,
+    Work,
+)
 from assay.protocol.reason import CHEATING, WITHHELD, Reason
 from assay.protocol.window import WINDOW_SCHEDULE, Phase
 
 SPECIFICATION = Path(__file__).with_name("specification.md")
+
+#: Records whose fields are printed, each with the values that a network has, where there are such.
+RECORDS: dict[type[Any], dict[str, Any]] = {
+    Parameters: {},
+    Identity: {},
+    BeaconChain: {},
+    EnvironmentChoice: {},
+    Setting: {},
+    Timing: {"main network": MAIN_TIMING, "demo": DEMO_TIMING},
+    Work: {"main network": MAIN_WORK},
+    Tests: {"small models": SMALL_MODEL_TESTS},
+    Header: {},
+    Calibration: {},
+    Manifest: {},
+    Member: {},
+    Committed: {},
+    Beacon: {},
+}
+
+#: What each label's fields are, in order.
+PREIMAGES = {
+    Domain.CHALLENGE: "section 2",
+    Domain.AUDIT: "section 2",
+    Domain.PROBLEM: "section 3",
+    Domain.ROLLOUT: "section 3",
+    Domain.PROJECTION: "challenge_seed",
+    Domain.VALIDATOR_PROJECTION: "nothing; kept free",
+    Domain.POSITIONS: "audit_seed, hotkey, u32 index, u32 rollout",
+    Domain.AUDIT_GROUPS: "audit_seed, hotkey",
+    Domain.GROUP_LEAF: "u32 index, row 0, …, row G − 1",
+    Domain.HEADER_LEAF: "the encoded header",
+    Domain.NODE: "left, right",
+    Domain.ROOT: "u32 count, context…, top of the tree",
+    Domain.PARAMETERS: "the encoded parameters",
+    Domain.ENVIRONMENT: "environments.md",
+    Domain.CHECKPOINT: "the encoded manifest",
+    Domain.TENSOR_LEAF: "section 7",
+    Domain.STRUCTURE: "“config.json”, the file's bytes",
+    Domain.TOKENIZER: "“tokenizer.json”, its bytes, “tokenizer_config.json”, its bytes",
+    Domain.CHAT_TEMPLATE: "the template in UTF-8; no field where the tokenizer has none",
+    Domain.CALIBRATION: "the encoded calibration",
+    Domain.CALIBRATION_SET: "the bytes of calibration_set.json",
+    Domain.CALIBRATION_PROBLEM: "environment digest, u32 number",
+    Domain.STEP: "the parent's checkpoint digest, the root of each submission learned from, in order",
+    Domain.ENVIRONMENT_STREAM: "environments.md",
+    Domain.HELD_OUT: "a trainer's own: environment digest, u32 number; enters no verdict",
+    Domain.LOCAL_KEY: "the demo's own beacon key; enters no verdict",
+}
+
+
+def describe_codec(codec: Any) -> str:
+    """A field's encoding in a word or three."""
+    match codec:
+        case Integer(width, signed):
+            return f"{'i' if signed else 'u'}{8 * width}"
+        case FixedBytes(size):
+            return f"{size} bytes"
+        case Prefixed(limit, text):
+            return f"{'text' if text else 'bytes'} ≤ {limit}"
+        case Many(item, limit):
+            return f"list ≤ {limit} of {describe_codec(item)}"
+        case Record(of):
+            return of.__name__
+        case SchemeCodec():
+            return "text ≤ 64"
+    raise TypeError(f"no words for {codec!r}")
+
+
+def find_remarks(of: type[Any]) -> dict[str, str]:
+    """Field → what the code says of it: a comment after it, or an entry under `Attributes`."""
+    remarks = dict(re.findall(r"^    (\w+): .*?  # (.+)$", inspect.getsource(of), re.M))
+    _, _, attributes = (inspect.getdoc(of) or "").partition("Attributes:\n")
+    for name, text in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", attributes, re.M):
+        remarks[name] = " ".join(text.split())
+    return remarks
+
+
+def make_record(of: type[Any]) -> str:
+    """A record's fields in order, how each is written, its values, what it is."""
+    values, remarks = RECORDS[of], find_remarks(of)
+    titles = [f"{of.__name__}", "encoding", *values, "what"]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for name, codec in get_fields(of):
+        cells = [name, describe_codec(codec)]
+        for record in values.values():
+            value = getattr(record, name)
+            cells.append(", ".join(map(str, value)) if isinstance(value, tuple) else str(value))
+        lines.append(f"| {' | '.join([*cells, remarks.get(name, '').rstrip('.')])} |")
+    return "\n".join(lines)
 
 
 def make_schedule() -> str:
@@ -30,9 +136,10 @@ def make_schedule() -> str:
 
 
 def make_labels() -> str:
-    """All domain labels."""
-    names = ", ".join(f"`{domain.value.decode()}`" for domain in Domain)
-    return f"  {names}."
+    """All domain labels with what is hashed under them."""
+    lines = ["| label | fields |", "|---|---|"]
+    lines += [f"| `{domain.value.decode()}` | {PREIMAGES[domain]} |" for domain in Domain]
+    return "\n".join(lines)
 
 
 def make_reasons() -> str:
@@ -56,11 +163,9 @@ def make_reasons() -> str:
 def main() -> int:
     """Rewrites or checks; the exit code."""
     old = new = SPECIFICATION.read_text()
-    for name, text in (
-        ("schedule", make_schedule()),
-        ("labels", make_labels()),
-        ("reasons", make_reasons()),
-    ):
+    texts = {"schedule": make_schedule(), "labels": make_labels(), "reasons": make_reasons()}
+    texts |= {of.__name__: make_record(of) for of in RECORDS}
+    for name, text in texts.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
         new, count = re.subn(pattern, lambda m, t=text: f"{m[1]}{t}\n{m[2]}", new, flags=re.S)
         if count != 1:

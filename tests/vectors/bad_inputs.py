@@ -87,6 +87,7 @@ def iterate_bad_manifests() -> list[Json]:
     that is not.
     """
     rates = [10**13 >> k for k in range(8)]
+    steep = [*rates[:7], rates[7] + 1]
     bad: list[tuple[str, str, str, Json]] = [
         ("another version", "the manifest's version is 2", "version", 2),
         ("a calibration it does not name", "the calibration is not", "calibration", "00" * 32),
@@ -95,7 +96,7 @@ def iterate_bad_manifests() -> list[Json]:
             "a rate beyond its limit",
             "a calibrated rate exceeds",
             "rates",
-            [*rates[:7], rates[7] + 1],
+            steep,
         ),
         ("a scale below its limit", "scale 65535 is outside", "scale", 65_535),
         ("a scale beyond its limit", "scale 4194305 is outside", "scale", 4_194_305),
@@ -224,6 +225,12 @@ def iterate_bad_contexts(valid: Json, signatures: Mapping[int, bytes]) -> list[J
             ["members", ALICE, "registered_at"],
             12_001,
             "registered after the window's first block",
+        ),
+        (
+            "a window fetched while the next is audited",
+            [*timing, "fetch_end"],
+            30,
+            "a window is fetched while the next is audited",
         ),
         ("nothing audited", [*work, "audited_groups"], 0, "a size of work is 0"),
         ("no temperature", [*work, "temperature"], 0, "temperature is 0"),

@@ -41,8 +41,9 @@ from objects import (  # noqa: E402
     make_parameters,
     make_submission,
 )
+from problems import make_arithmetic, make_sat  # noqa: E402
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest  # noqa: E402
-from worth import make_arithmetic, make_sat, make_settlement, make_worth  # noqa: E402
+from worth import make_settlement, make_worth  # noqa: E402
 
 Json = Any
 

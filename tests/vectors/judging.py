@@ -12,7 +12,7 @@ from assay.protocol.encoding import to_json
 from assay.protocol.gumbel import compute_gumbel
 from assay.protocol.parameters import CENTRE_BITS
 from assay.protocol.prf import compute_key, compute_word
-from assay.verification import SKETCH_CLIP, SKETCH_GAIN, make_projection
+from assay.verification import SKETCH_CLIP, SKETCH_GAIN, Ledger, make_projection
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import judge_sampling
 from assay.verification.sketch import iterate_blocks, judge_sketch
@@ -233,7 +233,7 @@ def make_sampling() -> Json:
         ("rates of 1 and more count as 1", always, 1_024, [150] * 5 + [0], [0.5] * 6),
         ("wealth that came too early is lost", usual, 1_024, [150] + [0] * 11, [0.5] * 12),
     ]
-    made = []
+    made, bets = [], []
     for about, calibration, temperature, margins, gini in cases:
         result = judge_sampling(
             np.array(margins, np.int64), np.array(gini), calibration, TESTS, temperature
@@ -249,7 +249,40 @@ def make_sampling() -> Json:
                 "token": result.token,
             }
         )
-    return {"tests": to_json(TESTS), "rollouts": made}
+        bets.append(result.log_bets)
+    return {
+        "tests": to_json(TESTS),
+        "rollouts": made,
+        "ledgers": [_enter(*case, bets) for case in _iterate_ledgers()],
+    }
+
+
+def _iterate_ledgers() -> list[tuple[str, list[int | None]]]:
+    """About, and which of the rollouts enter one after the other; None was cleared on appeal."""
+    return [
+        ("nothing has entered", []),
+        ("honest work", [0] * 10),
+        ("one flip", [0, 0, 4, 0, 0]),
+        ("many small flips", [1] * 4),
+        ("a cheat that starts late", [0] * 40 + [1] * 4),
+        ("a rollout that was cleared", [1, None, 1]),
+    ]
+
+
+def _enter(about: str, rollouts: list[int | None], bets: Sequence[Any]) -> Json:
+    ledger = Ledger()
+    crossed = None
+    for count, rollout in enumerate(rollouts, start=1):
+        ledger = ledger.add(np.zeros_like(bets[0]) if rollout is None else bets[rollout])
+        if crossed is None and ledger.is_crossed(TESTS):
+            crossed = count
+    capital = round(ledger.compute_log_capital(TESTS), 6)
+    return {
+        "about": about,
+        "rollouts": rollouts,
+        "log_capital": capital,
+        "crossed_after": crossed,
+    }
 
 
 def make_completions() -> Json:
@@ -264,14 +297,14 @@ def make_completions() -> Json:
         ("goes on after its end", [5, 9, 6], "WRONG_TERMINATION", 1),
         ("ends twice", [5, 9, 9], "WRONG_TERMINATION", 1),
         ("ends beyond the longest", [5, 6, 7, 0, 1, 3, 9], "WRONG_TERMINATION", 5),
-        ("an id that may not be drawn", [5, 4, 9], "TOKEN_OUT_OF_RANGE", 1),
-        ("an id beyond the vocabulary", [5, 10, 9], "TOKEN_OUT_OF_RANGE", 1),
+        ("an id that may not be drawn", [5, 97, 9], "TOKEN_OUT_OF_RANGE", 1),
+        ("an id beyond the vocabulary", [5, 100, 9], "TOKEN_OUT_OF_RANGE", 1),
         ("the largest id", [5, 2**32 - 1, 9], "TOKEN_OUT_OF_RANGE", 1),
-        ("range before termination", [5, 9, 4], "TOKEN_OUT_OF_RANGE", 2),
+        ("range before termination", [5, 9, 97], "TOKEN_OUT_OF_RANGE", 2),
     ]
     return {
-        "vocabulary": 10,
-        "barred": [4],
+        "vocabulary": 100,
+        "barred": [97, 98, 99],
         "end_tokens": [9, 2],
         "max_tokens": 6,
         "completions": [

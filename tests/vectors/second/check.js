@@ -54,22 +54,21 @@ const families = {
     const [hotkey, place] = [unhex(g.hotkey), [g.index, g.rollout]];
     const challenge = rules.challengeSeed(g, g.randomness), audit = hash('audit', challenge, unhex(g.audit_randomness));
     same('challenge', [challenge, audit, hash('projection', challenge)].map(hex), [seeds.challenge, seeds.audit, seeds.projection]);
-    same('problem', hex(rules.placeSeed('problem', challenge, hotkey, g.index)), seeds.problem);
-    same('rollout', hex(rules.placeSeed('rollout', challenge, hotkey, ...place)), seeds.rollout);
-    same('positions', hex(rules.placeSeed('positions', audit, hotkey, ...place)), seeds.positions);
-    same('selection', hex(rules.placeSeed('audit-groups', audit, hotkey)), seeds.selection);
+    const placed = (label, seed, ...at) => hex(rules.placeSeed(label, seed, hotkey, ...at));
+    same('miner', [placed('problem', challenge, g.index), placed('rollout', challenge, ...place)], [seeds.problem, seeds.rollout]);
+    same('audit', [placed('positions', audit, ...place), placed('audit-groups', audit)], [seeds.positions, seeds.selection]);
   },
   parameters(v) {
-    const written = encode('parameters', v.parameters);
+    const written = encode('Parameters', v.parameters);
     same('parameters', [hex(written), hex(hash('parameters', written))], [v.encoding, v.digest]);
     for (const m of v.mutations) {
       const [section, name] = m.field.split('.');
       const changed = { ...v.parameters, [section]: { ...v.parameters[section], [name]: m.value } };
-      same(m.field, hex(hash('parameters', encode('parameters', changed))), m.digest);
+      same(m.field, hex(hash('parameters', encode('Parameters', changed))), m.digest);
     }
   },
   submission(v) {
-    const rows = v.rollouts.map(core.encodeRow), header = encode('header', v.header);
+    const rows = v.rollouts.map(core.encodeRow), header = encode('Header', v.header);
     const leaves = v.groups.map((group, i) => hash('group-leaf', core.u32(i), ...group.map((r) => rows[r])));
     same('rows', [header, ...rows].map(hex), [v.header_encoding, ...v.rollouts.map((r) => r.encoding)]);
     same('root', [...leaves, root(leaves, hash('header-leaf', header))].map(hex), [...v.leaves, v.root]);
@@ -79,9 +78,9 @@ const families = {
     same('object', `${core.encodeSS58(unhex(v.object.hotkey))}/window-${v.object.window}.parquet`, v.object.name);
   },
   manifest(v) {
-    const written = encode('manifest', v.manifest);
-    same('manifest', [hex(written), hex(hash('checkpoint', written))], [v.encoding, v.digest]);
-    same('calibration', hex(hash('calibration', encode('calibration', v.calibration))), v.calibration_digest);
+    const written = encode('Manifest', v.manifest);
+    const calibration = hash('calibration', encode('Calibration', v.calibration));
+    same('manifest', [written, hash('checkpoint', written), calibration].map(hex), [v.encoding, v.digest, v.calibration_digest]);
     for (const [name, files] of Object.entries(v.files)) same(name, hex(core.filesDigest(name.replace('_', '-'), files)), v.manifest[name]);
     same('tensors', hex(core.tensorRoot(v.safetensors.tensors)), v.safetensors.root);
   },
@@ -104,21 +103,19 @@ const families = {
     for (const p of v.positions) same('positions', rules.selectPositions(...seed, ...ints([p.index, p.rollout, p.tokens])), p.positions);
   },
   context({ valid: c, challenge_seed: challengeHex, audit_seed: auditHex }) {
-    const given = { ...c, parameters: hex(hash('parameters', encode('parameters', c.parameters))), environment: c.environment.digest };
+    const given = { ...c, parameters: hex(hash('parameters', encode('Parameters', c.parameters))), environment: c.environment.digest };
     const [randomness, auditRandomness] = [c.challenge, c.audit].map((b) => sha256(unhex(b.signature)));
     const challenge = rules.challengeSeed(given, hex(randomness));
     same('seeds', [hex(challenge), hex(hash('audit', challenge, auditRandomness))], [challengeHex, auditHex]);
   },
   ss58(v) { for (const { key, address } of v.valid) same('ss58', core.encodeSS58(unhex(key)), address); },
   draws(v) {
-    const noise = (seed, d, count) => Array.from({ length: count }, (_, t) => rules.noise(unhex(seed), Number(d.position), t, d.temperature));
     for (const f of v.fixed_point) same('fixed', rules.roundHalfEven(f.logit_numerator << 20n, f.logit_denominator), f.fixed);
     for (const d of v.draws) {
-      const added = noise(v.seed, d, d.logits.length), scores = d.logits.map((logit, i) => logit + added[i]);
+      const added = d.logits.map((_, t) => rules.noise(unhex(v.seed), Number(d.position), t, d.temperature));
+      const scores = d.logits.map((logit, i) => logit + added[i]);
       same(d.about, [added, scores, rules.draw(scores, ints(d.barred))], [d.noise, d.scores, d.token]);
     }
-    const scores = noise(v.large.seed, v.large, Number(v.large.vocabulary)), drawn = rules.draw(scores, []);
-    same('large', [drawn, scores[drawn]], [v.large.token, v.large.score]);
   },
   sketch(v) {
     const columns = (hidden) => rules.projection(unhex(v.seed), Number(hidden));
@@ -136,9 +133,16 @@ const families = {
       same(c.about, rules.judgeLogprobs(c.claimed, c.measured, ints(c.positions), v.bounds.rms, v.bounds.max), c.token);
   },
   sampling(v) {
+    const judge = (r) => rules.judgeSampling(r.margins, ints(r.gini), r.calibration, v.tests, r.temperature);
+    const near = (a, b) => Math.abs(a - Number(b)) < 2e-6;
     for (const r of v.rollouts) {
-      const [largest, token] = rules.judgeSampling(r.margins, ints(r.gini), r.calibration, v.tests, r.temperature);
-      same(r.about, [Math.abs(largest - Number(r.largest_log_capital)) < 2e-6, token], [true, r.token]);
+      const [largest, token] = judge(r);
+      same(r.about, [near(largest, r.largest_log_capital), token], [true, r.token]);
+    }
+    for (const l of v.ledgers) {
+      const entered = l.rollouts.map((place) => (place === null ? null : judge(v.rollouts[place])[2]));
+      const capitals = rules.ledgerCapitals(entered, v.tests), crossed = capitals.findIndex((c) => c >= Math.log(Number(v.tests.alpha_inverse)));
+      same(l.about, [near(capitals.at(-1), l.log_capital), crossed < 0 ? null : crossed], [true, l.crossed_after]);
     }
   },
   completions(v) {
@@ -164,8 +168,7 @@ function checkEnvironment(name, v) {
   for (const d of v.digests) same('digest', hex(environments.environmentDigest(name, d.settings)), d.digest);
   for (const p of v.problems) {
     const { level, prompt, terms } = make(p);
-    same('problem', [level, terms, hex(sha256(Buffer.from(prompt)))], [p.level, p.terms, p.prompt_sha256]);
-    same('prompt', p.prompt && prompt, p.prompt);
+    same('problem', [level, terms, hex(sha256(Buffer.from(prompt))), p.prompt && prompt], [p.level, p.terms, p.prompt_sha256, p.prompt]);
   }
   const problem = make(v.scored);
   for (const c of v.scored.completions)

@@ -1,6 +1,8 @@
 'use strict';
 // Hashes, streams, noise, addresses and records: sections 0, 1, 3, 4 and 7 of the specification.
 const { createHash } = require('node:crypto');
+const { readFileSync } = require('node:fs');
+const { join } = require('node:path');
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest();
 const hex = (bytes) => Buffer.from(bytes).toString('hex');
@@ -55,14 +57,10 @@ class Stream {
   }
 }
 
-/** High and low half of a 32×32-bit product; every step is exact in a double. */
-function multiply(a, b) {
-  const low = (a & 0xffff) * b, middle = (a >>> 16) * b + Math.floor(low / 65536);
-  return [Math.floor(middle / 65536), ((middle % 65536) * 65536 + (low % 65536)) >>> 0];
-}
+const multiply = (a, b) => [32n, 0n].map((shift) => Number(((BigInt(a) * b) >> shift) & 0xffffffffn));
 function philox([c0, c1, c2, c3], [k0, k1]) {
   for (let round = 0; round < 10; round++) {
-    const [h0, l0] = multiply(c0, 0xd2511f53), [h1, l1] = multiply(c2, 0xcd9e8d57);
+    const [h0, l0] = multiply(c0, 0xd2511f53n), [h1, l1] = multiply(c2, 0xcd9e8d57n);
     [c0, c1, c2, c3] = [(h1 ^ c1 ^ k0) >>> 0, l1, (h0 ^ c3 ^ k1) >>> 0, l0];
     [k0, k1] = [(k0 + 0x9e3779b9) >>> 0, (k1 + 0xbb67ae85) >>> 0];
   }
@@ -73,23 +71,10 @@ function word(seed, position, token) {
   return philox([token >>> 2, position, s2, s3], [s0, s1])[token & 3];
 }
 
-// The Gumbel table from nothing: logarithms as BigInt with 160 fraction bits.
-const BITS = 160n, ONE = 1n << BITS;
-function atanhTwice(numerator, denominator) {
-  let power = (numerator << BITS) / denominator, sum = 0n;
-  const square = (power * power) >> BITS;
-  for (let k = 1n; power > 0n; k += 2n) { sum += power / k; power = (power * square) >> BITS; }
-  return 2n * sum;
-}
-const LN2 = atanhTwice(1n, 3n);
-function ln(x) {
-  const exponent = BigInt(x.toString(2).length - 1) - BITS;
-  const mantissa = exponent >= 0n ? x >> exponent : x << -exponent;
-  return exponent * LN2 + atanhTwice(mantissa - ONE, mantissa + ONE);
-}
+/** −ln(−ln((w + ½) / 2^32)) · 2^20, from the nearer end: doubles are 1e-8 off, no entry is within 1e-5 of a half. */
 function quantile(w) {
-  const probability = ((2n * BigInt(w) + 1n) << BITS) >> 33n;
-  return Number(((-ln(-ln(probability)) << 20n) + ONE / 2n) >> BITS);
+  const log = w < 2 ** 31 ? Math.log((w + 0.5) / 2 ** 32) : Math.log1p(-(2 ** 32 - 1 - w + 0.5) / 2 ** 32);
+  return Math.round(-Math.log(-log) * 2 ** 20);
 }
 let table = null;
 function gumbelTable() {
@@ -116,35 +101,17 @@ function encodeSS58(key) {
   return text;
 }
 
-// Records as the specification's tables have them. "[x]" is a list of x.
-const RECORDS = {
-  parameters: 'identity:identity beacon:chain environment:environment timing:timing work:work tests:tests',
-  identity: 'version:u16 genesis_hash:digest netuid:u16 owner_uid:u16 burn_share:u32 trainer:digest genesis_checkpoint:digest',
-  chain: 'chain_hash:digest scheme:text public_key:bytes genesis_ms:u64 period_ms:u32',
-  environment:
-    'name:text settings:[setting] digest:digest correctness_weight:u32 quality_weight:u32 satisfaction_weight:u32',
-  setting: 'name:text value:i64',
-  timing:
-    'window_blocks:u32 commit_offset:u32 audit_offset:u32 fetch_end:u32 verdict_end:u32 checkpoint_lead:u32 ' +
-    'slot_ms:u32 tempo:u32 beacon_delay_ms:u32',
-  work:
-    'group_size:u16 audited_groups:u16 sampled_groups:u16 group_cap:u32 max_tokens:u32 temperature:u32 ' +
-    'value_base:u64 value_mean:u64 value_teach:u64',
-  tests:
-    'margin_cap:u64 margin_levels:[u64] alpha_inverse:u32 mean_stakes:[u32] level_stakes:[u32] rate_inflation:u8 ' +
-    'rate_floor:u64 rate_limits:[u64] sketch_block_bound:u32 sketch_rollout_bound:u32 scale_min:u64 scale_max:u64 ' +
-    'centre_ratio_max:u32 logprob_rms_bound:u32 logprob_max_bound:u32',
-  header: 'version:u16 parameters:digest window:u64 hotkey:digest checkpoint:digest groups:u32',
-  calibration: 'rates:[u64] tokens:u64',
-  manifest:
-    'version:u16 structure:digest tokenizer:digest chat_template:digest tensors:digest end_tokens:[u32] max_tokens:u32 ' +
-    'levels:[u32] centre:[i64] scale:u64 calibration:digest calibration_set:digest parent:digest step:digest number:u64',
-};
+// Records: their fields are read off the specification's own tables.
+const SPECIFICATION = readFileSync(join(__dirname, '../../../docs/specification.md'), 'utf8');
+const RECORDS = {};
+for (const [, name, rows] of SPECIFICATION.matchAll(/^\| ([A-Z]\w+) \| encoding \|.*\n\|---.*\n((?:\|.*\n)*)/gm))
+  RECORDS[name] = rows.trim().split('\n').map((row) => row.split(' | ', 2).map((cell) => cell.replace('| ', '')));
 function encode(kind, value) {
-  if (kind in RECORDS) return Buffer.concat(RECORDS[kind].split(' ').map((f) => encode(f.split(':')[1], value[f.split(':')[0]])));
-  if (kind[0] === '[') return Buffer.concat([u32(value.length), ...value.map((item) => encode(kind.slice(1, -1), item))]);
-  if (kind === 'digest') return unhex(value);
-  if (kind === 'bytes' || kind === 'text') return prefixed(Buffer.from(value, kind === 'bytes' ? 'hex' : 'utf8'));
+  const list = /^list ≤ \d+ of (.*)$/.exec(kind);
+  if (list) return Buffer.concat([u32(value.length), ...value.map((item) => encode(list[1], item))]);
+  if (kind in RECORDS) return Buffer.concat(RECORDS[kind].map(([name, type]) => encode(type, value[name])));
+  if (kind === '32 bytes') return unhex(value);
+  if (/^(text|bytes) ≤/.test(kind)) return prefixed(Buffer.from(value, kind[0] === 't' ? 'utf8' : 'hex'));
   return integer(Number(kind.slice(1)) / 8, value, kind[0] === 'i');
 }
 const encodeCommitment = (c) =>
@@ -153,16 +120,12 @@ function encodeRow({ tokens, logprobs, sketch }) {
   const signed = sketch.flat().map((q) => integer(1, q, true));
   return Buffer.concat([u32(tokens.length), ...tokens.map(u32), ...logprobs.map(u32), ...signed]);
 }
-const inOrder = (names) => [...names].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
-const filesDigest = (domain, files) =>
-  hash(domain, ...inOrder(Object.keys(files)).flatMap((name) => [Buffer.from(name), unhex(files[name])]));
-function tensorRoot(tensors) {
-  const byName = Object.fromEntries(tensors.map((t) => [t.name, t]));
-  return root(inOrder(Object.keys(byName)).map((name) => {
-    const { dtype, shape, sha256: data } = byName[name];
-    return hash('tensor-leaf', Buffer.from(name), Buffer.from(dtype), Buffer.concat(shape.map(u64)), unhex(data));
-  }));
-}
+const byName = (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b));
+const filesDigest = (label, files) =>
+  hash(label, ...Object.keys(files).sort(byName).flatMap((name) => [Buffer.from(name), unhex(files[name])]));
+const tensorLeaf = ({ name, dtype, shape, sha256: data }) =>
+  hash('tensor-leaf', Buffer.from(name), Buffer.from(dtype), Buffer.concat(shape.map(u64)), unhex(data));
+const tensorRoot = (tensors) => root([...tensors].sort((a, b) => byName(a.name, b.name)).map(tensorLeaf));
 
 module.exports = {
   sha256, hex, unhex, integer, u32, u64, hash, treeTop, root, Stream, philox, word, gumbelTable, gumbel, encodeSS58, encode,

@@ -85,6 +85,5 @@ function scoreFormula({ level, clauses }, completion) {
   return [holds === clauses.length ? 1000000n : 0n, 0n, BigInt(Math.floor((holds * 1000000) / clauses.length))];
 }
 
-module.exports = {
-  environmentDigest, make: { arithmetic: makeSum, sat: makeFormula }, score: { arithmetic: scoreSum, sat: scoreFormula },
-};
+const make = { arithmetic: makeSum, sat: makeFormula }, score = { arithmetic: scoreSum, sat: scoreFormula };
+module.exports = { environmentDigest, make, score };

@@ -23,10 +23,9 @@ function settledWindows(timing, previous, epoch) {
   return windows.map((w) => [w, block(timing, w, 'verdict_end')]).filter(([, b]) => previous < b && b <= epoch).map(([w]) => w);
 }
 /** `facts` in lower-case hex, as the vectors and a context have them. */
-const challengeSeed = (facts, randomness) => hash(
-  'challenge', unhex(facts.parameters), unhex(facts.environment), u64(facts.window), unhex(facts.checkpoint),
-  unhex(facts.block_hash), unhex(randomness),
-);
+function challengeSeed({ parameters, environment, window, checkpoint, block_hash: first }, randomness) {
+  return hash('challenge', ...[parameters, environment].map(unhex), u64(window), ...[checkpoint, first, randomness].map(unhex));
+}
 const placeSeed = (domain, seed, hotkey, ...place) => hash(domain, seed, hotkey, ...place.map(u32));
 
 // ---- sections 6 and 8: what is looked at
@@ -45,9 +44,8 @@ function roundHalfEven(n, d) {
   return twice > d || (twice === d && down % 2n !== 0n) ? down + 1n : down;
 }
 function draw(scores, barred) {
-  let best = -1;
-  scores.forEach((score, v) => { if (!barred.includes(v) && (best < 0 || score > scores[best])) best = v; });
-  return best;
+  const best = max(scores.filter((_, v) => !barred.includes(v)));
+  return scores.findIndex((score, v) => score === best && !barred.includes(v));
 }
 function findFault(tokens, vocabulary, barred, ends, longest) {
   const foreign = tokens.findIndex((t) => t >= vocabulary || barred.includes(t));
@@ -56,26 +54,37 @@ function findFault(tokens, vocabulary, barred, ends, longest) {
   return tokens.length === stop ? [null, null] : ['WRONG_TERMINATION', Math.min(tokens.length, stop) - 1];
 }
 
-// ---- section 5: the sampling test, in doubles
+// ---- section 5, in doubles: bets as logarithms, those on all levels first
 const logSum = (xs) => { const top = Math.max(...xs); return top + Math.log(xs.reduce((s, x) => s + Math.exp(x - top), 0)); };
+const mixture = (bets, n) => logSum([bets.slice(0, n), bets.slice(n)].map((half) => logSum(half) - Math.log(2 * half.length)));
 function judgeSampling(margins, gini, calibration, tests, temperature) {
-  const rates = calibration.rates.map((rate) => (Number(rate) / 1e18) * Number(tests.rate_inflation));
-  const meanStakes = tests.mean_stakes.map((s) => Number(s) / 1e6), levelStakes = tests.level_stakes.map((s) => Number(s) / 1e6);
-  const onMean = meanStakes.map(() => 0), onLevel = rates.flatMap(() => levelStakes.map(() => 0));
-  let largest = -Infinity, token = null;
+  const [onMean, onLevel] = [tests.mean_stakes, tests.level_stakes].map((stakes) => stakes.map((s) => Number(s) / 1e6));
+  let bets = Array(onMean.length + onLevel.length * tests.margin_levels.length).fill(0), largest = -Infinity, token = null;
   margins.forEach((margin, t) => {
-    const x = rates.map((rate, k) => {
+    const x = calibration.rates.map((kappa, k) => {
+      const rate = (Number(kappa) / 1e18) * Number(tests.rate_inflation);
       const mu = Math.min(1, (gini[t] / (Number(temperature) / 1024)) * rate + Number(tests.rate_floor) / 1e18);
       return (margin > tests.margin_levels[k] ? 1 : 0) / mu - 1;
     });
     const mean = x.reduce((a, b) => a + b) / x.length;
-    meanStakes.forEach((stake, i) => { onMean[i] += Math.log1p(stake * mean); });
-    onLevel.forEach((_, i) => { onLevel[i] += Math.log1p(levelStakes[i % levelStakes.length] * x[Math.floor(i / levelStakes.length)]); });
-    const capital = logSum([logSum(onMean) - Math.log(2 * onMean.length), logSum(onLevel) - Math.log(2 * onLevel.length)]);
+    const steps = [...onMean.map((stake) => stake * mean), ...x.flatMap((xk) => onLevel.map((stake) => stake * xk))];
+    bets = bets.map((bet, i) => bet + Math.log1p(steps[i]));
+    const capital = mixture(bets, onMean.length);
     largest = Math.max(largest, capital);
     if (token === null && (margin > tests.margin_cap || capital >= Math.log(2 * Number(tests.alpha_inverse)))) token = t;
   });
-  return [largest, token];
+  return [largest, token, bets];
+}
+/** ln L before and after each rollout; `entered` are its bets, null where it was cleared. */
+function ledgerCapitals(entered, tests) {
+  let sums = null;
+  const after = entered.map((bets, i) => {
+    const n = i + 1, fresh = -Math.log(n * (n + 1));
+    sums = (sums ?? Array(tests.mean_stakes.length + tests.level_stakes.length * tests.margin_levels.length).fill(-Infinity))
+      .map((s, b) => (bets ? bets[b] : 0) + logSum([s, fresh]));
+    return logSum([mixture(sums, tests.mean_stakes.length), -Math.log(n + 1)]);
+  });
+  return [0, ...after];
 }
 
 // ---- section 6
@@ -91,8 +100,7 @@ function sketch(columns, centre, scale, state) {
     return q > 127n ? 127n : q < -127n ? -127n : q;
   });
 }
-function blocks(tokens) {
-  const count = Math.max(1, Math.floor(tokens / 32));
+function blocks(tokens, count = Math.max(1, Math.floor(tokens / 32))) {
   return Array.from({ length: count }, (_, b) => [32 * b, b === count - 1 ? tokens : 32 * (b + 1)]);
 }
 const capped = (a, b) => { const d = a > b ? a - b : b - a; return d > 32n ? 32n : d; };
@@ -115,10 +123,8 @@ const mean = (rewards) => sum(rewards) / BigInt(rewards.length);
 const value = (work, tokens, m) =>
   (tokens * (work.value_base + work.value_mean * m + work.value_teach * m * (MILLION - m))) / 10n ** 18n;
 const score = (groups, values) => (groups * sum(values)) / BigInt(values.length);
-const CHEATING = [
-  'TOKEN_OUT_OF_RANGE', 'WRONG_TERMINATION', 'SKETCH_MISMATCH', 'LOGPROB_MISMATCH', 'SAMPLING_MISMATCH', 'LEDGER_MISMATCH',
-];
-const WITHHELD = ['NOT_REVEALED', 'TOO_LARGE', 'MALFORMED', 'WRONG_HEADER', 'ROOT_MISMATCH', 'WRONG_CHECKPOINT'];
+const CHEATING = /^(TOKEN_OUT_OF_RANGE|WRONG_TERMINATION|(SKETCH|LOGPROB|SAMPLING|LEDGER)_MISMATCH)$/;
+const WITHHELD = /^(NOT_REVEALED|TOO_LARGE|MALFORMED|WRONG_HEADER|ROOT_MISMATCH|WRONG_CHECKPOINT)$/;
 function settle(results) {
   const seats = new Map();
   for (const r of results) {
@@ -126,7 +132,7 @@ function settle(results) {
     seats.set(name, [...(seats.get(name) ?? []), r]);
   }
   const settled = [...seats.values()].map((rs) => {
-    const zeroed = rs.some((r) => CHEATING.includes(r.reason)) || rs.filter((r) => WITHHELD.includes(r.reason)).length > 1;
+    const zeroed = rs.some((r) => CHEATING.test(r.reason)) || rs.filter((r) => WITHHELD.test(r.reason)).length > 1;
     return { uid: rs[0].uid, registered_at: rs[0].registered_at, score: zeroed ? 0n : sum(rs.map((r) => r.score)) };
   });
   return settled.sort((a, b) => Number(a.uid - b.uid || a.registered_at - b.registered_at));
@@ -137,13 +143,11 @@ function weigh(scores, owner, burn) {
   shares.set(owner, (shares.get(owner) ?? 0n) + sum(scores.map(([, s]) => s)) * burn);
   const largest = max([...shares.values()]);
   if (largest === 0n) return [[owner, 65535n]];
-  return [...shares]
-    .map(([uid, s]) => [uid, (2n * 65535n * s + largest) / (2n * largest)])
-    .filter(([, w]) => w > 0n)
-    .sort((a, b) => Number(a[0] - b[0]));
+  const weights = [...shares].map(([uid, s]) => [uid, (2n * 65535n * s + largest) / (2n * largest)]);
+  return weights.filter(([, w]) => w > 0n).sort((a, b) => Number(a[0] - b[0]));
 }
 
 module.exports = {
-  block, blocks, challengeSeed, draw, findFault, judgeLogprobs, judgeSampling, judgeSketch, mean, noise, placeSeed, projection, reward,
+  block, blocks, challengeSeed, draw, findFault, judgeLogprobs, ledgerCapitals, judgeSampling, judgeSketch, mean, noise, placeSeed, projection, reward,
   roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, settle, settledWindows, sketch, value, weigh,
 };

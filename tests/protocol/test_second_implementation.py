@@ -1,0 +1,52 @@
+"""The vectors against an implementation in another language, which shares no code with this one.
+
+It reads its records off the specification's tables and writes every value that the vectors hold.
+"""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+VECTORS = Path(__file__).parents[1] / "vectors"
+NODE = shutil.which("node")
+
+pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
+
+
+def check(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(NODE), str(VECTORS / "second" / "check.js"), str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_second_implementation_agrees_with_every_vector() -> None:
+    done = check(VECTORS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split()[0]) > 400
+
+
+def find_numbers(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Paths of all integers, but those of inputs that are to be refused."""
+    if isinstance(value, dict):
+        pairs = [(k, v) for k, v in value.items() if not k.startswith("bad")]
+    elif isinstance(value, list):
+        pairs = list(enumerate(value))
+    else:
+        return [path] if type(value) is int else []
+    return [found for key, inner in pairs for found in find_numbers(inner, (*path, key))]
+
+
+@pytest.mark.parametrize(
+    "name", ["arithmetic", "gumbel", "selection", "settlement", "worth", "sat"]
+)
+def test_it_sees_a_value_that_is_off_by_one(name: str, tmp_path: Path) -> None:
+    vector = json.loads((VECTORS / f"{name}.json").read_bytes())
+    *path, last = find_numbers(vector)[-1]
+    place = vector
+    for key in path:
+        place = place[key]
+    place[last] += 1
+    (tmp_path / f"{name}.json").write_text(json.dumps(vector))
+    assert check(tmp_path).returncode == 1

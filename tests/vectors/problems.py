@@ -1,0 +1,193 @@
+"""Vectors of what the environments ask, and of what answers are worth there."""
+
+from dataclasses import asdict
+from hashlib import sha256
+from typing import Any
+
+from subjects import digest
+
+from assay.environments import make_environment
+from assay.environments.arithmetic import Terms
+from assay.environments.sat import Formula
+
+Json = Any
+
+
+def make_arithmetic() -> Json:
+    settings = [{}, {"minus": 25}, {"minus": 100, "words": 100}]
+    problems = []
+    for params, levels in (
+        ({}, [1]),
+        ({}, [5, 6]),
+        ({"minus": 25}, [5, 6]),
+        ({"minus": 50}, list(range(1, 13))),
+        ({"minus": 50, "words": 100}, [2, 3]),
+        ({"minus": 50, "words": 50}, [12]),
+    ):
+        environment = make_environment("arithmetic", params)
+        for i in range(3):
+            seed = digest(f"problem {i}")
+            problem = environment.make_problem(seed, levels)
+            assert isinstance(problem.answer, Terms)
+            problems.append(
+                {
+                    "settings": dict(environment.params),
+                    "levels": levels,
+                    "seed": seed.hex(),
+                    "level": problem.level,
+                    "prompt": problem.prompt,
+                    "prompt_sha256": sha256(problem.prompt.encode()).hexdigest(),
+                    "terms": list(problem.answer.values),
+                }
+            )
+    environment = make_environment("arithmetic", {"minus": 50})
+    seed = next(s for i in range(99) if _has_terms(environment, s := digest(f"scored {i}"), 4))
+    problem = environment.make_problem(seed, [6])
+    return {
+        "digests": [_name_digest("arithmetic", params) for params in settings],
+        "problems": problems,
+        "scored": {
+            "settings": dict(environment.params),
+            "levels": [6],
+            "seed": seed.hex(),
+            "prompt": problem.prompt,
+            "completions": [
+                {"about": about, "completion": text} | asdict(environment.score(problem, text))
+                for about, text in _iterate_sums(list(problem.answer.values))  # type: ignore[attr-defined]
+            ],
+        },
+        "bad": _iterate_bad("arithmetic", {"minus": 101}, [0], [13], [2, 1], [3, 3]),
+    }
+
+
+def _has_terms(environment: Any, seed: bytes, count: int) -> bool:
+    """Different terms of which one is negative, and no sum on the way that equals a term."""
+    values = environment.make_problem(seed, [6]).answer.values
+    sums = {sum(values[: i + 1]) for i in range(1, count)}
+    return len({*values, *sums}) == 2 * count - 1 and min(values) < 0 < sum(values)
+
+
+def _iterate_sums(v: list[int]) -> list[tuple[str, str]]:
+    a, b, c, total = v[0], v[0] + v[1], v[0] + v[1] + v[2], sum(v)
+    steps = [f"{a}{v[1]:+d}={b}", f"{b}{v[2]:+d}={c}", f"{c}{v[3]:+d}={total}"]
+    end = f"#### {total}"
+    other = [f"{v[3]}{v[2]:+d}={v[3] + v[2]}", f"{v[3] + v[2]}{v[1]:+d}={v[3] + v[2] + v[1]}"]
+
+    def text(*lines: str) -> str:
+        return "\n".join(lines)
+
+    return [
+        ("full marks", text(*steps, end)),
+        ("the answer alone", end),
+        ("a wrong answer after true steps", text(*steps, f"#### {total + 1}")),
+        ("two of three steps", text(*steps[:2], end)),
+        ("the second step is false", text(steps[0], f"{b}{v[2]:+d}={c + 1}", steps[2], end)),
+        ("a step twice", text(steps[0], steps[0], steps[2], end)),
+        ("a line too many", text("", *steps, end)),
+        ("an empty line first", text("", *steps[:2], end)),
+        ("another order", text(*other, end)),
+        ("starts with what is no term", text(f"{total + 500}+1={total + 501}", end)),
+        ("a space in a step", text(steps[0].replace("=", " = "), end)),
+        ("a newline at the end", text(*steps, end, "")),
+        ("a space at the end", end + " "),
+        ("no space", f"####{total}"),
+        ("a plus", f"#### +{total}"),
+        ("a leading zero", f"#### 0{total}"),
+        ("minus zero", "#### -0"),
+        ("nineteen digits", "#### " + "1" * 19),
+        ("other digits", "#### " + "".join(chr(0x660 + int(d)) for d in str(total))),
+        ("two answers", text(end, end)),
+        ("the mark in a step", text("#### 1", *steps, end)),
+        ("five signs", "#" + end),
+        ("a carriage return", text(*steps) + "\r\n" + end),
+        ("no text", ""),
+    ]
+
+
+def make_sat() -> Json:
+    problems = []
+    for params, levels in (
+        ({}, [5]),
+        ({}, [5, 8, 13]),
+        ({"k": 4, "density": 900}, [6]),
+        ({"k": 5, "density": 2_000}, [7]),
+        ({}, [200]),
+    ):
+        environment = make_environment("sat", params)
+        seed = digest("problem 0")
+        problem = environment.make_problem(seed, levels)
+        long = len(problem.prompt) > 2_000
+        problems.append(
+            {
+                "settings": dict(environment.params),
+                "levels": levels,
+                "seed": seed.hex(),
+                "level": problem.level,
+                "prompt": None if long else problem.prompt,
+                "prompt_sha256": sha256(problem.prompt.encode()).hexdigest(),
+            }
+        )
+    environment = make_environment("sat", {})
+    seed = digest("scored")
+    problem = environment.make_problem(seed, [5])
+    formula = problem.answer
+    assert isinstance(formula, Formula)
+    solution = next(bits for bits in map("{:05b}".format, range(32)) if _solves(formula, bits))
+    return {
+        "digests": [_name_digest("sat", params) for params in ({}, {"k": 5, "density": 2_000})],
+        "problems": problems,
+        "scored": {
+            "settings": dict(environment.params),
+            "levels": [5],
+            "seed": seed.hex(),
+            "prompt": problem.prompt,
+            "completions": [
+                {"about": about, "completion": text} | asdict(environment.score(problem, text))
+                for about, text in (
+                    ("a solution", f"#### {solution}"),
+                    ("a solution after thoughts", f"x1 first.\n\n#### {solution}"),
+                    ("zeros", "#### 00000"),
+                    ("ones", "#### 11111"),
+                    ("a digit short", f"#### {solution[:-1]}"),
+                    ("a digit long", f"#### {solution}0"),
+                    ("a two", f"#### {solution[:-1]}2"),
+                    ("a newline at the end", f"#### {solution}\n"),
+                    ("the mark before", f"####\n#### {solution}"),
+                    ("five signs", f"##### {solution}"),
+                    ("no text", ""),
+                )
+            ],
+        },
+        "bad": _iterate_bad("sat", {"k": 2}, [4], [201], [6, 5], [7, 7]),
+    }
+
+
+def _solves(formula: Formula, bits: str) -> bool:
+    return all(any((bits[abs(x) - 1] == "1") == (x > 0) for x in c) for c in formula.clauses)
+
+
+def _name_digest(name: str, params: dict[str, int]) -> Json:
+    environment = make_environment(name, params)
+    return {
+        "given": params,
+        "settings": dict(environment.params),
+        "digest": environment.digest.hex(),
+    }
+
+
+def _iterate_bad(
+    name: str, params: dict[str, int], low: Json, high: Json, down: Json, twice: Json
+) -> Json:
+    """What makes no environment or no problem; `because` is part of the refusal."""
+    legal = make_environment(name, {}).levels
+    outside = f"are not legal: {legal[0]} to {legal[-1]} are"
+    return [
+        {"reason": "a setting out of range", "settings": params, "because": "must be an integer"},
+        {"reason": "an unknown setting", "settings": {"colour": 1}, "because": "no parameter"},
+        {"reason": "a boolean", "settings": dict.fromkeys(params, True), "because": "an integer"},
+        {"reason": "no level", "settings": {}, "levels": [], "because": "not empty"},
+        {"reason": "a level too low", "settings": {}, "levels": low, "because": outside},
+        {"reason": "a level too high", "settings": {}, "levels": high, "because": outside},
+        {"reason": "levels descend", "settings": {}, "levels": down, "because": "ascending"},
+        {"reason": "a level twice", "settings": {}, "levels": twice, "because": "each once"},
+    ]
