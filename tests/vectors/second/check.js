@@ -46,8 +46,8 @@ const families = {
     for (const w of v.words) same('word', core.word(unhex(w.seed), Number(w.position), Number(w.token)), w.word);
   },
   gumbel(v) {
-    const table = Buffer.from(Int32Array.from(core.gumbelTable()).buffer); // little endian wherever node runs
-    same('table', [core.gumbelTable().length, hex(sha256(table))], [v.table_entries, v.table_sha256]);
+    const table = Buffer.from(Int32Array.from(core.TABLE).buffer); // little endian wherever node runs
+    same('table', [core.TABLE.length, hex(sha256(table))], [v.table_entries, v.table_sha256]);
     for (const { word, gumbel } of v.values) same('gumbel', core.gumbel(Number(word)), gumbel);
   },
   seeds({ given: g, seeds }) {

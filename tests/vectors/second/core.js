@@ -76,19 +76,14 @@ function quantile(w) {
   const log = w < 2 ** 31 ? Math.log((w + 0.5) / 2 ** 32) : Math.log1p(-(2 ** 32 - 1 - w + 0.5) / 2 ** 32);
   return Math.round(-Math.log(-log) * 2 ** 20);
 }
-let table = null;
-function gumbelTable() {
-  if (table) return table;
-  const half = Array.from({ length: 256 }, (_, z) => z);
-  for (let e = 0; e < 23; e++) for (let i = 256; i < 512; i++) half.push(i * 2 ** e);
-  half.push(2 ** 31 - 1);
-  return (table = [...half, ...half.map((z) => 2 ** 32 - 1 - z)].map(quantile));
-}
+const PIECES = Array.from({ length: 23 * 256 }, (_, i) => (256 + (i % 256)) * 2 ** Math.floor(i / 256));
+const HALF = [...Array(256).keys(), ...PIECES, 2 ** 31 - 1];
+const TABLE = [...HALF, ...HALF.map((z) => 2 ** 32 - 1 - z)].map(quantile);
 function gumbel(w) {
-  const upper = w >= 2 ** 31, z = upper ? 2 ** 32 - 1 - w : w, start = upper ? 6145 : 0;
-  if (z < 256) return gumbelTable()[start + z];
+  const upper = w >= 2 ** 31, z = upper ? 2 ** 32 - 1 - w : w, start = upper ? HALF.length : 0;
+  if (z < 256) return TABLE[start + z];
   const e = 23 - Math.clz32(z), i = start + 256 * e + (z >>> e);
-  const [a, b] = gumbelTable().slice(i, i + 2);
+  const [a, b] = TABLE.slice(i, i + 2);
   return a + Math.floor(((b - a) * (z % 2 ** e)) / 2 ** e);
 }
 
@@ -128,6 +123,6 @@ const tensorLeaf = ({ name, dtype, shape, sha256: data }) =>
 const tensorRoot = (tensors) => root([...tensors].sort((a, b) => byName(a.name, b.name)).map(tensorLeaf));
 
 module.exports = {
-  sha256, hex, unhex, integer, u32, u64, hash, treeTop, root, Stream, philox, word, gumbelTable, gumbel, encodeSS58, encode,
+  sha256, hex, unhex, integer, u32, u64, hash, treeTop, root, Stream, philox, word, TABLE, gumbel, encodeSS58, encode,
   encodeCommitment, encodeRow, filesDigest, tensorRoot,
 };
