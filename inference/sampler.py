@@ -1,13 +1,17 @@
 """Keyed sampling on tensors: token t is the argmax of logit + Gumbel noise keyed by the rollout.
 
-The same integers as `assay.protocol.prf` and `assay.protocol.gumbel`, bit for bit, on any device.
+The same integers as `assay.protocol.draw`, bit for bit, on any device: compiled kernels on a CPU,
+tensors on a GPU, numpy where nothing compiles.
 What this does not know: which model or precision the logits came from. Only the reference's logits
 make the result the valid one.
 
 Specification, section 3.
 """
 
+import warnings
 from collections.abc import Sequence
+from functools import cache
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -15,19 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from assay.protocol import prf
-from assay.protocol.gumbel import FRACTION_BITS, HALF, TABLE, compute_word_threshold
+from assay.protocol.draw import LOGIT_MAX, compute_slack, draw_token
+from assay.protocol.gumbel import BOUND_SLOPE, BOUND_START, FRACTION_BITS, HALF, TABLE
 
 _MASK32 = 0xFFFFFFFF
 _PHILOX = ((0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85))
 _PHILOX_ROUNDS = 10
 _DIRECT = _PIECES = 256
-#: Vocabularies up to this size are scored whole; larger ones by the fast path. Tuning: same result.
-_WHOLE_VOCABULARY = 2_048
-#: Best logits that the fast path scores first. Tuning: same result.
-_HEAD = 64
-#: Logits from here on do not fit the fixed-point score.
-_LOGIT_MAX = float(1 << 40)
-_LOWEST = torch.iinfo(torch.int64).min
+#: Where nothing compiles, numpy draws row by row from here on; below, tensors do. Tuning.
+_LARGE_VOCABULARY = 2_048
+_BROKEN = "the model's logits are not finite, or beyond any use"
 
 
 class NumericalError(RuntimeError):
@@ -70,6 +71,27 @@ def compute_words_at(keys: Tensor, positions: Tensor, ids: Tensor) -> Tensor:
     return torch.stack(words, dim=-1).gather(-1, (ids & 3).unsqueeze(-1)).squeeze(-1)
 
 
+@cache
+def load_kernels() -> ModuleType | None:
+    """`assay.inference.kernels`, or None where numba does not run, compile or keep its results."""
+    try:
+        from numba.core.errors import NumbaError
+    except (ImportError, OSError) as error:
+        _warn_of_numpy(error)
+        return None
+    try:
+        from assay.inference import kernels
+    except (NumbaError, RuntimeError, ImportError, OSError) as error:
+        _warn_of_numpy(error)
+        return None
+    return kernels
+
+
+def _warn_of_numpy(error: Exception) -> None:
+    message = f"numba does not compile here ({error}): drawing in numpy, several times slower"
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
 class KeyedSampler:
     """The keyed argmax over one vocabulary.
 
@@ -85,7 +107,100 @@ class KeyedSampler:
         self._drawable = torch.from_numpy(drawable.copy()).to(device)
         self._table = torch.from_numpy(TABLE.copy()).to(device)
         self._temperature = temperature
-        self._few = int(drawable.sum()) <= _HEAD
+        self._start, self._slope = (temperature / 1024 * x for x in (BOUND_START, BOUND_SLOPE))
+
+    def score(self, logits: Tensor, keys: Tensor, positions: Tensor, ids: Tensor) -> Tensor:
+        """Keyed scores of some ids, int64 [N, M], 2^-20 logits.
+
+        Args:
+            logits: float32 or narrower [N, V].
+            keys: int64 [N, 4].
+            positions: int64 [N], index of the token in its completion.
+            ids: int64 [N, M].
+        """
+        kernels = load_kernels() if logits.device.type == "cpu" else None
+        if kernels is None:
+            words = compute_words_at(keys, positions, ids)
+            return self._score_words(logits.float().gather(1, ids), words)
+        scores = torch.empty_like(ids)
+        kernels.score_ids(
+            *_to_arrays(logits.float(), keys, positions, ids),
+            self._temperature,
+            *_to_arrays(self._table, scores),
+        )
+        return scores
+
+    def draw(self, logits: Tensor, keys: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """The keyed argmax of each row and its score: int64 [N], int64 [N]; lowest id wins a tie.
+
+        Arguments as in `score`.
+
+        Raises:
+            NumericalError: a logit is not finite.
+        """
+        logits = logits.float()
+        if logits.device.type == "cpu":
+            if (kernels := load_kernels()) is not None:
+                return self._draw_compiled(kernels, logits, keys, positions)
+            if logits.shape[1] >= _LARGE_VOCABULARY:
+                return self._draw_in_numpy(logits, keys, positions)
+        return self._draw_on_tensors(logits, keys, positions)
+
+    def _draw_compiled(
+        self, kernels: ModuleType, logits: Tensor, keys: Tensor, positions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        ids, scores = torch.empty_like(positions), torch.empty_like(positions)
+        if not kernels.draw_rows(
+            *_to_arrays(logits, self._drawable, keys, positions),
+            self._temperature,
+            *_to_arrays(self._table),
+            self._start,
+            self._slope,
+            compute_slack(0.0, self._temperature),
+            LOGIT_MAX,
+            *_to_arrays(ids, scores),
+        ):
+            raise NumericalError(_BROKEN)
+        return ids, scores
+
+    def _draw_in_numpy(
+        self, logits: Tensor, keys: Tensor, positions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        drawable = self._drawable.numpy()
+        rows = zip(logits.numpy(), keys.tolist(), positions.tolist(), strict=True)
+        try:
+            drawn = [draw_token(x, drawable, key, t, self._temperature) for x, key, t in rows]
+        except ValueError as error:
+            raise NumericalError(_BROKEN) from error
+        ids, scores = torch.tensor(drawn, dtype=torch.int64).reshape(-1, 2).unbind(1)
+        return ids, scores
+
+    def _draw_on_tensors(
+        self, logits: Tensor, keys: Tensor, positions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As `draw_token`, all rows at once."""
+        magnitude = logits.abs().amax(dim=1)
+        if not (magnitude < LOGIT_MAX).all():
+            raise NumericalError(_BROKEN)
+        words = compute_words(keys, positions, logits.shape[1])
+        bits = (_MASK32 - words).float().view(torch.int32)
+        bounds = logits + (self._start - self._slope * bits.float())
+        bounds.masked_fill_(~self._drawable, -torch.inf)
+        likely = bounds.argmax(dim=1, keepdim=True)
+        best = self._score_words(logits.gather(1, likely), words.gather(1, likely))[:, 0]
+        slack = magnitude.double() * 2.0**-20 + compute_slack(0.0, self._temperature)
+        floor = (best.double() / (1 << FRACTION_BITS) - slack).float()
+        rows, ids = (bounds >= floor[:, None]).nonzero(as_tuple=True)
+        scores = self._score_words(logits[rows, ids], words[rows, ids])
+        best = best.scatter_reduce(0, rows, scores, "amax")
+        winners = torch.full_like(best, logits.shape[1])
+        won = scores == best[rows]
+        winners.scatter_reduce_(0, rows[won], ids[won], "amin")
+        return winners, best
+
+    def _score_words(self, logits: Tensor, words: Tensor) -> Tensor:
+        """Keyed scores of ids with these logits and words, int64 of the same shape."""
+        return _to_fixed(logits) + self._noise(words)
 
     def _noise(self, words: Tensor) -> Tensor:
         """(Γ(word) · Tq) >> 10, int64 of the same shape, 2^-20 logits."""
@@ -98,77 +213,11 @@ class KeyedSampler:
         gumbel = a + (((b - a) * (z & ((torch.ones_like(z) << octave) - 1))) >> octave)
         return (gumbel * self._temperature) >> 10
 
-    def score(self, logits: Tensor, keys: Tensor, positions: Tensor, ids: Tensor) -> Tensor:
-        """Keyed scores of some ids, int64 [N, M], 2^-20 logits.
-
-        Args:
-            logits: float [N, V].
-            keys: int64 [N, 4].
-            positions: int64 [N], index of the token in its completion.
-            ids: int64 [N, M].
-        """
-        words = compute_words_at(keys, positions, ids)
-        return _to_fixed(logits.gather(1, ids)) + self._noise(words)
-
-    def draw(self, logits: Tensor, keys: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """The keyed argmax of each row and its score: int64 [N], int64 [N]; lowest id wins a tie.
-
-        Arguments as in `score`.
-
-        Raises:
-            NumericalError: a logit is not finite.
-        """
-        if not (logits.abs() < _LOGIT_MAX).all():
-            raise NumericalError("the model's logits are not finite, or beyond any use")
-        if logits.shape[1] <= _WHOLE_VOCABULARY or self._few:
-            return self._draw_whole(logits, keys, positions)
-        return self._draw_fast(logits, keys, positions)
-
-    def _draw_whole(self, logits: Tensor, keys: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        noise = self._noise(compute_words(keys, positions, logits.shape[1]))
-        scores = (_to_fixed(logits) + noise).masked_fill_(~self._drawable, _LOWEST)
-        best = scores.max(dim=1).values
-        # argmax names any of several equal ids; the first that equals the maximum is the lowest
-        ids = (scores == best[:, None]).to(torch.uint8).argmax(dim=1)
-        return ids, best
-
-    def _draw_fast(self, logits: Tensor, keys: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores the best logits, then only ids whose word could still win: exact, 64–69 ids."""
-        logits = logits.masked_fill(~self._drawable, -torch.inf)
-        head = logits.topk(_HEAD, dim=1)
-        rest = _to_fixed(head.values[:, -1])  # no other logit exceeds it
-        best = self.score(logits, keys, positions, head.indices).max(dim=1).values
-        # (Γ · Tq) >> 10 ≥ need  ⇔  Γ ≥ ⌈need · 1024 / Tq⌉, and Γ never decreases
-        needs = [-((-need << 10) // self._temperature) for need in (best - rest).tolist()]
-        thresholds = [compute_word_threshold(need) for need in needs]
-        could_win = self._find_contenders(keys, positions, thresholds, logits.shape[1])
-        could_win.scatter_(1, head.indices, True)
-        rows, ids = could_win.nonzero(as_tuple=True)  # ascending ids within each row
-        words = compute_words_at(keys[rows], positions[rows], ids[:, None])[:, 0]
-        noise = self._noise(words)
-        scores = _to_fixed(logits[rows, ids]) + noise
-        best = best.scatter_reduce(0, rows, scores, "amax")
-        winners = torch.full_like(best, logits.shape[1])
-        won = scores == best[rows]
-        winners.scatter_reduce_(0, rows[won], ids[won], "amin")
-        return winners, best
-
-    def _find_contenders(
-        self, keys: Tensor, positions: Tensor, thresholds: Sequence[int], vocabulary: int
-    ) -> Tensor:
-        """Drawable ids whose word reaches their row's threshold, bool [N, vocabulary]."""
-        if keys.device.type == "cpu":  # numpy has unsigned words: four times as fast
-            words = prf.compute_words(
-                keys.numpy().astype(np.uint64), positions.numpy().astype(np.uint64), vocabulary
-            )
-            limits = np.minimum(thresholds, _MASK32).astype(np.uint32)
-            reached = torch.from_numpy(words >= limits[:, None])
-        else:
-            limit = torch.tensor(thresholds, device=keys.device)
-            reached = compute_words(keys, positions, vocabulary) >= limit[:, None]
-        return reached.logical_and_(self._drawable)
-
 
 def _to_fixed(logits: Tensor) -> Tensor:
     """rint(logit · 2^20) as int64; float64 products and rounding are exact IEEE operations."""
     return torch.round(logits.double() * (1 << FRACTION_BITS)).long()
+
+
+def _to_arrays(*tensors: Tensor) -> tuple[NDArray[np.generic], ...]:
+    return tuple(tensor.contiguous().numpy() for tensor in tensors)

@@ -43,36 +43,6 @@ def test_draw_is_the_normative_argmax(vocabulary, position, temperature, spread)
     assert int(ids[0]) == expected
 
 
-@pytest.mark.parametrize("spread", [0.0, 0.5, 3.0, 50.0])
-def test_fast_path_equals_the_whole_vocabulary(spread):
-    """Also for constant logits, where nothing separates the best 64 from the rest."""
-    torch.manual_seed(1)
-    logits = torch.randn(4, 5_003) * spread
-    drawable = np.ones(5_003, bool)
-    drawable[::7] = False
-    sampler = KeyedSampler(drawable, 1_024)
-    keys, positions = make_keys(SEEDS), torch.tensor([0, 1, 31, 4_095])
-    fast = sampler._draw_fast(logits, keys, positions)
-    whole = sampler._draw_whole(logits, keys, positions)
-    assert torch.equal(fast[0], whole[0])
-    assert torch.equal(fast[1], whole[1])
-    assert drawable[fast[0].numpy()].all()
-
-
-def test_ties_go_to_the_lowest_id(monkeypatch):
-    """With the noise taken out every id ties: both paths must name the first that may be drawn."""
-    monkeypatch.setattr(
-        KeyedSampler, "_noise", lambda self, words: torch.zeros_like(words, dtype=torch.int64)
-    )
-    monkeypatch.setattr(module, "compute_word_threshold", lambda value: 0)
-    drawable = np.ones(5_000, bool)
-    drawable[:3] = False
-    sampler = KeyedSampler(drawable, 1_024)
-    logits = torch.zeros(1, 5_000)
-    for path in (sampler._draw_fast, sampler._draw_whole):
-        assert path(logits, make_keys(SEEDS[:1]), torch.tensor([0]))[0].tolist() == [3]
-
-
 def test_words_on_tensors_are_the_protocols():
     keys, positions = make_keys(SEEDS), torch.tensor([0, 5, 77, 2**32 - 1])
     words = module.compute_words(keys, positions, 21)

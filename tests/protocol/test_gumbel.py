@@ -11,14 +11,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.protocol.gumbel import (
+    BOUND_ERROR,
     FRACTION_BITS,
     GUMBEL_MAX,
     HALF,
     TABLE,
     TABLE_SHA256,
     compute_gumbel,
+    compute_gumbel_bounds,
     compute_gumbels,
-    compute_word_threshold,
 )
 
 VECTOR = json.loads((Path(__file__).parents[1] / "vectors" / "gumbel.json").read_bytes())
@@ -100,13 +101,14 @@ def test_numpy_equals_python(some: list[int]) -> None:
     assert found.tolist() == [compute_gumbel(word) for word in some]
 
 
-@given(st.integers(compute_gumbel(0) - 2, GUMBEL_MAX + 2))
-@example(GUMBEL_MAX)
-@example(compute_gumbel(0))
-def test_a_threshold_is_the_smallest_word_that_reaches_it(value: int) -> None:
-    word = compute_word_threshold(value)
-    assert word == 2**32 or compute_gumbel(word) >= value
-    assert word == 0 or compute_gumbel(word - 1) < value
+def test_a_bound_is_never_below_the_noise_and_near_it_where_it_is_large() -> None:
+    rng = np.random.default_rng(21)
+    anywhere = rng.integers(0, 2**32, 2_000_000)
+    tails = np.concatenate([rng.integers(0, 2**e, 2_000) for e in range(1, 32)])
+    w = np.concatenate([np.array(make_edges()), anywhere, tails, LAST - tails]).astype(np.uint32)
+    above = compute_gumbel_bounds(w).astype(np.float64) - compute_gumbels(w) / 2**FRACTION_BITS
+    assert above.min() >= -BOUND_ERROR
+    assert above[(w >= 2**31) & (w < LAST)].max() < 0.41
 
 
 def test_the_table_cannot_be_changed() -> None:
