@@ -55,18 +55,52 @@ class Drafter:
         self._rules = rules
         self._batch = batch
         self._sampler = KeyedSampler(drawable, rules.temperature, model.device)
-        self._ends = torch.tensor(rules.end_tokens, device=model.device)
 
     def draft(self, requests: Sequence[Request]) -> list[tuple[int, ...]]:
         """The whole completion of each request, what it came with included."""
-        drafted: list[tuple[int, ...]] = []
+        drafted = [list(request.tokens) for request in requests]
+        open_rows = [i for i, row in enumerate(drafted) if len(row) < self._rules.max_tokens]
+        # neighbours in a batch are padded to the longest: nearly equal lengths pad little
+        open_rows.sort(key=lambda i: len(requests[i].prompt) + len(requests[i].tokens))
         with torch.inference_mode():
-            for start in range(0, len(requests), self._batch):
-                drafted += self._draft_batch(requests[start : start + self._batch])
-        return drafted
+            for start in range(0, len(open_rows), self._batch):
+                chosen = open_rows[start : start + self._batch]
+                self._draft_batch([requests[i] for i in chosen], [drafted[i] for i in chosen])
+        return [tuple(row) for row in drafted]
 
-    def _draft_batch(self, requests: Sequence[Request]) -> list[tuple[int, ...]]:
-        device = self._model.device
+    def _draft_batch(self, requests: Sequence[Request], drafted: Sequence[list[int]]) -> None:
+        """Appends to each of `drafted` until it ends; rows that have ended leave by halves."""
+        rules, ends = self._rules, frozenset(self._rules.end_tokens)
+        batch = _Batch(requests, self._model)
+        open_rows: list[list[int] | None] = [*drafted]
+        while True:
+            logits = self._model.lm_head(batch.step(self._model)).float()
+            drawn = self._sampler.draw(logits, batch.keys, batch.counts)[0]
+            for slot, (row, token) in enumerate(zip(open_rows, drawn.tolist(), strict=True)):
+                if row is None:
+                    continue
+                row.append(token)
+                if token in ends or len(row) == rules.max_tokens:
+                    open_rows[slot] = None
+            batch.append(drawn)
+            kept = [slot for slot, row in enumerate(open_rows) if row is not None]
+            if not kept:
+                return
+            if 2 * len(kept) <= len(open_rows):
+                batch.keep(kept)
+                open_rows = [open_rows[slot] for slot in kept]
+
+
+class _Batch:
+    """Rows decoded together, left-padded, with their key–value cache.
+
+    Attributes:
+        keys: int64 [N, 4].
+        counts: int64 [N], tokens of each completion so far.
+    """
+
+    def __init__(self, requests: Sequence[Request], model: PreTrainedModel) -> None:
+        device = model.device
         rows = [request.prompt + request.tokens for request in requests]
         width = max(map(len, rows))
         ids = torch.zeros((len(rows), width), dtype=torch.int64)
@@ -74,32 +108,37 @@ class Drafter:
         for i, row in enumerate(rows):
             ids[i, width - len(row) :] = torch.tensor(row)
             mask[i, width - len(row) :] = 1
-        ids, mask = ids.to(device), mask.to(device)
-        positions = (mask.cumsum(dim=1) - 1).clamp_(min=0)
-        padded = bool((mask == 0).any())
-        keys = make_keys([request.seed for request in requests], device)
-        counts = torch.tensor([len(request.tokens) for request in requests], device=device)
-        cache = DynamicCache(config=self._model.config)
-        drawn: list[Tensor] = []
-        alive = counts < self._rules.max_tokens
-        while alive.any():
-            out = self._model.model(
-                ids,
-                attention_mask=mask if padded else None,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-            )
-            logits = self._model.lm_head(out.last_hidden_state[:, -1]).float()
-            ids = self._sampler.draw(logits, keys, counts)[0][:, None]
-            drawn.append(torch.where(alive, ids[:, 0], -1))
-            counts = counts + 1
-            alive &= ~torch.isin(ids[:, 0], self._ends) & (counts < self._rules.max_tokens)
-            positions = positions[:, -1:] + 1
-            if padded:
-                mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
-        columns = torch.stack(drawn, dim=1).tolist() if drawn else [[] for _ in requests]
-        return [
-            request.tokens + tuple(token for token in row if token >= 0)
-            for request, row in zip(requests, columns, strict=True)
-        ]
+        self._ids = ids.to(device)
+        self._mask = mask.to(device) if bool((mask == 0).any()) else None
+        self._positions = (mask.cumsum(dim=1) - 1).clamp_(min=0).to(device)
+        self._cache = DynamicCache(config=model.config)
+        self.keys = make_keys([request.seed for request in requests], device)
+        self.counts = torch.tensor([len(request.tokens) for request in requests], device=device)
+
+    def step(self, model: PreTrainedModel) -> Tensor:
+        """The states that draw the next tokens, [N, H]."""
+        out = model.model(
+            self._ids,
+            attention_mask=self._mask,
+            position_ids=self._positions,
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        states: Tensor = out.last_hidden_state[:, -1]
+        return states
+
+    def append(self, drawn: Tensor) -> None:
+        """The tokens drawn, int64 [N], are the next step's input."""
+        self._ids = drawn[:, None]
+        self._positions = self._positions[:, -1:] + 1
+        self.counts = self.counts + 1
+        if self._mask is not None:
+            self._mask = torch.cat([self._mask, torch.ones_like(self._ids)], dim=1)
+
+    def keep(self, slots: Sequence[int]) -> None:
+        """Drops all rows but these."""
+        kept = torch.tensor(slots, device=self._ids.device)
+        self._ids, self._positions = self._ids[kept], self._positions[kept]
+        self.keys, self.counts = self.keys[kept], self.counts[kept]
+        self._mask = None if self._mask is None else self._mask[kept]
+        self._cache.batch_select_indices(kept)

@@ -6,7 +6,6 @@ proves generation: prefilling someone else's tokens gives a genuine sketch.
 Specification, section 6.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,27 +56,24 @@ def make_projection(seed: bytes, manifest: Manifest) -> Projection:
     return Projection(matrix, centre, manifest.scale / unit)
 
 
-def iterate_blocks(tokens: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of each block of a rollout of `tokens` ≥ 1."""
-    blocks = max(1, tokens // BLOCK_TOKENS)
-    for block in range(blocks):
-        start = block * BLOCK_TOKENS
-        yield start, tokens if block == blocks - 1 else start + BLOCK_TOKENS
+def compute_block_starts(tokens: int) -> NDArray[np.int64]:
+    """First token of each block of a rollout of `tokens` ≥ 1."""
+    return np.arange(max(1, tokens // BLOCK_TOKENS)) * BLOCK_TOKENS
 
 
 def judge_sketch(
     claimed: NDArray[np.int8], measured: NDArray[np.int8], tests: Tests
 ) -> SketchResult:
     """Compares two sketches, int8 [T, 2]; all comparisons in integers."""
-    difference = np.abs(claimed.astype(np.int64) - measured.astype(np.int64))
-    per_token = np.minimum(difference, DIFFERENCE_CAP).sum(axis=1)
+    difference = np.abs(claimed.astype(np.int16) - measured)
+    per_token = np.minimum(difference, DIFFERENCE_CAP).sum(axis=1, dtype=np.int64)
     total, count = int(per_token.sum()), len(per_token)
+    starts = compute_block_starts(count)
+    sums = np.add.reduceat(per_token, starts)
+    beyond = sums * 1_000 > tests.sketch_block_bound * np.diff(starts, append=count)
     token = None
-    for start, end in iterate_blocks(count):
-        if int(per_token[start:end].sum()) * 1_000 > tests.sketch_block_bound * (end - start):
-            token = start
-            break
-    else:
-        if total * 1_000 > tests.sketch_rollout_bound * count:
-            token = 0
+    if beyond.any():
+        token = int(starts[beyond.argmax()])
+    elif total * 1_000 > tests.sketch_rollout_bound * count:
+        token = 0
     return SketchResult(mean=total / count, token=token)

@@ -142,7 +142,9 @@ def test_ties_at_words_of_every_region(monkeypatch, other, apart):
     drawable = np.ones(70, bool)
     assert draw_token(logits[0], drawable, (0, 0, 0, 0), 0, 1_024)[0] == winner
     sampler = KeyedSampler(drawable, 1_024)
-    drawn = sampler._draw_on_tensors(torch.from_numpy(logits), make_keys([bytes(32)]), torch.zeros(1))
+    drawn = sampler._draw_on_tensors(
+        torch.from_numpy(logits), make_keys([bytes(32)]), torch.zeros(1)
+    )
     assert drawn[0].tolist() == [winner]
 
 
