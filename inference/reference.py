@@ -6,8 +6,9 @@ from it. Specification, sections 3, 5 and 6.
 
 What it costs: the prompt of a group is computed once. Completions whose lengths round up to the
 same multiple of 64 are prefilled together and with no others, so short ones do not pay for long
-ones, and what is measured of one does not depend on its company. No [tokens, vocabulary] array has
-more than `LOGIT_ELEMENTS_MAX` elements; three of them at once, of 4 bytes, are 192 MiB.
+ones, and what is measured of one depends on its company in the last bits of a matrix product only.
+No [tokens, vocabulary] array has more than `LOGIT_ELEMENTS_MAX` elements; on a CPU two of them live
+at once, of 4 bytes an element: 128 MiB. A GPU draws on tensors, which takes 40 bytes more.
 """
 
 import copy
