@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
-_VERSIONS = ("torch", "transformers", "numpy", "pyarrow", "pyblst")
+_VERSIONS = ("torch", "transformers", "numpy", "numba", "pyarrow", "pyblst")
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,19 @@ def measure(run: Callable[[], object], repeats: int = 7, warmups: int = 1) -> fl
     return statistics.median(times)
 
 
+def measure_together(runs: Sequence[Callable[[], object]], repeats: int = 21) -> list[float]:
+    """Median seconds of one call of each, called in turn: a busy moment hits all of them."""
+    for run in runs:
+        run()
+    times: list[list[float]] = [[] for _ in runs]
+    for _ in range(repeats):
+        for run, taken in zip(runs, times, strict=True):
+            started = perf_counter()
+            run()
+            taken.append(perf_counter() - started)
+    return [statistics.median(taken) for taken in times]
+
+
 def describe_machine() -> dict[str, str]:
     """Processor, cores and versions."""
     cpu = platform.processor() or platform.machine()
@@ -79,7 +92,9 @@ def report(title: str, figures: Sequence[Figure], threads: int) -> None:
     for figure in figures:
         line = f"  {figure.name:<{width}}  {figure.value:>10.4g} {figure.unit:<8}"
         if figure.baseline_value is not None:
-            line += f" {figure.baseline}: {figure.baseline_value:.4g}, ratio {figure.ratio:.3g}"
+            line += f" {figure.baseline}: {figure.baseline_value:.4g}"
+        if figure.ratio is not None:
+            line += f", ratio {figure.ratio:.3g}"
         if figure.kept is not None:
             bound = figure.bound if figure.ratio_bound is None else figure.ratio_bound
             what = "" if figure.ratio_bound is None else "ratio "

@@ -1,4 +1,5 @@
-"""Bytes a token: what the proof adds, and what a whole file weighs."""
+"""Bytes a token: what the proof adds, beside toploc's and the public subnet's sketch, and what a
+whole file weighs."""
 
 import io
 
@@ -6,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from figures import Figure, report
+from others import TOPLOC_TOKENS, PublicSketch, build_toploc, load_toploc
 from work import load_genesis, make_any_projection, make_requests
 
 from assay.inference import generate_groups
@@ -41,10 +43,21 @@ def main() -> None:
     row = groups[0][0]
     proof = row.sketch.nbytes / len(row.tokens) + (LOGPROB_MAX.bit_length() + 7) // 8
     assert max(int(r.logprobs.max()) for g in groups for r in g) <= LOGPROB_MAX
+    proofs = [
+        Figure("proof: sketch + logprob", proof, "B/token",
+               "the public subnet's sketch alone", PublicSketch.BYTES, bound=5)
+    ]  # fmt: skip
+    if (toploc := load_toploc()) is not None:
+        (chunk,) = build_toploc(toploc, torch.randn(TOPLOC_TOKENS, 1_536).bfloat16())
+        theirs = len(chunk) / TOPLOC_TOKENS
+        proofs.append(
+            Figure("proof: sketch + logprob", proof, "B/token", "toploc, without logprobs",
+                   theirs, bound=5)
+        )  # fmt: skip
     report(
         f"size of a submission, {GROUPS} groups, {tokens:,} tokens of the demo model",
         [
-            Figure("proof: sketch + logprob", proof, "B/token", bound=5),
+            *proofs,
             Figure("file, footer and ids included", len(data) / tokens, "B/token",
                    "token ids alone", len(plain.getvalue()) / tokens),
         ],

@@ -1,11 +1,32 @@
-"""Inputs that several scripts measure on: the demo's model, its problems, a group of them."""
+"""Inputs that several scripts measure on: the demo's model and its problems, models of random
+weights, and what generating and verifying one group takes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from figures import measure, measure_together
+from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from assay.environments import make_environment
-from assay.inference import Checkpoint, GroupRequest, load_checkpoint
+from assay.inference import (
+    Checkpoint,
+    Drafter,
+    GroupRequest,
+    Reference,
+    Request,
+    Rules,
+    load_checkpoint,
+)
 from assay.neurons.demo_rules import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.protocol import Domain, hash_fields
+from assay.protocol.manifest import Calibration
+from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.training import GENESIS
 from assay.verification import Projection, make_projection
+from assay.verification.sampling import judge_sampling
+from assay.verification.sketch import judge_sketch
 
 
 def load_genesis(attention: str = "sdpa") -> Checkpoint:
@@ -30,3 +51,108 @@ def make_requests(
 def make_any_projection(checkpoint: Checkpoint) -> Projection:
     """A projection as a window would have it."""
     return make_projection(hash_fields(Domain.PROJECTION, b"bench"), checkpoint.manifest)
+
+
+def make_random_model(config: Qwen2Config, device: str = "cpu") -> PreTrainedModel:
+    """A Qwen2 of random weights as a checkpoint stores them, in fp32."""
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = Qwen2ForCausalLM(config).to(torch.bfloat16).float()
+    return model.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class GroupWork:
+    """One group of full-length completions, to generate and to verify.
+
+    Attributes:
+        alone: completions that are generated one by one; the time of all is scaled from theirs.
+        reference: of the same weights; the drafter may be of another precision.
+    """
+
+    drafter: PreTrainedModel
+    reference: Reference
+    group: GroupRequest
+    drawable: np.ndarray
+    projection: Projection
+    calibration: Calibration
+    temperature: int
+    tokens: int
+    alone: int
+
+    def measure(self, repeats: int) -> tuple[float, float, float]:
+        """Seconds to verify, to generate in one batch, and to generate one by one."""
+        rules = Rules(self.temperature, (), self.tokens)  # nothing ends a completion early
+        drafter = Drafter(self.drafter, self.drawable, rules)
+        requests = [Request(self.group.prompt, seed) for seed in self.group.seeds]
+        completions = [np.array(row, np.uint32) for row in drafter.draft(requests)]
+
+        def generate() -> None:
+            drafter.draft(requests)
+            _wait(self.drafter)
+
+        def verify() -> None:
+            self._verify(completions)
+            _wait(self.drafter)
+
+        verified, batched = measure_together([verify, generate], repeats)
+        few = requests[: self.alone]
+        one_by_one = measure(lambda: [drafter.draft([r]) for r in few], repeats=3, warmups=0)
+        return verified, batched, one_by_one * len(requests) / len(few)
+
+    def _verify(self, completions: Sequence[np.ndarray]) -> None:
+        """All that the judge does with one group after its structure."""
+        measured = self.reference.measure(
+            self.group.prompt, completions, self.group.seeds, self.projection
+        )
+        for m in measured:
+            judge_sketch(m.sketch, m.sketch, SMALL_MODEL_TESTS)
+            judge_sampling(m.margins, m.gini, self.calibration, SMALL_MODEL_TESTS, self.temperature)
+
+
+def _wait(model: PreTrainedModel) -> None:
+    """Until a GPU has done what it was told."""
+    if model.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def make_random_work(
+    config: Qwen2Config,
+    calibration: Calibration,
+    rollouts: int,
+    tokens: int,
+    alone: int,
+    device: str = "cpu",
+    drafter_dtype: torch.dtype = torch.float32,
+) -> GroupWork:
+    """A group of a model of random weights, its prompt of 64 tokens."""
+    model = make_random_model(config, device)
+    drawable = np.ones(config.vocab_size, bool)
+    generator = np.random.default_rng(0)
+    hidden = config.hidden_size
+    projection = Projection(
+        generator.choice([-1.0, 1.0], (hidden, 2)).astype(np.float32),
+        np.zeros(hidden, np.float32),
+        hidden**0.5,
+    )
+    narrow = model if drafter_dtype == model.dtype else _copy_as(model, drafter_dtype)
+    return GroupWork(
+        drafter=narrow,
+        reference=Reference(model, drawable, 1_024),
+        group=GroupRequest(
+            tuple(generator.integers(0, config.vocab_size, 64).tolist()),
+            tuple(hash_fields(Domain.ROLLOUT, bytes([r])) for r in range(rollouts)),
+        ),
+        drawable=drawable,
+        projection=projection,
+        calibration=calibration,
+        temperature=1_024,
+        tokens=tokens,
+        alone=alone,
+    )  # fmt: skip
+
+
+def _copy_as(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    copied: PreTrainedModel = type(model)(model.config).to(dtype)
+    copied.load_state_dict(model.state_dict())
+    return copied.to(model.device).eval().requires_grad_(False)
