@@ -9,8 +9,8 @@ from work import GroupWork, load_genesis, make_any_projection, make_random_work,
 from assay.neurons.demo_rules import DEMO_WORK
 
 ROLLOUTS, TOKENS, THREADS = 16, 128, 2
-#: The larger model decodes this many of the rollouts one by one, and their time is scaled.
-ALONE = 2
+#: The larger model decodes this many of the rollouts alone, and their time is scaled.
+ALONE = 1
 LARGE = Qwen2Config(
     vocab_size=16_384, hidden_size=768, intermediate_size=2_048, num_hidden_layers=12,
     num_attention_heads=12, num_key_value_heads=4, tie_word_embeddings=False,
@@ -36,8 +36,8 @@ def main() -> None:
     figures = compare("demo model", demo.measure(repeats=9))
     large = make_random_work(LARGE, checkpoint.calibration, ROLLOUTS, TOKENS, ALONE)
     parameters = sum(p.numel() for p in large.drafter.parameters())
-    times = large.measure(repeats=3)
-    figures += compare(f"random Qwen2, {parameters / 1e6:.0f}M", times, f", from {ALONE} rows")
+    times = large.measure(repeats=2)
+    figures += compare(f"random Qwen2, {parameters / 1e6:.0f}M", times, f", scaled from {ALONE}")
     report(f"verify / generate, {ROLLOUTS} × {TOKENS} tokens, fp32", figures, THREADS)
 
 
