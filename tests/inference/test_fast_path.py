@@ -4,6 +4,8 @@ The slow one scores the whole vocabulary in integers. 100,000 rows in the ordina
 in the nightly one.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -56,6 +58,17 @@ KINDS = ("flat", "normal", "normal", "equal", "all but tied", "tied to a unit", 
          "huge and tied", "tiny", "ascending", "one peak", "signed zeros")  # fmt: skip
 
 
+def get_paths(sampler):
+    """The three fast draws."""
+    kernels = load_kernels()
+    assert kernels is not None
+    return (
+        partial(sampler._draw_compiled, kernels),
+        sampler._draw_on_tensors,
+        sampler._draw_in_numpy,
+    )
+
+
 def check_batch(number):
     """One batch of rows under one vocabulary, temperature and kind, by all three paths."""
     rng = np.random.default_rng(number)
@@ -72,19 +85,16 @@ def check_batch(number):
     ids, scores = draw_slowly(logits, drawable, words, temperature)
 
     sampler = KeyedSampler(drawable, temperature)
-    kernels = load_kernels()
-    assert kernels is not None
     tensor = torch.from_numpy(logits)
-    for drawn in (
-        sampler._draw_compiled(kernels, tensor, keys, positions),
-        sampler._draw_on_tensors(tensor, keys, positions),
-    ):
+    compiled, on_tensors, in_numpy = get_paths(sampler)
+    for path in (compiled, on_tensors):
+        drawn = path(tensor, keys, positions)
         assert drawn[0].tolist() == ids.tolist(), (number, kind)
         assert drawn[1].tolist() == scores.tolist(), (number, kind)
     claimed = sampler.score(tensor, keys, positions, torch.from_numpy(ids)[:, None])
     assert claimed[:, 0].tolist() == scores.tolist()
     some = slice(0, NUMPY_ROWS)
-    drawn = sampler._draw_in_numpy(tensor[some], keys[some], positions[some])
+    drawn = in_numpy(tensor[some], keys[some], positions[some])
     assert (drawn[0].tolist(), drawn[1].tolist()) == (ids[some].tolist(), scores[some].tolist())
 
 
@@ -116,13 +126,29 @@ def test_the_ends_of_a_words_range(position, extreme, word, rest):
     )
     expected = draw_slowly(logits, drawable, words, 1_024)
     sampler, tensor = KeyedSampler(drawable, 1_024), torch.from_numpy(logits)
-    for path in (
-        lambda *row: sampler._draw_compiled(load_kernels(), *row),
-        sampler._draw_on_tensors,
-        sampler._draw_in_numpy,
-    ):
+    for path in get_paths(sampler):
         drawn = path(tensor, keys, positions)
         assert (drawn[0].item(), drawn[1].item()) == (int(expected[0][0]), int(expected[1][0]))
+
+
+def test_a_score_that_rounding_lifts_above_its_bound():
+    """At T = 1/1024 a unit of 2^-20 is worth more than a bound's excess: the slack covers it.
+
+    Id 2,199 has a word whose bound is nearly exact, and a logit that rounds up by half a unit to
+    tie with another id: the lowest must win.
+    """
+    seed, position, low, high, temperature = bytes(32), 1_361_552, 2_199, 4_000, 1
+    word, other = (compute_word(compute_key(seed), position, v) for v in (low, high))
+    assert word == LAST - 2**19
+    logits = np.zeros((1, 4_096), np.float32)
+    logits[0, low] = 0.51 / 2**FRACTION_BITS
+    score = 1 + (compute_gumbel(word) >> 10)
+    logits[0, high] = (score - (compute_gumbel(other) >> 10)) / 2**FRACTION_BITS
+    drawable = np.zeros(4_096, bool)
+    drawable[[low, high]] = True
+    for path in get_paths(KeyedSampler(drawable, temperature)):
+        ids, scores = path(torch.from_numpy(logits), make_keys([seed]), torch.tensor([position]))
+        assert (ids.tolist(), scores.tolist()) == ([low], [score])
 
 
 @pytest.mark.parametrize("other", [0, 1, 255, 256, 2**31 - 1, 2**31, LAST - 256, LAST - 1])
@@ -154,11 +180,7 @@ def test_every_path_refuses_broken_logits(bad):
     logits[1, 4_999] = bad
     sampler = KeyedSampler(np.ones(5_000, bool), 1_024)
     keys, positions = make_keys([bytes(32)] * 2), torch.tensor([0, 1])
-    for path in (
-        lambda *row: sampler._draw_compiled(load_kernels(), *row),
-        sampler._draw_on_tensors,
-        sampler._draw_in_numpy,
-    ):
+    for path in get_paths(sampler):
         with pytest.raises(NumericalError):
             path(logits, keys, positions)
 
