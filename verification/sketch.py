@@ -6,6 +6,7 @@ proves generation: prefilling someone else's tokens gives a genuine sketch.
 Specification, section 6.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,9 +57,12 @@ def make_projection(seed: bytes, manifest: Manifest) -> Projection:
     return Projection(matrix, centre, manifest.scale / unit)
 
 
-def compute_block_starts(tokens: int) -> NDArray[np.int64]:
-    """First token of each block of a rollout of `tokens` ≥ 1."""
-    return np.arange(max(1, tokens // BLOCK_TOKENS)) * BLOCK_TOKENS
+def iterate_blocks(tokens: int) -> Iterator[tuple[int, int]]:
+    """(start, end) of each block of a rollout of `tokens` ≥ 1."""
+    blocks = max(1, tokens // BLOCK_TOKENS)
+    for block in range(blocks):
+        start = block * BLOCK_TOKENS
+        yield start, tokens if block == blocks - 1 else start + BLOCK_TOKENS
 
 
 def judge_sketch(
@@ -68,9 +72,8 @@ def judge_sketch(
     difference = np.abs(claimed.astype(np.int16) - measured)
     per_token = np.minimum(difference, DIFFERENCE_CAP).sum(axis=1, dtype=np.int64)
     total, count = int(per_token.sum()), len(per_token)
-    starts = compute_block_starts(count)
-    sums = np.add.reduceat(per_token, starts)
-    beyond = sums * 1_000 > tests.sketch_block_bound * np.diff(starts, append=count)
+    starts, ends = np.array(list(iterate_blocks(count))).T
+    beyond = np.add.reduceat(per_token, starts) * 1_000 > tests.sketch_block_bound * (ends - starts)
     token = None
     if beyond.any():
         token = int(starts[beyond.argmax()])

@@ -15,7 +15,7 @@ from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.protocol.prf import compute_key, compute_word
 from assay.verification import make_projection
 from assay.verification.logprobs import judge_logprobs
-from assay.verification.sketch import compute_block_starts, judge_sketch
+from assay.verification.sketch import iterate_blocks, judge_sketch
 
 TESTS = replace(SMALL_MODEL_TESTS, sketch_block_bound=500, sketch_rollout_bound=250)
 VECTOR = json.loads((Path(__file__).parents[1] / "vectors" / "manifest.json").read_bytes())
@@ -54,8 +54,7 @@ def test_another_window_projects_otherwise() -> None:
 
 @given(st.integers(1, 400))
 def test_blocks_cover_a_rollout_and_the_ragged_last_joins(tokens: int) -> None:
-    starts = compute_block_starts(tokens).tolist()
-    blocks = list(zip(starts, [*starts[1:], tokens], strict=True))
+    blocks = list(iterate_blocks(tokens))
     assert [t for start, end in blocks for t in range(start, end)] == list(range(tokens))
     assert all(32 <= end - start < 64 for start, end in blocks) or tokens < 32
 
