@@ -113,15 +113,15 @@ class KeyedSampler:
         """Keyed scores of some ids, int64 [N, M], 2^-20 logits.
 
         Args:
-            logits: float32 or narrower [N, V].
+            logits: float [N, V]; float64 is worked on as tensors, all narrower ones as float32.
             keys: int64 [N, 4].
             positions: int64 [N], index of the token in its completion.
             ids: int64 [N, M].
         """
-        kernels = load_kernels() if logits.device.type == "cpu" else None
+        kernels = load_kernels() if _is_for_a_cpu(logits) else None
         if kernels is None:
             words = compute_words_at(keys, positions, ids)
-            return self._score_words(logits.float().gather(1, ids), words)
+            return self._score_words(logits.gather(1, ids), words)
         scores = torch.empty_like(ids)
         kernels.score_ids(
             *_to_arrays(logits.float(), keys, positions, ids),
@@ -138,8 +138,8 @@ class KeyedSampler:
         Raises:
             NumericalError: a logit is not finite.
         """
-        logits = logits.float()
-        if logits.device.type == "cpu":
+        if _is_for_a_cpu(logits):
+            logits = logits.float()
             if (kernels := load_kernels()) is not None:
                 return self._draw_compiled(kernels, logits, keys, positions)
             if logits.shape[1] >= _LARGE_VOCABULARY:
@@ -184,12 +184,12 @@ class KeyedSampler:
             raise NumericalError(_BROKEN)
         words = compute_words(keys, positions, logits.shape[1])
         bits = (_MASK32 - words).float().view(torch.int32)
-        bounds = logits + (self._start - self._slope * bits.float())
+        bounds = logits + (self._start - self._slope * bits.float())  # float32 or float64
         bounds.masked_fill_(~self._drawable, -torch.inf)
         likely = bounds.argmax(dim=1, keepdim=True)
         best = self._score_words(logits.gather(1, likely), words.gather(1, likely))[:, 0]
         slack = magnitude.double() * 2.0**-20 + compute_slack(0.0, self._temperature)
-        floor = (best.double() / (1 << FRACTION_BITS) - slack).float()
+        floor = (best.double() / (1 << FRACTION_BITS) - slack).to(bounds.dtype)
         rows, ids = (bounds >= floor[:, None]).nonzero(as_tuple=True)
         scores = self._score_words(logits[rows, ids], words[rows, ids])
         best = best.scatter_reduce(0, rows, scores, "amax")
@@ -217,6 +217,11 @@ class KeyedSampler:
 def _to_fixed(logits: Tensor) -> Tensor:
     """rint(logit · 2^20) as int64; float64 products and rounding are exact IEEE operations."""
     return torch.round(logits.double() * (1 << FRACTION_BITS)).long()
+
+
+def _is_for_a_cpu(logits: Tensor) -> bool:
+    """Whether the compiled and the numpy path, which take float32, draw from these exactly."""
+    return logits.device.type == "cpu" and logits.dtype != torch.float64
 
 
 def _to_arrays(*tensors: Tensor) -> tuple[NDArray[np.generic], ...]:
