@@ -7,12 +7,13 @@ from it. The prompt of a group is computed once. Specification, sections 3, 5 an
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache
 
 from assay.inference.passages import Passage
 from assay.inference.sampler import KeyedSampler, make_keys
@@ -27,21 +28,41 @@ LOGIT_ELEMENTS_MAX = 1 << 22
 BATCH_TOKENS_MAX = 1 << 15
 
 
+class CausalModel(Protocol):
+    """A causal model as `Reference` drives it: Hugging Face's Qwen2, Qwen3, Llama, or a `SplitModel`.
+
+    Attributes:
+        config: Hugging Face's.
+        dtype: of states and logits, float32.
+    """
+
+    config: Any
+    dtype: torch.dtype
+    device: torch.device
+
+    def model(
+        self, input_ids: Tensor, past_key_values: DynamicCache | None = None, use_cache: bool = False
+    ) -> Any:
+        """`.last_hidden_state`: normed states [B, T, H] of int64 [B, T]."""
+
+    def lm_head(self, states: Tensor) -> Tensor:
+        """Logits [..., V] of states [..., H]."""
+
+
 class Reference:
-    """`Forward` of the judge over a Hugging Face causal model.
+    """`Forward` of the judge over a causal model.
 
     Args:
-        model: weights in fp32, in evaluation mode; has `.model` (returning normed states) and
-            `.lm_head`, as Qwen2, Qwen3 and Llama do.
+        model: weights in fp32, in evaluation mode.
         drawable: bool [V].
         temperature: Tq = 1024 · T.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, drawable: NDArray[np.bool_], temperature: int
-    ) -> None:
+    def __init__(self, model: CausalModel, drawable: NDArray[np.bool_], temperature: int) -> None:
         if model.dtype != torch.float32:
             raise ValueError(f"the reference computes in float32, the model is {model.dtype}")
+        #: bool [V], on the CPU.
+        self.drawable = torch.from_numpy(drawable.copy())
         self._model = model
         self._sampler = KeyedSampler(drawable, temperature, model.device)
         self._blocked = torch.from_numpy(~drawable).to(model.device)
