@@ -8,9 +8,9 @@ from assay.training import GENESIS
 from assay.verification import Projection, make_projection
 
 
-def load_genesis(attention: str = "sdpa") -> Checkpoint:
+def load_genesis() -> Checkpoint:
     """The model that the demo starts from."""
-    return load_checkpoint(GENESIS, attention=attention)
+    return load_checkpoint(GENESIS)
 
 
 def make_requests(

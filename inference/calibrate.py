@@ -107,9 +107,7 @@ def measure_rates(
     return fit_rates(torch.cat(survival).numpy(), torch.cat(gini).numpy(), t)
 
 
-def fit_rates(
-    survival: NDArray[np.float64], gini: NDArray[np.float64], t: float
-) -> Calibration:
+def fit_rates(survival: NDArray[np.float64], gini: NDArray[np.float64], t: float) -> Calibration:
     """κ_k: the sum of P(margin > τ_k) over all tokens over the sum of their Gini impurities, by T.
 
     Args:
@@ -193,8 +191,7 @@ def compute_survival(a: Tensor, b: Tensor, taus: Tensor, t: float) -> Tensor:
     # e^{x − δ_j} − 1 = u + v_j + u·v_j, u = e^x − 1, v_j = e^{−δ_j} − 1: no digit is lost for
     # small δ, and prefix sums over ascending δ serve every c
     mass, drift = (
-        torch.nn.functional.pad(part.cumsum(dim=1), (1, 0))
-        for part in (p, p * torch.expm1(-delta))
+        torch.nn.functional.pad(part.cumsum(dim=1), (1, 0)) for part in (p, p * torch.expm1(-delta))
     )
     found = []
     for tau in taus.tolist():
@@ -217,9 +214,9 @@ def _iterate_logits(a: Side, b: Side) -> Iterator[tuple[int, Tensor, Tensor]]:
     states = [torch.cat(list(side.states)).split(rows) for side in (a, b)]
     start = 0
     for parts in zip(*states, strict=True):
-        logits = [
+        logits_a, logits_b = (
             side.reference.compute_logits(part).cpu()[:, side.reference.drawable].double()
             for side, part in zip((a, b), parts, strict=True)
-        ]
-        yield start, *logits
+        )
+        yield start, logits_a, logits_b
         start += len(parts[0])

@@ -161,7 +161,7 @@ class Checkpoint:
         return Reference(self.get_model(implementation), self.tokenizer.drawable, temperature)
 
     def get_appeal(self, temperature: int) -> Forward:
-        """The second opinion on a rejection: plain fp32, one completion at a time with its prompt."""
+        """A second opinion on a rejection: plain fp32, one completion and its prompt at a time."""
         model = self.get_model(APPEAL_IMPLEMENTATION)
         return PlainReference(model, self.tokenizer.drawable, temperature)
 

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class RoundedModel:
     dtype = torch.float32  # of what it gives
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self._rounded = copy.deepcopy(model).to(torch.bfloat16)
+        self._rounded: Any = copy.deepcopy(model).bfloat16()
         self.config = model.config
         self.device = model.device
 
@@ -79,17 +80,27 @@ DEFAULT_IMPLEMENTATION = "fp32-sdpa"
 APPEAL_IMPLEMENTATION = "fp32-eager"
 
 
+def require_known(implementation: str) -> None:
+    """Before minutes of work.
+
+    Raises:
+        ImplementationError: there is no implementation of that name.
+    """
+    known = (*PERMITTED, *REFUSED)
+    if implementation not in known:
+        names = ", ".join(known)
+        raise ImplementationError(f"no implementation {implementation!r}: one of {names}")
+
+
 def make_model(model: PreTrainedModel, implementation: str) -> CausalModel:
     """A model over the weights of `model`, fp32 and in evaluation mode.
 
     Raises:
         ImplementationError: no such implementation, or one that cannot run this architecture.
     """
-    known = {**PERMITTED, **REFUSED}
-    if implementation not in known:
-        raise ImplementationError(f"no implementation {implementation!r}: one of {', '.join(known)}")
+    require_known(implementation)
     try:
-        return known[implementation](model)
+        return {**PERMITTED, **REFUSED}[implementation](model)
     except ValueError as error:
         raise ImplementationError(f"{implementation} cannot run this model: {error}") from None
 

@@ -29,24 +29,31 @@ BATCH_TOKENS_MAX = 1 << 15
 
 
 class CausalModel(Protocol):
-    """A causal model as `Reference` drives it: Hugging Face's Qwen2, Qwen3, Llama, or a `SplitModel`.
+    """A causal model as `Reference` drives it: Hugging Face's Qwen2, Qwen3, Llama; `SplitModel`.
 
-    Attributes:
-        config: Hugging Face's.
-        dtype: of states and logits, float32.
+    Its `.model(input_ids, past_key_values=…, use_cache=…)` gives normed states [B, T, H] as
+    `.last_hidden_state`, its `.lm_head(states)` logits.
     """
 
-    config: Any
-    dtype: torch.dtype
-    device: torch.device
+    @property
+    def config(self) -> Any:
+        """Hugging Face's."""
 
-    def model(
-        self, input_ids: Tensor, past_key_values: DynamicCache | None = None, use_cache: bool = False
-    ) -> Any:
-        """`.last_hidden_state`: normed states [B, T, H] of int64 [B, T]."""
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of states and logits: float32."""
 
-    def lm_head(self, states: Tensor) -> Tensor:
-        """Logits [..., V] of states [..., H]."""
+    @property
+    def device(self) -> torch.device:
+        """Where token ids are expected."""
+
+    @property
+    def model(self) -> Any:
+        """See above."""
+
+    @property
+    def lm_head(self) -> Any:
+        """See above."""
 
 
 class Reference:

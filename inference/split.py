@@ -21,12 +21,12 @@ tensor cores" (2022). Specification, section 3.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache
 
 #: Terms that hold every bit of an fp32 activation.
 EXACT_TERMS = 3
@@ -74,7 +74,7 @@ class SplitModel:
     no gain in speed. On a card it holds the matrices a second time, in bf16 (half of fp32's bytes).
 
     Args:
-        model: in fp32, every matrix holding bf16 numbers, in evaluation mode.
+        model: Hugging Face's, in fp32, every matrix holding bf16 numbers, in evaluation mode.
         terms: bf16 terms an activation. Fewer than three serve to show that they do not suffice.
 
     Raises:
@@ -83,7 +83,7 @@ class SplitModel:
 
     dtype = torch.float32
 
-    def __init__(self, model: PreTrainedModel, terms: int = EXACT_TERMS) -> None:
+    def __init__(self, model: Any, terms: int = EXACT_TERMS) -> None:
         _require_supported(model)
         _require_exact_sums()
         self.config = model.config
@@ -238,7 +238,7 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos[:, None] + torch.cat((-high, low), dim=-1) * sin[:, None]
 
 
-def _read_layer(layer: torch.nn.Module) -> _Layer:
+def _read_layer(layer: Any) -> _Layer:
     attention, mlp = layer.self_attn, layer.mlp
     return _Layer(
         attention_norm=layer.input_layernorm.weight,
@@ -268,7 +268,7 @@ def _as_factor(weight: Tensor) -> Tensor:
     return rounded if weight.is_cuda else weight.detach()
 
 
-def _require_supported(model: PreTrainedModel) -> None:
+def _require_supported(model: Any) -> None:
     config = model.config
     if config.model_type not in _KINDS:
         raise ValueError(f"split products serve {' and '.join(_KINDS)}, not {config.model_type}")

@@ -18,11 +18,6 @@ def checkpoint() -> Checkpoint:
 
 
 @pytest.fixture(scope="session")
-def eager() -> Checkpoint:
-    return load_checkpoint(GENESIS, attention="eager")
-
-
-@pytest.fixture(scope="session")
 def projection(checkpoint: Checkpoint) -> Projection:
     return make_projection(hash_fields(Domain.PROJECTION, b"test"), checkpoint.manifest)
 
