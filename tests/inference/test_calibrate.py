@@ -109,7 +109,6 @@ def test_a_pad_that_is_never_drawn_is_no_part_of_the_law(checkpoint):
     contexts = read_passages(GENESIS)[:2]
     sides = [calibrate.Side.compute(checkpoint.get_reference(1_024), contexts) for _ in range(2)]
     _, a, _ = next(calibrate._iterate_logits(*sides))
-    assert (
-        a.shape[1] == int(checkpoint.tokenizer.drawable.sum()) < len(checkpoint.tokenizer.drawable)
-    )
+    drawable = checkpoint.tokenizer.drawable
+    assert a.shape[1] == int(drawable.sum()) < len(drawable)
     assert np.isfinite(a.numpy()).all()
