@@ -18,7 +18,7 @@ from assay.inference import CausalModel, make_model
 
 THREADS = 2
 LOGIT_STD = 3.0
-NAMES = ("bf16", "split2", "split3", "fp32-sdpa")
+NAMES = ("bf16", "split2", "split3", "fp32-eager")
 #: Root mean square difference that split products may have from plain fp32, logits.
 DRIFT_MAX = 5e-5
 
