@@ -125,7 +125,9 @@ class Checkpoint:
     calibration: Calibration
     model: PreTrainedModel
     tokenizer: FolderTokenizer
-    _models: dict[str, CausalModel] = field(default_factory=dict, repr=False, compare=False)
+    _models: dict[str, CausalModel] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def digest(self) -> bytes:

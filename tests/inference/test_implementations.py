@@ -1,5 +1,7 @@
 """Implementations by name: the same weights in memory, each its own arithmetic."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -32,6 +34,8 @@ def test_weights_are_in_memory_once(checkpoint):
     assert {split._layers[0].gate.data_ptr(), split._head.data_ptr()} <= places
     for name in PERMITTED:
         assert checkpoint.get_model(name) is checkpoint.get_model(name)
+    other = replace(checkpoint, model=checkpoint.load_trainable())
+    assert other.get_model("fp32-eager") is not twin  # another model's weights
 
 
 class Recording:
@@ -64,6 +68,7 @@ def test_an_appeal_reads_each_completion_alone_and_shares_no_prompt(
         assert shape[1] >= len(request.prompt) + len(completion)
         assert cache is None
     appeal = checkpoint.get_appeal(1_024)
+    assert isinstance(appeal, PlainReference)
     for one, completion, seed in zip(found, completions, seeds, strict=True):
         (alone,) = appeal.measure(request.prompt, [completion], [seed], projection)
         assert (alone.margins == one.margins).all()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from assay.inference import CheckpointError, Comparison, ImplementationError
 from assay.neurons.calibrate_command import run_calibrate
@@ -30,6 +31,14 @@ from assay.training import GENESIS
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 LEVELS = len(SMALL_MODEL_TESTS.margin_levels)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the other workers of a test run need theirs
+    yield
+    torch.set_num_threads(threads)
 
 
 def calibrate(out, capsys, **changes):
