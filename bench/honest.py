@@ -22,6 +22,7 @@ from assay.inference import (
     GroupRequest,
     Request,
     generate_groups,
+    make_twin,
 )
 from assay.neurons.demo_rules import DEMO_WORK
 from assay.protocol import Rollout
@@ -59,17 +60,16 @@ def iterate_batches(requests: list[GroupRequest], padded: bool) -> Iterator[list
 
 def main() -> None:
     torch.set_num_threads(THREADS)
-    checkpoints = {attention: load_genesis(attention) for attention in OTHER}
+    checkpoint = load_genesis()
     figures: list[Figure] = []
     refused = {torch.float32: 0, torch.bfloat16: 0}
     rollouts = dict(refused)
     distinct: dict[torch.dtype, set[bytes]] = {dtype: set() for dtype in refused}
     cases = product((torch.float32, torch.bfloat16), OTHER, (1, 8, 32), (False, True))
     for case in (Case(*fields) for fields in cases):
-        checkpoint = checkpoints[case.attention]
         requests = make_requests(checkpoint, GROUPS, ROLLOUTS, case.name.encode())
         count, seconds, plain, groups = _generate(case, checkpoint, requests)
-        refused[case.dtype] += _count_refused(checkpoints[OTHER[case.attention]], groups)
+        refused[case.dtype] += _count_refused(checkpoint, OTHER[case.attention], groups)
         for request, group in groups:  # the same problem twice would be the same evidence twice
             distinct[case.dtype] |= set(request.seeds)
             rollouts[case.dtype] += len(group)
@@ -97,9 +97,10 @@ def _generate(
     """Groups by draft and verify, with its seconds and those of plain decoding alone."""
     temperature = DEMO_WORK.temperature
     rules = checkpoint.get_rules(temperature)
-    model = checkpoint.load_trainable().requires_grad_(False).to(case.dtype)
+    model = make_twin(checkpoint.load_trainable().requires_grad_(False), case.attention)
+    model = model.to(case.dtype)
     drafter = Drafter(model, checkpoint.tokenizer.drawable, rules, case.batch)
-    reference = checkpoint.get_reference(temperature)
+    reference = checkpoint.get_reference(temperature, f"fp32-{case.attention}")
     projection = make_any_projection(checkpoint)
     count, seconds, plain = DraftCount(), 0.0, 0.0
     groups: list[tuple[GroupRequest, list[Rollout]]] = []
@@ -115,9 +116,11 @@ def _generate(
     return count, seconds, plain, groups
 
 
-def _count_refused(validator: Checkpoint, groups: list[tuple[GroupRequest, list[Rollout]]]) -> int:
+def _count_refused(
+    validator: Checkpoint, attention: str, groups: list[tuple[GroupRequest, list[Rollout]]]
+) -> int:
     temperature = DEMO_WORK.temperature
-    reference = validator.get_reference(temperature)
+    reference = validator.get_reference(temperature, f"fp32-{attention}")
     projection = make_any_projection(validator)
     tests, wrong = SMALL_MODEL_TESTS, 0
     for request, group in groups:

@@ -29,9 +29,9 @@ from assay.verification.sampling import judge_sampling
 from assay.verification.sketch import judge_sketch
 
 
-def load_genesis(attention: str = "sdpa") -> Checkpoint:
+def load_genesis() -> Checkpoint:
     """The model that the demo starts from."""
-    return load_checkpoint(GENESIS, attention=attention)
+    return load_checkpoint(GENESIS)
 
 
 def make_requests(

@@ -1,24 +1,73 @@
 """Calibration: what two implementations of the reference differ by, and where its states lie.
 
 Never fitted on miners' data: the token sequences come from the checkpoint's own calibration set.
-Specification, sections 5 to 7.
+
+The law of margins. A miner draws c = argmax a_v + T·g_v under logits a; a validator with logits b
+and the same noise finds the margin m = max_v (b_v + T·g_v) − (b_c + T·g_c). With δ = (a − b)/T,
+p = softmax(a/T) and independent Gumbel g, "c is drawn and m ≤ τ" says that no j has
+g_j > g_c + min(a_c − a_j, b_c − b_j + τ)/T, so its probability is
+1 / Σ_j max(e^{(a_j − a_c)/T}, e^{(b_j − b_c − τ)/T}), and
+
+    P(m > τ) = Σ_c p_c · F_c / (1 + F_c),   F_c = Σ_j p_j · (e^{δ_c − δ_j − τ/T} − 1)₊ .
+
+For small δ this is ½ Σ_{i≠j} p_i p_j (|δ_i − δ_j| − τ/T)₊, the flip law. Nothing is sampled, so
+rates far below 1e-10 a token are known from thousands of positions, and it holds for models that
+differ by any amount. Specification, sections 5 to 7.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from assay.inference.passages import Passage
-from assay.inference.reference import Reference
+from assay.inference.reference import Reference, SketchBuilder
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.manifest import RATE_UNIT, Calibration
 from assay.protocol.parameters import CENTRE_BITS
+from assay.protocol.submission import LOGPROB_BITS
+from assay.verification import Projection
 
-#: Ids of a position that enter the pair sums; what lies beyond has no probability to speak of.
-_TOP = 32
-_ROWS = 256
+#: Ids of a position that enter the law, the likeliest under either side; exact up to this size.
+_TOP = 4_096
+#: Elements of the logits that are compared together. Tuning.
+_ELEMENTS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A reference and what it computed: the states that drew each token of the contexts."""
+
+    reference: Reference
+    states: Sequence[Tensor]
+
+    @staticmethod
+    def compute(reference: Reference, contexts: Sequence[Passage]) -> "Side":
+        """Reads all contexts once."""
+        return Side(reference, reference.compute_states(contexts))
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two sides over the same N tokens of some contexts, in order.
+
+    Attributes:
+        lengths: tokens of each context.
+        survival: float64 [N, K], P(margin > τ_k) of a token that a drew and b judges.
+        gini: float64 [N], 1 − Σp² under b at T = 1.
+        logprobs: int64 [N], absolute difference in log-probability, 2^-16 nats.
+        sketch_a, sketch_b: int8 [N, 2].
+    """
+
+    lengths: tuple[int, ...]
+    survival: NDArray[np.float64]
+    gini: NDArray[np.float64]
+    logprobs: NDArray[np.int64]
+    sketch_a: NDArray[np.int8]
+    sketch_b: NDArray[np.int8]
 
 
 def measure_centre(
@@ -42,10 +91,7 @@ def measure_rates(
     levels: Sequence[int],
     temperature: int,
 ) -> Calibration:
-    """κ_k by the flip law: P(margin > τ) = ½ Σ_{i≠j} p_i p_j (|δ_i − δ_j| − τ)₊ / T.
-
-    Nothing is sampled, so rates of 1e-10 a token are known from thousands of positions. κ_k is the
-    sum over all positions divided by the sum of their Gini impurities, times T.
+    """κ_k of the pair over all contexts; see `fit_rates`.
 
     Args:
         levels: τ_k, 2^-20 logits.
@@ -53,27 +99,124 @@ def measure_rates(
     """
     t = temperature / 1024
     taus = torch.tensor(levels, dtype=torch.float64) / (1 << FRACTION_BITS)
-    flips = torch.zeros(len(levels), dtype=torch.float64)
-    gini = 0.0
-    tokens = 0
-    states = (torch.cat(side.compute_states(contexts)).split(_ROWS) for side in (a, b))
-    for states_a, states_b in zip(*states, strict=True):
-        flip, impurity = _sum_flips(
-            a.compute_logits(states_a).double(), b.compute_logits(states_b).double(), taus, t
+    survival, gini = [], []
+    sides = Side.compute(a, contexts), Side.compute(b, contexts)
+    for _, logits_a, logits_b in _iterate_logits(*sides):
+        survival.append(compute_survival(logits_a, logits_b, taus, t))
+        gini.append(compute_gini(logits_b))
+    return fit_rates(torch.cat(survival).numpy(), torch.cat(gini).numpy(), t)
+
+
+def fit_rates(survival: NDArray[np.float64], gini: NDArray[np.float64], t: float) -> Calibration:
+    """κ_k: the sum of P(margin > τ_k) over all tokens over the sum of their Gini impurities, by T.
+
+    Args:
+        survival: float64 [N, K].
+        gini: float64 [N].
+        t: temperature.
+    """
+    rates = survival.sum(axis=0) * t / max(float(gini.sum()), 1e-300)
+    scaled = np.ceil(np.minimum(rates, 1.0) * RATE_UNIT).astype(np.int64)
+    return Calibration(rates=tuple(scaled.tolist()), tokens=len(gini))
+
+
+def compare(
+    a: Side,
+    b: Side,
+    contexts: Sequence[Passage],
+    taus: Sequence[float],
+    temperature: int,
+    projection: Projection,
+    drawn_at: int | None = None,
+) -> Comparison:
+    """Everything the judge would compare, over the same teacher-forced tokens.
+
+    Args:
+        a: who draws and claims.
+        b: who judges.
+        contexts: those that both sides have read.
+        taus: logits.
+        temperature: Tq = 1024 · T.
+        drawn_at: Tq that a really draws at, where it cheats.
+    """
+    t = temperature / 1024
+    sharper = temperature / (drawn_at or temperature)
+    thresholds = torch.tensor(taus, dtype=torch.float64)
+    tokens = torch.tensor([token for context in contexts for token in context.completion])
+    columns = torch.full(b.reference.drawable.shape, -1, dtype=torch.int64)
+    columns[b.reference.drawable] = torch.arange(int(b.reference.drawable.sum()))
+    survival, gini, logprobs = [], [], []
+    for start, logits_a, logits_b in _iterate_logits(a, b):
+        survival.append(compute_survival(logits_a * sharper, logits_b, thresholds, t))
+        gini.append(compute_gini(logits_b))
+        claimed = columns[tokens[start : start + len(logits_b)], None]
+        claims = (
+            torch.round(logits.log_softmax(dim=1).gather(1, claimed)[:, 0] * (1 << LOGPROB_BITS))
+            for logits in (logits_a, logits_b)
         )
-        flips += flip
-        gini += impurity
-        tokens += len(states_a)
-    rates = np.ceil((flips * t / max(gini, 1e-300)).numpy() * RATE_UNIT).astype(np.int64)
-    return Calibration(rates=tuple(rates.tolist()), tokens=tokens)
+        logprobs.append((next(claims) - next(claims)).abs().long())
+    sketches = [
+        SketchBuilder(projection, states[0].device).build(torch.cat(list(states))).cpu().numpy()
+        for states in (a.states, b.states)
+    ]
+    return Comparison(
+        lengths=tuple(len(context.completion) for context in contexts),
+        survival=torch.cat(survival).numpy(),
+        gini=torch.cat(gini).numpy(),
+        logprobs=torch.cat(logprobs).numpy(),
+        sketch_a=sketches[0],
+        sketch_b=sketches[1],
+    )
 
 
-def _sum_flips(a: Tensor, b: Tensor, taus: Tensor, t: float) -> tuple[Tensor, float]:
-    """Sums over rows of two float64 [n, V]: flip probability by level, and Gini impurity."""
-    top = b.topk(min(_TOP, b.shape[1]), dim=1)
-    delta = a.gather(1, top.indices) - top.values
-    p = (top.values / t).softmax(dim=1)
-    weights = p[:, :, None] * p[:, None, :]
-    apart = (delta[:, :, None] - delta[:, None, :]).abs()
-    flips = torch.stack([(weights * (apart - tau).clamp_(min=0)).sum() for tau in taus])
-    return flips / (2 * t), float((1 - p.square().sum(dim=1)).sum())
+def compute_survival(a: Tensor, b: Tensor, taus: Tensor, t: float) -> Tensor:
+    """P(margin > τ) of every row and threshold, by the law above.
+
+    Args:
+        a, b: logits of drawable ids, float64 [n, V].
+        taus: float64 [K], logits.
+        t: temperature.
+
+    Returns:
+        float64 [n, K].
+    """
+    p, q = ((side / t).softmax(dim=1) for side in (a, b))
+    if a.shape[1] > _TOP:
+        kept = torch.maximum(p, q).topk(_TOP, dim=1).indices
+        a, b, p = (side.gather(1, kept) for side in (a, b, p))
+    delta = (a - b) / t
+    delta -= (p * delta).sum(dim=1, keepdim=True) / p.sum(dim=1, keepdim=True)
+    delta, order = delta.sort(dim=1)
+    p = p.gather(1, order)
+    # e^{x − δ_j} − 1 = u + v_j + u·v_j, u = e^x − 1, v_j = e^{−δ_j} − 1: no digit is lost for
+    # small δ, and prefix sums over ascending δ serve every c
+    mass, drift = (
+        torch.nn.functional.pad(part.cumsum(dim=1), (1, 0)) for part in (p, p * torch.expm1(-delta))
+    )
+    found = []
+    for tau in taus.tolist():
+        x = delta - tau / t
+        below = torch.searchsorted(delta, x)
+        u, v = torch.expm1(x), drift.gather(1, below)
+        excess = (u * mass.gather(1, below) + v + u * v).clamp_(min=0)
+        found.append((p * excess / (1 + excess)).sum(dim=1))
+    return torch.stack(found, dim=1)
+
+
+def compute_gini(logits: Tensor) -> Tensor:
+    """1 − Σp² at T = 1 of logits float64 [n, V]: float64 [n]."""
+    return 1 - logits.softmax(dim=1).square().sum(dim=1)
+
+
+def _iterate_logits(a: Side, b: Side) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Parts of (index of the first token, logits of a, of b), of drawable ids in float64."""
+    rows = max(1, _ELEMENTS // len(b.reference.drawable))
+    states = [torch.cat(list(side.states)).split(rows) for side in (a, b)]
+    start = 0
+    for parts in zip(*states, strict=True):
+        logits_a, logits_b = (
+            side.reference.compute_logits(part).cpu()[:, side.reference.drawable].double()
+            for side, part in zip((a, b), parts, strict=True)
+        )
+        yield start, logits_a, logits_b
+        start += len(parts[0])

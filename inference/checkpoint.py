@@ -8,7 +8,7 @@ import json
 import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,8 +27,14 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from assay.inference.draft import Drafter, Rules
+from assay.inference.implementations import (
+    APPEAL_IMPLEMENTATION,
+    DEFAULT_IMPLEMENTATION,
+    PlainReference,
+    make_model,
+)
 from assay.inference.passages import Passage, decode_passages, digest_passages
-from assay.inference.reference import Reference
+from assay.inference.reference import CausalModel, Reference
 from assay.protocol.encoding import EncodingError, from_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import Domain, hash_fields
@@ -40,6 +46,7 @@ from assay.protocol.manifest import (
     compute_tensor_root,
     digest_safetensors,
 )
+from assay.verification import Forward
 
 MANIFEST_FILE = "manifest.json"
 CALIBRATION_FILE = "calibration.json"
@@ -118,6 +125,9 @@ class Checkpoint:
     calibration: Calibration
     model: PreTrainedModel
     tokenizer: FolderTokenizer
+    _models: dict[str, CausalModel] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def digest(self) -> bytes:
@@ -132,9 +142,30 @@ class Checkpoint:
         """How completions under this checkpoint are drawn and end."""
         return Rules(temperature, self.manifest.end_tokens, self.manifest.max_tokens)
 
-    def get_reference(self, temperature: int) -> Reference:
-        """The judge's forward pass over this checkpoint."""
-        return Reference(self.model, self.tokenizer.drawable, temperature)
+    def get_model(self, implementation: str) -> CausalModel:
+        """An implementation over this checkpoint's weights, made once.
+
+        Raises:
+            ImplementationError: there is none of that name, or it cannot run this model.
+        """
+        if implementation not in self._models:
+            self._models[implementation] = make_model(self.model, implementation)
+        return self._models[implementation]
+
+    def get_reference(
+        self, temperature: int, implementation: str = DEFAULT_IMPLEMENTATION
+    ) -> Reference:
+        """The judge's forward pass over this checkpoint.
+
+        Raises:
+            ImplementationError: see `get_model`.
+        """
+        return Reference(self.get_model(implementation), self.tokenizer.drawable, temperature)
+
+    def get_appeal(self, temperature: int) -> Forward:
+        """A second opinion on a rejection: plain fp32, one completion and its prompt at a time."""
+        model = self.get_model(APPEAL_IMPLEMENTATION)
+        return PlainReference(model, self.tokenizer.drawable, temperature)
 
     def get_drafter(
         self, temperature: int, model: PreTrainedModel | None = None, batch: int = 256
@@ -144,14 +175,11 @@ class Checkpoint:
         return Drafter(model or self.model, self.tokenizer.drawable, rules, batch)
 
 
-def load_checkpoint(
-    folder: Path, expected: bytes | None = None, attention: str = "sdpa"
-) -> Checkpoint:
+def load_checkpoint(folder: Path, expected: bytes | None = None) -> Checkpoint:
     """Opens a folder, hashes every tensor against its manifest, and loads the model in fp32.
 
     Args:
         expected: the digest on chain, where the caller knows it.
-        attention: Hugging Face's name of an attention implementation.
 
     Raises:
         CheckpointError: a file is missing or not what the manifest says.
@@ -183,7 +211,7 @@ def load_checkpoint(
         raise CheckpointError(
             f"the chat template in {folder} is not its manifest's: fetch it again"
         )
-    model = load_model(folder, attention)
+    model = load_model(folder)
     if len(manifest.centre) != model.config.hidden_size:
         raise UnusableCheckpointError(f"μ in {folder} has another width than the model's states")
     vocabulary = model.get_output_embeddings().weight.shape[0]
@@ -196,7 +224,7 @@ def load_checkpoint(
     )
 
 
-def load_model(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
+def load_model(folder: Path) -> PreTrainedModel:
     """The model in fp32, from config.json and the folder's tensors and from nothing else.
 
     Index files, adapters and whatever else a library would follow in a folder are under no digest:
@@ -221,7 +249,7 @@ def load_model(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
                 config=config,
                 state_dict=state,
                 dtype=torch.float32,
-                attn_implementation=attention,
+                attn_implementation="sdpa",
                 output_loading_info=True,
             )
         except (OSError, MemoryError) as error:  # our machine's, not the checkpoint's

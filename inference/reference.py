@@ -14,13 +14,14 @@ at once, of 4 bytes an element: 128 MiB. A GPU draws on tensors, which takes 40 
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache
 
 from assay.inference.passages import Passage
 from assay.inference.sampler import KeyedSampler, make_keys
@@ -35,21 +36,48 @@ LOGIT_ELEMENTS_MAX = 1 << 24
 BATCH_TOKENS_MAX = 1 << 15
 
 
+class CausalModel(Protocol):
+    """A causal model as `Reference` drives it: Hugging Face's Qwen2, Qwen3, Llama; `SplitModel`.
+
+    Its `.model(input_ids, past_key_values=…, use_cache=…)` gives normed states [B, T, H] as
+    `.last_hidden_state`, its `.lm_head(states)` logits.
+    """
+
+    @property
+    def config(self) -> Any:
+        """Hugging Face's."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of states and logits: float32."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids are expected."""
+
+    @property
+    def model(self) -> Any:
+        """See above."""
+
+    @property
+    def lm_head(self) -> Any:
+        """See above."""
+
+
 class Reference:
-    """`Forward` of the judge over a Hugging Face causal model.
+    """`Forward` of the judge over a causal model.
 
     Args:
-        model: weights in fp32, in evaluation mode; has `.model` (returning normed states) and
-            `.lm_head`, as Qwen2, Qwen3 and Llama do.
+        model: weights in fp32, in evaluation mode.
         drawable: bool [V].
         temperature: Tq = 1024 · T.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, drawable: NDArray[np.bool_], temperature: int
-    ) -> None:
+    def __init__(self, model: CausalModel, drawable: NDArray[np.bool_], temperature: int) -> None:
         if model.dtype != torch.float32:
             raise ValueError(f"the reference computes in float32, the model is {model.dtype}")
+        #: bool [V], on the CPU.
+        self.drawable = torch.from_numpy(drawable.copy())
         self._model = model
         self._sampler = KeyedSampler(drawable, temperature, model.device)
         self._blocked = torch.from_numpy(~drawable).to(model.device)

@@ -16,19 +16,19 @@ from assay.neurons.miner import Group, Miner, Work
 from assay.protocol import Domain, Rollout, hash_fields
 from assay.protocol.seeds import compute_problem_seed
 
-_INT4_MAX = 7
 #: Weights that share one scale.
-_INT4_GROUP = 32
+_QUANTISED_GROUP = 32
 
 
-def quantise_int4(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy whose matrices hold only what symmetric int4 in groups of 32 can."""
+def quantise(model: PreTrainedModel, bits: int) -> PreTrainedModel:
+    """A copy whose matrices hold only what symmetric integers of `bits` in groups of 32 can."""
     cheap = deepcopy(model)
+    largest = 2 ** (bits - 1) - 1
     with torch.no_grad():
         for parameter in cheap.parameters():
-            if parameter.dim() == 2 and parameter.shape[1] % _INT4_GROUP == 0:
-                blocks = parameter.view(parameter.shape[0], -1, _INT4_GROUP)
-                scale = blocks.abs().amax(dim=-1, keepdim=True) / _INT4_MAX
+            if parameter.dim() == 2 and parameter.shape[1] % _QUANTISED_GROUP == 0:
+                blocks = parameter.view(parameter.shape[0], -1, _QUANTISED_GROUP)
+                scale = blocks.abs().amax(dim=-1, keepdim=True) / largest
                 blocks.copy_((blocks / scale.clamp_min(1e-12)).round() * scale)
     return cheap
 
@@ -41,7 +41,7 @@ class CheapModelMiner(Miner):
 
     def generate(self, work: Work, indices: range) -> list[Group]:
         """Drafts by the cheap model, never corrected."""
-        cheap = quantise_int4(work.checkpoint.model)
+        cheap = quantise(work.checkpoint.model, bits=4)
         temperature = work.challenge.parameters.work.temperature
         drafter = work.checkpoint.get_drafter(temperature, model=cheap)
         requests = [self.make_request(work, index) for index in indices]

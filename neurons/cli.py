@@ -124,6 +124,50 @@ def verify(
 
 
 @app.command()
+def calibrate(
+    model: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A checkpoint with its calibration set.")
+    ] = None,
+    a: Annotated[
+        str | None,
+        typer.Option("--a", metavar="IMPLEMENTATION", help="Who draws [default: fp32-sdpa]."),
+    ] = None,
+    b: Annotated[
+        str | None,
+        typer.Option("--b", metavar="IMPLEMENTATION", help="Who judges [default: fp32-eager]."),
+    ] = None,
+    problems: Annotated[
+        int | None, typer.Option(help="Contexts of its set to read [default: all].")
+    ] = None,
+    cap: Annotated[
+        float | None,
+        typer.Option(metavar="LOGITS", help="Try another margin cap [default: 2e-4]."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder to leave it in [default: assay-calibration]."),
+    ] = None,
+    config: Config = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what two implementations of the reference differ by, and fit the honest rates.
+
+    Implementations: fp32-sdpa, fp32-eager, split3; bf16 and split2 are there to be refused. Leaves
+    calibration.json (whose digest a manifest names), report.json and calibration.png. Exit 1 where
+    something was found: a pair that margins would refuse, rates that do not cover it.
+    """
+    given = {"model": model, "a": a, "b": b, "problems": problems, "cap": cap, "out": out}
+    with _plain_errors():
+        from assay.neurons.config import load_settings
+
+        settings = load_settings(config, {"calibrate": given}).calibrate
+        from assay.neurons.calibrate_command import run_calibrate
+
+        raise typer.Exit(run_calibrate(settings, as_json, quiet))
+
+
+@app.command()
 def status(
     directory: Annotated[
         Path | None,

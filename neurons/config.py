@@ -47,6 +47,19 @@ class StatusSettings(BaseModel):
     dir: Path = Field(Path("assay-demo"), description="folder of a run")
 
 
+class CalibrateSettings(BaseModel):
+    """`[calibrate]`: two implementations of the reference, compared."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: Path | None = Field(None, description="folder of a checkpoint")
+    a: str = Field("fp32-sdpa", description="implementation that draws")
+    b: str = Field("fp32-eager", description="implementation that judges")
+    problems: int | None = Field(None, ge=2, description="contexts of its set; None: all")
+    cap: float | None = Field(None, gt=0, le=16, description="margin cap, logits; None: 2e-4")
+    out: Path = Field(Path("assay-calibration"), description="folder for what was found")
+
+
 class Settings(BaseSettings):
     """Everything that can be configured."""
 
@@ -57,6 +70,7 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
+    calibrate: CalibrateSettings = CalibrateSettings()
     demo: DemoSettings = DemoSettings()
     status: StatusSettings = StatusSettings()
 

@@ -13,7 +13,14 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerFast
 
 from assay.environments import Environment, make_environment
-from assay.inference import Drafter, Reference, Rules, measure_rates, sample_passages
+from assay.inference import (
+    Drafter,
+    Reference,
+    Rules,
+    make_model,
+    measure_rates,
+    sample_passages,
+)
 from assay.inference.checkpoint import (
     CALIBRATION_FILE,
     MANIFEST_FILE,
@@ -81,16 +88,19 @@ def _calibrate(
 ) -> tuple[Calibration, bytes]:
     """Samples the set and measures the rates; the set's digest too."""
     temperature = DEMO_WORK.temperature
-    models = [load_model(folder, attention) for attention in ("sdpa", "eager")]
+    model = load_model(folder)
     end = hugging_face.eos_token_id
-    vocabulary = models[0].get_output_embeddings().weight.shape[0]
+    vocabulary = model.get_output_embeddings().weight.shape[0]
     tokenizer = FolderTokenizer(hugging_face, vocabulary, (end,))
     rules = Rules(temperature, (end,), DEMO_MAX_TOKENS)
-    drafter = Drafter(models[0], tokenizer.drawable, rules)
+    drafter = Drafter(model, tokenizer.drawable, rules)
     passages = sample_passages(drafter, tokenizer, environment, DEMO_LEVELS, _PROBLEMS)
     data = encode_passages(passages)
     write_file(folder / PASSAGES_FILE, data)
-    a, b = (Reference(model, tokenizer.drawable, temperature) for model in models)
+    a, b = (
+        Reference(make_model(model, name), tokenizer.drawable, temperature)
+        for name in ("fp32-sdpa", "fp32-eager")
+    )
     calibration = measure_rates(a, b, passages, SMALL_MODEL_TESTS.margin_levels, temperature)
     write_json(folder / CALIBRATION_FILE, to_json(calibration))
     return calibration, digest_passages(data)

@@ -230,7 +230,7 @@ MAIN_WORK = Work(
 )
 
 
-def _make_tests(cap: int) -> Tests:
+def make_tests(cap: int) -> Tests:
     """Tests for a margin cap in 2^-20 logits: levels 0 and (cap/100)·2^j below it."""
     levels = (0, *(round(cap * 2**j / 100) for j in range(7)))
     return Tests(
@@ -253,4 +253,4 @@ def _make_tests(cap: int) -> Tests:
 
 
 #: A cap of 2e-4 logits: fits models of about a million parameters (section 5).
-SMALL_MODEL_TESTS = _make_tests(round(2e-4 * 2**FRACTION_BITS))
+SMALL_MODEL_TESTS = make_tests(round(2e-4 * 2**FRACTION_BITS))

@@ -1,11 +1,22 @@
 """The same integers and the same bounds on a GPU as on the CPU."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from assay.environments import make_environment
-from assay.inference import KeyedSampler, Reference, load_checkpoint, make_keys
+from assay.inference import (
+    KeyedSampler,
+    Reference,
+    load_checkpoint,
+    make_keys,
+    make_model,
+    measure_rates,
+)
+from assay.inference.checkpoint import read_passages
 from assay.neurons.demo_rules import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.protocol import Domain, hash_fields
 from assay.protocol.parameters import SMALL_MODEL_TESTS
@@ -57,3 +68,41 @@ def test_the_reference_agrees_with_the_cpus_within_the_cap():
         completions = [np.array(row, np.uint32) for row in drafts]
         for m in on_gpu.measure(prompt, completions, seeds, projection):
             assert m.margins.max() * 20 <= SMALL_MODEL_TESTS.margin_cap
+
+
+@pytest.mark.parametrize("hidden", [64, 256, 1_536])
+def test_split_products_are_plain_fp32(hidden):
+    """bf16 matrix units with fp32 sums: as near to float64 as plain fp32 is to within a factor."""
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=512, hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=3,
+        num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=False,
+    )  # fmt: skip
+    model = Qwen2ForCausalLM(config).eval().requires_grad_(False).cuda()
+    ids = torch.arange(192, device="cuda").view(2, 96)
+    model.lm_head.weight.mul_(3 / model(ids).logits.std())
+    for parameter in model.parameters():
+        parameter.copy_(parameter.to(torch.bfloat16).float())
+    split = make_model(model, "split3")
+    with torch.inference_mode():
+        plain = model(ids).logits
+        found = split.lm_head(split.model(ids).last_hidden_state)
+        exact = copy.deepcopy(model).double()(ids).logits
+    assert float((found - plain).square().mean().sqrt()) <= 5e-5
+    assert (found - exact).square().mean() <= 4 * (plain - exact).square().mean()
+
+
+def test_split_products_agree_with_the_cpus_reference_within_the_cap():
+    """A validator on a card with split products, honest work of a CPU miner, rates included."""
+    checkpoint = load_checkpoint(GENESIS)
+    contexts = read_passages(GENESIS)[:64]
+    on_gpu = make_model(checkpoint.load_trainable().requires_grad_(False).cuda(), "split3")
+    sides = (
+        checkpoint.get_reference(1_024),
+        Reference(on_gpu, checkpoint.tokenizer.drawable, 1_024),
+    )
+    tests = SMALL_MODEL_TESTS
+    found = measure_rates(*sides, contexts, (*tests.margin_levels, tests.margin_cap), 1_024)
+    assert found.rates[-1] <= 10**8
+    for rate, stored in zip(found.rates, checkpoint.calibration.rates, strict=False):
+        assert rate <= tests.rate_inflation * stored + tests.rate_floor

@@ -1,7 +1,16 @@
 """The shipped model, loaded once."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from transformers import (
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from assay.environments import make_environment
 from assay.inference import Checkpoint, GroupRequest, load_checkpoint
@@ -15,11 +24,6 @@ from assay.verification import Projection, make_projection
 def checkpoint() -> Checkpoint:
     torch.set_num_threads(1)
     return load_checkpoint(GENESIS)
-
-
-@pytest.fixture(scope="session")
-def eager() -> Checkpoint:
-    return load_checkpoint(GENESIS, attention="eager")
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +43,55 @@ def requests(checkpoint: Checkpoint) -> list[GroupRequest]:
         requests.append(GroupRequest(tuple(checkpoint.tokenizer.encode(problem.prompt)), seeds))
     assert len({len(request.prompt) for request in requests}) > 1
     return requests
+
+
+def build_random_model(
+    kind: str = "qwen2",
+    hidden: int = 64,
+    layers: int = 2,
+    *,
+    logit_std: float = 3.0,
+    enlarge: float = 1.0,
+    **changes: object,
+) -> PreTrainedModel:
+    """In fp32; biases and norms are random, too.
+
+    Args:
+        logit_std: of its logits; reached by the output matrix, so not where it is tied.
+        enlarge: what the matrices inside are multiplied by, for models harsher than real ones.
+    """
+    torch.manual_seed(hidden)
+    settings = {
+        "vocab_size": 512,
+        "hidden_size": hidden,
+        "intermediate_size": 2 * hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": max(4, hidden // 64),
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": False,
+    } | changes
+    if kind == "qwen2":
+        model = Qwen2ForCausalLM(Qwen2Config(**settings))
+    else:
+        model = Qwen3ForCausalLM(Qwen3Config(head_dim=32, **settings))
+    model = model.eval().requires_grad_(False)
+    for name, parameter in model.named_parameters():
+        if "norm" in name:
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        elif "bias" in name:
+            parameter.normal_(0, 0.1)
+        elif "_proj" in name:
+            parameter.mul_(enlarge)
+    if not model.config.tie_word_embeddings:
+        logits = model(torch.arange(64)[None]).logits
+        model.lm_head.weight.mul_(logit_std / logits.std())
+    for parameter in model.parameters():
+        parameter.copy_(parameter.to(torch.bfloat16).float())
+    return model
+
+
+@pytest.fixture(scope="session")
+def make_random_model() -> Callable[..., PreTrainedModel]:
+    """Random models whose weights are bf16 numbers, as checkpoints store them."""
+    return build_random_model

@@ -52,14 +52,22 @@ def test_an_untrained_drafter_gives_the_same_tokens(checkpoint, requests, projec
     assert count.discarded > 0
 
 
-def test_eager_attention_agrees_within_the_bounds(checkpoint, eager, requests, projection, honest):
+@pytest.mark.parametrize("implementation", ["fp32-eager", "split3", "appeal"])
+def test_implementations_agree_within_the_bounds(
+    checkpoint, requests, projection, honest, implementation
+):
     tests = SMALL_MODEL_TESTS
-    pairs = zip(requests, honest, strict=True)
-    for request, tokens in pairs:
+    mine = checkpoint.get_reference(1_024)
+    theirs = (
+        checkpoint.get_appeal(1_024)
+        if implementation == "appeal"
+        else checkpoint.get_reference(1_024, implementation)
+    )
+    for request, tokens in zip(requests, honest, strict=True):
         completions = [np.array(row, np.uint32) for row in tokens]
         a, b = (
-            c.get_reference(1_024).measure(request.prompt, completions, request.seeds, projection)
-            for c in (checkpoint, eager)
+            reference.measure(request.prompt, completions, request.seeds, projection)
+            for reference in (mine, theirs)
         )
         for one, other in zip(a, b, strict=True):
             assert one.margins.max() == 0

@@ -1,0 +1,131 @@
+"""How far each implementation's logits are from float64's, and what each costs.
+
+Random Qwen2 models of growing width, every matrix in bf16 numbers, logits of
+standard deviation 3. On the CPU split products are only emulated, so their speed says nothing of a
+card; with a CUDA device the same is measured there, and the speed of verifying with a random model
+of 1.5 billion parameters in fp32, split products and bf16.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from figures import Figure, measure, report
+from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
+
+from assay.inference import CausalModel, make_model
+
+THREADS = 2
+LOGIT_STD = 3.0
+NAMES = ("bf16", "split2", "split3", "fp32-eager")
+#: Root mean square difference that split products may have from plain fp32, logits.
+DRIFT_MAX = 5e-5
+
+
+@dataclass(frozen=True)
+class Size:
+    hidden: int
+    inner: int
+    layers: int
+    heads: int
+    vocabulary: int
+    rows: int
+    tokens: int
+
+
+SMALL = (
+    Size(64, 256, 4, 2, 512, 2, 96),
+    Size(256, 1_024, 4, 4, 2_048, 2, 96),
+    Size(768, 3_072, 4, 12, 4_096, 2, 96),
+    Size(1_536, 6_144, 4, 12, 4_096, 2, 96),
+)
+#: The shape of Qwen2 1.5B.
+LARGE = Size(1_536, 8_960, 28, 12, 151_936, 8, 1_024)
+
+
+def build(size: Size, device: str) -> tuple[PreTrainedModel, torch.Tensor]:
+    """A random model in fp32 whose weights are bf16 numbers, and token ids [rows, tokens]."""
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=size.vocabulary,
+        hidden_size=size.hidden,
+        intermediate_size=size.inner,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=2,
+        max_position_embeddings=4_096,
+        tie_word_embeddings=False,
+    )
+    with torch.device(device):
+        model = Qwen2ForCausalLM(config).eval().requires_grad_(False)
+        ids = torch.randint(0, size.vocabulary, (size.rows, size.tokens))
+    with torch.inference_mode():
+        model.lm_head.weight.mul_(LOGIT_STD / float(compute_logits(model, ids[:1, :64]).std()))
+        for parameter in model.parameters():
+            parameter.copy_(parameter.to(torch.bfloat16).float())
+    return model, ids
+
+
+def compute_logits(model: CausalModel, ids: torch.Tensor) -> torch.Tensor:
+    """Logits of every position, [rows, tokens, V]."""
+    return model.lm_head(model.model(ids, use_cache=False).last_hidden_state)
+
+
+def verify(model: CausalModel, ids: torch.Tensor) -> None:
+    """A prefill and its logits in chunks, as the judge's forward pass computes them."""
+    states = model.model(ids, use_cache=False).last_hidden_state.flatten(0, 1)
+    for part in states.split(max(1, (1 << 22) // model.config.vocab_size)):
+        model.lm_head(part)
+    if ids.is_cuda:
+        torch.cuda.synchronize()
+
+
+def compare(size: Size, device: str, drift_ids: slice, repeats: int) -> Iterator[Figure]:
+    """Drift and speed of each implementation at one size."""
+    model, ids = build(size, device)
+    where = f"hidden {size.hidden}, {size.layers} layers"
+    with torch.inference_mode():
+        few = ids[drift_ids]
+        exact = compute_logits(copy.deepcopy(model).double(), few)
+        plain = compute_logits(model, few)
+        own = float((plain - exact).square().mean().sqrt())
+        seconds = measure(lambda: verify(model, ids), repeats)
+        for name in NAMES:
+            other = make_model(model, name)
+            logits = compute_logits(other, few)
+            apart = (logits - exact).abs()
+            rms, largest = float(apart.square().mean().sqrt()), float(apart.max())
+            yield Figure(
+                f"{where}: {name}, drift from float64 (largest {largest:.1e})",
+                rms, "logits", "plain fp32's", own,
+            )  # fmt: skip
+            if name == "split3":
+                beside = float((logits - plain).square().mean().sqrt())
+                label = f"{where}: {name}, drift from plain fp32"
+                yield Figure(label, beside, "logits", bound=DRIFT_MAX)
+            taken = measure(lambda other=other: verify(other, ids), repeats)
+            tokens = ids.numel()
+            yield Figure(
+                f"{where}: {name}, verify",
+                taken / tokens * 1e6, "µs/token", "plain fp32", seconds / tokens * 1e6,
+            )  # fmt: skip
+            del other, logits, apart
+
+
+def main() -> None:
+    torch.set_num_threads(THREADS)
+    figures = [figure for size in SMALL for figure in compare(size, "cpu", slice(None), 1)]
+    title = "drift of implementations of the reference from float64, and their cost"
+    if torch.cuda.is_available():
+        for size in SMALL:
+            figures += compare(size, "cuda", slice(None), 10)
+        figures += compare(LARGE, "cuda", slice(0, 1), 5)
+        title += f", on the CPU and then on {torch.cuda.get_device_name()}"
+    else:
+        title += " (no GPU here: the speed of split products on one was NOT measured)"
+    report(title, figures, THREADS)
+
+
+if __name__ == "__main__":
+    main()

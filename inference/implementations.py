@@ -1,0 +1,120 @@
+"""Implementations of the reference, by name: one checkpoint's weights, several ways to multiply.
+
+Those that are permitted differ by less than the cap (`assay calibrate` measures it); miners and
+validators may take any of them. The others are here to be refused. All of them share the weights
+of the model they are made from.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from assay.inference.passages import Passage
+from assay.inference.reference import CausalModel, Reference
+from assay.inference.split import SplitModel, States
+from assay.protocol.errors import OperatorError
+
+
+class ImplementationError(OperatorError):
+    """An implementation that does not exist, or that cannot run this model."""
+
+
+def make_twin(model: PreTrainedModel, attention: str) -> PreTrainedModel:
+    """The same parameters under another attention implementation; `model` stays as it is.
+
+    Args:
+        attention: Hugging Face's name.
+    """
+    shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+    twin = copy.deepcopy(model, shared)
+    twin.set_attn_implementation(attention)
+    return twin
+
+
+class RoundedModel:
+    """The model in bf16 throughout, as an engine would serve it: not a reference."""
+
+    dtype = torch.float32  # of what it gives
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._rounded: Any = copy.deepcopy(model).bfloat16()
+        self.config = model.config
+        self.device = model.device
+
+    def model(
+        self,
+        input_ids: Tensor,
+        past_key_values: DynamicCache | None = None,
+        use_cache: bool = False,
+    ) -> States:
+        """As `SplitModel.model`."""
+        out = self._rounded.model(input_ids, past_key_values=past_key_values, use_cache=use_cache)
+        return States(out.last_hidden_state.float())
+
+    def lm_head(self, states: Tensor) -> Tensor:
+        """As `SplitModel.lm_head`."""
+        return self._rounded.lm_head(states.to(torch.bfloat16)).float()
+
+
+#: Those that miners and validators may use; any two of them agree within the cap.
+PERMITTED = MappingProxyType[str, Callable[[PreTrainedModel], CausalModel]](
+    {
+        "fp32-sdpa": lambda model: make_twin(model, "sdpa"),
+        "fp32-eager": lambda model: make_twin(model, "eager"),
+        "split3": SplitModel,
+    }
+)
+#: Those that differ by too much, to show that calibration refuses them.
+REFUSED = MappingProxyType[str, Callable[[PreTrainedModel], CausalModel]](
+    {"bf16": RoundedModel, "split2": lambda model: SplitModel(model, terms=2)}
+)
+DEFAULT_IMPLEMENTATION = "fp32-sdpa"
+APPEAL_IMPLEMENTATION = "fp32-eager"
+
+
+def require_known(implementation: str) -> None:
+    """Before minutes of work.
+
+    Raises:
+        ImplementationError: there is no implementation of that name.
+    """
+    known = (*PERMITTED, *REFUSED)
+    if implementation not in known:
+        names = ", ".join(known)
+        raise ImplementationError(f"no implementation {implementation!r}: one of {names}")
+
+
+def make_model(model: PreTrainedModel, implementation: str) -> CausalModel:
+    """A model over the weights of `model`, fp32 and in evaluation mode.
+
+    Raises:
+        ImplementationError: no such implementation, or one that cannot run this architecture.
+    """
+    require_known(implementation)
+    try:
+        return {**PERMITTED, **REFUSED}[implementation](model)
+    except ValueError as error:
+        raise ImplementationError(f"{implementation} cannot run this model: {error}") from None
+
+
+class PlainReference(Reference):
+    """The reference at its plainest: one completion at a time, its prompt read with it.
+
+    A second opinion on what a batched prefill with a shared prompt found: other shapes, and no
+    cache.
+    """
+
+    def _iterate_states(
+        self, prompt: Sequence[int], completions: Sequence[NDArray[np.uint32]]
+    ) -> Iterator[tuple[int, list[Tensor]]]:
+        for index, completion in enumerate(completions):
+            passage = Passage(tuple(prompt), tuple(completion.tolist()))
+            yield index, self.compute_states([passage])

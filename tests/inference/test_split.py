@@ -1,0 +1,147 @@
+"""Split products: nothing but the order of fp32 sums differs from plain fp32."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+
+from assay.inference import SplitModel, split
+from assay.inference.split import multiply_bf16, multiply_split, split_terms
+
+ORDINARY = st.floats(2.0**-100, 2.0**120, width=32) | st.floats(-(2.0**120), -(2.0**-100), width=32)
+
+
+def compute_logits(model, ids):
+    with torch.inference_mode():
+        return model.lm_head(model.model(ids, use_cache=False).last_hidden_state)
+
+
+def measure_drift(logits, exact):
+    return float((logits - exact).square().mean().sqrt()), float((logits - exact).abs().max())
+
+
+@settings(deadline=None)
+@given(st.lists(ORDINARY | st.just(0.0), min_size=1, max_size=50))
+def test_three_terms_hold_every_bit(values):
+    x = torch.tensor(values, dtype=torch.float32)
+    terms = split_terms(x, 3)
+    assert terms.dtype == torch.bfloat16
+    assert torch.equal(terms.double().sum(dim=0), x.double())
+    assert (terms[2].abs() >= terms[1].abs()).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_products_are_those_of_fp32(rows, inner, out, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, inner, generator=generator)
+    weight = torch.randn(out, inner, generator=generator).bfloat16().float()
+    exact = x.double() @ weight.double().T
+    scale = (x.double().abs() @ weight.double().abs().T).clamp_min(1e-30)
+    (product,) = multiply_split(x, (weight,), 3)
+    assert ((product - exact).abs() / scale).max() < inner * 2.0**-23
+    (rough,) = multiply_split(x, (weight,), 1)
+    assert ((rough - exact).abs() / scale).max() < 2.0**-7
+
+
+@pytest.mark.parametrize(
+    ("kind", "hidden", "layers", "changes"),
+    [
+        ("qwen2", 64, 4, {}),
+        ("qwen2", 128, 3, {"num_key_value_heads": 4}),
+        ("qwen3", 128, 3, {"tie_word_embeddings": True}),
+        ("qwen3", 256, 3, {"attention_bias": True}),
+        ("qwen2", 768, 2, {}),
+        ("qwen2", 1536, 2, {}),
+        ("qwen3", 1536, 1, {}),
+    ],
+)
+def test_logits_are_those_of_plain_fp32(make_random_model, kind, hidden, layers, changes):
+    """≤ 5e-5 rms from plain fp32, and nearer to float64 than plain fp32 is."""
+    model = make_random_model(kind, hidden, layers, **changes)
+    ids = torch.randint(0, 512, (2, 96), generator=torch.Generator().manual_seed(1))
+    plain, found = compute_logits(model, ids), compute_logits(SplitModel(model), ids)
+    rms, largest = measure_drift(found, plain)
+    assert rms <= 5e-5
+    assert largest <= 2.5e-4
+    exact = compute_logits(copy.deepcopy(model).double(), ids)
+    assert measure_drift(found, exact)[0] <= measure_drift(plain, exact)[0]
+
+
+@pytest.mark.parametrize("hidden", [128, 512])
+def test_harsh_models_tell_two_terms_from_three(make_random_model, hidden):
+    """Matrices four times as large: fp32's own noise is large, split3's is not larger."""
+    model = make_random_model("qwen2", hidden, 4, enlarge=4.0, logit_std=20.0)
+    ids = torch.randint(0, 512, (2, 96), generator=torch.Generator().manual_seed(1))
+    exact = compute_logits(copy.deepcopy(model).double(), ids)
+    own = measure_drift(compute_logits(model, ids), exact)[0]
+    two, three = (
+        measure_drift(compute_logits(SplitModel(model, terms), ids), exact)[0] for terms in (2, 3)
+    )
+    assert three <= own
+    assert two > 5 * own
+
+
+def test_a_shared_prompt_is_read_once(make_random_model, monkeypatch):
+    """States after a cache are those of the whole sequence; blocks of queries change nothing."""
+    model = SplitModel(make_random_model("qwen3", 64, 3))
+    ids = torch.randint(0, 512, (1, 80), generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        whole = model.model(ids).last_hidden_state
+        cache = DynamicCache(config=model.config)
+        model.model(ids[:, :30], past_key_values=cache, use_cache=True)
+        cache.batch_repeat_interleave(3)
+        rows = ids[:, 30:].repeat(3, 1)
+        rows[1, 20:] = 7  # what follows is never seen by what comes before
+        after = model.model(rows, past_key_values=cache, use_cache=True).last_hidden_state
+        assert (after[0] - whole[0, 30:]).abs().max() < 1e-5
+        assert torch.equal(after[0], after[2])
+        assert torch.equal(after[1, :20], after[0, :20])
+        assert not torch.equal(after[1, 20:], after[0, 20:])
+        monkeypatch.setattr(split, "_QUERY_TOKENS", 16)
+        monkeypatch.setattr(split, "_ELEMENTS_MAX", 1 << 12)
+        assert (model.model(ids).last_hidden_state - whole).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("rotation", ["yarn", "linear"])
+def test_longer_contexts_turn_as_the_plain_model_does(make_random_model, rotation):
+    rope = {"rope_type": rotation, "factor": 4.0, "rope_theta": 10_000.0}
+    model = make_random_model(rope_parameters=rope, max_position_embeddings=128)
+    ids = torch.arange(96)[None]
+    assert (
+        measure_drift(compute_logits(SplitModel(model), ids), compute_logits(model, ids))[0] < 5e-5
+    )
+
+
+def test_cards_multiply_bf16_into_fp32():
+    """The call that a card gets, on shapes alone: no processor offers it."""
+    x = torch.empty(6, 16, dtype=torch.bfloat16, device="meta")
+    weight = torch.empty(8, 16, dtype=torch.bfloat16, device="meta")
+    assert multiply_bf16(x, weight).dtype == torch.float32
+    rows = torch.empty(2, 3, 16, device="meta")
+    (product,) = multiply_split(rows, (weight,), 3)
+    assert (product.shape, product.dtype) == ((2, 3, 8), torch.float32)
+
+
+def test_what_it_cannot_run_is_refused(make_random_model):
+    windows = {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}
+    with pytest.raises(ValueError, match="sliding window"):
+        SplitModel(make_random_model(**windows))
+    with pytest.raises(ValueError, match="rotary"):
+        SplitModel(
+            make_random_model(
+                rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}
+            )
+        )
+    with pytest.raises(ValueError, match="float32"):
+        SplitModel(make_random_model().double())
+    llama = LlamaConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, vocab_size=16)
+    with pytest.raises(ValueError, match="llama"):
+        SplitModel(LlamaForCausalLM(llama))
+    finer = make_random_model()
+    finer.model.layers[1].mlp.up_proj.weight.mul_(1 + 2**-12)
+    with pytest.raises(ValueError, match="not bf16"):
+        SplitModel(finer)

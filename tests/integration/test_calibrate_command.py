@@ -1,0 +1,211 @@
+"""`assay calibrate`: what it measures, writes and refuses."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from assay.inference import CheckpointError, Comparison, ImplementationError
+from assay.neurons.calibrate_command import run_calibrate
+from assay.neurons.calibration_report import (
+    CAP_RATE_MAX,
+    GRID,
+    Pair,
+    describe_pair,
+    find_margin,
+    list_thresholds,
+)
+from assay.neurons.config import CalibrateSettings, ConfigError
+from assay.protocol import Calibration
+from assay.protocol.encoding import from_json
+from assay.protocol.parameters import SMALL_MODEL_TESTS, make_tests
+from assay.training import GENESIS
+
+ASSAY = str(Path(sys.executable).with_name("assay"))
+LEVELS = len(SMALL_MODEL_TESTS.margin_levels)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the other workers of a test run need theirs
+    yield
+    torch.set_num_threads(threads)
+
+
+def calibrate(out, capsys, **changes):
+    settings = CalibrateSettings(model=GENESIS, problems=12, out=out).model_copy(update=changes)
+    code = run_calibrate(settings, as_json=True, quiet=True)
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_permitted_pair_gets_a_calibration(tmp_path, capsys):
+    code, report = calibrate(tmp_path / "one", capsys, b="split3")
+    assert code == 0
+    assert report["refused"] == report["findings"] == []
+    data = (tmp_path / "one" / "calibration.json").read_bytes()
+    rates = from_json(Calibration, json.loads(data))
+    assert rates.digest.hex() == report["calibration"]
+    assert len(rates.rates) == LEVELS
+    assert 0 < rates.tokens < report["tokens"]  # half of the contexts are held out
+    assert 0 < report["envelope"]["worst_bin"] < 1
+    assert report["stored"]["worst_bin"] < 1
+    assert 0 < report["envelope"]["worst_wealth"] <= 1
+    assert report["rate_beyond_cap"] <= CAP_RATE_MAX
+    assert report["fingerprints"]["caught_by_sketch"] == 0
+    assert set(report["attacks"]) == {"bf16", "int8", "int4", "1 % noise", "T = .9"}
+    for name, row in report["attacks"].items():
+        assert row["rate_beyond_cap"] > 1e-4
+        if name != "T = .9":  # which prefills the true model
+            assert row["caught_by_logprobs"] > 0.9
+    assert (tmp_path / "one" / "calibration.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    calibrate(tmp_path / "two", capsys, b="split3")
+    for name in ("calibration.json", "report.json"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+@pytest.mark.parametrize(("b", "problems"), [("bf16", 12), ("split2", None)])
+def test_a_pair_beyond_the_cap_is_refused_with_the_figure(tmp_path, capsys, b, problems):
+    """bf16 shows at once; two terms pass the cap 4e-9 times a token, in few contexts of many."""
+    (tmp_path / "calibration.json").write_text("an older pair's")
+    code, report = calibrate(tmp_path, capsys, b=b, problems=problems)
+    assert code == 1
+    assert report["rate_beyond_cap"] > CAP_RATE_MAX
+    assert f"{report['rate_beyond_cap']:.2g} times a token" in report["refused"][0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["calibration.png", "report.json"]
+
+
+def test_a_larger_cap_can_permit_what_a_smaller_refuses(tmp_path, capsys):
+    """What a network pays for it: differences below that cap are nobody's fault in it."""
+    code, report = calibrate(tmp_path, capsys, b="split2", cap=5e-3)
+    assert code == 0
+    assert report["cap"] == pytest.approx(5e-3, rel=1e-4)
+    assert report["stored"] is None
+    assert report["rate_beyond_cap"] <= CAP_RATE_MAX
+
+
+def test_what_cannot_be_run_is_said_before_any_work(tmp_path):
+    good = CalibrateSettings(model=GENESIS, out=tmp_path)
+    copied = tmp_path / "model"
+    shutil.copytree(GENESIS, copied)
+    for changes, error, message in (
+        ({"model": None}, ConfigError, "--model"),
+        ({"model": tmp_path / "nowhere"}, CheckpointError, "manifest.json"),
+        ({"a": "fp64"}, ImplementationError, "fp64"),
+        ({"cap": 1e-6}, ConfigError, "--cap"),
+        ({"out": copied}, ConfigError, "holds a checkpoint"),
+        ({"out": copied / "config.json"}, ConfigError, "cannot write"),
+    ):
+        with pytest.raises(error, match=message):
+            run_calibrate(good.model_copy(update=changes), as_json=True, quiet=True)
+    for path in GENESIS.iterdir():
+        assert path.is_dir() or (copied / path.name).read_bytes() == path.read_bytes()
+
+
+def make_pair(noise, gini, contexts=8, length=32):
+    """A synthetic pair: P(margin > τ) = noise · g · e^{−τ/1e-6} of every token."""
+    tokens = contexts * length
+    noise, gini = np.broadcast_to(noise, tokens), np.broadcast_to(gini, tokens)
+    taus = np.array(list_thresholds(SMALL_MODEL_TESTS))
+    zeros = np.zeros((tokens, 2), np.int8)
+    honest = Comparison(
+        lengths=(length,) * contexts,
+        survival=(noise * gini)[:, None] * np.exp(-taus / 1e-6),
+        gini=gini.astype(float),
+        logprobs=np.zeros(tokens, np.int64),
+        sketch_a=zeros,
+        sketch_b=zeros,
+    )
+    return Pair("a", "b", honest, {}, SMALL_MODEL_TESTS, 1_024, None)
+
+
+def test_rates_that_hold_only_where_they_were_fitted_are_refused():
+    held = np.repeat(np.arange(8) % 2, 32)
+    report, rates = describe_pair(make_pair(1e-6, 0.5))
+    assert not report["refused"]
+    assert rates.rates[0] == pytest.approx(10**12, rel=1e-3)
+    report, rates = describe_pair(make_pair(np.where(held, 1e-5, 1e-6), 0.5))
+    assert rates is None
+    assert "held-out" in report["refused"][0]
+
+
+def test_rates_that_hold_only_on_average_are_refused():
+    """A bin of Gini impurity with ten times the mean rate, on few of the tokens."""
+    rare = np.arange(8 * 32) % 32 == 0
+    pair = make_pair(np.where(rare, 2e-5, 1e-7), np.where(rare, 0.2, 0.6))
+    report, rates = describe_pair(pair)
+    assert rates is None
+    assert "held-out" in report["refused"][0]
+    ratios = {tuple(row["gini"]): row["ratio"] for row in report["envelope"]["bins"]}
+    assert ratios[0.1, 0.3] > 1 > ratios[0.5, 0.7]
+
+
+def test_rates_above_what_parameters_allow_are_refused():
+    report, rates = describe_pair(make_pair(2e-5, 0.5))
+    assert rates is None
+    assert "κ_0" in report["refused"][0]
+
+
+def test_the_manifests_rates_must_cover_the_pair():
+    pair = make_pair(4e-6, 0.5)
+    low = Calibration(rates=(10**10,) * LEVELS, tokens=1)
+    report, rates = describe_pair(replace(pair, stored=low))
+    assert rates is not None
+    assert "do not cover" in report["findings"][0]
+    assert report["stored"]["worst_wealth"] > report["envelope"]["worst_wealth"]
+    assert describe_pair(replace(pair, stored=rates))[0]["findings"] == []
+
+
+def test_a_cap_too_near_to_honest_margins_is_a_finding():
+    pair = make_pair(1e-6, 0.5)
+    assert describe_pair(pair)[0]["findings"] == []
+    nearer = make_tests(SMALL_MODEL_TESTS.margin_cap // 4)
+    report, _ = describe_pair(replace(pair, tests=nearer))
+    assert "less than 20 times" in report["findings"][0]
+
+
+def test_margins_are_read_off_the_curve():
+    curve = 1e-4 * np.exp(-np.array(GRID) / 1e-3)
+    assert find_margin(curve, 1e-8) == pytest.approx(1e-3 * np.log(1e4), rel=0.05)
+    assert find_margin(np.zeros(len(GRID)), 1e-8) == 0.0
+    assert find_margin(np.ones(len(GRID)), 1e-8) == GRID[-1]
+
+
+@pytest.mark.slow
+def test_the_command_answers_in_one_line_and_stops_when_asked(tmp_path):
+    environment = {**os.environ}  # noqa: TID251 - a child needs a whole environment
+    for flags, message in (
+        (("--model", tmp_path / "nowhere"), "manifest.json"),
+        (("--model", GENESIS, "--b", "fp64"), "fp64"),
+    ):
+        done = subprocess.run(
+            [ASSAY, "calibrate", *map(str, flags), "--out", str(tmp_path / "out")],
+            capture_output=True, text=True, env=environment, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].startswith("assay: ")
+        assert message in done.stderr
+        assert done.stdout == ""
+        assert "Traceback" not in done.stderr
+    out = tmp_path / "stopped"
+    running = subprocess.Popen(
+        [ASSAY, "calibrate", "--model", str(GENESIS), "--out", str(out)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    assert running.stderr is not None
+    while "reads" not in running.stderr.readline():
+        pass
+    running.send_signal(signal.SIGINT)
+    stdout, stderr = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert stdout == ""
+    assert stderr.splitlines()[-1] == "assay: stopped"
+    assert list(out.iterdir()) == []
