@@ -114,7 +114,7 @@ class PlainReference(Reference):
 
     def _iterate_states(
         self, prompt: Sequence[int], completions: Sequence[NDArray[np.uint32]]
-    ) -> Iterator[tuple[int, list[Tensor]]]:
+    ) -> Iterator[tuple[list[int], list[Tensor]]]:
         for index, completion in enumerate(completions):
             passage = Passage(tuple(prompt), tuple(completion.tolist()))
-            yield index, self.compute_states([passage])
+            yield [index], self.compute_states([passage])

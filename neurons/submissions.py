@@ -132,5 +132,6 @@ def judge_and_carry(
         checkpoint.calibration,
         ledger,
         manifest=checkpoint.manifest,
+        appeal=checkpoint.get_appeal(temperature),
         groups=groups,
     )
