@@ -1,4 +1,4 @@
-"""How every script here measures and prints: median of several runs, beside a baseline, with the
+"""How every script here measures and prints: several runs, beside a baseline, with the
 machine and the versions that it ran on."""
 
 import argparse
@@ -54,7 +54,8 @@ def measure(run: Callable[[], object], repeats: int = 7, warmups: int = 1) -> fl
 
 
 def measure_together(runs: Sequence[Callable[[], object]], repeats: int = 21) -> list[float]:
-    """Median seconds of one call of each, called in turn: a busy moment hits all of them."""
+    """Least seconds of one call of each, called in turn: on a busy machine a median would tell of
+    its other work, and of long runs more than of short ones."""
     for run in runs:
         run()
     times: list[list[float]] = [[] for _ in runs]
@@ -63,7 +64,7 @@ def measure_together(runs: Sequence[Callable[[], object]], repeats: int = 21) ->
             started = perf_counter()
             run()
             taken.append(perf_counter() - started)
-    return [statistics.median(taken) for taken in times]
+    return [min(taken) for taken in times]
 
 
 def describe_machine() -> dict[str, str]:

@@ -71,11 +71,14 @@ def draw_token(
     bounds = compute_gumbel_bounds(words)
     bounds *= np.float32(temperature / 1024)
     bounds += logits
-    bounds[~drawable] = -np.inf
     likely = bounds.argmax()
+    if not drawable[likely]:
+        bounds[~drawable] = -np.inf
+        likely = bounds.argmax()
     best = int(score_tokens(logits[likely], words[likely], temperature))
     floor = best / (1 << FRACTION_BITS) - compute_slack(magnitude, temperature)
     ids = np.flatnonzero(bounds >= np.float32(floor))
+    ids = ids[drawable[ids]]
     scores = score_tokens(logits[ids], words[ids], temperature)
     winner = scores.argmax()
     return int(ids[winner]), int(scores[winner])
