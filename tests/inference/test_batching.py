@@ -21,9 +21,11 @@ def shapes(checkpoint):
     def record(_model, arguments, _keywords):
         seen.append(tuple(arguments[0].shape))
 
-    handle = checkpoint.model.model.register_forward_pre_hook(record, with_kwargs=True)
+    models = {checkpoint.model, checkpoint.get_reference(1_024)._model}
+    handles = [m.model.register_forward_pre_hook(record, with_kwargs=True) for m in models]
     yield seen
-    handle.remove()
+    for handle in handles:
+        handle.remove()
 
 
 @pytest.fixture(scope="module")
