@@ -1,8 +1,8 @@
 """Honest work is not refused: what was measured, what was simulated from it, and the bound.
 
 Measured: 20,000 different honest rollouts, made by one implementation of the reference and judged
-by another. Simulated: the flip law over ten times as many positions as the calibration saw gives
-each position its honest flips by level; they are drawn ten thousand times, and each rollout's test
+by another. Simulated: the law of margins over ten times as many positions as the calibration saw
+gives each position its honest flips by level; they are drawn ten thousand times, and each rollout's test
 and each settlement's ledger is run on what comes out.
 
 Bounded: at a few positions honest flips exceed the envelope μ, so a bet's expected wealth A(t), a
@@ -20,7 +20,7 @@ from figures import Figure, report
 from numpy.typing import NDArray
 from work import load_genesis, make_any_projection, make_requests
 
-from assay.inference import Checkpoint, Reference, generate_groups
+from assay.inference import Checkpoint, Reference, Side, compare, generate_groups
 from assay.inference.passages import Passage
 from assay.neurons.demo_rules import DEMO_WORK
 from assay.protocol.gumbel import FRACTION_BITS
@@ -37,6 +37,8 @@ from assay.verification.sampling import (
 from assay.verification.sketch import judge_sketch
 
 THREADS, GROUPS, BATCH = 2, 2_500, 32
+#: Who mines, and who judges.
+PAIR = ("fp32-sdpa", "fp32-eager")
 TESTS, TEMPERATURE = SMALL_MODEL_TESTS, DEMO_WORK.temperature
 #: Positions of the simulation beside those of the calibration, and how often each is drawn.
 MORE, DRAWS = 10, 10_000
@@ -45,7 +47,6 @@ WINDOWS = -(-(DEMO_TIMING.tempo + 1) // DEMO_TIMING.window_blocks)
 SETTLEMENT = WINDOWS * DEMO_WORK.audited_groups * DEMO_WORK.group_size
 #: Longest rollout.
 LONGEST = 4_096
-TOP = 32
 
 
 Floats = NDArray[np.float64]
@@ -59,7 +60,7 @@ def judge_all(miner: Checkpoint, validator: Checkpoint) -> tuple[dict[str, int],
     counts = dict.fromkeys(("rollouts", "tokens", "flips", "refused", "crossed"), 0)
     passages: list[Passage] = []
     ledger = Ledger()
-    requests = make_requests(miner, GROUPS, DEMO_WORK.group_size, b"false positives")
+    requests = make_requests(checkpoint, GROUPS, DEMO_WORK.group_size, b"false positives")
     for start in range(0, GROUPS, BATCH):
         batch = requests[start : start + BATCH]
         groups = generate_groups(batch, drafter, reference, rules, projection)
@@ -69,7 +70,7 @@ def judge_all(miner: Checkpoint, validator: Checkpoint) -> tuple[dict[str, int],
             for rollout, m in zip(group, measured, strict=True):
                 every = range(len(rollout.tokens))
                 sampling = judge_sampling(
-                    m.margins, m.gini, validator.calibration, TESTS, TEMPERATURE
+                    m.margins, m.gini, checkpoint.calibration, TESTS, TEMPERATURE
                 )
                 results = (
                     judge_sketch(rollout.sketch, m.sketch, TESTS),
@@ -107,25 +108,12 @@ class Noise:
 def measure_noise(
     a: Reference, b: Reference, passages: Sequence[Passage], checkpoint: Checkpoint
 ) -> Noise:
-    """The flip law at every position: nothing is sampled."""
-    t = TEMPERATURE / 1024
-    taus = torch.tensor([*TESTS.margin_levels, TESTS.margin_cap]).double() / (1 << FRACTION_BITS)
-    flips, gini = [], []
-    for states in zip(a.compute_states(passages), b.compute_states(passages), strict=True):
-        logits_a, logits_b = (
-            side.compute_logits(state).double() for side, state in zip((a, b), states, strict=True)
-        )
-        top = logits_b.topk(min(TOP, logits_b.shape[1]), dim=1)
-        p = (top.values / t).softmax(dim=1)
-        delta = logits_a.gather(1, top.indices) - top.values
-        apart = (delta[:, :, None] - delta[:, None, :]).abs()[..., None] - taus
-        weights = (p[:, :, None] * p[:, None, :])[..., None]
-        flips.append((weights * apart.clamp_(min=0)).sum(dim=(1, 2)) / (2 * t))
-        gini.append(1 - p.square().sum(dim=1))
-    impurity = torch.cat(gini).numpy()
-    rates = compute_honest_rates(impurity, checkpoint.calibration, TESTS, t)
-    lengths = [len(passage.completion) for passage in passages]
-    return Noise(torch.cat(flips).numpy(), rates, np.cumsum([0, *lengths]))
+    """The law of margins at every position: nothing is sampled."""
+    taus = [tau / (1 << FRACTION_BITS) for tau in (*TESTS.margin_levels, TESTS.margin_cap)]
+    sides = (Side.compute(reference, passages) for reference in (a, b))
+    found = compare(*sides, passages, taus, TEMPERATURE, make_any_projection(checkpoint))
+    rates = compute_honest_rates(found.gini, checkpoint.calibration, TESTS, TEMPERATURE / 1024)
+    return Noise(found.survival, rates, np.cumsum([0, *found.lengths]))
 
 
 def simulate(noise: Noise, draws: int) -> tuple[float, float, int]:
@@ -193,12 +181,12 @@ def _run(noise: Noise, rollout: int, margins: Sequence[tuple[int, int]]) -> Floa
 
 def main() -> None:
     torch.set_num_threads(THREADS)
-    miner, validator = load_genesis("sdpa"), load_genesis("eager")
-    counts, passages = judge_all(miner, validator)
-    wanted = MORE * miner.calibration.tokens
+    checkpoint = load_genesis()
+    counts, passages = judge_all(checkpoint)
+    wanted = MORE * checkpoint.calibration.tokens
     few = int(np.searchsorted(np.cumsum([len(p.completion) for p in passages]), wanted)) + 1
-    references = (c.get_reference(TEMPERATURE) for c in (miner, validator))
-    noise = measure_noise(*references, passages[:few], miner)
+    references = (checkpoint.get_reference(TEMPERATURE, name) for name in PAIR)
+    noise = measure_noise(*references, passages[:few], checkpoint)
     rollout, ledger, settlements = simulate(noise, DRAWS)
     lengths = np.diff(noise.starts).tolist()
     ends, peaks = compute_peaks(noise.flips[:, :-1], noise.rates, lengths, TESTS)
