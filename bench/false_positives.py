@@ -2,8 +2,8 @@
 
 Measured: 20,000 different honest rollouts, made by one implementation of the reference and judged
 by another. Simulated: the law of margins over ten times as many positions as the calibration saw
-gives each position its honest flips by level; they are drawn ten thousand times, and each rollout's test
-and each settlement's ledger is run on what comes out.
+gives each position its honest flips by level; they are drawn ten thousand times, and each rollout's
+test and each settlement's ledger is run on what comes out.
 
 Bounded: at a few positions honest flips exceed the envelope μ, so a bet's expected wealth A(t), a
 product over positions, can rise above 1 on its way. Each bet is at most sup A times a martingale
@@ -52,11 +52,11 @@ LONGEST = 4_096
 Floats = NDArray[np.float64]
 
 
-def judge_all(miner: Checkpoint, validator: Checkpoint) -> tuple[dict[str, int], list[Passage]]:
+def judge_all(checkpoint: Checkpoint) -> tuple[dict[str, int], list[Passage]]:
     """Counts over all real rollouts, and the passages they are."""
-    reference, judge = (c.get_reference(TEMPERATURE) for c in (miner, validator))
-    rules, projection = miner.get_rules(TEMPERATURE), make_any_projection(miner)
-    drafter = miner.get_drafter(TEMPERATURE)
+    reference, judge = (checkpoint.get_reference(TEMPERATURE, name) for name in PAIR)
+    rules, projection = checkpoint.get_rules(TEMPERATURE), make_any_projection(checkpoint)
+    drafter = checkpoint.get_drafter(TEMPERATURE)
     counts = dict.fromkeys(("rollouts", "tokens", "flips", "refused", "crossed"), 0)
     passages: list[Passage] = []
     ledger = Ledger()
