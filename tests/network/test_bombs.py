@@ -133,7 +133,7 @@ def test_sketch_of_64_megabytes(judge_bytes: Judge, worker: ParquetWorker) -> No
     data = write_parquet(GOOD | {"sketch": pa.array([bytes(1 << 24)] * 4)}, use_dictionary=False)
     expect(judge_bytes(data), Reason.TOO_LARGE)
     denied = lie(data, (ROW_GROUPS, 0, 1, 2, 3, UNPACKED), 200)
-    expect(judge_bytes(denied), Reason.MALFORMED, "bytes of sketch")
+    expect(judge_bytes(denied), Reason.MALFORMED, "what the footer claims")
     assert_caged(worker)
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.network import Limits, ParquetWorker, SubmissionFile, write_submission
+from assay.network import Budget, Limits, ParquetWorker, SubmissionFile, write_submission
 from assay.protocol import Footer, Reason, Refusal, Rollout
 from assay.protocol.encoding import encode
 from assay.protocol.submission import compute_group_leaf, encode_rollout, split_rows
@@ -163,7 +163,7 @@ def test_file_beyond_every_limit(worker: ParquetWorker) -> None:
 @pytest.mark.parametrize("reply", [b"", bytes(8), b"\xff" * 8, b"\0\0\0\1\0\0\0\1a", bytes(56)])
 def test_child_whose_answer_has_no_form(honest: bytes, reply: bytes) -> None:
     class Possessed(ParquetWorker):
-        def ask(self, request: bytes, reply_max: int) -> bytes:
+        def ask(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
             return reply
 
     expect(read(MemorySource(honest), Possessed()).read_footer(), Reason.MALFORMED)
@@ -172,7 +172,7 @@ def test_child_whose_answer_has_no_form(honest: bytes, reply: bytes) -> None:
 @pytest.mark.parametrize("span", [(0, 9), (4, 4), (9, 4), (4, 1 << 62), (4, 100_000)])
 def test_child_that_sends_the_reader_elsewhere(honest: bytes, span: tuple[int, int]) -> None:
     class Possessed(ParquetWorker):
-        def ask(self, request: bytes, reply_max: int) -> bytes:
+        def ask(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
             return struct.pack(">II32xQQ", 0, 1, *span)
 
     source = MemorySource(honest + bytes(200_000) + honest)
