@@ -145,7 +145,7 @@ class SubmissionFile:
         reply = self._worker.ask(request, reply_max, self._budget)
         if isinstance(reply, Refusal):
             return reply
-        return _unpack_footer(reply, self._limits, size, footer)
+        return unpack_footer(reply, self._limits, size, footer)
 
     def _fetch(self, start: int, end: int) -> bytes | Refusal:
         data = self._source.read(start, end)
@@ -179,8 +179,9 @@ def _get_reply_size(header_size: int, count: int) -> int:
     return FOOTER_REPLY.size + header_size + count * (LEAF + RANGE.size)
 
 
-def _unpack_footer(reply: bytes, limits: Limits, size: int, footer: bytes) -> "_Opened | Refusal":
-    """Checks the ranges here, and that the child kept its form: they say what is fetched next."""
+def unpack_footer(reply: bytes, limits: Limits, size: int, footer: bytes) -> "_Opened | Refusal":
+    """What the child's answer says of a footer. Its form and ranges are checked here: they say
+    what is fetched next."""
     header_size, count = FOOTER_REPLY.unpack_from(reply.ljust(FOOTER_REPLY.size, b"\0"))
     if not count or len(reply) != _get_reply_size(header_size, count):
         return Refusal(Reason.MALFORMED, "the Parquet parser lost its way in this file")
