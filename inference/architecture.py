@@ -48,6 +48,7 @@ _OTHERS = (
     "torch_dtype",
     "transformers_version",
     "use_cache",
+    "use_mrope",
     "use_sliding_window",
 )
 _LAYERS = "model.layers."
