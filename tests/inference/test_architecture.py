@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, Qwen2Config, Qwen3Config
+from transformers import LlamaConfig, PretrainedConfig, Qwen2Config, Qwen3Config
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from assay.inference import UnusableCheckpointError, load_checkpoint
@@ -92,8 +92,9 @@ def test_nothing_is_built_for_a_config_that_does_not_fit(tmp_path, monkeypatch, 
     manifest = replace(manifest, structure=digest_structure(folder))
     (folder / "manifest.json").write_text(json.dumps(to_json(manifest)))
     built: list[Any] = []
-    monkeypatch.setattr(torch.nn.Module, "__init__", lambda self, *a, **k: built.append(self))
-    monkeypatch.setattr(Qwen2Config, "from_dict", built.append)
+    for part in (torch.nn.Module, PretrainedConfig):
+        monkeypatch.setattr(part, "__init__", lambda self, *a, **k: built.append(type(self)))
+    monkeypatch.setattr(PretrainedConfig, "from_dict", lambda *a, **k: built.append(a))
     with pytest.raises(UnusableCheckpointError):
         load_checkpoint(folder, manifest.digest)
     assert built == []
