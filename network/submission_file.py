@@ -79,13 +79,16 @@ class SubmissionFile:
     """The judge's `SubmissionReader` over one object of a store.
 
     Not for several threads at once. Our own faults are exceptions: StoreError, WorkerError.
+
+    Attributes:
+        budget: processor time that reading it may still take.
     """
 
     def __init__(self, source: ObjectSource, worker: ParquetWorker, limits: Limits) -> None:
         self._source = source
         self._worker = worker
         self._limits = limits
-        self._budget = Budget(limits.cpu_seconds)
+        self.budget = Budget(limits.cpu_seconds)
         self._opened: _Opened | Refusal | None = None
 
     def read_footer(self) -> Footer | Refusal:
@@ -110,7 +113,7 @@ class SubmissionFile:
             return data
         head = _pack_request(GROUP, self._limits, opened.size, opened.footer)
         request = head + GROUP_REQUEST.pack(index, start) + data
-        return self._worker.ask(request, self._limits.group_bytes, self._budget)
+        return self._worker.ask(request, self._limits.group_bytes, self.budget)
 
     def _open(self) -> "_Opened | Refusal":
         if self._opened is None:
@@ -142,7 +145,7 @@ class SubmissionFile:
             return footer
         request = _pack_request(FOOTER, self._limits, size, footer)
         reply_max = _get_reply_size(HEADER_MAX, self._limits.group_cap)
-        reply = self._worker.ask(request, reply_max, self._budget)
+        reply = self._worker.ask(request, reply_max, self.budget)
         if isinstance(reply, Refusal):
             return reply
         return unpack_footer(reply, self._limits, size, footer)

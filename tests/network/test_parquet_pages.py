@@ -67,8 +67,8 @@ BAD = {
         Reason.MALFORMED,
     ),
     "unpacked to a negative size": (make_page(DATA, 4, unpacked=-1), Reason.MALFORMED),
-    "a page that ends before its head": (
-        make_page(DATA, 1, size=-40) + make_page(DATA, 3),
+    "a page that ends where it starts": (
+        make_page(DATA, 0, size=-len(make_page(DATA, 0, size=-1))) + make_page(DATA, 4),
         Reason.MALFORMED,
     ),
     "a page beyond the column": (make_page(DATA, 4)[:-1], Reason.MALFORMED),
@@ -94,6 +94,10 @@ BAD = {
     "a size that is text": (make_page(DATA, 4, head={2: [BINARY, b"4"]}), Reason.MALFORMED),
     "text past the end": (b"\x18\xff\xff\xff\xff\x0f", Reason.MALFORMED),
     "an endless number": (b"\x15" + b"\x80" * 20_000, Reason.MALFORMED),
+    "a zero of eleven bytes": (
+        b"\5\2" + b"\x80" * 10 + b"\0" + make_page(DATA, 4)[3:],
+        Reason.MALFORMED,
+    ),
     "structs a thousand deep": (b"\x1c" * 20_000, Reason.MALFORMED),
     "a head cut off": (make_page(DATA, 4)[:4], Reason.MALFORMED),
 }
