@@ -53,8 +53,9 @@ CALIBRATION_FILE = "calibration.json"
 PASSAGES_FILE = "calibration_set.json"
 CONFIG_FILE = "config.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
-#: Largest of the small files of a folder, bytes.
-_SMALL_FILE_BYTES = 64 << 20
+#: Largest of the small files of a folder, bytes; of those that are parsed as JSON in Python, which
+#: takes up to sixty times their size.
+_SMALL_FILE_BYTES, _JSON_BYTES = 64 << 20, 4 << 20
 
 
 _D = TypeVar("_D")
@@ -270,7 +271,7 @@ def load_model(folder: Path) -> PreTrainedModel:
 
 def _require_fit(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    fault = find_misfit(read_json(read_small_file(folder, CONFIG_FILE)), shapes)
+    fault = find_misfit(read_json(read_small_file(folder, CONFIG_FILE, _JSON_BYTES)), shapes)
     if fault is not None:
         raise UnusableCheckpointError(f"{folder}: {fault}")
 
@@ -306,26 +307,28 @@ def _copy_of(folder: Path, names: Sequence[str]) -> Iterator[Path]:
         yield Path(temporary)
 
 
-def read_small_file(folder: Path, name: str) -> bytes:
-    """A file of a model folder that fits memory.
+def read_small_file(folder: Path, name: str, limit: int = _SMALL_FILE_BYTES) -> bytes:
+    """A file of a model folder that fits memory: at most `limit` bytes.
 
     Raises:
         CheckpointError: it is missing or too large.
     """
     path = folder / name
     try:
-        if path.stat().st_size > _SMALL_FILE_BYTES:
-            raise CheckpointError(f"{path} is larger than {_SMALL_FILE_BYTES >> 20} MiB")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
     except OSError as error:
         raise CheckpointError(
             f"cannot read {path} ({error.strerror}): name a folder that holds a checkpoint"
         ) from None
+    if len(data) > limit:
+        raise CheckpointError(f"{path} is larger than {limit >> 20} MiB")
+    return data
 
 
 def _read_json(folder: Path, name: str, of: type[_D]) -> _D:
     try:
-        return from_json(of, read_json(read_small_file(folder, name)))
+        return from_json(of, read_json(read_small_file(folder, name, _JSON_BYTES)))
     except EncodingError as error:
         raise CheckpointError(f"{folder / name} is not a {of.__name__.lower()}: {error}") from None
 

@@ -232,6 +232,7 @@ def test_logprobs_beyond_24_bits_are_left_to_the_protocol(judge_bytes: Judge) ->
 LIES = {
     # name: (field of the footer, what it says instead, Thrift type if added, reason)
     "300 million values": ((*CHUNK, NUM_VALUES), 300_000_000, None, Reason.TOO_LARGE),
+    "more sketches than rows": ((ROW_GROUPS, 1, 1, 2, 3, NUM_VALUES), 5, None, Reason.TOO_LARGE),
     "2^62 values": ((*CHUNK, NUM_VALUES), 1 << 62, None, Reason.TOO_LARGE),
     "negative values": ((*CHUNK, NUM_VALUES), -1, None, Reason.MALFORMED),
     "fewer values than rows": ((*CHUNK, NUM_VALUES), 3, None, Reason.MALFORMED),
@@ -290,6 +291,22 @@ def test_row_group_of_another_number_of_columns(
     chunks = footer[ROW_GROUPS][1][1][1][1][1][1]
     chunks[:] = (chunks * 2)[:count]
     expect(judge_bytes(join_file(body, footer)), Reason.MALFORMED, f"{count} columns")
+
+
+def test_two_columns_in_the_same_bytes(judge_bytes: Judge, honest: bytes) -> None:
+    body, footer = split_file(honest)
+    tokens, logprobs = (column[3][1] for column in footer[ROW_GROUPS][1][1][1][1][1][1][:2])
+    for number in (NUM_VALUES, UNPACKED, PACKED, DATA_PAGE):
+        logprobs[number] = tokens[number]
+    expect(judge_bytes(join_file(body, footer)), Reason.MALFORMED, "overlap")
+
+
+def test_columns_in_another_order(judge_bytes: Judge, honest: bytes) -> None:
+    body, footer = split_file(honest)
+    tokens, logprobs = (column[3][1] for column in footer[ROW_GROUPS][1][1][1][1][1][1][:2])
+    for number in (UNPACKED, PACKED, DATA_PAGE):
+        tokens[number], logprobs[number] = logprobs[number], tokens[number]
+    expect(judge_bytes(join_file(body, footer)), Reason.MALFORMED, "out of order")
 
 
 def test_two_row_groups_in_the_same_bytes(judge_bytes: Judge, honest: bytes) -> None:
