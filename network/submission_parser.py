@@ -58,7 +58,7 @@ def answer(request: bytes) -> bytes:
         check_pages(pages, chunk.where, chunk.values, chunk.unpacked, limits.group_size)
     parquet = open_parquet(Window(size, start, data), **bounds, metadata=parquet.metadata)
     table = parquet.read_row_group(index, use_threads=False)
-    return _encode_rows(table, index, parquet.metadata.row_group(index))
+    return encode_rows(table, index, parquet.metadata.row_group(index).column(0).num_values)
 
 
 def _answer_footer(parquet: Any, limits: Limits) -> bytes:
@@ -160,14 +160,20 @@ def _find_chunk(chunk: Any, position: int, index: int, limits: Limits) -> _Chunk
     return _Chunk(start, end, values, chunk.total_uncompressed_size, where)
 
 
-def _encode_rows(table: Any, index: int, claims: Any) -> bytes:
-    """Canonical bytes of a decoded row group. Its pages may hold other rows than their heads and
-    the footer claimed, which is all that was checked: that is compared first."""
+def encode_rows(table: Any, index: int, claimed: int) -> bytes:
+    """Canonical bytes of a decoded row group, a pyarrow.Table.
+
+    Its lists may hold rows beyond those that are read: that they are as many values as the footer
+    has `claimed` is checked first.
+
+    Raises:
+        FileFault: the rows break a rule of section 4. ArrowInvalid: the table is none.
+    """
     table.validate(full=True)
     tokens, logprobs = (table.column(name).combine_chunks() for name in LISTS)
     offsets = tokens.offsets.to_numpy()
     values = np.maximum(np.diff(offsets), 1).sum()  # an empty list counts as one
-    if table.num_rows != claims.num_rows or values != claims.column(0).num_values:
+    if values != claimed:
         raise FileFault(f"row group {index} does not hold the values that the footer claims")
     if not np.array_equal(offsets, logprobs.offsets.to_numpy()):
         raise FileFault(f"row group {index}: tokens and logprobs differ in length")
