@@ -169,13 +169,15 @@ def test_child_whose_answer_has_no_form(honest: bytes, reply: bytes) -> None:
     expect(read(MemorySource(honest), Possessed()).read_footer(), Reason.MALFORMED)
 
 
-@pytest.mark.parametrize("span", [(0, 9), (4, 4), (9, 4), (4, 1 << 62), (4, 100_000)])
+@pytest.mark.parametrize("span", [(0, 9), (4, 4), (9, 4), (4, 1 << 62), (4, 100_000), (-99, -8)])
 def test_child_that_sends_the_reader_elsewhere(honest: bytes, span: tuple[int, int]) -> None:
+    source = MemorySource(data := honest + bytes(200_000) + honest)
+
     class Possessed(ParquetWorker):
         def ask(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
-            return struct.pack(">II32xQQ", 0, 1, *span)
+            start, end = (place if place >= 0 else len(data) + place for place in span)
+            return struct.pack(">II32xQQ", 0, 1, start, end)
 
-    source = MemorySource(honest + bytes(200_000) + honest)
     found = read(source, Possessed()).read_footer()
     assert isinstance(found, Refusal)
     assert len(source.reads) == 2
@@ -222,7 +224,9 @@ def test_what_no_miner_should_write(name: str) -> None:
         write_submission(make_header(3), WRONG[name])
 
 
-@pytest.mark.parametrize("sizes", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (1 << 12, 1, 1 << 12)])
+@pytest.mark.parametrize(
+    "sizes", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (1 << 12, 1, 1 << 12), (1, 16_385, 1)]
+)
 def test_limits_that_the_worker_cannot_hold(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="Parquet worker"):
         Limits(*sizes)
