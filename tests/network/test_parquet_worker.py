@@ -193,6 +193,14 @@ def test_child_whose_reasons_are_unprintable(
     assert found.detail.isprintable()
 
 
+def test_what_native_code_prints_is_no_answer(
+    own: ParquetWorker, boot: Callable[[str], None]
+) -> None:
+    boot(SERVE.format("b'x' * __import__('os').write(1, bytes(5)) + request"))
+    for _ in range(2):
+        assert own.ask(b"request", 100, Budget(1)) == b"xxxxxrequest"
+
+
 def test_requests_and_answers_larger_than_a_pipe(
     own: ParquetWorker, boot: Callable[[str], None]
 ) -> None:
