@@ -115,6 +115,10 @@ DEATHS = {
     "exit": ("__import__('os')._exit(0)", "it died"),
     "own exception": ("1 // 0", "it died"),
     "out of memory": ("bytes(1 << 30)", "it died"),
+    "parser out of memory": (
+        "(_ for _ in ()).throw(__import__('pyarrow').lib.ArrowMemoryError('all of it'))",
+        "it died",
+    ),
     "sleep": ("__import__('time').sleep(60)", "more than 0.5 s"),
     "endless answer": ("bytes(1 << 24)", "it answered"),
 }
@@ -191,6 +195,19 @@ def test_child_whose_reasons_are_unprintable(
     found = own.ask(b"request", 100, Budget(1))
     assert isinstance(found, Refusal)
     assert found.detail.isprintable()
+
+
+def test_a_child_that_ends_runs_no_destructors(
+    own: ParquetWorker, boot: Callable[[str], None]
+) -> None:
+    """After garbage, those of native code abort or wait for ever."""
+    boot("import atexit, time; atexit.register(time.sleep, 60)\n" + SERVE.format("request"))
+    assert own.ask(b"request", 100, Budget(1)) == b"request"
+    assert own._child is not None
+    process = own._child._process
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(20) == 0
 
 
 def test_what_native_code_prints_is_no_answer(
