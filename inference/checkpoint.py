@@ -53,8 +53,7 @@ CALIBRATION_FILE = "calibration.json"
 PASSAGES_FILE = "calibration_set.json"
 CONFIG_FILE = "config.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
-#: Largest of the small files of a folder, bytes; of those that are parsed as JSON in Python, which
-#: takes up to sixty times their size.
+#: Largest of the small files of a folder, bytes; of those that Python parses as JSON.
 _SMALL_FILE_BYTES, _JSON_BYTES = 64 << 20, 4 << 20
 
 
@@ -254,7 +253,7 @@ def load_model(folder: Path) -> PreTrainedModel:
                 attn_implementation="sdpa",
                 output_loading_info=True,
             )
-        except CheckpointError:
+        except UnusableCheckpointError:
             raise
         except (OSError, MemoryError) as error:  # our machine's, not the checkpoint's
             raise CheckpointError(f"cannot load the model in {folder}: {error}") from error

@@ -118,11 +118,10 @@ class Window:
         """Holds nothing."""
 
 
-def open_parquet(source: Window, text: int, items: int, metadata: Any = None) -> Any:
+def open_parquet(source: Window, items: int, metadata: Any = None) -> Any:
     """For the child: a pyarrow.parquet.ParquetFile with everything off that helps an attacker.
 
     Args:
-        text: longest string of the footer, bytes.
         items: most elements of a list of the footer.
         metadata: of an earlier ParquetFile, else read from the source's end.
     """
@@ -133,7 +132,6 @@ def open_parquet(source: Window, text: int, items: int, metadata: Any = None) ->
         pa.PythonFile(source, mode="r"),
         metadata=metadata,
         pre_buffer=False,
-        thrift_string_size_limit=text,
         thrift_container_size_limit=items,
         schema_depth_limit=4,
         arrow_extensions_enabled=False,

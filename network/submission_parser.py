@@ -47,8 +47,8 @@ def answer(request: bytes) -> bytes:
     # A footer alone, its trailer put back, parses like a file.
     tail = request[REQUEST.size : end] + length.to_bytes(4, "little") + MAGIC
     # More items than allowed, so that row groups too many are told as such.
-    bounds = {"text": max(2 * LEAF * limits.group_cap, 1 << 16), "items": 16 * limits.group_cap}
-    parquet = open_parquet(Window(len(tail), 0, tail), **bounds)
+    items = 16 * limits.group_cap
+    parquet = open_parquet(Window(len(tail), 0, tail), items)
     if operation == FOOTER:
         return _answer_footer(parquet, limits)
     index, start = GROUP_REQUEST.unpack_from(request, end)
@@ -56,7 +56,7 @@ def answer(request: bytes) -> bytes:
     for chunk in _find_chunks(parquet.metadata, index, limits):
         pages = data[max(0, chunk.start - start) : chunk.end - start]
         check_pages(pages, chunk.where, chunk.values, chunk.unpacked, limits.group_size)
-    parquet = open_parquet(Window(size, start, data), **bounds, metadata=parquet.metadata)
+    parquet = open_parquet(Window(size, start, data), items, parquet.metadata)
     table = parquet.read_row_group(index, use_threads=False)
     return encode_rows(table, index, parquet.metadata.row_group(index).column(0).num_values)
 

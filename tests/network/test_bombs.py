@@ -83,6 +83,7 @@ def assert_caged(worker: ParquetWorker) -> None:
         return  # the last one died of it; the next is checked after its first request
     assert resource.prlimit(worker.pid, resource.RLIMIT_AS)[1] <= GIB
     assert resource.prlimit(worker.pid, resource.RLIMIT_CORE) == (0, 0)
+    assert resource.prlimit(worker.pid, resource.RLIMIT_FSIZE) == (0, 0)
     soft = resource.prlimit(worker.pid, resource.RLIMIT_CPU)[0]
     assert soft != resource.RLIM_INFINITY
     status = Path(f"/proc/{worker.pid}/status").read_text().split()

@@ -332,6 +332,11 @@ def test_parent_never_imports_the_parser() -> None:
     subprocess.run([sys.executable, "-P", "-c", code], timeout=60, check=True)
 
 
+def test_reasons_are_one_short_printable_line() -> None:
+    assert parquet_child.clean(" a\x1b[31m\nb") == "a?[31m"
+    assert len(parquet_child.clean("x" * 9_000)) == parquet_child.DETAIL_MAX
+
+
 def test_window_shows_its_own_range_only() -> None:
     window = parquet_child.Window(100, 40, b"0123456789")
     assert window.seek(0, os.SEEK_END) == 100
