@@ -4,9 +4,8 @@ Specification, section 7. Formats: safetensors and Hugging Face's config and tok
 """
 
 import copy
-import json
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,6 +25,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from assay.inference.architecture import find_misfit
 from assay.inference.draft import Drafter, Rules
 from assay.inference.implementations import (
     APPEAL_IMPLEMENTATION,
@@ -35,7 +35,7 @@ from assay.inference.implementations import (
 )
 from assay.inference.passages import Passage, decode_passages, digest_passages
 from assay.inference.reference import CausalModel, Reference
-from assay.protocol.encoding import EncodingError, from_json
+from assay.protocol.encoding import EncodingError, from_json, read_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import (
@@ -53,8 +53,8 @@ CALIBRATION_FILE = "calibration.json"
 PASSAGES_FILE = "calibration_set.json"
 CONFIG_FILE = "config.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
-#: Largest of the small files of a folder, bytes.
-_SMALL_FILE_BYTES = 64 << 20
+#: Largest of the small files of a folder, bytes; of those that Python parses as JSON.
+_SMALL_FILE_BYTES, _JSON_BYTES = 64 << 20, 4 << 20
 
 
 _D = TypeVar("_D")
@@ -242,6 +242,7 @@ def load_model(folder: Path) -> PreTrainedModel:
         try:
             for path in sorted(folder.glob("*.safetensors")):
                 state |= load_file(path)
+            _require_fit(folder, state)
             config = AutoConfig.from_pretrained(alone, trust_remote_code=False)
             kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
             model, loaded = kind.from_pretrained(
@@ -252,6 +253,8 @@ def load_model(folder: Path) -> PreTrainedModel:
                 attn_implementation="sdpa",
                 output_loading_info=True,
             )
+        except UnusableCheckpointError:
+            raise
         except (OSError, MemoryError) as error:  # our machine's, not the checkpoint's
             raise CheckpointError(f"cannot load the model in {folder}: {error}") from error
         except Exception as error:  # libraries raise anything on hostile content, each its own
@@ -263,6 +266,13 @@ def load_model(folder: Path) -> PreTrainedModel:
     if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
         raise UnusableCheckpointError(f"{folder}: a weight is not a finite number")
     return model.eval().requires_grad_(False)
+
+
+def _require_fit(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    fault = find_misfit(read_json(read_small_file(folder, CONFIG_FILE, _JSON_BYTES)), shapes)
+    if fault is not None:
+        raise UnusableCheckpointError(f"{folder}: {fault}")
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
@@ -289,34 +299,36 @@ def _copy_of(folder: Path, names: Sequence[str]) -> Iterator[Path]:
         for name in names:
             data = read_small_file(folder, name)
             try:
-                json.loads(data)
-            except (ValueError, RecursionError) as error:
-                raise UnusableCheckpointError(f"{folder / name} is not JSON: {error}") from None
+                read_json(data)
+            except EncodingError as error:
+                raise UnusableCheckpointError(f"{folder / name} {error}") from None
             (Path(temporary) / name).write_bytes(data)
         yield Path(temporary)
 
 
-def read_small_file(folder: Path, name: str) -> bytes:
-    """A file of a model folder that fits memory.
+def read_small_file(folder: Path, name: str, limit: int = _SMALL_FILE_BYTES) -> bytes:
+    """A file of a model folder that fits memory: at most `limit` bytes.
 
     Raises:
         CheckpointError: it is missing or too large.
     """
     path = folder / name
     try:
-        if path.stat().st_size > _SMALL_FILE_BYTES:
-            raise CheckpointError(f"{path} is larger than {_SMALL_FILE_BYTES >> 20} MiB")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
     except OSError as error:
         raise CheckpointError(
             f"cannot read {path} ({error.strerror}): name a folder that holds a checkpoint"
         ) from None
+    if len(data) > limit:
+        raise CheckpointError(f"{path} is larger than {limit >> 20} MiB")
+    return data
 
 
 def _read_json(folder: Path, name: str, of: type[_D]) -> _D:
     try:
-        return from_json(of, json.loads(read_small_file(folder, name)))
-    except (EncodingError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        return from_json(of, read_json(read_small_file(folder, name, _JSON_BYTES)))
+    except EncodingError as error:
         raise CheckpointError(f"{folder / name} is not a {of.__name__.lower()}: {error}") from None
 
 
@@ -332,8 +344,8 @@ def read_passages(folder: Path) -> list[Passage]:
     """
     try:
         return decode_passages(read_small_file(folder, PASSAGES_FILE))
-    except ValueError as error:
-        raise CheckpointError(f"{folder / PASSAGES_FILE} is {error}") from None
+    except EncodingError as error:
+        raise CheckpointError(f"{folder / PASSAGES_FILE} {error}") from None
 
 
 def digest_chat_template(tokenizer: PreTrainedTokenizerFast) -> bytes:

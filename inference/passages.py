@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from assay.environments import Environment
 from assay.inference.draft import Drafter, Request
-from assay.protocol import Domain, hash_fields
+from assay.protocol import Domain, EncodingError, hash_fields
+from assay.protocol.encoding import read_json
 from assay.verification import Tokenizer
 
 
@@ -55,10 +56,16 @@ def decode_passages(data: bytes) -> list[Passage]:
     """The calibration set from its file's bytes.
 
     Raises:
-        ValueError: it is not a list of pairs of lists of ids.
+        EncodingError: these are not the bytes that `encode_passages` writes.
     """
     try:
-        pairs = json.loads(data)
-        return [Passage(tuple(map(int, p)), tuple(map(int, c))) for p, c in pairs]
+        pairs = [(tuple(prompt), tuple(completion)) for prompt, completion in read_json(data)]
     except (ValueError, TypeError) as error:
-        raise ValueError(f"not a calibration set: {error}") from None
+        raise EncodingError(f"is not a calibration set: {error}") from None
+    ids = (i for pair in pairs for part in pair for i in part)
+    if not all(type(i) is int and 0 <= i < 2**32 for i in ids):
+        raise EncodingError("is not a calibration set: an id is not a token's")
+    passages = [Passage(*pair) for pair in pairs]
+    if encode_passages(passages) != data:
+        raise EncodingError("is not a calibration set: it is not written one pair a line")
+    return passages

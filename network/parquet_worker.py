@@ -6,47 +6,43 @@ request has a deadline; a child that dies, stalls or talks nonsense is replaced.
 of limited length cross the pipes, and nothing that the child sends is unpickled. What it says is
 not trusted either: the judge hashes every group against the root on chain.
 
-This module knows processes, not files: what a request means is `assay.network.submission_file`'s.
-The upper half is the parent; the lower half, `serve`, is the child, which alone imports pyarrow.
+These limits are the last resort: validators of different speed may differ on what exceeds them. So
+`assay.network.submission_parser` refuses by counts of bytes, values and pages whatever could come
+near them, and every validator counts alike.
+
+This module is the parent and knows processes, not files: the child's half is
+`assay.network.parquet_child`, what a request means is `assay.network.submission_parser`'s.
 """
 
 import math
 import os
-import resource
 import selectors
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, Any, NoReturn, Self
+from typing import IO, Self
 
+from assay.network.parquet_child import DETAIL_MAX, HEAD, LENGTH, OK, READY, REFUSALS, clean
 from assay.protocol import Reason, Refusal
 from assay.protocol.errors import OperatorError
 
 # Tuning: none of these changes a verdict on an honest file.
-#: Seconds a request may take, and the first sign of life of a new child.
-REQUEST_SECONDS, START_SECONDS = 5.0, 30.0
-#: Processor seconds a request may take, rounded up to whole seconds of the child's life.
-CPU_SECONDS = 2
-#: Bytes of address space a child may add to what it has after its imports.
-MEMORY_BYTES = 512 << 20
+#: Seconds a request may take, and the first sign of life of a new child. Long, since processor time
+#: is bounded apart: a busy machine must not make a miner's file malformed.
+REQUEST_SECONDS, START_SECONDS = 30.0, 30.0
+#: Seconds to wait before a child that did not start is started again: memory may be short just now.
+START_PAUSES = (0.1, 0.5, 2.5)
 
-_READY = b"parquet worker is ready"
 _BOOT = (
-    "from assay.network.parquet_worker import serve;"
-    "from assay.network.submission_file import answer;"
+    "from assay.network.parquet_child import serve;"
+    "from assay.network.submission_parser import answer;"
     "serve(answer)"
 )
-_LENGTH = struct.Struct(">I")
-_OK = 0
-_REFUSALS = {1: Reason.MALFORMED, 2: Reason.TOO_LARGE}
-_STATUSES = {reason: status for status, reason in _REFUSALS.items()}
-_DETAIL_MAX = 300  # characters of a refusal
 _PIECE = 1 << 16  # bytes a pipe takes at once
 
 
@@ -54,12 +50,11 @@ class WorkerError(OperatorError):
     """The worker cannot be run at all: our own fault, never a file's."""
 
 
-class FileFault(Exception):
-    """Raised in the child: the file is at fault, and how."""
+@dataclass(slots=True)
+class Budget:
+    """Processor seconds that reading one file may still take, over all its requests."""
 
-    def __init__(self, detail: str, reason: Reason = Reason.MALFORMED) -> None:
-        super().__init__(detail)
-        self.reason = reason
+    left: float
 
 
 class ParquetWorker:
@@ -94,36 +89,44 @@ class ParquetWorker:
             self._closed = True
             self._end_child()
 
-    def ask(self, request: bytes, reply_max: int) -> bytes | Refusal:
-        """The child's answer to one request, at most `reply_max` bytes.
+    def renew(self) -> None:
+        """Ends the child, so that the next request is answered by a fresh one. For who tries again
+        what went wrong once, without whatever an earlier file has left behind."""
+        with self._lock:
+            self._end_child()
+
+    def ask(self, request: bytes, reply_max: int, budget: Budget) -> bytes | Refusal:
+        """The child's answer to one request, at most `reply_max` bytes; what it costs is taken
+        from `budget`.
 
         Tried again in a fresh child if the child is lost: it may have been ended by someone else,
-        or filled by an earlier file. A file is at fault if both are lost, or at once if it burns
-        its processor time.
+        or filled by an earlier file. A file is at fault if both are lost (MALFORMED), or once its
+        budget is spent (TOO_LARGE: it asks for more work than an honest file can).
 
         Raises:
             WorkerError: no child can be started, or the worker is closed.
         """
+        cause = ""
         with self._lock:
             for _ in range(2):
                 if self._closed:
                     raise WorkerError("the Parquet worker is closed")
-                self._child = self._child or _Child()
+                if budget.left <= 0:
+                    break
+                self._child = self._child or _start_child()
                 answered = False
-                status = None
                 try:
-                    reply = self._child.exchange(request, reply_max)
+                    reply = self._child.exchange(request, reply_max, budget)
                     answered = True
                     return reply
                 except _LostError as lost:
                     cause = str(lost)
                 finally:
                     # Also after Ctrl-C: an answer nobody waited for would be the next request's.
-                    if not answered:
-                        status = self._end_child()
-                if status == -signal.SIGXCPU:
-                    cause = f"it took more than {CPU_SECONDS} s of processor time"
-                    break
+                    if not answered and self._end_child() == -signal.SIGXCPU:
+                        budget.left = 0.0
+        if budget.left <= 0:
+            return Refusal(Reason.TOO_LARGE, "the file takes too much processor time to read")
         return Refusal(Reason.MALFORMED, f"the Parquet parser gave up on this file: {cause}")
 
     def _end_child(self) -> int | None:
@@ -134,6 +137,15 @@ class ParquetWorker:
 
 class _LostError(Exception):
     """The child did not answer as it should; says how."""
+
+
+def _start_child() -> "_Child":
+    for pause in START_PAUSES:
+        try:
+            return _Child()
+        except WorkerError:
+            time.sleep(pause)
+    return _Child()
 
 
 class _Child:
@@ -160,19 +172,27 @@ class _Child:
     def pid(self) -> int:
         return self._process.pid
 
-    def exchange(self, request: bytes, reply_max: int) -> bytes | Refusal:
+    def exchange(self, request: bytes, reply_max: int, budget: Budget) -> bytes | Refusal:
         """Sends a request and awaits its answer; raises _LostError."""
+        before = self._get_processor_time()
+        try:
+            head = HEAD.pack(len(request), math.ceil(budget.left * 1_000))
+            return self._exchange(head + request, reply_max)
+        finally:
+            budget.left -= self._get_processor_time() - before
+
+    def _exchange(self, request: bytes, reply_max: int) -> bytes | Refusal:
         deadline = time.monotonic() + REQUEST_SECONDS
-        self._send(_LENGTH.pack(len(request)) + request, deadline)
-        (size,) = _LENGTH.unpack(self._receive(_LENGTH.size, deadline))
-        if not 1 <= size <= 1 + max(reply_max, 4 * _DETAIL_MAX):
+        self._send(request, deadline)
+        (size,) = LENGTH.unpack(self._receive(LENGTH.size, deadline))
+        if not 1 <= size <= 1 + max(reply_max, 4 * DETAIL_MAX):
             raise _LostError(f"it answered {size} bytes")
         reply = self._receive(size, deadline)
-        if reply[0] == _OK:
+        if reply[0] == OK:
             return reply[1:]
-        if reply[0] not in _REFUSALS:
+        if reply[0] not in REFUSALS:
             raise _LostError(f"it answered with status {reply[0]}")
-        return Refusal(_REFUSALS[reply[0]], _clean(reply[1:].decode(errors="replace")))
+        return Refusal(REFUSALS[reply[0]], clean(reply[1:].decode(errors="replace")))
 
     def end(self) -> int:
         """Kills and reaps the process; its exit status."""
@@ -185,6 +205,12 @@ class _Child:
         except subprocess.TimeoutExpired as error:
             raise WorkerError(f"process {self.pid} cannot be killed") from error
 
+    def _get_processor_time(self) -> float:
+        """Seconds the process has worked; known as long as it is not reaped."""
+        with open(f"/proc/{self.pid}/stat", "rb") as stat:
+            user, system = stat.read().rpartition(b")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def _await_ready(self, errors: IO[bytes]) -> None:
         ready = False
         try:
@@ -192,7 +218,7 @@ class _Child:
                 assert pipe is not None
                 os.set_blocking(pipe.fileno(), False)
             deadline = time.monotonic() + START_SECONDS
-            ready = self._receive(len(_READY), deadline) == _READY
+            ready = self._receive(len(READY), deadline) == READY
         except _LostError:
             pass
         finally:
@@ -202,7 +228,7 @@ class _Child:
             errors.seek(max(0, errors.seek(0, os.SEEK_END) - 2_000))
             lines = errors.read().decode(errors="replace").split("\n")
             said = next((line for line in reversed(lines) if line.strip()), "it says nothing")
-            raise WorkerError(f"the Parquet worker does not start: {_clean(said)}")
+            raise WorkerError(f"the Parquet worker does not start: {clean(said)}")
 
     def _send(self, data: bytes, deadline: float) -> None:
         assert self._process.stdin is not None
@@ -231,124 +257,3 @@ def _wait(pipe: IO[bytes], event: int, deadline: float) -> None:
         selector.register(pipe, event)
         if not selector.select(max(0.0, deadline - time.monotonic())):
             raise _LostError(f"it took more than {REQUEST_SECONDS:g} s")
-
-
-def _clean(text: str) -> str:
-    """One printable line: parts of it may be a stranger's."""
-    line = text.strip().partition("\n")[0][:_DETAIL_MAX]
-    return "".join(c if c.isprintable() else "?" for c in line)
-
-
-def serve(answer: Callable[[bytes], bytes]) -> NoReturn:
-    """The child's whole life: answers requests until its standard input closes.
-
-    `answer` returns the reply, or raises FileFault or what pyarrow raises at a broken file.
-    Anything else, running out of memory above all, ends the process, and the parent concludes.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import pyarrow as pa
-    import pyarrow.parquet
-
-    pa.set_cpu_count(1)
-    pa.set_io_thread_count(1)
-    pa.set_memory_pool(pa.system_memory_pool())  # the others reserve address space ahead
-    # Whatever native code prints must not look like an answer, nor fill the parent's disk.
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    with open(os.devnull, "r+b", buffering=0) as nothing:
-        for stream in range(3):
-            os.dup2(nothing.fileno(), stream)
-    _limit_memory()
-    replies.write(_READY)
-    replies.flush()
-    faults = (FileFault, pa.ArrowException, OSError, ValueError, NotImplementedError)
-    try:
-        while len(head := requests.read(_LENGTH.size)) == _LENGTH.size:
-            request = requests.read(_LENGTH.unpack(head)[0])
-            _renew_processor_time()
-            try:
-                reply = bytes([_OK]) + answer(request)
-            except MemoryError:  # pyarrow's own is also an ArrowException
-                break
-            except faults as fault:
-                reply = _pack_fault(fault)
-            replies.write(_LENGTH.pack(len(reply)) + reply)
-            replies.flush()
-    finally:
-        os._exit(0)  # never run native destructors after garbage: they abort or hang
-
-
-def _pack_fault(fault: Exception) -> bytes:
-    reason, text = Reason.MALFORMED, f"the file cannot be read as Parquet: {fault}"
-    if isinstance(fault, FileFault):
-        reason, text = fault.reason, str(fault)
-    return bytes([_STATUSES[reason]]) + _clean(text).encode(errors="replace")
-
-
-class Window:
-    """For the child: a file of `size` bytes of which only those from `start` are at hand. The
-    parser may read nothing else."""
-
-    closed = False
-
-    def __init__(self, size: int, start: int, data: bytes) -> None:
-        self._size, self._start, self._data = size, start, data
-        self._position = 0
-
-    def read(self, count: int) -> bytes:
-        first = self._position - self._start
-        if not 0 <= first <= first + count <= len(self._data):
-            raise FileFault("the footer points outside of the row group that is read")
-        self._position += count
-        return self._data[first : first + count]
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def close(self) -> None:
-        """Holds nothing."""
-
-
-def open_parquet(source: Window, text: int, items: int, metadata: Any = None) -> Any:
-    """For the child: a pyarrow.parquet.ParquetFile with everything off that helps an attacker.
-
-    Args:
-        text: longest string of the footer, bytes.
-        items: most elements of a list of the footer.
-        metadata: of an earlier ParquetFile, else read from the source's end.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    return pq.ParquetFile(
-        pa.PythonFile(source, mode="r"),
-        metadata=metadata,
-        pre_buffer=False,
-        thrift_string_size_limit=text,
-        thrift_container_size_limit=items,
-        schema_depth_limit=4,
-        arrow_extensions_enabled=False,
-    )
-
-
-def _limit_memory() -> None:
-    with open("/proc/self/statm") as statm:
-        used = int(statm.read().split()[0]) * resource.getpagesize()
-    _lower_limit(resource.RLIMIT_AS, used + MEMORY_BYTES)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-
-
-def _renew_processor_time() -> None:
-    """The limit counts from the child's start, in whole seconds: moved on with each request."""
-    _lower_limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + CPU_SECONDS, soft=True)
-
-
-def _lower_limit(kind: int, value: int, soft: bool = False) -> None:
-    hard = resource.getrlimit(kind)[1]
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (value, hard if soft else value))

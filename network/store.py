@@ -155,7 +155,8 @@ class _StoredObject:
         size = self.size()  # obstore takes a range that starts past the end for an error
         if size is None:
             return None
-        if not 0 <= start < min(end, size):
+        end = min(end, size)
+        if not 0 <= start < end:
             return b""
         try:
             return bytes(obstore.get_range(owner._store, self._name, start=start, end=end))
@@ -178,12 +179,16 @@ class _LocalFile:
             raise StoreError(f"cannot look up {self._path} ({error.strerror})") from error
 
     def read(self, start: int, end: int) -> bytes | None:
-        if self.size() is None:
+        size = self.size()
+        if size is None:
             return None
+        end = min(end, size)
+        if not 0 <= start < end:
+            return b""
         try:
             with self._path.open("rb") as file:
                 file.seek(start)
-                return file.read(max(0, end - start))
+                return file.read(end - start)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -10,7 +10,8 @@ from assay.environments import open_environment
 from assay.inference import Checkpoint, UnusableCheckpointError
 from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import ObjectStore
-from assay.network.submission_file import Limits, SubmissionFile
+from assay.network.submission_file import SubmissionFile
+from assay.network.submission_layout import Limits
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.ports import BeaconSource, Chain
 from assay.protocol import Context, Footer, Parameters, Reason, Refusal, encode_ss58

@@ -25,7 +25,7 @@ from assay.protocol import (
     decode_ss58,
     find_context_fault,
 )
-from assay.protocol.encoding import decode
+from assay.protocol.encoding import decode, read_json
 from assay.protocol.errors import OperatorError
 from assay.verification import Verdict
 
@@ -79,12 +79,10 @@ def _read_context(path: Path, allow_local_beacon: bool) -> Context:
     try:
         if path.stat().st_size > _CONTEXT_BYTES:
             raise VerifyError(f"{path} is larger than {_CONTEXT_BYTES >> 20} MiB: not a context")
-        context = context_from_json(
-            json.loads(path.read_bytes(), object_pairs_hook=_refuse_repeats)
-        )
+        context = context_from_json(read_json(path.read_bytes()))
     except OSError as error:
         raise VerifyError(f"cannot read the context {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except EncodingError as error:
         raise VerifyError(f"{path} is not a window's context: {error}") from None
     if context.parameters.beacon != QUICKNET and not allow_local_beacon:
         raise VerifyError(
@@ -97,13 +95,6 @@ def _read_context(path: Path, allow_local_beacon: bool) -> Context:
     if context.audit is None:
         raise VerifyError(f"{path} has no audit beacon yet: the window is still open")
     return context
-
-
-def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Two readers could take different ones of two fields with one name."""
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a field stands twice in one object")
-    return dict(pairs)
 
 
 def _parse_hotkey(address: str) -> bytes:

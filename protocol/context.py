@@ -248,6 +248,8 @@ def context_from_json(value: Json) -> Context:
     for name in sorted({*canonical, *fields}):
         if name not in canonical:
             raise EncodingError(f"unknown field {name!r}")
+        if name not in fields:
+            raise EncodingError(f"the context has no field {name!r}")
         if not _is_same(canonical[name], fields[name]):
             raise EncodingError(f"{name} is not written as the rest of the context demands")
     return context

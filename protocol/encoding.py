@@ -7,6 +7,7 @@ accepts exactly what encoding produces: one value, one sequence of bytes.
 Specification, section 1.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
@@ -244,6 +245,31 @@ def from_json(of: type[_D], value: Json) -> _D:
         EncodingError: names the field.
     """
     return Record(of).from_json(value)  # type: ignore[no-any-return]
+
+
+def read_json(data: bytes) -> Json:
+    """JSON that a stranger wrote: UTF-8, every name of an object once, no NaN and no Infinity. Else
+    two readers could take one file for two different things.
+
+    Raises:
+        EncodingError: anything else, nested too deeply included.
+    """
+    try:
+        return json.loads(
+            data.decode(), object_pairs_hook=_refuse_repeats, parse_constant=_refuse_constant
+        )
+    except (ValueError, RecursionError) as error:
+        raise EncodingError(f"is not JSON: {error}") from None
+
+
+def _refuse_repeats(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    if len(dict(pairs)) != len(pairs):
+        raise EncodingError("a name stands twice")
+    return dict(pairs)
+
+
+def _refuse_constant(name: str) -> Json:
+    raise EncodingError(f"{name} is no number")
 
 
 def read_hex(value: Json) -> bytes:

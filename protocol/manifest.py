@@ -3,7 +3,6 @@
 Specification, section 7. Pure: file contents come in as bytes.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,6 +18,7 @@ from assay.protocol.encoding import (
     Json,
     Many,
     encode,
+    read_json,
 )
 from assay.protocol.hashing import Domain, compute_root, hash_fields
 from assay.protocol.parameters import PROTOCOL_VERSION, Tests
@@ -117,19 +117,12 @@ def digest_safetensors(data: bytes | memoryview) -> list[TensorDigest]:
         raise EncodingError("is not a safetensors file: its header is cut off or too long")
     body = view[8 + size :]
     try:
-        header = json.loads(bytes(view[8 : 8 + size]), object_pairs_hook=_refuse_repeats)
+        header = read_json(bytes(view[8 : 8 + size]))
         header.pop("__metadata__", None)
         _require_full_cover([tuple(entry["data_offsets"]) for entry in header.values()], len(body))
         return [_digest_tensor(name, entry, body) for name, entry in header.items()]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EncodingError(f"is not a safetensors file: {error}") from None
-
-
-def _refuse_repeats(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    """Two readers could take different ones of two tensors with one name."""
-    if len(dict(pairs)) != len(pairs):
-        raise EncodingError("a name stands twice")
-    return dict(pairs)
 
 
 def _require_full_cover(ranges: list[tuple[Json, ...]], size: int) -> None:

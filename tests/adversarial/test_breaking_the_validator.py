@@ -133,7 +133,7 @@ def publish_by_hand(world, weights):
 def test_a_tensor_left_out_is_never_filled_with_random_numbers(fresh_world):
     world = fresh_world
     weights = {n: w.to(torch.bfloat16) for n, w in world.checkpoint.model.state_dict().items()}
-    del weights["model.layers.1.mlp.up_proj.weight"]
+    del weights["model.layers.1.mlp.down_proj.weight"]
     digest = publish_by_hand(world, weights)
     with pytest.raises(UnusableCheckpointError, match="missing keys"):
         open_checkpoint(world.sources.checkpoints, digest, world.parameters)

@@ -43,6 +43,14 @@ def test_a_missing_file_is_named(folder, name):
         load_checkpoint(folder)
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "calibration.json"])
+def test_a_small_file_that_is_large_is_not_parsed(folder, name):
+    """Fifteen megabytes of brackets would be a third of a gigabyte of lists."""
+    (folder / name).write_bytes(b"[" + b"[]," * (5 << 20) + b"[]]")
+    with pytest.raises(CheckpointError, match="larger than 4 MiB"):
+        load_checkpoint(folder)
+
+
 def test_another_checkpoint_than_the_one_in_force(folder):
     with pytest.raises(CheckpointError, match="fetch the one in force"):
         load_checkpoint(folder, bytes(32))

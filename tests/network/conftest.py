@@ -153,7 +153,7 @@ def write_thrift(value: Any, kind: int = _STRUCT) -> bytes:
     if kind in (_TRUE, _FALSE):
         return b""
     if kind == _BYTE:
-        return bytes([value])
+        return bytes([value & 255])
     if kind == _BINARY:
         return write_varint(len(value)) + value
     if kind == _LIST:
@@ -223,3 +223,14 @@ def lie(data: bytes, path: tuple[int, ...], value: Any, kind: int | None = None)
     body, footer = split_file(data)
     set_field(footer, path, value, kind)
     return join_file(body, footer)
+
+
+def list_fields(value: Any, at: tuple[int, ...] = ()) -> list[tuple[tuple[int, ...], Any]]:
+    """Path and value of every number and string of a footer, for `set_field`."""
+    if isinstance(value, dict):
+        items = [(number, inner) for number, (_, inner) in value.items()]
+    elif isinstance(value, list):
+        items = list(enumerate(value[1]))
+    else:
+        return [] if isinstance(value, bool) else [(at, value)]
+    return [found for key, inner in items for found in list_fields(inner, (*at, key))]

@@ -83,6 +83,7 @@ def assert_caged(worker: ParquetWorker) -> None:
         return  # the last one died of it; the next is checked after its first request
     assert resource.prlimit(worker.pid, resource.RLIMIT_AS)[1] <= GIB
     assert resource.prlimit(worker.pid, resource.RLIMIT_CORE) == (0, 0)
+    assert resource.prlimit(worker.pid, resource.RLIMIT_FSIZE) == (0, 0)
     soft = resource.prlimit(worker.pid, resource.RLIMIT_CPU)[0]
     assert soft != resource.RLIM_INFINITY
     status = Path(f"/proc/{worker.pid}/status").read_text().split()
@@ -133,7 +134,7 @@ def test_sketch_of_64_megabytes(judge_bytes: Judge, worker: ParquetWorker) -> No
     data = write_parquet(GOOD | {"sketch": pa.array([bytes(1 << 24)] * 4)}, use_dictionary=False)
     expect(judge_bytes(data), Reason.TOO_LARGE)
     denied = lie(data, (ROW_GROUPS, 0, 1, 2, 3, UNPACKED), 200)
-    expect(judge_bytes(denied), Reason.MALFORMED, "bytes of sketch")
+    expect(judge_bytes(denied), Reason.MALFORMED, "what the footer claims")
     assert_caged(worker)
 
 

@@ -13,12 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from assay.network import ParquetWorker, SubmissionFile, WorkerError, parquet_worker
+from assay.network import (
+    Budget,
+    ParquetWorker,
+    SubmissionFile,
+    WorkerError,
+    parquet_child,
+    parquet_worker,
+)
 from assay.protocol import Footer, Reason, Refusal
-from tests.network.conftest import LIMITS, MemorySource
+from tests.network.conftest import LIMITS, MemorySource, expect
 
 #: A child that answers each request by running one line of Python.
-SERVE = "from assay.network.parquet_worker import serve;serve(lambda request: {})"
+SERVE = "from assay.network.parquet_child import serve;serve(lambda request: {})"
 
 
 @pytest.fixture
@@ -29,6 +36,7 @@ def own() -> Iterator[ParquetWorker]:
 
 @pytest.fixture
 def boot(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    monkeypatch.setattr(parquet_worker, "START_PAUSES", ())
     return lambda code: monkeypatch.setattr(parquet_worker, "_BOOT", code)
 
 
@@ -107,6 +115,10 @@ DEATHS = {
     "exit": ("__import__('os')._exit(0)", "it died"),
     "own exception": ("1 // 0", "it died"),
     "out of memory": ("bytes(1 << 30)", "it died"),
+    "parser out of memory": (
+        "(_ for _ in ()).throw(__import__('pyarrow').lib.ArrowMemoryError('all of it'))",
+        "it died",
+    ),
     "sleep": ("__import__('time').sleep(60)", "more than 0.5 s"),
     "endless answer": ("bytes(1 << 24)", "it answered"),
 }
@@ -121,15 +133,39 @@ def test_file_that_ends_every_child(
 ) -> None:
     code, words = DEATHS[name]
     boot(SERVE.format(code))
-    monkeypatch.setattr(parquet_worker, "REQUEST_SECONDS", 0.5 if name == "sleep" else 5.0)
-    expect_given_up(own.ask(b"request", 100), words)
+    if name == "sleep":
+        monkeypatch.setattr(parquet_worker, "REQUEST_SECONDS", 0.5)
+    expect_given_up(own.ask(b"request", 100, Budget(1)), words)
     boot(SERVE.format("request"))
-    assert own.ask(b"request", 100) == b"request"
+    assert own.ask(b"request", 100, Budget(1)) == b"request"
 
 
 def test_file_that_burns_processor_time(own: ParquetWorker, boot: Callable[[str], None]) -> None:
     boot(SERVE.format("sum(iter(int, 1))"))
-    expect_given_up(own.ask(b"request", 100), "processor time")
+    expect(own.ask(b"request", 100, Budget(0.1)), Reason.TOO_LARGE, "processor time")
+
+
+def test_file_that_burns_a_little_at_each_request(
+    own: ParquetWorker, boot: Callable[[str], None]
+) -> None:
+    """Its budget is one for all requests; another file's is untouched."""
+    boot(SERVE.format("str(sum(range(3_000_000))).encode()"))
+    budget = Budget(0.2)
+    answers = [own.ask(b"request", 100, budget) for _ in range(40)]
+    pid = own.pid
+    assert isinstance(answers[0], bytes)
+    expect(answers[-1], Reason.TOO_LARGE, "processor time")
+    assert isinstance(own.ask(b"request", 100, Budget(1)), bytes)
+    assert own.pid == pid  # nobody was killed for it
+
+
+def test_crashes_are_paid_from_the_same_budget(
+    own: ParquetWorker, boot: Callable[[str], None]
+) -> None:
+    boot(SERVE.format("sum(range(3_000_000)) and __import__('os').abort()"))
+    budget = Budget(1)
+    expect_given_up(own.ask(b"request", 100, budget), "it died")
+    assert budget.left < 1
 
 
 NONSENSE = {
@@ -144,19 +180,42 @@ NONSENSE = {
 def test_child_that_talks_nonsense(
     own: ParquetWorker, boot: Callable[[str], None], name: str
 ) -> None:
-    ready = parquet_worker._READY
-    boot(f"import os; os.write(1, {ready!r}); os.read(0, 9); os.write(1, {NONSENSE[name]!r})")
-    expect_given_up(own.ask(b"request", 100), "it ")
+    ready = parquet_child.READY
+    boot(f"import os; os.write(1, {ready!r}); os.read(0, 99); os.write(1, {NONSENSE[name]!r})")
+    expect_given_up(own.ask(b"request", 100, Budget(1)), "it ")
 
 
 def test_child_whose_reasons_are_unprintable(
     own: ParquetWorker, boot: Callable[[str], None]
 ) -> None:
-    ready, reply = parquet_worker._READY, b"\0\0\0\x09\1\x1b[31m\xff\0\n"
-    boot(f"import os; os.write(1, {ready!r}); os.read(0, 9); os.write(1, {reply!r}); os.read(0, 9)")
-    found = own.ask(b"request", 100)
+    ready, reply = parquet_child.READY, b"\0\0\0\x09\1\x1b[31m\xff\0\n"
+    boot(
+        f"import os; os.write(1, {ready!r}); os.read(0, 99); os.write(1, {reply!r}); os.read(0, 99)"
+    )
+    found = own.ask(b"request", 100, Budget(1))
     assert isinstance(found, Refusal)
     assert found.detail.isprintable()
+
+
+def test_a_child_that_ends_runs_no_destructors(
+    own: ParquetWorker, boot: Callable[[str], None]
+) -> None:
+    """After garbage, those of native code abort or wait for ever."""
+    boot("import atexit, time; atexit.register(time.sleep, 60)\n" + SERVE.format("request"))
+    assert own.ask(b"request", 100, Budget(1)) == b"request"
+    assert own._child is not None
+    process = own._child._process
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(20) == 0
+
+
+def test_what_native_code_prints_is_no_answer(
+    own: ParquetWorker, boot: Callable[[str], None]
+) -> None:
+    boot(SERVE.format("b'x' * __import__('os').write(1, bytes(5)) + request"))
+    for _ in range(2):
+        assert own.ask(b"request", 100, Budget(1)) == b"xxxxxrequest"
 
 
 def test_requests_and_answers_larger_than_a_pipe(
@@ -164,7 +223,7 @@ def test_requests_and_answers_larger_than_a_pipe(
 ) -> None:
     boot(SERVE.format("request"))
     request = os.urandom(1 << 22)
-    assert own.ask(request, len(request)) == request
+    assert own.ask(request, len(request), Budget(1)) == request
 
 
 @pytest.mark.parametrize("code", ["raise SystemExit('no such library')", "print('hello')", ""])
@@ -173,21 +232,56 @@ def test_child_that_cannot_start(
 ) -> None:
     boot(code)
     with pytest.raises(WorkerError, match="no such library" if "raise" in code else "nothing"):
-        own.ask(b"request", 100)
+        own.ask(b"request", 100, Budget(1))
     assert own.pid is None
 
 
+def test_child_killed_while_it_starts(
+    own: ParquetWorker,
+    boot: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Short of memory just now: it is started again after a pause, and again."""
+    monkeypatch.setattr(parquet_worker, "START_PAUSES", (0.0, 0.0))
+    log = tmp_path / "starts"
+    dies = f"import os; f = open({str(log)!r}, 'a+'); f.write('x'); f.flush(); f.seek(0); "
+    dies += "len(f.read()) > {} or os.kill(os.getpid(), 9)\n"
+    boot(dies.format(2) + SERVE.format("request"))
+    assert own.ask(b"request", 100, Budget(1)) == b"request"
+    assert log.read_text() == "xxx"
+    own.renew()
+    boot(dies.format(9))
+    with pytest.raises(WorkerError, match="does not start"):
+        own.ask(b"request", 100, Budget(1))
+    assert log.read_text() == "x" * 6
+    boot(SERVE.format("request"))  # that file's bad luck is no other's
+    assert own.ask(b"request", 100, Budget(1)) == b"request"
+
+
+def test_a_renewed_worker_answers_from_another_process(own: ParquetWorker, honest: bytes) -> None:
+    read_footer(own, honest)
+    first = own.pid
+    assert first
+    own.renew()
+    assert own.pid is None
+    assert not is_running(first)
+    assert isinstance(read_footer(own, honest), Footer)
+    assert own.pid != first
+
+
 def test_no_python_to_start(own: ParquetWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_worker, "START_PAUSES", ())
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(WorkerError, match="cannot be started"):
-        own.ask(b"request", 100)
+        own.ask(b"request", 100, Budget(1))
 
 
 def test_threads_take_turns(own: ParquetWorker, boot: Callable[[str], None]) -> None:
     boot(SERVE.format("request"))
     requests = [bytes([i]) * 100_000 for i in range(32)]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda r: own.ask(r, 1 << 20), requests)) == requests
+        assert list(pool.map(lambda r: own.ask(r, 1 << 20, Budget(1)), requests)) == requests
     assert threading.active_count() < 20
 
 
@@ -217,7 +311,7 @@ def test_interrupted_request_leaves_no_answer_behind(
     own: ParquetWorker, boot: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boot(SERVE.format("request"))
-    assert own.ask(b"first", 100) == b"first"
+    assert own.ask(b"first", 100, Budget(1)) == b"first"
     pid = own.pid
     assert pid
 
@@ -228,9 +322,9 @@ def test_interrupted_request_leaves_no_answer_behind(
     with monkeypatch.context() as patch:
         patch.setattr(parquet_worker, "_wait", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            own.ask(b"second", 100)
+            own.ask(b"second", 100, Budget(1))
     assert not is_running(pid)
-    assert own.ask(b"third", 100) == b"third"
+    assert own.ask(b"third", 100, Budget(1)) == b"third"
 
 
 def test_parent_never_imports_the_parser() -> None:
@@ -238,23 +332,28 @@ def test_parent_never_imports_the_parser() -> None:
     subprocess.run([sys.executable, "-P", "-c", code], timeout=60, check=True)
 
 
+def test_reasons_are_one_short_printable_line() -> None:
+    assert parquet_child.clean(" a\x1b[31m\nb") == "a?[31m"
+    assert len(parquet_child.clean("x" * 9_000)) == parquet_child.DETAIL_MAX
+
+
 def test_window_shows_its_own_range_only() -> None:
-    window = parquet_worker.Window(100, 40, b"0123456789")
+    window = parquet_child.Window(100, 40, b"0123456789")
     assert window.seek(0, os.SEEK_END) == 100
     assert window.seek(42) == window.tell() == 42
     assert window.read(3) == b"234"
     assert window.tell() == 45
     for position, count in ((39, 1), (49, 2), (50, 1), (0, 4), (42, -1), (-60, 5)):
         window.seek(position)
-        with pytest.raises(parquet_worker.FileFault, match="outside"):
+        with pytest.raises(parquet_child.FileFault, match="outside"):
             window.read(count)
 
 
 PARENT = """
 import os, threading
-from assay.network import ParquetWorker
+from assay.network import Budget, ParquetWorker
 worker = ParquetWorker()
-asked = threading.Thread(target=worker.ask, args=(bytes(100), 100))
+asked = threading.Thread(target=worker.ask, args=(bytes(100), 100, Budget(1)))
 asked.start(); asked.join()
 print(worker.pid, flush=True)
 {}

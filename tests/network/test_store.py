@@ -2,10 +2,12 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import obstore
 import pytest
 
 from assay.network import ObjectStore, StoreError, open_file, open_folder, open_store
@@ -38,13 +40,14 @@ def test_empty_object(store: ObjectStore) -> None:
     assert store.open("empty").read(0, 10) == b""
 
 
-def test_ranges(store: ObjectStore) -> None:
+def test_ranges(store: ObjectStore, folder: Path) -> None:
     store.put("a/b", b"0123456789")
-    source = store.open("a/b")
-    assert source.size() == 10
-    assert source.read(2, 5) == b"234"
-    assert source.read(8, 20) == b"89"
-    assert [source.read(*r) for r in ((10, 12), (3, 3), (5, 2), (-4, 2))] == [b""] * 4
+    for source in (store.open("a/b"), open_file(folder / "a" / "b")):
+        assert source.size() == 10
+        assert source.read(2, 5) == b"234"
+        assert source.read(8, 20) == source.read(8, 1 << 70) == b"89"
+        empty = ((10, 12), (3, 3), (5, 2), (-4, 2), (1 << 70, (1 << 70) + 1))
+        assert [source.read(*r) for r in empty] == [b""] * len(empty)
 
 
 def test_open_reads_nothing_and_sees_what_comes_later(store: ObjectStore) -> None:
@@ -60,6 +63,47 @@ def test_object_above_the_limit(store: ObjectStore) -> None:
     store.put("large", bytes(11))
     with pytest.raises(StoreError, match="at most 10"):
         store.get("large", 10)
+
+
+CHANGES: dict[str, Callable[[Path], None]] = {
+    "cut short": lambda path: os.truncate(path, 4),
+    "made longer": lambda path: os.truncate(path, 1 << 20),
+    "taken away": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_object_that_changes_while_it_is_read(
+    store: ObjectStore, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Between the look at its size and the reading: never more bytes than were looked at."""
+
+    def spoil(look: Callable[..., Any]) -> Callable[..., Any]:
+        def look_and_spoil(*arguments: Any) -> Any:
+            seen = look(*arguments)
+            CHANGES[name](folder / "x")
+            return seen
+
+        return look_and_spoil
+
+    def try_to_read(use: Callable[[], bytes | None]) -> bytes | None:
+        (folder / "x").write_bytes(b"0123456789")
+        try:
+            return use()
+        except StoreError as error:
+            return str(error)[:11].encode()
+
+    monkeypatch.setattr(obstore, "get", spoil(obstore.get))
+    monkeypatch.setattr(obstore, "head", spoil(obstore.head))
+    whole = b"cannot read" if name == "cut short" else b"0123456789"
+    assert try_to_read(lambda: store.get("x", 10)) == whole
+    start, end = {
+        "cut short": (b"23", b"cannot read"),
+        "made longer": (b"23456789", b"6789"),
+        "taken away": (None, None),
+    }[name]
+    assert try_to_read(lambda: store.open("x").read(2, 1 << 30)) == start
+    assert try_to_read(lambda: store.open("x").read(6, 1 << 30)) == end
 
 
 def test_list_is_sorted_and_by_folder(store: ObjectStore) -> None:
@@ -115,6 +159,18 @@ def test_link_that_leads_out_of_the_store(store: ObjectStore, folder: Path) -> N
             with pytest.raises(StoreError, match="leads out"):
                 use()
     assert (folder.parent / "secret").read_bytes() == b"secret"
+
+
+def test_link_that_stays_in_the_store(store: ObjectStore, folder: Path) -> None:
+    store.put("a", b"x")
+    (folder / "link").symlink_to(folder / "a")
+    assert store.get("link", 1) == store.open("link").read(0, 1) == b"x"
+
+
+def test_link_to_a_folder_above_ends_no_listing(store: ObjectStore, folder: Path) -> None:
+    (folder / "link").symlink_to(folder)
+    with pytest.raises(StoreError, match="cannot list"):
+        store.list()
 
 
 def test_link_in_a_circle(store: ObjectStore, folder: Path) -> None:

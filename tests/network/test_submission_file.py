@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.network import Limits, ParquetWorker, SubmissionFile, write_submission
+from assay.network import Budget, Limits, ParquetWorker, SubmissionFile, write_submission
 from assay.protocol import Footer, Reason, Refusal, Rollout
 from assay.protocol.encoding import encode
 from assay.protocol.submission import compute_group_leaf, encode_rollout, split_rows
@@ -163,19 +163,21 @@ def test_file_beyond_every_limit(worker: ParquetWorker) -> None:
 @pytest.mark.parametrize("reply", [b"", bytes(8), b"\xff" * 8, b"\0\0\0\1\0\0\0\1a", bytes(56)])
 def test_child_whose_answer_has_no_form(honest: bytes, reply: bytes) -> None:
     class Possessed(ParquetWorker):
-        def ask(self, request: bytes, reply_max: int) -> bytes:
+        def ask(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
             return reply
 
     expect(read(MemorySource(honest), Possessed()).read_footer(), Reason.MALFORMED)
 
 
-@pytest.mark.parametrize("span", [(0, 9), (4, 4), (9, 4), (4, 1 << 62), (4, 100_000)])
+@pytest.mark.parametrize("span", [(0, 9), (4, 4), (9, 4), (4, 1 << 62), (4, 100_000), (-99, -8)])
 def test_child_that_sends_the_reader_elsewhere(honest: bytes, span: tuple[int, int]) -> None:
-    class Possessed(ParquetWorker):
-        def ask(self, request: bytes, reply_max: int) -> bytes:
-            return struct.pack(">II32xQQ", 0, 1, *span)
+    source = MemorySource(data := honest + bytes(200_000) + honest)
 
-    source = MemorySource(honest + bytes(200_000) + honest)
+    class Possessed(ParquetWorker):
+        def ask(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
+            start, end = (place if place >= 0 else len(data) + place for place in span)
+            return struct.pack(">II32xQQ", 0, 1, start, end)
+
     found = read(source, Possessed()).read_footer()
     assert isinstance(found, Refusal)
     assert len(source.reads) == 2
@@ -222,7 +224,9 @@ def test_what_no_miner_should_write(name: str) -> None:
         write_submission(make_header(3), WRONG[name])
 
 
-@pytest.mark.parametrize("sizes", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (1 << 12, 1, 1 << 12)])
+@pytest.mark.parametrize(
+    "sizes", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (1 << 12, 1, 1 << 12), (1, 16_385, 1)]
+)
 def test_limits_that_the_worker_cannot_hold(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="Parquet worker"):
         Limits(*sizes)

@@ -83,15 +83,6 @@ def test_a_bad_group_is_refused(bad: Any) -> None:
         read_group(bytes.fromhex(bad["bytes"]), bad["rows"])
 
 
-@given(st.binary(max_size=120), st.integers(1, 4))
-def test_garbage_in_a_group_raises_nothing_else(data: bytes, rows: int) -> None:
-    try:
-        group = read_group(data, rows)
-    except EncodingError:
-        return
-    assert b"".join(map(encode_rollout, group)) == data
-
-
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.data())
 def test_a_group_is_read_back(lengths: list[int], data: st.DataObject) -> None:
     group = []
@@ -133,13 +124,6 @@ def test_commitment_vectors() -> None:
 @pytest.mark.parametrize("bad", load("commitments")["bad"], ids=lambda bad: bad["reason"])
 def test_what_is_no_commitment_counts_as_none(bad: Any) -> None:
     assert parse_commitment(bytes.fromhex(bad["payload"])) is None
-
-
-@given(st.binary(max_size=140), st.booleans())
-def test_a_stranger_s_payload_never_raises(payload: bytes, tagged: bool) -> None:
-    payload = Tag.MINER.value + payload if tagged else payload
-    commitment = parse_commitment(payload)
-    assert commitment is None or encode_commitment(commitment) == payload
 
 
 @pytest.mark.parametrize(
@@ -210,12 +194,6 @@ def test_a_cut_tensor_file_is_refused(data: bytes) -> None:
 def test_a_header_nested_too_deeply_is_refused() -> None:
     with pytest.raises(EncodingError):
         digest_safetensors(make_file({"header": '{"a":' + "[" * 200_000, "data": ""}))
-
-
-@given(st.binary(max_size=60))
-def test_garbage_in_a_tensor_file_raises_nothing_else(data: bytes) -> None:
-    with pytest.raises(EncodingError):
-        digest_safetensors(len(data).to_bytes(8, "little") + b"{" + data)
 
 
 def test_a_checkpoint_beyond_the_bounds_of_the_parameters_is_unusable() -> None:

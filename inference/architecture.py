@@ -1,0 +1,95 @@
+"""Whether a config.json fits the tensors beside it, asked before any library acts on it.
+
+A library builds what a config says: thousands of layers, a table of a billion labels, a quantiser
+fetched by name. So only configs of known families are read, with known fields, and every size must
+be that of a tensor that is there: what is then built is as large as the files are.
+
+What this does not know: whether the model is any good, or loads at all.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from assay.protocol.encoding import Json
+
+#: Families whose tensors carry the names below.
+FAMILIES = ("llama", "qwen2", "qwen3")
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+)
+#: Fields that change no size. Another one could mean something in one version of a library alone.
+_OTHERS = (
+    "architectures",
+    "attention_bias",
+    "attention_dropout",
+    "bos_token_id",
+    "dtype",
+    "eos_token_id",
+    "head_dim",
+    "hidden_act",
+    "initializer_range",
+    "layer_types",
+    "max_position_embeddings",
+    "max_window_layers",
+    "mlp_bias",
+    "model_type",
+    "pad_token_id",
+    "pretraining_tp",
+    "rms_norm_eps",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+    "sliding_window",
+    "tie_word_embeddings",
+    "torch_dtype",
+    "transformers_version",
+    "use_cache",
+    "use_mrope",
+    "use_sliding_window",
+)
+_LAYERS = "model.layers."
+
+
+def find_misfit(config: Json, shapes: Mapping[str, Sequence[int]]) -> str | None:
+    """Why a config cannot be that of these tensors, or None.
+
+    Args:
+        config: config.json, parsed.
+        shapes: tensor name → shape, of everything in the folder's safetensors files.
+    """
+    if not isinstance(config, dict):
+        return "config.json is not an object"
+    if config.get("model_type") not in FAMILIES:
+        return f"model_type is none of {', '.join(FAMILIES)}"
+    if unknown := sorted(set(config) - {*_SIZES, *_OTHERS}):
+        return f"config.json has a field {unknown[0][:60]!r} that is not known here"
+    sizes = [config.get(name) for name in (*_SIZES, "head_dim") if name in config]
+    if len(sizes) < len(_SIZES) or not all(type(size) is int and size > 0 for size in sizes):
+        return f"config.json does not give {', '.join(_SIZES)} as sizes"
+    # as many layers as there are, before anything is done for each
+    layers = len({name.split(".")[2] for name in shapes if name.startswith(_LAYERS)})
+    if config["num_hidden_layers"] != layers:
+        return f"config.json says another number of layers than the {layers} that there are"
+    kinds = config.get("layer_types")
+    if kinds is not None and (not isinstance(kinds, list) or len(kinds) != layers):
+        return f"layer_types is not a list of {layers}"
+    for name, shape in _iterate_shapes(config):
+        if tuple(shapes.get(name, ())) != shape:
+            return f"tensor {name} has not the shape {shape} that config.json says"
+    return None
+
+
+def _iterate_shapes(config: dict[str, int]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Tensors in which every size of a config shows, with the shapes it gives them."""
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    head = config.get("head_dim", hidden // heads)
+    yield "model.embed_tokens.weight", (config["vocab_size"], hidden)
+    for layer in range(config["num_hidden_layers"]):
+        prefix = f"{_LAYERS}{layer}."
+        yield f"{prefix}self_attn.q_proj.weight", (heads * head, hidden)
+        yield f"{prefix}self_attn.k_proj.weight", (config["num_key_value_heads"] * head, hidden)
+        yield f"{prefix}mlp.up_proj.weight", (config["intermediate_size"], hidden)

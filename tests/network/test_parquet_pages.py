@@ -1,0 +1,155 @@
+"""What only the heads of pages tell: how many there are, and how much they hold."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from assay.network import Limits
+from assay.network.parquet_child import FileFault
+from assay.network.parquet_pages import check_pages
+from assay.protocol import Reason
+from tests.network.conftest import (
+    expect,
+    join_file,
+    make_columns,
+    read_thrift,
+    split_file,
+    write_parquet,
+    write_thrift,
+)
+
+I32, BINARY, LIST, STRUCT = 5, 8, 9, 12
+DATA, INDEX, DICTIONARY, DATA_V2 = 0, 1, 2, 3
+OWN_HEAD = {DATA: 5, INDEX: 6, DICTIONARY: 7, DATA_V2: 8}
+
+
+def make_page(kind: int, values: int, unpacked: int = 10, size: int = 10, **more: Any) -> bytes:
+    own = {1: [I32, values]} | more.pop("own", {})
+    head = {1: [I32, kind], 2: [I32, unpacked], 3: [I32, size], OWN_HEAD[kind]: [STRUCT, own]}
+    return write_thrift(head | more.get("head", {})) + bytes(max(0, size))
+
+
+def check(data: bytes, values: int = 4, unpacked: int = 100, most: int = 4) -> None:
+    check_pages(data, "the column", values, unpacked, most)
+
+
+DICT = make_page(DICTIONARY, 4)
+PAGE = make_page(DATA, 1)
+
+
+def test_sound_pages() -> None:
+    statistics = {5: [STRUCT, {1: [BINARY, b"max"], 3: [I32, 0], 7: [1, True]}]}
+    for data in (
+        PAGE * 4,
+        DICT + make_page(DATA, 4),
+        DICT + PAGE + make_page(DATA_V2, 3),
+        make_page(DATA, 4, unpacked=100),
+        make_page(DATA, 4, size=0),
+        make_page(DATA, 4, own=statistics),
+        b"\x15\0\x15\2\x15\2\x2c\x15\x08\0\0\0",  # field numbers as steps, not at length
+    ):
+        check(data)
+
+
+BAD = {
+    "a fifth page": (PAGE * 5, Reason.TOO_LARGE),
+    "ten thousand empty pages": (make_page(DATA, 0) * 10_000 + PAGE * 4, Reason.TOO_LARGE),
+    "no page": (b"", Reason.MALFORMED),
+    "a dictionary alone": (DICT, Reason.MALFORMED),
+    "fewer values than claimed": (PAGE * 3, Reason.MALFORMED),
+    "more values than claimed": (make_page(DATA, 5), Reason.MALFORMED),
+    "values below zero": (make_page(DATA, 5) + make_page(DATA, -1), Reason.MALFORMED),
+    "unpacked to more than claimed": (make_page(DATA, 4, unpacked=101), Reason.MALFORMED),
+    "a dictionary that unpacks to more": (
+        make_page(DICTIONARY, 4, unpacked=91) + make_page(DATA, 4),
+        Reason.MALFORMED,
+    ),
+    "unpacked to a negative size": (make_page(DATA, 4, unpacked=-1), Reason.MALFORMED),
+    "a page that ends where it starts": (
+        make_page(DATA, 0, size=-len(make_page(DATA, 0, size=-1))) + make_page(DATA, 4),
+        Reason.MALFORMED,
+    ),
+    "a page beyond the column": (make_page(DATA, 4)[:-1], Reason.MALFORMED),
+    "bytes after the last page": (make_page(DATA, 4) + b"\0", Reason.MALFORMED),
+    "two dictionaries": (DICT * 2 + make_page(DATA, 4), Reason.MALFORMED),
+    "a dictionary at the end": (make_page(DATA, 4) + DICT, Reason.MALFORMED),
+    "a dictionary of too many": (
+        make_page(DICTIONARY, 5) + make_page(DATA, 4),
+        Reason.MALFORMED,
+    ),
+    "a dictionary of a negative number": (
+        make_page(DICTIONARY, -1) + make_page(DATA, 4),
+        Reason.MALFORMED,
+    ),
+    "an index page": (make_page(INDEX, 4) + make_page(DATA, 4), Reason.MALFORMED),
+    "an unknown page": (
+        make_page(DATA, 4, head={1: [I32, 9]}) + make_page(DATA, 4),
+        Reason.MALFORMED,
+    ),
+    "the head of another type": (make_page(DATA, 4, head={1: [I32, 3]}), Reason.MALFORMED),
+    "a list in the head": (make_page(DATA, 4, head={9: [LIST, [I32, [1]]]}), Reason.MALFORMED),
+    "a field twice": (b"\x15\0\5\2\0" + make_page(DATA, 4)[3:], Reason.MALFORMED),
+    "a size that is text": (make_page(DATA, 4, head={2: [BINARY, b"4"]}), Reason.MALFORMED),
+    "text past the end": (b"\x18\xff\xff\xff\xff\x0f", Reason.MALFORMED),
+    "an endless number": (b"\x15" + b"\x80" * 20_000, Reason.MALFORMED),
+    "a zero of eleven bytes": (
+        b"\5\2" + b"\x80" * 10 + b"\0" + make_page(DATA, 4)[3:],
+        Reason.MALFORMED,
+    ),
+    "structs a thousand deep": (b"\x1c" * 20_000, Reason.MALFORMED),
+    "a head cut off": (make_page(DATA, 4)[:4], Reason.MALFORMED),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_pages_that_lie(name: str) -> None:
+    data, reason = BAD[name]
+    with pytest.raises(FileFault) as found:
+        check(data)
+    assert found.value.reason is reason, found.value
+
+
+def test_heads_are_read_as_the_general_reader_does() -> None:
+    own = {5: [STRUCT, {1: [BINARY, b"x"], 2: [I32, -7], 7: [2, False]}]}
+    page = make_page(DATA_V2, 4, own=own, head={4: [6, -(1 << 40)]})
+    head = read_thrift(io.BytesIO(page))
+    assert head[8][1][5][1][2][1] == -7
+    check(page)
+
+
+@pytest.mark.parametrize(("added", "fine"), [(3, True), (4, False), (10_000, False)])
+def test_ten_thousand_pages_in_a_row_group(
+    judge_bytes: Callable[..., Any], added: int, fine: bool
+) -> None:
+    """They cost a decoder seconds; as many as there are rows are read."""
+    body, footer = split_file(write_parquet(make_columns([64] * 4)))
+    sketch = footer[4][1][1][0][1][1][1][2][3][1]
+    more = make_page(DATA, 0, unpacked=0, size=0) * added
+    sketch[7][1] += len(more)
+    found = judge_bytes(join_file(body + more, footer), Limits(4, 8, 10_000))
+    if fine:
+        assert isinstance(found, list)
+    else:
+        expect(found, Reason.TOO_LARGE, "data pages")
+
+
+WRITERS: dict[str, dict[str, Any]] = {
+    "dictionaries": {"use_dictionary": True},
+    "second version of data pages": {"data_page_version": "2.0"},
+    "statistics and page indices": {"write_statistics": True, "write_page_index": True},
+    "checksums": {"write_page_checksum": True},
+    "packed differences": {
+        "use_dictionary": False,
+        "column_encoding": {
+            "tokens.list.element": "DELTA_BINARY_PACKED",
+            "sketch": "DELTA_BYTE_ARRAY",
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_other_writers_are_read(judge_bytes: Callable[..., Any], name: str) -> None:
+    assert isinstance(judge_bytes(write_parquet(make_columns([64] * 4), **WRITERS[name])), list)
