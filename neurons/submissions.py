@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from assay.environments import open_environment
 from assay.inference import Checkpoint, UnusableCheckpointError
-from assay.network.parquet_worker import ParquetWorker
-from assay.network.store import ObjectStore
+from assay.network.parquet_worker import ParquetWorker, WorkerError
+from assay.network.store import ObjectStore, StoreError
 from assay.network.submission_file import SubmissionFile
 from assay.network.submission_layout import Limits
 from assay.neurons.checkpoints import CheckpointFolder
@@ -18,6 +18,9 @@ from assay.protocol import Context, Footer, Parameters, Reason, Refusal, encode_
 from assay.protocol.commitment import make_object_name
 from assay.protocol.manifest import find_fault
 from assay.verification import Forward, Ledger, SubmissionReader, Verdict, judge
+
+#: What a broken judge or model raises. The network's and the operator's errors are not among them.
+OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,44 @@ def find_checkpoint_fault(checkpoint: Checkpoint, parameters: Parameters) -> str
     if list(levels) != sorted(set(levels)) or not set(levels) <= set(legal):
         return f"levels {levels} are not ascending levels of the environment"
     return None
+
+
+def judge_hotkey(
+    context: Context,
+    hotkey: bytes,
+    checkpoint: Checkpoint,
+    sources: Sources,
+    ledger: Ledger,
+    *,
+    groups: Sequence[int] | None = None,
+    forward: Forward | None = None,
+) -> tuple[Verdict, Ledger]:
+    """Fetches and judges what a hotkey committed to, whatever happens on the way.
+
+    What breaks the judge is tried once more with nothing left of the first time: a fresh reader, a
+    fresh process for Parquet. Broken again, it is INTERNAL. A store that cannot be read is the
+    miner's to keep readable, links and all: NOT_REVEALED.
+
+    Raises:
+        WorkerError: we cannot parse anything: look again later.
+    """
+    for last in (False, True):
+        try:
+            submission = open_submission(context, hotkey, sources)
+            return judge_and_carry(
+                submission, hotkey, context, checkpoint, ledger, groups=groups, forward=forward
+            )
+        except StoreError as error:
+            detail = f"the file cannot be read from its store: {error}"
+            return Verdict(context.window, hotkey, Reason.NOT_REVEALED, detail), ledger
+        except WorkerError:
+            raise
+        except OUR_FAULTS as error:
+            detail = f"our own fault, not the miner's: {type(error).__name__}: {error}"
+            verdict = Verdict(context.window, hotkey, Reason.INTERNAL, detail)
+            if not last:
+                sources.worker.renew()
+    return verdict, ledger
 
 
 def judge_with_checkpoint(

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.network import WorkerError
 from assay.neurons.submissions import (
     Sources,
-    judge_with_checkpoint,
+    judge_hotkey,
     open_checkpoint,
-    open_submission,
 )
 from assay.neurons.windows import Challenge, get_challenge, get_context
 from assay.protocol import (
@@ -30,7 +30,7 @@ from assay.protocol import (
 from assay.protocol.manifest import Manifest
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group, LearnConfig, Learner, LearnStats
-from assay.verification import Forward, Measurement, Projection, Verdict
+from assay.verification import Forward, Ledger, Measurement, Projection
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,7 @@ class Trainer:
         on_lesson: Callable[[Lesson], None],
     ) -> None:
         self.name = "trainer"
+        self.trouble: str | None = None
         self._hotkey = hotkey
         self._parameters = parameters
         self._sources = sources
@@ -153,20 +154,25 @@ class Trainer:
         )
         forward = _RememberingForward(checkpoint.get_reference(context.parameters.work.temperature))
         committed = context.commitments[hotkey]
-        verdict: Verdict = judge_with_checkpoint(
-            open_submission(context, hotkey, self._sources),
-            hotkey,
-            context,
-            checkpoint,
-            groups=range(min(committed.groups, context.parameters.work.group_cap)),
-            forward=forward,
-        )
+        groups = range(min(committed.groups, context.parameters.work.group_cap))
+        try:
+            verdict, _ = judge_hotkey(
+                context,
+                hotkey,
+                checkpoint,
+                self._sources,
+                Ledger(),  # of this file alone: nothing is learned from small steerings either
+                groups=groups,
+                forward=forward,
+            )
+        except WorkerError as error:  # we lack something: this file teaches nothing
+            self.trouble = str(error)
+            return
         if not verdict.accepted:
             return
         reading.roots.append(committed.root)
-        for value, (prompt, completions, logprobs) in zip(
-            verdict.groups, forward.seen, strict=True
-        ):
+        whole = forward.seen[-len(groups) :]  # the heads may have been measured before them
+        for value, (prompt, completions, logprobs) in zip(verdict.groups, whole, strict=True):
             reading.groups.append(Group(prompt, completions, list(value.rewards), logprobs))
 
     def _learn(self, reading: _Reading) -> None:

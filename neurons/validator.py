@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
-from assay.network import StoreError, WorkerError
+from assay.network import WorkerError
 from assay.network.chain import ChainError
 from assay.neurons.submissions import (
     Sources,
-    judge_and_carry,
+    judge_hotkey,
     open_checkpoint,
-    open_submission,
 )
 from assay.neurons.windows import BeaconError, Challenge, get_challenge, get_context
 from assay.protocol import Context, Parameters, Phase, Reason
@@ -29,9 +28,6 @@ from assay.verification import (
     compute_settlement,
     compute_weights,
 )
-
-#: What a broken judge or model raises. The network's and the operator's errors are not among them.
-OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
 
 
 @dataclass(slots=True)
@@ -212,19 +208,12 @@ class Validator:
         member = context.members[hotkey]
         account = self._find_settlement(context.window), Seat(member.uid, member.registered_at)
         try:
-            submission = open_submission(context, hotkey, self._sources)
-            verdict, self._ledgers[account] = judge_and_carry(
-                submission, hotkey, context, checkpoint, self._ledgers.get(account, Ledger())
+            verdict, self._ledgers[account] = judge_hotkey(
+                context, hotkey, checkpoint, self._sources, self._ledgers.get(account, Ledger())
             )
-        except StoreError as error:  # a store is the miner's to keep readable, links and all
-            detail = f"the file cannot be read from its store: {error}"
-            verdict = Verdict(context.window, hotkey, Reason.NOT_REVEALED, detail)
         except WorkerError as error:  # we lack something, and try again
             audit.missing = str(error)
             return
-        except OUR_FAULTS as error:
-            detail = f"our own fault, not the miner's: {type(error).__name__}: {error}"
-            verdict = Verdict(context.window, hotkey, Reason.INTERNAL, detail)
         audit.seconds[hotkey] = perf_counter() - started
         if verdict.reason is Reason.NOT_REVEALED:
             audit.withheld[hotkey] = verdict

@@ -7,7 +7,7 @@ import torch
 
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network import WorkerError
-from assay.neurons import validator as module
+from assay.neurons import submissions
 from assay.neurons.miner import Miner
 from assay.neurons.submissions import find_checkpoint_fault, open_checkpoint
 from assay.neurons.trainer import Trainer
@@ -25,6 +25,7 @@ from assay.protocol import (
 from assay.protocol.manifest import compute_tensor_root
 from assay.protocol.window import compute_block
 from assay.training import LearnConfig
+from assay.verification import trial
 
 #: Groups of each miner in the world of these tests (conftest.py).
 GROUPS = 5
@@ -59,6 +60,24 @@ class Watched:
 
     def audit(self, window):
         return self.validator.audits[window]
+
+
+def teach_once(world, config):
+    lessons = []
+    trainer = Trainer(
+        world.hotkeys["trainer"],
+        world.parameters,
+        world.sources,
+        config,
+        "test:store",
+        0,
+        lessons.append,
+    )
+    while not lessons:
+        world.mint()
+        while trainer.step():
+            pass
+    return lessons
 
 
 def publish(world, digest):
@@ -149,14 +168,14 @@ def test_levels_that_the_environment_does_not_have(fresh_world):
 
 def test_the_ledger_runs_from_one_settlement_to_the_next(fresh_world, monkeypatch):
     """A cheat that spreads its steering over windows is met by what the earlier ones left."""
-    honest, entered = module.judge_and_carry, {}
+    honest, entered = submissions.judge_and_carry, {}
 
-    def judge(submission, hotkey, context, checkpoint, ledger):
-        verdict, after = honest(submission, hotkey, context, checkpoint, ledger)
+    def judge(submission, hotkey, context, checkpoint, ledger, **options):
+        verdict, after = honest(submission, hotkey, context, checkpoint, ledger, **options)
         entered[context.window, hotkey] = ledger.rollouts, after.rollouts
         return verdict, after
 
-    monkeypatch.setattr(module, "judge_and_carry", judge)
+    monkeypatch.setattr(submissions, "judge_and_carry", judge)
     watched = Watched(fresh_world)
     watched.run_to_settlement(2)
     work, alice = fresh_world.parameters.work, fresh_world.hotkeys["alice"]
@@ -169,14 +188,14 @@ def test_the_ledger_runs_from_one_settlement_to_the_next(fresh_world, monkeypatc
 
 
 def break_judge_for(monkeypatch, hotkeys):
-    honest = module.judge_and_carry
+    honest = submissions.judge_and_carry
 
-    def judge(submission, hotkey, context, checkpoint, ledger):
+    def judge(submission, hotkey, *arguments, **options):
         if hotkey in hotkeys:
             raise RuntimeError("a defect that this file's bytes reach")
-        return honest(submission, hotkey, context, checkpoint, ledger)
+        return honest(submission, hotkey, *arguments, **options)
 
-    monkeypatch.setattr(module, "judge_and_carry", judge)
+    monkeypatch.setattr(submissions, "judge_and_carry", judge)
 
 
 def test_bytes_that_break_the_judge_cost_their_own_window_only(fresh_world, monkeypatch):
@@ -189,6 +208,25 @@ def test_bytes_that_break_the_judge_cost_their_own_window_only(fresh_world, monk
     assert verdicts[world.hotkeys["bob"]].reason is Reason.ACCEPTED
     bob = world.chain.get_members(0)[world.hotkeys["bob"]].uid
     assert set(watched.settlements[0].weights) == {bob}
+
+
+def test_what_breaks_the_judge_once_is_tried_again_with_a_fresh_worker(fresh_world, monkeypatch):
+    world, broken = fresh_world, []
+    honest, renew = submissions.judge_and_carry, world.sources.worker.renew
+
+    def judge(submission, hotkey, *arguments, **options):
+        if not broken:
+            broken.append(hotkey)
+            raise MemoryError("what an earlier file has left behind")
+        return honest(submission, hotkey, *arguments, **options)
+
+    renewed = []
+    monkeypatch.setattr(submissions, "judge_and_carry", judge)
+    monkeypatch.setattr(world.sources.worker, "renew", lambda: (renewed.append(1), renew()))
+    watched = Watched(world)
+    watched.run_to_settlement(1)
+    assert renewed == [1]
+    assert Reason.INTERNAL not in {v.reason for v in watched.audit(0).verdicts.values()}
 
 
 def test_a_judge_broken_for_several_abstains_for_all(fresh_world, monkeypatch):
@@ -238,14 +276,14 @@ def test_showing_the_file_only_after_it_was_due(fresh_world):
 def test_a_worker_that_fails_is_not_the_miners_fault(fresh_world, monkeypatch):
     """We lack something: no verdict until it works, and no crash."""
     world = fresh_world
-    honest = module.open_submission
+    honest = submissions.open_submission
 
     def open_submission(context, hotkey, sources):
         if world.chain.get_head() < 24:
             raise WorkerError("no process can be started: free some memory")
         return honest(context, hotkey, sources)
 
-    monkeypatch.setattr(module, "open_submission", open_submission)
+    monkeypatch.setattr(submissions, "open_submission", open_submission)
     watched = Watched(world)
     watched.run_to_settlement(1)
     assert watched.audit(0).missing == "no process can be started: free some memory"
@@ -314,21 +352,8 @@ def test_junk_beyond_the_audit_teaches_nothing(fresh_world, junk):
     world.miners["bob"] = OneJunkGroup(
         "bob", honest.hotkey, world.parameters, honest._outside, honest.config, print
     )
-    lessons = []
-    trainer = Trainer(
-        world.hotkeys["trainer"],
-        world.parameters,
-        world.sources,
-        LearnConfig(epochs=1),
-        "test:store",
-        0,
-        lessons.append,
-    )
-    while not lessons:
-        world.mint()
-        while trainer.step():
-            pass
-    assert len(lessons[0].rewards) == honest.config.groups  # Alice's alone
+    (lesson,) = teach_once(world, LearnConfig(epochs=1))
+    assert len(lesson.rewards) == honest.config.groups  # Alice's alone
 
 
 def test_weights_are_persisted_before_they_are_sent(fresh_world):
@@ -355,21 +380,31 @@ def test_an_end_token_that_never_comes(fresh_world):
 def test_the_trainer_starts_from_the_reference_own_probabilities(fresh_world):
     """The first update's ratio is 1: the learner leaves out what may not be drawn, too."""
     world = fresh_world
-    lessons = []
-    trainer = Trainer(
-        world.hotkeys["trainer"],
-        world.parameters,
-        world.sources,
-        LearnConfig(epochs=1, groups_per_batch=64),
-        "test:store",
-        0,
-        lessons.append,
-    )
-    while not lessons:
-        world.mint()
-        while trainer.step():
-            pass
-    assert len(lessons[0].rewards) == 10
-    assert abs(lessons[0].stats.mean_ratio - 1) < 1e-5
+    (lesson,) = teach_once(world, LearnConfig(epochs=1, groups_per_batch=64))
+    assert len(lesson.rewards) == 10
+    assert abs(lesson.stats.mean_ratio - 1) < 1e-5
     published = parse_commitment(world.chain._pending.commitments[world.hotkeys["trainer"]])
-    assert published.digest == lessons[0].published.digest
+    assert published.digest == lesson.published.digest
+
+
+def test_the_trainer_learns_from_whole_rollouts_where_heads_are_judged_first(
+    fresh_world, monkeypatch
+):
+    monkeypatch.setattr(trial, "HEAD_TOKENS", 1)
+    (lesson,) = teach_once(fresh_world, LearnConfig(epochs=1, groups_per_batch=64))
+    assert len(lesson.rewards) == 10
+    assert abs(lesson.stats.mean_ratio - 1) < 1e-5
+
+
+def test_files_that_nobody_can_read_do_not_end_the_trainer(fresh_world, monkeypatch):
+    world = fresh_world
+    honest = submissions.open_submission
+
+    def open_submission(context, hotkey, sources):
+        if hotkey == world.hotkeys["bob"]:
+            raise WorkerError("no process can be started: free some memory")
+        return honest(context, hotkey, sources)
+
+    monkeypatch.setattr(submissions, "open_submission", open_submission)
+    (lesson,) = teach_once(world, LearnConfig(epochs=1))
+    assert len(lesson.rewards) == 5  # Alice's
