@@ -29,9 +29,9 @@ from assay.inference import (
 from assay.inference.checkpoint import CALIBRATION_FILE, MANIFEST_FILE, read_passages
 from assay.neurons.calibration_plot import draw_pair
 from assay.neurons.calibration_report import Pair, describe_pair, list_thresholds
-from assay.neurons.cheats import quantise
 from assay.neurons.config import CalibrateSettings, ConfigError
 from assay.neurons.files import write_file, write_json
+from assay.neurons.strategies import make_int4, make_int8
 from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import to_json
 from assay.protocol.gumbel import FRACTION_BITS
@@ -142,8 +142,8 @@ def _measure_attacks(
     drawable = checkpoint.tokenizer.drawable
     makers: dict[str, Callable[[], Reference]] = {
         "bf16": lambda: checkpoint.get_reference(temperature, "bf16"),
-        "int8": lambda: Reference(quantise(checkpoint.model, 8), drawable, temperature),
-        "int4": lambda: Reference(quantise(checkpoint.model, 4), drawable, temperature),
+        "int8": lambda: Reference(make_int8(checkpoint.model), drawable, temperature),
+        "int4": lambda: Reference(make_int4(checkpoint.model), drawable, temperature),
         "1 % noise": lambda: Reference(_perturb(checkpoint.model), drawable, temperature),
     }
     found = {}

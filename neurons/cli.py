@@ -168,6 +168,49 @@ def calibrate(
 
 
 @app.command()
+def gauntlet(
+    fast: Annotated[
+        bool | None,
+        typer.Option("--fast/--whole", help="The shipped model only, few groups [default: whole]."),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Part of the name of the strategies to run."),
+    ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the bench models, built on first use [default: assay-models].",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write gauntlet.json here.")
+    ] = None,
+    groups: Annotated[
+        int | None, typer.Option(help="Groups measured of each strategy [default: 16].")
+    ] = None,
+    config: Config = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let every known way to cheat run against the judge, and show what it earns.
+
+    Each strategy works on the shipped model and on a bench model of high entropy; the judge is the
+    validators' own. Then 200 windows of income are resampled from what was measured. Exit 1 if a
+    legal strategy is refused, or an illegal one earns more than honest work.
+    """
+    given = {"fast": fast, "only": only, "models": models, "out": out, "groups": groups}
+    with _plain_errors():
+        from assay.neurons.config import load_settings
+
+        settings = load_settings(config, {"gauntlet": given}).gauntlet
+        from assay.neurons.gauntlet_command import run_gauntlet
+
+        raise typer.Exit(run_gauntlet(settings, as_json, quiet))
+
+
+@app.command()
 def status(
     directory: Annotated[
         Path | None,

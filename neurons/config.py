@@ -60,6 +60,20 @@ class CalibrateSettings(BaseModel):
     out: Path = Field(Path("assay-calibration"), description="folder for what was found")
 
 
+class GauntletSettings(BaseModel):
+    """`[gauntlet]`: every strategy against the judge."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    models: Path = Field(
+        Path("assay-models"), description="folder of the bench models, built where they are missing"
+    )
+    out: Path | None = Field(None, description="folder for gauntlet.json")
+    fast: bool = Field(False, description="the shipped model only, few groups, nothing is built")
+    groups: int = Field(16, ge=2, le=256, description="groups measured of each strategy")
+    only: str | None = Field(None, description="part of the name of the strategies to run")
+
+
 class Settings(BaseSettings):
     """Everything that can be configured."""
 
@@ -73,6 +87,7 @@ class Settings(BaseSettings):
     calibrate: CalibrateSettings = CalibrateSettings()
     demo: DemoSettings = DemoSettings()
     status: StatusSettings = StatusSettings()
+    gauntlet: GauntletSettings = GauntletSettings()
 
     @classmethod
     def settings_customise_sources(

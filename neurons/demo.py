@@ -20,7 +20,6 @@ from assay.network.chain import SimulatedChain
 from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import open_folder
 from assay.neurons.archive import Archive
-from assay.neurons.cheats import BestOfSeedsMiner, CheapModelMiner, FakingMiner
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.config import DemoSettings
 from assay.neurons.demo_rules import (
@@ -34,6 +33,8 @@ from assay.neurons.demo_rules import (
 from assay.neurons.evaluation import Accuracy, evaluate
 from assay.neurons.miner import Miner, MinerConfig, Outside
 from assay.neurons.ports import Neuron
+from assay.neurons.strategies_drafting import BestOfSeedsMiner, CheapModelMiner
+from assay.neurons.strategies_files import FakingMiner
 from assay.neurons.submissions import Sources
 from assay.neurons.trainer import Lesson, Trainer
 from assay.neurons.validator import Validator

@@ -56,11 +56,11 @@ from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS
 _PROBLEMS = 256
 
 
-def make_genesis(folder: Path) -> Manifest:
+def make_genesis(folder: Path, max_tokens: int = DEMO_MAX_TOKENS) -> Manifest:
     """Writes calibration_set.json, calibration.json and manifest.json; returns the manifest."""
     environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
     tokenizer = load_tokenizer(folder)
-    calibration, calibration_set = _calibrate(folder, environment, tokenizer)
+    calibration, calibration_set = _calibrate(folder, environment, tokenizer, max_tokens)
     manifest = Manifest(
         version=PROTOCOL_VERSION,
         structure=digest_structure(folder),
@@ -68,7 +68,7 @@ def make_genesis(folder: Path) -> Manifest:
         chat_template=digest_chat_template(tokenizer),
         tensors=compute_tensor_root(digest_tensors(folder)),
         end_tokens=(tokenizer.eos_token_id,),
-        max_tokens=DEMO_MAX_TOKENS,
+        max_tokens=max_tokens,
         levels=DEMO_LEVELS,
         centre=(),
         scale=0,
@@ -84,7 +84,10 @@ def make_genesis(folder: Path) -> Manifest:
 
 
 def _calibrate(
-    folder: Path, environment: Environment, hugging_face: PreTrainedTokenizerFast
+    folder: Path,
+    environment: Environment,
+    hugging_face: PreTrainedTokenizerFast,
+    max_tokens: int,
 ) -> tuple[Calibration, bytes]:
     """Samples the set and measures the rates; the set's digest too."""
     temperature = DEMO_WORK.temperature
@@ -92,7 +95,7 @@ def _calibrate(
     end = hugging_face.eos_token_id
     vocabulary = model.get_output_embeddings().weight.shape[0]
     tokenizer = FolderTokenizer(hugging_face, vocabulary, (end,))
-    rules = Rules(temperature, (end,), DEMO_MAX_TOKENS)
+    rules = Rules(temperature, (end,), max_tokens)
     drafter = Drafter(model, tokenizer.drawable, rules)
     passages = sample_passages(drafter, tokenizer, environment, DEMO_LEVELS, _PROBLEMS)
     data = encode_passages(passages)

@@ -181,6 +181,10 @@ class Miner:
         seed = compute_projection_seed(challenge.seed)
         return Work(challenge, checkpoint, make_projection(seed, checkpoint.manifest))
 
+    def upload(self, window: int, data: bytes) -> None:
+        """Puts a window's file where its locator says."""
+        self._outside.store.put(make_object_name(encode_ss58(self.hotkey), window), data)
+
     def _commit(self, work: Work) -> None:
         """Uploads the file, then binds its root on chain."""
         window = work.challenge.window
@@ -192,8 +196,7 @@ class Miner:
             checkpoint=work.challenge.checkpoint,
             groups=len(work.groups),
         )
-        data = write_submission(header, work.groups)
-        self._outside.store.put(make_object_name(encode_ss58(self.hotkey), window), data)
+        self.upload(window, write_submission(header, work.groups))
         commitment = Commitment(
             tag=Tag.MINER,
             number=window,

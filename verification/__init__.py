@@ -4,6 +4,12 @@ What it needs from outside comes through three ports: `SubmissionReader`, `Token
 This room never runs a model, reads a file or a clock, talks to a network, or trusts a miner's word.
 """
 
+from assay.verification.incentives import (
+    compute_audit_detection,
+    compute_expected_gain,
+    compute_expected_income,
+    compute_stopping_gain,
+)
 from assay.verification.judge import judge
 from assay.verification.ledger import Ledger
 from assay.verification.ports import (
@@ -38,8 +44,12 @@ __all__ = [
     "SubmissionReader",
     "Tokenizer",
     "Verdict",
+    "compute_audit_detection",
+    "compute_expected_gain",
+    "compute_expected_income",
     "compute_score",
     "compute_settlement",
+    "compute_stopping_gain",
     "compute_value",
     "compute_weights",
     "judge",

@@ -34,6 +34,7 @@ class _State:
 @dataclass(slots=True)
 class _Pending:
     registrations: list[bytes] = field(default_factory=list)
+    swaps: list[tuple[bytes, bytes]] = field(default_factory=list)
     commitments: dict[bytes, bytes] = field(default_factory=dict)
     weights: dict[bytes, Mapping[int, int]] = field(default_factory=dict)
 
@@ -85,6 +86,8 @@ class SimulatedChain:
                 if hotkey not in members:
                     members[hotkey] = Member(self._next_uid, number)
                     self._next_uid += 1
+            for old_key, new_key in self._pending.swaps:
+                members[new_key] = members.pop(old_key)  # the seat stays what it was
             self._states[number] = _State(
                 members,
                 {**old.commitments, **self._pending.commitments},
@@ -129,6 +132,18 @@ class SimulatedChain:
         """Asks for a uid; it is held from the next block on."""
         with self._lock:
             self._pending.registrations.append(hotkey)
+
+    def swap(self, old: bytes, new: bytes) -> None:
+        """Moves a seat to another hotkey with the next block; uid and registration stay.
+
+        Raises:
+            ChainError: the old one is not registered, or the new one is.
+        """
+        with self._lock:
+            self._require_member(old)
+            if new in self._states[self._blocks[-1].number].members:
+                raise ChainError("the new hotkey holds a uid already: name another")
+            self._pending.swaps.append((old, new))
 
     def set_commitment(self, hotkey: bytes, payload: bytes) -> None:
         """Overwrites the hotkey's slot with the next block.

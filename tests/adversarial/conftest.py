@@ -17,20 +17,24 @@ from assay.network import ParquetWorker, SubmissionFile, open_file, write_submis
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import SimulatedChain
 from assay.network.store import open_folder
-from assay.neurons.cheats import prefill
+from assay.neurons.bench_models import SHIPPED, Family
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.demo_rules import NETUID, make_demo_parameters
+from assay.neurons.lab import Lab
 from assay.neurons.miner import Group, Miner, MinerConfig, Outside, Work, compute_leaves
+from assay.neurons.strategies import prefill
 from assay.neurons.submissions import Sources, get_limits, judge_with_checkpoint
 from assay.neurons.windows import get_challenge, get_context
 from assay.protocol import Committed, Context, Header, Parameters
 from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
 from assay.protocol.submission import compute_submission_root
 from assay.training import GENESIS
+from assay.training.genesis_model import make_model
 from assay.verification import Verdict
 
 LOCATOR = "test:store"
 GROUPS = 5
+LAB_GROUPS = 8
 NAMES = ("owner", "trainer", "validator", "alice", "bob")
 
 
@@ -169,3 +173,14 @@ def world(tmp_path_factory: pytest.TempPathFactory, worker: ParquetWorker) -> Wo
     for window in (0, 1):
         world.contexts[window] = world.open_context(window)
     return world
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """The gauntlet on the shipped model; untrained models stand for a cheat's others."""
+    torch.set_num_threads(1)
+    others = {
+        role: make_model(48, 2, 4, 128, seed).eval().requires_grad_(False)
+        for seed, role in enumerate(("smaller", "sibling", "foreign"))
+    }
+    return Lab(Family(SHIPPED, GENESIS, others), tmp_path_factory.mktemp("lab"), LAB_GROUPS)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from assay.inference import Request
-from assay.neurons.cheats import quantise
+from assay.neurons.strategies import make_int4
 from assay.protocol import Header, Reason, Stream
 from assay.protocol.manifest import digest_safetensors
 from assay.verification import compute_score
@@ -43,7 +43,7 @@ def test_honest_work_is_accepted_and_paid(world):
 
 
 def test_quantised_model_generates_and_the_true_model_only_prefills(world):
-    cheap = quantise(world.checkpoint.model, bits=4)
+    cheap = make_int4(world.checkpoint.model)
     verdict = world.submit("alice", 1, with_drafted_groups(world, model=cheap))
     assert verdict.reason is Reason.SAMPLING_MISMATCH
 
@@ -53,7 +53,7 @@ def test_draft_by_a_cheap_model_corrected_by_the_true_one_is_the_honest_sample(w
     from assay.inference import generate_groups
 
     work = world.works["alice", 1]
-    cheap = quantise(world.checkpoint.model, bits=4)
+    cheap = make_int4(world.checkpoint.model)
     (group,) = generate_groups(
         [world.miners["alice"].make_request(work, 0)],
         world.checkpoint.get_drafter(1_024, model=cheap),

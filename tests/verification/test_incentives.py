@@ -1,70 +1,30 @@
-"""Cheating does not pay: the claim of section 9, swept over what a cheat may choose.
+"""Cheating does not pay: the claim of section 9, swept over what a cheat may choose."""
 
-Probabilities are exact sums over how many windows are caught; the income of each case comes from
-`compute_settlement`. What it does not model: being caught by the trainer, or losing the stake.
-"""
-
-from math import comb
+from itertools import product
 
 import pytest
 
-from assay.protocol import Reason
-from assay.verification import Result, Seat, compute_settlement
-
-WINDOWS = 12  # of a settlement
-WINDOW_SCORE = 1_000
-SEAT = Seat(1, 1)
-
-
-def compute_income(cheating: int, detection: float, *, withholds: bool = False) -> float:
-    """Expected settlement, an honest one being 1.
-
-    Args:
-        cheating: windows of the twelve that are faked.
-        detection: probability that a faked window's audit hits something faked.
-        withholds: whether a cheat that the audit has hit shows nothing rather than the fake.
-    """
-    reason = Reason.NOT_REVEALED if withholds else Reason.SAMPLING_MISMATCH
-    expected = 0.0
-    for caught in range(cheating + 1):
-        results = [
-            Result(w, SEAT, reason, 0)
-            if w < caught
-            else Result(w, SEAT, Reason.ACCEPTED, WINDOW_SCORE)
-            for w in range(WINDOWS)
-        ]
-        chance = comb(cheating, caught) * detection**caught * (1 - detection) ** (cheating - caught)
-        expected += chance * compute_settlement(results)[SEAT]
-    return expected / (WINDOWS * WINDOW_SCORE)
-
-
-def compute_expected_gain(
-    cheating: int, cost: float, detection: float, price: float = 0.0, *, withholds: bool = False
-) -> float:
-    """Income a unit of cost, less that of the honest, which is 1 - price.
-
-    Args:
-        cost: of a faked window, a genuine one costing 1.
-        price: of registration a settlement, in honest settlements' cost.
-    """
-    spent = (WINDOWS - cheating + cheating * cost) / WINDOWS
-    income = compute_income(cheating, detection, withholds=withholds)
-    return (income - price) / spent - (1 - price)
-
+from assay.verification import (
+    compute_audit_detection,
+    compute_expected_gain,
+    compute_expected_income,
+)
+from assay.verification.incentives import WINDOWS
 
 #: Of a faked window, a genuine one costing 1.
-COSTS = [0.01, 0.1, 0.3, 0.6, 0.8, 0.95]
+COSTS = [0.001, 0.01, 0.1, 0.3, 0.6, 0.8, 0.95]
+PRICES = [0.0, 0.02, 0.1, 0.5, 0.9]
 
 
 @pytest.mark.parametrize("cost", COSTS)
 def test_cheating_loses_where_detection_exceeds_the_bound(cost: float) -> None:
     bound = 1 - cost ** (1 / WINDOWS)
-    detections = [d for d in (bound + 1e-3, 2 * bound, 0.05, 0.2, 0.5, 0.9, 1.0) if bound < d <= 1]
+    detections = [
+        d for d in (bound + 1e-3, 2 * bound, 0.05, 0.1, 0.2, 0.5, 0.9, 1.0) if bound < d <= 1
+    ]
     assert detections
-    for detection in detections:
-        for cheating in range(1, WINDOWS + 1):
-            for price in (0.0, 0.1, 0.5):
-                assert compute_expected_gain(cheating, cost, detection, price) < 0
+    for detection, cheating, price in product(detections, range(1, WINDOWS + 1), PRICES):
+        assert compute_expected_gain(cheating, cost, detection, price) < 0
 
 
 @pytest.mark.parametrize("cost", COSTS)
@@ -94,6 +54,46 @@ def test_withholding_what_the_audit_has_hit_helps_but_does_not_save(cost: float)
     for detection in (bound + 1e-3, (1 + bound) / 2, 1.0):
         if detection <= 1:
             assert compute_expected_gain(WINDOWS, cost, detection, withholds=True) < 0
+
+
+@pytest.mark.parametrize("fraction", [1 / 24, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0])
+@pytest.mark.parametrize("per_group", [0.5, 0.9, 1.0])
+def test_faking_any_fraction_of_each_window_loses(fraction: float, per_group: float) -> None:
+    """f of the groups faked for next to nothing, in as many windows as it likes: n = 24, K = 4."""
+    detection = compute_audit_detection(fraction, per_group, 24, 4)
+    cost = max(1 - fraction, 0.01)
+    for cheating, price, withholds in product(range(1, WINDOWS + 1), PRICES, (False, True)):
+        gain = compute_expected_gain(cheating, cost, detection, price, withholds=withholds)
+        # a whole window faked for nothing and hidden when hit: resting for one, and a ticket
+        # worth (1 - detection) windows
+        idle = withholds and cheating == 1 and fraction == 1
+        ticket = (1 - detection) / (WINDOWS - 1) + 1e-9 if idle else 0.0
+        assert gain < ticket, (cheating, price, withholds)
+
+
+def test_one_audited_group_would_not_be_enough() -> None:
+    """The attack that K = 4 stops: a few faked groups, found too rarely."""
+    saved = 1 / 24
+    few = compute_audit_detection(saved, 0.05, 24, 1)
+    assert compute_expected_gain(WINDOWS, 1 - saved, few) > 0
+
+
+def test_the_audit_misses_as_a_hypergeometric_draw_does() -> None:
+    assert compute_audit_detection(0.0, 1.0, 24, 4) == 0
+    assert compute_audit_detection(1.0, 1.0, 24, 4) == 1
+    assert compute_audit_detection(1.0, 0.5, 24, 4) == pytest.approx(1 - 0.5**4)
+    assert compute_audit_detection(0.5, 1.0, 4, 4) == 1
+    assert compute_audit_detection(0.25, 1.0, 24, 4) == pytest.approx(
+        1 - (18 * 17 * 16 * 15) / (24 * 23 * 22 * 21)
+    )
+
+
+def test_losing_the_window_alone_would_let_cheats_live() -> None:
+    """The whole settlement is at stake because one window would be too cheap to lose."""
+    cost, detection = 0.6, 0.2
+    assert compute_expected_gain(WINDOWS, cost, detection) < 0
+    income = compute_expected_income(WINDOWS, detection, kept=1.0)
+    assert income / cost > 1
 
 
 def test_an_honest_miner_gains_nothing_and_loses_nothing() -> None:

@@ -1,0 +1,106 @@
+"""`assay gauntlet`: the strategies, the table, the exit code."""
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from assay.neurons.bench_models import BENCH, SHIPPED, build_models, open_family
+from assay.neurons.calendar_lab import WINDOWS, run_calendar
+from assay.neurons.config import ConfigError, GauntletSettings
+from assay.neurons.files import write_json
+from assay.neurons.gauntlet import Row, choose, describe, run_family
+from assay.neurons.lab import Lab
+from assay.neurons.strategies import PRICES
+from assay.neurons.strategies_table import CALENDAR, STRATEGIES
+
+_FAST_GROUPS = 8
+
+
+def run_gauntlet(settings: GauntletSettings, as_json: bool, quiet: bool) -> int:
+    """Measures, prints and judges; 1 if a row shows what must not be.
+
+    Raises:
+        CheckpointError, StoreError, ConfigError: it could not run.
+    """
+    started = time.monotonic()
+    torch.set_num_threads(1)  # small models: threads would wait for each other
+    torch.manual_seed(0)
+    errors = Console(stderr=True, highlight=False)
+
+    def report(line: str) -> None:
+        if not quiet:
+            errors.print(f"[{time.monotonic() - started:4.0f} s] {line}", markup=False)
+
+    titles = {kind.title.lower() for kind in STRATEGIES + CALENDAR}
+    if settings.only is not None and not any(settings.only.lower() in t for t in titles):
+        raise ConfigError(f"no strategy has {settings.only!r} in its name")
+    groups = min(settings.groups, _FAST_GROUPS) if settings.fast else settings.groups
+    if not settings.fast:
+        build_models(settings.models)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in (SHIPPED,) if settings.fast else (SHIPPED, BENCH):
+            family = open_family(name, settings.models)
+            if missing := sorted({"smaller", "sibling", "foreign"} - family.others.keys()):
+                report(f"{name}: no {', '.join(missing)} model in {settings.models}: left out")
+            lab = Lab(family, Path(folder) / name, groups)
+            rows += run_family(lab, choose(settings.only), report)
+        rows += run_calendar(
+            Path(folder) / "calendar", 2 if settings.fast else WINDOWS, settings.only, report
+        )
+    document = describe(rows, time.monotonic() - started)
+    if settings.out is not None:
+        settings.out.mkdir(parents=True, exist_ok=True)
+        write_json(settings.out / "gauntlet.json", document)
+    if as_json:
+        print(json.dumps(document))
+    else:
+        console = Console()
+        for model in dict.fromkeys(row.model for row in rows):
+            console.print(render([row for row in rows if row.model == model], model))
+        prices = ", ".join(f"{name} {price:g}" for name, price in PRICES.items())
+        console.print(
+            f"Cost of a token, in the attacker's favour: {prices}. Income: settled score a unit of "
+            "cost over 200 windows, the best legal row being 1; ± is a standard error. 99.99 %: "
+            "completion tokens until caught, from a lower bound of the rate per rollout.",
+            style="dim",
+        )
+        for broken in document["broken"]:
+            console.print(f"BROKEN: {broken}", style="bold red", markup=False)
+    return 1 if document["broken"] else 0
+
+
+def show(share: float | None) -> str:
+    """A share, or nothing."""
+    return "" if share is None else f"{share:.3f}"
+
+
+def render(rows: Sequence[Row], model: str) -> Table:
+    """The table of one model."""
+    table = Table(title=f"{model}", title_justify="left")
+    table.add_column("strategy")
+    for name in ("differs", "caught of these", "a rollout", "a group", "a window", "99.99 %"):
+        table.add_column(name, justify="right")
+    table.add_column("income", justify="right")
+    table.add_column("reasons")
+    for row in rows:
+        style = "bold red" if row.is_broken else "green" if row.legal else None
+        table.add_row(
+            row.attack,
+            show(row.differs),
+            show(row.caught_given_differs),
+            show(row.detected_per_rollout),
+            show(row.detected_per_group),
+            show(row.detected_per_window),
+            "" if row.tokens_to_9999 is None else f"{row.tokens_to_9999:,}",
+            f"{row.income_per_compute:.2f} ± {row.income_error:.2f}",
+            ", ".join(f"{name} {count}" for name, count in row.reasons.items()),
+            style=style,
+        )
+    return table

@@ -1,0 +1,351 @@
+"""Each defence taken out once: its attack must then pass, else the defence defends nothing."""
+
+from dataclasses import replace
+from hashlib import sha256
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from assay.neurons import windows
+from assay.neurons.lab import MemorySubmission
+from assay.neurons.miner import Miner, MinerConfig, compute_leaves
+from assay.neurons.steering import count_bearable
+from assay.neurons.strategies import Strategy, prefill
+from assay.neurons.strategies_calendar import OverwritesTheCommitment
+from assay.neurons.strategies_table import CHOOSING, NOT_WORKING
+from assay.neurons.submissions import judge_with_checkpoint, open_submission
+from assay.neurons.windows import get_context
+from assay.protocol import Committed, Header, Reason, Refusal, hash_fields
+from assay.protocol.hashing import Domain
+from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS
+from assay.protocol.seeds import (
+    compute_problem_seed,
+    compute_projection_seed,
+    compute_rollout_seed,
+)
+from assay.protocol.selection import Selection, select_groups
+from assay.protocol.window import compute_round
+from assay.verification import (
+    Ledger,
+    trial,
+)
+from assay.verification.logprobs import LogprobResult
+from assay.verification.sampling import SamplingResult, count_bets, judge_sampling
+from assay.verification.sketch import SketchResult
+
+#: `assay.verification.judge` is the function; its module has the names that are switched off.
+judge_module = import_module("assay.verification.judge")
+KINDS = {kind.title: kind for kind in CHOOSING + NOT_WORKING}
+
+
+def judge_groups(lab, groups):
+    verdicts = lab.judge_each(groups)
+    lab._forward.forget()
+    return {verdict.reason for verdict in verdicts}
+
+
+def make(lab, title, count=2):
+    miner = lab.make_miner(KINDS[title], count)
+    return miner.generate(lab.work, range(count))
+
+
+def pass_sampling(margins, gini, calibration, tests, temperature):
+    return SamplingResult(0, 0.0, None, np.zeros(count_bets(tests)))
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "best of 3", "reject and resample", "other seed", "temperature .9", "temperature .7",
+        "greedy", "top-k 5", "top-p .95", "int4 weights", "smaller model", "sibling checkpoint",
+        "foreign model", "prefill only", "altered prompt", "splice of 1", "splice of 8",
+        "splice of 16", "splice of 32", "ended early", "skipped end token",
+        "copied from another hotkey", "replayed from another window", "token crafted at the cap",
+    ],
+)  # fmt: skip
+def test_without_the_sampling_test(title, lab, monkeypatch):
+    """Sketches and log-probabilities are genuine: nothing else sees whose tokens these are."""
+    groups = make(lab, title)
+    assert judge_groups(lab, groups) == {Reason.SAMPLING_MISMATCH}
+    monkeypatch.setattr(trial, "judge_sampling", pass_sampling)
+    assert judge_groups(lab, groups) == {Reason.ACCEPTED}
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["constant sketch", "zero sketch", "random sketch", "shuffled sketch", "copied sketch"],
+)
+def test_without_the_sketch_test(title, lab, monkeypatch):
+    groups = make(lab, title)
+    assert judge_groups(lab, groups) == {Reason.SKETCH_MISMATCH}
+    monkeypatch.setattr(trial, "judge_sketch", lambda *_: SketchResult(0.0, None))
+    assert judge_groups(lab, groups) == {Reason.ACCEPTED}
+
+
+def test_without_the_logprob_test(lab, monkeypatch):
+    groups = make(lab, "fabricated logprobs")
+    assert judge_groups(lab, groups) == {Reason.LOGPROB_MISMATCH}
+    monkeypatch.setattr(trial, "judge_logprobs", lambda *_: LogprobResult(0.0, None))
+    assert judge_groups(lab, groups) == {Reason.ACCEPTED}
+
+
+def test_without_the_termination_rule(lab, monkeypatch):
+    """Half a completion is genuine token for token."""
+    groups = make(lab, "truncated")
+    assert judge_groups(lab, groups) == {Reason.WRONG_TERMINATION}
+    monkeypatch.setattr(judge_module, "_find_structural_faults", lambda *_: iter(()))
+    assert judge_groups(lab, groups) == {Reason.ACCEPTED}
+
+
+def end_one_token_early(lab):
+    """An honest group but for one rollout's last token: the end, one token before it was drawn."""
+    request = lab.make_miner(Strategy, 1).make_request(lab.work, 0)
+    rows = [rollout.tokens.tolist() for rollout in lab.get_honest("attacker", 1)[0]]
+    end = lab.checkpoint.manifest.end_tokens[0]
+    ended = next(r for r, row in enumerate(rows) if row[-1] == end)
+    rows[ended] = [*rows[ended][:-2], end]
+    return [prefill(lab.work, request, rows)]
+
+
+def test_without_the_cap(lab, monkeypatch):
+    """One wrong token late in a rollout is less evidence than the martingale asks for."""
+    groups = end_one_token_early(lab)
+    assert judge_groups(lab, groups) == {Reason.SAMPLING_MISMATCH}
+    monkeypatch.setattr(
+        trial,
+        "judge_sampling",
+        lambda margins, gini, calibration, tests, temperature: judge_sampling(
+            margins, gini, calibration, replace(tests, margin_cap=1 << 60), temperature
+        ),
+    )
+    assert judge_groups(lab, groups) == {Reason.ACCEPTED}
+
+
+def steer(lab, tokens):
+    """Margins of a rollout steered at so many ties within the cap, beside its Gini impurity."""
+    miner = lab.make_miner(Strategy, 1)
+    request = miner.make_request(lab.work, 0)
+    group = lab.get_honest("attacker", 1)[0]
+    measured = lab.measure_tokens(request, [rollout.tokens for rollout in group])
+    m = max(measured, key=lambda one: len(one.margins))
+    margins = m.margins.copy()
+    margins[5 : 5 + 3 * tokens : 3] = SMALL_MODEL_TESTS.margin_cap // 2
+    return margins, m.gini
+
+
+def test_without_the_martingale(lab):
+    """Ties within the cap, steered one after the other."""
+    margins, gini = steer(lab, 3)
+    calibration = lab.checkpoint.calibration
+    judged = judge_sampling(margins, gini, calibration, SMALL_MODEL_TESTS, 1_024)
+    assert judged.token is not None
+    no_stakes = replace(SMALL_MODEL_TESTS, mean_stakes=(0,), level_stakes=(0,))
+    assert judge_sampling(margins, gini, calibration, no_stakes, 1_024).token is None
+
+
+def test_without_the_ledger(lab, monkeypatch):
+    """One steered tie a rollout, in every rollout of a settlement."""
+    calibration = lab.checkpoint.calibration
+    bets = [
+        judge_sampling(*steer(lab, tokens), calibration, SMALL_MODEL_TESTS, 1_024).log_bets
+        for tokens in (1, 0)
+    ]
+    assert count_bearable(lab, bets[:1], bets[1], 384) < 16
+    monkeypatch.setattr(Ledger, "is_crossed", lambda *_: False)
+    assert count_bearable(lab, bets[:1], bets[1], 384) == 384
+
+
+def test_without_a_round_fixed_by_the_block(lab):
+    """Work for the beacon of another round, in a context that lets a miner name it."""
+    groups = make(lab, "grinding the beacon")
+    assert judge_groups(lab, groups) == {Reason.SKETCH_MISMATCH}
+    context, parameters = lab._context, lab.parameters
+    number = compute_round(
+        parameters.timing, parameters.beacon, context.challenge_block.timestamp_ms
+    )
+    lab._context = replace(context, challenge=lab._beacons.get(number + 1))
+    try:
+        assert judge_groups(lab, groups) == {Reason.ACCEPTED}
+    finally:
+        lab._context = context
+
+
+def bind(monkeypatch, *, hotkey=None, challenge=None):
+    """A judge whose seeds know no hotkey, or no window, of their own."""
+
+    def change(function):
+        return lambda seed, key, *rest: function(challenge or seed, hotkey or key, *rest)
+
+    monkeypatch.setattr(trial, "compute_rollout_seed", change(compute_rollout_seed))
+    monkeypatch.setattr(judge_module, "compute_problem_seed", change(compute_problem_seed))
+    if challenge is not None:
+        monkeypatch.setattr(
+            judge_module, "compute_projection_seed", lambda _: compute_projection_seed(challenge)
+        )
+
+
+def test_without_the_hotkey_in_the_seeds(lab, monkeypatch):
+    """Another miner's groups, as they are."""
+    groups = lab.get_honest("victim", 1)[:2]
+    assert Reason.ACCEPTED not in judge_groups(lab, groups)
+    bind(monkeypatch, hotkey=lab.hotkeys["victim"])
+    assert judge_groups(lab, groups) == {Reason.ACCEPTED}
+
+
+def test_without_the_window_in_the_seeds(lab, monkeypatch):
+    """Last window's groups, as they are."""
+    groups = lab.get_honest("attacker", 0)[:2]
+    assert Reason.ACCEPTED not in judge_groups(lab, groups)
+    bind(monkeypatch, challenge=lab._open_work(0).challenge.seed)
+    assert judge_groups(lab, groups) == {Reason.ACCEPTED}
+
+
+class Holes(MemorySubmission):
+    """A file of which only the audited groups can be read."""
+
+    shown: frozenset[int] = frozenset()
+
+    def read_group(self, index):
+        if index not in self.shown:
+            return Refusal(Reason.MALFORMED, "nothing there", index)
+        return super().read_group(index)
+
+
+def submit(lab, submission_type, groups, shown=frozenset()):
+    hotkey = lab.hotkeys["attacker"]
+    context = lab._context
+    header = Header(
+        PROTOCOL_VERSION, lab.parameters.digest, 1, hotkey, context.checkpoint, len(groups)
+    )
+    submission = submission_type(header, groups)
+    submission.shown = shown
+    committed = Committed(submission.root, len(groups), 1, "test:store")
+    context = replace(context, commitments={hotkey: committed})
+    return judge_with_checkpoint(submission, hotkey, context, lab._judged, forward=lab._forward)
+
+
+def find_selection(lab, count):
+    work = lab.parameters.work
+    return select_groups(
+        lab._context.audit_seed,
+        lab.hotkeys["attacker"],
+        count,
+        work.audited_groups,
+        work.sampled_groups,
+    )
+
+
+def test_without_sampled_groups(lab, monkeypatch):
+    """Nothing but the audited groups is ever uploaded."""
+    groups = lab.get_honest("attacker", 1)
+    audited = frozenset(find_selection(lab, len(groups)).audited)
+    assert submit(lab, Holes, groups, audited).reason is Reason.MALFORMED
+    monkeypatch.setattr(
+        judge_module,
+        "select_groups",
+        lambda *args: Selection(select_groups(*args).audited, ()),
+    )
+    assert submit(lab, Holes, groups, audited).reason is Reason.ACCEPTED
+
+
+def test_without_the_leaf_check(lab, monkeypatch):
+    """Other groups than committed to where nobody audits."""
+    groups = lab.get_honest("attacker", 1)
+    audited = find_selection(lab, len(groups)).audited
+    other = next(index for index in range(len(groups)) if index not in audited)
+
+    class Swapped(Holes):
+        def read_group(self, index):
+            return MemorySubmission.read_group(self, audited[0] if index == other else index)
+
+    assert submit(lab, Swapped, groups).reason is Reason.ROOT_MISMATCH
+    leaves = compute_leaves(groups)
+    monkeypatch.setattr(judge_module, "compute_group_leaf", lambda index, rows: leaves[index])
+    assert submit(lab, Swapped, groups).reason is Reason.ACCEPTED
+
+
+def test_an_audit_that_is_known_before_the_commitment(lab):
+    """Genuine where the audit will look, copies elsewhere: passes, if only one knew."""
+    genuine = lab.get_honest("attacker", 1)
+    audited = find_selection(lab, len(genuine)).audited
+    fakes = [g if i in audited else genuine[audited[0]] for i, g in enumerate(genuine)]
+    assert submit(lab, MemorySubmission, fakes).reason is Reason.ACCEPTED
+    work = lab.parameters.work
+    hit = 0
+    for attempt in range(64):  # the seed comes after the commitment: each is as likely
+        seed = hash_fields(Domain.AUDIT, attempt.to_bytes(4, "big"))
+        chosen = select_groups(
+            seed, lab.hotkeys["attacker"], len(genuine), work.audited_groups, 0
+        ).audited
+        hit += not set(chosen) <= set(audited)
+    assert hit >= 60
+
+
+def test_an_audit_drawn_from_the_root(lab):
+    """A root can be ground until the audit misses; a seed without it cannot."""
+    work, count, faked = lab.parameters.work, 48, {1, 2, 3, 4, 5, 6}
+    seed, hotkey = lab._context.audit_seed, lab.hotkeys["attacker"]
+
+    def is_missed(audit_seed):
+        chosen = select_groups(audit_seed, hotkey, count, work.audited_groups, 0).audited
+        return not faked & set(chosen)
+
+    roots = [sha256(bytes([attempt])).digest() for attempt in range(32)]
+    assert any(is_missed(hash_fields(Domain.AUDIT, seed, root)) for root in roots)
+    assert len({is_missed(seed) for _ in roots}) == 1
+
+
+def add_miner(world, name, kind=Miner):
+    world.hotkeys[name] = sha256(name.encode()).digest()
+    model = world.miners["alice"]
+    config = MinerConfig(8, 8)
+    miner = kind(name, world.hotkeys[name], world.parameters, model._outside, config, print)
+    world.miners = {name: miner}
+    return miner
+
+
+def judge_window(world, context, hotkey):
+    submission = open_submission(context, hotkey, world.sources)
+    return judge_with_checkpoint(submission, hotkey, context, world.checkpoint).reason
+
+
+def test_without_a_uid_at_the_first_block(fresh_world, monkeypatch):
+    """Registered when the challenge was known, in time for the commitment."""
+    world = fresh_world
+    world.chain.mint()
+    miner = add_miner(world, "late")
+    world.chain.register(miner.hotkey)
+    context = world.open_context(0)
+    assert judge_window(world, context, miner.hotkey) is Reason.NOT_REGISTERED
+    monkeypatch.setattr(
+        windows, "_get_steady_members", lambda chain, first, last: chain.get_members(last)
+    )
+    challenge = windows.get_challenge(world.chain, world.beacons, world.parameters, 0)
+    context = get_context(world.chain, world.beacons, world.parameters, challenge)
+    assert judge_window(world, context, miner.hotkey) is Reason.ACCEPTED
+
+
+def test_without_a_block_at_which_the_commitment_counts(fresh_world, monkeypatch):
+    """Copies are committed to, what is audited is made later, and committed to again."""
+    world = fresh_world
+    miner = add_miner(world, "bob", OverwritesTheCommitment)
+    context = world.open_context(0)
+    miner.act(world.chain.get_head())
+    world.chain.mint()
+    assert judge_window(world, context, miner.hotkey) is Reason.ROOT_MISMATCH
+    monkeypatch.setattr(windows, "_get_window_commitments", get_newest_commitments)
+    context = get_context(
+        world.chain,
+        world.beacons,
+        world.parameters,
+        windows.get_challenge(world.chain, world.beacons, world.parameters, 0),
+    )
+    assert judge_window(world, context, miner.hotkey) is Reason.ACCEPTED
+
+
+read_commitments = windows._get_window_commitments
+
+
+def get_newest_commitments(chain, window, block):
+    return read_commitments(chain, window, chain.get_head())

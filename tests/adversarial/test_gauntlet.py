@@ -1,0 +1,185 @@
+"""Every strategy of the gauntlet against the real judge, on the shipped model."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from assay.network import ParquetWorker
+from assay.neurons.bench_models import SHIPPED
+from assay.neurons.calendar_lab import CalendarLab
+from assay.neurons.cli import app
+from assay.neurons.gauntlet import choose, make_row, make_stopping_row, run_family
+from assay.neurons.gauntlet import compute_income as resample
+from assay.neurons.lab import Lab
+from assay.neurons.steering import find_best_share, measure_steering
+from assay.neurons.strategies_drafting import Honest
+from assay.neurons.strategies_table import CALENDAR, CHOOSING, LEGAL, NOT_WORKING, STRATEGIES
+from assay.protocol import Reason
+from assay.verification import compute_stopping_gain
+
+#: Strategies whose rollouts are almost always the honest ones, so that eight groups show nothing.
+SELDOM = {
+    "steering ties within the cap",
+    "one optimiser step stale",
+}
+#: What refuses each; sampling unless named here.
+REASONS = {
+    "grinding the beacon": Reason.SKETCH_MISMATCH,
+    "truncated": Reason.WRONG_TERMINATION,
+    "padded": Reason.WRONG_TERMINATION,
+    "fabricated logprobs": Reason.LOGPROB_MISMATCH,
+    "constant sketch": Reason.SKETCH_MISMATCH,
+    "zero sketch": Reason.SKETCH_MISMATCH,
+    "random sketch": Reason.SKETCH_MISMATCH,
+    "shuffled sketch": Reason.SKETCH_MISMATCH,
+    "copied sketch": Reason.SKETCH_MISMATCH,
+    "honest for a quarter": Reason.SKETCH_MISMATCH,
+    "honest for half": Reason.SKETCH_MISMATCH,
+    "withheld after the audit round": Reason.SKETCH_MISMATCH,
+    "unparsable after the audit round": Reason.SKETCH_MISMATCH,
+}
+#: Refused for more than one reason, whichever comes first.
+MIXED = {"junk groups appended"}
+
+
+@pytest.fixture(scope="module")
+def measured(lab: Lab):
+    """Rows of a strategy, measured once."""
+    known = {}
+
+    def get(kind):
+        if kind not in known:
+            known[kind] = lab.measure(kind)
+        return known[kind]
+
+    return get
+
+
+def name(kind):
+    return kind.title
+
+
+@pytest.mark.parametrize("kind", LEGAL, ids=name)
+def test_legal(kind, measured):
+    """Whatever drafts, what the reference has corrected is the honest sample, token for token."""
+    rows = measured(kind)
+    assert {row.reason for row in rows} == {Reason.ACCEPTED}
+    assert sum(row.differs for row in rows) == 0
+    assert all(row.value > 0 and row.cost > 0 for row in rows)
+
+
+@pytest.mark.parametrize("kind", CHOOSING + NOT_WORKING, ids=name)
+def test_illegal(kind, measured):
+    """A group is refused exactly where one of its rollouts is not the honest one."""
+    rows = measured(kind)
+    for row in rows:
+        assert (row.reason is not Reason.ACCEPTED) == (row.differs > 0)
+        assert row.caught == row.differs
+    refused = {row.reason for row in rows} - {Reason.ACCEPTED}
+    if kind.title not in SELDOM | MIXED:
+        assert refused == {REASONS.get(kind.title, Reason.SAMPLING_MISMATCH)}
+
+
+def test_no_illegal_strategy_earns_more_than_a_legal_one(measured, lab):
+    audited = lab.parameters.work.audited_groups
+    incomes = {kind: resample(measured(kind), kind, audited) for kind in STRATEGIES}
+    best = max((incomes[kind] for kind in LEGAL), key=lambda income: income.mean)
+    for kind in STRATEGIES:
+        row = make_row(SHIPPED, kind, measured(kind), incomes[kind], best, audited)
+        assert not row.is_broken, row
+    half = next(kind for kind in STRATEGIES if kind.title == "honest for half")
+    assert incomes[half].mean == 0  # caught in every settlement
+
+
+def test_steering_gains_nothing_to_speak_of(lab):
+    steering = measure_steering(lab)
+    assert steering.bearable < 16  # a settlement has 384 audited rollouts
+    assert steering.advantage_bound < 1e-3
+    assert steering.advantage <= steering.advantage_bound + 1e-6
+
+
+def test_steering_would_pay_without_a_ledger_and_with_a_wide_cap(lab):
+    """The attack that cap and ledger stop: ties below .05 logits, any number of them borne."""
+    steering = measure_steering(lab)
+    wide = steering.ties_per_settlement * 0.05 / 2e-4
+    share, advantage = find_best_share(wide, 0.01, 1 / 12, 130, 576)
+    assert share == 1.0
+    assert advantage > 1e-3
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory):
+    """All calendar strategies on one chain beside one validator, a settlement of two windows."""
+    torch.set_num_threads(1)
+    with ParquetWorker() as worker:
+        lab = CalendarLab(tmp_path_factory.mktemp("calendar"), CALENDAR, worker, windows=2)
+        return {outcome.kind.title: outcome for outcome in lab.play()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("title", "reasons"),
+    [
+        ("withheld after the audit round", {Reason.NOT_REVEALED, Reason.ACCEPTED}),
+        ("unparsable after the audit round", {Reason.MALFORMED, Reason.ACCEPTED}),
+        ("only audited groups uploaded", {Reason.MALFORMED}),
+        ("commitment overwritten", {Reason.ROOT_MISMATCH}),
+        ("registered after the challenge", {Reason.NOT_REGISTERED}),
+        ("hotkey swapped after the challenge", {Reason.NOT_REGISTERED}),
+        ("hotkey swapped after being caught", {Reason.SKETCH_MISMATCH, Reason.ACCEPTED}),
+    ],
+)
+def test_on_chain(title, reasons, outcomes):
+    outcome, honest = outcomes[title], outcomes[Honest.title]
+    assert set(outcome.reasons) <= reasons
+    assert set(outcome.reasons) != {Reason.ACCEPTED}
+    assert set(honest.reasons) == {Reason.ACCEPTED}
+    assert honest.settled > 0
+    assert outcome.settled / outcome.cost < honest.settled / honest.cost
+
+
+@pytest.mark.slow
+def test_the_zero_follows_the_seat(outcomes):
+    """Caught, renamed, honest ever after: the settlement is lost all the same."""
+    assert outcomes["hotkey swapped after being caught"].settled == 0
+
+
+def test_the_table_is_the_same_twice(lab):
+    kinds = (*LEGAL[:1], *choose("greedy")[-1:])
+    first, second = (run_family(lab, kinds, lambda line: None) for _ in range(2))
+    assert first == second
+
+
+def test_stopping_before_dear_problems(lab, measured):
+    """Honest groups of unequal length: what many hotkeys gain by leaving out the dear ones."""
+    row = make_stopping_row(SHIPPED, measured(Honest))
+    assert not row.pays
+    costs = [float(group.tokens) for group in measured(Honest)]
+    assert compute_stopping_gain(costs, [1.0] * len(costs)) > 0.1  # flat pay, free hotkeys
+
+
+@pytest.mark.slow
+def test_the_command(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app,
+        ["gauntlet", "--fast", "--only", "greedy", "--groups", "4", "--json",
+         "--models", str(tmp_path / "none"), "--out", str(tmp_path)],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document == json.loads((tmp_path / "gauntlet.json").read_text())
+    assert "greedy" in [row["attack"] for row in document["rows"]]
+    assert document["windows"] == 200
+    assert document["honest"]["legal"]
+    keys = {"attack", "legal", "detected_per_rollout", "detected_per_group", "tokens_to_9999",
+            "income_per_compute", "reasons"}  # fmt: skip
+    assert all(keys <= row.keys() for row in document["rows"])
+
+
+def test_a_name_that_no_strategy_has(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["gauntlet", "--fast", "--only", "no such attack"])
+    assert result.exit_code == 2
+    assert "no strategy" in result.stderr

@@ -1,0 +1,88 @@
+"""Each rule of the pay taken out once: what it stops must then pay."""
+
+from hashlib import sha256
+
+import pytest
+
+from assay.neurons.demo_rules import DEMO_WORK
+from assay.protocol import Reason, Stream
+from assay.verification import (
+    GroupValue,
+    Result,
+    Seat,
+    Verdict,
+    compute_expected_gain,
+    compute_score,
+    compute_settlement,
+    compute_stopping_gain,
+    compute_value,
+    settlement,
+)
+from assay.verification.incentives import WINDOWS
+
+SEAT, OTHER = Seat(1, 1), Seat(2, 1)
+
+
+def test_without_zeroing_the_settlement() -> None:
+    """Losing the window alone: twelve faked windows at .6 of the cost, a fifth of them caught."""
+    caught = [Result(w, SEAT, Reason.SAMPLING_MISMATCH, 0) for w in range(2)]
+    passed = [Result(w, SEAT, Reason.ACCEPTED, 1_000) for w in range(2, WINDOWS)]
+    assert compute_settlement(caught + passed)[SEAT] == 0
+    assert sum(result.score for result in caught + passed) / 0.6 > WINDOWS * 1_000
+
+
+def test_with_hotkeys_in_the_place_of_seats() -> None:
+    """Caught, renamed: the rest of the settlement would be another's."""
+    caught, honest = Reason.SKETCH_MISMATCH, Reason.ACCEPTED
+    assert (
+        sum(compute_settlement([Result(0, SEAT, caught, 0), Result(1, SEAT, honest, 9)]).values())
+        == 0
+    )
+    assert (
+        sum(compute_settlement([Result(0, SEAT, caught, 0), Result(1, OTHER, honest, 9)]).values())
+        == 9
+    )
+
+
+def test_without_counting_what_is_withheld(monkeypatch):
+    """Nothing shown where the audit has hit, and nothing lost but the window."""
+    cost, detection = 0.6, 0.3
+    assert compute_expected_gain(WINDOWS, cost, detection, withholds=True) < 0
+    monkeypatch.setattr(settlement, "WITHHELD", frozenset())
+    assert compute_expected_gain(WINDOWS, cost, detection, withholds=True) > 0
+
+
+def test_a_score_that_does_not_grow_with_the_groups() -> None:
+    """Paid by the mean alone, a miner would stop after the first group it likes."""
+    few, many = (
+        Verdict(0, bytes(32), Reason.ACCEPTED, "", n, groups=(GroupValue(0, 700, ()),) * 4)
+        for n in (4, 48)
+    )
+    assert compute_score(many) / compute_score(few) == 12
+    means = [sum(g.value for g in verdict.groups) / len(verdict.groups) for verdict in (few, many)]
+    assert means[0] == means[1]
+
+
+def draw_lengths():
+    """Completion tokens of 2,000 groups of very unequal problems."""
+    stream = Stream(sha256(b"lengths").digest())
+    return [16 * 2 ** stream.draw_between(5, 11) for _ in range(2_000)]
+
+
+@pytest.mark.parametrize("price", [0.0, 0.05, 0.2, 1.0])
+def test_flat_pay_for_a_group(price):
+    """Many hotkeys that each stop where the next problem is long."""
+    work, costs = DEMO_WORK, draw_lengths()
+    by_token = [compute_value(work, tokens + 30, 300_000) for tokens in costs]
+    assert compute_stopping_gain(costs, by_token, price) < 0.06  # the prompt's own tokens
+    if price < 0.1:
+        assert compute_stopping_gain(costs, [1.0] * len(costs), price) > 0.9
+
+
+def test_a_step_in_the_value():
+    """A bonus at a mean reward of .5 would be worth steering one rollout over it."""
+    work = DEMO_WORK
+    smooth = [compute_value(work, 10_000, mean) for mean in (437_500, 500_000)]
+    stepped = [10_000 * (7 + 3 * (mean >= 500_000)) // 10 for mean in (437_500, 500_000)]
+    assert smooth[1] / smooth[0] < 1.02
+    assert stepped[1] / stepped[0] > 1.4

@@ -1,0 +1,106 @@
+"""Whether cheating pays: expected income over one settlement, in closed form.
+
+Probabilities are exact sums over how many windows are caught; the income of each case comes from
+`compute_settlement`. What this does not know: being caught by the trainer, losing the stake, or
+evidence that the ledger carries from window to window. All of them only lower a cheat's income.
+Specification, section 9.
+"""
+
+from collections.abc import Sequence
+from math import comb
+
+from assay.protocol.reason import Reason
+from assay.verification.settlement import Result, Seat, compute_settlement
+
+#: Windows of a settlement on the main network.
+WINDOWS = 12
+_WINDOW_SCORE = 1_000
+_SEAT = Seat(0, 0)
+
+
+def compute_expected_income(
+    cheating: int, detection: float, *, withholds: bool = False, kept: float = 0.0
+) -> float:
+    """Expected settlement, an honest one being 1.
+
+    Args:
+        cheating: windows of the settlement that are faked, 0 to `WINDOWS`.
+        detection: probability that a faked window's audit hits something faked.
+        withholds: whether a cheat that the audit has hit shows nothing rather than the fake.
+        kept: share of the settlement that a cheat keeps who was caught; 0 by the rules, more to
+            show what the rule is good for.
+    """
+    reason = Reason.NOT_REVEALED if withholds else Reason.SAMPLING_MISMATCH
+    expected = 0.0
+    for caught in range(cheating + 1):
+        results = [
+            Result(w, _SEAT, reason, 0)
+            if w < caught
+            else Result(w, _SEAT, Reason.ACCEPTED, _WINDOW_SCORE)
+            for w in range(WINDOWS)
+        ]
+        chance = comb(cheating, caught) * detection**caught * (1 - detection) ** (cheating - caught)
+        settled = compute_settlement(results)[_SEAT]
+        expected += chance * (settled or kept * (WINDOWS - caught) * _WINDOW_SCORE)
+    return expected / (WINDOWS * _WINDOW_SCORE)
+
+
+def compute_expected_gain(
+    cheating: int, cost: float, detection: float, price: float = 0.0, *, withholds: bool = False
+) -> float:
+    """Income a unit of cost, less that of the honest, which is 1 - price.
+
+    Args:
+        cost: of a faked window, a genuine one costing 1.
+        price: of registration a settlement, in honest settlements' cost.
+    """
+    spent = (WINDOWS - cheating + cheating * cost) / WINDOWS
+    income = compute_expected_income(cheating, detection, withholds=withholds)
+    return (income - price) / spent - (1 - price)
+
+
+def compute_audit_detection(fraction: float, per_group: float, groups: int, audited: int) -> float:
+    """Chance that an audit hits a faked group and recognises it.
+
+    Args:
+        fraction: of a window's groups that are faked; rounded to whole groups.
+        per_group: chance that a faked group which is audited is recognised.
+        groups: n of the commitment; audited: k of them, at most n.
+    """
+    faked = round(fraction * groups)
+    looked = min(groups, audited)
+    missed = sum(
+        comb(faked, hit)
+        * comb(groups - faked, looked - hit)
+        / comb(groups, looked)
+        * (1 - per_group) ** hit
+        for hit in range(min(faked, looked) + 1)
+        if looked - hit <= groups - faked
+    )
+    return 1.0 - missed
+
+
+def compute_stopping_gain(
+    costs: Sequence[float], values: Sequence[float], price: float = 0.0
+) -> float:
+    """What many hotkeys gain that each stop where the next problem is dear, relative to one that
+    goes on: the best over all limits.
+
+    A hotkey's problems come in its own order, so one that stops before the first group above the
+    limit keeps only groups below it. The attacker is assumed to know a group's cost beforehand.
+
+    Args:
+        costs, values: of measured groups, in any order.
+        price: of a hotkey, in the cost of a mean group.
+    """
+    pairs = sorted(zip(costs, values, strict=True))
+    spent, earned = sum(costs), sum(values)
+    mean = spent / len(pairs)
+    best = 0.0
+    kept_cost = kept_value = 0.0
+    for count, (cost, value) in enumerate(pairs, start=1):
+        kept_cost, kept_value = kept_cost + cost, kept_value + value
+        hotkeys = len(pairs) - count  # each is stopped by one of the others
+        income = kept_value / (kept_cost + price * mean * hotkeys) / (earned / spent)
+        best = max(best, income - 1)
+    return best
