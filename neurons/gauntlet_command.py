@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -18,8 +19,11 @@ from assay.neurons.gauntlet import Row, choose, describe, run_family
 from assay.neurons.lab import Lab
 from assay.neurons.strategies import PRICES
 from assay.neurons.strategies_table import CALENDAR, STRATEGIES
+from assay.protocol import Reason
 
 _FAST_GROUPS = 8
+#: Columns that the table takes.
+_WIDTH = 136
 
 
 def run_gauntlet(settings: GauntletSettings, as_json: bool, quiet: bool) -> int:
@@ -61,7 +65,8 @@ def run_gauntlet(settings: GauntletSettings, as_json: bool, quiet: bool) -> int:
     if as_json:
         print(json.dumps(document))
     else:
-        console = Console()
+        console = Console(soft_wrap=True)
+        console.width = max(console.width, _WIDTH)  # a row is a line, also in a file
         for model in dict.fromkeys(row.model for row in rows):
             console.print(render([row for row in rows if row.model == model], model))
         prices = ", ".join(f"{name} {price:g}" for name, price in PRICES.items())
@@ -77,18 +82,26 @@ def run_gauntlet(settings: GauntletSettings, as_json: bool, quiet: bool) -> int:
 
 
 def show(share: float | None) -> str:
-    """A share, or nothing."""
-    return "" if share is None else f"{share:.3f}"
+    """A share in percent, or nothing."""
+    return "" if share is None else f"{100 * share:.1f}"
 
 
 def render(rows: Sequence[Row], model: str) -> Table:
     """The table of one model."""
-    table = Table(title=f"{model}", title_justify="left")
-    table.add_column("strategy")
-    for name in ("differs", "caught of these", "a rollout", "a group", "a window", "99.99 %"):
-        table.add_column(name, justify="right")
-    table.add_column("income", justify="right")
-    table.add_column("reasons")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1),
+        title=f"{model}, in percent",
+        title_justify="left",
+    )
+    table.add_column("strategy", no_wrap=True)
+    for name in (
+        "rollouts\ndiffer", "of these\ncaught", "rollouts\ncaught", "groups\ncaught",
+        "windows\ncaught", "tokens to\n99.99 %", "income\n",
+    ):  # fmt: skip
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("refused for", no_wrap=True)
     for row in rows:
         style = "bold red" if row.is_broken else "green" if row.legal else None
         table.add_row(
@@ -99,8 +112,8 @@ def render(rows: Sequence[Row], model: str) -> Table:
             show(row.detected_per_group),
             show(row.detected_per_window),
             "" if row.tokens_to_9999 is None else f"{row.tokens_to_9999:,}",
-            f"{row.income_per_compute:.2f} ± {row.income_error:.2f}",
-            ", ".join(f"{name} {count}" for name, count in row.reasons.items()),
+            f"{row.income_per_compute:.2f}±{row.income_error:.2f}",
+            ", ".join(name for name in row.reasons if name != Reason.ACCEPTED.value),
             style=style,
         )
     return table
