@@ -23,7 +23,7 @@ from assay.protocol import Reason
 
 _FAST_GROUPS = 8
 #: Columns that the table takes.
-_WIDTH = 136
+_WIDTH = 160
 
 
 def run_gauntlet(settings: GauntletSettings, as_json: bool, quiet: bool) -> int:
