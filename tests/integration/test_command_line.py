@@ -273,7 +273,9 @@ def test_a_run_that_was_killed_leaves_nothing_in_the_way(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(6)  # well into it: it was not refused
+    deadline = time.monotonic() + 60
+    while (folder / ".status.json.half").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)  # until it has taken the folder: it was not refused
     os.killpg(again.pid, signal.SIGINT)
     _, stderr = again.communicate(timeout=60)
     assert again.returncode == 130, stderr
