@@ -29,7 +29,7 @@ _NEVER = -1e4
 class Honest(Verified):
     """Drafts in bf16, verified in the reference."""
 
-    title = "honest (bf16 draft, verified)"
+    title = "bf16 draft, verified"
 
     def pick_model(self, work: Work) -> PreTrainedModel:
         """The checkpoint in bf16."""
