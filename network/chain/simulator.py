@@ -126,7 +126,7 @@ class SimulatedChain:
 
     def is_epoch(self, number: int) -> bool:
         """Whether the subnet's epoch ends with this block: subtensor's rule."""
-        return (number + self.netuid + 1) % (self._tempo + 1) == 0
+        return number > 0 and (number + self.netuid + 1) % (self._tempo + 1) == self._tempo
 
     def register(self, hotkey: bytes) -> None:
         """Asks for a uid; it is held from the next block on."""
