@@ -102,10 +102,12 @@ def test_a_checkpoint_that_nobody_can_fetch(fresh_world):
     """Abstaining costs nobody anything, and the validator goes on."""
     publish(fresh_world, b"\7" * 32)
     watched = Watched(fresh_world)
-    fresh_world.mint(compute_block(fresh_world.parameters.timing, 1, Phase.CHALLENGE) - 1)
-    watched.run_to_settlement(1)
+    fresh_world.mint(compute_block(fresh_world.parameters.timing, 1, Phase.CHALLENGE))
+    publish(fresh_world, fresh_world.checkpoint.digest)
+    watched.run_to_settlement(2)
     assert watched.settlements[0].windows == (0,)
-    assert watched.settlements[0].abstained == (1,)
+    assert watched.settlements[1].windows == (2, 3)
+    assert watched.settlements[1].abstained == (1,)
     assert "name a folder" in watched.audit(1).missing
     assert watched.audit(1).void is None
 
