@@ -153,4 +153,13 @@ def _require_known_variables() -> None:
 
 
 #: Read by test suites, not by programs.
-_TOOL_VARIABLES = frozenset({"ASSAY_CHAIN_ENDPOINT"})
+_TOOL_VARIABLES = frozenset({"ASSAY_CHAIN_ENDPOINT", "ASSAY_SUBTENSOR_DIR"})
+
+
+def use_sdk_cache(folder: Path) -> None:
+    """Has the bittensor SDK keep runtime metadata in a folder of our own.
+
+    It files metadata by the first half of a genesis hash and by spec version, which local chains
+    share: the metadata of one would be taken for another's. The variable is its only setting.
+    """
+    os.environ["BITTENSOR_RUNTIME_CACHE_DIR"] = str(folder)

@@ -97,6 +97,7 @@ class Validator:
         on_context, on_window, on_settlement: called once each when the thing is known, final, or
             about to be written on chain; that is where a caller persists them.
         last_window: after it no window is opened; None for a validator that goes on.
+        start: block from which on it looks; windows that had begun by then are left to others.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class Validator:
         on_window: Callable[[WindowAudit], None],
         on_settlement: Callable[[Settlement], None],
         last_window: int | None = None,
+        start: int = 0,
     ) -> None:
         self.name = "validator"
         self.trouble: str | None = None
@@ -121,9 +123,9 @@ class Validator:
         self._on_settlement = on_settlement
         self._last = last_window
         self._ledgers: dict[tuple[int, Seat], Ledger] = {}
-        self._next_window = 0
-        self._next_block = 1
-        self._last_epoch = 0
+        self._next_window = compute_window(parameters.timing, start) + (start > 0)
+        self._next_block = start + 1
+        self._last_epoch = start
 
     def step(self) -> bool:
         """Opens a window, judges one submission, closes a window, or settles an epoch."""

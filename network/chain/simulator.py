@@ -1,10 +1,11 @@
-"""A chain in memory: blocks, uids, commitments, weights and epochs, nothing else.
+"""A chain in memory: blocks, uids, commitments, weights, epochs, and the rules that neurons meet.
 
-It is a simulator. What a real subtensor has and this has not: signatures, fees, stake, finality lag
-(a minted block is final at once), Yuma consensus (weights are kept, incentives are not computed),
-commit-reveal, rate limits, and other people. What it keeps alike: state is read *at a block*,
-changes take effect in the next block, one commitment slot a hotkey, at most 128 bytes of it, epochs
-where subtensor has them, and old state is forgotten.
+It is a simulator. What a real subtensor has and this has not: signatures, fees, alpha and its pool,
+finality lag (a minted block is final at once), Yuma consensus (weights are kept, incentives are not
+computed), commit-reveal, and other people. What it keeps alike is held to the real runtime by the
+same tests (tests/integration/chain): state is read *at a block*, changes take effect in the next
+block, one commitment slot a hotkey, at most 128 bytes of it, epochs where subtensor has them,
+registration costs, full subnets evict, rate limits and permits refuse, old state is forgotten.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,16 +13,27 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from threading import Lock
 
+from assay.network.chain.epochs import is_tempo_epoch
+from assay.network.chain.errors import ChainError, TooSoonError
+from assay.network.chain.state import STATE_BLOCKS, Hyperparameters, MetagraphRow, Quote, Receipt
+from assay.network.chain.weights import make_row
 from assay.protocol import Block, Member
 from assay.protocol.commitment import COMMITMENT_BYTES
-from assay.protocol.errors import OperatorError
-
-#: Blocks of state that a plain node keeps.
-STATE_BLOCKS = 256
 
 
-class ChainError(OperatorError):
-    """The chain refused a call or cannot answer: says why and what to do."""
+@dataclass(frozen=True, slots=True)
+class SimulatedRules:
+    """The subnet's settings. The defaults let everybody do everything, as the demo needs it.
+
+    Attributes:
+        permits: whether weights need a permit, which stake brings at the next epoch.
+    """
+
+    weights_rate_limit: int = 0
+    registration_cost: int = 0
+    max_uids: int = 256
+    immunity_period: int = 0
+    permits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +41,18 @@ class _State:
     members: Mapping[bytes, Member]
     commitments: Mapping[bytes, bytes]
     weights: Mapping[bytes, Mapping[int, int]]
+    stakes: Mapping[bytes, int] = field(default_factory=dict)
+    permits: frozenset[bytes] = frozenset()
+    updates: Mapping[bytes, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Pending:
     registrations: list[bytes] = field(default_factory=list)
-    swaps: list[tuple[bytes, bytes]] = field(default_factory=list)
     commitments: dict[bytes, bytes] = field(default_factory=dict)
     weights: dict[bytes, Mapping[int, int]] = field(default_factory=dict)
+    stakes: dict[bytes, int] = field(default_factory=dict)
+    swaps: dict[bytes, bytes] = field(default_factory=dict)
 
 
 class SimulatedChain:
@@ -48,6 +64,9 @@ class SimulatedChain:
         slot_ms: time between blocks.
         tempo: an epoch comes every tempo + 1 blocks, as on subtensor.
         hotkeys: registered in block 0, uids in this order.
+
+    Attributes:
+        rules: may be replaced at any time; holds from the next call on.
     """
 
     def __init__(
@@ -68,7 +87,8 @@ class SimulatedChain:
         members = {hotkey: Member(uid, 0) for uid, hotkey in enumerate(hotkeys)}
         self._states = {0: _State(members, {}, {})}
         self._pending = _Pending()
-        self._next_uid = len(members)
+        self._balances: dict[bytes, int] = {}
+        self.rules = SimulatedRules()
 
     def mint(self) -> Block:
         """Adds the next block with everything submitted since the last one."""
@@ -80,23 +100,51 @@ class SimulatedChain:
                 sha256(parent.hash + number.to_bytes(8, "big")).digest(),
                 parent.timestamp_ms + self._slot_ms,
             )
-            old = self._states[parent.number]
-            members = dict(old.members)
-            for hotkey in self._pending.registrations:
-                if hotkey not in members:
-                    members[hotkey] = Member(self._next_uid, number)
-                    self._next_uid += 1
-            for old_key, new_key in self._pending.swaps:
-                members[new_key] = members.pop(old_key)  # the seat stays what it was
-            self._states[number] = _State(
-                members,
-                {**old.commitments, **self._pending.commitments},
-                {**old.weights, **self._pending.weights},
-            )
+            self._states[number] = self._apply(self._states[parent.number], number)
             self._states.pop(number - STATE_BLOCKS, None)
             self._blocks.append(block)
             self._pending = _Pending()
             return block
+
+    def _apply(self, old: _State, number: int) -> _State:
+        pending, members = self._pending, dict(old.members)
+        updates = dict(old.updates) | dict.fromkeys(pending.weights, number)
+        weights = {**old.weights, **pending.weights}
+        for hotkey in pending.registrations:
+            uid = self._free_uid(members, number)
+            members[hotkey], updates[hotkey] = Member(uid, number), number
+        for gone, successor in pending.swaps.items():
+            if gone in members:  # else evicted in this very block
+                members[successor], updates[successor] = members.pop(gone), updates.get(gone, 0)
+        stakes = dict(old.stakes)
+        for hotkey, amount in pending.stakes.items():
+            stakes[hotkey] = stakes.get(hotkey, 0) + amount
+        permits = old.permits & members.keys()
+        if self.is_epoch(number):
+            permits = frozenset(hotkey for hotkey in members if stakes.get(hotkey))
+        return _State(
+            members,
+            {**old.commitments, **pending.commitments},  # a slot outlives its hotkey's uid
+            {hotkey: row for hotkey, row in weights.items() if hotkey in members},
+            stakes,
+            permits,
+            updates,
+        )
+
+    def _free_uid(self, members: dict[bytes, Member], number: int) -> int:
+        """The next uid, or in a full subnet that of whoever has held one longest."""
+        if len(members) < self.rules.max_uids:
+            return max((member.uid for member in members.values()), default=-1) + 1
+        evicted = min(self._list_evictable(members, number), key=lambda h: members[h].registered_at)
+        return members.pop(evicted).uid
+
+    def _list_evictable(self, members: Mapping[bytes, Member], number: int) -> list[bytes]:
+        """The owner, uid 0, never goes, and newcomers are immune for a while."""
+        return [
+            hotkey
+            for hotkey, member in members.items()
+            if member.uid and number - member.registered_at >= self.rules.immunity_period
+        ]
 
     def get_head(self) -> int:
         """Number of the newest final block."""
@@ -120,30 +168,112 @@ class SimulatedChain:
         """All commitment slots at a block: hotkey → payload."""
         return self._state(number).commitments
 
+    def get_owner(self, number: int) -> bytes:
+        """The hotkey of the subnet's owner: who holds uid 0."""
+        return next(h for h, member in self._state(number).members.items() if not member.uid)
+
     def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
         """Weights at a block: validator's hotkey → uid → u16."""
         return self._state(number).weights
 
     def is_epoch(self, number: int) -> bool:
         """Whether the subnet's epoch ends with this block: subtensor's rule."""
-        return number > 0 and (number + self.netuid + 1) % (self._tempo + 1) == self._tempo
+        return number > 0 and is_tempo_epoch(self.netuid, self._tempo, number)
 
-    def register(self, hotkey: bytes) -> None:
-        """Asks for a uid; it is held from the next block on."""
+    def get_hyperparameters(self, number: int | None = None) -> Hyperparameters:
+        """The subnet's settings now: it does not remember earlier ones."""
+        rules = self.rules
+        return Hyperparameters(
+            tempo=self._tempo,
+            commit_reveal=False,
+            weights_rate_limit=rules.weights_rate_limit,
+            registration_cost=rules.registration_cost,
+            registration_open=True,
+            max_uids=rules.max_uids,
+            immunity_period=rules.immunity_period,
+            min_weights=1,
+        )
+
+    def get_metagraph(self, number: int) -> list[MetagraphRow]:
+        """All neurons at a block, in order of uid. Shares are 0: there is no consensus here."""
+        state = self._state(number)
+        return [
+            MetagraphRow(
+                uid=member.uid,
+                hotkey=hotkey,
+                coldkey=hotkey,
+                registered_at=member.registered_at,
+                stake=state.stakes.get(hotkey, 0),
+                permit=hotkey in state.permits,
+                incentive=0,
+                dividends=0,
+                emission=0,
+                last_update=state.updates.get(hotkey, 0),
+            )
+            for hotkey, member in sorted(state.members.items(), key=lambda item: item[1].uid)
+        ]
+
+    def get_balance(self, coldkey: bytes) -> int:
+        """What a coldkey may spend, rao. Here every hotkey is its own coldkey."""
+        return self._balances.get(coldkey, 0)
+
+    def fund(self, coldkey: bytes, amount: int) -> None:
+        """Gives a coldkey rao out of nothing."""
         with self._lock:
-            self._pending.registrations.append(hotkey)
+            self._balances[coldkey] = self._balances.get(coldkey, 0) + amount
 
-    def swap(self, old: bytes, new: bytes) -> None:
-        """Moves a seat to another hotkey with the next block; uid and registration stay.
+    def quote_registration(self, hotkey: bytes) -> Quote:
+        """What a uid would cost now."""
+        return Quote(self.rules.registration_cost, 0)
+
+    def register(self, hotkey: bytes, max_cost: int = 0) -> Receipt:
+        """Buys a uid; it is held from the next block on.
 
         Raises:
-            ChainError: the old one is not registered, or the new one is.
+            ChainError: dearer than that, too little balance, registered already, or all immune.
+        """
+        with self._lock:
+            state, cost = self._newest, self.rules.registration_cost
+            if hotkey in state.members or hotkey in self._pending.registrations:
+                raise ChainError("the hotkey is registered on this subnet already")
+            if cost > max_cost:
+                raise ChainError(f"a uid costs {cost:,} rao, more than the {max_cost:,} allowed")
+            if self.get_balance(hotkey) < cost:
+                raise ChainError(
+                    f"a uid costs {cost:,} rao, and the coldkey holds {self.get_balance(hotkey):,}"
+                )
+            full = len(state.members) + len(self._pending.registrations) >= self.rules.max_uids
+            if full and not self._list_evictable(state.members, self.get_head() + 1):
+                raise ChainError("every uid is held by a neuron that is still immune")
+            self._balances[hotkey] = self.get_balance(hotkey) - cost
+            self._pending.registrations.append(hotkey)
+            return Receipt(self.get_head() + 1, 0, ())
+
+    def add_stake(self, hotkey: bytes, amount: int, *, any_price: bool = False) -> Receipt:
+        """Stakes rao on a hotkey with the next block.
+
+        Raises:
+            ChainError: too little balance.
+        """
+        with self._lock:
+            balance = self.get_balance(hotkey)
+            if balance < amount:
+                raise ChainError(f"{amount:,} rao to stake, and the coldkey holds {balance:,}")
+            self._balances[hotkey] = balance - amount
+            self._pending.stakes[hotkey] = self._pending.stakes.get(hotkey, 0) + amount
+            return Receipt(self.get_head() + 1, 0, ())
+
+    def swap(self, old: bytes, new: bytes) -> None:
+        """Has another hotkey take over a seat with the next block: uid and age stay.
+
+        Raises:
+            ChainError: `old` is not registered, or `new` is.
         """
         with self._lock:
             self._require_member(old)
-            if new in self._states[self._blocks[-1].number].members:
-                raise ChainError("the new hotkey holds a uid already: name another")
-            self._pending.swaps.append((old, new))
+            if new in self._newest.members:
+                raise ChainError("the new hotkey is registered on this subnet already")
+            self._pending.swaps[old] = new
 
     def set_commitment(self, hotkey: bytes, payload: bytes) -> None:
         """Overwrites the hotkey's slot with the next block.
@@ -157,20 +287,42 @@ class SimulatedChain:
             self._require_member(hotkey)
             self._pending.commitments[hotkey] = payload
 
+    def get_next_weights_block(self, hotkey: bytes) -> int:
+        """First block in which a hotkey may set weights: a past one if it may now.
+
+        Raises:
+            ChainError: not registered.
+        """
+        with self._lock:
+            self._require_member(hotkey)
+            last = self._newest.updates.get(hotkey, 0)
+            return last + self.rules.weights_rate_limit if last else 0
+
     def set_weights(self, hotkey: bytes, weights: Mapping[int, int]) -> None:
         """Replaces a validator's weights with the next block.
 
         Raises:
-            ChainError: not registered, or a weight that is not a u16.
+            TooSoonError: the rate limit forbids it.
+            ChainError: not registered, no permit, an unknown uid, or a row the chain would change.
         """
-        if any(not 0 <= weight <= 65_535 for weight in weights.values()):
-            raise ChainError("a weight is an integer from 0 to 65,535")
+        row, allowed = make_row(weights), self.get_next_weights_block(hotkey)
+        if self.get_head() + 1 < allowed:
+            raise TooSoonError(f"weights of this hotkey are taken from block {allowed} on", allowed)
         with self._lock:
-            self._require_member(hotkey)
-            self._pending.weights[hotkey] = dict(weights)
+            state = self._newest
+            own = state.members[hotkey].uid
+            if self.rules.permits and hotkey not in state.permits and set(row) != {own}:
+                raise ChainError("the hotkey has no permit: stake, and wait for an epoch")
+            if not set(row) <= {member.uid for member in state.members.values()}:
+                raise ChainError("a weight is on a uid that nobody holds")
+            self._pending.weights[hotkey] = row
+
+    @property
+    def _newest(self) -> _State:
+        return self._states[self._blocks[-1].number]
 
     def _require_member(self, hotkey: bytes) -> None:
-        if hotkey not in self._states[self._blocks[-1].number].members:
+        if hotkey not in self._newest.members:
             raise ChainError("the hotkey is not registered on this subnet: register it first")
 
     def _state(self, number: int) -> _State:

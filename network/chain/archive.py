@@ -1,0 +1,100 @@
+"""State of past blocks, kept for good: plain nodes forget it after about 256 blocks.
+
+One SQLite file a chain and subnet. An entry is written once, in one transaction, and never changes.
+"""
+
+import sqlite3
+from pathlib import Path
+from threading import Lock
+
+from assay.network.chain.errors import ChainError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS identity (genesis_hash BLOB NOT NULL, netuid INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS state (
+    kind TEXT NOT NULL, number INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (kind, number)
+) WITHOUT ROWID;
+"""
+#: Seconds that a second process may hold the file.
+_BUSY_S = 10.0
+
+
+class StateArchive:
+    """What was read once. Safe to use from several threads and processes.
+
+    Args:
+        file: created where it is not there.
+
+    Raises:
+        ChainError: the file cannot be used, or is of another chain or subnet.
+    """
+
+    def __init__(self, file: Path, genesis_hash: bytes, netuid: int) -> None:
+        self._file = file
+        self._lock = Lock()
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
+            with self._database:
+                self._database.executescript(_SCHEMA)
+            self._require_identity(genesis_hash, netuid)
+        except (OSError, sqlite3.Error) as error:
+            raise ChainError(f"{file} cannot hold the chain's state: {error}") from error
+
+    def _require_identity(self, genesis_hash: bytes, netuid: int) -> None:
+        with self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            row = self._database.execute("SELECT genesis_hash, netuid FROM identity").fetchone()
+            if row is None:
+                self._database.execute("INSERT INTO identity VALUES (?, ?)", (genesis_hash, netuid))
+            elif row != (genesis_hash, netuid):
+                raise ChainError(
+                    f"{self._file} holds state of subnet {row[1]} on the chain with genesis hash "
+                    f"{row[0].hex()}: give this subnet a folder of its own"
+                )
+
+    def get(self, kind: str, number: int) -> str | None:
+        """What stands for a block, None where nothing does."""
+        with self._lock:
+            row = self._database.execute(
+                "SELECT data FROM state WHERE kind = ? AND number = ?", (kind, number)
+            ).fetchone()
+        return None if row is None else str(row[0])
+
+    def get_newest(self, kind: str) -> tuple[int, str] | None:
+        """The entry of the highest block."""
+        with self._lock:
+            row = self._database.execute(
+                "SELECT number, data FROM state WHERE kind = ? ORDER BY number DESC LIMIT 1",
+                (kind,),
+            ).fetchone()
+        return None if row is None else (int(row[0]), str(row[1]))
+
+    def get_next(self, kind: str, number: int) -> tuple[int, str] | None:
+        """The oldest entry at or after a block."""
+        with self._lock:
+            row = self._database.execute(
+                "SELECT number, data FROM state WHERE kind = ? AND number >= ? "
+                "ORDER BY number LIMIT 1",
+                (kind, number),
+            ).fetchone()
+        return None if row is None else (int(row[0]), str(row[1]))
+
+    def put(self, kind: str, number: int, data: str) -> None:
+        """Writes an entry; one that stands already stays.
+
+        Raises:
+            ChainError: the disk is full or the file damaged.
+        """
+        try:
+            with self._lock, self._database:
+                self._database.execute(
+                    "INSERT OR IGNORE INTO state VALUES (?, ?, ?)", (kind, number, data)
+                )
+        except sqlite3.Error as error:
+            raise ChainError(f"{self._file} cannot hold the chain's state: {error}") from error
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._database.close()

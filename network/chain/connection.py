@@ -1,0 +1,240 @@
+"""One connection to a subtensor chain: deadlines, reconnection, and which chain it is.
+
+The SDK's client is asynchronous; it lives on a thread of its own, and every call here waits for it
+with a deadline, so that a websocket that is half open cannot freeze a neuron. A node that does not
+answer is left, and the next endpoint asked, with growing pauses. Every node must prove the genesis
+hash before anything it says is used. Safe to use from several threads.
+
+What this does not know: whether a node lies about its head or its state.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from assay.network.chain.errors import ChainError, UnknownOutcomeError, WrongChainError
+
+if TYPE_CHECKING:
+    from bittensor import RpcSubstrate
+
+T = TypeVar("T")
+Check = Callable[["RpcSubstrate"], Awaitable[None]]
+
+logger = logging.getLogger("assay.chain")
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 15.0
+#: Longest wait for a node to open a connection and hand out its metadata.
+CONNECT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which chain, and where it is reached.
+
+    Attributes:
+        endpoints: ws:// or wss:// URLs of nodes of that chain, the preferred one first.
+        genesis_hash: which chain it must be, 32 bytes; None takes what the first node says and
+            holds all others to it.
+        archives: nodes that are asked for state which plain nodes have forgotten.
+        deadline_s: longest wait for an answer to one read.
+        patience_s: longest time that a call goes on trying before it gives up.
+        inclusion_s: longest wait for an extrinsic to be included or final.
+    """
+
+    endpoints: tuple[str, ...]
+    genesis_hash: bytes | None = None
+    archives: tuple[str, ...] = ()
+    deadline_s: float = 20.0
+    patience_s: float = 120.0
+    inclusion_s: float = 180.0
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether every endpoint is this machine."""
+        hosts = {urlsplit(endpoint).hostname for endpoint in self.endpoints}
+        return hosts <= {"127.0.0.1", "::1", "localhost"}
+
+
+class Connection:
+    """Runs the SDK's calls for everyone who shares it.
+
+    Args:
+        target: see there.
+
+    Raises:
+        WrongChainError: a node is of another chain.
+        ChainError: no node answers.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._genesis = target.genesis_hash
+        self._checks: list[Check] = []
+        self._substrate: RpcSubstrate | None = None
+        self._turn = 0
+        self._loop = asyncio.new_event_loop()
+        self._lock = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="chain", daemon=True)
+        self._thread.start()
+        try:
+            self.read(_nothing)
+        except ChainError:
+            self.close()
+            raise
+
+    @property
+    def genesis_hash(self) -> bytes:
+        """Hash of block 0, 32 bytes."""
+        assert self._genesis is not None  # the constructor has connected
+        return self._genesis
+
+    @property
+    def endpoint(self) -> str:
+        """The node in use, or the next one to try."""
+        return self.target.endpoints[self._turn % len(self.target.endpoints)]
+
+    def add_check(self, check: Check) -> None:
+        """Has every node from here on, the present one included, pass a check before its use."""
+        self.read(check)
+        self._checks.append(check)
+
+    def read(self, op: Callable[["RpcSubstrate"], Awaitable[T]]) -> T:
+        """The answer to a read, which may be asked again of another node.
+
+        Raises:
+            ChainError: the node refuses, or none answers within the target's patience.
+        """
+        return self._run(op, self.target.deadline_s, resend=True)
+
+    def send(self, op: Callable[["RpcSubstrate"], Awaitable[T]]) -> T:
+        """The answer to something that must not happen twice: never asked again once begun.
+
+        Raises:
+            UnknownOutcomeError: the connection broke, or the deadline passed, after the start.
+            ChainError: as for `read`.
+        """
+        return self._run(op, self.target.inclusion_s, resend=False)
+
+    def close(self) -> None:
+        """Ends connection and thread. Calls under way fail."""
+        if self._loop.is_running():
+            asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(LONGEST_PAUSE_S)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(LONGEST_PAUSE_S)
+
+    def _run(
+        self, op: Callable[["RpcSubstrate"], Awaitable[T]], deadline_s: float, *, resend: bool
+    ) -> T:
+        if not self._loop.is_running() and not self._thread.is_alive():
+            raise ChainError("the connection to the chain is closed")
+        future = asyncio.run_coroutine_threadsafe(self._try(op, deadline_s, resend), self._loop)
+        try:
+            return future.result()
+        finally:
+            future.cancel()  # the caller was interrupted
+
+    async def _try(
+        self, op: Callable[["RpcSubstrate"], Awaitable[T]], deadline_s: float, resend: bool
+    ) -> T:
+        from bittensor import BittensorError, RpcConnectionError
+        from bittensor._transport.errors import SubstrateRequestException
+
+        started, pause = self._loop.time(), FIRST_PAUSE_S
+        while True:
+            substrate = None
+            try:
+                async with asyncio.timeout(min(CONNECT_S, self.target.patience_s)):
+                    substrate = await self._connect()
+                async with asyncio.timeout(deadline_s):
+                    return await op(substrate)
+            except (BittensorError, SubstrateRequestException, OSError, TimeoutError) as error:
+                lost = substrate is None or substrate is not self._substrate
+                if not lost and not isinstance(error, RpcConnectionError | OSError | TimeoutError):
+                    raise ChainError(f"{self.endpoint} refused: {_describe(error)}") from error
+                trouble = f"{self.endpoint} does not answer: {_describe(error)}"
+                self._leave(substrate)
+                if substrate is not None and not resend:
+                    raise UnknownOutcomeError(f"{trouble}; what was sent may yet happen") from error
+                if self._loop.time() - started + pause > self.target.patience_s:
+                    raise ChainError(
+                        f"{trouble}; tried for {self.target.patience_s:g} s: check that the node "
+                        "runs and is reached from here, or name another endpoint"
+                    ) from error
+                logger.warning("%s; next try in %g s", trouble, pause)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    async def _connect(self) -> "RpcSubstrate":
+        from bittensor import RpcSubstrate
+
+        async with self._lock:
+            if self._substrate is not None:
+                return self._substrate
+            archives = list(self.target.archives)
+            # the SDK's own fallback nodes would not be asked which chain they are of
+            substrate = RpcSubstrate(
+                self.endpoint, fallback_endpoints=[], archive_endpoints=archives
+            )
+            usable = False
+            try:
+                await substrate.connect()
+                await self._require_chain(substrate)
+                for check in self._checks:
+                    await check(substrate)
+                usable = True
+            finally:
+                if not usable:
+                    self._close_later(substrate)
+                    self._turn += 1
+            self._substrate = substrate
+            return substrate
+
+    async def _require_chain(self, substrate: "RpcSubstrate") -> None:
+        genesis = bytes.fromhex((await substrate.block_hash(0)).removeprefix("0x"))
+        if self._genesis is not None and genesis != self._genesis:
+            raise WrongChainError(
+                f"{self.endpoint} is of the chain with genesis hash {genesis.hex()}, not "
+                f"{self._genesis.hex()}: name a node of the right chain"
+            )
+        self._genesis = genesis
+
+    def _leave(self, substrate: "RpcSubstrate | None") -> None:
+        if substrate is not None and substrate is self._substrate:
+            self._substrate = None
+            self._turn += 1
+            self._close_later(substrate)
+
+    def _close_later(self, substrate: "RpcSubstrate") -> None:
+        """Closing a half-open websocket takes long; nobody waits for it."""
+        task = self._loop.create_task(_close(substrate))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _shut(self) -> None:
+        self._leave(self._substrate)
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=FIRST_PAUSE_S)
+
+
+async def _nothing(_: "RpcSubstrate") -> None:
+    """Connecting is all that is asked for."""
+
+
+async def _close(substrate: "RpcSubstrate") -> None:
+    from bittensor._transport.errors import SubstrateRequestException
+
+    try:
+        async with asyncio.timeout(LONGEST_PAUSE_S):
+            await substrate.close()
+    except (SubstrateRequestException, OSError, TimeoutError) as error:
+        logger.debug("closing a connection: %s", error)
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,88 @@
+"""Where a subnet's epochs end: observed for blocks of the past, foretold for those to come.
+
+State at a block names the last epoch at or before it, so one look at the head answers for every
+block since that epoch, and one look at the block before it for the epoch before.
+"""
+
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from assay.network.chain.archive import StateArchive
+from assay.network.chain.connection import Connection
+from assay.network.chain.runtime import MODULE, EpochsBy, Runtime
+
+if TYPE_CHECKING:
+    from bittensor import RpcSubstrate
+
+#: One look answers for as many blocks to come, so that a validator catching up asks rarely.
+_LOOK_AHEAD = 64
+
+
+def is_tempo_epoch(netuid: int, tempo: int, number: int) -> bool:
+    """Subtensor's rule where a subnet's epochs follow from its tempo alone.
+
+    Source: `blocks_until_next_epoch` of pallet subtensor, zero at an epoch block.
+    """
+    return tempo > 0 and (number + netuid + 1) % (tempo + 1) == tempo
+
+
+class Epochs:
+    """One subnet's epochs. Safe to use from several threads."""
+
+    def __init__(self, connection: Connection, netuid: int, archive: StateArchive) -> None:
+        self._connection = connection
+        self._netuid = netuid
+        self._archive = archive
+        self._lock = Lock()
+        self._schedule = (-1, 0, 0)  # head at which it was read, tempo, next epoch
+
+    def is_epoch(self, number: int, head: int, runtime: Runtime) -> bool:
+        """Whether an epoch ends with the block.
+
+        Raises:
+            ChainError: the block is of the past, was never looked at, and its state is gone.
+        """
+        with self._lock:
+            if number > head:
+                return self._foretell(number, head, runtime)
+            return number > 0 and self._find_last(number, head, runtime) == number
+
+    def _find_last(self, number: int, head: int, runtime: Runtime) -> int:
+        """The last epoch at or before a block."""
+        while True:
+            known = self._archive.get_next("epoch", number)
+            if known is not None and int(known[1]) <= number:
+                return int(known[1])
+            ceiling = head if known is None else int(known[1]) - 1
+            look = min(ceiling, number + _LOOK_AHEAD)
+            self._archive.put("epoch", look, str(self._read_last(look, runtime)))
+
+    def _read_last(self, number: int, runtime: Runtime) -> int:
+        async def read(substrate: "RpcSubstrate") -> int:
+            block = await substrate.block_hash(number)
+            found = await substrate.query(
+                MODULE, runtime.last_epoch, [self._netuid], block_hash=block
+            )
+            return int(found or 0)
+
+        return self._connection.read(read)
+
+    def _foretell(self, number: int, head: int, runtime: Runtime) -> bool:
+        if self._schedule[0] != head:
+            self._schedule = (head, *self._read_schedule(runtime))
+        _, tempo, due = self._schedule
+        if runtime.epochs_by is EpochsBy.TEMPO:
+            return is_tempo_epoch(self._netuid, tempo, number)
+        return tempo > 0 and number >= due and (number - due) % tempo == 0
+
+    def _read_schedule(self, runtime: Runtime) -> tuple[int, int]:
+        async def read(substrate: "RpcSubstrate") -> tuple[int, int]:
+            tempo = int(await substrate.query(MODULE, "Tempo", [self._netuid]) or 0)
+            if runtime.epochs_by is EpochsBy.TEMPO:
+                return tempo, 0
+            due = await substrate.runtime_call(
+                "SubnetInfoRuntimeApi", "get_next_epoch_start_block", [self._netuid]
+            )
+            return (0, 0) if due is None else (tempo, int(due))
+
+        return self._connection.read(read)

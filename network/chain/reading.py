@@ -1,0 +1,150 @@
+"""State of a subnet at one block hash, in few requests whatever the number of neurons."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from assay.network.chain.runtime import COMMITMENTS, MODULE
+from assay.network.chain.state import Hyperparameters, MetagraphRow
+from assay.protocol import Block, Member
+from assay.protocol.ss58 import decode_ss58
+
+if TYPE_CHECKING:
+    from bittensor import RpcSubstrate
+
+#: Keys a request, the most that a node hands out.
+_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class SubnetState:
+    """What a window is made of: who holds which uid, and what everybody committed to."""
+
+    members: Mapping[bytes, Member]
+    commitments: Mapping[bytes, bytes]
+
+
+async def read_block(substrate: "RpcSubstrate", number: int) -> Block:
+    """Hash and timestamp of a block."""
+    text = await substrate.block_hash(number)
+    timestamp = await substrate.query("Timestamp", "Now", block_hash=text)
+    return Block(number, bytes.fromhex(text.removeprefix("0x")), int(timestamp))
+
+
+async def read_state(substrate: "RpcSubstrate", netuid: int, block: str) -> SubnetState:
+    """Members and commitments in five requests. `block` is a hash in hex."""
+    count, slots = await asyncio.gather(
+        substrate.query(MODULE, "SubnetworkN", [netuid], block_hash=block),
+        _read_map(substrate, COMMITMENTS, "CommitmentOf", [netuid], block),
+    )
+    seats = [[netuid, uid] for uid in range(int(count or 0))]
+    hotkeys, registered = await asyncio.gather(
+        substrate.query_batch(MODULE, "Keys", seats, block),
+        substrate.query_batch(MODULE, "BlockAtRegistration", seats, block),
+    )
+    return SubnetState(
+        {
+            decode_ss58(hotkey): Member(uid, int(since))
+            for uid, (hotkey, since) in enumerate(zip(hotkeys, registered, strict=True))
+        },
+        {decode_ss58(hotkey): _get_payload(slot) for hotkey, slot in slots},
+    )
+
+
+async def read_owner(substrate: "RpcSubstrate", netuid: int, block: str) -> bytes:
+    """The owner's hotkey, 32 bytes."""
+    return decode_ss58(
+        await substrate.query(MODULE, "SubnetOwnerHotkey", [netuid], block_hash=block)
+    )
+
+
+async def read_weights(
+    substrate: "RpcSubstrate", netuid: int, block: str
+) -> dict[int, dict[int, int]]:
+    """Weights: validator's uid → uid → u16, without zeros."""
+    rows = await _read_map(substrate, MODULE, "Weights", [netuid], block)
+    return {
+        int(uid): {int(target): int(weight) for target, weight in row if weight}
+        for uid, row in rows
+    }
+
+
+async def read_hyperparameters(
+    substrate: "RpcSubstrate", netuid: int, block: str | None
+) -> Hyperparameters:
+    """The subnet's settings at a block, or now."""
+
+    async def get(name: str) -> int:
+        return int(await substrate.query(MODULE, name, [netuid], block_hash=block) or 0)
+
+    (tempo, reveal, limit, cost, is_open, uids, immunity, least) = await asyncio.gather(
+        get("Tempo"),
+        get("CommitRevealWeightsEnabled"),
+        get("WeightsSetRateLimit"),
+        get("Burn"),
+        get("NetworkRegistrationAllowed"),
+        get("MaxAllowedUids"),
+        get("ImmunityPeriod"),
+        get("MinAllowedWeights"),
+    )
+    return Hyperparameters(tempo, bool(reveal), limit, cost, bool(is_open), uids, immunity, least)
+
+
+async def read_metagraph(substrate: "RpcSubstrate", netuid: int, block: str) -> list[MetagraphRow]:
+    """All neurons in order of uid, in ten requests."""
+
+    async def get(name: str) -> Sequence[Any]:
+        return await substrate.query(MODULE, name, [netuid], block_hash=block) or ()
+
+    names = ("ValidatorPermit", "Incentive", "Dividends", "Emission", "LastUpdate")
+    count, *columns = await asyncio.gather(
+        substrate.query(MODULE, "SubnetworkN", [netuid], block_hash=block), *map(get, names)
+    )
+    seats = [[netuid, uid] for uid in range(int(count or 0))]
+    hotkeys, registered = await asyncio.gather(
+        substrate.query_batch(MODULE, "Keys", seats, block),
+        substrate.query_batch(MODULE, "BlockAtRegistration", seats, block),
+    )
+    owners, stakes = await asyncio.gather(
+        substrate.query_batch(MODULE, "Owner", [[hotkey] for hotkey in hotkeys], block),
+        substrate.query_batch(
+            MODULE, "TotalHotkeyAlpha", [[hotkey, netuid] for hotkey in hotkeys], block
+        ),
+    )
+
+    def pick(column: Sequence[Any], uid: int) -> int:
+        return int(column[uid]) if uid < len(column) else 0  # grown at the next epoch only
+
+    return [
+        MetagraphRow(
+            uid,
+            decode_ss58(hotkey),
+            decode_ss58(owner),
+            int(since),
+            int(stake),
+            bool(pick(columns[0], uid)),
+            *(pick(column, uid) for column in columns[1:]),
+        )
+        for uid, (hotkey, owner, since, stake) in enumerate(
+            zip(hotkeys, owners, registered, stakes, strict=True)
+        )
+    ]
+
+
+async def _read_map(
+    substrate: "RpcSubstrate", pallet: str, name: str, prefix: list[Any], block: str
+) -> list[tuple[Any, Any]]:
+    rows = await substrate.raw.query_map(pallet, name, prefix, block, page_size=_PAGE)
+    return [row async for row in rows]
+
+
+def _get_payload(slot: Any) -> bytes:
+    """The one raw field of a slot; b"" where it holds anything else, which is no commitment."""
+    fields = slot["info"]["fields"]
+    if len(fields) != 1 or not isinstance(fields[0], dict):
+        return b""
+    ((kind, value),) = fields[0].items()
+    if not kind.startswith("Raw"):
+        return b""
+    return bytes.fromhex(value.removeprefix("0x")) if isinstance(value, str) else bytes(value)

@@ -1,0 +1,124 @@
+"""Extrinsics: one at a time, with a fresh nonce, and a clear answer as to what became of each."""
+
+import threading
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from assay.network.chain.connection import Connection
+from assay.network.chain.errors import ChainError, UnknownOutcomeError
+from assay.network.chain.state import Event, Receipt
+from assay.network.chain.wallets import ChainWallet, DevWallet
+
+if TYPE_CHECKING:
+    from bittensor import Client, ExtrinsicResult, Intent, RpcSubstrate
+
+#: The pool says so of an extrinsic whose nonce another one took.
+_STALE = ("Stale", "Future", "nonce")
+#: The node's words for an extrinsic that may yet be included.
+_UNSURE = (None, "Usurped", "Retracted", "Dropped", "FinalityTimeout")
+
+
+class Sender:
+    """Sends for all wallets of a process. Safe to use from several threads: they take turns.
+
+    Nonces: the SDK counts on from the last one it saw, which goes wrong after a shielded submission
+    and where another program uses the same coldkey. So it is made to ask the chain each time.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._turn = threading.Lock()
+
+    def send_call(
+        self, call: Any, wallet: ChainWallet, signer: str = "coldkey", *, final: bool
+    ) -> Receipt:
+        """Sends one of `bittensor.calls`.
+
+        Args:
+            signer: "coldkey" or "hotkey".
+            final: waits until the block is final, not only until it holds the extrinsic.
+
+        Raises:
+            UnknownOutcomeError: it may yet happen, or have happened.
+            ChainError: it was refused, by pool or runtime: says why.
+        """
+
+        async def submit(client: "Client") -> "ExtrinsicResult":
+            return await client.submit_call(
+                call, wallet, signer=signer, wait_for_finalization=final
+            )
+
+        return self._send(submit, wallet, signer)
+
+    def send_intent(self, intent: "Intent", wallet: ChainWallet, *, final: bool) -> Receipt:
+        """Sends one of the SDK's intents; as `send_call`."""
+
+        async def submit(client: "Client") -> "ExtrinsicResult":
+            return await client.execute(intent, wallet, wait_for_finalization=final)
+
+        return self._send(submit, wallet, intent.signer)
+
+    def quote_fee(self, call: Any, wallet: ChainWallet, signer: str = "coldkey") -> int:
+        """What the chain would take for a call now, rao, besides what the call itself costs.
+
+        Within a byte's fee: how a signature's lifetime is written is not known beforehand.
+        """
+
+        async def quote(substrate: "RpcSubstrate") -> int:
+            composed = await substrate.compose(call)
+            return int((await substrate.estimate_fee(composed, _get_public(wallet, signer))).rao)
+
+        return self._connection.read(quote)
+
+    def _send(
+        self,
+        submit: Callable[["Client"], Awaitable["ExtrinsicResult"]],
+        wallet: ChainWallet,
+        signer: str,
+    ) -> Receipt:
+        if isinstance(wallet, DevWallet) and not self._connection.target.is_loopback:
+            raise ChainError("development keys sign for a chain on this machine only")
+        address = _get_public(wallet, signer).ss58_address
+
+        async def run(substrate: "RpcSubstrate") -> "ExtrinsicResult":
+            from bittensor import Client
+
+            client = Client(substrate.endpoint, substrate=substrate)
+            substrate.raw.clear_nonce_cache_for_account(address)
+            result = await submit(client)
+            if not result.success and result.block_hash is None and _is_stale(result):
+                substrate.raw.clear_nonce_cache_for_account(address)
+                result = await submit(client)
+            return result
+
+        with self._turn:
+            return _make_receipt(self._connection.send(run))
+
+
+def _get_public(wallet: ChainWallet, signer: str) -> Any:
+    if signer == "coldkey":
+        return wallet.coldkeypub
+    return getattr(wallet, "hotkeypub", None) or wallet.hotkey
+
+
+def _is_stale(result: "ExtrinsicResult") -> bool:
+    text = f"{result.error.name if result.error else ''} {result.message}"
+    return any(word in text for word in _STALE)
+
+
+def _make_receipt(result: "ExtrinsicResult") -> Receipt:
+    if not result.success:
+        error = result.error
+        if result.block_hash is None and (error is None or error.name in _UNSURE):
+            raise UnknownOutcomeError(f"nobody said what became of the extrinsic: {result.message}")
+        advice = f"; {error.remediation}" if error is not None else ""
+        raise ChainError(f"the chain refused it: {result.message}{advice}")
+    number = (result.extrinsic_id or "0").partition("-")[0]
+    return Receipt(
+        block=int(number),
+        fee=int(result.fee.rao) if result.fee is not None else 0,
+        events=tuple(
+            Event(f"{event['module_id']}.{event['event_id']}", event["attributes"])
+            for event in result.events
+        ),
+    )

@@ -1,0 +1,89 @@
+"""What a subnet's chain tells about itself and about what was done to it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+#: Blocks of state that a plain node keeps.
+STATE_BLOCKS = 256
+#: The largest weight of a row: the chain scales every row so.
+LARGEST_WEIGHT = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Hyperparameters:
+    """A subnet's settings, as far as a neuron must know them.
+
+    Attributes:
+        tempo: an epoch comes every tempo + 1 blocks.
+        commit_reveal: weights are sent encrypted and opened later by the chain.
+        weights_rate_limit: blocks between two weight settings of one hotkey.
+        registration_cost: what a uid costs at this block, rao.
+        max_uids: when they are all held, a registration evicts somebody.
+    """
+
+    tempo: int
+    commit_reveal: bool
+    weights_rate_limit: int
+    registration_cost: int
+    registration_open: bool
+    max_uids: int
+    immunity_period: int
+    min_weights: int
+
+
+@dataclass(frozen=True, slots=True)
+class MetagraphRow:
+    """One uid at a block.
+
+    Attributes:
+        stake: rao of alpha, all nominators together.
+        permit: may set weights on others.
+        incentive, dividends: u16 shares as consensus left them at the last epoch.
+        last_update: block of its last weights.
+    """
+
+    uid: int
+    hotkey: bytes
+    coldkey: bytes
+    registered_at: int
+    stake: int
+    permit: bool
+    incentive: int
+    dividends: int
+    emission: int
+    last_update: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of an own extrinsic: `Pallet.Name`, and what came with it as plain values."""
+
+    name: str
+    attributes: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of an extrinsic that the chain accepted.
+
+    Attributes:
+        block: the block that holds it.
+        fee: rao, paid by the signer on top of what the call itself costs.
+    """
+
+    block: int
+    fee: int
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a call would cost now, rao. The chain charges what it costs when it is included."""
+
+    cost: int
+    fee: int
+
+    @property
+    def total(self) -> int:
+        """Cost and fee, rao."""
+        return self.cost + self.fee

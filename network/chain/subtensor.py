@@ -1,0 +1,359 @@
+"""A subnet on a subtensor chain, through the bittensor SDK: the neurons' `Chain`.
+
+Only finalized blocks are handed out, always state *at* a block, and what was read once is kept for
+good. The chain is asked in batches: a subnet of 256 neurons takes as many requests as one of two.
+Safe to use from several threads.
+
+What it does not know: whether a node lies. What is checked is that it speaks for the right chain
+and for the same history as the state kept here.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from assay.network.chain.archive import StateArchive
+from assay.network.chain.connection import Connection
+from assay.network.chain.epochs import Epochs
+from assay.network.chain.errors import (
+    ChainError,
+    TooSoonError,
+    UnknownOutcomeError,
+    WrongChainError,
+)
+from assay.network.chain.reading import (
+    SubnetState,
+    read_block,
+    read_hyperparameters,
+    read_metagraph,
+    read_owner,
+    read_state,
+    read_weights,
+)
+from assay.network.chain.runtime import MODULE, RegisterBy, Runtime, detect_runtime
+from assay.network.chain.sending import Sender
+from assay.network.chain.state import Hyperparameters, MetagraphRow, Quote, Receipt
+from assay.network.chain.wallets import ChainWallet, get_hotkey
+from assay.network.chain.weights import make_row, send_weights
+from assay.protocol import Block, Member
+from assay.protocol.commitment import COMMITMENT_BYTES
+from assay.protocol.ss58 import encode_ss58
+
+if TYPE_CHECKING:
+    from bittensor import RpcSubstrate
+
+T = TypeVar("T")
+
+logger = logging.getLogger("assay.chain")
+
+
+class SubtensorChain:
+    """One subnet.
+
+    Args:
+        folder: where the state read so far is kept.
+        poll_s: a head younger than this is not asked for again.
+
+    Raises:
+        ChainError: the subnet is not there, the runtime is not understood, or `folder` holds the
+            state of another chain.
+    """
+
+    def __init__(
+        self, connection: Connection, netuid: int, folder: Path, poll_s: float = 1.0
+    ) -> None:
+        self.netuid = netuid
+        self._connection = connection
+        self._poll_s = poll_s
+        self._wallets: dict[bytes, ChainWallet] = {}
+        self._sender = Sender(connection)
+        self._lock = RLock()
+        self._head = (-1, float("-inf"))
+        self._runtime = connection.read(detect_runtime)
+        logger.info("%s: %s", connection.endpoint, self._runtime)
+        name = f"chain-{connection.genesis_hash.hex()[:16]}-{netuid}.sqlite"
+        self._archive = StateArchive(folder / name, connection.genesis_hash, netuid)
+        connection.add_check(self._require_same_history)
+        if not connection.read(lambda s: s.query(MODULE, "NetworksAdded", [netuid])):
+            raise ChainError(f"this chain has no subnet {netuid}: create it, or name another")
+        self._epochs = Epochs(connection, netuid, self._archive)
+
+    @property
+    def genesis_hash(self) -> bytes:
+        """Hash of block 0, 32 bytes."""
+        return self._connection.genesis_hash
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime at the head, as last seen."""
+        return self._runtime
+
+    def add_wallet(self, wallet: ChainWallet) -> bytes:
+        """Lets this process sign for a wallet. Its hotkey, 32 bytes."""
+        hotkey = get_hotkey(wallet)
+        self._wallets[hotkey] = wallet
+        return hotkey
+
+    def close(self) -> None:
+        """Closes the kept state. The connection belongs to whoever made it."""
+        self._archive.close()
+
+    # --- state at a block
+
+    def get_head(self) -> int:
+        """Number of the newest finalized block."""
+        with self._lock:
+            number, seen = self._head
+            if time.monotonic() - seen < self._poll_s:
+                return number
+            newest = self._connection.read(lambda s: s.finalized_block_number())
+            self._follow_runtime()
+            self._head = (max(number, newest), time.monotonic())  # a lagging node takes none back
+            return self._head[0]
+
+    def get_block(self, number: int) -> Block:
+        """A finalized block.
+
+        Raises:
+            ChainError: it is not final yet.
+        """
+        kept = self._archive.get("block", number)
+        if kept is not None:
+            text, timestamp = json.loads(kept)
+            return Block(number, bytes.fromhex(text), timestamp)
+        if number < 0 or (number > self._head[0] and number > self.get_head()):
+            raise ChainError(f"block {number} is not final yet: the head is {self._head[0]}")
+        block = self._connection.read(lambda s: read_block(s, number))
+        self._archive.put("block", number, json.dumps([block.hash.hex(), block.timestamp_ms]))
+        return block
+
+    def get_members(self, number: int) -> Mapping[bytes, Member]:
+        """Who holds which uid at a block, by hotkey."""
+        return self._get_state(number).members
+
+    def get_commitments(self, number: int) -> Mapping[bytes, bytes]:
+        """All commitment slots at a block, those of hotkeys without a uid too: hotkey → payload."""
+        return self._get_state(number).commitments
+
+    def get_owner(self, number: int) -> bytes:
+        """The hotkey of the subnet's owner at a block: its slot holds the parameters."""
+        kept = self._archive.get("owner", number)
+        if kept is None:
+            kept = self._read_at(number, lambda s, h: read_owner(s, self.netuid, h)).hex()
+            self._archive.put("owner", number, kept)
+        return bytes.fromhex(kept)
+
+    def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
+        """Weights in force at a block, without zeros: validator's hotkey → uid → u16."""
+        kept = self._archive.get("weights", number)
+        if kept is None:
+            rows = self._read_at(number, lambda s, h: read_weights(s, self.netuid, h))
+            kept = json.dumps(rows)
+            self._archive.put("weights", number, kept)
+        by_uid = {member.uid: hotkey for hotkey, member in self.get_members(number).items()}
+        return {
+            by_uid[int(uid)]: {int(target): weight for target, weight in row.items()}
+            for uid, row in json.loads(kept).items()
+            if int(uid) in by_uid
+        }
+
+    def is_epoch(self, number: int) -> bool:
+        """Whether the subnet's epoch ends with this block; foretold for a block to come."""
+        return self._epochs.is_epoch(number, self.get_head(), self._runtime)
+
+    def get_hyperparameters(self, number: int | None = None) -> Hyperparameters:
+        """The subnet's settings at a block, or now."""
+        if number is None:
+            return self._connection.read(lambda s: read_hyperparameters(s, self.netuid, None))
+        return self._read_at(number, lambda s, h: read_hyperparameters(s, self.netuid, h))
+
+    def get_metagraph(self, number: int) -> list[MetagraphRow]:
+        """All neurons at a block, in order of uid."""
+        return self._read_at(number, lambda s, h: read_metagraph(s, self.netuid, h))
+
+    def get_balance(self, coldkey: bytes) -> int:
+        """What a coldkey may spend now, rao."""
+        address = encode_ss58(coldkey)
+        account = self._connection.read(lambda s: s.query("System", "Account", [address]))
+        return int(account["data"]["free"])
+
+    # --- calls
+
+    def quote_registration(self, hotkey: bytes) -> Quote:
+        """What a uid for a hotkey would cost now."""
+        from bittensor import calls
+
+        call = calls.SubtensorModule.burned_register(netuid=self.netuid, hotkey=encode_ss58(hotkey))
+        fee = self._sender.quote_fee(call, self._get_wallet(hotkey))
+        return Quote(self.get_hyperparameters().registration_cost, fee)
+
+    def register(self, hotkey: bytes, max_cost: int) -> Receipt:
+        """Buys a uid for a hotkey, from its wallet's coldkey.
+
+        Args:
+            max_cost: rao. Where the runtime has no limit of its own the price is looked at just
+                before the call, and what is charged may exceed it by what one block adds.
+
+        Raises:
+            ChainError: dearer than that, too little balance, registered already, or refused.
+        """
+        from bittensor import calls
+        from bittensor.intents import BurnedRegister
+
+        wallet, address = self._get_wallet(hotkey), encode_ss58(hotkey)
+        if self._find_uid(hotkey) is not None:
+            raise ChainError("the hotkey is registered on this subnet already")
+        cost = self.get_hyperparameters().registration_cost
+        if cost > max_cost:
+            raise ChainError(
+                f"a uid costs {cost:,} rao, more than the {max_cost:,} allowed: wait for the price "
+                "to fall, or allow more"
+            )
+        balance = self.get_balance(bytes(wallet.coldkeypub.public_key))
+        if balance < cost:
+            raise ChainError(f"a uid costs {cost:,} rao, and the coldkey holds {balance:,}")
+        if self._runtime.register_by is RegisterBy.INTENT:
+            intent = BurnedRegister(netuid=self.netuid, hotkey_ss58=address)
+            return self._sender.send_intent(intent, wallet, final=True)
+        if self._runtime.register_by is RegisterBy.LIMIT:
+            call: Any = calls.SubtensorModule.register_limit(
+                netuid=self.netuid, hotkey=address, limit_price=max_cost
+            )
+        else:
+            call = calls.SubtensorModule.burned_register(netuid=self.netuid, hotkey=address)
+        return self._sender.send_call(call, wallet, final=True)
+
+    def add_stake(self, hotkey: bytes, amount: int, *, any_price: bool = False) -> Receipt:
+        """Stakes rao on a hotkey, from its wallet's coldkey.
+
+        Args:
+            any_price: also where the purchase itself moves the price by more than 5 %.
+        """
+        from bittensor import Balance
+        from bittensor.intents import AddStake
+
+        intent = AddStake(
+            hotkey_ss58=encode_ss58(hotkey),
+            netuid=self.netuid,
+            amount_tao=Balance.from_rao(amount),
+            slippage_protection=not any_price,
+        )
+        return self._sender.send_intent(intent, self._get_wallet(hotkey), final=True)
+
+    def set_commitment(self, hotkey: bytes, payload: bytes) -> None:
+        """Overwrites the hotkey's slot; comes back when a block holds it.
+
+        Raises:
+            ChainError: more than 128 bytes, not registered, no space left in this epoch.
+        """
+        from bittensor import calls
+
+        if len(payload) > COMMITMENT_BYTES:
+            raise ChainError(f"a commitment has at most {COMMITMENT_BYTES} bytes")
+        fields = [[{f"Raw{len(payload)}": "0x" + payload.hex()}]]
+        call = calls.Commitments.set_commitment(netuid=self.netuid, info={"fields": fields})
+        wallet = self._get_wallet(hotkey)
+        try:
+            self._sender.send_call(call, wallet, "hotkey", final=False)
+        except UnknownOutcomeError:  # the same again changes nothing
+            self._sender.send_call(call, wallet, "hotkey", final=False)
+
+    def get_next_weights_block(self, hotkey: bytes) -> int:
+        """First block in which the chain lets a hotkey set weights: a past one if it may now.
+
+        Raises:
+            ChainError: not registered.
+        """
+        uid = self._find_uid(hotkey)
+        if uid is None:
+            raise ChainError("the hotkey is not registered on this subnet: register it first")
+        updates = self._connection.read(lambda s: s.query(MODULE, "LastUpdate", [self.netuid]))
+        last = int(updates[uid])
+        return last + self.get_hyperparameters().weights_rate_limit if last else 0
+
+    def set_weights(self, hotkey: bytes, weights: Mapping[int, int]) -> None:
+        """Sends a validator's weights; comes back when a block holds them.
+
+        Where the subnet has commit-reveal, they come into force when the chain opens them.
+
+        Raises:
+            TooSoonError: the rate limit forbids it; nothing was sent.
+            UnknownOutcomeError: read back before sending again.
+            ChainError: not registered, no permit, or a row the chain would change.
+        """
+        row = make_row(weights)
+        allowed = self.get_next_weights_block(hotkey)
+        best = self._connection.read(lambda s: s.block_number())
+        if best + 1 < allowed:
+            raise TooSoonError(
+                f"the chain takes weights of this hotkey from block {allowed} on, and the next one "
+                f"is {best + 1}: wait",
+                allowed,
+            )
+        reveal = self.get_hyperparameters().commit_reveal
+        wallet = self._get_wallet(hotkey)
+        send_weights(
+            self._connection, self._sender, self._runtime, self.netuid, wallet, row, reveal
+        )
+
+    # --- within
+
+    def _get_wallet(self, hotkey: bytes) -> ChainWallet:
+        wallet = self._wallets.get(hotkey)
+        if wallet is None:
+            raise ChainError(f"no wallet is open for hotkey {encode_ss58(hotkey)}")
+        return wallet
+
+    def _get_state(self, number: int) -> SubnetState:
+        kept = self._archive.get("state", number)
+        if kept is None:
+            state = self._read_at(number, lambda s, h: read_state(s, self.netuid, h))
+            self._archive.put("state", number, _encode_state(state))
+            return state
+        return _decode_state(kept)
+
+    def _read_at(self, number: int, read: Callable[["RpcSubstrate", str], Awaitable[T]]) -> T:
+        block = "0x" + self.get_block(number).hash.hex()
+        return self._connection.read(lambda s: read(s, block))
+
+    def _find_uid(self, hotkey: bytes) -> int | None:
+        """The uid that a hotkey holds at the best head, final or not: what the next call meets."""
+        keys = [self.netuid, encode_ss58(hotkey)]
+        uid = self._connection.read(lambda s: s.query(MODULE, "Uids", keys))
+        return None if uid is None else int(uid)
+
+    def _follow_runtime(self) -> None:
+        spec = self._connection.read(lambda s: s.spec_version())
+        if spec != self._runtime.spec_version:
+            self._runtime = self._connection.read(detect_runtime)
+            logger.warning("%s: upgraded to %s", self._connection.endpoint, self._runtime)
+
+    async def _require_same_history(self, substrate: "RpcSubstrate") -> None:
+        """A local chain that was started anew has the same genesis hash and another history."""
+        newest = self._archive.get_newest("block")
+        if newest is None or newest[0] > await substrate.finalized_block_number():
+            return
+        known = json.loads(newest[1])[0]
+        if (await substrate.block_hash(newest[0])).removeprefix("0x") != known:
+            raise WrongChainError(
+                f"{substrate.endpoint} has another block {newest[0]} than the one kept here: it is "
+                "a chain started anew, or a node gone astray; take a new folder, or another node"
+            )
+
+
+def _encode_state(state: SubnetState) -> str:
+    members = {hotkey.hex(): [m.uid, m.registered_at] for hotkey, m in state.members.items()}
+    commitments = {hotkey.hex(): payload.hex() for hotkey, payload in state.commitments.items()}
+    return json.dumps([members, commitments])
+
+
+def _decode_state(text: str) -> SubnetState:
+    members, commitments = json.loads(text)
+    return SubnetState(
+        {bytes.fromhex(hotkey): Member(*seat) for hotkey, seat in members.items()},
+        {bytes.fromhex(hotkey): bytes.fromhex(p) for hotkey, p in commitments.items()},
+    )

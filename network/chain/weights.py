@@ -1,0 +1,128 @@
+"""Setting weights: in the clear, or encrypted to a future drand round where the subnet asks for it.
+
+Timelocked weights are opened by the chain itself, an epoch or more later; until then nobody can
+copy them.
+"""
+
+import asyncio
+import struct
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from assay.network.chain.connection import Connection
+from assay.network.chain.errors import ChainError
+from assay.network.chain.runtime import MODULE, CommitBy, Runtime, WeightsBy
+from assay.network.chain.sending import Sender
+from assay.network.chain.state import LARGEST_WEIGHT, Receipt
+from assay.network.chain.wallets import ChainWallet
+
+if TYPE_CHECKING:
+    from bittensor import RpcSubstrate
+
+#: drand's quicknet, to whose rounds subtensor opens weights.
+_QUICKNET_GENESIS_MS = 1_692_803_367_000
+_QUICKNET_PERIOD_MS = 3_000
+#: Blocks after the opening epoch's first one: a chain that runs early still finds them shut.
+_MARGIN_BLOCKS = 3
+
+
+def make_row(weights: Mapping[int, int]) -> dict[int, int]:
+    """Weights as the chain will show them: in order of uid, without zeros.
+
+    Raises:
+        ChainError: not integers from 0 to 65,535 with that as their largest. The chain scales a row
+            so, and what is read back must be what was sent.
+    """
+    row = {uid: weights[uid] for uid in sorted(weights) if weights[uid]}
+    if any(not 0 <= value <= LARGEST_WEIGHT for value in (*row, *row.values())):
+        raise ChainError("uids and weights are integers from 0 to 65,535")
+    if max(row.values(), default=0) != LARGEST_WEIGHT:
+        raise ChainError("the largest weight is 65,535: scale the row")
+    return row
+
+
+def compute_reveal_round(
+    netuid: int, tempo: int, reveal_period: int, block: int, timestamp_ms: int, slot_ms: int
+) -> int:
+    """The drand round to which weights sent after `block` are encrypted.
+
+    They are opened `reveal_period` epochs after the one that holds them. Source: subtensor's
+    commit-reveal v3, whose epochs are counted as (block + netuid + 1) / (tempo + 1).
+    """
+    epoch = (block + 1 + netuid + 1) // (tempo + 1)
+    opens = (epoch + reveal_period) * (tempo + 1) - netuid - 1 + _MARGIN_BLOCKS
+    at_ms = timestamp_ms + (opens - block) * slot_ms
+    return max(1, -((_QUICKNET_GENESIS_MS - at_ms) // _QUICKNET_PERIOD_MS) + 1)
+
+
+def encode_row(row: Mapping[int, int], version_key: int) -> bytes:
+    """SCALE bytes of what commit-reveal v3 encrypts: uids, values, version key."""
+    count = _encode_compact(len(row))
+    uids = struct.pack(f"<{len(row)}H", *row)
+    values = struct.pack(f"<{len(row)}H", *row.values())
+    return count + uids + count + values + struct.pack("<Q", version_key)
+
+
+def send_weights(
+    connection: Connection,
+    sender: Sender,
+    runtime: Runtime,
+    netuid: int,
+    wallet: ChainWallet,
+    row: Mapping[int, int],
+    commit_reveal: bool,
+) -> Receipt:
+    """Sends a row from `make_row` the way that runtime and subnet ask for.
+
+    Raises:
+        ChainError: refused, or this runtime's way is not known.
+    """
+    from bittensor import calls
+    from bittensor.intents import SetWeights
+
+    version_key = connection.read(lambda s: s.query(MODULE, "WeightsVersionKey", [netuid]))
+    if runtime.weights_by is WeightsBy.INTENT:
+        values = [float(value) for value in row.values()]
+        intent = SetWeights(netuid, list(row), values, version_key=int(version_key or 0))
+        return sender.send_intent(intent, wallet, final=False)
+    if not commit_reveal:
+        call: Any = calls.SubtensorModule.set_weights(
+            netuid=netuid,
+            dests=list(row),
+            weights=list(row.values()),
+            version_key=int(version_key or 0),
+        )
+    elif runtime.commit_by is CommitBy.CRV3:
+        data = encode_row(row, int(version_key or 0))
+        call = connection.read(lambda s: _make_crv3_call(s, netuid, data))
+    else:
+        raise ChainError(
+            f"the subnet asks for timelocked weights, and runtime spec {runtime.spec_version} has "
+            "no way to send them that is known here: update assay and bittensor"
+        )
+    return sender.send_call(call, wallet, "hotkey", final=False)
+
+
+async def _make_crv3_call(substrate: "RpcSubstrate", netuid: int, data: bytes) -> Any:
+    import bittensor_core
+
+    head = await substrate.block_number()
+    block = await substrate.block_hash(head)
+    tempo, period, now_ms, slot_s = await asyncio.gather(
+        substrate.query(MODULE, "Tempo", [netuid], block_hash=block),
+        substrate.query(MODULE, "RevealPeriodEpochs", [netuid], block_hash=block),
+        substrate.query("Timestamp", "Now", block_hash=block),
+        substrate.block_time(),
+    )
+    number = compute_reveal_round(
+        netuid, int(tempo), int(period), head, int(now_ms), int(slot_s * 1_000)
+    )
+    commit = bittensor_core.encrypt_at_round(data, number)[0]
+    # the SDK's catalogue is of a newer runtime, which has no such call
+    arguments = {"netuid": netuid, "commit": commit, "reveal_round": number}
+    return (MODULE, "commit_crv3_weights", arguments)
+
+
+def _encode_compact(number: int) -> bytes:
+    """SCALE's compact integer below 2^14."""
+    return bytes([number << 2]) if number < 64 else struct.pack("<H", number << 2 | 1)

@@ -1,0 +1,273 @@
+"""One subnet to try things on, simulated or on a real runtime, behind the same few handles."""
+
+import itertools
+import json
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import connect
+
+from assay.network.chain import (
+    Connection,
+    DevWallet,
+    SimulatedChain,
+    SimulatedRules,
+    SubtensorChain,
+    Target,
+    create_subnet,
+)
+from assay.network.chain.sending import Sender
+
+TAO = 10**9
+TEMPO = 10
+_serial = itertools.count(int(time.time()))
+
+
+class Net(ABC):
+    """A subnet, its owner's powers, and time."""
+
+    chain: Any
+
+    @abstractmethod
+    def make_hotkeys(self, count: int, rao: int = 1_000 * TAO) -> list[bytes]:
+        """Hotkeys nobody has seen, each with a coldkey of its own that holds so much."""
+
+    @abstractmethod
+    def get_coldkey(self, hotkey: bytes) -> bytes:
+        """Whose money pays for a hotkey."""
+
+    @abstractmethod
+    def swap(self, old: bytes, new: bytes) -> None:
+        """Has another hotkey take over a seat."""
+
+    @abstractmethod
+    def set_rules(self, **rules: int) -> None:
+        """Changes fields of `SimulatedRules`."""
+
+    @abstractmethod
+    def pass_blocks(self, count: int) -> None:
+        """So many blocks become final."""
+
+    def register(self, count: int, stake: int = 0) -> list[bytes]:
+        """New hotkeys that hold uids, and stake."""
+        hotkeys = self.make_hotkeys(count)
+        for hotkey in hotkeys:
+            self.chain.register(hotkey, self.chain.quote_registration(hotkey).cost)
+            if stake:
+                self.chain.add_stake(hotkey, stake, any_price=True)
+        self.pass_blocks(1)
+        return hotkeys
+
+    def pass_epoch(self) -> int:
+        """Goes on until an epoch has ended. Its block."""
+        number = self.chain.get_head() + 1
+        while not self.chain.is_epoch(number):
+            number += 1
+        self.pass_blocks(number + 1 - self.chain.get_head())
+        return number
+
+
+class SimulatedNet(Net):
+    def __init__(self) -> None:
+        owner = sha256(b"owner").digest()
+        self.chain = SimulatedChain(b"test", 3, 1_700_000_000_000, 1_000, TEMPO, (owner,))
+        self.chain.rules = SimulatedRules(registration_cost=TAO, permits=True)
+        self.pass_blocks(TEMPO + 1)
+
+    def make_hotkeys(self, count: int, rao: int = 1_000 * TAO) -> list[bytes]:
+        hotkeys = [sha256(str(next(_serial)).encode()).digest() for _ in range(count)]
+        for hotkey in hotkeys:
+            self.chain.fund(hotkey, rao)
+        return hotkeys
+
+    def get_coldkey(self, hotkey: bytes) -> bytes:
+        return hotkey
+
+    def swap(self, old: bytes, new: bytes) -> None:
+        self.chain.swap(old, new)
+
+    def set_rules(self, **rules: int) -> None:
+        self.chain.rules = replace(self.chain.rules, **rules)
+
+    def pass_blocks(self, count: int) -> None:
+        for _ in range(count):
+            self.chain.mint()
+
+
+class RuntimeNet(Net):
+    """A subnet of its own on a chain whose sudo is //Alice."""
+
+    #: rule → (call of AdminUtils, its argument)
+    _SUDO: Mapping[str, tuple[str, str]] = {
+        "weights_rate_limit": ("sudo_set_weights_set_rate_limit", "weights_set_rate_limit"),
+        "max_uids": ("sudo_set_max_allowed_uids", "max_allowed_uids"),
+        "immunity_period": ("sudo_set_immunity_period", "immunity_period"),
+        "tempo": ("sudo_set_tempo", "tempo"),
+        "max_registrations_per_block": (
+            "sudo_set_max_registrations_per_block",
+            "max_registrations_per_block",
+        ),
+        "target_registrations": (
+            "sudo_set_target_registrations_per_interval",
+            "target_registrations_per_interval",
+        ),
+        "commit_reveal": ("sudo_set_commit_reveal_weights_enabled", "enabled"),
+        "subtoken": ("sudo_set_subtoken_enabled", "subtoken_enabled"),
+    }
+
+    def __init__(self, connection: Connection, folder: Path) -> None:
+        self.connection = connection
+        self.endpoint = connection.endpoint
+        self.folder = folder
+        self.alice = DevWallet("//Alice", f"//Alice//owner//{next(_serial)}")
+        self._sender = Sender(connection)
+        self._wallets: dict[bytes, DevWallet] = {}
+        methods = self._rpc("rpc_methods", [])["methods"]
+        self._drives_time = "dev_newBlock" in methods
+        self._sudo_calls(
+            [
+                ("sudo_set_network_rate_limit", {"rate_limit": 0}),
+                ("sudo_set_lock_reduction_interval", {"interval": 1}),
+                ("sudo_set_stake_threshold", {"min_stake": 0}),
+            ]
+        )
+        self.netuid = create_subnet(connection, self.alice, 10**17)
+        self.set_rules(
+            tempo=TEMPO,
+            weights_rate_limit=0,
+            max_registrations_per_block=100,
+            target_registrations=100,
+            commit_reveal=False,
+            subtoken=True,
+        )
+        self.chain = SubtensorChain(connection, self.netuid, folder, poll_s=0)
+        self.chain.add_wallet(self.alice)
+
+    def make_hotkeys(self, count: int, rao: int = 1_000 * TAO) -> list[bytes]:
+        wallets = [
+            DevWallet(f"//Alice//cold//{serial}", f"//Alice//hot//{serial}")
+            for serial in itertools.islice(_serial, count)
+        ]
+        self._batch(
+            [
+                ("Balances", "transfer_keep_alive", {"dest": w.coldkey.ss58_address, "value": rao})
+                for w in wallets
+            ]
+        )
+        hotkeys = [self.chain.add_wallet(wallet) for wallet in wallets]
+        self._wallets |= dict(zip(hotkeys, wallets, strict=True))
+        return hotkeys
+
+    def get_coldkey(self, hotkey: bytes) -> bytes:
+        return bytes(self._wallets[hotkey].coldkey.public_key)
+
+    def get_wallet(self, hotkey: bytes) -> DevWallet:
+        return self._wallets[hotkey]
+
+    def swap(self, old: bytes, new: bytes) -> None:
+        arguments = {
+            "hotkey": self._wallets[old].hotkey.ss58_address,
+            "new_hotkey": self._wallets[new].hotkey.ss58_address,
+            "netuid": None,  # a swap on one subnet alone waits for days
+        }
+        call = ("SubtensorModule", "swap_hotkey", arguments)
+        self._sender.send_call(call, self._wallets[old], final=True)
+
+    def set_rules(self, **rules: int) -> None:
+        cost = rules.pop("registration_cost", None)
+        calls = [
+            (self._SUDO[name][0], {"netuid": self.netuid, self._SUDO[name][1]: value})
+            for name, value in rules.items()
+        ]
+        if cost is not None:
+            burn = {"SubtensorModule": {"burn": [[[self.netuid], cost]]}}
+            self._rpc("dev_setStorage", [burn])
+            self.pass_blocks(1)
+        if calls:
+            self._sudo_calls(calls)
+
+    def pass_blocks(self, count: int) -> None:
+        if self._drives_time:
+            self._rpc("dev_newBlock", [{"count": count}])
+            return
+        end = self.chain.get_head() + count
+        while self.chain.get_head() < end:
+            time.sleep(0.2)
+
+    def set_storage(self, values: Mapping[str, Any]) -> None:
+        """Writes state as no call could. Development executors only."""
+        self._rpc("dev_setStorage", [values])
+
+    def _sudo_calls(self, calls: Sequence[tuple[str, dict[str, Any]]]) -> None:
+        async def wrap(substrate: Any) -> Any:
+            inner = [
+                await substrate.compose(("AdminUtils", name, arguments))
+                for name, arguments in calls
+            ]
+            batch = await substrate.compose(("Utility", "batch_all", {"calls": inner}))
+            return ("Sudo", "sudo", {"call": batch})
+
+        receipt = self._sender.send_call(self.connection.read(wrap), self.alice, final=True)
+        (done,) = (e.attributes for e in receipt.events if e.name == "Sudo.Sudid")
+        assert "Err" not in str(done), done
+
+    def _batch(self, calls: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
+        async def wrap(substrate: Any) -> Any:
+            inner = [await substrate.compose(call) for call in calls]
+            return ("Utility", "batch_all", {"calls": inner})
+
+        self._sender.send_call(self.connection.read(wrap), self.alice, final=True)
+
+    def _rpc(self, method: str, params: list[Any]) -> Any:
+        answer = ask(self.endpoint, method, params)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+
+def ask(endpoint: str, method: str, params: list[Any]) -> dict[str, Any]:
+    """One JSON-RPC answer, error or not."""
+    with connect(endpoint, max_size=None) as node:
+        node.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
+        answer: dict[str, Any] = json.loads(node.recv(timeout=120))
+        return answer
+
+
+@contextmanager
+def start_node(running: str | None, folder: Path) -> Iterator[str]:
+    """The endpoint of a node that runs, or of one started here from `folder`."""
+    if running:
+        yield running
+        return
+    genesis = next(folder.glob("genesis*.json"), None)
+    if genesis is None or not (folder / "node_modules").is_dir():
+        raise FileNotFoundError(
+            f"{folder} has no genesis*.json or no node_modules: npm ci --ignore-scripts"
+        )
+    command = ["env", "LOG_LEVEL=error", "node", "devchain.mjs", genesis.name, "0", "0"]
+    node = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    assert node.stdout is not None
+    try:
+        words = node.stdout.readline().split()
+        assert "listening" in words, f"the runtime did not start: {' '.join(words)}"
+        endpoint = "ws://" + words[words.index("listening") + 1]
+        if not int(ask(endpoint, "chain_getHeader", [])["result"]["number"], 16):
+            # block 1 would read the clock twice, and across a second's end the runtime panics
+            now = {"Timestamp": {"now": int(time.time() * 1_000)}}
+            ask(endpoint, "dev_setStorage", [now])
+            ask(endpoint, "dev_newBlock", [{"count": 1}])
+        yield endpoint
+    finally:
+        node.terminate()
+        node.wait(10)
+
+
+def open_net(endpoint: str, folder: Path) -> RuntimeNet:
+    """A fresh subnet on the chain behind an endpoint."""
+    return RuntimeNet(Connection(Target((endpoint,), deadline_s=60)), folder)

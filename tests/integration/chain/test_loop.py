@@ -1,0 +1,110 @@
+"""Miners and a validator on a real runtime: what is judged is what is paid."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from nets import TAO, TEMPO, RuntimeNet, open_net
+
+from assay.inference import load_checkpoint
+from assay.network.beacon import LocalBeacon
+from assay.network.parquet_worker import ParquetWorker
+from assay.network.store import open_folder
+from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.demo_rules import make_demo_parameters
+from assay.neurons.miner import Miner, MinerConfig, Outside
+from assay.neurons.strategies_drafting import CheapModelMiner
+from assay.neurons.submissions import Sources
+from assay.neurons.validator import Validator
+from assay.protocol import Commitment, Parameters, Phase, Reason, Tag, encode_commitment
+from assay.protocol.commitment import parse_commitment
+from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.window import compute_block, compute_window
+from assay.training import GENESIS
+
+LOCATOR = "file:store"
+GROUPS = 6
+
+
+@pytest.fixture
+def own_subnet(endpoint: str, tmp_path: Path) -> Iterator[RuntimeNet]:
+    net = open_net(endpoint, tmp_path / "state")
+    yield net
+    net.connection.close()
+
+
+def make_parameters(net: RuntimeNet, beacons: LocalBeacon, trainer: bytes) -> Parameters:
+    parameters = make_demo_parameters(
+        net.chain.genesis_hash,
+        beacons.chain,
+        owner_uid=0,
+        trainer=trainer,
+        genesis_checkpoint=load_checkpoint(GENESIS).digest,
+    )
+    return replace(
+        parameters,
+        identity=replace(parameters.identity, netuid=net.netuid),
+        timing=replace(DEMO_TIMING, tempo=TEMPO),
+    )
+
+
+@pytest.mark.slow
+def test_the_honest_are_paid_and_the_cheat_is_not(own_subnet: RuntimeNet, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    net, chain = own_subnet, own_subnet.chain
+    trainer, honest, cheat, validating = net.register(4)
+    chain.add_stake(validating, 100 * TAO, any_price=True)
+    net.pass_epoch()  # a permit for the validator
+    started = chain.get_block(chain.get_head()).timestamp_ms
+    beacons = LocalBeacon(
+        b"loop", started, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
+    )
+    parameters = make_parameters(net, beacons, trainer)
+    publish(net, trainer, parameters)
+    checkpoints = CheckpointFolder(tmp_path / "models")
+    checkpoints.add(GENESIS, parameters.identity.genesis_checkpoint)
+    store = open_folder(tmp_path / "store")
+    outside = Outside(chain, beacons, checkpoints, store, LOCATOR)
+    start = chain.get_head()
+    window = compute_window(parameters.timing, start) + 1
+    config = MinerConfig(GROUPS, GROUPS, window)
+    miners = [
+        Miner("honest", honest, parameters, outside, config, print),
+        CheapModelMiner("cheat", cheat, parameters, outside, config, print),
+    ]
+    net.pass_blocks(compute_block(parameters.timing, window, Phase.CHALLENGE) - start)
+    with ParquetWorker() as worker:
+        sources = Sources(chain, beacons, checkpoints, {LOCATOR: store}, worker)
+        keep = [lambda _: None] * 3
+        validator = Validator(
+            validating, parameters, sources, *keep, last_window=window, start=start
+        )
+        while not validator.settlements:
+            for neuron in (*miners, validator):
+                while neuron.step():
+                    pass
+            net.pass_blocks(1)
+    verdicts = validator.audits[window].verdicts
+    assert verdicts[honest].reason is Reason.ACCEPTED, verdicts[honest].detail
+    assert verdicts[cheat].reason is Reason.SAMPLING_MISMATCH
+    sent = {uid: w for uid, w in validator.settlements[0].weights.items() if w}
+    assert chain.get_weights(chain.get_head())[validating] == sent
+    net.pass_epoch()
+    rows = {row.hotkey: row for row in chain.get_metagraph(chain.get_head())}
+    assert rows[honest].incentive > 0
+    assert rows[cheat].incentive == 0
+
+
+def publish(net: RuntimeNet, trainer: bytes, parameters: Parameters) -> None:
+    """The owner's parameters and the trainer's checkpoint, read back from state."""
+    owner = net.chain.get_owner(net.chain.get_head())
+    published = {
+        owner: Commitment(Tag.PARAMETERS, 0, 0, parameters.digest, LOCATOR),
+        trainer: Commitment(Tag.CHECKPOINT, 0, 0, parameters.identity.genesis_checkpoint, LOCATOR),
+    }
+    for hotkey, commitment in published.items():
+        net.chain.set_commitment(hotkey, encode_commitment(commitment))
+    standing = net.chain.get_commitments(net.chain.get_head())
+    assert {h: parse_commitment(standing[h]) for h in published} == published

@@ -1,0 +1,277 @@
+"""The adapter itself, on a real runtime: which chain it is, bad nodes, money, consensus."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nets import TAO, RuntimeNet
+from proxy import FaultyNode
+
+from assay.network.chain import (
+    ChainError,
+    Connection,
+    SubtensorChain,
+    Target,
+    UnknownOutcomeError,
+    WrongChainError,
+)
+from assay.network.chain.sending import Sender
+from assay.network.chain.state import LARGEST_WEIGHT as FULL
+
+
+def open_chain(connection: Connection, subnet: RuntimeNet, folder: Path) -> SubtensorChain:
+    return SubtensorChain(connection, subnet.netuid, folder, poll_s=0)
+
+
+# --- which chain
+
+
+def test_another_chains_node_is_refused_before_anything_is_read(faulty: FaultyNode) -> None:
+    with pytest.raises(WrongChainError, match="genesis hash 4545"):
+        Connection(Target((faulty.endpoint,), genesis_hash=b"\x01" * 32))
+    assert not any(method.startswith("state_query") for method in faulty.requests)
+
+
+def test_a_subnet_that_is_not_there_is_refused(subnet: RuntimeNet, tmp_path: Path) -> None:
+    with pytest.raises(ChainError, match="no subnet 4711"):
+        SubtensorChain(subnet.connection, 4711, tmp_path)
+
+
+def test_a_chain_started_anew_is_not_taken_for_the_one_kept(
+    subnet: RuntimeNet, faulty: FaultyNode, behind: Connection, tmp_path: Path
+) -> None:
+    chain = open_chain(behind, subnet, tmp_path)
+    known = chain.get_block(chain.get_head() - 1)
+    chain.close()
+
+    def give_another_hash(method: str, params: list[Any], result: Any) -> Any:
+        astray = method == "chain_getBlockHash" and params == [known.number]
+        return "0x" + "ab" * 32 if astray else result
+
+    faulty.rewrite = give_another_hash
+    fresh = Connection(Target((faulty.endpoint,)))
+    with pytest.raises(WrongChainError, match="started anew"):
+        open_chain(fresh, subnet, tmp_path)
+    fresh.close()
+
+
+def test_a_node_that_takes_over_must_be_of_the_same_chain(
+    subnet: RuntimeNet, faulty: FaultyNode
+) -> None:
+    other = FaultyNode(subnet.endpoint)
+    other.rewrite = lambda method, params, result: (
+        "0x" + "ab" * 32 if method == "chain_getBlockHash" and params == [0] else result
+    )
+    target = Target((faulty.endpoint, other.endpoint), deadline_s=1.0, patience_s=4.0)
+    connection = Connection(target)
+    faulty.silent = True
+    with pytest.raises(WrongChainError):
+        connection.read(lambda s: s.finalized_block_number())
+    connection.close()
+    other.close()
+
+
+# --- nodes that fail
+
+
+def test_a_half_open_websocket_freezes_nobody(
+    subnet: RuntimeNet, faulty: FaultyNode, behind: Connection, tmp_path: Path
+) -> None:
+    chain = open_chain(behind, subnet, tmp_path)
+    head = chain.get_head()
+    faulty.silent = True
+    with pytest.raises(ChainError, match=r"does not answer.*another endpoint"):
+        chain.get_head()
+    faulty.silent = False
+    assert chain.get_head() >= head
+
+
+def test_the_next_endpoint_takes_over(
+    subnet: RuntimeNet, faulty: FaultyNode, tmp_path: Path
+) -> None:
+    target = Target((faulty.endpoint, subnet.endpoint), deadline_s=1.0, patience_s=10.0)
+    connection = Connection(target)
+    chain = open_chain(connection, subnet, tmp_path)
+    head = chain.get_head()
+    faulty.silent = True
+    assert chain.get_head() >= head
+    connection.close()
+
+
+def test_state_that_nodes_forgot_is_still_known_here(
+    subnet: RuntimeNet, faulty: FaultyNode, behind: Connection, tmp_path: Path
+) -> None:
+    (hotkey,) = subnet.register(1)
+    subnet.chain.set_commitment(hotkey, b"kept")
+    chain = open_chain(behind, subnet, tmp_path)
+    head = chain.get_head()
+    asked: list[Callable[[SubtensorChain], Any]] = [
+        lambda c: c.get_block(head),
+        lambda c: c.get_members(head),
+        lambda c: c.get_commitments(head),
+        lambda c: c.get_weights(head),
+        lambda c: [c.is_epoch(block) for block in range(head - 5, head + 1)],
+    ]
+    answers = [ask(chain) for ask in asked]
+    assert answers[2][hotkey] == b"kept"
+    chain.close()
+    subnet.pass_blocks(1)
+    again = open_chain(behind, subnet, tmp_path)  # as after a restart
+    faulty.forgetful = True
+    assert [ask(again) for ask in asked] == answers
+    with pytest.raises(ChainError, match="discarded"):
+        again.get_members(head - 1)
+
+
+def test_a_broken_wait_is_not_taken_for_a_refusal(subnet: RuntimeNet, faulty: FaultyNode) -> None:
+    (hotkey,) = subnet.register(1)
+    target = Target((faulty.endpoint,), deadline_s=2.0, inclusion_s=4.0)
+    connection = Connection(target)
+    faulty.swallow_notifications = True
+    with pytest.raises(UnknownOutcomeError, match="may yet happen"):
+        Sender(connection).send_call(
+            ("System", "remark_with_event", {"remark": b"hello"}),
+            subnet.get_wallet(hotkey),
+            final=True,
+        )
+    connection.close()
+
+
+# --- the runtime changes
+
+
+def test_an_upgrade_between_two_blocks_is_noticed(
+    subnet: RuntimeNet,
+    faulty: FaultyNode,
+    behind: Connection,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "assay.chain")
+    chain = open_chain(behind, subnet, tmp_path)
+    assert chain.runtime.spec_version == 293
+    assert "spec 293" in caplog.text
+    faulty.rewrite = upgrade_to(294)
+    forget_the_version(behind)
+    head = chain.get_head()
+    assert chain.runtime.spec_version == 294
+    assert "upgraded to runtime spec 294" in caplog.text
+    assert chain.get_members(head) == subnet.chain.get_members(head)
+
+
+def test_an_upgrade_that_takes_away_what_we_read_stops_us(
+    subnet: RuntimeNet, faulty: FaultyNode, behind: Connection, tmp_path: Path
+) -> None:
+    chain = open_chain(behind, subnet, tmp_path)
+    faulty.rewrite = upgrade_to(295, rename=("BlockAtRegistration", "BlockAtRegistratiom"))
+    forget_the_version(behind)
+    with pytest.raises(ChainError, match=r"spec 295 has no SubtensorModule.BlockAtRegistration"):
+        chain.get_head()
+
+
+def upgrade_to(spec: int, rename: tuple[str, str] | None = None) -> Any:
+    def rewrite(method: str, params: list[Any], result: Any) -> Any:
+        if method == "state_getRuntimeVersion":
+            return result | {"specVersion": spec}
+        if rename and method == "state_call" and params[0] == "Metadata_metadata_at_version":
+            return result.replace(rename[0].encode().hex(), rename[1].encode().hex())
+        return result
+
+    return rewrite
+
+
+def forget_the_version(connection: Connection) -> None:
+    """The SDK looks at the version every twelve seconds; a test does not wait so long."""
+
+    async def forget(substrate: Any) -> None:
+        substrate.raw._runtimes._head_checked_at = float("-inf")
+
+    connection.read(forget)
+
+
+# --- requests, keys, money
+
+
+def test_state_is_read_in_batches(
+    subnet: RuntimeNet, faulty: FaultyNode, behind: Connection, tmp_path: Path
+) -> None:
+    subnet.register(3)
+    chain = open_chain(behind, subnet, tmp_path)
+    block = chain.get_block(chain.get_head())
+    faulty.requests.clear()
+    members = chain.get_members(block.number)
+    chain.get_commitments(block.number)
+    assert len(members) >= 3
+    # the same however many there are
+    assert faulty.requests["state_queryStorageAt"] <= 3
+    assert faulty.requests.total() <= 8, faulty.requests
+
+
+def test_two_programs_with_one_coldkey_do_not_trip_over_each_other(subnet: RuntimeNet) -> None:
+    (hotkey,) = subnet.make_hotkeys(1)
+    wallet = subnet.get_wallet(hotkey)
+    other = Connection(Target((subnet.endpoint,)))
+    call = ("System", "remark_with_event", {"remark": b"hello"})
+    senders = [Sender(subnet.connection), Sender(other), Sender(subnet.connection)]
+    receipts = [sender.send_call(call, wallet, final=True) for sender in senders]
+    assert all("System.Remarked" in {e.name for e in receipt.events} for receipt in receipts)
+    assert len({receipt.block for receipt in receipts}) == 3
+    other.close()
+
+
+def test_a_fee_is_paid_as_quoted(subnet: RuntimeNet) -> None:
+    (hotkey,) = subnet.make_hotkeys(1)
+    wallet, sender = subnet.get_wallet(hotkey), Sender(subnet.connection)
+    call = ("System", "remark_with_event", {"remark": b"x" * 1_000})
+    before = subnet.chain.get_balance(subnet.get_coldkey(hotkey))
+    quoted = sender.quote_fee(call, wallet)
+    receipt = sender.send_call(call, wallet, final=True)
+    paid = before - subnet.chain.get_balance(subnet.get_coldkey(hotkey))
+    assert paid == receipt.fee > 0
+    assert abs(paid - quoted) <= paid // 1_000  # a byte more or less
+
+
+def test_more_stake_than_there_is_is_refused(subnet: RuntimeNet) -> None:
+    (hotkey,) = subnet.register(1)
+    balance = subnet.chain.get_balance(subnet.get_coldkey(hotkey))
+    with pytest.raises(ChainError):
+        subnet.chain.add_stake(hotkey, 2 * balance, any_price=True)
+    assert subnet.chain.get_balance(subnet.get_coldkey(hotkey)) == balance
+
+
+def test_nobody_signs_for_a_hotkey_whose_wallet_is_not_open(subnet: RuntimeNet) -> None:
+    with pytest.raises(ChainError, match="no wallet is open"):
+        subnet.chain.set_commitment(b"\x07" * 32, b"")
+
+
+# --- consensus
+
+
+def test_whoever_got_no_weight_gets_no_incentive(subnet: RuntimeNet) -> None:
+    validator, honest, cheat = subnet.register(3, stake=20 * TAO)
+    subnet.chain.add_stake(validator, 900 * TAO, any_price=True)  # most of it: Yuma clips the rest
+    subnet.pass_epoch()
+    members = subnet.chain.get_members(subnet.chain.get_head())
+    subnet.chain.set_weights(validator, {members[honest].uid: FULL, members[cheat].uid: 0})
+    subnet.pass_epoch()
+    subnet.pass_epoch()
+    rows = {row.hotkey: row for row in subnet.chain.get_metagraph(subnet.chain.get_head())}
+    assert rows[cheat].incentive == 0
+    assert rows[honest].incentive > 0
+
+
+def test_weights_are_sent_shut_where_the_subnet_asks_for_it(subnet: RuntimeNet) -> None:
+    (validator,) = subnet.register(1, stake=10 * TAO)
+    subnet.pass_epoch()
+    subnet.set_rules(commit_reveal=True)
+    assert subnet.chain.get_hyperparameters().commit_reveal
+    subnet.chain.set_weights(validator, {0: FULL})
+    subnet.set_rules(commit_reveal=False)
+    assert validator not in subnet.chain.get_weights(subnet.chain.get_head())
+    commits = subnet.connection.read(
+        lambda s: s.query_map("SubtensorModule", "CRV3WeightCommits", [subnet.netuid])
+    )
+    address = subnet.get_wallet(validator).hotkey.ss58_address
+    assert address in str(commits)

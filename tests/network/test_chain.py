@@ -1,0 +1,102 @@
+"""What the chain adapter knows without a chain."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assay.network.chain import ChainError, Connection, DevWallet, Target, open_wallet
+from assay.network.chain.archive import StateArchive
+from assay.network.chain.epochs import is_tempo_epoch
+from assay.network.chain.weights import compute_reveal_round, encode_row, make_row
+
+
+def test_the_archive_keeps_the_first_word_and_only_for_one_subnet(tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "state.sqlite"
+    archive = StateArchive(file, b"\x01" * 32, 3)
+    archive.put("state", 7, "first")
+    archive.put("state", 7, "second")
+    archive.close()
+    again = StateArchive(file, b"\x01" * 32, 3)
+    assert again.get("state", 7) == "first"
+    assert again.get("state", 8) is None
+    assert again.get_next("state", 2) == again.get_newest("state") == (7, "first")
+    assert again.get_next("state", 8) is None
+    for genesis, netuid in ((b"\x02" * 32, 3), (b"\x01" * 32, 4)):
+        with pytest.raises(ChainError, match="folder of its own"):
+            StateArchive(file, genesis, netuid)
+
+
+def test_a_damaged_archive_says_which_file(tmp_path: Path) -> None:
+    file = tmp_path / "state.sqlite"
+    file.write_bytes(b"SQLite format 3\x00" + bytes(200))
+    with pytest.raises(ChainError, match=r"state\.sqlite"):
+        StateArchive(file, b"\x01" * 32, 3)
+
+
+def test_epochs_follow_subtensors_rule() -> None:
+    # seen on the runtime, spec 293: netuid 2, tempo 10
+    assert [n for n in range(1, 60) if is_tempo_epoch(2, 10, n)] == [7, 18, 29, 40, 51]
+    assert not any(is_tempo_epoch(2, 0, number) for number in range(50))
+
+
+def test_a_row_is_what_the_chain_will_show() -> None:
+    assert make_row({5: 3, 2: 0, 1: 65_535}) == {1: 65_535, 5: 3}
+    for row in ({}, {1: 65_534}, {1: 65_536}, {1: -1, 2: 65_535}, {65_536: 65_535}):
+        with pytest.raises(ChainError, match="65,535"):
+            make_row(row)
+
+
+def test_timelocked_weights_open_after_the_epoch_that_opens_them() -> None:
+    netuid, tempo, slot_ms = 2, 10, 12_000
+    for block in range(100, 125):
+        at_ms = 1_800_000_000_000 + block * slot_ms
+        number = compute_reveal_round(netuid, tempo, 1, block, at_ms, slot_ms)
+        round_ms = 1_692_803_367_000 + (number - 1) * 3_000
+        opens = next(
+            n
+            for n in range(block + 1, block + 40)
+            if (n + netuid + 1) // (tempo + 1) == (block + 1 + netuid + 1) // (tempo + 1) + 1
+        )
+        opens_ms = 1_800_000_000_000 + opens * slot_ms
+        assert opens_ms + 2 * slot_ms < round_ms <= opens_ms + 4 * slot_ms
+
+
+def test_a_row_is_encoded_as_the_runtime_decodes_it() -> None:
+    expected = "08 0100 0500 08 ffff 0300 0700000000000000"
+    assert encode_row({1: 65_535, 5: 3}, 7) == bytes.fromhex(expected)
+    many = encode_row(dict.fromkeys(range(64), 1), 0)
+    assert many[:2] == many[2 + 128 : 4 + 128] == b"\x01\x01"  # two bytes from 64 on
+    assert len(many) == 2 * (2 + 128) + 8
+
+
+def test_nobody_to_talk_to_is_an_error_with_advice_not_a_hang() -> None:
+    with pytest.raises(ChainError, match="check that the node runs"):
+        Connection(Target(("ws://127.0.0.1:9",), patience_s=0.1))
+
+
+def test_only_loopback_is_loopback() -> None:
+    assert Target(("ws://127.0.0.1:9944", "ws://localhost:1")).is_loopback
+    assert not Target(("ws://127.0.0.1:9944", "wss://example.org:443")).is_loopback
+    assert not Target(("ws://127.0.0.1.example.org",)).is_loopback
+
+
+def test_development_keys_are_never_shown() -> None:
+    wallet = DevWallet("//Alice", "//Alice//secret")
+    assert "//" not in repr(wallet)
+    assert "secret" not in str(vars(wallet))
+
+
+def test_a_wallet_that_is_not_there_says_which_file(tmp_path: Path) -> None:
+    with pytest.raises(ChainError, match="coldkeypub"):
+        open_wallet("cold", "hot", tmp_path)
+
+
+def test_the_command_line_does_not_load_the_sdk() -> None:
+    code = "import sys, json, assay.neurons.cli; print(json.dumps('bittensor' in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert json.loads(done.stdout) is False
