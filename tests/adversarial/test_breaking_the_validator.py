@@ -24,7 +24,7 @@ from assay.protocol import (
 )
 from assay.protocol.manifest import compute_tensor_root
 from assay.protocol.window import compute_block
-from assay.training import LearnConfig
+from assay.training import LearnConfig, Learner
 from assay.verification import trial
 
 #: Groups of each miner in the world of these tests (conftest.py).
@@ -391,7 +391,10 @@ def test_the_trainer_learns_from_whole_rollouts_where_heads_are_judged_first(
     fresh_world, monkeypatch
 ):
     monkeypatch.setattr(trial, "HEAD_TOKENS", 1)
+    learn, seen = Learner.learn, []
+    monkeypatch.setattr(Learner, "learn", lambda self, g: (seen.extend(g), learn(self, g))[1])
     (lesson,) = teach_once(fresh_world, LearnConfig(epochs=1, groups_per_batch=64))
+    assert min(len(row) for group in seen for row in group.completions) > 1
     assert len(lesson.rewards) == 10
     assert abs(lesson.stats.mean_ratio - 1) < 1e-5
 
@@ -408,3 +411,31 @@ def test_files_that_nobody_can_read_do_not_end_the_trainer(fresh_world, monkeypa
     monkeypatch.setattr(submissions, "open_submission", open_submission)
     (lesson,) = teach_once(world, LearnConfig(epochs=1))
     assert len(lesson.rewards) == 5  # Alice's
+
+
+def test_a_checkpoint_beyond_the_parameters_bounds_voids_its_windows(fresh_world):
+    world = fresh_world
+    tests = replace(world.parameters.tests, scale_min=world.checkpoint.manifest.scale + 1)
+    strict = replace(world.parameters, tests=tests)
+    with pytest.raises(UnusableCheckpointError, match="scale"):
+        open_checkpoint(world.sources.checkpoints, world.checkpoint.digest, strict)
+
+
+def test_what_one_implementation_alone_finds_wrong_is_not_held_against_a_miner(world):
+    """Every audited rollout is honest; the first pass sees a margin in one, plain fp32 does not."""
+    context, hotkey = world.contexts[1], world.hotkeys["alice"]
+    reference = world.checkpoint.get_reference(1_024)
+
+    class Noisy:
+        def measure(self, prompt, completions, seeds, projection):
+            measured = reference.measure(prompt, completions, seeds, projection)
+            margins = measured[2].margins.copy()
+            margins[-1] = world.parameters.tests.margin_cap + 1
+            return [*measured[:2], replace(measured[2], margins=margins), *measured[3:]]
+
+    submission = submissions.open_submission(context, hotkey, world.sources)
+    groups = (0, 1)  # a rollout of each: both appeals
+    verdict = submissions.judge_with_checkpoint(
+        submission, hotkey, context, world.checkpoint, groups=groups, forward=Noisy()
+    )
+    assert verdict.reason is Reason.ACCEPTED, verdict.detail

@@ -112,3 +112,16 @@ def test_a_pad_that_is_never_drawn_is_no_part_of_the_law(checkpoint):
     drawable = checkpoint.tokenizer.drawable
     assert a.shape[1] == int(drawable.sum()) < len(drawable)
     assert np.isfinite(a.numpy()).all()
+
+
+def test_ids_that_only_the_judge_finds_likely_count_at_large_vocabularies():
+    """Beyond 4,096 ids the likeliest of either side are kept: what b alone prefers counts."""
+    generator = torch.Generator().manual_seed(5)
+    a, b = torch.randn(2, 2, 4_300, generator=generator, dtype=torch.float64) * 0.01
+    a[:, 4_200:] -= 9.0  # the least likely under a
+    b[:, 4_200:] += 3.0
+    found = compute_survival(a, b, torch.tensor([0.0, 0.5], dtype=torch.float64), 1.0)
+    for row in range(2):
+        for k, tau in enumerate((0.0, 0.5)):
+            wanted = compute_plainly(a[row], b[row], tau, 1.0)
+            assert math.isclose(found[row, k], wanted, rel_tol=0.1)

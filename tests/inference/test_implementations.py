@@ -7,8 +7,18 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from assay.inference import PERMITTED, ImplementationError, PlainReference, make_model, make_twin
+from assay.inference import (
+    PERMITTED,
+    ImplementationError,
+    PlainReference,
+    Reference,
+    SketchBuilder,
+    make_model,
+    make_twin,
+)
+from assay.inference.reference import _Rows
 from assay.training import GENESIS
+from assay.verification import Projection
 
 
 def test_eager_attention_is_what_hugging_face_loads(checkpoint):
@@ -81,3 +91,45 @@ def test_what_does_not_exist_or_cannot_run_is_named(make_random_model, checkpoin
     windows = {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}
     with pytest.raises(ImplementationError, match=r"split3 cannot run this model: .*sliding"):
         make_model(make_random_model(**windows), "split3")
+
+
+def test_split_products_switch_off_what_would_round_their_sums(checkpoint):
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = True
+        make_model(checkpoint.model, "split3")
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert not torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+class Stub:
+    """A model whose logits are given."""
+
+    config, device, dtype = None, torch.device("cpu"), torch.float32
+
+    def __init__(self, logits):
+        self.lm_head = lambda states: logits[: len(states)].clone()
+
+
+def test_logprobs_are_rounded_to_the_nearest_and_clipped():
+    logits = torch.tensor([[0.0, -1.0], [0.0, -300.0], [0.0, -1.00002]])
+    reference = Reference(Stub(logits), np.ones(2, bool), 1_024)
+    projection = Projection(np.ones((4, 2), np.float32), np.zeros(4, np.float32), 1.0)
+    rows = _Rows(
+        torch.zeros(3, 4), torch.ones(3, dtype=torch.int64),
+        torch.zeros(3, 4, dtype=torch.int64), torch.arange(3),
+    )  # fmt: skip
+    found = reference._measure_chunk(rows, SketchBuilder(projection))[3].tolist()
+    surprise = [-float(row.double().log_softmax(0)[1]) * 2**16 for row in logits]
+    assert found == [round(surprise[0]), 2**24 - 1, round(surprise[2])]
+    assert surprise[0] - int(surprise[0]) > 0.5  # rounding down would show
+
+
+def test_a_reference_in_another_precision_is_refused(checkpoint):
+    model = Stub(torch.zeros(1, 2))
+    model.dtype = torch.bfloat16
+    with pytest.raises(ValueError, match="float32"):
+        Reference(model, np.ones(2, bool), 1_024)

@@ -159,3 +159,10 @@ def test_it_is_not_deaf_to_rates_above_the_calibrated() -> None:
         passed = (rng.random((10, 1)) < 3 * rates).sum(axis=1)
         ledger = ledger.add(run(over[passed], np.tile(rates, (10, 1))))
     assert ledger.is_crossed(TESTS)
+
+
+@pytest.mark.parametrize(("beside", "crossed"), [(1e-6, True), (-1e-6, False)])
+def test_it_crosses_at_one_over_alpha(beside: float, crossed: bool) -> None:
+    wanted = TESTS.alpha_inverse * (1 + beside)
+    sums = (math.log(wanted - 0.5),) * count_bets(TESTS)  # the restarts to come hold the half
+    assert Ledger(1, sums).is_crossed(TESTS) is crossed

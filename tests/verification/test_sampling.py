@@ -170,3 +170,30 @@ def test_levels_and_cap_are_those_of_section_5() -> None:
         assert abs(level - cap / 100 * 2**j) < 1.5
     assert len(tests.margin_levels) == 8
     assert tests.margin_levels[-1] < tests.margin_cap < 2 * tests.margin_levels[-1]
+
+
+def test_a_margin_at_a_level_has_not_passed_it() -> None:
+    level = TESTS.margin_levels[1]
+
+    def bet(margin: int) -> list[float]:
+        margins, gini = np.full(3, margin), np.full(3, 0.6)
+        return judge_sampling(margins, gini, CALIBRATION, TESTS, 1_024).log_bets.tolist()
+
+    assert bet(level) == bet(level - 1) != bet(level + 1)
+
+
+@pytest.mark.parametrize(("inverse", "fails"), [(0.49, True), (0.51, False)])
+def test_a_rollout_fails_once_its_capital_reaches_twice_one_over_alpha(
+    inverse: float, fails: bool
+) -> None:
+    margins, gini = np.array([CAP // 2]), np.array([0.6])
+    reached = judge_sampling(margins, gini, CALIBRATION, TESTS, 1_024).log_capital
+    loose = replace(TESTS, alpha_inverse=round(inverse * math.exp(reached)))
+    assert loose.alpha_inverse > 100
+    result = judge_sampling(margins, gini, CALIBRATION, loose, 1_024)
+    assert (result.token is not None) is fails
+
+
+def test_an_impurity_that_is_not_a_number_is_our_own_fault() -> None:
+    with pytest.raises(ValueError, match="not a number"):
+        judge_sampling(np.zeros(2, np.int64), np.array([0.5, np.nan]), CALIBRATION, TESTS, 1_024)

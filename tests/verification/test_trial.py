@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.protocol import Reason
+from assay.protocol import Reason, Rollout
 from assay.verification import Ledger, Measurement, Projection, judge, trial
 
 SIZE = 8  # rollouts of a group in the small world
@@ -184,3 +184,73 @@ def test_heads_are_not_measured_twice_where_completions_are_short(world: World) 
     forward = Disturbed(world, say_nothing_else)
     assert judge_by(world, forward)[0].accepted
     assert len(forward.asked) == 2
+
+
+def test_an_appeal_does_not_pass_over_forged_logprobs(world: World) -> None:
+    draft = world.mine()
+    rollout = draft.groups[world.audited][2]
+    forged = replace(rollout, logprobs=np.zeros_like(rollout.logprobs))
+    draft.groups[world.audited][2] = forged
+    verdict = world.judge(draft, appeal=Disturbed(world, say_nothing_else))
+    assert verdict.reason is Reason.LOGPROB_MISMATCH
+
+
+def judge_heads(
+    world: World, draft: Any, heads_fail: Callable[[int], bool], monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """Heads of one token, some of which the first implementation alone finds wrong."""
+    monkeypatch.setattr(trial, "HEAD_TOKENS", 1)
+    cap = world.parameters.tests.margin_cap
+
+    def disturb(number: int, measured: Measurement) -> Measurement:
+        margins = measured.margins.copy()
+        if heads_fail(number):
+            margins[0] = cap + 1
+        return replace(measured, margins=margins)
+
+    reader, context = world.seal(draft)
+    forward, second = Disturbed(world, disturb), Disturbed(world, say_nothing_else)
+    parts = world.tokenizer, forward, world.calibration, Ledger()
+    return judge(reader, world.hotkey, context, *parts, manifest=world.manifest, appeal=second)[0]
+
+
+def test_what_is_cleared_is_not_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails as a head and would fail again as a whole: one appeal is enough for both."""
+    verdict = judge_heads(world, world.mine(), lambda r: r == 5, monkeypatch)
+    assert verdict.accepted
+
+
+def test_a_head_that_fails_is_cleared_by_the_whole_rollout_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft, index = world.mine(), world.chosen.audited[0]
+    row = max(range(SIZE), key=lambda r: len(draft.groups[index][r].tokens))
+    tokens = draft.groups[index][row].tokens.copy()
+    tokens[1] = (tokens[1] + 1) % 90  # the cheat lies behind the head
+    world.rewrite(draft, index, row, tokens)
+    verdict = judge_heads(world, draft, lambda r: r == row, monkeypatch)
+    assert verdict.reason is Reason.SAMPLING_MISMATCH
+    assert (verdict.group, verdict.rollout) == (index, row)
+
+
+def test_heads_show_a_forged_sketch_before_anything_is_measured_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "HEAD_TOKENS", 1)
+    draft, index = world.mine(), world.chosen.audited[-1]
+    rollout = draft.groups[index][0]
+    draft.groups[index][0] = replace(rollout, sketch=np.full_like(rollout.sketch, -128))
+    reader, context = world.seal(draft)
+    forward = Disturbed(world, say_nothing_else)
+    parts = world.tokenizer, forward, world.calibration, Ledger()
+    verdict, _ = judge(reader, world.hotkey, context, *parts, manifest=world.manifest)
+    assert verdict.reason is Reason.SKETCH_MISMATCH
+    assert max(map(max, forward.asked)) == 1
+
+
+@pytest.mark.parametrize(("tokens", "first"), [(511, False), (512, True)])
+def test_heads_go_first_where_they_are_an_eighth_of_all(tokens: int, first: bool) -> None:
+    rollout = Rollout(
+        np.zeros(tokens, np.uint32), np.zeros(tokens, np.uint32), np.zeros((tokens, 2), np.int8)
+    )
+    assert trial._are_heads_cheap({0: [rollout] * 2, 3: [rollout]}) is first
