@@ -61,8 +61,8 @@ def main() -> None:
             (SHIPPED, steering.advantage_bound),
             (BENCH, measure_steering(bench).advantage_bound),  # nothing there earns a reward
         ):
-            name = f"{model}: the same, were every tie a fresh chance"
-            figures.append(Figure(name, bound, "", bound=1e-3))
+            name = f"{model}: the same, were every tie a fresh chance worth most"
+            figures.append(Figure(name, bound, ""))
     report("detection by the judge, and what steering gains", figures, 1)
 
 

@@ -192,7 +192,7 @@ def main() -> None:
     ends, peaks = compute_peaks(noise.flips[:, :-1], noise.rates, lengths, TESTS)
     outside = int((noise.flips[:, :-1] > noise.rates).any(axis=1).sum())
     above_cap = float(noise.flips[:, -1].mean() * LONGEST)
-    grown = float(np.exp(mix_log_bets(peaks, TESTS)).mean())
+    grown = float(np.exp(mix_log_bets(peaks, TESTS)).max())
     million, alpha = few * DRAWS / 1e6, 1 / TESTS.alpha_inverse
     rows: list[tuple[str, float, str, float | None]] = [
         (f"refused of {counts['rollouts']:,} rollouts", counts["refused"], "rollouts", 0),

@@ -13,6 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
+_PARSER = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+_PARSER.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+#: Read when a script starts: a mistake is not told after minutes of work.
+_ARGUMENTS = _PARSER.parse_args()
 _VERSIONS = ("torch", "transformers", "numpy", "numba", "pyarrow", "pyblst")
 
 
@@ -83,9 +87,6 @@ def describe_machine() -> dict[str, str]:
 
 def report(title: str, figures: Sequence[Figure], threads: int) -> None:
     """Prints the figures; `--json FILE` also writes them."""
-    parser = argparse.ArgumentParser(description=title)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
-    arguments = parser.parse_args()
     machine = describe_machine() | {"threads": str(threads)}
     print(f"\n{title}")
     print("  " + ", ".join(f"{k} {v}" for k, v in machine.items()))
@@ -101,7 +102,7 @@ def report(title: str, figures: Sequence[Figure], threads: int) -> None:
             what = "" if figure.ratio_bound is None else "ratio "
             line += f"  ({what}at most {bound:g}: {'kept' if figure.kept else 'NOT KEPT'})"
         print(line, flush=True)
-    if arguments.json:
+    if _ARGUMENTS.json:
         rows = [asdict(figure) | {"ratio": figure.ratio, "kept": figure.kept} for figure in figures]
         document = {"title": title, "machine": machine, "figures": rows}
-        arguments.json.write_text(json.dumps(document, indent=1) + "\n")
+        _ARGUMENTS.json.write_text(json.dumps(document, indent=1) + "\n")

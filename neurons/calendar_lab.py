@@ -1,7 +1,7 @@
 """The gauntlet's other half: strategies as whole miners on the simulator, beside a whole validator.
 
-One settlement of several windows is played, files and all; what it came to is repeated to 200
-windows.
+One settlement of several windows is played, files and all: what it comes to is certain, not drawn,
+and is given without an error.
 """
 
 from collections import Counter

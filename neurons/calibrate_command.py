@@ -198,7 +198,8 @@ def _print_report(report: dict[str, Any], out: Path) -> None:
         ("margins", f"beyond the cap of {report['cap']:.3g} logits: {report['rate_beyond_cap']:.2g}"
          f" a token (at most 1e-10); {report['margin_once_in_1e8']:.2g} is passed once in 1e8"),
         ("envelope", f"held-out rates are {envelope['worst_bin']:.3g} of the bound in the worst "
-         f"Gini bin, {envelope['worst_context']:.3g} in the worst context"),
+         f"Gini bin, {envelope['worst_context']:.3g} in the worst context; α grows by "
+         f"{envelope['alpha_growth']:.3g}"),
         ("manifest", "not compared: its rates are for the network's cap" if stored is None else
          f"rates in force: {stored['worst_bin']:.3g} of the bound in the worst Gini bin, "
          f"{stored['worst_context']:.3g} in the worst context"),

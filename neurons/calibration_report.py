@@ -17,7 +17,7 @@ from assay.protocol import Calibration
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.manifest import RATE_UNIT
 from assay.protocol.parameters import Tests
-from assay.verification.sampling import compute_honest_rates, compute_log_bets, mix_log_bets
+from assay.verification.sampling import compute_honest_rates, compute_peaks, mix_log_bets
 from assay.verification.sketch import DIFFERENCE_CAP, iterate_blocks
 
 #: A margin beyond the cap costs an honest miner its settlement: no more often than this a token.
@@ -147,7 +147,8 @@ def _describe_envelope(
     """Measured rates over the bounds of the sampling test, by bin of Gini impurity and context.
 
     A ratio of at most 1 keeps the promise of the sampling test; the worst of all levels counts.
-    The wealth is what the test's bets are expected to reach on a context, 1 at its start.
+    The growth is what α is multiplied by where single positions leave the envelope, in the worst
+    context: see `compute_peaks`.
     """
     bounds = compute_honest_rates(found.gini, rates, tests, t)
     measured = found.survival[:, : bounds.shape[1]]
@@ -159,21 +160,13 @@ def _describe_envelope(
             bins.append({"gini": [low, high], "tokens": int(inside.sum()), "ratio": _round(ratio)})
     starts = np.cumsum(lengths) - lengths
     by_context = np.add.reduceat(measured, starts) / np.add.reduceat(bounds, starts)
-    wealth = max(
-        float(mix_log_bets(compute_log_bets(passed, bound, tests), tests).max())
-        for passed, bound, held in zip(
-            _split(measured, found.lengths),
-            _split(bounds, found.lengths),
-            chosen[starts],
-            strict=True,
-        )
-        if held
-    )
+    peaks = compute_peaks(measured, bounds, found.lengths, tests)[1][chosen[starts]]
+    growth = np.exp(mix_log_bets(peaks, tests).max(initial=0.0))
     return {
         "bins": bins,
         "worst_bin": max((row["ratio"] for row in bins), default=0.0),
         "worst_context": _round(by_context[chosen[starts]].max(initial=0.0)),
-        "worst_wealth": _round(np.exp(wealth)),
+        "alpha_growth": _round(growth),
     }
 
 
@@ -236,6 +229,12 @@ def _find_others(document: Mapping[str, Any]) -> list[str]:
             f"the cap of {document['cap']:.3g} is less than {CAP_DISTANCE} times the margin of "
             f"{margin:.2g} that honest work exceeds once in 1e8 tokens: choose one of at least "
             f"{CAP_DISTANCE * margin:.2g}"
+        )
+    growth = document["envelope"]["alpha_growth"]
+    if growth > 2:  # half of α is left to the cap, which is rarer by far
+        found.append(
+            f"single contexts leave the envelope so far that honest rollouts are refused up to "
+            f"{growth:.3g} times as often as half of α allows"
         )
     stored = document["stored"]
     if stored is not None and stored["worst_bin"] > 1:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from assay.neurons.lab import GROUPS_A_WINDOW, GroupRow, Lab
-from assay.neurons.strategies import Strategy
+from assay.neurons.strategies import PRICES, Strategy
 from assay.neurons.strategies_files import FakingMiner
 from assay.neurons.strategies_table import LEGAL, STRATEGIES
 from assay.protocol import Reason
@@ -56,7 +56,7 @@ class Row:
         detected_low: its lower bound, 2.5 % of a bootstrap over groups, one missed rollout added.
         tokens_to_9999: completion tokens until it is caught with 99.99 %, by `detected_low`;
             None where nothing was caught.
-        income_per_compute: relative to the best legal row of the family.
+        income_per_compute: relative to honest work with the same engine: see `find_baseline`.
         income_error: its standard error.
         detected_per_rollout and others: None for rows that were played on chain.
         pays: an illegal strategy that earns more than the best legal one beyond the error.
@@ -107,15 +107,23 @@ def run_family(
             measured.append((kind, lab.measure(kind)))
     audited = lab.parameters.work.audited_groups
     incomes = [compute_income(rows, kind, audited) for kind, rows in measured]
-    best = max(
-        (i for (kind, _), i in zip(measured, incomes, strict=True) if kind.legal),
-        key=lambda income: income.mean,
-    )
+    legal = [(kind, i) for (kind, _), i in zip(measured, incomes, strict=True) if kind.legal]
     rows = [
-        make_row(name, kind, groups, income, best, audited)
+        make_row(name, kind, groups, income, find_baseline(kind, legal), audited)
         for (kind, groups), income in zip(measured, incomes, strict=True)
     ]
     return [*rows, make_stopping_row(name, measured[0][1])]
+
+
+def find_baseline(kind: type[Strategy], legal: Sequence[tuple[type[Strategy], Income]]) -> Income:
+    """What a strategy is held against: the best honest work with an engine that costs no less. A
+    legal one is held against itself."""
+    for other, income in legal:
+        if other is kind:
+            return income
+    price = PRICES[kind.engine]
+    peers = [income for other, income in legal if PRICES[other.engine] >= price]
+    return max(peers or [income for _, income in legal], key=lambda income: income.mean)
 
 
 def make_stopping_row(model: str, honest: Sequence[GroupRow]) -> Row:

@@ -72,8 +72,9 @@ def run_gauntlet(settings: GauntletSettings, as_json: bool, quiet: bool) -> int:
         prices = ", ".join(f"{name} {price:g}" for name, price in PRICES.items())
         console.print(
             f"Cost of a token, in the attacker's favour: {prices}. Income: settled score a unit of "
-            "cost over 200 windows, the best legal row being 1; ± is a standard error. 99.99 %: "
-            "completion tokens until caught, from a lower bound of the rate per rollout.",
+            "cost over 200 windows, honest work with the same engine being 1; ± is a standard "
+            "error. 99.99 %: completion tokens until caught, from a lower bound of the rate per "
+            "rollout.",
             style="dim",
         )
         for broken in document["broken"]:

@@ -2,8 +2,8 @@
 
 The miner knows every rule. Where two tokens are tied within the cap it may take either; looking
 ahead costs it nothing, and it steers only where that pays. It cannot know which groups will be
-audited; it knows how much evidence a steered token leaves, and how much the ledger of a settlement
-bears.
+audited before it has committed, but sees each audit, and stops before the ledger of a settlement
+holds more than it bears.
 
 What is measured on a model: how often ties come, what a steered rollout gains, what one leaves in
 the ledger. What is computed: how many audited ones a settlement bears, and the best rate of
@@ -126,22 +126,16 @@ def find_best_share(
 ) -> tuple[float, float]:
     """The share of its ties that a miner steers at best, and its income over the honest one's.
 
-    Steered and audited rollouts are Poisson; one more than `bearable` costs the settlement.
+    It sees each audit and stops once the ledger holds all it bears: until then a mean of
+    `bearable` / `audited` ties are steered, and not one settlement is lost. What one window adds
+    before its audit is seen is left out, in the miner's favour.
 
     Args:
         ties: within the cap, of a settlement; gain: of one group's value, each.
         groups: of a settlement.
     """
-    best = (0.0, 0.0)
-    for share in np.geomspace(1e-4, 1.0, 400):
-        expected = share * ties * audited
-        kept = sum(
-            math.exp(-expected) * expected**k / math.factorial(k) for k in range(bearable + 1)
-        )
-        advantage = kept * (1 + share * ties * gain / groups) - 1
-        if advantage > best[1]:
-            best = (float(share), float(advantage))
-    return best
+    steered = min(ties, bearable / audited)
+    return (steered / ties if ties else 0.0), steered * gain / groups
 
 
 def count_bearable(lab: Lab, steered: Sequence[Floats], honest: Floats, rollouts: int) -> int:

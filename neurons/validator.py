@@ -183,7 +183,8 @@ class Validator:
             if head > fetch_end:
                 audit.close_fetching()
                 continue
-            for hotkey in sorted(context.members):
+            # who was not asked yet comes before who is asked again: nobody waits for the absent
+            for hotkey in sorted(context.members, key=lambda h: (audit.asked_at.get(h, -1), h)):
                 if hotkey not in audit.verdicts and audit.asked_at.get(hotkey, -1) < head:
                     audit.asked_at[hotkey] = head
                     checkpoint = self._open_checkpoint(audit, context)
@@ -258,7 +259,9 @@ class Validator:
         ]
         scores = compute_settlement(results)
         identity = self._parameters.identity
-        by_uid = {seat.uid: score for seat, score in scores.items()}
+        held = self._sources.chain.get_members(epoch).values()
+        seats = {Seat(member.uid, member.registered_at) for member in held}
+        by_uid = {seat.uid: score for seat, score in scores.items() if seat in seats}
         settlement = Settlement(
             epoch=epoch,
             windows=tuple(judged),

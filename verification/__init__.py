@@ -5,6 +5,7 @@ This room never runs a model, reads a file or a clock, talks to a network, or tr
 """
 
 from assay.verification.incentives import (
+    compute_adaptive_gain,
     compute_audit_detection,
     compute_expected_gain,
     compute_expected_income,
@@ -44,6 +45,7 @@ __all__ = [
     "SubmissionReader",
     "Tokenizer",
     "Verdict",
+    "compute_adaptive_gain",
     "compute_audit_detection",
     "compute_expected_gain",
     "compute_expected_income",

@@ -9,6 +9,8 @@ Specification, section 9.
 from collections.abc import Sequence
 from math import comb
 
+import numpy as np
+
 from assay.protocol.reason import Reason
 from assay.verification.settlement import Result, Seat, compute_settlement
 
@@ -57,6 +59,36 @@ def compute_expected_gain(
     spent = (WINDOWS - cheating + cheating * cost) / WINDOWS
     income = compute_expected_income(cheating, detection, withholds=withholds)
     return (income - price) / spent - (1 - price)
+
+
+def compute_adaptive_gain(cost: float, detection: float, price: float = 0.0) -> float:
+    """Income a unit of cost, relative to honest work, less 1, of the best cheat that adapts.
+
+    It sees each audit before the next window: it may be honest, cheat or rest in any window, shows
+    nothing the first time a fake is hit, and stops spending once it is caught.
+
+    Args:
+        cost: of a faked window, a genuine one costing 1.
+        detection: probability that a faked window's audit hits something faked.
+        price: of registration a settlement, in honest settlements' cost.
+    """
+
+    def compute_surplus(rate: float) -> float:
+        """Most expected windows paid, less `rate` for each unit of cost; by backward induction."""
+        paid = np.arange(WINDOWS + 1.0)
+        values = np.stack([paid, paid])  # by whether a window was withheld already
+        for _ in range(WINDOWS):
+            one_more = np.pad(values[:, 1:], ((0, 0), (0, 1)))
+            hit = np.stack([np.maximum(values[1], 0.0), np.zeros(WINDOWS + 1)])
+            fake = (1 - detection) * one_more + detection * hit - rate * cost
+            values = np.maximum(np.maximum(one_more - rate, values), fake)
+        return float(values[0, 0]) - rate * price * WINDOWS
+
+    low, high = 0.0, 1e3
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if compute_surplus(middle) > 0 else (low, middle)
+    return high * (1 + price) - 1
 
 
 def compute_audit_detection(fraction: float, per_group: float, groups: int, audited: int) -> float:

@@ -39,8 +39,8 @@ class Ledger:
         """The ledger after one more rollout.
 
         Args:
-            log_bets: ln F_b, float64 [bets], of its sampling test; zeros where the rollout was
-                rejected and cleared on appeal.
+            log_bets: ln F_b, float64 [bets], of its sampling test; of the second prefill's where
+                it was rejected and cleared on appeal.
         """
         n = self.rollouts + 1
         earlier = self.log_sums or (-np.inf,) * len(log_bets)

@@ -7,8 +7,6 @@ Order, appeal and ledger of specification section 5. Every rollout must pass thr
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from assay.protocol.context import Context
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.manifest import Calibration
@@ -19,7 +17,7 @@ from assay.protocol.submission import Rollout
 from assay.verification.ledger import Ledger
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.ports import Forward, Measurement, Projection
-from assay.verification.sampling import Floats, count_bets, judge_sampling
+from assay.verification.sampling import Floats, judge_sampling
 from assay.verification.sketch import judge_sketch
 from assay.verification.verdict import Statistics
 
@@ -73,7 +71,7 @@ class Trial:
         self._forward = forward
         self._appeal = appeal
         self._appeals_left = APPEALS_MAX
-        self._cleared: set[tuple[int, int]] = set()
+        self._cleared: dict[tuple[int, int], Floats] = {}
         self._log_bets: dict[tuple[int, int], Floats] = {}
 
     def process(self, shown: Mapping[int, Group], ledger: Ledger) -> tuple[Refusal | None, Ledger]:
@@ -110,9 +108,10 @@ class Trial:
                 if finding.log_bets is not None:
                     self._log_bets[index, r] = finding.log_bets
                 if finding.fault is not None:
-                    if not self._is_cleared_on_appeal(index, r, group[r]):
+                    cleared = self._hear_appeal(index, r, group[r])
+                    if cleared is None:
                         return finding.fault
-                    self._cleared.add((index, r))
+                    self._cleared[index, r] = cleared
         return None
 
     def _measure(
@@ -126,23 +125,27 @@ class Trial:
             self._projection,
         )
 
-    def _is_cleared_on_appeal(self, index: int, r: int, rollout: Rollout) -> bool:
-        """Whether the whole rollout passes every test of its own under the second prefill."""
+    def _hear_appeal(self, index: int, r: int, rollout: Rollout) -> Floats | None:
+        """What the second prefill says for the ledger, None unless the whole rollout passes every
+        test of its own there."""
         if self._appeal is None or self._appeals_left == 0:
-            return False
+            return None
         self._appeals_left -= 1
         (measurement,) = self._measure(self._appeal, index, [rollout], [r])
-        checks = (self._check_sketch, self._check_logprobs, self._check_sampling)
-        return all(check(index, r, rollout, measurement).fault is None for check in checks)
+        for check in (self._check_sketch, self._check_logprobs, self._check_sampling):
+            finding = check(index, r, rollout, measurement)
+            if finding.fault is not None:
+                return None
+        return finding.log_bets
 
     def _carry(self, shown: Mapping[int, Group], ledger: Ledger) -> tuple[Refusal | None, Ledger]:
-        """Enters every rollout in order, one that was cleared on appeal with factor 1."""
+        """Enters every rollout in order, one that was cleared with what the second prefill gave."""
         tests = self._context.parameters.tests
-        before, nothing = ledger, np.zeros(count_bets(tests))
+        before = ledger
         for index, group in shown.items():
             for r in range(len(group)):
-                cleared = (index, r) in self._cleared
-                ledger = ledger.add(nothing if cleared else self._log_bets[index, r])
+                bets = self._cleared.get((index, r))
+                ledger = ledger.add(self._log_bets[index, r] if bets is None else bets)
                 capital = ledger.compute_log_capital(tests)
                 self.statistics = self.statistics.merge(Statistics(ledger_capital=capital))
                 if ledger.is_crossed(tests):

@@ -8,6 +8,7 @@ import torch
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network import WorkerError
 from assay.neurons import submissions
+from assay.neurons import validator as module
 from assay.neurons.miner import Miner
 from assay.neurons.submissions import find_checkpoint_fault, open_checkpoint
 from assay.neurons.trainer import Trainer
@@ -25,7 +26,7 @@ from assay.protocol import (
 from assay.protocol.manifest import compute_tensor_root
 from assay.protocol.window import compute_block
 from assay.training import LearnConfig, Learner
-from assay.verification import trial
+from assay.verification import Ledger, Verdict, trial
 
 #: Groups of each miner in the world of these tests (conftest.py).
 GROUPS = 5
@@ -439,3 +440,48 @@ def test_what_one_implementation_alone_finds_wrong_is_not_held_against_a_miner(w
         submission, hotkey, context, world.checkpoint, groups=groups, forward=Noisy()
     )
     assert verdict.reason is Reason.ACCEPTED, verdict.detail
+
+
+def test_absent_miners_do_not_keep_the_others_waiting(fresh_world, monkeypatch):
+    """Each look for a file takes a block; two hotkeys of the lowest order never show theirs."""
+    world = fresh_world
+    context = world.open_context(0)
+    absent = set(sorted(context.members)[:2])
+    honest, asked = submissions.judge_hotkey, []
+
+    def judge_hotkey(context, hotkey, *arguments, **options):
+        asked.append(hotkey)
+        world.chain.mint()
+        if hotkey in absent:
+            verdict = Verdict(context.window, hotkey, Reason.NOT_REVEALED, "not yet")
+            return verdict, Ledger()
+        return honest(context, hotkey, *arguments, **options)
+
+    monkeypatch.setattr(module, "judge_hotkey", judge_hotkey)
+    watched = Watched(world)
+    end = compute_block(world.parameters.timing, 0, Phase.FETCH_END)
+    while world.chain.get_head() < end:
+        if not watched.validator.step():
+            world.mint()
+    assert set(asked[: len(context.members)]) == set(context.members)
+    assert len(asked) > len(context.members)  # and the absent are asked again
+
+
+def test_a_uid_that_changed_hands_is_not_paid_for_what_was_done_before(fresh_world, monkeypatch):
+    world = fresh_world
+    alice = world.hotkeys["alice"]
+    watched = Watched(world)
+    members = world.chain.get_members
+
+    def get_members(number):
+        held = dict(members(number))
+        if world.chain.is_epoch(number):
+            held[alice] = replace(held[alice], registered_at=number)
+        return held
+
+    monkeypatch.setattr(world.chain, "get_members", get_members)
+    watched.run_to_settlement(1)
+    uid = members(0)[alice].uid
+    scores = {seat.uid: score for seat, score in watched.settlements[0].scores.items()}
+    assert scores[uid] > 0
+    assert uid not in watched.settlements[0].weights

@@ -1,8 +1,10 @@
 """Every strategy of the gauntlet against the real judge, on the shipped model."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -14,11 +16,15 @@ from assay.neurons.cli import app
 from assay.neurons.gauntlet import choose, make_row, make_stopping_row, run_family
 from assay.neurons.gauntlet import compute_income as resample
 from assay.neurons.lab import Lab
-from assay.neurons.steering import find_best_share, measure_steering
+from assay.neurons.steering import bound_gain, find_best_share, measure_steering
 from assay.neurons.strategies_drafting import Honest
 from assay.neurons.strategies_table import CALENDAR, CHOOSING, LEGAL, NOT_WORKING, STRATEGIES
 from assay.protocol import Reason
-from assay.verification import compute_stopping_gain
+from assay.protocol.parameters import SMALL_MODEL_TESTS
+from assay.verification import compute_stopping_gain, trial
+from assay.verification.logprobs import LogprobResult
+from assay.verification.sampling import SamplingResult, count_bets
+from assay.verification.sketch import SketchResult
 
 #: Strategies whose rollouts are almost always the honest ones, so that eight groups show nothing.
 SELDOM = {
@@ -98,16 +104,36 @@ def test_steering_gains_nothing_to_speak_of(lab):
     steering = measure_steering(lab)
     assert steering.bearable < 16  # a settlement has 384 audited rollouts
     assert steering.advantage_bound < 1e-3
-    assert steering.advantage <= steering.advantage_bound + 1e-6
+    assert steering.advantage < 1e-3
 
 
 def test_steering_would_pay_without_a_ledger_and_with_a_wide_cap(lab):
     """The attack that cap and ledger stop: ties below .05 logits, any number of them borne."""
     steering = measure_steering(lab)
     wide = steering.ties_per_settlement * 0.05 / 2e-4
-    share, advantage = find_best_share(wide, 0.01, 1 / 12, 130, 576)
-    assert share == 1.0
-    assert advantage > 1e-3
+    gain = bound_gain(lab.parameters.work)
+    share, advantage = find_best_share(wide, gain, steering.audited_share, 384, 12 * 24)
+    assert share > 0.9
+    assert advantage > 5e-3
+
+
+def accept_everything(monkeypatch):
+    """A judge that is blind: whatever is measured passes."""
+    clear = SamplingResult(0, 0.0, None, np.zeros(count_bets(SMALL_MODEL_TESTS)))
+    monkeypatch.setattr(trial, "judge_sampling", lambda *_: clear)
+    monkeypatch.setattr(trial, "judge_sketch", lambda *_: SketchResult(0.0, None))
+    monkeypatch.setattr(trial, "judge_logprobs", lambda *_: LogprobResult(0.0, None))
+    judging = import_module("assay.verification.judge")  # the room's door names the function
+    monkeypatch.setattr(judging, "_find_structural_faults", lambda *_: iter(()))
+
+
+def test_with_a_blind_judge_saving_work_pays_and_the_table_says_so(lab, monkeypatch):
+    accept_everything(monkeypatch)
+    saving = {"int4 weights", "smaller model", "honest for half", "zero sketch", "prefill only"}
+    kinds = [kind for kind in STRATEGIES if kind.title in saving or kind in LEGAL]
+    rows = run_family(lab, kinds, lambda line: None)
+    assert {row.attack for row in rows if row.pays} >= saving
+    assert all(row.is_broken for row in rows if row.pays)
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def test_a_permitted_pair_gets_a_calibration(tmp_path, capsys):
     assert 0 < rates.tokens < report["tokens"]  # half of the contexts are held out
     assert 0 < report["envelope"]["worst_bin"] < 1
     assert report["stored"]["worst_bin"] < 1
-    assert 0 < report["envelope"]["worst_wealth"] <= 1
+    assert 0 < report["envelope"]["alpha_growth"] <= 1
     assert report["rate_beyond_cap"] <= CAP_RATE_MAX
     assert report["fingerprints"]["caught_by_sketch"] == 0
     assert set(report["attacks"]) == {"bf16", "int8", "int4", "1 % noise", "T = .9"}
@@ -160,7 +160,7 @@ def test_the_manifests_rates_must_cover_the_pair():
     report, rates = describe_pair(replace(pair, stored=low))
     assert rates is not None
     assert "do not cover" in report["findings"][0]
-    assert report["stored"]["worst_wealth"] > report["envelope"]["worst_wealth"]
+    assert report["stored"]["alpha_growth"] > report["envelope"]["alpha_growth"]
     assert describe_pair(replace(pair, stored=rates))[0]["findings"] == []
 
 

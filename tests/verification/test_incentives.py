@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 
 from assay.verification import (
+    compute_adaptive_gain,
     compute_audit_detection,
     compute_expected_gain,
     compute_expected_income,
@@ -98,3 +99,26 @@ def test_losing_the_window_alone_would_let_cheats_live() -> None:
 
 def test_an_honest_miner_gains_nothing_and_loses_nothing() -> None:
     assert compute_expected_gain(0, 0.5, 0.9) == 0
+
+
+@pytest.mark.parametrize("cost", COSTS)
+@pytest.mark.parametrize(("price", "eased"), [(0.0, 1.0), (0.1, 1 / 1.1), (0.5, 1 / 1.5)])
+def test_the_best_cheat_that_watches_the_audit_loses_above_its_bound(
+    cost: float, price: float, eased: float
+) -> None:
+    """It fakes until it is hit, hides that once, and rests: a fake must be hit more often than it
+    saves. A price of registration, lost with the settlement, lowers the bound."""
+    bound = (1 - cost) * eased
+    assert compute_adaptive_gain(cost, min(bound + 2e-3, 1.0), price) < 1e-6
+    if bound > 4e-3:
+        assert compute_adaptive_gain(cost, bound - 2e-3, price) > 0
+
+
+def test_adapting_is_worth_more_than_any_fixed_plan() -> None:
+    for cost, detection in ((0.6, 0.2), (0.3, 0.5), (0.1, 0.8)):
+        fixed = max(
+            compute_expected_gain(cheating, cost, detection, withholds=withholds)
+            for cheating in range(WINDOWS + 1)
+            for withholds in (False, True)
+        )
+        assert compute_adaptive_gain(cost, detection) > fixed > 0
