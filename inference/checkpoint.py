@@ -389,12 +389,18 @@ def digest_tensors(folder: Path) -> list[TensorDigest]:
         raise CheckpointError(f"{folder} holds no *.safetensors file")
     tensors: list[TensorDigest] = []
     for path in paths:
+        fault = ""
         try:
             with (
                 path.open("rb") as file,
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
             ):
-                tensors += digest_safetensors(data)  # type: ignore[arg-type] # a buffer, too
-        except (OSError, ValueError) as error:  # an EncodingError is a ValueError
-            raise CheckpointError(f"cannot read {path}: {error}") from None
+                try:
+                    tensors += digest_safetensors(data)  # type: ignore[arg-type] # a buffer, too
+                except EncodingError as error:  # whose traceback would hold the map open
+                    fault = str(error)
+        except (OSError, ValueError) as error:
+            fault = str(error)
+        if fault:
+            raise CheckpointError(f"cannot read {path}: {fault}")
     return tensors

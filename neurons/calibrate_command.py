@@ -84,6 +84,8 @@ def _require_usable(settings: CalibrateSettings) -> None:
         raise ConfigError("name the folder of a checkpoint: --model FOLDER")
     for name in (settings.a, settings.b):
         require_known(name)
+    if settings.a == settings.b:
+        raise ConfigError(f"--a and --b are both {settings.a}: name two implementations")
     if settings.cap is not None and round(settings.cap * 2**FRACTION_BITS) < 100:
         raise ConfigError("--cap is too small: the first level is a hundredth of it, in 2^-20")
     if (settings.out / MANIFEST_FILE).exists():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.inference import Comparison, fit_rates
+from assay.inference import PERMITTED, Comparison, fit_rates
 from assay.protocol import Calibration
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.manifest import RATE_UNIT
@@ -161,7 +161,7 @@ def _describe_envelope(
     starts = np.cumsum(lengths) - lengths
     by_context = np.add.reduceat(measured, starts) / np.add.reduceat(bounds, starts)
     peaks = compute_peaks(measured, bounds, found.lengths, tests)[1][chosen[starts]]
-    growth = np.exp(mix_log_bets(peaks, tests).max(initial=0.0))
+    growth = float(np.exp(np.minimum(mix_log_bets(peaks, tests).max(initial=0.0), 700.0)))
     return {
         "bins": bins,
         "worst_bin": max((row["ratio"] for row in bins), default=0.0),
@@ -200,7 +200,11 @@ def _describe_fingerprints(found: Comparison, tests: Tests) -> dict[str, Any]:
 def _find_refusals(document: Mapping[str, Any]) -> list[str]:
     """Why no network may permit this pair."""
     pair = f"{document['a']} against {document['b']}"
-    found = []
+    found = [
+        f"{pair}: {name} is no reference; one of {', '.join(PERMITTED)} is"
+        for name in (document["a"], document["b"])
+        if name not in PERMITTED
+    ]
     if document["rate_beyond_cap"] > CAP_RATE_MAX:
         found.append(
             f"{pair}: margins pass the cap of {document['cap']:.3g} logits "

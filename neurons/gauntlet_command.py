@@ -44,6 +44,11 @@ def run_gauntlet(settings: GauntletSettings, as_json: bool, quiet: bool) -> int:
     titles = {kind.title.lower() for kind in STRATEGIES + CALENDAR}
     if settings.only is not None and not any(settings.only.lower() in t for t in titles):
         raise ConfigError(f"no strategy has {settings.only!r} in its name")
+    if settings.out is not None:
+        try:
+            settings.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot write to --out {settings.out} ({error.strerror})") from None
     groups = min(settings.groups, _FAST_GROUPS) if settings.fast else settings.groups
     if not settings.fast:
         build_models(settings.models)
@@ -58,14 +63,18 @@ def run_gauntlet(settings: GauntletSettings, as_json: bool, quiet: bool) -> int:
         rows += run_calendar(
             Path(folder) / "calendar", 2 if settings.fast else WINDOWS, settings.only, report
         )
+    wanted = (settings.only or "").lower()
+    if not any(wanted in row.attack.lower() for row in rows):
+        raise ConfigError(
+            f"nothing ran of {settings.only!r}: it needs the bench models, so run it without --fast"
+        )
     document = describe(rows, time.monotonic() - started)
     if settings.out is not None:
-        settings.out.mkdir(parents=True, exist_ok=True)
         write_json(settings.out / "gauntlet.json", document)
     if as_json:
         print(json.dumps(document))
     else:
-        console = Console(soft_wrap=True)
+        console = Console(soft_wrap=True, highlight=False)
         console.width = max(console.width, _WIDTH)  # a row is a line, also in a file
         for model in dict.fromkeys(row.model for row in rows):
             console.print(render([row for row in rows if row.model == model], model))
@@ -74,11 +83,16 @@ def run_gauntlet(settings: GauntletSettings, as_json: bool, quiet: bool) -> int:
             f"Cost of a token, in the attacker's favour: {prices}. Income: settled score a unit of "
             "cost over 200 windows, honest work with the same engine being 1; ± is a standard "
             "error. 99.99 %: completion tokens until caught, from a lower bound of the rate per "
-            "rollout.",
+            "rollout. A strategy pays if it earns more than 1 by three errors.",
             style="dim",
         )
         for broken in document["broken"]:
             console.print(f"BROKEN: {broken}", style="bold red", markup=False)
+        if not document["broken"]:
+            console.print(
+                "Every legal strategy was accepted; no other earned more than honest work.",
+                style="bold green",
+            )
     return 1 if document["broken"] else 0
 
 

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from assay.inference import CheckpointError, load_checkpoint
+from assay.inference.checkpoint import digest_tensors
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.protocol.manifest import find_fault
 from assay.protocol.parameters import SMALL_MODEL_TESTS
@@ -161,7 +162,6 @@ def test_tensors_whose_shape_is_not_their_size(folder):
     from dataclasses import replace
 
     from assay.inference import UnusableCheckpointError
-    from assay.inference.checkpoint import digest_tensors
     from assay.protocol.encoding import from_json, to_json
     from assay.protocol.manifest import Manifest, compute_tensor_root
 
@@ -177,3 +177,11 @@ def test_tensors_whose_shape_is_not_their_size(folder):
     (folder / "manifest.json").write_text(json.dumps(to_json(manifest)))
     with pytest.raises(UnusableCheckpointError):
         load_checkpoint(folder, manifest.digest)
+
+
+@pytest.mark.parametrize("change", [lambda d: d[:100_000], lambda d: d + b"x", lambda d: d[:5]])
+def test_a_cut_or_padded_safetensors_file_is_named(tmp_path, change):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(change((GENESIS / "model.safetensors").read_bytes()))
+    with pytest.raises(CheckpointError, match=r"cannot read .*model\.safetensors"):
+        digest_tensors(tmp_path)
