@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.inference import PERMITTED, Comparison, fit_rates
+from assay.inference import Comparison, fit_rates
 from assay.protocol import Calibration
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.manifest import RATE_UNIT
@@ -200,11 +200,7 @@ def _describe_fingerprints(found: Comparison, tests: Tests) -> dict[str, Any]:
 def _find_refusals(document: Mapping[str, Any]) -> list[str]:
     """Why no network may permit this pair."""
     pair = f"{document['a']} against {document['b']}"
-    found = [
-        f"{pair}: {name} is no reference; one of {', '.join(PERMITTED)} is"
-        for name in (document["a"], document["b"])
-        if name not in PERMITTED
-    ]
+    found = []
     if document["rate_beyond_cap"] > CAP_RATE_MAX:
         found.append(
             f"{pair}: margins pass the cap of {document['cap']:.3g} logits "
