@@ -29,10 +29,14 @@ def main() -> None:
 
     one = slice(0, 1)
     array, key = logits[0].numpy(), compute_key(seeds[0])
-    in_numpy, slow, compiled, plain, batch, plain_batch, tensors = measure_together(
+    in_numpy, slow = measure_together(
         [
             lambda: draw_token(array, drawable, key, 0, TEMPERATURE),
             lambda: draw_slowly(array, seeds[0]),
+        ]
+    )
+    compiled, plain, batch, plain_batch, tensors = measure_together(
+        [
             lambda: sampler.draw(logits[one], keys[one], positions[one]),
             lambda: torch.multinomial(logits[one].softmax(1), 1),
             lambda: sampler.draw(logits, keys, positions),

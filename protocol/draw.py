@@ -62,7 +62,7 @@ def draw_token(
     Raises:
         ValueError: a logit is not finite, or as large as 2^40.
     """
-    magnitude = float(np.abs(logits).max())
+    magnitude = max(float(logits.max()), -float(logits.min()))  # NaN passes through both
     if not magnitude < LOGIT_MAX:
         raise ValueError("a logit is not finite, or too large for a score")
     words = compute_words(np.array([key], np.uint64), np.array([position], np.uint64), len(logits))[
