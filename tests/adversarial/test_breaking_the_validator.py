@@ -274,6 +274,24 @@ def test_showing_the_file_only_after_it_was_due(fresh_world):
     assert not late.audit(0).counts
 
 
+def test_a_file_shown_late_but_in_time_is_judged(fresh_world):
+    """Asked for in vain at first: it is asked for again at each block until FETCH_END."""
+    world = fresh_world
+    timing, alice = world.parameters.timing, world.hotkeys["alice"]
+    world.mint(compute_block(timing, 0, Phase.AUDIT))
+    (file,) = (world.folder / "store").rglob(f"{encode_ss58(alice)}/window-0.parquet")
+    hidden = file.rename(world.folder / "hidden")
+    watched = Watched(world)
+    while world.chain.get_head() < compute_block(timing, 0, Phase.FETCH_END) - 1:
+        world.mint()
+        while watched.validator.step():
+            pass
+    assert alice in watched.audit(0).withheld
+    hidden.rename(file)
+    watched.run_to_settlement_of(0)
+    assert watched.audit(0).verdicts[alice].reason is Reason.ACCEPTED
+
+
 def test_a_worker_that_fails_is_not_the_miners_fault(fresh_world, monkeypatch):
     """We lack something: no verdict until it works, and no crash."""
     world = fresh_world
