@@ -288,7 +288,7 @@ def test_a_file_shown_late_but_in_time_is_judged(fresh_world):
             pass
     assert alice in watched.audit(0).withheld
     hidden.rename(file)
-    watched.run_to_settlement_of(0)
+    watched.run_to_settlement(1)
     assert watched.audit(0).verdicts[alice].reason is Reason.ACCEPTED
 
 
