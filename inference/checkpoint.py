@@ -4,14 +4,11 @@ Specification, section 7. Formats: safetensors and Hugging Face's config and tok
 """
 
 import copy
-import mmap
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,45 +24,37 @@ from transformers.utils import logging as transformers_logging
 
 from assay.inference.architecture import find_misfit
 from assay.inference.draft import Drafter, Rules
+from assay.inference.folder import (
+    CALIBRATION_FILE,
+    CONFIG_FILE,
+    JSON_BYTES,
+    MANIFEST_FILE,
+    TOKENIZER_FILES,
+    CheckpointError,
+    UnusableCheckpointError,
+    copy_of,
+    digest_calibration_set,
+    digest_chat_template,
+    digest_structure,
+    digest_tensors,
+    digest_tokenizer,
+    digest_weights,
+    read_record,
+    read_small_file,
+)
 from assay.inference.implementations import (
     APPEAL_IMPLEMENTATION,
     DEFAULT_IMPLEMENTATION,
     PlainReference,
     make_model,
 )
-from assay.inference.passages import Passage, decode_passages, digest_passages
 from assay.inference.reference import CausalModel, Reference
-from assay.protocol.encoding import EncodingError, from_json, read_json
-from assay.protocol.errors import OperatorError
-from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.encoding import read_json
 from assay.protocol.manifest import (
     Calibration,
     Manifest,
-    TensorDigest,
-    compute_files_digest,
-    compute_tensor_root,
-    digest_safetensors,
 )
 from assay.verification import Forward
-
-MANIFEST_FILE = "manifest.json"
-CALIBRATION_FILE = "calibration.json"
-PASSAGES_FILE = "calibration_set.json"
-CONFIG_FILE = "config.json"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
-#: Largest of the small files of a folder, bytes; of those that Python parses as JSON.
-_SMALL_FILE_BYTES, _JSON_BYTES = 64 << 20, 4 << 20
-
-
-_D = TypeVar("_D")
-
-
-class CheckpointError(OperatorError):
-    """A model folder that cannot be used: says which file and what to do."""
-
-
-class UnusableCheckpointError(CheckpointError):
-    """A folder that is what its digest says, and of no use to anybody: it voids its windows."""
 
 
 class FolderTokenizer:
@@ -184,8 +173,8 @@ def load_checkpoint(folder: Path, expected: bytes | None = None) -> Checkpoint:
     Raises:
         CheckpointError: a file is missing or not what the manifest says.
     """
-    manifest = _read_json(folder, MANIFEST_FILE, Manifest)
-    calibration = _read_json(folder, CALIBRATION_FILE, Calibration)
+    manifest = read_record(folder, MANIFEST_FILE, Manifest)
+    calibration = read_record(folder, CALIBRATION_FILE, Calibration)
     if expected is not None and manifest.digest != expected:
         raise CheckpointError(
             f"{folder} holds checkpoint {manifest.digest.hex()[:16]}…, "
@@ -194,7 +183,7 @@ def load_checkpoint(folder: Path, expected: bytes | None = None) -> Checkpoint:
     tensors = digest_tensors(folder)
     for name, found, wanted in (
         ("calibration", calibration.digest, manifest.calibration),
-        ("calibration set", _digest_calibration_set(folder), manifest.calibration_set),
+        ("calibration set", digest_calibration_set(folder), manifest.calibration_set),
         ("structure", digest_structure(folder), manifest.structure),
         ("tokenizer", digest_tokenizer(folder), manifest.tokenizer),
         ("tensors", digest_weights(folder, tensors), manifest.tensors),
@@ -238,7 +227,7 @@ def load_model(folder: Path) -> PreTrainedModel:
     state: dict[str, torch.Tensor] = {}
     model: PreTrainedModel
     loaded: dict[str, Any]
-    with _copy_of(folder, (CONFIG_FILE,)) as alone:
+    with copy_of(folder, (CONFIG_FILE,)) as alone:
         try:
             for path in sorted(folder.glob("*.safetensors")):
                 state |= load_file(path)
@@ -270,7 +259,7 @@ def load_model(folder: Path) -> PreTrainedModel:
 
 def _require_fit(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    fault = find_misfit(read_json(read_small_file(folder, CONFIG_FILE, _JSON_BYTES)), shapes)
+    fault = find_misfit(read_json(read_small_file(folder, CONFIG_FILE, JSON_BYTES)), shapes)
     if fault is not None:
         raise UnusableCheckpointError(f"{folder}: {fault}")
 
@@ -284,123 +273,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     Raises:
         UnusableCheckpointError: the files are no tokenizer.
     """
-    with _copy_of(folder, TOKENIZER_FILES) as alone:
+    with copy_of(folder, TOKENIZER_FILES) as alone:
         try:
             return PreTrainedTokenizerFast.from_pretrained(alone, local_files_only=True)
         except Exception as error:  # the tokenizers library raises nothing narrower
             detail = f"{folder} holds no tokenizer that loads: {error}"
             raise UnusableCheckpointError(detail) from error
-
-
-@contextmanager
-def _copy_of(folder: Path, names: Sequence[str]) -> Iterator[Path]:
-    """A folder with these JSON files alone: libraries read more than they are asked to."""
-    with TemporaryDirectory() as temporary:
-        for name in names:
-            data = read_small_file(folder, name)
-            try:
-                read_json(data)
-            except EncodingError as error:
-                raise UnusableCheckpointError(f"{folder / name} {error}") from None
-            (Path(temporary) / name).write_bytes(data)
-        yield Path(temporary)
-
-
-def read_small_file(folder: Path, name: str, limit: int = _SMALL_FILE_BYTES) -> bytes:
-    """A file of a model folder that fits memory: at most `limit` bytes.
-
-    Raises:
-        CheckpointError: it is missing or too large.
-    """
-    path = folder / name
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot read {path} ({error.strerror}): name a folder that holds a checkpoint"
-        ) from None
-    if len(data) > limit:
-        raise CheckpointError(f"{path} is larger than {limit >> 20} MiB")
-    return data
-
-
-def _read_json(folder: Path, name: str, of: type[_D]) -> _D:
-    try:
-        return from_json(of, read_json(read_small_file(folder, name, _JSON_BYTES)))
-    except EncodingError as error:
-        raise CheckpointError(f"{folder / name} is not a {of.__name__.lower()}: {error}") from None
-
-
-def _digest_calibration_set(folder: Path) -> bytes:
-    return digest_passages(read_small_file(folder, PASSAGES_FILE))
-
-
-def read_passages(folder: Path) -> list[Passage]:
-    """The calibration set of a model folder.
-
-    Raises:
-        CheckpointError: it is missing or malformed.
-    """
-    try:
-        return decode_passages(read_small_file(folder, PASSAGES_FILE))
-    except EncodingError as error:
-        raise CheckpointError(f"{folder / PASSAGES_FILE} {error}") from None
-
-
-def digest_chat_template(tokenizer: PreTrainedTokenizerFast) -> bytes:
-    """Digest of the template that turns a problem into a prompt, 32 bytes; of nothing without."""
-    template = tokenizer.chat_template
-    return hash_fields(Domain.CHAT_TEMPLATE, *([] if template is None else [template.encode()]))
-
-
-def digest_structure(folder: Path) -> bytes:
-    """Digest of config.json, 32 bytes."""
-    files = {CONFIG_FILE: read_small_file(folder, CONFIG_FILE)}
-    return compute_files_digest(Domain.STRUCTURE, files)
-
-
-def digest_tokenizer(folder: Path) -> bytes:
-    """Digest of the tokenizer's files, 32 bytes."""
-    files = {name: read_small_file(folder, name) for name in TOKENIZER_FILES}
-    return compute_files_digest(Domain.TOKENIZER, files)
-
-
-def digest_weights(folder: Path, tensors: Sequence[TensorDigest]) -> bytes:
-    """Root over a folder's tensors, 32 bytes.
-
-    Raises:
-        CheckpointError: two files hold a tensor of one name.
-    """
-    try:
-        return compute_tensor_root(tensors)
-    except ValueError as error:
-        raise CheckpointError(f"{folder}: {error}") from None
-
-
-def digest_tensors(folder: Path) -> list[TensorDigest]:
-    """All tensors of a folder's safetensors files, memory-mapped.
-
-    Raises:
-        CheckpointError: there is none, or one that is not safetensors.
-    """
-    paths = sorted(folder.glob("*.safetensors"))
-    if not paths:
-        raise CheckpointError(f"{folder} holds no *.safetensors file")
-    tensors: list[TensorDigest] = []
-    for path in paths:
-        fault = ""
-        try:
-            with (
-                path.open("rb") as file,
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-            ):
-                try:
-                    tensors += digest_safetensors(data)  # type: ignore[arg-type] # a buffer, too
-                except EncodingError as error:  # whose traceback would hold the map open
-                    fault = str(error)
-        except (OSError, ValueError) as error:
-            fault = str(error)
-        if fault:
-            raise CheckpointError(f"cannot read {path}: {fault}")
-    return tensors

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from assay.inference.checkpoint import MANIFEST_FILE, load_model
+from assay.inference.checkpoint import load_model
+from assay.inference.folder import MANIFEST_FILE
 from assay.neurons.genesis import make_genesis
 from assay.training import GENESIS
 from assay.training.genesis_model import save_model

@@ -26,7 +26,7 @@ from assay.inference import (
     load_checkpoint,
     require_known,
 )
-from assay.inference.checkpoint import CALIBRATION_FILE, MANIFEST_FILE, read_passages
+from assay.inference.folder import CALIBRATION_FILE, MANIFEST_FILE, read_passages
 from assay.neurons.calibration_plot import draw_pair
 from assay.neurons.calibration_report import Pair, describe_pair, list_thresholds
 from assay.neurons.config import CalibrateSettings, ConfigError

@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import save_file
 
 from assay.inference import Checkpoint, Reference, load_checkpoint, measure_centre
-from assay.inference.checkpoint import (
+from assay.inference.checkpoint import load_model
+from assay.inference.folder import (
     CALIBRATION_FILE,
     CONFIG_FILE,
     MANIFEST_FILE,
     PASSAGES_FILE,
     TOKENIZER_FILES,
     digest_tensors,
-    load_model,
     read_passages,
 )
 from assay.neurons.files import write_json

@@ -21,17 +21,15 @@ from assay.inference import (
     measure_rates,
     sample_passages,
 )
-from assay.inference.checkpoint import (
+from assay.inference.checkpoint import FolderTokenizer, load_model, load_tokenizer
+from assay.inference.folder import (
     CALIBRATION_FILE,
     MANIFEST_FILE,
     PASSAGES_FILE,
-    FolderTokenizer,
     digest_chat_template,
     digest_structure,
     digest_tensors,
     digest_tokenizer,
-    load_model,
-    load_tokenizer,
 )
 from assay.inference.passages import digest_passages, encode_passages
 from assay.neurons.checkpoints import measure_manifest

@@ -1,89 +1,18 @@
-"""Trainers and miners that would stop a validator, or void everybody's window."""
+"""Miners that would stop a validator, or void everybody's window."""
 
 from dataclasses import replace
 
-import pytest
-import torch
-
-from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network import WorkerError
 from assay.neurons import submissions
 from assay.neurons import validator as module
-from assay.neurons.miner import Miner
-from assay.neurons.submissions import find_checkpoint_fault, open_checkpoint
-from assay.neurons.trainer import Trainer
-from assay.neurons.validator import Validator
-from assay.neurons.windows import get_checkpoint_digest
 from assay.protocol import (
-    Commitment,
     Phase,
     Reason,
-    Tag,
-    encode_commitment,
     encode_ss58,
-    parse_commitment,
 )
-from assay.protocol.manifest import compute_tensor_root
 from assay.protocol.window import compute_block
-from assay.training import LearnConfig, Learner
-from assay.verification import Ledger, Verdict, trial
-
-#: Groups of each miner in the world of these tests (conftest.py).
-GROUPS = 5
-
-
-class Watched:
-    """A validator with everything it published, driven block by block beside the miners."""
-
-    def __init__(self, world):
-        self.world = world
-        self.windows, self.settlements = [], []
-        self.validator = Validator(
-            world.hotkeys["validator"],
-            world.parameters,
-            world.sources,
-            lambda context: None,
-            self.windows.append,
-            self.settlements.append,
-        )
-
-    def run_to_settlement(self, count=1):
-        while len(self.settlements) < count:
-            self.world.mint()
-            while self.validator.step():
-                pass
-
-    def run_to_settlement_of(self, window):
-        due = compute_block(self.world.parameters.timing, window, Phase.VERDICT_END)
-        while self.world.chain.get_head() <= due or self.validator.step():
-            if self.world.chain.get_head() <= due:
-                self.world.mint()
-
-    def audit(self, window):
-        return self.validator.audits[window]
-
-
-def teach_once(world, config):
-    lessons = []
-    trainer = Trainer(
-        world.hotkeys["trainer"],
-        world.parameters,
-        world.sources,
-        config,
-        "test:store",
-        0,
-        lessons.append,
-    )
-    while not lessons:
-        world.mint()
-        while trainer.step():
-            pass
-    return lessons
-
-
-def publish(world, digest):
-    commitment = Commitment(Tag.CHECKPOINT, 1, 0, digest, "test:store")
-    world.chain.set_commitment(world.hotkeys["trainer"], encode_commitment(commitment))
+from assay.verification import Ledger, Verdict
+from tests.adversarial.watched import Watched
 
 
 def test_honest_windows_are_settled_and_written(fresh_world):
@@ -97,74 +26,6 @@ def test_honest_windows_are_settled_and_written(fresh_world):
     world.mint()
     on_chain = world.chain.get_weights(world.chain.get_head())[world.hotkeys["validator"]]
     assert on_chain == watched.settlements[-1].weights
-
-
-def test_a_checkpoint_that_nobody_can_fetch(fresh_world):
-    """Abstaining costs nobody anything, and the validator goes on."""
-    publish(fresh_world, b"\7" * 32)
-    watched = Watched(fresh_world)
-    fresh_world.mint(compute_block(fresh_world.parameters.timing, 1, Phase.CHALLENGE) - 1)
-    watched.run_to_settlement(1)
-    assert watched.settlements[0].windows == (0,)
-    assert watched.settlements[0].abstained == (1,)
-    assert "name a folder" in watched.audit(1).missing
-    assert watched.audit(1).void is None
-
-
-def test_weights_that_are_not_numbers_void_the_window(fresh_world):
-    world = fresh_world
-    weights = {n: w.to(torch.bfloat16) for n, w in world.checkpoint.model.state_dict().items()}
-    weights["lm_head.weight"] = torch.full_like(weights["lm_head.weight"], torch.nan)
-    checkpoints = world.sources.checkpoints
-    with pytest.raises(UnusableCheckpointError, match="finite"):
-        checkpoints.publish(world.checkpoint, weights, bytes(32))
-
-    # a trainer with a program of its own publishes it all the same
-    digest = publish_by_hand(world, weights)
-    publish(world, digest)
-    watched = Watched(world)
-    world.mint(compute_block(world.parameters.timing, 1, Phase.CHALLENGE) - 1)
-    watched.run_to_settlement(1)
-    assert "finite" in watched.audit(1).void
-    assert watched.settlements[0].windows == (0,)
-
-
-def publish_by_hand(world, weights):
-    """A folder whose digest is right and whose weights are not."""
-    import json
-    import shutil
-
-    from safetensors.torch import save_file
-
-    from assay.inference.checkpoint import digest_tensors
-    from assay.protocol.encoding import to_json
-
-    folder = world.folder / "by-hand"
-    shutil.copytree(world.checkpoint.folder, folder)
-    save_file(weights, folder / "model.safetensors")
-    manifest = replace(
-        world.checkpoint.manifest, tensors=compute_tensor_root(digest_tensors(folder))
-    )
-    (folder / "manifest.json").write_text(json.dumps(to_json(manifest)))
-    world.sources.checkpoints.add(folder, manifest.digest)
-    return manifest.digest
-
-
-def test_a_tensor_left_out_is_never_filled_with_random_numbers(fresh_world):
-    world = fresh_world
-    weights = {n: w.to(torch.bfloat16) for n, w in world.checkpoint.model.state_dict().items()}
-    del weights["model.layers.1.mlp.down_proj.weight"]
-    digest = publish_by_hand(world, weights)
-    with pytest.raises(UnusableCheckpointError, match="missing keys"):
-        open_checkpoint(world.sources.checkpoints, digest, world.parameters)
-
-
-def test_levels_that_the_environment_does_not_have(fresh_world):
-    world = fresh_world
-    for levels in ((99,), (6, 5), (5, 5)):
-        manifest = replace(world.checkpoint.manifest, levels=levels)
-        checkpoint = replace(world.checkpoint, manifest=manifest)
-        assert "levels" in find_checkpoint_fault(checkpoint, world.parameters)
 
 
 def test_the_ledger_runs_from_one_settlement_to_the_next(fresh_world, monkeypatch):
@@ -241,17 +102,6 @@ def test_a_judge_broken_for_several_abstains_for_all(fresh_world, monkeypatch):
     assert not watched.audit(0).counts
 
 
-def test_a_damaged_copy_is_our_own_affair(fresh_world):
-    world = fresh_world
-    folder = world.folder / "models" / world.checkpoint.digest.hex()
-    data = bytearray((folder / "model.safetensors").read_bytes())
-    data[-1] ^= 1
-    (folder / "model.safetensors").write_bytes(data)
-    with pytest.raises(CheckpointError, match="fetch it again") as caught:
-        open_checkpoint(world.sources.checkpoints, world.checkpoint.digest, world.parameters)
-    assert not isinstance(caught.value, UnusableCheckpointError)
-
-
 def test_showing_the_file_only_after_it_was_due(fresh_world):
     """A validator that looks late must not see more than one that looked in time."""
     world = fresh_world
@@ -326,13 +176,6 @@ def test_a_link_out_of_the_store_costs_its_owner_only(fresh_world):
     assert 0 in watched.settlements[0].windows
 
 
-def test_garbage_in_the_trainers_slot_does_not_bring_the_genesis_back(fresh_world):
-    world = fresh_world
-    world.chain.set_commitment(world.hotkeys["trainer"], b"ASC1 short")
-    world.mint(compute_block(world.parameters.timing, 1, Phase.CHALLENGE))
-    assert get_checkpoint_digest(world.chain, world.parameters, 1) == bytes(32)
-
-
 def test_coming_back_after_the_nodes_have_forgotten(fresh_world):
     """Windows whose state is gone are skipped, not stumbled over for ever."""
     world = fresh_world
@@ -355,26 +198,6 @@ def test_two_hotkeys_with_one_broken_file_do_not_void_the_window(fresh_world, mo
     assert set(watched.settlements[0].weights) == {alice}
 
 
-@pytest.mark.parametrize("junk", range(GROUPS))
-def test_junk_beyond_the_audit_teaches_nothing(fresh_world, junk):
-    """One of Bob's five groups is a copy; four are audited, so one of these is never looked at
-    by a validator. The trainer judges all five, and learns nothing from the file."""
-    world = fresh_world
-    honest = world.miners["bob"]
-
-    class OneJunkGroup(Miner):
-        def generate(self, work, indices):
-            groups = super().generate(work, indices)
-            groups[junk] = groups[junk - 1]
-            return groups
-
-    world.miners["bob"] = OneJunkGroup(
-        "bob", honest.hotkey, world.parameters, honest._outside, honest.config, print
-    )
-    (lesson,) = teach_once(world, LearnConfig(epochs=1))
-    assert len(lesson.rewards) == honest.config.groups  # Alice's alone
-
-
 def test_weights_are_persisted_before_they_are_sent(fresh_world):
     world = fresh_world
     watched = Watched(world)
@@ -386,58 +209,6 @@ def test_weights_are_persisted_before_they_are_sent(fresh_world):
     watched.run_to_settlement(1)
     assert sent == [{}]
     assert world.hotkeys["validator"] in world.chain._pending.weights
-
-
-def test_an_end_token_that_never_comes(fresh_world):
-    world = fresh_world
-    for ends in ((4_000_000_000,), (0,)):
-        manifest = replace(world.checkpoint.manifest, end_tokens=ends)
-        checkpoint = replace(world.checkpoint, manifest=manifest)
-        assert "end tokens" in find_checkpoint_fault(checkpoint, world.parameters)
-
-
-def test_the_trainer_starts_from_the_reference_own_probabilities(fresh_world):
-    """The first update's ratio is 1: the learner leaves out what may not be drawn, too."""
-    world = fresh_world
-    (lesson,) = teach_once(world, LearnConfig(epochs=1, groups_per_batch=64))
-    assert len(lesson.rewards) == 10
-    assert abs(lesson.stats.mean_ratio - 1) < 1e-5
-    published = parse_commitment(world.chain._pending.commitments[world.hotkeys["trainer"]])
-    assert published.digest == lesson.published.digest
-
-
-def test_the_trainer_learns_from_whole_rollouts_where_heads_are_judged_first(
-    fresh_world, monkeypatch
-):
-    monkeypatch.setattr(trial, "HEAD_TOKENS", 1)
-    learn, seen = Learner.learn, []
-    monkeypatch.setattr(Learner, "learn", lambda self, g: (seen.extend(g), learn(self, g))[1])
-    (lesson,) = teach_once(fresh_world, LearnConfig(epochs=1, groups_per_batch=64))
-    assert min(len(row) for group in seen for row in group.completions) > 1
-    assert len(lesson.rewards) == 10
-    assert abs(lesson.stats.mean_ratio - 1) < 1e-5
-
-
-def test_files_that_nobody_can_read_do_not_end_the_trainer(fresh_world, monkeypatch):
-    world = fresh_world
-    honest = submissions.open_submission
-
-    def open_submission(context, hotkey, sources):
-        if hotkey == world.hotkeys["bob"]:
-            raise WorkerError("no process can be started: free some memory")
-        return honest(context, hotkey, sources)
-
-    monkeypatch.setattr(submissions, "open_submission", open_submission)
-    (lesson,) = teach_once(world, LearnConfig(epochs=1))
-    assert len(lesson.rewards) == 5  # Alice's
-
-
-def test_a_checkpoint_beyond_the_parameters_bounds_voids_its_windows(fresh_world):
-    world = fresh_world
-    tests = replace(world.parameters.tests, scale_min=world.checkpoint.manifest.scale + 1)
-    strict = replace(world.parameters, tests=tests)
-    with pytest.raises(UnusableCheckpointError, match="scale"):
-        open_checkpoint(world.sources.checkpoints, world.checkpoint.digest, strict)
 
 
 def test_what_one_implementation_alone_finds_wrong_is_not_held_against_a_miner(world):

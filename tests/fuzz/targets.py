@@ -15,7 +15,8 @@ from typing import Any
 
 from assay.inference import UnusableCheckpointError
 from assay.inference.architecture import find_misfit
-from assay.inference.checkpoint import PASSAGES_FILE, TOKENIZER_FILES, load_tokenizer
+from assay.inference.checkpoint import load_tokenizer
+from assay.inference.folder import PASSAGES_FILE, TOKENIZER_FILES
 from assay.inference.passages import decode_passages, encode_passages
 from assay.network import Limits, ParquetWorker, SubmissionFile, write_submission
 from assay.network.parquet_child import FileFault

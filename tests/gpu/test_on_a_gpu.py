@@ -16,7 +16,7 @@ from assay.inference import (
     make_model,
     measure_rates,
 )
-from assay.inference.checkpoint import read_passages
+from assay.inference.folder import read_passages
 from assay.neurons.demo_rules import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.protocol import Domain, hash_fields
 from assay.protocol.parameters import SMALL_MODEL_TESTS

@@ -12,7 +12,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from assay.inference import UnusableCheckpointError, load_checkpoint
 from assay.inference.architecture import find_misfit
-from assay.inference.checkpoint import digest_structure
+from assay.inference.folder import digest_structure
 from assay.protocol.encoding import from_json, to_json
 from assay.protocol.manifest import Manifest
 from assay.training import GENESIS

@@ -8,7 +8,7 @@ import torch
 
 from assay.inference import calibrate
 from assay.inference.calibrate import compute_gini, compute_survival, measure_rates
-from assay.inference.checkpoint import read_passages
+from assay.inference.folder import read_passages
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.training import GENESIS
 

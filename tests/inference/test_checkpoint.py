@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from assay.inference import CheckpointError, load_checkpoint
-from assay.inference.checkpoint import digest_tensors
+from assay.inference.folder import digest_tensors
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.protocol.manifest import find_fault
 from assay.protocol.parameters import SMALL_MODEL_TESTS
@@ -144,7 +144,7 @@ def test_a_config_that_makes_no_sense_is_nobodys_to_use(folder, changes):
     from dataclasses import replace
 
     from assay.inference import UnusableCheckpointError
-    from assay.inference.checkpoint import digest_structure
+    from assay.inference.folder import digest_structure
     from assay.protocol.encoding import from_json, to_json
     from assay.protocol.manifest import Manifest
 

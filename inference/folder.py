@@ -1,0 +1,162 @@
+"""A model folder's files: read within limits, bound by digests.
+
+Specification, section 7. What this does not know: whether they make a model that runs.
+"""
+
+import mmap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from transformers import PreTrainedTokenizerFast
+
+from assay.inference.passages import Passage, decode_passages, digest_passages
+from assay.protocol.encoding import EncodingError, from_json, read_json
+from assay.protocol.errors import OperatorError
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.manifest import (
+    TensorDigest,
+    compute_files_digest,
+    compute_tensor_root,
+    digest_safetensors,
+)
+
+MANIFEST_FILE = "manifest.json"
+CALIBRATION_FILE = "calibration.json"
+PASSAGES_FILE = "calibration_set.json"
+CONFIG_FILE = "config.json"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+#: Largest of the small files of a folder, bytes; of those that Python parses as JSON.
+_SMALL_FILE_BYTES, JSON_BYTES = 64 << 20, 4 << 20
+
+_D = TypeVar("_D")
+
+
+class CheckpointError(OperatorError):
+    """A model folder that cannot be used: says which file and what to do."""
+
+
+class UnusableCheckpointError(CheckpointError):
+    """A folder that is what its digest says, and of no use to anybody: it voids its windows."""
+
+
+@contextmanager
+def copy_of(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """A folder with these JSON files alone: libraries read more than they are asked to."""
+    with TemporaryDirectory() as temporary:
+        for name in names:
+            data = read_small_file(folder, name)
+            try:
+                read_json(data)
+            except EncodingError as error:
+                raise UnusableCheckpointError(f"{folder / name} {error}") from None
+            (Path(temporary) / name).write_bytes(data)
+        yield Path(temporary)
+
+
+def read_small_file(folder: Path, name: str, limit: int = _SMALL_FILE_BYTES) -> bytes:
+    """A file of a model folder that fits memory: at most `limit` bytes.
+
+    Raises:
+        CheckpointError: it is missing or too large.
+    """
+    path = folder / name
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read {path} ({error.strerror}): name a folder that holds a checkpoint"
+        ) from None
+    if len(data) > limit:
+        raise CheckpointError(f"{path} is larger than {limit >> 20} MiB")
+    return data
+
+
+def read_record(folder: Path, name: str, of: type[_D]) -> _D:
+    """A record from its JSON file.
+
+    Raises:
+        CheckpointError: the file is missing or no such record.
+    """
+    try:
+        return from_json(of, read_json(read_small_file(folder, name, JSON_BYTES)))
+    except EncodingError as error:
+        raise CheckpointError(f"{folder / name} is not a {of.__name__.lower()}: {error}") from None
+
+
+def digest_calibration_set(folder: Path) -> bytes:
+    """Digest of the calibration set that a manifest names, 32 bytes."""
+    return digest_passages(read_small_file(folder, PASSAGES_FILE))
+
+
+def read_passages(folder: Path) -> list[Passage]:
+    """The calibration set of a model folder.
+
+    Raises:
+        CheckpointError: it is missing or malformed.
+    """
+    try:
+        return decode_passages(read_small_file(folder, PASSAGES_FILE))
+    except EncodingError as error:
+        raise CheckpointError(f"{folder / PASSAGES_FILE} {error}") from None
+
+
+def digest_chat_template(tokenizer: PreTrainedTokenizerFast) -> bytes:
+    """Digest of the template that turns a problem into a prompt, 32 bytes; of nothing without."""
+    template = tokenizer.chat_template
+    return hash_fields(Domain.CHAT_TEMPLATE, *([] if template is None else [template.encode()]))
+
+
+def digest_structure(folder: Path) -> bytes:
+    """Digest of config.json, 32 bytes."""
+    files = {CONFIG_FILE: read_small_file(folder, CONFIG_FILE)}
+    return compute_files_digest(Domain.STRUCTURE, files)
+
+
+def digest_tokenizer(folder: Path) -> bytes:
+    """Digest of the tokenizer's files, 32 bytes."""
+    files = {name: read_small_file(folder, name) for name in TOKENIZER_FILES}
+    return compute_files_digest(Domain.TOKENIZER, files)
+
+
+def digest_weights(folder: Path, tensors: Sequence[TensorDigest]) -> bytes:
+    """Root over a folder's tensors, 32 bytes.
+
+    Raises:
+        CheckpointError: two files hold a tensor of one name.
+    """
+    try:
+        return compute_tensor_root(tensors)
+    except ValueError as error:
+        raise CheckpointError(f"{folder}: {error}") from None
+
+
+def digest_tensors(folder: Path) -> list[TensorDigest]:
+    """All tensors of a folder's safetensors files, memory-mapped.
+
+    Raises:
+        CheckpointError: there is none, or one that is not safetensors.
+    """
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        raise CheckpointError(f"{folder} holds no *.safetensors file")
+    tensors: list[TensorDigest] = []
+    for path in paths:
+        fault = ""
+        try:
+            with (
+                path.open("rb") as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+            ):
+                try:
+                    tensors += digest_safetensors(data)  # type: ignore[arg-type] # a buffer, too
+                except EncodingError as error:  # whose traceback would hold the map open
+                    fault = str(error)
+        except (OSError, ValueError) as error:
+            fault = str(error)
+        if fault:
+            raise CheckpointError(f"cannot read {path}: {fault}")
+    return tensors

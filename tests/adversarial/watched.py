@@ -1,0 +1,87 @@
+"""A validator and a trainer driven block by block, and checkpoints published by hand."""
+
+import json
+import shutil
+from dataclasses import replace
+
+from safetensors.torch import save_file
+
+from assay.inference.folder import digest_tensors
+from assay.neurons.trainer import Trainer
+from assay.neurons.validator import Validator
+from assay.protocol import (
+    Commitment,
+    Phase,
+    Tag,
+    encode_commitment,
+)
+from assay.protocol.encoding import to_json
+from assay.protocol.manifest import compute_tensor_root
+from assay.protocol.window import compute_block
+
+
+class Watched:
+    """A validator with everything it published, driven block by block beside the miners."""
+
+    def __init__(self, world):
+        self.world = world
+        self.windows, self.settlements = [], []
+        self.validator = Validator(
+            world.hotkeys["validator"],
+            world.parameters,
+            world.sources,
+            lambda context: None,
+            self.windows.append,
+            self.settlements.append,
+        )
+
+    def run_to_settlement(self, count=1):
+        while len(self.settlements) < count:
+            self.world.mint()
+            while self.validator.step():
+                pass
+
+    def run_to_settlement_of(self, window):
+        due = compute_block(self.world.parameters.timing, window, Phase.VERDICT_END)
+        while self.world.chain.get_head() <= due or self.validator.step():
+            if self.world.chain.get_head() <= due:
+                self.world.mint()
+
+    def audit(self, window):
+        return self.validator.audits[window]
+
+
+def teach_once(world, config):
+    lessons = []
+    trainer = Trainer(
+        world.hotkeys["trainer"],
+        world.parameters,
+        world.sources,
+        config,
+        "test:store",
+        0,
+        lessons.append,
+    )
+    while not lessons:
+        world.mint()
+        while trainer.step():
+            pass
+    return lessons
+
+
+def publish(world, digest):
+    commitment = Commitment(Tag.CHECKPOINT, 1, 0, digest, "test:store")
+    world.chain.set_commitment(world.hotkeys["trainer"], encode_commitment(commitment))
+
+
+def publish_by_hand(world, weights):
+    """A folder whose digest is right and whose weights are not."""
+    folder = world.folder / "by-hand"
+    shutil.copytree(world.checkpoint.folder, folder)
+    save_file(weights, folder / "model.safetensors")
+    manifest = replace(
+        world.checkpoint.manifest, tensors=compute_tensor_root(digest_tensors(folder))
+    )
+    (folder / "manifest.json").write_text(json.dumps(to_json(manifest)))
+    world.sources.checkpoints.add(folder, manifest.digest)
+    return manifest.digest
