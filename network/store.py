@@ -10,6 +10,7 @@ published: `StoreError` then means that the stranger's store cannot be read.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -50,6 +51,11 @@ class ObjectStore:
     def __init__(self, store: LocalStore, root: Path) -> None:
         self._store = store
         self._root = root
+
+    @property
+    def root(self) -> Path:
+        """The folder it is, links resolved."""
+        return self._root
 
     def put(self, name: str, data: bytes) -> None:
         """Writes an object whole: a reader sees the old bytes or the new ones, never a mixture.
@@ -224,6 +230,30 @@ def open_store(locator: str) -> ObjectStore:
     if not exists:
         raise StoreError(f"the store folder {path} does not exist: create it, or correct it")
     return open_folder(path)
+
+
+class ReadableStores:
+    """Which of the locators that strangers published are opened here: those at or below a root.
+
+    Args:
+        roots: locators that this program's operator named.
+
+    Raises:
+        StoreError: a root is no store.
+    """
+
+    def __init__(self, roots: Sequence[str]) -> None:
+        self._roots = [open_store(root) for root in roots]
+
+    def get(self, locator: str) -> ObjectStore | None:
+        """The store of a locator; None where its owner may not be read from here.
+
+        Raises:
+            StoreError: it may, and cannot be opened.
+        """
+        store = open_store(locator)
+        allowed = any(store.root.is_relative_to(own.root) for own in self._roots)
+        return store if allowed else None
 
 
 def open_folder(path: Path) -> ObjectStore:

@@ -4,15 +4,12 @@ Exit codes: 0 as promised or accepted; 1 a finding; 2 could not run; 130 stopped
 """
 
 import json
-import os
-import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
+
+from assay.neurons.cli_options import FINDING, OK, AsJson, Config, Quiet, plain_errors
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,16 +19,6 @@ app = typer.Typer(
     epilog="Start with `assay demo`. Flags win over ASSAY_* variables, these over --config FILE.",
     pretty_exceptions_enable=False,
 )
-
-Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with settings.")
-]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
-
-OK, FINDING, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
 
 
 @app.command()
@@ -75,7 +62,7 @@ def demo(
         "out": out, "fast": fast, "windows": windows,
         "groups": groups, "problems": problems, "seed": seed,
     }  # fmt: skip
-    with _plain_errors():
+    with plain_errors():
         from assay.neurons.config import load_settings
 
         settings = load_settings(config, {"demo": given}).demo
@@ -112,7 +99,7 @@ def verify(
     again. The demo's own contexts use a local beacon chain: add --allow-local-beacon for them.
     Exit 0 accepted, 1 refused, 2 could not judge.
     """
-    with _plain_errors():
+    with plain_errors():
         from assay.neurons.config import load_settings
         from assay.neurons.verify_command import print_verdict, verify_file
 
@@ -158,7 +145,7 @@ def calibrate(
     something was found: a pair that margins would refuse, rates that do not cover it.
     """
     given = {"model": model, "a": a, "b": b, "problems": problems, "cap": cap, "out": out}
-    with _plain_errors():
+    with plain_errors():
         from assay.neurons.config import load_settings
 
         settings = load_settings(config, {"calibrate": given}).calibrate
@@ -201,7 +188,7 @@ def gauntlet(
     legal strategy is refused, or an illegal one earns more than honest work.
     """
     given = {"fast": fast, "only": only, "models": models, "out": out, "groups": groups}
-    with _plain_errors():
+    with plain_errors():
         from assay.neurons.config import load_settings
 
         settings = load_settings(config, {"gauntlet": given}).gauntlet
@@ -224,7 +211,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show how a run stands: window, phases, verdicts, weights, checkpoint."""
-    with _plain_errors():
+    with plain_errors():
         from assay.neurons.config import ConfigError, load_settings
 
         folder = load_settings(config, {"status": {"dir": directory}}).status.dir
@@ -246,31 +233,3 @@ def status(
             from assay.neurons.view import render_status
 
             Console().print(render_status(document))
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Errors that a person can mend become one line and exit code 2; Ctrl-C becomes 130."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        _leave("stopped", INTERRUPTED)
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(OK) from None
-    except OSError as error:
-        _leave(f"{error.filename or 'file'}: {error.strerror or error}", COULD_NOT_RUN)
-    except (typer.Exit, typer.Abort):
-        raise
-    except Exception as error:  # noqa: BLE001 - the outermost loop of a program
-        from assay.protocol.errors import OperatorError
-
-        if not isinstance(error, OperatorError):  # a defect of ours: all that is known of it
-            traceback.print_exc()
-            _leave("this is a defect of assay; the lines above say where", COULD_NOT_RUN)
-        _leave(str(error), COULD_NOT_RUN)
-
-
-def _leave(message: str, code: int) -> NoReturn:
-    print(f"assay: {message}", file=sys.stderr)
-    raise typer.Exit(code)

@@ -74,6 +74,80 @@ class GauntletSettings(BaseModel):
     only: str | None = Field(None, description="part of the name of the strategies to run")
 
 
+class ChainSettings(BaseModel):
+    """`[chain]`: which chain, through which nodes, and which subnet on it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    network: str = Field("finney", description="finney, test, local, or a ws:// or wss:// URL")
+    fallbacks: tuple[str, ...] = Field((), description="URLs of nodes asked when that one fails")
+    archives: tuple[str, ...] = Field((), description="URLs of nodes that keep all state")
+    genesis_hash: str | None = Field(
+        None, pattern=r"^(0x)?[0-9a-f]{64}$", description="block 0 of the chain; finney's is known"
+    )
+    netuid: int | None = Field(None, ge=0, le=65_535, description="the subnet's number")
+
+
+class WalletSettings(BaseModel):
+    """`[wallet]`: the SDK's wallet that signs. Passwords are asked for, never configured."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field("default", description="coldkey; //Name is a development key")
+    hotkey: str = Field("default", description="hotkey within the wallet")
+    path: Path = Field(Path("~/.bittensor/wallets"), description="folder of wallets")
+
+
+class StoreSettings(BaseModel):
+    """`[store]`: where one's own files go, and where other people's may be read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    locator: str | None = Field(None, description="URL of the store written to: file:///a/folder")
+    readable: tuple[str, ...] = Field(
+        (), description="URLs: locators found on chain are opened at or below these only"
+    )
+
+
+class BeaconSettings(BaseModel):
+    """`[beacon]`: where drand is reached. What it says is verified whoever says it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    endpoints: tuple[str, ...] = Field((), description="URLs; none: drand's public ones")
+
+
+class MinerSettings(BaseModel):
+    """`[miner]`: a miner."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dir: Path = Field(Path("assay-mine"), description="folder of the miner's own files")
+    groups: int = Field(1_024, ge=1, le=16_384, description="groups a window, at most")
+    groups_per_step: int = Field(8, ge=1, le=1_024, description="groups generated together")
+    threads: int | None = Field(None, ge=1, le=1_024, description="of PyTorch; None: its choice")
+
+
+class ValidatorSettings(BaseModel):
+    """`[validator]`: a validator."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dir: Path = Field(Path("assay-validate"), description="folder of the validator's own files")
+    threads: int | None = Field(None, ge=1, le=1_024, description="of PyTorch; None: its choice")
+
+
+class TrainerSettings(BaseModel):
+    """`[trainer]`: the trainer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dir: Path = Field(Path("assay-train"), description="folder of the trainer's own files")
+    threads: int | None = Field(None, ge=1, le=1_024, description="of PyTorch; None: its choice")
+    learning_rate: float = Field(5e-5, gt=0, le=1, description="of AdamW")
+    epochs: int = Field(4, ge=1, le=64, description="passes over a window's groups")
+
+
 class Settings(BaseSettings):
     """Everything that can be configured."""
 
@@ -84,6 +158,13 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
+    chain: ChainSettings = ChainSettings()
+    wallet: WalletSettings = WalletSettings()
+    store: StoreSettings = StoreSettings()
+    beacon: BeaconSettings = BeaconSettings()
+    miner: MinerSettings = MinerSettings()
+    validator: ValidatorSettings = ValidatorSettings()
+    trainer: TrainerSettings = TrainerSettings()
     calibrate: CalibrateSettings = CalibrateSettings()
     demo: DemoSettings = DemoSettings()
     status: StatusSettings = StatusSettings()

@@ -52,5 +52,9 @@ class Neuron(Protocol):
     def name(self) -> str:
         """For people."""
 
+    @property
+    def trouble(self) -> str | None:
+        """What it waits for that should not be so, for people; None while all is well."""
+
     def step(self) -> bool:
         """Does one bounded piece of work; whether there is more to do before the next block."""

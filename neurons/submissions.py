@@ -3,8 +3,9 @@
 Validator and trainer both come through here; `assay verify` brings a file of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from assay.environments import open_environment
 from assay.inference import Checkpoint, UnusableCheckpointError
@@ -23,19 +24,25 @@ from assay.verification import Forward, Ledger, SubmissionReader, Verdict, judge
 OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
 
 
+class StoreFinder(Protocol):
+    """Which stores are read from here: a mapping from locators, or `network.store`'s rule."""
+
+    def get(self, locator: str, /) -> ObjectStore | None:
+        """The store of a locator that stands on chain; None where it is not opened here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Everything that a judging neuron reads from.
 
     Attributes:
-        stores: locator → store. A locator on chain is a stranger's word: only those that stand
-            here are opened.
+        stores: a locator on chain is a stranger's word, and leads only where these allow.
     """
 
     chain: Chain
     beacons: BeaconSource
     checkpoints: CheckpointFolder
-    stores: Mapping[str, ObjectStore]
+    stores: StoreFinder
     worker: ParquetWorker
 
 

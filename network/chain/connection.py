@@ -53,6 +53,33 @@ class Target:
     patience_s: float = 120.0
     inclusion_s: float = 180.0
 
+    @staticmethod
+    def from_name(
+        network: str,
+        fallbacks: tuple[str, ...] = (),
+        archives: tuple[str, ...] = (),
+        genesis_hash: bytes | None = None,
+    ) -> "Target":
+        """The target that a person means: a network the SDK knows by name, or a node's URL.
+
+        Raises:
+            ChainError: neither.
+        """
+        from bittensor import settings
+
+        public = network in settings.NETWORKS
+        endpoint = settings.NETWORKS.get(network, network)
+        for url in (endpoint, *fallbacks, *archives):
+            if not _is_node(url):
+                names = ", ".join(sorted(settings.NETWORKS))
+                raise ChainError(f"{url!r} is no network: name one of {names}, or a ws:// URL")
+        if network == settings.DEFAULT_NETWORK and genesis_hash is None:
+            genesis_hash = bytes.fromhex(settings.FINNEY_GENESIS_HASH.removeprefix("0x"))
+        if public:
+            fallbacks = fallbacks or tuple(settings.FALLBACK_ENDPOINTS.get(network, ()))
+            archives = archives or tuple(settings.ARCHIVE_ENDPOINTS.get(network, ()))
+        return Target((endpoint, *fallbacks), genesis_hash, archives)
+
     @property
     def is_loopback(self) -> bool:
         """Whether every endpoint is this machine."""
@@ -234,6 +261,14 @@ async def _close(substrate: "RpcSubstrate") -> None:
             await substrate.close()
     except (SubstrateRequestException, OSError, TimeoutError) as error:
         logger.debug("closing a connection: %s", error)
+
+
+def _is_node(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _describe(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError, UnknownOutcomeError
 from assay.network.chain.state import Event, Receipt
-from assay.network.chain.wallets import ChainWallet, DevWallet
+from assay.network.chain.wallets import ChainWallet, DevWallet, get_public
 
 if TYPE_CHECKING:
     from bittensor import Client, ExtrinsicResult, Intent, RpcSubstrate
@@ -66,7 +66,7 @@ class Sender:
 
         async def quote(substrate: "RpcSubstrate") -> int:
             composed = await substrate.compose(call)
-            return int((await substrate.estimate_fee(composed, _get_public(wallet, signer))).rao)
+            return int((await substrate.estimate_fee(composed, get_public(wallet, signer))).rao)
 
         return self._connection.read(quote)
 
@@ -78,7 +78,7 @@ class Sender:
     ) -> Receipt:
         if isinstance(wallet, DevWallet) and not self._connection.target.is_loopback:
             raise ChainError("development keys sign for a chain on this machine only")
-        address = _get_public(wallet, signer).ss58_address
+        address = get_public(wallet, signer).ss58_address
 
         async def run(substrate: "RpcSubstrate") -> "ExtrinsicResult":
             from bittensor import Client
@@ -93,12 +93,6 @@ class Sender:
 
         with self._turn:
             return _make_receipt(self._connection.send(run))
-
-
-def _get_public(wallet: ChainWallet, signer: str) -> Any:
-    if signer == "coldkey":
-        return wallet.coldkeypub
-    return getattr(wallet, "hotkeypub", None) or wallet.hotkey
 
 
 def _is_stale(result: "ExtrinsicResult") -> bool:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError
 from assay.network.chain.sending import Sender
+from assay.network.chain.state import Receipt
 from assay.network.chain.wallets import ChainWallet
 
 if TYPE_CHECKING:
@@ -40,3 +41,15 @@ def create_subnet(connection: Connection, wallet: ChainWallet, max_cost: int) ->
         f"block {receipt.block} holds the call and names no subnet: the chain queues it until "
         "another subnet is dissolved; look again later"
     )
+
+
+def start_subnet(connection: Connection, wallet: ChainWallet, netuid: int) -> Receipt:
+    """Opens a subnet for stake. Only its owner may, once, some time after it was bought.
+
+    Raises:
+        ChainError: not the owner, too early, or started already.
+    """
+    from bittensor import calls
+
+    call = calls.SubtensorModule.start_call(netuid=netuid)
+    return Sender(connection).send_call(call, wallet, final=True)

@@ -1,5 +1,8 @@
 """Who signs: the SDK's wallets, whose keys are files and whose passwords it asks for itself."""
 
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -7,6 +10,8 @@ from assay.network.chain.errors import ChainError
 
 if TYPE_CHECKING:
     from bittensor import Wallet
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class ChainWallet(Protocol):
@@ -23,6 +28,10 @@ class ChainWallet(Protocol):
     @property
     def coldkeypub(self) -> Any:
         """The coldkey's public half, had without a password."""
+
+    @property
+    def hotkeypub(self) -> Any:
+        """The hotkey's."""
 
 
 class DevWallet:
@@ -41,22 +50,106 @@ class DevWallet:
         return f"DevWallet(hotkey={self.hotkey.ss58_address})"
 
 
-def open_wallet(name: str, hotkey: str, folder: Path | None = None) -> "Wallet":
-    """A wallet of the SDK, from its usual folder unless another is named.
+@dataclass(frozen=True, slots=True)
+class WalletKey:
+    """A key on disk: its name and public address, None where the file cannot be read."""
+
+    name: str
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WalletFolder:
+    """A coldkey on disk and the hotkeys beside it."""
+
+    coldkey: WalletKey
+    hotkeys: tuple[WalletKey, ...]
+
+
+def open_wallet(name: str, hotkey: str, folder: Path) -> ChainWallet:
+    """A wallet of the SDK, or development keys where the name starts with two slashes.
 
     Raises:
-        ChainError: its public keys are not there.
+        ChainError: a name that is none, or public keys that are not there.
     """
+    if name.startswith("//"):
+        return DevWallet(name, hotkey if hotkey.startswith("//") else f"{name}//{hotkey}")
+    wallet = _name_wallet(name, hotkey, folder)
+    for file in (wallet.coldkeypub_file, wallet.hotkey_file):
+        if not Path(file.path).exists():
+            raise ChainError(
+                f"wallet {name}/{hotkey}: {file.path} is not there: create it with "
+                "`assay wallet create`, or name another"
+            )
+    return wallet
+
+
+def create_wallet(
+    name: str,
+    hotkey: str,
+    folder: Path,
+    on_mnemonic: Callable[[str, str], None],
+    *,
+    encrypted: bool = True,
+) -> "Wallet":
+    """Makes whichever of a wallet's two keys is not there yet. Nothing is ever overwritten.
+
+    Args:
+        on_mnemonic: called with "coldkey" or "hotkey" and its mnemonic, the only way back to it.
+        encrypted: asks on the terminal for a password for the coldkey.
+
+    Raises:
+        ChainError: both are there already, or the folder cannot be written.
+    """
+    wallet = _name_wallet(name, hotkey, folder)
+    cold, hot = (Path(f.path).exists() for f in (wallet.coldkey_file, wallet.hotkey_file))
+    if cold and hot:
+        raise ChainError(f"wallet {name}/{hotkey} is there already: name another hotkey")
+    if not cold:
+        wallet.create_new_coldkey(
+            use_password=encrypted, on_mnemonic=lambda words: on_mnemonic("coldkey", words)
+        )
+    if not hot:
+        wallet.create_new_hotkey(on_mnemonic=lambda words: on_mnemonic("hotkey", words))
+    return wallet
+
+
+def list_wallets(folder: Path) -> list[WalletFolder]:
+    """All wallets in a folder, by their public addresses."""
+    from bittensor.wallets import list_wallets_detailed
+
+    return [
+        WalletFolder(
+            WalletKey(found.name, found.ss58),
+            tuple(WalletKey(hotkey.name, hotkey.ss58) for hotkey in found.hotkeys),
+        )
+        for found in list_wallets_detailed(str(folder))
+    ]
+
+
+def _name_wallet(name: str, hotkey: str, folder: Path) -> "Wallet":
     from bittensor import Wallet
 
-    wallet = Wallet(name, hotkey) if folder is None else Wallet(name, hotkey, str(folder))
-    for file in (wallet.coldkeypub_file, wallet.hotkeypub_file):
-        if not Path(file.path).exists():
-            raise ChainError(f"wallet {name}/{hotkey}: {file.path} is not there: create it first")
-    return wallet
+    for word in (name, hotkey):
+        if not _NAME.fullmatch(word) or set(word) == {"."}:
+            raise ChainError(f"{word!r} names no wallet or hotkey: use letters, digits, . _ and -")
+    return Wallet(name, hotkey, str(folder.expanduser()))
 
 
 def get_hotkey(wallet: ChainWallet) -> bytes:
     """Public key of a wallet's hotkey, 32 bytes. Asks for no password."""
-    public = getattr(wallet, "hotkeypub", None) or wallet.hotkey
-    return bytes(public.public_key)
+    return bytes(get_public(wallet, "hotkey").public_key)
+
+
+def get_coldkey(wallet: ChainWallet) -> bytes:
+    """Public key of a wallet's coldkey, 32 bytes. Asks for no password."""
+    return bytes(wallet.coldkeypub.public_key)
+
+
+def get_public(wallet: ChainWallet, signer: str) -> Any:
+    """The public half of "coldkey" or "hotkey". Wallets of older programs have no file for the
+    hotkey's, and their hotkeys no password."""
+    if signer == "coldkey":
+        return wallet.coldkeypub
+    file = getattr(wallet, "hotkeypub_file", None)
+    return wallet.hotkey if file is None or not Path(file.path).exists() else wallet.hotkeypub

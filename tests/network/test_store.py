@@ -11,7 +11,7 @@ import obstore
 import pytest
 
 from assay.network import ObjectStore, StoreError, open_file, open_folder, open_store
-from assay.network.store import LOCATOR_MAX, NAME_MAX
+from assay.network.store import LOCATOR_MAX, NAME_MAX, ReadableStores
 
 
 @pytest.fixture
@@ -255,3 +255,18 @@ def test_a_file_outside_of_any_store(tmp_path: Path) -> None:
     assert source.size() == 10
     assert source.read(8, 20) == b"89"
     assert source.read(5, 2) == b""
+
+
+def test_a_strangers_locator_leads_only_below_the_roots(tmp_path: Path) -> None:
+    for name in ("public/miner", "private"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "public" / "way-out").symlink_to(tmp_path / "private")
+    root = (tmp_path / "public").as_uri()
+    stores = ReadableStores([root])
+    for locator in (root, f"{root}/", f"{root}/miner"):
+        assert stores.get(locator) is not None
+    for locator in (tmp_path.as_uri(), f"{root}/../private", f"{root}/way-out", "file:///"):
+        assert stores.get(locator) is None
+    for locator in ("", "https://example.org/a", f"{root}/nobody"):
+        with pytest.raises(StoreError):
+            stores.get(locator)

@@ -1,0 +1,89 @@
+"""What the commands share: options, exit codes, and errors as one line."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with settings.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before money is spent.")]
+
+NetworkName = Annotated[
+    str | None,
+    typer.Option(
+        "--network", metavar="NAME", help="finney, test, local, or a ws:// URL [default: finney]."
+    ),
+]
+Netuid = Annotated[int | None, typer.Option("--netuid", help="The subnet's number.")]
+WalletName = Annotated[
+    str | None,
+    typer.Option("--wallet", metavar="NAME", help="The wallet's coldkey [default: default]."),
+]
+HotkeyName = Annotated[
+    str | None,
+    typer.Option("--hotkey", metavar="NAME", help="Hotkey within the wallet [default: default]."),
+]
+WalletPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--wallet-path", metavar="DIR", help="Folder of wallets [default: ~/.bittensor/wallets]."
+    ),
+]
+StoreLocator = Annotated[
+    str | None,
+    typer.Option("--store", metavar="URL", help="The store written to: file:///a/folder."),
+]
+Readable = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--readable", metavar="URL", help="Open locators found on chain below this; may repeat."
+    ),
+]
+BeaconEndpoints = Annotated[
+    list[str] | None,
+    typer.Option("--beacon", metavar="URL", help="A drand endpoint; may repeat [default: public]."),
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", help="Of PyTorch [default: as many as it likes].")
+]
+
+OK, FINDING, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Errors that a person can mend become one line and exit code 2; Ctrl-C becomes 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _leave("stopped", INTERRUPTED)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(OK) from None
+    except OSError as error:
+        _leave(f"{error.filename or 'file'}: {error.strerror or error}", COULD_NOT_RUN)
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:  # noqa: BLE001 - the outermost loop of a program
+        from assay.protocol.errors import OperatorError
+
+        if not isinstance(error, OperatorError):  # a defect of ours: all that is known of it
+            traceback.print_exc()
+            _leave("this is a defect of assay; the lines above say where", COULD_NOT_RUN)
+        _leave(str(error), COULD_NOT_RUN)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    print(f"assay: {message}", file=sys.stderr)
+    raise typer.Exit(code)

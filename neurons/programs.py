@@ -1,0 +1,195 @@
+"""A neuron as a program: its folder, its loop, how it stops, and what it says meanwhile.
+
+This is the outermost loop. What a person can mend is said in one line and tried again; a defect of
+ours is written out in full and tried again too, for a validator that is paid to run should not end
+over one file; only what cannot get better by waiting ends the program.
+"""
+
+import fcntl
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from assay.network.chain import WrongChainError
+from assay.neurons.config import ConfigError
+from assay.neurons.files import write_json
+from assay.neurons.ports import Neuron
+from assay.protocol.errors import OperatorError
+
+logger = logging.getLogger("assay")
+
+#: Seconds between two looks at the chain when there is nothing to do.
+IDLE_S = 0.5
+#: Seconds before a step that failed is tried again: the first pause, then twice that, up to this.
+LONGEST_PAUSE_S = 60.0
+#: Defects in a row after which the program gives up: whatever restarts it starts from its folder.
+DEFECTS_MAX = 10
+#: Seconds between two writings of status.json.
+STATUS_S = 1.0
+
+
+class ParametersChangedError(OperatorError):
+    """The owner has published other parameters: this is another network now."""
+
+
+@contextmanager
+def hold_folder(folder: Path, kind: str) -> Iterator[None]:
+    """Makes a folder this program's own for as long as it runs.
+
+    Args:
+        kind: which program's files it holds: another's are refused.
+
+    Raises:
+        ConfigError: another program's, in use, or not to be written.
+    """
+    marker = folder / f".assay-{kind}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        others = [p.name for p in folder.glob(".assay-*") if p.name != marker.name]
+        if others:
+            raise ConfigError(f"{folder} holds files of {others[0][1:]}: name a folder of its own")
+        file = marker.open("a")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to {folder} ({error.strerror}): name a folder you may write to"
+        ) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"another {kind} runs in {folder}: name another folder") from None
+        yield
+
+
+@contextmanager
+def catch_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets; a second one ends the program where it stands."""
+    stop = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        logger.info("stopping after this step; once more ends it at once")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def log_lines(as_json: bool, quiet: bool) -> Iterator[None]:
+    """Log lines on stderr: for people, or one JSON document each."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines() if as_json else logging.Formatter(
+        "%(asctime)s  %(message)s", "%H:%M:%S"
+    ))  # fmt: skip
+    root = logging.getLogger("assay")
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING if quiet else logging.INFO)
+    root.propagate = False
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+        level = record.levelname.lower()
+        return json.dumps({"at": at, "level": level, "message": record.getMessage()})
+
+
+class Loop:
+    """Drives one neuron until it is asked to stop.
+
+    Args:
+        describe: the neuron's state for `assay status`, written to the folder every second.
+        check: called now and then; raises what must end the program.
+    """
+
+    def __init__(
+        self,
+        neuron: Neuron,
+        folder: Path,
+        stop: threading.Event,
+        describe: Callable[[], dict[str, Any]],
+        check: Callable[[], None],
+    ) -> None:
+        self._neuron = neuron
+        self._file = folder / "status.json"
+        self._stop = stop
+        self._describe = describe
+        self._check = check
+        self._said: str | None = None
+        self._defects = 0
+        self._pause_s = IDLE_S
+        self._written = float("-inf")
+
+    def run(self) -> None:
+        """Returns when asked to stop.
+
+        Raises:
+            WrongChainError, ParametersChangedError: it makes no sense to go on.
+            RuntimeError: the same program failed `DEFECTS_MAX` times in a row.
+        """
+        while not self._stop.is_set():
+            busy = self._step()
+            self._write()
+            if not busy:
+                self._stop.wait(self._pause_s)
+
+    def _step(self) -> bool:
+        """One step; whether there is more to do at once."""
+        try:
+            self._check()
+            busy = self._neuron.step()
+        except (WrongChainError, ParametersChangedError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the outermost loop of a neuron
+            self._fail(error)
+            return False
+        self._defects, self._pause_s = 0, IDLE_S
+        self._say(self._neuron.trouble)
+        return busy
+
+    def _fail(self, error: Exception) -> None:
+        self._pause_s = min(2 * max(self._pause_s, 1.0), LONGEST_PAUSE_S)
+        if isinstance(error, OperatorError | OSError):
+            self._say(str(error))
+            return
+        self._defects += 1
+        logger.error("a defect of assay, tried again in %g s:\n%s", self._pause_s,
+                     "".join(traceback.format_exception(error)))  # fmt: skip
+        if self._defects >= DEFECTS_MAX:
+            raise RuntimeError(f"failed {self._defects} times in a row") from error
+
+    def _say(self, trouble: str | None) -> None:
+        """A trouble is said once, and so is its end."""
+        if trouble == self._said:
+            return
+        self._said = trouble
+        if trouble is None:
+            logger.info("that is over")
+        else:
+            logger.warning("%s", trouble)
+
+    def _write(self) -> None:
+        now = time.monotonic()
+        if now - self._written < STATUS_S and not self._stop.is_set():
+            return
+        self._written = now
+        write_json(self._file, self._describe() | {"trouble": self._said, "at": int(time.time())})

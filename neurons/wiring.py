@@ -1,0 +1,128 @@
+"""From settings to what they name: a chain, a wallet, stores, beacons.
+
+Every command that reaches the outside opens it here, so that all of them mean the same by a flag.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from assay.network.chain import (
+    ChainWallet,
+    Connection,
+    SubtensorChain,
+    Target,
+    get_coldkey,
+    get_hotkey,
+    open_wallet,
+)
+from assay.neurons.config import ChainSettings, ConfigError, Settings, use_sdk_cache
+
+RAO = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A wallet opened for signing, and its public keys, 32 bytes each."""
+
+    wallet: ChainWallet
+    hotkey: bytes
+    coldkey: bytes
+
+
+@contextmanager
+def connect(settings: ChainSettings, folder: Path | None = None) -> Iterator[Connection]:
+    """A connection to the chain that settings name.
+
+    Args:
+        folder: where the SDK keeps runtime metadata; None: nowhere for longer than this.
+
+    Raises:
+        ChainError: no such network, no node that answers, or another chain's.
+    """
+    text = settings.genesis_hash
+    genesis = None if text is None else bytes.fromhex(text.removeprefix("0x"))
+    target = Target.from_name(settings.network, settings.fallbacks, settings.archives, genesis)
+    with TemporaryDirectory(prefix="assay-") as scratch:
+        use_sdk_cache(Path(scratch) if folder is None else folder)
+        connection = Connection(target)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+@contextmanager
+def open_chain(
+    settings: ChainSettings, folder: Path | None = None, poll_s: float = 1.0
+) -> Iterator[SubtensorChain]:
+    """The subnet that settings name.
+
+    Args:
+        folder: where state once read is kept; None: nowhere for longer than this.
+
+    Raises:
+        ConfigError: no netuid is named.
+        ChainError: see `connect` and `SubtensorChain`.
+    """
+    netuid = require_netuid(settings)
+    with TemporaryDirectory(prefix="assay-") as scratch:
+        kept = Path(scratch) if folder is None else folder
+        with connect(settings, kept / "sdk") as connection:
+            chain = SubtensorChain(connection, netuid, kept, poll_s)
+            try:
+                yield chain
+            finally:
+                chain.close()
+
+
+def require_netuid(settings: ChainSettings) -> int:
+    """The subnet's number.
+
+    Raises:
+        ConfigError: none is named.
+    """
+    if settings.netuid is None:
+        raise ConfigError("which subnet? name it with --netuid, or netuid under [chain]")
+    return settings.netuid
+
+
+def open_account(settings: Settings) -> Account:
+    """The wallet that settings name. Asks for no password until something must be signed.
+
+    Raises:
+        ChainError: it is not there.
+    """
+    wallet = open_wallet(settings.wallet.name, settings.wallet.hotkey, settings.wallet.path)
+    return Account(wallet, get_hotkey(wallet), get_coldkey(wallet))
+
+
+def now_ms() -> int:
+    """This machine's clock, Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def format_tao(rao: int) -> str:
+    """An amount for people, exact: `1.25 τ`."""
+    whole, rest = divmod(abs(rao), RAO)
+    tail = f"{rest:09d}".rstrip("0")
+    return f"{'-' if rao < 0 else ''}{whole:,}{'.' + tail if tail else ''} τ"
+
+
+def parse_tao(text: str) -> int:
+    """Rao of an amount such as `1.25`, exact.
+
+    Raises:
+        ConfigError: not a positive amount of at most nine decimals.
+    """
+    whole, _, decimals = text.strip().removesuffix("τ").strip().partition(".")
+    plain = whole.isascii() and whole.isdigit() and len(whole) <= 9
+    if not plain or len(decimals) > 9 or (decimals and not (decimals + "0").isdecimal()):
+        raise ConfigError(f"{text!r} is no amount: write it in TAO, such as 1.25")
+    rao = int(whole) * RAO + int(decimals.ljust(9, "0") or 0)
+    if not rao:
+        raise ConfigError("the amount is 0")
+    return rao
