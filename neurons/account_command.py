@@ -16,8 +16,9 @@ from assay.network.chain import (
     get_hotkey,
     list_wallets,
 )
+from assay.network.chain.state import format_tao
 from assay.neurons.config import ConfigError, Settings, WalletSettings
-from assay.neurons.wiring import Account, format_tao, open_account, open_chain
+from assay.neurons.wiring import Account, open_account, open_chain
 from assay.protocol import encode_ss58
 
 #: Asks a person to agree to a sentence.

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from assay.neurons import cli_chain
 from assay.neurons.cli_options import FINDING, OK, AsJson, Config, Quiet, plain_errors
 
 app = typer.Typer(
@@ -233,3 +234,6 @@ def status(
             from assay.neurons.view import render_status
 
             Console().print(render_status(document))
+
+
+app.add_typer(cli_chain.app)

@@ -19,9 +19,12 @@ from assay.network.chain import (
     get_hotkey,
     open_wallet,
 )
+from assay.network.chain.connection import PATIENCE_S
+from assay.network.chain.state import TAO
 from assay.neurons.config import ChainSettings, ConfigError, Settings, use_sdk_cache
 
-RAO = 10**9
+#: Seconds a command tries to reach a node before it says so; a neuron is more patient.
+_PATIENCE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,10 @@ def connect(settings: ChainSettings, folder: Path | None = None) -> Iterator[Con
     """
     text = settings.genesis_hash
     genesis = None if text is None else bytes.fromhex(text.removeprefix("0x"))
-    target = Target.from_name(settings.network, settings.fallbacks, settings.archives, genesis)
+    patience_s = _PATIENCE_S if folder is None else PATIENCE_S
+    target = Target.from_name(
+        settings.network, settings.fallbacks, settings.archives, genesis, patience_s
+    )
     with TemporaryDirectory(prefix="assay-") as scratch:
         use_sdk_cache(Path(scratch) if folder is None else folder)
         connection = Connection(target)
@@ -71,7 +77,7 @@ def open_chain(
     netuid = require_netuid(settings)
     with TemporaryDirectory(prefix="assay-") as scratch:
         kept = Path(scratch) if folder is None else folder
-        with connect(settings, kept / "sdk") as connection:
+        with connect(settings, None if folder is None else folder / "sdk") as connection:
             chain = SubtensorChain(connection, netuid, kept, poll_s)
             try:
                 yield chain
@@ -105,13 +111,6 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def format_tao(rao: int) -> str:
-    """An amount for people, exact: `1.25 τ`."""
-    whole, rest = divmod(abs(rao), RAO)
-    tail = f"{rest:09d}".rstrip("0")
-    return f"{'-' if rao < 0 else ''}{whole:,}{'.' + tail if tail else ''} τ"
-
-
 def parse_tao(text: str) -> int:
     """Rao of an amount such as `1.25`, exact.
 
@@ -122,7 +121,7 @@ def parse_tao(text: str) -> int:
     plain = whole.isascii() and whole.isdigit() and len(whole) <= 9
     if not plain or len(decimals) > 9 or (decimals and not (decimals + "0").isdecimal()):
         raise ConfigError(f"{text!r} is no amount: write it in TAO, such as 1.25")
-    rao = int(whole) * RAO + int(decimals.ljust(9, "0") or 0)
+    rao = int(whole) * TAO + int(decimals.ljust(9, "0") or 0)
     if not rao:
         raise ConfigError("the amount is 0")
     return rao

@@ -30,6 +30,8 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 15.0
 #: Longest wait for a node to open a connection and hand out its metadata.
 CONNECT_S = 60.0
+#: Longest time that a neuron goes on trying one call.
+PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Target:
     genesis_hash: bytes | None = None
     archives: tuple[str, ...] = ()
     deadline_s: float = 20.0
-    patience_s: float = 120.0
+    patience_s: float = PATIENCE_S
     inclusion_s: float = 180.0
 
     @staticmethod
@@ -59,6 +61,7 @@ class Target:
         fallbacks: tuple[str, ...] = (),
         archives: tuple[str, ...] = (),
         genesis_hash: bytes | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> "Target":
         """The target that a person means: a network the SDK knows by name, or a node's URL.
 
@@ -78,7 +81,7 @@ class Target:
         if public:
             fallbacks = fallbacks or tuple(settings.FALLBACK_ENDPOINTS.get(network, ()))
             archives = archives or tuple(settings.ARCHIVE_ENDPOINTS.get(network, ()))
-        return Target((endpoint, *fallbacks), genesis_hash, archives)
+        return Target((endpoint, *fallbacks), genesis_hash, archives, patience_s=patience_s)
 
     @property
     def is_loopback(self) -> bool:

@@ -15,7 +15,14 @@ from threading import Lock
 
 from assay.network.chain.epochs import is_tempo_epoch
 from assay.network.chain.errors import ChainError, TooSoonError
-from assay.network.chain.state import STATE_BLOCKS, Hyperparameters, MetagraphRow, Quote, Receipt
+from assay.network.chain.state import (
+    STATE_BLOCKS,
+    Hyperparameters,
+    MetagraphRow,
+    Quote,
+    Receipt,
+    format_tao,
+)
 from assay.network.chain.weights import make_row
 from assay.protocol import Block, Member
 from assay.protocol.commitment import COMMITMENT_BYTES
@@ -237,10 +244,13 @@ class SimulatedChain:
             if hotkey in state.members or hotkey in self._pending.registrations:
                 raise ChainError("the hotkey is registered on this subnet already")
             if cost > max_cost:
-                raise ChainError(f"a uid costs {cost:,} rao, more than the {max_cost:,} allowed")
+                raise ChainError(
+                    f"a uid costs {format_tao(cost)}, more than the {format_tao(max_cost)} allowed"
+                )
             if self.get_balance(hotkey) < cost:
                 raise ChainError(
-                    f"a uid costs {cost:,} rao, and the coldkey holds {self.get_balance(hotkey):,}"
+                    f"a uid costs {format_tao(cost)}, and the coldkey holds "
+                    f"{format_tao(self.get_balance(hotkey))}"
                 )
             full = len(state.members) + len(self._pending.registrations) >= self.rules.max_uids
             if full and not self._list_evictable(state.members, self.get_head() + 1):
@@ -258,7 +268,9 @@ class SimulatedChain:
         with self._lock:
             balance = self.get_balance(hotkey)
             if balance < amount:
-                raise ChainError(f"{amount:,} rao to stake, and the coldkey holds {balance:,}")
+                raise ChainError(
+                    f"{format_tao(amount)} to stake, and the coldkey holds {format_tao(balance)}"
+                )
             self._balances[hotkey] = balance - amount
             self._pending.stakes[hotkey] = self._pending.stakes.get(hotkey, 0) + amount
             return Receipt(self.get_head() + 1, 0, ())

@@ -8,6 +8,16 @@ STATE_BLOCKS = 256
 #: The largest weight of a row: the chain scales every row so.
 LARGEST_WEIGHT = 65_535
 
+#: Rao of one TAO.
+TAO = 10**9
+
+
+def format_tao(rao: int) -> str:
+    """An amount for people, exact: `1.25 τ`."""
+    whole, rest = divmod(abs(rao), TAO)
+    tail = f"{rest:09d}".rstrip("0")
+    return f"{'-' if rao < 0 else ''}{whole:,}{'.' + tail if tail else ''} τ"
+
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:

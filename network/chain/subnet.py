@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError
 from assay.network.chain.sending import Sender
-from assay.network.chain.state import Receipt
+from assay.network.chain.state import Receipt, format_tao
 from assay.network.chain.wallets import ChainWallet
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def create_subnet(connection: Connection, wallet: ChainWallet, max_cost: int) ->
 
     cost = get_subnet_cost(connection)
     if cost > max_cost:
-        raise ChainError(f"a subnet costs {cost:,} rao, more than the {max_cost:,} allowed")
+        raise ChainError(
+            f"a subnet costs {format_tao(cost)}, more than the {format_tao(max_cost)} allowed"
+        )
     receipt = Sender(connection).send_intent(RegisterSubnet(), wallet, final=True)
     for event in receipt.events:
         if event.name == "SubtensorModule.NetworkAdded":

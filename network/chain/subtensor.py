@@ -36,7 +36,7 @@ from assay.network.chain.reading import (
 )
 from assay.network.chain.runtime import MODULE, RegisterBy, Runtime, detect_runtime
 from assay.network.chain.sending import Sender
-from assay.network.chain.state import Hyperparameters, MetagraphRow, Quote, Receipt
+from assay.network.chain.state import Hyperparameters, MetagraphRow, Quote, Receipt, format_tao
 from assay.network.chain.wallets import ChainWallet, get_hotkey
 from assay.network.chain.weights import make_row, send_weights
 from assay.protocol import Block, Member
@@ -210,12 +210,15 @@ class SubtensorChain:
         cost = self.get_hyperparameters().registration_cost
         if cost > max_cost:
             raise ChainError(
-                f"a uid costs {cost:,} rao, more than the {max_cost:,} allowed: wait for the price "
+                f"a uid costs {format_tao(cost)}, more than the {format_tao(max_cost)} allowed: wait for the price "
                 "to fall, or allow more"
             )
         balance = self.get_balance(bytes(wallet.coldkeypub.public_key))
         if balance < cost:
-            raise ChainError(f"a uid costs {cost:,} rao, and the coldkey holds {balance:,}")
+            raise ChainError(
+                f"a uid costs {format_tao(cost)}, and the coldkey holds {format_tao(balance)}: "
+                f"send some to {wallet.coldkeypub.ss58_address}"
+            )
         if self._runtime.register_by is RegisterBy.INTENT:
             intent = BurnedRegister(netuid=self.netuid, hotkey_ss58=address)
             return self._sender.send_intent(intent, wallet, final=True)

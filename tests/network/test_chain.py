@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from assay.network.chain import ChainError, Connection, DevWallet, Target, open_wallet
+from assay.network.chain import (
+    ChainError,
+    Connection,
+    DevWallet,
+    Target,
+    create_wallet,
+    get_coldkey,
+    get_hotkey,
+    list_wallets,
+    open_wallet,
+)
 from assay.network.chain.archive import StateArchive
 from assay.network.chain.epochs import is_tempo_epoch
 from assay.network.chain.weights import compute_reveal_round, encode_row, make_row
@@ -100,3 +110,48 @@ def test_the_command_line_does_not_load_the_sdk() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
     )
     assert json.loads(done.stdout) is False
+
+
+def test_a_network_is_a_name_or_a_url() -> None:
+    finney = Target.from_name("finney")
+    assert finney.genesis_hash is not None
+    assert len(finney.endpoints) > 1
+    assert not finney.is_loopback
+    assert Target.from_name("local").is_loopback
+    own = Target.from_name("ws://node.example:9944", ("wss://other.example",))
+    assert own.endpoints == ("ws://node.example:9944", "wss://other.example")
+    assert own.genesis_hash is None
+    for bad in ("finey", "http://node.example", "ws://", "ws://[", "ws://node:x", ""):
+        with pytest.raises(ChainError, match="is no network"):
+            Target.from_name(bad)
+    with pytest.raises(ChainError, match="is no network"):
+        Target.from_name("finney", ("nowhere",))
+
+
+def test_a_wallet_is_made_once_and_read_without_its_password(tmp_path: Path) -> None:
+    words: dict[str, str] = {}
+    made = create_wallet("cold", "hot", tmp_path, words.__setitem__, encrypted=False)
+    assert {key: len(text.split()) for key, text in words.items()} == {"coldkey": 12, "hotkey": 12}
+    opened = open_wallet("cold", "hot", tmp_path)
+    assert (get_coldkey(opened), get_hotkey(opened)) == (get_coldkey(made), get_hotkey(made))
+    with pytest.raises(ChainError, match="there already"):
+        create_wallet("cold", "hot", tmp_path, words.__setitem__, encrypted=False)
+    create_wallet("cold", "second", tmp_path, words.__setitem__)  # the coldkey stays as it is
+    (tmp_path / "cold" / "hotkeys" / "hotpub.txt").unlink()  # as older programs leave it
+    assert get_hotkey(open_wallet("cold", "hot", tmp_path)) == get_hotkey(made)
+    (found,) = list_wallets(tmp_path)
+    assert [key.name for key in found.hotkeys] == ["hot", "second"]
+
+
+def test_a_wallets_name_leads_nowhere_else(tmp_path: Path) -> None:
+    for name in ("..", "a/b", "", "a b", "x" * 65):
+        with pytest.raises(ChainError, match="names no wallet"):
+            open_wallet(name, "hot", tmp_path)
+        with pytest.raises(ChainError, match="names no wallet"):
+            create_wallet("cold", name, tmp_path, print)
+
+
+def test_development_keys_need_no_files(tmp_path: Path) -> None:
+    wallet = open_wallet("//Alice", "owner", tmp_path)
+    assert wallet.coldkeypub.ss58_address == "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+    assert get_hotkey(wallet) == get_hotkey(open_wallet("//Alice", "//Alice//owner", tmp_path))
