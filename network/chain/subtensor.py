@@ -210,8 +210,8 @@ class SubtensorChain:
         cost = self.get_hyperparameters().registration_cost
         if cost > max_cost:
             raise ChainError(
-                f"a uid costs {format_tao(cost)}, more than the {format_tao(max_cost)} allowed: wait for the price "
-                "to fall, or allow more"
+                f"a uid costs {format_tao(cost)}, more than the {format_tao(max_cost)} allowed: "
+                "wait for the price to fall, or allow more"
             )
         balance = self.get_balance(bytes(wallet.coldkeypub.public_key))
         if balance < cost:
