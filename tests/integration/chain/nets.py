@@ -240,8 +240,12 @@ def ask(endpoint: str, method: str, params: list[Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def start_node(running: str | None, folder: Path) -> Iterator[str]:
-    """The endpoint of a node that runs, or of one started here from `folder`."""
+def start_node(running: str | None, folder: Path, block_ms: int = 0) -> Iterator[str]:
+    """The endpoint of a node that runs, or of one started here from `folder`.
+
+    Args:
+        block_ms: between blocks; 0: only on demand and for each transaction.
+    """
     if running:
         yield running
         return
@@ -250,7 +254,7 @@ def start_node(running: str | None, folder: Path) -> Iterator[str]:
         raise FileNotFoundError(
             f"{folder} has no genesis*.json or no node_modules: npm ci --ignore-scripts"
         )
-    command = ["env", "LOG_LEVEL=error", "node", "devchain.mjs", genesis.name, "0", "0"]
+    command = ["env", "LOG_LEVEL=error", "node", "devchain.mjs", genesis.name, "0", str(block_ms)]
     node = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
     assert node.stdout is not None
     try:

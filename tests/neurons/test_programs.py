@@ -1,0 +1,141 @@
+"""A neuron's outermost loop: what is said, what is tried again, what ends it."""
+
+import json
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assay.network.chain import ChainError, WrongChainError
+from assay.neurons import programs
+from assay.neurons.config import ConfigError
+from assay.neurons.programs import Loop, catch_signals, hold_folder, log_lines
+
+
+class ScriptedNeuron:
+    """Plays one act a step and asks to stop after the last."""
+
+    name = "scripted"
+
+    def __init__(self, stop: threading.Event, *acts: Callable[["ScriptedNeuron"], bool]) -> None:
+        self.trouble: str | None = None
+        self.steps = 0
+        self._acts = list(acts)
+        self._stop = stop
+
+    def step(self) -> bool:
+        self.steps += 1
+        act = self._acts.pop(0)
+        if not self._acts:
+            self._stop.set()
+        return act(self)
+
+
+def fail(error: Exception) -> Callable[[ScriptedNeuron], bool]:
+    def act(_: ScriptedNeuron) -> bool:
+        raise error
+
+    return act
+
+
+def lack(what: str | None) -> Callable[[ScriptedNeuron], bool]:
+    def act(neuron: ScriptedNeuron) -> bool:
+        neuron.trouble = what
+        return False
+
+    return act
+
+
+@pytest.fixture
+def stop(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """An event that nobody waits for."""
+    event = threading.Event()
+    monkeypatch.setattr(event, "wait", lambda _: event.is_set())
+    return event
+
+
+def play(stop: threading.Event, folder: Path, *acts: Callable[[ScriptedNeuron], bool]) -> None:
+    neuron = ScriptedNeuron(stop, *acts)
+    Loop(neuron, folder, stop, lambda: {"steps": neuron.steps}, lambda: None).run()
+
+
+def test_a_trouble_is_said_once_and_so_is_its_end(
+    stop: threading.Event, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "assay")
+    play(stop, tmp_path, lack(None), *[lack("no beacon")] * 3, lack("no node"), lack(None))
+    assert [r.message for r in caplog.records] == ["no beacon", "no node", "that is over"]
+    assert json.loads((tmp_path / "status.json").read_text())["trouble"] is None
+
+
+def test_a_defect_is_written_out_and_tried_again(
+    stop: threading.Event, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    play(stop, tmp_path, fail(KeyError("lost")), fail(ChainError("no node")), lack(None))
+    assert "KeyError: 'lost'" in caplog.text
+    assert "Traceback" in caplog.text
+    assert "no node" in caplog.text
+    assert json.loads((tmp_path / "status.json").read_text())["steps"] == 3
+
+
+def test_a_program_that_only_fails_ends(stop: threading.Event, tmp_path: Path) -> None:
+    acts = [fail(ValueError("broken"))] * (programs.DEFECTS_MAX + 1)
+    with pytest.raises(RuntimeError, match="in a row"):
+        play(stop, tmp_path, *acts)
+
+
+def test_another_chain_ends_it_at_once(stop: threading.Event, tmp_path: Path) -> None:
+    with pytest.raises(WrongChainError):
+        play(stop, tmp_path, fail(WrongChainError("another")), lack(None))
+
+
+def test_what_waits_longer_and_longer_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, waited = threading.Event(), []
+    monkeypatch.setattr(stop, "wait", waited.append)
+    play(stop, tmp_path, *[fail(ChainError("no node"))] * 9, lack(None))
+    assert waited[:3] == [2.0, 4.0, 8.0]
+    assert max(waited) == programs.LONGEST_PAUSE_S
+    assert waited[-1] == programs.IDLE_S
+
+
+def test_a_folder_is_one_programs_own(tmp_path: Path) -> None:
+    folder = tmp_path / "miner"
+    with hold_folder(folder, "miner"):
+        with pytest.raises(ConfigError, match="another miner runs"), hold_folder(folder, "miner"):
+            pass
+        with pytest.raises(ConfigError, match="holds files of"), hold_folder(folder, "validator"):
+            pass
+    with hold_folder(folder, "miner"):
+        pass
+    blocked = tmp_path / "file"
+    blocked.touch()
+    with pytest.raises(ConfigError, match="cannot write"), hold_folder(blocked / "a", "miner"):
+        pass
+
+
+def test_one_signal_asks_and_a_second_ends() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with catch_signals() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(5)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_log_lines_are_json_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with log_lines(as_json=True, quiet=False):
+        logging.getLogger("assay.chain").warning("no %s", "node")
+    with log_lines(as_json=False, quiet=True):
+        logging.getLogger("assay.chain").info("unheard")
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    document = json.loads(line)
+    assert (document["level"], document["message"]) == ("warning", "no node")
+    assert captured.out == ""
