@@ -178,7 +178,8 @@ class _Download:
             left = self.limits.checkpoint_bytes  # sizes may have grown since they were looked at
             for name in tensors:
                 left -= self._fetch(name, left)
-            self._drop_others({MANIFEST_FILE, INDEX_FILE, *SMALL_FILES, *tensors})
+            index = set() if tensors == [MODEL_FILE] else {INDEX_FILE}
+            self._drop_others({MANIFEST_FILE, *SMALL_FILES, *tensors} | index)
             verify_tensors(self.folder, manifest)
 
     @contextmanager
