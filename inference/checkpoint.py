@@ -25,22 +25,17 @@ from transformers.utils import logging as transformers_logging
 from assay.inference.architecture import find_misfit
 from assay.inference.draft import Drafter, Rules
 from assay.inference.folder import (
-    CALIBRATION_FILE,
     CONFIG_FILE,
     JSON_BYTES,
-    MANIFEST_FILE,
     TOKENIZER_FILES,
     CheckpointError,
     UnusableCheckpointError,
     copy_of,
-    digest_calibration_set,
     digest_chat_template,
-    digest_structure,
-    digest_tensors,
-    digest_tokenizer,
-    digest_weights,
-    read_record,
     read_small_file,
+    verify_manifest,
+    verify_small_files,
+    verify_tensors,
 )
 from assay.inference.implementations import (
     APPEAL_IMPLEMENTATION,
@@ -173,26 +168,9 @@ def load_checkpoint(folder: Path, expected: bytes | None = None) -> Checkpoint:
     Raises:
         CheckpointError: a file is missing or not what the manifest says.
     """
-    manifest = read_record(folder, MANIFEST_FILE, Manifest)
-    calibration = read_record(folder, CALIBRATION_FILE, Calibration)
-    if expected is not None and manifest.digest != expected:
-        raise CheckpointError(
-            f"{folder} holds checkpoint {manifest.digest.hex()[:16]}…, "
-            f"not {expected.hex()[:16]}…: fetch the one in force"
-        )
-    tensors = digest_tensors(folder)
-    for name, found, wanted in (
-        ("calibration", calibration.digest, manifest.calibration),
-        ("calibration set", digest_calibration_set(folder), manifest.calibration_set),
-        ("structure", digest_structure(folder), manifest.structure),
-        ("tokenizer", digest_tokenizer(folder), manifest.tokenizer),
-        ("tensors", digest_weights(folder, tensors), manifest.tensors),
-    ):
-        if found != wanted:
-            raise CheckpointError(
-                f"the {name} in {folder} are not those of its manifest: the copy is damaged or "
-                "changed, fetch it again"
-            )
+    manifest = verify_manifest(folder, expected)
+    calibration = verify_small_files(folder, manifest)
+    tensors = verify_tensors(folder, manifest)
     if {tensor.dtype for tensor in tensors} != {"BF16"}:
         raise UnusableCheckpointError(f"{folder} stores a tensor that is not bf16")
     tokenizer = load_tokenizer(folder)

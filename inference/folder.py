@@ -17,6 +17,8 @@ from assay.protocol.encoding import EncodingError, from_json, read_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import (
+    Calibration,
+    Manifest,
     TensorDigest,
     compute_files_digest,
     compute_tensor_root,
@@ -28,8 +30,13 @@ CALIBRATION_FILE = "calibration.json"
 PASSAGES_FILE = "calibration_set.json"
 CONFIG_FILE = "config.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+#: Everything that a manifest binds beside the tensors.
+SMALL_FILES = (CALIBRATION_FILE, PASSAGES_FILE, CONFIG_FILE, *TOKENIZER_FILES)
+#: The tensors: one file, or shards and an index for people's tools, which is under no digest.
+MODEL_FILE = "model.safetensors"
+INDEX_FILE = MODEL_FILE + ".index.json"
 #: Largest of the small files of a folder, bytes; of those that Python parses as JSON.
-_SMALL_FILE_BYTES, JSON_BYTES = 64 << 20, 4 << 20
+SMALL_FILE_BYTES, JSON_BYTES = 64 << 20, 4 << 20
 
 _D = TypeVar("_D")
 
@@ -56,7 +63,7 @@ def copy_of(folder: Path, names: Sequence[str]) -> Iterator[Path]:
         yield Path(temporary)
 
 
-def read_small_file(folder: Path, name: str, limit: int = _SMALL_FILE_BYTES) -> bytes:
+def read_small_file(folder: Path, name: str, limit: int = SMALL_FILE_BYTES) -> bytes:
     """A file of a model folder that fits memory: at most `limit` bytes.
 
     Raises:
@@ -160,3 +167,57 @@ def digest_tensors(folder: Path) -> list[TensorDigest]:
         if fault:
             raise CheckpointError(f"cannot read {path}: {fault}")
     return tensors
+
+
+def verify_manifest(folder: Path, expected: bytes | None = None) -> Manifest:
+    """The manifest of a folder.
+
+    Args:
+        expected: the digest on chain, where the caller knows it.
+
+    Raises:
+        CheckpointError: it is missing, malformed or another checkpoint's.
+    """
+    manifest = read_record(folder, MANIFEST_FILE, Manifest)
+    if expected is not None and manifest.digest != expected:
+        raise CheckpointError(
+            f"{folder} holds checkpoint {manifest.digest.hex()[:16]}…, "
+            f"not {expected.hex()[:16]}…: fetch the one in force"
+        )
+    return manifest
+
+
+def verify_small_files(folder: Path, manifest: Manifest) -> Calibration:
+    """Holds everything but the tensors against the manifest; the calibration.
+
+    Raises:
+        CheckpointError: a file is missing or not what the manifest says.
+    """
+    calibration = read_record(folder, CALIBRATION_FILE, Calibration)
+    for name, found, wanted in (
+        ("calibration", calibration.digest, manifest.calibration),
+        ("calibration set", digest_calibration_set(folder), manifest.calibration_set),
+        ("structure", digest_structure(folder), manifest.structure),
+        ("tokenizer", digest_tokenizer(folder), manifest.tokenizer),
+    ):
+        _require_same(folder, name, found, wanted)
+    return calibration
+
+
+def verify_tensors(folder: Path, manifest: Manifest) -> list[TensorDigest]:
+    """Hashes every tensor and holds them against the manifest.
+
+    Raises:
+        CheckpointError: there is none, or they are not what the manifest says.
+    """
+    tensors = digest_tensors(folder)
+    _require_same(folder, "tensors", digest_weights(folder, tensors), manifest.tensors)
+    return tensors
+
+
+def _require_same(folder: Path, name: str, found: bytes, wanted: bytes) -> None:
+    if found != wanted:
+        raise CheckpointError(
+            f"the {name} in {folder} are not those of its manifest: the copy is damaged or "
+            "changed, fetch it again"
+        )

@@ -69,6 +69,19 @@ class ObjectStore:
         except (OSError, BaseError) as error:
             raise self._explain(f"cannot write {name}", error) from error
 
+    def put_file(self, name: str, path: Path) -> None:
+        """The same from a file, which never stands in memory whole.
+
+        Raises:
+            StoreError: the name leaves the store, the store cannot be written, or the file not
+                read.
+        """
+        self._check_inside(name)
+        try:
+            obstore.put(self._store, name, path)
+        except (OSError, BaseError) as error:
+            raise self._explain(f"cannot write {name} from {path}", error) from error
+
     def open(self, name: str) -> ObjectSource:
         """The object of that name. Nothing is read yet, and it need not exist.
 

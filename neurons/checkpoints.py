@@ -1,10 +1,13 @@
-"""Model folders by digest: opened and verified once, published whole or not at all."""
+"""Model folders by digest: opened and verified once, fetched and published whole or not at all."""
 
+import os
 import shutil
 import tempfile
+import time
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
@@ -12,57 +15,173 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from assay.inference import Checkpoint, Reference, load_checkpoint, measure_centre
+from assay.inference import (
+    Checkpoint,
+    CheckpointError,
+    Reference,
+    load_checkpoint,
+    measure_centre,
+)
 from assay.inference.checkpoint import load_model
 from assay.inference.folder import (
     CALIBRATION_FILE,
     CONFIG_FILE,
     MANIFEST_FILE,
+    MODEL_FILE,
     PASSAGES_FILE,
     TOKENIZER_FILES,
     digest_tensors,
     read_passages,
+    verify_manifest,
 )
-from assay.neurons.files import write_json
+from assay.network.store import ObjectStore
+from assay.neurons.fetching import FetchLimits, fetch_from_any
+from assay.neurons.files import hold_folder, write_json
+from assay.neurons.publication import Progress, ignore_progress
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import Manifest, compute_tensor_root
 
-MODEL_FILE = "model.safetensors"
 #: Opened checkpoints kept in memory.
 _KEPT = 4
+#: Seconds until mirrors are asked again for what none had: first, and at most.
+_RETRY_S, _RETRY_MAX_S = 5.0, 300.0
+#: What nobody has touched for as long is nobody's: a program was killed over it. Seconds.
+_LEFT_OVER_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """How a checkpoint that is not here is had.
+
+    Attributes:
+        mirrors: stores to ask, in order; asked for anew each time.
+        retry_s: mirrors that had nothing are asked again after this, then after twice as long.
+    """
+
+    mirrors: Callable[[], Iterable[ObjectStore]]
+    limits: FetchLimits | None = None
+    progress: Progress = ignore_progress
+    retry_s: float = _RETRY_S
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """The mirrors' last answer, and when they are asked again."""
+
+    error: CheckpointError
+    until: float
+    wait: float
 
 
 class CheckpointFolder:
-    """`root/<digest>/` for each checkpoint. Safe to use from several threads."""
+    """`root/<digest>/` for each checkpoint. Safe to use from several threads and processes.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        fetching: without it a checkpoint that is not here is an error.
+        keep: folders that stay when a new one comes, those used last. A genesis, the newest and
+            what is open stay in any case. None: all stay.
+    """
+
+    def __init__(
+        self, root: Path, fetching: Fetching | None = None, keep: int | None = None
+    ) -> None:
         self._root = root
+        self._fetching = fetching
+        self._keep = keep
         self._opened: OrderedDict[bytes, Checkpoint] = OrderedDict()
         self._lock = Lock()
+        self._fetch_lock = Lock()  # another than `_lock`: who needs what is here waits for nobody
+        self._failures: dict[bytes, _Failure] = {}
 
     def get(self, digest: bytes) -> Checkpoint:
-        """The checkpoint of a digest, verified when first opened.
+        """The checkpoint of a digest, fetched where it is not here, verified when first opened.
 
         Raises:
-            CheckpointError: the folder is not there or not what the digest says.
+            UnusableCheckpointError: it is what the digest says and of no use to anybody.
+            CheckpointError: it is not here and no mirror has it, or the copy here is damaged.
         """
+        if self._fetching is not None and not self._is_here(digest):
+            with self._fetch_lock:
+                if not self._is_here(digest):
+                    self._fetch(digest, self._fetching)
         with self._lock:
             if digest not in self._opened:
-                self._opened[digest] = load_checkpoint(self._root / digest.hex(), digest)
+                folder = self._root / digest.hex()
+                self._opened[digest] = load_checkpoint(folder, digest)
+                with suppress(OSError):  # of a folder that is not ours
+                    os.utime(folder)  # used now: `_prune` goes by it
                 while len(self._opened) > _KEPT:
                     self._opened.popitem(last=False)
             self._opened.move_to_end(digest)
             return self._opened[digest]
 
+    def _is_here(self, digest: bytes) -> bool:
+        return digest in self._opened or (self._root / digest.hex()).exists()
+
+    def _fetch(self, digest: bytes, fetching: Fetching) -> None:
+        failure = self._failures.get(digest)
+        if failure is not None and time.monotonic() < failure.until:
+            raise failure.error
+        try:
+            fetch_from_any(
+                fetching.mirrors(), digest, self._root, fetching.limits, fetching.progress
+            )
+        except CheckpointError as error:
+            wait = fetching.retry_s if failure is None else min(2 * failure.wait, _RETRY_MAX_S)
+            self._failures[digest] = _Failure(error, time.monotonic() + wait, wait)
+            raise
+        self._failures.pop(digest, None)
+        self._prune(digest)
+
     def add(self, folder: Path, digest: bytes) -> None:
         """Copies a published folder here, unless it is here already."""
         target = self._root / digest.hex()
         if not target.exists():
-            self._root.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(dir=self._root, prefix=".new-"))
-            shutil.copytree(folder, temporary, dirs_exist_ok=True)
-            temporary.chmod(0o755)
-            temporary.rename(target)
+            with self._make_temporary() as temporary:
+                shutil.copytree(folder, temporary, dirs_exist_ok=True)
+                os.utime(temporary)  # else it has the original's age
+                _move(temporary, target)
+            self._prune(digest)
+
+    @contextmanager
+    def _make_temporary(self) -> Iterator[Path]:
+        """A folder that takes its place when it is whole, and is gone in any other case."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=self._root, prefix=".new-"))
+        try:
+            with hold_folder(temporary):
+                yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)  # renamed away if all went well
+
+    def _prune(self, newest: bytes) -> None:
+        """Removes what nobody needs: the checkpoints used longest ago, what the killed left."""
+        for path in self._root.glob(".*-*"):
+            self._sweep(path)
+        if self._keep is None:
+            return
+        with self._lock, suppress(OSError):  # another program prunes, too, or owns one of them
+            here = [path for path in self._root.iterdir() if len(path.name) == 2 * len(newest)]
+            here.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+            kept = {digest.hex() for digest in self._opened} | {newest.hex()}
+            numbers = {path: _read_number(path) for path in here}
+            kept |= {path.name for path, n in numbers.items() if n in (0, max(numbers.values()))}
+            for path in here[self._keep :]:
+                if path.name not in kept:
+                    # out of the readers' way first: a folder is whole or not there
+                    gone = Path(tempfile.mkdtemp(dir=self._root, prefix=".old-"))
+                    path.rename(gone)
+                    shutil.rmtree(gone, ignore_errors=True)
+
+    def _sweep(self, path: Path) -> None:
+        try:
+            if time.time() - path.stat().st_mtime < _LEFT_OVER_S:
+                return
+            with hold_folder(path) as held:
+                if held:
+                    shutil.rmtree(path, ignore_errors=True)
+        except FileNotFoundError:
+            return  # another program swept it
 
     def publish(
         self, parent: Checkpoint, weights: Mapping[str, torch.Tensor], step: bytes
@@ -75,8 +194,7 @@ class CheckpointFolder:
         Args:
             step: digest of the step record.
         """
-        temporary = Path(tempfile.mkdtemp(dir=self._root, prefix=".new-"))
-        try:
+        with self._make_temporary() as temporary:
             for name in (CONFIG_FILE, *TOKENIZER_FILES, CALIBRATION_FILE, PASSAGES_FILE):
                 shutil.copyfile(parent.folder / name, temporary / name)
             save_file(dict(weights), temporary / MODEL_FILE, metadata={"format": "pt"})
@@ -89,13 +207,24 @@ class CheckpointFolder:
             )
             manifest = measure_manifest(manifest, temporary)
             write_json(temporary / MANIFEST_FILE, to_json(manifest))
-            temporary.chmod(0o755)
             target = self._root / manifest.digest.hex()
             if not target.exists():  # the same weights again have the same bytes and digest
-                temporary.rename(target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)  # renamed away if all went well
+                _move(temporary, target)
+        self._prune(manifest.digest)
         return manifest
+
+
+def _move(temporary: Path, target: Path) -> None:
+    temporary.chmod(0o755)
+    temporary.rename(target)
+
+
+def _read_number(folder: Path) -> int:
+    """How many steps from the genesis; -1 for a folder that says nothing."""
+    try:
+        return verify_manifest(folder).number
+    except CheckpointError:
+        return -1
 
 
 def measure_manifest(manifest: Manifest, folder: Path) -> Manifest:

@@ -31,12 +31,13 @@ from assay.neurons.demo_rules import (
     make_demo_parameters,
 )
 from assay.neurons.evaluation import Accuracy, evaluate
+from assay.neurons.lessons import Lesson
 from assay.neurons.miner import Miner, MinerConfig, Outside
 from assay.neurons.ports import Neuron
 from assay.neurons.strategies_drafting import BestOfSeedsMiner, CheapModelMiner
 from assay.neurons.strategies_files import FakingMiner
 from assay.neurons.submissions import Sources
-from assay.neurons.trainer import Lesson, Trainer
+from assay.neurons.trainer import Trainer, TrainerConfig
 from assay.neurons.validator import Validator
 from assay.protocol import Parameters, Phase
 from assay.protocol.parameters import DEMO_TIMING
@@ -191,10 +192,9 @@ class Demo:
                 self._hotkeys["trainer"],
                 parameters,
                 sources,
-                DEMO_LEARNING,
-                LOCATOR,
-                self._settings.windows - 1,
+                TrainerConfig(DEMO_LEARNING, LOCATOR, last_window=self._settings.windows - 1),
                 self._on_lesson,
+                self._note,
             ),
             self._compute_last_block(parameters),
         )

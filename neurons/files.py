@@ -1,25 +1,54 @@
 """Files that are whole or not there: written beside their place, then renamed."""
 
+import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
 def write_file(path: Path, data: bytes) -> None:
     """Writes atomically; a reader sees the old file or the new one."""
+    with replace_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON atomically."""
+    write_file(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to; what stands there in the end takes its place at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+        yield Path(name)
         os.chmod(name, 0o644)  # mkstemp's 0600 would hide public files from other users
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)  # nothing is there if all went well
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON atomically."""
-    write_file(path, (json.dumps(value, indent=1) + "\n").encode())
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[bool]:
+    """Whether the folder is ours alone for now; it is nobody's once its holder has ended, killed
+    or not. Waits for nothing."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield _is_ours(descriptor, folder)
+    finally:
+        os.close(descriptor)
+
+
+def _is_ours(descriptor: int, folder: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(descriptor).st_ino == folder.stat().st_ino
+    except (BlockingIOError, FileNotFoundError):  # another's, or another's until it was renamed
+        return False

@@ -7,7 +7,7 @@ from dataclasses import replace
 from safetensors.torch import save_file
 
 from assay.inference.folder import digest_tensors
-from assay.neurons.trainer import Trainer
+from assay.neurons.trainer import Trainer, TrainerConfig
 from assay.neurons.validator import Validator
 from assay.protocol import (
     Commitment,
@@ -57,10 +57,9 @@ def teach_once(world, config):
         world.hotkeys["trainer"],
         world.parameters,
         world.sources,
-        config,
-        "test:store",
-        0,
+        TrainerConfig(config, "test:store", last_window=0),
         lessons.append,
+        print,
     )
     while not lessons:
         world.mint()

@@ -1,0 +1,108 @@
+"""A window as the trainer reads it: every group judged by the trainer's own pass.
+
+Rewards and log-probabilities come from that pass; nothing that a file says is trusted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.inference import Checkpoint
+from assay.neurons.submissions import Sources, judge_hotkey
+from assay.protocol import Context, Reason
+from assay.protocol.manifest import Manifest
+from assay.protocol.submission import LOGPROB_BITS
+from assay.training import Group, LearnStats
+from assay.verification import Forward, Ledger, Measurement, Projection
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One window's learning: what was consumed and what came of it.
+
+    Attributes:
+        rewards: mean reward of each group, millionths.
+    """
+
+    window: int
+    rewards: tuple[int, ...]
+    stats: LearnStats
+    published: Manifest
+
+
+@dataclass(slots=True)
+class Reading:
+    """A window whose submissions are being judged.
+
+    Attributes:
+        waiting: hotkeys whose files were not looked at yet.
+        roots: of the files that are learned from.
+        absent: files that were committed to and cannot be had.
+    """
+
+    context: Context
+    waiting: list[bytes]
+    groups: list[Group] = field(default_factory=list)
+    roots: list[bytes] = field(default_factory=list)
+    absent: int = 0
+
+    @property
+    def rewards(self) -> tuple[int, ...]:
+        """Mean reward of each group, millionths."""
+        return tuple(sum(group.rewards) // len(group.rewards) for group in self.groups)
+
+    def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: Sources) -> None:
+        """Judges all groups of one file; one bad group, and none of it is learned from.
+
+        Raises:
+            WorkerError: we lack something that parsing needs.
+        """
+        context = self.context
+        forward = _RememberingForward(checkpoint.get_reference(context.parameters.work.temperature))
+        committed = context.commitments[hotkey]
+        groups = range(min(committed.groups, context.parameters.work.group_cap))
+        verdict, _ = judge_hotkey(
+            context,
+            hotkey,
+            checkpoint,
+            sources,
+            Ledger(),  # of this file alone: nothing is learned from small steerings either
+            groups=groups,
+            forward=forward,
+        )
+        self.absent += verdict.reason is Reason.NOT_REVEALED
+        if not verdict.accepted:
+            return
+        self.roots.append(committed.root)
+        whole = forward.seen[-len(groups) :]  # the heads may have been measured before them
+        for value, (prompt, completions, logprobs) in zip(verdict.groups, whole, strict=True):
+            self.groups.append(Group(prompt, completions, list(value.rewards), logprobs))
+
+
+@dataclass(slots=True)
+class _RememberingForward:
+    """A forward pass that keeps what it saw: the judge's own pass is the trainer's data."""
+
+    forward: Forward
+    seen: list[tuple[list[int], list[list[int]], list[list[float]]]] = field(default_factory=list)
+
+    def measure(
+        self,
+        prompt: Sequence[int],
+        completions: Sequence[NDArray[np.uint32]],
+        seeds: Sequence[bytes],
+        projection: Projection,
+    ) -> list[Measurement]:
+        """See `assay.verification.Forward`."""
+        measured = self.forward.measure(prompt, completions, seeds, projection)
+        unit = -(1 << LOGPROB_BITS)
+        self.seen.append(
+            (
+                list(prompt),
+                [completion.tolist() for completion in completions],
+                [(m.logprobs / unit).tolist() for m in measured],
+            )
+        )
+        return measured

@@ -1,0 +1,141 @@
+"""What a trainer must not forget: where it stands, and its optimiser's state.
+
+    trainer.json                    which window is next, which checkpoint came last
+    learner-<digest>.safetensors    masters and moments as that checkpoint left them
+
+`trainer.json` is written last and names the rest, so a trainer that is killed anywhere stands
+before a lesson or after it. What it has committed to is not kept here: the chain says it.
+"""
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from assay.neurons.files import replace_file, write_json
+from assay.protocol.encoding import (
+    U8,
+    U64,
+    Digest,
+    EncodingError,
+    from_json,
+    read_json,
+    to_json,
+)
+from assay.protocol.errors import OperatorError
+
+_STATE_FILE = "trainer.json"
+
+
+class TrainerError(OperatorError):
+    """The trainer's own folder cannot be used: says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerState:
+    """Where a trainer stands between two lessons.
+
+    Attributes:
+        parameters, hotkey: whose folder this is.
+        window: the next one to learn from.
+        checkpoint, number: the last one published, or the one it started from.
+        learner: 1 where the learner has a state beyond the checkpoint's weights.
+    """
+
+    parameters: Digest
+    hotkey: Digest
+    window: U64
+    checkpoint: Digest
+    number: U64
+    learner: U8
+
+
+class TrainerFolder:
+    """One trainer's folder, held until `close` or until the process ends.
+
+    Raises:
+        TrainerError: it cannot be written, or another trainer holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock: int | None = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise TrainerError(f"another trainer runs in {folder}: stop it first") from None
+        except OSError as error:
+            raise TrainerError(f"cannot use the trainer's folder {folder}: {error}") from error
+
+    def close(self) -> None:
+        """Lets go of the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def load(self, parameters: bytes, hotkey: bytes) -> TrainerState | None:
+        """Where the last trainer here stopped; None: nobody was here.
+
+        Raises:
+            TrainerError: it was another network's or another hotkey's, or the file is damaged.
+        """
+        path = self._folder / _STATE_FILE
+        try:
+            state = from_json(TrainerState, read_json(path.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (OSError, EncodingError) as error:
+            raise TrainerError(
+                f"{path} cannot be read ({error}): move the folder away to start from the chain's "
+                "checkpoint"
+            ) from error
+        for what, found, wanted in (
+            ("parameters", state.parameters, parameters),
+            ("hotkey", state.hotkey, hotkey),
+        ):
+            if found != wanted:
+                raise TrainerError(
+                    f"{path} is of a trainer with the {what} {found.hex()[:16]}…, not "
+                    f"{wanted.hex()[:16]}…: give this one a folder of its own"
+                )
+        return state
+
+    def save(self, state: TrainerState, learner: dict[str, Tensor] | None = None) -> None:
+        """Makes `state` the truth.
+
+        Args:
+            learner: `Learner.export_state`; None: what stands already, or nothing, belongs to it.
+
+        Raises:
+            TrainerError: it cannot be written. What stood before stands.
+        """
+        current = self._get_learner_path(state.checkpoint)
+        try:
+            if learner is not None:
+                with replace_file(current) as temporary:
+                    save_file(learner, temporary)
+            write_json(self._folder / _STATE_FILE, to_json(state))
+            for path in self._folder.glob("*learner-*"):  # the last one's, and what was cut off
+                if path != current or not state.learner:
+                    path.unlink()
+        except (OSError, SafetensorError) as error:
+            raise TrainerError(
+                f"cannot write the trainer's state to {self._folder} ({error}): see that the "
+                "folder is yours to write and its disk not full"
+            ) from error
+
+    def load_learner(self, checkpoint: bytes) -> dict[str, Tensor] | None:
+        """The learner's state after a checkpoint, None where it is gone or cannot be read."""
+        try:
+            return load_file(self._get_learner_path(checkpoint))
+        except (OSError, SafetensorError):
+            return None
+
+    def _get_learner_path(self, checkpoint: bytes) -> Path:
+        return self._folder / f"learner-{checkpoint.hex()[:32]}.safetensors"
