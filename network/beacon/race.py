@@ -16,7 +16,7 @@ from assay.protocol import Beacon, BeaconChain
 logger = logging.getLogger("assay.beacon")
 
 #: Weight of the newest race in a pace, and what a race without the relay leaves of it.
-_NEWEST, _FORGIVENESS = 0.25, 0.95
+_NEWEST, _FORGIVENESS = 0.1, 0.95
 #: Longest wait for connections to close.
 _CLOSE_S = 2.0
 
@@ -26,7 +26,8 @@ class Patience:
     """How long things may take, seconds. Tuning: no verdict depends on it.
 
     Attributes:
-        stagger_s: from asking one relay to asking the next beside it.
+        stagger_s: from asking one relay to asking the next beside it, at most.
+        hedge: the next is asked earlier, after so many times the pace of the one before.
         connect_s: longest wait for a connection.
         answer_s: longest wait for one relay's whole answer.
         total_s: longest race.
@@ -37,6 +38,7 @@ class Patience:
     """
 
     stagger_s: float = 0.3
+    hedge: float = 3.0
     connect_s: float = 2.0
     answer_s: float = 4.0
     total_s: float = 6.0
@@ -114,15 +116,15 @@ class Relays:
         try:
             async with asyncio.timeout(patience.total_s):
                 while queue or running:
+                    stagger_s = None
                     if queue:
                         endpoint = queue.pop(0)
+                        stagger_s = self._get_stagger(endpoint) if queue else None
                         asked[endpoint] = loop.time()
                         fetch = endpoint.fetch(self._client, self._chain, number, patience.answer_s)
                         running[asyncio.create_task(fetch)] = endpoint
                     done, _ = await asyncio.wait(
-                        running,
-                        timeout=patience.stagger_s if queue else None,
-                        return_when=asyncio.FIRST_COMPLETED,
+                        running, timeout=stagger_s, return_when=asyncio.FIRST_COMPLETED
                     )
                     for task in done:
                         endpoint, found = running.pop(task), task.result()
@@ -143,8 +145,18 @@ class Relays:
         usable = [endpoint for endpoint in self._endpoints if endpoint.aside_until <= now]
         return sorted(usable, key=lambda endpoint: endpoint.pace_s or 0.0)  # stable
 
+    def _get_stagger(self, endpoint: Endpoint) -> float:
+        """Seconds that a relay has to itself once it is asked."""
+        if endpoint.pace_s is None:
+            return self._patience.stagger_s
+        return min(self._patience.stagger_s, self._patience.hedge * endpoint.pace_s)
+
     def _note_paces(self, asked: dict[Endpoint, float], beaten: set[Endpoint], now: float) -> None:
-        """Learns from a race that was won just now; of the beaten only a lower bound is known."""
+        """Learns from a race that was won just now.
+
+        What it cost to ask the first is known, whoever won; of others beaten only a lower bound.
+        """
+        first = next(iter(asked))
         for endpoint in self._endpoints:
             pace_s = endpoint.pace_s
             if endpoint not in asked:
@@ -153,7 +165,7 @@ class Relays:
             cost_s = now - asked[endpoint]
             if pace_s is None:
                 endpoint.pace_s = cost_s
-            elif endpoint in beaten:
+            elif endpoint in beaten and endpoint is not first:
                 endpoint.pace_s = max(pace_s, cost_s)
             else:
                 endpoint.pace_s = pace_s + _NEWEST * (cost_s - pace_s)

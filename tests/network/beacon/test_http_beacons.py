@@ -159,6 +159,31 @@ def test_the_quicker_relay_is_asked_first_once_both_are_known(
     assert len(honest.asked) == 7
 
 
+def test_a_proxy_of_the_environment_is_not_used(
+    honest: Relay, open_source: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, find_closed_port())
+    assert open_source(honest.url).get(7)
+
+
+def test_a_relay_that_falls_silent_is_overtaken_at_its_own_pace(
+    honest: Relay, start: Start, open_source: Open, local: LocalBeacon
+) -> None:
+    """It used to be quick, so the next one is asked long before the stagger is over."""
+    moody = start(serve(lambda number: describe(local.get(number) or Beacon(0, b""))))
+    source = open_source(moody.url, honest.url, patience=replace(CALM, hedge=3))
+    assert source.get(1)
+    assert source.get(2)  # both are known
+
+    async def stall(_: str, writer: Any) -> None:
+        await asyncio.sleep(3_600)
+
+    moody.answer = stall
+    for number in range(3, 43):  # long enough for the silent one to come first again
+        assert source.get(number) == local.get(number)
+
+
 # rounds that are not out
 
 
