@@ -111,6 +111,11 @@ def compute_round_at(chain: BeaconChain, time_ms: int) -> int:
     return max(1, 1 - (chain.genesis_ms - time_ms) // chain.period_ms)
 
 
+def compute_round_time_ms(chain: BeaconChain, number: int) -> int:
+    """When a round comes out, Unix time in milliseconds."""
+    return chain.genesis_ms + (number - 1) * chain.period_ms
+
+
 def compute_message(chain: BeaconChain, beacon: Beacon) -> bytes:
     """What the network signs for this round, 32 bytes."""
     counter = beacon.round.to_bytes(8, "big")

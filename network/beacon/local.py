@@ -9,7 +9,12 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from assay.protocol import Beacon, BeaconChain, Domain, Scheme, hash_fields
-from assay.protocol.beacon import G1_GENERATOR, G2_GENERATOR, compute_message
+from assay.protocol.beacon import (
+    G1_GENERATOR,
+    G2_GENERATOR,
+    compute_message,
+    compute_round_time_ms,
+)
 
 #: Order of the groups of BLS12-381 (RFC 9380, section 8.8).
 _ORDER = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001
@@ -34,7 +39,7 @@ class LocalBeacon:
         key = G2_GENERATOR.scalar_mul(self._secret).compress()
         self._now_ms = now_ms
         self.chain = BeaconChain(
-            chain_hash=sha256(b"assay local beacon" + key).digest(),
+            chain_hash=compute_local_hash(key),
             scheme=Scheme.UNCHAINED_G1,
             public_key=key,
             genesis_ms=genesis_ms,
@@ -43,12 +48,17 @@ class LocalBeacon:
 
     def get(self, number: int) -> Beacon | None:
         """The beacon of a round, None before its time."""
-        if number < 1 or self.compute_time_ms(number) > self._now_ms():
+        if number < 1 or compute_round_time_ms(self.chain, number) > self._now_ms():
             return None
         message = compute_message(self.chain, Beacon(number, b""))
         point = type(G1_GENERATOR).hash_to_group(message, self.chain.scheme.domain)
         return Beacon(number, point.scalar_mul(self._secret).compress())
 
-    def compute_time_ms(self, number: int) -> int:
-        """When a round comes out, Unix time in milliseconds."""
-        return self.chain.genesis_ms + (number - 1) * self.chain.period_ms
+    def get_newest_round(self) -> int:
+        """Number of the newest round that is out, 0 before the first."""
+        return max(0, 1 + (self._now_ms() - self.chain.genesis_ms) // self.chain.period_ms)
+
+
+def compute_local_hash(public_key: bytes) -> bytes:
+    """Name of a local chain, 32 bytes: unlike drand's rule, nothing but the key enters it."""
+    return sha256(b"assay local beacon" + public_key).digest()

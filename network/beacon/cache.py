@@ -1,0 +1,124 @@
+"""Rounds that were verified once, kept on disk: a restart asks nobody for them again.
+
+One SQLite file a chain, bounded. It is a cache: what is read from it is verified like everything
+else, and a disk that fails later costs a request, not a window.
+"""
+
+import logging
+import sqlite3
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+
+from assay.network.beacon.errors import BeaconSourceError
+from assay.protocol import Beacon, BeaconChain, is_valid_beacon
+
+logger = logging.getLogger("assay.beacon")
+
+#: Most rounds in memory and on disk. A window needs two; on disk a round takes about 100 bytes.
+MEMORY_ROUNDS, DISK_ROUNDS = 256, 10_000
+#: Seconds that a second process may hold the file.
+_BUSY_S = 5.0
+# WAL without a sync at every commit: after a power cut the newest rounds are gone, the file is not.
+_SCHEMA = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
+CREATE TABLE IF NOT EXISTS rounds (
+    entry INTEGER PRIMARY KEY, number INTEGER NOT NULL UNIQUE,
+    signature BLOB NOT NULL, previous_signature BLOB NOT NULL
+);
+"""
+_READ = "SELECT signature, previous_signature FROM rounds WHERE number = ?"
+_INSERT = "INSERT OR IGNORE INTO rounds (number, signature, previous_signature) VALUES (?, ?, ?)"
+_DROP = "DELETE FROM rounds WHERE number = ?"
+_TRIM = "DELETE FROM rounds WHERE entry <= (SELECT max(entry) FROM rounds) - ?"
+
+
+class RoundCache:
+    """Verified rounds of one chain. Safe to use from several threads and processes.
+
+    Args:
+        folder: holds the file; created where it is not there.
+
+    Raises:
+        BeaconSourceError: the file cannot be used.
+    """
+
+    def __init__(self, chain: BeaconChain, folder: Path, disk_rounds: int = DISK_ROUNDS) -> None:
+        self._chain = chain
+        self._disk_rounds = disk_rounds
+        self._file = folder / f"beacons-{chain.chain_hash.hex()[:16]}.sqlite"
+        self._lock = Lock()
+        self._memory: OrderedDict[int, Beacon] = OrderedDict()
+        self._complained = False
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self._file, timeout=_BUSY_S, check_same_thread=False)
+            with self._database:
+                self._database.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise BeaconSourceError(
+                f"{self._file} cannot hold beacons: {error}; make the folder writable, or delete "
+                "the file if it is damaged: it is only a cache"
+            ) from error
+
+    def get(self, number: int) -> Beacon | None:
+        """A round that was put here and is still the chain's."""
+        with self._lock:
+            if number in self._memory:
+                return self._memory[number]
+            row = self._read(number)
+        if row is None:
+            return None
+        whole = all(isinstance(value, bytes) for value in row)
+        beacon = Beacon(number, *row) if whole else Beacon(number, b"")
+        if not is_valid_beacon(self._chain, beacon):
+            logger.warning("%s holds a false round %d; it is dropped", self._file, number)
+            self._write((_DROP, (number,)))
+            return None
+        self._remember(beacon)
+        return beacon
+
+    def put(self, beacon: Beacon) -> None:
+        """Keeps a verified round; the oldest entries make room."""
+        if not self._remember(beacon):
+            return
+        values = (beacon.round, beacon.signature, beacon.previous_signature)
+        self._write((_INSERT, values), (_TRIM, (self._disk_rounds,)))
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._database.close()
+
+    def _remember(self, beacon: Beacon) -> bool:
+        """Whether it was not in memory yet."""
+        with self._lock:
+            if beacon.round in self._memory:
+                return False
+            self._memory[beacon.round] = beacon
+            while len(self._memory) > MEMORY_ROUNDS:
+                self._memory.popitem(last=False)
+            return True
+
+    def _read(self, number: int) -> tuple[bytes, bytes] | None:
+        try:
+            row: tuple[bytes, bytes] | None = self._database.execute(_READ, (number,)).fetchone()
+        except sqlite3.Error as error:
+            self._complain(error)
+            return None
+        return row
+
+    def _write(self, *steps: tuple[str, tuple[int | bytes, ...]]) -> None:
+        """All of the steps or none."""
+        try:
+            with self._lock, self._database:
+                for statement, values in steps:
+                    self._database.execute(statement, values)
+        except sqlite3.Error as error:
+            self._complain(error)
+
+    def _complain(self, error: sqlite3.Error) -> None:
+        if not self._complained:
+            self._complained = True
+            logger.warning("%s keeps no beacons from now on: %s", self._file, error)

@@ -1,0 +1,227 @@
+"""One drand relay over HTTP: asked for one round, believed in nothing.
+
+An answer is at most a few KiB of JSON, read to its end within a deadline; no redirect is followed,
+no cookie kept, no compression taken, no variable of the environment read. What a relay does wrong
+is a `Fault`, a value. A relay whose answer is well-formed and false has lied.
+
+Paths: drand's HTTP API, first version (`/{chain hash}/public/{round}`), which every relay has, and
+second (`/v2/chains/{chain hash}/rounds/{round}`), for relays that have given up the first.
+"""
+
+import asyncio
+import re
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import sha256
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from urllib.parse import urlsplit
+
+import httpx
+
+from assay.network.beacon.errors import BeaconSourceError
+from assay.network.beacon.info import read_chain_info
+from assay.protocol import Beacon, BeaconChain, EncodingError, Scheme, is_valid_beacon
+from assay.protocol.encoding import Json, read_hex, read_json
+
+#: Longest answer, bytes: a real one has at most 600.
+ANSWER_MAX = 4_096
+#: Statuses for "no such round": old relays say 404, newer ones "too early".
+_NOT_FOUND, _TOO_EARLY = 404, 425
+_ROUND_PATHS = {1: "/{chain}/public/{number}", 2: "/v2/chains/{chain}/rounds/{number}"}
+_INFO_PATHS = {1: "/{chain}/info", 2: "/v2/chains/{chain}/info"}
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "assay"}
+
+
+class FaultKind(Enum):
+    """Why there is no beacon."""
+
+    LATE = "it does not have the round yet"
+    FAILED = "it cannot be used"
+    LIED = "it says what is not so"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a relay gave no beacon; `why` is for people and begins with a verb."""
+
+    kind: FaultKind
+    why: str
+
+
+@dataclass(slots=True, eq=False)
+class Endpoint:
+    """A relay and what is remembered of it. Used on one event loop only.
+
+    Attributes:
+        url: without a slash at its end.
+        version: of the HTTP API; the one that answered last.
+        pace_s: what asking it first costs: seconds until a beacon is there, a moving average; None
+            before its first race.
+        aside_until: the loop's time until which it is not asked.
+    """
+
+    url: str
+    version: int = 1
+    pace_s: float | None = None
+    aside_until: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Host and port, for people."""
+        return urlsplit(self.url).netloc
+
+    async def fetch(
+        self, client: httpx.AsyncClient, chain: BeaconChain, number: int, answer_s: float
+    ) -> Beacon | Fault:
+        """The verified beacon of exactly this round."""
+        found = await self._get(client, _ROUND_PATHS, chain, number, answer_s)
+        if isinstance(found, Fault):
+            return found
+        try:
+            beacon = read_beacon(found, chain.scheme)
+        except EncodingError as error:
+            return Fault(FaultKind.FAILED, f"sent no beacon: it {error}")
+        if isinstance(beacon, Fault):
+            return beacon
+        if beacon.round != number:
+            return Fault(FaultKind.LIED, f"sent round {beacon.round} when asked for {number}")
+        if not is_valid_beacon(chain, beacon):
+            return Fault(FaultKind.LIED, f"sent a false signature of round {number}")
+        return beacon
+
+    async def check(
+        self, client: httpx.AsyncClient, chain: BeaconChain, answer_s: float
+    ) -> Fault | None:
+        """Whether it says that it serves this chain."""
+        found = await self._get(client, _INFO_PATHS, chain, 0, answer_s)
+        if isinstance(found, Fault):
+            if found.kind is FaultKind.LATE:
+                return Fault(FaultKind.FAILED, "does not know the chain")
+            return found
+        try:
+            told = read_chain_info(found)
+        except EncodingError as error:
+            return Fault(FaultKind.FAILED, f"sent no chain info: it {error}")
+        if told == chain:
+            return None
+        return Fault(FaultKind.LIED, f"serves another chain, {told.chain_hash.hex()}")
+
+    async def _get(
+        self,
+        client: httpx.AsyncClient,
+        paths: dict[int, str],
+        chain: BeaconChain,
+        number: int,
+        answer_s: float,
+    ) -> bytes | Fault:
+        """A body in whichever version of the API the relay has."""
+        preferred = self.version
+        try:
+            async with asyncio.timeout(answer_s):
+                for version in (preferred, 3 - preferred):
+                    path = paths[version].format(chain=chain.chain_hash.hex(), number=number)
+                    status, body = await _read(client, self.url + path)
+                    if status == httpx.codes.OK:
+                        self.version = version
+                        return body
+                    if status == _TOO_EARLY:
+                        break
+                    if status != _NOT_FOUND and version == preferred:
+                        return Fault(FaultKind.FAILED, f"answered with status {status}")
+                return Fault(FaultKind.LATE, "does not have it yet")
+        except TimeoutError:
+            return Fault(FaultKind.FAILED, f"did not answer within {answer_s:g} s")
+        except httpx.HTTPError as error:
+            return Fault(FaultKind.FAILED, f"cannot be read: {describe_error(error)}")
+        except EncodingError as error:
+            return Fault(FaultKind.FAILED, f"sent no answer of drand's: {error}")
+
+
+def read_beacon(body: bytes, scheme: Scheme) -> Beacon | Fault:
+    """The beacon that an answer claims, unverified.
+
+    A `randomness` that is not the signature's is a lie. Nothing else of an answer is kept: on an
+    unchained network a previous signature would ride along unverified.
+
+    Raises:
+        EncodingError: it is no JSON of a beacon.
+    """
+    value: Json = read_json(body)
+    if not isinstance(value, dict):
+        raise EncodingError("is not a JSON object")
+    number = value.get("round")
+    if type(number) is not int or not 0 <= number < 2**64:
+        raise EncodingError("has no round of 64 bits")
+    signature = read_hex(value.get("signature"))
+    chained = scheme is Scheme.CHAINED_G2
+    previous = read_hex(value.get("previous_signature", "")) if chained else b""
+    claimed = value.get("randomness")
+    if claimed is not None and claimed != sha256(signature).hexdigest():
+        return Fault(FaultKind.LIED, f"sent round {number} with a false randomness")
+    return Beacon(number, signature, previous)
+
+
+def read_url(url: str) -> str:
+    """An endpoint's address as it is used.
+
+    Raises:
+        BeaconSourceError: it is no plain http(s) address.
+    """
+    try:
+        parts = urlsplit(url)
+        plain = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        plain = plain and httpx.URL(url).host != ""
+    except (ValueError, httpx.InvalidURL):
+        plain = False
+    else:
+        plain = plain and parts.scheme in ("http", "https") and parts.username is None
+        plain = plain and not re.search(r"[?#\s{}]", url)
+    if not plain:
+        raise BeaconSourceError(
+            f"{_mask(url)!r} is no address of a drand relay: write https://host or "
+            "http://host:port, without user, query and fragment"
+        )
+    return url.rstrip("/")
+
+
+def _mask(url: str) -> str:
+    """An address without what may be a secret in it."""
+    return re.sub(r"[?#].*", "…", re.sub(r".*@", "…@", url, flags=re.DOTALL), flags=re.DOTALL)
+
+
+def make_client(connect_s: float, answer_s: float, connections: int) -> httpx.AsyncClient:
+    """A client that keeps nothing of what it hears but open connections."""
+    return httpx.AsyncClient(
+        headers=_HEADERS,
+        timeout=httpx.Timeout(answer_s, connect=connect_s),
+        limits=httpx.Limits(max_connections=4 * connections, max_keepalive_connections=connections),
+        follow_redirects=False,
+        trust_env=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+    )
+
+
+def describe_error(error: Exception) -> str:
+    """One printable line of at most 200 characters, whatever the peer wrote into it."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return "".join(c if c.isprintable() else "?" for c in text)[:200]
+
+
+async def _read(client: httpx.AsyncClient, url: str) -> tuple[int, bytes]:
+    """Status and, where it is 200, body of one answer.
+
+    Raises:
+        EncodingError: the body is too long or compressed.
+        httpx.HTTPError: the connection or the peer's HTTP is broken.
+    """
+    async with client.stream("GET", url) as response:
+        if response.status_code != httpx.codes.OK:
+            return response.status_code, b""
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise EncodingError("it is compressed, which was not asked for")
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > ANSWER_MAX:
+                raise EncodingError(f"it has more than {ANSWER_MAX} bytes")
+        return response.status_code, bytes(body)

@@ -1,0 +1,206 @@
+"""Beacons from drand relays over HTTP: several are raced, every signature is verified.
+
+The quickest relay of late is asked first, the next one 0.3 s later or as soon as one fails; the
+first beacon that is the pinned chain's wins. A relay that lies is set aside. Where nobody has the
+round, or nobody answers, there is no beacon and the caller waits: another round is never taken.
+
+What this does not know: whether relays withhold a round, or drand itself is late. Both look alike
+from here, and `trouble` says so.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any, TypeVar
+
+from assay.network.beacon.cache import RoundCache
+from assay.network.beacon.endpoint import read_url
+from assay.network.beacon.errors import BeaconSourceError
+from assay.network.beacon.race import Miss, Patience, Relays
+from assay.protocol import QUICKNET, Beacon, BeaconChain
+from assay.protocol.beacon import compute_round_time_ms
+
+T = TypeVar("T")
+
+logger = logging.getLogger("assay.beacon")
+
+#: Public relays of quicknet (https://docs.drand.love/developer/http-api).
+QUICKNET_ENDPOINTS = (
+    "https://api.drand.sh",
+    "https://api2.drand.sh",
+    "https://api3.drand.sh",
+    "https://drand.cloudflare.com",
+)
+#: Most relays of one source, and most rounds whose pauses are remembered.
+ENDPOINTS_MAX, _PAUSES = 16, 64
+#: Rounds from here on cannot be kept by SQLite, and no clock gets there.
+_ROUNDS_END = 2**63
+#: What a call may take beyond its race's own deadline, seconds.
+_SLACK_S = 5.0
+#: A round further off is a matter of clocks, one later than this is a trouble. Seconds.
+_FAR_S, _LATE_S = 120, 10
+_PATIENCE = Patience()
+
+
+class HttpBeacons:
+    """The beacons of one chain, for programs that run on their own. Safe for several threads.
+
+    Args:
+        chain: pinned by the caller; no relay is asked what it is.
+        endpoints: addresses of relays, the preferred one first; none: the public ones of quicknet.
+        folder: verified rounds are kept here.
+        now_ms: Unix time, milliseconds.
+        patience: see there.
+
+    Raises:
+        BeaconSourceError: an address or the folder cannot be used.
+    """
+
+    def __init__(
+        self,
+        chain: BeaconChain,
+        endpoints: Sequence[str],
+        folder: Path,
+        now_ms: Callable[[], int],
+        patience: Patience = _PATIENCE,
+    ) -> None:
+        if not endpoints and chain == QUICKNET:
+            endpoints = QUICKNET_ENDPOINTS
+        urls = list(dict.fromkeys(read_url(url) for url in endpoints))
+        if not 1 <= len(urls) <= ENDPOINTS_MAX:
+            raise BeaconSourceError(
+                f"{len(urls)} relays are named for the beacon chain {chain.chain_hash.hex()}: name "
+                f"1 to {ENDPOINTS_MAX} that serve it"
+            )
+        self.chain = chain
+        self._patience = patience
+        self._now_ms = now_ms
+        self._trouble = ""
+        self._pauses: OrderedDict[int, tuple[float, float]] = OrderedDict()  # (until, length)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._cache = RoundCache(chain, folder)
+        self._relays = Relays(chain, urls, patience)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="beacon", daemon=True)
+        self._thread.start()
+
+    @property
+    def trouble(self) -> str:
+        """Why the round asked for last is not there, in a sentence; empty when all is well."""
+        return self._trouble
+
+    def get(self, number: int) -> Beacon | None:
+        """The verified beacon of exactly this round; None: not out, or not to be had for now.
+
+        Takes about `total_s` at most; before the round's time, and in a pause, no time at all.
+
+        Raises:
+            BeaconSourceError: the source is closed.
+        """
+        if not 1 <= number < _ROUNDS_END:
+            return None
+        beacon = self._cache.get(number)
+        if beacon is None:
+            due_ms = compute_round_time_ms(self.chain, number) - self._now_ms()
+            if due_ms > self._patience.early_s * 1_000:
+                self._note_far(number, due_ms // 1_000)
+                return None
+            if self._is_pausing(number):
+                return None
+            found = self._run(self._relays.get(number))
+            if isinstance(found, Miss):
+                self._note_miss(number, found, -due_ms / 1_000)
+                return None
+            self._cache.put(found)
+            beacon = found
+        self._note_success(number)
+        return beacon
+
+    def check(self) -> dict[str, str]:
+        """Asks every relay which chain it serves: address → what is wrong with it, or "".
+
+        Raises:
+            BeaconSourceError: the source is closed.
+        """
+        return self._run(self._relays.check())
+
+    def close(self) -> None:
+        """Ends requests, connections and the thread. Calls under way fail."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            ending = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        try:
+            ending.result(_SLACK_S)
+        except TimeoutError:
+            logger.warning("connections to beacon relays do not close; they end with the process")
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_SLACK_S)
+        if not self._thread.is_alive():
+            self._loop.close()
+        self._cache.close()
+
+    async def _end(self) -> None:
+        await self._relays.close()
+        await self._loop.shutdown_default_executor()  # names are looked up on its threads
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` returns on the loop's thread."""
+        with self._lock:
+            if self._closed:
+                work.close()
+                raise BeaconSourceError("the source of beacons is closed: open another")
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        limit_s = self._patience.total_s + self._patience.answer_s + _SLACK_S
+        try:
+            return future.result(limit_s)
+        except CancelledError:
+            raise BeaconSourceError("the source of beacons was closed meanwhile") from None
+        except TimeoutError:
+            raise BeaconSourceError(
+                f"a race between relays did not end within {limit_s:g} s: this machine hangs or "
+                "is overloaded"
+            ) from None
+        finally:
+            future.cancel()  # the caller was interrupted
+
+    def _is_pausing(self, number: int) -> bool:
+        with self._lock:
+            return time.monotonic() < self._pauses.get(number, (0.0, 0.0))[0]
+
+    def _note_far(self, number: int, due_s: int) -> None:
+        self._trouble = ""
+        if due_s > _FAR_S:
+            self._trouble = (
+                f"round {number} comes out in {due_s} s by this machine's clock: check the clock"
+            )
+
+    def _note_miss(self, number: int, miss: Miss, late_s: float) -> None:
+        """Pauses; says why, once, unless the round is just about to come out."""
+        with self._lock:
+            length_s = self._pauses.pop(number, (0.0, self._patience.pause_s / 2))[1]
+            length_s = min(2 * length_s, self._patience.longest_pause_s)
+            self._pauses[number] = time.monotonic() + length_s, length_s
+            if len(self._pauses) > _PAUSES:
+                self._pauses.popitem(last=False)
+        if miss.late and late_s < _LATE_S:
+            self._trouble = ""
+            return
+        trouble = f"round {number}, due for {late_s:.0f} s, is waited for: {miss.why}"
+        if not self._trouble:
+            logger.warning("%s", trouble)
+        self._trouble = trouble
+
+    def _note_success(self, number: int) -> None:
+        with self._lock:
+            self._pauses.pop(number, None)
+        if self._trouble:
+            logger.info("round %d is there: beacons are back", number)
+        self._trouble = ""

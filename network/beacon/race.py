@@ -1,0 +1,196 @@
+"""Several relays raced for one round. Lives on one event loop; nothing here blocks it.
+
+Who is asked first is learnt: a relay's pace is what asking it first has cost of late, its failures
+included, since a race goes on until somebody has the round. A relay that was not asked is forgiven
+a little each time, so that it is tried again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assay.network.beacon.endpoint import Endpoint, Fault, FaultKind, make_client
+from assay.protocol import Beacon, BeaconChain
+
+logger = logging.getLogger("assay.beacon")
+
+#: Weight of the newest race in a pace, and what a race without the relay leaves of it.
+_NEWEST, _FORGIVENESS = 0.1, 0.95
+#: Longest wait for connections to close.
+_CLOSE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long things may take, seconds. Tuning: no verdict depends on it.
+
+    Attributes:
+        stagger_s: from asking one relay to asking the next beside it, at most.
+        hedge: the next is asked earlier, after so many times the pace of the one before.
+        connect_s: longest wait for a connection.
+        answer_s: longest wait for one relay's whole answer.
+        total_s: longest race.
+        aside_s: how long a relay that lied is not asked.
+        pause_s: after a race without a beacon, the round is not asked for again; doubles each time.
+        longest_pause_s: where the doubling ends.
+        early_s: a round is asked for this long before its time by our clock, which may be slow.
+    """
+
+    stagger_s: float = 0.3
+    hedge: float = 3.0
+    connect_s: float = 2.0
+    answer_s: float = 4.0
+    total_s: float = 6.0
+    aside_s: float = 600.0
+    pause_s: float = 0.5
+    longest_pause_s: float = 8.0
+    early_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A race that nobody won.
+
+    Attributes:
+        why: what each relay did, for people.
+        late: every relay answered, and none has the round.
+    """
+
+    why: str
+    late: bool
+
+
+class Relays:
+    """The relays of one pinned chain.
+
+    Args:
+        urls: the preferred one first.
+    """
+
+    def __init__(self, chain: BeaconChain, urls: Sequence[str], patience: Patience) -> None:
+        self._chain = chain
+        self._patience = patience
+        self._endpoints = [Endpoint(url) for url in urls]
+        self._client = make_client(patience.connect_s, patience.answer_s, len(urls))
+        self._races: dict[int, asyncio.Task[Beacon | Miss]] = {}
+        self._losers: set[asyncio.Task[Beacon | Fault]] = set()
+
+    async def get(self, number: int) -> Beacon | Miss:
+        """The round's verified beacon: one race, however many ask for it."""
+        race = self._races.get(number)
+        if race is None:
+            race = asyncio.create_task(self._race(number))
+            self._races[number] = race
+            race.add_done_callback(lambda _: self._races.pop(number))
+        return await asyncio.shield(race)
+
+    async def check(self) -> dict[str, str]:
+        """Every relay's address, and why it does not serve the chain or an empty string."""
+        answer_s = self._patience.answer_s
+        checks = [e.check(self._client, self._chain, answer_s) for e in self._endpoints]
+        faults = await asyncio.gather(*checks)
+        for endpoint, fault in zip(self._endpoints, faults, strict=True):
+            if fault is not None:
+                self._set_aside(endpoint, fault)
+        pairs = zip(self._endpoints, faults, strict=True)
+        return {endpoint.url: fault.why if fault else "" for endpoint, fault in pairs}
+
+    async def close(self) -> None:
+        """Ends all races and connections."""
+        tasks = [*self._races.values(), *self._losers]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CLOSE_S)
+        async with asyncio.timeout(_CLOSE_S):
+            await self._client.aclose()
+
+    async def _race(self, number: int) -> Beacon | Miss:
+        loop, patience = asyncio.get_running_loop(), self._patience
+        queue = self._rank(loop.time())
+        asked: dict[Endpoint, float] = {}
+        running: dict[asyncio.Task[Beacon | Fault], Endpoint] = {}
+        faults: list[tuple[Endpoint, Fault]] = []
+        ended = False
+        try:
+            async with asyncio.timeout(patience.total_s):
+                while queue or running:
+                    stagger_s = None
+                    if queue:
+                        endpoint = queue.pop(0)
+                        stagger_s = self._get_stagger(endpoint) if queue else None
+                        asked[endpoint] = loop.time()
+                        fetch = endpoint.fetch(self._client, self._chain, number, patience.answer_s)
+                        running[asyncio.create_task(fetch)] = endpoint
+                    done, _ = await asyncio.wait(
+                        running, timeout=stagger_s, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    for task in done:
+                        endpoint, found = running.pop(task), task.result()
+                        if isinstance(found, Beacon):
+                            self._note_paces(asked, set(running.values()), loop.time())
+                            return found
+                        faults.append((endpoint, found))
+                        self._set_aside(endpoint, found)
+                ended = True
+        except TimeoutError:
+            logger.debug("round %d: no relay has answered within the race's deadline", number)
+        finally:
+            self._leave(running)
+        return self._describe_miss(faults, ended)
+
+    def _rank(self, now: float) -> list[Endpoint]:
+        """Whom to ask, in this order: the quickest of late first, an unknown one before all."""
+        usable = [endpoint for endpoint in self._endpoints if endpoint.aside_until <= now]
+        return sorted(usable, key=lambda endpoint: endpoint.pace_s or 0.0)  # stable
+
+    def _get_stagger(self, endpoint: Endpoint) -> float:
+        """Seconds that a relay has to itself once it is asked."""
+        if endpoint.pace_s is None:
+            return self._patience.stagger_s
+        return min(self._patience.stagger_s, self._patience.hedge * endpoint.pace_s)
+
+    def _note_paces(self, asked: dict[Endpoint, float], beaten: set[Endpoint], now: float) -> None:
+        """Learns from a race that was won just now.
+
+        What it cost to ask the first is known, whoever won; of others beaten only a lower bound.
+        """
+        first = next(iter(asked))
+        for endpoint in self._endpoints:
+            pace_s = endpoint.pace_s
+            if endpoint not in asked:
+                endpoint.pace_s = None if pace_s is None else pace_s * _FORGIVENESS
+                continue
+            cost_s = now - asked[endpoint]
+            if pace_s is None:
+                endpoint.pace_s = cost_s
+            elif endpoint in beaten and endpoint is not first:
+                endpoint.pace_s = max(pace_s, cost_s)
+            else:
+                endpoint.pace_s = pace_s + _NEWEST * (cost_s - pace_s)
+
+    def _set_aside(self, endpoint: Endpoint, fault: Fault) -> None:
+        if fault.kind is not FaultKind.LIED:
+            logger.debug("%s %s", endpoint.name, fault.why)
+            return
+        now, aside_s = asyncio.get_running_loop().time(), self._patience.aside_s
+        if endpoint.aside_until <= now:
+            logger.warning("%s %s: not asked for %g s", endpoint.name, fault.why, aside_s)
+        endpoint.aside_until = now + aside_s
+
+    def _leave(self, running: dict[asyncio.Task[Beacon | Fault], Endpoint]) -> None:
+        """Cancels those still running; nobody waits for their connections to close."""
+        for task in running:
+            task.cancel()
+            self._losers.add(task)
+            task.add_done_callback(self._losers.discard)
+
+    def _describe_miss(self, faults: list[tuple[Endpoint, Fault]], ended: bool) -> Miss:
+        parts = [f"{endpoint.name} {fault.why}" for endpoint, fault in faults]
+        if not ended:
+            parts.append(f"nobody else answered within {self._patience.total_s:g} s")
+        elif not parts:
+            parts.append("every relay is set aside, because each has lied")
+        late = ended and all(fault.kind is FaultKind.LATE for _, fault in faults) and bool(faults)
+        return Miss("; ".join(parts), late)

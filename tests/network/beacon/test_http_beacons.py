@@ -1,0 +1,496 @@
+"""The source of beacons that programs use: real rounds, order, pauses, the cache, threads."""
+
+import asyncio
+import json
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import CALM, EAGER, GENESIS_MS, NOW_MS, ROUNDS
+from relay import Answer, Relay, describe, find_closed_port, send, serve, write_answer
+
+from assay.network.beacon import (
+    QUICKNET_ENDPOINTS,
+    BeaconServer,
+    BeaconSourceError,
+    HttpBeacons,
+    LocalBeacon,
+    Patience,
+    read_chain_info,
+)
+from assay.network.beacon.cache import MEMORY_ROUNDS, RoundCache
+from assay.protocol import QUICKNET, Beacon, BeaconChain
+
+DATA = json.loads((Path(__file__).parents[2] / "data" / "drand-beacons.json").read_bytes())
+#: After all recorded rounds.
+TODAY_MS = 2_000_000_000_000
+Start = Callable[[Answer], Relay]
+Open = Callable[..., HttpBeacons]
+
+
+def get_chain(name: str) -> BeaconChain:
+    return read_chain_info(json.dumps(DATA[name]["info"]).encode())
+
+
+def get_recorded(name: str) -> dict[int, dict[str, Any]]:
+    """Round → its fields as relays send them."""
+    fields = "round", "randomness", "signature", "previous_signature"
+    rows = DATA[name]["beacons"]
+    return {row["round"]: {key: row[key] for key in fields if key in row} for row in rows}
+
+
+@pytest.fixture
+def honest(start: Start, local: LocalBeacon) -> Relay:
+    return start(serve(lambda number: (b := local.get(number)) and describe(b)))
+
+
+# real rounds
+
+
+@pytest.mark.parametrize("name", ["quicknet", "default"])
+def test_every_recorded_round_is_had(name: str, start: Start, open_source: Open) -> None:
+    recorded = get_recorded(name)
+    chain = QUICKNET if name == "quicknet" else get_chain(name)
+    source = open_source(start(serve(recorded.get)).url, chain=chain, now_ms=lambda: TODAY_MS)
+    for number, fields in recorded.items():
+        beacon = source.get(number)
+        assert beacon is not None, source.trouble
+        assert beacon.randomness.hex() == fields["randomness"]
+        assert beacon.previous_signature.hex() == fields.get("previous_signature", "")
+
+
+@pytest.mark.parametrize("bad", DATA["bad"], ids=lambda bad: f"{bad['chain']}: {bad['reason']}")
+def test_a_bad_beacon_is_refused(bad: dict[str, Any], start: Start, open_source: Open) -> None:
+    """Asked for the round that it claims, and for the one that it was made of."""
+    recorded, chain = get_recorded(bad["chain"]), get_chain(bad["chain"])
+    fields = {key: value for key, value in bad.items() if key not in ("chain", "reason")}
+    relay, good = start(serve(lambda _: fields)), start(serve(recorded.get))
+    for number in {bad["round"], 42 if bad["chain"] == "quicknet" else 367}:
+        alone = open_source(relay.url, chain=chain, now_ms=lambda: TODAY_MS)
+        assert alone.get(number) is None
+        if number in recorded:
+            beside = open_source(relay.url, good.url, chain=chain, now_ms=lambda: TODAY_MS)
+            beacon = beside.get(number)
+            assert beacon is not None
+            assert beacon.signature.hex() == recorded[number]["signature"]
+
+
+@pytest.mark.parametrize("bad", DATA["quicknet"]["negative"], ids=lambda bad: bad["id"])
+def test_a_published_bad_encoding_is_refused(
+    bad: dict[str, Any], start: Start, open_source: Open
+) -> None:
+    fields = {"round": bad["round"], "signature": bad["signature"]}
+    source = open_source(
+        start(serve(lambda _: fields)).url, chain=QUICKNET, now_ms=lambda: TODAY_MS
+    )
+    assert source.get(bad["round"]) is None
+
+
+# which relay, and how it is asked
+
+
+def test_the_chain_hash_and_the_round_are_in_the_path(
+    honest: Relay, open_source: Open, local: LocalBeacon
+) -> None:
+    assert open_source(honest.url + "/drand/").get(7) == local.get(7)
+    assert honest.asked == [f"/drand/{local.chain.chain_hash.hex()}/public/7"]
+
+
+def test_a_relay_of_the_second_version_only_is_learnt(
+    start: Start, open_source: Open, local: LocalBeacon
+) -> None:
+    def get(number: int) -> Any:
+        fields = describe(local.get(number) or Beacon(0, b""))
+        del fields["randomness"]
+        return fields
+
+    second = serve(get)
+
+    async def answer(path: str, writer: Any) -> None:
+        await (second if path.startswith("/v2/chains/") else send(write_answer(b"", 404)))(
+            path, writer
+        )
+
+    relay = start(answer)
+    source = open_source(relay.url)
+    assert source.get(7) == local.get(7)
+    assert source.get(8) == local.get(8)
+    chain = local.chain.chain_hash.hex()
+    assert relay.asked == [
+        f"/{chain}/public/7",
+        f"/v2/chains/{chain}/rounds/7",
+        f"/v2/chains/{chain}/rounds/8",
+    ]
+
+
+def test_a_quick_answer_leaves_the_others_alone(
+    honest: Relay, start: Start, open_source: Open
+) -> None:
+    second = start(send(write_answer(b"", 500)))
+    source = open_source(honest.url, second.url)
+    assert source.get(7)
+    assert (len(honest.asked), len(second.asked)) == (1, 0)
+
+
+def test_a_failure_does_not_wait_for_the_stagger(
+    honest: Relay, start: Start, open_source: Open
+) -> None:
+    """With a stagger longer than the race, only a failure brings the next relay in."""
+    first = start(send(write_answer(b"", 500)))
+    assert open_source(first.url, honest.url).get(7)
+
+
+def test_the_quicker_relay_is_asked_first_once_both_are_known(
+    honest: Relay, start: Start, open_source: Open, local: LocalBeacon
+) -> None:
+    slow = start(serve(lambda number: describe(local.get(number) or Beacon(0, b"")), 0.5))
+    source = open_source(slow.url, honest.url)
+    for number in range(1, 9):
+        assert source.get(number)
+    assert len(slow.asked) == 1  # its turn as the operator's first; the other is quicker since
+    assert len(honest.asked) == 7
+
+
+def test_a_proxy_of_the_environment_is_not_used(
+    honest: Relay, open_source: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, find_closed_port())
+    assert open_source(honest.url).get(7)
+
+
+def test_a_relay_that_falls_silent_is_overtaken_at_its_own_pace(
+    honest: Relay, start: Start, open_source: Open, local: LocalBeacon
+) -> None:
+    """It used to be quick, so the next one is asked long before the stagger is over."""
+    moody = start(serve(lambda number: describe(local.get(number) or Beacon(0, b""))))
+    source = open_source(moody.url, honest.url, patience=replace(CALM, hedge=3))
+    assert source.get(1)
+    assert source.get(2)  # both are known
+
+    async def stall(_: str, writer: Any) -> None:
+        await asyncio.sleep(3_600)
+
+    moody.answer = stall
+    for number in range(3, 43):  # long enough for the silent one to come first again
+        assert source.get(number) == local.get(number)
+
+
+# rounds that are not out
+
+
+def test_a_round_is_not_asked_for_before_its_time(
+    honest: Relay, open_source: Open, local: LocalBeacon
+) -> None:
+    now_ms = NOW_MS
+    source = open_source(honest.url, now_ms=lambda: now_ms, patience=replace(CALM, early_s=0.1))
+    assert source.get(ROUNDS + 1) is None
+    now_ms = NOW_MS + 899
+    assert source.get(ROUNDS + 1) is None
+    assert honest.asked == []
+    assert source.trouble == ""
+    now_ms = NOW_MS + 900
+    assert source.get(ROUNDS + 1) is None  # asked for, and not out by the relay's clock
+    assert len(honest.asked) == 2  # in both versions, since old relays say 404 for either
+    assert source.trouble == ""
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**63, 2**64, 2**80])
+def test_a_round_that_cannot_be_is_not_asked_for(
+    number: int, honest: Relay, open_source: Open
+) -> None:
+    assert open_source(honest.url).get(number) is None
+    assert honest.asked == []
+
+
+def test_a_clock_an_hour_behind_is_said(honest: Relay, open_source: Open) -> None:
+    source = open_source(honest.url, now_ms=lambda: NOW_MS - 3_600_000)
+    assert source.get(ROUNDS) is None
+    assert "check the clock" in source.trouble
+
+
+@pytest.mark.parametrize("status", [404, 425])
+def test_a_round_that_is_late_is_waited_for(
+    status: int,
+    start: Start,
+    open_source: Open,
+    local: LocalBeacon,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Not out anywhere: no trouble at first, a trouble that is said once after ten seconds."""
+    relay = start(send(write_answer(b"not yet", status)))
+    now_ms = NOW_MS + 1_000
+    source = open_source(relay.url, now_ms=lambda: now_ms)
+    assert source.get(ROUNDS) is None
+    assert source.trouble == ""
+    now_ms += 20_000
+    with caplog.at_level(logging.INFO, "assay.beacon"):
+        assert source.get(ROUNDS) is None
+        assert source.get(ROUNDS) is None
+        assert "does not have it yet" in source.trouble
+        relay.answer = serve(lambda number: describe(local.get(number) or Beacon(0, b"")))
+        assert source.get(ROUNDS) == local.get(ROUNDS)
+    assert source.trouble == ""
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_one_relay_behind_does_not_hold_the_others_up(
+    honest: Relay, start: Start, open_source: Open, local: LocalBeacon
+) -> None:
+    behind = start(send(write_answer(b"", 425)))
+    assert open_source(behind.url, honest.url).get(7) == local.get(7)
+
+
+def test_relays_are_not_hammered(start: Start, open_source: Open) -> None:
+    relay = start(send(write_answer(b"", 425)))
+    source = open_source(relay.url, patience=replace(CALM, pause_s=3_600, longest_pause_s=3_600))
+    for _ in range(50):
+        assert source.get(7) is None
+    assert len(relay.asked) == 1
+    assert source.get(8) is None  # another round is another matter
+    assert len(relay.asked) == 2
+
+
+def test_the_pauses_are_bounded(start: Start, open_source: Open) -> None:
+    source = open_source(find_closed_port(), patience=replace(CALM, pause_s=3_600))
+    for number in range(1, ROUNDS + 1):
+        assert source.get(number) is None
+    assert len(source._pauses) <= 64
+
+
+# the cache
+
+
+def test_a_round_is_asked_for_once(honest: Relay, open_source: Open) -> None:
+    source = open_source(honest.url)
+    assert source.get(7) == source.get(7) is not None
+    assert len(honest.asked) == 1
+
+
+def test_a_restart_asks_nobody(honest: Relay, open_source: Open, local: LocalBeacon) -> None:
+    first = open_source(honest.url)
+    assert first.get(7)
+    first.close()
+    again = open_source(find_closed_port())
+    assert again.get(7) == local.get(7)
+    assert again.get(8) is None
+
+
+@pytest.mark.parametrize("forged", [b"\xc0" + bytes(47), b"", "text", 10**12, None])
+def test_a_forged_cache_is_not_believed(
+    forged: Any, honest: Relay, open_source: Open, local: LocalBeacon, tmp_path: Path
+) -> None:
+    first = open_source(honest.url)
+    assert first.get(7)
+    first.close()
+    [file] = tmp_path.glob("*.sqlite")
+    with closing(sqlite3.connect(file)) as database, database:
+        if forged is None:  # another round's genuine signature
+            other = local.get(8)
+            assert other is not None
+            forged = other.signature
+        database.execute("UPDATE rounds SET signature = ?", (forged,))
+    again = open_source(honest.url)
+    assert again.get(7) == local.get(7)
+    assert len(honest.asked) == 2
+    again.close()
+    assert open_source(find_closed_port()).get(7) == local.get(7)  # it was mended
+
+
+def test_each_chain_has_its_own_file(honest: Relay, open_source: Open, start: Start) -> None:
+    recorded = get_recorded("quicknet")
+    quicknet = open_source(start(serve(recorded.get)).url, chain=QUICKNET, now_ms=lambda: TODAY_MS)
+    local = open_source(honest.url)
+    assert quicknet.get(42) != local.get(42)
+    assert quicknet.get(42) is not None
+    assert local.get(42) is not None
+
+
+def test_the_cache_is_bounded(local: LocalBeacon, tmp_path: Path) -> None:
+    with closing(RoundCache(local.chain, tmp_path, disk_rounds=5)) as cache:
+        for number in range(1, 21):
+            cache.put(local.get(number) or Beacon(0, b""))
+    [file] = tmp_path.glob("*.sqlite")
+    with closing(sqlite3.connect(file)) as database:
+        kept = [row[0] for row in database.execute("SELECT number FROM rounds ORDER BY number")]
+    assert kept == [16, 17, 18, 19, 20]
+    assert 20 < MEMORY_ROUNDS < 10_000
+
+
+def test_a_full_disk_costs_no_beacon(
+    honest: Relay, open_source: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = open_source(honest.url)
+    source._cache._database.execute("PRAGMA max_page_count = 1")
+    source._cache._database.execute("PRAGMA query_only = 1")
+    with caplog.at_level(logging.WARNING, "assay.beacon"):
+        assert source.get(7)
+        assert source.get(8)
+        assert source.get(7)
+    assert len(caplog.records) == 1
+    assert "keeps no beacons" in caplog.text
+
+
+def test_a_damaged_cache_is_named(local: LocalBeacon, tmp_path: Path) -> None:
+    with closing(HttpBeacons(local.chain, ["http://127.0.0.1:1"], tmp_path, lambda: 0)):
+        pass
+    [file] = tmp_path.glob("*.sqlite")
+    file.write_bytes(b"no database" * 99)
+    before = threading.active_count()
+    with pytest.raises(BeaconSourceError, match="delete the file"):
+        HttpBeacons(local.chain, ["http://127.0.0.1:1"], tmp_path, lambda: 0)
+    assert threading.active_count() == before
+
+
+# threads, and the end
+
+
+def test_many_threads_share_one_race(start: Start, open_source: Open, local: LocalBeacon) -> None:
+    relay = start(serve(lambda number: describe(local.get(number) or Beacon(0, b"")), 0.2))
+    source = open_source(relay.url)
+    with ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(source.get, [7, 8, 9] * 4))
+    assert found == [local.get(7), local.get(8), local.get(9)] * 4
+    assert len(relay.asked) == 3
+
+
+def count_sockets() -> int:
+    links = []
+    for entry in os.scandir("/proc/self/fd"):
+        try:
+            links.append(os.readlink(entry.path))
+        except FileNotFoundError:  # the listing's own
+            continue
+    return sum(link.startswith(("socket:", "anon_inode:")) for link in links)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_nothing_is_left_after_close(start: Start, local: LocalBeacon, tmp_path: Path) -> None:
+    async def stall(_: str, writer: Any) -> None:
+        await asyncio.sleep(3_600)
+
+    threads, sockets = threading.active_count(), count_sockets()
+    silent = start(stall)
+    honest = start(serve(lambda number: describe(local.get(number) or Beacon(0, b""))))
+    for turn in range(5):
+        urls = [silent.url, find_closed_port(), honest.url.replace("127.0.0.1", "localhost")]
+        source = HttpBeacons(local.chain, urls, tmp_path / str(turn), lambda: NOW_MS, EAGER)
+        assert source.get(7) == local.get(7)
+        source.close()
+        source.close()  # twice is once
+    silent.close()
+    honest.close()
+    assert threading.active_count() == threads
+    assert count_sockets() == sockets
+
+
+def test_close_ends_a_race_under_way(start: Start, local: LocalBeacon, tmp_path: Path) -> None:
+    asked = threading.Event()
+
+    async def stall(_: str, writer: Any) -> None:
+        asked.set()
+        await asyncio.sleep(3_600)
+
+    source = HttpBeacons(local.chain, [start(stall).url], tmp_path, lambda: NOW_MS, CALM)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(source.get, 7)
+        assert asked.wait(10)
+        source.close()
+        with pytest.raises(BeaconSourceError, match="closed"):
+            waiting.result(10)
+
+
+def test_a_closed_source_says_so(honest: Relay, open_source: Open) -> None:
+    source = open_source(honest.url)
+    source.close()
+    with pytest.raises(BeaconSourceError, match="closed"):
+        source.get(7)
+    with pytest.raises(BeaconSourceError, match="closed"):
+        source.check()
+
+
+# what it is given
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "api.drand.sh",
+        "ftp://api.drand.sh",
+        "https://",
+        "https://user:word@api.drand.sh",
+        "https://api.drand.sh/?a=b",
+        "https://api.drand.sh/#a",
+        "https://api.drand.sh:99999",
+        "https://api.drand.sh:0",
+        "http://[::1",
+        "http://a b",
+        "http://host/{x}",
+        "http://host/\n",
+    ],
+)
+def test_what_is_no_address_is_refused(url: str, local: LocalBeacon, tmp_path: Path) -> None:
+    with pytest.raises(BeaconSourceError, match="is no address of a drand relay"):
+        HttpBeacons(local.chain, [url], tmp_path, lambda: 0)
+
+
+def test_a_password_in_an_address_is_not_repeated(local: LocalBeacon, tmp_path: Path) -> None:
+    with pytest.raises(BeaconSourceError) as raised:
+        HttpBeacons(local.chain, ["https://me:hunter2@host"], tmp_path, lambda: 0)
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize("count", [0, 17])
+def test_too_few_or_too_many_relays(count: int, local: LocalBeacon, tmp_path: Path) -> None:
+    urls = [f"http://127.0.0.1:{port}" for port in range(1, count + 1)]
+    with pytest.raises(BeaconSourceError, match=f"{count} relays"):
+        HttpBeacons(local.chain, urls, tmp_path, lambda: 0)
+
+
+def test_quicknet_has_public_relays(tmp_path: Path) -> None:
+    with closing(HttpBeacons(QUICKNET, (), tmp_path, lambda: 0)) as source:
+        assert [e.url for e in source._relays._endpoints] == list(QUICKNET_ENDPOINTS)
+        assert source.get(1) is None  # nobody is asked: it is 1970
+
+
+def test_one_relay_named_twice_is_one(honest: Relay, open_source: Open) -> None:
+    source = open_source(honest.url, honest.url + "/")
+    assert len(source._relays._endpoints) == 1
+
+
+# the check of relays
+
+
+def test_relays_are_checked_against_the_pin(start: Start, tmp_path: Path) -> None:
+    local = LocalBeacon(b"pinned", GENESIS_MS, 1_000, lambda: NOW_MS)
+    other = LocalBeacon(b"another", GENESIS_MS, 1_000, lambda: NOW_MS)
+    with (
+        closing(BeaconServer(local)) as good,
+        closing(BeaconServer(other)) as ignorant,
+    ):
+        liar = start(lambda path, writer: _send_info(other, writer))
+        urls = [good.url, ignorant.url, liar.url, dead := find_closed_port()]
+        patience = Patience(stagger_s=0.01, pause_s=0)
+        source = HttpBeacons(local.chain, urls, tmp_path, lambda: NOW_MS, patience)
+        with closing(source):
+            found = source.check()
+            assert found[good.url] == ""
+            assert found[ignorant.url] == "does not know the chain"
+            assert other.chain.chain_hash.hex() in found[liar.url]
+            assert "ConnectError" in found[dead]
+            assert source.get(7) == local.get(7)
+
+
+async def _send_info(beacons: LocalBeacon, writer: Any) -> None:
+    from assay.network.beacon.info import describe_chain
+
+    writer.write(write_answer(json.dumps(describe_chain(beacons.chain, "x", 1)).encode()))
