@@ -15,7 +15,9 @@ from assay.network.beacon import LocalBeacon
 from assay.network.chain import SimulatedChain
 from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import open_folder
+from assay.neurons.audits import Settlement
 from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.database import Database
 from assay.neurons.demo_rules import NETUID, make_demo_parameters
 from assay.neurons.gauntlet import Row
 from assay.neurons.miner import MinerConfig, Outside
@@ -23,7 +25,7 @@ from assay.neurons.strategies import Strategy
 from assay.neurons.strategies_drafting import Honest
 from assay.neurons.strategies_table import CALENDAR
 from assay.neurons.submissions import Sources
-from assay.neurons.validator import Settlement, Validator
+from assay.neurons.validator import Validator
 from assay.protocol import Phase, Reason
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block
@@ -110,6 +112,7 @@ class CalendarLab:
             hotkeys["validator"],
             parameters,
             sources,
+            Database(),
             lambda context: None,
             lambda audit: None,
             self.settlements.append,

@@ -22,6 +22,7 @@ from assay.network.store import open_folder
 from assay.neurons.archive import Archive
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.config import DemoSettings
+from assay.neurons.database import VALIDATOR_FILE, Database
 from assay.neurons.demo_rules import (
     DEMO_ENVIRONMENT,
     DEMO_LEARNING,
@@ -146,6 +147,7 @@ class Demo:
         self._failures: list[BaseException] = []
         self._clock = DemoClock(GENESIS_MS, settings.fast)
         self._archive = Archive(settings.out)
+        self._database = Database(settings.out / VALIDATOR_FILE)
         self._store = open_folder(settings.out / "store")
         self._checkpoints = CheckpointFolder(settings.out / "models")
         self._worker = ParquetWorker()
@@ -183,10 +185,12 @@ class Demo:
                 self._hotkeys["validator"],
                 parameters,
                 sources,
+                self._database,
                 self._archive.write_context,
                 self._archive.write_window,
                 self._archive.write_settlement,
                 self._settings.windows - 1,
+                remember=self._settings.windows,
             ),
             Trainer(
                 self._hotkeys["trainer"],
@@ -212,6 +216,10 @@ class Demo:
         while not self._chain.is_epoch(last):
             last += 1
         return last + 1
+
+    def close(self) -> None:
+        """Closes what stays in `settings.out`."""
+        self._database.close()
 
     def play(self) -> None:
         """Runs from the first block to the last, with an evaluation before and after.

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from assay.neurons.config import ConfigError, DemoSettings
+from assay.neurons.database import VALIDATOR_FILE
 from assay.neurons.demo import Demo, DemoRun
 from assay.neurons.files import write_json
 from assay.neurons.plot import plot_reward
@@ -24,7 +25,10 @@ _REFRESH_S = 0.25
 #: Says that a demo wrote the folder; without it nothing in it is touched.
 _MARKER = ".assay-demo"
 #: What a run writes.
-_OUTPUTS = ("summary.json", "status.json", "reward.png", "contexts", "store", "models", "record")
+_OUTPUTS = (
+    *("summary.json", "status.json", "reward.png", "contexts", "store", "models", "record"),
+    *(VALIDATOR_FILE + suffix for suffix in ("", "-wal", "-shm")),
+)
 
 
 def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
@@ -38,7 +42,10 @@ def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
     errors = Console(stderr=True)
     with _hold(settings.out), _show(errors, settings.out, quiet) as update:
         demo = Demo(settings, update)
-        demo.play()
+        try:
+            demo.play()
+        finally:
+            demo.close()
     run = demo.run
     summary = describe_summary(run, time.monotonic() - started)
     write_json(settings.out / "summary.json", summary)

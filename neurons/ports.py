@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from assay.network.chain import Hyperparameters
 from assay.protocol import Beacon, Block, Member
 
 
 class Chain(Protocol):
-    """A subnet's chain, finalized blocks only. Errors of the connection are exceptions."""
+    """A subnet's chain, finalized blocks only. Errors are `assay.network.chain.ChainError`s."""
 
     @property
     def genesis_hash(self) -> bytes:
@@ -28,14 +29,24 @@ class Chain(Protocol):
     def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
         """Weights at a block: validator's hotkey → uid → u16."""
 
+    def get_weights_block(self, hotkey: bytes, number: int) -> int | None:
+        """Block of a hotkey's last weights as known at a block, 0 before its first; None where it
+        holds no uid. Weights that the chain opens later count from when it took them."""
+
+    def get_next_weights_block(self, hotkey: bytes) -> int:
+        """First block in which a hotkey may set weights now: a past one if it may."""
+
+    def get_hyperparameters(self, number: int | None = None) -> Hyperparameters:
+        """The subnet's settings at a block, or now."""
+
     def is_epoch(self, number: int) -> bool:
         """Whether the subnet's epoch ends with this block; foretold for a block to come."""
 
     def set_commitment(self, hotkey: bytes, payload: bytes) -> None:
         """Overwrites the hotkey's commitment slot."""
 
-    def set_weights(self, hotkey: bytes, weights: Mapping[int, int]) -> None:
-        """Writes a validator's weights: uid → u16."""
+    def set_weights(self, hotkey: bytes, weights: Mapping[int, int]) -> int:
+        """Sends a validator's weights, uid → u16, and says which block holds them."""
 
 
 class BeaconSource(Protocol):

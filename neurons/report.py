@@ -5,8 +5,8 @@ import sys
 from importlib.metadata import version
 from typing import Any
 
+from assay.neurons.audits import Settlement
 from assay.neurons.demo import Actor, DemoRun
-from assay.neurons.validator import Settlement
 from assay.neurons.windows import get_checkpoint_digest
 from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.window import compute_block, compute_window

@@ -1,103 +1,57 @@
 """The validator: contexts read off the chain, submissions judged, settlements turned into weights.
 
-Windows overlap, so several are open at once. One step judges one submission. What is published is
-written atomically as it becomes final.
+Windows overlap, so several are open at once. One step judges one submission. What a restart must
+not lose is in the journal before the next step begins, and weights leave through the outbox.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable
 from time import perf_counter
 
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.network import WorkerError
-from assay.network.chain import ChainError
-from assay.neurons.submissions import (
-    Sources,
-    judge_hotkey,
-    open_checkpoint,
-)
-from assay.neurons.windows import BeaconError, Challenge, get_challenge, get_context
-from assay.protocol import Context, Parameters, Phase, Reason
+from assay.network.chain import STATE_BLOCKS, ChainError, ForgottenError, WrongChainError
+from assay.neurons.audits import Settlement, WindowAudit
+from assay.neurons.database import Database
+from assay.neurons.journal import Account, Journal, Progress
+from assay.neurons.outbox import WeightsOutbox
+from assay.neurons.submissions import Sources, judge_hotkey, open_checkpoint
+from assay.neurons.windows import BeaconError, get_challenge, get_context
+from assay.protocol import Context, Parameters, Phase
 from assay.protocol.window import compute_block, compute_settled_windows, compute_window
 from assay.verification import (
     Ledger,
     Result,
     Seat,
-    Verdict,
     compute_score,
     compute_settlement,
     compute_weights,
 )
 
+logger = logging.getLogger("assay")
 
-@dataclass(slots=True)
-class WindowAudit:
-    """One window as far as it has been judged. Final once `closed`.
-
-    Attributes:
-        void: why the window counts for nobody, whoever judges it: its checkpoint is unusable.
-        withheld: what was asked for in time and not shown so far.
-        missing: what this validator lacked when it last tried.
-    """
-
-    challenge: Challenge
-    context: Context | None = None
-    verdicts: dict[bytes, Verdict] = field(default_factory=dict)
-    seconds: dict[bytes, float] = field(default_factory=dict)
-    asked_at: dict[bytes, int] = field(default_factory=dict)
-    withheld: dict[bytes, Verdict] = field(default_factory=dict)
-    closed: bool = False
-    void: str | None = None
-    missing: str | None = None
-
-    def close_fetching(self) -> None:
-        """FETCH_END has passed: what was asked for in vain is withheld for good, and what was never
-        asked for stays without a verdict. Fetching it now could differ from what others saw."""
-        self.verdicts |= {h: v for h, v in self.withheld.items() if h not in self.verdicts}
-
-    @property
-    def complete(self) -> bool:
-        """Whether every member has a verdict."""
-        return self.context is not None and self.verdicts.keys() >= self.context.members.keys()
-
-    @property
-    def counts(self) -> bool:
-        """Whether a settlement may use it.
-
-        What breaks our judge for some files while it works for another's costs those files their
-        window and nothing else: else two hotkeys with one broken file would void it for all. Where
-        it works for nobody, the fault is ours, and we abstain for all alike (section 8).
-        """
-        broken = any(verdict.reason is Reason.INTERNAL for verdict in self.verdicts.values())
-        works = any(verdict.accepted for verdict in self.verdicts.values())
-        return self.void is None and self.complete and (works or not broken)
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """What an epoch's windows came to.
-
-    Attributes:
-        abstained: windows that are void or that this validator could not judge in full; they
-            count for nobody.
-        scores: seat → score; weights: uid → u16.
-    """
-
-    epoch: int
-    windows: tuple[int, ...]
-    abstained: tuple[int, ...]
-    scores: Mapping[Seat, int]
-    weights: Mapping[int, int]
+#: Settled windows that stay in memory for whoever looks.
+REMEMBERED = 24
 
 
 class Validator:
     """Judges every member of every window and settles at every epoch.
 
     Args:
-        on_context, on_window, on_settlement: called once each when the thing is known, final, or
-            about to be written on chain; that is where a caller persists them.
+        database: where it remembers; with a file it goes on where it was when it was last stopped
+            or killed.
+        on_context, on_window, on_settlement: called when the thing is known, final, or about to be
+            sent; that is where a caller publishes them. After a kill the last one may come again.
         last_window: after it no window is opened; None for a validator that goes on.
-        start: block from which on it looks; windows that had begun by then are left to others.
+        start: block from which on one without a past looks; windows that had begun by then are
+            left to others.
+        remember: settled windows kept in `audits`, and their `settlements`.
+
+    Attributes:
+        trouble: what it waits for that should not be so; None while all is well.
+
+    Raises:
+        JournalError: the database is another validator's, or cannot be used.
     """
 
     def __init__(
@@ -105,80 +59,123 @@ class Validator:
         hotkey: bytes,
         parameters: Parameters,
         sources: Sources,
+        database: Database,
         on_context: Callable[[Context], None],
         on_window: Callable[[WindowAudit], None],
         on_settlement: Callable[[Settlement], None],
         last_window: int | None = None,
         start: int = 0,
+        remember: int = REMEMBERED,
     ) -> None:
         self.name = "validator"
         self.trouble: str | None = None
         self.hotkey = hotkey
-        self.audits: dict[int, WindowAudit] = {}
         self.settlements: list[Settlement] = []
         self._parameters = parameters
         self._sources = sources
+        self._database = database
         self._on_context = on_context
         self._on_window = on_window
         self._on_settlement = on_settlement
         self._last = last_window
-        self._ledgers: dict[tuple[int, Seat], Ledger] = {}
-        self._next_window = compute_window(parameters.timing, start) + (start > 0)
-        self._next_block = start + 1
-        self._last_epoch = start
+        self._remember = remember
+        first = Progress(compute_window(parameters.timing, start) + (start > 0), start)
+        self._journal = Journal(database, hotkey, parameters, first)
+        self.outbox = WeightsOutbox(database, sources.chain, hotkey)
+        self.audits = self._journal.load_audits()
+        self._ledgers = self._journal.load_ledgers()
+        progress = self._journal.load_progress()
+        self._next_window = progress.next_window
+        self._last_epoch = progress.last_epoch
+        self._next_block = progress.last_epoch + 1
 
     def step(self) -> bool:
-        """Opens a window, judges one submission, closes a window, or settles an epoch."""
+        """Sends weights, opens or closes a window, settles an epoch, or judges one submission.
+
+        Raises:
+            WrongChainError: a node speaks for another chain.
+            JournalError: nothing can be written down; nothing was lost, and the step may be tried
+                again.
+        """
         try:
-            return self._step()
-        except BeaconError as error:  # the right beacon may still come: look again later
+            busy = self._step()
+        except WrongChainError:
+            raise
+        except (BeaconError, ChainError) as error:  # a node or source may come back: look again
             self.trouble = str(error)
             return False
+        self.trouble = self.outbox.trouble
+        return busy
 
     def _step(self) -> bool:
         head = self._sources.chain.get_head()
-        if self._open_window(head) or self._judge_one(head):
-            return True
-        timing = self._parameters.timing
-        for window, audit in self.audits.items():
-            due = compute_block(timing, window, Phase.VERDICT_END)
-            if not audit.closed and head >= due:
-                audit.closed = True
-                self._on_window(audit)
-                return True
-        return self._pass_block(head)
+        return (
+            self.outbox.step(head)
+            or self._open_window(head)
+            or self._close_window(head)
+            or self._pass_block(head)
+            or self._judge_one(head)
+        )
+
+    # --- windows
 
     def _open_window(self, head: int) -> bool:
+        window, sources = self._next_window, self._sources
         current = compute_window(self._parameters.timing, head)
-        if self._next_window > (current if self._last is None else min(current, self._last)):
+        if window > (current if self._last is None else min(current, self._last)):
             return False
-        sources = self._sources
         try:
-            challenge = get_challenge(
-                sources.chain, sources.beacons, self._parameters, self._next_window
-            )
-        except ChainError:  # we come too late for it: its state is gone, and we abstain
+            challenge = get_challenge(sources.chain, sources.beacons, self._parameters, window)
+        except ForgottenError:
+            if head <= compute_block(self._parameters.timing, window, Phase.FETCH_END):
+                raise  # a node that should know it: another may
+            # we come too late for it, and abstain
+            self._journal.pass_window(window)
             self._next_window += 1
             return True
         if challenge is None:
             return False
-        self.audits[self._next_window] = WindowAudit(challenge)
+        self._journal.open_window(challenge)
+        self.audits[window] = WindowAudit(challenge)
         self._next_window += 1
         return True
+
+    def _open_context(self, audit: WindowAudit) -> Context | None:
+        """A window's context, None before it can be known."""
+        if audit.context is None:
+            sources = self._sources
+            context = get_context(sources.chain, sources.beacons, self._parameters, audit.challenge)
+            if context is not None:
+                self._on_context(context)
+                self._journal.put_context(context)
+                audit.context = context
+        return audit.context
+
+    def _close_window(self, head: int) -> bool:
+        """Verdicts are final at VERDICT_END; so is their lack."""
+        for window, audit in self.audits.items():
+            due = compute_block(self._parameters.timing, window, Phase.VERDICT_END)
+            if not audit.closed and head >= due:
+                try:
+                    self._open_context(audit)  # for the record, where nothing could be judged
+                except (BeaconError, ForgottenError) as error:
+                    audit.missing = str(error)
+                audit.close_fetching()
+                self._on_window(audit)
+                self._journal.close_window(window)
+                audit.closed = True
+                return True
+        return False
+
+    # --- submissions
 
     def _judge_one(self, head: int) -> bool:
         for audit in self.audits.values():
             if audit.closed or audit.complete or audit.void:
                 continue
-            if audit.context is None:
-                sources = self._sources
-                audit.context = get_context(
-                    sources.chain, sources.beacons, self._parameters, audit.challenge
-                )
-                if audit.context is None:
-                    continue
-                self._on_context(audit.context)
-            context = audit.context
+            context = self._open_context(audit)
+            if context is None:
+                continue
             fetch_end = compute_block(self._parameters.timing, context.window, Phase.FETCH_END)
             if head > fetch_end:
                 audit.close_fetching()
@@ -186,10 +183,10 @@ class Validator:
             # who was not asked yet comes before who is asked again: nobody waits for the absent
             for hotkey in sorted(context.members, key=lambda h: (audit.asked_at.get(h, -1), h)):
                 if hotkey not in audit.verdicts and audit.asked_at.get(hotkey, -1) < head:
-                    audit.asked_at[hotkey] = head
                     checkpoint = self._open_checkpoint(audit, context)
                     if checkpoint is not None:
-                        self._judge(audit, context, hotkey, checkpoint)
+                        self._judge(audit, context, hotkey, checkpoint, head)
+                    audit.asked_at[hotkey] = head
                     return True
         return False
 
@@ -198,30 +195,45 @@ class Validator:
         try:
             return open_checkpoint(self._sources.checkpoints, context.checkpoint, self._parameters)
         except UnusableCheckpointError as error:
-            audit.void = str(error)
+            self._note(audit, void=str(error))
         except CheckpointError as error:
-            audit.missing = str(error)
+            self._note(audit, missing=str(error))
         return None
 
+    def _note(
+        self, audit: WindowAudit, *, void: str | None = None, missing: str | None = None
+    ) -> None:
+        """Keeps in the journal what stands in a window's way, once."""
+        void, missing = void or audit.void, missing or audit.missing
+        if (void, missing) != (audit.void, audit.missing):
+            self._journal.put_faults(audit.challenge.window, void, missing)
+            audit.void, audit.missing = void, missing
+
     def _judge(
-        self, audit: WindowAudit, context: Context, hotkey: bytes, checkpoint: Checkpoint
+        self,
+        audit: WindowAudit,
+        context: Context,
+        hotkey: bytes,
+        checkpoint: Checkpoint,
+        head: int,
     ) -> None:
         """Judges one hotkey. What is not shown yet is asked for at each block until FETCH_END."""
         started = perf_counter()
         member = context.members[hotkey]
-        account = self._find_settlement(context.window), Seat(member.uid, member.registered_at)
+        account: Account = (
+            self._find_settlement(context.window),
+            Seat(member.uid, member.registered_at),
+        )
+        before = self._ledgers.get(account, Ledger())
         try:
-            verdict, self._ledgers[account] = judge_hotkey(
-                context, hotkey, checkpoint, self._sources, self._ledgers.get(account, Ledger())
-            )
+            verdict, ledger = judge_hotkey(context, hotkey, checkpoint, self._sources, before)
         except WorkerError as error:  # we lack something, and try again
-            audit.missing = str(error)
+            self._note(audit, missing=str(error))
             return
-        audit.seconds[hotkey] = perf_counter() - started
-        if verdict.reason is Reason.NOT_REVEALED:
-            audit.withheld[hotkey] = verdict
-        else:
-            audit.verdicts[hotkey] = verdict
+        seconds = perf_counter() - started
+        self._journal.put_verdict(verdict, head, seconds, account, ledger)
+        self._ledgers[account] = ledger
+        audit.add(verdict, head, seconds)
 
     def _find_settlement(self, window: int) -> int:
         """The epoch block that will settle a window: the ledger runs from one to the next."""
@@ -229,22 +241,31 @@ class Validator:
         blocks = range(end, end + 2 * (self._parameters.timing.tempo + 1))
         return next((block for block in blocks if self._sources.chain.is_epoch(block)), blocks.stop)
 
+    # --- settlements
+
     def _pass_block(self, head: int) -> bool:
-        if self._next_block > head:
-            return False
         number = self._next_block
-        self._next_block += 1
-        if self._sources.chain.is_epoch(number):
-            self._settle(number)
+        if number > head:
+            return False
+        try:
+            if self._sources.chain.is_epoch(number):
+                self._settle(number)
+        except ForgottenError as error:
+            if head - number < STATE_BLOCKS // 2:
+                raise  # a node that should know it: another may
+            # epochs that nobody can name any more settle nothing
+            number = max(number, head - STATE_BLOCKS + 1)
+            logger.warning("nothing is settled up to block %d: %s", number, error)
+            self._finish(number, None)
+        self._next_block = number + 1
         return True
 
     def _settle(self, epoch: int) -> None:
         """Weights from the windows between the last epoch and this one."""
         windows = compute_settled_windows(self._parameters.timing, self._last_epoch, epoch)
-        self._last_epoch = epoch
-        self._ledgers = {key: kept for key, kept in self._ledgers.items() if key[0] > epoch}
         judged = {w: a for w in windows if (a := self.audits.get(w)) is not None and a.counts}
         if not judged:
+            self._finish(epoch, None)
             return
         results = [
             Result(
@@ -269,6 +290,21 @@ class Validator:
             scores=scores,
             weights=compute_weights(by_uid, identity.owner_uid, identity.burn_share),
         )
-        self._on_settlement(settlement)  # persisted before it is sent
-        self._sources.chain.set_weights(self.hotkey, settlement.weights)
-        self.settlements.append(settlement)
+        self._on_settlement(settlement)
+        self._finish(epoch, settlement)
+
+    def _finish(self, epoch: int, settlement: Settlement | None) -> None:
+        """Everything up to a block is done with: its weights are due, the rest is forgotten."""
+        done = compute_settled_windows(self._parameters.timing, self._last_epoch, epoch).stop
+        with self._database.transaction():
+            if settlement is not None:
+                self.outbox.put(epoch, settlement.weights)
+            self._journal.settle(epoch, done)
+        if settlement is not None:
+            self.settlements.append(settlement)
+        self._last_epoch = epoch
+        self._next_window = max(self._next_window, done)
+        self._ledgers = {key: kept for key, kept in self._ledgers.items() if key[0] > epoch}
+        for window in [w for w in self.audits if w < done - self._remember]:
+            del self.audits[window]
+        self.settlements = [s for s in self.settlements if s.windows[-1] >= done - self._remember]

@@ -16,6 +16,7 @@ from math import log
 
 import numpy as np
 
+from assay.protocol.encoding import EncodingError, Json
 from assay.protocol.parameters import Tests
 from assay.verification.sampling import Floats, mix_log_bets
 
@@ -53,6 +54,26 @@ class Ledger:
             return 0.0
         started = mix_log_bets(np.array(self.log_sums), tests)
         return float(np.logaddexp(started, -log(self.rollouts + 1)))
+
+    def to_json(self) -> dict[str, Json]:
+        """Exact: floats as C's hexadecimal literals. The same ledger gives the same JSON."""
+        return {"rollouts": self.rollouts, "log_sums": [value.hex() for value in self.log_sums]}
+
+    @classmethod
+    def from_json(cls, value: Json) -> "Ledger":
+        """The ledger of which this is the JSON.
+
+        Raises:
+            EncodingError: it is none's.
+        """
+        try:
+            ledger = cls(value["rollouts"], tuple(map(float.fromhex, value["log_sums"])))
+            same = type(ledger.rollouts) is int and ledger.to_json() == value
+        except (TypeError, ValueError, LookupError, AttributeError, OverflowError):
+            same = False
+        if not same:
+            raise EncodingError("is not a ledger's JSON")
+        return ledger
 
     def is_crossed(self, tests: Tests) -> bool:
         """Whether the evidence suffices: the capital has reached 1/α."""

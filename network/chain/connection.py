@@ -16,7 +16,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from assay.network.chain.errors import ChainError, UnknownOutcomeError, WrongChainError
+from assay.network.chain.errors import (
+    ChainError,
+    ForgottenError,
+    UnknownOutcomeError,
+    WrongChainError,
+)
 
 if TYPE_CHECKING:
     from bittensor import RpcSubstrate
@@ -138,6 +143,7 @@ class Connection:
         """The answer to a read, which may be asked again of another node.
 
         Raises:
+            ForgottenError: the nodes no longer keep that block's state.
             ChainError: the node refuses, or none answers within the target's patience.
         """
         return self._run(op, self.target.deadline_s, resend=True)
@@ -186,7 +192,8 @@ class Connection:
             except (BittensorError, SubstrateRequestException, OSError, TimeoutError) as error:
                 lost = substrate is None or substrate is not self._substrate
                 if not lost and not isinstance(error, RpcConnectionError | OSError | TimeoutError):
-                    raise ChainError(f"{self.endpoint} refused: {_describe(error)}") from error
+                    kind = ForgottenError if _is_forgotten(error) else ChainError
+                    raise kind(f"{self.endpoint} refused: {_describe(error)}") from error
                 trouble = f"{self.endpoint} does not answer: {_describe(error)}"
                 self._leave(substrate)
                 if substrate is not None and not resend:
@@ -272,6 +279,15 @@ def _is_node(url: str) -> bool:
         return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def _is_forgotten(error: BaseException) -> bool:
+    """Whether a node has said that it no longer keeps the state; the SDK wraps its own words."""
+    from bittensor._transport.errors import StateDiscardedError
+
+    return isinstance(error, StateDiscardedError) or isinstance(
+        error.__cause__, StateDiscardedError
+    )
 
 
 def _describe(error: BaseException) -> str:

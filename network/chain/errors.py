@@ -11,6 +11,10 @@ class WrongChainError(ChainError):
     """The node speaks for another chain than the one asked for. Nothing of it is used."""
 
 
+class ForgottenError(ChainError):
+    """State of a block that the nodes asked have forgotten: only an archive node still has it."""
+
+
 class UnknownOutcomeError(ChainError):
     """An extrinsic was sent and nobody said what became of it: read back before sending again."""
 

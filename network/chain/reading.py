@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from assay.network.chain.runtime import COMMITMENTS, MODULE
 from assay.network.chain.state import Hyperparameters, MetagraphRow
 from assay.protocol import Block, Member
-from assay.protocol.ss58 import decode_ss58
+from assay.protocol.ss58 import decode_ss58, encode_ss58
 
 if TYPE_CHECKING:
     from bittensor import RpcSubstrate
@@ -68,6 +68,24 @@ async def read_weights(
         int(uid): {int(target): int(weight) for target, weight in row if weight}
         for uid, row in rows
     }
+
+
+async def read_weights_block(
+    substrate: "RpcSubstrate", netuid: int, hotkey: bytes, block: str
+) -> int | None:
+    """Block of a hotkey's last weights, 0 before its first; None where it holds no uid."""
+    keys = [netuid, encode_ss58(hotkey)]
+    uid, updates = await asyncio.gather(
+        substrate.query(MODULE, "Uids", keys, block_hash=block),
+        substrate.query(MODULE, "LastUpdate", [netuid], block_hash=block),
+    )
+    if uid is None:
+        return None
+    since = await substrate.query(
+        MODULE, "BlockAtRegistration", [netuid, int(uid)], block_hash=block
+    )
+    last = int(updates[int(uid)])
+    return last if last > int(since or 0) else 0  # registering counts as an update
 
 
 async def read_hyperparameters(

@@ -12,6 +12,9 @@ from assay.network.chain.wallets import ChainWallet, DevWallet, get_public
 if TYPE_CHECKING:
     from bittensor import Client, ExtrinsicResult, Intent, RpcSubstrate
 
+#: Blocks after the finalized head at its signing beyond which an extrinsic cannot be included: its
+#: mortal era, bittensor 11.3's own default (`bittensor.settings.DEFAULT_ERA_PERIOD`).
+EXTRINSIC_BLOCKS = 128
 #: The pool says so of an extrinsic whose nonce another one took.
 _STALE = ("Stale", "Future", "nonce")
 #: The node's words for an extrinsic that may yet be included.
@@ -45,7 +48,11 @@ class Sender:
 
         async def submit(client: "Client") -> "ExtrinsicResult":
             return await client.submit_call(
-                call, wallet, signer=signer, wait_for_finalization=final
+                call,
+                wallet,
+                signer=signer,
+                period=EXTRINSIC_BLOCKS,
+                wait_for_finalization=final,
             )
 
         return self._send(submit, wallet, signer)
@@ -54,7 +61,9 @@ class Sender:
         """Sends one of the SDK's intents; as `send_call`."""
 
         async def submit(client: "Client") -> "ExtrinsicResult":
-            return await client.execute(intent, wallet, wait_for_finalization=final)
+            return await client.execute(
+                intent, wallet, period=EXTRINSIC_BLOCKS, wait_for_finalization=final
+            )
 
         return self._send(submit, wallet, intent.signer)
 

@@ -14,7 +14,7 @@ from hashlib import sha256
 from threading import Lock
 
 from assay.network.chain.epochs import is_tempo_epoch
-from assay.network.chain.errors import ChainError, TooSoonError
+from assay.network.chain.errors import ChainError, ForgottenError, TooSoonError
 from assay.network.chain.state import (
     STATE_BLOCKS,
     Hyperparameters,
@@ -310,8 +310,17 @@ class SimulatedChain:
             last = self._newest.updates.get(hotkey, 0)
             return last + self.rules.weights_rate_limit if last else 0
 
-    def set_weights(self, hotkey: bytes, weights: Mapping[int, int]) -> None:
-        """Replaces a validator's weights with the next block.
+    def get_weights_block(self, hotkey: bytes, number: int) -> int | None:
+        """Block of a hotkey's last weights as known at a block, 0 before its first; None without a
+        uid."""
+        state = self._state(number)
+        member, last = state.members.get(hotkey), state.updates.get(hotkey, 0)
+        if member is None:
+            return None
+        return last if last > member.registered_at else 0  # registering counts as an update
+
+    def set_weights(self, hotkey: bytes, weights: Mapping[int, int]) -> int:
+        """Replaces a validator's weights with the next block: its number.
 
         Raises:
             TooSoonError: the rate limit forbids it.
@@ -328,6 +337,7 @@ class SimulatedChain:
             if not set(row) <= {member.uid for member in state.members.values()}:
                 raise ChainError("a weight is on a uid that nobody holds")
             self._pending.weights[hotkey] = row
+            return self.get_head() + 1
 
     @property
     def _newest(self) -> _State:
@@ -341,7 +351,8 @@ class SimulatedChain:
         with self._lock:
             state = self._states.get(number)
         if state is None:
-            raise ChainError(
+            kind = ForgottenError if number <= self.get_head() else ChainError
+            raise kind(
                 f"state at block {number} is not there: nodes keep {STATE_BLOCKS} blocks up to "
                 f"their head, {self.get_head()}"
             )

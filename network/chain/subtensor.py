@@ -33,6 +33,7 @@ from assay.network.chain.reading import (
     read_owner,
     read_state,
     read_weights,
+    read_weights_block,
 )
 from assay.network.chain.runtime import MODULE, RegisterBy, Runtime, detect_runtime
 from assay.network.chain.sending import Sender
@@ -278,8 +279,13 @@ class SubtensorChain:
         last = int(updates[uid])
         return last + self.get_hyperparameters().weights_rate_limit if last else 0
 
-    def set_weights(self, hotkey: bytes, weights: Mapping[int, int]) -> None:
-        """Sends a validator's weights; comes back when a block holds them.
+    def get_weights_block(self, hotkey: bytes, number: int) -> int | None:
+        """Block of a hotkey's last weights as known at a block, 0 before its first; None without a
+        uid. Weights that are opened later count from the block that took them shut."""
+        return self._read_at(number, lambda s, h: read_weights_block(s, self.netuid, hotkey, h))
+
+    def set_weights(self, hotkey: bytes, weights: Mapping[int, int]) -> int:
+        """Sends a validator's weights; comes back when a block holds them, with its number.
 
         Where the subnet has commit-reveal, they come into force when the chain opens them.
 
@@ -299,9 +305,10 @@ class SubtensorChain:
             )
         reveal = self.get_hyperparameters().commit_reveal
         wallet = self._get_wallet(hotkey)
-        send_weights(
+        receipt = send_weights(
             self._connection, self._sender, self._runtime, self.netuid, wallet, row, reveal
         )
+        return receipt.block
 
     # --- within
 

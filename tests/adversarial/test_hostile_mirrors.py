@@ -166,7 +166,7 @@ def test_an_index_that_names_other_files(mirror, tmp_path, index):
     with pytest.raises(PublicationError, match="names no"):
         fetch_checkpoint(mirror, DIGEST, tmp_path / "root")
     assert {Path(name).name for name in mirror.opened} == {*FILES, INDEX_FILE}
-    assert [path for path in tmp_path.iterdir()] == [tmp_path / "root"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "root"]
 
 
 def test_names_are_ours_and_nothing_is_listed(mirror, store, tmp_path):

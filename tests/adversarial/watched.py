@@ -7,6 +7,7 @@ from dataclasses import replace
 from safetensors.torch import save_file
 
 from assay.inference.folder import digest_tensors
+from assay.neurons.database import Database
 from assay.neurons.trainer import Trainer, TrainerConfig
 from assay.neurons.validator import Validator
 from assay.protocol import (
@@ -30,6 +31,7 @@ class Watched:
             world.hotkeys["validator"],
             world.parameters,
             world.sources,
+            Database(),
             lambda context: None,
             self.windows.append,
             self.settlements.append,

@@ -13,8 +13,10 @@ from assay.network.beacon import LocalBeacon
 from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import open_folder
 from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.database import Database
 from assay.neurons.demo_rules import make_demo_parameters
 from assay.neurons.miner import Miner, MinerConfig, Outside
+from assay.neurons.outbox import State, list_rows
 from assay.neurons.strategies_drafting import CheapModelMiner
 from assay.neurons.submissions import Sources
 from assay.neurons.validator import Validator
@@ -78,10 +80,11 @@ def test_the_honest_are_paid_and_the_cheat_is_not(own_subnet: RuntimeNet, tmp_pa
     with ParquetWorker() as worker:
         sources = Sources(chain, beacons, checkpoints, {LOCATOR: store}, worker)
         keep = [lambda _: None] * 3
+        database = Database(tmp_path / "validator.sqlite")
         validator = Validator(
-            validating, parameters, sources, *keep, last_window=window, start=start
+            validating, parameters, sources, database, *keep, last_window=window, start=start
         )
-        while not validator.settlements:
+        while not any(row.state is State.CONFIRMED for row in list_rows(database, 9)):
             for neuron in (*miners, validator):
                 while neuron.step():
                     pass
