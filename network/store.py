@@ -268,6 +268,20 @@ class ReadableStores:
         allowed = any(store.root.is_relative_to(own.root) for own in self._roots)
         return store if allowed else None
 
+    def open(self, locator: str) -> ObjectStore:
+        """The same where nothing can be done without it.
+
+        Raises:
+            StoreError: it may not be read from here, or cannot be opened.
+        """
+        store = self.get(locator)
+        if store is None:
+            raise StoreError(
+                f"{locator} is not among the stores that may be read here: name it, or a folder "
+                "above it, with --readable"
+            )
+        return store
+
 
 def open_folder(path: Path) -> ObjectStore:
     """One's own folder as a store, made if it is missing.

@@ -403,3 +403,81 @@ def subnet_start(
         from assay.neurons.subnet_command import run_subnet_start
 
         run_subnet_start(settings, as_json)
+
+
+@subnet_app.command("publish")
+def subnet_publish(
+    network: NetworkName = None,
+    netuid: Netuid = None,
+    wallet: WalletName = None,
+    hotkey: HotkeyName = None,
+    wallet_path: WalletPath = None,
+    store: StoreLocator = None,
+    trainer: Annotated[
+        str | None, typer.Option(metavar="SS58", help="The hotkey that publishes checkpoints.")
+    ] = None,
+    genesis: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The first checkpoint [default: the shipped one]."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="main or demo [default: main].")
+    ] = None,
+    environment: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which problems [default: arithmetic].")
+    ] = None,
+    changes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Parameters to change, by section: TOML or JSON."),
+    ] = None,
+    beacon_info: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A drand chain's info document [default: quicknet]."),
+    ] = None,
+    slot_ms: Annotated[
+        int | None, typer.Option(help="The chain's slot, milliseconds [default: the preset's].")
+    ] = None,
+    yes: Yes = False,
+    config: Config = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a network's rules and first checkpoint, and name them in the owner's slot.
+
+    The wallet is the subnet owner's. Repeating it changes nothing; other rules are another network.
+    """
+    with plain_errors():
+        settings = _load(
+            config,
+            chain={"network": network, "netuid": netuid},
+            wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
+            store={"locator": store},
+            publish={
+                "trainer": trainer, "genesis": genesis, "preset": preset, "changes": changes,
+                "environment": environment, "beacon_info": beacon_info, "slot_ms": slot_ms,
+            },
+        )  # fmt: skip
+        from assay.neurons.subnet_command import run_subnet_publish
+
+        ask = _confirm(yes, as_json)
+        run_subnet_publish(settings, settings.publish, ask, as_json, quiet)
+
+
+@subnet_app.command("show")
+def subnet_show(
+    network: NetworkName = None,
+    netuid: Netuid = None,
+    readable: Readable = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a network as everybody finds it: its rules, who runs it, the checkpoint in force."""
+    with plain_errors():
+        settings = _load(
+            config,
+            chain={"network": network, "netuid": netuid},
+            store={"readable": readable or None},
+        )
+        from assay.neurons.subnet_command import run_subnet_show
+
+        run_subnet_show(settings, as_json)

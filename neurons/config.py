@@ -7,7 +7,7 @@ The only place where the environment is read. A nested name is written with two 
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -45,6 +45,20 @@ class StatusSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     dir: Path = Field(Path("assay-demo"), description="folder of a run")
+
+
+class PublishSettings(BaseModel):
+    """`[publish]`: the rules that a subnet's owner publishes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    preset: Literal["main", "demo"] = Field("main", description="rules that fit together")
+    environment: str = Field("arithmetic", description="which problems are asked")
+    genesis: Path | None = Field(None, description="the first checkpoint; None: the shipped")
+    trainer: str | None = Field(None, description="hotkey that publishes checkpoints, SS58")
+    changes: Path | None = Field(None, description="TOML or JSON file: parameters to change")
+    beacon_info: Path | None = Field(None, description="a drand chain's info; None: quicknet")
+    slot_ms: int | None = Field(None, ge=1, description="the chain's slot; None: the preset's")
 
 
 class CalibrateSettings(BaseModel):
@@ -165,6 +179,7 @@ class Settings(BaseSettings):
     miner: MinerSettings = MinerSettings()
     validator: ValidatorSettings = ValidatorSettings()
     trainer: TrainerSettings = TrainerSettings()
+    publish: PublishSettings = PublishSettings()
     calibrate: CalibrateSettings = CalibrateSettings()
     demo: DemoSettings = DemoSettings()
     status: StatusSettings = StatusSettings()

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from typing import Any
 
 from assay.network.chain import (
     EXTRINSIC_BLOCKS,
@@ -101,6 +102,18 @@ def list_rows(database: Database, limit: int) -> list[WeightsRow]:
     """
     found = database.execute(f"SELECT {_COLUMNS} FROM weights {_NEWEST} ?", (limit,))
     return [_decode(*values) for values in found]
+
+
+def describe_row(row: WeightsRow) -> dict[str, Any]:
+    """A settlement's weights and what became of them."""
+    return {
+        "epoch": row.epoch,
+        "state": row.state.value,
+        "sent_at": row.sent_at,
+        "confirmed_at": row.confirmed_at,
+        "trouble": row.trouble,
+        "weights": {str(uid): weight for uid, weight in row.weights.items()},
+    }
 
 
 class WeightsOutbox:

@@ -118,7 +118,8 @@ class Loop:
 
     Args:
         describe: the neuron's state for `assay status`, written to the folder every second.
-        check: called now and then; raises what must end the program.
+        check: called before each step; raises what must end the program, and returns what a person
+            should mend meanwhile.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class Loop:
         folder: Path,
         stop: threading.Event,
         describe: Callable[[], dict[str, Any]],
-        check: Callable[[], None],
+        check: Callable[[], str | None],
     ) -> None:
         self._neuron = neuron
         self._file = folder / "status.json"
@@ -155,7 +156,7 @@ class Loop:
     def _step(self) -> bool:
         """One step; whether there is more to do at once."""
         try:
-            self._check()
+            lack = self._check()
             busy = self._neuron.step()
         except (WrongChainError, ParametersChangedError):
             raise
@@ -163,7 +164,7 @@ class Loop:
             self._fail(error)
             return False
         self._defects, self._pause_s = 0, IDLE_S
-        self._say(self._neuron.trouble)
+        self._say(self._neuron.trouble or lack)
         return busy
 
     def _fail(self, error: Exception) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from rich.table import Table
 
 from assay.network.chain import SubtensorChain, TooSoonError
 from assay.neurons.config import ConfigError, Settings
+from assay.neurons.database import VALIDATOR_FILE, Database
+from assay.neurons.outbox import describe_row, list_rows
 from assay.neurons.wiring import open_account, open_chain
 from assay.protocol import encode_ss58
 from assay.verification import compute_weights
@@ -21,6 +24,8 @@ _PAIR = re.compile(r"([0-9]{1,5})=([0-9]{1,12})")
 #: Longest wait for the chain's rate limit and for the weights to stand, seconds.
 _PATIENCE_S = 3_600.0
 _LOOK_S = 1.0
+#: Settlements shown.
+_SHOWN = 20
 
 
 def parse_shares(words: Sequence[str]) -> dict[int, int]:
@@ -70,7 +75,8 @@ def run_weights_show(
         ],
     }
     if folder is not None:
-        document["settlements"] = read_outbox(folder)
+        with closing(Database(folder / VALIDATOR_FILE, looking=True)) as database:
+            document["settlements"] = [describe_row(row) for row in list_rows(database, _SHOWN)]
     if as_json:
         print(json.dumps(document))
     else:

@@ -1,6 +1,7 @@
-"""State of past blocks, kept for good: plain nodes forget it after about 256 blocks.
+"""State of past blocks, kept for long: plain nodes forget it after about 256 blocks.
 
 One SQLite file a chain and subnet. An entry is written once, in one transaction, and never changes.
+What takes room, members and weights, goes after two days; hashes and epochs stay for good.
 """
 
 import sqlite3
@@ -15,6 +16,8 @@ CREATE TABLE IF NOT EXISTS state (
     kind TEXT NOT NULL, number INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (kind, number)
 ) WITHOUT ROWID;
 """
+#: Kinds of entries that are dropped when they are this many blocks older than the newest.
+_BULKY, _KEPT_BLOCKS = ("state", "weights"), 14_400
 #: Seconds that a second process may hold the file.
 _BUSY_S = 10.0
 
@@ -91,6 +94,11 @@ class StateArchive:
                 self._database.execute(
                     "INSERT OR IGNORE INTO state VALUES (?, ?, ?)", (kind, number, data)
                 )
+                if kind in _BULKY:
+                    self._database.execute(
+                        "DELETE FROM state WHERE kind = ? AND number < ?",
+                        (kind, number - _KEPT_BLOCKS),
+                    )
         except sqlite3.Error as error:
             raise ChainError(f"{self._file} cannot hold the chain's state: {error}") from error
 

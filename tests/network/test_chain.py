@@ -155,3 +155,14 @@ def test_development_keys_need_no_files(tmp_path: Path) -> None:
     wallet = open_wallet("//Alice", "owner", tmp_path)
     assert wallet.coldkeypub.ss58_address == "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
     assert get_hotkey(wallet) == get_hotkey(open_wallet("//Alice", "//Alice//owner", tmp_path))
+
+
+def test_what_takes_room_is_dropped_after_two_days(tmp_path: Path) -> None:
+    archive = StateArchive(tmp_path / "state.sqlite", b"\x01" * 32, 3)
+    for kind in ("state", "block"):
+        for number in (100, 14_499, 14_500, 14_501):
+            archive.put(kind, number, "data")
+    assert archive.get("state", 100) is None
+    assert archive.get("state", 14_499) == archive.get("block", 100) == "data"
+    archive.put("state", 50, "read again by somebody who looks far back")
+    assert archive.get("state", 14_499) == "data"

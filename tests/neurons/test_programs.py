@@ -58,9 +58,14 @@ def stop(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return event
 
 
-def play(stop: threading.Event, folder: Path, *acts: Callable[[ScriptedNeuron], bool]) -> None:
+def play(
+    stop: threading.Event,
+    folder: Path,
+    *acts: Callable[[ScriptedNeuron], bool],
+    missing: str | None = None,
+) -> None:
     neuron = ScriptedNeuron(stop, *acts)
-    Loop(neuron, folder, stop, lambda: {"steps": neuron.steps}, lambda: None).run()
+    Loop(neuron, folder, stop, lambda: {"steps": neuron.steps}, lambda: missing).run()
 
 
 def test_a_trouble_is_said_once_and_so_is_its_end(
@@ -139,3 +144,10 @@ def test_log_lines_are_json_when_asked_for(capsys: pytest.CaptureFixture[str]) -
     document = json.loads(line)
     assert (document["level"], document["message"]) == ("warning", "no node")
     assert captured.out == ""
+
+
+def test_what_the_check_lacks_is_said_unless_there_is_worse(
+    stop: threading.Event, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    play(stop, tmp_path, lack(None), lack("no node"), lack(None), missing="no uid")
+    assert [record.message for record in caplog.records] == ["no uid", "no node", "no uid"]

@@ -1,0 +1,163 @@
+"""Joining a network: from settings to everything a neuron works with, opened in order."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.network import ObjectStore, ReadableStores, open_folder, open_store
+from assay.network.beacon import HttpBeacons
+from assay.network.chain import SubtensorChain
+from assay.network.parquet_worker import ParquetWorker
+from assay.neurons.checkpoints import CheckpointFolder, Fetching
+from assay.neurons.config import ConfigError, Settings
+from assay.neurons.discovery import (
+    find_parameters,
+    has_parameters_changed,
+    make_mirrors,
+    read_announcement,
+)
+from assay.neurons.programs import ParametersChangedError, hold_folder
+from assay.neurons.publication import PublicationError, fetch_parameters, publish_parameters
+from assay.neurons.submissions import Sources
+from assay.neurons.wiring import Account, now_ms, open_account, open_chain
+from assay.protocol import Parameters, Phase, encode_ss58
+from assay.protocol.window import compute_block, compute_window
+
+logger = logging.getLogger("assay")
+
+#: Checkpoint folders that stay on disk, besides the genesis.
+_KEPT_CHECKPOINTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A neuron's place in a network."""
+
+    folder: Path
+    account: Account
+    chain: SubtensorChain
+    parameters: Parameters
+    sources: Sources
+
+
+@contextmanager
+def join(settings: Settings, folder: Path, kind: str) -> Iterator[Membership]:
+    """Everything a neuron needs, from the chain down to its own folder, closed again afterwards.
+
+    Args:
+        kind: which program: its folder serves no other.
+
+    Raises:
+        OperatorError: says what is missing, and what to do.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(hold_folder(folder, kind))
+        account = open_account(settings)
+        chain = stack.enter_context(open_chain(settings.chain, folder / "chain"))
+        chain.add_wallet(account.wallet)
+        stores = open_stores(settings)
+        parameters = _find_parameters(chain, stores, folder)
+        beacons = HttpBeacons(
+            parameters.beacon, settings.beacon.endpoints, folder / "beacons", now_ms
+        )
+        stack.callback(beacons.close)
+        fetching = Fetching(make_mirrors(chain, parameters, stores.open))
+        checkpoints = CheckpointFolder(folder / "models", fetching, keep=_KEPT_CHECKPOINTS)
+        worker = stack.enter_context(ParquetWorker())
+        logger.info(
+            "subnet %d, parameters %s…, %s %s",
+            chain.netuid, parameters.digest.hex()[:16], kind, encode_ss58(account.hotkey),
+        )  # fmt: skip
+        sources = Sources(chain, beacons, checkpoints, stores, worker)
+        yield Membership(folder, account, chain, parameters, sources)
+
+
+def open_stores(settings: Settings) -> ReadableStores:
+    """The stores that settings allow to be read: one's own among them.
+
+    Raises:
+        StoreError: one of them is none.
+    """
+    own = settings.store.locator
+    return ReadableStores([*settings.store.readable, *([] if own is None else [own])])
+
+
+def open_own_store(settings: Settings) -> tuple[ObjectStore, str]:
+    """The store that is written to, and its locator.
+
+    Raises:
+        ConfigError: none is named. StoreError: it cannot be opened.
+    """
+    locator = settings.store.locator
+    if locator is None:
+        raise ConfigError(
+            "where should files go? name a store with --store, such as file:///srv/assay, or "
+            "locator under [store]"
+        )
+    return open_store(locator), locator
+
+
+def _find_parameters(chain: SubtensorChain, stores: ReadableStores, folder: Path) -> Parameters:
+    """The owner's parameters; once fetched they are had even while the owner's store is away."""
+    kept = open_folder(folder / "rules")
+    try:
+        return fetch_parameters(kept, read_announcement(chain).digest)
+    except PublicationError:
+        parameters = find_parameters(chain, stores.open)
+        publish_parameters(kept, parameters)
+        return parameters
+
+
+class Standing:
+    """Looks once a window whether it makes sense to go on.
+
+    Args:
+        needs_permit: for a validator, whose weights nobody counts without one.
+
+    Attributes:
+        head: the newest final block seen.
+    """
+
+    def __init__(self, member: Membership, *, needs_permit: bool = False) -> None:
+        self.head = 0
+        self._member = member
+        self._needs_permit = needs_permit
+        self._looked: int | None = None
+        self._lack: str | None = None
+
+    def check(self) -> str | None:
+        """What the operator should mend; None while the hotkey stands as it should.
+
+        Raises:
+            ParametersChangedError: the network is gone.
+            ChainError: the chain cannot be read.
+        """
+        member, chain = self._member, self._member.chain
+        self.head = chain.get_head()
+        timing = member.parameters.timing
+        window = compute_window(timing, self.head)
+        if window != self._looked:
+            changed = has_parameters_changed(chain, member.parameters)
+            if changed is not None:
+                raise ParametersChangedError(changed)
+            # the state at this block is read, and kept, in any case
+            block = compute_block(timing, window, Phase.CHALLENGE)
+            self._lack = self._find_lack(block)
+            self._looked = window
+        return self._lack
+
+    def _find_lack(self, block: int) -> str | None:
+        chain, hotkey = self._member.chain, self._member.account.hotkey
+        name = encode_ss58(hotkey)
+        if hotkey not in chain.get_members(block):
+            return (
+                f"{name} held no uid of subnet {chain.netuid} at block {block}: `assay register`, "
+                "or wait a window if that was done just now"
+            )
+        if self._needs_permit and not any(
+            row.permit for row in chain.get_metagraph(self.head) if row.hotkey == hotkey
+        ):
+            return f"{name} has no validator permit: `assay stake`, then wait for an epoch"
+        return None
