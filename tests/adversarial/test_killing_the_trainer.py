@@ -1,0 +1,540 @@
+"""A trainer killed anywhere, robbed of its state, or talking to a chain that fails: what it
+publishes is what it would have published."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from assay.inference import load_checkpoint
+from assay.network import ObjectStore, StoreError, open_folder
+from assay.network.chain import ChainError, UnknownOutcomeError, WrongChainError
+from assay.network.chain.state import STATE_BLOCKS
+from assay.neurons import checkpoints, files, lessons, trainer_folder
+from assay.neurons.checkpoints import CheckpointFolder, Fetching
+from assay.neurons.fetching import fetch_checkpoint
+from assay.neurons.trainer import Trainer, TrainerConfig
+from assay.neurons.trainer_folder import TrainerError, TrainerFolder
+from assay.neurons.windows import BeaconError
+from assay.protocol import Commitment, Tag, encode_commitment, parse_commitment
+from assay.training import GENESIS, LearnConfig, Learner
+
+LOCATOR = "test:trainer"
+LEARNING = LearnConfig(epochs=1, groups_per_batch=64, learning_rate=1e-3)
+
+
+#: An outcome that nobody knows: the one time the commitment was lost, the other time not.
+LOST, HELD = UnknownOutcomeError("no answer"), UnknownOutcomeError("no answer")
+
+
+class Killed(BaseException):
+    """What a process meets that is killed: nothing of its own runs after it."""
+
+
+class Calls:
+    """Counts what a trainer asks of the outside; kills it, or fails, at one of the calls."""
+
+    def __init__(self):
+        self.names, self.due, self.dead, self.errors = [], None, False, None
+
+    def __call__(self, name):
+        if self.dead:
+            raise Killed
+        self.names.append(name)
+        if len(self.names) == self.due:
+            if self.errors is None:
+                self.dead = True
+                raise Killed
+            if name in self.errors:
+                raise self.errors[name]("not just now")
+
+    def revive(self):
+        self.due, self.dead, self.errors = None, False, None
+
+
+class RecordedChain:
+    """The chain of a world whose windows are over, as far as `head`, with a live trainer's slot."""
+
+    def __init__(self, chain, hotkey, calls):
+        self.recorded, self.hotkey, self.calls = chain, hotkey, calls
+        self.head, self.sent, self.slot, self.outcomes = 0, [], (0, None), []
+
+    def get_head(self):
+        self.calls("get_head")
+        return self.head
+
+    def get_block(self, number):
+        self.calls("get_block")
+        return self.recorded.get_block(number)
+
+    def get_members(self, number):
+        self.calls("get_members")
+        return self.recorded.get_members(number)
+
+    def get_commitments(self, number):
+        self.calls("get_commitments")
+        if number < self.head - STATE_BLOCKS:
+            raise ChainError(f"state at block {number} is not there")
+        slots = dict(self.recorded.get_commitments(min(number, self.recorded.get_head())))
+        since, payload = self.slot
+        if payload is not None and number > since:
+            slots[self.hotkey] = payload
+        return slots
+
+    def set_commitment(self, hotkey, payload):
+        self.calls("set_commitment")
+        assert hotkey == self.hotkey
+        self.sent.append(payload)
+        error = self.outcomes.pop(0) if self.outcomes else None
+        if error is not LOST:
+            self.slot = self.head, payload
+        if error is not None:
+            raise error
+
+
+class CountedStore:
+    """A store that counts."""
+
+    def __init__(self, store: ObjectStore, calls):
+        self.store, self.calls = store, calls
+
+    def open(self, name):
+        self.calls("open")
+        return self.store.open(name)
+
+    def put_file(self, name, path):
+        self.calls("put_file")
+        self.store.put_file(name, path)
+
+
+class CountedBeacons:
+    """Beacons that count."""
+
+    def __init__(self, beacons, calls):
+        self.beacons, self.calls = beacons, calls
+
+    def get(self, number):
+        self.calls("beacon")
+        return self.beacons.get(number)
+
+
+class Bench:
+    """One trainer's folders and chain; trainers come and go."""
+
+    def __init__(self, world, folder: Path, calls: Calls):
+        self.world, self.folder, self.calls = world, folder, calls
+        self.hotkey = world.hotkeys["trainer"]
+        self.chain = RecordedChain(world.chain, self.hotkey, calls)
+        self.store = open_folder(folder / "store")
+        CheckpointFolder(folder / "models").add(GENESIS, world.checkpoint.digest)
+        self.lessons, self.said = [], []
+        self.trainer = None
+        self.start()
+
+    def step(self):
+        """One step that must do something."""
+        assert self.trainer.step(), self.trainer.trouble
+
+    def start(self, fetching=None, **changes):
+        self.close()
+        sources = replace(
+            self.world.sources,
+            chain=self.chain,
+            beacons=CountedBeacons(self.world.beacons, self.calls),
+            checkpoints=CheckpointFolder(self.folder / "models", fetching),
+        )
+        config = TrainerConfig(
+            LEARNING,
+            LOCATOR,
+            CountedStore(self.store, self.calls),
+            self.folder / "trainer",
+            last_window=1,
+            retry_s=0.0,
+        )
+        self.trainer = Trainer(
+            self.hotkey,
+            self.world.parameters,
+            sources,
+            replace(config, **changes),
+            self.lessons.append,
+            self.said.append,
+        )
+
+    def close(self):
+        self.calls.revive()
+        if self.trainer is not None:
+            self.trainer.close()
+
+    def run(self, blocks=40, window=2):
+        """Until there is nothing left to do; the first idle moment ends the world's first block."""
+        for _ in range(blocks):
+            for _ in range(100):
+                if not self.trainer.step():
+                    break
+            if self.trainer.window == window and self.trainer._course.unsaid is None:
+                return
+            self.chain.head = max(self.chain.head + 1, self.world.chain.get_head())
+        raise AssertionError(f"the trainer never came to an end: {self.trainer.trouble}")
+
+    @property
+    def published(self):
+        """Commitments in the order in which they came to stand, each once."""
+        found = []
+        for payload in self.chain.sent:
+            if payload not in found:
+                found.append(payload)
+        return [parse_commitment(payload).digest for payload in found]
+
+    def read_store(self):
+        return {p.relative_to(self.folder): p.read_bytes() for p in self.list_files("store")}
+
+    def list_files(self, name):
+        return sorted(p for p in (self.folder / name).rglob("*") if p.is_file())
+
+
+@pytest.fixture(scope="module")
+def calls():
+    """Every call that changes a file counts, too; judging and measuring is done once."""
+    calls = Calls()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for owner, name in (
+            (files.os, "replace"),
+            (Path, "rename"),
+            (Path, "unlink"),
+            (Path, "mkdir"),
+            (shutil, "rmtree"),
+            (shutil, "copyfile"),
+            (trainer_folder, "save_file"),
+            (checkpoints, "save_file"),
+        ):
+            monkeypatch.setattr(owner, name, count(getattr(owner, name), name, calls))
+        monkeypatch.setattr(lessons.Reading, "judge", remember(lessons.Reading.judge))
+        monkeypatch.setattr(checkpoints, "measure_manifest", lambda manifest, folder: manifest)
+        yield calls
+
+
+def count(original, name, calls):
+    def counted(*arguments, **options):
+        calls(name)
+        return original(*arguments, **options)
+
+    return counted
+
+
+_JUDGED = {}
+
+
+def remember(judge):
+    def remembering(reading, hotkey, checkpoint, sources):
+        key = reading.context.window, hotkey, checkpoint.digest
+        if key not in _JUDGED:
+            alone = lessons.Reading(reading.context, [])
+            judge(alone, hotkey, checkpoint, sources)
+            assert alone.groups
+            alone.groups = alone.groups[:2]  # enough to learn from, and quick
+            _JUDGED[key] = alone
+        reading.groups += _JUDGED[key].groups
+        reading.roots += _JUDGED[key].roots
+
+    return remembering
+
+
+@pytest.fixture
+def bench(world, tmp_path, calls):
+    bench = Bench(world, tmp_path, calls)
+    yield bench
+    bench.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world, tmp_path_factory, calls):
+    bench = Bench(world, tmp_path_factory.mktemp("undisturbed"), calls)
+    before = len(calls.names)
+    bench.run()
+    bench.calls_made = calls.names[before:]
+    bench.close()
+    assert len(bench.published) == len(bench.lessons) == len(bench.chain.sent) == 2
+    assert bench.said == []
+    assert len(bench.calls_made) > 80
+    return bench
+
+
+def require_same(bench, undisturbed):
+    assert bench.published == undisturbed.published
+    assert bench.chain.slot[1] == undisturbed.chain.slot[1]
+    assert bench.read_store() == undisturbed.read_store()
+
+
+def kill_at(bench, due):
+    bench.calls.due = len(bench.calls.names) + due
+    with pytest.raises(Killed):
+        bench.run()
+    bench.start()
+    bench.run()
+
+
+@pytest.mark.parametrize("name", ["save_file", "replace", "put_file", "set_commitment", "beacon"])
+def test_killed_when_it_first_calls(bench, undisturbed, name):
+    kill_at(bench, undisturbed.calls_made.index(name) + 1)
+    require_same(bench, undisturbed)
+
+
+@pytest.mark.slow
+def test_killed_at_every_call(world, tmp_path, calls, undisturbed):
+    """Chain, store, beacons and files: whichever call is the last, the same checkpoints come out,
+    in the same order, under the same commitments."""
+    for due in range(1, len(undisturbed.calls_made) + 1):
+        bench = Bench(world, tmp_path / str(due), calls)
+        kill_at(bench, due)
+        require_same(bench, undisturbed)
+        left = [p.name for p in bench.list_files("trainer") if "learner" in p.name]
+        assert len(left) == 1, left
+        bench.close()
+        shutil.rmtree(tmp_path / str(due))
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(bench, undisturbed):
+    """Every restart is killed, too, a little later each time."""
+    for due in range(1, 200):
+        bench.calls.due = len(bench.calls.names) + due
+        try:
+            bench.run()
+            break
+        except Killed:
+            bench.start()
+    assert due > 20
+    require_same(bench, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_chain_or_store_that_fails_once_at_every_call(world, tmp_path, calls, undisturbed):
+    """The same trainer goes on, says what it met, and publishes the same."""
+    for due in range(1, len(undisturbed.calls_made) + 1):
+        if undisturbed.calls_made[due - 1] not in _ERRORS:
+            continue
+        bench = Bench(world, tmp_path / str(due), calls)
+        calls.due, calls.errors = len(calls.names) + due, _ERRORS
+        bench.run()
+        require_same(bench, undisturbed)
+        bench.close()
+        shutil.rmtree(tmp_path / str(due))
+
+
+_ERRORS = {
+    "get_head": ChainError,
+    "get_block": ChainError,
+    "get_members": ChainError,
+    "get_commitments": ChainError,
+    "set_commitment": ChainError,
+    "beacon": BeaconError,
+    "open": StoreError,
+    "put_file": StoreError,
+}
+
+
+# --- what it says and what it does not
+
+
+def test_what_it_commits_to_can_be_fetched(bench):
+    """At the moment at which the commitment is sent, by whoever knows only the store."""
+    found, commit = [], bench.chain.set_commitment
+
+    def fetch_first(hotkey, payload):
+        digest = parse_commitment(payload).digest
+        folder = bench.folder / f"reader-{len(found)}"
+        found.append(fetch_checkpoint(bench.store, digest, folder))
+        commit(hotkey, payload)
+
+    bench.chain.set_commitment = fetch_first
+    bench.run()
+    assert [load_checkpoint(f).digest for f in found] == bench.published
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(("outcome", "sent"), [(LOST, 3), (HELD, 2)])
+def test_an_unknown_outcome_is_read_back_before_it_is_sent_again(bench, undisturbed, outcome, sent):
+    bench.chain.outcomes = [outcome]
+    bench.start(last_window=0)
+    bench.run(window=1)
+    assert len(bench.chain.sent) == sent - 1
+    bench.start()
+    bench.run()
+    assert len(bench.chain.sent) == sent
+    require_same(bench, undisturbed)
+
+
+@pytest.mark.parametrize("how", ["gone", "cut", "another"])
+def test_without_its_optimiser_it_says_so_and_goes_on(bench, undisturbed, how):
+    bench.start(last_window=0)
+    bench.run(window=1)
+    (path,) = [p for p in bench.list_files("trainer") if "learner" in p.name]
+    if how == "gone":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[:-1_000])
+    else:  # of other weights than the checkpoint's
+        state = load_file(path)
+        save_file({n: t + 1 if n.startswith("master") else t for n, t in state.items()}, path)
+    bench.start()
+    bench.run()
+    assert any("fresh moments" in line for line in bench.said)
+    assert len(bench.published) == 2
+    assert bench.published[0] == undisturbed.published[0]
+    assert bench.published[1] != undisturbed.published[1]
+
+
+def test_a_first_start_in_a_running_network(bench, undisturbed, tmp_path):
+    """From the checkpoint on chain, fetched, and the window of now; nothing is said twice."""
+    bench.run()
+    sent = len(bench.chain.sent)
+    shutil.rmtree(tmp_path / "trainer")
+    shutil.rmtree(tmp_path / "models")
+    bench.start(fetching=Fetching(lambda: [bench.store]))
+    bench.step()
+    assert bench.trainer.window == bench.chain.head // 12 > 1
+    assert bench.trainer._course.parent.digest == undisturbed.published[1]
+    assert "checkpoint 2" in bench.said[0]
+    assert len(bench.chain.sent) == sent
+
+
+def test_a_checkpoint_that_cannot_be_had_yet_is_waited_for(bench, tmp_path):
+    bench.run()
+    shutil.rmtree(tmp_path / "trainer")
+    shutil.rmtree(tmp_path / "models")
+    bench.start()
+    assert not bench.trainer.step()
+    assert "cannot read" in bench.trainer.trouble
+    fetch_checkpoint(bench.store, bench.published[1], tmp_path / "models")
+    assert bench.trainer.step()
+
+
+def test_a_folder_that_the_chain_has_left_behind(bench, tmp_path):
+    """Another trainer went on: going on from the old state would fork the model."""
+    bench.start(last_window=0)
+    bench.run(window=1)
+    shutil.copytree(tmp_path / "trainer", tmp_path / "kept")
+    bench.start()
+    bench.run()
+    bench.start(folder=tmp_path / "kept")
+    bench.step()
+    assert "another trainer has gone on" in bench.said[0]
+    assert bench.trainer._course.parent.digest == bench.published[1]
+
+
+def test_a_store_that_moved_is_said(bench, undisturbed):
+    bench.run()
+    bench.start(locator="test:moved")
+    bench.run()
+    last = parse_commitment(bench.chain.sent[-1])
+    assert (last.digest, last.locator) == (undisturbed.published[1], "test:moved")
+    assert len(bench.chain.sent) == 3
+
+
+def test_a_slot_with_something_else_is_put_right(bench, world):
+    """Until it is, no window has a checkpoint."""
+    bench.chain.slot = -1, encode_commitment(Commitment(Tag.MINER, 0, 1, bytes(32), "x"))
+    bench.step()
+    bench.step()
+    said = parse_commitment(bench.chain.sent[0])
+    assert (said.tag, said.digest) == (Tag.CHECKPOINT, world.checkpoint.digest)
+
+
+def test_windows_whose_state_every_node_has_forgotten(bench):
+    bench.step()  # it stands before window 0
+    bench.chain.head = STATE_BLOCKS + 10  # block 12 is remembered, block 0 is not
+    bench.start()
+    bench.run()
+    assert ["window 0 teaches nothing" in line for line in bench.said] == [True]
+    assert len(bench.published) == 1
+
+
+def test_a_node_that_answers_nothing_costs_no_young_window(bench, undisturbed):
+    bench.step()
+    bench.chain.head = 40
+    answer, bench.chain.get_block = bench.chain.get_block, None
+
+    def refuse(number):
+        raise ChainError("the node is busy")
+
+    bench.chain.get_block = refuse
+    for _ in range(50):
+        assert not bench.trainer.step()
+    assert bench.trainer.trouble == "the node is busy"
+    assert bench.trainer.window == 0
+    bench.chain.get_block = answer
+    bench.run()
+    require_same(bench, undisturbed)
+
+
+def test_files_that_are_gone_are_said(bench, monkeypatch):
+    monkeypatch.setattr(
+        lessons.Reading, "judge", lambda reading, *_: setattr(reading, "absent", reading.absent + 1)
+    )
+    bench.run()
+    assert ["2 of its files cannot be had" in line for line in bench.said] == [True, True]
+    assert bench.published == []
+
+
+def test_another_chain_ends_it(bench):
+    def answer():
+        raise WrongChainError("this is another chain")
+
+    bench.chain.get_head = answer
+    with pytest.raises(WrongChainError):
+        bench.trainer.step()
+
+
+def test_a_lesson_that_nobody_could_use_is_left_out(bench, undisturbed, monkeypatch):
+    """Weights that are no numbers: window 0 is taken back, moments and all, and said."""
+    state, spoilt = Learner.bf16_state, []
+
+    def spoil(self):
+        weights = state(self)
+        if not spoilt:
+            spoilt.append(True)
+            weights["lm_head.weight"] = torch.full_like(weights["lm_head.weight"], torch.nan)
+        return weights
+
+    monkeypatch.setattr(Learner, "bf16_state", spoil)
+    bench.run()
+    assert ["window 0 is left out" in line for line in bench.said] == [True]
+    assert [lesson.window for lesson in bench.lessons] == [1]
+    assert bench.lessons[0].published.parent == bench.world.checkpoint.digest
+    assert bench.lessons[0].published.number == 1
+
+
+def test_a_full_disk_loses_nothing(bench, undisturbed, monkeypatch):
+    with monkeypatch.context() as patch:
+
+        def refuse(*arguments):
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(trainer_folder, "save_file", refuse)
+        with pytest.raises(TrainerError, match="No space left"):
+            bench.run()
+    bench.run()  # as if it had been started again
+    require_same(bench, undisturbed)
+
+
+def test_two_trainers_never_share_a_folder(bench):
+    with pytest.raises(TrainerError, match="another trainer runs"):
+        TrainerFolder(bench.folder / "trainer")
+
+
+def test_a_folder_of_another_network_or_hotkey(bench, world):
+    bench.step()
+    bench.close()
+    folder = TrainerFolder(bench.folder / "trainer")
+    with pytest.raises(TrainerError, match="of its own"):
+        folder.load(bytes(32), bench.hotkey)
+    with pytest.raises(TrainerError, match="of its own"):
+        folder.load(world.parameters.digest, bytes(32))
+    assert folder.load(world.parameters.digest, bench.hotkey).window == 0
+    (bench.folder / "trainer" / "trainer.json").write_text("{")
+    with pytest.raises(TrainerError, match="move the folder away"):
+        folder.load(world.parameters.digest, bench.hotkey)
+    folder.close()

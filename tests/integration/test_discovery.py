@@ -1,0 +1,445 @@
+"""From a chain to a network: what an owner publishes, another program finds, or learns why not."""
+
+import json
+import shutil
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from assay.inference import CheckpointError, load_checkpoint
+from assay.network import ObjectStore, StoreError, open_folder, open_store
+from assay.network.beacon import LocalBeacon
+from assay.network.chain import ChainError, SimulatedChain
+from assay.neurons import discovery
+from assay.neurons.checkpoints import CheckpointFolder, Fetching
+from assay.neurons.config import ConfigError
+from assay.neurons.discovery import (
+    DiscoveryError,
+    find_parameters,
+    has_parameters_changed,
+    make_mirrors,
+    make_subnet_parameters,
+    publish_subnet,
+)
+from assay.neurons.presets import PRESETS, change_parameters, read_changes
+from assay.neurons.publication import (
+    PARAMETERS_BYTES_MAX,
+    PublicationError,
+    fetch_parameters,
+    make_parameters_name,
+    publish_checkpoint,
+    publish_parameters,
+)
+from assay.protocol import QUICKNET, Commitment, Parameters, Tag, encode_commitment
+from assay.protocol.parameters import find_parameters_fault
+from assay.training import GENESIS
+
+NETUID = 25
+GENESIS_MS = 1_700_000_000_000
+LOCATOR = "test:store"
+OWNER, TRAINER, OTHER = (sha256(name).digest() for name in (b"owner", b"trainer", b"other"))
+
+
+class Net:
+    """A chain and a store; publishing mints a block a look."""
+
+    def __init__(self, folder: Path):
+        self.chain = SimulatedChain(b"net", NETUID, GENESIS_MS, 1_000, 24, (OWNER, TRAINER, OTHER))
+        self.beacon = LocalBeacon(b"net", GENESIS_MS, 1_000, lambda: GENESIS_MS).chain
+        self.store = open_folder(folder / "store")
+        self.warnings = []
+        self.parameters = make_subnet_parameters(
+            self.chain, self.beacon, GENESIS, TRAINER, "arithmetic", PRESETS["demo"]
+        )
+
+    def open(self, locator: str) -> ObjectStore:
+        if locator != LOCATOR:
+            raise StoreError(f"{locator!r} is not a store")
+        return self.store
+
+    def publish(self, parameters: Parameters | None = None, **changes):
+        arguments = {
+            "owner": OWNER,
+            "genesis_folder": GENESIS,
+            "wait": lambda seconds: self.chain.mint(),
+        } | changes
+        return publish_subnet(
+            self.chain,
+            store=self.store,
+            locator=LOCATOR,
+            parameters=parameters or self.parameters,
+            warn=self.warnings.append,
+            **arguments,
+        )
+
+    def commit(self, hotkey: bytes, payload: bytes) -> None:
+        self.chain.set_commitment(hotkey, payload)
+        self.chain.mint()
+
+    def commit_to(self, digest: bytes, tag: Tag = Tag.PARAMETERS, locator: str = LOCATOR) -> None:
+        self.commit(OWNER, encode_commitment(Commitment(tag, 7, 0, digest, locator)))
+
+
+@pytest.fixture
+def net(tmp_path) -> Net:
+    return Net(tmp_path)
+
+
+def change(parameters: Parameters, **identity) -> Parameters:
+    return replace(parameters, identity=replace(parameters.identity, **identity))
+
+
+# --- publish and find
+
+
+def test_what_an_owner_publishes_another_program_finds(net, tmp_path):
+    block = net.publish()
+    assert net.warnings == []
+    assert block == net.chain.get_head()
+    found = find_parameters(net.chain, net.open)
+    assert found == net.parameters
+    assert found.digest == net.parameters.digest
+    mirrors = make_mirrors(net.chain, found, net.open)
+    elsewhere = CheckpointFolder(tmp_path / "another program", Fetching(mirrors))
+    genesis = elsewhere.get(found.identity.genesis_checkpoint)
+    assert genesis.digest == load_checkpoint(GENESIS).digest
+    assert genesis.folder.parent.name == "another program"
+    assert has_parameters_changed(net.chain, found) is None
+
+
+def test_the_trainers_store_is_asked_before_the_owners(net, tmp_path):
+    net.publish()
+    trainers = open_folder(tmp_path / "trainers")
+    payload = Commitment(Tag.CHECKPOINT, 1, 0, bytes(32), "test:trainers")
+    net.commit(TRAINER, encode_commitment(payload))
+    opened = {"test:trainers": trainers, LOCATOR: net.store}
+    mirrors = make_mirrors(net.chain, net.parameters, opened.__getitem__)
+    assert list(mirrors()) == [trainers, net.store]
+    # a locator that nobody can open hides nobody else's
+    assert list(make_mirrors(net.chain, net.parameters, net.open)()) == [net.store]
+
+
+def test_publishing_again_uploads_and_sends_nothing(net, monkeypatch):
+    net.publish()
+    written = []
+    for name in ("put", "put_file"):
+        monkeypatch.setattr(ObjectStore, name, lambda *arguments: written.append(arguments[1]))
+    monkeypatch.setattr(net.chain, "set_commitment", lambda *arguments: written.append("slot"))
+    for _ in range(24):
+        net.chain.mint()
+    net.publish()
+    assert written == []
+
+
+def test_a_damaged_copy_is_published_again(net, tmp_path):
+    net.publish()
+    digest = net.parameters.identity.genesis_checkpoint
+    damaged = tmp_path / "store" / "checkpoints" / digest.hex() / "config.json"
+    damaged.write_bytes(damaged.read_bytes().replace(b"1", b"2"))
+    written = make_parameters_name(net.parameters.digest)
+    (tmp_path / "store" / written).write_text("{}")
+    net.publish()
+    assert damaged.read_bytes() == (GENESIS / "config.json").read_bytes()
+    assert fetch_parameters(net.store, net.parameters.digest) == net.parameters
+
+
+def test_whoever_finds_the_manifest_finds_everything(net, monkeypatch):
+    put, order = ObjectStore.put_file, []
+
+    def watch(store, name, path):
+        order.append(path.name)
+        put(store, name, path)
+
+    monkeypatch.setattr(ObjectStore, "put_file", watch)
+    publish_checkpoint(net.store, GENESIS, net.parameters.identity.genesis_checkpoint)
+    assert order[-1] == "manifest.json"
+    assert sorted(order) == sorted(
+        path.name for path in GENESIS.iterdir() if path.suffix in (".json", ".safetensors")
+    )
+
+
+def test_a_folder_of_another_checkpoint_is_not_uploaded(net):
+    with pytest.raises(CheckpointError, match="holds checkpoint"):
+        publish_checkpoint(net.store, GENESIS, bytes(32))
+    assert net.store.list() == ()
+
+
+# --- nothing to find
+
+
+def test_an_owner_that_has_published_nothing(net):
+    with pytest.raises(DiscoveryError, match="has published no parameters up to block 0"):
+        find_parameters(net.chain, net.open)
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        (b"hello", "no commitment of Assay's"),
+        (encode_commitment(Commitment(Tag.MINER, 1, 1, bytes(32), LOCATOR)), "a MINER's"),
+        (encode_commitment(Commitment(Tag.CHECKPOINT, 1, 0, bytes(32), LOCATOR)), "a CHECKPOINT's"),
+    ],
+)
+def test_a_slot_with_something_else(net, payload, words):
+    net.commit(OWNER, payload)
+    with pytest.raises(DiscoveryError, match=words):
+        find_parameters(net.chain, net.open)
+    assert "withdrawn" in has_parameters_changed(net.chain, net.parameters)
+
+
+def test_a_store_that_nobody_can_open(net):
+    net.commit_to(net.parameters.digest, locator="file:///nowhere/at/all")
+    with pytest.raises(DiscoveryError, match="does not exist"):
+        find_parameters(net.chain, open_store)
+
+
+def test_a_store_without_the_parameters(net):
+    net.commit_to(net.parameters.digest)
+    with pytest.raises(DiscoveryError, match="publish the parameters there again"):
+        find_parameters(net.chain, net.open)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "no parameters"),
+        (b"[]", "no parameters"),
+        (b"[" * 100_000, "no parameters"),
+        (b'{"identity": {}}', "no parameters"),
+        (b"x" * (PARAMETERS_BYTES_MAX + 1), "at most"),
+    ],
+)
+def test_garbage_in_the_place_of_parameters(net, data, words):
+    net.commit_to(net.parameters.digest)
+    net.store.put(make_parameters_name(net.parameters.digest), data)
+    with pytest.raises(DiscoveryError, match=words):
+        find_parameters(net.chain, net.open)
+
+
+def test_other_parameters_under_the_digest(net):
+    looser = replace(net.parameters, tests=replace(net.parameters.tests, margin_cap=1 << 40))
+    name = make_parameters_name(net.parameters.digest)
+    net.store.put(name, json.dumps(looser.to_json()).encode())
+    net.commit_to(net.parameters.digest)
+    with pytest.raises(DiscoveryError, match="other parameters"):
+        find_parameters(net.chain, net.open)
+
+
+def test_parameters_by_which_nobody_can_run(net):
+    broken = replace(net.parameters, timing=replace(net.parameters.timing, slot_ms=0))
+    publish_parameters(net.store, broken)
+    with pytest.raises(PublicationError, match="slot_ms is 0"):
+        fetch_parameters(net.store, broken.digest)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [("genesis_hash", bytes(32), "genesis hash"), ("netuid", 26, "subnet 26, and this one is 25")],
+)
+def test_parameters_of_another_network(net, field, value, words):
+    foreign = change(net.parameters, **{field: value})
+    publish_parameters(net.store, foreign)
+    net.commit_to(foreign.digest)
+    with pytest.raises(DiscoveryError, match=words):
+        find_parameters(net.chain, net.open)
+    with pytest.raises(DiscoveryError, match=words):
+        net.publish(foreign)
+
+
+# --- nothing to publish
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"owner_uid": 9}, "owner_uid 9, which nobody holds"),
+        ({"trainer": OWNER}, "share one hotkey"),
+        ({"burn_share": 1_000_001}, "burn_share"),
+    ],
+)
+def test_parameters_that_would_strand_everybody(net, changes, words):
+    with pytest.raises(DiscoveryError, match=words):
+        net.publish(change(net.parameters, **changes))
+    assert net.store.list() == ()
+
+
+def test_a_hotkey_that_is_not_the_owners(net):
+    with pytest.raises(DiscoveryError, match="a slot nobody looks at"):
+        net.publish(owner=OTHER)
+
+
+def test_a_genesis_beyond_its_own_bounds(net):
+    strict = change_parameters(net.parameters, {"work": {"max_tokens": 8}})
+    with pytest.raises(DiscoveryError, match="max_tokens"):
+        net.publish(strict)
+
+
+def test_a_genesis_folder_of_another_checkpoint(net):
+    with pytest.raises(CheckpointError, match="holds checkpoint"):
+        net.publish(change(net.parameters, genesis_checkpoint=bytes(32)))
+    assert net.store.list() == ()
+
+
+def test_an_environment_of_another_version(net):
+    choice = replace(net.parameters.environment, digest=bytes(32))
+    with pytest.raises(DiscoveryError, match="another version"):
+        net.publish(replace(net.parameters, environment=choice))
+
+
+def test_what_hinders_nobody_yet_is_a_warning(net):
+    odd = change(net.parameters, trainer=bytes(32), owner_uid=2)
+    net.publish(replace(odd, timing=replace(odd.timing, tempo=99)))
+    words = " ".join(net.warnings)
+    assert len(net.warnings) == 3
+    for said in ("is not registered", "burn share", "timing.tempo is 99"):
+        assert said in words
+
+
+def test_an_owner_without_a_uid_is_told_to_register(net, monkeypatch):
+    monkeypatch.setattr(net.chain, "get_owner", lambda number: bytes(32))
+    with pytest.raises(DiscoveryError, match="register it"):
+        make_subnet_parameters(
+            net.chain, net.beacon, GENESIS, TRAINER, "arithmetic", PRESETS["demo"]
+        )
+
+
+def test_a_commitment_that_never_stands(net, monkeypatch):
+    """Sent again every few blocks, given up in the end; the next run has less to do."""
+    now, sent = [0.0], []
+    monkeypatch.setattr(discovery.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(net.chain, "set_commitment", lambda *arguments: sent.append(now[0]))
+
+    def wait(seconds):
+        now[0] += seconds
+        net.chain.mint()
+
+    with pytest.raises(DiscoveryError, match="run the same command again"):
+        net.publish(wait=wait)
+    assert 2 < len(sent) < 30
+
+
+def test_a_publication_that_is_cut_off_is_repeated(net, monkeypatch):
+    with monkeypatch.context() as patch:
+
+        def refuse(*arguments):
+            raise ChainError("no space left in this epoch")
+
+        patch.setattr(net.chain, "set_commitment", refuse)
+        with pytest.raises(ChainError, match="no space"):
+            net.publish()
+    with pytest.raises(DiscoveryError, match="published no parameters"):
+        find_parameters(net.chain, net.open)
+    net.publish()
+    assert find_parameters(net.chain, net.open) == net.parameters
+
+
+# --- changes
+
+
+def test_other_parameters_are_another_network(net):
+    net.publish()
+    changed = change_parameters(net.parameters, {"work": {"group_cap": 512}})
+    assert changed.digest != net.parameters.digest
+    for _ in range(30):
+        net.chain.mint()
+    net.publish(changed)
+    said = has_parameters_changed(net.chain, net.parameters)
+    assert changed.digest.hex()[:16] in said
+    assert "from window 2 on" in said
+    assert has_parameters_changed(net.chain, changed) is None
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("environment", ["arithmetic", "sat"])
+def test_presets_have_no_fault_and_come_back_as_they_were(net, name, environment):
+    parameters = make_subnet_parameters(
+        net.chain, QUICKNET, GENESIS, TRAINER, environment, PRESETS[name], slot_ms=250
+    )
+    assert find_parameters_fault(parameters) is None
+    assert parameters.timing.slot_ms == 250
+    assert parameters.timing.tempo == 24
+    assert parameters.identity.owner_uid == 0
+    again = Parameters.from_json(json.loads(json.dumps(parameters.to_json())))
+    assert again == parameters
+    assert again.digest == parameters.digest
+    publish_parameters(net.store, parameters)
+    assert fetch_parameters(net.store, parameters.digest) == parameters
+
+
+def test_an_owners_file_changes_what_it_names(net, tmp_path):
+    file = tmp_path / "subnet.toml"
+    file.write_text(
+        "[work]\ngroup_size = 16\n[tests]\nmargin_levels = [0, 1, 2, 4, 8, 16, 32, 64]\n"
+        '[identity]\nburn_share = 100_000\n[environment]\nname = "sat"\n'
+    )
+    changed = change_parameters(net.parameters, read_changes(file))
+    assert changed.work == replace(net.parameters.work, group_size=16)
+    assert changed.tests.margin_levels == (0, 1, 2, 4, 8, 16, 32, 64)
+    assert changed.identity.burn_share == 100_000
+    assert changed.environment.name == "sat"
+    discovery.open_environment(changed.environment)  # settings and digest followed the name
+    assert changed.timing == net.parameters.timing
+    whole = tmp_path / "subnet.json"
+    whole.write_text(json.dumps(changed.to_json()))
+    assert change_parameters(net.parameters, read_changes(whole)) == changed
+
+
+def test_a_single_setting_of_an_environment(net):
+    sat = change_parameters(net.parameters, {"environment": {"name": "sat"}})
+    setting = sat.environment.settings[0]
+    for settings in (
+        {setting.name: setting.value + 1},
+        [{"name": setting.name, "value": setting.value + 1}],
+    ):
+        changed = change_parameters(sat, {"environment": {"settings": settings}})
+        assert changed.environment.settings[0].value == setting.value + 1
+        assert changed.environment.settings[1:] == sat.environment.settings[1:]
+        assert changed.environment.digest != sat.environment.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[work\n", "neither TOML"),
+        ("[wrok]\n", "no section 'wrok'"),
+        ("work = 3\n", "is a section"),
+        ("[work]\ngroups = 3\n", "unknown field 'groups'"),
+        ("[work]\ngroup_size = 70_000\n", "group_size"),
+        ("[work]\ngroup_size = 1.5\n", "group_size"),
+        ("[timing]\nwindow_blocks = 0\n", "window_blocks is 0"),
+        ('[environment]\nname = "chess"\n', "no environment 'chess'"),
+        ("[environment]\nname = 3\n", "no environment 3"),
+        ("[environment]\nname = [3]\n", "environment's name"),
+        ("[environment]\nsettings = 3\n", "write names and integers"),
+        ("[environment.settings]\ncolour = 3\n", "colour"),
+        ('[identity]\ntrainer = "5F"\n', "trainer"),
+    ],
+)
+def test_mistakes_in_an_owners_file_are_named(net, tmp_path, text, words):
+    file = tmp_path / "subnet.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        change_parameters(net.parameters, read_changes(file))
+
+
+def test_an_owners_file_that_is_no_such_file(tmp_path):
+    for name, data, words in (
+        ("absent.toml", None, "cannot read"),
+        ("huge.toml", b"#" * (2 << 20), "larger than"),
+        ("list.json", b"[]", "no sections"),
+        ("twice.json", b'{"work": {}, "work": {}}', "twice"),
+    ):
+        if data is not None:
+            (tmp_path / name).write_bytes(data)
+        with pytest.raises(ConfigError, match=words):
+            read_changes(tmp_path / name)
+
+
+def test_a_published_folder_can_be_served_by_a_plain_copy(net, tmp_path):
+    """Nothing in a store but names and bytes: any way of copying makes a mirror."""
+    net.publish()
+    shutil.copytree(tmp_path / "store", tmp_path / "copy")
+    copy = open_folder(tmp_path / "copy")
+    assert find_parameters(net.chain, lambda locator: copy) == net.parameters
