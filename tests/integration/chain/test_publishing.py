@@ -1,0 +1,49 @@
+"""An owner publishes, another program finds: on the simulator and on a real runtime alike."""
+
+from pathlib import Path
+
+from nets import Net
+
+from assay.network import open_folder
+from assay.neurons.checkpoints import CheckpointFolder, Fetching
+from assay.neurons.discovery import (
+    find_parameters,
+    has_parameters_changed,
+    make_mirrors,
+    make_subnet_parameters,
+    publish_subnet,
+)
+from assay.neurons.presets import PRESETS, change_parameters
+from assay.protocol import QUICKNET
+from assay.training import GENESIS
+
+
+def test_what_an_owner_publishes_is_found_until_it_publishes_anew(net: Net, tmp_path: Path) -> None:
+    chain, store, warnings = net.chain, open_folder(tmp_path / "store"), []
+    (trainer,) = net.register(1)
+    parameters = make_subnet_parameters(
+        chain, QUICKNET, GENESIS, trainer, "arithmetic", PRESETS["demo"], slot_ms=250
+    )
+
+    def publish(what):
+        return publish_subnet(
+            chain,
+            chain.get_owner(chain.get_head()),
+            store,
+            "test:store",
+            what,
+            GENESIS,
+            warnings.append,
+            wait=lambda seconds: net.pass_blocks(1),
+        )
+
+    block = publish(parameters)
+    assert find_parameters(chain, lambda locator: store) == parameters
+    assert publish(parameters) >= block
+    assert has_parameters_changed(chain, parameters) is None
+    mirrors = make_mirrors(chain, parameters, lambda locator: store)
+    models = CheckpointFolder(tmp_path / "models", Fetching(mirrors))
+    assert models.get(parameters.identity.genesis_checkpoint).manifest.number == 0
+    publish(change_parameters(parameters, {"work": {"group_cap": 512}}))
+    assert "another network" in (has_parameters_changed(chain, parameters) or "")
+    assert warnings == []
