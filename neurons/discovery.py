@@ -37,7 +37,6 @@ from assay.protocol import (
 )
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import find_parameters_fault
-from assay.protocol.window import compute_window
 
 OpenStore = Callable[[str], ObjectStore]
 #: Seconds for a commitment to come to stand in a final block, and between two looks.
@@ -132,8 +131,8 @@ def has_parameters_changed(chain: SubnetChain, parameters: Parameters) -> str | 
         return None
     return (
         f"the owner of subnet {chain.netuid} has published other parameters, "
-        f"{commitment.digest.hex()[:16]}… from window {commitment.number} on, in place of "
-        f"{parameters.digest.hex()[:16]}…: it is another network; start again to join it"
+        f"{commitment.digest.hex()[:16]}… in place of {parameters.digest.hex()[:16]}…: it is "
+        "another network; start again to join it"
     )
 
 
@@ -246,14 +245,10 @@ def publish_subnet(
         CheckpointError, StoreError, ChainError: it could not be done, or not be confirmed.
     """
     _require_publishable(chain, owner, parameters, genesis_folder, warn)
-    window = compute_window(parameters.timing, chain.get_head())
-    said = parse_commitment(chain.get_commitments(chain.get_head()).get(owner, b""))
-    if said is not None and (said.tag, said.digest) == (Tag.PARAMETERS, parameters.digest):
-        window = said.number  # said again, it holds from the same window on
-    payload = encode_commitment(Commitment(Tag.PARAMETERS, window, 0, parameters.digest, locator))
+    commitment = Commitment(Tag.PARAMETERS, 0, 0, parameters.digest, locator)
     publish_checkpoint(store, genesis_folder, parameters.identity.genesis_checkpoint, progress)
     publish_parameters(store, parameters)
-    announcement = Announcement(chain, owner, payload)
+    announcement = Announcement(chain, owner, encode_commitment(commitment))
     announcement.look()
     deadline = time.monotonic() + _CONFIRM_S
     while not announcement.stands:

@@ -342,12 +342,10 @@ def test_other_parameters_are_another_network(net):
     net.publish()
     changed = change_parameters(net.parameters, {"work": {"group_cap": 512}})
     assert changed.digest != net.parameters.digest
-    for _ in range(30):
-        net.chain.mint()
     net.publish(changed)
     said = has_parameters_changed(net.chain, net.parameters)
     assert changed.digest.hex()[:16] in said
-    assert "from window 2 on" in said
+    assert "another network" in said
     assert has_parameters_changed(net.chain, changed) is None
 
 
