@@ -208,6 +208,7 @@ class Trainer:
             unsaid=None if silent else unsaid,
         )
         self._save(self._course)
+        self.trouble = None
         return True
 
     def _load(self, said: Commitment | None) -> TrainerState | None:
@@ -266,6 +267,7 @@ class Trainer:
                     sources.chain, sources.beacons, parameters, course.window
                 )
             if self._challenge is None:
+                self.trouble = None
                 return False
             context = get_context(sources.chain, sources.beacons, parameters, self._challenge)
         except WrongChainError:
@@ -275,9 +277,9 @@ class Trainer:
             if head - first < STATE_BLOCKS:
                 raise
             return self._skip(course, str(error))
+        self.trouble = None
         if context is None:
             return False
-        self.trouble = None
         waiting = sorted(h for h in context.commitments if h in context.members)
         self._reading = Reading(context, waiting)
         return True
@@ -374,6 +376,7 @@ class Trainer:
             publish_checkpoint(store, parent.folder, parent.digest, self._progress)
             course.uploaded = True
         unsaid.send()
+        self.trouble = None
         return True
 
 

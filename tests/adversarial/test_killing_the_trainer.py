@@ -467,6 +467,7 @@ def test_a_node_that_answers_nothing_costs_no_young_window(bench, undisturbed):
     assert bench.trainer.window == 0
     bench.chain.get_block = answer
     bench.run()
+    assert bench.trainer.trouble is None
     require_same(bench, undisturbed)
 
 
