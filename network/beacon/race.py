@@ -16,7 +16,7 @@ from assay.protocol import Beacon, BeaconChain
 logger = logging.getLogger("assay.beacon")
 
 #: Weight of the newest race in a pace, and what a race without the relay leaves of it.
-_NEWEST, _FORGIVENESS = 0.1, 0.95
+_NEWEST, _FORGIVENESS = 0.1, 0.98
 #: Longest wait for connections to close.
 _CLOSE_S = 2.0
 

@@ -378,8 +378,7 @@ def test_nothing_is_left_after_close(start: Start, local: LocalBeacon, tmp_path:
         await asyncio.sleep(3_600)
 
     threads, sockets = threading.active_count(), count_sockets()
-    silent = start(stall)
-    honest = start(serve(lambda number: describe(local.get(number) or Beacon(0, b""))))
+    silent, honest = start(stall), BeaconServer(local)  # the latter keeps connections open
     for turn in range(5):
         urls = [silent.url, find_closed_port(), honest.url.replace("127.0.0.1", "localhost")]
         source = HttpBeacons(local.chain, urls, tmp_path / str(turn), lambda: NOW_MS, EAGER)
@@ -390,6 +389,23 @@ def test_nothing_is_left_after_close(start: Start, local: LocalBeacon, tmp_path:
     honest.close()
     assert threading.active_count() == threads
     assert count_sockets() == sockets
+
+
+def test_the_beaten_are_left_at_once(
+    honest: Relay, start: Start, open_source: Open, local: LocalBeacon
+) -> None:
+    left = threading.Event()
+
+    async def drip_until_left(_: str, writer: Any) -> None:
+        while not writer.is_closing():
+            writer.write(b"H")
+            await asyncio.sleep(0.01)
+        left.set()
+
+    slow = start(drip_until_left)
+    source = open_source(slow.url, honest.url, patience=EAGER)  # whose deadline is a minute off
+    assert source.get(7) == local.get(7)
+    assert left.wait(10)
 
 
 def test_close_ends_a_race_under_way(start: Start, local: LocalBeacon, tmp_path: Path) -> None:
@@ -470,7 +486,9 @@ def test_one_relay_named_twice_is_one(honest: Relay, open_source: Open) -> None:
 # the check of relays
 
 
-def test_relays_are_checked_against_the_pin(start: Start, tmp_path: Path) -> None:
+def test_relays_are_checked_against_the_pin(
+    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     local = LocalBeacon(b"pinned", GENESIS_MS, 1_000, lambda: NOW_MS)
     other = LocalBeacon(b"another", GENESIS_MS, 1_000, lambda: NOW_MS)
     with (
@@ -482,7 +500,9 @@ def test_relays_are_checked_against_the_pin(start: Start, tmp_path: Path) -> Non
         patience = Patience(stagger_s=0.01, pause_s=0)
         source = HttpBeacons(local.chain, urls, tmp_path, lambda: NOW_MS, patience)
         with closing(source):
-            found = source.check()
+            with caplog.at_level(logging.WARNING, "assay.beacon"):
+                assert source.check() == (found := source.check())
+            assert len(caplog.records) == 1  # a liar is named once
             assert found[good.url] == ""
             assert found[ignorant.url] == "does not know the chain"
             assert other.chain.chain_hash.hex() in found[liar.url]
