@@ -16,7 +16,13 @@ from assay.neurons.submissions import (
     judge_hotkey,
     open_checkpoint,
 )
-from assay.neurons.windows import BeaconError, Challenge, get_challenge, get_context
+from assay.neurons.windows import (
+    BeaconError,
+    Challenge,
+    find_settlement,
+    get_challenge,
+    get_context,
+)
 from assay.protocol import Context, Parameters, Phase, Reason
 from assay.protocol.window import compute_block, compute_settled_windows, compute_window
 from assay.verification import (
@@ -224,10 +230,7 @@ class Validator:
             audit.verdicts[hotkey] = verdict
 
     def _find_settlement(self, window: int) -> int:
-        """The epoch block that will settle a window: the ledger runs from one to the next."""
-        end = compute_block(self._parameters.timing, window, Phase.VERDICT_END)
-        blocks = range(end, end + 2 * (self._parameters.timing.tempo + 1))
-        return next((block for block in blocks if self._sources.chain.is_epoch(block)), blocks.stop)
+        return find_settlement(self._sources.chain, self._parameters, window)
 
     def _pass_block(self, head: int) -> bool:
         if self._next_block > head:
