@@ -21,7 +21,7 @@ from assay.network.store import open_folder
 from assay.neurons.bench_models import BENCH, BENCH_TOKENS, Family
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.demo_rules import DEMO_WORK, NETUID, make_demo_parameters
-from assay.neurons.miner import Group, Miner, MinerConfig, Outside, Work, compute_leaves
+from assay.neurons.miner import Group, Miner, MinerConfig, Outside, Work, compute_leaves, make_work
 from assay.neurons.strategies import Props, Strategy
 from assay.neurons.strategies_drafting import make_stale
 from assay.neurons.submissions import judge_with_checkpoint
@@ -29,10 +29,9 @@ from assay.neurons.windows import get_challenge, get_context
 from assay.protocol import Committed, Context, Footer, Header, Parameters, Reason, Refusal, Rollout
 from assay.protocol.encoding import encode
 from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
-from assay.protocol.seeds import compute_projection_seed
 from assay.protocol.selection import select_positions
 from assay.protocol.submission import compute_submission_root, encode_rollout
-from assay.verification import Forward, Measurement, Projection, Verdict, make_projection
+from assay.verification import Forward, Measurement, Projection, Verdict
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import judge_sampling
 from assay.verification.sketch import judge_sketch
@@ -176,8 +175,7 @@ class Lab:
         challenge = get_challenge(self._chain, self._beacons, self.parameters, window)
         if challenge is None:
             raise ValueError(f"window {window} is not open")
-        seed = compute_projection_seed(challenge.seed)
-        return Work(challenge, self.checkpoint, make_projection(seed, self.checkpoint.manifest))
+        return make_work(challenge, self.checkpoint)
 
     def get_honest(self, name: str, window: int) -> list[Group]:
         """A hotkey's honest groups of a window, made once."""

@@ -1,9 +1,9 @@
 """What the neurons need from outside the process. Adapters live in `network`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from assay.network.chain import Hyperparameters
+from assay.network.chain import Hyperparameters, MetagraphRow, Quote
 from assay.protocol import Beacon, Block, Member
 
 
@@ -13,6 +13,10 @@ class Chain(Protocol):
     @property
     def genesis_hash(self) -> bytes:
         """Hash of block 0, 32 bytes: which chain this is."""
+
+    @property
+    def runtime(self) -> object:
+        """What runs the chain; `str` says it to people."""
 
     def get_head(self) -> int:
         """Number of the newest finalized block."""
@@ -36,11 +40,23 @@ class Chain(Protocol):
     def get_next_weights_block(self, hotkey: bytes) -> int:
         """First block in which a hotkey may set weights now: a past one if it may."""
 
+    def is_epoch(self, number: int) -> bool:
+        """Whether the subnet's epoch ends with this block; foretold for a block to come."""
+
     def get_hyperparameters(self, number: int | None = None) -> Hyperparameters:
         """The subnet's settings at a block, or now."""
 
-    def is_epoch(self, number: int) -> bool:
-        """Whether the subnet's epoch ends with this block; foretold for a block to come."""
+    def get_metagraph(self, number: int) -> Sequence[MetagraphRow]:
+        """All neurons at a block, in order of uid."""
+
+    def get_balance(self, coldkey: bytes) -> int:
+        """What a coldkey may spend now, rao."""
+
+    def get_alpha_price(self) -> int:
+        """What one alpha of the subnet is worth in its pool now, rao."""
+
+    def quote_registration(self, hotkey: bytes) -> Quote:
+        """What a uid for a hotkey would cost now."""
 
     def set_commitment(self, hotkey: bytes, payload: bytes) -> None:
         """Overwrites the hotkey's commitment slot."""

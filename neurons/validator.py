@@ -16,7 +16,7 @@ from assay.neurons.database import Database
 from assay.neurons.journal import Account, Journal, Progress
 from assay.neurons.outbox import WeightsOutbox
 from assay.neurons.submissions import Sources, judge_hotkey, open_checkpoint
-from assay.neurons.windows import BeaconError, get_challenge, get_context
+from assay.neurons.windows import BeaconError, find_settlement, get_challenge, get_context
 from assay.protocol import Context, Parameters, Phase
 from assay.protocol.window import compute_block, compute_settled_windows, compute_window
 from assay.verification import (
@@ -221,7 +221,7 @@ class Validator:
         started = perf_counter()
         member = context.members[hotkey]
         account: Account = (
-            self._find_settlement(context.window),
+            find_settlement(self._sources.chain, self._parameters, context.window),
             Seat(member.uid, member.registered_at),
         )
         before = self._ledgers.get(account, Ledger())
@@ -234,12 +234,6 @@ class Validator:
         self._journal.put_verdict(verdict, head, seconds, account, ledger)
         self._ledgers[account] = ledger
         audit.add(verdict, head, seconds)
-
-    def _find_settlement(self, window: int) -> int:
-        """The epoch block that will settle a window: the ledger runs from one to the next."""
-        end = compute_block(self._parameters.timing, window, Phase.VERDICT_END)
-        blocks = range(end, end + 2 * (self._parameters.timing.tempo + 1))
-        return next((block for block in blocks if self._sources.chain.is_epoch(block)), blocks.stop)
 
     # --- settlements
 

@@ -82,7 +82,7 @@ def get_challenge(
     if chain.get_head() < number:
         return None
     block = chain.get_block(number)
-    beacon = _get_beacon(beacons, parameters, block)
+    beacon = get_beacon(beacons, parameters, block)
     if beacon is None:
         return None
     checkpoint = get_checkpoint_digest(chain, parameters, window)
@@ -102,7 +102,7 @@ def get_context(
     if chain.get_head() < number:
         return None
     block = chain.get_block(number)
-    audit = _get_beacon(beacons, parameters, block)
+    audit = get_beacon(beacons, parameters, block)
     if audit is None:
         return None
     committed_at = compute_block(timing, window, Phase.COMMIT)
@@ -113,13 +113,30 @@ def get_context(
         challenge=challenge.beacon,
         audit=audit,
         members=_get_steady_members(chain, challenge.block.number, committed_at),
-        commitments=_get_window_commitments(chain, window, committed_at),
+        commitments=get_window_commitments(chain, window, committed_at),
         checkpoint=challenge.checkpoint,
         parameters=parameters,
     )
 
 
-def _get_beacon(beacons: BeaconSource, parameters: Parameters, block: Block) -> Beacon | None:
+def find_epoch(chain: Chain, parameters: Parameters, start: int) -> int:
+    """The first epoch block at or after a block; one to come may still be moved by the chain."""
+    blocks = range(start, start + 2 * (parameters.timing.tempo + 1))
+    return next((block for block in blocks if chain.is_epoch(block)), blocks.stop)
+
+
+def find_settlement(chain: Chain, parameters: Parameters, window: int) -> int:
+    """The epoch block that will settle a window: the ledger runs from one to the next."""
+    end = compute_block(parameters.timing, window, Phase.VERDICT_END)
+    return find_epoch(chain, parameters, end)
+
+
+def get_beacon(beacons: BeaconSource, parameters: Parameters, block: Block) -> Beacon | None:
+    """The beacon that a block names, verified; None before it is out.
+
+    Raises:
+        BeaconError: the source lies.
+    """
     number = compute_round(parameters.timing, parameters.beacon, block.timestamp_ms)
     beacon = beacons.get(number)
     if beacon is None:
@@ -136,7 +153,8 @@ def _get_steady_members(chain: Chain, first: int, last: int) -> Mapping[bytes, M
     return {hotkey: member for hotkey, member in early.items() if late.get(hotkey) == member}
 
 
-def _get_window_commitments(chain: Chain, window: int, block: int) -> Mapping[bytes, Committed]:
+def get_window_commitments(chain: Chain, window: int, block: int) -> Mapping[bytes, Committed]:
+    """What state at a block holds for a window: hotkey → commitment, whoever holds a uid."""
     found = {}
     for hotkey, payload in chain.get_commitments(block).items():
         commitment = parse_commitment(payload)

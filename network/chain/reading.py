@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Keys a request, the most that a node hands out.
 _PAGE = 1_000
+#: Rao of one TAO, and of one alpha.
+_RAO = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,18 @@ async def read_metagraph(substrate: "RpcSubstrate", netuid: int, block: str) -> 
             zip(hotkeys, owners, registered, stakes, strict=True)
         )
     ]
+
+
+async def read_alpha_price(substrate: "RpcSubstrate", netuid: int) -> int:
+    """Rao an alpha, by the pool's reserves; one for one where a subnet has no pool of its own."""
+
+    async def get(name: str) -> int:
+        return int(await substrate.query(MODULE, name, [netuid]) or 0)
+
+    dynamic, tao, alpha = await asyncio.gather(
+        get("SubnetMechanism"), get("SubnetTAO"), get("SubnetAlphaIn")
+    )
+    return _RAO if not dynamic or not alpha else _RAO * tao // alpha
 
 
 async def _read_map(

@@ -2,10 +2,11 @@
 
 It is a simulator. What a real subtensor has and this has not: signatures, fees, alpha and its pool,
 finality lag (a minted block is final at once), Yuma consensus (weights are kept, incentives are not
-computed), commit-reveal, and other people. What it keeps alike is held to the real runtime by the
-same tests (tests/integration/chain): state is read *at a block*, changes take effect in the next
-block, one commitment slot a hotkey, at most 128 bytes of it, epochs where subtensor has them,
-registration costs, full subnets evict, rate limits and permits refuse, old state is forgotten.
+computed but told by `pay`), commit-reveal, and other people. What it keeps alike is held to the
+real runtime by the same tests (tests/integration/chain): state is read *at a block*, changes take
+effect in the next block, one commitment slot a hotkey, at most 128 bytes of it, epochs where
+subtensor has them, registration costs, full subnets evict, rate limits and permits refuse, old
+state is forgotten.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ class SimulatedRules:
 
     Attributes:
         permits: whether weights need a permit, which stake brings at the next epoch.
+        alpha_price: rao.
     """
 
     weights_rate_limit: int = 0
@@ -41,6 +43,7 @@ class SimulatedRules:
     max_uids: int = 256
     immunity_period: int = 0
     permits: bool = False
+    alpha_price: int = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class _State:
     stakes: Mapping[bytes, int] = field(default_factory=dict)
     permits: frozenset[bytes] = frozenset()
     updates: Mapping[bytes, int] = field(default_factory=dict)
+    pay: Mapping[bytes, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -60,6 +64,7 @@ class _Pending:
     weights: dict[bytes, Mapping[int, int]] = field(default_factory=dict)
     stakes: dict[bytes, int] = field(default_factory=dict)
     swaps: dict[bytes, bytes] = field(default_factory=dict)
+    pay: dict[bytes, tuple[int, int]] | None = None
 
 
 class SimulatedChain:
@@ -85,6 +90,7 @@ class SimulatedChain:
         tempo: int,
         hotkeys: Sequence[bytes] = (),
     ) -> None:
+        self.runtime = "a simulator, no runtime"
         self.genesis_hash = sha256(b"assay simulated chain" + seed).digest()
         self.netuid = netuid
         self._tempo = tempo
@@ -136,6 +142,7 @@ class SimulatedChain:
             stakes,
             permits,
             updates,
+            old.pay if pending.pay is None else pending.pay,
         )
 
     def _free_uid(self, members: dict[bytes, Member], number: int) -> int:
@@ -202,7 +209,7 @@ class SimulatedChain:
         )
 
     def get_metagraph(self, number: int) -> list[MetagraphRow]:
-        """All neurons at a block, in order of uid. Shares are 0: there is no consensus here."""
+        """All neurons at a block, in order of uid. Shares are what `pay` was told, else 0."""
         state = self._state(number)
         return [
             MetagraphRow(
@@ -212,9 +219,9 @@ class SimulatedChain:
                 registered_at=member.registered_at,
                 stake=state.stakes.get(hotkey, 0),
                 permit=hotkey in state.permits,
-                incentive=0,
+                incentive=state.pay.get(hotkey, (0, 0))[0],
                 dividends=0,
-                emission=0,
+                emission=state.pay.get(hotkey, (0, 0))[1],
                 last_update=state.updates.get(hotkey, 0),
             )
             for hotkey, member in sorted(state.members.items(), key=lambda item: item[1].uid)
@@ -228,6 +235,16 @@ class SimulatedChain:
         """Gives a coldkey rao out of nothing."""
         with self._lock:
             self._balances[coldkey] = self._balances.get(coldkey, 0) + amount
+
+    def pay(self, shares: Mapping[bytes, tuple[int, int]]) -> None:
+        """Says what consensus would: hotkey → (incentive u16, emission in rao of alpha), from the
+        next block until told anew."""
+        with self._lock:
+            self._pending.pay = dict(shares)
+
+    def get_alpha_price(self) -> int:
+        """What one alpha is worth, rao: a rule here, there is no pool."""
+        return self.rules.alpha_price
 
     def quote_registration(self, hotkey: bytes) -> Quote:
         """What a uid would cost now."""

@@ -27,6 +27,7 @@ from assay.network.chain.errors import (
 )
 from assay.network.chain.reading import (
     SubnetState,
+    read_alpha_price,
     read_block,
     read_hyperparameters,
     read_metagraph,
@@ -181,6 +182,11 @@ class SubtensorChain:
         address = encode_ss58(coldkey)
         account = self._connection.read(lambda s: s.query("System", "Account", [address]))
         return int(account["data"]["free"])
+
+    def get_alpha_price(self) -> int:
+        """What one alpha of the subnet is worth now, rao: by the reserves of its pool, so without
+        what a sale of any size would move."""
+        return self._connection.read(lambda s: read_alpha_price(s, self.netuid))
 
     # --- calls
 

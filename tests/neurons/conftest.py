@@ -1,0 +1,55 @@
+"""The shipped model, opened once; its groups on this subnet, generated once."""
+
+import pytest
+import torch
+
+from assay.inference import load_checkpoint
+from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.miner import Miner
+from assay.training import GENESIS
+from tests.neurons.mining import Subnet
+
+
+@pytest.fixture(scope="session")
+def genesis():
+    torch.set_num_threads(1)
+    return load_checkpoint(GENESIS)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory, genesis):
+    folder = CheckpointFolder(tmp_path_factory.mktemp("models"))
+    folder.add(GENESIS, genesis.digest)
+    folder.get(genesis.digest)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def quick_miner():
+    """An honest miner that remembers, over all programs, groups that the model once made."""
+    made = {}
+
+    class Quick(Miner):
+        def generate(self, work, indices):
+            for index in indices:
+                key = work.challenge.seed, index
+                if key not in made:
+                    (made[key],) = Miner.generate(self, work, range(index, index + 1))
+            return [made[work.challenge.seed, index] for index in indices]
+
+    return Quick
+
+
+@pytest.fixture
+def make_subnet(tmp_path, genesis, models):
+    made = []
+
+    def make(config=None):
+        subnet = Subnet(tmp_path / str(len(made)), genesis, config)
+        subnet.checkpoints = models
+        made.append(subnet)
+        return subnet
+
+    yield make
+    for subnet in made:
+        subnet.end()

@@ -1,0 +1,186 @@
+"""A miner that is ended at any moment, and started again on what it left."""
+
+import pytest
+
+from assay.neurons.miner import MinerConfig
+from assay.neurons.workbook import Mark
+from assay.protocol import Phase, parse_commitment
+from assay.protocol.window import compute_block
+from tests.neurons.mining import ALICE, Fuse, Killed, fuse_files
+
+WINDOW = 0
+#: All groups of a window at its first block; one a block, so that time is up before they are done.
+CONFIGS = {"finished": (MinerConfig(4, 2), 100), "partial": (MinerConfig(40, 1), 1)}
+
+
+def run_window(subnet, kind, fuse, pace):
+    """Mines a window, `pace` groups a block; where the fuse blows, another program starts.
+
+    Time stands still meanwhile: what a block has time for is done in it.
+    """
+    last = compute_block(subnet.parameters.timing, WINDOW, Phase.COMMIT)
+    miner, more = subnet.start(kind, fuse), True
+    while subnet.chain.get_head() < last:
+        subnet.chain.mint()
+        before = count_groups(miner)
+        more = True
+        while more and count_groups(miner) < before + pace:
+            try:
+                more = miner.step()
+            except Killed:
+                miner = subnet.start(kind, fuse)
+    return miner
+
+
+def count_groups(miner):
+    return miner.progress[1] if miner.progress else 0
+
+
+def get_result(subnet):
+    timing = subnet.parameters.timing
+    slot = subnet.get_slot(compute_block(timing, WINDOW, Phase.COMMIT))
+    return slot, subnet.get_file(WINDOW)
+
+
+def run_undisturbed(subnet, kind, pace, monkeypatch) -> int:
+    fuse = Fuse()
+    with monkeypatch.context() as patched:
+        fuse_files(patched, fuse)
+        run_window(subnet, kind, fuse, pace)
+    return fuse
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONFIGS)
+def test_killed_at_every_call(name, make_subnet, quick_miner, monkeypatch):
+    """Whatever a miner does outside may be its last act: it does not change what is handed in."""
+    config, pace = CONFIGS[name]
+    undisturbed = make_subnet(config)
+    fuse = run_undisturbed(undisturbed, quick_miner, pace, monkeypatch)
+    expected = get_result(undisturbed)
+    assert None not in expected
+    assert {"before set_commitment", "after put", "before a half of a write"} <= set(fuse.names)
+    groups = parse_commitment(expected[0]).groups
+    assert groups == 4 if name == "finished" else 1 < groups < 40
+    for number in range(1, fuse.touched + 1):
+        subnet = make_subnet(config)
+        blown = Fuse(number)
+        with monkeypatch.context() as patched:
+            fuse_files(patched, blown)
+            run_window(subnet, quick_miner, blown, pace)
+        assert blown.touched > number
+        assert get_result(subnet) == expected, f"killed {fuse.names[number - 1]}, call {number}"
+        subnet.end()
+
+
+@pytest.mark.parametrize("every", [47, 60, 75])
+def test_killed_again_and_again(every, make_subnet, quick_miner, monkeypatch):
+    config, pace = CONFIGS["finished"]
+    undisturbed = make_subnet(config)
+    run_window(undisturbed, quick_miner, None, pace)
+    subnet = make_subnet(config)
+
+    class Recurring(Fuse):
+        def touch(self, name):
+            super().touch(name)
+            self.touched %= every
+
+    fuse = Recurring(every - 1)
+    fuse_files(monkeypatch, fuse)
+    run_window(subnet, quick_miner, fuse, pace)
+    assert get_result(subnet) == get_result(undisturbed)
+
+
+def test_down_for_some_blocks_with_the_file_made_and_not_committed(make_subnet, quick_miner):
+    """Back in the next window, with the last one's commitment block still to come."""
+    subnet = make_subnet()
+    timing = subnet.parameters.timing
+    undisturbed = make_subnet()
+    run_window(undisturbed, quick_miner, None, 100)
+
+    class DiesBeforeSending:
+        def __getattr__(self, name):
+            if name == "set_commitment":
+                raise Killed
+            return getattr(subnet.chain, name)
+
+    miner = subnet.start(quick_miner, chain=DiesBeforeSending())
+    with pytest.raises(Killed):
+        subnet.run_to(miner, timing.window_blocks)
+    while subnet.chain.get_head() < timing.commit_offset - 1:
+        subnet.chain.mint()
+    assert subnet.chain.get_head() >= timing.window_blocks  # it is the next window's time already
+    miner = subnet.start(quick_miner)
+    while miner.step():
+        pass
+    subnet.run_to(miner, timing.commit_offset)
+    assert get_result(subnet) == get_result(undisturbed)
+    subnet.run_to(miner, timing.window_blocks + timing.commit_offset)
+    assert parse_commitment(subnet.get_slot()).number == 1
+
+
+def test_back_too_late_it_goes_on_with_the_next_window(make_subnet, quick_miner):
+    subnet = make_subnet()
+    timing = subnet.parameters.timing
+    miner = subnet.start(quick_miner)
+    miner.upload = None  # ends the program, if it is called
+    with pytest.raises(TypeError):
+        subnet.run_to(miner, timing.window_blocks)
+    while subnet.chain.get_head() < timing.commit_offset:
+        subnet.chain.mint()
+    miner = subnet.start(quick_miner)
+    subnet.run_to(miner, timing.window_blocks + timing.commit_offset)
+    assert subnet.get_file(0) is None
+    assert parse_commitment(subnet.get_slot()).number == 1
+
+
+def test_only_the_missing_groups_are_generated(make_subnet, genesis, models):
+    """With the real model all the way: a restart costs what was not finished, and no more."""
+    from assay.neurons.miner import Miner
+
+    asked = []
+
+    class Counting(Miner):
+        def generate(self, work, indices):
+            asked.append(indices)
+            if len(asked) == 2:
+                raise Killed
+            return super().generate(work, indices)
+
+    subnet, undisturbed = make_subnet(), make_subnet()
+    run_window(subnet, Counting, None, 100)
+    assert asked == [range(0, 2), range(2, 4), range(2, 4)]
+    run_window(undisturbed, Miner, None, 100)
+    assert get_result(subnet) == get_result(undisturbed)
+
+
+def test_sealed_work_never_grows(make_subnet, quick_miner, monkeypatch):
+    """Once a root may be on chain, more groups would contradict it."""
+    subnet = make_subnet(MinerConfig(40, 1))
+    timing = subnet.parameters.timing
+
+    def refuse(hotkey, payload):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(subnet.chain, "set_commitment", refuse)
+        miner, ended = subnet.start(quick_miner), False
+        while not ended and subnet.chain.get_head() < timing.commit_offset:
+            subnet.chain.mint()
+            try:
+                miner.step()
+            except Killed:
+                ended = True
+        assert ended
+    sealed = len(miner._work.groups)
+    assert miner._work.page.marks[Mark.SEALED] == sealed < 40
+    # the node that it meets next lags some blocks behind: there would be time for more groups
+    head = subnet.chain.get_head() - 4
+    monkeypatch.setattr(subnet.chain, "get_head", lambda: head)
+    again = subnet.start(quick_miner)
+    for _ in range(5):
+        again.step()
+    assert len(again._work.groups) == sealed
+    subnet.chain.mint()
+    slot = subnet.chain._newest.commitments[ALICE]
+    assert parse_commitment(slot).groups == sealed

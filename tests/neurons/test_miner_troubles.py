@@ -1,0 +1,221 @@
+"""What goes wrong outside of a miner, and what it does about it for as long as it could matter."""
+
+import pytest
+
+from assay.inference import CheckpointError, UnusableCheckpointError
+from assay.network import StoreError
+from assay.network.chain import ChainError, UnknownOutcomeError, WrongChainError
+from assay.neurons import miner as module
+from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.delivery import Delivery, Parcel
+from assay.neurons.miner import MinerConfig
+from assay.protocol import Beacon, parse_commitment
+from assay.training import GENESIS
+
+
+class Failing:
+    """An object of which one method fails so many times.
+
+    Attributes:
+        calls: heads at which the method was called.
+    """
+
+    def __init__(self, inner, name, error, times, chain, *, after=False):
+        self._inner, self._name, self._error = inner, name, error
+        self._times, self._chain, self._after = times, chain, after
+        self.calls = []
+
+    def __getattr__(self, name):
+        found = getattr(self._inner, name)
+        if name != self._name:
+            return found
+
+        def call(*arguments, **options):
+            self.calls.append(self._chain.get_head())
+            if len(self.calls) > self._times:
+                return found(*arguments, **options)
+            if self._after:
+                found(*arguments, **options)
+            raise self._error
+
+        return call
+
+
+def mine_until(subnet, miner, wanted):
+    """Mints until `wanted()`; what was trouble on the way."""
+    troubles = []
+    for _ in range(40):
+        if wanted():
+            return troubles
+        subnet.run_to(miner, subnet.chain.get_head() + 1)
+        if miner.trouble:
+            troubles.append(miner.trouble)
+    raise AssertionError("it never came to it")
+
+
+@pytest.mark.parametrize(
+    ("what", "name", "error"),
+    [
+        ("chain", "set_commitment", ChainError("no space left in this epoch")),
+        ("chain", "set_commitment", UnknownOutcomeError("nobody said")),
+        ("store", "put", StoreError("the disk is full")),
+    ],
+)
+def test_a_delivery_that_fails_twice_is_made_at_the_third_block(
+    what, name, error, make_subnet, quick_miner
+):
+    subnet = make_subnet()
+    failing = Failing(getattr(subnet, what), name, error, 2, subnet.chain)
+    miner = subnet.start(quick_miner, **{what: failing})
+    troubles = mine_until(subnet, miner, subnet.get_slot)
+    first = failing.calls[0]
+    assert failing.calls == [first, first + 1, first + 2]
+    assert len(troubles) == 2
+    assert all(str(error) in trouble and "by block 13" in trouble for trouble in troubles)
+    assert miner.trouble is None
+    assert parse_commitment(subnet.get_slot()).number == 0
+
+
+def test_a_delivery_that_fails_to_the_last_is_told_and_ends_nothing(make_subnet, quick_miner):
+    subnet = make_subnet()
+    failing = Failing(subnet.chain, "set_commitment", ChainError("refused"), 9, subnet.chain)
+    miner = subnet.start(quick_miner, chain=failing)
+    subnet.run_to(miner, 13)
+    assert failing.calls[-1] == 12  # block 13 takes what is sent at head 12
+    assert any("went without a commitment" in line and "refused" in line for line in subnet.lines)
+    (mined,) = subnet.history.get_mined()
+    assert mined.sent_at is None
+    assert "refused" in mined.note
+    mine_until(subnet, miner, subnet.get_slot)
+    assert parse_commitment(subnet.get_slot()).number == 1
+
+
+def test_an_unknown_outcome_is_read_back_before_anything_is_sent_again(make_subnet, quick_miner):
+    subnet = make_subnet()
+    error = UnknownOutcomeError("nobody said")
+    failing = Failing(subnet.chain, "set_commitment", error, 1, subnet.chain, after=True)
+    miner = subnet.start(quick_miner, chain=failing)
+    subnet.run_to(miner, 13)
+    assert len(failing.calls) == 1
+    assert miner.trouble is None
+    assert subnet.history.get_mined()[0].sent_at is not None
+
+
+def test_a_commitment_whose_block_was_reverted_is_sent_again(make_subnet, quick_miner):
+    subnet = make_subnet()
+    miner = subnet.start(quick_miner)
+    mine_until(subnet, miner, lambda: miner._work is not None and miner._work.committed)
+    subnet.chain._pending.commitments.clear()  # the block that would have held it never comes
+    mine_until(subnet, miner, subnet.get_slot)
+    assert subnet.chain.get_head() <= 13
+    assert parse_commitment(subnet.get_slot()).number == 0
+
+
+def test_a_chain_that_is_away_is_trouble_and_comes_back(make_subnet, quick_miner):
+    subnet = make_subnet()
+    away = Failing(subnet.chain, "get_head", ChainError("no node answers"), 3, subnet.chain)
+    miner = subnet.start(quick_miner, chain=away)
+    for _ in range(3):
+        assert not miner.step()
+        assert miner.trouble == "no node answers"
+    subnet.run_to(miner, 13)
+    assert miner.trouble is None
+    assert parse_commitment(subnet.get_slot()).groups == 4
+
+
+def test_a_node_of_another_chain_ends_the_miner(make_subnet, quick_miner):
+    subnet = make_subnet()
+    for name in ("get_head", "set_commitment"):
+        wrong = Failing(subnet.chain, name, WrongChainError("another chain"), 1, subnet.chain)
+        miner = subnet.start(quick_miner, chain=wrong)
+        with pytest.raises(WrongChainError):
+            subnet.run_to(miner, subnet.chain.get_head() + 13)
+
+
+def test_a_beacon_source_that_lies_is_trouble(make_subnet, quick_miner):
+    subnet = make_subnet()
+
+    class Lying:
+        lies = True
+
+        def get(self, number):
+            beacon = subnet.beacons.get(number)
+            return Beacon(number, bytes(48)) if self.lies and beacon else beacon
+
+    source = Lying()
+    miner = subnet.start(quick_miner, beacons=source)
+    subnet.run_to(miner, 8)
+    assert "is not the pinned chain's" in miner.trouble
+    source.lies = False
+    subnet.run_to(miner, 13)
+    assert miner.trouble is None
+    assert parse_commitment(subnet.get_slot()).number == 0
+
+
+def test_a_checkpoint_that_comes_late_is_mined_on(make_subnet, quick_miner, genesis, tmp_path):
+    subnet = make_subnet()
+    late = CheckpointFolder(tmp_path / "late")
+    miner = subnet.start(quick_miner, checkpoints=late)
+    subnet.run_to(miner, 8)
+    assert "cannot mine window 0 yet" in miner.trouble
+    assert len([line for line in subnet.lines if "cannot mine" in line]) == 1
+    assert "cannot mine" in subnet.history.get_mined()[0].note
+    late.add(GENESIS, genesis.digest)
+    subnet.run_to(miner, 13)
+    assert miner.trouble is None
+    assert parse_commitment(subnet.get_slot()).groups == 4
+    assert not subnet.history.get_mined()[0].note
+
+
+def test_a_checkpoint_is_looked_for_once_a_block(make_subnet, quick_miner, monkeypatch):
+    subnet, asked = make_subnet(), []
+
+    def look(*_):
+        asked.append(subnet.chain.get_head())
+        raise CheckpointError("not here yet")
+
+    monkeypatch.setattr(module, "open_checkpoint", look)
+    miner = subnet.start(quick_miner)
+    for _ in range(9):
+        subnet.chain.mint()
+        for _ in range(3):
+            assert not miner.step()
+    assert asked
+    assert len(asked) == len(set(asked))
+
+
+def test_an_unusable_checkpoint_is_not_looked_for_again(make_subnet, quick_miner, monkeypatch):
+    subnet, asked = make_subnet(), []
+
+    def look(*_):
+        asked.append(subnet.chain.get_head())
+        raise UnusableCheckpointError("no good to anybody")
+
+    monkeypatch.setattr(module, "open_checkpoint", look)
+    miner = subnet.start(quick_miner)
+    subnet.run_to(miner, 11)
+    assert len(asked) == 1
+    assert "no good to anybody" in subnet.history.get_mined()[0].note
+    monkeypatch.undo()
+    mine_until(subnet, miner, subnet.get_slot)
+    assert parse_commitment(subnet.get_slot()).number == 1
+
+
+def test_the_next_commitment_waits_until_the_last_one_was_read(make_subnet):
+    """One slot a hotkey: a quick miner would overwrite its own work before it counts."""
+    subnet, sent = make_subnet(), []
+    delivery = Delivery(subnet.chain, subnet.parameters.timing)
+    delivery.add(Parcel(1, lambda: sent.append(1), lambda head: None, sent.append))
+    for head in (11, 12):
+        delivery.step(head)
+        assert sent == []
+    delivery.step(13)
+    assert sent == [1]
+
+
+def test_no_time_for_any_group(make_subnet, quick_miner):
+    subnet = make_subnet(MinerConfig(4, 2, commit_margin=13))
+    miner = subnet.start(quick_miner)
+    subnet.run_to(miner, 13)
+    assert subnet.get_slot() is None
+    assert "no group of window 0 was finished in time" in subnet.history.get_mined()[0].note
