@@ -3,7 +3,6 @@
 Exit codes: 0 as promised or accepted; 1 a finding; 2 could not run; 130 stopped by Ctrl-C.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -211,29 +210,14 @@ def status(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how a run stands: window, phases, verdicts, weights, checkpoint."""
+    """Show how a run stands: a demo's, or that of a miner, validator or trainer in its --dir."""
     with plain_errors():
-        from assay.neurons.config import ConfigError, load_settings
+        from assay.neurons.config import load_settings
 
         folder = load_settings(config, {"status": {"dir": directory}}).status.dir
-        try:
-            document = json.loads((folder / "status.json").read_text())
-        except OSError:
-            raise ConfigError(
-                f"{folder} holds no run: start one with `assay demo --out {folder}`"
-            ) from None
-        except ValueError:
-            document = None
-        if not isinstance(document, dict) or "stage" not in document:
-            raise ConfigError(f"{folder / 'status.json'} is damaged: start the run again")
-        if as_json:
-            print(json.dumps(document))
-        else:
-            from rich.console import Console
+        from assay.neurons.status_command import run_status
 
-            from assay.neurons.view import render_status
-
-            Console().print(render_status(document))
+        run_status(folder, as_json)
 
 
 app.add_typer(cli_chain.app)

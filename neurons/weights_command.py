@@ -8,14 +8,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from assay.network.chain import SubtensorChain, TooSoonError
 from assay.neurons.config import ConfigError, Settings
 from assay.neurons.database import VALIDATOR_FILE, Database
 from assay.neurons.outbox import describe_row, list_rows
+from assay.neurons.program_view import render_settlements
 from assay.neurons.wiring import open_account, open_chain
 from assay.protocol import encode_ss58
 from assay.verification import compute_weights
@@ -97,14 +96,8 @@ def _draw(document: dict[str, Any], by_uid: Mapping[int, str]) -> None:
     if not document["validators"]:
         console.print(f"nobody has weights on subnet {document['netuid']} at block "
                       f"{document['block']}", highlight=False)  # fmt: skip
-    if document.get("settlements"):
-        table = Table(box=SIMPLE_HEAD, title="own settlements", title_justify="left")
-        for name in ("epoch", "state", "sent at", "confirmed at", "trouble"):
-            table.add_column(name, overflow="fold")
-        for row in document["settlements"]:
-            table.add_row(*("" if row[key] is None else str(row[key]) for key in
-                            ("epoch", "state", "sent_at", "confirmed_at", "trouble")))  # fmt: skip
-        console.print(table)
+    if "settlements" in document:
+        console.print(render_settlements(document["settlements"]))
 
 
 def run_weights_set(
