@@ -1,0 +1,176 @@
+"""What a neuron needs from outside, looked at one by one: each is fine, or comes with advice.
+
+Nothing here sends anything to the chain. Within `attempt` a check says what an operator can mend
+where it would raise it.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from assay.inference import Checkpoint
+from assay.network.store import ObjectStore
+from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.ports import BeaconSource, Chain
+from assay.neurons.submissions import open_checkpoint
+from assay.neurons.windows import get_beacon, get_checkpoint_digest
+from assay.protocol import Parameters, encode_ss58
+from assay.protocol.errors import OperatorError
+from assay.protocol.parameters import Timing
+from assay.protocol.window import compute_window
+
+#: Slots that the newest final block may be old: finality lags by about three.
+_LAG_SLOTS = 10
+#: Name under a hotkey's folder in its store that checks write over and over.
+_PROBE = "probe"
+
+
+class State(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        check: its name, one word.
+        detail: what was found.
+        remedy: what to do, empty where nothing is.
+    """
+
+    check: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As `assay doctor --json` has it."""
+        return asdict(self) | {"state": self.state.value}
+
+
+def attempt(name: str, remedy: str, look: Callable[[], Check]) -> Check:
+    """A check that may meet anything: what an operator can mend is a failure of it.
+
+    Args:
+        remedy: what to do then, beside what the error itself says.
+    """
+    try:
+        return look()
+    except OperatorError as error:
+        return Check(name, State.FAIL, str(error), remedy)
+
+
+def check_chain(chain: Chain, parameters: Parameters) -> Check:
+    """Whether it is the parameters' chain, and where it stands."""
+    head, genesis = chain.get_head(), chain.genesis_hash
+    detail = f"head {head}, genesis {genesis.hex()[:16]}…, {chain.runtime}"
+    if genesis != parameters.identity.genesis_hash:
+        wanted = parameters.identity.genesis_hash.hex()
+        return Check(
+            "chain",
+            State.FAIL,
+            f"{detail}: the parameters are for the chain with genesis hash {wanted[:16]}…",
+            "name a node of that chain, or take the parameters of this one",
+        )
+    return Check("chain", State.OK, detail)
+
+
+def check_clock(chain: Chain, timing: Timing, now_ms: int) -> Check:
+    """The machine's clock against the newest final block's time."""
+    age_ms = now_ms - chain.get_block(chain.get_head()).timestamp_ms
+    detail = f"the newest final block is {age_ms / 1_000:.1f} s old by this machine's clock"
+    if age_ms < -timing.slot_ms:
+        return Check("clock", State.FAIL, detail, "set the clock: it is slow; run an NTP client")
+    if age_ms > timing.window_blocks * timing.slot_ms:
+        remedy = "see whether the node follows its chain; if it does, set the clock: it is fast"
+        return Check("clock", State.FAIL, detail, remedy)
+    if age_ms > _LAG_SLOTS * timing.slot_ms:
+        remedy = "the node lags behind, or the clock is fast: compare both with another machine"
+        return Check("clock", State.WARN, detail, remedy)
+    return Check("clock", State.OK, detail)
+
+
+def check_registration(chain: Chain, hotkey: bytes, coldkey: bytes) -> Check:
+    """Which uid the hotkey holds, or what one would cost against what the coldkey has."""
+    head = chain.get_head()
+    member = chain.get_members(head).get(hotkey)
+    if member is not None:
+        detail = f"uid {member.uid} since block {member.registered_at}"
+        return Check("registration", State.OK, detail)
+    quote, balance = chain.quote_registration(hotkey), chain.get_balance(coldkey)
+    detail = (
+        f"{encode_ss58(hotkey)} holds no uid; one costs {_tao(quote.cost)} and a fee of "
+        f"{_tao(quote.fee)} now, and the coldkey has {_tao(balance)}"
+    )
+    if balance < quote.total:
+        remedy = f"send {_tao(quote.total - balance)} or more to {encode_ss58(coldkey)}"
+        return Check("registration", State.FAIL, detail, f"{remedy}, then `assay register`")
+    return Check("registration", State.WARN, detail, "`assay register`; the price moves")
+
+
+def check_store(store: ObjectStore, shown: ObjectStore, hotkey: bytes, stamp: int) -> Check:
+    """Writes a small object under the hotkey's own name and reads a part of it back.
+
+    Args:
+        shown: the store as validators reach it.
+        stamp: makes this object another one than the last check's.
+    """
+    name = f"{encode_ss58(hotkey)}/{_PROBE}"
+    data = f"assay probe {stamp}".encode()
+    store.put(name, data)
+    start = len(data) // 2
+    found = shown.open(name).read(start, len(data))
+    if found != data[start:]:
+        what = "is not there" if found is None else "holds other bytes"
+        return Check(
+            "store",
+            State.FAIL,
+            f"{name} was written, and read back by range it {what}",
+            "have the locator lead to the very store that is written, without a cache between",
+        )
+    return Check("store", State.OK, f"{name} was written and read back by range")
+
+
+def check_beacon(chain: Chain, beacons: BeaconSource, parameters: Parameters) -> Check:
+    """The round that the newest window's first block names, fetched and verified, or the one of
+    the window before where that is not out yet."""
+    length = parameters.timing.window_blocks
+    first = chain.get_head() // length * length
+    for number in (first, max(0, first - length)):
+        beacon = get_beacon(beacons, parameters, chain.get_block(number))
+        if beacon is not None:
+            name = parameters.beacon.chain_hash.hex()[:16]
+            detail = f"round {beacon.round} of chain {name}… for block {number} is genuine"
+            return Check("beacon", State.OK, detail)
+    return Check(
+        "beacon",
+        State.FAIL,
+        f"no source has the round that block {number} names",
+        "see that the sources are reached from here, or name others of the same chain",
+    )
+
+
+def check_checkpoint(
+    chain: Chain, checkpoints: CheckpointFolder, parameters: Parameters
+) -> tuple[Check, Checkpoint]:
+    """The checkpoint of the newest window, opened: every tensor hashed, the model loaded.
+
+    Raises:
+        CheckpointError: it is not here, or not what its digest says.
+    """
+    window = compute_window(parameters.timing, chain.get_head())
+    digest = get_checkpoint_digest(chain, parameters, window)
+    checkpoint = open_checkpoint(checkpoints, digest, parameters)
+    number = checkpoint.manifest.number
+    detail = f"number {number}, {digest.hex()[:16]}…, in force in window {window}, is here"
+    return Check("checkpoint", State.OK, detail), checkpoint
+
+
+def _tao(rao: int) -> str:
+    return f"{rao / 10**9:,.9f}".rstrip("0").rstrip(".") + " TAO"

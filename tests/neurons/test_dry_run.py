@@ -1,0 +1,214 @@
+"""What `assay mine --dry-run` says before anything is paid for."""
+
+import json
+import shutil
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from assay.network.beacon import LocalBeacon
+from assay.network.chain import SimulatedRules
+from assay.network.store import open_folder
+from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.checks_view import render_dry_run
+from assay.neurons.dry_run import Candidate, compute_window_seconds, dry_run
+from assay.neurons.miner import MinerConfig, Outside
+from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
+from assay.protocol.parameters import MAIN_TIMING
+from tests.neurons.mining import ALICE, GENESIS_MS, HOTKEYS, LOCATOR, Fuse, Fused
+
+TAO = 10**9
+NEWCOMER = bytes(range(32))
+CONFIG = MinerConfig(6, 2)
+SENDS = {"set_commitment", "set_weights", "register", "add_stake", "swap", "fund"}
+
+
+@pytest.fixture
+def subnet(make_subnet):
+    """Head 30: window 1 is the last whose commitments stand; somebody committed to 9 groups."""
+    subnet = make_subnet(CONFIG)
+    chain = subnet.chain
+    chain.rules = SimulatedRules(registration_cost=2 * TAO, alpha_price=TAO // 20)
+    for name, groups in (("validator", 9), ("owner", 4)):
+        window = 1 if name == "validator" else 0  # of a window that is not the last: not counted
+        commitment = Commitment(Tag.MINER, window, groups, bytes(32), LOCATOR)
+        chain.set_commitment(HOTKEYS[name], encode_commitment(commitment))
+    owner, other = HOTKEYS["owner"], HOTKEYS["validator"]
+    chain.pay({owner: (30_000, 700 * TAO), other: (30_000, 10 * TAO)})
+    for _ in range(30):
+        chain.mint()
+    return subnet
+
+
+def look(subnet, hotkey=ALICE, seconds=1.0, late_ms=0, shown=None, config=CONFIG, **outside):
+    fuse = Fuse()
+    chain = Fused(outside.pop("chain", subnet.chain), fuse)
+    reached = Outside(chain, subnet.beacons, subnet.checkpoints, subnet.store, LOCATOR)
+    times = iter([0.0, seconds])
+    now_ms = subnet.chain.get_block(subnet.chain.get_head()).timestamp_ms + late_ms
+    run = dry_run(
+        replace(reached, **outside),
+        Candidate(hotkey, hotkey),
+        subnet.parameters,
+        config,
+        now_ms,
+        shown=shown,
+        timer=lambda: next(times),
+    )
+    assert not {name.split()[1] for name in fuse.names} & SENDS
+    return run
+
+
+def states(run):
+    return {check.check: check.state.value for check in run.checks}
+
+
+def find(run, name):
+    (check,) = (check for check in run.checks if check.check == name)
+    return check
+
+
+def show(run):
+    text = StringIO()
+    Console(width=160, file=text).print(render_dry_run(run))
+    return text.getvalue()
+
+
+def test_all_is_well(subnet):
+    run = look(subnet)
+    assert set(states(run).values()) == {"ok"}
+    assert run.ready
+    assert "uid 3 since block 0" in find(run, "registration").detail
+    # 6 s between beacon and commitment, 2 groups a second: 12 fit, 6 are wanted
+    assert (run.speed.window_seconds, run.speed.fits, run.speed.committed) == (6.0, 12, 6)
+    assert run.speed.tokens > 2 * 8
+    earning = run.earning
+    assert (earning.window, earning.own_groups, earning.other_groups) == (1, 6, 9)
+    assert earning.share == pytest.approx(0.4)
+    assert earning.paid == 10 * TAO  # what is burned at the owner's uid is nobody's pay
+    assert earning.epochs_a_day == pytest.approx(86_400 / 25)
+    assert earning.alpha_a_day == pytest.approx(0.4 * 10 * TAO * 86_400 / 25)
+    assert earning.registration is None
+    assert json.loads(json.dumps(run.to_json()))["checks"][0]["state"] == "ok"
+    text = show(run)
+    assert "40.00%" in text
+    assert "nothing stands in the way" in text
+
+
+def test_a_slow_machine_is_told_what_it_would_earn(subnet):
+    run = look(subnet, seconds=4.0)
+    assert (run.speed.fits, run.speed.committed) == (2, 2)
+    assert states(run)["speed"] == "warn"
+    assert run.earning.share == pytest.approx(2 / 11)
+    hopeless = look(subnet, seconds=7.0)
+    assert states(hopeless)["speed"] == "fail"
+    assert hopeless.earning.share == 0
+
+
+def test_not_registered_and_rich(subnet):
+    subnet.chain.fund(NEWCOMER, 3 * TAO)
+    run = look(subnet, NEWCOMER)
+    registration = find(run, "registration")
+    assert registration.state == "warn"
+    for words in ("one costs 2 TAO", "has 3 TAO", encode_ss58(NEWCOMER)):
+        assert words in registration.detail
+    assert "assay register" in registration.remedy
+    assert run.ready
+    # 0.4 of 10 alpha an epoch at 0.05 TAO
+    a_day = 0.4 * 10 * 0.05 * 86_400 / 25
+    assert run.earning.registration_days == pytest.approx(2 / a_day)
+    assert "earned back" in show(run)
+
+
+def test_not_registered_and_poor(subnet):
+    subnet.chain.fund(NEWCOMER, TAO // 2)
+    run = look(subnet, NEWCOMER)
+    registration = find(run, "registration")
+    assert registration.state == "fail"
+    assert "send 1.5 TAO or more" in registration.remedy
+    assert not run.ready
+    assert "not ready" in show(run)
+
+
+def test_a_subnet_that_pays_nobody_yet(subnet):
+    subnet.chain.pay({})
+    subnet.chain.mint()
+    run = look(subnet, NEWCOMER)
+    assert run.earning.alpha_a_day == 0
+    assert run.earning.registration_days is None
+    assert "never at that" in show(run)
+
+
+def test_a_store_that_cannot_be_written(subnet, tmp_path):
+    store = open_folder(tmp_path / "gone")
+    shutil.rmtree(tmp_path / "gone")
+    (tmp_path / "gone").write_text("a file now")
+    run = look(subnet, store=store)
+    assert states(run)["store"] == "fail"
+    assert "gone" in find(run, "store").detail
+
+
+def test_a_locator_that_leads_elsewhere(subnet, tmp_path):
+    run = look(subnet, shown=open_folder(tmp_path / "elsewhere"))
+    assert states(run)["store"] == "fail"
+    assert "is not there" in find(run, "store").detail
+    # a cache that still has the last probe is no better
+    stale = open_folder(tmp_path / "stale")
+    stale.put(f"{encode_ss58(ALICE)}/probe", b"assay probe 1700000000000")
+    assert "other bytes" in find(look(subnet, shown=stale), "store").detail
+
+
+def test_the_probe_is_one_small_file_however_often_it_is_written(subnet):
+    look(subnet)
+    look(subnet, late_ms=500)
+    assert [name.rpartition("/")[2] for name in subnet.store.list()] == ["probe"]
+
+
+def test_a_beacon_of_another_chain(subnet):
+    other = LocalBeacon(b"other", GENESIS_MS, 1_000, lambda: GENESIS_MS + 10**9)
+    run = look(subnet, beacons=other)
+    assert states(run)["beacon"] == "fail"
+    assert "is not the pinned chain's" in find(run, "beacon").detail
+
+
+def test_a_beacon_that_is_not_out(subnet):
+    class Silent:
+        def get(self, number):
+            return None
+
+    assert states(look(subnet, beacons=Silent()))["beacon"] == "fail"
+
+
+def test_a_checkpoint_that_is_not_here(subnet, tmp_path):
+    run = look(subnet, checkpoints=CheckpointFolder(tmp_path / "none"))
+    assert states(run)["checkpoint"] == "fail"
+    assert run.speed is None
+    assert run.earning is None
+    assert not run.ready
+    assert "✗" in show(run)
+
+
+def test_a_node_of_another_chain(subnet):
+    subnet.parameters = replace(
+        subnet.parameters, identity=replace(subnet.parameters.identity, genesis_hash=bytes(32))
+    )
+    run = look(subnet)
+    assert states(run)["chain"] == "fail"
+    assert "parameters are for the chain" in find(run, "chain").detail
+
+
+@pytest.mark.parametrize(
+    ("late_ms", "state"),
+    [(-500, "ok"), (-1_500, "fail"), (9_000, "ok"), (11_000, "warn"), (13_000, "fail")],
+)
+def test_the_clock(subnet, late_ms, state):
+    assert states(look(subnet, late_ms=late_ms))["clock"] == state
+
+
+def test_the_time_of_a_window_on_the_main_network():
+    # 33 blocks to the commitment, 3 before it is sent, 3 until the beacon is out: of 12 s each
+    assert compute_window_seconds(MAIN_TIMING, 3) == 27 * 12
+    assert compute_window_seconds(replace(MAIN_TIMING, window_blocks=20), 3) == 20 * 12
+    assert compute_window_seconds(MAIN_TIMING, 33) == 0
