@@ -1,16 +1,21 @@
 """`assay mine`, `assay validate`, `assay train`: the neurons as programs on a chain."""
 
+import json
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from assay.neurons.archive import Archive
 from assay.neurons.audits import Settlement, WindowAudit
+from assay.neurons.checks_view import render_dry_run
 from assay.neurons.config import ConfigError, Settings
 from assay.neurons.database import VALIDATOR_FILE, Database
+from assay.neurons.dry_run import Candidate, dry_run
 from assay.neurons.history import History, describe_history
 from assay.neurons.joining import Membership, Standing, join, open_own_store
 from assay.neurons.lessons import Lesson
@@ -21,8 +26,9 @@ from assay.neurons.programs import Loop, catch_signals, log_lines
 from assay.neurons.review import Review
 from assay.neurons.trainer import Trainer, TrainerConfig
 from assay.neurons.validator import Validator
+from assay.neurons.wiring import now_ms
 from assay.neurons.workbook import Workbook
-from assay.protocol import encode_ss58
+from assay.protocol import Reason, encode_ss58
 from assay.protocol.window import compute_window
 from assay.training import LearnConfig
 from assay.verification import compute_score
@@ -95,6 +101,28 @@ def run_miner(
                 return {"at_work": done, "windows": describe_history(history)[-_SHOWN:]}
 
             return _drive(member, neuron, describe, Standing(member), as_json)
+
+
+def run_dry_run(settings: Settings, as_json: bool) -> int:
+    """Looks at everything that mining needs and sends nothing. 1 if something stands in the way.
+
+    Raises:
+        OperatorError: it could not look.
+    """
+    own = settings.miner
+    store, locator = open_own_store(settings)
+    _use_threads(own.threads)
+    with log_lines(as_json, quiet=True), join(settings, own.dir, "miner") as member:
+        sources, account = member.sources, member.account
+        outside = Outside(member.chain, sources.beacons, sources.checkpoints, store, locator)
+        config = MinerConfig(min(own.groups, member.parameters.work.group_cap), own.groups_per_step)
+        candidate = Candidate(account.hotkey, account.coldkey)
+        found = dry_run(outside, candidate, member.parameters, config, now_ms())
+    if as_json:
+        print(json.dumps(found.to_json()))
+    else:
+        Console().print(render_dry_run(found))
+    return 0 if found.ready else 1
 
 
 def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
@@ -224,11 +252,12 @@ def _use_threads(threads: int | None) -> None:
 
 
 def _name_verdicts(audit: WindowAudit) -> str:
-    """One line a window: how many of each reason."""
-    counts: dict[str, int] = {}
-    for verdict in audit.verdicts.values():
-        counts[verdict.reason.value] = counts.get(verdict.reason.value, 0) + 1
+    """One line a window: how many of each reason, of those that committed to something."""
+    reasons = [verdict.reason for verdict in audit.verdicts.values()]
+    counts = Counter(reason.value for reason in reasons if reason is not Reason.NO_COMMITMENT)
     what = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+    if reasons and not counts:
+        what = "nobody committed"
     why = audit.void or audit.missing
     return f"window {audit.challenge.window}: {what or 'nobody judged'}" + (
         f" ({why})" if why else ""

@@ -1,6 +1,7 @@
 """A neuron's status.json drawn for a terminal, from the document alone."""
 
 import time
+from collections import Counter
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -28,8 +29,8 @@ def _render_header(status: dict[str, Any]) -> RenderableType:
     text = Text()
     text.append(status["program"], style="bold")
     text.append(
-        f"   {status['hotkey']}   subnet {status['netuid']}   block {status['head']:,}"
-        f"   window {status['window_now']:,}"
+        f"  {status['hotkey']}\n"
+        f"subnet {status['netuid']}   block {status['head']:,}   window {status['window_now']:,}"
     )
     age = int(time.time()) - status["at"]
     if age > _OLD_S:
@@ -48,9 +49,7 @@ def _render_validator(status: dict[str, Any]) -> list[RenderableType]:
     for name in ("window", "state", "accepted", "others"):
         windows.add_column(name, overflow="fold")
     for window in status["windows"]:
-        reasons: dict[str, int] = {}
-        for verdict in window["verdicts"]:
-            reasons[verdict["reason"]] = reasons.get(verdict["reason"], 0) + 1
+        reasons = Counter(verdict["reason"] for verdict in window["verdicts"])
         accepted = reasons.pop("ACCEPTED", 0)
         others = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
         state = "void" if window["void"] else window["state"]
