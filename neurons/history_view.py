@@ -14,31 +14,23 @@ def render_history(rows: Sequence[dict[str, Any]]) -> RenderableType:
     if not rows:
         return Text("no window was mined yet", style="dim")
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name, right in (
-        *(("window", True), ("groups", True), ("file", True), ("committed", False)),
-        *(("own verdict", False), ("score", True), ("settled", True)),
-        *(("weight", True), ("incentive", True), ("alpha", True)),
-    ):
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    for name in ("window", "groups", "committed", "own verdict", "score", "weight", "alpha"):
+        left = name in ("committed", "own verdict")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*_list_cells(row))
     return Group(table, *(_explain(row) for row in rows if _find_words(row)))
 
 
 def _list_cells(row: dict[str, Any]) -> list[Text | str]:
-    groups, upload, verdict, payment = (
-        row[name] for name in ("groups", "upload", "verdict", "payment")
-    )
+    groups, verdict, payment = (row[name] for name in ("groups", "verdict", "payment"))
     return [
         str(row["window"]),
-        f"{groups['done']} of {groups['wanted']}",
-        f"{upload['bytes']:,} B" if upload else "–",
+        f"{groups['done']}/{groups['wanted']}",
         _name_commitment(row["commitment"]),
         _name_verdict(verdict),
         f"{verdict['score']:,}" if verdict else "",
-        str(verdict["settlement"]) if verdict else "",
         _name_weights(payment),
-        f"{payment['incentive'] / 65_535:.2%}" if payment else "",
         f"{payment['emission_rao_alpha'] / 1e9:.4f}" if payment else "",
     ]
 
@@ -47,7 +39,7 @@ def _name_commitment(commitment: dict[str, Any] | None) -> Text:
     if commitment is None or commitment["sent_at"] is None:
         return Text("–", style="dim")
     stood = commitment["stood"]
-    words = "" if stood is None else (", stood" if stood else ", did not stand")
+    words = "" if stood is None else (" ✓" if stood else " ✗")
     return Text(f"at {commitment['sent_at']}{words}", style="red" if stood is False else "")
 
 
@@ -70,7 +62,9 @@ def _name_weights(payment: dict[str, Any] | None) -> str:
 def _find_words(row: dict[str, Any]) -> list[str]:
     """What a person should read about a window beside its line."""
     words = [row["note"]] if row["note"] else []
-    verdict, payment = row["verdict"], row["payment"]
+    verdict, payment, commitment = row["verdict"], row["payment"], row["commitment"]
+    if commitment is not None and commitment["stood"] is False:
+        words.append("the commitment did not stand at its block")
     if verdict is not None and not verdict["accepted"]:
         where = [
             f"{name} {verdict[name]}" for name in ("group", "rollout", "token") if name in verdict
