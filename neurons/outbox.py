@@ -36,23 +36,19 @@ _WATCH_BLOCKS = 8
 
 
 class State(StrEnum):
-    """Where a row stands."""
+    """Where a row stands.
+
+    due → sending → sent → confirmed. Back to due goes what the chain refused, and what may have
+    been sent, does not stand, and cannot come any more. What is due when a newer row comes is
+    superseded and never sent.
+    """
 
     DUE = "due"
-    SENDING = "sending"
-    SENT = "sent"
-    CONFIRMED = "confirmed"
+    SENDING = "sending"  # noted before the call: after a restart it may have been sent
+    SENT = "sent"  # held by a block that is not final yet
+    CONFIRMED = "confirmed"  # seen in finalized state
     SUPERSEDED = "superseded"
 
-
-#: What each state means and what ends it: for people.
-STATES: dict[State, str] = {
-    State.DUE: "to be sent when the chain allows it; a newer row supersedes it",
-    State.SENDING: "may have been sent: confirmed once seen, due again once it cannot come",
-    State.SENT: "held by a block that is not final yet, or not yet looked at: as sending",
-    State.CONFIRMED: "seen in finalized state",
-    State.SUPERSEDED: "never stood on chain: a newer settlement came first",
-}
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS weights (
