@@ -36,23 +36,19 @@ _WATCH_BLOCKS = 8
 
 
 class State(StrEnum):
-    """Where a row stands."""
+    """Where a row stands.
+
+    due → sending → sent → confirmed. Back to due goes what the chain refused, and what may have
+    been sent, does not stand, and cannot come any more. What is due when a newer row comes is
+    superseded and never sent.
+    """
 
     DUE = "due"
-    SENDING = "sending"
-    SENT = "sent"
-    CONFIRMED = "confirmed"
+    SENDING = "sending"  # noted before the call: after a restart it may have been sent
+    SENT = "sent"  # held by a block that is not final yet
+    CONFIRMED = "confirmed"  # seen in finalized state
     SUPERSEDED = "superseded"
 
-
-#: What each state means and what ends it: for people.
-STATES: dict[State, str] = {
-    State.DUE: "to be sent when the chain allows it; a newer row supersedes it",
-    State.SENDING: "may have been sent: confirmed once seen, due again once it cannot come",
-    State.SENT: "held by a block that is not final yet, or not yet looked at: as sending",
-    State.CONFIRMED: "seen in finalized state",
-    State.SUPERSEDED: "never stood on chain: a newer settlement came first",
-}
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS weights (
@@ -182,7 +178,7 @@ class WeightsOutbox:
                 return True
         except WrongChainError:
             raise
-        except ChainError as error:  # it cannot be asked now: at the next block again
+        except ChainError as error:  # it cannot be asked now: again at the next block
             self._unanswered = str(error)
         self._seen = head
         return False
@@ -199,14 +195,17 @@ class WeightsOutbox:
 
     def _send(self, row: WeightsRow, head: int) -> bool:
         """Sends a row if the chain takes it now."""
+        if row.marked_at is not None and self._confirm(row, head):
+            return True  # it was said to be refused, and stands
+        if self._chain.get_weights_block(self._hotkey, head) is None:
+            self._put_off(row, head, f"the hotkey holds no uid at block {head}: register it")
+            return False
+        if head + 1 < self._chain.get_next_weights_block(self._hotkey):
+            return False
+        shut = self._chain.get_hyperparameters().commit_reveal
+        row = replace(row, marked_at=head, shut=shut, sent_at=None, expires=None)
+        self._save(replace(row, state=State.SENDING))
         try:
-            if row.marked_at is not None and self._confirm(row, head):
-                return True  # it was said to be refused, and stands
-            if head + 1 < self._chain.get_next_weights_block(self._hotkey):
-                return False
-            shut = self._chain.get_hyperparameters().commit_reveal
-            row = replace(row, marked_at=head, shut=shut, sent_at=None, expires=None)
-            self._save(replace(row, state=State.SENDING))
             block = self._chain.set_weights(self._hotkey, row.weights)
         except (UnknownOutcomeError, WrongChainError):
             raise  # it stays as marked
@@ -214,20 +213,17 @@ class WeightsOutbox:
             self._save(replace(row, marked_at=None, retry_at=error.allowed_at - 1))
             return False
         except ChainError as error:
-            pause = min(_FIRST_PAUSE << min(row.failures, 8), _LONGEST_PAUSE)
-            self._save(
-                replace(
-                    row,
-                    failures=row.failures + 1,
-                    retry_at=head + pause,
-                    trouble=f"weights of epoch {row.epoch}, to be tried again in block "
-                    f"{head + pause}: {error}",
-                )
-            )
+            self._put_off(row, head, str(error))
             return False
         sent = replace(row, state=State.SENT, sent_at=block, expires=head + DOUBT_BLOCKS)
         self._save(replace(sent, trouble=None))
         return True
+
+    def _put_off(self, row: WeightsRow, head: int, why: str) -> None:
+        """Keeps a row that the chain does not take, with growing pauses."""
+        retry_at = head + min(_FIRST_PAUSE << min(row.failures, 8), _LONGEST_PAUSE)
+        trouble = f"weights of epoch {row.epoch}, again in block {retry_at}: {why}"
+        self._save(replace(row, failures=row.failures + 1, retry_at=retry_at, trouble=trouble))
 
     def _follow(self, row: WeightsRow, head: int) -> bool:
         """Looks for a row that may have been sent; due again once it cannot come any more."""

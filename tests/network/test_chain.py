@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from assay.network.chain import (
+    EXTRINSIC_BLOCKS,
     ChainError,
     Connection,
     DevWallet,
@@ -44,6 +45,12 @@ def test_a_damaged_archive_says_which_file(tmp_path: Path) -> None:
     file.write_bytes(b"SQLite format 3\x00" + bytes(200))
     with pytest.raises(ChainError, match=r"state\.sqlite"):
         StateArchive(file, b"\x01" * 32, 3)
+
+
+def test_an_extrinsic_lives_as_long_as_the_sdk_lets_it() -> None:
+    from bittensor import settings
+
+    assert settings.DEFAULT_ERA_PERIOD == EXTRINSIC_BLOCKS >= settings.MEV_SHIELD_ERA_PERIOD
 
 
 def test_epochs_follow_subtensors_rule() -> None:

@@ -1,6 +1,8 @@
 """The ledger: the mixture over restarts, its false positives, and what a single product misses."""
 
+import json
 import math
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.protocol import Calibration
+from assay.protocol.encoding import EncodingError
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.verification import Ledger
 from assay.verification.sampling import (
@@ -166,3 +169,36 @@ def test_it_crosses_at_one_over_alpha(beside: float, crossed: bool) -> None:
     wanted = TESTS.alpha_inverse * (1 + beside)
     sums = (math.log(wanted - 0.5),) * count_bets(TESTS)  # the restarts to come hold the half
     assert Ledger(1, sums).is_crossed(TESTS) is crossed
+
+
+ANY = st.floats(allow_nan=False)
+
+
+@given(st.integers(0, 2**40), st.lists(ANY, max_size=9))
+def test_a_ledger_comes_back_from_json_bit_for_bit(rollouts, log_sums):
+    ledger = Ledger(rollouts, tuple(log_sums))
+    text = json.dumps(ledger.to_json())
+    back = Ledger.from_json(json.loads(text))
+    assert back == ledger
+    assert [struct.pack("d", v) for v in back.log_sums] == [struct.pack("d", v) for v in log_sums]
+    assert json.dumps(back.to_json()) == text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {},
+        {"rollouts": 1},
+        {"rollouts": 1.0, "log_sums": []},
+        {"rollouts": True, "log_sums": []},
+        {"rollouts": 1, "log_sums": [0.5]},
+        {"rollouts": 1, "log_sums": ["0.5"]},  # not as it is written
+        {"rollouts": 1, "log_sums": ["0x1p9999"]},
+        {"rollouts": 1, "log_sums": "0x1p0"},
+        {"rollouts": 1, "log_sums": [], "more": 1},
+    ],
+)
+def test_what_is_not_a_ledgers_json_is_refused(value):
+    with pytest.raises(EncodingError):
+        Ledger.from_json(value)

@@ -12,6 +12,7 @@ from proxy import FaultyNode
 from assay.network.chain import (
     ChainError,
     Connection,
+    ForgottenError,
     SubtensorChain,
     Target,
     UnknownOutcomeError,
@@ -121,7 +122,7 @@ def test_state_that_nodes_forgot_is_still_known_here(
     again = open_chain(behind, subnet, tmp_path)  # as after a restart
     faulty.forgetful = True
     assert [ask(again) for ask in asked] == answers
-    with pytest.raises(ChainError, match="discarded"):
+    with pytest.raises(ForgottenError, match="discarded"):
         again.get_members(head - 1)
 
 

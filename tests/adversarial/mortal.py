@@ -1,0 +1,237 @@
+"""A validator that can be killed between any two things it does, and started again from disk.
+
+Chain, calendar, beacons, journal and outbox are real; what a submission is worth follows from its
+window and hotkey and from the ledger it was judged with, so that whatever is judged twice, lost,
+or entered twice into a ledger shows in what is published. A kill is an exception that nothing
+catches: the file is closed in the middle of things and opened anew.
+"""
+
+import json
+from dataclasses import replace
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from assay.network.beacon import LocalBeacon
+from assay.network.chain import SimulatedChain
+from assay.neurons import validator as module
+from assay.neurons import windows
+from assay.neurons.archive import Archive
+from assay.neurons.database import Database
+from assay.neurons.demo_rules import NETUID, make_demo_parameters
+from assay.neurons.outbox import list_rows
+from assay.neurons.submissions import Sources
+from assay.neurons.validator import Validator
+from assay.protocol import Phase, Reason
+from assay.protocol.parameters import Timing
+from assay.protocol.window import compute_block
+from assay.verification import GroupValue, Statistics, Verdict
+
+GENESIS_MS = 1_700_000_000_000
+NAMES = ("owner", "trainer", "validator", "alice", "bob", "carol")
+HOTKEYS = {name: sha256(name.encode()).digest() for name in NAMES}
+TIMING = Timing(
+    window_blocks=3,
+    commit_offset=4,
+    audit_offset=5,
+    fetch_end=8,
+    verdict_end=9,
+    checkpoint_lead=0,
+    slot_ms=1_000,
+    tempo=11,
+    beacon_delay_ms=1_000,
+)
+
+
+#: One calendar, played hundreds of times.
+is_valid_beacon = cache(windows.is_valid_beacon)
+
+
+def make_beacons(now_ms):
+    return LocalBeacon(b"mortal", GENESIS_MS, 1_000, now_ms)
+
+
+@cache
+def make_parameters(genesis_hash=bytes(32)):
+    beacons = make_beacons(lambda: 0).chain
+    parameters = make_demo_parameters(genesis_hash, beacons, 0, HOTKEYS["trainer"], b"\x07" * 32)
+    return replace(parameters, timing=TIMING)
+
+
+class Killed(BaseException):
+    """kill -9."""
+
+
+class Fate:
+    """Counts what is done, and kills at some points of it.
+
+    Args:
+        kills: each so many points after the one before; 0 is the very first.
+
+    Attributes:
+        points: names of what was passed so far.
+        hook: called at each point; may raise what it likes.
+    """
+
+    def __init__(self, kills=()):
+        self.points = []
+        self.killed = 0
+        self.hook = lambda name: None
+        self._kills = list(kills)
+        self._passed = 0
+
+    def __call__(self, name):
+        self.points.append(name)
+        self.hook(name)
+        self._passed += 1
+        if self._kills and self._passed > self._kills[0]:
+            self._kills.pop(0)
+            self._passed = 0
+            self.killed += 1
+            raise Killed(name)
+
+    def wrap(self, function, name):
+        def run(*arguments, **options):
+            self(f"before {name}")
+            answer = function(*arguments, **options)
+            self(f"after {name}")
+            return answer
+
+        return run
+
+
+class MortalChain:
+    """A chain whose calls are points, and that remembers what it was sent."""
+
+    def __init__(self, chain, fate):
+        self._chain = chain
+        self._fate = fate
+        self.sent = []
+
+    def __getattr__(self, name):
+        found = getattr(self._chain, name)
+        return self._fate.wrap(found, name) if callable(found) else found
+
+    def set_weights(self, hotkey, weights):
+        def send():
+            block = self._chain.set_weights(hotkey, weights)
+            self.sent.append(dict(weights))
+            return block
+
+        return self._fate.wrap(send, "set_weights")()
+
+
+class MortalDatabase(Database):
+    """A file whose commits are points."""
+
+    def __init__(self, file, fate):
+        self._fate = fate
+        super().__init__(file)
+        self._connection.execute("PRAGMA synchronous = OFF")  # the machine itself goes on
+
+    def _commit(self):
+        self._fate("before commit")
+        super()._commit()
+        self._fate("after commit")
+
+
+class Mortal:
+    """One subnet in memory and one validator's folder."""
+
+    def __init__(self, folder: Path, monkeypatch, kills=(), **options):
+        self.fate = Fate(kills)
+        self.folder = folder
+        self.real = SimulatedChain(
+            b"mortal", NETUID, GENESIS_MS, TIMING.slot_ms, TIMING.tempo, tuple(HOTKEYS.values())
+        )
+        self.chain = MortalChain(self.real, self.fate)
+        self.beacons = make_beacons(lambda: self.real.get_block(self.real.get_head()).timestamp_ms)
+        self.parameters = make_parameters(self.real.genesis_hash)
+        self._options = options
+        self._archive = Archive(folder)
+        monkeypatch.setattr(windows, "is_valid_beacon", is_valid_beacon)
+        monkeypatch.setattr(module, "judge_hotkey", self.fate.wrap(self.judge, "judge"))
+        monkeypatch.setattr(module, "open_checkpoint", lambda *arguments: object())
+        self.judged = []
+        self.database = self.validator = None
+        self.restart()
+
+    def start(self):
+        """Opens the folder: that is full of points too."""
+        self.database = MortalDatabase(self.folder / "validator.sqlite", self.fate)
+        archive, fate = self._archive, self.fate
+        self.validator = Validator(
+            HOTKEYS["validator"],
+            self.parameters,
+            Sources(self.chain, self.beacons, None, {}, None),
+            self.database,
+            fate.wrap(archive.write_context, "on_context"),
+            fate.wrap(archive.write_window, "on_window"),
+            fate.wrap(archive.write_settlement, "on_settlement"),
+            **self._options,
+        )
+
+    def restart(self):
+        while True:
+            if self.database is not None:
+                self.database.close()
+            try:
+                return self.start()
+            except Killed:
+                continue
+
+    def work(self):
+        """All there is to do before the next block, by however many lives it takes."""
+        while True:
+            try:
+                self.fate("step")
+                if not self.validator.step():
+                    return
+            except Killed:
+                self.restart()
+
+    def play(self, blocks):
+        for _ in range(blocks):
+            self.real.mint()
+            self.work()
+
+    def judge(self, context, hotkey, checkpoint, sources, ledger):
+        """Alice is honest, Bob shows his files late or not at all, Carol was caught once."""
+        window, head = context.window, self.real.get_head()
+        self.judged.append((window, hotkey))
+        shown = compute_block(TIMING, window, Phase.AUDIT) + 2
+        verdict = Verdict(window, hotkey, Reason.NO_COMMITMENT, "nothing stands on chain")
+        if hotkey == HOTKEYS["carol"] and window == 2:
+            return replace(verdict, reason=Reason.SKETCH_MISMATCH, detail="another's"), ledger
+        if hotkey == HOTKEYS["bob"] and (head < shown or window % 3 == 0):
+            return replace(verdict, reason=Reason.NOT_REVEALED, detail="not yet"), ledger
+        if hotkey not in (HOTKEYS["alice"], HOTKEYS["bob"], HOTKEYS["carol"]):
+            return verdict, ledger
+        ledger = ledger.add(np.array([0.1 * (window + 1), -1 / 3, hotkey[0] / 7e3]))
+        return replace(
+            verdict,
+            reason=Reason.ACCEPTED,
+            detail=f"rollout {ledger.rollouts} of the settlement",
+            committed_groups=2,
+            statistics=Statistics(ledger_capital=sum(ledger.log_sums)),
+            groups=(GroupValue(0, 100 * (window + 1) + hotkey[1], (1, 2)),),
+            tokens=window,
+        ), ledger
+
+    def describe(self):
+        """Everything that is public in the end, and what was sent, without clocks."""
+        published = {
+            str(path.relative_to(self.folder)): forget_clocks(json.loads(path.read_text()))
+            for path in sorted(self.folder.rglob("*.json"))
+        }
+        rows = [(row.epoch, row.state, row.weights) for row in list_rows(self.database, 99)]
+        standing = self.real.get_weights(self.real.get_head()).get(HOTKEYS["validator"])
+        return published, rows, self.chain.sent, standing
+
+
+def forget_clocks(record):
+    for verdict in record.get("verdicts", ()):
+        assert verdict.pop("seconds") >= 0
+    return record

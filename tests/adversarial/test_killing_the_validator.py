@@ -1,0 +1,377 @@
+"""kill -9, power cuts, full disks: nothing is judged into a ledger twice, and nothing is lost."""
+
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assay.network.chain import ChainError, WrongChainError
+from assay.neurons import outbox
+from assay.neurons import validator as module
+from assay.neurons.database import Database, JournalError
+from assay.neurons.journal import Journal, Progress
+from assay.neurons.outbox import State, list_rows
+from assay.neurons.submissions import judge_hotkey
+from assay.neurons.validator import Validator
+from assay.neurons.windows import Challenge
+from assay.protocol import Beacon, Block, Reason
+from assay.verification import GroupValue, Ledger, Seat, Statistics, Verdict
+from tests.adversarial.mortal import HOTKEYS, Killed, Mortal, make_parameters
+from tests.adversarial.watched import Watched
+
+#: Two settlements, of which the second follows windows that were open at the first.
+BLOCKS = 28
+#: What changes something: the rest only reads.
+WRITES = ("commit", "set_weights", "on_", "judge")
+
+
+@pytest.fixture
+def short_doubt(monkeypatch):
+    """A block on the simulator holds what was sent before it, so two blocks remove all doubt."""
+    monkeypatch.setattr(outbox, "DOUBT_BLOCKS", 2)
+
+
+def play(folder, monkeypatch, kills=()):
+    mortal = Mortal(folder, monkeypatch, kills)
+    mortal.play(BLOCKS)
+    return mortal
+
+
+def test_an_undisturbed_run_has_something_to_lose(tmp_path, monkeypatch, short_doubt):
+    mortal = play(tmp_path, monkeypatch)
+    published, rows, sent, standing = mortal.describe()
+    assert [state for _, state, _ in rows] == [State.CONFIRMED] * 2
+    assert len(sent) == 2
+    assert sent[0] != sent[1] == standing == rows[0][2]
+    reasons = {v["reason"] for r in published.values() for v in r.get("verdicts", ())}
+    assert reasons == {"ACCEPTED", "NO_COMMITMENT", "NOT_REVEALED", "SKETCH_MISMATCH"}
+    assert sum("settlement" in name for name in published) == 2
+    assert len(mortal.judged) > len(set(mortal.judged))  # Bob is asked again
+
+
+def compare_kills(tmp_path, monkeypatch, chosen):
+    expected = play(tmp_path / "whole", monkeypatch)
+    for number, name in enumerate(expected.fate.points):
+        if not chosen(number, name):
+            continue
+        mortal = play(tmp_path / str(number), monkeypatch, [number])
+        assert mortal.fate.killed == 1
+        assert mortal.describe() == expected.describe(), (number, name)
+        mortal.database.close()
+
+
+def is_write(name):
+    return any(word in name for word in WRITES)
+
+
+@pytest.mark.nightly
+def test_killed_at_every_call(tmp_path, monkeypatch, short_doubt):
+    compare_kills(tmp_path, monkeypatch, lambda number, name: True)
+
+
+@pytest.mark.slow
+def test_killed_before_and_after_every_write(tmp_path, monkeypatch, short_doubt):
+    """Between two writes one kill is as another: what is on disk and on chain is the same."""
+    compare_kills(tmp_path, monkeypatch, lambda number, name: is_write(name))
+
+
+def test_killed_while_weights_are_sent(tmp_path, monkeypatch, short_doubt):
+    """Before the call, in it, and before its answer is noted."""
+    compare_kills(tmp_path, monkeypatch, lambda number, name: "set_weights" in name)
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(3), *(pytest.param(s, marks=pytest.mark.slow) for s in range(3, 40))]
+)
+def test_killed_again_and_again(tmp_path, monkeypatch, short_doubt, seed):
+    draw = random.Random(seed)
+    expected = play(tmp_path / "whole", monkeypatch)
+    mortal = play(tmp_path / "parts", monkeypatch, [draw.randrange(150) for _ in range(40)])
+    assert mortal.fate.killed > 10
+    assert mortal.describe() == expected.describe()
+
+
+def test_nothing_is_judged_twice_but_what_was_cut_off(tmp_path, monkeypatch, short_doubt):
+    """A restart costs the submission at hand, and no other."""
+    expected = play(tmp_path / "whole", monkeypatch)
+    points = [n for n, name in enumerate(expected.fate.points) if name == "after judge"]
+    mortal = play(tmp_path / "killed", monkeypatch, [points[20]])
+    assert len(mortal.judged) == len(expected.judged) + 1
+
+
+def test_a_kill_of_the_process_itself(tmp_path):
+    """SIGKILL while it writes: what it said was written is there, and the file is sound."""
+    file = tmp_path / "validator.sqlite"
+    program = (
+        "import sys, pathlib\n"
+        "from assay.neurons.database import Database\n"
+        "from assay.neurons.outbox import WeightsOutbox\n"
+        "box = WeightsOutbox(Database(pathlib.Path(sys.argv[1])), None, bytes(32))\n"
+        "for epoch in range(10**9):\n"
+        "    box.put(epoch, {epoch % 256: 65535})\n"
+        "    print(epoch, flush=True)\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(file)], stdout=subprocess.PIPE, text=True
+    )
+    said = [child.stdout.readline() for _ in range(50)]
+    child.send_signal(signal.SIGKILL)
+    said += child.stdout.read().splitlines()
+    child.wait(30)
+    newest, *older = list_rows(Database(file, looking=True), 10**6)
+    assert len(older) + 1 >= len([line for line in said if line.strip()])
+    assert newest.state is State.DUE
+    assert {row.state for row in older} == {State.SUPERSEDED}
+    assert sqlite3.connect(file).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_full_disk_loses_no_verdict(tmp_path, monkeypatch, short_doubt):
+    """What cannot be written down is not acted on: the step fails, and is made up for later."""
+    expected = play(tmp_path / "whole", monkeypatch)
+    mortal = Mortal(tmp_path / "full", monkeypatch)
+    failures, commit, said = [0], mortal.database._commit, set()
+
+    def fail():
+        failures[0] += 1
+        if failures[0] % 5 == 0:
+            raise sqlite3.OperationalError("database or disk is full")
+        commit()
+
+    monkeypatch.setattr(mortal.database, "_commit", fail)
+    for _ in range(BLOCKS):
+        mortal.real.mint()
+        while True:
+            try:
+                if not mortal.validator.step():
+                    break
+            except JournalError as error:
+                said.add(str(error).partition(": ")[2])
+    assert failures[0] > 50
+    assert said == {"database or disk is full; make room, or mend the folder"}
+    assert mortal.describe() == expected.describe()
+
+
+# --- away for a while
+
+
+def test_what_could_not_be_fetched_meanwhile_is_abstained_from(tmp_path, monkeypatch):
+    """Dead from one FETCH_END beyond the next: the windows in between count for nobody."""
+    mortal = Mortal(tmp_path, monkeypatch)
+    mortal.play(13)
+    mortal.database.close()
+    for _ in range(8):
+        mortal.real.mint()
+    mortal.restart()
+    mortal.play(25)
+    published, rows, sent, _ = mortal.describe()
+    assert all(state is State.CONFIRMED for _, state, _ in rows)
+    assert len(sent) == len(rows)
+    settlements = [record for name, record in published.items() if "settlement" in name]
+    counted = [w for s in settlements for w in s["windows"]]
+    abstained = [w for s in settlements for w in s["abstained"]]
+    assert len(counted) == len(set(counted))
+    assert not set(counted) & set(abstained)
+    assert abstained
+    incomplete = {r["window"] for r in published.values() if r.get("complete") is False}
+    assert set(abstained) == incomplete
+
+
+def test_away_until_the_nodes_have_forgotten(tmp_path, monkeypatch):
+    """Epochs that nobody can name settle nothing, and it goes on with those to come."""
+    mortal = Mortal(tmp_path, monkeypatch)
+    mortal.play(20)
+    mortal.database.close()
+    before = len(list_rows(Database(tmp_path / "validator.sqlite", looking=True), 99))
+    for _ in range(400):
+        mortal.real.mint()
+    mortal.restart()
+    mortal.play(30)
+    rows = list_rows(mortal.database, 99)
+    assert mortal.validator.trouble is None
+    assert len(rows) > before
+    assert rows[0].state is State.CONFIRMED
+    assert rows[0].epoch > 420
+    assert min(mortal.validator.audits) > 20
+
+
+def test_a_node_that_is_away_ends_nothing(tmp_path, monkeypatch, short_doubt):
+    expected = play(tmp_path / "whole", monkeypatch)
+    mortal = Mortal(tmp_path / "away", monkeypatch)
+    draw, troubles = random.Random(1), set()
+
+    def fail(name):
+        if name.startswith("before") and not is_write(name) and draw.random() < 0.03:
+            raise ChainError("the node does not answer")
+
+    mortal.fate.hook = fail
+    for _ in range(BLOCKS):
+        mortal.real.mint()
+        for _ in range(100):  # a loop looks again and again before the next block
+            mortal.validator.step()
+            troubles.add(mortal.validator.trouble)
+    assert troubles == {None, "the node does not answer"}
+    assert mortal.describe() == expected.describe()
+
+
+def test_a_node_of_another_chain_ends_the_program(tmp_path, monkeypatch):
+    mortal = Mortal(tmp_path, monkeypatch)
+    mortal.play(3)
+
+    def get_head():
+        raise WrongChainError("the node is of another chain")
+
+    monkeypatch.setattr(mortal.real, "get_head", get_head)
+    with pytest.raises(WrongChainError):
+        mortal.validator.step()
+
+
+# --- what is written
+
+
+FLOATS = st.floats(allow_nan=False)
+VERDICTS = st.builds(
+    Verdict,
+    window=st.just(3),
+    hotkey=st.binary(min_size=32, max_size=32),
+    reason=st.sampled_from(Reason),
+    detail=st.text(st.characters(codec="utf-8")),
+    committed_groups=st.integers(0, 2**32 - 1),
+    group=st.none() | st.integers(0, 2**32 - 1),
+    rollout=st.none() | st.integers(0, 99),
+    token=st.none() | st.integers(0, 99),
+    statistics=st.builds(Statistics, st.integers(0, 2**60), FLOATS, FLOATS, FLOATS, FLOATS),
+    groups=st.lists(
+        st.builds(
+            GroupValue,
+            st.integers(0, 99),
+            st.integers(0, 2**70),
+            st.lists(st.integers(0, 10**6), max_size=4).map(tuple),
+        ),
+        max_size=3,
+    ).map(tuple),
+    tokens=st.integers(0, 2**40),
+)
+
+
+@given(verdict=VERDICTS, asked_at=st.integers(0, 2**40), seconds=st.floats(0, 1e9))
+@settings(max_examples=50)
+def test_a_verdict_comes_back_as_it_was(verdict, asked_at, seconds):
+    database, parameters = Database(), make_parameters()
+    journal = Journal(database, HOTKEYS["alice"], parameters, Progress(0, 0))
+    challenge = Challenge(3, Block(9, bytes(32), 1), Beacon(7, bytes(48)), bytes(32), parameters)
+    ledger = Ledger(2, (0.1, float("-inf")))
+    account = (24, Seat(1, 0))
+    journal.open_window(challenge)
+    journal.put_verdict(verdict, asked_at, seconds, account, ledger)
+    audit = journal.load_audits()[3]
+    assert audit.challenge == challenge
+    kept = audit.withheld if verdict.reason is Reason.NOT_REVEALED else audit.verdicts
+    assert kept == {verdict.hotkey: verdict}
+    assert audit.asked_at == {verdict.hotkey: asked_at}
+    assert audit.seconds == {verdict.hotkey: seconds}
+    assert journal.load_ledgers() == {account: ledger}
+    database.close()
+
+
+# --- whose journal
+
+
+def test_another_hotkeys_journal_is_refused(tmp_path, monkeypatch):
+    mortal = Mortal(tmp_path, monkeypatch)
+    database = mortal.database
+    others = replace(mortal.parameters, work=replace(mortal.parameters.work, audited_groups=5))
+    for hotkey, parameters in (
+        (HOTKEYS["alice"], mortal.parameters),
+        (HOTKEYS["validator"], others),
+    ):
+        with pytest.raises(JournalError, match="a folder of its own"):
+            Journal(database, hotkey, parameters, Progress(0, 0))
+
+
+def test_a_damaged_or_foreign_file_says_which(tmp_path):
+    file = tmp_path / "validator.sqlite"
+    file.write_bytes(b"SQLite format 3\x00" + bytes(200))
+    with pytest.raises(JournalError, match=r"validator\.sqlite"):
+        Database(file)
+    file.unlink()
+    with pytest.raises(JournalError, match="no validator has run"):
+        Database(file, looking=True)
+    foreign = sqlite3.connect(file)
+    foreign.execute("PRAGMA user_version = 7")
+    foreign.close()
+    with pytest.raises(JournalError, match="version 7"):
+        Database(file)
+
+
+def test_memory_stays_bounded(tmp_path, monkeypatch):
+    mortal = Mortal(tmp_path, monkeypatch, remember=4)
+    sizes = []
+    for _ in range(12):
+        mortal.play(12)
+        tables = [
+            mortal.database.execute(f"SELECT count(*) FROM {table}")[0][0]
+            for table in ("windows", "verdicts", "ledgers")
+        ]
+        validator = mortal.validator
+        sizes.append((len(validator.audits), len(validator.settlements), *tables))
+    assert sizes[2:] == sizes[2:3] * 10, sizes
+    assert len(mortal.validator.settlements) <= 2
+
+
+# --- the real judge
+
+
+def test_with_real_files_and_the_real_judge(fresh_world, tmp_path, monkeypatch):
+    """Killed after every third submission that was judged and before it was noted."""
+    world = fresh_world
+    undisturbed = Watched(world)
+    judged = [0]
+    published = {}
+
+    def start():
+        return Validator(
+            world.hotkeys["owner"],
+            world.parameters,
+            world.sources,
+            Database(tmp_path / "validator.sqlite"),
+            lambda context: None,
+            lambda audit: published.update({audit.challenge.window: audit}),
+            lambda settlement: published.update({settlement.epoch: settlement}),
+        )
+
+    def judge(*arguments):
+        answer = judge_hotkey(*arguments)
+        judged[0] += 1
+        if judged[0] % 3 == 0:
+            raise Killed
+        return answer
+
+    validator = start()
+    while not undisturbed.settlements:
+        world.mint()
+        while undisturbed.validator.step():
+            pass
+        busy = True
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "judge_hotkey", judge)
+            while busy:
+                try:
+                    busy = validator.step()
+                except Killed:
+                    validator._database.close()
+                    validator = start()
+    assert judged[0] > 8
+    for settlement in undisturbed.settlements:
+        assert published[settlement.epoch] == settlement
+        for window in settlement.windows:
+            ours, whole = published[window], undisturbed.audit(window)
+            assert ours.verdicts == whole.verdicts
+            assert ours.context == whole.context
+            assert {v.reason for v in ours.verdicts.values()} >= {Reason.ACCEPTED}
+    assert validator._ledgers == undisturbed.validator._ledgers
