@@ -22,6 +22,8 @@ from proxy import FaultyNode
 # this suite's own switches, no program's
 _ENDPOINT = os.environ.get("ASSAY_CHAIN_ENDPOINT")  # noqa: TID251
 _FOLDER = os.environ.get("ASSAY_SUBTENSOR_DIR")  # noqa: TID251
+#: Between blocks of a node that runs by the clock: what the executor manages beside programs.
+BLOCK_MS = 1_000
 _NONE = (
     "no real runtime: set ASSAY_CHAIN_ENDPOINT to a node whose sudo is //Alice, such as "
     "ws://127.0.0.1:9944 of the official container opentensor/subtensor-localnet, or "
@@ -48,6 +50,16 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     use_sdk_cache(tmp_path_factory.mktemp("sdk"))
     with start_node(_ENDPOINT, Path(_FOLDER or "")) as endpoint:
         yield endpoint
+
+
+@pytest.fixture
+def clocked(endpoint: str) -> Iterator[str]:
+    """A node whose blocks come by the clock, for programs that wait for nobody."""
+    if _ENDPOINT:
+        yield endpoint
+        return
+    with start_node(None, Path(_FOLDER or ""), BLOCK_MS) as own:
+        yield own
 
 
 @pytest.fixture(scope="session")

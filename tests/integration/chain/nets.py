@@ -126,7 +126,8 @@ class RuntimeNet(Net):
         self.connection = connection
         self.endpoint = connection.endpoint
         self.folder = folder
-        self.alice = DevWallet("//Alice", f"//Alice//owner//{next(_serial)}")
+        self.owner_uri = f"//Alice//owner//{next(_serial)}"
+        self.alice = DevWallet("//Alice", self.owner_uri)
         self._sender = Sender(connection)
         self._wallets: dict[bytes, DevWallet] = {}
         methods = self._rpc("rpc_methods", [])["methods"]
@@ -155,15 +156,15 @@ class RuntimeNet(Net):
             DevWallet(f"//Alice//cold//{serial}", f"//Alice//hot//{serial}")
             for serial in itertools.islice(_serial, count)
         ]
-        self._batch(
-            [
-                ("Balances", "transfer_keep_alive", {"dest": w.coldkey.ss58_address, "value": rao})
-                for w in wallets
-            ]
-        )
+        self.fund(*(wallet.coldkey.ss58_address for wallet in wallets), rao=rao)
         hotkeys = [self.chain.add_wallet(wallet) for wallet in wallets]
         self._wallets |= dict(zip(hotkeys, wallets, strict=True))
         return hotkeys
+
+    def fund(self, *coldkeys: str, rao: int) -> None:
+        """Sends everyone so much."""
+        transfers = [{"dest": coldkey, "value": rao} for coldkey in coldkeys]
+        self._batch([("Balances", "transfer_keep_alive", transfer) for transfer in transfers])
 
     def get_coldkey(self, hotkey: bytes) -> bytes:
         return bytes(self._wallets[hotkey].coldkey.public_key)
