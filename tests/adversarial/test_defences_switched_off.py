@@ -334,7 +334,7 @@ def test_without_a_block_at_which_the_commitment_counts(fresh_world, monkeypatch
     miner.act(world.chain.get_head())
     world.chain.mint()
     assert judge_window(world, context, miner.hotkey) is Reason.ROOT_MISMATCH
-    monkeypatch.setattr(windows, "_get_window_commitments", get_newest_commitments)
+    monkeypatch.setattr(windows, "get_window_commitments", get_newest_commitments)
     context = get_context(
         world.chain,
         world.beacons,
@@ -344,7 +344,7 @@ def test_without_a_block_at_which_the_commitment_counts(fresh_world, monkeypatch
     assert judge_window(world, context, miner.hotkey) is Reason.ACCEPTED
 
 
-read_commitments = windows._get_window_commitments
+read_commitments = windows.get_window_commitments
 
 
 def get_newest_commitments(chain, window, block):
