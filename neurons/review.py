@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network import WorkerError
-from assay.network.chain import ChainError, WrongChainError
-from assay.network.chain.state import STATE_BLOCKS
+from assay.network.chain import ChainError, ForgottenError, WrongChainError
 from assay.neurons.history import History, HistoryError, MinedWindow, OwnVerdict, Payment
 from assay.neurons.submissions import Sources, judge_hotkey, open_checkpoint
 from assay.neurons.windows import (
@@ -89,11 +88,7 @@ class Review:
             self._tried[mined.window] = head
             try:
                 judged = self._judge(mined, head)
-            except WrongChainError:
-                raise
-            except ChainError as error:
-                if not self._is_forgotten(self._compute_block(mined.window, Phase.CHALLENGE), head):
-                    raise
+            except ForgottenError as error:  # this program was away for too long
                 end = self._compute_block(mined.window, Phase.VERDICT_END)
                 self._give_up(mined, end, head, str(error))
                 judged = True
@@ -183,11 +178,7 @@ class Review:
                 if head < block:
                     return False
                 payment = self._look_up(settlement, block)
-            except WrongChainError:
-                raise
-            except ChainError as error:
-                if not self._is_forgotten(settlement, head):
-                    raise
+            except ForgottenError as error:
                 payment = Payment(settlement, block, None, note=str(error))
             self._history.write_payment(payment)
             return True
@@ -211,7 +202,3 @@ class Review:
 
     def _compute_block(self, window: int, phase: Phase) -> int:
         return compute_block(self._parameters.timing, window, phase)
-
-    def _is_forgotten(self, block: int, head: int) -> bool:
-        """Whether plain nodes no longer have the state of a block: asking again is vain."""
-        return head - block >= STATE_BLOCKS

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from assay.network.beacon import BeaconSourceError
 from assay.neurons.ports import BeaconSource, Chain
 from assay.protocol import (
     Beacon,
@@ -28,7 +29,7 @@ from assay.protocol.window import compute_block, compute_round
 
 
 class BeaconError(OperatorError):
-    """A source handed out a beacon that is not the pinned chain's."""
+    """A source handed out a beacon that is not the pinned chain's, or cannot be asked."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,10 @@ def get_beacon(beacons: BeaconSource, parameters: Parameters, block: Block) -> B
         BeaconError: the source lies.
     """
     number = compute_round(parameters.timing, parameters.beacon, block.timestamp_ms)
-    beacon = beacons.get(number)
+    try:
+        beacon = beacons.get(number)
+    except BeaconSourceError as error:
+        raise BeaconError(f"round {number} cannot be asked for: {error}") from error
     if beacon is None:
         return None
     if beacon.round != number or not is_valid_beacon(parameters.beacon, beacon):

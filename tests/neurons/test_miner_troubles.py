@@ -4,6 +4,7 @@ import pytest
 
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network import StoreError
+from assay.network.beacon import BeaconSourceError
 from assay.network.chain import ChainError, UnknownOutcomeError, WrongChainError
 from assay.neurons import miner as module
 from assay.neurons.checkpoints import CheckpointFolder
@@ -147,6 +148,18 @@ def test_a_beacon_source_that_lies_is_trouble(make_subnet, quick_miner):
     subnet.run_to(miner, 8)
     assert "is not the pinned chain's" in miner.trouble
     source.lies = False
+    subnet.run_to(miner, 13)
+    assert miner.trouble is None
+    assert parse_commitment(subnet.get_slot()).number == 0
+
+
+def test_a_beacon_source_that_cannot_be_asked_is_trouble(make_subnet, quick_miner):
+    subnet = make_subnet()
+    error = BeaconSourceError("the race did not end")
+    stuck = Failing(subnet.beacons, "get", error, 5, subnet.chain)
+    miner = subnet.start(quick_miner, beacons=stuck)
+    subnet.run_to(miner, 4)
+    assert "the race did not end" in miner.trouble
     subnet.run_to(miner, 13)
     assert miner.trouble is None
     assert parse_commitment(subnet.get_slot()).number == 0
