@@ -139,6 +139,9 @@ class MinerSettings(BaseModel):
     dir: Path = Field(Path("assay-mine"), description="folder of the miner's own files")
     groups: int = Field(1_024, ge=1, le=16_384, description="groups a window, at most")
     groups_per_step: int = Field(8, ge=1, le=1_024, description="groups generated together")
+    commit_margin: int = Field(
+        6, ge=1, le=1_000, description="blocks between sending a commitment and its deadline"
+    )
     threads: int | None = Field(None, ge=1, le=1_024, description="of PyTorch; None: its choice")
 
 

@@ -57,8 +57,8 @@ class MinerConfig:
         groups: a window, at most.
         groups_per_step: generated together.
         last_window: after it the miner rests; None for a miner that goes on.
-        commit_margin: a commitment is sent this many blocks before it must stand in state. What a
-            step takes and how far finality lags behind must fit into it.
+        commit_margin: a commitment is sent this many blocks before it must stand in state. How far
+            finality lags behind, and what inclusion takes, must fit into it.
     """
 
     groups: int
@@ -139,6 +139,7 @@ class Miner:
         self._work: Work | None = None
         self._delivery = Delivery(outside.chain, parameters.timing)
         self._left: list[int] | None = None
+        self._step_blocks = 0  # that the last step of generating took
         self._skipped: int | None = None
         self._lacking: tuple[int, int] | None = None
         self._troubles: dict[str, str] = {}
@@ -205,10 +206,11 @@ class Miner:
         window = work.challenge.window
         due = self._compute_commit_block(window) - self.config.commit_margin
         missing = self.config.groups - len(work.groups)
-        if missing > 0 and head < due:
+        if missing > 0 and head + self._step_blocks < due:  # the next step takes as long
             first = len(work.groups)
             count = min(missing, self.config.groups_per_step)
             work.groups += self.generate(work, range(first, first + count))
+            self._step_blocks = self._outside.chain.get_head() - head
             self._keep(work)
             self._record(work)
             return True

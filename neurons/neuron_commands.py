@@ -4,6 +4,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.console import Console
 from assay.neurons.archive import Archive
 from assay.neurons.audits import Settlement, WindowAudit
 from assay.neurons.checks_view import render_dry_run
-from assay.neurons.config import ConfigError, Settings
+from assay.neurons.config import ConfigError, MinerSettings, Settings
 from assay.neurons.database import VALIDATOR_FILE, Database
 from assay.neurons.dry_run import Candidate, dry_run
 from assay.neurons.history import History, describe_history
@@ -28,7 +29,7 @@ from assay.neurons.trainer import Trainer, TrainerConfig
 from assay.neurons.validator import Validator
 from assay.neurons.wiring import now_ms
 from assay.neurons.workbook import Workbook
-from assay.protocol import Reason, encode_ss58
+from assay.protocol import Parameters, Reason, encode_ss58
 from assay.protocol.window import compute_window
 from assay.training import LearnConfig
 from assay.verification import compute_score
@@ -80,7 +81,6 @@ def run_miner(
                 own.dir / "history.sqlite", member.chain.genesis_hash, member.chain.netuid, hotkey
             ) as history,
         ):
-            cap = member.parameters.work.group_cap
             miner = kind(
                 "miner",
                 hotkey,
@@ -89,7 +89,7 @@ def run_miner(
                     member.chain, sources.beacons, sources.checkpoints, store, locator,
                     workbook, history,
                 ),
-                MinerConfig(min(own.groups, cap), own.groups_per_step),
+                make_miner_config(own, member.parameters),
                 logger.info,
             )  # fmt: skip
             review = Review(hotkey, member.parameters, sources, history, logger.warning)
@@ -101,6 +101,15 @@ def run_miner(
                 return {"at_work": done, "windows": describe_history(history)[-_SHOWN:]}
 
             return _drive(member, neuron, describe, Standing(member), as_json)
+
+
+def make_miner_config(own: MinerSettings, parameters: Parameters) -> MinerConfig:
+    """What a miner does, within what the network takes."""
+    return MinerConfig(
+        min(own.groups, parameters.work.group_cap),
+        own.groups_per_step,
+        commit_margin=min(own.commit_margin, parameters.timing.commit_offset // 2),
+    )
 
 
 def run_dry_run(settings: Settings, as_json: bool) -> int:
@@ -117,7 +126,14 @@ def run_dry_run(settings: Settings, as_json: bool) -> int:
         outside = Outside(member.chain, sources.beacons, sources.checkpoints, store, locator)
         config = MinerConfig(min(own.groups, member.parameters.work.group_cap), own.groups_per_step)
         candidate = Candidate(account.hotkey, account.coldkey)
-        found = dry_run(outside, candidate, member.parameters, config, now_ms())
+        found = dry_run(
+            outside,
+            candidate,
+            member.parameters,
+            config,
+            now_ms(),
+            shown=sources.stores.get(locator),
+        )
     if as_json:
         print(json.dumps(found.to_json()))
     else:
@@ -133,8 +149,10 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
     """
     own = settings.validator
     _use_threads(own.threads)
-    with log_lines(as_json, quiet), join(settings, own.dir, "validator") as member:
-        database = Database(own.dir / VALIDATOR_FILE)
+    with ExitStack() as stack:
+        stack.enter_context(log_lines(as_json, quiet))
+        member = stack.enter_context(join(settings, own.dir, "validator"))
+        database = stack.enter_context(closing(Database(own.dir / VALIDATOR_FILE)))
         archive = Archive(own.dir)
 
         def note_window(audit: WindowAudit) -> None:
