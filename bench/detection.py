@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from figures import Figure, report
 
-from assay.neurons.bench_models import BENCH, SHIPPED, build_models, open_family
-from assay.neurons.gauntlet import Row, choose, run_family
-from assay.neurons.lab import Lab
-from assay.neurons.steering import measure_steering
+from assay.neurons.gauntlet.arena import Row, choose, run_family
+from assay.neurons.gauntlet.bench_models import BENCH, SHIPPED, build_models, open_family
+from assay.neurons.gauntlet.lab import Lab
+from assay.neurons.gauntlet.steering import measure_steering
 
 MODELS = Path("assay-models")
 GROUPS, STEERING_GROUPS = 16, 24

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from assay.neurons.audits import Settlement, WindowAudit
 from assay.neurons.files import write_json
+from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.protocol import Context, context_to_json
 from assay.verification import compute_score
 

@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Runs the command line."""
     try:
-        from assay.neurons.cli import app
+        from assay.neurons.commands.cli import app
 
         app(prog_name="assay")
     except KeyboardInterrupt:

@@ -17,12 +17,12 @@ from assay.network import ParquetWorker, SubmissionFile, open_file, write_submis
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import SimulatedChain
 from assay.network.store import open_folder
-from assay.neurons.bench_models import SHIPPED, Family
 from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.demo_rules import NETUID, make_demo_parameters
-from assay.neurons.lab import Lab
-from assay.neurons.miner import Group, Miner, MinerConfig, Outside, Work, compute_leaves
-from assay.neurons.strategies import prefill
+from assay.neurons.demo.rules import NETUID, make_demo_parameters
+from assay.neurons.gauntlet.base import prefill
+from assay.neurons.gauntlet.bench_models import SHIPPED, Family
+from assay.neurons.gauntlet.lab import Lab
+from assay.neurons.mining.miner import Group, Miner, MinerConfig, Outside, Work, compute_leaves
 from assay.neurons.submissions import Sources, get_limits, judge_with_checkpoint
 from assay.neurons.windows import get_challenge, get_context
 from assay.protocol import Committed, Context, Header, Parameters

@@ -16,14 +16,14 @@ import numpy as np
 
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import SimulatedChain
-from assay.neurons import validator as module
 from assay.neurons import windows
 from assay.neurons.archive import Archive
 from assay.neurons.database import Database
-from assay.neurons.demo_rules import NETUID, make_demo_parameters
-from assay.neurons.outbox import list_rows
+from assay.neurons.demo.rules import NETUID, make_demo_parameters
 from assay.neurons.submissions import Sources
-from assay.neurons.validator import Validator
+from assay.neurons.validating import validator as module
+from assay.neurons.validating.outbox import list_rows
+from assay.neurons.validating.validator import Validator
 from assay.protocol import Phase, Reason
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block

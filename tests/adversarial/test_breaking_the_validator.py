@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from assay.network import WorkerError
 from assay.neurons import submissions
-from assay.neurons import validator as module
+from assay.neurons.validating import validator as module
 from assay.protocol import (
     Phase,
     Reason,

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from assay.neurons import windows
-from assay.neurons.lab import MemorySubmission
-from assay.neurons.miner import Miner, MinerConfig, compute_leaves
-from assay.neurons.steering import count_bearable
-from assay.neurons.strategies import Strategy, prefill
-from assay.neurons.strategies_calendar import OverwritesTheCommitment
-from assay.neurons.strategies_table import CHOOSING, NOT_WORKING
+from assay.neurons.gauntlet.base import Strategy, prefill
+from assay.neurons.gauntlet.calendar import OverwritesTheCommitment
+from assay.neurons.gauntlet.lab import MemorySubmission
+from assay.neurons.gauntlet.steering import count_bearable
+from assay.neurons.gauntlet.table import CHOOSING, NOT_WORKING
+from assay.neurons.mining.miner import Miner, MinerConfig, compute_leaves
 from assay.neurons.submissions import judge_with_checkpoint, open_submission
 from assay.neurons.windows import get_context
 from assay.protocol import Committed, Header, Reason, Refusal, hash_fields

@@ -10,15 +10,15 @@ import torch
 from typer.testing import CliRunner
 
 from assay.network import ParquetWorker
-from assay.neurons.bench_models import SHIPPED
-from assay.neurons.calendar_lab import CalendarLab
-from assay.neurons.cli import app
-from assay.neurons.gauntlet import choose, make_row, make_stopping_row, run_family
-from assay.neurons.gauntlet import compute_income as resample
-from assay.neurons.lab import Lab
-from assay.neurons.steering import bound_gain, find_best_share, measure_steering
-from assay.neurons.strategies_drafting import Honest
-from assay.neurons.strategies_table import CALENDAR, CHOOSING, LEGAL, NOT_WORKING, STRATEGIES
+from assay.neurons.commands.cli import app
+from assay.neurons.gauntlet.arena import choose, make_row, make_stopping_row, run_family
+from assay.neurons.gauntlet.arena import compute_income as resample
+from assay.neurons.gauntlet.bench_models import SHIPPED
+from assay.neurons.gauntlet.calendar_lab import CalendarLab
+from assay.neurons.gauntlet.drafting import Honest
+from assay.neurons.gauntlet.lab import Lab
+from assay.neurons.gauntlet.steering import bound_gain, find_best_share, measure_steering
+from assay.neurons.gauntlet.table import CALENDAR, CHOOSING, LEGAL, NOT_WORKING, STRATEGIES
 from assay.protocol import Reason
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.verification import compute_stopping_gain, trial

@@ -13,11 +13,12 @@ from assay.inference import load_checkpoint
 from assay.network import ObjectStore, StoreError, open_folder
 from assay.network.chain import ChainError, UnknownOutcomeError, WrongChainError
 from assay.network.chain.state import STATE_BLOCKS
-from assay.neurons import checkpoints, files, lessons, trainer_folder
+from assay.neurons import checkpoints, files
 from assay.neurons.checkpoints import CheckpointFolder, Fetching
 from assay.neurons.fetching import fetch_checkpoint
-from assay.neurons.trainer import Trainer, TrainerConfig
-from assay.neurons.trainer_folder import TrainerError, TrainerFolder
+from assay.neurons.learning import lessons, trainer_folder
+from assay.neurons.learning.trainer import Trainer, TrainerConfig
+from assay.neurons.learning.trainer_folder import TrainerError, TrainerFolder
 from assay.neurons.windows import BeaconError
 from assay.protocol import Commitment, Tag, encode_commitment, parse_commitment
 from assay.training import GENESIS, LearnConfig, Learner

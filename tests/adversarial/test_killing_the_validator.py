@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.network.chain import ChainError, WrongChainError
-from assay.neurons import outbox
-from assay.neurons import validator as module
 from assay.neurons.database import Database, JournalError
-from assay.neurons.journal import Journal, Progress
-from assay.neurons.outbox import State, list_rows
 from assay.neurons.submissions import judge_hotkey
-from assay.neurons.validator import Validator
+from assay.neurons.validating import outbox
+from assay.neurons.validating import validator as module
+from assay.neurons.validating.journal import Journal, Progress
+from assay.neurons.validating.outbox import State, list_rows
+from assay.neurons.validating.validator import Validator
 from assay.neurons.windows import Challenge
 from assay.protocol import Beacon, Block, Reason
 from assay.verification import GroupValue, Ledger, Seat, Statistics, Verdict
@@ -111,7 +111,7 @@ def test_a_kill_of_the_process_itself(tmp_path):
     program = (
         "import sys, pathlib\n"
         "from assay.neurons.database import Database\n"
-        "from assay.neurons.outbox import WeightsOutbox\n"
+        "from assay.neurons.validating.outbox import WeightsOutbox\n"
         "box = WeightsOutbox(Database(pathlib.Path(sys.argv[1])), None, bytes(32))\n"
         "for epoch in range(10**9):\n"
         "    box.put(epoch, {epoch % 256: 65535})\n"

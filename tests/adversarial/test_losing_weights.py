@@ -16,7 +16,7 @@ from assay.network.chain import (
     WrongChainError,
 )
 from assay.neurons.database import Database, JournalError
-from assay.neurons.outbox import DOUBT_BLOCKS, State, WeightsOutbox, list_rows
+from assay.neurons.validating.outbox import DOUBT_BLOCKS, State, WeightsOutbox, list_rows
 
 FULL = 65_535
 ONE, TWO, THREE = {1: FULL}, {0: 7, 2: FULL}, {0: FULL, 1: 1}

@@ -9,7 +9,7 @@ import torch
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network import WorkerError
 from assay.neurons import submissions
-from assay.neurons.miner import Miner
+from assay.neurons.mining.miner import Miner
 from assay.neurons.submissions import find_checkpoint_fault, open_checkpoint
 from assay.neurons.windows import get_checkpoint_digest
 from assay.protocol import (

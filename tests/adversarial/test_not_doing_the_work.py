@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from assay.inference import Request
-from assay.neurons.strategies import make_int4
+from assay.neurons.gauntlet.base import make_int4
 from assay.protocol import Header, Reason, Stream
 from assay.protocol.manifest import digest_safetensors
 from assay.verification import compute_score

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 
 from assay.inference.folder import digest_tensors
 from assay.neurons.database import Database
-from assay.neurons.trainer import Trainer, TrainerConfig
-from assay.neurons.validator import Validator
+from assay.neurons.learning.trainer import Trainer, TrainerConfig
+from assay.neurons.validating.validator import Validator
 from assay.protocol import (
     Commitment,
     Phase,

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from assay.inference import CheckpointError, Comparison, ImplementationError
-from assay.neurons.calibrate_command import run_calibrate
-from assay.neurons.calibration_report import (
+from assay.neurons.commands.calibrate import run_calibrate
+from assay.neurons.commands.calibration_report import (
     CAP_RATE_MAX,
     GRID,
     Pair,

@@ -5,7 +5,7 @@ import torch
 
 from assay.inference import load_checkpoint
 from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.miner import Miner
+from assay.neurons.mining.miner import Miner
 from assay.training import GENESIS
 from tests.neurons.mining import Subnet
 

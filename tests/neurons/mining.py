@@ -9,10 +9,10 @@ from assay.network.beacon import LocalBeacon
 from assay.network.chain import SimulatedChain
 from assay.network.store import open_folder
 from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.demo_rules import NETUID, make_demo_parameters
-from assay.neurons.history import History
-from assay.neurons.miner import Miner, MinerConfig, Outside
-from assay.neurons.workbook import Workbook
+from assay.neurons.demo.rules import NETUID, make_demo_parameters
+from assay.neurons.mining.history import History
+from assay.neurons.mining.miner import Miner, MinerConfig, Outside
+from assay.neurons.mining.workbook import Workbook
 from assay.protocol import encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.parameters import DEMO_TIMING

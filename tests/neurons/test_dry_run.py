@@ -12,9 +12,9 @@ from assay.network.beacon import LocalBeacon
 from assay.network.chain import SimulatedRules
 from assay.network.store import open_folder
 from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.checks_view import render_dry_run
-from assay.neurons.dry_run import Candidate, compute_window_seconds, dry_run
-from assay.neurons.miner import MinerConfig, Outside
+from assay.neurons.commands.checks_view import render_dry_run
+from assay.neurons.mining.dry_run import Candidate, compute_window_seconds, dry_run
+from assay.neurons.mining.miner import MinerConfig, Outside
 from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
 from assay.protocol.parameters import MAIN_TIMING
 from tests.neurons.mining import ALICE, GENESIS_MS, HOTKEYS, LOCATOR, Fuse, Fused

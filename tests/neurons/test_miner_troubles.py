@@ -6,10 +6,10 @@ from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network import StoreError
 from assay.network.beacon import BeaconSourceError
 from assay.network.chain import ChainError, UnknownOutcomeError, WrongChainError
-from assay.neurons import miner as module
 from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.delivery import Delivery, Parcel
-from assay.neurons.miner import MinerConfig
+from assay.neurons.mining import miner as module
+from assay.neurons.mining.delivery import Delivery, Parcel
+from assay.neurons.mining.miner import MinerConfig
 from assay.protocol import Beacon, parse_commitment
 from assay.training import GENESIS
 

@@ -10,12 +10,18 @@ from rich.console import Console
 from assay.inference import CheckpointError
 from assay.network import ParquetWorker
 from assay.network.chain import ChainError
-from assay.neurons import review as module
-from assay.neurons.history import History, HistoryError, MinedWindow, OwnVerdict, describe_history
-from assay.neurons.history_view import render_history
-from assay.neurons.miner import Miner
-from assay.neurons.review import Review
-from assay.neurons.strategies_files import RandomSketch
+from assay.neurons.gauntlet.files import RandomSketch
+from assay.neurons.mining import review as module
+from assay.neurons.mining.history import (
+    History,
+    HistoryError,
+    MinedWindow,
+    OwnVerdict,
+    describe_history,
+)
+from assay.neurons.mining.history_view import render_history
+from assay.neurons.mining.miner import Miner
+from assay.neurons.mining.review import Review
 from assay.neurons.submissions import Sources, judge_hotkey
 from assay.neurons.windows import find_settlement, get_challenge, get_context
 from assay.protocol import Phase, Reason, encode_ss58

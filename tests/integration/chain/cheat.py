@@ -6,9 +6,9 @@ Flags are `assay mine`'s --wallet, --hotkey, --dir and --config.
 import argparse
 from pathlib import Path
 
+from assay.neurons.commands.neurons import run_miner
 from assay.neurons.config import load_settings
-from assay.neurons.neuron_commands import run_miner
-from assay.neurons.strategies_drafting import CheapModelMiner
+from assay.neurons.gauntlet.drafting import CheapModelMiner
 
 
 def main() -> None:

@@ -14,12 +14,12 @@ from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import open_folder
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.database import Database
-from assay.neurons.demo_rules import make_demo_parameters
-from assay.neurons.miner import Miner, MinerConfig, Outside
-from assay.neurons.outbox import State, list_rows
-from assay.neurons.strategies_drafting import CheapModelMiner
+from assay.neurons.demo.rules import make_demo_parameters
+from assay.neurons.gauntlet.drafting import CheapModelMiner
+from assay.neurons.mining.miner import Miner, MinerConfig, Outside
 from assay.neurons.submissions import Sources
-from assay.neurons.validator import Validator
+from assay.neurons.validating.outbox import State, list_rows
+from assay.neurons.validating.validator import Validator
 from assay.protocol import Commitment, Parameters, Phase, Reason, Tag, encode_commitment
 from assay.protocol.commitment import parse_commitment
 from assay.protocol.parameters import DEMO_TIMING

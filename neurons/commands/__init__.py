@@ -1,0 +1,1 @@
+"""The command line, and what each command does and prints. Nothing here is needed by a neuron."""

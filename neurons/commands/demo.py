@@ -1,0 +1,137 @@
+"""`assay demo`: the run, what is shown of it, and what it leaves behind."""
+
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.live import Live
+
+from assay.neurons.config import ConfigError, DemoSettings
+from assay.neurons.database import VALIDATOR_FILE
+from assay.neurons.demo.loop import Demo, DemoRun
+from assay.neurons.demo.plot import plot_reward
+from assay.neurons.demo.report import describe_status, describe_summary
+from assay.neurons.demo.view import render_status, render_summary
+from assay.neurons.files import write_json
+
+#: Seconds between two drawings, and between two writings of status.json.
+_REFRESH_S = 0.25
+#: Says that a demo wrote the folder; without it nothing in it is touched.
+_MARKER = ".assay-demo"
+#: What a run writes.
+_OUTPUTS = (
+    *("summary.json", "status.json", "reward.png", "contexts", "store", "models", "record"),
+    *(VALIDATOR_FILE + suffix for suffix in ("", "-wal", "-shm")),
+)
+
+
+def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
+    """Plays the demo; the exit code says whether everything promised happened.
+
+    Raises:
+        CheckpointError, StoreError, ConfigError: it could not run.
+    """
+    started = time.monotonic()
+    torch.set_num_threads(1)  # the programs are threads themselves, the model is small
+    errors = Console(stderr=True)
+    with _hold(settings.out), _show(errors, settings.out, quiet) as update:
+        demo = Demo(settings, update)
+        try:
+            demo.play()
+        finally:
+            demo.close()
+    run = demo.run
+    summary = describe_summary(run, time.monotonic() - started)
+    write_json(settings.out / "summary.json", summary)
+    plot_reward(summary, settings.out / "reward.png")
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        Console().print(render_summary(summary))
+        Console().print(
+            f"Everything is in {settings.out}: summary.json, reward.png, and for each window its "
+            "context, files and models.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return 1 if summary["promises_broken"] else 0
+
+
+@contextmanager
+def _hold(out: Path) -> Iterator[None]:
+    """Makes `out` this run's own: an older run's files go, anything else is refused."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        names = sorted(path.name for path in out.iterdir())
+        if names and _MARKER not in names:
+            raise ConfigError(f"--out {out} holds {names[0]!r} and no demo: name an empty folder")
+        marker = (out / _MARKER).open("a")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to --out {out} ({error.strerror}): name a folder you may write to"
+        ) from None
+    with marker:
+        try:
+            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"another demo runs in --out {out}: name another folder") from None
+        _clear(out, names)
+        yield
+
+
+def _clear(out: Path, names: list[str]) -> None:
+    try:
+        for name in names:
+            # a run that was killed can leave a file that was not yet in its place
+            if name in _OUTPUTS or (name != _MARKER and name.startswith(".")):
+                path = out / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to --out {out} ({error.strerror}): name a folder you may write to"
+        ) from None
+
+
+@contextmanager
+def _show(errors: Console, out: Path, quiet: bool) -> Iterator[Callable[[DemoRun], None]]:
+    """A live table on a terminal, a line a window elsewhere; status.json in any case."""
+    drawn = [0.0]
+    seen: set[int] = set()
+    live = Live(console=errors, auto_refresh=False) if errors.is_terminal and not quiet else None
+
+    def update(run: DemoRun) -> None:
+        now = time.monotonic()
+        last = run.stage == "done"
+        if live is None and not quiet:
+            _print_news(errors, run, seen)
+        if now - drawn[0] < _REFRESH_S and not last:
+            return
+        drawn[0] = now
+        status = describe_status(run)
+        write_json(out / "status.json", status)
+        if live is not None:
+            live.update(render_status(status), refresh=True)
+
+    if live is None:
+        yield update
+    else:
+        with live:
+            yield update
+
+
+def _print_news(errors: Console, run: DemoRun, seen: set[int]) -> None:
+    for window, audit in list(run.validator.audits.items()):
+        if audit.complete and window not in seen and window < run.settings.windows:
+            seen.add(window)
+            verdicts = ", ".join(
+                f"{actor.miner.name} {audit.verdicts[actor.miner.hotkey].reason.value}"
+                for actor in run.actors
+                if actor.miner.hotkey in audit.verdicts
+            )
+            errors.print(f"window {window}: {verdicts}", highlight=False, soft_wrap=True)

@@ -1,0 +1,300 @@
+"""`assay mine`, `assay validate`, `assay train`: the neurons as programs on a chain."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from assay.neurons.archive import Archive
+from assay.neurons.commands.checks_view import render_dry_run
+from assay.neurons.config import ConfigError, MinerSettings, Settings
+from assay.neurons.database import VALIDATOR_FILE, Database
+from assay.neurons.joining import Membership, Standing, join, open_own_store
+from assay.neurons.learning.lessons import Lesson
+from assay.neurons.learning.trainer import Trainer, TrainerConfig
+from assay.neurons.mining.dry_run import Candidate, dry_run
+from assay.neurons.mining.history import History, describe_history
+from assay.neurons.mining.miner import Miner, MinerConfig, Outside
+from assay.neurons.mining.review import Review
+from assay.neurons.mining.workbook import Workbook
+from assay.neurons.ports import Neuron
+from assay.neurons.programs import Loop, catch_signals, log_lines
+from assay.neurons.validating.audits import Settlement, WindowAudit
+from assay.neurons.validating.outbox import describe_row, list_rows
+from assay.neurons.validating.validator import Validator
+from assay.neurons.wiring import now_ms
+from assay.protocol import Parameters, Reason, encode_ss58
+from assay.protocol.window import compute_window
+from assay.training import LearnConfig
+from assay.verification import compute_score
+
+logger = logging.getLogger("assay")
+
+#: Rows of each kind in status.json.
+_SHOWN = 16
+
+
+class MinerWithReview:
+    """Mines, and looks at its own windows in the time that mining leaves."""
+
+    name = "miner"
+
+    def __init__(self, miner: Miner, review: Review) -> None:
+        self._miner = miner
+        self._review = review
+
+    @property
+    def trouble(self) -> str | None:
+        """The miner's before the review's."""
+        return self._miner.trouble or self._review.trouble
+
+    def step(self) -> bool:
+        """See `Miner.step` and `Review.step`."""
+        return self._miner.step() or self._review.step()
+
+
+def run_miner(
+    settings: Settings, as_json: bool, quiet: bool, kind: Callable[..., Miner] = Miner
+) -> int:
+    """Mines until it is asked to stop.
+
+    Args:
+        kind: what mines; tests bring miners that cheat.
+
+    Raises:
+        OperatorError: it could not run, or cannot go on.
+    """
+    own = settings.miner
+    store, locator = open_own_store(settings)
+    _use_threads(own.threads)
+    with log_lines(as_json, quiet), join(settings, own.dir, "miner") as member:
+        hotkey, sources = member.account.hotkey, member.sources
+        with (
+            Workbook(own.dir / "work") as workbook,
+            History(
+                own.dir / "history.sqlite", member.chain.genesis_hash, member.chain.netuid, hotkey
+            ) as history,
+        ):
+            miner = kind(
+                "miner",
+                hotkey,
+                member.parameters,
+                Outside(
+                    member.chain, sources.beacons, sources.checkpoints, store, locator,
+                    workbook, history,
+                ),
+                make_miner_config(own, member.parameters),
+                logger.info,
+            )  # fmt: skip
+            review = Review(hotkey, member.parameters, sources, history, logger.warning)
+            neuron = MinerWithReview(miner, review)
+
+            def describe() -> dict[str, Any]:
+                progress = miner.progress
+                done = None if progress is None else {"window": progress[0], "groups": progress[1]}
+                return {"at_work": done, "windows": describe_history(history)[-_SHOWN:]}
+
+            return _drive(member, neuron, describe, Standing(member), as_json)
+
+
+def make_miner_config(own: MinerSettings, parameters: Parameters) -> MinerConfig:
+    """What a miner does, within what the network takes."""
+    return MinerConfig(
+        min(own.groups, parameters.work.group_cap),
+        own.groups_per_step,
+        commit_margin=min(own.commit_margin, parameters.timing.commit_offset // 2),
+    )
+
+
+def run_dry_run(settings: Settings, as_json: bool) -> int:
+    """Looks at everything that mining needs and sends nothing. 1 if something stands in the way.
+
+    Raises:
+        OperatorError: it could not look.
+    """
+    own = settings.miner
+    store, locator = open_own_store(settings)
+    _use_threads(own.threads)
+    with log_lines(as_json, quiet=True), join(settings, own.dir, "miner") as member:
+        sources, account = member.sources, member.account
+        outside = Outside(member.chain, sources.beacons, sources.checkpoints, store, locator)
+        config = MinerConfig(min(own.groups, member.parameters.work.group_cap), own.groups_per_step)
+        candidate = Candidate(account.hotkey, account.coldkey)
+        found = dry_run(
+            outside,
+            candidate,
+            member.parameters,
+            config,
+            now_ms(),
+            shown=sources.stores.get(locator),
+        )
+    if as_json:
+        print(json.dumps(found.to_json()))
+    else:
+        Console().print(render_dry_run(found))
+    return 0 if found.ready else 1
+
+
+def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
+    """Validates until it is asked to stop.
+
+    Raises:
+        OperatorError: it could not run, or cannot go on.
+    """
+    own = settings.validator
+    _use_threads(own.threads)
+    with ExitStack() as stack:
+        stack.enter_context(log_lines(as_json, quiet))
+        member = stack.enter_context(join(settings, own.dir, "validator"))
+        database = stack.enter_context(closing(Database(own.dir / VALIDATOR_FILE)))
+        archive = Archive(own.dir)
+
+        def note_window(audit: WindowAudit) -> None:
+            archive.write_window(audit)
+            logger.info("%s", _name_verdicts(audit))
+
+        def note_settlement(settlement: Settlement) -> None:
+            archive.write_settlement(settlement)
+            logger.info(
+                "epoch %d settles windows %s: %d uids paid", settlement.epoch,
+                ", ".join(map(str, settlement.windows)), len(settlement.weights),
+            )  # fmt: skip
+
+        validator = Validator(
+            member.account.hotkey,
+            member.parameters,
+            member.sources,
+            database,
+            archive.write_context,
+            note_window,
+            note_settlement,
+            start=member.chain.get_head(),
+        )
+
+        def describe() -> dict[str, Any]:
+            return {
+                "windows": [_describe_window(a) for a in validator.audits.values()][-_SHOWN:],
+                "settlements": [describe_row(row) for row in list_rows(database, _SHOWN)],
+            }
+
+        standing = Standing(member, needs_permit=True)
+        return _drive(member, validator, describe, standing, as_json)
+
+
+def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
+    """Trains until it is asked to stop.
+
+    Raises:
+        OperatorError: it could not run, or cannot go on.
+    """
+    own = settings.trainer
+    store, locator = open_own_store(settings)
+    _use_threads(own.threads)
+    with log_lines(as_json, quiet), join(settings, own.dir, "trainer") as member:
+        trainer_hotkey = member.parameters.identity.trainer
+        if member.account.hotkey != trainer_hotkey:
+            raise ConfigError(
+                f"the trainer of this network is {encode_ss58(trainer_hotkey)}, and the wallet's "
+                f"hotkey is {encode_ss58(member.account.hotkey)}: name the right wallet"
+            )
+        lessons: list[dict[str, Any]] = []
+
+        def note_lesson(lesson: Lesson) -> None:
+            reward = sum(lesson.rewards) / max(1, len(lesson.rewards)) / 1e6
+            logger.info(
+                "window %d: %d groups, mean reward %.3f, checkpoint %d (%s…)", lesson.window,
+                len(lesson.rewards), reward, lesson.published.number,
+                lesson.published.digest.hex()[:16],
+            )  # fmt: skip
+            lessons.append({
+                "window": lesson.window, "groups": len(lesson.rewards), "reward": round(reward, 4),
+                "checkpoint": lesson.published.number, "digest": lesson.published.digest.hex(),
+                "stats": asdict(lesson.stats),
+            })  # fmt: skip
+            del lessons[:-_SHOWN]
+
+        config = TrainerConfig(
+            LearnConfig(learning_rate=own.learning_rate, epochs=own.epochs),
+            locator,
+            store,
+            own.dir / "course",
+        )
+        trainer = Trainer(
+            trainer_hotkey, member.parameters, member.sources, config, note_lesson, logger.warning
+        )
+        try:
+            return _drive(
+                member, trainer, lambda: {"window": trainer.window, "lessons": lessons},
+                Standing(member), as_json,
+            )  # fmt: skip
+        finally:
+            trainer.close()
+
+
+def _drive(
+    member: Membership,
+    neuron: Neuron,
+    describe: Callable[[], dict[str, Any]],
+    standing: Standing,
+    as_json: bool,
+) -> int:
+    """Runs the loop; the exit code of a program that was asked to stop."""
+    timing = member.parameters.timing
+
+    def describe_all() -> dict[str, Any]:
+        return {
+            "program": neuron.name,
+            "netuid": member.chain.netuid,
+            "hotkey": encode_ss58(member.account.hotkey),
+            "head": standing.head,
+            "window_now": compute_window(timing, standing.head),
+        } | describe()
+
+    with catch_signals() as stop:
+        Loop(neuron, member.folder, stop, describe_all, standing.check).run()
+    logger.info("stopped as asked; the same command goes on from here")
+    if as_json:
+        print((member.folder / "status.json").read_text())
+    return 0
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def _name_verdicts(audit: WindowAudit) -> str:
+    """One line a window: how many of each reason, of those that committed to something."""
+    reasons = [verdict.reason for verdict in audit.verdicts.values()]
+    counts = Counter(reason.value for reason in reasons if reason is not Reason.NO_COMMITMENT)
+    what = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+    if reasons and not counts:
+        what = "nobody committed"
+    why = audit.void or audit.missing
+    return f"window {audit.challenge.window}: {what or 'nobody judged'}" + (
+        f" ({why})" if why else ""
+    )
+
+
+def _describe_window(audit: WindowAudit) -> dict[str, Any]:
+    return {
+        "window": audit.challenge.window,
+        "checkpoint": audit.challenge.checkpoint.hex(),
+        "state": "final" if audit.closed else "judging" if audit.context else "awaited",
+        "void": audit.void,
+        "missing": audit.missing,
+        "verdicts": [
+            {
+                "hotkey": encode_ss58(hotkey),
+                "reason": verdict.reason.value,
+                "score": compute_score(verdict),
+            }
+            for hotkey, verdict in sorted(audit.verdicts.items())
+        ],
+    }
