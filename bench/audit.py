@@ -23,7 +23,7 @@ from assay.inference import Checkpoint, GroupRequest, generate_groups
 from assay.network import ParquetWorker, SubmissionFile, open_file, write_submission
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import SimulatedChain
-from assay.neurons.demo.rules import DEMO_WORK, NETUID, make_demo_parameters
+from assay.neurons.demo_rules import DEMO_WORK, NETUID, make_demo_parameters
 from assay.neurons.mining.miner import compute_leaves
 from assay.neurons.submissions import get_limits, judge_with_checkpoint
 from assay.neurons.windows import get_challenge, get_context

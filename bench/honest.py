@@ -24,7 +24,7 @@ from assay.inference import (
     generate_groups,
     make_twin,
 )
-from assay.neurons.demo.rules import DEMO_WORK
+from assay.neurons.demo_rules import DEMO_WORK
 from assay.protocol import Rollout
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.verification.logprobs import judge_logprobs

@@ -12,7 +12,7 @@ from work import load_genesis, make_any_projection, make_requests
 
 from assay.inference import generate_groups
 from assay.network import write_submission
-from assay.neurons.demo.rules import DEMO_WORK
+from assay.neurons.demo_rules import DEMO_WORK
 from assay.protocol import Header
 from assay.protocol.submission import LOGPROB_MAX
 

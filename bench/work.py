@@ -19,7 +19,7 @@ from assay.inference import (
     Rules,
     load_checkpoint,
 )
-from assay.neurons.demo.rules import DEMO_ENVIRONMENT, DEMO_SETTINGS
+from assay.neurons.demo_rules import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.protocol import Domain, hash_fields
 from assay.protocol.manifest import Calibration
 from assay.protocol.parameters import SMALL_MODEL_TESTS

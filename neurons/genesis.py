@@ -33,7 +33,7 @@ from assay.inference.folder import (
 )
 from assay.inference.passages import digest_passages, encode_passages
 from assay.neurons.checkpoints import measure_manifest
-from assay.neurons.demo.rules import (
+from assay.neurons.demo_rules import (
     DEMO_ENVIRONMENT,
     DEMO_LEVELS,
     DEMO_MAX_TOKENS,

@@ -11,7 +11,7 @@ from typing import Any
 
 from assay.environments import RewardWeights, make_environment
 from assay.neurons.config import ConfigError
-from assay.neurons.demo.rules import DEMO_WORK
+from assay.neurons.demo_rules import DEMO_WORK
 from assay.protocol import BeaconChain, EncodingError, Parameters
 from assay.protocol.encoding import from_json, read_json
 from assay.protocol.parameters import (

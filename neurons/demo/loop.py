@@ -23,7 +23,7 @@ from assay.neurons.archive import Archive
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.config import DemoSettings
 from assay.neurons.database import VALIDATOR_FILE, Database
-from assay.neurons.demo.rules import (
+from assay.neurons.demo_rules import (
     DEMO_ENVIRONMENT,
     DEMO_LEARNING,
     DEMO_SETTINGS,

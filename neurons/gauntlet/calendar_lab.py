@@ -17,7 +17,7 @@ from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import open_folder
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.database import Database
-from assay.neurons.demo.rules import NETUID, make_demo_parameters
+from assay.neurons.demo_rules import NETUID, make_demo_parameters
 from assay.neurons.gauntlet.arena import Row
 from assay.neurons.gauntlet.base import Strategy
 from assay.neurons.gauntlet.drafting import Honest

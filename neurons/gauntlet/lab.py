@@ -19,7 +19,7 @@ from assay.network.beacon import LocalBeacon
 from assay.network.chain import SimulatedChain
 from assay.network.store import open_folder
 from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.demo.rules import DEMO_WORK, NETUID, make_demo_parameters
+from assay.neurons.demo_rules import DEMO_WORK, NETUID, make_demo_parameters
 from assay.neurons.gauntlet.base import Props, Strategy
 from assay.neurons.gauntlet.bench_models import BENCH, BENCH_TOKENS, Family
 from assay.neurons.gauntlet.drafting import make_stale

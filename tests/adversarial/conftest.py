@@ -18,7 +18,7 @@ from assay.network.beacon import LocalBeacon
 from assay.network.chain import SimulatedChain
 from assay.network.store import open_folder
 from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.demo.rules import NETUID, make_demo_parameters
+from assay.neurons.demo_rules import NETUID, make_demo_parameters
 from assay.neurons.gauntlet.base import prefill
 from assay.neurons.gauntlet.bench_models import SHIPPED, Family
 from assay.neurons.gauntlet.lab import Lab

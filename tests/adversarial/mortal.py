@@ -19,7 +19,7 @@ from assay.network.chain import SimulatedChain
 from assay.neurons import windows
 from assay.neurons.archive import Archive
 from assay.neurons.database import Database
-from assay.neurons.demo.rules import NETUID, make_demo_parameters
+from assay.neurons.demo_rules import NETUID, make_demo_parameters
 from assay.neurons.submissions import Sources
 from assay.neurons.validating import validator as module
 from assay.neurons.validating.outbox import list_rows

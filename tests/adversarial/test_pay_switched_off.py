@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-from assay.neurons.demo.rules import DEMO_WORK
+from assay.neurons.demo_rules import DEMO_WORK
 from assay.protocol import Reason, Stream
 from assay.verification import (
     GroupValue,

@@ -17,7 +17,7 @@ from assay.inference import (
     measure_rates,
 )
 from assay.inference.folder import read_passages
-from assay.neurons.demo.rules import DEMO_ENVIRONMENT, DEMO_SETTINGS
+from assay.neurons.demo_rules import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.protocol import Domain, hash_fields
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.training import GENESIS

@@ -9,7 +9,7 @@ from assay.network.beacon import LocalBeacon
 from assay.network.chain import SimulatedChain
 from assay.network.store import open_folder
 from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.demo.rules import NETUID, make_demo_parameters
+from assay.neurons.demo_rules import NETUID, make_demo_parameters
 from assay.neurons.mining.history import History
 from assay.neurons.mining.miner import Miner, MinerConfig, Outside
 from assay.neurons.mining.workbook import Workbook

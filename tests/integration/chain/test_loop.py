@@ -14,7 +14,7 @@ from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import open_folder
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.database import Database
-from assay.neurons.demo.rules import make_demo_parameters
+from assay.neurons.demo_rules import make_demo_parameters
 from assay.neurons.gauntlet.drafting import CheapModelMiner
 from assay.neurons.mining.miner import Miner, MinerConfig, Outside
 from assay.neurons.submissions import Sources

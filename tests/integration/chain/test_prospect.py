@@ -7,7 +7,7 @@ from nets import TAO, TEMPO, Net
 
 from assay.network.beacon import LocalBeacon
 from assay.neurons.checks import State, check_chain, check_registration
-from assay.neurons.demo.rules import make_demo_parameters
+from assay.neurons.demo_rules import make_demo_parameters
 from assay.neurons.mining.dry_run import Candidate, estimate_earning
 from assay.neurons.windows import find_epoch
 from assay.protocol import Commitment, Parameters, Tag, encode_commitment

@@ -5,7 +5,7 @@ from dataclasses import replace
 from nets import Net
 
 from assay.network.beacon import LocalBeacon
-from assay.neurons.demo.rules import make_demo_parameters
+from assay.neurons.demo_rules import make_demo_parameters
 from assay.neurons.windows import get_challenge, get_context
 from assay.protocol import Commitment, Context, Phase, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING
