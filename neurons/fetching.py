@@ -29,11 +29,11 @@ from assay.neurons.files import hold_folder
 from assay.neurons.publication import (
     CHUNK_BYTES,
     Progress,
-    PublicationError,
     ignore_progress,
     list_shards,
     make_checkpoint_name,
 )
+from assay.neurons.rules import PublicationError
 
 #: Most stores that are asked for one checkpoint.
 MIRRORS_MAX = 16

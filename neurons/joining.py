@@ -6,12 +6,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.network import ObjectStore, ReadableStores, open_folder, open_store
+from assay.network import ReadableStores, open_folder
 from assay.network.beacon import HttpBeacons
 from assay.network.chain import SubtensorChain
 from assay.network.parquet_worker import ParquetWorker
 from assay.neurons.checkpoints import CheckpointFolder, Fetching
-from assay.neurons.config import ConfigError, Settings
+from assay.neurons.config import Settings
 from assay.neurons.discovery import (
     find_parameters,
     has_parameters_changed,
@@ -19,9 +19,9 @@ from assay.neurons.discovery import (
     read_announcement,
 )
 from assay.neurons.programs import ParametersChangedError, hold_folder
-from assay.neurons.publication import PublicationError, fetch_parameters, publish_parameters
+from assay.neurons.rules import PublicationError, fetch_parameters, publish_parameters
 from assay.neurons.submissions import Sources
-from assay.neurons.wiring import Account, now_ms, open_account, open_chain
+from assay.neurons.wiring import Account, now_ms, open_account, open_chain, open_stores
 from assay.protocol import Parameters, Phase, encode_ss58
 from assay.protocol.window import compute_block, compute_window
 
@@ -72,31 +72,6 @@ def join(settings: Settings, folder: Path, kind: str) -> Iterator[Membership]:
         )  # fmt: skip
         sources = Sources(chain, beacons, checkpoints, stores, worker)
         yield Membership(folder, account, chain, parameters, sources)
-
-
-def open_stores(settings: Settings) -> ReadableStores:
-    """The stores that settings allow to be read: one's own among them.
-
-    Raises:
-        StoreError: one of them is none.
-    """
-    own = settings.store.locator
-    return ReadableStores([*settings.store.readable, *([] if own is None else [own])])
-
-
-def open_own_store(settings: Settings) -> tuple[ObjectStore, str]:
-    """The store that is written to, and its locator.
-
-    Raises:
-        ConfigError: none is named. StoreError: it cannot be opened.
-    """
-    locator = settings.store.locator
-    if locator is None:
-        raise ConfigError(
-            "where should files go? name a store with --store, such as file:///srv/assay, or "
-            "locator under [store]"
-        )
-    return open_store(locator), locator
 
 
 def _find_parameters(chain: SubtensorChain, stores: ReadableStores, folder: Path) -> Parameters:

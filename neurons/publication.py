@@ -1,13 +1,8 @@
-"""What travels between programs: parameters and checkpoints below a store's locator, by digest.
+"""Checkpoints below a store's locator, by digest: `checkpoints/<digest>/<file>`.
 
-    parameters/<digest>.json
-    checkpoints/<digest>/<file>
-
-A digest names bytes, so any copy will do and nobody who keeps one is trusted. How a checkpoint is
-fetched is `assay.neurons.fetching`.
+How one is fetched is `assay.neurons.fetching`.
 """
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -21,14 +16,9 @@ from assay.inference.folder import (
     verify_manifest,
 )
 from assay.network.store import ObjectSource, ObjectStore
-from assay.protocol import Parameters
-from assay.protocol.encoding import EncodingError, read_json
-from assay.protocol.errors import OperatorError
-from assay.protocol.parameters import find_parameters_fault
 
 #: Read and written at a time, bytes.
 CHUNK_BYTES = 8 << 20
-PARAMETERS_BYTES_MAX = 1 << 20
 #: Most shards of a model.
 SHARDS_MAX = 4_096
 _SHARD = re.compile(rb"model-(\d{5})-of-(\d{5})\.safetensors")
@@ -37,61 +27,8 @@ _SHARD = re.compile(rb"model-(\d{5})-of-(\d{5})\.safetensors")
 Progress = Callable[[int, int], None]
 
 
-class PublicationError(OperatorError):
-    """A store does not hold what a digest names, or holds something else under its name."""
-
-
 def ignore_progress(done: int, due: int) -> None:
     """Nobody watches."""
-
-
-# --- parameters
-
-
-def make_parameters_name(digest: bytes) -> str:
-    """Where parameters lie below a locator."""
-    return f"parameters/{digest.hex()}.json"
-
-
-def publish_parameters(store: ObjectStore, parameters: Parameters) -> None:
-    """Puts parameters where their digest says, unless they are there.
-
-    Raises:
-        StoreError: the store cannot be read or written.
-    """
-    name = make_parameters_name(parameters.digest)
-    data = (json.dumps(parameters.to_json(), indent=1) + "\n").encode()
-    source = store.open(name)
-    if source.size() != len(data) or source.read(0, len(data)) != data:
-        store.put(name, data)
-
-
-def fetch_parameters(store: ObjectStore, digest: bytes) -> Parameters:
-    """The parameters of a digest, verified, and such that a network can run by them.
-
-    Raises:
-        PublicationError: they are not there, or not what the digest names.
-        StoreError: the store cannot be read, or hands out more than parameters can be.
-    """
-    name = make_parameters_name(digest)
-    data = store.get(name, PARAMETERS_BYTES_MAX)
-    if data is None:
-        raise PublicationError(f"the store has no {name}: publish the parameters there again")
-    try:
-        parameters = Parameters.from_json(read_json(data))
-    except EncodingError as error:
-        raise PublicationError(f"{name} holds no parameters: {error}") from None
-    if parameters.digest != digest:
-        raise PublicationError(
-            f"{name} holds other parameters, of digest {parameters.digest.hex()[:16]}…"
-        )
-    fault = find_parameters_fault(parameters)
-    if fault is not None:
-        raise PublicationError(f"nobody can run a network by {name}: {fault}")
-    return parameters
-
-
-# --- checkpoints
 
 
 def list_files(folder: Path) -> list[str]:

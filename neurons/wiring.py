@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from assay.network import ObjectStore, ReadableStores, open_store
 from assay.network.chain import (
     ChainWallet,
     Connection,
@@ -104,6 +105,31 @@ def open_account(settings: Settings) -> Account:
     """
     wallet = open_wallet(settings.wallet.name, settings.wallet.hotkey, settings.wallet.path)
     return Account(wallet, get_hotkey(wallet), get_coldkey(wallet))
+
+
+def open_stores(settings: Settings) -> ReadableStores:
+    """The stores that settings allow to be read: one's own among them.
+
+    Raises:
+        StoreError: one of them is none.
+    """
+    own = settings.store.locator
+    return ReadableStores([*settings.store.readable, *([] if own is None else [own])])
+
+
+def open_own_store(settings: Settings) -> tuple[ObjectStore, str]:
+    """The store that is written to, and its locator.
+
+    Raises:
+        ConfigError: none is named. StoreError: it cannot be opened.
+    """
+    locator = settings.store.locator
+    if locator is None:
+        raise ConfigError(
+            "where should files go? name a store with --store, such as file:///srv/assay, or "
+            "locator under [store]"
+        )
+    return open_store(locator), locator
 
 
 def now_ms() -> int:

@@ -457,7 +457,7 @@ def subnet_publish(
                 "environment": environment, "beacon_info": beacon_info, "slot_ms": slot_ms,
             },
         )  # fmt: skip
-        from assay.neurons.commands.subnet import run_subnet_publish
+        from assay.neurons.commands.publish import run_subnet_publish
 
         ask = _confirm(yes, as_json)
         run_subnet_publish(settings, settings.publish, ask, as_json, quiet)

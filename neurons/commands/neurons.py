@@ -15,7 +15,7 @@ from assay.neurons.archive import Archive
 from assay.neurons.commands.checks_view import render_dry_run
 from assay.neurons.config import ConfigError, MinerSettings, Settings
 from assay.neurons.database import VALIDATOR_FILE, Database
-from assay.neurons.joining import Membership, Standing, join, open_own_store
+from assay.neurons.joining import Membership, Standing, join
 from assay.neurons.learning.lessons import Lesson
 from assay.neurons.learning.trainer import Trainer, TrainerConfig
 from assay.neurons.mining.dry_run import Candidate, dry_run
@@ -28,7 +28,7 @@ from assay.neurons.programs import Loop, catch_signals, log_lines
 from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.neurons.validating.outbox import describe_row, list_rows
 from assay.neurons.validating.validator import Validator
-from assay.neurons.wiring import now_ms
+from assay.neurons.wiring import now_ms, open_own_store
 from assay.protocol import Parameters, Reason, encode_ss58
 from assay.protocol.window import compute_window
 from assay.training import LearnConfig

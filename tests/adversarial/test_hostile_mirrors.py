@@ -18,7 +18,8 @@ from assay.neurons import fetching
 from assay.neurons.checkpoints import CheckpointFolder, Fetching
 from assay.neurons.fetching import FetchLimits, fetch_checkpoint, fetch_from_any
 from assay.neurons.files import hold_folder
-from assay.neurons.publication import PublicationError, publish_checkpoint
+from assay.neurons.publication import publish_checkpoint
+from assay.neurons.rules import PublicationError
 from assay.protocol.manifest import Manifest
 from assay.training import GENESIS
 from tests.adversarial.watched import publish_by_hand

@@ -20,16 +20,15 @@ from assay.neurons.discovery import (
     find_parameters,
     has_parameters_changed,
     make_mirrors,
-    make_subnet_parameters,
-    publish_subnet,
 )
 from assay.neurons.presets import PRESETS, change_parameters, read_changes
-from assay.neurons.publication import (
+from assay.neurons.publication import publish_checkpoint
+from assay.neurons.publishing import make_subnet_parameters, publish_subnet
+from assay.neurons.rules import (
     PARAMETERS_BYTES_MAX,
     PublicationError,
     fetch_parameters,
     make_parameters_name,
-    publish_checkpoint,
     publish_parameters,
 )
 from assay.protocol import QUICKNET, Commitment, Parameters, Tag, encode_commitment

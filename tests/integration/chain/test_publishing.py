@@ -6,14 +6,9 @@ from nets import Net
 
 from assay.network import open_folder
 from assay.neurons.checkpoints import CheckpointFolder, Fetching
-from assay.neurons.discovery import (
-    find_parameters,
-    has_parameters_changed,
-    make_mirrors,
-    make_subnet_parameters,
-    publish_subnet,
-)
+from assay.neurons.discovery import find_parameters, has_parameters_changed, make_mirrors
 from assay.neurons.presets import PRESETS, change_parameters
+from assay.neurons.publishing import make_subnet_parameters, publish_subnet
 from assay.protocol import QUICKNET
 from assay.training import GENESIS
 

@@ -1,0 +1,78 @@
+"""`assay subnet publish`: the rules and the first checkpoint of a network."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from assay.network.beacon import read_chain_info
+from assay.neurons.commands.subnet import Confirm, print_result
+from assay.neurons.config import ConfigError, PublishSettings, Settings
+from assay.neurons.presets import PRESETS, change_parameters, read_changes
+from assay.neurons.programs import log_lines
+from assay.neurons.publishing import make_subnet_parameters, publish_subnet
+from assay.neurons.wiring import (
+    open_account,
+    open_chain,
+    open_own_store,
+)
+from assay.protocol import QUICKNET, BeaconChain
+from assay.protocol.ss58 import decode_ss58
+from assay.training import GENESIS
+
+
+def run_subnet_publish(
+    settings: Settings, rules: PublishSettings, confirm: Confirm, as_json: bool, quiet: bool
+) -> None:
+    """Publishes parameters and genesis checkpoint, which makes the subnet a network to join.
+
+    Raises:
+        OperatorError: nobody could join it, not agreed to, or it could not be done.
+    """
+    store, locator = open_own_store(settings)
+    account = open_account(settings)
+    errors = Console(stderr=True, quiet=quiet)
+    if rules.trainer is None:
+        raise ConfigError("who publishes checkpoints? name the trainer's hotkey with --trainer")
+    genesis = GENESIS if rules.genesis is None else rules.genesis
+    with log_lines(as_json, quiet), open_chain(settings.chain) as chain:
+        chain.add_wallet(account.wallet)
+        parameters = make_subnet_parameters(
+            chain, _read_beacon(rules.beacon_info), genesis, _read_hotkey(rules.trainer),
+            rules.environment, PRESETS[rules.preset], rules.slot_ms,
+        )  # fmt: skip
+        if rules.changes is not None:
+            parameters = change_parameters(parameters, read_changes(rules.changes))
+        question = (
+            f"Publish parameters {parameters.digest.hex()[:16]}… for subnet {chain.netuid}? "
+            "Whoever works by other ones is on another network from then on."
+        )
+        if not confirm(question):
+            raise ConfigError("not agreed to: nothing was published")
+        block = publish_subnet(
+            chain, account.hotkey, store, locator, parameters, genesis,
+            lambda text: errors.print(f"note: {text}", highlight=False, soft_wrap=True),
+        )  # fmt: skip
+    digest = parameters.digest.hex()
+    document = {
+        "netuid": chain.netuid, "parameters": digest, "locator": locator, "block": block,
+        "checkpoint": parameters.identity.genesis_checkpoint.hex(),
+    }  # fmt: skip
+    text = f"subnet {chain.netuid} has parameters {digest[:16]}… since block {block}"
+    print_result(document, as_json, f"{text}; `assay subnet show` says what everybody sees")
+
+
+def _read_beacon(file: Path | None) -> BeaconChain:
+    """quicknet, or the chain that a drand `info` document describes."""
+    if file is None:
+        return QUICKNET
+    try:
+        return read_chain_info(file.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"cannot read {file} ({error.strerror})") from None
+
+
+def _read_hotkey(text: str) -> bytes:
+    try:
+        return decode_ss58(text)
+    except ValueError as error:
+        raise ConfigError(f"--trainer {text}: {error}: write the hotkey's address") from None
