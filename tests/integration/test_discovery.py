@@ -12,7 +12,7 @@ from assay.inference import CheckpointError, load_checkpoint
 from assay.network import ObjectStore, StoreError, open_folder, open_store
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import ChainError, SimulatedChain
-from assay.neurons import discovery
+from assay.neurons import publishing
 from assay.neurons.checkpoints import CheckpointFolder, Fetching
 from assay.neurons.config import ConfigError
 from assay.neurons.discovery import (
@@ -307,7 +307,7 @@ def test_an_owner_without_a_uid_is_told_to_register(net, monkeypatch):
 def test_a_commitment_that_never_stands(net, monkeypatch):
     """Sent again every few blocks, given up in the end; the next run has less to do."""
     now, sent = [0.0], []
-    monkeypatch.setattr(discovery.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(publishing.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(net.chain, "set_commitment", lambda *arguments: sent.append(now[0]))
 
     def wait(seconds):
@@ -376,7 +376,7 @@ def test_an_owners_file_changes_what_it_names(net, tmp_path):
     assert changed.tests.margin_levels == (0, 1, 2, 4, 8, 16, 32, 64)
     assert changed.identity.burn_share == 100_000
     assert changed.environment.name == "sat"
-    discovery.open_environment(changed.environment)  # settings and digest followed the name
+    publishing.open_environment(changed.environment)  # settings and digest followed the name
     assert changed.timing == net.parameters.timing
     whole = tmp_path / "subnet.json"
     whole.write_text(json.dumps(changed.to_json()))
