@@ -26,7 +26,7 @@ _FOLDER = os.environ.get("ASSAY_SUBTENSOR_DIR")  # noqa: TID251
 #: Between blocks of a node that runs by the clock: what the executor manages beside programs.
 BLOCK_MS = 1_000
 #: Blocks come with every extrinsic: nobody waits for a clock.
-_SLOT_S = 0.25
+_SLOT_S = 1.0
 _NONE = (
     "no real runtime: set ASSAY_CHAIN_ENDPOINT to a node whose sudo is //Alice, such as "
     "ws://127.0.0.1:9944 of the official container opentensor/subtensor-localnet, or "
