@@ -49,6 +49,28 @@ class Era:
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """What a signed extrinsic consists of, as it says itself: nothing is checked yet.
+
+    Attributes:
+        scheme: of the signature, as `bittensor_core` names them.
+        extra: the bytes of lifetime, nonce, tip and metadata mode, which are signed.
+        call: bytes.
+        length: of the extrinsic, without the length before it: what a fee is of.
+    """
+
+    public_key: bytes
+    scheme: int
+    signature: bytes
+    era: Era | None
+    nonce: int
+    tip: int
+    extra: bytes
+    call: bytes
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class Extrinsic:
     """A signed extrinsic whose signature holds.
 
@@ -90,41 +112,19 @@ def decode_extrinsic(
         raise InvalidTransactionError(f"Could not decode `OpaqueExtrinsic`: {error}") from error
 
 
-def find_call(data: bytes) -> tuple[bytes, int]:
-    """The call within an extrinsic, whoever signed it, and the length that its fee is of.
+def take_apart(data: bytes) -> Parts:
+    """A signed extrinsic's parts; `data` has its length before it.
 
     Raises:
-        MalformedError: it is no signed extrinsic.
+        MalformedError: it is no signed extrinsic of this format.
     """
-    outer = Reader(data)
-    body = outer.take(outer.take_compact())
-    reader = Reader(body)
-    if reader.take_byte() != _SIGNED:
-        raise MalformedError("it is not signed, or of another version")
-    reader.take(1 + 32 + 1 + 64)  # account and signature, each with its kind
-    _take_era(reader)
-    reader.take_compact()
-    reader.take_compact()
-    reader.take_byte()
-    return reader.rest, len(body)
-
-
-def encode_bare(call: bytes) -> bytes:
-    """An unsigned extrinsic, such as a block's own first, with its length before it."""
-    return encode_bytes(bytes([_BARE]) + call)
-
-
-def _decode(
-    codec: Codec, data: bytes, block: int, get_hash: Callable[[int], bytes | None]
-) -> Extrinsic:
     outer = Reader(data)
     length = outer.take_compact()
     if length > EXTRINSIC_BYTES:
-        raise InvalidTransactionError("Transaction would exhaust the block limits")
-    body = outer.take(length)
+        raise MalformedError("it is larger than a block")
+    reader = Reader(outer.take(length))
     if outer.rest:
         raise MalformedError("there is more than its length says")
-    reader = Reader(body)
     if reader.take_byte() != _SIGNED:
         raise MalformedError("it is not signed, or of another version")
     if reader.take_byte() != _ACCOUNT_ID:
@@ -139,19 +139,37 @@ def _decode(
     nonce, tip = reader.take_compact(), reader.take_compact()
     if reader.take_byte() != 0:
         raise MalformedError("a signed metadata hash is not supported here")
-    extra, call = body[start : reader.position], reader.rest
-    birth = 0 if era is None else era.compute_birth(block)
+    extra = reader.data[start : reader.position]
+    return Parts(public_key, scheme, signature, era, nonce, tip, extra, reader.rest, length)
+
+
+def make_payload(call: bytes, extra: bytes, genesis: bytes, birth: bytes) -> bytes:
+    """What is signed. `genesis` and `birth` are block hashes: the chain's first, the era's."""
+    versions = struct.pack("<II", SPEC_VERSION, TRANSACTION_VERSION)
+    payload = call + extra + versions + genesis + birth + b"\x00"
+    return hash_blake2(payload) if len(payload) > _LONGEST_PAYLOAD else payload
+
+
+def encode_bare(call: bytes) -> bytes:
+    """An unsigned extrinsic, such as a block's own first, with its length before it."""
+    return encode_bytes(bytes([_BARE]) + call)
+
+
+def _decode(
+    codec: Codec, data: bytes, block: int, get_hash: Callable[[int], bytes | None]
+) -> Extrinsic:
+    parts = take_apart(data)
+    birth = 0 if parts.era is None else parts.era.compute_birth(block)
     birth_hash, genesis = get_hash(birth), get_hash(0)
     if birth_hash is None or genesis is None:
         raise InvalidTransactionError("Transaction has an ancient birth block")
-    versions = struct.pack("<II", SPEC_VERSION, TRANSACTION_VERSION)
-    payload = call + extra + versions + genesis + birth_hash + b"\x00"
-    if len(payload) > _LONGEST_PAYLOAD:
-        payload = hash_blake2(payload)
-    signer = ss58_encode(public_key, SS58_TYPE)
-    if not verify(payload, signature, signer, scheme):
+    payload = make_payload(parts.call, parts.extra, genesis, birth_hash)
+    signer = ss58_encode(parts.public_key, SS58_TYPE)
+    if not verify(payload, parts.signature, signer, parts.scheme):
         raise InvalidTransactionError("Transaction has a bad signature")
-    return Extrinsic(body, signer, nonce, tip, era, birth, codec.decode_call(call))
+    call = codec.decode_call(parts.call)
+    body = data[-parts.length :]
+    return Extrinsic(body, signer, parts.nonce, parts.tip, parts.era, birth, call)
 
 
 def _take_era(reader: Reader) -> Era | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from assay.network.chain.devnet.codec import Codec
 from assay.network.chain.devnet.errors import MalformedError, RpcError
-from assay.network.chain.devnet.extrinsics import find_call
+from assay.network.chain.devnet.extrinsics import take_apart
 from assay.network.chain.devnet.pallets.balances import (
     compute_fee,
     get_nonce,
@@ -137,7 +137,7 @@ class RuntimeApis:
                 f"Exported method {name} is not found: the development network does not answer it",
             )
         definition = self._codec.runtime_apis[api][method]
-        value = answer(view, self._decode_arguments(definition["inputs"], data))
+        value = answer(view, self.decode_arguments(api, method, data))
         return self.encode_filled(definition["output"], value)
 
     def encode_filled(self, type_name: str, value: Any) -> bytes:
@@ -145,10 +145,14 @@ class RuntimeApis:
         filled = _fill(self._codec.types, int(type_name.partition("::")[2]), value)
         return self._codec.encode(type_name, filled)
 
-    def _decode_arguments(self, inputs: list[tuple[str, str]], data: bytes) -> dict[str, Any]:
-        """Arguments one after the other; each is cut off by encoding it again."""
+    def decode_arguments(self, api: str, method: str, data: bytes) -> dict[str, Any]:
+        """Arguments of a call by name. Each is cut off by encoding it again.
+
+        Raises:
+            RpcError: they are none.
+        """
         arguments, rest = {}, data
-        for name, type_name in inputs:
+        for name, type_name in self._codec.runtime_apis[api][method]["inputs"]:
             try:
                 value = self._codec.decode_first(type_name, rest)
             except MalformedError as error:
@@ -169,15 +173,15 @@ class RuntimeApis:
     def _quote(self, data: bytes) -> bytes:
         """What an extrinsic would pay, whoever signed it: clients ask with made-up signatures."""
         try:
-            inner, length = find_call(data)
-            call = self._codec.decode_call(inner)
+            parts = take_apart(data)
+            call = self._codec.decode_call(parts.call)
         except MalformedError as error:
             raise RpcError(-32602, f"Invalid params: {error}") from error
         info = make_dispatch_info(call)
         quote = {
             "weight": info["weight"],
             "class": info["class"],
-            "partial_fee": compute_fee(call, length),
+            "partial_fee": compute_fee(call, parts.length),
         }
         output = self._codec.runtime_apis["TransactionPaymentApi"]["query_info"]["output"]
         return self._codec.encode(output, quote)
