@@ -23,7 +23,7 @@ from assay.network.chain.devnet.pallets.staking import (
     get_price,
 )
 from assay.network.chain.devnet.pallets.subnets import compute_lock_cost
-from assay.network.chain.devnet.runtime import NOBODY
+from assay.network.chain.devnet.runtime import MODULE, NOBODY
 from assay.network.chain.devnet.scale import encode_bytes
 from assay.network.chain.devnet.state import View
 from assay.network.chain.devnet.subnet_info import (
@@ -32,15 +32,13 @@ from assay.network.chain.devnet.subnet_info import (
     describe_settings,
     describe_stake,
     describe_subnet,
+    list_availability,
     list_neurons,
+    list_settings,
     list_stakes,
 )
 
 Answer = Callable[[View, Mapping[str, Any]], Any]
-
-
-def _get_price_of(view: View, arguments: Mapping[str, Any]) -> int:
-    return get_price(view, arguments["netuid"])
 
 
 def _simulate_purchase(view: View, arguments: Mapping[str, Any]) -> dict[str, int]:
@@ -85,6 +83,7 @@ ANSWERS: Mapping[str, Answer] = {
     "SubnetInfoRuntimeApi.get_subnet_hyperparams_v2": (
         lambda v, a: describe_settings(v, a["netuid"])
     ),
+    "SubnetInfoRuntimeApi.get_subnet_hyperparams_v3": lambda v, a: list_settings(v, a["netuid"]),
     "NeuronInfoRuntimeApi.get_neurons": lambda v, a: list_neurons(v, a["netuid"]),
     "NeuronInfoRuntimeApi.get_neurons_lite": lambda v, a: list_neurons(v, a["netuid"]),
     "NeuronInfoRuntimeApi.get_neuron": lambda v, a: describe_neuron(v, a["netuid"], a["uid"]),
@@ -101,7 +100,14 @@ ANSWERS: Mapping[str, Answer] = {
     "StakeInfoRuntimeApi.get_stake_info_for_hotkey_coldkey_netuid": (
         lambda v, a: describe_stake(v, *a.values())
     ),
-    "SwapRuntimeApi.current_alpha_price": _get_price_of,
+    "StakeInfoRuntimeApi.get_stake_availability_for_coldkeys": (
+        lambda v, a: list_availability(v, a["coldkey_accounts"], a["netuids"])
+    ),
+    "SwapRuntimeApi.current_alpha_price": lambda v, a: get_price(v, a["netuid"]),
+    "SwapRuntimeApi.current_alpha_price_all": lambda v, a: [
+        {"netuid": netuid, "price": get_price(v, netuid)}
+        for netuid, _ in v.list_entries(MODULE, "NetworksAdded")
+    ],
     "SwapRuntimeApi.sim_swap_tao_for_alpha": _simulate_purchase,
     "SwapRuntimeApi.sim_swap_alpha_for_tao": _simulate_sale,
 }

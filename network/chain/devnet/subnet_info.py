@@ -38,6 +38,27 @@ _SETTINGS = {
     "subnet_is_active": "SubtokenEnabled",
     "transfers_enabled": "TransferToggle",
 }
+#: The same where every setting says its type; those that are not whole numbers.
+_TYPES = {
+    "weights_version": "U64",
+    "weights_rate_limit": "U64",
+    "activity_cutoff": "U64",
+    "activity_cutoff_factor": "U32",
+    "min_burn": "TaoBalance",
+    "max_burn": "TaoBalance",
+    "burn_increase_mult": "U64F64",
+    "bonds_moving_avg": "U64",
+    "serving_rate_limit": "U64",
+    "commit_reveal_period": "U64",
+}
+_MORE_SETTINGS = {
+    "activity_cutoff_factor": "ActivityCutoffFactorMilli",
+    "burn_half_life": "BurnHalfLife",
+    "burn_increase_mult": "BurnIncreaseMult",
+    "owner_cut_enabled": "OwnerCutEnabled",
+}
+#: Not among them: settings of proof-of-work, and adjustments that are no more.
+_BYGONE = ("difficulty", "adjustment")
 #: The same of what a subnet has besides its settings.
 _STANDING = {
     "owner_hotkey": "SubnetOwnerHotkey",
@@ -80,6 +101,20 @@ def describe_settings(view: View, netuid: int) -> dict[str, Any] | None:
     yuma = 3 if view.get(MODULE, "Yuma3On", netuid) else 2
     rest = {"alpha_low": low, "alpha_high": high, "activity_cutoff": cutoff, "yuma_version": yuma}
     return found | rest
+
+
+def list_settings(view: View, netuid: int) -> list[dict[str, Any]] | None:
+    """A subnet's settings, each with its name and type; None: there is no such subnet."""
+    found = describe_settings(view, netuid)
+    if found is None:
+        return None
+    found |= {name: view.get(MODULE, item, netuid) for name, item in _MORE_SETTINGS.items()}
+    entries = []
+    for name, value in found.items():
+        if not any(word in name for word in _BYGONE):
+            kind = "Bool" if isinstance(value, bool) else _TYPES.get(name, "U16")
+            entries.append({"name": list(name.encode()), "value": {kind: value}})
+    return entries
 
 
 def describe_subnet(view: View, netuid: int) -> dict[str, Any] | None:
@@ -172,6 +207,23 @@ def list_stakes(view: View, coldkey: str) -> list[dict[str, Any]]:
     for hotkey in view.get(MODULE, "StakingHotkeys", coldkey):
         for netuid, _ in view.list_entries(MODULE, "AlphaV2", hotkey, coldkey):
             found.append(describe_stake(view, hotkey, coldkey, netuid))
+    return found
+
+
+def list_availability(
+    view: View, coldkeys: list[str], netuids: list[int] | None
+) -> dict[str, dict[int, dict[str, int]]]:
+    """What coldkeys may sell on subnets, on all where none is named: nothing is locked here."""
+    found = {}
+    for coldkey in coldkeys:
+        totals: dict[int, int] = {}
+        for stake in list_stakes(view, coldkey):
+            if netuids is None or stake["netuid"] in netuids:
+                totals[stake["netuid"]] = totals.get(stake["netuid"], 0) + stake["stake"]
+        found[coldkey] = {
+            netuid: {"total": total, "locked": 0, "available": total}
+            for netuid, total in sorted(totals.items())
+        }
     return found
 
 

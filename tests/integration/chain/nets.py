@@ -153,8 +153,9 @@ class RuntimeNet(Net):
                 ),
             ]
         )
+        if self._drives_time:  # a price that stays as it is between a quote and its call
+            self.set_rules(registration_cost=TAO)
         self.set_rules(
-            registration_cost=TAO,
             tempo=TEMPO,
             weights_rate_limit=0,
             max_registrations_per_block=100,
