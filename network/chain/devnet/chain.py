@@ -154,6 +154,13 @@ class Chain:
         nonce = get_nonce(self.state, account)
         return nonce + self.pool.count_ready(account, nonce)
 
+    def has_work(self) -> bool:
+        """Whether anything waits that a block could hold now."""
+        return any(
+            self.pool.count_ready(signer, get_nonce(self.state, signer))
+            for signer in self.pool.list_signers()
+        )
+
     def list_awaited_rounds(self) -> set[int]:
         """Drand rounds for which timelocked weights wait."""
         return list_awaited_rounds(self.state) - self._pulses.keys()

@@ -247,7 +247,7 @@ class Devnet:
         return self._failure
 
     def _seal_if_due(self) -> None:
-        if self._seal is Seal.INSTANT and len(self._chain.pool):
+        if self._seal is Seal.INSTANT and self._chain.has_work():
             self.make_blocks(1)
 
     def _run(self, ready: threading.Event) -> None:

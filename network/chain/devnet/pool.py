@@ -65,6 +65,10 @@ class Pool:
             count += 1
         return count
 
+    def list_signers(self) -> list[str]:
+        """Whose extrinsics wait."""
+        return list(self._by_signer)
+
     def list_raw(self) -> list[bytes]:
         """All that waits, as it came."""
         return [waiting.raw for waiting in self._order.values()]

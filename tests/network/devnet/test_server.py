@@ -233,6 +233,17 @@ def test_it_is_stopped_and_started_again_at_the_same_place(devnet: Devnet) -> No
     assert (devnet.endpoint, devnet.get_head()) == (endpoint, 3)
 
 
+def test_what_cannot_be_included_yet_makes_no_blocks(tmp_path: Path) -> None:
+    with Devnet(tmp_path, seal=Seal.INSTANT) as devnet, open_client(devnet) as client:
+        client.ask("author_submitExtrinsic", transfer(devnet, 1))
+        client.ask("system_name")
+        assert devnet.get_head() == 0
+        client.ask("author_submitExtrinsic", transfer(devnet, 0))
+        client.ask("system_name")
+        assert devnet.get_head() == 1
+        assert client.ask("account_nextIndex", ALICE.ss58_address) == 2
+
+
 def test_blocks_come_by_the_clock(tmp_path: Path) -> None:
     with Devnet(tmp_path, block_time=0.02) as devnet, open_client(devnet) as client:
         client.ask("author_submitAndWatchExtrinsic", transfer(devnet, 0))

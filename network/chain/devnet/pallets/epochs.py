@@ -72,7 +72,6 @@ def _end_epoch(runtime: Runtime, netuid: int, consensus: Consensus) -> None:
 def _gather(runtime: Runtime, netuid: int, emission: int) -> EpochInputs:
     uids = range(runtime.get("SubnetworkN", netuid))
     hotkeys = [runtime.get("Keys", netuid, uid) for uid in uids]
-    entries = runtime.state.list_entries
     factor, tempo = runtime.get("ActivityCutoffFactorMilli", netuid), runtime.get("Tempo", netuid)
     return EpochInputs(
         block=runtime.number,
@@ -82,8 +81,8 @@ def _gather(runtime: Runtime, netuid: int, emission: int) -> EpochInputs:
         permits=[bool(permit) for permit in list_column(runtime, "ValidatorPermit", netuid)],
         last_update=list_column(runtime, "LastUpdate", netuid),
         registered_at=[runtime.get("BlockAtRegistration", netuid, uid) for uid in uids],
-        weights={uid: dict(row) for uid, row in entries(MODULE, "Weights", netuid)},
-        bonds={uid: dict(row) for uid, row in entries(MODULE, "Bonds", netuid)},
+        weights=_get_rows(runtime, netuid, "Weights"),
+        bonds=_get_rows(runtime, netuid, "Bonds"),
         rules=YumaRules(
             tempo=tempo,
             activity_cutoff=factor * tempo // _THOUSAND,
@@ -94,6 +93,16 @@ def _gather(runtime: Runtime, netuid: int, emission: int) -> EpochInputs:
             stake_threshold=runtime.get("StakeThreshold"),
         ),
     )
+
+
+def _get_rows(runtime: Runtime, netuid: int, item: str) -> dict[int, dict[int, int]]:
+    """Weights or bonds among uids that there are."""
+    count = runtime.get("SubnetworkN", netuid)
+    return {
+        uid: {target: value for target, value in row if target < count}
+        for uid, row in runtime.state.list_entries(MODULE, item, netuid)
+        if uid < count
+    }
 
 
 def _store(runtime: Runtime, netuid: int, result: EpochResult) -> None:

@@ -1,7 +1,7 @@
 """Buying a uid: the price falls by half every `BurnHalfLife` blocks and rises with every sale.
 
-Source: pallet subtensor, subnets/registration.rs. Since spec 4xx nothing but the price limits how
-many register in a block or an interval.
+Nothing but the price limits how many register in a block or an interval; the settings for that are
+kept, and heeded by the root network only. Source: pallet subtensor, subnets/registration.rs.
 """
 
 from collections.abc import Mapping
