@@ -24,7 +24,7 @@ from assay.network.chain.devnet.pallets.staking import (
 )
 from assay.network.chain.devnet.pallets.subnets import compute_lock_cost
 from assay.network.chain.devnet.runtime import MODULE, NOBODY
-from assay.network.chain.devnet.scale import encode_bytes
+from assay.network.chain.devnet.scale import Reader, encode_bytes
 from assay.network.chain.devnet.state import View
 from assay.network.chain.devnet.subnet_info import (
     describe_metagraph,
@@ -179,7 +179,9 @@ class RuntimeApis:
     def _quote(self, data: bytes) -> bytes:
         """What an extrinsic would pay, whoever signed it: clients ask with made-up signatures."""
         try:
-            parts = take_apart(data)
+            reader = Reader(data)
+            reader.take(reader.take_compact())
+            parts = take_apart(data[: reader.position])  # its length follows once more
             call = self._codec.decode_call(parts.call)
         except MalformedError as error:
             raise RpcError(-32602, f"Invalid params: {error}") from error
