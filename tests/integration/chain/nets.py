@@ -122,7 +122,7 @@ class RuntimeNet(Net):
         "subtoken": ("sudo_set_subtoken_enabled", "subtoken_enabled"),
     }
 
-    def __init__(self, connection: Connection, folder: Path, deadline_s: float) -> None:
+    def __init__(self, connection: Connection, folder: Path, deadline_s: float = 1.0) -> None:
         self.connection = connection
         self._deadline_s = deadline_s
         self.endpoint = connection.endpoint
