@@ -1,8 +1,8 @@
 """Which chains the suite runs on.
 
-The simulator always. A real runtime where `ASSAY_SUBTENSOR_DIR` names a folder that holds
-`devchain.mjs`, a genesis file and its node modules, or where `ASSAY_CHAIN_ENDPOINT` names any node
-whose sudo is //Alice.
+The simulator and the development network always. A real runtime where `ASSAY_SUBTENSOR_DIR` names a
+folder that holds `devchain.mjs`, a genesis file and its node modules, or where
+`ASSAY_CHAIN_ENDPOINT` names any node whose sudo is //Alice.
 """
 
 import os
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.network.chain import Connection, Target
+from assay.network.chain import Connection
+from assay.network.chain.devnet import Devnet, Seal
 from assay.neurons.config import use_sdk_cache
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -24,6 +25,8 @@ _ENDPOINT = os.environ.get("ASSAY_CHAIN_ENDPOINT")  # noqa: TID251
 _FOLDER = os.environ.get("ASSAY_SUBTENSOR_DIR")  # noqa: TID251
 #: Between blocks of a node that runs by the clock: what the executor manages beside programs.
 BLOCK_MS = 1_000
+#: Blocks come with every extrinsic: nobody waits for a clock.
+_SLOT_S = 1.0
 _NONE = (
     "no real runtime: set ASSAY_CHAIN_ENDPOINT to a node whose sudo is //Alice, such as "
     "ws://127.0.0.1:9944 of the official container opentensor/subtensor-localnet, or "
@@ -39,57 +42,97 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not (isinstance(item, pytest.Function) and item.path.is_relative_to(here)):
             continue
-        simulated = hasattr(item, "callspec") and item.callspec.params.get("net") == "simulator"
-        if {"net", "endpoint"} & set(item.fixturenames) and not simulated:
+        params = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if "runtime" in params:
             item.add_marker(pytest.mark.skip(reason=_NONE))
 
 
-@pytest.fixture(scope="session")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A node of a real runtime, started here where nobody runs one."""
+@pytest.fixture(scope="session", autouse=True)
+def sdk_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The SDK keeps metadata by genesis hash, and a test network's means nothing to anybody."""
     use_sdk_cache(tmp_path_factory.mktemp("sdk"))
+
+
+@pytest.fixture(scope="session")
+def devnet_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A development network."""
+    folder = tmp_path_factory.mktemp("devnet")
+    with Devnet(folder, block_time=_SLOT_S, seal=Seal.INSTANT) as devnet:
+        yield devnet.endpoint
+
+
+@pytest.fixture(scope="session")
+def runtime_endpoint() -> Iterator[str]:
+    """A node of a real runtime, started here where nobody runs one."""
     with start_node(_ENDPOINT, Path(_FOLDER or "")) as endpoint:
         yield endpoint
 
 
-@pytest.fixture
-def clocked(endpoint: str) -> Iterator[str]:
+@pytest.fixture(params=["devnet", "runtime"])
+def clocked(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A node whose blocks come by the clock, for programs that wait for nobody."""
-    if _ENDPOINT:
-        yield endpoint
-        return
-    with start_node(None, Path(_FOLDER or ""), BLOCK_MS) as own:
-        yield own
+    if request.param == "devnet":
+        with Devnet(tmp_path / "devnet", block_time=BLOCK_MS / 1_000) as devnet:
+            yield devnet.endpoint
+    else:
+        with start_node(_ENDPOINT, Path(_FOLDER or ""), BLOCK_MS) as own:
+            yield own
 
 
 @pytest.fixture(scope="session")
-def subnet(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeNet]:
-    """One subnet on the real runtime, shared: a subnet takes a while to make."""
-    net = open_net(endpoint, tmp_path_factory.mktemp("state"))
+def devnet_subnet(
+    devnet_endpoint: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RuntimeNet]:
+    """One subnet on the development network, shared."""
+    net = open_net(devnet_endpoint, tmp_path_factory.mktemp("state"), deadline_s=0.25)
     yield net
     net.connection.close()
 
 
-@pytest.fixture(params=["simulator", "runtime"])
-def net(request: pytest.FixtureRequest) -> Net:
+@pytest.fixture(scope="session")
+def runtime_subnet(
+    runtime_endpoint: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RuntimeNet]:
+    """One subnet on the real runtime, shared: a subnet takes a while to make."""
+    net = open_net(runtime_endpoint, tmp_path_factory.mktemp("state"))
+    yield net
+    net.connection.close()
+
+
+@pytest.fixture(params=["devnet", "runtime"])
+def subnet(request: pytest.FixtureRequest) -> RuntimeNet:
     """The same case on both."""
+    found: RuntimeNet = request.getfixturevalue(f"{request.param}_subnet")
+    return found
+
+
+@pytest.fixture(params=["devnet", "runtime"])
+def endpoint(request: pytest.FixtureRequest) -> str:
+    """A node of each, for subnets of one's own."""
+    found: str = request.getfixturevalue(f"{request.param}_endpoint")
+    return found
+
+
+@pytest.fixture(params=["simulator", "devnet", "runtime"])
+def net(request: pytest.FixtureRequest) -> Net:
+    """The same case on all three."""
     if request.param == "simulator":
         return SimulatedNet()
-    found: RuntimeNet = request.getfixturevalue("subnet")
+    found: RuntimeNet = request.getfixturevalue(f"{request.param}_subnet")
     return found
 
 
 @pytest.fixture
-def faulty(endpoint: str) -> Iterator[FaultyNode]:
-    """A proxy before the real node, for one test."""
-    node = FaultyNode(endpoint)
+def faulty(subnet: RuntimeNet) -> Iterator[FaultyNode]:
+    """A proxy before a node, for one test."""
+    node = FaultyNode(subnet.endpoint)
     yield node
     node.close()
 
 
 @pytest.fixture
-def behind(faulty: FaultyNode) -> Iterator[Connection]:
+def behind(subnet: RuntimeNet, faulty: FaultyNode) -> Iterator[Connection]:
     """An impatient connection through the proxy."""
-    connection = Connection(Target((faulty.endpoint,), deadline_s=1.0, patience_s=4.0))
+    connection = Connection(subnet.make_target(faulty.endpoint))
     yield connection
     connection.close()

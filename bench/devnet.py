@@ -1,0 +1,174 @@
+"""The development network: how soon it is there, what it holds, what it takes in.
+
+The network runs in a process of its own, as `assay localnet` has it; extrinsics are signed before
+the clock starts. What counts as accepted stands in a block.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from bittensor_core import Keypair, Runtime
+from figures import Figure, report
+from websockets.sync.client import ClientConnection, connect
+
+from assay.network.chain.devnet.codec import SS58_TYPE
+from assay.network.chain.devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION, load_metadata
+
+NEURONS = 256
+ROUNDS = 8  # commitments of each
+PAYLOAD_BYTES = 128
+RUNS = 3
+BLOCK_S = 1.0
+#: Seconds for 1,000 commitments.
+AIM_S = 1_000 / 300
+SERVE = f"""
+import sys, time
+from pathlib import Path
+from assay.network.chain.devnet import Devnet
+devnet = Devnet(Path(sys.argv[1]), block_time={BLOCK_S})
+devnet.start()
+print(devnet.endpoint, flush=True)
+sys.stdin.read()
+devnet.close()
+"""
+
+
+class Network:
+    """A network in another process."""
+
+    def __init__(self, folder: Path) -> None:
+        started = perf_counter()
+        command = [sys.executable, "-c", SERVE, str(folder)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        endpoint = self._process.stdout.readline().strip()
+        self.start_s = perf_counter() - started
+        self.node = connect(endpoint, max_size=None, compression=None)
+
+    @property
+    def memory_mib(self) -> float:
+        """What is resident now."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) / 1_024
+
+    def ask(self, method: str, params: list[Any]) -> Any:
+        return ask(self.node, method, params)
+
+    def close(self) -> None:
+        self.node.close()
+        self._process.communicate()
+
+
+def ask(node: ClientConnection, method: str, params: list[Any]) -> Any:
+    node.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
+    answer = json.loads(node.recv(timeout=60))
+    assert "error" not in answer, answer
+    return answer["result"]
+
+
+def plant(network: Network, hotkeys: list[Any]) -> None:
+    """A subnet whose neurons nobody had to register."""
+    addresses = [hotkey.ss58_address for hotkey in hotkeys]
+    module = {
+        "networksAdded": [[[1], True]],
+        "subnetworkN": [[[1], NEURONS]],
+        "keys": [[[1, uid], address] for uid, address in enumerate(addresses)],
+        "uids": [[[1, address], uid] for uid, address in enumerate(addresses)],
+    }
+    network.ask("dev_setStorage", [{"SubtensorModule": module}])
+
+
+def sign_all(runtime: Any, genesis: bytes, hotkeys: list[Any], first: int) -> list[str]:
+    """Commitments in order of nonce, each in a request of its own."""
+    signed = []
+    for nonce in range(first, first + ROUNDS):
+        for hotkey in hotkeys:
+            payload = sha256(bytes(hotkey.public_key) + bytes([nonce])).digest() * 4
+            fields = [[{f"Raw{PAYLOAD_BYTES}": "0x" + payload.hex()}]]
+            arguments = {"netuid": 1, "info": {"fields": fields}}
+            call = bytes(runtime.compose_call("Commitments", "set_commitment", arguments))
+            common = {"era": "00", "nonce": nonce, "tip": 0, "tip_asset_id": None}
+            to_sign = runtime.signature_payload(
+                call, genesis_hash=genesis, era_block_hash=genesis, metadata_hash=None, **common
+            )
+            data, _ = runtime.encode_signed_extrinsic(
+                call,
+                public_key=bytes(hotkey.public_key),
+                signature=bytes(hotkey.sign(bytes(to_sign))),
+                signature_version=1,
+                metadata_hash_enabled=False,
+                **common,
+            )
+            signed.append("0x" + bytes(data).hex())
+    return signed
+
+
+def submit(network: Network, signed: list[str]) -> float:
+    """Seconds until a block holds the last of them."""
+    requests = [
+        json.dumps(
+            {"jsonrpc": "2.0", "id": i, "method": "author_submitExtrinsic", "params": [extrinsic]}
+        )
+        for i, extrinsic in enumerate(signed)
+    ]
+    started = perf_counter()
+    for request in requests:
+        network.node.send(request)
+    answers = [json.loads(network.node.recv(timeout=60)) for _ in requests]
+    assert all("result" in answer for answer in answers), answers[0]
+    while network.ask("author_pendingExtrinsics", []):
+        pass
+    return perf_counter() - started
+
+
+def main() -> None:
+    metadata = load_metadata(15, round(BLOCK_S * 1_000))
+    runtime = Runtime(metadata, SPEC_VERSION, TRANSACTION_VERSION, SS58_TYPE)
+    hotkeys = [Keypair.create_from_uri(f"//Alice//{uid}") for uid in range(NEURONS)]
+    starts, restarts, memories, times = [], [], [], []
+    for run in range(RUNS):
+        with tempfile.TemporaryDirectory() as name:
+            network = Network(Path(name))
+            starts.append(network.start_s)
+            memories.append(network.memory_mib)
+            plant(network, hotkeys)
+            genesis = bytes.fromhex(network.ask("chain_getBlockHash", [0])[2:])
+            times.append(submit(network, sign_all(runtime, genesis, hotkeys, 0)))
+            assert len(network.ask("state_getKeysPaged", [slots(runtime), 1_000])) == NEURONS, run
+            network.close()
+            network = Network(Path(name))
+            restarts.append(network.start_s)
+            network.close()
+    count = NEURONS * ROUNDS
+    figures = [
+        Figure("start, until clients may connect", min(starts), "s", bound=2.0),
+        Figure("the same in a folder with 2,048 commitments", min(restarts), "s", bound=2.0),
+        Figure("memory after the start", max(memories), "MiB", bound=150.0),
+        Figure(
+            "1,000 pre-signed commitments, into blocks",
+            min(times) / count * 1_000,
+            "s",
+            "300 a second",
+            AIM_S,
+            bound=AIM_S,
+        ),
+    ]
+    report("Development network: a process of its own, blocks every second", figures, 1)
+
+
+def slots(runtime: Any) -> str:
+    """What all commitments' keys begin with."""
+    return "0x" + bytes(runtime.storage_key("Commitments", "CommitmentOf", [1])).hex()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+"""A development network: a subtensor simulator that the unchanged SDK connects to.
+
+`Devnet` serves a chain over a websocket and keeps it in a folder; nothing is lost when it is
+killed. It is for machines without a subtensor node: what it lacks is in `DESCRIPTION`, and it never
+claims to be more. It knows nothing of Assay's rules.
+"""
+
+from assay.network.chain.devnet.devnet import DESCRIPTION, Devnet, PulseSource, Seal
+
+__all__ = ["DESCRIPTION", "Devnet", "PulseSource", "Seal"]

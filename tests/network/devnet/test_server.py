@@ -1,0 +1,319 @@
+"""The node's door: requests, subscriptions, bad clients, and the SDK itself."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from devlab import TAO, get_key, sign
+from websockets.sync.client import ClientConnection, connect
+
+from assay.network.chain import ChainError, Connection, DevWallet, Target, create_subnet
+from assay.network.chain.devnet import DESCRIPTION, Devnet, Seal
+from assay.network.chain.sending import Sender
+from assay.neurons.config import use_sdk_cache
+
+ALICE, BOB = get_key("//Alice"), get_key("//Bob")
+
+
+@pytest.fixture
+def devnet(tmp_path: Path) -> Iterator[Devnet]:
+    with Devnet(tmp_path, seal=Seal.MANUAL, finality_lag=2) as devnet:
+        yield devnet
+
+
+@contextlib.contextmanager
+def open_client(devnet: Devnet) -> Iterator["Client"]:
+    with connect(devnet.endpoint, max_size=None, close_timeout=1) as node:
+        yield Client(node)
+
+
+class Client:
+    """Sends what it likes."""
+
+    def __init__(self, node: ClientConnection) -> None:
+        self.node = node
+
+    def say(self, text: str | bytes) -> Any:
+        self.node.send(text)
+        return self.hear()
+
+    def hear(self) -> Any:
+        return json.loads(self.node.recv(timeout=10))
+
+    def ask(self, method: str, *params: Any) -> Any:
+        request = {"jsonrpc": "2.0", "id": 7, "method": method, "params": list(params)}
+        answer = self.say(json.dumps(request))
+        assert answer.get("id") == 7, answer
+        return answer.get("result", answer.get("error"))
+
+
+def transfer(devnet: Devnet, nonce: int) -> str:
+    codec = devnet._chain.codec
+    arguments = {"dest": BOB.ss58_address, "value": TAO}
+    call = codec.encode_call("Balances", "transfer_keep_alive", arguments)
+    return "0x" + sign(codec, devnet.genesis_hash, ALICE, call, nonce).hex()
+
+
+def test_it_says_what_it_is_not(devnet: Devnet) -> None:
+    assert "development simulator" in Devnet.describe()
+    assert "does not have" in DESCRIPTION
+
+
+def test_an_extrinsic_is_ready_then_in_a_block_then_final(devnet: Devnet) -> None:
+    with open_client(devnet) as client:
+        identity = client.ask("author_submitAndWatchExtrinsic", transfer(devnet, 0))
+        statuses = [client.hear()["params"]]
+        devnet.new_blocks(1)
+        statuses.append(client.hear()["params"])
+        devnet.new_blocks(1)
+        assert client.ask("chain_getFinalizedHead") == "0x" + devnet.genesis_hash.hex()
+        devnet.new_blocks(1)
+        statuses.append(client.hear()["params"])
+        assert {status["subscription"] for status in statuses} == {identity}
+        block = client.ask("chain_getBlockHash", 1)
+        assert [status["result"] for status in statuses] == [
+            "ready",
+            {"inBlock": block},
+            {"finalized": block},
+        ]
+        assert client.ask("chain_getFinalizedHead") == block
+        body = client.ask("chain_getBlock", block)["block"]
+        assert body["extrinsics"][1] == transfer(devnet, 0)[:10] + body["extrinsics"][1][10:]
+        assert client.ask("author_unwatchExtrinsic", identity) is True
+
+
+def test_heads_are_told_as_they_come_and_as_they_become_final(devnet: Devnet) -> None:
+    with open_client(devnet) as client:
+        best = client.ask("chain_subscribeNewHeads")
+        assert client.hear()["params"]["result"]["number"] == "0x0"
+        final = client.ask("chain_subscribeFinalizedHeads")
+        client.hear()
+        devnet.new_blocks(3)
+        heard = [client.hear() for _ in range(4)]
+        assert [
+            m["params"]["result"]["number"] for m in heard if m["method"] == "chain_newHead"
+        ] == [
+            "0x1",
+            "0x2",
+            "0x3",
+        ]
+        (last,) = (m["params"] for m in heard if m["method"] == "chain_finalizedHead")
+        assert (last["subscription"], last["result"]["number"]) == (final, "0x1")
+        assert client.ask("chain_unsubscribeNewHeads", best) is True
+        devnet.new_blocks(1)
+        assert client.hear()["method"] == "chain_finalizedHead"
+
+
+def test_storage_is_told_when_it_changes(devnet: Devnet) -> None:
+    key = "0x" + devnet._chain.codec.make_key("System", "Number").hex()
+    with open_client(devnet) as client:
+        client.ask("state_subscribeStorage", [key])
+        assert client.hear()["params"]["result"]["changes"] == [[key, "0x00000000"]]
+        devnet.new_blocks(1)
+        assert client.hear()["params"]["result"]["changes"] == [[key, "0x01000000"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("{", -32700),
+        ("[" * 50_000, -32700),
+        (b"\xff\xfe", -32700),
+        ("[]", -32600),
+        ("3", -32600),
+        (json.dumps([{}] * 101), -32600),
+        (json.dumps({"id": 1, "method": "no_such"}), -32601),
+        (json.dumps({"id": 1, "method": 3}), -32600),
+        (json.dumps({"id": 1, "method": "chain_getHeader", "params": {"a": 1}}), -32602),
+        (json.dumps({"id": 1, "method": "state_getStorage", "params": ["0xzz"]}), -32602),
+        (json.dumps({"id": 1, "method": "state_getStorage", "params": [None]}), -32602),
+        (json.dumps({"id": 1, "method": "state_queryStorageAt", "params": ["0x"]}), -32602),
+        (json.dumps({"id": 1, "method": "state_getKeysPaged", "params": ["0x", 10**6]}), -32602),
+        (json.dumps({"id": 1, "method": "chain_getBlockHash", "params": [-1]}), -32602),
+        (json.dumps({"id": 1, "method": "chain_getBlockHash", "params": [{}]}), -32602),
+        (json.dumps({"id": 1, "method": "account_nextIndex", "params": ["nobody"]}), -32602),
+        (json.dumps({"id": 1, "method": "dev_newBlock", "params": [{"count": 10**9}]}), -32602),
+        (
+            json.dumps({"id": 1, "method": "dev_setStorage", "params": [{"No": {"such": 1}}]}),
+            -32602,
+        ),
+        (json.dumps({"id": 1, "method": "author_submitExtrinsic", "params": ["0x00"]}), 1010),
+        (json.dumps({"id": 1, "method": "author_submitAndWatchExtrinsic"}), -32602),
+        (json.dumps({"id": 1, "method": "state_call", "params": ["No_such", "0x"]}), 4003),
+        (
+            json.dumps({"id": 1, "method": "state_call", "params": ["Core_version", "0x"]}),
+            4003,
+        ),
+        (
+            json.dumps(
+                {
+                    "id": 1,
+                    "method": "state_call",
+                    "params": ["SubnetInfoRuntimeApi_get_metagraph", "0x"],
+                }
+            ),
+            -32602,
+        ),
+        (
+            json.dumps(
+                {
+                    "id": 1,
+                    "method": "state_call",
+                    "params": ["TransactionPaymentApi_query_info", "0x0102"],
+                }
+            ),
+            -32602,
+        ),
+        (
+            json.dumps({"id": 1, "method": "state_getStorage", "params": ["0x", "0x" + "ab" * 32]}),
+            4003,
+        ),
+    ],
+)
+def test_nonsense_is_answered_with_an_error_and_the_next_request_as_ever(
+    shared: Devnet, text: str | bytes, code: int
+) -> None:
+    with open_client(shared) as client:
+        answer = client.say(text)
+        assert answer["error"]["code"] == code, answer
+        assert client.ask("system_name") == "assay-devnet"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devnet]:
+    with Devnet(tmp_path_factory.mktemp("shared"), seal=Seal.MANUAL) as devnet:
+        yield devnet
+
+
+def test_a_message_larger_than_any_extrinsic_ends_the_connection_and_no_other(
+    shared: Devnet,
+) -> None:
+    with open_client(shared) as other:
+        with open_client(shared) as client, contextlib.suppress(Exception):
+            client.say(" " * (20 * 1024 * 1024))
+        assert other.ask("system_name") == "assay-devnet"
+
+
+def test_a_client_that_goes_in_mid_sentence_harms_nobody(shared: Devnet) -> None:
+    host, port = shared.endpoint.removeprefix("ws://").split(":")
+    for piece in (b"", b"GET / HTTP/1.1\r\n", b"\x00" * 100):
+        with socket.create_connection((host, int(port)), timeout=5) as rude:
+            rude.sendall(piece)
+    with open_client(shared) as client:
+        assert client.ask("system_name") == "assay-devnet"
+
+
+def test_many_requests_come_back_in_one_answer(shared: Devnet) -> None:
+    requests = [{"id": i, "method": "chain_getBlockHash", "params": [i]} for i in range(3)]
+    with open_client(shared) as client:
+        answers = client.say(json.dumps(requests))
+        assert [answer["id"] for answer in answers] == [0, 1, 2]
+        assert answers[0]["result"] == "0x" + shared.genesis_hash.hex()
+
+
+def test_a_port_that_is_taken_is_said(devnet: Devnet, tmp_path: Path) -> None:
+    port = int(devnet.endpoint.rsplit(":", 1)[1])
+    other = Devnet(tmp_path / "other", port)
+    with pytest.raises(ChainError, match="cannot listen"):
+        other.start()
+    other.close()
+
+
+def test_it_is_stopped_and_started_again_at_the_same_place(devnet: Devnet) -> None:
+    devnet.new_blocks(3)
+    endpoint = devnet.endpoint
+    devnet.stop()
+    devnet.start()
+    assert (devnet.endpoint, devnet.get_head()) == (endpoint, 3)
+
+
+def test_what_cannot_be_included_yet_makes_no_blocks(tmp_path: Path) -> None:
+    with Devnet(tmp_path, seal=Seal.INSTANT) as devnet, open_client(devnet) as client:
+        client.ask("author_submitExtrinsic", transfer(devnet, 1))
+        client.ask("system_name")
+        assert devnet.get_head() == 0
+        client.ask("author_submitExtrinsic", transfer(devnet, 0))
+        client.ask("system_name")
+        assert devnet.get_head() == 1
+        assert client.ask("account_nextIndex", ALICE.ss58_address) == 2
+
+
+def test_blocks_come_by_the_clock(tmp_path: Path) -> None:
+    with Devnet(tmp_path, block_time=0.02) as devnet, open_client(devnet) as client:
+        client.ask("author_submitAndWatchExtrinsic", transfer(devnet, 0))
+        while "finalized" not in client.hear()["params"]["result"]:
+            pass
+        first, last = (devnet._chain.view(n).get("Timestamp", "Now") for n in (1, 2))
+        assert last > first
+        assert abs(time.time() * 1_000 - last) < 60_000
+
+
+def test_pulses_are_fetched_when_somebody_waits_for_them(tmp_path: Path) -> None:
+    asked, found = [], threading.Event()
+
+    def source(number: int) -> bytes | None:
+        asked.append(number)
+        found.set()
+        return b"\x00" * 48  # none of quicknet's
+
+    devnet = Devnet(tmp_path, seal=Seal.MANUAL, pulses=source)
+    codec = devnet._chain.codec
+    key = codec.make_key("SubtensorModule", "TimelockedWeightCommits", 1, 0)
+    waiting = [(ALICE.ss58_address, 1, "0x00", 1_000)]
+    value = codec.encode_value("SubtensorModule", "TimelockedWeightCommits", waiting)
+    devnet._chain.write_storage({key: value})
+    with devnet:
+        assert found.wait(10)
+        devnet.new_blocks(1)
+        assert devnet._chain.state.get("Drand", "Pulses", 1_000) is None
+    assert set(asked) == {1_000}
+
+
+# --- the SDK
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[Connection]:
+    use_sdk_cache(tmp_path / "sdk")
+    with Devnet(tmp_path / "chain", seal=Seal.INSTANT, block_time=0.05) as devnet:
+        connection = Connection(Target((devnet.endpoint,)))
+        yield connection
+        connection.close()
+
+
+def test_the_sdks_shielded_registration_is_opened_and_done(connection: Connection) -> None:
+    from bittensor.intents import BurnedRegister
+
+    create_subnet(connection, DevWallet("//Alice", "//Alice//owner"), 10**16)
+    wallet = DevWallet("//Bob", "//Bob//miner")
+    receipt = Sender(connection).send_intent(BurnedRegister(netuid=1), wallet, final=False)
+    assert "SubtensorModule.NeuronRegistered" in [event.name for event in receipt.events]
+    address = wallet.hotkey.ss58_address
+    uid = connection.read(lambda s: s.query("SubtensorModule", "Uids", [1, address]))
+    assert uid == 1
+
+
+def test_the_sdk_reads_a_subnet_by_its_own_means(connection: Connection) -> None:
+    from bittensor import Client
+
+    create_subnet(connection, DevWallet("//Alice", "//Alice//owner"), 10**16)
+
+    def read(use: Callable[[Any], Any]) -> Any:
+        async def run(substrate: Any) -> Any:
+            return await use(Client(substrate.endpoint, substrate=substrate))
+
+        return connection.read(run)
+
+    metagraph = read(lambda client: client.subnets.metagraph(1))
+    assert [neuron.uid for neuron in metagraph.neurons] == [0]
+    (neuron,) = read(lambda client: client.read("neurons", netuid=1))
+    assert neuron.coldkey == ALICE.ss58_address
+    assert read(lambda client: client.read("subnet", netuid=1)).netuid == 1
+    settings = read(lambda client: client.read("subnet_hyperparameters", netuid=1))
+    assert (settings["tempo"], settings["min_burn"]) == (10, 500_000)
