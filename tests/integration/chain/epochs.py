@@ -183,6 +183,7 @@ def _make_storage(net: RuntimeNet, inputs: EpochInputs) -> dict[str, Any]:
         "totalHotkeyAlpha": [
             [[key, netuid], stake] for key, stake in zip(hotkeys, inputs.stakes, strict=True)
         ],
+        "totalHotkeyShares": [[[key, netuid], None] for key in hotkeys],  # pay starts a new pool
         "validatorPermit": [[[netuid], list(inputs.permits)]],
         "lastUpdate": [[[netuid], list(inputs.last_update)]],
         "blockAtRegistration": [
