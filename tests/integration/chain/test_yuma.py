@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from epoch_cases import CASES, EMISSION, FIVE_EPOCHS, UIDS, VALIDATORS, make_inputs
+from epoch_cases import (
+    CASES,
+    EMISSION,
+    FIVE_EPOCHS,
+    STAKES,
+    TEMPO,
+    UIDS,
+    VALIDATORS,
+    make_inputs,
+)
 from epochs import (
     get_expected,
     go_before_epoch,
@@ -48,6 +57,7 @@ def test_an_epoch_is_the_runtimes(yuma_net: RuntimeNet, name: str) -> None:
     assert stored == recorded.stored
 
 
+@pytest.mark.slow
 def test_five_epochs_of_weights_sent_by_validators(yuma_net: RuntimeNet) -> None:
     """Bonds and permits are carried on as computed here, never read from the chain."""
     quiet = partial(
@@ -73,9 +83,10 @@ def test_five_epochs_of_weights_sent_by_validators(yuma_net: RuntimeNet) -> None
 
 
 def test_stakes_grow_by_what_is_paid(yuma_net: RuntimeNet) -> None:
-    inputs, _ = run_epoch(yuma_net, make_inputs)
+    inputs, stored = run_epoch(yuma_net, make_inputs)
     after = read_inputs(yuma_net, inputs.block + 1, 0).stakes
     result = compute_epoch(inputs)
+    assert get_expected(result) == stored
     for uid in range(1, UIDS):
         grown = after[uid] - STAKES[uid]
         if uid in VALIDATORS:  # the payout rounds their shares once more
