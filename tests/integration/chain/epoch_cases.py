@@ -113,7 +113,7 @@ CASES: dict[str, Callable[[int], EpochInputs]] = {
     "equal_stakes": lambda b: make_inputs(
         b, {"max_validators": 2}, stakes=[0, *[10**9] * 4, *[0] * 7], weights={3: FAVOUR, 4: FAVOUR}
     ),
-    "stake_below_the_threshold": lambda b: make_inputs(b, {"stake_threshold": 200 * 10**9 + 1}),
+    "stake_below_the_threshold": lambda b: make_inputs(b, {"stake_threshold": 200 * 10**9}),
     "weights_beyond_the_activity_cutoff": lambda b: make_inputs(
         b, last_update={1: CUTOFF + 1, 2: CUTOFF}, weights={1: FAVOUR}
     ),
