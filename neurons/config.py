@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -165,6 +166,20 @@ class TrainerSettings(BaseModel):
     epochs: int = Field(4, ge=1, le=64, description="passes over a window's groups")
 
 
+class LocalnetSettings(BaseModel):
+    """`[localnet]`: a subnet on this machine, for development."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dir: Path = Field(Path("assay-localnet"), description="folder for everything of it")
+    block_time: float | None = Field(
+        None, ge=0.5, le=60, description="seconds between blocks; None: as before, or 1"
+    )
+    port: int | None = Field(
+        None, ge=0, le=65_534, description="of the chain, the beacon's is the next; 0: any two free"
+    )
+
+
 class Settings(BaseSettings):
     """Everything that can be configured."""
 
@@ -187,26 +202,19 @@ class Settings(BaseSettings):
     demo: DemoSettings = DemoSettings()
     status: StatusSettings = StatusSettings()
     gauntlet: GauntletSettings = GauntletSettings()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Earlier in the tuple wins."""
-        file = TomlConfigSettingsSource(settings_cls, toml_file=cls.model_config.get("toml_file"))
-        return init_settings, env_settings, file
+    localnet: LocalnetSettings = LocalnetSettings()
 
 
-def load_settings(file: Path | None, flags: dict[str, dict[str, Any]]) -> Settings:
+def load_settings(
+    file: Path | None,
+    flags: dict[str, dict[str, Any]],
+    below: dict[str, dict[str, Any]] | None = None,
+) -> Settings:
     """Settings from all three sources.
 
     Args:
         flags: section → field → value; None means the flag was not given.
+        below: of the same shape: stands in for defaults, every source wins over it.
 
     Raises:
         ConfigError: a missing or broken file, an unknown name or a value out of its range.
@@ -225,11 +233,26 @@ def load_settings(file: Path | None, flags: dict[str, dict[str, Any]]) -> Settin
         if (present := {name: value for name, value in fields.items() if value is not None})
     }
 
-    class FileSettings(Settings):
-        model_config = SettingsConfigDict(**{**Settings.model_config, "toml_file": file})
+    class AllSettings(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            """Earlier in the tuple wins."""
+            return (
+                init_settings,
+                env_settings,
+                TomlConfigSettingsSource(settings_cls, toml_file=file),
+                InitSettingsSource(settings_cls, init_kwargs=dict(below or {})),
+            )
 
     try:
-        return FileSettings(**given)  # type: ignore[arg-type] # sections by name
+        return AllSettings(**given)  # type: ignore[arg-type] # sections by name
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Writes atomically; a reader sees the old file or the new one."""
-    with replace_file(path) as temporary:
+    with replace_file(path, mode) as temporary:
         temporary.write_bytes(data)
 
 
@@ -22,14 +22,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def replace_file(path: Path) -> Iterator[Path]:
+def replace_file(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """A name beside `path` to write to; what stands there in the end takes its place at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(descriptor)
     try:
         yield Path(name)
-        os.chmod(name, 0o644)  # mkstemp's 0600 would hide public files from other users
+        os.chmod(name, mode)  # mkstemp's 0600 would hide public files from other users
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)  # nothing is there if all went well

@@ -16,9 +16,10 @@ from assay.network.chain import (
     get_hotkey,
     list_wallets,
 )
+from assay.network.chain.development import send_tao
 from assay.network.chain.state import format_tao
 from assay.neurons.config import ConfigError, Settings, WalletSettings
-from assay.neurons.wiring import Account, open_account, open_chain
+from assay.neurons.wiring import Account, connect, open_account, open_chain
 from assay.protocol import encode_ss58
 
 #: Asks a person to agree to a sentence.
@@ -95,6 +96,20 @@ def run_stake(
         }
     _print(document, as_json, f"{format_tao(amount)} staked on {name} in block {receipt.block}; a "
            "permit comes with the subnet's next epoch if the stake suffices")  # fmt: skip
+
+
+def run_faucet(settings: Settings, amount: int, as_json: bool) -> None:
+    """Gives the wallet's coldkey rao, out of a development key's pocket.
+
+    Raises:
+        ChainError: no such wallet, refused, or a chain that is not of this machine.
+    """
+    account = open_account(settings)
+    name = encode_ss58(account.coldkey)
+    with connect(settings.chain) as connection:
+        receipt = send_tao(connection, account.coldkey, amount)
+    document = {"coldkey": name, "received_rao": amount, "block": receipt.block}
+    _print(document, as_json, f"{name} has {format_tao(amount)} more since block {receipt.block}")
 
 
 def run_metagraph(settings: Settings, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """Commands that speak to a chain: neurons, wallets, money, weights, the subnet itself."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -10,6 +10,7 @@ from assay.neurons.commands.options import (
     BeaconEndpoints,
     Config,
     HotkeyName,
+    LocalnetFolder,
     Netuid,
     NetworkName,
     Quiet,
@@ -19,11 +20,9 @@ from assay.neurons.commands.options import (
     WalletName,
     WalletPath,
     Yes,
+    load,
     plain_errors,
 )
-
-if TYPE_CHECKING:
-    from assay.neurons.config import Settings
 
 app = typer.Typer()
 wallet_app = typer.Typer(no_args_is_help=True, help="Keys: the SDK's wallets, as files.")
@@ -34,13 +33,7 @@ app.add_typer(weights_app, name="weights")
 app.add_typer(subnet_app, name="subnet")
 
 
-def _load(config: Path | None, **sections: dict[str, Any]) -> "Settings":
-    from assay.neurons.config import load_settings
-
-    return load_settings(config, sections)
-
-
-def _confirm(yes: bool, as_json: bool) -> Any:
+def confirm_by(yes: bool, as_json: bool) -> Any:
     """Asks on the terminal; without one nothing is agreed to but by --yes."""
 
     def ask(question: str) -> bool:
@@ -71,6 +64,7 @@ def mine(
         bool,
         typer.Option("--dry-run", help="Check everything, time some groups, send nothing."),
     ] = False,
+    localnet: LocalnetFolder = None,
     config: Config = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -82,8 +76,9 @@ def mine(
     something stands in the way.
     """
     with plain_errors():
-        settings = _load(
+        settings = load(
             config,
+            localnet,
             chain={"network": network, "netuid": netuid},
             wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
             store={"locator": store, "readable": readable or None},
@@ -113,6 +108,7 @@ def validate(
         ),
     ] = None,
     threads: Threads = None,
+    localnet: LocalnetFolder = None,
     config: Config = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -122,8 +118,9 @@ def validate(
     Runs until Ctrl-C and picks up where it was: verdicts and weights are on disk before they count.
     """
     with plain_errors():
-        settings = _load(
+        settings = load(
             config,
+            localnet,
             chain={"network": network, "netuid": netuid},
             wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
             store={"readable": readable or None},
@@ -152,6 +149,7 @@ def train(
         ),
     ] = None,
     threads: Threads = None,
+    localnet: LocalnetFolder = None,
     config: Config = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -162,8 +160,10 @@ def train(
     picks up where it was.
     """
     with plain_errors():
-        settings = _load(
+        settings = load(
             config,
+            localnet,
+            "trainer",
             chain={"network": network, "netuid": netuid},
             wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
             store={"locator": store, "readable": readable or None},
@@ -187,13 +187,15 @@ def register(
         typer.Option(metavar="TAO", help="Pay at most this [default: the price when asked]."),
     ] = None,
     yes: Yes = False,
+    localnet: LocalnetFolder = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Buy a uid of the subnet for the wallet's hotkey. Does nothing where it holds one."""
     with plain_errors():
-        settings = _load(
+        settings = load(
             config,
+            localnet,
             chain={"network": network, "netuid": netuid},
             wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
         )
@@ -201,7 +203,7 @@ def register(
         from assay.neurons.wiring import parse_tao
 
         limit = None if max_cost is None else parse_tao(max_cost)
-        run_register(settings, limit, _confirm(yes, as_json), as_json)
+        run_register(settings, limit, confirm_by(yes, as_json), as_json)
 
 
 @app.command()
@@ -217,32 +219,35 @@ def stake(
         typer.Option("--any-price", help="Even where this moves the price by more than 5 %."),
     ] = False,
     yes: Yes = False,
+    localnet: LocalnetFolder = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Stake TAO on the wallet's hotkey: what gives a validator its permit and its say."""
     with plain_errors():
-        settings = _load(
+        settings = load(
             config,
+            localnet,
             chain={"network": network, "netuid": netuid},
             wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
         )
         from assay.neurons.commands.account import run_stake
         from assay.neurons.wiring import parse_tao
 
-        run_stake(settings, parse_tao(amount), any_price, _confirm(yes, as_json), as_json)
+        run_stake(settings, parse_tao(amount), any_price, confirm_by(yes, as_json), as_json)
 
 
 @app.command()
 def metagraph(
     network: NetworkName = None,
     netuid: Netuid = None,
+    localnet: LocalnetFolder = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Show every neuron of the subnet: stake, permit, incentive, dividends."""
     with plain_errors():
-        settings = _load(config, chain={"network": network, "netuid": netuid})
+        settings = load(config, localnet, chain={"network": network, "netuid": netuid})
         from assay.neurons.commands.account import run_metagraph
 
         run_metagraph(settings, as_json)
@@ -257,13 +262,14 @@ def wallet_create(
         bool,
         typer.Option("--no-password", help="Leave the coldkey unencrypted: for test money only."),
     ] = False,
+    localnet: LocalnetFolder = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a coldkey and a hotkey, whichever is missing. Asks for a password, never overwrites."""
     with plain_errors():
         given = {"name": wallet, "hotkey": hotkey, "path": wallet_path}
-        settings = _load(config, wallet=given).wallet
+        settings = load(config, localnet, wallet=given).wallet
         from assay.neurons.commands.account import run_wallet_create
 
         run_wallet_create(settings, not no_password, as_json)
@@ -271,11 +277,14 @@ def wallet_create(
 
 @wallet_app.command("list")
 def wallet_list(
-    wallet_path: WalletPath = None, config: Config = None, as_json: AsJson = False
+    wallet_path: WalletPath = None,
+    localnet: LocalnetFolder = None,
+    config: Config = None,
+    as_json: AsJson = False,
 ) -> None:
     """List the wallets of this machine by their public addresses."""
     with plain_errors():
-        settings = _load(config, wallet={"path": wallet_path}).wallet
+        settings = load(config, localnet, wallet={"path": wallet_path}).wallet
         from assay.neurons.commands.account import run_wallet_list
 
         run_wallet_list(settings, as_json)
@@ -288,13 +297,15 @@ def wallet_show(
     wallet: WalletName = None,
     hotkey: HotkeyName = None,
     wallet_path: WalletPath = None,
+    localnet: LocalnetFolder = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a wallet's addresses, its balance, and whether its hotkey holds a uid."""
     with plain_errors():
-        settings = _load(
+        settings = load(
             config,
+            localnet,
             chain={"network": network, "netuid": netuid},
             wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
         )
@@ -312,12 +323,13 @@ def weights_show(
         typer.Option("--dir", metavar="DIR", help="Also what a validator's folder has to send."),
     ] = None,
     block: Annotated[int | None, typer.Option(help="At a past block [default: newest].")] = None,
+    localnet: LocalnetFolder = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Show every validator's weights, and with --dir which settlements were sent and confirmed."""
     with plain_errors():
-        settings = _load(config, chain={"network": network, "netuid": netuid})
+        settings = load(config, localnet, chain={"network": network, "netuid": netuid})
         from assay.neurons.commands.weights import run_weights_show
 
         run_weights_show(settings, directory, block, as_json)
@@ -335,6 +347,7 @@ def weights_set(
         bool, typer.Option("--wait", help="Wait until the chain's rate limit allows it.")
     ] = False,
     yes: Yes = False,
+    localnet: LocalnetFolder = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -344,15 +357,16 @@ def weights_set(
     a validator hands over.
     """
     with plain_errors():
-        settings = _load(
+        settings = load(
             config,
+            localnet,
             chain={"network": network, "netuid": netuid},
             wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
         )
         from assay.neurons.commands.weights import parse_shares, run_weights_set
 
         row = parse_shares(weights)
-        run_weights_set(settings, row, wait, _confirm(yes, as_json), as_json)
+        run_weights_set(settings, row, wait, confirm_by(yes, as_json), as_json)
 
 
 @subnet_app.command("create")
@@ -366,13 +380,16 @@ def subnet_create(
         typer.Option(metavar="TAO", help="Pay at most this [default: the price when asked]."),
     ] = None,
     yes: Yes = False,
+    localnet: LocalnetFolder = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Buy a subnet for the wallet's coldkey; its hotkey holds uid 0."""
     with plain_errors():
-        settings = _load(
+        settings = load(
             config,
+            localnet,
+            "owner",
             chain={"network": network},
             wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
         )
@@ -380,7 +397,7 @@ def subnet_create(
         from assay.neurons.wiring import parse_tao
 
         limit = None if max_cost is None else parse_tao(max_cost)
-        run_subnet_create(settings, limit, _confirm(yes, as_json), as_json)
+        run_subnet_create(settings, limit, confirm_by(yes, as_json), as_json)
 
 
 @subnet_app.command("start")
@@ -390,13 +407,16 @@ def subnet_start(
     wallet: WalletName = None,
     hotkey: HotkeyName = None,
     wallet_path: WalletPath = None,
+    localnet: LocalnetFolder = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Open one's subnet for stake; the chain allows it some time after it was bought."""
     with plain_errors():
-        settings = _load(
+        settings = load(
             config,
+            localnet,
+            "owner",
             chain={"network": network, "netuid": netuid},
             wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
         )
@@ -438,6 +458,7 @@ def subnet_publish(
         int | None, typer.Option(help="The chain's slot, milliseconds [default: the preset's].")
     ] = None,
     yes: Yes = False,
+    localnet: LocalnetFolder = None,
     config: Config = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -447,8 +468,10 @@ def subnet_publish(
     The wallet is the subnet owner's. Repeating it changes nothing; other rules are another network.
     """
     with plain_errors():
-        settings = _load(
+        settings = load(
             config,
+            localnet,
+            "owner",
             chain={"network": network, "netuid": netuid},
             wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
             store={"locator": store},
@@ -459,7 +482,7 @@ def subnet_publish(
         )  # fmt: skip
         from assay.neurons.commands.publish import run_subnet_publish
 
-        ask = _confirm(yes, as_json)
+        ask = confirm_by(yes, as_json)
         run_subnet_publish(settings, settings.publish, ask, as_json, quiet)
 
 
@@ -468,13 +491,15 @@ def subnet_show(
     network: NetworkName = None,
     netuid: Netuid = None,
     readable: Readable = None,
+    localnet: LocalnetFolder = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a network as everybody finds it: its rules, who runs it, the checkpoint in force."""
     with plain_errors():
-        settings = _load(
+        settings = load(
             config,
+            localnet,
             chain={"network": network, "netuid": netuid},
             store={"readable": readable or None},
         )

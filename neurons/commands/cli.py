@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from assay.neurons.commands import chain_cli
+from assay.neurons.commands import chain_cli, localnet_cli
 from assay.neurons.commands.options import FINDING, OK, AsJson, Config, Quiet, plain_errors
 
 app = typer.Typer(
@@ -220,4 +220,5 @@ def status(
         run_status(folder, as_json)
 
 
+app.add_typer(localnet_cli.app)
 app.add_typer(chain_cli.app)

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -54,11 +54,41 @@ BeaconEndpoints = Annotated[
     list[str] | None,
     typer.Option("--beacon", metavar="URL", help="A drand endpoint; may repeat [default: public]."),
 ]
+LocalnetFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--localnet", metavar="DIR", help="Work on the network that `assay localnet` runs there."
+    ),
+]
 Threads = Annotated[
     int | None, typer.Option("--threads", help="Of PyTorch [default: as many as it likes].")
 ]
 
+if TYPE_CHECKING:
+    from assay.neurons.config import Settings
+
 OK, FINDING, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
+
+
+def load(
+    config: Path | None,
+    localnet: Path | None,
+    role: str | None = None,
+    /,
+    **sections: dict[str, Any],
+) -> "Settings":
+    """Settings from flags by section, variables, a file, and below them all a localnet's.
+
+    Args:
+        role: "owner" or "trainer": whose wallet it is on a localnet, unless another is named.
+    """
+    from assay.neurons.config import load_settings
+
+    if localnet is None:
+        return load_settings(config, sections)
+    from assay.neurons.localnet.description import read_settings
+
+    return load_settings(config, sections, read_settings(localnet, role))
 
 
 @contextmanager

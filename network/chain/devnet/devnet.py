@@ -139,6 +139,11 @@ class Devnet:
         """Hash of block 0, 32 bytes: another for every network, the same after a restart."""
         return self._chain.genesis_hash
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it serves; False too once it has come to a stop by itself."""
+        return self._thread is not None and self._thread.is_alive()
+
     @staticmethod
     def describe() -> str:
         """What it is and what it does not have."""

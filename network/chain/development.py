@@ -1,0 +1,49 @@
+"""What only a chain for development allows: its root is a key that everybody knows, and rich."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from assay.network.chain.connection import Connection
+from assay.network.chain.errors import ChainError
+from assay.network.chain.sending import Sender
+from assay.network.chain.state import Receipt
+from assay.network.chain.wallets import DevWallet
+from assay.protocol import encode_ss58
+
+if TYPE_CHECKING:
+    from bittensor import RpcSubstrate
+
+#: Coldkey of whoever may do anything, and has the money.
+ROOT = "//Alice"
+#: A call of AdminUtils and its arguments.
+AdminCall = tuple[str, dict[str, Any]]
+
+
+def change_settings(connection: Connection, calls: Sequence[AdminCall]) -> Receipt:
+    """Changes the chain's settings as root, all of them or none.
+
+    Raises:
+        ChainError: refused.
+    """
+
+    async def wrap(substrate: "RpcSubstrate") -> Any:
+        inner = [await substrate.compose(("AdminUtils", name, given)) for name, given in calls]
+        batch = await substrate.compose(("Utility", "batch_all", {"calls": inner}))
+        return ("Sudo", "sudo", {"call": batch})
+
+    call = connection.read(wrap)
+    receipt = Sender(connection).send_call(call, DevWallet(ROOT, ROOT), final=True)
+    for event in receipt.events:  # the call succeeds whatever becomes of the one within
+        if event.name == "Sudo.Sudid" and "Err" in str(event.attributes):
+            raise ChainError(f"the chain refused to change its settings: {event.attributes}")
+    return receipt
+
+
+def send_tao(connection: Connection, coldkey: bytes, amount: int) -> Receipt:
+    """Gives a coldkey rao.
+
+    Raises:
+        ChainError: refused, or a chain that is not of this machine.
+    """
+    call = ("Balances", "transfer_keep_alive", {"dest": encode_ss58(coldkey), "value": amount})
+    return Sender(connection).send_call(call, DevWallet(ROOT, ROOT), final=True)

@@ -1,0 +1,82 @@
+"""Commands for a subnet on one's own machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.neurons.commands.options import (
+    AsJson,
+    Config,
+    HotkeyName,
+    LocalnetFolder,
+    NetworkName,
+    Quiet,
+    WalletName,
+    WalletPath,
+    load,
+    plain_errors,
+)
+
+app = typer.Typer()
+
+
+@app.command()
+def localnet(
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir", metavar="DIR", help="Folder for everything of it [default: assay-localnet]."
+        ),
+    ] = None,
+    block_time: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="Seconds between blocks [default: as before, or 1]."),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="The chain's, the beacon's is the next; 0: any [default: as before, or 9944]."
+        ),
+    ] = None,
+    config: Config = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a subnet on this machine: a development chain, a beacon, a store, rules to join by.
+
+    The chain is a simulator that the unchanged SDK connects to; it says at its start what it does
+    not have. Runs until Ctrl-C; the same command goes on where it was, killed or not. Other
+    commands join with --localnet DIR. With --json it prints DIR/localnet.json once all is up.
+    """
+    with plain_errors():
+        given = {"dir": directory, "block_time": block_time, "port": port}
+        settings = load(config, None, localnet=given).localnet
+        from assay.neurons.commands.localnet import run_localnet
+
+        raise typer.Exit(run_localnet(settings, as_json, quiet))
+
+
+@app.command()
+def faucet(
+    amount: Annotated[str, typer.Argument(metavar="TAO", help="How much.")] = "1000",
+    network: NetworkName = None,
+    wallet: WalletName = None,
+    hotkey: HotkeyName = None,
+    wallet_path: WalletPath = None,
+    localnet: LocalnetFolder = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a wallet's coldkey money on a development chain of this machine."""
+    with plain_errors():
+        settings = load(
+            config,
+            localnet,
+            chain={"network": network},
+            wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
+        )
+        from assay.neurons.commands.account import run_faucet
+        from assay.neurons.wiring import parse_tao
+
+        run_faucet(settings, parse_tao(amount), as_json)

@@ -1,0 +1,183 @@
+"""The services of a localnet: chain, beacon and store on loopback, from one process.
+
+Their folder outlives them: keys, chain, ports and store are found again at the next start, so that
+whoever worked on the network goes on.
+"""
+
+import json
+import logging
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from assay.network.beacon import BeaconServer, LocalBeacon
+from assay.network.beacon.info import describe_chain
+from assay.network.beacon.server import BEACON_ID
+from assay.network.chain import ChainError
+from assay.network.store import LOCATOR_MAX
+from assay.neurons.config import ConfigError
+from assay.neurons.files import write_file, write_json
+from assay.neurons.localnet.description import (
+    OWNER_WALLET,
+    TRAINER_WALLET,
+    BeaconService,
+    Localnet,
+    Party,
+    find_localnet,
+    write_localnet,
+)
+from assay.neurons.localnet.founding import Founding, found, get_begin_ms, read_founding
+from assay.neurons.programs import hold_folder
+from assay.protocol import BeaconChain
+
+if TYPE_CHECKING:
+    from assay.network.chain.devnet import Devnet
+
+logger = logging.getLogger("assay")
+
+#: The chain's port where nobody names one: what the SDK calls the local network.
+PORT = 9_944
+#: Seconds between blocks, and milliseconds between beacons.
+_BLOCK_TIME, _PERIOD_MS = 1.0, 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What runs, and the network that it makes."""
+
+    localnet: Localnet
+    devnet: "Devnet"
+
+    def require_running(self) -> None:
+        """Raises a ChainError where the chain has come to a stop by itself."""
+        if not self.devnet.is_running:
+            self.devnet.stop()
+            raise ChainError("the development network has come to a stop: start it again")
+
+
+@contextmanager
+def run_services(
+    folder: Path, block_time: float | None = None, port: int | None = None
+) -> Iterator[Services]:
+    """Starts everything, founds the network where there is none, and writes both files.
+
+    Args:
+        folder: of the localnet.
+        block_time: seconds; None: as before, or one.
+        port: of the chain, the beacon's being the next one; 0: any two that are free; None: as
+            before, or the usual ones.
+
+    Raises:
+        OperatorError: the folder is in use or of no use, a port is taken, another block time.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(hold_folder(folder, "localnet"))
+        root = folder.resolve()
+        store = _make_store(root)
+        founding = read_founding(root / "chain")
+        slot_s = block_time or (founding.block_time if founding else _BLOCK_TIME)
+        beacons = _open_beacon(root / "beacon", slot_s)
+        if founding is None:
+            logger.info("a new network: its subnet is bought, its rules are published")
+            founding = _found_apart(root / "chain", slot_s, beacons.chain, store)
+        ports = _choose_ports(find_localnet(folder), port)
+        devnet = stack.enter_context(_start_chain(root / "chain", slot_s, ports[0]))
+        server = BeaconServer(beacons, ports[1])
+        stack.callback(server.close)
+        info = describe_chain(beacons.chain, BEACON_ID, 1)
+        write_json(root / "beacon" / "info.json", info)
+        localnet = Localnet(
+            endpoint=devnet.endpoint,
+            netuid=founding.netuid,
+            genesis_hash=founding.genesis_hash,
+            block_time=founding.block_time,
+            parameters=founding.parameters,
+            beacon=BeaconService(server.url, dict(info)),
+            store=store,
+            owner=Party(OWNER_WALLET, founding.owner),
+            trainer=Party(TRAINER_WALLET, founding.trainer),
+            wallets=str(root / "wallets"),
+            settings=str(root / "assay.toml"),
+            pids={"localnet": os.getpid()},
+        )
+        write_localnet(folder, localnet)
+        stack.callback(write_localnet, folder, replace(localnet, pids={}))
+        yield Services(localnet, devnet)
+
+
+def _make_store(root: Path) -> str:
+    """The store's locator, which has to fit a commitment."""
+    folder = root / "store"
+    locator = folder.as_uri()
+    if len(locator) > LOCATOR_MAX:
+        raise ConfigError(
+            f"{locator} is longer than the {LOCATOR_MAX} bytes that a commitment has room for: "
+            "name a folder of a shorter path with --dir"
+        )
+    folder.mkdir(exist_ok=True)
+    return locator
+
+
+def _open_beacon(folder: Path, block_time: float) -> LocalBeacon:
+    """A drand chain of this localnet's own: whoever knows its key knows all rounds beforehand."""
+    file = folder / "secret.json"
+    if not file.exists():
+        begin_ms = get_begin_ms(_get_now_ms(), block_time)
+        secret = {"seed": secrets.token_hex(32), "genesis_ms": begin_ms, "period_ms": _PERIOD_MS}
+        write_file(file, (json.dumps(secret) + "\n").encode(), mode=0o600)
+    try:
+        kept = json.loads(file.read_bytes())
+        seed, begin_ms, period_ms = (kept[name] for name in ("seed", "genesis_ms", "period_ms"))
+        return LocalBeacon(bytes.fromhex(seed), int(begin_ms), int(period_ms), _get_now_ms)
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(f"{file} is damaged: take another folder") from None
+
+
+def _found_apart(folder: Path, block_time: float, beacon: BeaconChain, store: str) -> Founding:
+    """Founds in a process of its own: what it loads is gone from memory afterwards."""
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_prepare_founder) as apart:
+        return apart.submit(found, folder, block_time, beacon, store).result()
+
+
+def _prepare_founder() -> None:
+    """Ctrl-C reaches it too, and is for whoever started it to heed; its chain is nobody else's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger("assay.devnet").setLevel(logging.ERROR)
+
+
+def _choose_ports(before: Localnet | None, port: int | None) -> tuple[int, int]:
+    """The chain's and the beacon's; 0 is any that is free."""
+    if port is not None:
+        return port, port and port + 1
+    if before is None:
+        return PORT, PORT + 1
+    urls = (before.endpoint, before.beacon.url)
+    return tuple(urlsplit(url).port or 0 for url in urls)  # type: ignore[return-value] # two
+
+
+@contextmanager
+def _start_chain(folder: Path, block_time: float, port: int) -> Iterator["Devnet"]:
+    from assay.network.chain.devnet import Devnet
+
+    devnet = Devnet(folder, port, block_time)
+    try:
+        try:
+            devnet.start()
+        except ChainError as error:
+            raise ConfigError(f"{error}: name another port with --port") from None
+        yield devnet
+    finally:
+        devnet.close()
+
+
+def _get_now_ms() -> int:
+    return time.time_ns() // 1_000_000
