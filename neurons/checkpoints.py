@@ -41,8 +41,10 @@ from assay.neurons.publication import Progress, ignore_progress
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import Manifest, compute_tensor_root
 
+#: Folders of checkpoints that a program keeps on disk, besides the genesis.
+CHECKPOINTS_KEPT = 8
 #: Opened checkpoints kept in memory.
-_KEPT = 4
+OPENED_MAX = 4
 #: Seconds until mirrors are asked again for what none had: first, and at most.
 _RETRY_S, _RETRY_MAX_S = 5.0, 300.0
 #: What nobody has touched for as long is nobody's: a program was killed over it. Seconds.
@@ -110,7 +112,7 @@ class CheckpointFolder:
                 self._opened[digest] = load_checkpoint(folder, digest)
                 with suppress(OSError):  # of a folder that is not ours
                     os.utime(folder)  # used now: `_prune` goes by it
-                while len(self._opened) > _KEPT:
+                while len(self._opened) > OPENED_MAX:
                     self._opened.popitem(last=False)
             self._opened.move_to_end(digest)
             return self._opened[digest]

@@ -4,14 +4,16 @@ Nothing here sends anything to the chain. Within `attempt` a check says what an 
 where it would raise it.
 """
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from assay.inference import Checkpoint
 from assay.network.store import ObjectStore
-from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.checkpoints import CHECKPOINTS_KEPT, CheckpointFolder
 from assay.neurons.ports import BeaconSource, Chain
 from assay.neurons.submissions import open_checkpoint
 from assay.neurons.windows import get_beacon, get_checkpoint_digest
@@ -22,6 +24,8 @@ from assay.protocol.window import compute_window
 
 #: Slots that the newest final block may be old: finality lags by about three.
 _LAG_SLOTS = 10
+#: Bytes that a program's own files take beside checkpoints, with room to spare.
+_DISK_BYTES = 1 << 30
 #: Name under a hotkey's folder in its store that checks write over and over.
 _PROBE = "probe"
 
@@ -62,7 +66,7 @@ def attempt(name: str, remedy: str, look: Callable[[], Check]) -> Check:
     """
     try:
         return look()
-    except OperatorError as error:
+    except (OperatorError, OSError) as error:
         return Check(name, State.FAIL, str(error), remedy)
 
 
@@ -112,6 +116,89 @@ def check_registration(chain: Chain, hotkey: bytes, coldkey: bytes) -> Check:
         remedy = f"send {_tao(quote.total - balance)} or more to {encode_ss58(coldkey)}"
         return Check("registration", State.FAIL, detail, f"{remedy}, then `assay register`")
     return Check("registration", State.WARN, detail, "`assay register`; the price moves")
+
+
+def check_permit(chain: Chain, hotkey: bytes) -> Check:
+    """Whether the chain counts the hotkey's weights."""
+    rows = chain.get_metagraph(chain.get_head())
+    row = next((row for row in rows if row.hotkey == hotkey), None)
+    if row is None:
+        remedy = "register it first, then `assay stake`"
+        return Check("permit", State.FAIL, "without a uid there is no permit", remedy)
+    detail = f"{_format(row.stake)} alpha of stake"
+    if not row.permit:
+        remedy = "`assay stake`, then wait for an epoch: without it nobody counts these weights"
+        return Check("permit", State.FAIL, f"no validator permit, {detail}", remedy)
+    return Check("permit", State.OK, f"a validator permit, {detail}")
+
+
+def check_trainer(parameters: Parameters, hotkey: bytes) -> Check:
+    """Whether the hotkey is the one whose checkpoints count."""
+    trainer = encode_ss58(parameters.identity.trainer)
+    if hotkey != parameters.identity.trainer:
+        detail = f"this network's trainer is {trainer}, not {encode_ss58(hotkey)}"
+        return Check("trainer", State.FAIL, detail, "name the trainer's wallet and hotkey")
+    return Check("trainer", State.OK, f"{trainer} is this network's trainer")
+
+
+def check_relays(faults: Mapping[str, str]) -> Check:
+    """What relays of the beacon say of the chain that is pinned.
+
+    Args:
+        faults: address → what is wrong with it, or "".
+    """
+    bad = [f"{url} {fault}" for url, fault in faults.items() if fault]
+    detail = "; ".join([*bad, *(f"{url} serves it" for url, fault in faults.items() if not fault)])
+    if not bad:
+        return Check("relays", State.OK, detail)
+    if len(bad) < len(faults):
+        remedy = "the others serve; see to it before they fail, too"
+        return Check("relays", State.WARN, detail, remedy)
+    remedy = "see that they are reached from here, or name others of the same chain with --beacon"
+    return Check("relays", State.FAIL, detail, remedy)
+
+
+def check_disk(folder: Path, checkpoint: int) -> Check:
+    """Room for a program's files, where its folder is or would be.
+
+    Args:
+        checkpoint: bytes of one; 0: not known.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    needed = _DISK_BYTES + 2 * checkpoint
+    wanted = needed + CHECKPOINTS_KEPT * checkpoint
+    detail = f"{free / 2**30:,.1f} GiB free for {folder}"
+    if free < needed:
+        remedy = f"make room: it takes {needed / 2**30:,.1f} GiB to begin with"
+        return Check("disk", State.FAIL, detail, remedy)
+    if free < wanted:
+        remedy = f"make room: checkpoints that are kept will take {wanted / 2**30:,.1f} GiB"
+        return Check("disk", State.WARN, detail, remedy)
+    return Check("disk", State.OK, detail)
+
+
+def check_memory(needed: int, available: int | None) -> Check:
+    """Whether a program will have room for its model, by a rough estimate.
+
+    Args:
+        needed: bytes at its height.
+        available: bytes; None: unknown.
+    """
+    detail = f"roughly {needed / 2**30:,.1f} GiB for this model and batch"
+    if available is None:
+        remedy = "see for yourself that this machine has as much"
+        return Check("memory", State.WARN, f"{detail}; how much is free is not known here", remedy)
+    detail += f", {available / 2**30:,.1f} GiB free"
+    if available < needed:
+        remedy = "end other programs, take a larger machine, or mine fewer groups a step"
+        return Check("memory", State.FAIL, detail, remedy)
+    if available < 1.5 * needed:
+        return Check("memory", State.WARN, detail, "there is little to spare: mind what else runs")
+    return Check("memory", State.OK, detail)
 
 
 def check_store(store: ObjectStore, shown: ObjectStore, hotkey: bytes, stamp: int) -> Check:
@@ -173,4 +260,8 @@ def check_checkpoint(
 
 
 def _tao(rao: int) -> str:
-    return f"{rao / 10**9:,.9f}".rstrip("0").rstrip(".") + " TAO"
+    return _format(rao) + " TAO"
+
+
+def _format(rao: int) -> str:
+    return f"{rao / 10**9:,.9f}".rstrip("0").rstrip(".")

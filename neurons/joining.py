@@ -10,7 +10,7 @@ from assay.network import ReadableStores, open_folder
 from assay.network.beacon import HttpBeacons
 from assay.network.chain import SubtensorChain
 from assay.network.parquet_worker import ParquetWorker
-from assay.neurons.checkpoints import CheckpointFolder, Fetching
+from assay.neurons.checkpoints import CHECKPOINTS_KEPT, CheckpointFolder, Fetching
 from assay.neurons.config import Settings
 from assay.neurons.discovery import (
     find_parameters,
@@ -27,9 +27,6 @@ from assay.protocol.window import compute_block, compute_window
 
 logger = logging.getLogger("assay")
 
-#: Checkpoint folders that stay on disk, besides the genesis.
-_KEPT_CHECKPOINTS = 8
-
 
 @dataclass(frozen=True, slots=True)
 class Membership:
@@ -40,6 +37,7 @@ class Membership:
     chain: SubtensorChain
     parameters: Parameters
     sources: Sources
+    beacons: HttpBeacons
 
 
 @contextmanager
@@ -64,14 +62,14 @@ def join(settings: Settings, folder: Path, kind: str) -> Iterator[Membership]:
         )
         stack.callback(beacons.close)
         fetching = Fetching(make_mirrors(chain, parameters, stores.open))
-        checkpoints = CheckpointFolder(folder / "models", fetching, keep=_KEPT_CHECKPOINTS)
+        checkpoints = CheckpointFolder(folder / "models", fetching, keep=CHECKPOINTS_KEPT)
         worker = stack.enter_context(ParquetWorker())
         logger.info(
             "subnet %d, parameters %s…, %s %s",
             chain.netuid, parameters.digest.hex()[:16], kind, encode_ss58(account.hotkey),
         )  # fmt: skip
         sources = Sources(chain, beacons, checkpoints, stores, worker)
-        yield Membership(folder, account, chain, parameters, sources)
+        yield Membership(folder, account, chain, parameters, sources, beacons)
 
 
 def _find_parameters(chain: SubtensorChain, stores: ReadableStores, folder: Path) -> Parameters:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from assay.network.chain.devnet import DESCRIPTION
 from assay.neurons.config import LocalnetSettings
 from assay.neurons.localnet.description import Localnet
 from assay.neurons.localnet.services import run_services
@@ -51,8 +50,6 @@ def describe(folder: Path, localnet: Localnet) -> str:
         )
 
     return f"""\
-{DESCRIPTION}
-
 chain   {localnet.endpoint}, a block every {localnet.block_time:g} s, subnet {localnet.netuid}
 beacon  {localnet.beacon.url}
 store   {localnet.store}

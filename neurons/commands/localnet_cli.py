@@ -1,17 +1,21 @@
-"""Commands for a subnet on one's own machine."""
+"""A subnet on one's own machine, money for it, and what is wrong with either."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from assay.neurons.commands.options import (
     AsJson,
+    BeaconEndpoints,
     Config,
     HotkeyName,
     LocalnetFolder,
+    Netuid,
     NetworkName,
     Quiet,
+    Readable,
+    StoreLocator,
     WalletName,
     WalletPath,
     load,
@@ -80,3 +84,46 @@ def faucet(
         from assay.neurons.wiring import parse_tao
 
         run_faucet(settings, parse_tao(amount), as_json)
+
+
+@app.command()
+def doctor(
+    role: Annotated[
+        Literal["miner", "validator", "trainer"],
+        typer.Argument(metavar="miner|validator|trainer", help="Which program it is for."),
+    ] = "miner",
+    network: NetworkName = None,
+    netuid: Netuid = None,
+    wallet: WalletName = None,
+    hotkey: HotkeyName = None,
+    wallet_path: WalletPath = None,
+    store: StoreLocator = None,
+    readable: Readable = None,
+    beacon: BeaconEndpoints = None,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", metavar="DIR", help="The program's own folder.")
+    ] = None,
+    localnet: LocalnetFolder = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at everything that a program needs, and say what to do about what is not well.
+
+    Chain and clock, wallet and uid, beacons, store, disk, the checkpoint in force, memory for it.
+    Sends nothing; may run beside the program. Exit 0 nothing failed, 1 something did, 2 it could
+    not look.
+    """
+    with plain_errors():
+        settings = load(
+            config,
+            localnet,
+            "trainer" if role == "trainer" else None,
+            chain={"network": network, "netuid": netuid},
+            wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
+            store={"locator": store, "readable": readable or None},
+            beacon={"endpoints": beacon or None},
+            **{role: {"dir": directory}},
+        )
+        from assay.neurons.commands.doctor import run_doctor
+
+        raise typer.Exit(run_doctor(settings, role, as_json))

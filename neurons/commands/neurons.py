@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from assay.network import ObjectStore
 from assay.neurons.archive import Archive
 from assay.neurons.commands.checks_view import render_dry_run
 from assay.neurons.config import ConfigError, MinerSettings, Settings
 from assay.neurons.database import VALIDATOR_FILE, Database
+from assay.neurons.doctor import Surroundings, warn_briefly
 from assay.neurons.joining import Membership, Standing, join
 from assay.neurons.learning.lessons import Lesson
 from assay.neurons.learning.trainer import Trainer, TrainerConfig
@@ -100,6 +102,7 @@ def run_miner(
                 done = None if progress is None else {"window": progress[0], "groups": progress[1]}
                 return {"at_work": done, "windows": describe_history(history)[-_SHOWN:]}
 
+            warn_briefly(_look_around(member, "miner", store, locator), now_ms())
             return _drive(member, neuron, describe, Standing(member), as_json)
 
 
@@ -184,6 +187,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
             }
 
         standing = Standing(member, needs_permit=True)
+        warn_briefly(_look_around(member, "validator"), now_ms())
         return _drive(member, validator, describe, standing, as_json)
 
 
@@ -228,6 +232,7 @@ def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
         trainer = Trainer(
             trainer_hotkey, member.parameters, member.sources, config, note_lesson, logger.warning
         )
+        warn_briefly(_look_around(member, "trainer", store, locator), now_ms())
         try:
             return _drive(
                 member, trainer, lambda: {"window": trainer.window, "lessons": lessons},
@@ -235,6 +240,23 @@ def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
             )  # fmt: skip
         finally:
             trainer.close()
+
+
+def _look_around(
+    member: Membership, role: str, store: ObjectStore | None = None, locator: str = ""
+) -> Surroundings:
+    """What a program that starts looks at first."""
+    return Surroundings(
+        role=role,
+        folder=member.folder,
+        groups_per_step=0,
+        hotkey=member.account.hotkey,
+        chain=member.chain,
+        parameters=member.parameters,
+        relays=member.beacons.check,
+        store=store,
+        shown=None if store is None else member.sources.stores.get(locator),
+    )
 
 
 def _drive(

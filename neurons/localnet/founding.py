@@ -32,13 +32,12 @@ from assay.network.chain.devnet import Devnet, Seal
 from assay.neurons.config import WalletSettings, use_sdk_cache
 from assay.neurons.files import write_json
 from assay.neurons.localnet.description import OWNER_WALLET, TRAINER_WALLET
-from assay.neurons.presets import PRESETS
 from assay.protocol import BeaconChain, encode_ss58
 
 logger = logging.getLogger("assay")
 
 _FILE = "founded.json"
-_PRESET = PRESETS["demo"]
+_PRESET = "demo"
 _ENVIRONMENT = "arithmetic"
 #: So many blocks may the founding take: block 0 is as many slots old when the clock takes over.
 _BLOCKS = 100
@@ -123,8 +122,11 @@ def _found_subnet(
     store: str,
     pass_blocks: Callable[[int], int],
 ) -> Founding:
+    from assay.neurons.presets import PRESETS  # a running localnet needs no model in memory
     from assay.neurons.publishing import make_subnet_parameters, publish_subnet
     from assay.training import GENESIS
+
+    preset = PRESETS[_PRESET]
 
     def wait(_: float) -> None:
         pass_blocks(1)
@@ -141,7 +143,7 @@ def _found_subnet(
     netuid = create_subnet(connection, owner, get_subnet_cost(connection))
     start_subnet(connection, owner, netuid)
     of_subnet = (
-        ("tempo", "tempo", _PRESET.timing.tempo),
+        ("tempo", "tempo", preset.timing.tempo),
         # its rounds are quicknet's, and a localnet needs nothing from outside
         ("commit_reveal_weights_enabled", "enabled", False),
         ("weights_set_rate_limit", "weights_set_rate_limit", 0),
@@ -159,7 +161,7 @@ def _found_subnet(
         pass_blocks(1)
         slot_ms = round(block_time * 1_000)
         parameters = make_subnet_parameters(
-            chain, beacon, GENESIS, trainer, _ENVIRONMENT, _PRESET, slot_ms
+            chain, beacon, GENESIS, trainer, _ENVIRONMENT, preset, slot_ms
         )
         publish_subnet(
             chain, owner_hotkey, open_store(store), store, parameters, GENESIS, logger.warning,

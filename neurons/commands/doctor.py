@@ -1,0 +1,119 @@
+"""`assay doctor`: opens what a program would open, and says what is wrong with each."""
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from rich.console import Console
+
+from assay.network.beacon import HttpBeacons
+from assay.neurons.checkpoints import CheckpointFolder, Fetching
+from assay.neurons.checks import Check, State
+from assay.neurons.commands.checks_view import render_checks
+from assay.neurons.config import Settings
+from assay.neurons.discovery import find_parameters, make_mirrors
+from assay.neurons.doctor import Surroundings, examine
+from assay.neurons.wiring import (
+    now_ms,
+    open_account,
+    open_chain,
+    open_own_store,
+    open_stores,
+    require_netuid,
+)
+from assay.protocol.errors import OperatorError
+
+T = TypeVar("T")
+
+
+def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
+    """Looks at everything; 1 if something is to be mended.
+
+    Args:
+        role: which program it is for.
+
+    Raises:
+        ConfigError: no subnet is named.
+    """
+    require_netuid(settings.chain)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
+        opening = _Opening()
+        around = _open_surroundings(settings, role, stack, scratch, opening)
+        checks = [*opening.failures, *examine(around, now_ms())]
+    if as_json:
+        print(json.dumps([check.to_json() for check in checks]))
+    else:
+        Console().print(render_checks(checks))
+    return 1 if any(check.state is State.FAIL for check in checks) else 0
+
+
+class _Opening:
+    """Opens one thing after the other; what cannot be opened is a failure, and None."""
+
+    def __init__(self) -> None:
+        self.failures: list[Check] = []
+
+    def open(self, name: str, remedy: str, make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except (OperatorError, OSError) as error:
+            self.failures.append(Check(name, State.FAIL, str(error), remedy))
+            return None
+
+
+def _open_surroundings(
+    settings: Settings, role: str, stack: ExitStack, scratch: Path, opening: _Opening
+) -> Surroundings:
+    folder = {
+        "miner": settings.miner.dir,
+        "validator": settings.validator.dir,
+        "trainer": settings.trainer.dir,
+    }[role]
+    account = opening.open(
+        "wallet", "`assay wallet create`, or name another", lambda: open_account(settings)
+    )
+    chain = opening.open(
+        "chain", "name a node that answers", lambda: stack.enter_context(open_chain(settings.chain))
+    )
+    if chain is not None and account is not None:
+        chain.add_wallet(account.wallet)
+    remedy = "name a store that can be opened, with --store or --readable"
+    stores = opening.open("store", remedy, lambda: open_stores(settings))
+    own = None
+    if role != "validator" and stores is not None:
+        own = opening.open("store", remedy, lambda: open_own_store(settings))
+    rules = None
+    if chain is not None and stores is not None:
+        rules = opening.open(
+            "rules", "ask the subnet's owner", lambda: find_parameters(chain, stores.open)
+        )
+    beacons = None
+    if rules is not None:
+        endpoints = settings.beacon.endpoints
+        beacons = opening.open(
+            "relays", "name relays with --beacon", lambda: stack.enter_context(
+                closing(HttpBeacons(rules.beacon, endpoints, scratch / "beacons", now_ms))
+            ),
+        )  # fmt: skip
+    checkpoints = None
+    if chain is not None and stores is not None and rules is not None:
+        fetching = Fetching(make_mirrors(chain, rules, stores.open))
+        checkpoints = CheckpointFolder(folder / "models", fetching)
+    return Surroundings(
+        role=role,
+        folder=folder,
+        groups_per_step=settings.miner.groups_per_step,
+        hotkey=None if account is None else account.hotkey,
+        coldkey=None if account is None else account.coldkey,
+        chain=chain,
+        parameters=rules,
+        beacons=beacons,
+        relays=None if beacons is None else beacons.check,
+        store=None if own is None else own[0],
+        shown=None if own is None or stores is None else stores.get(own[1]),
+        checkpoints=checkpoints,
+    )

@@ -1,0 +1,159 @@
+"""Everything that a program needs, looked at before or beside it, each with what to do about it.
+
+`examine` looks at all that could be opened; `look_briefly` at what breaks while nobody looks, for a
+program that starts. Nothing is sent to the chain.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.inference import Checkpoint
+from assay.network import ObjectStore
+from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.checks import (
+    Check,
+    State,
+    attempt,
+    check_beacon,
+    check_chain,
+    check_checkpoint,
+    check_clock,
+    check_disk,
+    check_memory,
+    check_permit,
+    check_registration,
+    check_relays,
+    check_store,
+    check_trainer,
+)
+from assay.neurons.memory import estimate_memory, get_available_memory, measure_shape
+from assay.neurons.ports import BeaconSource, Chain
+from assay.protocol import Parameters
+
+logger = logging.getLogger("assay")
+
+ROLES = ("miner", "validator", "trainer")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a program stands in; None for what could not be opened, or is not its own.
+
+    Attributes:
+        role: one of `ROLES`.
+        folder: the program's own; it need not be there yet.
+        groups_per_step: of a miner.
+        hotkey, coldkey: public keys, 32 bytes each.
+        relays: asks every relay of the beacon what is wrong with it.
+        store: what is written to.
+        shown: the same as others reach it.
+    """
+
+    role: str
+    folder: Path
+    groups_per_step: int
+    hotkey: bytes | None = None
+    coldkey: bytes | None = None
+    chain: Chain | None = None
+    parameters: Parameters | None = None
+    beacons: BeaconSource | None = None
+    relays: Callable[[], Mapping[str, str]] | None = None
+    store: ObjectStore | None = None
+    shown: ObjectStore | None = None
+    checkpoints: CheckpointFolder | None = None
+
+
+def examine(around: Surroundings, now_ms: int) -> list[Check]:
+    """All checks of a role. What the lack of something else hides is said to be so.
+
+    Args:
+        now_ms: Unix time, milliseconds.
+    """
+    checks = [*_examine_chain(around, now_ms), *_examine_services(around, now_ms)]
+    checkpoint, found = _examine_checkpoint(around)
+    return [*checks, found, *_examine_machine(around, checkpoint)]
+
+
+def look_briefly(around: Surroundings, now_ms: int) -> list[Check]:
+    """What takes seconds at most: clock, relays, store, disk."""
+    return [
+        *(c for c in _examine_chain(around, now_ms) if c.check == "clock"),
+        *(c for c in _examine_services(around, now_ms) if c.check != "beacon"),
+        *_examine_machine(around, None),
+    ]
+
+
+def warn_briefly(around: Surroundings, now_ms: int) -> None:
+    """A line in the log for everything that is not as it should be."""
+    for check in look_briefly(around, now_ms):
+        if check.state is not State.OK:
+            logger.warning("%s: %s; %s", check.check, check.detail, check.remedy)
+
+
+def _examine_chain(around: Surroundings, now_ms: int) -> list[Check]:
+    chain, rules, hotkey, coldkey = around.chain, around.parameters, around.hotkey, around.coldkey
+    checks = []
+    if chain is not None and rules is not None:
+        checks += [
+            attempt("chain", "name a node that answers", lambda: check_chain(chain, rules)),
+            attempt(
+                "clock", "mend the chain first", lambda: check_clock(chain, rules.timing, now_ms)
+            ),
+        ]
+    if chain is not None and hotkey is not None and coldkey is not None:
+        remedy = "mend the chain first, and name the wallet"
+        checks.append(
+            attempt("registration", remedy, lambda: check_registration(chain, hotkey, coldkey))
+        )
+        if around.role == "validator":
+            checks.append(attempt("permit", remedy, lambda: check_permit(chain, hotkey)))
+    if around.role == "trainer" and rules is not None and hotkey is not None:
+        checks.append(check_trainer(rules, hotkey))
+    return checks
+
+
+def _examine_services(around: Surroundings, now_ms: int) -> list[Check]:
+    chain, rules, beacons, relays = around.chain, around.parameters, around.beacons, around.relays
+    store, hotkey = around.store, around.hotkey
+    remedy = "name sources of the beacon chain that the parameters pin, with --beacon"
+    checks = []
+    if relays is not None:
+        checks.append(attempt("relays", remedy, lambda: check_relays(relays())))
+    if beacons is not None and chain is not None and rules is not None:
+        checks.append(attempt("beacon", remedy, lambda: check_beacon(chain, beacons, rules)))
+    if store is not None and hotkey is not None:
+        shown = around.shown or store
+        remedy = "mind what the store says, or name another with --store"
+        checks.append(attempt("store", remedy, lambda: check_store(store, shown, hotkey, now_ms)))
+    return checks
+
+
+def _examine_checkpoint(around: Surroundings) -> tuple[Checkpoint | None, Check]:
+    chain, rules, checkpoints = around.chain, around.parameters, around.checkpoints
+    if chain is None or rules is None or checkpoints is None:
+        return None, Check("checkpoint", State.WARN, "not looked at", "mend the rest first")
+    found: list[Checkpoint] = []
+
+    def look() -> Check:
+        check, checkpoint = check_checkpoint(chain, checkpoints, rules)
+        found.append(checkpoint)
+        return check
+
+    check = attempt("checkpoint", "fetch the one in force from its publisher", look)
+    return (found[0] if found else None), check
+
+
+def _examine_machine(around: Surroundings, checkpoint: Checkpoint | None) -> list[Check]:
+    size = 0
+    if checkpoint is not None:
+        size = sum(file.stat().st_size for file in checkpoint.folder.iterdir())
+    remedy = "name a folder that can be read, with --dir"
+    checks = [attempt("disk", remedy, lambda: check_disk(around.folder, size))]
+    if checkpoint is not None and around.parameters is not None:
+        needed = estimate_memory(
+            around.role, measure_shape(checkpoint), around.parameters.work, around.groups_per_step
+        )
+        checks.append(check_memory(needed, get_available_memory()))
+    return checks
