@@ -5,8 +5,8 @@ program that starts. Nothing is sent to the chain.
 """
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assay.inference import Checkpoint
@@ -34,7 +34,13 @@ from assay.protocol import Parameters
 
 logger = logging.getLogger("assay")
 
-ROLES = ("miner", "validator", "trainer")
+_ALL = ("chain", "clock", "registration", "relays", "beacon", "checkpoint", "disk", "memory")
+#: Role → everything that is looked at for it.
+_EXPECTED = {
+    "miner": (*_ALL, "store"),
+    "validator": (*_ALL, "permit"),
+    "trainer": (*_ALL, "store", "trainer"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ class Surroundings:
     """What a program stands in; None for what could not be opened, or is not its own.
 
     Attributes:
-        role: one of `ROLES`.
+        role: "miner", "validator" or "trainer".
         folder: the program's own; it need not be there yet.
         groups_per_step: of a miner.
         hotkey, coldkey: public keys, 32 bytes each.
@@ -65,23 +71,29 @@ class Surroundings:
     checkpoints: CheckpointFolder | None = None
 
 
-def examine(around: Surroundings, now_ms: int) -> list[Check]:
+def examine(around: Surroundings, now_ms: int, failures: Sequence[Check] = ()) -> list[Check]:
     """All checks of a role. What the lack of something else hides is said to be so.
 
     Args:
         now_ms: Unix time, milliseconds.
+        failures: of opening the surroundings.
     """
-    checks = [*_examine_chain(around, now_ms), *_examine_services(around, now_ms)]
+    checks = [*failures, *_examine_chain(around, now_ms), *_examine_services(around, now_ms)]
     checkpoint, found = _examine_checkpoint(around)
-    return [*checks, found, *_examine_machine(around, checkpoint)]
+    checks += [*found, *_examine_machine(around, checkpoint)]
+    looked_at = {check.check for check in checks}
+    hidden = [name for name in _EXPECTED[around.role] if name not in looked_at]
+    remedy = "mend the rest, then look again"
+    return checks + [Check(name, State.WARN, "not looked at", remedy) for name in hidden]
 
 
 def look_briefly(around: Surroundings, now_ms: int) -> list[Check]:
     """What takes seconds at most: clock, relays, store, disk."""
+    brief = replace(around, coldkey=None, beacons=None, checkpoints=None)
     return [
-        *(c for c in _examine_chain(around, now_ms) if c.check == "clock"),
-        *(c for c in _examine_services(around, now_ms) if c.check != "beacon"),
-        *_examine_machine(around, None),
+        *_examine_chain(brief, now_ms),
+        *_examine_services(brief, now_ms),
+        *_examine_machine(brief, None),
     ]
 
 
@@ -130,10 +142,10 @@ def _examine_services(around: Surroundings, now_ms: int) -> list[Check]:
     return checks
 
 
-def _examine_checkpoint(around: Surroundings) -> tuple[Checkpoint | None, Check]:
+def _examine_checkpoint(around: Surroundings) -> tuple[Checkpoint | None, list[Check]]:
     chain, rules, checkpoints = around.chain, around.parameters, around.checkpoints
     if chain is None or rules is None or checkpoints is None:
-        return None, Check("checkpoint", State.WARN, "not looked at", "mend the rest first")
+        return None, []
     found: list[Checkpoint] = []
 
     def look() -> Check:
@@ -142,7 +154,7 @@ def _examine_checkpoint(around: Surroundings) -> tuple[Checkpoint | None, Check]
         return check
 
     check = attempt("checkpoint", "fetch the one in force from its publisher", look)
-    return (found[0] if found else None), check
+    return (found[0] if found else None), [check]
 
 
 def _examine_machine(around: Surroundings, checkpoint: Checkpoint | None) -> list[Check]:

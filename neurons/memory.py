@@ -12,9 +12,10 @@ from assay.inference import Checkpoint
 from assay.inference.reference import BATCH_TOKENS_MAX, LOGIT_ELEMENTS_MAX
 from assay.neurons.checkpoints import OPENED_MAX
 from assay.protocol.parameters import Work
+from assay.training import LearnConfig
 
-#: Interpreter, torch, the SDK and all else that is there before a model is, bytes: measured.
-_PROGRAM_BYTES = 400 << 20
+#: Interpreter, torch, the SDK and what else a program takes with a tiny model, bytes: measured.
+_PROGRAM_BYTES = 600 << 20
 #: Bytes of a float, and floats a parameter that training adds: copy, gradient, AdamW's two moments.
 _FLOAT, _TRAINED = 4, 4
 #: Prompts are taken to be as long, tokens.
@@ -31,12 +32,14 @@ class Shape:
         parameters: all of them.
         cached: floats a token that keys and values take.
         wide: floats a token that the widest layer holds at once.
+        kept: floats a token that all layers keep for gradients.
         vocabulary: ids.
     """
 
     parameters: int
     cached: int
     wide: int
+    kept: int
     vocabulary: int
 
 
@@ -48,6 +51,7 @@ def measure_shape(checkpoint: Checkpoint) -> Shape:
         parameters=sum(tensor.numel() for tensor in checkpoint.model.parameters()),
         cached=2 * config.num_hidden_layers * config.num_key_value_heads * head,
         wide=3 * config.intermediate_size + 4 * config.hidden_size,
+        kept=config.num_hidden_layers * (4 * config.intermediate_size + 14 * config.hidden_size),
         vocabulary=config.vocab_size,
     )
 
@@ -66,6 +70,9 @@ def estimate_memory(role: str, shape: Shape, work: Work, groups_per_step: int) -
     floats = models * shape.parameters + prefilled * (shape.cached + shape.wide) + logits
     if role == "miner":
         floats += min(_DRAFTED, groups_per_step * work.group_size) * length * shape.cached
+    if role == "trainer":
+        learnt = LearnConfig().groups_per_batch * work.group_size * length
+        floats += learnt * (shape.kept + 3 * shape.vocabulary)
     return _PROGRAM_BYTES + _FLOAT * floats
 
 

@@ -43,7 +43,7 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
         opening = _Opening()
         around = _open_surroundings(settings, role, stack, scratch, opening)
-        checks = [*opening.failures, *examine(around, now_ms())]
+        checks = examine(around, now_ms(), opening.failures)
     if as_json:
         print(json.dumps([check.to_json() for check in checks]))
     else:

@@ -1,0 +1,237 @@
+"""What `assay doctor` finds, and what a program says of it when it starts."""
+
+import json
+import logging
+import shutil
+from collections import namedtuple
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from assay.network.chain import ChainError, SimulatedRules
+from assay.network.store import open_folder
+from assay.neurons import checks, doctor
+from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.checks import Check, State, check_disk, check_memory, check_relays
+from assay.neurons.commands.checks_view import render_checks
+from assay.neurons.commands.doctor import run_doctor
+from assay.neurons.config import ConfigError, load_settings
+from assay.neurons.doctor import Surroundings, examine, look_briefly, warn_briefly
+from assay.neurons.memory import _read_container, _read_machine, estimate_memory, measure_shape
+from tests.neurons.mining import ALICE, HOTKEYS, Fuse, Fused
+
+GIB = 1 << 30
+SENDS = {"set_commitment", "set_weights", "register", "add_stake", "swap", "fund"}
+
+
+@pytest.fixture
+def subnet(make_subnet):
+    subnet = make_subnet()
+    subnet.chain.rules = SimulatedRules(registration_cost=10**9, permits=True)
+    for _ in range(30):
+        subnet.chain.mint()
+    return subnet
+
+
+def surround(subnet, role="miner", **changes):
+    around = Surroundings(
+        role=role,
+        folder=subnet.folder / role,
+        groups_per_step=2,
+        hotkey=HOTKEYS.get(role, ALICE),
+        coldkey=ALICE,
+        chain=subnet.chain,
+        parameters=subnet.parameters,
+        beacons=subnet.beacons,
+        relays=lambda: {"http://a": "", "http://b": ""},
+        store=None if role == "validator" else subnet.store,
+        checkpoints=subnet.checkpoints,
+    )
+    return replace(around, **changes)
+
+
+def get_now(subnet):
+    return subnet.chain.get_block(subnet.chain.get_head()).timestamp_ms
+
+
+def look(subnet, role="miner", **changes):
+    return examine(surround(subnet, role, **changes), get_now(subnet))
+
+
+def states(found):
+    return {check.check: check.state.value for check in found}
+
+
+@pytest.mark.parametrize("role", ["miner", "trainer"])
+def test_all_is_well_and_nothing_is_sent(subnet, role):
+    fuse = Fuse()
+    found = look(subnet, role, chain=Fused(subnet.chain, fuse))
+    assert set(states(found).values()) == {"ok"}, found
+    assert not {name.split()[1] for name in fuse.names} & SENDS
+    assert {"checkpoint", "memory", "store", "relays"} <= set(states(found))
+    assert ("trainer" in states(found)) == (role == "trainer")
+    text = StringIO()
+    Console(width=160, file=text).print(render_checks(found))
+    assert "✗" not in text.getvalue()
+
+
+def test_a_validator_without_a_permit(subnet):
+    found = look(subnet, "validator")
+    assert states(found)["permit"] == "fail"
+    assert "store" not in states(found)  # it writes none
+    subnet.chain.fund(HOTKEYS["validator"], 10**12)
+    subnet.chain.add_stake(HOTKEYS["validator"], 10**11, any_price=True)
+    for _ in range(30):
+        subnet.chain.mint()
+    assert states(look(subnet, "validator"))["permit"] == "ok"
+    assert states(look(subnet, "validator", hotkey=bytes(32)))["permit"] == "fail"
+
+
+def test_a_trainer_with_another_hotkey(subnet):
+    found = look(subnet, "trainer", hotkey=ALICE)
+    assert states(found)["trainer"] == "fail"
+
+
+def test_not_registered_and_without_money(subnet):
+    found = look(subnet, hotkey=bytes(32), coldkey=bytes(32))
+    assert states(found)["registration"] == "fail"
+
+
+def test_a_chain_that_does_not_answer_hides_the_rest_and_ends_nothing(subnet):
+    class Dead:
+        runtime = "none"
+
+        def __getattr__(self, _):
+            raise ChainError("no node answers")
+
+    found = states(look(subnet, chain=Dead()))
+    assert found["chain"] == found["clock"] == found["registration"] == "fail"
+    assert found["relays"] == found["store"] == found["disk"] == "ok"
+    assert found["memory"] == "warn"  # of which model?
+
+
+def test_what_could_not_be_opened_is_said_first_and_what_it_hides_last(subnet):
+    failure = Check("chain", State.FAIL, "no node answers", "name another")
+    around = Surroundings("miner", subnet.folder, 2)
+    found = examine(around, 0, [failure])
+    assert found[0] is failure
+    hidden = [check.check for check in found if check.detail == "not looked at"]
+    assert hidden == [
+        "clock", "registration", "relays", "beacon", "checkpoint", "memory", "store",
+    ]  # fmt: skip
+    assert all(check.remedy for check in found if check.state is not State.OK)
+
+
+@pytest.mark.parametrize(
+    ("faults", "state"),
+    [
+        ({"http://a": "", "http://b": ""}, "ok"),
+        ({"http://a": "serves another chain", "http://b": ""}, "warn"),
+        ({"http://a": "does not answer", "http://b": "lies"}, "fail"),
+    ],
+)
+def test_each_relay_is_named_with_what_is_wrong_with_it(faults, state):
+    check = check_relays(faults)
+    assert check.state == state
+    for url, fault in faults.items():
+        assert f"{url} {fault or 'serves it'}" in check.detail
+
+
+@pytest.mark.parametrize(
+    ("free", "checkpoint", "state"),
+    [
+        (2 * GIB, 0, "ok"),
+        (GIB - 1, 0, "fail"),
+        (3 * GIB, GIB, "warn"),
+        (3 * GIB - 1, GIB, "fail"),
+        (11 * GIB, GIB, "ok"),
+    ],
+)
+def test_a_disk_that_fills(tmp_path, monkeypatch, free, checkpoint, state):
+    usage = namedtuple("usage", "free")
+    asked = []
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: asked.append(path) or usage(free))
+    check = check_disk(tmp_path / "not" / "there" / "yet", checkpoint)
+    assert check.state == state
+    assert asked == [tmp_path]  # the nearest folder that is there
+
+
+@pytest.mark.parametrize(
+    ("needed", "available", "state"),
+    [(GIB, 2 * GIB, "ok"), (GIB, GIB + 1, "warn"), (GIB, GIB - 1, "fail"), (GIB, None, "warn")],
+)
+def test_memory_that_does_not_suffice(needed, available, state):
+    assert check_memory(needed, available).state == state
+
+
+def test_the_estimate_grows_with_model_batch_and_role(subnet, genesis):
+    shape, work = measure_shape(genesis), subnet.parameters.work
+    assert shape.parameters == sum(p.numel() for p in genesis.model.parameters())
+    assert shape.cached == 2 * 3 * 4 * 24  # keys and values, layers, heads, width of a head
+    miner = estimate_memory("miner", shape, work, 2)
+    assert miner < 2 * GIB
+    assert estimate_memory("miner", shape, work, 8) > miner
+    large = replace(shape, parameters=10**9)
+    assert estimate_memory("validator", large, work, 0) > 4 * 10**9
+    assert estimate_memory("trainer", large, work, 0) > 4 * 4 * 10**9
+
+
+def test_a_containers_limit_and_a_machines_memory(tmp_path):
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.stat").write_text("anon 600\ninactive_file 50\n")
+    assert _read_container(tmp_path) == 350
+    (tmp_path / "memory.max").write_text("max\n")
+    assert _read_container(tmp_path) is None
+    assert _read_container(tmp_path / "none") is None
+    (tmp_path / "meminfo").write_text("MemTotal: 10 kB\nMemAvailable:    7 kB\n")
+    assert _read_machine(tmp_path / "meminfo") == 7 * 1_024
+    assert _read_machine(tmp_path / "memory.max") is None
+
+
+def test_a_program_that_starts_names_what_is_wrong_and_goes_on(subnet, tmp_path, caplog):
+    gone = open_folder(tmp_path / "gone")
+    shutil.rmtree(tmp_path / "gone")
+    (tmp_path / "gone").write_text("a file now")
+    around = surround(subnet, store=gone, relays=lambda: {"http://a": "does not answer"})
+    with caplog.at_level(logging.INFO, "assay"):
+        warn_briefly(around, get_now(subnet) + 60_000)
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.partition(":")[0] for line in said] == ["clock", "relays", "store"]
+    assert all(record.levelno == logging.WARNING for record in caplog.records)
+    caplog.clear()
+    warn_briefly(surround(subnet), get_now(subnet))
+    assert not caplog.records
+
+
+def test_a_program_that_starts_loads_no_model_for_it(subnet, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a model is loaded")
+
+    monkeypatch.setattr(CheckpointFolder, "get", refuse)
+    monkeypatch.setattr(doctor, "check_beacon", refuse)
+    assert states(look_briefly(surround(subnet), get_now(subnet))) == dict.fromkeys(
+        ("chain", "clock", "relays", "store", "disk"), "ok"
+    )
+
+
+def test_the_command_finds_what_is_wrong_where_nothing_is_there(tmp_path, capsys):
+    given = {
+        "chain": {"network": "nowhere", "netuid": 1},
+        "wallet": {"path": tmp_path},
+        "store": {"locator": "nonsense:"},
+        "miner": {"dir": tmp_path / "miner"},
+    }
+    assert run_doctor(load_settings(None, given), "miner", as_json=True) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert all(set(row) == {"check", "state", "detail", "remedy"} for row in document)
+    failed = {row["check"] for row in document if row["state"] == "fail"}
+    assert failed == {"wallet", "chain", "store"}
+    assert checks.State.WARN in {row["state"] for row in document}
+
+
+def test_without_a_subnet_there_is_nothing_to_look_at():
+    with pytest.raises(ConfigError, match="which subnet"):
+        run_doctor(load_settings(None, {}), "miner", as_json=True)

@@ -1,0 +1,234 @@
+"""`assay localnet`: what it leaves in its folder, what it finds there again, what it refuses."""
+
+import json
+import stat
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from assay.network.beacon import read_chain_info
+from assay.network.chain import ChainError
+from assay.neurons.config import ConfigError, Settings, load_settings
+from assay.neurons.localnet import founding, services
+from assay.neurons.localnet.description import (
+    BeaconService,
+    Localnet,
+    Party,
+    find_localnet,
+    read_settings,
+    write_localnet,
+)
+from assay.neurons.localnet.founding import found, get_begin_ms, read_founding
+from assay.neurons.localnet.services import run_services
+
+NASTY = 'a "quoted" \\ folder\twith ü and 😀'
+
+
+@pytest.fixture
+def localnet() -> Localnet:
+    return Localnet(
+        endpoint="ws://127.0.0.1:9944",
+        netuid=7,
+        genesis_hash="ab" * 32,
+        block_time=0.5,
+        parameters="cd" * 32,
+        beacon=BeaconService("http://127.0.0.1:9945", {"period": 1}),
+        store=f"file:///srv/{NASTY}",
+        owner=Party("//Alice", "5Owner"),
+        trainer=Party("//Trainer", "5Trainer"),
+        wallets=f"/srv/{NASTY}/wallets",
+        settings="/srv/assay.toml",
+        pids={"localnet": 1},
+    )
+
+
+def load(folder: Path, role: str | None = None, **sections: dict[str, object]) -> Settings:
+    return load_settings(None, sections, read_settings(folder, role))
+
+
+# --- settings
+
+
+def test_every_setting_that_a_command_needs_lies_in_the_folder(
+    tmp_path: Path, localnet: Localnet
+) -> None:
+    write_localnet(tmp_path, localnet)
+    assert find_localnet(tmp_path) == localnet
+    settings = load(tmp_path)
+    chain = settings.chain
+    assert (chain.network, chain.netuid) == (localnet.endpoint, 7)
+    assert chain.genesis_hash == localnet.genesis_hash
+    assert settings.store.locator == localnet.store
+    assert settings.store.readable == (localnet.store,)
+    assert settings.beacon.endpoints == (localnet.beacon.url,)
+    assert settings.wallet.path == Path(localnet.wallets)
+    assert settings.publish.slot_ms == 500
+    assert settings.miner.dir == tmp_path / "miner"
+    # the same file serves as --config
+    assert load_settings(tmp_path / "assay.toml", {}).model_dump() == settings.model_dump()
+
+
+def test_whoever_names_something_wins_over_the_localnet(
+    tmp_path: Path, localnet: Localnet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_localnet(tmp_path, localnet)
+    own = tmp_path / "own.toml"
+    own.write_text('[chain]\nnetuid = 8\n[miner]\ndir = "file"\n[wallet]\nname = "file"\n')
+    monkeypatch.setenv("ASSAY_MINER__DIR", "variable")
+    monkeypatch.setenv("ASSAY_WALLET__NAME", "variable")
+    flags = {"wallet": {"name": "flag", "hotkey": None}}
+    settings = load_settings(own, flags, read_settings(tmp_path))
+    assert settings.wallet.name == "flag"
+    assert settings.miner.dir == Path("variable")
+    assert settings.chain.netuid == 8
+    # what nobody names is the localnet's, within the same sections too
+    assert settings.chain.network == localnet.endpoint
+    assert settings.wallet.path == Path(localnet.wallets)
+    assert settings.wallet.hotkey == "default"
+
+
+def test_owner_and_trainer_have_their_keys_unless_another_is_named(
+    tmp_path: Path, localnet: Localnet
+) -> None:
+    write_localnet(tmp_path, localnet)
+    assert load(tmp_path).wallet.name == "default"
+    assert load(tmp_path, "trainer").wallet.name == "//Trainer"
+    assert load(tmp_path, "owner").wallet.name == "//Alice"
+    assert load(tmp_path, "trainer", wallet={"name": "mine"}).wallet.name == "mine"
+
+
+def test_a_folder_without_a_localnet_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no localnet has been started there"):
+        read_settings(tmp_path / "nowhere")
+    assert find_localnet(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"endpoint": 1}'])
+def test_a_damaged_description_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "localnet.json").write_text(text)
+    with pytest.raises(ConfigError, match="describes no localnet"):
+        find_localnet(tmp_path)
+
+
+def test_damaged_settings_are_named(tmp_path: Path) -> None:
+    (tmp_path / "assay.toml").write_bytes(b"\xff = [")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        read_settings(tmp_path)
+
+
+# --- what it keeps
+
+
+def test_the_beacons_key_is_its_owners_alone_and_outlives_the_process(tmp_path: Path) -> None:
+    first = services._open_beacon(tmp_path / "beacon", 1.0)
+    again = services._open_beacon(tmp_path / "beacon", 1.0)
+    other = services._open_beacon(tmp_path / "other", 1.0)
+    assert first.chain == again.chain
+    assert first.get(1) == again.get(1) is not None
+    assert other.chain.chain_hash != first.chain.chain_hash
+    assert first.chain.genesis_ms % 1_000 == 0  # drand knows whole seconds
+    mode = stat.S_IMODE((tmp_path / "beacon" / "secret.json").stat().st_mode)
+    assert mode == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"seed": "zz", "genesis_ms": 0, "period_ms": 1}'])
+def test_a_damaged_key_is_named_and_not_replaced(tmp_path: Path, text: str) -> None:
+    (tmp_path / "secret.json").write_text(text)
+    with pytest.raises(ConfigError, match="damaged"):
+        services._open_beacon(tmp_path, 1.0)
+    assert (tmp_path / "secret.json").read_text() == text
+
+
+def test_beacons_are_as_old_as_the_chain() -> None:
+    begin_ms = get_begin_ms(1_700_000_000_999, 1.0)
+    assert begin_ms == 1_700_000_000_000 - 100_000
+    assert get_begin_ms(1_700_000_000_000, 12.0) == 1_700_000_000_000 - 1_200_000
+
+
+def test_a_path_too_long_for_a_commitment_is_refused_before_anything_is_made(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / ("a" * 80)
+    with pytest.raises(ConfigError, match="shorter path"), run_services(folder):
+        pass
+    assert not (folder / "chain").exists()
+
+
+def test_ports_stay_unless_others_are_asked_for(localnet: Localnet) -> None:
+    choose = services._choose_ports
+    assert choose(None, None) == (9944, 9945)
+    assert choose(None, 0) == (0, 0)
+    assert choose(None, 7000) == (7000, 7001)
+    moved = replace(localnet, endpoint="ws://127.0.0.1:8000")
+    assert choose(moved, None) == (8000, 9945)
+    assert choose(moved, 7000) == (7000, 7001)
+
+
+# --- a whole one
+
+
+@pytest.fixture
+def founded(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Founding happens here, not in a process of its own: the model is in memory anyway."""
+    monkeypatch.setattr(services, "_found_apart", found)
+    return short_folder
+
+
+def test_a_localnet_is_founded_once_and_found_again(founded: Path) -> None:
+    with run_services(founded, 0.5, port=0) as first:
+        assert find_localnet(founded) == first.localnet
+        assert first.localnet.pids
+        kept = read_founding(founded / "chain")
+        assert kept is not None
+        assert first.localnet.genesis_hash == kept.genesis_hash == first.devnet.genesis_hash.hex()
+        parameters = json.loads(
+            (founded / "store" / "parameters" / f"{kept.parameters}.json").read_text()
+        )
+        assert parameters["timing"]["slot_ms"] == 500
+        chain = read_chain_info((founded / "beacon" / "info.json").read_bytes())
+        assert parameters["beacon"]["chain_hash"] == chain.chain_hash.hex()
+        head = first.devnet.get_head()
+        # nobody else runs one there, and nobody changes its pace
+        with pytest.raises(ConfigError, match="another localnet runs"), run_services(founded):
+            pass
+    assert find_localnet(founded) == replace(first.localnet, pids={})
+    with pytest.raises(ChainError, match="blocks come every"), run_services(founded, 2.0):
+        pass
+    with run_services(founded) as second:
+        assert asdict(second.localnet) == asdict(first.localnet)  # the addresses, too
+        assert second.devnet.get_head() >= head
+
+
+def test_killed_while_it_is_founded_it_is_founded_anew(
+    founded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(founding, "start_subnet", die)  # the subnet is bought by then
+        with pytest.raises(KilledError), run_services(founded, port=0):
+            pass
+    assert read_founding(founded / "chain") is None
+    with run_services(founded, port=0) as services_:
+        assert services_.localnet.netuid == 1
+
+
+def test_a_port_that_is_taken_is_named(founded: Path) -> None:
+    with run_services(founded, port=0) as first:
+        port = int(first.localnet.endpoint.rpartition(":")[2])
+        other = founded.with_name(founded.name + "b")
+        with pytest.raises(ConfigError, match="--port"), run_services(other, port=port):
+            pass
+
+
+def test_a_chain_that_stops_by_itself_ends_the_localnet(founded: Path) -> None:
+    with run_services(founded, port=0) as running:
+        running.require_running()
+        running.devnet.stop()
+        with pytest.raises(ChainError, match="come to a stop"):
+            running.require_running()
