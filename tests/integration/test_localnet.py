@@ -1,0 +1,185 @@
+"""A subnet on one machine as a newcomer types it: four programs, one of them killed on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+ASSAY = str(Path(sys.executable).with_name("assay"))
+#: Longest wait for anything, seconds.
+PATIENCE_S = 240
+
+
+class Terminal:
+    """Types commands at a localnet in a folder."""
+
+    def __init__(self, root: Path, stack: ExitStack) -> None:
+        self.folder = root / "net"
+        self._root = root
+        self._stack = stack
+
+    def run(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> Any:
+        """A command to its end; its JSON document."""
+        done = subprocess.run(
+            [ASSAY, *arguments, "--localnet", str(self.folder), "--json"],
+            capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+        )  # fmt: skip
+        assert done.returncode in codes, done.stderr
+        return json.loads(done.stdout)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """A program that runs until it is stopped; what it says goes to a file."""
+        with (self._root / f"{arguments[0]}.log").open("a") as log:
+            process = subprocess.Popen([ASSAY, *arguments], stdout=log, stderr=log, text=True)
+        self._stack.callback(process.kill)
+        return process
+
+    def start_localnet(self) -> tuple[subprocess.Popen[str], dict[str, Any]]:
+        """The localnet, once it describes itself as running."""
+        process = self.start("localnet", "--dir", str(self.folder), *self._ports())
+
+        def look() -> Any:
+            assert process.poll() is None, (self._root / "localnet.log").read_text()
+            found = self.describe()
+            return found if found.get("pids") == {"localnet": process.pid} else None
+
+        return process, self.wait_for("the localnet", look)
+
+    def _ports(self) -> tuple[str, ...]:
+        return () if self.folder.exists() else ("--port", "0")
+
+    def describe(self) -> dict[str, Any]:
+        """localnet.json, empty before it is there."""
+        file = self.folder / "localnet.json"
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def look(self, role: str) -> dict[str, Any]:
+        """A program's status, empty before it has written one."""
+        file = self.folder / role / "status.json"
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def list_confirmed(self) -> list[dict[str, Any]]:
+        """Settlements whose weights stand on chain."""
+        rows = self.look("validator").get("settlements", [])
+        return [row for row in rows if row["state"] == "confirmed" and row["weights"]]
+
+    def wait_for(self, what: str, look: Callable[[], Any]) -> Any:
+        """What `look` finds, once it finds something."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not (found := look()):
+            if time.monotonic() > deadline:
+                logs = "\n".join(
+                    f"== {log.name}\n" + "".join(log.read_text().splitlines(True)[-30:])
+                    for log in self._root.glob("*.log")
+                )
+                pytest.fail(f"waited {PATIENCE_S} s for {what}\n{logs}")
+            time.sleep(0.5)
+        return found
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    with ExitStack() as stack:
+        root = stack.enter_context(TemporaryDirectory(prefix="assay-"))  # short: for a locator
+        yield Terminal(Path(root), stack)
+
+
+def make_wallet(terminal: Terminal, name: str) -> str:
+    """Keys, money and a uid. The hotkey's address."""
+    wallet = ("--wallet", name)
+    made = terminal.run("wallet", "create", *wallet, "--no-password")
+    assert terminal.run("faucet", "500", *wallet)["received_rao"] == 500 * 10**9
+    assert terminal.run("register", *wallet, "--yes")["paid_rao"] > 0
+    return str(made["hotkey"])
+
+
+@pytest.mark.slow
+def test_four_terminals_and_a_chain_that_is_killed(terminal: Terminal) -> None:
+    process, before = terminal.start_localnet()
+    at = ("--localnet", str(terminal.folder))
+    miner, validator = (make_wallet(terminal, name) for name in ("miner", "validator"))
+    terminal.run("stake", "100", "--wallet", "validator", "--yes", "--any-price")
+    for role, wallet in (("miner", "miner"), ("trainer", None)):
+        given = () if wallet is None else ("--wallet", wallet)
+        found = terminal.run("doctor", role, *given, codes=(0, 1))
+        # a busy machine may be late by the clock; all else is well
+        bad = {row["check"] for row in found if row["state"] == "fail"}
+        assert bad <= {"clock"}, found
+    programs = [
+        terminal.start("mine", *at, "--wallet", "miner", "--groups", "6", "--threads", "1"),
+        terminal.start("validate", *at, "--wallet", "validator", "--threads", "1"),
+        terminal.start("train", *at, "--threads", "1"),
+    ]
+    first = terminal.wait_for("confirmed weights", terminal.list_confirmed)
+
+    process.send_signal(signal.SIGKILL)  # in the middle of whatever it does
+    process.wait()
+    time.sleep(3)  # the programs notice
+    process, after = terminal.start_localnet()
+    for name in ("genesis_hash", "netuid", "endpoint", "beacon", "store", "parameters"):
+        assert after[name] == before[name], name
+    newest = max(row["epoch"] for row in first)
+    terminal.wait_for(
+        "weights of an epoch after it",
+        lambda: [row for row in terminal.list_confirmed() if row["epoch"] > newest + 25],
+    )
+
+    def find_row() -> Any:
+        rows = {row["hotkey"]: row for row in terminal.run("metagraph")["neurons"]}
+        return rows if rows[miner]["incentive"] else None
+
+    rows = terminal.wait_for("incentive", find_row)
+    assert rows[validator]["permit"]
+    assert rows[validator]["dividends"] > 0
+    terminal.wait_for("a lesson", lambda: terminal.look("trainer").get("lessons"))
+    windows = [window for window in terminal.look("miner")["windows"] if window["verdict"]]
+    judged = {window["verdict"]["reason"] for window in windows}
+    assert "ACCEPTED" in judged
+    assert judged <= {"ACCEPTED", "NO_COMMITMENT"}  # while nobody made blocks
+    epochs = [row["epoch"] for row in terminal.list_confirmed()]
+    assert len(epochs) == len(set(epochs))
+
+    assert [program.poll() for program in programs] == [None] * 3
+    for number, program in zip(
+        (signal.SIGINT, signal.SIGTERM, signal.SIGTERM, signal.SIGINT),
+        (*programs, process),
+        strict=True,
+    ):
+        program.send_signal(number)
+        assert program.wait(60) == 0
+    assert terminal.describe()["pids"] == {}
+
+
+@pytest.mark.slow
+def test_a_localnet_begins_in_a_folder_alone_and_says_what_to_type(terminal: Terminal) -> None:
+    process, described = terminal.start_localnet()
+    assert described["pids"] == {"localnet": process.pid}
+    second = subprocess.run(
+        [ASSAY, "localnet", "--dir", str(terminal.folder)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert second.returncode == 2
+    assert "another localnet runs" in second.stderr
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    said = (terminal.folder.parent / "localnet.log").read_text()
+    assert "development simulator" in said
+    commands = [line.split() for line in said.splitlines() if line.startswith("  assay ")]
+    assert {words[1] for words in commands} >= {"wallet", "faucet", "register", "mine", "train"}
+    for words in commands:  # every line is a command that there is, with options that it has
+        options = [word for word in words if word.startswith("--")]
+        named = words[1:3] if words[1] == "wallet" else words[1:2]
+        help_text = subprocess.run(
+            [ASSAY, *named, "--help"], capture_output=True, text=True, timeout=60, check=True,
+            env={**os.environ, "COLUMNS": "200"},  # noqa: TID251 - a child needs a whole one
+        ).stdout  # fmt: skip
+        assert all(option in help_text for option in options), words
