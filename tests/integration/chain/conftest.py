@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not (isinstance(item, pytest.Function) and item.path.is_relative_to(here)):
             continue
         params = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        if "runtime" in params:
+        if "runtime" in params or "runtime_endpoint" in item.fixturenames:
             item.add_marker(pytest.mark.skip(reason=_NONE))
 
 

@@ -40,9 +40,11 @@ VECTORS = Path(__file__).parents[2] / "data" / "yuma.json"
 
 
 @pytest.fixture(scope="module")
-def yuma_net(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeNet]:
+def yuma_net(
+    runtime_endpoint: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RuntimeNet]:
     """A subnet of its own, whose state the cases overwrite."""
-    net = open_yuma_net(endpoint, tmp_path_factory.mktemp("yuma"))
+    net = open_yuma_net(runtime_endpoint, tmp_path_factory.mktemp("yuma"))
     yield net
     net.set_storage({MODULE: {"stakeThreshold": 0}})  # holds for the whole chain
     net.pass_blocks(1)
