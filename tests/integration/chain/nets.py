@@ -23,6 +23,7 @@ from assay.network.chain import (
     Target,
     create_subnet,
 )
+from assay.network.chain.development import change_settings
 from assay.network.chain.sending import Sender
 
 TAO = 10**9
@@ -228,19 +229,7 @@ class RuntimeNet(Net):
 
     def _sudo_calls(self, calls: Sequence[tuple[str, dict[str, Any]]]) -> None:
         """As root, those of the calls that this runtime has."""
-        calls = [call for call in calls if call[0] in self._known]
-
-        async def wrap(substrate: Any) -> Any:
-            inner = [
-                await substrate.compose(("AdminUtils", name, arguments))
-                for name, arguments in calls
-            ]
-            batch = await substrate.compose(("Utility", "batch_all", {"calls": inner}))
-            return ("Sudo", "sudo", {"call": batch})
-
-        receipt = self._sender.send_call(self.connection.read(wrap), self.alice, final=True)
-        (done,) = (e.attributes for e in receipt.events if e.name == "Sudo.Sudid")
-        assert "Err" not in str(done), done
+        change_settings(self.connection, [call for call in calls if call[0] in self._known])
 
     def _batch(self, calls: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
         async def wrap(substrate: Any) -> Any:
