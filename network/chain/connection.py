@@ -9,6 +9,7 @@ What this does not know: whether a node lies about its head or its state.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Awaitable, Callable
@@ -115,6 +116,8 @@ class Connection:
         self._loop = asyncio.new_event_loop()
         self._lock = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
+        self._hurry = asyncio.Event()
+        self._lost_at: float | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="chain", daemon=True)
         self._thread.start()
         try:
@@ -157,6 +160,10 @@ class Connection:
         """
         return self._run(op, self.target.inclusion_s, resend=False)
 
+    def hurry(self) -> None:
+        """From now on no call waits for a node that does not answer: the program wants to end."""
+        self._loop.call_soon_threadsafe(self._hurry.set)
+
     def close(self) -> None:
         """Ends connection and thread. Calls under way fail."""
         if self._loop.is_running():
@@ -188,7 +195,9 @@ class Connection:
                 async with asyncio.timeout(min(CONNECT_S, self.target.patience_s)):
                     substrate = await self._connect()
                 async with asyncio.timeout(deadline_s):
-                    return await op(substrate)
+                    answer = await op(substrate)
+                self._note_found()
+                return answer
             except (BittensorError, SubstrateRequestException, OSError, TimeoutError) as error:
                 lost = substrate is None or substrate is not self._substrate
                 if not lost and not isinstance(error, RpcConnectionError | OSError | TimeoutError):
@@ -198,14 +207,30 @@ class Connection:
                 self._leave(substrate)
                 if substrate is not None and not resend:
                     raise UnknownOutcomeError(f"{trouble}; what was sent may yet happen") from error
-                if self._loop.time() - started + pause > self.target.patience_s:
+                tried = self._loop.time() - started
+                if self._hurry.is_set() or tried + pause > self.target.patience_s:
                     raise ChainError(
-                        f"{trouble}; tried for {self.target.patience_s:g} s: check that the node "
-                        "runs and is reached from here, or name another endpoint"
+                        f"{trouble}; tried for {tried:.0f} s: check that the node runs and is "
+                        "reached from here, or name another endpoint"
                     ) from error
-                logger.warning("%s; next try in %g s", trouble, pause)
-            await asyncio.sleep(pause)
+                self._note_lost(trouble)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def _note_lost(self, trouble: str) -> None:
+        """Said once, however long it lasts."""
+        if self._lost_at is None:
+            self._lost_at = self._loop.time()
+            logger.warning("%s; trying on", trouble)
+        else:
+            logger.debug("%s", trouble)
+
+    def _note_found(self) -> None:
+        if self._lost_at is not None:
+            away_s = self._loop.time() - self._lost_at
+            logger.warning("%s answers, after %.0f s", self.endpoint, away_s)
+            self._lost_at = None
 
     async def _connect(self) -> "RpcSubstrate":
         from bittensor import RpcSubstrate

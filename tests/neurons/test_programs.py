@@ -73,7 +73,7 @@ def test_a_trouble_is_said_once_and_so_is_its_end(
 ) -> None:
     caplog.set_level(logging.INFO, "assay")
     play(stop, tmp_path, lack(None), *[lack("no beacon")] * 3, lack("no node"), lack(None))
-    assert [r.message for r in caplog.records] == ["no beacon", "no node", "that is over"]
+    assert [r.message for r in caplog.records] == ["no beacon", "no node", "over: no node"]
     assert json.loads((tmp_path / "status.json").read_text())["trouble"] is None
 
 
@@ -126,11 +126,13 @@ def test_a_folder_is_one_programs_own(tmp_path: Path) -> None:
 
 def test_one_signal_asks_and_a_second_ends() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with catch_signals() as stop:
+    hurried: list[bool] = []
+    with catch_signals(lambda: hurried.append(True)) as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.wait(5)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+    assert hurried == [True]
     assert signal.getsignal(signal.SIGTERM) == before
 
 
