@@ -13,6 +13,8 @@ from assay.network.parquet_worker import ParquetWorker
 from assay.neurons.checkpoints import CheckpointFolder, Fetching
 from assay.neurons.config import ConfigError, Settings
 from assay.neurons.discovery import (
+    DiscoveryError,
+    find_mismatch,
     find_parameters,
     has_parameters_changed,
     make_mirrors,
@@ -89,11 +91,14 @@ def _find_parameters(chain: SubtensorChain, stores: ReadableStores, folder: Path
     """The owner's parameters; once fetched they are had even while the owner's store is away."""
     kept = open_folder(folder / "rules")
     try:
-        return fetch_parameters(kept, read_announcement(chain).digest)
+        parameters = fetch_parameters(kept, read_announcement(chain).digest)
     except PublicationError:
         parameters = find_parameters(chain, stores.open)
         publish_parameters(kept, parameters)
-        return parameters
+    fault = find_mismatch(chain, parameters)
+    if fault is not None:  # an owner can name in one slot what was published for another
+        raise DiscoveryError(f"the owner of subnet {chain.netuid} has published {fault}")
+    return parameters
 
 
 class Standing:

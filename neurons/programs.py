@@ -150,6 +150,7 @@ class Loop:
         self._defects = 0
         self._pause_s = IDLE_S
         self._written = float("-inf")
+        self._unwritten = False
 
     def run(self) -> None:
         """Returns when asked to stop.
@@ -204,4 +205,12 @@ class Loop:
         if now - self._written < STATUS_S and not self._stop.is_set():
             return
         self._written = now
-        write_json(self._file, self._describe() | {"trouble": self._said, "at": int(time.time())})
+        try:
+            known = self._describe() | {"trouble": self._said, "at": int(time.time())}
+            write_json(self._file, known)
+        except (OperatorError, OSError) as error:  # a full disk ends nothing
+            if not self._unwritten:
+                logger.warning("%s cannot be written: %s", self._file, error)
+            self._unwritten = True
+        else:
+            self._unwritten = False

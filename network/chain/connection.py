@@ -14,7 +14,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from assay.network.chain.errors import (
@@ -137,6 +137,11 @@ class Connection:
         """The node in use, or the next one to try."""
         return self.target.endpoints[self._turn % len(self.target.endpoints)]
 
+    @property
+    def where(self) -> str:
+        """The same for people: keys that stand in a URL are left out."""
+        return name_node(self.endpoint)
+
     def add_check(self, check: Check) -> None:
         """Has every node from here on, the present one included, pass a check before its use."""
         self.read(check)
@@ -199,11 +204,16 @@ class Connection:
                 self._note_found()
                 return answer
             except (BittensorError, SubstrateRequestException, OSError, TimeoutError) as error:
-                lost = substrate is None or substrate is not self._substrate
+                lost = substrate is None or substrate is not self._substrate or _is_cut(substrate)
                 if not lost and not isinstance(error, RpcConnectionError | OSError | TimeoutError):
+                    if not resend and _is_vague(error):
+                        raise UnknownOutcomeError(
+                            f"{self.where} took it, and what came of it cannot be told "
+                            f"({_describe(error)}); what was sent may yet happen, or has happened"
+                        ) from error
                     kind = ForgottenError if _is_forgotten(error) else ChainError
-                    raise kind(f"{self.endpoint} refused: {_describe(error)}") from error
-                trouble = f"{self.endpoint} does not answer: {_describe(error)}"
+                    raise kind(f"{self.where} refused: {_describe(error)}") from error
+                trouble = f"{self.where} does not answer: {_describe(error)}"
                 self._leave(substrate)
                 if substrate is not None and not resend:
                     raise UnknownOutcomeError(f"{trouble}; what was sent may yet happen") from error
@@ -229,7 +239,7 @@ class Connection:
     def _note_found(self) -> None:
         if self._lost_at is not None:
             away_s = self._loop.time() - self._lost_at
-            logger.warning("%s answers, after %.0f s", self.endpoint, away_s)
+            logger.warning("%s answers, after %.0f s", self.where, away_s)
             self._lost_at = None
 
     async def _connect(self) -> "RpcSubstrate":
@@ -246,6 +256,7 @@ class Connection:
             usable = False
             try:
                 await substrate.connect()
+                _forbid_redialling(substrate)
                 await self._require_chain(substrate)
                 for check in self._checks:
                     await check(substrate)
@@ -261,7 +272,7 @@ class Connection:
         genesis = bytes.fromhex((await substrate.block_hash(0)).removeprefix("0x"))
         if self._genesis is not None and genesis != self._genesis:
             raise WrongChainError(
-                f"{self.endpoint} is of the chain with genesis hash {genesis.hex()}, not "
+                f"{self.where} is of the chain with genesis hash {genesis.hex()}, not "
                 f"{self._genesis.hex()}: name a node of the right chain"
             )
         self._genesis = genesis
@@ -284,6 +295,37 @@ class Connection:
             await asyncio.wait(self._closing, timeout=FIRST_PAUSE_S)
 
 
+def _forbid_redialling(substrate: "RpcSubstrate") -> None:
+    """Has the SDK give up on a websocket that broke instead of opening another one.
+
+    Its own reconnecting would go on with whatever answers at the address, which nobody has asked
+    which chain it is of. The SDK has no setting for it, hence its private names.
+    """
+
+    async def refuse(_: str) -> Any:
+        raise ConnectionError("the connection was lost")
+
+    substrate.raw._session._connect = refuse
+
+
+def _is_cut(substrate: "RpcSubstrate") -> bool:
+    """Whether the SDK has given up on the websocket: whatever it raised, the node said nothing."""
+    return substrate.raw._session._fatal_error is not None
+
+
+def _is_vague(error: BaseException) -> bool:
+    """Whether a sending failed by something else than a refusal.
+
+    The SDK makes anything that goes wrong after an extrinsic was handed over, a block that cannot
+    be read among it, into the error that it also refuses with; only its cause tells them apart.
+    """
+    from bittensor import BittensorError
+    from bittensor._transport.errors import SubstrateRequestException
+
+    known = BittensorError | SubstrateRequestException
+    return error.__cause__ is not None and not isinstance(error.__cause__, known)
+
+
 async def _nothing(_: "RpcSubstrate") -> None:
     """Connecting is all that is asked for."""
 
@@ -296,6 +338,15 @@ async def _close(substrate: "RpcSubstrate") -> None:
             await substrate.close()
     except (SubstrateRequestException, OSError, TimeoutError) as error:
         logger.debug("closing a connection: %s", error)
+
+
+def name_node(url: str) -> str:
+    """A node's address without what may be secret in it: user, path, query."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}" + (
+        f":{parts.port}" if parts.port else ""
+    )
 
 
 def _is_node(url: str) -> bool:

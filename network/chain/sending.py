@@ -18,7 +18,10 @@ EXTRINSIC_BLOCKS = 128
 #: The pool says so of an extrinsic whose nonce another one took.
 _STALE = ("Stale", "Future", "nonce")
 #: The node's words for an extrinsic that may yet be included.
-_UNSURE = (None, "Usurped", "Retracted", "Dropped", "FinalityTimeout")
+_UNSURE = (
+    *(None, "Usurped", "Retracted", "Dropped", "FinalityTimeout", "Invalid"),
+    *("AlreadyImported", "AlreadyIncluded"),
+)
 
 
 class Sender:

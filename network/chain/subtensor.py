@@ -17,7 +17,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from assay.network.chain.archive import StateArchive
-from assay.network.chain.connection import Connection
+from assay.network.chain.connection import Connection, name_node
 from assay.network.chain.epochs import Epochs
 from assay.network.chain.errors import (
     ChainError,
@@ -87,7 +87,7 @@ class SubtensorChain:
         self._lock = RLock()
         self._head = (-1, float("-inf"))
         self._runtime = connection.read(detect_runtime)
-        logger.info("%s: %s", connection.endpoint, self._runtime)
+        logger.info("%s: %s", connection.where, self._runtime)
         name = f"chain-{connection.genesis_hash.hex()[:16]}-{netuid}.sqlite"
         self._archive = StateArchive(folder / name, connection.genesis_hash, netuid)
         connection.add_check(self._require_same_history)
@@ -367,27 +367,26 @@ class SubtensorChain:
         spec = self._connection.read(lambda s: s.spec_version())
         if spec != self._runtime.spec_version:
             self._runtime = self._connection.read(detect_runtime)
-            logger.warning("%s: upgraded to %s", self._connection.endpoint, self._runtime)
+            logger.warning("%s: upgraded to %s", self._connection.where, self._runtime)
 
     async def _require_same_history(self, substrate: "RpcSubstrate") -> None:
         """A local chain that was started anew has the same genesis hash and another history."""
         newest = self._archive.get_newest("block")
         if newest is None:
             return
-        head = await substrate.finalized_block_number()
+        head, where = await substrate.finalized_block_number(), name_node(substrate.endpoint)
         if head < newest[0] - STATE_BLOCKS:
             raise WrongChainError(
-                f"{substrate.endpoint} has come to block {head}, and block {newest[0]} is kept "
-                "here: it is a chain started anew, or a node far behind; take a new folder, or "
-                "another node"
+                f"{where} has come to block {head}, and block {newest[0]} is kept here: it is a "
+                "chain started anew, or a node far behind; take a new folder, or another node"
             )
         if head < newest[0]:
             return  # a node that lags a little
         known = json.loads(newest[1])[0]
         if (await substrate.block_hash(newest[0])).removeprefix("0x") != known:
             raise WrongChainError(
-                f"{substrate.endpoint} has another block {newest[0]} than the one kept here: it is "
-                "a chain started anew, or a node gone astray; take a new folder, or another node"
+                f"{where} has another block {newest[0]} than the one kept here: it is a chain "
+                "started anew, or a node gone astray; take a new folder, or another node"
             )
 
 
