@@ -204,12 +204,10 @@ class SubtensorChain:
     # --- calls
 
     def quote_registration(self, hotkey: bytes) -> Quote:
-        """What a uid for a hotkey would cost now."""
-        from bittensor import calls
-
-        call = calls.SubtensorModule.burned_register(netuid=self.netuid, hotkey=encode_ss58(hotkey))
-        fee = self._sender.quote_fee(call, self._get_wallet(hotkey))
-        return Quote(self.get_hyperparameters().registration_cost, fee)
+        """What a uid for a hotkey would cost now. The fee is within a byte's, see `quote_fee`."""
+        cost = self.get_hyperparameters().registration_cost
+        call = self._make_registration(hotkey, cost)
+        return Quote(cost, self._sender.quote_fee(call, self._get_wallet(hotkey)))
 
     def register(self, hotkey: bytes, max_cost: int) -> Receipt:
         """Buys a uid for a hotkey, from its wallet's coldkey.
@@ -221,10 +219,9 @@ class SubtensorChain:
         Raises:
             ChainError: dearer than that, too little balance, registered already, or refused.
         """
-        from bittensor import calls
         from bittensor.intents import BurnedRegister
 
-        wallet, address = self._get_wallet(hotkey), encode_ss58(hotkey)
+        wallet = self._get_wallet(hotkey)
         if self._find_uid(hotkey) is not None:
             raise ChainError("the hotkey is registered on this subnet already")
         cost = self.get_hyperparameters().registration_cost
@@ -240,14 +237,9 @@ class SubtensorChain:
                 f"send some to {wallet.coldkeypub.ss58_address}"
             )
         if self._runtime.register_by is RegisterBy.INTENT:
-            intent = BurnedRegister(netuid=self.netuid, hotkey_ss58=address)
+            intent = BurnedRegister(netuid=self.netuid, hotkey_ss58=encode_ss58(hotkey))
             return self._sender.send_intent(intent, wallet, final=True)
-        if self._runtime.register_by is RegisterBy.LIMIT:
-            call: Any = calls.SubtensorModule.register_limit(
-                netuid=self.netuid, hotkey=address, limit_price=max_cost
-            )
-        else:
-            call = calls.SubtensorModule.burned_register(netuid=self.netuid, hotkey=address)
+        call = self._make_registration(hotkey, max_cost)
         return self._sender.send_call(call, wallet, final=True)
 
     def add_stake(self, hotkey: bytes, amount: int, *, any_price: bool = False) -> Receipt:
@@ -344,6 +336,17 @@ class SubtensorChain:
         if wallet is None:
             raise ChainError(f"no wallet is open for hotkey {encode_ss58(hotkey)}")
         return wallet
+
+    def _make_registration(self, hotkey: bytes, max_cost: int) -> Any:
+        """The call that buys a uid; where it is sent as an intent, the call within."""
+        from bittensor import calls
+
+        address = encode_ss58(hotkey)
+        if self._runtime.register_by is RegisterBy.LIMIT:
+            return calls.SubtensorModule.register_limit(
+                netuid=self.netuid, hotkey=address, limit_price=max_cost
+            )
+        return calls.SubtensorModule.burned_register(netuid=self.netuid, hotkey=address)
 
     def _get_state(self, number: int) -> SubnetState:
         kept = self._archive.get("state", number)
