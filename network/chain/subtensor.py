@@ -36,7 +36,7 @@ from assay.network.chain.reading import (
     read_weights,
     read_weights_block,
 )
-from assay.network.chain.runtime import MODULE, RegisterBy, Runtime, detect_runtime
+from assay.network.chain.runtime import MODULE, RegisterBy, Runtime, WeightsBy, detect_runtime
 from assay.network.chain.sending import Sender
 from assay.network.chain.state import (
     STATE_BLOCKS,
@@ -296,7 +296,11 @@ class SubtensorChain:
             raise ChainError("the hotkey is not registered on this subnet: register it first")
         updates = self._connection.read(lambda s: s.query(MODULE, "LastUpdate", [self.netuid]))
         last = int(updates[uid])
-        return last + self.get_hyperparameters().weights_rate_limit if last else 0
+        if not last:
+            return 0
+        # the SDK's intent asks whether the head may hold them, and not the block after it
+        waits = self._runtime.weights_by is WeightsBy.INTENT
+        return last + self.get_hyperparameters().weights_rate_limit + waits
 
     def get_weights_block(self, hotkey: bytes, number: int) -> int | None:
         """Block of a hotkey's last weights as known at a block, 0 before its first; None without a
