@@ -293,6 +293,11 @@ class Connection:
         self._leave(self._substrate)
         if self._closing:
             await asyncio.wait(self._closing, timeout=FIRST_PAUSE_S)
+        left = asyncio.all_tasks() - {asyncio.current_task()}  # the SDK's, of nodes that are silent
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=FIRST_PAUSE_S)
 
 
 def _forbid_redialling(substrate: "RpcSubstrate") -> None:
