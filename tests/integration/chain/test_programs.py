@@ -1,4 +1,4 @@
-"""The programs as operators start them, on a real runtime: processes, flags, signals, folders.
+"""The programs as operators start them, on a node: processes, flags, signals, folders.
 
 One story, told once, for it takes minutes: an owner publishes a subnet, a miner, a cheat, a
 validator and a trainer run it, the validator is killed in the middle, and the chain's own consensus
@@ -164,8 +164,10 @@ def test_a_subnet_from_publication_to_pay(stage: Stage) -> None:
         return json.loads(file.read_text()) if file.exists() else {}
 
     def find_verdicts(name: str) -> list[dict[str, Any]]:
+        """Of windows in which it committed: where blocks come by the clock a busy machine may be
+        too slow for one."""
         verdicts = [window["verdict"] for window in look(name).get("windows", [])]
-        return [verdict for verdict in verdicts if verdict]
+        return [v for v in verdicts if v and v["reason"] != "NO_COMMITMENT"]
 
     # each miner sees for itself what validators will say
     stage.wait_for("the honest miner's verdict", lambda: find_verdicts("honest"))
