@@ -1,4 +1,4 @@
-"""Writes the tables of specification.md that the code is the source of.
+"""Writes what documents have from the code: specification.md's tables, and settings.md.
 
 python docs/tables.py          # rewrites them
 python docs/tables.py --check  # exit 1 if they differ
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from assay.neurons.config import list_settings
 from assay.protocol import Beacon, BeaconChain, Calibration, Committed, Header, Manifest, Member
 from assay.protocol.beacon import SchemeCodec
 from assay.protocol.encoding import FixedBytes, Integer, Many, Prefixed, Record, get_fields
@@ -30,6 +31,7 @@ from assay.protocol.parameters import (
 from assay.protocol.reason import CHEATING, WITHHELD, Reason
 from assay.protocol.window import WINDOW_SCHEDULE, Phase
 
+SETTINGS = Path(__file__).with_name("settings.md")
 SPECIFICATION = Path(__file__).with_name("specification.md")
 
 #: Records whose fields are printed, each with the values that a network has, where there are such.
@@ -160,6 +162,23 @@ def make_reasons() -> str:
     return "\n".join(lines)
 
 
+def make_settings() -> str:
+    """All of settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "A TOML file named with `--config`, then `ASSAY_SECTION__NAME` variables, then flags; later wins.",
+        "Lists are written as TOML and, in variables, as JSON. An unknown name is an error.",
+    ]
+    for section, fields in list_settings().items():
+        lines += ["", f"## [{section}]", "", "| name | default | what |", "|---|---|---|"]
+        for name, field in fields.items():
+            default = field.default
+            shown = "" if default is None or default == () else f"`{default}`"
+            lines.append(f"| `{name}` | {shown} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     """Rewrites or checks; the exit code."""
     old = new = SPECIFICATION.read_text()
@@ -170,9 +189,11 @@ def main() -> int:
         new, count = re.subn(pattern, lambda m, t=text: f"{m[1]}{t}\n{m[2]}", new, flags=re.S)
         if count != 1:
             sys.exit(f"specification.md has {count} places for {name!r}")
+    settings = make_settings()
     if "--check" in sys.argv[1:]:
-        return int(new != old)
+        return int(new != old or SETTINGS.read_text() != settings)
     SPECIFICATION.write_text(new)
+    SETTINGS.write_text(settings)
     return 0
 
 

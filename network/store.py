@@ -239,9 +239,9 @@ def open_store(locator: str) -> ObjectStore:
     try:
         exists = path.is_dir()
     except OSError as error:
-        raise StoreError(f"the store folder {path} cannot be looked up: {error}") from error
+        raise StoreError(f"the store folder {str(path)!r} cannot be looked up: {error}") from error
     if not exists:
-        raise StoreError(f"the store folder {path} does not exist: create it, or correct it")
+        raise StoreError(f"the store folder {str(path)!r} does not exist: create it, or correct it")
     return open_folder(path)
 
 
@@ -277,7 +277,7 @@ class ReadableStores:
         store = self.get(locator)
         if store is None:
             raise StoreError(
-                f"{locator} is not among the stores that may be read here: name it, or a folder "
+                f"{locator!r} is not among the stores that may be read here: name it, or a folder "
                 "above it, with --readable"
             )
         return store

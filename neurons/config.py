@@ -6,10 +6,12 @@ The only place where the environment is read. A nested name is written with two 
 
 import os
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -255,23 +257,43 @@ def load_settings(
         return AllSettings(**given)  # type: ignore[arg-type] # sections by name
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"setting {where!r}: {first['msg']}") from None
+        raise ConfigError(
+            _explain(first["type"], list(map(str, first["loc"])), first["msg"])
+        ) from None
+
+
+def list_settings() -> dict[str, dict[str, FieldInfo]]:
+    """Section → name → field, of all settings."""
+    return {
+        section: field.annotation.model_fields  # type: ignore[union-attr] # all are models
+        for section, field in Settings.model_fields.items()
+    }
+
+
+def _explain(kind: str, where: list[str], message: str) -> str:
+    """A setting that pydantic refused, with what was probably meant."""
+    name = ".".join(where)
+    if kind != "extra_forbidden":
+        return f"setting {name!r}: {message}"
+    known = list_settings()
+    names = known.get(where[0], known)
+    near = get_close_matches(where[-1], names, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(names))}"
+    return f"{name!r} is no setting: {hint}"
 
 
 def _require_known_variables() -> None:
     """pydantic-settings ignores unknown variables; a typing mistake should not pass silently."""
     known = {
         f"{_PREFIX}{section}__{name}".upper()
-        for section, field in Settings.model_fields.items()
-        for name in field.annotation.model_fields  # type: ignore[union-attr]
+        for section, fields in list_settings().items()
+        for name in fields
     }
     for variable in os.environ:
         if variable.startswith(_PREFIX) and variable not in known | _TOOL_VARIABLES:
-            raise ConfigError(
-                f"environment variable {variable} is not a setting; settings are "
-                + ", ".join(sorted(known))
-            )
+            near = get_close_matches(variable, known, 3)
+            hint = f"did you mean {' or '.join(near)}?" if near else "see docs/settings.md"
+            raise ConfigError(f"environment variable {variable} is not a setting: {hint}")
 
 
 #: Read by test suites, not by programs.

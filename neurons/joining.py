@@ -11,8 +11,10 @@ from assay.network.beacon import HttpBeacons
 from assay.network.chain import SubtensorChain
 from assay.network.parquet_worker import ParquetWorker
 from assay.neurons.checkpoints import CHECKPOINTS_KEPT, CheckpointFolder, Fetching
-from assay.neurons.config import Settings
+from assay.neurons.config import ConfigError, Settings
 from assay.neurons.discovery import (
+    DiscoveryError,
+    find_mismatch,
     find_parameters,
     has_parameters_changed,
     make_mirrors,
@@ -21,7 +23,14 @@ from assay.neurons.discovery import (
 from assay.neurons.programs import ParametersChangedError, hold_folder
 from assay.neurons.rules import PublicationError, fetch_parameters, publish_parameters
 from assay.neurons.submissions import Sources
-from assay.neurons.wiring import Account, now_ms, open_account, open_chain, open_stores
+from assay.neurons.wiring import (
+    Account,
+    measure_stake,
+    now_ms,
+    open_account,
+    open_chain,
+    open_stores,
+)
 from assay.protocol import Parameters, Phase, encode_ss58
 from assay.protocol.window import compute_block, compute_window
 
@@ -41,19 +50,23 @@ class Membership:
 
 
 @contextmanager
-def join(settings: Settings, folder: Path, kind: str) -> Iterator[Membership]:
+def join(
+    settings: Settings, folder: Path, kind: str, *, looking: bool = False
+) -> Iterator[Membership]:
     """Everything a neuron needs, from the chain down to its own folder, closed again afterwards.
 
     Args:
         kind: which program: its folder serves no other.
+        looking: beside a program that may hold the folder, and without its patience.
 
     Raises:
         OperatorError: says what is missing, and what to do.
     """
     with ExitStack() as stack:
-        stack.enter_context(hold_folder(folder, kind))
+        if not looking:
+            stack.enter_context(hold_folder(folder, kind))
         account = open_account(settings)
-        chain = stack.enter_context(open_chain(settings.chain, folder / "chain"))
+        chain = stack.enter_context(open_chain(settings.chain, folder / "chain", hasty=looking))
         chain.add_wallet(account.wallet)
         stores = open_stores(settings)
         parameters = _find_parameters(chain, stores, folder)
@@ -76,11 +89,14 @@ def _find_parameters(chain: SubtensorChain, stores: ReadableStores, folder: Path
     """The owner's parameters; once fetched they are had even while the owner's store is away."""
     kept = open_folder(folder / "rules")
     try:
-        return fetch_parameters(kept, read_announcement(chain).digest)
+        parameters = fetch_parameters(kept, read_announcement(chain).digest)
     except PublicationError:
         parameters = find_parameters(chain, stores.open)
         publish_parameters(kept, parameters)
-        return parameters
+    fault = find_mismatch(chain, parameters)
+    if fault is not None:  # an owner can name in one slot what was published for another
+        raise DiscoveryError(f"the owner of subnet {chain.netuid} has published {fault}")
+    return parameters
 
 
 class Standing:
@@ -99,6 +115,24 @@ class Standing:
         self._needs_permit = needs_permit
         self._looked: int | None = None
         self._lack: str | None = None
+
+    def require_seat(self) -> None:
+        """Says at the start what would otherwise show after a window.
+
+        Raises:
+            ConfigError: the hotkey holds no uid.
+        """
+        chain, hotkey = self._member.chain, self._member.account.hotkey
+        if hotkey not in chain.get_members(chain.get_head()):
+            raise ConfigError(
+                f"{encode_ss58(hotkey)} holds no uid of subnet {chain.netuid}: `assay register`"
+            )
+        if self._needs_permit:
+            own, others = measure_stake(chain, hotkey)
+            logger.info(
+                "%.1f α on this hotkey, %.1f α on others with a permit: what less than half of all "
+                "stake votes for is clipped", own / 1e9, others / 1e9,
+            )  # fmt: skip
 
     def check(self) -> str | None:
         """What the operator should mend; None while the hotkey stands as it should.
@@ -126,8 +160,8 @@ class Standing:
         name = encode_ss58(hotkey)
         if hotkey not in chain.get_members(block):
             return (
-                f"{name} held no uid of subnet {chain.netuid} at block {block}: `assay register`, "
-                "or wait a window if that was done just now"
+                f"{name} held no uid of subnet {chain.netuid} when this window began: `assay "
+                "register`, or wait a window if that was done just now"
             )
         if self._needs_permit and not any(
             row.permit for row in chain.get_metagraph(self.head) if row.hotkey == hotkey

@@ -33,6 +33,8 @@ IDLE_S = 0.5
 LONGEST_PAUSE_S = 60.0
 #: Defects in a row after which the program gives up: whatever restarts it starts from its folder.
 DEFECTS_MAX = 10
+#: Characters of a trouble that are repeated when it is over.
+_SHORT = 60
 #: Seconds between two writings of status.json.
 STATUS_S = 1.0
 
@@ -71,14 +73,19 @@ def hold_folder(folder: Path, kind: str) -> Iterator[None]:
 
 
 @contextmanager
-def catch_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; a second one ends the program where it stands."""
+def catch_signals(hurry: Callable[[], None]) -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets; a second one ends the program where it stands.
+
+    Args:
+        hurry: called with the first, so that nothing waits for what does not answer.
+    """
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
+        hurry()
         logger.info("stopping after this step; once more ends it at once")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -104,6 +111,10 @@ def log_lines(as_json: bool, quiet: bool) -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _SHORT else text[:_SHORT] + "…"
 
 
 class _JsonLines(logging.Formatter):
@@ -139,6 +150,7 @@ class Loop:
         self._defects = 0
         self._pause_s = IDLE_S
         self._written = float("-inf")
+        self._unwritten = False
 
     def run(self) -> None:
         """Returns when asked to stop.
@@ -182,9 +194,9 @@ class Loop:
         """A trouble is said once, and so is its end."""
         if trouble == self._said:
             return
-        self._said = trouble
+        before, self._said = self._said, trouble
         if trouble is None:
-            logger.info("that is over")
+            logger.info("over: %s", _shorten(before or ""))
         else:
             logger.warning("%s", trouble)
 
@@ -193,4 +205,12 @@ class Loop:
         if now - self._written < STATUS_S and not self._stop.is_set():
             return
         self._written = now
-        write_json(self._file, self._describe() | {"trouble": self._said, "at": int(time.time())})
+        try:
+            known = self._describe() | {"trouble": self._said, "at": int(time.time())}
+            write_json(self._file, known)
+        except (OperatorError, OSError) as error:  # a full disk ends nothing
+            if not self._unwritten:
+                logger.warning("%s cannot be written: %s", self._file, error)
+            self._unwritten = True
+        else:
+            self._unwritten = False

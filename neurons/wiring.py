@@ -38,18 +38,21 @@ class Account:
 
 
 @contextmanager
-def connect(settings: ChainSettings, folder: Path | None = None) -> Iterator[Connection]:
+def connect(
+    settings: ChainSettings, folder: Path | None = None, *, hasty: bool = True
+) -> Iterator[Connection]:
     """A connection to the chain that settings name.
 
     Args:
         folder: where the SDK keeps runtime metadata; None: nowhere for longer than this.
+        hasty: somebody waits; else it tries for as long as a neuron would.
 
     Raises:
         ChainError: no such network, no node that answers, or another chain's.
     """
     text = settings.genesis_hash
     genesis = None if text is None else bytes.fromhex(text.removeprefix("0x"))
-    patience_s = _PATIENCE_S if folder is None else PATIENCE_S
+    patience_s = _PATIENCE_S if hasty else PATIENCE_S
     target = Target.from_name(
         settings.network, settings.fallbacks, settings.archives, genesis, patience_s
     )
@@ -64,12 +67,13 @@ def connect(settings: ChainSettings, folder: Path | None = None) -> Iterator[Con
 
 @contextmanager
 def open_chain(
-    settings: ChainSettings, folder: Path | None = None, poll_s: float = 1.0
+    settings: ChainSettings, folder: Path | None = None, poll_s: float = 1.0, *, hasty: bool = True
 ) -> Iterator[SubtensorChain]:
     """The subnet that settings name.
 
     Args:
         folder: where state once read is kept; None: nowhere for longer than this.
+        hasty: see `connect`.
 
     Raises:
         ConfigError: no netuid is named.
@@ -78,7 +82,9 @@ def open_chain(
     netuid = require_netuid(settings)
     with TemporaryDirectory(prefix="assay-") as scratch:
         kept = Path(scratch) if folder is None else folder
-        with connect(settings, None if folder is None else folder / "sdk") as connection:
+        with connect(
+            settings, None if folder is None else folder / "sdk", hasty=hasty
+        ) as connection:
             chain = SubtensorChain(connection, netuid, kept, poll_s)
             try:
                 yield chain
@@ -105,6 +111,13 @@ def open_account(settings: Settings) -> Account:
     """
     wallet = open_wallet(settings.wallet.name, settings.wallet.hotkey, settings.wallet.path)
     return Account(wallet, get_hotkey(wallet), get_coldkey(wallet))
+
+
+def measure_stake(chain: SubtensorChain, hotkey: bytes) -> tuple[int, int]:
+    """Alpha on a hotkey, and on all other hotkeys that may set weights, rao."""
+    rows = chain.get_metagraph(chain.get_head())
+    own = sum(row.stake for row in rows if row.hotkey == hotkey)
+    return own, sum(row.stake for row in rows if row.permit and row.hotkey != hotkey)
 
 
 def open_stores(settings: Settings) -> ReadableStores:

@@ -4,12 +4,18 @@ One SQLite file a chain and subnet. An entry is written once, in one transaction
 What takes room, members and weights, goes after two days; hashes and epochs stay for good.
 """
 
+import logging
 import sqlite3
+from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
 
 from assay.network.chain.errors import ChainError
 
+logger = logging.getLogger("assay.chain")
+
+#: Entries kept in memory while the file takes none.
+_SPARE = 64
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS identity (genesis_hash BLOB NOT NULL, netuid INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS state (
@@ -35,6 +41,7 @@ class StateArchive:
     def __init__(self, file: Path, genesis_hash: bytes, netuid: int) -> None:
         self._file = file
         self._lock = Lock()
+        self._spare: OrderedDict[tuple[str, int], str] = OrderedDict()
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
@@ -58,6 +65,8 @@ class StateArchive:
 
     def get(self, kind: str, number: int) -> str | None:
         """What stands for a block, None where nothing does."""
+        if (kind, number) in self._spare:
+            return self._spare[kind, number]
         with self._lock:
             row = self._database.execute(
                 "SELECT data FROM state WHERE kind = ? AND number = ?", (kind, number)
@@ -84,11 +93,8 @@ class StateArchive:
         return None if row is None else (int(row[0]), str(row[1]))
 
     def put(self, kind: str, number: int, data: str) -> None:
-        """Writes an entry; one that stands already stays.
-
-        Raises:
-            ChainError: the disk is full or the file damaged.
-        """
+        """Writes an entry; one that stands already stays. Where the file takes nothing, the newest
+        few are kept in memory, and a warning says so."""
         try:
             with self._lock, self._database:
                 self._database.execute(
@@ -99,8 +105,12 @@ class StateArchive:
                         "DELETE FROM state WHERE kind = ? AND number < ?",
                         (kind, number - _KEPT_BLOCKS),
                     )
-        except sqlite3.Error as error:
-            raise ChainError(f"{self._file} cannot hold the chain's state: {error}") from error
+        except sqlite3.Error as error:  # a full disk: what was read still serves this program
+            if not self._spare:
+                logger.warning("%s cannot hold the chain's state: %s", self._file, error)
+            self._spare[kind, number] = data
+            while len(self._spare) > _SPARE:
+                self._spare.popitem(last=False)
 
     def close(self) -> None:
         """Closes the file."""

@@ -9,11 +9,12 @@ What this does not know: whether a node lies about its head or its state.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from assay.network.chain.errors import (
@@ -115,6 +116,8 @@ class Connection:
         self._loop = asyncio.new_event_loop()
         self._lock = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
+        self._hurry = asyncio.Event()
+        self._lost_at: float | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="chain", daemon=True)
         self._thread.start()
         try:
@@ -133,6 +136,11 @@ class Connection:
     def endpoint(self) -> str:
         """The node in use, or the next one to try."""
         return self.target.endpoints[self._turn % len(self.target.endpoints)]
+
+    @property
+    def where(self) -> str:
+        """The same for people: keys that stand in a URL are left out."""
+        return name_node(self.endpoint)
 
     def add_check(self, check: Check) -> None:
         """Has every node from here on, the present one included, pass a check before its use."""
@@ -156,6 +164,10 @@ class Connection:
             ChainError: as for `read`.
         """
         return self._run(op, self.target.inclusion_s, resend=False)
+
+    def hurry(self) -> None:
+        """From now on no call waits for a node that does not answer: the program wants to end."""
+        self._loop.call_soon_threadsafe(self._hurry.set)
 
     def close(self) -> None:
         """Ends connection and thread. Calls under way fail."""
@@ -188,24 +200,47 @@ class Connection:
                 async with asyncio.timeout(min(CONNECT_S, self.target.patience_s)):
                     substrate = await self._connect()
                 async with asyncio.timeout(deadline_s):
-                    return await op(substrate)
+                    answer = await op(substrate)
+                self._note_found()
+                return answer
             except (BittensorError, SubstrateRequestException, OSError, TimeoutError) as error:
-                lost = substrate is None or substrate is not self._substrate
+                lost = substrate is None or substrate is not self._substrate or _is_cut(substrate)
                 if not lost and not isinstance(error, RpcConnectionError | OSError | TimeoutError):
+                    if not resend and _is_vague(error):
+                        raise UnknownOutcomeError(
+                            f"{self.where} took it, and what came of it cannot be told "
+                            f"({_describe(error)}); what was sent may yet happen, or has happened"
+                        ) from error
                     kind = ForgottenError if _is_forgotten(error) else ChainError
-                    raise kind(f"{self.endpoint} refused: {_describe(error)}") from error
-                trouble = f"{self.endpoint} does not answer: {_describe(error)}"
+                    raise kind(f"{self.where} refused: {_describe(error)}") from error
+                trouble = f"{self.where} does not answer: {_describe(error)}"
                 self._leave(substrate)
                 if substrate is not None and not resend:
                     raise UnknownOutcomeError(f"{trouble}; what was sent may yet happen") from error
-                if self._loop.time() - started + pause > self.target.patience_s:
+                tried = self._loop.time() - started
+                if self._hurry.is_set() or tried + pause > self.target.patience_s:
                     raise ChainError(
-                        f"{trouble}; tried for {self.target.patience_s:g} s: check that the node "
-                        "runs and is reached from here, or name another endpoint"
+                        f"{trouble}; tried for {tried:.0f} s: check that the node runs and is "
+                        "reached from here, or name another endpoint"
                     ) from error
-                logger.warning("%s; next try in %g s", trouble, pause)
-            await asyncio.sleep(pause)
+                self._note_lost(trouble)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def _note_lost(self, trouble: str) -> None:
+        """Said once, however long it lasts."""
+        if self._lost_at is None:
+            self._lost_at = self._loop.time()
+            logger.warning("%s; trying on", trouble)
+        else:
+            logger.debug("%s", trouble)
+
+    def _note_found(self) -> None:
+        if self._lost_at is not None:
+            away_s = self._loop.time() - self._lost_at
+            logger.warning("%s answers, after %.0f s", self.where, away_s)
+            self._lost_at = None
 
     async def _connect(self) -> "RpcSubstrate":
         from bittensor import RpcSubstrate
@@ -221,6 +256,7 @@ class Connection:
             usable = False
             try:
                 await substrate.connect()
+                _forbid_redialling(substrate)
                 await self._require_chain(substrate)
                 for check in self._checks:
                     await check(substrate)
@@ -236,7 +272,7 @@ class Connection:
         genesis = bytes.fromhex((await substrate.block_hash(0)).removeprefix("0x"))
         if self._genesis is not None and genesis != self._genesis:
             raise WrongChainError(
-                f"{self.endpoint} is of the chain with genesis hash {genesis.hex()}, not "
+                f"{self.where} is of the chain with genesis hash {genesis.hex()}, not "
                 f"{self._genesis.hex()}: name a node of the right chain"
             )
         self._genesis = genesis
@@ -264,6 +300,37 @@ class Connection:
             await asyncio.wait(left, timeout=FIRST_PAUSE_S)
 
 
+def _forbid_redialling(substrate: "RpcSubstrate") -> None:
+    """Has the SDK give up on a websocket that broke instead of opening another one.
+
+    Its own reconnecting would go on with whatever answers at the address, which nobody has asked
+    which chain it is of. The SDK has no setting for it, hence its private names.
+    """
+
+    async def refuse(_: str) -> Any:
+        raise ConnectionError("the connection was lost")
+
+    substrate.raw._session._connect = refuse
+
+
+def _is_cut(substrate: "RpcSubstrate") -> bool:
+    """Whether the SDK has given up on the websocket: whatever it raised, the node said nothing."""
+    return substrate.raw._session._fatal_error is not None
+
+
+def _is_vague(error: BaseException) -> bool:
+    """Whether a sending failed by something else than a refusal.
+
+    The SDK makes anything that goes wrong after an extrinsic was handed over, a block that cannot
+    be read among it, into the error that it also refuses with; only its cause tells them apart.
+    """
+    from bittensor import BittensorError
+    from bittensor._transport.errors import SubstrateRequestException
+
+    known = BittensorError | SubstrateRequestException
+    return error.__cause__ is not None and not isinstance(error.__cause__, known)
+
+
 async def _nothing(_: "RpcSubstrate") -> None:
     """Connecting is all that is asked for."""
 
@@ -276,6 +343,15 @@ async def _close(substrate: "RpcSubstrate") -> None:
             await substrate.close()
     except (SubstrateRequestException, OSError, TimeoutError) as error:
         logger.debug("closing a connection: %s", error)
+
+
+def name_node(url: str) -> str:
+    """A node's address without what may be secret in it: user, path, query."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}" + (
+        f":{parts.port}" if parts.port else ""
+    )
 
 
 def _is_node(url: str) -> bool:

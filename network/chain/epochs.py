@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from assay.network.chain.archive import StateArchive
 from assay.network.chain.connection import Connection
+from assay.network.chain.errors import ChainError
 from assay.network.chain.runtime import MODULE, EpochsBy, Runtime
 
 if TYPE_CHECKING:
@@ -55,7 +56,13 @@ class Epochs:
                 return int(known[1])
             ceiling = head if known is None else int(known[1]) - 1
             look = min(ceiling, number + _LOOK_AHEAD)
-            self._archive.put("epoch", look, str(self._read_last(look, runtime)))
+            last = self._read_last(look, runtime)
+            if not 0 <= last <= look:
+                raise ChainError(
+                    f"the node says that the last epoch before block {look} was at {last}: it lies "
+                    "or is broken; name another one"
+                )
+            self._archive.put("epoch", look, str(last))
 
     def _read_last(self, number: int, runtime: Runtime) -> int:
         async def read(substrate: "RpcSubstrate") -> int:

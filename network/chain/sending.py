@@ -18,7 +18,10 @@ EXTRINSIC_BLOCKS = 128
 #: The pool says so of an extrinsic whose nonce another one took.
 _STALE = ("Stale", "Future", "nonce")
 #: The node's words for an extrinsic that may yet be included.
-_UNSURE = (None, "Usurped", "Retracted", "Dropped", "FinalityTimeout")
+_UNSURE = (
+    *(None, "Usurped", "Retracted", "Dropped", "FinalityTimeout", "Invalid"),
+    *("AlreadyImported", "AlreadyIncluded"),
+)
 
 
 class Sender:
@@ -100,8 +103,19 @@ class Sender:
                 result = await submit(client)
             return result
 
+        _unlock(wallet, signer)
         with self._turn:
             return _make_receipt(self._connection.send(run))
+
+
+def _unlock(wallet: ChainWallet, signer: str) -> None:
+    """Reads the key, asking for its password where it has one, before anything waits for it."""
+    from bittensor.keyfiles import KeyfileError
+
+    try:
+        getattr(wallet, signer)
+    except (KeyfileError, ValueError, OSError, EOFError) as error:
+        raise ChainError(f"the {signer} cannot be used: {error}") from error
 
 
 def _is_stale(result: "ExtrinsicResult") -> bool:

@@ -6,7 +6,8 @@ from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError
 from assay.network.chain.sending import Sender
 from assay.network.chain.state import Receipt, format_tao
-from assay.network.chain.wallets import ChainWallet
+from assay.network.chain.wallets import ChainWallet, get_coldkey
+from assay.protocol.ss58 import encode_ss58
 
 if TYPE_CHECKING:
     from bittensor import RpcSubstrate
@@ -22,6 +23,13 @@ def get_subnet_cost(connection: Connection) -> int:
     return connection.read(read)
 
 
+def get_balance(connection: Connection, coldkey: bytes) -> int:
+    """What a coldkey may spend now, rao."""
+    address = encode_ss58(coldkey)
+    account = connection.read(lambda s: s.query("System", "Account", [address]))
+    return int(account["data"]["free"])
+
+
 def create_subnet(connection: Connection, wallet: ChainWallet, max_cost: int) -> int:
     """Buys a subnet for the wallet's coldkey, its hotkey holding uid 0. The netuid.
 
@@ -35,6 +43,12 @@ def create_subnet(connection: Connection, wallet: ChainWallet, max_cost: int) ->
         raise ChainError(
             f"a subnet costs {format_tao(cost)}, more than the {format_tao(max_cost)} allowed"
         )
+    balance = get_balance(connection, get_coldkey(wallet))
+    if balance < cost:
+        raise ChainError(
+            f"a subnet costs {format_tao(cost)}, and the coldkey holds {format_tao(balance)}: "
+            f"send some to {wallet.coldkeypub.ss58_address}"
+        )
     receipt = Sender(connection).send_intent(RegisterSubnet(), wallet, final=True)
     for event in receipt.events:
         if event.name == "SubtensorModule.NetworkAdded":
@@ -45,13 +59,24 @@ def create_subnet(connection: Connection, wallet: ChainWallet, max_cost: int) ->
     )
 
 
-def start_subnet(connection: Connection, wallet: ChainWallet, netuid: int) -> Receipt:
+def start_subnet(connection: Connection, wallet: ChainWallet, netuid: int) -> Receipt | None:
     """Opens a subnet for stake. Only its owner may, once, some time after it was bought.
 
+    Returns:
+        None where it is open already.
+
     Raises:
-        ChainError: not the owner, too early, or started already.
+        ChainError: not the owner, or too early.
     """
     from bittensor import calls
 
     call = calls.SubtensorModule.start_call(netuid=netuid)
-    return Sender(connection).send_call(call, wallet, final=True)
+    try:
+        return Sender(connection).send_call(call, wallet, final=True)
+    except ChainError as error:
+        if "FirstEmissionBlockNumber" in str(error):
+            return None
+        if "BadOrigin" in str(error):
+            owner = f"{wallet.coldkeypub.ss58_address} is not the owner of subnet {netuid}"
+            raise ChainError(f"{owner}: name its owner's wallet") from error
+        raise

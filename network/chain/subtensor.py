@@ -17,7 +17,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from assay.network.chain.archive import StateArchive
-from assay.network.chain.connection import Connection
+from assay.network.chain.connection import Connection, name_node
 from assay.network.chain.epochs import Epochs
 from assay.network.chain.errors import (
     ChainError,
@@ -38,7 +38,15 @@ from assay.network.chain.reading import (
 )
 from assay.network.chain.runtime import MODULE, RegisterBy, Runtime, WeightsBy, detect_runtime
 from assay.network.chain.sending import Sender
-from assay.network.chain.state import Hyperparameters, MetagraphRow, Quote, Receipt, format_tao
+from assay.network.chain.state import (
+    STATE_BLOCKS,
+    Hyperparameters,
+    MetagraphRow,
+    Quote,
+    Receipt,
+    format_tao,
+)
+from assay.network.chain.subnet import get_balance
 from assay.network.chain.wallets import ChainWallet, get_hotkey
 from assay.network.chain.weights import make_row, send_weights
 from assay.protocol import Block, Member
@@ -51,6 +59,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 logger = logging.getLogger("assay.chain")
+
+#: How far the SDK lets a purchase move the price.
+_SLIPPAGE = "5 %"
 
 
 class SubtensorChain:
@@ -76,7 +87,7 @@ class SubtensorChain:
         self._lock = RLock()
         self._head = (-1, float("-inf"))
         self._runtime = connection.read(detect_runtime)
-        logger.info("%s: %s", connection.endpoint, self._runtime)
+        logger.info("%s: %s", connection.where, self._runtime)
         name = f"chain-{connection.genesis_hash.hex()[:16]}-{netuid}.sqlite"
         self._archive = StateArchive(folder / name, connection.genesis_hash, netuid)
         connection.add_check(self._require_same_history)
@@ -99,6 +110,10 @@ class SubtensorChain:
         hotkey = get_hotkey(wallet)
         self._wallets[hotkey] = wallet
         return hotkey
+
+    def hurry(self) -> None:
+        """See `Connection.hurry`."""
+        self._connection.hurry()
 
     def close(self) -> None:
         """Closes the kept state. The connection belongs to whoever made it."""
@@ -179,9 +194,7 @@ class SubtensorChain:
 
     def get_balance(self, coldkey: bytes) -> int:
         """What a coldkey may spend now, rao."""
-        address = encode_ss58(coldkey)
-        account = self._connection.read(lambda s: s.query("System", "Account", [address]))
-        return int(account["data"]["free"])
+        return get_balance(self._connection, coldkey)
 
     def get_alpha_price(self) -> int:
         """What one alpha of the subnet is worth now, rao: by the reserves of its pool, so without
@@ -244,7 +257,15 @@ class SubtensorChain:
             amount_tao=Balance.from_rao(amount),
             slippage_protection=not any_price,
         )
-        return self._sender.send_intent(intent, self._get_wallet(hotkey), final=True)
+        try:
+            return self._sender.send_intent(intent, self._get_wallet(hotkey), final=True)
+        except ChainError as error:
+            if any_price or "slippage" not in str(error).lower():
+                raise
+            raise ChainError(
+                f"buying so much alpha at once moves its price by more than {_SLIPPAGE}: stake "
+                "less at a time, or take any price (--any-price)"
+            ) from error
 
     def set_commitment(self, hotkey: bytes, payload: bytes) -> None:
         """Overwrites the hotkey's slot; comes back when a block holds it.
@@ -305,10 +326,10 @@ class SubtensorChain:
                 f"is {best + 1}: wait",
                 allowed,
             )
-        reveal = self.get_hyperparameters().commit_reveal
+        settings = self.get_hyperparameters()
         wallet = self._get_wallet(hotkey)
         receipt = send_weights(
-            self._connection, self._sender, self._runtime, self.netuid, wallet, row, reveal
+            self._connection, self._sender, self._runtime, self.netuid, wallet, row, settings
         )
         return receipt.block
 
@@ -353,18 +374,26 @@ class SubtensorChain:
         spec = self._connection.read(lambda s: s.spec_version())
         if spec != self._runtime.spec_version:
             self._runtime = self._connection.read(detect_runtime)
-            logger.warning("%s: upgraded to %s", self._connection.endpoint, self._runtime)
+            logger.warning("%s: upgraded to %s", self._connection.where, self._runtime)
 
     async def _require_same_history(self, substrate: "RpcSubstrate") -> None:
         """A local chain that was started anew has the same genesis hash and another history."""
         newest = self._archive.get_newest("block")
-        if newest is None or newest[0] > await substrate.finalized_block_number():
+        if newest is None:
             return
+        head, where = await substrate.finalized_block_number(), name_node(substrate.endpoint)
+        if head < newest[0] - STATE_BLOCKS:
+            raise WrongChainError(
+                f"{where} has come to block {head}, and block {newest[0]} is kept here: it is a "
+                "chain started anew, or a node far behind; take a new folder, or another node"
+            )
+        if head < newest[0]:
+            return  # a node that lags a little
         known = json.loads(newest[1])[0]
         if (await substrate.block_hash(newest[0])).removeprefix("0x") != known:
             raise WrongChainError(
-                f"{substrate.endpoint} has another block {newest[0]} than the one kept here: it is "
-                "a chain started anew, or a node gone astray; take a new folder, or another node"
+                f"{where} has another block {newest[0]} than the one kept here: it is a chain "
+                "started anew, or a node gone astray; take a new folder, or another node"
             )
 
 

@@ -101,16 +101,22 @@ def create_wallet(
     Raises:
         ChainError: both are there already, or the folder cannot be written.
     """
+    from bittensor.keyfiles import KeyfileError
+
     wallet = _name_wallet(name, hotkey, folder)
     cold, hot = (Path(f.path).exists() for f in (wallet.coldkey_file, wallet.hotkey_file))
     if cold and hot:
         raise ChainError(f"wallet {name}/{hotkey} is there already: name another hotkey")
-    if not cold:
-        wallet.create_new_coldkey(
-            use_password=encrypted, on_mnemonic=lambda words: on_mnemonic("coldkey", words)
-        )
-    if not hot:
-        wallet.create_new_hotkey(on_mnemonic=lambda words: on_mnemonic("hotkey", words))
+    words: list[str] = []  # shown once the key is on disk: before that there is none
+    try:
+        if not cold:
+            wallet.create_new_coldkey(use_password=encrypted, on_mnemonic=words.append)
+            on_mnemonic("coldkey", words.pop())
+        if not hot:
+            wallet.create_new_hotkey(on_mnemonic=words.append)
+            on_mnemonic("hotkey", words.pop())
+    except (KeyfileError, ValueError, OSError) as error:
+        raise ChainError(f"wallet {name}/{hotkey} cannot be written: {error}") from error
     return wallet
 
 

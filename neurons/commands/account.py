@@ -1,6 +1,7 @@
 """What an operator does now and then: wallets, registration, stake, a look at the subnet."""
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from assay.network.chain import (
     DevWallet,
     SubtensorChain,
     create_wallet,
+    get_balance,
     get_coldkey,
     get_hotkey,
     list_wallets,
@@ -19,11 +21,13 @@ from assay.network.chain import (
 from assay.network.chain.development import send_tao
 from assay.network.chain.state import format_tao
 from assay.neurons.config import ConfigError, Settings, WalletSettings
-from assay.neurons.wiring import Account, connect, open_account, open_chain
+from assay.neurons.wiring import Account, connect, measure_stake, open_account, open_chain
 from assay.protocol import encode_ss58
 
 #: Asks a person to agree to a sentence.
 Confirm = Callable[[str], bool]
+#: Columns of a terminal that whole addresses fit into.
+_WIDE = 130
 
 
 def run_register(settings: Settings, max_cost: int | None, confirm: Confirm, as_json: bool) -> None:
@@ -56,9 +60,10 @@ def run_register(settings: Settings, max_cost: int | None, confirm: Confirm, as_
 def _buy(chain: SubtensorChain, account: Account, max_cost: int | None, confirm: Confirm) -> int:
     """What it cost with its fee, rao, by the coldkey's balance before and after."""
     quote, balance = chain.quote_registration(account.hotkey), chain.get_balance(account.coldkey)
+    fee = f" and a fee of about {format_tao(quote.fee)}" if quote.fee else ""
     question = (
         f"Register {encode_ss58(account.hotkey)} on subnet {chain.netuid} for "
-        f"{format_tao(quote.cost)} and a fee of about {format_tao(quote.fee)}, out of "
+        f"{format_tao(quote.cost)}{fee}, out of "
         f"{format_tao(balance)}?"
     )
     if not confirm(question):
@@ -87,15 +92,20 @@ def run_stake(
         if not confirm(f"Stake {format_tao(amount)} of {format_tao(balance)} on {name}?"):
             raise ConfigError("not agreed to: nothing was sent")
         receipt = chain.add_stake(account.hotkey, amount, any_price=any_price)
+        held, permitted = measure_stake(chain, account.hotkey)
         document = {
             "netuid": chain.netuid,
             "hotkey": name,
             "staked_rao": amount,
             "block": receipt.block,
             "balance_rao": chain.get_balance(account.coldkey),
+            "alpha_rao": held,
+            "others_alpha_rao": permitted,
         }
-    _print(document, as_json, f"{format_tao(amount)} staked on {name} in block {receipt.block}; a "
-           "permit comes with the subnet's next epoch if the stake suffices")  # fmt: skip
+    text = f"{format_tao(amount)} staked on {name} in block {receipt.block}: {held / 1e9:,.1f} α"
+    if permitted:
+        text += f", beside {permitted / 1e9:,.1f} α of other validators"
+    _print(document, as_json, f"{text}. A permit comes with the next epoch if that suffices")
 
 
 def run_faucet(settings: Settings, amount: int, as_json: bool) -> None:
@@ -144,24 +154,19 @@ def run_metagraph(settings: Settings, as_json: bool) -> None:
     if as_json:
         print(json.dumps(document))
         return
-    table = Table(box=SIMPLE_HEAD, title=f"subnet {chain.netuid} at block {head}",
-                  title_justify="left")  # fmt: skip
-    for name in (
-        "uid",
-        "hotkey",
-        "stake α",
-        "permit",
-        "incentive",
-        "dividends",
-        "since",
-        "weights set",
-    ):
+    console, title = Console(), f"subnet {chain.netuid} at block {head}"
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1))
+    names = ("uid", "hotkey", "stake α", "permit", "incentive", "dividends", "since", "weights")
+    for name in names:
         right = name not in ("hotkey", "permit")
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for row in rows:
+        address = encode_ss58(row.hotkey)
+        if console.is_terminal and console.width < _WIDE:
+            address = f"{address[:6]}…{address[-4:]}"
         table.add_row(
             str(row.uid),
-            encode_ss58(row.hotkey) + (" (owner)" if row.hotkey == owner else ""),
+            address + (" owner" if row.hotkey == owner else ""),
             f"{row.stake / 1e9:,.3f}",
             "yes" if row.permit else "",
             f"{row.incentive / 65_535:.4f}",
@@ -169,7 +174,7 @@ def run_metagraph(settings: Settings, as_json: bool) -> None:
             f"{row.registered_at:,}",
             f"{row.last_update:,}",
         )
-    Console(width=None if Console().is_terminal else 160).print(table)
+    (console if console.is_terminal else Console(width=_WIDE)).print(table)
 
 
 def run_wallet_create(settings: WalletSettings, encrypted: bool, as_json: bool) -> None:
@@ -181,6 +186,11 @@ def run_wallet_create(settings: WalletSettings, encrypted: bool, as_json: bool) 
     """
     if settings.name.startswith("//"):
         raise ConfigError("development keys need no files: use them as they are")
+    if encrypted and not sys.stdin.isatty():
+        raise ConfigError(
+            "a password is asked for on a terminal, and there is none: run this on one, or leave "
+            "the coldkey unencrypted with --no-password"
+        )
     errors = Console(stderr=True)
 
     def show(key: str, mnemonic: str) -> None:
@@ -223,25 +233,28 @@ def run_wallet_show(settings: Settings, as_json: bool) -> None:
     Raises:
         ChainError: no such wallet, or the chain cannot be read.
     """
-    account = open_account(settings)
-    if settings.chain.netuid is None:
-        raise ConfigError(
-            "balance on which chain, uid on which subnet? name --network and --netuid"
-        )
-    with open_chain(settings.chain) as chain:
-        balance, uid = chain.get_balance(account.coldkey), _find_uid(chain, account.hotkey)
+    account, uid = open_account(settings), None
+    netuid = settings.chain.netuid
+    if netuid is None:
+        with connect(settings.chain) as connection:
+            balance = get_balance(connection, account.coldkey)
+    else:
+        with open_chain(settings.chain) as chain:
+            balance, uid = chain.get_balance(account.coldkey), _find_uid(chain, account.hotkey)
     cold, hot = encode_ss58(account.coldkey), encode_ss58(account.hotkey)
     document = {
         "coldkey": cold,
         "hotkey": hot,
         "development": isinstance(account.wallet, DevWallet),
         "balance_rao": balance,
-        "netuid": chain.netuid,
+        "netuid": netuid,
         "uid": uid,
     }
-    seat = f"holds uid {uid}" if uid is not None else "is not registered"
-    text = f"coldkey {cold}: {format_tao(balance)}\nhotkey  {hot}: {seat} on subnet {chain.netuid}"
-    _print(document, as_json, text)
+    lines = [f"coldkey {cold}: {format_tao(balance)}", f"hotkey  {hot}"]
+    if netuid is not None:
+        seat = "holds no uid" if uid is None else f"holds uid {uid}"
+        lines[1] += f": {seat} of subnet {netuid}"
+    _print(document, as_json, "\n".join(lines))
 
 
 def _find_uid(chain: SubtensorChain, hotkey: bytes) -> int | None:

@@ -1,5 +1,6 @@
 """Commands that speak to a chain: neurons, wallets, money, weights, the subnet itself."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +38,10 @@ def confirm_by(yes: bool, as_json: bool) -> Any:
     """Asks on the terminal; without one nothing is agreed to but by --yes."""
 
     def ask(question: str) -> bool:
+        from assay.neurons.config import ConfigError
+
+        if not yes and not sys.stdin.isatty():
+            raise ConfigError(f"{question} There is no terminal to ask on: add --yes to agree")
         return yes or typer.confirm(question, err=as_json)
 
     return ask

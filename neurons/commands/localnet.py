@@ -24,7 +24,7 @@ def run_localnet(settings: LocalnetSettings, as_json: bool, quiet: bool) -> int:
     """
     with (
         log_lines(as_json, quiet),
-        catch_signals() as stop,
+        catch_signals(lambda: None) as stop,
         run_services(settings.dir, settings.block_time, settings.port) as services,
     ):
         if as_json:

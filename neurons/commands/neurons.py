@@ -94,7 +94,7 @@ def run_miner(
                 make_miner_config(own, member.parameters),
                 logger.info,
             )  # fmt: skip
-            review = Review(hotkey, member.parameters, sources, history, logger.warning)
+            review = Review(hotkey, member.parameters, sources, history, logger.info)
             neuron = MinerWithReview(miner, review)
 
             def describe() -> dict[str, Any]:
@@ -124,7 +124,7 @@ def run_dry_run(settings: Settings, as_json: bool) -> int:
     own = settings.miner
     store, locator = open_own_store(settings)
     _use_threads(own.threads)
-    with log_lines(as_json, quiet=True), join(settings, own.dir, "miner") as member:
+    with log_lines(as_json, quiet=True), join(settings, own.dir, "miner", looking=True) as member:
         sources, account = member.sources, member.account
         outside = Outside(member.chain, sources.beacons, sources.checkpoints, store, locator)
         config = MinerConfig(min(own.groups, member.parameters.work.group_cap), own.groups_per_step)
@@ -164,9 +164,12 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
 
         def note_settlement(settlement: Settlement) -> None:
             archive.write_settlement(settlement)
+            paid = sum(1 for score in settlement.scores.values() if score)
             logger.info(
-                "epoch %d settles windows %s: %d uids paid", settlement.epoch,
-                ", ".join(map(str, settlement.windows)), len(settlement.weights),
+                "epoch %d settles windows %s: %s", settlement.epoch,
+                ", ".join(map(str, settlement.windows)),
+                f"weights for {paid} of {len(settlement.scores)} hotkeys" if paid
+                else "nobody earned, all weight goes to the owner's uid",
             )  # fmt: skip
 
         validator = Validator(
@@ -230,7 +233,7 @@ def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
             own.dir / "course",
         )
         trainer = Trainer(
-            trainer_hotkey, member.parameters, member.sources, config, note_lesson, logger.warning
+            trainer_hotkey, member.parameters, member.sources, config, note_lesson, logger.info
         )
         warn_briefly(_look_around(member, "trainer", store, locator), now_ms())
         try:
@@ -278,7 +281,8 @@ def _drive(
             "window_now": compute_window(timing, standing.head),
         } | describe()
 
-    with catch_signals() as stop:
+    standing.require_seat()
+    with catch_signals(member.chain.hurry) as stop:
         Loop(neuron, member.folder, stop, describe_all, standing.check).run()
     logger.info("stopped as asked; the same command goes on from here")
     if as_json:

@@ -7,7 +7,7 @@ from rich.console import Console
 from assay.network.beacon import read_chain_info
 from assay.neurons.commands.subnet import Confirm, print_result
 from assay.neurons.config import ConfigError, PublishSettings, Settings
-from assay.neurons.presets import PRESETS, change_parameters, read_changes
+from assay.neurons.presets import PRESETS, change_parameters, choose_environment, read_changes
 from assay.neurons.programs import log_lines
 from assay.neurons.publishing import make_subnet_parameters, publish_subnet
 from assay.neurons.wiring import (
@@ -33,15 +33,17 @@ def run_subnet_publish(
     errors = Console(stderr=True, quiet=quiet)
     if rules.trainer is None:
         raise ConfigError("who publishes checkpoints? name the trainer's hotkey with --trainer")
+    beacon, trainer = _read_beacon(rules.beacon_info), _read_hotkey(rules.trainer)
+    changes = {} if rules.changes is None else read_changes(rules.changes)
+    choose_environment(rules.environment, {})  # while nothing is open yet
     genesis = GENESIS if rules.genesis is None else rules.genesis
     with log_lines(as_json, quiet), open_chain(settings.chain) as chain:
         chain.add_wallet(account.wallet)
         parameters = make_subnet_parameters(
-            chain, _read_beacon(rules.beacon_info), genesis, _read_hotkey(rules.trainer),
-            rules.environment, PRESETS[rules.preset], rules.slot_ms,
+            chain, beacon, genesis, trainer, rules.environment, PRESETS[rules.preset],
+            rules.slot_ms,
         )  # fmt: skip
-        if rules.changes is not None:
-            parameters = change_parameters(parameters, read_changes(rules.changes))
+        parameters = change_parameters(parameters, changes)
         question = (
             f"Publish parameters {parameters.digest.hex()[:16]}… for subnet {chain.netuid}? "
             "Whoever works by other ones is on another network from then on."
@@ -57,7 +59,7 @@ def run_subnet_publish(
         "netuid": chain.netuid, "parameters": digest, "locator": locator, "block": block,
         "checkpoint": parameters.identity.genesis_checkpoint.hex(),
     }  # fmt: skip
-    text = f"subnet {chain.netuid} has parameters {digest[:16]}… since block {block}"
+    text = f"subnet {chain.netuid} has parameters {digest[:16]}…, seen in block {block}"
     print_result(document, as_json, f"{text}; `assay subnet show` says what everybody sees")
 
 

@@ -19,7 +19,7 @@ from assay.neurons.wiring import (
     open_stores,
     require_netuid,
 )
-from assay.protocol import encode_ss58
+from assay.protocol import QUICKNET, BeaconChain, encode_ss58
 from assay.protocol.window import compute_window
 
 Confirm = Callable[[str], bool]
@@ -57,8 +57,9 @@ def run_subnet_start(settings: Settings, as_json: bool) -> None:
     account, netuid = open_account(settings), require_netuid(settings.chain)
     with connect(settings.chain) as connection:
         receipt = start_subnet(connection, account.wallet, netuid)
-    document = {"netuid": netuid, "block": receipt.block}
-    print_result(document, as_json, f"subnet {netuid} is open since block {receipt.block}")
+    block = None if receipt is None else receipt.block
+    since = "was open before" if block is None else f"is open since block {block}"
+    print_result({"netuid": netuid, "block": block}, as_json, f"subnet {netuid} {since}")
 
 
 def run_subnet_show(settings: Settings, as_json: bool) -> None:
@@ -97,17 +98,26 @@ def run_subnet_show(settings: Settings, as_json: bool) -> None:
         ("registration", f"{format_tao(rules.registration_cost)}"
          + ("" if rules.registration_open else ", closed")),
         ("weights", ("timelocked, " if rules.commit_reveal else "in the clear, ")
-         + f"every {rules.weights_rate_limit} blocks at most, epochs every {rules.tempo + 1}"),
+         + (f"{rules.weights_rate_limit} blocks apart" if rules.weights_rate_limit else "any time")
+         + f"; tempo {rules.tempo} blocks"),
         ("parameters", parameters.digest.hex()),
         ("window", f"{window} now; {timing.window_blocks} blocks, {seconds:g} s"),
         ("work", f"{work.group_size} rollouts a group, at most {work.group_cap} groups of up to "
          f"{work.max_tokens} tokens; {work.audited_groups} audited"),
         ("environment", parameters.environment.name),
+        ("beacon", name_beacon(parameters.beacon)),
         ("trainer", encode_ss58(parameters.identity.trainer)),
         ("checkpoint", checkpoint.hex()),
     )  # fmt: skip
     for name, value in lines:
         Console().print(f"{name:<13} {value}", highlight=False, soft_wrap=True)
+
+
+def name_beacon(chain: BeaconChain) -> str:
+    """For people: whether relays must be named."""
+    if chain == QUICKNET:
+        return "drand's quicknet"
+    return f"{chain.chain_hash.hex()}: not a public one, name relays of it with --beacon"
 
 
 def print_result(document: object, as_json: bool, text: str) -> None:

@@ -1,6 +1,7 @@
 """`assay weights`: what validators have set, what is still to be sent, and setting them by hand."""
 
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,8 @@ from assay.neurons.validating.outbox import describe_row, list_rows
 from assay.neurons.wiring import open_account, open_chain
 from assay.protocol import encode_ss58
 from assay.verification import compute_weights
+
+logger = logging.getLogger("assay")
 
 _PAIR = re.compile(r"([0-9]{1,5})=([0-9]{1,12})")
 #: Longest wait for the chain's rate limit and for the weights to stand, seconds.
@@ -118,6 +121,14 @@ def run_weights_set(
     with open_chain(settings.chain, poll_s=_LOOK_S) as chain:
         chain.add_wallet(account.wallet)
         name = encode_ss58(account.hotkey)
+        seats = {seat.uid: seat for seat in chain.get_metagraph(chain.get_head())}
+        if set(row) - seats.keys():
+            raise ConfigError(f"nobody holds uid {min(set(row) - seats.keys())}: see the metagraph")
+        own = next((seat for seat in seats.values() if seat.hotkey == account.hotkey), None)
+        if own is not None and not own.permit:
+            logger.warning(
+                "%s has no permit: the chain takes weights on itself, and counts none", name
+            )
         if not confirm(f"Set {len(row)} weights of {name} on subnet {chain.netuid}?"):
             raise ConfigError("not agreed to: nothing was sent")
         deadline = time.monotonic() + _PATIENCE_S

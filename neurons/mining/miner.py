@@ -221,7 +221,8 @@ class Miner:
             self._delivery.step(head)
         else:
             work.committed = True
-            self._note(work, f"no group of window {window} was finished in time")
+            text = f"no group of window {window} was finished in time: begun at block"
+            self._note(work, f"{text} {work.opened_at}, and the commitment was due by {due}")
         return False
 
     def generate(self, work: Work, indices: range) -> list[Group]:

@@ -127,8 +127,9 @@ class Review:
         known = self._history.get_verdicts(mined.window)
         own = self._make_verdict(context, verdict, mined, settlement, head, final)
         self._history.write_verdict(own, seat, after)
-        if not verdict.accepted and [v.reason for v in known] != [verdict.reason]:
-            self._report(f"window {mined.window}: {verdict.reason.value}: {verdict.detail}")
+        if [v.reason for v in known] != [verdict.reason]:
+            what = f"score {own.score:,}" if verdict.accepted else verdict.detail
+            self._report(f"window {mined.window}: {verdict.reason.value}: {what}")
         return True
 
     def _make_verdict(

@@ -228,12 +228,13 @@ class WeightsOutbox:
     def _follow(self, row: WeightsRow, head: int) -> bool:
         """Looks for a row that may have been sent; due again once it cannot come any more."""
         if row.expires is None:
+            since = max(head, row.marked_at or 0)  # a node that lags must not shorten the doubt
             row = replace(
                 row,
-                expires=head + DOUBT_BLOCKS,
+                expires=since + DOUBT_BLOCKS,
                 trouble=f"weights of epoch {row.epoch} may have been sent and nobody said what "
                 "became of them: they are looked for on chain, and sent again from block "
-                f"{head + DOUBT_BLOCKS} on where they do not stand",
+                f"{since + DOUBT_BLOCKS} on where they do not stand",
             )
             self._save(row)
         if self._confirm(row, head):

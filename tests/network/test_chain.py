@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -20,8 +21,10 @@ from assay.network.chain import (
     open_wallet,
 )
 from assay.network.chain.archive import StateArchive
-from assay.network.chain.epochs import is_tempo_epoch
-from assay.network.chain.weights import compute_reveal_round, encode_row, make_row
+from assay.network.chain.connection import name_node
+from assay.network.chain.epochs import Epochs, is_tempo_epoch
+from assay.network.chain.runtime import Runtime
+from assay.network.chain.weights import compute_reveal_round, encode_row, make_row, pad_row
 
 
 def test_the_archive_keeps_the_first_word_and_only_for_one_subnet(tmp_path: Path) -> None:
@@ -66,6 +69,13 @@ def test_a_row_is_what_the_chain_will_show() -> None:
             make_row(row)
 
 
+def test_a_row_shorter_than_the_subnet_takes_is_filled_with_zeros() -> None:
+    assert pad_row({4: 65_535}, 3, 256) == {0: 0, 1: 0, 4: 65_535}
+    assert list(pad_row({4: 65_535, 0: 7}, 4, 256)) == [0, 1, 2, 4]
+    assert pad_row({1: 65_535}, 99, 3) == {0: 0, 1: 65_535, 2: 0}  # all there are: enough
+    assert pad_row({1: 65_535, 2: 1}, 1, 256) == {1: 65_535, 2: 1}
+
+
 def test_timelocked_weights_open_after_the_epoch_that_opens_them() -> None:
     netuid, tempo, slot_ms = 2, 10, 12_000
     for block in range(100, 125):
@@ -87,6 +97,40 @@ def test_a_row_is_encoded_as_the_runtime_decodes_it() -> None:
     many = encode_row(dict.fromkeys(range(64), 1), 0)
     assert many[:2] == many[2 + 128 : 4 + 128] == b"\x01\x01"  # two bytes from 64 on
     assert len(many) == 2 * (2 + 128) + 8
+
+
+def test_an_epoch_ahead_of_its_block_is_a_lie_that_is_not_kept(tmp_path: Path) -> None:
+    said = [12]
+
+    class Node:
+        def read(self, op: object) -> int:
+            return said[0]
+
+    archive = StateArchive(tmp_path / "state.sqlite", b"\x01" * 32, 3)
+    epochs = Epochs(cast(Connection, Node()), 3, archive)
+    runtime = cast(Runtime, None)
+    with pytest.raises(ChainError, match="lies or is broken"):
+        epochs.is_epoch(8, 10, runtime)
+    assert archive.get_newest("epoch") is None
+    said[0] = 8
+    assert epochs.is_epoch(8, 10, runtime)
+
+
+def test_a_full_disk_costs_no_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    archive = StateArchive(tmp_path / "state.sqlite", b"\x01" * 32, 3)
+    archive._database.execute("PRAGMA query_only = ON")
+    for number in range(100):
+        archive.put("state", number, "data")
+    assert archive.get("state", 99) == "data"
+    assert archive.get("state", 1) is None  # memory is bounded
+    assert len(caplog.records) == 1
+
+
+def test_keys_in_an_address_are_not_shown() -> None:
+    for url in ("wss://node.example/v1?key=secret", "wss://me:secret@node.example:443/secret"):
+        assert "secret" not in name_node(url)
+        assert "wss://node.example" in name_node(url)
+    assert name_node("ws://[::1]:9944") == "ws://[::1]:9944"
 
 
 def test_nobody_to_talk_to_is_an_error_with_advice_not_a_hang() -> None:
@@ -169,9 +213,9 @@ def test_development_keys_need_no_files(tmp_path: Path) -> None:
 def test_what_takes_room_is_dropped_after_two_days(tmp_path: Path) -> None:
     archive = StateArchive(tmp_path / "state.sqlite", b"\x01" * 32, 3)
     for kind in ("state", "block"):
-        for number in (100, 14_499, 14_500, 14_501):
+        for number in (100, 101, 14_499, 14_500, 14_501):
             archive.put(kind, number, "data")
     assert archive.get("state", 100) is None
-    assert archive.get("state", 14_499) == archive.get("block", 100) == "data"
+    assert archive.get("state", 101) == archive.get("block", 100) == "data"
     archive.put("state", 50, "read again by somebody who looks far back")
     assert archive.get("state", 14_499) == "data"

@@ -73,7 +73,7 @@ def test_a_trouble_is_said_once_and_so_is_its_end(
 ) -> None:
     caplog.set_level(logging.INFO, "assay")
     play(stop, tmp_path, lack(None), *[lack("no beacon")] * 3, lack("no node"), lack(None))
-    assert [r.message for r in caplog.records] == ["no beacon", "no node", "that is over"]
+    assert [r.message for r in caplog.records] == ["no beacon", "no node", "over: no node"]
     assert json.loads((tmp_path / "status.json").read_text())["trouble"] is None
 
 
@@ -91,6 +91,13 @@ def test_a_program_that_only_fails_ends(stop: threading.Event, tmp_path: Path) -
     acts = [fail(ValueError("broken"))] * (programs.DEFECTS_MAX + 1)
     with pytest.raises(RuntimeError, match="in a row"):
         play(stop, tmp_path, *acts)
+
+
+def test_defects_now_and_then_end_nothing(stop: threading.Event, tmp_path: Path) -> None:
+    """A program that runs for months meets more of them than it may meet in a row."""
+    some = [fail(ValueError("broken"))] * (programs.DEFECTS_MAX - 1)
+    play(stop, tmp_path, *some, lack(None), *some, lack(None))
+    assert json.loads((tmp_path / "status.json").read_text())["steps"] == 2 * programs.DEFECTS_MAX
 
 
 def test_another_chain_ends_it_at_once(stop: threading.Event, tmp_path: Path) -> None:
@@ -126,11 +133,13 @@ def test_a_folder_is_one_programs_own(tmp_path: Path) -> None:
 
 def test_one_signal_asks_and_a_second_ends() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with catch_signals() as stop:
+    hurried: list[bool] = []
+    with catch_signals(lambda: hurried.append(True)) as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.wait(5)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+    assert hurried == [True]
     assert signal.getsignal(signal.SIGTERM) == before
 
 

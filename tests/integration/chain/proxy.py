@@ -30,12 +30,23 @@ class FaultyNode:
         self.rewrite: Rewrite = lambda method, params, result: result
         self.requests: Counter[str] = Counter()
         self._upstream = endpoint
+        self._clients: set[ServerConnection] = set()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._stop: asyncio.Event
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),))
         self._thread.start()
         assert self._ready.wait(10)
+
+    def cut(self) -> None:
+        """Ends every connection at once; new ones are welcome."""
+        asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(10)
+
+    async def _cut(self) -> None:
+        for client in list(self._clients):
+            client.transport.abort()
+        while self._clients:
+            await asyncio.sleep(0.01)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
@@ -50,6 +61,13 @@ class FaultyNode:
             await self._stop.wait()
 
     async def _handle(self, client: ServerConnection) -> None:
+        self._clients.add(client)
+        try:
+            await self._pass_on(client)
+        finally:
+            self._clients.discard(client)
+
+    async def _pass_on(self, client: ServerConnection) -> None:
         asked: dict[int, tuple[str, list[Any]]] = {}
         async with connect(self._upstream, max_size=None, close_timeout=0.1) as node:
 

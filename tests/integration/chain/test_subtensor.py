@@ -77,6 +77,32 @@ def test_a_node_that_takes_over_must_be_of_the_same_chain(
     other.close()
 
 
+def test_what_answers_after_a_cut_must_be_the_same_chain(
+    subnet: RuntimeNet, faulty: FaultyNode, behind: Connection, tmp_path: Path
+) -> None:
+    chain = open_chain(behind, subnet, tmp_path)
+    head = chain.get_head()
+    faulty.cut()
+    assert chain.get_head() >= head  # the same node, asked again who it is
+    faulty.rewrite = lambda method, params, result: (
+        "0x" + "ab" * 32 if method == "chain_getBlockHash" and params == [0] else result
+    )
+    faulty.cut()
+    with pytest.raises(WrongChainError, match="genesis hash abab"):
+        chain.get_head()
+
+
+def test_a_chain_that_is_shorter_than_what_is_kept_was_started_anew(
+    subnet: RuntimeNet, faulty: FaultyNode, behind: Connection, tmp_path: Path
+) -> None:
+    chain = open_chain(behind, subnet, tmp_path)
+    head = chain.get_head()
+    chain._archive.put("block", head + 300, chain._archive.get("block", head) or '["", 0]')
+    faulty.cut()
+    with pytest.raises(WrongChainError, match="started anew"):
+        chain.get_head()
+
+
 # --- nodes that fail
 
 
@@ -135,6 +161,21 @@ def test_a_broken_wait_is_not_taken_for_a_refusal(subnet: RuntimeNet, faulty: Fa
     faulty.swallow_notifications = True
     with pytest.raises(UnknownOutcomeError, match="may yet happen"):
         Sender(connection).send_call(
+            ("System", "remark_with_event", {"remark": b"hello"}),
+            subnet.get_wallet(hotkey),
+            final=True,
+        )
+    connection.close()
+
+
+def test_what_was_included_is_never_called_refused(subnet: RuntimeNet, faulty: FaultyNode) -> None:
+    (hotkey,) = subnet.register(1)
+    connection = Connection(Target((faulty.endpoint,), deadline_s=20, inclusion_s=20))
+    sender = Sender(connection)
+    # the block that holds it cannot be read: it was retracted, or the node is confused
+    faulty.rewrite = lambda method, _, result: None if method == "chain_getBlock" else result
+    with pytest.raises(UnknownOutcomeError, match="has happened"):
+        sender.send_call(
             ("System", "remark_with_event", {"remark": b"hello"}),
             subnet.get_wallet(hotkey),
             final=True,
@@ -267,6 +308,24 @@ def test_whoever_got_no_weight_gets_no_incentive(subnet: RuntimeNet) -> None:
     rows = {row.hotkey: row for row in subnet.chain.get_metagraph(subnet.chain.get_head())}
     assert rows[cheat].incentive == 0
     assert rows[honest].incentive > 0
+
+
+def test_a_subnet_that_wants_more_weights_than_there_are_takes_the_row_as_it_is(
+    subnet: RuntimeNet,
+) -> None:
+    """One uid earned everything, and the owner wants three entries, or more than there are uids."""
+    validator, _, winner = subnet.register(3, stake=10 * TAO)
+    subnet.pass_epoch()
+    members = subnet.chain.get_members(subnet.chain.get_head())
+    for wanted, row in ((3, {members[winner].uid: FULL}), (250, {0: FULL, 1: 9})):
+        subnet.set_rules(min_weights=wanted)
+        try:
+            assert subnet.chain.get_hyperparameters().min_weights == wanted
+            subnet.chain.set_weights(validator, row)
+        finally:
+            subnet.set_rules(min_weights=1)
+        subnet.pass_blocks(1)
+        assert subnet.chain.get_weights(subnet.chain.get_head())[validator] == row
 
 
 def test_weights_are_sent_shut_where_the_subnet_asks_for_it(subnet: RuntimeNet) -> None:

@@ -1,0 +1,76 @@
+"""Commands that speak to a chain, before they speak: what is missing or wrong is said at once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ASSAY = str(Path(sys.executable).with_name("assay"))
+
+
+def run(*arguments, env=None, stdin=subprocess.DEVNULL):
+    return subprocess.run(
+        [ASSAY, *map(str, arguments)], capture_output=True, text=True, timeout=120, stdin=stdin,
+        env={**os.environ, **(env or {})},  # noqa: TID251 - a child needs a whole environment
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("metagraph",), "which subnet? name it with --netuid"),
+        (("metagraph", "--netuid", "1", "--network", "finey"), "is no network"),
+        (("stake", "1.x", "--netuid", "1"), "is no amount"),
+        (("stake", "0", "--netuid", "1"), "the amount is 0"),
+        (("stake", "0.0000000001", "--netuid", "1"), "is no amount"),
+        (("mine", "--netuid", "1"), "name a store with --store"),
+        (("weights", "set", "1", "--netuid", "1"), "write UID=SHARE"),
+        (("weights", "set", "1=2", "1=3", "--netuid", "1"), "stands twice"),
+        (("weights", "set", "1=0", "--netuid", "1"), "every share is 0"),
+        (("weights", "set", "70000=1", "--netuid", "1"), "is no weight"),
+        (("register", "--netuid", "1", "--wallet", "nobody"), "assay wallet create"),
+        (("register", "--netuid", "70000"), "netuid"),
+        (("subnet", "publish", "--netuid", "1", "--store", "http://a"), "is not a store"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tmp_path, arguments, words):
+    done = run(*arguments, env={"ASSAY_WALLET__PATH": str(tmp_path)})
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_a_mistyped_setting_is_guessed(tmp_path):
+    file = tmp_path / "assay.toml"
+    file.write_text('[chain]\nnetwrok = "local"\n')
+    done = run("metagraph", "--config", file)
+    assert done.returncode == 2
+    assert "did you mean 'network'?" in done.stderr
+    done = run("metagraph", env={"ASSAY_CHAIN__NETWROK": "local"})
+    assert "did you mean ASSAY_CHAIN__NETWORK" in done.stderr
+
+
+def test_a_wallet_without_a_terminal_needs_a_word(tmp_path):
+    done = run("wallet", "create", "--wallet-path", tmp_path)
+    assert done.returncode == 2
+    assert "--no-password" in done.stderr
+    assert "only way back" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wallet_shows_its_words_once_and_never_in_the_document(tmp_path):
+    made = run("wallet", "create", "--wallet-path", tmp_path, "--no-password", "--json")
+    document = json.loads(made.stdout)
+    words = [line.strip() for line in made.stderr.splitlines() if len(line.split()) == 12]
+    assert len(words) == 2
+    assert not any(word in made.stdout for word in words)
+    (listed,) = json.loads(run("wallet", "list", "--wallet-path", tmp_path, "--json").stdout)
+    assert listed["coldkey"] == document["coldkey"]
+    assert listed["hotkeys"] == [{"name": "default", "hotkey": document["hotkey"]}]
+    again = run("wallet", "create", "--wallet-path", tmp_path, "--no-password")
+    assert again.returncode == 2
+    assert "there already" in again.stderr
