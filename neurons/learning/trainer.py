@@ -215,6 +215,9 @@ class Trainer:
         """What the folder holds, unless the chain is ahead of it."""
         if self._folder is None:
             return None
+        aside = self._folder.set_aside(self._parameters.digest, self._hotkey)
+        if aside is not None:
+            self._report(f"{self.name}: other parameters, a new course: the old one is in {aside}")
         kept = self._folder.load(self._parameters.digest, self._hotkey)
         if kept is None or said is None or said.number <= kept.number:
             return kept

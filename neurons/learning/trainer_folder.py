@@ -2,6 +2,7 @@
 
     trainer.json                    which window is next, which checkpoint came last
     learner-<digest>.safetensors    masters and moments as that checkpoint left them
+    parameters-<digest>/            both, as a course under other parameters left them
 
 `trainer.json` is written last and names the rest, so a trainer that is killed anywhere stands
 before a lesson or after it. What it has committed to is not kept here: the chain says it.
@@ -79,15 +80,56 @@ class TrainerFolder:
             os.close(self._lock)
             self._lock = None
 
+    def set_aside(self, parameters: bytes, hotkey: bytes) -> Path | None:
+        """Moves a course under other parameters out of the way; cut off, it goes on next time.
+
+        Returns:
+            Where it lies now; None where there is none.
+
+        Raises:
+            TrainerError: as `load`, or it cannot be moved.
+        """
+        state = self._read()
+        if state is None or state.parameters == parameters:
+            return None
+        self._require_same("hotkey", state.hotkey, hotkey)
+        aside = self._folder / f"parameters-{state.parameters.hex()[:32]}"
+        learner = self._get_learner_path(state.checkpoint).name
+        try:
+            aside.mkdir(exist_ok=True)
+            for path in aside.glob("*learner-*"):  # of a course under them that lies there already
+                if path.name != learner:
+                    path.unlink()
+            for name in (learner, _STATE_FILE):  # this one last: until then nothing has happened
+                if (self._folder / name).exists():
+                    os.replace(self._folder / name, aside / name)
+        except OSError as error:
+            raise TrainerError(f"cannot put the old course aside to {aside}: {error}") from error
+        return aside
+
     def load(self, parameters: bytes, hotkey: bytes) -> TrainerState | None:
         """Where the last trainer here stopped; None: nobody was here.
 
         Raises:
             TrainerError: it was another network's or another hotkey's, or the file is damaged.
         """
+        state = self._read()
+        if state is not None:
+            self._require_same("parameters", state.parameters, parameters)
+            self._require_same("hotkey", state.hotkey, hotkey)
+        return state
+
+    def _require_same(self, what: str, found: bytes, wanted: bytes) -> None:
+        if found != wanted:
+            raise TrainerError(
+                f"{self._folder / _STATE_FILE} is of a trainer with the {what} "
+                f"{found.hex()[:16]}…, not {wanted.hex()[:16]}…: give this one a folder of its own"
+            )
+
+    def _read(self) -> TrainerState | None:
         path = self._folder / _STATE_FILE
         try:
-            state = from_json(TrainerState, read_json(path.read_bytes()))
+            return from_json(TrainerState, read_json(path.read_bytes()))
         except FileNotFoundError:
             return None
         except (OSError, EncodingError) as error:
@@ -95,16 +137,6 @@ class TrainerFolder:
                 f"{path} cannot be read ({error}): move the folder away to start from the chain's "
                 "checkpoint"
             ) from error
-        for what, found, wanted in (
-            ("parameters", state.parameters, parameters),
-            ("hotkey", state.hotkey, hotkey),
-        ):
-            if found != wanted:
-                raise TrainerError(
-                    f"{path} is of a trainer with the {what} {found.hex()[:16]}…, not "
-                    f"{wanted.hex()[:16]}…: give this one a folder of its own"
-                )
-        return state
 
     def save(self, state: TrainerState, learner: dict[str, Tensor] | None = None) -> None:
         """Makes `state` the truth.

@@ -6,6 +6,7 @@ it is acted on, so that the validator goes on after a kill at any instant as if 
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -26,6 +27,8 @@ from assay.protocol import (
 from assay.protocol.encoding import from_json, to_json
 from assay.verification import GroupValue, Ledger, Seat, Statistics, Verdict
 
+logger = logging.getLogger("assay")
+
 #: A seat's ledger belongs to the settlement of this epoch block.
 Account = tuple[int, Seat]
 
@@ -34,6 +37,8 @@ _TABLES = (
     """CREATE TABLE IF NOT EXISTS validator (
         hotkey BLOB NOT NULL, parameters BLOB NOT NULL,
         next_window INTEGER NOT NULL, last_epoch INTEGER NOT NULL)""",
+    # one row: where the weights go that lie in the same file
+    "CREATE TABLE IF NOT EXISTS subnet (genesis_hash BLOB NOT NULL, netuid INTEGER NOT NULL)",
     """CREATE TABLE IF NOT EXISTS windows (
         window INTEGER PRIMARY KEY, challenge TEXT NOT NULL, context TEXT, audit_hash BLOB,
         void TEXT, missing TEXT, closed INTEGER NOT NULL DEFAULT 0)""",
@@ -72,28 +77,62 @@ class Journal:
     ) -> None:
         """
         Args:
-            first: where a validator without a past begins.
+            first: where a validator without a past begins, or one whose subnet has got other
+                parameters: what was not settled under the old ones is dropped.
 
         Raises:
-            JournalError: the file is another hotkey's, or was written under other parameters.
+            JournalError: the file is another hotkey's, or another subnet's.
         """
         self._database = database
         self._parameters = parameters
         with database.transaction():
             for table in _TABLES:
                 database.execute(table)
-            found = database.execute("SELECT hotkey, parameters FROM validator")
+            self._require_own(hotkey)
+            found = database.execute("SELECT parameters, last_epoch FROM validator")
             if not found:
-                database.execute(
-                    "INSERT INTO validator VALUES (?, ?, ?, ?)",
-                    (hotkey, parameters.digest, first.next_window, first.last_epoch),
-                )
-            elif found[0] != (hotkey, parameters.digest):
-                raise JournalError(
-                    f"{database.name} is the journal of hotkey {encode_ss58(found[0][0])} under "
-                    f"parameters {found[0][1].hex()[:16]}…, not of {encode_ss58(hotkey)} under "
-                    f"{parameters.digest.hex()[:16]}…: take a folder of its own"
-                )
+                self._begin(hotkey, first)
+            elif found[0][0] != parameters.digest:
+                self._drop_old_network(found[0][0])
+                # an epoch is settled once, though the node now asked may lag
+                self._begin(hotkey, replace(first, last_epoch=max(first.last_epoch, found[0][1])))
+
+    def _require_own(self, hotkey: bytes) -> None:
+        database, identity = self._database, self._parameters.identity
+        subnet = (identity.genesis_hash, identity.netuid)
+        found = database.execute("SELECT hotkey, parameters FROM validator")
+        known = database.execute("SELECT genesis_hash, netuid FROM subnet")
+        if not known and all(digest == self._parameters.digest for _, digest in found):
+            database.execute("INSERT INTO subnet VALUES (?, ?)", subnet)
+        elif known != [subnet]:
+            raise JournalError(
+                f"{database.name} is the journal of another subnet or chain, not of subnet "
+                f"{identity.netuid} on {identity.genesis_hash.hex()[:16]}…: take a folder of its "
+                "own"
+            )
+        if found and found[0][0] != hotkey:
+            raise JournalError(
+                f"{database.name} is the journal of hotkey {encode_ss58(found[0][0])}, not of "
+                f"{encode_ss58(hotkey)}: take a folder of its own"
+            )
+
+    def _begin(self, hotkey: bytes, first: Progress) -> None:
+        self._database.execute("DELETE FROM validator")
+        self._database.execute(
+            "INSERT INTO validator VALUES (?, ?, ?, ?)",
+            (hotkey, self._parameters.digest, first.next_window, first.last_epoch),
+        )
+
+    def _drop_old_network(self, digest: bytes) -> None:
+        """Windows are numbered anew under other parameters; weights that are due stay due."""
+        ((count,),) = self._database.execute("SELECT count(*) FROM windows")
+        logger.warning(
+            "the subnet has other parameters, %s… in place of %s…: starting afresh, %d windows of "
+            "the old ones are left unsettled; weights that were due still go out",
+            self._parameters.digest.hex()[:16], digest.hex()[:16], count,
+        )  # fmt: skip
+        for table in ("windows", "verdicts", "ledgers"):
+            self._database.execute(f"DELETE FROM {table}")
 
     def load_progress(self) -> Progress:
         """How far it has come."""

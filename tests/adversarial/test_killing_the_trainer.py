@@ -139,7 +139,7 @@ class Bench:
         """One step that must do something."""
         assert self.trainer.step(), self.trainer.trouble
 
-    def start(self, fetching=None, **changes):
+    def start(self, fetching=None, parameters=None, **changes):
         self.close()
         sources = replace(
             self.world.sources,
@@ -157,7 +157,7 @@ class Bench:
         )
         self.trainer = Trainer(
             self.hotkey,
-            self.world.parameters,
+            parameters or self.world.parameters,
             sources,
             replace(config, **changes),
             self.lessons.append,
@@ -539,4 +539,32 @@ def test_a_folder_of_another_network_or_hotkey(bench, world):
     (bench.folder / "trainer" / "trainer.json").write_text("{")
     with pytest.raises(TrainerError, match="move the folder away"):
         folder.load(world.parameters.digest, bench.hotkey)
+    folder.close()
+
+
+def test_a_course_under_other_parameters_is_put_aside(bench, world, undisturbed):
+    """Started again when the owner has published others, it learns from the chain's checkpoint on;
+    the old course stays to look at, also where it was cut off in the middle of moving it."""
+    bench.run()
+    bench.close()
+    course, before = bench.folder / "trainer", world.parameters.digest
+    files = {p.name: p.read_bytes() for p in course.iterdir()}
+    assert len(files) == 2
+    aside = course / f"parameters-{before.hex()[:32]}"
+    aside.mkdir()
+    (aside / "learner-of-a-course-before.safetensors").touch()
+    (learner,) = course.glob("learner-*")
+    learner.rename(aside / learner.name)  # killed here
+    others = replace(world.parameters, work=replace(world.parameters.work, audited_groups=5))
+    bench.start(parameters=others)
+    bench.step()
+    assert {p.name: p.read_bytes() for p in aside.iterdir()} == files
+    assert any("a new course" in line and str(aside) in line for line in bench.said)
+    assert bench.trainer._course.learned is False
+    bench.close()
+    folder = TrainerFolder(course)
+    with pytest.raises(TrainerError, match="of its own"):
+        folder.set_aside(before, bytes(32))
+    assert folder.set_aside(others.digest, bench.hotkey) is None
+    assert folder.load(others.digest, bench.hotkey).parameters == others.digest
     folder.close()

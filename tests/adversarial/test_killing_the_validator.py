@@ -21,8 +21,9 @@ from assay.neurons.validating.outbox import State, list_rows
 from assay.neurons.validating.validator import Validator
 from assay.neurons.windows import Challenge
 from assay.protocol import Beacon, Block, Reason
+from assay.protocol.window import compute_window
 from assay.verification import GroupValue, Ledger, Seat, Statistics, Verdict
-from tests.adversarial.mortal import HOTKEYS, Killed, Mortal, make_parameters
+from tests.adversarial.mortal import HOTKEYS, NETUID, Killed, Mortal, make_parameters
 from tests.adversarial.watched import Watched
 
 #: Two settlements, of which the second follows windows that were open at the first.
@@ -282,16 +283,88 @@ def test_a_verdict_comes_back_as_it_was(verdict, asked_at, seconds):
 # --- whose journal
 
 
-def test_another_hotkeys_journal_is_refused(tmp_path, monkeypatch):
+def test_another_hotkeys_or_subnets_journal_is_refused(tmp_path, monkeypatch):
     mortal = Mortal(tmp_path, monkeypatch)
-    database = mortal.database
-    others = replace(mortal.parameters, work=replace(mortal.parameters.work, audited_groups=5))
-    for hotkey, parameters in (
-        (HOTKEYS["alice"], mortal.parameters),
-        (HOTKEYS["validator"], others),
+    parameters = mortal.parameters
+    others = [
+        replace(parameters, identity=replace(parameters.identity, **change))
+        for change in ({"netuid": NETUID + 1}, {"genesis_hash": bytes(32)})
+    ]
+    for hotkey, rules in (
+        (HOTKEYS["alice"], parameters),
+        *((HOTKEYS["validator"], rules) for rules in others),
     ):
         with pytest.raises(JournalError, match="a folder of its own"):
-            Journal(database, hotkey, parameters, Progress(0, 0))
+            Journal(mortal.database, hotkey, rules, Progress(0, 0))
+
+
+def test_a_journal_that_names_no_subnet_goes_on_under_its_parameters_alone():
+    """As programs before wrote it: which subnet its weights were for, nobody can say."""
+    database, parameters = Database(), make_parameters()
+    Journal(database, HOTKEYS["alice"], parameters, Progress(0, 7))
+    database.execute("DELETE FROM subnet")
+    others = replace(parameters, work=replace(parameters.work, audited_groups=5))
+    with pytest.raises(JournalError, match="a folder of its own"):
+        Journal(database, HOTKEYS["alice"], others, Progress(0, 9))
+    Journal(database, HOTKEYS["alice"], parameters, Progress(0, 0))
+    journal = Journal(database, HOTKEYS["alice"], others, Progress(2, 9))
+    assert journal.load_progress() == Progress(2, 9)
+    database.close()
+
+
+def test_an_epochs_ledgers_are_forgotten_when_it_is_settled():
+    """Kept, they would fill the file; carried over, they would be held against another epoch."""
+    database, parameters = Database(), make_parameters()
+    journal = Journal(database, HOTKEYS["alice"], parameters, Progress(0, 0))
+    verdict = Verdict(3, HOTKEYS["bob"], Reason.NO_COMMITMENT, "")
+    for epoch in (24, 36):
+        journal.put_verdict(verdict, 9, 0.0, (epoch, Seat(1, 0)), Ledger(2, (0.1,)))
+    journal.settle(24, 4)
+    assert list(journal.load_ledgers()) == [(36, Seat(1, 0))]
+    database.close()
+
+
+# --- other parameters
+
+
+@pytest.mark.parametrize("lag", [0, 30])
+def test_other_parameters_lose_no_weights_that_are_due(tmp_path, monkeypatch, caplog, lag):
+    """Started again in the same folder, it joins the new network, and what the old one settled is
+    sent all the same. A node that lags behind at this moment settles no epoch twice."""
+    mortal = Mortal(tmp_path, monkeypatch)
+    mortal.play(20)
+    mortal.fate.hook = fail_at("before set_weights", ChainError("no permit"))
+    while not any(row.state is State.DUE for row in list_rows(mortal.database, 9)):
+        mortal.play(1)
+    (due, *_) = list_rows(mortal.database, 9)
+    assert mortal.validator.audits
+    mortal.fate.hook = lambda name: None
+    timing = replace(mortal.parameters.timing, window_blocks=4)
+    mortal.parameters = replace(mortal.parameters, timing=timing)
+    mortal._options["start"] = max(1, mortal.real.get_head() - lag)
+    mortal.restart()
+    validator, window = mortal.validator, compute_window(timing, mortal.real.get_head() - lag)
+    assert "starting afresh" in caplog.text
+    assert not validator.audits
+    assert not validator._ledgers
+    assert validator._next_window == max(0, window) + 1
+    assert validator._last_epoch == max(due.epoch, mortal._options["start"])
+    mortal.play(40)
+    rows = {row.epoch: row for row in list_rows(mortal.database, 99)}
+    assert rows[due.epoch].state is State.CONFIRMED
+    assert rows[due.epoch].weights == due.weights
+    assert max(rows) > due.epoch
+    mortal.restart()  # and once joined it goes on
+    assert caplog.text.count("starting afresh") == 1
+    assert mortal.validator._last_epoch == max(rows)
+
+
+def fail_at(point, error):
+    def hook(name):
+        if name == point:
+            raise error
+
+    return hook
 
 
 def test_a_damaged_or_foreign_file_says_which(tmp_path):
