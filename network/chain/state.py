@@ -29,6 +29,7 @@ class Hyperparameters:
         weights_rate_limit: blocks between two weight settings of one hotkey.
         registration_cost: what a uid costs at this block, rao.
         max_uids: when they are all held, a registration evicts somebody.
+        min_weights: entries that a row of weights must have, zeros counted.
     """
 
     tempo: int

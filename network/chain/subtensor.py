@@ -326,10 +326,10 @@ class SubtensorChain:
                 f"is {best + 1}: wait",
                 allowed,
             )
-        reveal = self.get_hyperparameters().commit_reveal
+        settings = self.get_hyperparameters()
         wallet = self._get_wallet(hotkey)
         receipt = send_weights(
-            self._connection, self._sender, self._runtime, self.netuid, wallet, row, reveal
+            self._connection, self._sender, self._runtime, self.netuid, wallet, row, settings
         )
         return receipt.block
 

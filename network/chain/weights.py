@@ -7,13 +7,14 @@ copy them.
 import asyncio
 import struct
 from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError
 from assay.network.chain.runtime import MODULE, CommitBy, Runtime, WeightsBy
 from assay.network.chain.sending import Sender
-from assay.network.chain.state import LARGEST_WEIGHT, Receipt
+from assay.network.chain.state import LARGEST_WEIGHT, Hyperparameters, Receipt
 from assay.network.chain.wallets import ChainWallet
 
 if TYPE_CHECKING:
@@ -39,6 +40,21 @@ def make_row(weights: Mapping[int, int]) -> dict[int, int]:
     if max(row.values(), default=0) != LARGEST_WEIGHT:
         raise ChainError("the largest weight is 65,535: scale the row")
     return row
+
+
+def pad_row(row: Mapping[int, int], at_least: int, uids: int) -> dict[int, int]:
+    """A row with as many entries as a subnet asks for: weight 0 on the lowest other uids.
+
+    The chain counts entries, zeros too, and asks for no more than there are uids; what stands
+    afterwards is the row.
+
+    Args:
+        at_least: the subnet's MinAllowedWeights.
+        uids: how many the subnet has; they are 0 to that minus one.
+    """
+    others = (uid for uid in range(uids) if uid not in row)
+    zeros = dict.fromkeys(islice(others, max(0, at_least - len(row))), 0)
+    return dict(sorted({**row, **zeros}.items()))
 
 
 def compute_reveal_round(
@@ -70,7 +86,7 @@ def send_weights(
     netuid: int,
     wallet: ChainWallet,
     row: Mapping[int, int],
-    commit_reveal: bool,
+    settings: Hyperparameters,
 ) -> Receipt:
     """Sends a row from `make_row` the way that runtime and subnet ask for.
 
@@ -81,12 +97,25 @@ def send_weights(
     from bittensor.intents import SetWeights
 
     version_key = connection.read(lambda s: s.query(MODULE, "WeightsVersionKey", [netuid]))
-    if runtime.weights_by is WeightsBy.INTENT:
+    short = len(row) < settings.min_weights
+    if short:
+        uids = connection.read(lambda s: s.query(MODULE, "SubnetworkN", [netuid]))
+        row = pad_row(row, settings.min_weights, int(uids or 0))
+    if runtime.weights_by is WeightsBy.INTENT and short and not settings.commit_reveal:
+        # the call behind the intent, which itself takes the zeros out
+        call: Any = calls.SubtensorModule.set_mechanism_weights(
+            netuid=netuid,
+            mecid=0,
+            dests=list(row),
+            weights=list(row.values()),
+            version_key=int(version_key or 0),
+        )
+    elif runtime.weights_by is WeightsBy.INTENT:
         values = [float(value) for value in row.values()]
         intent = SetWeights(netuid, list(row), values, version_key=int(version_key or 0))
         return sender.send_intent(intent, wallet, final=False)
-    if not commit_reveal:
-        call: Any = calls.SubtensorModule.set_weights(
+    elif not settings.commit_reveal:
+        call = calls.SubtensorModule.set_weights(
             netuid=netuid,
             dests=list(row),
             weights=list(row.values()),

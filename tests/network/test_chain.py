@@ -24,7 +24,7 @@ from assay.network.chain.archive import StateArchive
 from assay.network.chain.connection import name_node
 from assay.network.chain.epochs import Epochs, is_tempo_epoch
 from assay.network.chain.runtime import Runtime
-from assay.network.chain.weights import compute_reveal_round, encode_row, make_row
+from assay.network.chain.weights import compute_reveal_round, encode_row, make_row, pad_row
 
 
 def test_the_archive_keeps_the_first_word_and_only_for_one_subnet(tmp_path: Path) -> None:
@@ -67,6 +67,13 @@ def test_a_row_is_what_the_chain_will_show() -> None:
     for row in ({}, {1: 65_534}, {1: 65_536}, {1: -1, 2: 65_535}, {65_536: 65_535}):
         with pytest.raises(ChainError, match="65,535"):
             make_row(row)
+
+
+def test_a_row_shorter_than_the_subnet_takes_is_filled_with_zeros() -> None:
+    assert pad_row({4: 65_535}, 3, 256) == {0: 0, 1: 0, 4: 65_535}
+    assert list(pad_row({4: 65_535, 0: 7}, 4, 256)) == [0, 1, 2, 4]
+    assert pad_row({1: 65_535}, 99, 3) == {0: 0, 1: 65_535, 2: 0}  # all there are: enough
+    assert pad_row({1: 65_535, 2: 1}, 1, 256) == {1: 65_535, 2: 1}
 
 
 def test_timelocked_weights_open_after_the_epoch_that_opens_them() -> None:
@@ -206,9 +213,9 @@ def test_development_keys_need_no_files(tmp_path: Path) -> None:
 def test_what_takes_room_is_dropped_after_two_days(tmp_path: Path) -> None:
     archive = StateArchive(tmp_path / "state.sqlite", b"\x01" * 32, 3)
     for kind in ("state", "block"):
-        for number in (100, 14_499, 14_500, 14_501):
+        for number in (100, 101, 14_499, 14_500, 14_501):
             archive.put(kind, number, "data")
     assert archive.get("state", 100) is None
-    assert archive.get("state", 14_499) == archive.get("block", 100) == "data"
+    assert archive.get("state", 101) == archive.get("block", 100) == "data"
     archive.put("state", 50, "read again by somebody who looks far back")
     assert archive.get("state", 14_499) == "data"

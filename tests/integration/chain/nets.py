@@ -107,6 +107,7 @@ class RuntimeNet(Net):
     #: rule → (call of AdminUtils, its argument)
     _SUDO: Mapping[str, tuple[str, str]] = {
         "weights_rate_limit": ("sudo_set_weights_set_rate_limit", "weights_set_rate_limit"),
+        "min_weights": ("sudo_set_min_allowed_weights", "min_allowed_weights"),
         "max_uids": ("sudo_set_max_allowed_uids", "max_allowed_uids"),
         "immunity_period": ("sudo_set_immunity_period", "immunity_period"),
         "tempo": ("sudo_set_tempo", "tempo"),

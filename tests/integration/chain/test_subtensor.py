@@ -304,6 +304,24 @@ def test_whoever_got_no_weight_gets_no_incentive(subnet: RuntimeNet) -> None:
     assert rows[honest].incentive > 0
 
 
+def test_a_subnet_that_wants_more_weights_than_there_are_takes_the_row_as_it_is(
+    subnet: RuntimeNet,
+) -> None:
+    """One uid earned everything, and the owner wants three entries, or more than there are uids."""
+    validator, _, winner = subnet.register(3, stake=10 * TAO)
+    subnet.pass_epoch()
+    members = subnet.chain.get_members(subnet.chain.get_head())
+    for wanted, row in ((3, {members[winner].uid: FULL}), (250, {0: FULL, 1: 9})):
+        subnet.set_rules(min_weights=wanted)
+        try:
+            assert subnet.chain.get_hyperparameters().min_weights == wanted
+            subnet.chain.set_weights(validator, row)
+        finally:
+            subnet.set_rules(min_weights=1)
+        subnet.pass_blocks(1)
+        assert subnet.chain.get_weights(subnet.chain.get_head())[validator] == row
+
+
 def test_weights_are_sent_shut_where_the_subnet_asks_for_it(subnet: RuntimeNet) -> None:
     (validator,) = subnet.register(1, stake=10 * TAO)
     subnet.pass_epoch()
