@@ -217,6 +217,34 @@ def test_an_unknown_outcome_that_did_not_is_sent_again_once_it_cannot_come(chain
     assert len(chain.sent) == 1
 
 
+def test_an_extrinsic_signed_by_a_node_ahead_of_our_head_is_waited_for(chain, box):
+    """Its lifetime began 16 blocks after the head that we saw; it lands in its last block."""
+    raise_once(chain, "before", UnknownOutcomeError("the connection broke"))
+    box.put(5, ONE)
+    box.work()
+    marked = box.get(5).marked_at
+    box.run(marked + 16 + EXTRINSIC_BLOCKS - 1 - chain.get_head())
+    assert chain.sent == []
+    chain.real.set_weights(chain.hotkeys[2], ONE)
+    box.run(3)
+    assert box.states == {5: State.CONFIRMED}
+    assert chain.sent == []
+
+
+def test_weights_of_the_very_block_at_which_they_are_sent_again_are_not_these(chain, box):
+    """The same weights stand since the head that was seen before sending: those came before."""
+    box.put(5, ONE)
+    box.work()
+    chain.mint()
+    box.work()
+    assert box.get(5).sent_at == chain.get_head()
+    raise_once(chain, "before", UnknownOutcomeError("the connection broke"))
+    box.put(6, ONE)
+    box.run(10)
+    assert box.get(6).marked_at == box.get(5).sent_at
+    assert box.states[6] is State.SENDING
+
+
 def test_a_newer_settlement_waits_for_what_may_still_come(chain, box):
     """Sent at once, the older might land after it and stand in its place."""
     raise_once(chain, "before", UnknownOutcomeError("the connection broke"))
@@ -370,6 +398,17 @@ def test_somebody_else_with_the_hotkey_is_reported_and_not_fought(chain, box):
     box.put(6, THREE)
     box.run(3)
     assert box.box.trouble is None
+
+
+def test_whoever_has_nothing_to_send_asks_the_chain_seldom(chain, box, monkeypatch):
+    box.put(5, ONE)
+    box.run(5)
+    asked, real = [], chain.real.get_weights_block
+    monkeypatch.setattr(
+        chain.real, "get_weights_block", lambda *a: (asked.append(chain.get_head()), real(*a))[1]
+    )
+    box.run(80)
+    assert 8 <= len(asked) <= 11
 
 
 def test_weights_that_are_opened_later_are_confirmed_by_being_taken(chain, box):

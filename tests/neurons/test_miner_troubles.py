@@ -226,6 +226,26 @@ def test_the_next_commitment_waits_until_the_last_one_was_read(make_subnet):
     assert sent == [1]
 
 
+def test_a_step_that_would_end_too_late_is_not_begun(make_subnet, quick_miner):
+    """Each step takes four blocks: a third one would end after the commitment is due."""
+    subnet = make_subnet(MinerConfig(8, 2))
+
+    class Slow(quick_miner):
+        def generate(self, work, indices):
+            for _ in range(4):
+                subnet.chain.mint()
+            return super().generate(work, indices)
+
+    miner = subnet.start(Slow)
+    while not subnet.get_slot():
+        subnet.run_to(miner, subnet.chain.get_head() + 1)
+    committed = parse_commitment(subnet.get_slot())
+    (mined,) = subnet.history.get_mined()
+    assert committed.number == 0
+    assert committed.groups in (2, 4)
+    assert mined.sent_at <= 10  # three blocks before it must stand
+
+
 def test_no_time_for_any_group(make_subnet, quick_miner):
     subnet = make_subnet(MinerConfig(4, 2, commit_margin=13))
     miner = subnet.start(quick_miner)

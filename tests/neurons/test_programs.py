@@ -93,6 +93,13 @@ def test_a_program_that_only_fails_ends(stop: threading.Event, tmp_path: Path) -
         play(stop, tmp_path, *acts)
 
 
+def test_defects_now_and_then_end_nothing(stop: threading.Event, tmp_path: Path) -> None:
+    """A program that runs for months meets more of them than it may meet in a row."""
+    some = [fail(ValueError("broken"))] * (programs.DEFECTS_MAX - 1)
+    play(stop, tmp_path, *some, lack(None), *some, lack(None))
+    assert json.loads((tmp_path / "status.json").read_text())["steps"] == 2 * programs.DEFECTS_MAX
+
+
 def test_another_chain_ends_it_at_once(stop: threading.Event, tmp_path: Path) -> None:
     with pytest.raises(WrongChainError):
         play(stop, tmp_path, fail(WrongChainError("another")), lack(None))

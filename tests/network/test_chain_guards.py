@@ -1,0 +1,119 @@
+"""What the chain adapter refuses before anything is sent, and what it takes back from no node."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay.network.chain import ChainError, DevWallet, SubtensorChain, Target, create_subnet
+from assay.network.chain import subtensor as module
+from assay.network.chain.runtime import CommitBy, EpochsBy, RegisterBy, Runtime, WeightsBy
+from assay.network.chain.sending import Sender
+from assay.network.chain.state import TAO, Hyperparameters
+
+RUNTIME = Runtime(
+    293, RegisterBy.CALL, WeightsBy.CALL, CommitBy.CRV3, EpochsBy.TEMPO, "LastMechansimStepBlock"
+)
+RULES = Hyperparameters(10, False, 0, 5 * TAO, True, 256, 0, 1)
+
+
+class SentError(Exception):
+    """Something would have gone out."""
+
+
+class Node:
+    """A connection to a node that answers from a few figures, and its substrate in one.
+
+    Attributes:
+        heads: what it says one after another to whoever asks for the finalized head.
+    """
+
+    def __init__(self, endpoint: str = "ws://127.0.0.1:9944") -> None:
+        self.target = Target((endpoint,))
+        self.endpoint = endpoint
+        self.genesis_hash = bytes(32)
+        self.heads: list[int] = []
+
+    def add_check(self, check: object) -> None:
+        pass
+
+    def read(self, ask: Callable[["Node"], Any]) -> Any:
+        async def run() -> Any:
+            return await ask(self)
+
+        return asyncio.run(run())
+
+    def send(self, ask: object) -> Any:
+        raise SentError
+
+    async def query(self, pallet: str, name: str, keys: object = None) -> Any:
+        return {
+            "NetworksAdded": True,
+            "Uids": None,
+            "Account": {"data": {"free": 1_000 * TAO}},
+        }[name]
+
+    async def runtime_call(self, api: str, method: str, arguments: object) -> int:
+        assert method == "get_network_registration_cost"
+        return 100 * TAO
+
+    async def finalized_block_number(self) -> int:
+        return self.heads.pop(0)
+
+    async def spec_version(self) -> int:
+        return RUNTIME.spec_version
+
+
+@pytest.fixture
+def node() -> Node:
+    return Node()
+
+
+@pytest.fixture
+def chain(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SubtensorChain:
+    async def detect_runtime(_: object) -> Runtime:
+        return RUNTIME
+
+    async def read_hyperparameters(*_: object) -> Hyperparameters:
+        return RULES
+
+    monkeypatch.setattr(module, "detect_runtime", detect_runtime)
+    monkeypatch.setattr(module, "read_hyperparameters", read_hyperparameters)
+    return SubtensorChain(node, 3, tmp_path, poll_s=0)  # type: ignore[arg-type]  # a double
+
+
+def test_a_node_that_lags_takes_no_block_back(node: Node, chain: SubtensorChain) -> None:
+    """The next endpoint may be behind the last one; what was final stays final."""
+    node.heads = [100, 97, 101]
+    assert [chain.get_head() for _ in range(3)] == [100, 100, 101]
+
+
+def test_a_uid_dearer_than_allowed_is_not_bought(chain: SubtensorChain) -> None:
+    hotkey = chain.add_wallet(DevWallet("//Alice", "//Alice//hot"))
+    with pytest.raises(ChainError, match=r"more than the .* allowed"):
+        chain.register(hotkey, RULES.registration_cost - 1)
+    with pytest.raises(SentError):
+        chain.register(hotkey, RULES.registration_cost)
+
+
+def test_a_subnet_dearer_than_allowed_is_not_bought(node: Node) -> None:
+    wallet: Any = DevWallet("//Alice", "//Alice//hot")
+    with pytest.raises(ChainError, match=r"more than the .* allowed"):
+        create_subnet(node, wallet, 100 * TAO - 1)  # type: ignore[arg-type]  # a double
+    with pytest.raises(SentError):
+        create_subnet(node, wallet, 100 * TAO)  # type: ignore[arg-type]  # a double
+
+
+@pytest.mark.parametrize("final", [False, True])
+def test_keys_that_everybody_knows_sign_for_this_machine_only(final: bool) -> None:
+    wallet: Any = DevWallet("//Alice", "//Alice//hot")
+    call = ("System", "remark", {"remark": b"hello"})
+    for endpoint, error in (
+        ("wss://node.example:443", ChainError),
+        ("ws://127.0.0.1:9944", SentError),
+    ):
+        sender = Sender(Node(endpoint))  # type: ignore[arg-type]  # a double
+        with pytest.raises(error):
+            sender.send_call(call, wallet, final=final)

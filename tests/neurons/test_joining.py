@@ -1,0 +1,100 @@
+"""Whether it makes sense to go on: what a neuron looks at once a window."""
+
+from hashlib import sha256
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from assay.network.chain import SimulatedChain, SimulatedRules
+from assay.network.chain.state import TAO
+from assay.neurons import joining
+from assay.neurons.config import ConfigError
+from assay.neurons.joining import Membership, Standing
+from assay.neurons.programs import ParametersChangedError
+from assay.protocol.parameters import DEMO_TIMING
+
+OWNER, SELF = (sha256(name).digest() for name in (b"owner", b"self"))
+WINDOW, TEMPO = DEMO_TIMING.window_blocks, DEMO_TIMING.tempo
+
+
+class Place:
+    """One hotkey beside a subnet whose owner's word stays the same until `changed` is set."""
+
+    def __init__(self, *hotkeys: bytes) -> None:
+        self.chain = SimulatedChain(b"standing", 3, 0, 1_000, TEMPO, hotkeys)
+        self.chain.rules = SimulatedRules(permits=True)
+        self.changed: str | None = None
+        self.looks = 0
+
+    def has_parameters_changed(self, *_: object) -> str | None:
+        self.looks += 1
+        return self.changed
+
+    def stand(self, *, needs_permit: bool = False) -> Standing:
+        member: Any = SimpleNamespace(
+            chain=self.chain,
+            account=SimpleNamespace(hotkey=SELF),
+            parameters=SimpleNamespace(timing=DEMO_TIMING),
+        )
+        return Standing(cast(Membership, member), needs_permit=needs_permit)
+
+    def mint_to(self, block: int) -> None:
+        while self.chain.get_head() < block:
+            self.chain.mint()
+
+
+@pytest.fixture
+def make_place(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def make(*hotkeys: bytes) -> Place:
+        place = Place(*hotkeys)
+        monkeypatch.setattr(joining, "has_parameters_changed", place.has_parameters_changed)
+        return place
+
+    return make
+
+
+def test_a_uid_bought_within_a_window_counts_from_the_next_one(make_place: Any) -> None:
+    place = make_place(OWNER)
+    standing = place.stand()
+    with pytest.raises(ConfigError, match="holds no uid"):
+        standing.require_seat()
+    place.mint_to(WINDOW + 2)
+    place.chain.register(SELF)
+    place.mint_to(WINDOW + 3)
+    standing.require_seat()
+    assert "held no uid of subnet 3 when this window began" in standing.check()
+    assert standing.head == WINDOW + 3
+    place.mint_to(2 * WINDOW - 1)
+    assert "held no uid" in standing.check()
+    place.mint_to(2 * WINDOW)
+    assert standing.check() is None
+
+
+def test_a_validator_without_a_permit_is_told_and_no_other_neuron(make_place: Any) -> None:
+    place = make_place(OWNER, SELF)
+    place.chain.fund(OWNER, TAO)
+    place.chain.add_stake(OWNER, TAO)  # another's permit is not its own
+    place.mint_to(TEMPO + WINDOW)
+    validator, miner = place.stand(needs_permit=True), place.stand()
+    validator.require_seat()
+    assert "no validator permit" in validator.check()
+    assert miner.check() is None
+    place.chain.fund(SELF, TAO)
+    place.chain.add_stake(SELF, TAO)
+    place.mint_to(2 * (TEMPO + WINDOW))
+    assert validator.check() is None
+
+
+def test_it_looks_once_a_window_and_ends_where_the_network_is_gone(make_place: Any) -> None:
+    place = make_place(OWNER, SELF)
+    standing = place.stand()
+    for block in range(1, 2 * WINDOW):
+        place.mint_to(block)
+        standing.check()
+    assert place.looks == 2
+    place.changed = "the owner has published other parameters"
+    assert standing.check() is None
+    place.mint_to(2 * WINDOW)
+    with pytest.raises(ParametersChangedError, match="other parameters"):
+        standing.check()
