@@ -67,12 +67,12 @@ class Node:
 
 
 @pytest.fixture
-def node() -> Node:
+def node() -> Any:
     return Node()
 
 
 @pytest.fixture
-def chain(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SubtensorChain:
+def chain(node: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SubtensorChain:
     async def detect_runtime(_: object) -> Runtime:
         return RUNTIME
 
@@ -81,10 +81,10 @@ def chain(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Subten
 
     monkeypatch.setattr(module, "detect_runtime", detect_runtime)
     monkeypatch.setattr(module, "read_hyperparameters", read_hyperparameters)
-    return SubtensorChain(node, 3, tmp_path, poll_s=0)  # type: ignore[arg-type]  # a double
+    return SubtensorChain(node, 3, tmp_path, poll_s=0)
 
 
-def test_a_node_that_lags_takes_no_block_back(node: Node, chain: SubtensorChain) -> None:
+def test_a_node_that_lags_takes_no_block_back(node: Any, chain: SubtensorChain) -> None:
     """The next endpoint may be behind the last one; what was final stays final."""
     node.heads = [100, 97, 101]
     assert [chain.get_head() for _ in range(3)] == [100, 100, 101]
@@ -98,12 +98,12 @@ def test_a_uid_dearer_than_allowed_is_not_bought(chain: SubtensorChain) -> None:
         chain.register(hotkey, RULES.registration_cost)
 
 
-def test_a_subnet_dearer_than_allowed_is_not_bought(node: Node) -> None:
+def test_a_subnet_dearer_than_allowed_is_not_bought(node: Any) -> None:
     wallet: Any = DevWallet("//Alice", "//Alice//hot")
     with pytest.raises(ChainError, match=r"more than the .* allowed"):
-        create_subnet(node, wallet, 100 * TAO - 1)  # type: ignore[arg-type]  # a double
+        create_subnet(node, wallet, 100 * TAO - 1)
     with pytest.raises(SentError):
-        create_subnet(node, wallet, 100 * TAO)  # type: ignore[arg-type]  # a double
+        create_subnet(node, wallet, 100 * TAO)
 
 
 @pytest.mark.parametrize("final", [False, True])
@@ -114,6 +114,7 @@ def test_keys_that_everybody_knows_sign_for_this_machine_only(final: bool) -> No
         ("wss://node.example:443", ChainError),
         ("ws://127.0.0.1:9944", SentError),
     ):
-        sender = Sender(Node(endpoint))  # type: ignore[arg-type]  # a double
+        node: Any = Node(endpoint)
+        sender = Sender(node)
         with pytest.raises(error):
             sender.send_call(call, wallet, final=final)
