@@ -32,7 +32,7 @@ class Node:
 
     def __init__(self, endpoint: str = "ws://127.0.0.1:9944") -> None:
         self.target = Target((endpoint,))
-        self.endpoint = endpoint
+        self.endpoint = self.where = endpoint
         self.genesis_hash = bytes(32)
         self.heads: list[int] = []
 
