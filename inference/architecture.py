@@ -52,6 +52,8 @@ _OTHERS = (
     "use_sliding_window",
 )
 _LAYERS = "model.layers."
+#: Tensors of one layer at most, and besides the layers; bytes that a file spends on describing one.
+_LAYER_TENSORS, _OTHER_TENSORS, _HEADER_BYTES = 18, 3, 1 << 10
 
 
 def find_misfit(config: Json, shapes: Mapping[str, Sequence[int]]) -> str | None:
@@ -61,15 +63,9 @@ def find_misfit(config: Json, shapes: Mapping[str, Sequence[int]]) -> str | None
         config: config.json, parsed.
         shapes: tensor name → shape, of everything in the folder's safetensors files.
     """
-    if not isinstance(config, dict):
-        return "config.json is not an object"
-    if config.get("model_type") not in FAMILIES:
-        return f"model_type is none of {', '.join(FAMILIES)}"
-    if unknown := sorted(set(config) - {*_SIZES, *_OTHERS}):
-        return f"config.json has a field {unknown[0][:60]!r} that is not known here"
-    sizes = [config.get(name) for name in (*_SIZES, "head_dim") if name in config]
-    if len(sizes) < len(_SIZES) or not all(type(size) is int and size > 0 for size in sizes):
-        return f"config.json does not give {', '.join(_SIZES)} as sizes"
+    fault = _find_fault(config)
+    if fault is not None or not isinstance(config, dict):
+        return fault
     # as many layers as there are, before anything is done for each
     layers = len({name.split(".")[2] for name in shapes if name.startswith(_LAYERS)})
     if config["num_hidden_layers"] != layers:
@@ -80,6 +76,37 @@ def find_misfit(config: Json, shapes: Mapping[str, Sequence[int]]) -> str | None
     for name, shape in _iterate_shapes(config):
         if tuple(shapes.get(name, ())) != shape:
             return f"tensor {name} has not the shape {shape} that config.json says"
+    return None
+
+
+def compute_bytes_max(config: Json) -> int | None:
+    """Most bytes that safetensors files of a model in bf16 have, headers included, by its config
+    alone; None where the config is none that is known here.
+
+    Counted are all tensors that a family may have: biases and a separate output matrix, too.
+    """
+    if _find_fault(config) is not None or not isinstance(config, dict):
+        return None
+    hidden, inner, vocabulary = (config[f"{n}_size"] for n in ("hidden", "intermediate", "vocab"))
+    heads, shared = config["num_attention_heads"], config["num_key_value_heads"]
+    head, layers = config.get("head_dim", hidden // heads), config["num_hidden_layers"]
+    attention = (2 * heads + 2 * shared) * head * (hidden + 1) + hidden + 2 * head
+    layer = attention + 3 * (hidden + 1) * inner + 3 * hidden  # with two norms
+    weights = layers * layer + 2 * vocabulary * hidden + hidden
+    return 2 * weights + _HEADER_BYTES * (layers * _LAYER_TENSORS + _OTHER_TENSORS)
+
+
+def _find_fault(config: Json) -> str | None:
+    """Why a config is none of a known family with known fields and all its sizes."""
+    if not isinstance(config, dict):
+        return "config.json is not an object"
+    if config.get("model_type") not in FAMILIES:
+        return f"model_type is none of {', '.join(FAMILIES)}"
+    if unknown := sorted(set(config) - {*_SIZES, *_OTHERS}):
+        return f"config.json has a field {unknown[0][:60]!r} that is not known here"
+    sizes = [config.get(name) for name in (*_SIZES, "head_dim") if name in config]
+    if len(sizes) < len(_SIZES) or not all(type(size) is int and size > 0 for size in sizes):
+        return f"config.json does not give {', '.join(_SIZES)} as sizes"
     return None
 
 

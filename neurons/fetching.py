@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from assay.inference.architecture import compute_bytes_max
 from assay.inference.folder import (
+    CONFIG_FILE,
     INDEX_FILE,
     JSON_BYTES,
     MANIFEST_FILE,
@@ -20,6 +22,7 @@ from assay.inference.folder import (
     SMALL_FILE_BYTES,
     SMALL_FILES,
     CheckpointError,
+    read_small_file,
     verify_manifest,
     verify_small_files,
     verify_tensors,
@@ -34,6 +37,7 @@ from assay.neurons.publication import (
     make_checkpoint_name,
 )
 from assay.neurons.rules import PublicationError
+from assay.protocol.encoding import EncodingError, read_json
 
 #: Most stores that are asked for one checkpoint.
 MIRRORS_MAX = 16
@@ -50,7 +54,7 @@ class FetchLimits:
     """What one checkpoint may cost.
 
     Attributes:
-        checkpoint_bytes: size of its tensors.
+        checkpoint_bytes: size of its tensors, if its config.json does not imply less.
         seconds: for all of it, whatever the store does.
     """
 
@@ -174,8 +178,9 @@ class _Download:
                 self._fetch(name, SMALL_FILE_BYTES)
             verify_small_files(self.folder, manifest)
             tensors = self._list_tensors()
-            self._require_room(tensors)
-            left = self.limits.checkpoint_bytes  # sizes may have grown since they were looked at
+            left = self._compute_limit()
+            self._require_room(tensors, left)
+            # sizes may have grown since they were looked at
             for name in tensors:
                 left -= self._fetch(name, left)
             index = set() if tensors == [MODEL_FILE] else {INDEX_FILE}
@@ -197,13 +202,23 @@ class _Download:
         self._fetch(INDEX_FILE, SMALL_FILE_BYTES)
         return list_shards((self.folder / INDEX_FILE).read_bytes(), "the store")
 
-    def _require_room(self, tensors: Iterable[str]) -> None:
-        sizes = {name: self._require_size(name, self.limits.checkpoint_bytes) for name in tensors}
+    def _compute_limit(self) -> int:
+        """Bytes of tensors that are taken: what a model of this config.json may have. A config that
+        says nothing leaves the general limit: the digest may be of what is of no use."""
+        try:
+            config = read_json(read_small_file(self.folder, CONFIG_FILE, JSON_BYTES))
+        except (CheckpointError, EncodingError):
+            config = None
+        implied = compute_bytes_max(config)
+        most = self.limits.checkpoint_bytes
+        return most if implied is None else min(most, implied)
+
+    def _require_room(self, tensors: Iterable[str], limit: int) -> None:
+        sizes = {name: self._require_size(name, limit) for name in tensors}
         total = sum(sizes.values())
-        if total > self.limits.checkpoint_bytes:
+        if total > limit:
             raise PublicationError(
-                f"the store's tensors have {total:,} bytes, more than the "
-                f"{self.limits.checkpoint_bytes:,} that are taken"
+                f"the store's tensors have {total:,} bytes, more than the {limit:,} that are taken"
             )
         self._due = self._done + total
         paths = (self.folder / (name + end) for name in tensors for end in ("", ".part"))

@@ -113,6 +113,27 @@ def test_a_file_of_a_thousand_terabytes_is_not_begun(mirror, tmp_path, name):
     require_nothing(tmp_path)
 
 
+def test_a_sparse_file_larger_than_the_model_is_not_begun(mirror, tmp_path):
+    """Zeros cost a store nothing: no reader takes more of them than the model has bytes."""
+    mirror.sizes[MODEL_FILE] = lambda: 2 * MODEL_BYTES
+    with pytest.raises(PublicationError, match="taken"):
+        fetch_checkpoint(mirror, DIGEST, tmp_path)
+    assert all(read != MODEL_FILE for read, _ in mirror.reads)
+    require_nothing(tmp_path)
+
+
+def test_shards_that_together_exceed_the_model(mirror, tmp_path):
+    mirror.sizes[MODEL_FILE] = lambda: None
+    index = b'"model-00001-of-00002.safetensors"'
+    mirror.sizes[INDEX_FILE] = lambda: len(index)
+    mirror.lies[INDEX_FILE] = lambda data, start: index
+    for i in (1, 2):
+        mirror.sizes[f"model-0000{i}-of-00002.safetensors"] = lambda: MODEL_BYTES * 3 // 4
+    with pytest.raises(PublicationError, match="more than the"):
+        fetch_checkpoint(mirror, DIGEST, tmp_path)
+    assert all("-of-" not in name for name, _ in mirror.reads)
+
+
 def test_a_file_that_grows_once_it_was_looked_at(mirror, tmp_path):
     sizes = iter([MODEL_BYTES, MODEL_BYTES])
     mirror.sizes[MODEL_FILE] = lambda: next(sizes, 10**15)

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from assay.inference import UnusableCheckpointError
-from assay.inference.architecture import find_misfit
+from assay.inference.architecture import compute_bytes_max, find_misfit
 from assay.inference.checkpoint import load_tokenizer
 from assay.inference.folder import PASSAGES_FILE, TOKENIZER_FILES
 from assay.inference.passages import decode_passages, encode_passages
@@ -325,6 +325,7 @@ def attack_config(data: bytes) -> None:
         config = read_json(data)
     except EncodingError:
         return
+    compute_bytes_max(config)
     find_misfit(config, {"model.embed_tokens.weight": (98, 96)})
 
 

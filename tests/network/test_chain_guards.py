@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from assay.network.chain import subtensor as module
 from assay.network.chain.runtime import CommitBy, EpochsBy, RegisterBy, Runtime, WeightsBy
 from assay.network.chain.sending import Sender
 from assay.network.chain.state import TAO, Hyperparameters
+from assay.network.chain.weights import send_weights
 
 RUNTIME = Runtime(
     293, RegisterBy.CALL, WeightsBy.CALL, CommitBy.CRV3, EpochsBy.TEMPO, "LastMechansimStepBlock"
@@ -32,7 +35,7 @@ class Node:
 
     def __init__(self, endpoint: str = "ws://127.0.0.1:9944") -> None:
         self.target = Target((endpoint,))
-        self.endpoint = endpoint
+        self.endpoint = self.where = endpoint
         self.genesis_hash = bytes(32)
         self.heads: list[int] = []
 
@@ -52,6 +55,8 @@ class Node:
         return {
             "NetworksAdded": True,
             "Uids": None,
+            "SubnetworkN": 256,
+            "WeightsVersionKey": 0,
             "Account": {"data": {"free": 1_000 * TAO}},
         }[name]
 
@@ -118,3 +123,15 @@ def test_keys_that_everybody_knows_sign_for_this_machine_only(final: bool) -> No
         sender = Sender(node)
         with pytest.raises(error):
             sender.send_call(call, wallet, final=final)
+
+
+@pytest.mark.parametrize("way", WeightsBy)
+def test_a_row_shorter_than_the_subnet_takes_goes_out_filled(node: Any, way: WeightsBy) -> None:
+    """The SDK's intent would take the zeros out and refuse the rest."""
+    sent: list[Any] = []
+    sender: Any = SimpleNamespace(send_call=lambda call, *_, **__: sent.append(call))
+    wallet: Any = None
+    runtime, rules = replace(RUNTIME, weights_by=way), replace(RULES, min_weights=3)
+    send_weights(node, sender, runtime, 3, wallet, {4: 65_535}, rules)
+    (call,) = sent
+    assert (call.params["dests"], call.params["weights"]) == ([0, 1, 4], [0, 0, 65_535])
