@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from assay.inference import Checkpoint
+from assay.network.chain.state import format_tao
 from assay.network.store import ObjectStore
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.ports import BeaconSource, Chain
@@ -105,11 +106,11 @@ def check_registration(chain: Chain, hotkey: bytes, coldkey: bytes) -> Check:
         return Check("registration", State.OK, detail)
     quote, balance = chain.quote_registration(hotkey), chain.get_balance(coldkey)
     detail = (
-        f"{encode_ss58(hotkey)} holds no uid; one costs {_tao(quote.cost)} and a fee of "
-        f"{_tao(quote.fee)} now, and the coldkey has {_tao(balance)}"
+        f"{encode_ss58(hotkey)} holds no uid; one costs {format_tao(quote.cost)} and a fee of "
+        f"{format_tao(quote.fee)} now, and the coldkey has {format_tao(balance)}"
     )
     if balance < quote.total:
-        remedy = f"send {_tao(quote.total - balance)} or more to {encode_ss58(coldkey)}"
+        remedy = f"send {format_tao(quote.total - balance)} or more to {encode_ss58(coldkey)}"
         return Check("registration", State.FAIL, detail, f"{remedy}, then `assay register`")
     return Check("registration", State.WARN, detail, "`assay register`; the price moves")
 
@@ -170,7 +171,3 @@ def check_checkpoint(
     number = checkpoint.manifest.number
     detail = f"number {number}, {digest.hex()[:16]}…, in force in window {window}, is here"
     return Check("checkpoint", State.OK, detail), checkpoint
-
-
-def _tao(rao: int) -> str:
-    return f"{rao / 10**9:,.9f}".rstrip("0").rstrip(".") + " TAO"

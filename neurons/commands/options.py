@@ -3,12 +3,15 @@
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from assay.neurons.config import Settings
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with settings.")
@@ -59,6 +62,26 @@ Threads = Annotated[
 ]
 
 OK, FINDING, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
+
+
+def load(config: Path | None, **sections: dict[str, Any]) -> "Settings":
+    """Settings from file, variables and these flags; None is a flag that was not given."""
+    from assay.neurons.config import load_settings
+
+    return load_settings(config, sections)
+
+
+def confirm(yes: bool, as_json: bool) -> Callable[[str], bool]:
+    """Asks on the terminal; without one nothing is agreed to but by --yes."""
+
+    def ask(question: str) -> bool:
+        from assay.neurons.config import ConfigError
+
+        if not yes and not sys.stdin.isatty():
+            raise ConfigError(f"{question} There is no terminal to ask on: add --yes to agree")
+        return yes or typer.confirm(question, err=as_json)
+
+    return ask
 
 
 @contextmanager
