@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.inference import Checkpoint
+from assay.network.chain.state import format_tao
 from assay.network.store import ObjectStore
 from assay.neurons.checkpoints import CHECKPOINTS_KEPT, CheckpointFolder
 from assay.neurons.ports import BeaconSource, Chain
@@ -109,11 +110,11 @@ def check_registration(chain: Chain, hotkey: bytes, coldkey: bytes) -> Check:
         return Check("registration", State.OK, detail)
     quote, balance = chain.quote_registration(hotkey), chain.get_balance(coldkey)
     detail = (
-        f"{encode_ss58(hotkey)} holds no uid; one costs {_tao(quote.cost)} and a fee of "
-        f"{_tao(quote.fee)} now, and the coldkey has {_tao(balance)}"
+        f"{encode_ss58(hotkey)} holds no uid; one costs {format_tao(quote.cost)} and a fee of "
+        f"{format_tao(quote.fee)} now, and the coldkey has {format_tao(balance)}"
     )
     if balance < quote.total:
-        remedy = f"send {_tao(quote.total - balance)} or more to {encode_ss58(coldkey)}"
+        remedy = f"send {format_tao(quote.total - balance)} or more to {encode_ss58(coldkey)}"
         return Check("registration", State.FAIL, detail, f"{remedy}, then `assay register`")
     return Check("registration", State.WARN, detail, "`assay register`; the price moves")
 
@@ -125,7 +126,7 @@ def check_permit(chain: Chain, hotkey: bytes) -> Check:
     if row is None:
         remedy = "register it first, then `assay stake`"
         return Check("permit", State.FAIL, "without a uid there is no permit", remedy)
-    detail = f"{_format(row.stake)} alpha of stake"
+    detail = f"{format_tao(row.stake, 'alpha')} of stake"
     if not row.permit:
         remedy = "`assay stake`, then wait for an epoch: without it nobody counts these weights"
         return Check("permit", State.FAIL, f"no validator permit, {detail}", remedy)
@@ -257,11 +258,3 @@ def check_checkpoint(
     number = checkpoint.manifest.number
     detail = f"number {number}, {digest.hex()[:16]}…, in force in window {window}, is here"
     return Check("checkpoint", State.OK, detail), checkpoint
-
-
-def _tao(rao: int) -> str:
-    return _format(rao) + " TAO"
-
-
-def _format(rao: int) -> str:
-    return f"{rao / 10**9:,.9f}".rstrip("0").rstrip(".")

@@ -46,9 +46,17 @@ def hold_folder(folder: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _is_ours(descriptor: int, folder: Path) -> bool:
+def take_lock(descriptor: int) -> bool:
+    """Whether an open file or folder is locked by us now; it is until it is closed."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.fstat(descriptor).st_ino == folder.stat().st_ino
-    except (BlockingIOError, FileNotFoundError):  # another's, or another's until it was renamed
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_ours(descriptor: int, folder: Path) -> bool:
+    try:
+        return take_lock(descriptor) and os.fstat(descriptor).st_ino == folder.stat().st_ino
+    except FileNotFoundError:  # another's until it was renamed
         return False

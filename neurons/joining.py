@@ -20,7 +20,7 @@ from assay.neurons.discovery import (
     make_mirrors,
     read_announcement,
 )
-from assay.neurons.programs import ParametersChangedError, hold_folder
+from assay.neurons.programs import ParametersChangedError, claim_folder
 from assay.neurons.rules import PublicationError, fetch_parameters, publish_parameters
 from assay.neurons.submissions import Sources
 from assay.neurons.wiring import (
@@ -64,7 +64,7 @@ def join(
     """
     with ExitStack() as stack:
         if not looking:
-            stack.enter_context(hold_folder(folder, kind))
+            stack.enter_context(claim_folder(folder, kind))
         account = open_account(settings)
         chain = stack.enter_context(open_chain(settings.chain, folder / "chain", hasty=looking))
         chain.add_wallet(account.wallet)

@@ -5,7 +5,6 @@ ours is written out in full and tried again too, for a validator that is paid to
 over one file; only what cannot get better by waiting ends the program.
 """
 
-import fcntl
 import json
 import logging
 import signal
@@ -21,7 +20,7 @@ from typing import Any
 
 from assay.network.chain import WrongChainError
 from assay.neurons.config import ConfigError
-from assay.neurons.files import write_json
+from assay.neurons.files import take_lock, write_json
 from assay.neurons.ports import Neuron
 from assay.protocol.errors import OperatorError
 
@@ -44,7 +43,7 @@ class ParametersChangedError(OperatorError):
 
 
 @contextmanager
-def hold_folder(folder: Path, kind: str) -> Iterator[None]:
+def claim_folder(folder: Path, kind: str) -> Iterator[None]:
     """Makes a folder this program's own for as long as it runs.
 
     Args:
@@ -65,10 +64,8 @@ def hold_folder(folder: Path, kind: str) -> Iterator[None]:
             f"cannot write to {folder} ({error.strerror}): name a folder you may write to"
         ) from None
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"another {kind} runs in {folder}: name another folder") from None
+        if not take_lock(file.fileno()):
+            raise ConfigError(f"another {kind} runs in {folder}: name another folder")
         yield
 
 

@@ -1,6 +1,7 @@
 """State of a subnet at one block hash, in few requests whatever the number of neurons."""
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,22 @@ class SubnetState:
 
     members: Mapping[bytes, Member]
     commitments: Mapping[bytes, bytes]
+
+
+def encode_state(state: SubnetState) -> str:
+    """As the archive keeps it."""
+    members = {hotkey.hex(): [m.uid, m.registered_at] for hotkey, m in state.members.items()}
+    commitments = {hotkey.hex(): payload.hex() for hotkey, payload in state.commitments.items()}
+    return json.dumps([members, commitments])
+
+
+def decode_state(text: str) -> SubnetState:
+    """The state that `encode_state` wrote."""
+    members, commitments = json.loads(text)
+    return SubnetState(
+        {bytes.fromhex(hotkey): Member(*seat) for hotkey, seat in members.items()},
+        {bytes.fromhex(hotkey): bytes.fromhex(p) for hotkey, p in commitments.items()},
+    )
 
 
 async def read_block(substrate: "RpcSubstrate", number: int) -> Block:

@@ -12,11 +12,11 @@ LARGEST_WEIGHT = 65_535
 TAO = 10**9
 
 
-def format_tao(rao: int) -> str:
-    """An amount for people, exact: `1.25 τ`."""
+def format_tao(rao: int, unit: str = "τ") -> str:
+    """An amount for people, exact: `1.25 τ`; stake is counted in a subnet's own alpha."""
     whole, rest = divmod(abs(rao), TAO)
     tail = f"{rest:09d}".rstrip("0")
-    return f"{'-' if rao < 0 else ''}{whole:,}{'.' + tail if tail else ''} τ"
+    return f"{'-' if rao < 0 else ''}{whole:,}{'.' + tail if tail else ''} {unit}"
 
 
 @dataclass(frozen=True, slots=True)

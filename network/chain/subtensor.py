@@ -27,6 +27,8 @@ from assay.network.chain.errors import (
 )
 from assay.network.chain.reading import (
     SubnetState,
+    decode_state,
+    encode_state,
     read_alpha_price,
     read_block,
     read_hyperparameters,
@@ -356,9 +358,9 @@ class SubtensorChain:
         kept = self._archive.get("state", number)
         if kept is None:
             state = self._read_at(number, lambda s, h: read_state(s, self.netuid, h))
-            self._archive.put("state", number, _encode_state(state))
+            self._archive.put("state", number, encode_state(state))
             return state
-        return _decode_state(kept)
+        return decode_state(kept)
 
     def _read_at(self, number: int, read: Callable[["RpcSubstrate", str], Awaitable[T]]) -> T:
         block = "0x" + self.get_block(number).hash.hex()
@@ -395,17 +397,3 @@ class SubtensorChain:
                 f"{where} has another block {newest[0]} than the one kept here: it is a chain "
                 "started anew, or a node gone astray; take a new folder, or another node"
             )
-
-
-def _encode_state(state: SubnetState) -> str:
-    members = {hotkey.hex(): [m.uid, m.registered_at] for hotkey, m in state.members.items()}
-    commitments = {hotkey.hex(): payload.hex() for hotkey, payload in state.commitments.items()}
-    return json.dumps([members, commitments])
-
-
-def _decode_state(text: str) -> SubnetState:
-    members, commitments = json.loads(text)
-    return SubnetState(
-        {bytes.fromhex(hotkey): Member(*seat) for hotkey, seat in members.items()},
-        {bytes.fromhex(hotkey): bytes.fromhex(p) for hotkey, p in commitments.items()},
-    )

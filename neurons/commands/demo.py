@@ -1,6 +1,5 @@
 """`assay demo`: the run, what is shown of it, and what it leaves behind."""
 
-import fcntl
 import json
 import shutil
 import time
@@ -18,7 +17,7 @@ from assay.neurons.demo.loop import Demo, DemoRun
 from assay.neurons.demo.plot import plot_reward
 from assay.neurons.demo.report import describe_status, describe_summary
 from assay.neurons.demo.view import render_status, render_summary
-from assay.neurons.files import write_json
+from assay.neurons.files import take_lock, write_json
 
 #: Seconds between two drawings, and between two writings of status.json.
 _REFRESH_S = 0.25
@@ -77,10 +76,8 @@ def _hold(out: Path) -> Iterator[None]:
             f"cannot write to --out {out} ({error.strerror}): name a folder you may write to"
         ) from None
     with marker:
-        try:
-            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"another demo runs in --out {out}: name another folder") from None
+        if not take_lock(marker.fileno()):
+            raise ConfigError(f"another demo runs in --out {out}: name another folder")
         _clear(out, names)
         yield
 

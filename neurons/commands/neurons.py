@@ -127,7 +127,7 @@ def run_dry_run(settings: Settings, as_json: bool) -> int:
     with log_lines(as_json, quiet=True), join(settings, own.dir, "miner", looking=True) as member:
         sources, account = member.sources, member.account
         outside = Outside(member.chain, sources.beacons, sources.checkpoints, store, locator)
-        config = MinerConfig(min(own.groups, member.parameters.work.group_cap), own.groups_per_step)
+        config = make_miner_config(own, member.parameters)
         candidate = Candidate(account.hotkey, account.coldkey)
         found = dry_run(
             outside,

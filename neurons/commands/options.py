@@ -3,12 +3,15 @@
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from assay.neurons.config import Settings
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with settings.")
@@ -89,6 +92,19 @@ def load(
     from assay.neurons.localnet.description import read_settings
 
     return load_settings(config, sections, read_settings(localnet, role))
+
+
+def confirm(yes: bool, as_json: bool) -> Callable[[str], bool]:
+    """Asks on the terminal; without one nothing is agreed to but by --yes."""
+
+    def ask(question: str) -> bool:
+        from assay.neurons.config import ConfigError
+
+        if not yes and not sys.stdin.isatty():
+            raise ConfigError(f"{question} There is no terminal to ask on: add --yes to agree")
+        return yes or typer.confirm(question, err=as_json)
+
+    return ask
 
 
 @contextmanager

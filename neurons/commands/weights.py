@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from assay.network.chain import SubtensorChain, TooSoonError
+from assay.network.chain import ChainError, SubtensorChain, TooSoonError
 from assay.neurons.commands.program_view import render_settlements
 from assay.neurons.config import ConfigError, Settings
 from assay.neurons.database import VALIDATOR_FILE, Database
@@ -162,6 +162,6 @@ def _await(
     kept = {uid: weight for uid, weight in row.items() if weight}
     while chain.get_weights(head := chain.get_head()).get(hotkey) != kept:
         if time.monotonic() > deadline:
-            raise ConfigError("the weights were sent and do not show: `assay weights show`")
+            raise ChainError("the weights were sent and do not show: `assay weights show`")
         time.sleep(_LOOK_S)
     return head, False

@@ -8,7 +8,6 @@
 before a lesson or after it. What it has committed to is not kept here: the chain says it.
 """
 
-import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from assay.neurons.files import replace_file, write_json
+from assay.neurons.files import replace_file, take_lock, write_json
 from assay.protocol.encoding import (
     U8,
     U64,
@@ -67,12 +66,11 @@ class TrainerFolder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock: int | None = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            raise TrainerError(f"another trainer runs in {folder}: stop it first") from None
         except OSError as error:
             raise TrainerError(f"cannot use the trainer's folder {folder}: {error}") from error
+        if not take_lock(self._lock):
+            self.close()
+            raise TrainerError(f"another trainer runs in {folder}: stop it first")
 
     def close(self) -> None:
         """Lets go of the folder."""

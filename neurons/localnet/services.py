@@ -36,7 +36,7 @@ from assay.neurons.localnet.description import (
     write_localnet,
 )
 from assay.neurons.localnet.founding import Founding, found, get_begin_ms, read_founding
-from assay.neurons.programs import hold_folder
+from assay.neurons.programs import claim_folder
 from assay.protocol import BeaconChain
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def run_services(
         OperatorError: the folder is in use or of no use, a port is taken, another block time.
     """
     with ExitStack() as stack:
-        stack.enter_context(hold_folder(folder, "localnet"))
+        stack.enter_context(claim_folder(folder, "localnet"))
         root = folder.resolve()
         store = _make_store(root)
         founding = read_founding(root / "chain")

@@ -7,7 +7,6 @@ parameters, checkpoint and beacon, and the hotkey are in a file's name and heade
 challenge is never taken for this one's.
 """
 
-import fcntl
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Self
 
-from assay.neurons.files import write_file
+from assay.neurons.files import take_lock, write_file
 from assay.neurons.windows import Challenge
 from assay.protocol import EncodingError, Rollout
 from assay.protocol.errors import OperatorError
@@ -117,14 +116,13 @@ class Workbook:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = (folder / _LOCK).open("a")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as error:
+            raise _explain(folder, error) from error
+        if not take_lock(self._lock.fileno()):
             self._lock.close()
             raise WorkbookError(
                 f"another miner works in {folder}: end it, or give this one a folder of its own"
-            ) from None
-        except OSError as error:
-            raise _explain(folder, error) from error
+            )
 
     def __enter__(self) -> Self:
         return self

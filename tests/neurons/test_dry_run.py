@@ -112,7 +112,7 @@ def test_not_registered_and_rich(subnet):
     run = look(subnet, NEWCOMER)
     registration = find(run, "registration")
     assert registration.state == "warn"
-    for words in ("one costs 2 TAO", "has 3 TAO", encode_ss58(NEWCOMER)):
+    for words in ("one costs 2 τ", "has 3 τ", encode_ss58(NEWCOMER)):
         assert words in registration.detail
     assert "assay register" in registration.remedy
     assert run.ready
@@ -127,7 +127,7 @@ def test_not_registered_and_poor(subnet):
     run = look(subnet, NEWCOMER)
     registration = find(run, "registration")
     assert registration.state == "fail"
-    assert "send 1.5 TAO or more" in registration.remedy
+    assert "send 1.5 τ or more" in registration.remedy
     assert not run.ready
     assert "not ready" in show(run)
 

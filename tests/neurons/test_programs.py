@@ -13,7 +13,7 @@ import pytest
 from assay.network.chain import ChainError, WrongChainError
 from assay.neurons import programs
 from assay.neurons.config import ConfigError
-from assay.neurons.programs import Loop, catch_signals, hold_folder, log_lines
+from assay.neurons.programs import Loop, catch_signals, claim_folder, log_lines
 
 
 class ScriptedNeuron:
@@ -118,16 +118,25 @@ def test_what_waits_longer_and_longer_is_bounded(
 
 def test_a_folder_is_one_programs_own(tmp_path: Path) -> None:
     folder = tmp_path / "miner"
-    with hold_folder(folder, "miner"):
-        with pytest.raises(ConfigError, match="another miner runs"), hold_folder(folder, "miner"):
+    with claim_folder(folder, "miner"):
+        with (
+            pytest.raises(ConfigError, match="another miner runs"),
+            claim_folder(folder, "miner"),
+        ):
             pass
-        with pytest.raises(ConfigError, match="holds files of"), hold_folder(folder, "validator"):
+        with (
+            pytest.raises(ConfigError, match="holds files of"),
+            claim_folder(folder, "validator"),
+        ):
             pass
-    with hold_folder(folder, "miner"):
+    with claim_folder(folder, "miner"):
         pass
     blocked = tmp_path / "file"
     blocked.touch()
-    with pytest.raises(ConfigError, match="cannot write"), hold_folder(blocked / "a", "miner"):
+    with (
+        pytest.raises(ConfigError, match="cannot write"),
+        claim_folder(blocked / "a", "miner"),
+    ):
         pass
 
 

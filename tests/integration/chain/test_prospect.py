@@ -31,7 +31,7 @@ def test_registration_is_told_with_its_price_before_and_its_uid_after(net: Net) 
     assert check_chain(net.chain, make_parameters(net)).state is State.OK
     before = check_registration(net.chain, hotkey, coldkey)
     assert before.state is State.WARN
-    assert "1,000 TAO" in before.detail
+    assert "1,000 τ" in before.detail
     net.chain.register(hotkey, net.chain.quote_registration(hotkey).cost)
     net.pass_blocks(1)
     member = net.chain.get_members(net.chain.get_head())[hotkey]
