@@ -73,6 +73,8 @@ class Work:
 
     Attributes:
         opened_at: head at which it was taken up.
+        step_blocks: that its last step of generating took; what was slow once, in a window of long
+            ago, keeps nobody from trying again.
         page: where it is kept, if anywhere.
         sealed: no group is added any more.
         uploaded: the file is where its locator says.
@@ -85,6 +87,7 @@ class Work:
     projection: Projection
     groups: list[Group] = field(default_factory=list)
     opened_at: int = 0
+    step_blocks: int = 0
     page: Page | None = None
     sealed: bool = False
     uploaded: bool = False
@@ -139,7 +142,6 @@ class Miner:
         self._work: Work | None = None
         self._delivery = Delivery(outside.chain, parameters.timing)
         self._left: list[int] | None = None
-        self._step_blocks = 0  # that the last step of generating took
         self._skipped: int | None = None
         self._lacking: tuple[int, int] | None = None
         self._troubles: dict[str, str] = {}
@@ -206,11 +208,11 @@ class Miner:
         window = work.challenge.window
         due = self._compute_commit_block(window) - self.config.commit_margin
         missing = self.config.groups - len(work.groups)
-        if missing > 0 and head + self._step_blocks < due:  # the next step takes as long
+        if missing > 0 and head + work.step_blocks < due:  # the next step takes as long
             first = len(work.groups)
             count = min(missing, self.config.groups_per_step)
             work.groups += self.generate(work, range(first, first + count))
-            self._step_blocks = self._outside.chain.get_head() - head
+            work.step_blocks = self._outside.chain.get_head() - head
             self._keep(work)
             self._record(work)
             return True

@@ -11,6 +11,7 @@ from assay.neurons.mining import miner as module
 from assay.neurons.mining.delivery import Delivery, Parcel
 from assay.neurons.mining.miner import MinerConfig
 from assay.protocol import Beacon, parse_commitment
+from assay.protocol.parameters import DEMO_TIMING
 from assay.training import GENESIS
 
 
@@ -244,6 +245,22 @@ def test_a_step_that_would_end_too_late_is_not_begun(make_subnet, quick_miner):
     assert committed.number == 0
     assert committed.groups in (2, 4)
     assert mined.sent_at <= 10  # three blocks before it must stand
+
+
+def test_a_step_that_was_slow_once_stops_no_later_window(make_subnet, quick_miner):
+    """It took longer than a window has: the next window is tried as if it had not."""
+    subnet, slow = make_subnet(MinerConfig(2, 2)), [DEMO_TIMING.window_blocks]
+
+    class SlowOnce(quick_miner):
+        def generate(self, work, indices):
+            for _ in range(slow.pop() if slow else 0):
+                subnet.chain.mint()
+            return super().generate(work, indices)
+
+    miner = subnet.start(SlowOnce)
+    subnet.run_to(miner, 3 * DEMO_TIMING.window_blocks)
+    done = {mined.window: mined.groups for mined in subnet.history.get_mined()}
+    assert done[1] == done[2] == 2
 
 
 def test_no_time_for_any_group(make_subnet, quick_miner):
