@@ -15,6 +15,7 @@ DESCRIPTION_FILE, SETTINGS_FILE = "localnet.json", "assay.toml"
 #: Coldkeys of the subnet's owner and of its trainer: development keys, known to everybody.
 OWNER_WALLET, TRAINER_WALLET = "//Alice", "//Trainer"
 _WALLETS = {"owner": OWNER_WALLET, "trainer": TRAINER_WALLET}
+_ROLES = ("miner", "validator", "trainer")
 #: Largest description or file of settings that is read, bytes.
 _BYTES_MAX = 1 << 20
 
@@ -114,9 +115,8 @@ def make_settings(folder: Path, localnet: Localnet) -> Sections:
             "beacon_info": str(root / "beacon" / "info.json"),
             "slot_ms": round(localnet.block_time * 1_000),
         },
-        "miner": {"dir": str(root / "miner")},
-        "validator": {"dir": str(root / "validator")},
-        "trainer": {"dir": str(root / "trainer")},
+        # they share one machine: threads of small work would wait for each other's processor
+        **{role: {"dir": str(root / role), "threads": 1} for role in _ROLES},
     }
 
 
