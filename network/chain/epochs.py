@@ -1,7 +1,9 @@
 """Where a subnet's epochs end: observed for blocks of the past, foretold for those to come.
 
 State at a block names the last epoch at or before it, so one look at the head answers for every
-block since that epoch, and one look at the block before it for the epoch before.
+block since that epoch, and one look at the block before it for the epoch before. What is foretold
+depends on the runtime: where it has a schedule in state (spec 461) an epoch comes `Tempo` blocks
+after the last one or sooner, elsewhere (spec 293) at block numbers that are `Tempo` + 1 apart.
 """
 
 from threading import Lock

@@ -55,8 +55,8 @@ class CommitBy(Enum):
 class EpochsBy(Enum):
     """Where the epochs of a subnet are found."""
 
-    SCHEDULE = "schedule in state"  # an owner may pull one forward
-    TEMPO = "tempo alone"
+    SCHEDULE = "schedule in state"  # every tempo blocks; an owner may pull one forward
+    TEMPO = "tempo alone"  # every tempo + 1 blocks
 
 
 @dataclass(frozen=True, slots=True)

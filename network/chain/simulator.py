@@ -74,7 +74,8 @@ class SimulatedChain:
         seed: block hashes follow from it; a real chain's do not follow from anything.
         genesis_ms: Unix time of block 0, milliseconds.
         slot_ms: time between blocks.
-        tempo: an epoch comes every tempo + 1 blocks, as on subtensor.
+        tempo: an epoch comes every tempo + 1 blocks, as on subtensor where nothing is said of
+            epochs but their tempo (spec 293); newer runtimes leave out the one.
         hotkeys: registered in block 0, uids in this order.
 
     Attributes:
@@ -191,7 +192,7 @@ class SimulatedChain:
         return self._state(number).weights
 
     def is_epoch(self, number: int) -> bool:
-        """Whether the subnet's epoch ends with this block: subtensor's rule."""
+        """Whether the subnet's epoch ends with this block, see `is_tempo_epoch`."""
         return number > 0 and is_tempo_epoch(self.netuid, self._tempo, number)
 
     def get_hyperparameters(self, number: int | None = None) -> Hyperparameters:

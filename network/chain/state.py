@@ -24,7 +24,8 @@ class Hyperparameters:
     """A subnet's settings, as far as a neuron must know them.
 
     Attributes:
-        tempo: an epoch comes every tempo + 1 blocks.
+        tempo: an epoch comes every tempo blocks, or every tempo + 1 on runtimes whose epochs follow
+            from it alone: `is_epoch` knows which it is.
         commit_reveal: weights are sent encrypted and opened later by the chain.
         weights_rate_limit: blocks between two weight settings of one hotkey.
         registration_cost: what a uid costs at this block, rao.

@@ -1,9 +1,12 @@
 """What neurons rely on holds on the simulator, the development network and a real runtime alike."""
 
+from itertools import pairwise
+
 import pytest
-from nets import TAO, Net
+from nets import TAO, TEMPO, Net
 
 from assay.network.chain import ChainError, TooSoonError
+from assay.network.chain.runtime import EpochsBy
 from assay.network.chain.state import LARGEST_WEIGHT as FULL
 
 
@@ -198,7 +201,10 @@ def test_epochs_come_where_they_were_foretold(net: Net) -> None:
     head = net.chain.get_head()
     blocks = range(head + 1, head + 24)
     foretold = [net.chain.is_epoch(block) for block in blocks]
-    assert sum(foretold) in (2, 3)  # every tempo + 1 blocks, or every tempo: the runtime's affair
+    epochs = [block for block, is_one in zip(blocks, foretold, strict=True) if is_one]
+    apart = {later - sooner for sooner, later in pairwise(epochs)}
+    by = getattr(net.chain.runtime, "epochs_by", EpochsBy.TEMPO)  # the simulator has no runtime
+    assert apart == {TEMPO + (by is EpochsBy.TEMPO)}
     net.pass_blocks(len(blocks))
     assert [net.chain.is_epoch(block) for block in blocks] == foretold
 
