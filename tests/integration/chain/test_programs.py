@@ -24,7 +24,7 @@ from assay.network.beacon import BeaconServer, LocalBeacon
 from assay.network.chain import Connection, Target
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
-CHEAT = Path(__file__).with_name("cheat.py")
+CHEAT = Path(__file__).parents[3] / "bench" / "cheat.py"
 BLOCK_MS = 1_000
 #: Longest wait for anything, seconds: the runtime makes a block in half a second at best.
 PATIENCE_S = 240
@@ -152,7 +152,9 @@ def test_a_subnet_from_publication_to_pay(stage: Stage) -> None:
     mining = ("--groups", "6", "--threads", "1")
     programs = {
         "honest": stage.start(ASSAY, "mine", *name_program("honest"), *mining),
-        "cheat": stage.start(sys.executable, str(CHEAT), *name_program("cheat"), "--groups", "6"),
+        "cheat": stage.start(
+            sys.executable, str(CHEAT), "int4 weights", *name_program("cheat"), *mining
+        ),
         "validator": stage.start(ASSAY, "validate", *name_program("validator")),
         "trainer": stage.start(ASSAY, "train", *name_program("trainer")),
     }

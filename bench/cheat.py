@@ -1,0 +1,82 @@
+"""A miner that cheats, as a program: one strategy of the gauntlet, against a network of one's own.
+
+    .venv/bin/python bench/cheat.py "int4 weights" --localnet assay-localnet --wallet crook
+
+It needs a wallet with a uid, as `assay mine` does, and shows like it what became of each window. It
+has no place on a network of other people: it earns nothing and costs them a verdict.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.neurons.commands.neurons import run_miner
+from assay.neurons.commands.options import (
+    Config,
+    HotkeyName,
+    LocalnetFolder,
+    Threads,
+    WalletName,
+    load,
+    plain_errors,
+)
+from assay.neurons.config import ConfigError
+from assay.neurons.gauntlet.base import Strategy
+from assay.neurons.gauntlet.files import CopiedFromAnother, ReplayedFromAnotherWindow
+from assay.neurons.gauntlet.table import CHOOSING, NOT_WORKING
+
+#: Those that a program has all it needs for: no other model, no other's file, no calendar to watch.
+ALONE = {
+    kind.title: kind
+    for kind in CHOOSING + NOT_WORKING
+    if kind.role is None
+    and kind.act is Strategy.act
+    and kind not in (CopiedFromAnother, ReplayedFromAnotherWindow)
+}
+
+
+def find_strategy(part: str) -> type[Strategy]:
+    """The one strategy with these words in its name.
+
+    Raises:
+        ConfigError: none, or several.
+    """
+    found = [title for title in ALONE if part.lower() in title.lower()]
+    if part in ALONE:
+        return ALONE[part]
+    if len(found) != 1:
+        raise ConfigError(f"which strategy? {', '.join(found or ALONE)}")
+    return ALONE[found[0]]
+
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    strategy: Annotated[str, typer.Argument(help="Its name in `assay gauntlet`, or enough of it.")],
+    wallet: WalletName = None,
+    hotkey: HotkeyName = None,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", metavar="DIR", help="A folder of its own.")
+    ] = None,
+    groups: Annotated[int | None, typer.Option(help="Groups a window, at most.")] = None,
+    threads: Threads = None,
+    localnet: LocalnetFolder = None,
+    config: Config = None,
+) -> None:
+    """Mine by a strategy of the gauntlet until Ctrl-C."""
+    with plain_errors():
+        kind = find_strategy(strategy)
+        settings = load(
+            config,
+            localnet,
+            wallet={"name": wallet, "hotkey": hotkey},
+            miner={"dir": directory, "groups": groups, "threads": threads},
+        )
+        raise typer.Exit(run_miner(settings, as_json=False, quiet=False, kind=kind))
+
+
+if __name__ == "__main__":
+    app()

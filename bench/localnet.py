@@ -1,0 +1,232 @@
+"""A subnet on one machine: two honest miners, two that cheat, a validator and a trainer, each a
+process of its own beside `assay localnet`, through six windows and until the chain has paid them.
+
+All is typed as docs/localnet.md says; the cheats are bench/cheat.py. What it prints besides the
+figures is what chain and validator say: each miner's verdict in each window, and its incentive.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from figures import Figure, report
+from processes import Watch
+
+ASSAY = str(Path(sys.executable).with_name("assay"))
+CHEAT = str(Path(__file__).with_name("cheat.py"))
+WINDOWS = 6
+GROUPS = "8"
+HONEST = ("alice", "bob")
+#: Wallet → its strategy in the gauntlet.
+CHEATS = {"crook": "int4 weights", "thief": "honest for a quarter"}
+MINERS = (*HONEST, *CHEATS)
+#: Longest wait for anything, seconds.
+PATIENCE_S = 300
+TIME_S, MEMORY_MIB = 360.0, 4_096.0
+
+
+class Terminals:
+    """A localnet and what runs against it, all ended at the end."""
+
+    def __init__(self, root: Path, stack: ExitStack) -> None:
+        self.folder = root / "net"
+        self._root = root
+        self._stack = stack
+        self._programs: dict[str, subprocess.Popen[str]] = {}
+
+    def run(self, *arguments: str) -> Any:
+        """A command to its end; its JSON document."""
+        done = subprocess.run(
+            [ASSAY, *arguments, "--localnet", str(self.folder), "--json"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise SystemExit(f"assay {' '.join(arguments)}: {done.stderr}")
+        return json.loads(done.stdout)
+
+    def start(self, name: str, *command: str) -> int:
+        """A program that runs until the end, what it says in a file. Its process number."""
+        with (self._root / f"{name}.log").open("w") as log:
+            program = subprocess.Popen(command, stdout=log, stderr=log, text=True)
+        self._programs[name] = program
+        self._stack.callback(self._stop, program)
+        return program.pid
+
+    def _stop(self, program: subprocess.Popen[str]) -> None:
+        program.send_signal(signal.SIGTERM)
+        try:
+            program.wait(30)
+        except subprocess.TimeoutExpired:
+            program.kill()
+
+    def wait_for(self, what: str, look: Callable[[], Any]) -> Any:
+        """What `look` finds, once it finds something."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not (found := look()):
+            ended = [name for name, program in self._programs.items() if program.poll() is not None]
+            if ended or time.monotonic() > deadline:
+                for log in self._root.glob("*.log"):
+                    print(f"== {log.name}", *log.read_text().splitlines()[-20:], sep="\n")
+                raise SystemExit(f"ended: {ended}; waited in vain for {what}")
+            time.sleep(0.5)
+        return found
+
+    def read(self, *parts: str) -> Any:
+        """A JSON file below the localnet's folder, empty before it is there."""
+        file = self.folder.joinpath(*parts)
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def find_windows(self, first: int) -> list[Any]:
+        """The validator's records of the windows, once it has all of them."""
+        numbers = range(first, first + WINDOWS)
+        found = [self.read("validator", "record", f"window-{number}.json") for number in numbers]
+        return found if all(found) else []
+
+    def find_settlements(self, first: int) -> list[Any]:
+        """The validator's records of what settles the windows, once all of it is on chain."""
+        record = self.folder / "validator" / "record"
+        found = [json.loads(file.read_text()) for file in record.glob("settlement-*.json")]
+        wanted = set(range(first, first + WINDOWS))
+        settling = [row for row in found if wanted & set(row["windows"])]
+        rows = self.read("validator", "status.json").get("settlements", [])
+        stands = {row["epoch"] for row in rows if row["state"] == "confirmed"}
+        covered = {window for row in settling for window in row["windows"]}
+        return settling if wanted <= covered and all(
+            row["epoch_block"] in stands for row in settling
+        ) else []  # fmt: skip
+
+    def read_statuses(self) -> list[Any]:
+        """What all six write of themselves, once all do."""
+        found = [self.read(name, "status.json") for name in (*MINERS, "validator", "trainer")]
+        return found if all(found) else []
+
+    def read_payments(self, due: set[int]) -> dict[str, dict[int, Any]]:
+        """Miner → settlement → what the chain paid for it, once all have seen all that is due."""
+        found = {}
+        for name in MINERS:
+            windows = self.read(name, "status.json")["windows"]
+            payments = {w["payment"]["settlement"]: w["payment"] for w in windows if w["payment"]}
+            found[name] = {k: payments[k] for k in sorted(due & payments.keys())}
+        return found if all(found[name].keys() >= due for name in HONEST) else {}
+
+
+def make_wallet(terminals: Terminals, name: str) -> str:
+    """Keys, money and a uid. The hotkey's address."""
+    made = terminals.run("wallet", "create", "--wallet", name, "--no-password")
+    terminals.run("faucet", "--wallet", name)
+    terminals.run("register", "--wallet", name, "--yes")
+    return str(made["hotkey"])
+
+
+def start_programs(terminals: Terminals) -> dict[str, int]:
+    """All six. Name → process number."""
+    at = ("--localnet", str(terminals.folder))
+
+    def name_miner(name: str) -> tuple[str, ...]:
+        return (*at, "--wallet", name, "--dir", str(terminals.folder / name), "--groups", GROUPS)
+
+    commands = {
+        **{name: (ASSAY, "mine", *name_miner(name)) for name in HONEST},
+        **{name: (sys.executable, CHEAT, how, *name_miner(name)) for name, how in CHEATS.items()},
+        "validator": (ASSAY, "validate", *at, "--wallet", "validator"),
+        "trainer": (ASSAY, "train", *at),
+    }
+    return {name: terminals.start(name, *command) for name, command in commands.items()}
+
+
+def print_story(
+    hotkeys: dict[str, str], windows: list[Any], payments: dict[str, dict[int, Any]], rows: Any
+) -> dict[str, list[str]]:
+    """Each miner's verdicts and pay. Its verdicts by name."""
+    reasons = {}
+    for name in MINERS:
+        verdicts = [
+            next((v["reason"] for v in w["verdicts"] if v["hotkey"] == hotkeys[name]), "none")
+            for w in windows
+        ]
+        reasons[name] = verdicts
+        (incentive,) = (row["incentive"] for row in rows if row["hotkey"] == hotkeys[name])
+        paid = ", ".join(
+            f"{payment['incentive'] / 65_535:.3f} at block {payment['block']}"
+            for payment in payments[name].values()
+        )
+        print(f"{name} ({CHEATS.get(name, 'honest')}): incentive {incentive / 65_535:.3f} now")
+        print(f"  windows {windows[0]['window']} to {windows[-1]['window']}: {', '.join(verdicts)}")
+        print(f"  incentive for each settlement: {paid}")
+    return reasons
+
+
+def main() -> None:
+    load = os.getloadavg()[0]
+    with ExitStack() as stack:
+        root = stack.enter_context(tempfile.TemporaryDirectory(prefix="assay-"))  # a short path
+        terminals = Terminals(Path(root), stack)
+        began = perf_counter()
+        chain = terminals.start("localnet", ASSAY, "localnet", "--dir", f"{root}/net", "--port=0")
+        terminals.wait_for("the localnet", lambda: terminals.read("localnet.json").get("pids"))
+        up = perf_counter()
+        hotkeys = {name: make_wallet(terminals, name) for name in (*MINERS, "validator")}
+        terminals.run("stake", "100", "--wallet", "validator", "--yes", "--any-price")
+        started = perf_counter()
+        programs = start_programs(terminals)
+        watches = [Watch(programs), Watch({"localnet": chain})]
+        for watch in watches:
+            stack.callback(watch.close)
+        statuses = terminals.wait_for("six programs", terminals.read_statuses)
+        running = perf_counter()
+        first = 1 + max(status["window_now"] for status in statuses)
+        windows = terminals.wait_for("verdicts", lambda: terminals.find_windows(first))
+        settlements = terminals.wait_for("weights", lambda: terminals.find_settlements(first))
+        due = {row["epoch_block"] for row in settlements}
+        payments = terminals.wait_for("pay", lambda: terminals.read_payments(due))
+        paid = perf_counter()
+        processors = {k: v for watch in watches for k, v in watch.read_processors().items()}
+        for watch in watches:
+            watch.close()
+        rows = terminals.run("metagraph")["neurons"]
+        lessons = len(terminals.read("trainer", "status.json")["lessons"])
+    print(f"load before it began: {load:.2f}")
+    reasons = print_story(hotkeys, windows, payments, rows)
+    six, alone = watches
+    figures = [
+        Figure("six windows, from nothing until they are paid", paid - began, "s", bound=TIME_S),
+        Figure("of these, until the localnet is up", up - began, "s"),
+        Figure("and wallets, uids, stake", started - up, "s"),
+        Figure("and until six programs run", running - started, "s"),
+        Figure("memory of the six, shared pages once (PSS)", six.pss, "MiB", bound=MEMORY_MIB),
+        Figure("the same, shared pages in each (RSS)", six.rss, "MiB"),
+        Figure("memory of the localnet (PSS)", alone.pss, "MiB"),
+        *(
+            Figure(f"memory of {name} (PSS)", size, "MiB") for name, size in six.pss_of.items()
+        ),
+        *(
+            Figure(f"processor time, {name}", seconds, "s") for name, seconds in processors.items()
+        ),
+        Figure(
+            "processor time of all, of each core's",
+            sum(processors.values()) / (paid - started) / (os.cpu_count() or 1),
+            "",
+        ),
+        Figure("windows of honest miners not accepted",
+               sum(r != "ACCEPTED" for name in HONEST for r in reasons[name]), "", bound=0),
+        Figure("windows of cheats accepted",
+               sum(r == "ACCEPTED" for name in CHEATS for r in reasons[name]), "", bound=0),
+        Figure("incentive of cheats",
+               sum(p["incentive"] for name in CHEATS for p in payments[name].values()) / 65_535,
+               "", bound=0),
+        Figure("lessons of the trainer", lessons, ""),
+    ]  # fmt: skip
+    report("Six programs on one machine, a block every second", figures, 1)
+
+
+if __name__ == "__main__":
+    main()
