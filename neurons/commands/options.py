@@ -89,9 +89,13 @@ def load(
 
     if localnet is None:
         return load_settings(config, sections)
-    from assay.neurons.localnet.description import read_settings
+    from assay.neurons.localnet.description import is_running, read_settings
 
-    return load_settings(config, sections, read_settings(localnet, role))
+    settings = load_settings(config, sections, read_settings(localnet, role))
+    if not is_running(localnet):  # it may be on its way back, and programs wait for it
+        start = f"`assay localnet --dir {localnet}` in another terminal"
+        print(f"assay: the localnet in {localnet} is not running: {start}", file=sys.stderr)
+    return settings
 
 
 def confirm(yes: bool, as_json: bool) -> Callable[[str], bool]:

@@ -24,6 +24,11 @@ def run_status(folder: Path, as_json: bool) -> None:
     try:
         document: Any = json.loads(file.read_text())
     except OSError:
+        below = sorted(str(found.parent) for found in folder.glob("*/status.json"))
+        if below:
+            raise ConfigError(
+                f"{folder} holds several programs: name one with --dir {' or '.join(below)}"
+            ) from None
         raise ConfigError(
             f"{folder} holds no run: start `assay demo --out {folder}`, or name the --dir of a "
             "miner, validator or trainer"

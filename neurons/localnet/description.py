@@ -97,6 +97,14 @@ def find_localnet(folder: Path) -> Localnet | None:
         raise ConfigError(f"{file} describes no localnet: {error.errors()[0]['msg']}") from None
 
 
+def is_running(folder: Path) -> bool:
+    """Whether the process that serves a localnet is there, as far as its number tells."""
+    localnet = find_localnet(folder)
+    if localnet is None or not localnet.pids:
+        return False
+    return all(Path(f"/proc/{pid}").exists() for pid in localnet.pids.values())
+
+
 def make_settings(folder: Path, localnet: Localnet) -> Sections:
     """Settings by which every command works on a localnet; programs keep their files in it."""
     root = folder.resolve()

@@ -79,10 +79,11 @@ def run_services(
     Raises:
         OperatorError: the folder is in use or of no use, a port is taken, another block time.
     """
+    root = folder.resolve()
+    store = _name_store(root)
     with ExitStack() as stack:
         stack.enter_context(claim_folder(folder, "localnet"))
-        root = folder.resolve()
-        store = _make_store(root)
+        (root / "store").mkdir(exist_ok=True)
         founding = read_founding(root / "chain")
         slot_s = block_time or (founding.block_time if founding else _BLOCK_TIME)
         beacons = _open_beacon(root / "beacon", slot_s)
@@ -114,16 +115,14 @@ def run_services(
         yield Services(localnet, devnet)
 
 
-def _make_store(root: Path) -> str:
+def _name_store(root: Path) -> str:
     """The store's locator, which has to fit a commitment."""
-    folder = root / "store"
-    locator = folder.as_uri()
+    locator = (root / "store").as_uri()
     if len(locator) > LOCATOR_MAX:
         raise ConfigError(
             f"{locator} is longer than the {LOCATOR_MAX} bytes that a commitment has room for: "
             "name a folder of a shorter path with --dir"
         )
-    folder.mkdir(exist_ok=True)
     return locator
 
 

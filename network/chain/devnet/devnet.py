@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -165,7 +166,10 @@ class Devnet:
         failure = self._get_failure()
         if failure is not None:
             self._thread = None
-            raise ChainError(f"cannot listen on {self.endpoint}: {failure}")
+            why = failure.errno if isinstance(failure, OSError) else None
+            raise ChainError(
+                f"cannot listen on {self.endpoint}: {os.strerror(why) if why else failure}"
+            )
         logger.warning("%s: a development simulator, not a subtensor node", self.endpoint)
         logger.info("%s", DESCRIPTION)
 
@@ -260,7 +264,8 @@ class Devnet:
             asyncio.run(self._serve(ready))
         except (OSError, ChainError) as error:
             self._failure = error
-            logger.error("the development network came to a stop: %s", error)
+            if ready.is_set():  # else whoever starts it is told
+                logger.error("the development network came to a stop: %s", error)
         finally:
             ready.set()
 
