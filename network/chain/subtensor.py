@@ -134,6 +134,11 @@ class SubtensorChain:
             self._head = (max(number, newest), time.monotonic())  # a lagging node takes none back
             return self._head[0]
 
+    def refresh(self) -> None:
+        """Has the next `get_head` ask the node, however young the last answer is."""
+        with self._lock:
+            self._head = (self._head[0], float("-inf"))
+
     def get_block(self, number: int) -> Block:
         """A finalized block.
 
