@@ -26,7 +26,7 @@ def _render_header(status: dict[str, Any]) -> Text:
     text.append(f"{status['stage']}", style="bold")
     text.append(
         f"   block {status['block']} of {status['last_block']}"
-        f"   window {status['window'] + 1} of {status['windows']}"
+        f"   window {status['window'] - status['first_window'] + 1} of {status['windows']}"
         f"   checkpoint {checkpoint['number']} ({checkpoint['digest'][:12]}…)\n"
     )
     for phase in status["phases"]:
