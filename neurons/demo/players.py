@@ -6,6 +6,7 @@ or until an extrinsic of its waits for that block, as everybody's does for some 
 """
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -42,11 +43,11 @@ class Players(ABC):
         self._stop.set()
 
     def join(self, timeout_s: float) -> bool:
-        """Whether all have ended; waits so long for one that has not."""
-        alive = [thread for thread in self._threads if thread.is_alive()]
-        if alive:
-            alive[0].join(timeout_s)
-        return len(alive) == sum(not thread.is_alive() for thread in alive)
+        """Whether all have ended; waits at most so long for it."""
+        deadline = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     @abstractmethod
     def play(self) -> None:
