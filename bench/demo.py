@@ -90,6 +90,9 @@ class RepeatedNetwork:
     def require_running(self) -> None:
         """It cannot come to a stop."""
 
+    def hurry(self) -> None:
+        """It always answers."""
+
     def close(self) -> None:
         """It holds nothing."""
 

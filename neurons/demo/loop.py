@@ -241,6 +241,7 @@ class Demo:
 
     def _dismiss(self, players: Players) -> None:
         """Waits until all have ended their step, be it one that waits for a block."""
+        self._network.hurry()
         deadline = time.monotonic() + JOIN_S
         while not players.join(_LOOK_S) and time.monotonic() < deadline:
             if self._settings.fast:

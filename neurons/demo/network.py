@@ -83,6 +83,9 @@ class Network(Protocol):
     def require_running(self) -> None:
         """Raises a ChainError where the chain has come to a stop by itself."""
 
+    def hurry(self) -> None:
+        """From now on no call waits for a chain that does not answer."""
+
     def close(self) -> None:
         """Ends it; what it has written stays."""
 
@@ -157,6 +160,10 @@ class DevnetNetwork:
         """Raises a ChainError where the chain has come to a stop by itself."""
         if not self._devnet.is_running:
             self._devnet.stop()
+
+    def hurry(self) -> None:
+        """From now on no call waits for a chain that does not answer."""
+        self.chain.hurry()
 
     def close(self) -> None:
         """Ends it; what it has written stays."""
