@@ -30,7 +30,7 @@ class ConfigError(OperatorError):
 
 
 class DemoSettings(BaseModel):
-    """`[demo]`: the loop on embedded parts."""
+    """`[demo]`: the whole loop in one process."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -54,8 +54,8 @@ def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
     else:
         Console().print(render_summary(summary))
         Console().print(
-            f"Everything is in {settings.out}: summary.json, reward.png, and for each window its "
-            "context, files and models.",
+            f"Everything is in {settings.out}: summary.json, reward.png, the chain, and for each "
+            "window its context, files and models.",
             highlight=False,
             soft_wrap=True,
         )
