@@ -30,7 +30,7 @@ class ConfigError(OperatorError):
 
 
 class DemoSettings(BaseModel):
-    """`[demo]`: the loop on embedded parts."""
+    """`[demo]`: the whole loop in one process."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,7 +39,7 @@ class DemoSettings(BaseModel):
     windows: int = Field(8, ge=6, le=100, description="windows to mine")
     groups: int = Field(24, ge=4, le=256, description="groups an honest miner does a window")
     problems: int = Field(1_500, ge=1_000, le=100_000, description="held-out problems")
-    seed: str = Field("assay", description="block hashes, beacon key and hotkeys follow from it")
+    seed: str = Field("assay", description="keys follow from it; with `fast`, all else too")
 
 
 class StatusSettings(BaseModel):

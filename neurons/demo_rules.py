@@ -1,4 +1,4 @@
-"""The demo's network: main-network rules with small numbers, and the problems its model knows."""
+"""The demo's rules: main-network rules with small numbers, and the problems its model knows."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ from assay.protocol.parameters import (
 )
 from assay.training import LearnConfig
 
-#: With it the demo's epochs fall between two pairs of windows.
+#: With it a simulated chain's epochs fall between two pairs of windows.
 NETUID = 25
 DEMO_ENVIRONMENT = "arithmetic"
 DEMO_SETTINGS: Mapping[str, int] = {}
@@ -43,7 +43,7 @@ def make_demo_parameters(
     trainer: bytes,
     genesis_checkpoint: bytes,
 ) -> Parameters:
-    """Parameters of a demo's network; nothing is burned in it."""
+    """The demo's rules for a simulated chain; nothing is burned by them."""
     environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
     return Parameters(
         identity=Identity(

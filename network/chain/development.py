@@ -1,6 +1,6 @@
 """What only a chain for development allows: its root is a key that everybody knows, and rich."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from assay.network.chain.connection import Connection
@@ -34,11 +34,21 @@ def change_settings(connection: Connection, calls: Sequence[AdminCall]) -> Recei
     return Sender(connection).send_call(call, DevWallet(ROOT, ROOT), final=True)
 
 
-def send_tao(connection: Connection, coldkey: bytes, amount: int) -> Receipt:
-    """Gives a coldkey rao.
+def send_tao(connection: Connection, amounts: Mapping[bytes, int]) -> Receipt:
+    """Gives coldkeys rao, all of them or none.
 
     Raises:
         ChainError: refused, or a chain that is not of this machine.
     """
-    call = ("Balances", "transfer_keep_alive", {"dest": encode_ss58(coldkey), "value": amount})
-    return Sender(connection).send_call(call, DevWallet(ROOT, ROOT), final=True)
+
+    async def wrap(substrate: "RpcSubstrate") -> Any:
+        transfers = [
+            {"dest": encode_ss58(coldkey), "value": amount} for coldkey, amount in amounts.items()
+        ]
+        inner = [
+            await substrate.compose(("Balances", "transfer_keep_alive", transfer))
+            for transfer in transfers
+        ]
+        return ("Utility", "batch_all", {"calls": inner})
+
+    return Sender(connection).send_call(connection.read(wrap), DevWallet(ROOT, ROOT), final=True)

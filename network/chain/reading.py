@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from assay.network.chain.connection import name_node
+from assay.network.chain.errors import WrongChainError
 from assay.network.chain.runtime import COMMITMENTS, MODULE
-from assay.network.chain.state import Hyperparameters, MetagraphRow
+from assay.network.chain.state import STATE_BLOCKS, Hyperparameters, MetagraphRow
 from assay.protocol import Block, Member
 from assay.protocol.ss58 import decode_ss58, encode_ss58
 
@@ -179,6 +181,31 @@ async def read_alpha_price(substrate: "RpcSubstrate", netuid: int) -> int:
         get("SubnetMechanism"), get("SubnetTAO"), get("SubnetAlphaIn")
     )
     return _RAO if not dynamic or not alpha else _RAO * tao // alpha
+
+
+async def require_same_history(substrate: "RpcSubstrate", number: int, known: str) -> None:
+    """Asks a node for a block that is known: a local chain that was started anew has the same
+    genesis hash and another history.
+
+    Args:
+        known: the block's hash, hex.
+
+    Raises:
+        WrongChainError: it is another chain's node, or far behind.
+    """
+    head, where = await substrate.finalized_block_number(), name_node(substrate.endpoint)
+    if head < number - STATE_BLOCKS:
+        raise WrongChainError(
+            f"{where} has come to block {head}, and block {number} is kept here: it is a chain "
+            "started anew, or a node far behind; take a new folder, or another node"
+        )
+    if head < number:
+        return  # a node that lags a little
+    if (await substrate.block_hash(number)).removeprefix("0x") != known:
+        raise WrongChainError(
+            f"{where} has another block {number} than the one kept here: it is a chain started "
+            "anew, or a node gone astray; take a new folder, or another node"
+        )
 
 
 async def _read_map(

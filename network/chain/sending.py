@@ -1,6 +1,7 @@
 """Extrinsics: one at a time, with a fresh nonce, and a clear answer as to what became of each."""
 
 import threading
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,8 @@ _UNSURE = (
 
 
 class Sender:
-    """Sends for all wallets of a process. Safe to use from several threads: they take turns.
+    """Sends for all wallets of a process. Safe to use from several threads: those that sign with
+    the same key take turns.
 
     Nonces: the SDK counts on from the last one it saw, which goes wrong after a shielded submission
     and where another program uses the same coldkey. So it is made to ask the chain each time.
@@ -33,7 +35,7 @@ class Sender:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._turn = threading.Lock()
+        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def send_call(
         self, call: Any, wallet: ChainWallet, signer: str = "coldkey", *, final: bool
@@ -104,7 +106,7 @@ class Sender:
             return result
 
         _unlock(wallet, signer)
-        with self._turn:
+        with self._turns[address]:
             return _make_receipt(self._connection.send(run))
 
 

@@ -31,7 +31,7 @@ from assay.protocol.commitment import COMMITMENT_BYTES
 
 @dataclass(frozen=True, slots=True)
 class SimulatedRules:
-    """The subnet's settings. The defaults let everybody do everything, as the demo needs it.
+    """The subnet's settings. The defaults let everybody do everything.
 
     Attributes:
         permits: whether weights need a permit, which stake brings at the next epoch.

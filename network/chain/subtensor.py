@@ -17,14 +17,9 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from assay.network.chain.archive import StateArchive
-from assay.network.chain.connection import Connection, name_node
+from assay.network.chain.connection import Connection
 from assay.network.chain.epochs import Epochs
-from assay.network.chain.errors import (
-    ChainError,
-    TooSoonError,
-    UnknownOutcomeError,
-    WrongChainError,
-)
+from assay.network.chain.errors import ChainError, TooSoonError, UnknownOutcomeError
 from assay.network.chain.reading import (
     SubnetState,
     decode_state,
@@ -37,17 +32,11 @@ from assay.network.chain.reading import (
     read_state,
     read_weights,
     read_weights_block,
+    require_same_history,
 )
 from assay.network.chain.runtime import MODULE, RegisterBy, Runtime, WeightsBy, detect_runtime
 from assay.network.chain.sending import Sender
-from assay.network.chain.state import (
-    STATE_BLOCKS,
-    Hyperparameters,
-    MetagraphRow,
-    Quote,
-    Receipt,
-    format_tao,
-)
+from assay.network.chain.state import Hyperparameters, MetagraphRow, Quote, Receipt, format_tao
 from assay.network.chain.subnet import get_balance
 from assay.network.chain.wallets import ChainWallet, get_hotkey
 from assay.network.chain.weights import make_row, send_weights
@@ -133,6 +122,11 @@ class SubtensorChain:
             self._follow_runtime()
             self._head = (max(number, newest), time.monotonic())  # a lagging node takes none back
             return self._head[0]
+
+    def refresh(self) -> None:
+        """Has the next `get_head` ask the node, however young the last answer is."""
+        with self._lock:
+            self._head = (self._head[0], float("-inf"))
 
     def get_block(self, number: int) -> Block:
         """A finalized block.
@@ -379,21 +373,6 @@ class SubtensorChain:
             logger.warning("%s: upgraded to %s", self._connection.where, self._runtime)
 
     async def _require_same_history(self, substrate: "RpcSubstrate") -> None:
-        """A local chain that was started anew has the same genesis hash and another history."""
         newest = self._archive.get_newest("block")
-        if newest is None:
-            return
-        head, where = await substrate.finalized_block_number(), name_node(substrate.endpoint)
-        if head < newest[0] - STATE_BLOCKS:
-            raise WrongChainError(
-                f"{where} has come to block {head}, and block {newest[0]} is kept here: it is a "
-                "chain started anew, or a node far behind; take a new folder, or another node"
-            )
-        if head < newest[0]:
-            return  # a node that lags a little
-        known = json.loads(newest[1])[0]
-        if (await substrate.block_hash(newest[0])).removeprefix("0x") != known:
-            raise WrongChainError(
-                f"{where} has another block {newest[0]} than the one kept here: it is a chain "
-                "started anew, or a node gone astray; take a new folder, or another node"
-            )
+        if newest is not None:
+            await require_same_history(substrate, newest[0], json.loads(newest[1])[0])

@@ -117,7 +117,7 @@ def run_faucet(settings: Settings, amount: int, as_json: bool) -> None:
     account = open_account(settings)
     name = encode_ss58(account.coldkey)
     with connect(settings.chain) as connection:
-        receipt = send_tao(connection, account.coldkey, amount)
+        receipt = send_tao(connection, {account.coldkey: amount})
     document = {"coldkey": name, "received_rao": amount, "block": receipt.block}
     _print(document, as_json, f"{name} has {format_tao(amount)} more since block {receipt.block}")
 

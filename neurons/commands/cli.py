@@ -54,9 +54,10 @@ def demo(
     """Run a whole subnet in this process: miners, cheats, validator, trainer.
 
     Two honest miners, three that cheat, one validator and one trainer walk through some windows of
-    mining, auditing, paying and learning. Chain and object store are embedded and small; rules,
-    beacon signatures, model, judge and learning are real. Exit 1 if anything promised did not
-    happen: a cheat paid, an honest miner refused, no weights, no better model.
+    mining, auditing, paying and learning. The chain is a development simulator that the bittensor
+    SDK connects to, on any free port; rules, signatures, consensus, model, judge and learning are
+    real. Exit 1 if anything promised did not happen: a cheat paid, an honest miner refused, no
+    weights, no better model.
     """
     given = {
         "out": out, "fast": fast, "windows": windows,

@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from rich.live import Live
 
 from assay.neurons.config import ConfigError, DemoSettings
 from assay.neurons.database import VALIDATOR_FILE
-from assay.neurons.demo.loop import Demo, DemoRun
+from assay.neurons.demo.loop import CHAIN_FOLDER, Demo, DemoRun
 from assay.neurons.demo.plot import plot_reward
 from assay.neurons.demo.report import describe_status, describe_summary
 from assay.neurons.demo.view import render_status, render_summary
@@ -26,6 +26,7 @@ _MARKER = ".assay-demo"
 #: What a run writes.
 _OUTPUTS = (
     *("summary.json", "status.json", "reward.png", "contexts", "store", "models", "record"),
+    CHAIN_FOLDER,
     *(VALIDATOR_FILE + suffix for suffix in ("", "-wal", "-shm")),
 )
 
@@ -34,19 +35,18 @@ def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
     """Plays the demo; the exit code says whether everything promised happened.
 
     Raises:
-        CheckpointError, StoreError, ConfigError: it could not run.
+        OperatorError: it could not run.
     """
     started = time.monotonic()
     torch.set_num_threads(1)  # the programs are threads themselves, the model is small
     errors = Console(stderr=True)
-    with _hold(settings.out), _show(errors, settings.out, quiet) as update:
-        demo = Demo(settings, update)
-        try:
-            demo.play()
-        finally:
-            demo.close()
-    run = demo.run
-    summary = describe_summary(run, time.monotonic() - started)
+    with (
+        _hold(settings.out),
+        _show(errors, settings.out, quiet) as update,
+        closing(Demo(settings, update)) as demo,
+    ):
+        demo.play()
+        summary = describe_summary(demo.run, time.monotonic() - started)
     write_json(settings.out / "summary.json", summary)
     plot_reward(summary, settings.out / "reward.png")
     if as_json:
@@ -54,8 +54,8 @@ def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
     else:
         Console().print(render_summary(summary))
         Console().print(
-            f"Everything is in {settings.out}: summary.json, reward.png, and for each window its "
-            "context, files and models.",
+            f"Everything is in {settings.out}: summary.json, reward.png, the chain, and for each "
+            "window its context, files and models.",
             highlight=False,
             soft_wrap=True,
         )
@@ -124,7 +124,7 @@ def _show(errors: Console, out: Path, quiet: bool) -> Iterator[Callable[[DemoRun
 
 def _print_news(errors: Console, run: DemoRun, seen: set[int]) -> None:
     for window, audit in list(run.validator.audits.items()):
-        if audit.complete and window not in seen and window < run.settings.windows:
+        if audit.complete and window not in seen:
             seen.add(window)
             verdicts = ", ".join(
                 f"{actor.miner.name} {audit.verdicts[actor.miner.hotkey].reason.value}"

@@ -1,1 +1,1 @@
-"""The whole loop in one process, on embedded parts."""
+"""The whole loop in one process, on a development chain."""

@@ -28,7 +28,8 @@ def plot_reward(summary: dict[str, Any], path: Path) -> None:
         label="reward of the accepted groups (mean, 95 %)",
     )  # fmt: skip
     accuracy = summary["accuracy"]
-    places = [-0.6, len(summary["windows"]) - 0.4]
+    mined = [window["window"] for window in summary["windows"]]
+    places = [mined[0] - 0.6, mined[-1] + 0.6]
     for place, when in zip(places, ("before", "after"), strict=True):
         low, high = accuracy[f"{when}_interval95"]
         value = accuracy[when]
@@ -50,7 +51,7 @@ def plot_reward(summary: dict[str, Any], path: Path) -> None:
         ylim=(0, 1),
         title="The model learns from what miners submit",
     )
-    axes.set_xticks(range(0, len(summary["windows"]), max(1, len(summary["windows"]) // 12)))
+    axes.set_xticks(mined[:: max(1, len(mined) // 12)])
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)

@@ -2,15 +2,18 @@
 
 import resource
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
 from assay.neurons.demo.loop import Actor, DemoRun
+from assay.neurons.demo.pay import Pay, find_pay
 from assay.neurons.validating.audits import Settlement
+from assay.neurons.validating.outbox import State, list_rows
 from assay.neurons.windows import get_checkpoint_digest
 from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.window import compute_block, compute_window
-from assay.verification import Seat, compute_score
+from assay.verification import compute_score
 
 _VERSIONED = ("assay", "torch", "transformers", "numpy", "pyarrow")
 _SHOWN_VERDICTS = 12
@@ -20,8 +23,10 @@ def describe_status(run: DemoRun) -> dict[str, Any]:
     """Essentials of a run at this moment, for people; `neurons.demo.view` draws it."""
     timing = run.parameters.timing
     block = run.chain.get_head()
-    window = min(compute_window(timing, block), run.settings.windows - 1)
-    digest = get_checkpoint_digest(run.chain, run.parameters, window)
+    window = min(max(compute_window(timing, block), run.windows[0]), run.windows[-1])
+    has_begun = block >= compute_block(timing, window, Phase.CHALLENGE)
+    genesis = run.parameters.identity.genesis_checkpoint
+    digest = get_checkpoint_digest(run.chain, run.parameters, window) if has_begun else genesis
     published = {lesson.published.digest: lesson.published.number for lesson in run.lessons}
     weights = run.validator.settlements[-1].weights if run.validator.settlements else {}
     return {
@@ -29,10 +34,11 @@ def describe_status(run: DemoRun) -> dict[str, Any]:
         "block": block,
         "last_block": run.last_block,
         "window": window,
-        "windows": run.settings.windows,
+        "first_window": run.windows[0],
+        "windows": len(run.windows),
         "phases": [
             {"window": w, "phase": _name_phase(run, w, block)}
-            for w in range(max(0, window - 2), window + 1)
+            for w in range(max(run.windows[0], window - 2), window + 1)
         ],
         "checkpoint": {"number": published.get(digest, 0), "digest": digest.hex()},
         "miners": [_describe_miner(run, actor, weights) for actor in run.actors],
@@ -67,31 +73,38 @@ def _name_phase(run: DemoRun, window: int, block: int) -> str:
 
 
 def _describe_miner(run: DemoRun, actor: Actor, weights: Any) -> dict[str, Any]:
-    hotkey = actor.miner.hotkey
-    member = run.chain.get_members(run.chain.get_head())[hotkey]
+    hotkey, uid = actor.miner.hotkey, actor.seat.uid
     verdicts = [
         {"window": w, "reason": audit.verdicts[hotkey].reason.value,
          "score": compute_score(audit.verdicts[hotkey])}
         for w, audit in list(run.validator.audits.items())
-        if hotkey in audit.verdicts and w < run.settings.windows
+        if hotkey in audit.verdicts
     ]  # fmt: skip
     progress = actor.miner.progress
     return {
         "name": actor.miner.name,
         "role": actor.role,
         "hotkey": encode_ss58(hotkey),
-        "uid": member.uid,
+        "uid": uid,
         "at_work": None if progress is None else {"window": progress[0], "groups": progress[1]},
         "verdicts": verdicts[-_SHOWN_VERDICTS:],
-        "weight": weights.get(member.uid, 0),
+        "weight": weights.get(uid, 0),
     }
 
 
 def describe_summary(run: DemoRun, seconds: float) -> dict[str, Any]:
-    """`summary.json`: every verdict, every settlement, accuracy before and after."""
+    """`summary.json`: every verdict, every settlement, what the chain paid for it, accuracy before
+    and after.
+
+    Raises:
+        ChainError: the chain cannot be read.
+    """
+    pay = find_pay(run)
     return {
-        "windows": [_describe_window(run, window) for window in range(run.settings.windows)],
-        "settlements": [_describe_settlement(run, s) for s in run.validator.settlements],
+        "windows": [_describe_window(run, window) for window in run.windows],
+        "settlements": [
+            _describe_settlement(run, s, pay.get(s.epoch)) for s in run.validator.settlements
+        ],
         "lessons": [
             {
                 "window": lesson.window,
@@ -103,7 +116,7 @@ def describe_summary(run: DemoRun, seconds: float) -> dict[str, Any]:
             for lesson in run.lessons
         ],
         "accuracy": _describe_accuracy(run),
-        "promises_broken": find_broken_promises(run),
+        "promises_broken": find_broken_promises(run, pay),
         "seconds": round(seconds, 1),
         "peak_rss_mib": measure_peak_rss_mib(),
         "versions": {
@@ -136,7 +149,7 @@ def _describe_window(run: DemoRun, window: int) -> dict[str, Any]:
     audit = run.validator.audits[window]
     settlement = next((s for s in run.validator.settlements if window in s.windows), None)
     by_uid = settlement.weights if settlement else {}
-    uids = {a.miner.hotkey: _get_seat(run, a).uid for a in run.actors}
+    uids = {a.miner.hotkey: a.seat.uid for a in run.actors}
     return {
         "window": window,
         "checkpoint": audit.challenge.checkpoint.hex(),
@@ -157,25 +170,24 @@ def _describe_window(run: DemoRun, window: int) -> dict[str, Any]:
     }
 
 
-def _describe_settlement(run: DemoRun, settlement: Settlement) -> dict[str, Any]:
+def _describe_settlement(run: DemoRun, settlement: Settlement, pay: Pay | None) -> dict[str, Any]:
+    """`incentives` are what the chain's consensus made of the weights at its next epoch; None where
+    that has not come."""
     scores = {seat.uid: score for seat, score in settlement.scores.items()}
     return {
         "epoch_block": settlement.epoch,
         "windows": list(settlement.windows),
         "abstained": list(settlement.abstained),
-        "scores": {a.miner.name: scores.get(_get_seat(run, a).uid, 0) for a in run.actors},
-        "weights": {
-            a.miner.name: settlement.weights.get(_get_seat(run, a).uid, 0) for a in run.actors
-        },
+        "scores": {a.miner.name: scores.get(a.seat.uid, 0) for a in run.actors},
+        "weights": {a.miner.name: settlement.weights.get(a.seat.uid, 0) for a in run.actors},
+        "paid_at": None if pay is None else pay.block,
+        "incentives": None
+        if pay is None
+        else {a.miner.name: pay.incentives[a.seat.uid] for a in run.actors},
     }
 
 
-def _get_seat(run: DemoRun, actor: Actor) -> Seat:
-    member = run.chain.get_members(run.chain.get_head())[actor.miner.hotkey]
-    return Seat(member.uid, member.registered_at)
-
-
-def find_broken_promises(run: DemoRun) -> list[str]:
+def find_broken_promises(run: DemoRun, pay: Mapping[int, Pay]) -> list[str]:
     """What the demo promises and did not show, one sentence each; empty when all is well."""
     broken = []
     for actor in run.actors:
@@ -183,10 +195,9 @@ def find_broken_promises(run: DemoRun) -> list[str]:
             audit.verdicts[actor.miner.hotkey].reason
             for audit in run.validator.audits.values()
             if actor.miner.hotkey in audit.verdicts
-            and audit.challenge.window < run.settings.windows
         }
-        seat = _get_seat(run, actor)
-        scores = [settlement.scores.get(seat, 0) for settlement in run.validator.settlements]
+        scores = [settlement.scores.get(actor.seat, 0) for settlement in run.validator.settlements]
+        incentives = [paid.incentives[actor.seat.uid] for paid in pay.values()]
         if actor.role == "honest" and reasons != {Reason.ACCEPTED}:
             refused = ", ".join(sorted(reasons - {Reason.ACCEPTED}))
             broken.append(f"{actor.miner.name} was refused: {refused or 'never judged'}")
@@ -194,6 +205,10 @@ def find_broken_promises(run: DemoRun) -> list[str]:
             broken.append(f"{actor.miner.name} earned nothing in a settlement")
         if actor.role == "cheat" and any(scores):
             broken.append(f"{actor.miner.name} earned {max(scores)} in a settlement")
+        if actor.role == "honest" and not (incentives and all(incentives)):
+            broken.append(f"the chain left {actor.miner.name} unpaid in an epoch")
+        if actor.role == "cheat" and any(incentives):
+            broken.append(f"the chain paid {actor.miner.name}")
     broken += _find_broken_chain(run)
     if run.before and run.after and run.after.interval[0] <= run.before.interval[1]:
         broken.append("held-out accuracy did not rise beyond its 95 % interval")
@@ -203,11 +218,14 @@ def find_broken_promises(run: DemoRun) -> list[str]:
 def _find_broken_chain(run: DemoRun) -> list[str]:
     broken = []
     settled = {window for s in run.validator.settlements for window in s.windows}
-    if missing := sorted(set(range(run.settings.windows)) - settled):
+    if missing := sorted(set(run.windows) - settled):
         broken.append(f"windows {missing} were never settled")
     on_chain = run.chain.get_weights(run.chain.get_head()).get(run.validator.hotkey)
     if not run.validator.settlements or on_chain != run.validator.settlements[-1].weights:
         broken.append("the weights on chain are not those of the last settlement")
+    rows = list_rows(run.database, len(run.windows))
+    if any(row.state is not State.CONFIRMED for row in rows):
+        broken.append("weights of a settlement were never confirmed")
     used = {audit.challenge.checkpoint for audit in run.validator.audits.values()}
     if len(used) < 3:  # the genesis and at least two that were published
         broken.append("fewer than two published checkpoints were picked up")

@@ -1,5 +1,6 @@
 """A run's status drawn for a terminal. Everything comes from the status document alone."""
 
+from statistics import fmean
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -26,7 +27,7 @@ def _render_header(status: dict[str, Any]) -> Text:
     text.append(f"{status['stage']}", style="bold")
     text.append(
         f"   block {status['block']} of {status['last_block']}"
-        f"   window {status['window'] + 1} of {status['windows']}"
+        f"   window {status['window'] - status['first_window'] + 1} of {status['windows']}"
         f"   checkpoint {checkpoint['number']} ({checkpoint['digest'][:12]}…)\n"
     )
     for phase in status["phases"]:
@@ -79,6 +80,7 @@ def render_summary(summary: dict[str, Any]) -> RenderableType:
     for settlement in summary["settlements"]:
         ends = sorted({settlement["windows"][0], settlement["windows"][-1]})
         table.add_column("–".join(map(str, ends)), justify="right", no_wrap=True)
+    table.add_column("paid", justify="right", no_wrap=True)
     table.add_column("refused for", no_wrap=True)
     names: dict[str, set[str]] = {}
     for window in summary["windows"]:
@@ -86,7 +88,8 @@ def render_summary(summary: dict[str, Any]) -> RenderableType:
             names.setdefault(verdict["name"], set()).add(verdict["reason"])
     for name, reasons in names.items():
         scores = [f"{s['scores'][name]:,}" for s in summary["settlements"]]
-        table.add_row(name, *scores, ", ".join(sorted(reasons - {"ACCEPTED"})) or "–")
+        refused = ", ".join(sorted(reasons - {"ACCEPTED"})) or "–"
+        table.add_row(name, *scores, _render_pay(summary, name), refused)
     accuracy = summary["accuracy"]
     lines = Text()
     for when in ("before", "after"):
@@ -105,7 +108,14 @@ def render_summary(summary: dict[str, Any]) -> RenderableType:
             lines.append(f"NOT AS PROMISED: {promise}\n", style="bold red")
     else:
         lines.append(
-            "Every cheat earned 0, every honest miner was paid, the model got better.",
+            "Every cheat earned 0, the chain paid every honest miner, the model got better.",
             style="bold green",
         )
     return Group(table, lines)
+
+
+def _render_pay(summary: dict[str, Any], name: str) -> str:
+    """A miner's mean share of what the chain's consensus gave to miners."""
+    found = [s["incentives"] for s in summary["settlements"] if s["incentives"] is not None]
+    shares = [incentives[name] / (sum(incentives.values()) or 1) for incentives in found]
+    return f"{100 * fmean(shares):.1f} %" if any(shares) else "0"

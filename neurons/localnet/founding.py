@@ -5,7 +5,6 @@ takes its place when all is done: killed in the middle, it is done again from th
 model to check what it publishes, so it runs in a process of its own.
 """
 
-import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -22,23 +21,17 @@ from assay.network.chain import (
     DevWallet,
     SubtensorChain,
     Target,
-    create_subnet,
-    get_subnet_cost,
     open_wallet,
-    start_subnet,
 )
-from assay.network.chain.development import change_settings
 from assay.network.chain.devnet import Devnet, Seal
 from assay.neurons.config import WalletSettings, use_sdk_cache
 from assay.neurons.files import write_json
+from assay.neurons.founding import buy_subnet, publish_rules
 from assay.neurons.localnet.description import OWNER_WALLET, TRAINER_WALLET
 from assay.protocol import BeaconChain, encode_ss58
-
-logger = logging.getLogger("assay")
+from assay.protocol.parameters import DEMO_TIMING
 
 _FILE = "founded.json"
-_PRESET = "demo"
-_ENVIRONMENT = "arithmetic"
 #: So many blocks may the founding take: block 0 is as many slots old when the clock takes over.
 _BLOCKS = 100
 #: Seconds for the node, which is a thread of this process, to answer.
@@ -122,36 +115,11 @@ def _found_subnet(
     store: str,
     pass_blocks: Callable[[int], int],
 ) -> Founding:
-    from assay.neurons.presets import PRESETS  # a running localnet needs no model in memory
-    from assay.neurons.publishing import make_subnet_parameters, publish_subnet
-    from assay.training import GENESIS
-
-    preset = PRESETS[_PRESET]
-
-    def wait(_: float) -> None:
-        pass_blocks(1)
+    from assay.training import GENESIS  # a running localnet needs no model in memory
 
     hotkey_name = WalletSettings().hotkey
     owner = open_wallet(OWNER_WALLET, hotkey_name, Path())
-    change_settings(
-        connection,
-        [
-            ("sudo_set_admin_freeze_window", {"window": 0}),
-            ("sudo_set_stake_threshold", {"min_stake": 0}),
-        ],
-    )
-    netuid = create_subnet(connection, owner, get_subnet_cost(connection))
-    start_subnet(connection, owner, netuid)
-    of_subnet = (
-        ("tempo", "tempo", preset.timing.tempo),
-        # its rounds are quicknet's, and a localnet needs nothing from outside
-        ("commit_reveal_weights_enabled", "enabled", False),
-        ("weights_set_rate_limit", "weights_set_rate_limit", 0),
-    )
-    change_settings(
-        connection,
-        [(f"sudo_set_{name}", {"netuid": netuid, key: value}) for name, key, value in of_subnet],
-    )
+    netuid = buy_subnet(connection, owner, DEMO_TIMING.tempo)
     chain = SubtensorChain(connection, netuid, scratch, poll_s=0)
     try:
         owner_hotkey = chain.add_wallet(owner)
@@ -160,12 +128,9 @@ def _found_subnet(
         chain.register(trainer, chain.quote_registration(trainer).cost)
         pass_blocks(1)
         slot_ms = round(block_time * 1_000)
-        parameters = make_subnet_parameters(
-            chain, beacon, GENESIS, trainer, _ENVIRONMENT, preset, slot_ms
-        )
-        publish_subnet(
-            chain, owner_hotkey, open_store(store), store, parameters, GENESIS, logger.warning,
-            wait=wait,
+        parameters = publish_rules(
+            chain, owner_hotkey, trainer, beacon, open_store(store), store, GENESIS, slot_ms,
+            pass_blocks,
         )  # fmt: skip
     finally:
         chain.close()

@@ -3,13 +3,22 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
+import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+
+from assay.network.chain import Connection, SubtensorChain, Target
+from assay.network.chain.devnet import Devnet, Seal
+from assay.neurons.config import use_sdk_cache
+from assay.protocol import decode_ss58
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 
@@ -27,12 +36,15 @@ def run(*arguments, env=None, cwd=None, timeout=240):
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory):
-    """One fast demo of six windows, in a folder with a space in its name."""
+    """One fast demo of six windows, in a folder with a space in its name, beside a chain."""
     out = tmp_path_factory.mktemp("demo") / "a run"
-    done = run(
-        "demo", "--fast", "--out", out, "--json",
-        env={"ASSAY_DEMO__WINDOWS": "6", "ASSAY_DEMO__PROBLEMS": "1000"},
-    )  # fmt: skip
+    with socket.socket() as usual:
+        with suppress(OSError):  # somebody else's chain serves as well
+            usual.bind(("127.0.0.1", 9_944))
+        done = run(
+            "demo", "--fast", "--out", out, "--json",
+            env={"ASSAY_DEMO__WINDOWS": "6", "ASSAY_DEMO__PROBLEMS": "1000"},
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return out, json.loads(done.stdout), done.stderr
 
@@ -76,10 +88,11 @@ def test_the_demo_keeps_its_promises(played):
 def test_verify_says_offline_what_the_validator_said(played):
     out, summary, _ = played
     window = summary["windows"][3]
+    name = f"window-{window['window']}"
     for verdict in window["verdicts"]:
         done = run(
-            "verify", out / "store" / verdict["hotkey"] / "window-3.parquet",
-            "--context", out / "contexts" / "window-3.json",
+            "verify", out / "store" / verdict["hotkey"] / f"{name}.parquet",
+            "--context", out / "contexts" / f"{name}.json",
             "--model", out / "models" / window["checkpoint"],
             "--allow-local-beacon", "--json",
         )  # fmt: skip
@@ -95,8 +108,9 @@ def test_verify_refuses_what_it_cannot_trust(played, tmp_path):
     out, summary, _ = played
     window = summary["windows"][3]
     honest, other = (v["hotkey"] for v in window["verdicts"] if v["role"] == "honest")
-    file = out / "store" / honest / "window-3.parquet"
-    context, model = out / "contexts" / "window-3.json", out / "models" / window["checkpoint"]
+    name = f"window-{window['window']}"
+    file = out / "store" / honest / f"{name}.parquet"
+    context, model = out / "contexts" / f"{name}.json", out / "models" / window["checkpoint"]
     local = "--allow-local-beacon"
 
     def verify(*arguments, file=file, context=context, model=model):
@@ -149,19 +163,76 @@ def test_the_same_seed_gives_the_same_files(played, tmp_path):
         "--windows", "6", "--problems", "1000",
     )  # fmt: skip
     assert done.stderr == ""
-    again = json.loads(done.stdout)
-    assert again["windows"] == summary["windows"]
-    for path in sorted(p for p in (out / "store").rglob("*.parquet")):
-        twin = tmp_path / "again" / "store" / path.relative_to(out / "store")
-        assert path.read_bytes() == twin.read_bytes()
+    assert leave_out_measured(json.loads(done.stdout)) == leave_out_measured(summary)
+    files = [p for p in out.rglob("*") if p.suffix in (".parquet", ".json", ".safetensors")]
+    assert {path.suffix for path in files} == {".parquet", ".json", ".safetensors"}
+    for path in sorted(files):
+        twin = tmp_path / "again" / path.relative_to(out)
+        if path.suffix == ".json":
+            one, other = (leave_out_measured(json.loads(p.read_bytes())) for p in (path, twin))
+            assert one == other, path
+        else:
+            assert path.read_bytes() == twin.read_bytes(), path
+    assert list_blocks(tmp_path / "again") == list_blocks(out)
+
+
+def leave_out_measured(document):
+    """All but what a clock or the system has measured."""
+    if isinstance(document, list):
+        return [leave_out_measured(part) for part in document]
+    if not isinstance(document, dict):
+        return document
+    left = document.keys() - {"seconds", "peak_rss_mib"}
+    return {key: leave_out_measured(document[key]) for key in left}
+
+
+def list_blocks(out):
+    """Hashes of all blocks of a demo's chain."""
+    with closing(sqlite3.connect(out / "chain" / "devnet.sqlite")) as chain:
+        return chain.execute("SELECT number, hash FROM blocks ORDER BY number").fetchall()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.3, 4.0, 12.0])
-def test_ctrl_c_ends_cleanly(tmp_path, seconds):
-    """At the start, while evaluating, and in the middle of mining in real time."""
+def test_the_chain_that_a_demo_leaves_says_what_the_summary_says(played, tmp_path):
+    """Read through the SDK: who was paid by the consensus, on whose weights."""
+    out, summary, _ = played
+    folder = tmp_path / "chain"
+    shutil.copytree(out / "chain", folder)
+    use_sdk_cache(tmp_path / "sdk")
+    with Devnet(folder, seal=Seal.MANUAL) as devnet:
+        connection = Connection(Target((devnet.endpoint,), deadline_s=60))
+        chain = SubtensorChain(connection, 1, tmp_path / "state")
+        paid = [s for s in summary["settlements"] if s["incentives"] is not None]
+        assert paid
+        assert summary["settlements"][-1]["incentives"] is None
+        names = {
+            decode_ss58(verdict["hotkey"]): verdict["name"]
+            for verdict in summary["windows"][0]["verdicts"]
+        }
+        for settlement in paid:
+            rows = chain.get_metagraph(settlement["paid_at"])
+            found = {names[row.hotkey]: row.incentive for row in rows if row.hotkey in names}
+            assert found == settlement["incentives"]
+            assert {name for name, share in found.items() if share} == {"honest-1", "honest-2"}
+            validators = [row for row in rows if row.permit and row.dividends]
+            assert len(validators) == 1
+            # on the weights of one permitted validator consensus shares as they do
+            total = sum(settlement["weights"].values())
+            for name, weight in settlement["weights"].items():
+                assert abs(found[name] / 65_535 - weight / total) < 1e-4
+        chain.close()
+        connection.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seconds", "pace"),
+    [(0.3, "--fast"), (4.0, "--fast"), (14.0, "--real-time"), (14.0, "--fast")],
+)
+def test_ctrl_c_ends_cleanly(tmp_path, seconds, pace):
+    """At the start, while founding or evaluating, and in the middle of mining."""
     process = subprocess.Popen(
-        [ASSAY, "demo", "--out", str(tmp_path / "run"), "--problems", "1000"],
+        [ASSAY, "demo", pace, "--out", str(tmp_path / "run"), "--problems", "1000"],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -16,7 +16,12 @@ from assay.network.chain.devnet.errors import (
     RpcError,
     make_invalid_transaction_error,
 )
-from assay.network.chain.devnet.extrinsics import Extrinsic, decode_extrinsic, encode_bare
+from assay.network.chain.devnet.extrinsics import (
+    Extrinsic,
+    decode_extrinsic,
+    encode_bare,
+    get_unsigned,
+)
 from assay.network.chain.devnet.genesis import build_genesis
 from assay.network.chain.devnet.header import (
     Header,
@@ -68,6 +73,8 @@ class Chain:
         genesis_ms: timestamp of block 0, where there is none yet.
         slot_ms: time between blocks, milliseconds.
         finality_lag: a block is final when so many have followed it.
+        secret: 32 bytes from which the author's keys follow, where there is no chain yet; drawn,
+            where none is given.
     """
 
     def __init__(
@@ -78,6 +85,7 @@ class Chain:
         genesis_ms: int,
         slot_ms: int,
         finality_lag: int,
+        secret: bytes | None = None,
     ) -> None:
         self.codec = codec
         self.slot_ms = slot_ms
@@ -88,7 +96,7 @@ class Chain:
         self._pulses: dict[int, bytes] = {}
         newest = database.get_newest()
         if newest is None:
-            database.put_setting("secret", secrets.token_hex(32))
+            database.put_setting("secret", (secret or secrets.token_bytes(32)).hex())
         self._secret = bytes.fromhex(database.get_setting("secret") or "")
         self.state = State(codec, database.load_newest_state())
         if newest is None:
@@ -334,7 +342,7 @@ class Chain:
             number,
             parent.hash if number else bytes(32),
             compute_state_root(parent.state_root, changes),
-            compute_extrinsics_root(raw),
+            compute_extrinsics_root([get_unsigned(extrinsic) for extrinsic in raw]),
         )
         self._database.add_block(StoredBlock(header, tuple(raw)), changes)
         self.state.settle()

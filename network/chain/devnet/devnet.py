@@ -50,7 +50,8 @@ every block are as on a chain. It has one author, no peers and no forks. It does
 - coldkey swaps, dissolving or pruning subnets, identities, axons, proof-of-work registration;
 - EVM, contracts, the scheduler, runtime upgrades;
 - weights of calls: every call that pays costs the same, plus a rao a byte;
-- Merkle roots: state and extrinsics roots bind what they stand for, and prove nothing.
+- Merkle roots: state and extrinsics roots bind what they stand for, and prove nothing; a block's
+  hash does not depend on signatures, so that the same calls make the same chain.
 A call that it does not have fails with System.CallFiltered; a runtime call, with an error."""
 
 
@@ -77,6 +78,8 @@ class Devnet:
             blocks, for nothing would follow.
         pulses: asked for the drand rounds that timelocked weights wait for.
         consensus: what an epoch makes of stakes and weights.
+        secret: 32 bytes from which a new chain's hashes and its author's keys follow, with its
+            timestamps and what is sent to it; drawn, where there is none given.
 
     Raises:
         ChainError: the folder is another process's, or of a network with another block time.
@@ -93,6 +96,7 @@ class Devnet:
         finality_lag: int = 1,
         pulses: PulseSource | None = None,
         consensus: Consensus = compute_epoch,
+        secret: bytes | None = None,
         host: str = "127.0.0.1",
     ) -> None:
         self._host, self._port = host, port
@@ -123,6 +127,7 @@ class Devnet:
             _get_wall_ms() if genesis_ms is None else genesis_ms,
             slot_ms,
             0 if seal is Seal.INSTANT else finality_lag,
+            secret,
         )
         self._next_ms: int | None = None
         methods = Methods(self._chain, RuntimeApis(codec, metadata), self, metadata[14])
@@ -206,6 +211,10 @@ class Devnet:
     def get_head(self) -> int:
         """Number of the newest block."""
         return self._ask(lambda: self._chain.head.number)
+
+    def count_waiting(self) -> int:
+        """Extrinsics that wait for a block. Costs nothing: it may be asked all the time."""
+        return len(self._chain.pool)
 
     def new_blocks(self, count: int = 1) -> int:
         """Makes blocks at once. The newest one's number."""

@@ -150,6 +150,17 @@ def make_payload(call: bytes, extra: bytes, genesis: bytes, birth: bytes) -> byt
     return hash_blake2(payload) if len(payload) > _LONGEST_PAYLOAD else payload
 
 
+def get_unsigned(data: bytes) -> bytes:
+    """An extrinsic without its signature: sr25519 draws at random for every one, and what a block
+    is called is to follow from what is in it."""
+    reader = Reader(data)
+    reader.take_compact()
+    if reader.rest[:1] == bytes([_BARE]):
+        return data
+    parts = take_apart(data)
+    return parts.public_key + parts.extra + parts.call
+
+
 def encode_bare(call: bytes) -> bytes:
     """An unsigned extrinsic, such as a block's own first, with its length before it."""
     return encode_bytes(bytes([_BARE]) + call)

@@ -75,7 +75,7 @@ def compute_state_root(parent_root: bytes, changes: Mapping[bytes, bytes | None]
 
 
 def compute_extrinsics_root(extrinsics: Sequence[bytes]) -> bytes:
-    """What binds a block's extrinsics and their order."""
+    """What binds a block's extrinsics and their order; they come without their signatures."""
     return hash_blake2(b"".join(encode_bytes(extrinsic) for extrinsic in extrinsics))
 
 

@@ -10,13 +10,13 @@ from assay.network.chain.development import change_settings, send_tao
 def test_money_for_a_newcomer(subnet: RuntimeNet) -> None:
     (hotkey,) = subnet.make_hotkeys(1, rao=TAO)
     coldkey = subnet.get_coldkey(hotkey)
-    send_tao(subnet.connection, coldkey, 5 * TAO)
+    send_tao(subnet.connection, {coldkey: 5 * TAO})
     assert subnet.chain.get_balance(coldkey) == 6 * TAO
 
 
 def test_more_money_than_there_is(subnet: RuntimeNet) -> None:
     with pytest.raises(ChainError, match="refused"):
-        send_tao(subnet.connection, bytes(31) + b"\x01", 2**63)
+        send_tao(subnet.connection, {bytes(31) + b"\x01": 2**63})
 
 
 def test_settings_change_all_or_none(subnet: RuntimeNet) -> None:

@@ -317,3 +317,29 @@ def test_the_sdk_reads_a_subnet_by_its_own_means(connection: Connection) -> None
     assert read(lambda client: client.read("subnet", netuid=1)).netuid == 1
     settings = read(lambda client: client.read("subnet_hyperparameters", netuid=1))
     assert (settings["tempo"], settings["min_burn"]) == (10, 500_000)
+
+
+def test_who_signs_with_another_key_waits_for_nobody(devnet: Devnet, tmp_path: Path) -> None:
+    """Five miners of one process would else need five blocks, and the last come too late."""
+    use_sdk_cache(tmp_path / "sdk")
+    connection = Connection(Target((devnet.endpoint,), deadline_s=60))
+    sender = Sender(connection)
+    blocks: dict[str, list[int]] = {"//Alice": [], "//Bob": []}
+
+    def send(uri: str) -> None:
+        remark = ("System", "remark", {"remark": "0x00"})
+        blocks[uri].append(sender.send_call(remark, DevWallet(uri, uri), final=False).block)
+
+    threads = [threading.Thread(target=send, args=(u,)) for u in ("//Alice", "//Alice", "//Bob")]
+    for thread in threads:
+        thread.start()
+    for ready in (2, 1):  # Alice's second waits for her first
+        deadline = time.monotonic() + 30
+        while devnet.count_waiting() < ready and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert devnet.count_waiting() == ready
+        devnet.new_blocks()
+    for thread in threads:
+        thread.join(30)
+    connection.close()
+    assert blocks == {"//Alice": [1, 2], "//Bob": [1]}

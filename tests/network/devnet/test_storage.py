@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devlab import TAO, Lab, get_key
+from devlab import GENESIS_MS, TAO, Lab, get_key, sign
 
 from assay.network.chain import ChainError
 from assay.network.chain.devnet import Devnet, Seal
@@ -93,6 +93,28 @@ def test_two_networks_are_not_one(tmp_path: Path, codec: Codec) -> None:
     assert first.chain.genesis_hash != second.chain.genesis_hash
     for lab in (first, second):
         lab.database.close()
+
+
+def test_the_same_calls_make_the_same_chain_though_signatures_are_random(tmp_path: Path) -> None:
+    """By the secret, the timestamps and the calls alone, so that a run can be repeated."""
+
+    def play(name: str, secret: bytes, amount: int) -> tuple[bytes, list[bytes]]:
+        devnet = Devnet(tmp_path / name, seal=Seal.MANUAL, genesis_ms=GENESIS_MS, secret=secret)
+        chain, alice = devnet._chain, get_key("//Alice")
+        arguments = {"dest": BOB.ss58_address, "value": amount}
+        call = chain.codec.encode_call("Balances", "transfer_keep_alive", arguments)
+        chain.submit(sign(chain.codec, chain.genesis_hash, alice, call, 0), None)
+        devnet.new_blocks(9)
+        stored = chain.find_block(chain.get_hash(1))
+        assert stored is not None
+        devnet.close()
+        return chain.head.hash, list(stored.extrinsics)
+
+    (first, one), (second, other) = (play(name, b"s" * 32, TAO) for name in ("1", "2"))
+    assert one != other  # as they travel
+    assert first == second
+    assert play("3", b"t" * 32, TAO)[0] != first
+    assert play("4", b"s" * 32, TAO + 1)[0] != first
 
 
 def test_a_block_that_cannot_be_kept_has_not_happened(

@@ -1,0 +1,151 @@
+"""How the demo's neurons are driven: each in a thread of its own, as if it were a program.
+
+In real time they run side by side. On a virtual clock they take turns, so that a run can be
+repeated to the bit: one of them at a time goes on until it has nothing to do before the next block,
+or until an extrinsic of its waits for that block, as everybody's does for some seconds elsewhere.
+"""
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from assay.neurons.ports import Neuron
+
+#: Seconds between two looks of a neuron at the chain, in real time.
+_IDLE_S = 0.05
+#: Seconds between two looks at whether a neuron waits for a block.
+_LOOK_S = 0.005
+
+
+class Players(ABC):
+    """Threads that drive one neuron each.
+
+    Attributes:
+        failure: what has broken one of them, which stops all.
+    """
+
+    def __init__(self, neurons: Sequence[Neuron]) -> None:
+        self.failure: Exception | None = None
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(index, neuron), name=neuron.name, daemon=True)
+            for index, neuron in enumerate(neurons)
+        ]
+
+    def start(self) -> None:
+        """Begins."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Asks all to end after the step they are in."""
+        self._stop.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Whether all have ended; waits at most so long for it."""
+        deadline = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    @abstractmethod
+    def play(self) -> None:
+        """Lets them do what they can at this head."""
+
+    def _run(self, index: int, neuron: Neuron) -> None:
+        """A neuron's outermost loop: what breaks it stops the demo and is raised there."""
+        try:
+            while not self._stop.is_set():
+                self._play(index, neuron)
+        except Exception as error:  # noqa: BLE001 - handed to the main thread
+            self.failure = self.failure or error
+            self._stop.set()
+        finally:
+            self._rest(index)
+
+    @abstractmethod
+    def _play(self, index: int, neuron: Neuron) -> None:
+        """Some steps."""
+
+    @abstractmethod
+    def _rest(self, index: int) -> None:
+        """The thread has ended."""
+
+
+class FreePlayers(Players):
+    """Side by side, by themselves."""
+
+    def play(self) -> None:
+        """They do."""
+
+    def _rest(self, index: int) -> None:
+        """Nobody waits for it."""
+
+    def _play(self, index: int, neuron: Neuron) -> None:
+        if not neuron.step():
+            self._stop.wait(_IDLE_S)
+
+
+class TurnPlayers(Players):
+    """One after the other.
+
+    Args:
+        count_waiting: extrinsics that wait for the next block.
+        update: called while they play.
+    """
+
+    def __init__(
+        self,
+        neurons: Sequence[Neuron],
+        count_waiting: Callable[[], int],
+        update: Callable[[], None],
+    ) -> None:
+        super().__init__(neurons)
+        self._count_waiting = count_waiting
+        self._update = update
+        self._change = threading.Condition()
+        self._busy: set[int] = set()
+        self._is_over: set[int] = set()  # their turn ends with the step they are in
+
+    def play(self) -> None:
+        """Everybody's turn at this head, in order.
+
+        Those whose extrinsic the last block has taken first end the step that sent it.
+        """
+        self._settle()
+        for index in range(len(self._threads)):
+            with self._change:
+                if index in self._busy:
+                    continue  # the block has not taken it
+                self._busy.add(index)
+                self._is_over.discard(index)
+                self._change.notify_all()
+            self._settle()
+
+    def stop(self) -> None:
+        super().stop()
+        with self._change:
+            self._change.notify_all()
+
+    def _settle(self) -> None:
+        """Until all rest but those whose extrinsic waits for a block."""
+        while not self._stop.is_set():
+            with self._change:
+                if len(self._busy) <= self._count_waiting():
+                    self._is_over |= self._busy
+                    return
+                self._change.wait(_LOOK_S)
+            self._update()
+
+    def _play(self, index: int, neuron: Neuron) -> None:
+        with self._change:
+            self._change.wait_for(lambda: index in self._busy or self._stop.is_set())
+        while not self._stop.is_set() and neuron.step() and index not in self._is_over:
+            pass
+        self._rest(index)
+
+    def _rest(self, index: int) -> None:
+        with self._change:
+            self._busy.discard(index)
+            self._change.notify_all()
