@@ -13,16 +13,24 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 #: Events of the interpreter about files, and which arguments name them.
 _FILES = {"open": 1, "os.rename": 2, "os.remove": 1, "os.mkdir": 1, "os.rmdir": 1, "os.truncate": 1}
-#: Frames that hand over an extrinsic; what is heard of it afterwards is a point too.
-_VARIES = re.compile(r"[0-9a-f]{6,}|[0-9]+")
+#: Name of a turn's begin.
+TURN = "turn"
+#: Kinds of things that leave nothing behind.
+_TRACELESS = frozenset(
+    {"ask read", "asked read", "told read", "connect", "store get", "store open", "beacon"}
+    | {"parquet", "start", "fsync"}
+)
+#: What hands over an extrinsic; what is heard of it afterwards is a point too.
 _SUBMIT = "author_submitAndWatchExtrinsic"
+#: What differs between two files of one kind.
+_VARIES = re.compile(r"[0-9a-f]{6,}|[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +169,21 @@ def name_kind(name: str) -> str:
         sends = any(word.startswith("author_submit") for word in rest)
         return f"{what} {'extrinsic' if sends else rest[0] if what == 'tell' else 'read'}"
     return " ".join([what, *rest[: what in ("sql", "hear", "store")]])
+
+
+def list_distinct(points: Sequence[str]) -> list[int]:
+    """Points, from 1 on, before which something was left on disk, in the store or on chain: a kill
+    after a mere question, or within a transaction, leaves what a kill before it leaves. And the
+    first of every turn, since when time has passed."""
+    found, within, left = [], False, True
+    for at, name in enumerate(points, 1):
+        kind = name_kind(name)
+        if left or kind == TURN:
+            found.append(at)
+        left = not ((within and kind.startswith("sql")) or kind in _TRACELESS)
+        if kind in ("sql BEGIN", "sql COMMIT"):
+            within, left = kind == "sql BEGIN", kind == "sql COMMIT"
+    return found
 
 
 def _name_file(path: Any) -> str:

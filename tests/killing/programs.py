@@ -31,7 +31,7 @@ from assay.neurons.commands import neurons as commands
 from assay.neurons.config import Settings
 from assay.neurons.learning import trainer
 from assay.neurons.validating import outbox
-from tests.killing.points import Points, WatchedSocket
+from tests.killing.points import TURN, Points, WatchedSocket
 
 #: A pool dies with its node here, so what was lost is known to be lost after so many blocks.
 DOUBT_BLOCKS = 2
@@ -88,13 +88,15 @@ def run_beacon(pipe: Any, seed: bytes, genesis_ms: int, clock: Any) -> None:
 class Turn(threading.Event):
     """A loop's pause: the stage is told, and says when to go on."""
 
-    def __init__(self, pipe: Any) -> None:
+    def __init__(self, pipe: Any, points: Points) -> None:
         super().__init__()
         self._pipe = pipe
+        self._points = points
 
     def wait(self, timeout: float | None = None) -> bool:
         self._pipe.send("idle")
         self._pipe.recv()
+        self._points(TURN)
         return False
 
 
@@ -121,7 +123,7 @@ def run_neuron(
 
     @contextmanager
     def catch_signals(_: Callable[[], None]) -> Iterator[threading.Event]:
-        yield Turn(pipe)
+        yield Turn(pipe, points)
 
     commands.catch_signals = catch_signals
     run = {"miner": commands.run_miner, "validator": commands.run_validator}

@@ -5,14 +5,16 @@ from, weighed, paid. An undisturbed run lists all points at which a process coul
 `tests.killing.points`; then it is played again and somebody dies at a point and is started again on
 the same folder. What is left in the end is the undisturbed run's, see `tests.killing.outcome`.
 
-Every kind of point is taken in the quick suite, many deaths to a run; every single point by
-`make kill`.
+Every kind of point is taken in the quick suite, many deaths to a run. `make kill` takes every point
+of the devnet, and of the neurons' those that differ in what has been left on disk, in the store or
+on chain.
 """
 
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import zip_longest
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,13 +24,13 @@ import pytest
 
 from tests.killing import stage as stages
 from tests.killing.outcome import Outcome
-from tests.killing.points import Fate, name_kind
+from tests.killing.points import Fate, list_distinct, name_kind
 from tests.killing.stage import NEURONS, ROLES, Fates, Stage, StuckError
 
 #: Tests that the long ones are cut into, for several processors.
-PARTS = 8
+PARTS = 6
 #: Points from one death of the devnet to the next.
-STRETCH = 160
+STRETCH = 100
 Play = Callable[[Fates], Outcome]
 
 
@@ -123,33 +125,37 @@ def play_each(play: Play, undisturbed: Outcome, chosen: Sequence[Fates]) -> None
 
 @pytest.mark.kill
 @pytest.mark.parametrize("part", range(PARTS))
-def test_a_neuron_killed_at_every_point(play: Play, undisturbed: Outcome, part: int) -> None:
+def test_neurons_killed_after_everything_that_leaves_a_trace(
+    play: Play, undisturbed: Outcome, part: int
+) -> None:
     """Three deaths a run: none of the neurons sees what another one does before it is on chain."""
-    counts = {role: len(undisturbed.points[role]) for role in NEURONS}
+    distinct = [list_distinct(undisturbed.points[role]) for role in NEURONS]
     play_each(
         play,
         undisturbed,
         [
-            {role: [Fate(at=at)] for role, count in counts.items() if at <= count}
-            for at in range(1 + part, max(counts.values()) + 1, PARTS)
+            {role: [Fate(at=at)] for role, at in zip(NEURONS, ats, strict=True) if at is not None}
+            for ats in list(zip_longest(*distinct))[part::PARTS]
         ],
     )
 
 
 @pytest.mark.kill
 @pytest.mark.parametrize("part", range(PARTS))
-def test_the_devnet_killed_at_every_write(play: Play, undisturbed: Outcome, part: int) -> None:
-    """And wherever it has to do with an extrinsic."""
-    points = enumerate(undisturbed.points["devnet"], 1)
-    writes = [at for at, name in points if not name_kind(name).endswith(" read")]
-    play_each(play, undisturbed, [{"devnet": [Fate(at=at)]} for at in writes[part::PARTS]])
+def test_the_devnet_killed_at_every_block_and_extrinsic(
+    play: Play, undisturbed: Outcome, part: int
+) -> None:
+    points = undisturbed.points["devnet"]
+    named = [at for at, name in enumerate(points, 1) if "author_" in name or "update" in name]
+    chosen = sorted({*list_distinct(points), *named})
+    play_each(play, undisturbed, [{"devnet": [Fate(at=at)]} for at in chosen[part::PARTS]])
 
 
 @pytest.mark.kill
 @pytest.mark.parametrize("part", range(PARTS))
 def test_the_devnet_killed_at_every_request(play: Play, undisturbed: Outcome, part: int) -> None:
-    """Reads leave nothing behind, so a run has many deaths: the first at each point of a stretch,
-    the others a stretch later each."""
+    """Who asks meets a node that goes away, at each question. A run has many deaths: the first at
+    each point of a stretch, the others a stretch later each."""
     others = [Fate(at=STRETCH)] * (len(undisturbed.points["devnet"]) // STRETCH - 1)
     firsts = range(1 + part, STRETCH + 1, PARTS)
     play_each(play, undisturbed, [{"devnet": [Fate(at=at), *others]} for at in firsts])
