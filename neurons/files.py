@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+#: Ends the name of what is being written.
+_UNFINISHED = ".tmp"
+
 
 def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Writes atomically; a reader sees the old file or the new one."""
@@ -25,7 +28,7 @@ def write_json(path: Path, value: Any) -> None:
 def replace_file(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """A name beside `path` to write to; what stands there in the end takes its place at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(_UNFINISHED, f".{path.name}.", path.parent)
     os.close(descriptor)
     try:
         yield Path(name)
@@ -33,6 +36,19 @@ def replace_file(path: Path, mode: int = 0o644) -> Iterator[Path]:
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)  # nothing is there if all went well
+
+
+def remove_unfinished(folder: Path, marker: str) -> None:
+    """Deletes what writers left here when they were killed. Nobody may be writing.
+
+    Args:
+        marker: pattern of a file's name; a folder within that holds such a file is another's.
+    """
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not any(Path(place, name).glob(marker))]
+        for name in names:
+            if name.startswith(".") and name.endswith(_UNFINISHED):
+                Path(place, name).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import Any
 
 from assay.network.chain import WrongChainError
 from assay.neurons.config import ConfigError
-from assay.neurons.files import take_lock, write_json
+from assay.neurons.files import remove_unfinished, take_lock, write_json
 from assay.neurons.ports import Neuron
 from assay.protocol.errors import OperatorError
 
@@ -34,6 +34,8 @@ LONGEST_PAUSE_S = 60.0
 DEFECTS_MAX = 10
 #: Characters of a trouble that are repeated when it is over.
 _SHORT = 60
+#: Begins the name of the file that says whose folder it is.
+_MARKER = ".assay-"
 #: Seconds between two writings of status.json.
 STATUS_S = 1.0
 
@@ -44,7 +46,8 @@ class ParametersChangedError(OperatorError):
 
 @contextmanager
 def claim_folder(folder: Path, kind: str) -> Iterator[None]:
-    """Makes a folder this program's own for as long as it runs.
+    """Makes a folder this program's own for as long as it runs; what a kill left in it half
+    written is gone.
 
     Args:
         kind: which program's files it holds: another's are refused.
@@ -52,21 +55,29 @@ def claim_folder(folder: Path, kind: str) -> Iterator[None]:
     Raises:
         ConfigError: another program's, in use, or not to be written.
     """
-    marker = folder / f".assay-{kind}"
+    marker = folder / f"{_MARKER}{kind}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        others = [p.name for p in folder.glob(".assay-*") if p.name != marker.name]
+        others = [p.name for p in folder.glob(_MARKER + "*") if p.name != marker.name]
         if others:
             raise ConfigError(f"{folder} holds files of {others[0][1:]}: name a folder of its own")
         file = marker.open("a")
     except OSError as error:
-        raise ConfigError(
-            f"cannot write to {folder} ({error.strerror}): name a folder you may write to"
-        ) from None
+        raise _explain(folder, error) from None
     with file:
         if not take_lock(file.fileno()):
             raise ConfigError(f"another {kind} runs in {folder}: name another folder")
+        try:
+            remove_unfinished(folder, _MARKER + "*")
+        except OSError as error:
+            raise _explain(folder, error) from None
         yield
+
+
+def _explain(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"cannot write to {folder} ({error.strerror}): name a folder you may write to"
+    )
 
 
 @contextmanager

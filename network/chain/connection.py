@@ -310,7 +310,11 @@ def _forbid_redialling(substrate: "RpcSubstrate") -> None:
     async def refuse(_: str) -> Any:
         raise ConnectionError("the connection was lost")
 
-    substrate.raw._session._connect = refuse
+    session = substrate.raw._session
+    session._connect = refuse
+    # nobody awaits its end, of which every request under way hears: not a word in the log of it
+    if session._supervisor is not None:
+        session._supervisor.add_done_callback(lambda task: task.cancelled() or task.exception())
 
 
 def _is_cut(substrate: "RpcSubstrate") -> bool:

@@ -9,12 +9,13 @@ import logging
 import os
 import secrets
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -148,9 +149,20 @@ def _found_apart(folder: Path, block_time: float, beacon: BeaconChain, store: st
 
 
 def _prepare_founder() -> None:
-    """Ctrl-C reaches it too, and is for whoever started it to heed; its chain is nobody else's."""
+    """Ctrl-C reaches it too, and is for whoever started it to heed; its chain is nobody else's.
+
+    Whoever started it may be killed and started again: two that found in one folder would meet.
+    """
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("assay.devnet").setLevel(logging.ERROR)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None  # it was spawned
+    parent.join()
+    os._exit(1)
 
 
 def _choose_ports(before: Localnet | None, port: int | None) -> tuple[int, int]:

@@ -284,20 +284,6 @@ def test_killed_when_it_first_calls(bench, undisturbed, name):
 
 
 @pytest.mark.slow
-def test_killed_at_every_call(world, tmp_path, calls, undisturbed):
-    """Chain, store, beacons and files: whichever call is the last, the same checkpoints come out,
-    in the same order, under the same commitments."""
-    for due in range(1, len(undisturbed.calls_made) + 1):
-        bench = Bench(world, tmp_path / str(due), calls)
-        kill_at(bench, due)
-        require_same(bench, undisturbed)
-        left = [p.name for p in bench.list_files("trainer") if "learner" in p.name]
-        assert len(left) == 1, left
-        bench.close()
-        shutil.rmtree(tmp_path / str(due))
-
-
-@pytest.mark.slow
 def test_killed_again_and_again(bench, undisturbed):
     """Every restart is killed, too, a little later each time."""
     for due in range(1, 200):

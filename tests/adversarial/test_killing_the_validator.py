@@ -1,10 +1,10 @@
-"""kill -9, power cuts, full disks: nothing is judged into a ledger twice, and nothing is lost."""
+"""kill -9, power cuts, full disks: nothing is judged into a ledger twice, and nothing is lost.
+
+Kills are simulated here, over many settlements; `tests/killing` kills the program itself.
+"""
 
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -71,11 +71,6 @@ def is_write(name):
     return any(word in name for word in WRITES)
 
 
-@pytest.mark.nightly
-def test_killed_at_every_call(tmp_path, monkeypatch, short_doubt):
-    compare_kills(tmp_path, monkeypatch, lambda number, name: True)
-
-
 @pytest.mark.slow
 def test_killed_before_and_after_every_write(tmp_path, monkeypatch, short_doubt):
     """Between two writes one kill is as another: what is on disk and on chain is the same."""
@@ -104,32 +99,6 @@ def test_nothing_is_judged_twice_but_what_was_cut_off(tmp_path, monkeypatch, sho
     points = [n for n, name in enumerate(expected.fate.points) if name == "after judge"]
     mortal = play(tmp_path / "killed", monkeypatch, [points[20]])
     assert len(mortal.judged) == len(expected.judged) + 1
-
-
-def test_a_kill_of_the_process_itself(tmp_path):
-    """SIGKILL while it writes: what it said was written is there, and the file is sound."""
-    file = tmp_path / "validator.sqlite"
-    program = (
-        "import sys, pathlib\n"
-        "from assay.neurons.database import Database\n"
-        "from assay.neurons.validating.outbox import WeightsOutbox\n"
-        "box = WeightsOutbox(Database(pathlib.Path(sys.argv[1])), None, bytes(32))\n"
-        "for epoch in range(10**9):\n"
-        "    box.put(epoch, {epoch % 256: 65535})\n"
-        "    print(epoch, flush=True)\n"
-    )
-    child = subprocess.Popen(
-        [sys.executable, "-c", program, str(file)], stdout=subprocess.PIPE, text=True
-    )
-    said = [child.stdout.readline() for _ in range(50)]
-    child.send_signal(signal.SIGKILL)
-    said += child.stdout.read().splitlines()
-    child.wait(30)
-    newest, *older = list_rows(Database(file, looking=True), 10**6)
-    assert len(older) + 1 >= len([line for line in said if line.strip()])
-    assert newest.state is State.DUE
-    assert {row.state for row in older} == {State.SUPERSEDED}
-    assert sqlite3.connect(file).execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_a_full_disk_loses_no_verdict(tmp_path, monkeypatch, short_doubt):

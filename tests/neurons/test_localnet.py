@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -246,6 +247,31 @@ def test_killed_while_it_is_founded_it_is_founded_anew(
     assert read_founding(founded / "chain") is None
     with run_services(founded, port=0) as services_:
         assert services_.localnet.netuid == 1
+
+
+FOUNDING = """
+import os, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from assay.neurons.localnet.services import _prepare_founder
+with ProcessPoolExecutor(1, get_context("spawn"), initializer=_prepare_founder) as apart:
+    print(apart.submit(os.getpid).result(), flush=True)
+    apart.submit(time.sleep, 600).result()
+"""
+
+
+def test_a_founder_does_not_outlive_a_localnet_that_is_killed() -> None:
+    """It would go on in a folder in which the next one begins."""
+    killed = subprocess.Popen([sys.executable, "-c", FOUNDING], stdout=subprocess.PIPE, text=True)
+    assert killed.stdout is not None
+    founder = Path("/proc") / killed.stdout.readline().strip()
+    assert founder.exists()
+    killed.kill()
+    killed.wait()
+    deadline = time.monotonic() + 30
+    while founder.exists() and "State:\tZ" not in (founder / "status").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_port_that_is_taken_is_named(founded: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from assay.network.chain import ChainError, WrongChainError
 from assay.neurons import programs
 from assay.neurons.config import ConfigError
+from assay.neurons.files import replace_file
 from assay.neurons.programs import Loop, catch_signals, claim_folder, log_lines
 
 
@@ -138,6 +139,26 @@ def test_a_folder_is_one_programs_own(tmp_path: Path) -> None:
         claim_folder(blocked / "a", "miner"),
     ):
         pass
+
+
+def test_what_a_kill_left_half_written_is_gone_at_the_next_start(tmp_path: Path) -> None:
+    folder = tmp_path / "net"
+    others = folder / "miner"
+    killed = []
+    for place in (folder / "record", others):
+        place.mkdir(parents=True)
+        killed.append(replace_file(place / "status.json"))
+        killed[-1].__enter__().write_text("{")  # and nothing comes after it
+    (folder / "record" / "window-1.json").touch()
+    with claim_folder(others, "miner"):
+        (unfinished,) = (folder / "record").glob(".*")
+        written = replace_file(others / "status.json")
+        written.__enter__()
+        with claim_folder(folder, "localnet"):  # the miner in there is at work
+            assert not unfinished.exists()
+            written.__exit__(None, None, None)
+    assert {path.name for path in others.iterdir()} == {".assay-miner", "status.json"}
+    assert [path.name for path in (folder / "record").iterdir()] == ["window-1.json"]
 
 
 def test_one_signal_asks_and_a_second_ends() -> None:

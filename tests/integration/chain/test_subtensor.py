@@ -1,6 +1,8 @@
 """The adapter itself, on a node: which chain it is, bad nodes, money, consensus."""
 
+import gc
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +92,20 @@ def test_what_answers_after_a_cut_must_be_the_same_chain(
     faulty.cut()
     with pytest.raises(WrongChainError, match="genesis hash abab"):
         chain.get_head()
+
+
+def test_a_cut_is_said_in_two_lines_and_in_no_traceback(
+    faulty: FaultyNode, behind: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The SDK's own task ends with an error that nobody asks for: asyncio would print it."""
+    behind.read(lambda s: s.block_number())
+    faulty.cut()
+    time.sleep(0.5)  # the SDK dials again after a quarter of a second, in vain
+    behind.read(lambda s: s.block_number())
+    time.sleep(0.05)  # the old connection is closed in the background
+    gc.collect()
+    said = [r.getMessage() for r in caplog.records if r.name in ("assay.chain", "asyncio")]
+    assert ["trying on" in line or "answers, after" in line for line in said] == [True] * 2, said
 
 
 def test_a_chain_that_is_shorter_than_what_is_kept_was_started_anew(

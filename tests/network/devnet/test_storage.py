@@ -1,6 +1,7 @@
 """State of the past, restarts, and processes that are killed."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -184,6 +185,34 @@ def test_a_killed_process_loses_no_block_that_anybody_heard_of(tmp_path: Path) -
     assert devnet.get_head() >= heard[-1]
     assert devnet.new_blocks(2) >= heard[-1] + 2
     devnet.close()
+
+
+def test_a_write_that_a_kill_cut_off_takes_no_earlier_block_with_it(
+    lab: Lab, tmp_path: Path, codec: Codec
+) -> None:
+    """However much of the last block's pages had come to the log: it is there whole or not at all,
+    and what was final is there."""
+    give(lab)
+    lab.pass_blocks(2)
+    log = lab.folder / "devnet.sqlite-wal"
+    before, start = lab.chain.head, log.stat().st_size
+    give(lab)
+    lab.pass_blocks()
+    after, end = lab.chain.head, log.stat().st_size
+    assert end > start
+    found = []
+    for number, size in enumerate([*range(start, end, (end - start) // 7), end - 1, end]):
+        folder = tmp_path / f"cut-{number}"
+        shutil.copytree(lab.folder, folder)
+        os.truncate(folder / log.name, size)
+        cut = Lab(folder, codec)
+        found.append(cut.chain.head)
+        assert cut.chain.get_hash(before.number) == before.hash
+        assert cut.database._sql.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        cut.pass_blocks()
+        assert cut.chain.head.parent_hash == found[-1].hash
+        cut.database.close()
+    assert found == [before] * (len(found) - 1) + [after]
 
 
 def test_virtual_time_goes_on_only_as_it_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""The network that is played on, founded once, and what every process of it has loaded."""
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+
+import bittensor  # noqa: F401 - so that no process loads it for itself
+
+from assay.inference import load_checkpoint
+from assay.network.beacon import LocalBeacon
+from assay.network.chain import Connection, SubtensorChain, Target, open_wallet
+from assay.network.chain.development import send_tao
+from assay.network.chain.devnet import Devnet, Seal
+from assay.network.chain.state import TAO
+from assay.network.chain.wallets import get_coldkey
+from assay.neurons import presets
+from assay.neurons.config import use_sdk_cache
+from assay.neurons.localnet.founding import found
+from assay.protocol import Phase, encode_ss58
+from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.window import compute_block, compute_window
+from assay.training import GENESIS
+
+#: One window, then an epoch right after its verdicts, then the epoch that pays by its weights.
+TIMING = replace(
+    DEMO_TIMING,
+    window_blocks=27,
+    commit_offset=6,
+    audit_offset=7,
+    fetch_end=10,
+    verdict_end=11,
+    tempo=10,
+    beacon_delay_ms=0,
+)
+WALLETS = {"miner": "//Miner", "validator": "//Validator", "trainer": "//Trainer"}
+#: The beacon's key follows from it.
+SEED = b"killing"
+
+
+def load_everything() -> None:
+    """Loads what each forked process would load for itself. No thread is started."""
+    load_checkpoint(GENESIS)
+    for module in ("assay.inference.kernels", "anyio._backends._asyncio", "httpcore"):
+        importlib.import_module(module)
+
+
+def found_network(net: Path, beacon_ms: int) -> tuple[int, int, int, dict[str, str]]:
+    """A localnet on which miner and validator are registered, at the block before a window.
+
+    Returns:
+        That block, its time in milliseconds, the last block of a run, role → hotkey's address.
+    """
+    presets.PRESETS = {"demo": replace(presets.PRESETS["demo"], timing=TIMING)}
+    (net / "store").mkdir()
+    beacons = LocalBeacon(SEED, beacon_ms, 1_000, lambda: 0)
+    founding = found(net / "chain", 1.0, beacons.chain, (net / "store").as_uri())
+    use_sdk_cache(net.parent / "sdk")
+    wallets = {role: open_wallet(name, "default", net) for role, name in WALLETS.items()}
+    with Devnet(net / "chain", seal=Seal.INSTANT) as devnet:
+        connection = Connection(Target((devnet.endpoint,), deadline_s=60))
+        chain = SubtensorChain(connection, founding.netuid, net.parent / "founding", poll_s=0)
+        hotkeys = {role: chain.add_wallet(wallet) for role, wallet in wallets.items()}
+        for role in ("miner", "validator"):
+            send_tao(connection, get_coldkey(wallets[role]), 1_000 * TAO)
+            chain.register(hotkeys[role], chain.quote_registration(hotkeys[role]).cost)
+        chain.add_stake(hotkeys["validator"], 100 * TAO, any_price=True)
+        devnet.new_blocks(2 * TIMING.tempo)  # an epoch gives the validator its permit
+        window = find_window(chain)
+        start = compute_block(TIMING, window, Phase.CHALLENGE) - 1
+        devnet.new_blocks(start - devnet.get_head())
+        now_ms = devnet._chain.now_ms
+        connection.close()
+    addresses = {role: encode_ss58(hotkey) for role, hotkey in hotkeys.items()}
+    paid = compute_block(TIMING, window, Phase.VERDICT_END) + 1 + TIMING.tempo
+    return start, now_ms, paid + 2, addresses
+
+
+def find_window(chain: SubtensorChain) -> int:
+    """The first window to come whose verdicts an epoch follows at once."""
+    window = compute_window(TIMING, chain.get_head()) + 1
+    while True:
+        end = compute_block(TIMING, window, Phase.VERDICT_END)
+        if chain.is_epoch(end + 1):
+            return window
+        window += 1

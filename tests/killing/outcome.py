@@ -1,0 +1,157 @@
+"""What is left of a run: everything that must be the same however often somebody was killed.
+
+Compared: commitments, weights and metagraph in the newest state; every weights row that the chain
+ever took, in order; every commitment that it ever took, each once; the store, byte by byte; the
+validator's record and its rows in the outbox; the miner's history; the trainer's course with its
+optimiser. Not compared: signatures and nonces, block hashes, fees and so balances, seconds, and the
+blocks in which an extrinsic stands, which a restart may move.
+"""
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from assay.network.chain import Connection, SubtensorChain, Target
+from assay.network.chain.devnet import Devnet, Seal
+from assay.network.chain.devnet.errors import MalformedError
+from assay.network.chain.devnet.extrinsics import take_apart
+from assay.neurons.config import use_sdk_cache
+from assay.neurons.database import VALIDATOR_FILE, Database
+from assay.neurons.localnet.founding import read_founding
+from assay.neurons.validating.outbox import list_rows
+from assay.protocol import encode_ss58
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A run's end.
+
+    Attributes:
+        found: see above.
+        points: role → what it did, in all its lives.
+        deaths: who was killed, and before what, in order.
+    """
+
+    found: dict[str, Any]
+    points: dict[str, list[str]]
+    deaths: list[tuple[str, str]]
+
+
+def describe(net: Path, addresses: dict[str, str], end: int) -> dict[str, Any]:
+    """Everything that is compared."""
+    found = {"store": digest_files(net / "store")}
+    found["validator"] = describe_validator(net / "validator")
+    found["miner"] = describe_miner(net / "miner")
+    found["trainer"] = digest_files(net / "trainer" / "course")
+    return found | describe_chain(net, addresses, end)
+
+
+def digest_files(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "probe" not in path.name
+    }
+
+
+def describe_validator(folder: Path) -> dict[str, Any]:
+    records = {}
+    for path in [*sorted(folder.glob("record/*.json")), *sorted(folder.glob("contexts/*.json"))]:
+        record = json.loads(path.read_text())
+        for verdict in record.get("verdicts", ()):
+            verdict.pop("seconds")
+        records[str(path.relative_to(folder))] = {
+            k: v for k, v in record.items() if "audit_block" not in k
+        }
+    database = Database(folder / VALIDATOR_FILE, looking=True)
+    rows = [
+        (row.epoch, row.state.value, sorted(row.weights.items())) for row in list_rows(database, 99)
+    ]
+    return {"records": records, "outbox": rows}
+
+
+def describe_miner(folder: Path) -> dict[str, Any]:
+    history = sqlite3.connect(folder / "history.sqlite")
+    mined = history.execute(
+        "SELECT window, hex(checkpoint), wanted, groups, object_name, size, hex(root), "
+        "sent_at IS NOT NULL, note > '' FROM mined ORDER BY window"
+    ).fetchall()
+    verdicts = history.execute(
+        "SELECT window, final, stood, reason, score, tokens, statistics FROM verdicts "
+        "ORDER BY window"
+    ).fetchall()
+    return {"mined": mined, "verdicts": verdicts}
+
+
+def describe_chain(net: Path, addresses: dict[str, str], end: int) -> dict[str, Any]:
+    founding = read_founding(net / "chain")
+    assert founding is not None
+    with Devnet(net / "chain", seal=Seal.MANUAL) as devnet:
+        assert devnet.get_head() == end
+        use_sdk_cache(net.parent / "sdk")
+        connection = Connection(Target((devnet.endpoint,), deadline_s=60))
+        chain = SubtensorChain(connection, founding.netuid, net.parent / "logs" / "end", poll_s=0)
+        head = chain.get_head()
+        commitments = {encode_ss58(h): p.hex() for h, p in chain.get_commitments(head).items()}
+        weights = {
+            encode_ss58(h): sorted(row.items()) for h, row in chain.get_weights(head).items()
+        }
+        rows = [
+            (row.uid, encode_ss58(row.hotkey), row.stake, row.permit, row.incentive, row.dividends,
+             row.emission)
+            for row in chain.get_metagraph(head)
+        ]  # fmt: skip
+        taken = list_taken(devnet, set(addresses.values()))
+        forgotten = list_forgotten(net, devnet)
+        connection.close()
+    return {
+        "commitments": commitments,
+        "weights": weights,
+        "metagraph": rows,
+        "forgotten": forgotten,
+        **taken,
+    }
+
+
+def list_taken(devnet: Devnet, signers: set[str]) -> dict[str, Any]:
+    """What the neurons' extrinsics changed: weights in order, commitments each once."""
+    chain = devnet._chain
+    weights, committed = [], set()
+    for number in range(1, chain.head.number + 1):
+        block = chain.find_block(chain.get_hash(number))
+        assert block is not None
+        failed = {
+            event["phase"]["ApplyExtrinsic"]
+            for event in chain.view(number).get("System", "Events")
+            if "ExtrinsicFailed" in json.dumps(event)
+        }
+        for index, raw in enumerate(block.extrinsics):
+            try:
+                parts = take_apart(raw)
+            except MalformedError:
+                continue  # a block's own
+            signer = encode_ss58(parts.public_key)
+            if signer not in signers or index in failed:
+                continue
+            call = chain.codec.decode_call(parts.call)
+            said = f"{signer} {call.name} {json.dumps(call.arguments, sort_keys=True)}"
+            if "weights" in call.name:
+                weights.append(said)
+            else:
+                committed.add(said)
+    return {"weights taken": weights, "commitments taken": sorted(committed)}
+
+
+def list_forgotten(net: Path, devnet: Devnet) -> list[str]:
+    """Final blocks that a neuron has read and that the chain does not hold any more."""
+    forgotten = []
+    for file in net.glob("*/chain/chain-*.sqlite"):
+        kept = sqlite3.connect(file).execute("SELECT number, data FROM state WHERE kind = 'block'")
+        for number, data in kept:
+            found = devnet._chain.get_hash(number)
+            if found is None or found.hex() != json.loads(data)[0]:
+                forgotten.append(f"{file.name}: block {number}")
+    return forgotten

@@ -1,0 +1,162 @@
+"""The processes of a stage, each as forked: the devnet, the beacon, the three neurons.
+
+The neurons are the real programs, from `join` to their loops. What is theirs alone is time, which
+is the chain's, and the pause of a loop that has nothing to do: there it waits for its turn.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from bittensor._transport import rpc
+from websockets.asyncio.server import ServerConnection
+
+from assay.network.beacon import BeaconServer, LocalBeacon, http
+from assay.network.chain import connection as connecting
+from assay.network.chain import subtensor
+from assay.network.chain.devnet import Devnet, Seal
+from assay.network.chain.devnet.server import Server
+from assay.network.parquet_worker import ParquetWorker
+from assay.network.store import ObjectStore
+from assay.neurons import joining
+from assay.neurons.commands import neurons as commands
+from assay.neurons.config import Settings
+from assay.neurons.learning import trainer
+from assay.neurons.validating import outbox
+from tests.killing.points import TURN, Points, WatchedSocket
+
+#: A pool dies with its node here, so what was lost is known to be lost after so many blocks.
+DOUBT_BLOCKS = 2
+_PR_SET_PDEATHSIG = 1
+
+
+def run_devnet(pipe: Any, folder: Path, port: int, points: Points) -> None:
+    """Serves the chain in a folder, and makes blocks as it is told."""
+    points.watch()
+    _watch_server(points)
+    devnet = Devnet(folder, port, seal=Seal.MANUAL)
+    devnet.start()
+    pipe.send("ready")
+    while True:
+        what, number = pipe.recv()
+        if what == "reach":
+            while devnet.get_head() < number:
+                devnet.new_blocks(1)
+            pipe.send(devnet._chain.now_ms)
+        elif what == "waiting":
+            pipe.send(devnet._ask(devnet._chain.pool.list_signers))
+
+
+def _watch_server(points: Points) -> None:
+    """A request has arrived, an extrinsic's answer is about to leave, an answer has left."""
+    answer, send = Server._answer, ServerConnection.send
+    names: dict[str, str] = {}
+
+    def hear(self: Server, client: Any, message: str | bytes) -> None:
+        text = message.encode() if isinstance(message, str) else message
+        name = text.partition(b'"method":')[2].split(b'"')[1].decode()
+        points(f"asked {name}")
+        names["last"] = name
+        answer(self, client, message)
+
+    async def tell(self: ServerConnection, message: Any, **options: Any) -> None:
+        told = "update" if '"method"' in message[:60] else f"answer to {names.get('last')}"
+        if told == "update" or "author_" in told:
+            points(f"tell {told}")
+        await send(self, message, **options)
+        points(f"told {told}")
+
+    Server._answer = hear  # type: ignore[method-assign]
+    ServerConnection.send = tell  # type: ignore[method-assign]
+
+
+def run_beacon(pipe: Any, seed: bytes, genesis_ms: int, clock: Any) -> None:
+    """A relay whose clock is the stage's."""
+    server = BeaconServer(LocalBeacon(seed, genesis_ms, 1_000, lambda: int(clock.value)))
+    pipe.send(server.url)
+    pipe.recv()
+
+
+class Turn(threading.Event):
+    """A loop's pause: the stage is told, and says when to go on."""
+
+    def __init__(self, pipe: Any, points: Points) -> None:
+        super().__init__()
+        self._pipe = pipe
+        self._points = points
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._pipe.send("idle")
+        self._pipe.recv()
+        self._points(TURN)
+        return False
+
+
+def run_neuron(
+    pipe: Any, role: str, settings: Settings, folder: Path, clock: Any, points: Points
+) -> None:
+    """One program until it is killed."""
+    _set_time(clock)
+    points.watch()
+    points.wrap(ObjectStore, "put", "store put")
+    points.wrap(ObjectStore, "put_file", "store put_file")
+    points.wrap(ObjectStore, "get", "store get")
+    points.wrap(ObjectStore, "open", "store open")
+    points.wrap(http.HttpBeacons, "get", "beacon")
+    points.wrap(ParquetWorker, "ask", "parquet")
+    dial = rpc._default_connect
+
+    async def connect(url: str) -> Any:
+        points("connect")
+        return WatchedSocket(await dial(url), points, lambda: pipe.send("submitted"))
+
+    rpc._default_connect = connect
+    outbox.DOUBT_BLOCKS = DOUBT_BLOCKS
+
+    @contextmanager
+    def catch_signals(_: Callable[[], None]) -> Iterator[threading.Event]:
+        yield Turn(pipe, points)
+
+    commands.catch_signals = catch_signals
+    run = {"miner": commands.run_miner, "validator": commands.run_validator}
+    run.get(role, commands.run_trainer)(settings, False, False)
+
+
+def _set_time(clock: Any) -> None:
+    """The chain's time for whoever asks what time it is, and shorter pauses before a node is asked
+    again; deadlines are left as they are."""
+    time = SimpleNamespace(
+        time=lambda: clock.value / 1e3,
+        monotonic=lambda: clock.value / 1e3,
+        sleep=lambda _: None,
+    )
+    for module in (subtensor, http, trainer):
+        module.time = time  # type: ignore[attr-defined]
+    joining.now_ms = commands.now_ms = lambda: int(clock.value)
+    connecting.FIRST_PAUSE_S = 0.05
+
+
+def become(log: Path, run: Callable[..., None], *arguments: Any) -> None:
+    """What a forked process does: its words go to a file, and it ends with the stage."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    try:
+        run(*arguments)
+    except EOFError:  # the stage is over
+        pass
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        sys.stderr.flush()
+        os._exit(1)

@@ -1,0 +1,161 @@
+"""kill −9 of the devnet and of the three neurons, real signals to real processes.
+
+One window is played on a devnet with a virtual clock: mined, committed to, fetched, judged, learned
+from, weighed, paid. An undisturbed run lists all points at which a process could die, see
+`tests.killing.points`; then it is played again and somebody dies at a point and is started again on
+the same folder. What is left in the end is the undisturbed run's, see `tests.killing.outcome`.
+
+Every kind of point is taken in the quick suite, many deaths to a run. `make kill` takes every point
+of the devnet, and of the neurons' those that differ in what has been left on disk, in the store or
+on chain.
+"""
+
+import random
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import zip_longest
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from tests.killing import stage as stages
+from tests.killing.outcome import Outcome
+from tests.killing.points import Fate, list_distinct, name_kind
+from tests.killing.stage import NEURONS, ROLES, Fates, Stage, StuckError
+
+#: Tests that the long ones are cut into, for several processors.
+PARTS = 6
+#: Points from one death of the devnet to the next.
+STRETCH = 100
+Play = Callable[[Fates], Outcome]
+
+
+def open_stage(root: str) -> None:
+    """In the stage's process."""
+    stages.current = Stage(Path(root))
+
+
+def play_there(fates: Fates) -> Outcome:
+    return stages.current.play(fates)
+
+
+@pytest.fixture(scope="module")
+def play() -> Iterator[Play]:
+    sys.path.append(str(Path(__file__).parents[2]))  # the stage's process imports this module too
+    with TemporaryDirectory(prefix="assay-") as root:  # short: for a locator
+        spawn = get_context("spawn")
+        with ProcessPoolExecutor(1, spawn, initializer=open_stage, initargs=(root,)) as stage:
+            yield lambda fates: stage.submit(play_there, fates).result()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(play: Play) -> Outcome:
+    return play({})
+
+
+def find_differences(outcome: Outcome, undisturbed: Outcome) -> dict[str, Any]:
+    found, expected = outcome.found, undisturbed.found
+    return {key: found[key] for key in expected if found[key] != expected[key]}
+
+
+def test_an_undisturbed_run_has_something_to_lose(undisturbed: Outcome) -> None:
+    found = undisturbed.found
+    assert undisturbed.deaths == []
+    (record,) = [r for r in found["validator"]["records"].values() if "verdicts" in r]
+    assert {v["reason"] for v in record["verdicts"]} == {"ACCEPTED", "NO_COMMITMENT"}
+    ((_, state, row),) = found["validator"]["outbox"]
+    assert state == "confirmed"
+    assert [list(pair) for pair in row] in [list(map(list, r)) for r in found["weights"].values()]
+    assert len(found["weights taken"]) == 1
+    assert len(found["commitments taken"]) == 2
+    assert [row for row in found["metagraph"] if row[4]], "nobody was paid"
+    assert [name for name in found["trainer"] if name.startswith("learner")]
+
+
+@pytest.mark.parametrize("roles", [("devnet",), NEURONS], ids=["devnet", "neurons"])
+def test_killed_at_every_kind_of_point(
+    play: Play, undisturbed: Outcome, roles: tuple[str, ...]
+) -> None:
+    """Each life ends before the first thing of a kind. A kind that is not come to any more, such as
+    the answer to weights that stand already, has its turn in another run."""
+    left = {role: list(dict.fromkeys(map(name_kind, undisturbed.points[role]))) for role in roles}
+    while any(left.values()):
+        lives = {role: [Fate(kinds=frozenset([kind])) for kind in left[role]] for role in roles}
+        outcome = play(lives)
+        assert outcome.deaths, f"never come to: {left}"
+        assert find_differences(outcome, undisturbed) == {}
+        for role, name in outcome.deaths:
+            left[role].remove(name_kind(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_everybody_is_killed_again_and_again(play: Play, undisturbed: Outcome, seed: int) -> None:
+    draw = random.Random(seed)
+    fates = {
+        role: [Fate(at=draw.randrange(1, len(undisturbed.points[role]) // 2)) for _ in range(8)]
+        for role in ROLES
+    }
+    outcome = play(fates)
+    assert len(outcome.deaths) >= 12
+    assert find_differences(outcome, undisturbed) == {}
+
+
+def play_each(play: Play, undisturbed: Outcome, chosen: Sequence[Fates]) -> None:
+    """Plays all of it before it complains."""
+    wrong, deaths = [], 0
+    for fates in chosen:
+        try:
+            outcome = play(fates)
+        except StuckError as error:
+            wrong.append((fates, str(error)))
+            continue
+        deaths += len(outcome.deaths)
+        differences = find_differences(outcome, undisturbed)
+        if differences:
+            wrong.append((outcome.deaths, differences))
+    assert wrong == []
+    # threads take turns as they like: the last points of one run may be missing in the next
+    assert deaths >= 0.98 * sum(len(lives) for fates in chosen for lives in fates.values())
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("part", range(PARTS))
+def test_neurons_killed_after_everything_that_leaves_a_trace(
+    play: Play, undisturbed: Outcome, part: int
+) -> None:
+    """Three deaths a run: none of the neurons sees what another one does before it is on chain."""
+    distinct = [list_distinct(undisturbed.points[role]) for role in NEURONS]
+    play_each(
+        play,
+        undisturbed,
+        [
+            {role: [Fate(at=at)] for role, at in zip(NEURONS, ats, strict=True) if at is not None}
+            for ats in list(zip_longest(*distinct))[part::PARTS]
+        ],
+    )
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("part", range(PARTS))
+def test_the_devnet_killed_at_every_block_and_extrinsic(
+    play: Play, undisturbed: Outcome, part: int
+) -> None:
+    points = undisturbed.points["devnet"]
+    named = [at for at, name in enumerate(points, 1) if "author_" in name or "update" in name]
+    chosen = sorted({*list_distinct(points), *named})
+    play_each(play, undisturbed, [{"devnet": [Fate(at=at)]} for at in chosen[part::PARTS]])
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("part", range(PARTS))
+def test_the_devnet_killed_at_every_request(play: Play, undisturbed: Outcome, part: int) -> None:
+    """Who asks meets a node that goes away, at each question. A run has many deaths: the first at
+    each point of a stretch, the others a stretch later each."""
+    others = [Fate(at=STRETCH)] * (len(undisturbed.points["devnet"]) // STRETCH - 1)
+    firsts = range(1 + part, STRETCH + 1, PARTS)
+    play_each(play, undisturbed, [{"devnet": [Fate(at=at), *others]} for at in firsts])
