@@ -241,7 +241,7 @@ def test_killed_while_it_is_founded_it_is_founded_anew(
         raise KilledError
 
     with monkeypatch.context() as patched:
-        patched.setattr(founding, "start_subnet", die)  # the subnet is bought by then
+        patched.setattr(founding, "publish_rules", die)  # the subnet is bought by then
         with pytest.raises(KilledError), run_services(founded, port=0):
             pass
     assert read_founding(founded / "chain") is None
