@@ -211,6 +211,7 @@ class Demo:
         timing, network = self.run.parameters.timing, self._network
         fast = self._settings.fast
         first = compute_block(timing, self.run.windows[0], Phase.CHALLENGE)
+        network.start()
         while self._chain.get_head() < first:  # nobody is there yet
             self._pass_time()
         players: Players = (

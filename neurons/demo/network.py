@@ -74,6 +74,9 @@ class Network(Protocol):
     def first_window(self) -> int:
         """The first that begins from here on."""
 
+    def start(self) -> None:
+        """Time begins to pass, where it is not virtual."""
+
     def make_block(self) -> None:
         """Where the clock is virtual: lets one slot pass."""
 
@@ -130,8 +133,7 @@ class DevnetNetwork:
             )
             with self._open(folder, Seal.INSTANT) as devnet:
                 netuid = self._found(devnet, scratch / "founding", store, genesis)
-            seal = Seal.MANUAL if fast else Seal.TIMER
-            self._devnet = self._open(folder, seal)
+            self._devnet = self._open(folder, Seal.MANUAL)
             stack.callback(self._devnet.close)
             self._devnet.start()
             connection = _connect(self._devnet, stack)
@@ -144,6 +146,11 @@ class DevnetNetwork:
     def get_now_ms(self) -> int:
         """Unix time as the network has it, milliseconds."""
         return self._now_ms if self._fast else _get_wall_ms()
+
+    def start(self) -> None:
+        """Time begins to pass, where it is not virtual."""
+        if not self._fast:
+            self._devnet.start_clock()
 
     def make_block(self) -> None:
         """Where the clock is virtual: lets one slot pass."""

@@ -106,6 +106,7 @@ class Devnet:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._ticks = asyncio.Event()
         slot_ms = round(block_time * 1_000)
         if slot_ms < 1:
             raise ChainError("blocks are at least a millisecond apart")
@@ -225,6 +226,15 @@ class Devnet:
 
         return self._ask(make)
 
+    def start_clock(self) -> None:
+        """Has blocks come by the clock from here on, where they came on demand."""
+
+        def start() -> None:
+            self._seal = Seal.TIMER
+            self._ticks.set()
+
+        self._ask(start)
+
     def move_time(self, now_ms: int) -> None:
         """Sets the next block's timestamp.
 
@@ -280,6 +290,9 @@ class Devnet:
 
     async def _serve(self, ready: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._ticks = asyncio.Event()
+        if self._seal is Seal.TIMER:
+            self._ticks.set()
         server = serve(
             self._server.handle,
             self._host,
@@ -291,9 +304,10 @@ class Devnet:
         async with server as listening:
             self._port = next(iter(listening.sockets)).getsockname()[1]
             ready.set()
-            tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._stop.wait())]
-            if self._seal is Seal.TIMER:
-                tasks.append(asyncio.create_task(self._keep_time()))
+            tasks: list[asyncio.Task[Any]] = [
+                asyncio.create_task(self._stop.wait()),
+                asyncio.create_task(self._keep_time()),
+            ]
             if self._pulses is not None:
                 tasks.append(asyncio.create_task(self._fetch_pulses(self._pulses)))
             done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -304,6 +318,7 @@ class Devnet:
 
     async def _keep_time(self) -> None:
         """A block every slot; slots that were missed are not made up for."""
+        await self._ticks.wait()
         loop, slot_s = asyncio.get_running_loop(), self._chain.slot_ms / 1_000
         due = loop.time() + slot_s
         while True:

@@ -235,3 +235,16 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "devnet.sqlite").write_bytes(b"no database at all" * 100)
     with pytest.raises(ChainError, match="cannot hold"):
         Database(tmp_path / "devnet.sqlite")
+
+
+def test_a_chain_on_demand_goes_on_by_the_clock(tmp_path: Path) -> None:
+    with Devnet(tmp_path, seal=Seal.MANUAL, genesis_ms=1_000_000, block_time=0.02) as devnet:
+        devnet.new_blocks(3)
+        devnet.start_clock()
+        deadline = time.monotonic() + 10
+        while devnet.get_head() < 6 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert devnet.get_head() >= 6
+        assert devnet._chain.now_ms > 1_700_000_000_000
+        with pytest.raises(RpcError, match="cannot be set"):
+            devnet.move_time(int(time.time() * 2_000))
