@@ -15,7 +15,7 @@ from assay.network.chain.state import TAO
 from assay.network.chain.wallets import get_coldkey
 from assay.neurons import presets
 from assay.neurons.config import use_sdk_cache
-from assay.neurons.localnet.founding import found
+from assay.neurons.localnet import founding as localnet
 from assay.protocol import Phase, encode_ss58
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block, compute_window
@@ -51,17 +51,19 @@ def found_network(net: Path, beacon_ms: int) -> tuple[int, int, int, dict[str, s
         That block, its time in milliseconds, the last block of a run, role → hotkey's address.
     """
     presets.PRESETS = {"demo": replace(presets.PRESETS["demo"], timing=TIMING)}
+    localnet.DEMO_TIMING = TIMING
     (net / "store").mkdir()
     beacons = LocalBeacon(SEED, beacon_ms, 1_000, lambda: 0)
-    founding = found(net / "chain", 1.0, beacons.chain, (net / "store").as_uri())
+    founding = localnet.found(net / "chain", 1.0, beacons.chain, (net / "store").as_uri())
     use_sdk_cache(net.parent / "sdk")
     wallets = {role: open_wallet(name, "default", net) for role, name in WALLETS.items()}
     with Devnet(net / "chain", seal=Seal.INSTANT) as devnet:
         connection = Connection(Target((devnet.endpoint,), deadline_s=60))
         chain = SubtensorChain(connection, founding.netuid, net.parent / "founding", poll_s=0)
         hotkeys = {role: chain.add_wallet(wallet) for role, wallet in wallets.items()}
-        for role in ("miner", "validator"):
-            send_tao(connection, get_coldkey(wallets[role]), 1_000 * TAO)
+        joining = ("miner", "validator")
+        send_tao(connection, {get_coldkey(wallets[role]): 1_000 * TAO for role in joining})
+        for role in joining:
             chain.register(hotkeys[role], chain.quote_registration(hotkeys[role]).cost)
         chain.add_stake(hotkeys["validator"], 100 * TAO, any_price=True)
         devnet.new_blocks(2 * TIMING.tempo)  # an epoch gives the validator its permit
