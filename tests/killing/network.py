@@ -60,8 +60,9 @@ def found_network(net: Path, beacon_ms: int) -> tuple[int, int, int, dict[str, s
         connection = Connection(Target((devnet.endpoint,), deadline_s=60))
         chain = SubtensorChain(connection, founding.netuid, net.parent / "founding", poll_s=0)
         hotkeys = {role: chain.add_wallet(wallet) for role, wallet in wallets.items()}
-        for role in ("miner", "validator"):
-            send_tao(connection, get_coldkey(wallets[role]), 1_000 * TAO)
+        buyers = ("miner", "validator")
+        send_tao(connection, {get_coldkey(wallets[role]): 1_000 * TAO for role in buyers})
+        for role in buyers:
             chain.register(hotkeys[role], chain.quote_registration(hotkeys[role]).cost)
         chain.add_stake(hotkeys["validator"], 100 * TAO, any_price=True)
         devnet.new_blocks(2 * TIMING.tempo)  # an epoch gives the validator its permit
