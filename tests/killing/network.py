@@ -78,9 +78,6 @@ def found_network(net: Path, beacon_ms: int) -> tuple[int, int, int, dict[str, s
 
 def find_window(chain: SubtensorChain) -> int:
     """The first window to come whose verdicts an epoch follows at once."""
-    window = compute_window(TIMING, chain.get_head()) + 1
-    while True:
-        end = compute_block(TIMING, window, Phase.VERDICT_END)
-        if chain.is_epoch(end + 1):
-            return window
-        window += 1
+    first = compute_window(TIMING, chain.get_head()) + 1
+    ends = {w: compute_block(TIMING, w, Phase.VERDICT_END) for w in range(first, first + 30)}
+    return next(window for window, end in ends.items() if chain.is_epoch(end + 1))
