@@ -219,5 +219,5 @@ def _require_same(folder: Path, name: str, found: bytes, wanted: bytes) -> None:
     if found != wanted:
         raise CheckpointError(
             f"the {name} in {folder} are not those of its manifest: the copy is damaged or "
-            "changed, fetch it again"
+            "changed, delete it and fetch it again"
         )

@@ -71,11 +71,11 @@ def attempt(name: str, remedy: str, look: Callable[[], Check]) -> Check:
         return Check(name, State.FAIL, str(error), remedy)
 
 
-def check_chain(chain: Chain, parameters: Parameters) -> Check:
-    """Whether it is the parameters' chain, and where it stands."""
+def check_chain(chain: Chain, parameters: Parameters | None) -> Check:
+    """Where the chain stands, and whether it is the parameters', where these are known."""
     head, genesis = chain.get_head(), chain.genesis_hash
     detail = f"head {head}, genesis {genesis.hex()[:16]}…, {chain.runtime}"
-    if genesis != parameters.identity.genesis_hash:
+    if parameters is not None and genesis != parameters.identity.genesis_hash:
         wanted = parameters.identity.genesis_hash.hex()
         return Check(
             "chain",

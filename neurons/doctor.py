@@ -107,13 +107,12 @@ def warn_briefly(around: Surroundings, now_ms: int) -> None:
 def _examine_chain(around: Surroundings, now_ms: int) -> list[Check]:
     chain, rules, hotkey, coldkey = around.chain, around.parameters, around.hotkey, around.coldkey
     checks = []
+    if chain is not None:
+        remedy = "see to the node, or name another"
+        checks.append(attempt("chain", remedy, lambda: check_chain(chain, rules)))
     if chain is not None and rules is not None:
-        checks += [
-            attempt("chain", "name a node that answers", lambda: check_chain(chain, rules)),
-            attempt(
-                "clock", "mend the chain first", lambda: check_clock(chain, rules.timing, now_ms)
-            ),
-        ]
+        remedy = "mend the chain first"
+        checks.append(attempt("clock", remedy, lambda: check_clock(chain, rules.timing, now_ms)))
     if chain is not None and hotkey is not None and coldkey is not None:
         remedy = "mend the chain first, and name the wallet"
         checks.append(
@@ -153,7 +152,9 @@ def _examine_checkpoint(around: Surroundings) -> tuple[Checkpoint | None, list[C
         found.append(checkpoint)
         return check
 
-    check = attempt("checkpoint", "fetch the one in force from its publisher", look)
+    check = attempt(
+        "checkpoint", "delete a damaged copy, and a program that needs it fetches it again", look
+    )
     return (found[0] if found else None), [check]
 
 

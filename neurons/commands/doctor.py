@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
+from assay.network import ObjectStore, ReadableStores
 from assay.network.beacon import HttpBeacons
 from assay.neurons.checkpoints import CheckpointFolder, Fetching
 from assay.neurons.checks import Check, State
@@ -77,15 +78,13 @@ def _open_surroundings(
         "wallet", "`assay wallet create`, or name another", lambda: open_account(settings)
     )
     chain = opening.open(
-        "chain", "name a node that answers", lambda: stack.enter_context(open_chain(settings.chain))
+        "chain",
+        "see to the node, or name another",
+        lambda: stack.enter_context(open_chain(settings.chain)),
     )
     if chain is not None and account is not None:
         chain.add_wallet(account.wallet)
-    remedy = "name a store that can be opened, with --store or --readable"
-    stores = opening.open("store", remedy, lambda: open_stores(settings))
-    own = None
-    if role != "validator" and stores is not None:
-        own = opening.open("store", remedy, lambda: open_own_store(settings))
+    own, stores = _open_stores(settings, role, opening)
     rules = None
     if chain is not None and stores is not None:
         rules = opening.open(
@@ -117,3 +116,18 @@ def _open_surroundings(
         shown=None if own is None or stores is None else stores.get(own[1]),
         checkpoints=checkpoints,
     )
+
+
+def _open_stores(
+    settings: Settings, role: str, opening: _Opening
+) -> tuple[tuple[ObjectStore, str] | None, ReadableStores | None]:
+    """The store written to with its locator, of who has one, and those that may be read: all but
+    one's own where that cannot be opened, so that it does not hide what others serve."""
+    remedy = "name a store that can be opened, with --store or --readable"
+    own = None
+    if role != "validator":
+        own = opening.open("store", remedy, lambda: open_own_store(settings))
+        if own is None:
+            others = settings.store.model_copy(update={"locator": None})
+            settings = settings.model_copy(update={"store": others})
+    return own, opening.open("store", remedy, lambda: open_stores(settings))

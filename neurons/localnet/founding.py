@@ -26,10 +26,9 @@ from assay.network.chain import (
 from assay.network.chain.devnet import Devnet, Seal
 from assay.neurons.config import WalletSettings, use_sdk_cache
 from assay.neurons.files import write_json
-from assay.neurons.founding import buy_subnet, publish_rules
+from assay.neurons.founding import PRESET, buy_subnet, publish_rules
 from assay.neurons.localnet.description import OWNER_WALLET, TRAINER_WALLET
 from assay.protocol import BeaconChain, encode_ss58
-from assay.protocol.parameters import DEMO_TIMING
 
 _FILE = "founded.json"
 #: So many blocks may the founding take: block 0 is as many slots old when the clock takes over.
@@ -115,11 +114,12 @@ def _found_subnet(
     store: str,
     pass_blocks: Callable[[int], int],
 ) -> Founding:
-    from assay.training import GENESIS  # a running localnet needs no model in memory
+    from assay.neurons.presets import PRESETS  # a running localnet needs no model in memory
+    from assay.training import GENESIS
 
     hotkey_name = WalletSettings().hotkey
     owner = open_wallet(OWNER_WALLET, hotkey_name, Path())
-    netuid = buy_subnet(connection, owner, DEMO_TIMING.tempo)
+    netuid = buy_subnet(connection, owner, PRESETS[PRESET].timing.tempo)
     chain = SubtensorChain(connection, netuid, scratch, poll_s=0)
     try:
         owner_hotkey = chain.add_wallet(owner)

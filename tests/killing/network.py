@@ -61,9 +61,9 @@ def found_network(net: Path, beacon_ms: int) -> tuple[int, int, int, dict[str, s
         connection = Connection(Target((devnet.endpoint,), deadline_s=60))
         chain = SubtensorChain(connection, founding.netuid, net.parent / "founding", poll_s=0)
         hotkeys = {role: chain.add_wallet(wallet) for role, wallet in wallets.items()}
-        joining = ("miner", "validator")
-        send_tao(connection, {get_coldkey(wallets[role]): 1_000 * TAO for role in joining})
-        for role in joining:
+        buyers = ("miner", "validator")
+        send_tao(connection, {get_coldkey(wallets[role]): 1_000 * TAO for role in buyers})
+        for role in buyers:
             chain.register(hotkeys[role], chain.quote_registration(hotkeys[role]).cost)
         chain.add_stake(hotkeys["validator"], 100 * TAO, any_price=True)
         devnet.new_blocks(2 * TIMING.tempo)  # an epoch gives the validator its permit
@@ -79,9 +79,6 @@ def found_network(net: Path, beacon_ms: int) -> tuple[int, int, int, dict[str, s
 
 def find_window(chain: SubtensorChain) -> int:
     """The first window to come whose verdicts an epoch follows at once."""
-    window = compute_window(TIMING, chain.get_head()) + 1
-    while True:
-        end = compute_block(TIMING, window, Phase.VERDICT_END)
-        if chain.is_epoch(end + 1):
-            return window
-        window += 1
+    first = compute_window(TIMING, chain.get_head()) + 1
+    ends = {w: compute_block(TIMING, w, Phase.VERDICT_END) for w in range(first, first + 30)}
+    return next(window for window, end in ends.items() if chain.is_epoch(end + 1))

@@ -16,7 +16,7 @@ from assay.neurons import checks, doctor
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.checks import Check, State, check_disk, check_memory, check_relays
 from assay.neurons.commands.checks_view import render_checks
-from assay.neurons.commands.doctor import run_doctor
+from assay.neurons.commands.doctor import _open_stores, _Opening, run_doctor
 from assay.neurons.config import ConfigError, load_settings
 from assay.neurons.doctor import Surroundings, examine, look_briefly, warn_briefly
 from assay.neurons.memory import _read_container, _read_machine, estimate_memory, measure_shape
@@ -110,6 +110,37 @@ def test_a_chain_that_does_not_answer_hides_the_rest_and_ends_nothing(subnet):
     assert found["chain"] == found["clock"] == found["registration"] == "fail"
     assert found["relays"] == found["store"] == found["disk"] == "ok"
     assert found["memory"] == "warn"  # of which model?
+
+
+def test_rules_that_are_not_known_do_not_hide_the_chain(subnet):
+    found = states(look(subnet, parameters=None))
+    assert found["chain"] == found["registration"] == "ok"
+    assert found["clock"] == "warn"
+
+
+def test_a_damaged_model_is_to_be_deleted_which_fetches_it_again(subnet, genesis, tmp_path):
+    copy = tmp_path / genesis.digest.hex()
+    shutil.copytree(genesis.folder, copy)
+    weights = bytearray((copy / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (copy / "model.safetensors").write_bytes(weights)
+    found = {check.check: check for check in look(subnet, checkpoints=CheckpointFolder(tmp_path))}
+    assert found["checkpoint"].state is State.FAIL
+    assert "delete" in found["checkpoint"].remedy
+
+
+def test_ones_own_store_that_cannot_be_opened_does_not_hide_the_others(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    given = {
+        "store": {"locator": f"file://{tmp_path}/gone", "readable": [f"file://{tmp_path}/theirs"]}
+    }
+    opening = _Opening()
+    own, readable = _open_stores(load_settings(None, given), "miner", opening)
+    assert own is None
+    assert readable is not None
+    readable.open(f"file://{tmp_path}/theirs")
+    (failure,) = opening.failures
+    assert "does not exist" in failure.detail
 
 
 def test_what_could_not_be_opened_is_said_first_and_what_it_hides_last(subnet):

@@ -49,8 +49,6 @@ from assay.network.chain.devnet.state import State, View
 BLOCK_SIZE = 4_096
 #: No limit on a list of keys.
 _ALL = 2**31
-#: Hashes of the past that `System.BlockHash` keeps.
-_HASHES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +90,8 @@ class Chain:
         self.pool = Pool()
         self._database = database
         self._consensus = consensus
+        #: Hashes of the past that `System.BlockHash` keeps, besides the first block's.
+        self._hashes: int = codec.get_constant("System", "BlockHashCount")
         self._lag = finality_lag
         self._pulses: dict[int, bytes] = {}
         newest = database.get_newest()
@@ -182,7 +182,7 @@ class Chain:
             RpcError: it is invalid, or there is no room.
         """
         try:
-            extrinsic = decode_extrinsic(self.codec, raw, self.head.number, self.get_hash)
+            extrinsic = decode_extrinsic(self.codec, raw, self.head.number, self._get_birth)
             self._check_payment(extrinsic)
         except InvalidTransactionError as error:
             raise make_invalid_transaction_error(str(error)) from error
@@ -203,6 +203,11 @@ class Chain:
             self.state.write(key, value)
         self._database.amend(self.head.number, self.state.list_changes())
         self.state.settle()
+
+    def _get_birth(self, number: int) -> bytes | None:
+        """The hash that a lifetime names, as far back as the runtime remembers hashes."""
+        is_ancient = 0 < number < self.head.number - self._hashes
+        return None if is_ancient else self.get_hash(number)
 
     def _check_payment(self, extrinsic: Extrinsic) -> None:
         fee = compute_fee(extrinsic.call, len(extrinsic.data)) + extrinsic.tip
@@ -279,8 +284,8 @@ class Chain:
         state.put("System", "Number", number)
         state.put("System", "ParentHash", "0x" + self.head.hash.hex())
         state.put("System", "BlockHash", number - 1, "0x" + self.head.hash.hex())
-        if number > _HASHES:
-            state.remove("System", "BlockHash", number - 1 - _HASHES)
+        if number > self._hashes + 1:
+            state.remove("System", "BlockHash", number - 1 - self._hashes)
         state.put("Timestamp", "Now", runtime.now_ms)
         for pulse, signature in sorted(self._pulses.items()):
             put_pulse(state, pulse, signature)
@@ -327,7 +332,7 @@ class Chain:
         while runtime.shielded:
             data = runtime.shielded.pop(0)
             try:
-                extrinsic = decode_extrinsic(self.codec, data, self.head.number, self.get_hash)
+                extrinsic = decode_extrinsic(self.codec, data, self.head.number, self._get_birth)
             except InvalidTransactionError:
                 continue
             is_next = extrinsic.nonce == get_nonce(self.state, extrinsic.signer)

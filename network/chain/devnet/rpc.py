@@ -84,7 +84,7 @@ class Methods:
         """A block's hash by its number; the newest's without one; a list's by a list."""
         number = _get(params, 0)
         if isinstance(number, list):
-            return [self.get_block_hash([one]) for one in number[:_MOST_KEYS]]
+            return [_hex(self._chain.get_hash(_read_number(one))) for one in number[:_MOST_KEYS]]
         if number is None:
             return _hex(self._chain.head.hash)
         return _hex(self._chain.get_hash(_read_number(number)))
@@ -184,7 +184,7 @@ class Methods:
         """Writes into the newest block's state: keys and values in hex, or by name as
         {pallet: {item: value}} for what has no keys and {pallet: {item: [[keys, value], …]}}."""
         values = _get(params, 0)
-        if isinstance(values, list):
+        if isinstance(values, list) and all(isinstance(v, list) and len(v) == 2 for v in values):
             changes: dict[bytes, bytes | None] = {
                 _read_hex(key): _read_hex(value) for key, value in values
             }
@@ -245,7 +245,7 @@ def _read_hash(text: Any) -> bytes | None:
 def _read_number(value: Any) -> int:
     try:
         number = int(value, 0) if isinstance(value, str) else int(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise RpcError(-32602, f"Invalid params: {str(value)[:40]!r} is no number") from error
     if not 0 <= number < 2**63:
         raise RpcError(-32602, "Invalid params: the number is out of range")

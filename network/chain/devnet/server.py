@@ -1,7 +1,7 @@
 """The websocket server: requests to methods, blocks to whoever subscribed.
 
 What is sent to a client waits in a queue of its own, answers before what they started, so that a
-slow client holds nobody up; one that does not read at all is left.
+slow client holds nobody up; one that lets too much wait is left.
 """
 
 import asyncio
@@ -25,9 +25,10 @@ logger = logging.getLogger("assay.devnet")
 
 #: Largest request, bytes.
 MESSAGE_BYTES = 16 * 1024 * 1024
-#: Requests in one batch, and messages that may wait for one client.
+#: Requests in one batch.
 _LARGEST_BATCH = 100
-_LONGEST_QUEUE = 20_000
+#: Characters that may wait for one client: ten thousand blocks' heads, or a hundred metadata.
+_MOST_WAITING = 64 * 1024 * 1024
 #: Subscriptions of one client.
 _MOST_SUBSCRIPTIONS = 1_000
 
@@ -56,14 +57,33 @@ class _Client:
     """One connection.
 
     Attributes:
-        queue: texts to send.
+        leave: ends it at once.
+        waiting: characters to send.
         subscriptions: id → name of its notifications.
         keys: storage subscriptions: id → key in hex → what was last said of it.
     """
 
-    queue: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(_LONGEST_QUEUE))
+    leave: Callable[[], None]
+    waiting: int = 0
     subscriptions: dict[str, str] = field(default_factory=dict)
     keys: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    _queue: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+
+    def say(self, message: Any) -> None:
+        """Has something sent. Who lets too much wait is left: a gap would be worse."""
+        if self.waiting > _MOST_WAITING:
+            logger.warning("a client does not read what it is sent: left")
+            self.leave()
+            return
+        text = json.dumps(message)
+        self.waiting += len(text)
+        self._queue.put_nowait(text)
+
+    async def take(self) -> str:
+        """What is to be sent next."""
+        text = await self._queue.get()
+        self.waiting -= len(text)
+        return text
 
 
 class Server:
@@ -85,17 +105,15 @@ class Server:
 
     async def handle(self, connection: ServerConnection) -> None:
         """Serves one client until it goes."""
-        client = _Client()
+        client = _Client(connection.transport.abort)
         self._clients.add(client)
-        sending = asyncio.create_task(_send(connection, client.queue))
+        sending = asyncio.create_task(_send(connection, client))
         try:
             with suppress(ConnectionClosed):
                 async for message in connection:
                     self._answer(client, message)
                     self._seal()
                     await asyncio.sleep(0)  # many requests at once do not keep others waiting
-        except asyncio.QueueFull:
-            logger.warning("a client does not read what it is sent: left")
         finally:
             sending.cancel()
             self._clients.discard(client)
@@ -109,6 +127,7 @@ class Server:
             self._notify_watcher(waiting, {"inBlock": block})
         for waiting in made.dropped:
             self._notify_watcher(waiting, "invalid")
+            self._end_watch(waiting.watcher)
         watched = [waiting.watcher for waiting in made.included if waiting.watcher]
         self._awaiting[made.header.number] = watched
         header = made.header.to_json()
@@ -128,7 +147,7 @@ class Server:
             block = self._chain.find_block(block_hash)
             assert block is not None
             for watcher in self._awaiting.pop(self._final, []):
-                client = self._watchers.pop(watcher, None)
+                client = self._end_watch(watcher)
                 if client is not None:
                     finalized = {"finalized": "0x" + block_hash.hex()}
                     _notify(client, "author_extrinsicUpdate", watcher, finalized)
@@ -145,19 +164,19 @@ class Server:
             request = json.loads(message)
         except (ValueError, RecursionError):
             error = RpcError(-32700, "Parse error")
-            client.queue.put_nowait(json.dumps(_make_error(None, error)))
+            client.say(_make_error(None, error))
             return
         if not isinstance(request, list):
             answer, start = self._run(client, request)
-            client.queue.put_nowait(json.dumps(answer))
+            client.say(answer)
             start()
             return
         if not 0 < len(request) <= _LARGEST_BATCH:
             error = RpcError(-32600, f"Invalid request: 1 to {_LARGEST_BATCH} in a batch")
-            client.queue.put_nowait(json.dumps(_make_error(None, error)))
+            client.say(_make_error(None, error))
             return
         ran = [self._run(client, one) for one in request]
-        client.queue.put_nowait(json.dumps([answer for answer, _ in ran]))
+        client.say([answer for answer, _ in ran])
         for _, start in ran:
             start()
 
@@ -235,6 +254,13 @@ class Server:
         if client is not None and waiting.watcher is not None:
             _notify(client, "author_extrinsicUpdate", waiting.watcher, status)
 
+    def _end_watch(self, watcher: str | None) -> _Client | None:
+        """Nothing more is to be said of an extrinsic. Who wanted to hear of it."""
+        client = self._watchers.pop(watcher or "", None)
+        if client is not None:
+            client.subscriptions.pop(watcher or "", None)
+        return client
+
     def _notify_storage(self, client: _Client, identity: str, block: str) -> None:
         known = client.keys.get(identity, {})
         changes = []
@@ -251,17 +277,15 @@ class Server:
             _notify(client, "state_storage", identity, {"block": block, "changes": changes})
 
 
-async def _send(connection: ServerConnection, queue: asyncio.Queue[str]) -> None:
+async def _send(connection: ServerConnection, client: _Client) -> None:
     with suppress(ConnectionClosed):
         while True:
-            await connection.send(await queue.get())
+            await connection.send(await client.take())
 
 
 def _notify(client: _Client, name: str, identity: str, result: Any) -> None:
     params = {"subscription": identity, "result": result}
-    text = json.dumps({"jsonrpc": "2.0", "method": name, "params": params})
-    with suppress(asyncio.QueueFull):  # it is left when it next asks for something
-        client.queue.put_nowait(text)
+    client.say({"jsonrpc": "2.0", "method": name, "params": params})
 
 
 def _make_error(identity: Any, error: RpcError) -> dict[str, Any]:

@@ -81,6 +81,28 @@ def test_an_extrinsic_whose_life_is_over_is_refused(lab: Lab) -> None:
     assert "bad signature" in refuse(lab, late)  # a node takes another block for its birth
 
 
+def test_hashes_and_lifetimes_reach_as_far_back_as_the_runtimes_constant_says(lab: Lab) -> None:
+    def get_kept(number: int) -> Any:
+        return lab.chain.state.get("System", "BlockHash", number)
+
+    nothing = get_kept(10_000)
+    lab.pass_blocks(300)
+    assert lab.codec.get_constant("System", "BlockHashCount") > 300
+    assert get_kept(1) != nothing
+    lab.chain._hashes = 100
+    lab.pass_blocks()
+    assert (get_kept(200), get_kept(201) != nothing, get_kept(0) != nothing) == (
+        nothing,
+        True,
+        True,
+    )
+    era = make_mortal(11, 200)
+    old = lab.sign(ALICE, *TRANSFER, GIFT, era=era, birth=lab.chain.get_hash(200))
+    assert "ancient birth block" in refuse(lab, old)
+    lab.chain._hashes = 101
+    lab.chain.submit(old, None)
+
+
 def test_an_extrinsic_that_dies_while_it_waits_is_dropped(lab: Lab) -> None:
     era = make_mortal(1, 0)
     lab.chain.submit(lab.sign(ALICE, *TRANSFER, GIFT, nonce=1, era=era), None)  # no nonce 0 yet

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from devlab import TAO, get_key, sign
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from assay.network.chain import ChainError, Connection, DevWallet, Target, create_subnet
@@ -85,7 +86,20 @@ def test_an_extrinsic_is_ready_then_in_a_block_then_final(devnet: Devnet) -> Non
         assert client.ask("chain_getFinalizedHead") == block
         body = client.ask("chain_getBlock", block)["block"]
         assert body["extrinsics"][1] == transfer(devnet, 0)[:10] + body["extrinsics"][1][10:]
-        assert client.ask("author_unwatchExtrinsic", identity) is True
+        assert client.ask("author_unwatchExtrinsic", identity) is False  # it has ended
+
+
+def test_extrinsics_that_are_final_leave_room_for_more(
+    devnet: Devnet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assay.network.chain.devnet.server._MOST_SUBSCRIPTIONS", 1)
+    with open_client(devnet) as client:
+        for nonce in range(3):
+            watch = client.ask("author_submitAndWatchExtrinsic", transfer(devnet, nonce))
+            assert isinstance(watch, str), watch
+            devnet.new_blocks(3)
+            heard = [client.hear()["params"]["result"] for _ in range(3)]
+            assert list(heard[2]) == ["finalized"]
 
 
 def test_heads_are_told_as_they_come_and_as_they_become_final(devnet: Devnet) -> None:
@@ -143,6 +157,12 @@ def test_storage_is_told_when_it_changes(devnet: Devnet) -> None:
             json.dumps({"id": 1, "method": "dev_setStorage", "params": [{"No": {"such": 1}}]}),
             -32602,
         ),
+        (
+            json.dumps({"id": 1, "method": "dev_setStorage", "params": [[["0x00"]]]}),
+            -32602,
+        ),
+        ('{"id": 1, "method": "dev_newBlock", "params": [1e400]}', -32602),
+        ('{"id": 1, "method": "chain_getBlockHash", "params": [[[0]]]}', -32602),
         (json.dumps({"id": 1, "method": "author_submitExtrinsic", "params": ["0x00"]}), 1010),
         (json.dumps({"id": 1, "method": "author_submitAndWatchExtrinsic"}), -32602),
         (json.dumps({"id": 1, "method": "state_call", "params": ["No_such", "0x"]}), 4003),
@@ -198,6 +218,20 @@ def test_a_message_larger_than_any_extrinsic_ends_the_connection_and_no_other(
         with open_client(shared) as client, contextlib.suppress(Exception):
             client.say(" " * (20 * 1024 * 1024))
         assert other.ask("system_name") == "assay-devnet"
+
+
+def test_who_asks_and_does_not_read_is_left_before_memory_is_full(shared: Devnet) -> None:
+    asked = 0
+    with (
+        connect(shared.endpoint, max_size=None, max_queue=1, close_timeout=0) as deaf,
+        open_client(shared) as other,
+        contextlib.suppress(ConnectionClosed),
+    ):
+        for _ in range(1_000):  # half a gigabyte of answers
+            deaf.send('{"id": 1, "method": "state_getMetadata"}')
+            assert other.ask("system_name") == "assay-devnet"
+            asked += 1
+    assert asked < 500
 
 
 def test_a_client_that_goes_in_mid_sentence_harms_nobody(shared: Devnet) -> None:
