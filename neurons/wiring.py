@@ -99,7 +99,10 @@ def require_netuid(settings: ChainSettings) -> int:
         ConfigError: none is named.
     """
     if settings.netuid is None:
-        raise ConfigError("which subnet? name it with --netuid, or netuid under [chain]")
+        raise ConfigError(
+            "which subnet? name it with --netuid, or netuid under [chain]; a localnet's "
+            "folder with --localnet does as well"
+        )
     return settings.netuid
 
 

@@ -20,6 +20,7 @@ from assay.network.chain import (
 )
 from assay.network.chain.development import send_tao
 from assay.network.chain.state import format_tao
+from assay.neurons.commands.console import FIGURES, open_console
 from assay.neurons.config import ConfigError, Settings, WalletSettings
 from assay.neurons.wiring import Account, connect, measure_stake, open_account, open_chain
 from assay.protocol import encode_ss58
@@ -154,12 +155,15 @@ def run_metagraph(settings: Settings, as_json: bool) -> None:
     if as_json:
         print(json.dumps(document))
         return
-    console, title = Console(), f"subnet {chain.netuid} at block {head}"
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1))
+    console, title = open_console(FIGURES), f"subnet {chain.netuid} at block {head}"
+    table = Table(
+        box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1), pad_edge=False
+    )
     names = ("uid", "hotkey", "stake α", "permit", "incentive", "dividends", "since", "weights")
     for name in names:
         right = name not in ("hotkey", "permit")
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+        # the owner's mark goes to a line of its own before any figure is cut
+        table.add_column(name, justify="right" if right else "left", no_wrap=name != "hotkey")
     for row in rows:
         address = encode_ss58(row.hotkey)
         if console.is_terminal and console.width < _WIDE:
@@ -174,7 +178,7 @@ def run_metagraph(settings: Settings, as_json: bool) -> None:
             f"{row.registered_at:,}",
             f"{row.last_update:,}",
         )
-    (console if console.is_terminal else Console(width=_WIDE)).print(table)
+    console.print(table)
 
 
 def run_wallet_create(settings: WalletSettings, encrypted: bool, as_json: bool) -> None:

@@ -16,6 +16,8 @@ _MARKS = {State.OK: ("✓", "green"), State.WARN: ("!", "yellow"), State.FAIL: (
 def render_checks(checks: Sequence[Check]) -> RenderableType:
     """A line a check, what to do below its finding."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_header=False)
+    for _ in ("mark", "check", "words"):
+        table.add_column(overflow="fold")  # a path that is cut cannot be found
     for check in checks:
         mark, style = _MARKS[check.state]
         words = Text(check.detail)

@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.live import Live
 
+from assay.neurons.commands.console import FIGURES, open_console
 from assay.neurons.config import ConfigError, DemoSettings
 from assay.neurons.database import VALIDATOR_FILE
 from assay.neurons.demo.loop import CHAIN_FOLDER, Demo, DemoRun
@@ -52,14 +54,27 @@ def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
     if as_json:
         print(json.dumps(summary))
     else:
-        Console().print(render_summary(summary))
-        Console().print(
+        console = open_console(FIGURES)
+        console.print(render_summary(summary))
+        if not settings.fast and (late := count_late(summary)):
+            console.print(
+                f"Honest miners came too late {late} times: this machine had no time for a block a "
+                "second. `assay demo --fast` shows the same without a clock.",
+                style="yellow",
+                soft_wrap=True,
+            )
+        console.print(
             f"Everything is in {settings.out}: summary.json, reward.png, the chain, and for each "
             "window its context, files and models.",
-            highlight=False,
             soft_wrap=True,
         )
     return 1 if summary["promises_broken"] else 0
+
+
+def count_late(summary: dict[str, Any]) -> int:
+    """Windows that honest miners went without a commitment in: nothing but the clock makes them."""
+    verdicts = [verdict for window in summary["windows"] for verdict in window["verdicts"]]
+    return sum(v["role"] == "honest" and v["reason"] == "NO_COMMITMENT" for v in verdicts)
 
 
 @contextmanager

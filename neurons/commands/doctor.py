@@ -7,13 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from rich.console import Console
-
 from assay.network import ObjectStore, ReadableStores
 from assay.network.beacon import HttpBeacons
 from assay.neurons.checkpoints import CheckpointFolder, Fetching
 from assay.neurons.checks import Check, State
 from assay.neurons.commands.checks_view import render_checks
+from assay.neurons.commands.console import open_console
 from assay.neurons.config import Settings
 from assay.neurons.discovery import find_parameters, make_mirrors
 from assay.neurons.doctor import Surroundings, examine
@@ -48,7 +47,7 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
     if as_json:
         print(json.dumps([check.to_json() for check in checks]))
     else:
-        Console().print(render_checks(checks))
+        open_console().print(render_checks(checks))
     return 1 if any(check.state is State.FAIL for check in checks) else 0
 
 

@@ -9,11 +9,11 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from assay.network import ObjectStore
 from assay.neurons.archive import Archive
 from assay.neurons.commands.checks_view import render_dry_run
+from assay.neurons.commands.console import open_console
 from assay.neurons.config import ConfigError, MinerSettings, Settings
 from assay.neurons.database import VALIDATOR_FILE, Database
 from assay.neurons.doctor import Surroundings, warn_briefly
@@ -140,7 +140,7 @@ def run_dry_run(settings: Settings, as_json: bool) -> int:
     if as_json:
         print(json.dumps(found.to_json()))
     else:
-        Console().print(render_dry_run(found))
+        open_console().print(render_dry_run(found))
     return 0 if found.ready else 1
 
 

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
+from assay.neurons.commands.console import FIGURES, open_console
 from assay.neurons.commands.program_view import render_program
 from assay.neurons.config import ConfigError
 from assay.neurons.demo.view import render_status
@@ -43,4 +44,4 @@ def run_status(folder: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps(document))
     else:
-        Console().print(drawn)
+        open_console(FIGURES).print(drawn)

@@ -9,9 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from assay.network.chain import ChainError, SubtensorChain, TooSoonError
+from assay.neurons.commands.console import FIGURES, open_console
 from assay.neurons.commands.program_view import render_settlements
 from assay.neurons.config import ConfigError, Settings
 from assay.neurons.database import VALIDATOR_FILE, Database
@@ -86,7 +85,7 @@ def run_weights_show(
 
 
 def _draw(document: dict[str, Any], by_uid: Mapping[int, str]) -> None:
-    console = Console()
+    console = open_console(FIGURES)
     for validator in document["validators"]:
         total = sum(validator["weights"].values()) or 1
         console.print(f"validator {validator['uid']}  {validator['hotkey']}", highlight=False)

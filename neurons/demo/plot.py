@@ -35,7 +35,8 @@ def plot_reward(summary: dict[str, Any], path: Path) -> None:
         value = accuracy[when]
         axes.errorbar(
             [place], [value], yerr=[[value - low], [high - value]], color=_ACCURACY, marker="s",
-            capsize=3, label="held-out accuracy before and after (95 %)" if place < 0 else None,
+            capsize=3,
+            label="held-out accuracy before and after (95 %)" if when == "before" else None,
         )  # fmt: skip
         axes.annotate(
             f"{100 * value:.1f} %",

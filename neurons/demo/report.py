@@ -219,7 +219,7 @@ def _find_broken_chain(run: DemoRun) -> list[str]:
     broken = []
     settled = {window for s in run.validator.settlements for window in s.windows}
     if missing := sorted(set(run.windows) - settled):
-        broken.append(f"windows {missing} were never settled")
+        broken.append(f"windows never settled: {', '.join(map(str, missing))}")
     on_chain = run.chain.get_weights(run.chain.get_head()).get(run.validator.hotkey)
     if not run.validator.settlements or on_chain != run.validator.settlements[-1].weights:
         broken.append("the weights on chain are not those of the last settlement")

@@ -42,7 +42,7 @@ def _render_miners(status: dict[str, Any]) -> Table:
     table.add_column("role", no_wrap=True)
     table.add_column("groups", justify="right", no_wrap=True)
     table.add_column("verdicts", no_wrap=True)
-    table.add_column("last reason", no_wrap=True)
+    table.add_column("last reason", overflow="fold")
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("weight", justify="right", no_wrap=True)
     for miner in status["miners"]:
@@ -74,14 +74,17 @@ def _render_lessons(status: dict[str, Any]) -> Text:
 def render_summary(summary: dict[str, Any]) -> RenderableType:
     """The demo's closing words."""
     table = Table(
-        box=SIMPLE_HEAD, title="earned in each settlement, by windows", title_justify="left"
+        box=SIMPLE_HEAD,
+        title="earned in each settlement, by windows",
+        title_justify="left",
+        pad_edge=False,
     )
     table.add_column("miner", no_wrap=True)
     for settlement in summary["settlements"]:
         ends = sorted({settlement["windows"][0], settlement["windows"][-1]})
         table.add_column("–".join(map(str, ends)), justify="right", no_wrap=True)
     table.add_column("paid", justify="right", no_wrap=True)
-    table.add_column("refused for", no_wrap=True)
+    table.add_column("refused for", overflow="fold")  # where it is narrow, figures stay whole
     names: dict[str, set[str]] = {}
     for window in summary["windows"]:
         for verdict in window["verdicts"]:

@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -57,12 +58,33 @@ class Services:
 
     localnet: Localnet
     devnet: "Devnet"
+    place: "_Place"
 
     def require_running(self) -> None:
-        """Raises a ChainError where the chain has come to a stop by itself."""
+        """Raises a ChainError where the chain has come to a stop by itself, a ConfigError where its
+        folder is gone: what it would go on to promise, nobody would find again."""
         if not self.devnet.is_running:
             self.devnet.stop()
             raise ChainError("the development network has come to a stop: start it again")
+        if not self.place.is_kept():
+            raise ConfigError(
+                f"{self.place.root} was moved or deleted under the running localnet: move it back "
+                "and start it again, or begin anew"
+            )
+
+
+class _Place:
+    """A folder as it was found, to be told from another of its name."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._found = root.stat()
+
+    def is_kept(self) -> bool:
+        try:
+            return os.path.samestat(self._found, self.root.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
 
 @contextmanager
@@ -78,20 +100,28 @@ def run_services(
             before, or the usual ones.
 
     Raises:
-        OperatorError: the folder is in use or of no use, a port is taken, another block time.
+        OperatorError: the folder is in use or of no use, or was moved; a port is taken; another
+            block time.
     """
     root = folder.resolve()
     store = _name_store(root)
     with ExitStack() as stack:
         stack.enter_context(claim_folder(folder, "localnet"))
+        place = _Place(root)
         (root / "store").mkdir(exist_ok=True)
-        founding = read_founding(root / "chain")
+        founding, before = read_founding(root / "chain"), find_localnet(folder)
+        if founding is not None and before is not None and before.store != store:
+            raise ConfigError(
+                f"{folder} was moved: its chain names {before.store} for good; move it back, or "
+                "begin anew in another folder"
+            )
+        ports = _choose_ports(before, port)
         slot_s = block_time or (founding.block_time if founding else _BLOCK_TIME)
         beacons = _open_beacon(root / "beacon", slot_s)
         if founding is None:
+            _require_free(ports)  # not only after the half minute that founding can take
             logger.info("a new network: its subnet is bought, its rules are published")
             founding = _found_apart(root / "chain", slot_s, beacons.chain, store)
-        ports = _choose_ports(find_localnet(folder), port)
         devnet = stack.enter_context(_start_chain(root / "chain", slot_s, ports[0]))
         server = BeaconServer(beacons, ports[1])
         stack.callback(server.close)
@@ -112,8 +142,14 @@ def run_services(
             pids={"localnet": os.getpid()},
         )
         write_localnet(folder, localnet)
-        stack.callback(write_localnet, folder, replace(localnet, pids={}))
-        yield Services(localnet, devnet)
+        stack.callback(_write_end, folder, localnet, place)
+        yield Services(localnet, devnet, place)
+
+
+def _write_end(folder: Path, localnet: Localnet, place: _Place) -> None:
+    """Nobody serves it any more; into a folder that is gone nothing is written."""
+    if place.is_kept():
+        write_localnet(folder, replace(localnet, pids={}))
 
 
 def _name_store(root: Path) -> str:
@@ -173,6 +209,19 @@ def _choose_ports(before: Localnet | None, port: int | None) -> tuple[int, int]:
         return PORT, PORT + 1
     urls = (before.endpoint, before.beacon.url)
     return tuple(urlsplit(url).port or 0 for url in urls)  # type: ignore[return-value] # two
+
+
+def _require_free(ports: tuple[int, int]) -> None:
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise ConfigError(
+                    f"cannot listen on port {port} of 127.0.0.1: {error.strerror}: name another "
+                    "port with --port"
+                ) from None
 
 
 @contextmanager

@@ -283,6 +283,7 @@ def test_a_port_that_is_taken_is_named(founded: Path) -> None:
             run_services(other, port=port),
         ):
             pass
+        assert read_founding(other / "chain") is None  # it was looked at first
 
 
 def test_a_chain_that_stops_by_itself_ends_the_localnet(founded: Path) -> None:
@@ -291,3 +292,33 @@ def test_a_chain_that_stops_by_itself_ends_the_localnet(founded: Path) -> None:
         running.devnet.stop()
         with pytest.raises(ChainError, match="come to a stop"):
             running.require_running()
+
+
+def test_a_folder_that_moved_is_said_to_be_useless_where_it_is(founded: Path) -> None:
+    """Where rules and checkpoints are is written on chain, with the folder's old path."""
+    with run_services(founded, port=0):
+        pass
+    moved = founded.with_name(founded.name + "m")
+    founded.rename(moved)
+    with (
+        pytest.raises(ConfigError, match=r"was moved: .*/store for good; move it back"),
+        run_services(moved, port=0),
+    ):
+        pass
+    moved.rename(founded)
+    with run_services(founded, port=0) as again:
+        again.require_running()
+
+
+@pytest.mark.parametrize("whither", ["gone", "replaced"])
+def test_a_folder_lost_under_a_running_localnet_ends_it(founded: Path, whither: str) -> None:
+    moved = founded.with_name(founded.name + "m")
+    with run_services(founded, port=0) as running:
+        running.require_running()
+        founded.rename(moved)
+        if whither == "replaced":  # by a program that makes its own folder anew
+            (founded / "miner").mkdir(parents=True)
+        with pytest.raises(ConfigError, match="moved or deleted under the running"):
+            running.require_running()
+    assert not (founded / "localnet.json").exists()
+    assert (moved / "localnet.json").exists()

@@ -1,0 +1,90 @@
+"""What commands print for people: whole figures, on a narrow terminal and on none."""
+
+import re
+from io import StringIO
+
+import pytest
+from matplotlib import pyplot
+from rich.console import Console
+
+from assay.neurons.checks import Check, State
+from assay.neurons.commands import console as room
+from assay.neurons.commands.checks_view import render_checks
+from assay.neurons.commands.console import FIGURES, open_console
+from assay.neurons.commands.demo import count_late
+from assay.neurons.demo.plot import plot_reward
+from assay.neurons.demo.view import render_summary
+
+SCORES = (11_058, 12_276, 12_534, 11_046)
+
+
+@pytest.fixture
+def summary():
+    reasons = {
+        "honest-1": ("honest", "ACCEPTED"),
+        "honest-2": ("honest", "NO_COMMITMENT"),
+        "best-of-seeds": ("cheat", "SAMPLING_MISMATCH"),
+        "late-cheat": ("cheat", "NO_COMMITMENT"),
+    }
+    verdicts = [{"name": n, "role": role, "reason": why} for n, (role, why) in reasons.items()]
+    scores = [dict.fromkeys(reasons, score) for score in SCORES]
+    return {
+        "windows": [{"window": w, "verdicts": verdicts} for w in range(5, 13)],
+        "settlements": [
+            {"windows": [w, w + 1], "scores": score, "incentives": dict.fromkeys(reasons, 1)}
+            for w, score in zip(range(5, 13, 2), scores, strict=True)
+        ],
+        "lessons": [{"window": 5, "rewards": [400_000, 500_000]}],
+        "accuracy": {
+            "problems": 1_500, "before": 0.37, "before_interval95": [0.35, 0.39],
+            "after": 0.63, "after_interval95": [0.61, 0.65],
+        },
+        "promises_broken": [], "seconds": 60.0, "peak_rss_mib": 1_000,
+    }  # fmt: skip
+
+
+def draw(drawn, width):
+    text = StringIO()
+    Console(width=width, file=text).print(drawn)
+    return text.getvalue()
+
+
+def test_figures_of_a_demo_are_whole_on_a_usual_terminal(summary):
+    shown = draw(render_summary(summary), FIGURES)
+    for figure in ("9–10", "11–12", "SAMPLING_MISMATCH", *(f"{score:,}" for score in SCORES)):
+        assert figure in shown
+    assert "…" not in shown
+
+
+def test_what_is_too_long_for_a_terminal_is_broken_and_not_cut():
+    path = "/srv/" + "a-long-name/" * 12 + "coldkeypub.txt"
+    shown = draw(render_checks([Check("wallet", State.FAIL, path, "make it")]), 60)
+    assert path in re.sub(r"\s", "", shown)
+
+
+def test_without_a_terminal_a_row_is_a_line(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    words = "a sentence that goes on " * 9 + "and ends"
+    open_console().print(render_checks([Check("chain", State.OK, words, "")]))
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("columns", "width"), [(60, FIGURES), (120, 120)])
+def test_a_narrow_terminal_does_not_cut_figures(monkeypatch, columns, width):
+    made = Console(width=columns, force_terminal=True)
+    monkeypatch.setattr(room, "Console", lambda **_: made)
+    assert open_console(FIGURES).width == width
+
+
+def test_only_honest_miners_are_counted_as_late(summary):
+    assert count_late(summary) == 8
+
+
+def test_both_kinds_of_points_are_explained_beside_the_picture(tmp_path, monkeypatch, summary):
+    drawn = []
+    monkeypatch.setattr(pyplot, "close", drawn.append)
+    plot_reward(summary, tmp_path / "reward.png")
+    (legend,) = [axes.get_legend() for axes in drawn[0].axes]
+    words = [text.get_text() for text in legend.get_texts()]
+    assert len(words) == 2
+    assert any("held-out accuracy" in word for word in words)
