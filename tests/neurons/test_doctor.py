@@ -6,6 +6,8 @@ import shutil
 from collections import namedtuple
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from rich.console import Console
@@ -129,18 +131,18 @@ def test_a_damaged_model_is_to_be_deleted_which_fetches_it_again(subnet, genesis
     assert "delete" in found["checkpoint"].remedy
 
 
-def test_ones_own_store_that_cannot_be_opened_does_not_hide_the_others(tmp_path):
-    (tmp_path / "theirs").mkdir()
-    given = {
-        "store": {"locator": f"file://{tmp_path}/gone", "readable": [f"file://{tmp_path}/theirs"]}
-    }
-    opening = _Opening()
-    own, readable = _open_stores(load_settings(None, given), "miner", opening)
-    assert own is None
-    assert readable is not None
-    readable.open(f"file://{tmp_path}/theirs")
-    (failure,) = opening.failures
-    assert "does not exist" in failure.detail
+def test_ones_own_store_that_cannot_be_opened_does_not_hide_the_others():
+    with TemporaryDirectory(prefix="assay-") as folder:  # short: for a locator
+        theirs = f"file://{folder}/theirs"
+        Path(folder, "theirs").mkdir()
+        given = {"store": {"locator": f"file://{folder}/gone", "readable": [theirs]}}
+        opening = _Opening()
+        own, readable = _open_stores(load_settings(None, given), "miner", opening)
+        assert own is None
+        assert readable is not None
+        readable.open(theirs)
+        (failure,) = opening.failures
+        assert "does not exist" in failure.detail
 
 
 def test_what_could_not_be_opened_is_said_first_and_what_it_hides_last(subnet):
