@@ -1,6 +1,8 @@
 """Checks and a dry run drawn for a terminal."""
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -10,20 +12,22 @@ from rich.text import Text
 from assay.neurons.checks import Check, State
 from assay.neurons.mining.dry_run import DryRun, Earning
 
+_FINDING = attrgetter("state", "detail", "remedy")
 _MARKS = {State.OK: ("✓", "green"), State.WARN: ("!", "yellow"), State.FAIL: ("✗", "red")}
 
 
 def render_checks(checks: Sequence[Check]) -> RenderableType:
-    """A line a check, what to do below its finding."""
+    """A line a check, what to do below its finding; what several have in common is said once."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_header=False)
     for _ in ("mark", "check", "words"):
         table.add_column(overflow="fold")  # a path that is cut cannot be found
-    for check in checks:
-        mark, style = _MARKS[check.state]
-        words = Text(check.detail)
-        if check.remedy:
-            words.append(f"\n→ {check.remedy}", style=style)
-        table.add_row(Text(mark, style=style), Text(check.check), words)
+    for (state, detail, remedy), alike in groupby(checks, _FINDING):
+        mark, style = _MARKS[state]
+        words = Text(detail)
+        if remedy:
+            words.append(f"\n→ {remedy}", style=style)
+        names = "\n".join(check.check for check in alike)
+        table.add_row(Text(mark, style=style), Text(names), words)
     return table
 
 

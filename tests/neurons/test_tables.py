@@ -88,3 +88,11 @@ def test_both_kinds_of_points_are_explained_beside_the_picture(tmp_path, monkeyp
     words = [text.get_text() for text in legend.get_texts()]
     assert len(words) == 2
     assert any("held-out accuracy" in word for word in words)
+
+
+def test_what_was_not_looked_at_is_said_once():
+    names, remedy = ("clock", "relays", "beacon"), "mend the rest, then look again"
+    hidden = [Check(name, State.WARN, "not looked at", remedy) for name in names]
+    shown = draw(render_checks([Check("chain", State.FAIL, "gone", "mend it"), *hidden]), 80)
+    assert shown.count(remedy) == 1
+    assert all(name in shown for name in names)
