@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from assay.network.chain import ChainError, WrongChainError
+from assay.network.chain import ChainError, ForgottenError, WrongChainError
 from assay.network.store import StoreError
 from assay.neurons.ports import Chain
 from assay.protocol import Phase
@@ -73,10 +73,7 @@ class Delivery:
         window = parcel.window
         last = compute_block(self._timing, window, Phase.COMMIT)
         if head >= last:
-            if parcel.sent_at is None:
-                why = self.trouble or "there was no time left for it"
-                parcel.on_missed(f"window {window} went without a commitment: {why}")
-            return True
+            return parcel.sent_at is not None or self._conclude(parcel, last)
         if window and head < compute_block(self._timing, window - 1, Phase.COMMIT):
             return False  # the last window's commitment would be overwritten before it counts
         if parcel.tried_at == head:
@@ -92,14 +89,36 @@ class Delivery:
         self.trouble = None
         return done
 
+    def _conclude(self, parcel: Parcel, last: int) -> bool:
+        """Tells how it ended for a parcel of whose last try nobody knows what came; whether that
+        could be found out."""
+        why = self.trouble or "there was no time left for it"
+        try:
+            stood = self._is_in_state(parcel, last)
+        except ForgottenError:
+            stood = False
+        except WrongChainError:
+            raise
+        except ChainError as error:
+            self.trouble = f"whether window {parcel.window} was committed in time: {error}"
+            return False
+        if stood:
+            parcel.on_sent(last)
+        else:
+            parcel.on_missed(f"window {parcel.window} went without a commitment: {why}")
+        return True
+
+    def _is_in_state(self, parcel: Parcel, block: int) -> bool:
+        if parcel.bound is None:
+            return False
+        hotkey, payload = parcel.bound
+        return self._chain.get_commitments(block).get(hotkey) == payload
+
     def _try(self, parcel: Parcel, head: int) -> bool:
         due = head if parcel.sent_at is None else parcel.sent_at + _CONFIRM_BLOCKS
         if head < due:
             return False
-        stands = False
-        if parcel.bound is not None:
-            hotkey, payload = parcel.bound
-            stands = self._chain.get_commitments(head).get(hotkey) == payload
+        stands = self._is_in_state(parcel, head)
         if not stands:
             parcel.send()
             parcel.sent_at = self._chain.get_head()

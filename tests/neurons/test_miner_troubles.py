@@ -103,6 +103,30 @@ def test_an_unknown_outcome_is_read_back_before_anything_is_sent_again(make_subn
     assert subnet.history.get_mined()[0].sent_at is not None
 
 
+def test_a_commitment_that_nobody_confirmed_and_that_stood_is_not_told_as_missed(
+    make_subnet, quick_miner
+):
+    """The node answers again when the block has come: what state held in it is what counts."""
+    subnet = make_subnet()
+    timing = subnet.parameters.timing
+    error = UnknownOutcomeError("nobody said what became of it")
+    chain = Failing(subnet.chain, "set_commitment", error, 1, subnet.chain, after=True)
+    miner = subnet.start(quick_miner, chain=chain)
+    mine_until(subnet, miner, lambda: chain.calls)
+    while subnet.chain.get_head() < timing.commit_offset + 2:  # it hears of no block
+        subnet.chain.mint()
+    away = Failing(subnet.chain, "get_commitments", ChainError("busy"), 1, subnet.chain)
+    miner._delivery._chain = away
+    miner.step()
+    assert "busy" in miner.trouble
+    miner.step()
+    assert miner.trouble is None
+    assert not any("went without" in line for line in subnet.lines)
+    (mined,) = [row for row in subnet.history.get_mined() if row.window == 0]
+    assert (mined.sent_at, mined.note) == (timing.commit_offset, "")
+    assert len(chain.calls) == 1
+
+
 def test_a_commitment_whose_block_was_reverted_is_sent_again(make_subnet, quick_miner):
     subnet = make_subnet()
     miner = subnet.start(quick_miner)
