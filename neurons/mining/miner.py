@@ -314,8 +314,8 @@ class Miner:
 
         def note_sent(head: int) -> None:
             work.committed = True
+            self._record(work, sent_at=head)  # before the mark, after which it is not told again
             self._keep(work, Mark.SENT, head)
-            self._record(work, sent_at=head)
 
         work.parcel = Parcel(
             work.challenge.window, partial(self._commit, work), note_sent, partial(self._note, work)
@@ -330,9 +330,9 @@ class Miner:
             data = write_submission(self._make_header(work), work.groups)
             self.upload(window, data)
             work.uploaded = True
-            self._keep(work, Mark.UPLOADED, len(data))
             name = make_object_name(encode_ss58(self.hotkey), window)
             self._record(work, object_name=name, size=len(data))
+            self._keep(work, Mark.UPLOADED, len(data))
         commitment = self._make_commitment(work)
         payload = encode_commitment(commitment)
         if work.parcel is not None:

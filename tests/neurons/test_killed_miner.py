@@ -1,5 +1,7 @@
 """A miner that is ended at any moment, and started again on what it left."""
 
+from dataclasses import replace
+
 import pytest
 
 from assay.neurons.mining.miner import MinerConfig
@@ -37,9 +39,12 @@ def count_groups(miner):
 
 
 def get_result(subnet):
+    """What stands on chain and in the store, and what the history says of it."""
     timing = subnet.parameters.timing
     slot = subnet.get_slot(compute_block(timing, WINDOW, Phase.COMMIT))
-    return slot, subnet.get_file(WINDOW)
+    (told,) = subnet.history.get_mined(WINDOW)
+    told = replace(told, opened_at=0, sent_at=None if told.sent_at is None else 0)
+    return slot, subnet.get_file(WINDOW), told
 
 
 def run_undisturbed(subnet, kind, pace, monkeypatch) -> int:
