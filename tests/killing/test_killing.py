@@ -120,7 +120,7 @@ def play_each(play: Play, undisturbed: Outcome, chosen: Sequence[Fates]) -> None
             wrong.append((outcome.deaths, differences))
     assert wrong == []
     # threads take turns as they like: the last points of one run may be missing in the next
-    assert deaths >= 0.98 * sum(len(lives) for fates in chosen for lives in fates.values())
+    assert deaths >= 0.95 * sum(len(lives) for fates in chosen for lives in fates.values())
 
 
 @pytest.mark.kill
