@@ -50,7 +50,7 @@ every block are as on a chain. It has one author, no peers and no forks. It does
 - coldkey swaps, dissolving or pruning subnets, identities, axons, proof-of-work registration;
 - EVM, contracts, the scheduler, runtime upgrades;
 - weights of calls: every call that pays costs the same, plus a rao a byte;
-- a pool that bans, or replaces by tip; an extrinsic whose nonce is ahead is called ready, and waits;
+- a pool that bans or replaces by tip; what has a nonce to come is called ready, and waits;
 - Merkle roots: state and extrinsics roots bind what they stand for, and prove nothing; a block's
   hash does not depend on signatures, so that the same calls make the same chain.
 A call that it does not have fails with System.CallFiltered; a runtime call, with an error."""
