@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from bittensor._transport import rpc
 from websockets.asyncio.server import ServerConnection
 
@@ -150,6 +151,9 @@ def become(log: Path, run: Callable[..., None], *arguments: Any) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    # a fork leaves torch's thread pool to be made anew, which two threads that load a model at the
+    # same time get wrong ("Invalid thread pool"): here it is one thread that does it
+    torch.set_num_threads(1)
     try:
         run(*arguments)
     except EOFError:  # the stage is over
