@@ -2,10 +2,13 @@
 
 import json
 import shutil
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -44,7 +47,8 @@ def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
     errors = Console(stderr=True)
     with (
         _hold(settings.out),
-        _show(errors, settings.out, quiet) as update,
+        _heed_interrupts() as require_wanted,
+        _show(errors, settings.out, quiet, require_wanted) as update,
         closing(Demo(settings, update)) as demo,
     ):
         demo.play()
@@ -111,13 +115,43 @@ def _clear(out: Path, names: list[str]) -> None:
 
 
 @contextmanager
-def _show(errors: Console, out: Path, quiet: bool) -> Iterator[Callable[[DemoRun], None]]:
+def _heed_interrupts() -> Iterator[Callable[[], None]]:
+    """Ctrl-C as ever, and a check that raises it again where it was lost.
+
+    Python drops what a signal raises within a destructor, or a callback of a weak reference.
+    """
+    asked = threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        signal.default_int_handler(number, frame)
+
+    def require_wanted() -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # whoever started us wants it otherwise
+        yield require_wanted
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield require_wanted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _show(
+    errors: Console, out: Path, quiet: bool, require_wanted: Callable[[], None]
+) -> Iterator[Callable[[DemoRun], None]]:
     """A live table on a terminal, a line a window elsewhere; status.json in any case."""
     drawn = [0.0]
     seen: set[int] = set()
     live = Live(console=errors, auto_refresh=False) if errors.is_terminal and not quiet else None
 
     def update(run: DemoRun) -> None:
+        require_wanted()
         now = time.monotonic()
         last = run.stage == "done"
         if live is None and not quiet:
