@@ -7,7 +7,8 @@ the same folder. What is left in the end is the undisturbed run's, see `tests.ki
 
 Every kind of point is taken in the quick suite, many deaths to a run. `make kill` takes every point
 of the devnet, and of the neurons' those that differ in what has been left on disk, in the store or
-on chain.
+on chain. A death moves the points that follow it a little, so that of many deaths to a run later
+ones fall near the points that are meant, not always on them.
 """
 
 import random
