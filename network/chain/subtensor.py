@@ -230,7 +230,8 @@ class SubtensorChain:
         if balance < cost:
             raise ChainError(
                 f"a uid costs {format_tao(cost)}, and the coldkey holds {format_tao(balance)}: "
-                f"send some to {wallet.coldkeypub.ss58_address}"
+                f"send some to {wallet.coldkeypub.ss58_address} (`assay faucet` where the chain is "
+                "for development)"
             )
         if self._runtime.register_by is RegisterBy.INTENT:
             intent = BurnedRegister(netuid=self.netuid, hotkey_ss58=encode_ss58(hotkey))

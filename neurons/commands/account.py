@@ -88,7 +88,8 @@ def run_stake(
         name = encode_ss58(account.hotkey)
         if balance < amount:
             raise ConfigError(
-                f"{format_tao(amount)} to stake, the coldkey has only {format_tao(balance)}"
+                f"{format_tao(amount)} to stake, the coldkey has only {format_tao(balance)}: send "
+                "it more (`assay faucet` where the chain is for development)"
             )
         if not confirm(f"Stake {format_tao(amount)} of {format_tao(balance)} on {name}?"):
             raise ConfigError("not agreed to: nothing was sent")
