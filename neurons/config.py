@@ -56,12 +56,22 @@ class PublishSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     preset: Literal["main", "demo"] = Field("main", description="rules that fit together")
-    environment: str = Field("arithmetic", description="which problems are asked")
+    environment: str = Field("arithmetic", description="which problems are asked: sat, or sat,k=4")
     genesis: Path | None = Field(None, description="the first checkpoint; None: the shipped")
     trainer: str | None = Field(None, description="hotkey that publishes checkpoints, SS58")
     changes: Path | None = Field(None, description="TOML or JSON file: parameters to change")
     beacon_info: Path | None = Field(None, description="a drand chain's info; None: quicknet")
     slot_ms: int | None = Field(None, ge=1, description="the chain's slot; None: the preset's")
+
+
+class EnvironmentsSettings(BaseModel):
+    """`[environments]`: what problems need beside code."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    files: tuple[Path, ...] = Field(
+        (), description="files of word problems, JSON Lines or Parquet: those of gsm:SHA256"
+    )
 
 
 class CalibrateSettings(BaseModel):
@@ -200,6 +210,7 @@ class Settings(BaseSettings):
     validator: ValidatorSettings = ValidatorSettings()
     trainer: TrainerSettings = TrainerSettings()
     publish: PublishSettings = PublishSettings()
+    environments: EnvironmentsSettings = EnvironmentsSettings()
     calibrate: CalibrateSettings = CalibrateSettings()
     demo: DemoSettings = DemoSettings()
     status: StatusSettings = StatusSettings()
