@@ -86,6 +86,12 @@ class Cage:
         child = self._child
         return child.pid if child else None
 
+    @property
+    def processor_time(self) -> float:
+        """Seconds that the child has worked, 0 while there is none."""
+        child = self._child
+        return child.get_processor_time() if child else 0.0
+
     def close(self) -> None:
         """Ends the child. What is asked afterwards raises WorkerError."""
         with self._lock:
@@ -179,12 +185,12 @@ class _Child:
 
     def exchange(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
         """Sends a request and awaits its answer; raises _LostError."""
-        before = self._get_processor_time()
+        before = self.get_processor_time()
         try:
             head = HEAD.pack(len(request), math.ceil(budget.left * 1_000))
             return self._exchange(head + request, reply_max)
         finally:
-            budget.left -= self._get_processor_time() - before
+            budget.left -= self.get_processor_time() - before
 
     def _exchange(self, request: bytes, reply_max: int) -> bytes:
         deadline = time.monotonic() + REQUEST_SECONDS
@@ -205,7 +211,7 @@ class _Child:
         except subprocess.TimeoutExpired as error:
             raise WorkerError(f"process {self.pid} cannot be killed") from error
 
-    def _get_processor_time(self) -> float:
+    def get_processor_time(self) -> float:
         """Seconds the process has worked; known as long as it is not reaped."""
         with open(f"/proc/{self.pid}/stat", "rb") as stat:
             user, system = stat.read().rpartition(b")")[2].split()[11:13]

@@ -21,6 +21,7 @@ from typing import Any
 
 from assay.cage import Budget, Cage, Lost, WorkerError
 from assay.environments.base import (
+    INTEGER,
     Answer,
     Problem,
     RewardParts,
@@ -50,16 +51,17 @@ _BOOT = "from assay.environments.gym_child import main; main()"
 _REQUEST = "End with ####, a space and the answer alone; #### opens a line and stands there once."
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
-#: Scorers that would evaluate an answer as code get these and nothing else: no name that could be
-#: called to do harm, no attribute, no quote.
+#: Scorers that would evaluate an answer as code, or be fooled by it, get these and nothing else: no
+#: name that could be called to do harm, no attribute, no quote. Possessive: they cannot backtrack.
 _SUMS = re.compile(r"[0-9+\-*/() ]*")
 _FORMULAE = re.compile(
-    r"(?:[0-9]+(?:\.[0-9]+)?|[+\-*/() ]|(?:[xyzXC]|a?(?:sin|cos|tan)h?|exp|log|sqrt|pi|E)"
-    r"(?![A-Za-z0-9_]))*"
+    r"(?:[0-9]++(?:\.[0-9]++)?|[+\-*/() ]|(?:[xyzXC]|a?(?:sin|cos|tan)h?|exp|log|sqrt|pi|E)"
+    r"(?![A-Za-z0-9_]))*+"
 )
-_EVALUATED: Mapping[str, re.Pattern[str]] = MappingProxyType(
+_PATTERNS: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
         "binary_matrix": re.compile(r"[0-9 \n-]*"),
+        "complex_arithmetic": re.compile(r"[0-9.+\-i ]*"),  # else nan is right
         "countdown": _SUMS,
         "intermediate_integration": _FORMULAE,
         "n_queens": re.compile(r"[Q_ \n]*"),
@@ -143,15 +145,21 @@ def is_well_formed(dataset: str, reference: str, answer: str) -> bool:
 
     Of at most 4,096 characters, or four times the reference's; printable ASCII, or a character of
     the reference; nothing blank at its ends; of several lines only where the reference is. Where
-    the reference is a plain number, so is the answer: `-`, no leading zero, a point if any.
+    the reference is a whole number, the answer is the same text; where it is a number with a point,
+    the answer is one in the same spelling. An answer that holds the reference and more, whatever
+    the case of letters, is none: it hedges, or wraps it.
     """
+    if answer == reference:
+        return True
     if not 1 <= len(answer) <= max(ANSWER_MAX, 4 * len(reference)) or answer != answer.strip():
         return False
     if not all(" " <= c <= "~" for c in set(answer) - set(reference)):
         return False
+    if reference.lower() in answer.lower() or INTEGER.fullmatch(reference):
+        return False
     if _NUMBER.fullmatch(reference) and not _NUMBER.fullmatch(answer):
         return False
-    pattern = _EVALUATED.get(dataset)
+    pattern = _PATTERNS.get(dataset)
     return pattern is None or pattern.fullmatch(answer) is not None
 
 

@@ -99,7 +99,10 @@ def test_no_text_raises(completion: str) -> None:
 # --- files
 
 ROWS = [
-    {"question": f"What is {i} and {i}?", "answer": "\n".join(["step"] * (i % 5)) + f"\n#### {i * 2}"}
+    {
+        "question": f"What is {i} and {i}?",
+        "answer": "\n".join(["step"] * (i % 5)) + f"\n#### {i * 2}",
+    }
     for i in range(40)
 ]
 
@@ -127,7 +130,7 @@ def test_jsonl_and_parquet_ask_the_same(tmp_path: Path) -> None:
     packed = tmp_path / "rows.parquet"
     packed.write_bytes(make_parquet())
     other = open_file(packed)
-    assert [r for r in plain._rows] == other._rows  # type: ignore[attr-defined]
+    assert list(plain._rows) == other._rows  # type: ignore[attr-defined]
     assert plain.digest != other.digest  # type: ignore[attr-defined] # another file, another network
 
 
@@ -258,7 +261,9 @@ def write_bomb() -> bytes:
     """A thousand rows of 1 MB each in a few kilobytes."""
     rows = pa.array(["a" * 10**6]).dictionary_encode()
     many = pa.DictionaryArray.from_arrays(pa.array([0] * 2_000, pa.int32()), rows.dictionary)
-    table = pa.table({"question": many.cast(pa.large_string()), "answer": many.cast(pa.large_string())})
+    table = pa.table(
+        {"question": many.cast(pa.large_string()), "answer": many.cast(pa.large_string())}
+    )
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", use_dictionary=True)
     return buffer.getvalue()
@@ -293,5 +298,5 @@ def test_parquet_that_lies(tmp_path: Path, name: str) -> None:
 def test_a_malicious_row_of_parquet_is_named(tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
     file.write_bytes(make_parquet([*ROWS[:2], {"question": None, "answer": "#### 1"}]))
-    with pytest.raises(ProblemFileError, match="row 3: .*as text"):
+    with pytest.raises(ProblemFileError, match=r"row 3: .*as text"):
         open_file(file)
