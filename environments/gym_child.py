@@ -1,8 +1,8 @@
 """The caged child behind `reasoning_gym`: makes entries of its datasets and asks their scorers.
 
-It alone imports reasoning_gym. A request is a JSON list, an answer a JSON object. Its hash seed is
-fixed and every source of chance is seeded before a dataset is asked, since some reach for the
-global one.
+It alone imports reasoning_gym. A request is a JSON list, an answer a JSON object. Every source of
+chance is seeded before a dataset is asked, since some reach for the global one; what still depends
+on the process is refused by `gym_datasets`.
 """
 
 import decimal

@@ -67,7 +67,6 @@ LEVELS: Mapping[str, tuple[int, ...]] = MappingProxyType(
         "needle_haystack": tuple(range(1, 5)),
         "number_filtering": tuple(range(1, 5)),
         "number_format": tuple(range(1, 5)),
-        "number_sequence": tuple(range(1, 5)),
         "number_sorting": tuple(range(1, 9)),
         "palindrome_generation": tuple(range(1, 5)),
         "palindrome_partitioning": tuple(range(1, 5)),
@@ -112,17 +111,18 @@ LEVELS: Mapping[str, tuple[int, ...]] = MappingProxyType(
 #: Dataset → why it is not asked.
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
-        "boxnet": "it gives no answer of its own, so nothing shows that its scorer knows a right one",
+        "boxnet": "it gives no answer of its own to check its scorer by",
         "coin_flip": "its scorer takes wrong answers: 0 for a chance of one in eight",
         "composite": "a mixture of its own kind: use mix",
         "fraction_simplification": "its scorer takes a right answer with anything after it",
         "game_of_life_halting": "its scorer takes any answer",
-        "isomorphic_strings": "its problems depend on the process: Python's hash seed orders them",
+        "isomorphic_strings": "its problems depend on the process, on Python's hash seed",
         "knight_swap": "its curriculum makes no legal problem",
-        "polynomial_multiplication": "its problems depend on the process: Python's hash seed orders them",
+        "number_sequence": "of some numbers it makes no problem in any reasonable time",
+        "polynomial_multiplication": "its problems depend on the process, on Python's hash seed",
         "puzzle24": "its scorer takes wrong answers: a sum of any four numbers that makes 24",
-        "ransom_note": "its problems depend on the process: Python's hash seed orders them",
-        "rush_hour": "it gives no answer of its own, so nothing shows that its scorer knows a right one",
-        "word_ladder": "its problems depend on the process: Python's hash seed orders them",
+        "ransom_note": "its problems depend on the process, on Python's hash seed",
+        "rush_hour": "it gives no answer of its own to check its scorer by",
+        "word_ladder": "its problems depend on the process, on Python's hash seed",
     }
 )

@@ -26,7 +26,7 @@ asked = json.loads(sys.argv[1])
 if sys.argv[2] == "backwards":
     asked.reverse()
 said = [json.loads(answer(json.dumps(["make", *each]).encode())) for each in asked]
-print(json.dumps(list(zip(asked, said))))
+print("\\n" + json.dumps(list(zip(asked, said))))  # some datasets print
 """
 
 
