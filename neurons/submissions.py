@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from assay.environments import open_environment
-from assay.inference import Checkpoint, UnusableCheckpointError
+from assay.inference import Checkpoint, Outline, UnusableCheckpointError
 from assay.network.parquet_worker import ParquetWorker, WorkerError
 from assay.network.store import ObjectStore, StoreError
 from assay.network.submission_file import SubmissionFile
@@ -90,7 +90,7 @@ def open_checkpoint(
     return checkpoint
 
 
-def find_checkpoint_fault(checkpoint: Checkpoint, parameters: Parameters) -> str | None:
+def find_checkpoint_fault(checkpoint: Checkpoint | Outline, parameters: Parameters) -> str | None:
     """Why a published checkpoint is unusable whoever looks at it, or None."""
     fault = find_fault(
         checkpoint.manifest, checkpoint.calibration, parameters.tests, parameters.work.max_tokens

@@ -73,36 +73,69 @@ def judge(
     Raises:
         ValueError: our own fault: checkpoint, environment or context do not belong together.
     """
-    if manifest.digest != context.checkpoint:
-        raise ValueError("the manifest is not that of the context's checkpoint")
     if calibration.digest != manifest.calibration:
         raise ValueError("the calibration is not the one the manifest names")
-    case = _Case(
-        hotkey,
-        context,
-        tokenizer,
-        manifest,
-        open_environment(context.parameters.environment),
-    )
+    examined = examine(submission, hotkey, context, tokenizer, manifest=manifest, groups=groups)
+    if isinstance(examined, Verdict):
+        return examined, ledger
+    case = examined.case
+    trial = case.open_trial(forward, appeal, calibration)
+    fault, ledger = trial.process(examined.shown, ledger)
+    if fault is not None:
+        return replace(case.refuse(fault), statistics=trial.statistics), ledger
+    return examined.accept(trial.statistics), ledger
+
+
+def examine(
+    submission: SubmissionReader,
+    hotkey: bytes,
+    context: Context,
+    tokenizer: Tokenizer,
+    *,
+    manifest: Manifest,
+    groups: Sequence[int] | None = None,
+) -> "Verdict | Examined":
+    """All that can be said of a submission without running the model.
+
+    Returns:
+        The verdict where one of these checks refuses it, else what they have read.
+
+    Raises:
+        ValueError: as `judge`.
+    """
+    if manifest.digest != context.checkpoint:
+        raise ValueError("the manifest is not that of the context's checkpoint")
+    environment = open_environment(context.parameters.environment)
+    case = _Case(hotkey, context, tokenizer, manifest, environment)
     committed = _find_commitment(context, hotkey)
     if isinstance(committed, Refusal):
-        return case.refuse(committed), ledger
+        return case.refuse(committed)
     case = replace(case, committed_groups=committed.groups)
     footer = _read_footer(submission, case, committed)
     if isinstance(footer, Refusal):
-        return case.refuse(footer), ledger
+        return case.refuse(footer)
     chosen = _choose(context, hotkey, committed.groups, groups)
     shown = _read_groups(submission, case, footer, chosen)
     if isinstance(shown, Refusal):
-        return case.refuse(shown), ledger
+        return case.refuse(shown)
     fault = next(_find_structural_faults(case, shown), None)
-    if fault is not None:
-        return case.refuse(fault), ledger
-    trial = case.open_trial(forward, appeal, calibration)
-    fault, ledger = trial.process(shown, ledger)
-    if fault is not None:
-        return replace(case.refuse(fault), statistics=trial.statistics), ledger
-    return case.accept(shown, trial.statistics), ledger
+    return Examined(case, shown) if fault is None else case.refuse(fault)
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A submission that only the model could still refuse.
+
+    Attributes:
+        shown: audited group's index → its rollouts, ascending.
+    """
+
+    case: "_Case"
+    shown: dict[int, Group]
+
+    def accept(self, statistics: Statistics) -> Verdict:
+        """The verdict where the model finds nothing. Runs the reward code."""
+        return self.case.accept(self.shown, statistics)
 
 
 @dataclass(frozen=True, slots=True)
