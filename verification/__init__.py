@@ -11,7 +11,7 @@ from assay.verification.incentives import (
     compute_expected_income,
     compute_stopping_gain,
 )
-from assay.verification.judge import Examined, examine, judge
+from assay.verification.judge import Examined, examine, find_commitment, judge
 from assay.verification.ledger import Ledger
 from assay.verification.ports import (
     Forward,
@@ -56,6 +56,7 @@ __all__ = [
     "compute_value",
     "compute_weights",
     "examine",
+    "find_commitment",
     "judge",
     "make_projection",
 ]

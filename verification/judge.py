@@ -107,7 +107,7 @@ def examine(
         raise ValueError("the manifest is not that of the context's checkpoint")
     environment = open_environment(context.parameters.environment)
     case = _Case(hotkey, context, tokenizer, manifest, environment)
-    committed = _find_commitment(context, hotkey)
+    committed = find_commitment(context, hotkey)
     if isinstance(committed, Refusal):
         return case.refuse(committed)
     case = replace(case, committed_groups=committed.groups)
@@ -211,7 +211,8 @@ class _Case:
         )
 
 
-def _find_commitment(context: Context, hotkey: bytes) -> Committed | Refusal:
+def find_commitment(context: Context, hotkey: bytes) -> Committed | Refusal:
+    """What a hotkey committed to, or why nothing of it needs to be fetched."""
     if hotkey not in context.members:
         return Refusal(
             Reason.NOT_REGISTERED,
