@@ -31,6 +31,18 @@ class StoreFinder(Protocol):
         """The store of a locator that stands on chain; None where it is not opened here."""
 
 
+class FileSources(Protocol):
+    """Where miners' files are read from, and by whom."""
+
+    @property
+    def stores(self) -> StoreFinder:
+        """A locator on chain is a stranger's word, and leads only where these allow."""
+
+    @property
+    def worker(self) -> ParquetWorker:
+        """Parses them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Everything that a judging neuron reads from.
@@ -64,7 +76,7 @@ def get_limits(parameters: Parameters) -> Limits:
     return Limits(work.group_size, work.group_cap, work.max_tokens)
 
 
-def open_submission(context: Context, hotkey: bytes, sources: Sources) -> SubmissionReader:
+def open_submission(context: Context, hotkey: bytes, sources: FileSources) -> SubmissionReader:
     """A reader of the file that a hotkey committed to."""
     committed = context.commitments.get(hotkey)
     store = sources.stores.get(committed.locator) if committed is not None else None
