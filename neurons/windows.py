@@ -126,7 +126,7 @@ def find_epoch(chain: EpochReader, parameters: Parameters, start: int) -> int:
     return next((block for block in blocks if chain.is_epoch(block)), blocks.stop)
 
 
-def find_settlement(chain: Chain, parameters: Parameters, window: int) -> int:
+def find_settlement(chain: EpochReader, parameters: Parameters, window: int) -> int:
     """The epoch block that will settle a window: the ledger runs from one to the next."""
     end = compute_block(parameters.timing, window, Phase.VERDICT_END)
     return find_epoch(chain, parameters, end)

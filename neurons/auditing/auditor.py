@@ -113,7 +113,7 @@ def audit(
     published = _Published(public, validator)
     epochs = _find_epochs(public, windows)
     ledgers: dict[int, Ledgers | None] = {}
-    found_windows, found_settlements = [], []
+    found_windows = []
     for done, window in enumerate(windows):
         progress(done, len(windows))
         found = Findings(window)
@@ -130,8 +130,8 @@ def audit(
         elif epochs.get(window) is not None:
             ledgers[epochs[window] or 0] = None
         found_windows.append(found)
-    for epoch in sorted({epoch for epoch in epochs.values() if epoch is not None}):
-        found_settlements.append(_check_settlement(published, epoch, windows))
+    settled = sorted({epoch for epoch in epochs.values() if epoch is not None})
+    found_settlements = [_check_settlement(published, epoch, windows) for epoch in settled]
     progress(len(windows), len(windows))
     return AuditReport(
         validator, tuple(found_windows), tuple(found_settlements), public.models is not None

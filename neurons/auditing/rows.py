@@ -19,7 +19,6 @@ from assay.protocol.record import MemberRow
 from assay.verification import (
     Examined,
     Ledger,
-    Statistics,
     SubmissionReader,
     Verdict,
     examine,
@@ -164,7 +163,7 @@ def _check_whole(
         found.claims += 1
     if said is Reason.ACCEPTED:
         if verdict is None or not verdict.accepted:
-            verdict = examined.accept(Statistics())
+            verdict = examined.accept()
         _check_values(row, verdict, name, found)
         groups = len(verdict.groups) * desk.context.parameters.work.group_size
         if len(row.witness) != 2 * groups:

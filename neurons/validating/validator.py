@@ -226,7 +226,9 @@ class Validator:
         )
         before = self._ledgers.get(account, Ledger())
         try:
-            verdict, ledger = judge_hotkey(context, hotkey, checkpoint, self._sources, before)
+            verdict, ledger = judge_hotkey(
+                context, hotkey, checkpoint, self._sources, before, validator=self.hotkey
+            )
         except WorkerError as error:  # we lack something, and try again
             self._note(audit, missing=str(error))
             return

@@ -197,7 +197,7 @@ class Mortal:
             self.real.mint()
             self.work()
 
-    def judge(self, context, hotkey, checkpoint, sources, ledger):
+    def judge(self, context, hotkey, checkpoint, sources, ledger, *, validator):
         """Alice is honest, Bob shows his files late or not at all, Carol was caught once."""
         window, head = context.window, self.real.get_head()
         self.judged.append((window, hotkey))
@@ -218,6 +218,7 @@ class Mortal:
             statistics=Statistics(ledger_capital=sum(ledger.log_sums)),
             groups=(GroupValue(0, 100 * (window + 1) + hotkey[1], (1, 2)),),
             tokens=window,
+            witness=sha256(validator + hotkey + bytes([window])).digest()[:16],
         ), ledger
 
     def describe(self):

@@ -226,6 +226,7 @@ VERDICTS = st.builds(
         max_size=3,
     ).map(tuple),
     tokens=st.integers(0, 2**40),
+    witness=st.binary(max_size=8),
 )
 
 
@@ -387,8 +388,8 @@ def test_with_real_files_and_the_real_judge(fresh_world, tmp_path, monkeypatch):
             lambda settlement: published.update({settlement.epoch: settlement}),
         )
 
-    def judge(*arguments):
-        answer = judge_hotkey(*arguments)
+    def judge(*arguments, **options):
+        answer = judge_hotkey(*arguments, **options)
         judged[0] += 1
         if judged[0] % 3 == 0:
             raise Killed
