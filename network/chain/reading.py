@@ -214,4 +214,3 @@ async def _read_map(
 ) -> list[tuple[Any, Any]]:
     rows = await substrate.raw.query_map(pallet, name, prefix, block, page_size=_PAGE)
     return [row async for row in rows]
-

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from assay.inference import Checkpoint, Outline
 from assay.network.chain.history import BlockBody
-from assay.neurons.ports import BeaconSource
+from assay.neurons.ports import BeaconSource, Objects
 from assay.protocol import Block, Context, Member, Parameters
 from assay.verification import SubmissionReader
 
@@ -49,13 +49,6 @@ class PublicChain(Protocol):
 
     def is_epoch(self, number: int) -> bool:
         """Whether the subnet's epoch ends with this block."""
-
-
-class Objects(Protocol):
-    """Named bytes, as `network.store.ObjectStore` has them."""
-
-    def get(self, name: str, limit: int) -> bytes | None:
-        """An object's bytes; None: it is not there."""
 
 
 class Submissions(Protocol):
