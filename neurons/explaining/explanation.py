@@ -219,9 +219,7 @@ def _list_notes(facts: Facts, reason: Reason | None) -> list[str]:
     found = facts.found.verdict
     notes = list(facts.notes)
     others = [s for s in facts.said if s.reason is not None]
-    for other in others[1:]:
-        if other.reason is not others[0].reason:
-            notes.append(f"{other.who} says {other.reason}")
+    notes += [f"{s.who} says {s.reason}" for s in others[1:] if s.reason is not others[0].reason]
     if found is not None and reason is not None and found.reason is not reason:
         notes.append(_compare(facts, reason, found.reason))
     if facts.own is not None and others and facts.own.reason not in (None, reason):

@@ -143,8 +143,8 @@ TEXTS: Mapping[Reason, Text] = {
     ),
     Reason.WRONG_CHECKPOINT: Text(
         2,
-        "The work is done with the checkpoint in force: the one that the trainer's slot held at the "
-        "window's checkpoint block.",
+        "The work is done with the checkpoint in force: the one that the trainer's slot held at "
+        "the window's checkpoint block.",
         (
             "the miner went on with the checkpoint of an earlier window",
             "the miner took a checkpoint that was published too late to be in force",
@@ -206,8 +206,8 @@ TEXTS: Mapping[Reason, Text] = {
     ),
     Reason.SAMPLING_MISMATCH: Text(
         5,
-        "Every token is the model's own draw under the noise that window, hotkey, group and rollout "
-        "give: the id of the best score, and nothing else.",
+        "Every token is the model's own draw under the noise that window, hotkey, group and "
+        "rollout give: the id of the best score, and nothing else.",
         (
             _PRECISION,
             _STALE,
