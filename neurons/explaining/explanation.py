@@ -87,7 +87,7 @@ def explain(facts: Facts) -> Explanation:
     who = words.who if words is not None and reason is not None else ""
     if reason is None and found is not None:
         reason = found.reason
-        who = f"judged here{'' if facts.found.has_model else ', without a model'}"
+        who = f"the judge on this machine{'' if facts.found.has_model else ', without a model'}"
     agrees = found is not None and found.reason is reason
     where = _find_where(words, facts, agrees)
     statistics = _get_statistics(words, facts, agrees)
