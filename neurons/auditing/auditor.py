@@ -193,16 +193,26 @@ def _check_settlement(published: _Published, epoch: int, windows: range) -> Find
         found.notes.append(
             f"{len(outside)} of its windows are outside of the range: taken as recorded"
         )
+    _check_settlement_link(published, record, found)
+    check_settlement(published.public, published.validator, record, covered, found)
+    return found
+
+
+def _check_settlement_link(
+    published: _Published, record: SettlementRecord, found: Findings
+) -> None:
+    """A settlement names the one before it, and the first one begins with the first window."""
     if record.previous != NOTHING:
         before = published.get_settlement(record.previous_epoch, None)
         if before is None:
             found.notes.append("the settlement before it is not there: its link leads nowhere")
         else:
             _check_link(record.previous, before.digest, f"epoch {record.previous_epoch}", found)
-    elif record.previous_epoch:
-        found.differ(Check.LINK, f"it follows epoch {record.previous_epoch}, and names no record")
-    check_settlement(published.public, published.validator, record, covered, found)
-    return found
+        return
+    first = published.windows.get(record.windows[0].window) if record.windows else None
+    earlier = [e for e, known in published.settlements.items() if known and e < record.epoch]
+    if record.previous_epoch or earlier or (first is not None and first.previous != NOTHING):
+        found.differ(Check.LINK, "it starts a chain of its own, and is not the first")
 
 
 def _check_announced(published: _Published, found: Findings) -> None:
