@@ -11,7 +11,7 @@ from assay.neurons.auditing.ports import Public
 from assay.neurons.auditing.settlements import check_settlement
 from assay.neurons.auditing.windows import Ledgers, check_window
 from assay.neurons.windows import find_settlement
-from assay.protocol import encode_ss58
+from assay.protocol import Tag, encode_ss58, parse_commitment
 from assay.protocol.encoding import EncodingError
 from assay.protocol.record import (
     NOTHING,
@@ -26,6 +26,8 @@ from assay.protocol.record import (
 
 #: Called with the windows done so far and those due.
 Progress = Callable[[int, int], None]
+#: Settlements between the announced one and the newest audited that are followed.
+_STEPS_MAX = 4_096
 _R = TypeVar("_R", WindowRecord, SettlementRecord)
 
 
@@ -132,6 +134,8 @@ def audit(
         found_windows.append(found)
     settled = sorted({epoch for epoch in epochs.values() if epoch is not None})
     found_settlements = [_check_settlement(published, epoch, windows) for epoch in settled]
+    if found_settlements:
+        _check_announced(published, found_settlements[-1])
     progress(len(windows), len(windows))
     return AuditReport(
         validator, tuple(found_windows), tuple(found_settlements), public.models is not None
@@ -189,13 +193,54 @@ def _check_settlement(published: _Published, epoch: int, windows: range) -> Find
         found.notes.append(
             f"{len(outside)} of its windows are outside of the range: taken as recorded"
         )
+    _check_settlement_link(published, record, found)
+    check_settlement(published.public, published.validator, record, covered, found)
+    return found
+
+
+def _check_settlement_link(
+    published: _Published, record: SettlementRecord, found: Findings
+) -> None:
+    """A settlement names the one before it, and the first one begins with the first window."""
     if record.previous != NOTHING:
         before = published.get_settlement(record.previous_epoch, None)
         if before is None:
             found.notes.append("the settlement before it is not there: its link leads nowhere")
         else:
             _check_link(record.previous, before.digest, f"epoch {record.previous_epoch}", found)
-    elif record.previous_epoch:
-        found.differ(Check.LINK, f"it follows epoch {record.previous_epoch}, and names no record")
-    check_settlement(published.public, published.validator, record, covered, found)
-    return found
+        return
+    first = published.windows.get(record.windows[0].window) if record.windows else None
+    earlier = [e for e, known in published.settlements.items() if known and e < record.epoch]
+    if record.previous_epoch or earlier or (first is not None and first.previous != NOTHING):
+        found.differ(Check.LINK, "it starts a chain of its own, and is not the first")
+
+
+def _check_announced(published: _Published, found: Findings) -> None:
+    """The newest settlement's digest on chain binds all before it: whoever is shown others than
+    everybody else sees it here.
+
+    Args:
+        found: of the newest settlement that is audited; links lead to it from the announced one.
+    """
+    chain = published.public.chain
+    slot = parse_commitment(chain.get_commitments(chain.get_head()).get(published.validator, b""))
+    if slot is None or slot.tag is not Tag.RECORD or slot.number < found.number:
+        return
+    digest, epoch = slot.digest, slot.number
+    for _ in range(_STEPS_MAX):
+        record = published.get_settlement(epoch, None)
+        if record is None:
+            found.miss(Check.ANNOUNCED, f"the settlement of epoch {epoch} is announced, or linked "
+                       "to from the announced one, and not published")  # fmt: skip
+            return
+        found.look(Check.ANNOUNCED)
+        if record.digest != digest:
+            found.differ(
+                Check.ANNOUNCED,
+                f"the chain binds the validator to another record of epoch {epoch} than the one "
+                "that is published: it was rewritten, or readers are shown different ones",
+            )
+            return
+        if epoch <= found.number:
+            return
+        digest, epoch = record.previous, record.previous_epoch

@@ -21,6 +21,7 @@ class Check(StrEnum):
 
     RECORD = "record"
     COPIES = "copies"
+    ANNOUNCED = "announced"
     LINK = "link"
     PARAMETERS = "parameters"
     BLOCKS = "blocks"

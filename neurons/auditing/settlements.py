@@ -95,7 +95,8 @@ def _check_covered(
         return
     due = compute_settled_windows(public.parameters.timing, epoch, record.epoch)
     said = [covered.window for covered in record.windows]
-    begins = record.previous == NOTHING and bool(said)  # it had not begun before
+    # it had not begun before, or comes back from being away
+    begins = bool(said) and (record.previous == NOTHING or record.previous_epoch < epoch)
     right = [window for window in due if not begins or window >= said[0]]
     if said != right:
         found.differ(
@@ -110,7 +111,7 @@ def _find_epoch_before(chain: PublicChain, record: SettlementRecord) -> int | No
     if not chain.is_epoch(record.epoch):
         return None
     number = record.epoch - 1
-    while number > record.previous_epoch and not chain.is_epoch(number):
+    while number > record.previous_epoch and number > 0 and not chain.is_epoch(number):
         number -= 1
     return number
 
