@@ -8,10 +8,11 @@ from tempfile import TemporaryDirectory
 
 from assay.network import ObjectStore, ParquetWorker, open_folder, open_store
 from assay.network.beacon import HttpBeacons
+from assay.neurons.auditing.sources import FetchedOutlines
 from assay.neurons.commands.console import open_console
 from assay.neurons.commands.explain_view import render_explanation
 from assay.neurons.config import Settings
-from assay.neurons.discovery import find_parameters
+from assay.neurons.discovery import find_parameters, make_mirrors
 from assay.neurons.explaining.explanation import explain
 from assay.neurons.explaining.facts import Facts
 from assay.neurons.explaining.folder import gather_from_folder, has_contexts, parse_hotkey
@@ -120,6 +121,7 @@ def _open_reach(settings: Settings, worker: ParquetWorker, stack: ExitStack) -> 
     stores = open_stores(settings)
     parameters = find_parameters(chain, stores.open)
     scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
-    beacons = HttpBeacons(parameters.beacon, settings.beacon.endpoints, scratch, now_ms)
+    beacons = HttpBeacons(parameters.beacon, settings.beacon.endpoints, scratch / "beacons", now_ms)
     stack.callback(beacons.close)
-    return Reach(chain, beacons, parameters, stores, worker)
+    outlines = FetchedOutlines(scratch / "outlines", make_mirrors(chain, parameters, stores.open))
+    return Reach(chain, beacons, parameters, stores, worker, outlines)

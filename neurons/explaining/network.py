@@ -5,9 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.inference import UnusableCheckpointError
+from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network import ObjectStore, ParquetWorker, ReadableStores, StoreError
 from assay.network.chain import ForgottenError
+from assay.neurons.auditing.ports import Outlines
 from assay.neurons.discovery import SubnetChain
 from assay.neurons.explaining.facts import Facts, Paid, Settled, Statement
 from assay.neurons.explaining.material import ExplainError, Material, find_model, open_model
@@ -42,6 +43,7 @@ class Reach:
 
     Attributes:
         stores: those that may be read.
+        outlines: checkpoints without their tensors, for who has no model.
     """
 
     chain: SubnetChain
@@ -49,6 +51,7 @@ class Reach:
     parameters: Parameters
     stores: ReadableStores
     worker: ParquetWorker
+    outlines: Outlines
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +89,14 @@ def gather_from_network(reach: Reach, asked: Asked) -> tuple[Facts, Material]:
     material = _find_material(stores, asked, context, notes)
     try:
         outline, checkpoint, lacks = open_model(material.model, context)
+        if outline is None:
+            outline = reach.outlines.get(context.checkpoint)
     except UnusableCheckpointError as error:
         outline = checkpoint = None
         lacks = (f"the window is void for everybody, its checkpoint is unusable: {error}",)
+    except CheckpointError as error:
+        outline = checkpoint = None
+        lacks = (str(error),)
     found = judge_again(context, hotkey, material.source, reach.worker, outline, checkpoint)
     own = _read_history(chain, asked, context, notes)
     reason = None if found.verdict is None else found.verdict.reason

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from assay.inference import CheckpointError
 from assay.network import StoreError
 from assay.network.chain import ForgottenError
 from assay.neurons.explaining.explanation import explain
@@ -46,9 +47,18 @@ class Stores:
         return self._stores[locator]
 
 
+class NoOutlines:
+    """No store has the checkpoint: this world has none."""
+
+    def get(self, digest):
+        raise CheckpointError("no store has it")
+
+
 def ask(mortal, worker, hotkey, window, chain=None, **options):
     stores = Stores(**{LOCATOR: mortal.store})
-    reach = Reach(chain or mortal.real, mortal.beacons, mortal.parameters, stores, worker)
+    reach = Reach(
+        chain or mortal.real, mortal.beacons, mortal.parameters, stores, worker, NoOutlines()
+    )
     given = {"model": None, "validator": None, "records": None} | options
     given.setdefault("folder", mortal.folder.parent / "miner")
     facts, _ = gather_from_network(reach, Asked(hotkey, window, **given))
@@ -216,7 +226,7 @@ def test_a_window_that_is_not_over_names_its_blocks(mortal, worker):
 
 
 def test_a_record_that_may_not_be_read_is_said_to_be_so(mortal, worker):
-    reach = Reach(mortal.real, mortal.beacons, mortal.parameters, Stores(), worker)
+    reach = Reach(mortal.real, mortal.beacons, mortal.parameters, Stores(), worker, NoOutlines())
     asked = Asked(ALICE, 2, mortal.folder.parent / "miner", None, None, None)
     facts, _ = gather_from_network(reach, asked)
     assert has(facts.notes, "is not read", LOCATOR)

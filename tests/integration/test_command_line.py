@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -101,6 +102,33 @@ def test_verify_says_offline_what_the_validator_said(played):
         assert again["reason"] == verdict["reason"]
         assert again["hotkey"] == verdict["hotkey"]
         assert again["accepted"] is (verdict["role"] == "honest")
+
+
+@pytest.mark.slow
+def test_explain_says_why_and_its_command_says_the_same(played):
+    out, summary, _ = played
+    window = summary["windows"][3]
+    for verdict in window["verdicts"]:
+        asked = ("--dir", out, "--hotkey", verdict["name"], "--window", window["window"])
+        done = run("explain", *asked, "--json")
+        explained = json.loads(done.stdout)
+        code = 0 if verdict["role"] == "honest" else 1
+        assert done.returncode == code, done.stderr
+        assert explained["reason"] == verdict["reason"]
+        assert explained["by"].startswith("validator 5")
+        assert explained["score"] == verdict["score"]
+        assert any("settlement" in sentence for sentence in explained["pay"])
+        command = shlex.split(explained["reproduce"]["command"])
+        assert command[0] == "assay"
+        again = run(*command[1:], "--json")
+        assert again.returncode == code, again.stderr
+        judged = json.loads(again.stdout)
+        for name in ("reason", "group", "rollout", "token"):
+            assert judged.get(name) == explained.get(name)
+    paid = run("explain", "--dir", out, "--hotkey", "honest-1", "--window", window["window"])
+    assert "of the miners' share" in paid.stdout
+    lost = run("explain", "--dir", out, "--hotkey", "cheap-model", "--window", window["window"])
+    assert "the whole settlement is zeroed by window" in lost.stdout
 
 
 @pytest.mark.slow
