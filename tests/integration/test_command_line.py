@@ -108,7 +108,12 @@ def test_verify_says_offline_what_the_validator_said(played):
 def test_explain_says_why_and_its_command_says_the_same(played):
     out, summary, _ = played
     window = summary["windows"][3]
-    for verdict in window["verdicts"]:
+    pay = {
+        "honest-1": "of the miners' share",
+        "cheap-model": "the whole settlement is zeroed by window",
+        "fake-groups": "the whole settlement is zeroed by window",
+    }
+    for verdict in (v for v in window["verdicts"] if v["name"] in pay):
         asked = ("--dir", out, "--hotkey", verdict["name"], "--window", window["window"])
         done = run("explain", *asked, "--json")
         explained = json.loads(done.stdout)
@@ -117,7 +122,7 @@ def test_explain_says_why_and_its_command_says_the_same(played):
         assert explained["reason"] == verdict["reason"]
         assert explained["by"].startswith("validator 5")
         assert explained["score"] == verdict["score"]
-        assert any("settlement" in sentence for sentence in explained["pay"])
+        assert any(pay[verdict["name"]] in sentence for sentence in explained["pay"])
         command = shlex.split(explained["reproduce"]["command"])
         assert command[0] == "assay"
         again = run(*command[1:], "--json")
@@ -125,10 +130,6 @@ def test_explain_says_why_and_its_command_says_the_same(played):
         judged = json.loads(again.stdout)
         for name in ("reason", "group", "rollout", "token"):
             assert judged.get(name) == explained.get(name)
-    paid = run("explain", "--dir", out, "--hotkey", "honest-1", "--window", window["window"])
-    assert "of the miners' share" in paid.stdout
-    lost = run("explain", "--dir", out, "--hotkey", "cheap-model", "--window", window["window"])
-    assert "the whole settlement is zeroed by window" in lost.stdout
 
 
 @pytest.mark.slow
