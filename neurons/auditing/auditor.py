@@ -163,16 +163,27 @@ def _is_first(published: _Published, window: int, epoch: int) -> bool:
 def _check_window_link(published: _Published, record: WindowRecord, found: Findings) -> None:
     """A record names the one before it."""
     window = record.window
-    before = published.get_window(window - 1, None) if window else None
-    if before is not None:
-        _check_link(record.previous, before.digest, f"window {window - 1}", found)
-    elif record.previous != NOTHING:
-        found.notes.append("the record before it is not there: its link leads nowhere")
+    probe = Findings(window)
+    before = published.get_window(window - 1, probe) if window else None
+    _check_link(record.previous, before, probe, f"window {window - 1}", found)
 
 
-def _check_link(said: bytes, right: bytes, name: str, found: Findings) -> None:
+def _check_link(
+    said: bytes,
+    before: WindowRecord | SettlementRecord | None,
+    probe: Findings,
+    name: str,
+    found: Findings,
+) -> None:
+    """Whether a record follows the one before it, `probe` being what reading that has shown."""
+    if before is None:
+        if probe.differences:
+            found.differ(Check.LINK, f"of {name}, before it: {probe.differences[0][1]}")
+        elif said != NOTHING:
+            found.notes.append("the record before it is not there: its link leads nowhere")
+        return
     found.look(Check.LINK)
-    if said == right:
+    if said == before.digest:
         return
     follows = "starts a chain of its own" if said == NOTHING else "follows another record"
     found.differ(Check.LINK, f"it {follows} than the one published of {name}")
@@ -203,11 +214,9 @@ def _check_settlement_link(
 ) -> None:
     """A settlement names the one before it, and the first one begins with the first window."""
     if record.previous != NOTHING:
-        before = published.get_settlement(record.previous_epoch, None)
-        if before is None:
-            found.notes.append("the settlement before it is not there: its link leads nowhere")
-        else:
-            _check_link(record.previous, before.digest, f"epoch {record.previous_epoch}", found)
+        probe = Findings(record.epoch)
+        before = published.get_settlement(record.previous_epoch, probe)
+        _check_link(record.previous, before, probe, f"epoch {record.previous_epoch}", found)
         return
     first = published.windows.get(record.windows[0].window) if record.windows else None
     earlier = [e for e, known in published.settlements.items() if known and e < record.epoch]
