@@ -330,8 +330,10 @@ def _find_structural_faults(case: _Case, shown: dict[int, Group]) -> Iterator[Re
             detail = f"token {rollout.tokens[t]} is not one the model may draw"
             yield Refusal(Reason.TOKEN_OUT_OF_RANGE, detail, g, r, t)
     longest = case.manifest.max_tokens
+    is_end = np.zeros(len(drawable), bool)
+    is_end[[end for end in case.manifest.end_tokens if end < len(drawable)]] = True
     for g, r, rollout in each:
-        ends = np.isin(rollout.tokens, case.manifest.end_tokens)
+        ends = is_end[rollout.tokens]
         count = len(rollout.tokens)
         stop = min(int(ends.argmax()) + 1, longest) if ends.any() else longest
         if count != stop:

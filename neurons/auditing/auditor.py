@@ -1,6 +1,6 @@
 """An audit: a validator's windows and settlements over a range, one finding each."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from assay.neurons.auditing.settlements import check_settlement
 from assay.neurons.auditing.windows import Ledgers, check_window
 from assay.neurons.windows import find_settlement
 from assay.protocol import Tag, encode_ss58, parse_commitment
-from assay.protocol.encoding import EncodingError
+from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.record import (
     NOTHING,
     SettlementRecord,
@@ -20,6 +20,7 @@ from assay.protocol.record import (
     compute_record_bytes_max,
     decode_settlement_record,
     decode_window_record,
+    make_latest_name,
     make_settlement_record_name,
     make_window_record_name,
 )
@@ -28,6 +29,7 @@ from assay.protocol.record import (
 Progress = Callable[[int, int], None]
 #: Settlements between the announced one and the newest audited that are followed.
 _STEPS_MAX = 4_096
+_LATEST_BYTES = 1 << 12
 _R = TypeVar("_R", WindowRecord, SettlementRecord)
 
 
@@ -113,7 +115,7 @@ def audit(
         ChainError, StoreError, WorkerError: it could not be done.
     """
     published = _Published(public, validator)
-    epochs = _find_epochs(public, windows)
+    epochs = _find_epochs(published, windows)
     ledgers: dict[int, Ledgers | None] = {}
     found_windows = []
     for done, window in enumerate(windows):
@@ -129,11 +131,14 @@ def audit(
             ran = check_window(public, validator, record, known, found)
             if epoch is not None:
                 ledgers[epoch] = known if ran else None
-        elif epochs.get(window) is not None:
-            ledgers[epochs[window] or 0] = None
+        elif window in epochs:
+            ledgers[epochs[window]] = None
         found_windows.append(found)
-    settled = sorted({epoch for epoch in epochs.values() if epoch is not None})
-    found_settlements = [_check_settlement(published, epoch, windows) for epoch in settled]
+        if window not in epochs:
+            found.notes.append("its settlement has not come, or is not known")
+    found_settlements = [
+        _check_settlement(published, epoch, windows) for epoch in sorted({*epochs.values()})
+    ]
     if found_settlements:
         _check_announced(published, found_settlements[-1])
     progress(len(windows), len(windows))
@@ -142,17 +147,40 @@ def audit(
     )
 
 
-def _find_epochs(public: Public, windows: Sequence[int]) -> Mapping[int, int | None]:
-    """Window → the epoch block that settles it; None where it has not come, or nobody knows."""
-    chain, found = public.chain, {}
-    head = chain.get_head()
-    for window in windows:
-        try:
-            epoch = find_settlement(chain, public.parameters, window)
-            found[window] = epoch if epoch <= head and chain.is_epoch(epoch) else None
-        except ForgottenError:
-            found[window] = None
+def _find_epochs(published: _Published, windows: Sequence[int]) -> dict[int, int]:
+    """Window → the epoch block that settles it, where that has come.
+
+    By the chain; where it has forgotten, by the settlements that the validator has published.
+    """
+    public, found = published.public, {}
+    head = public.chain.get_head()
+    try:
+        for window in windows:
+            epoch = find_settlement(public.chain, public.parameters, window)
+            if epoch <= head and public.chain.is_epoch(epoch):
+                found[window] = epoch
+    except ForgottenError:
+        for record in _iterate_settlements(published, windows[0]):
+            found |= {c.window: record.epoch for c in record.windows if c.window in windows}
     return found
+
+
+def _iterate_settlements(published: _Published, first: int) -> Iterator[SettlementRecord]:
+    """Published settlements from the newest back to the one that holds a window."""
+    name = make_latest_name(encode_ss58(published.validator))
+    try:
+        data = published.public.records.get(name, _LATEST_BYTES)
+        epoch = 0 if data is None else int(read_json(data)["epoch"])
+    except (StoreError, EncodingError, KeyError, TypeError, ValueError):
+        return
+    for _ in range(_STEPS_MAX):
+        record = published.get_settlement(epoch, None) if epoch else None
+        if record is None:
+            return
+        yield record
+        if record.previous_epoch >= epoch or any(c.window <= first for c in record.windows):
+            return
+        epoch = record.previous_epoch
 
 
 def _is_first(published: _Published, window: int, epoch: int) -> bool:
@@ -163,16 +191,27 @@ def _is_first(published: _Published, window: int, epoch: int) -> bool:
 def _check_window_link(published: _Published, record: WindowRecord, found: Findings) -> None:
     """A record names the one before it."""
     window = record.window
-    before = published.get_window(window - 1, None) if window else None
-    if before is not None:
-        _check_link(record.previous, before.digest, f"window {window - 1}", found)
-    elif record.previous != NOTHING:
-        found.notes.append("the record before it is not there: its link leads nowhere")
+    probe = Findings(window)
+    before = published.get_window(window - 1, probe) if window else None
+    _check_link(record.previous, before, probe, f"window {window - 1}", found)
 
 
-def _check_link(said: bytes, right: bytes, name: str, found: Findings) -> None:
+def _check_link(
+    said: bytes,
+    before: WindowRecord | SettlementRecord | None,
+    probe: Findings,
+    name: str,
+    found: Findings,
+) -> None:
+    """Whether a record follows the one before it, `probe` being what reading that has shown."""
+    if before is None:
+        if probe.differences:
+            found.differ(Check.LINK, f"of {name}, before it: {probe.differences[0][1]}")
+        elif said != NOTHING:
+            found.notes.append("the record before it is not there: its link leads nowhere")
+        return
     found.look(Check.LINK)
-    if said == right:
+    if said == before.digest:
         return
     follows = "starts a chain of its own" if said == NOTHING else "follows another record"
     found.differ(Check.LINK, f"it {follows} than the one published of {name}")
@@ -203,11 +242,9 @@ def _check_settlement_link(
 ) -> None:
     """A settlement names the one before it, and the first one begins with the first window."""
     if record.previous != NOTHING:
-        before = published.get_settlement(record.previous_epoch, None)
-        if before is None:
-            found.notes.append("the settlement before it is not there: its link leads nowhere")
-        else:
-            _check_link(record.previous, before.digest, f"epoch {record.previous_epoch}", found)
+        probe = Findings(record.epoch)
+        before = published.get_settlement(record.previous_epoch, probe)
+        _check_link(record.previous, before, probe, f"epoch {record.previous_epoch}", found)
         return
     first = published.windows.get(record.windows[0].window) if record.windows else None
     earlier = [e for e, known in published.settlements.items() if known and e < record.epoch]

@@ -71,8 +71,9 @@ def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
                 soft_wrap=True,
             )
         console.print(
-            f"Everything is in {settings.out}: summary.json, reward.png, the chain, and for each "
-            "window its context, files and models.",
+            f"Everything is in {settings.out}: summary.json, reward.png, the chain, for each "
+            "window its context, files and models, and the validator's record with a bundle for "
+            "`assay audit`.",
             soft_wrap=True,
         )
     return 1 if summary["promises_broken"] else 0

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from assay.network.chain import ForgottenError
 from assay.neurons.auditing.auditor import audit
 from assay.neurons.auditing.bundle import open_records
 from assay.neurons.auditing.sources import ModelShelf
@@ -26,6 +27,7 @@ from tests.adversarial.audited import (
     LIAR,
     RIVAL,
     WINDOWS,
+    ForgetfulChain,
     Liar,
     Shelf,
     audit_liar,
@@ -761,3 +763,69 @@ def test_nothing_is_published_is_not_checked(public, liar):
     assert "has published no" in report.windows[4].unknown[0][1]
     assert "has published no" in report.settlements[2].unknown[0][1]
     assert report.windows[3].matched
+
+
+# --- state that the nodes have forgotten
+
+
+def test_old_windows_are_proven_by_what_blocks_still_hold(network, worker):
+    """Members by the seats they hold now, commitments by what their hotkeys signed."""
+    public = network.make_public(worker, chain=ForgetfulChain(network.chain, 100))
+    report = audit(public, LIAR, range(1, 3))
+    assert not report.differs
+    assert not report.matched
+    for found in report.windows:
+        missed = {check.value for check, _ in found.unknown}
+        assert missed == {"checkpoint"}, found.unknown
+        assert all("it needs an archive endpoint" in why for _, why in found.unknown)
+        assert {
+            *("blocks", "beacons", "members", "commitments", "values", "scores"),
+        } <= {check.value for check in found.checked}
+        assert "members are proven by the seats that they still hold" in found.notes
+    for found in report.settlements:
+        assert {check.value for check, _ in found.unknown} == {
+            *("windows", "settled scores", "weights on chain"),
+        }
+        assert {"score root", "weights"} <= {check.value for check in found.checked}
+    assert [found.number for found in report.settlements] == [48, 73]
+
+
+def test_a_commitment_that_nobody_signed_in_time(network, worker, liar):
+    """Her first word of the window, not her last: told as not proven, not as a lie, for what she
+    signed last may have been refused."""
+    liar.change_row(1, "nora", committed=find_earlier(network, None, 1))
+    liar.agree()
+    public = network.make_public(
+        worker, chain=ForgetfulChain(network.chain, 100), records=Shelf(liar.list_objects())
+    )
+    report = audit(public, LIAR, range(1, 2))
+    (said,) = [why for check, why in report.windows[0].unknown if check.value == "commitments"]
+    assert said.startswith("7 of 8 commitments are proven by what blocks 12 to 25 hold")
+    assert not report.differs
+
+
+def test_a_seat_that_was_taken_over_since(network, worker):
+    """Whoever holds it now registered later: who held it then is not accused, nor believed."""
+    members = dict(network.chain.get_members(100))
+    members[b"\x99" * 32] = replace(members.pop(HOTKEYS["alice"]), registered_at=90)
+
+    class Later(ForgetfulChain):
+        def get_members(self, number):
+            if number < self._kept:
+                raise ForgottenError(f"state at block {number} is discarded")
+            return members
+
+    public = network.make_public(worker, chain=Later(network.chain, 100))
+    report = audit(public, LIAR, range(1, 2))
+    (said,) = [why for check, why in report.windows[0].unknown if check.value == "members"]
+    assert said.startswith("7 of 8 members are proven by later state, 1 are not")
+    assert not report.differs
+
+
+def test_a_score_is_wrong_however_old_it_is(network, worker, liar):
+    raise_a_value(liar)
+    liar.agree()
+    chain = ForgetfulChain(network.chain, 100)
+    public = network.make_public(worker, chain=chain, records=Shelf(liar.list_objects()))
+    found = list_differences(audit(public, LIAR, WINDOWS))
+    assert [check for check, _ in found] == ["values"]
