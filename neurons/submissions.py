@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from assay.environments import open_environment
-from assay.inference import Checkpoint, UnusableCheckpointError
+from assay.inference import Checkpoint, Outline, UnusableCheckpointError
 from assay.network.parquet_worker import ParquetWorker, WorkerError
 from assay.network.store import ObjectStore, StoreError
 from assay.network.submission_file import SubmissionFile
@@ -29,6 +29,18 @@ class StoreFinder(Protocol):
 
     def get(self, locator: str, /) -> ObjectStore | None:
         """The store of a locator that stands on chain; None where it is not opened here."""
+
+
+class FileSources(Protocol):
+    """Where miners' files are read from, and by whom."""
+
+    @property
+    def stores(self) -> StoreFinder:
+        """A locator on chain is a stranger's word, and leads only where these allow."""
+
+    @property
+    def worker(self) -> ParquetWorker:
+        """Parses them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +76,7 @@ def get_limits(parameters: Parameters) -> Limits:
     return Limits(work.group_size, work.group_cap, work.max_tokens)
 
 
-def open_submission(context: Context, hotkey: bytes, sources: Sources) -> SubmissionReader:
+def open_submission(context: Context, hotkey: bytes, sources: FileSources) -> SubmissionReader:
     """A reader of the file that a hotkey committed to."""
     committed = context.commitments.get(hotkey)
     store = sources.stores.get(committed.locator) if committed is not None else None
@@ -90,7 +102,7 @@ def open_checkpoint(
     return checkpoint
 
 
-def find_checkpoint_fault(checkpoint: Checkpoint, parameters: Parameters) -> str | None:
+def find_checkpoint_fault(checkpoint: Checkpoint | Outline, parameters: Parameters) -> str | None:
     """Why a published checkpoint is unusable whoever looks at it, or None."""
     fault = find_fault(
         checkpoint.manifest, checkpoint.calibration, parameters.tests, parameters.work.max_tokens
@@ -116,6 +128,7 @@ def judge_hotkey(
     *,
     groups: Sequence[int] | None = None,
     forward: Forward | None = None,
+    validator: bytes | None = None,
 ) -> tuple[Verdict, Ledger]:
     """Fetches and judges what a hotkey committed to, whatever happens on the way.
 
@@ -130,8 +143,9 @@ def judge_hotkey(
         try:
             submission = open_submission(context, hotkey, sources)
             return judge_and_carry(
-                submission, hotkey, context, checkpoint, ledger, groups=groups, forward=forward
-            )
+                submission, hotkey, context, checkpoint, ledger, groups=groups, forward=forward,
+                validator=validator,
+            )  # fmt: skip
         except StoreError as error:
             detail = f"the file cannot be read from its store: {error}"
             return Verdict(context.window, hotkey, Reason.NOT_REVEALED, detail), ledger
@@ -169,6 +183,7 @@ def judge_and_carry(
     *,
     groups: Sequence[int] | None = None,
     forward: Forward | None = None,
+    validator: bytes | None = None,
 ) -> tuple[Verdict, Ledger]:
     """The same with the ledger of the seat's settlement so far, and that ledger afterwards."""
     temperature = context.parameters.work.temperature
@@ -183,4 +198,5 @@ def judge_and_carry(
         manifest=checkpoint.manifest,
         appeal=checkpoint.get_appeal(temperature),
         groups=groups,
+        validator=validator,
     )

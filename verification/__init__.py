@@ -11,7 +11,7 @@ from assay.verification.incentives import (
     compute_expected_income,
     compute_stopping_gain,
 )
-from assay.verification.judge import judge
+from assay.verification.judge import Examined, examine, find_commitment, judge
 from assay.verification.ledger import Ledger
 from assay.verification.ports import (
     Forward,
@@ -28,12 +28,13 @@ from assay.verification.settlement import (
     compute_value,
     compute_weights,
 )
-from assay.verification.sketch import SKETCH_CLIP, SKETCH_GAIN, make_projection
+from assay.verification.sketch import SKETCH_CLIP, SKETCH_GAIN, join_projections, make_projection
 from assay.verification.verdict import GroupValue, Statistics, Verdict
 
 __all__ = [
     "SKETCH_CLIP",
     "SKETCH_GAIN",
+    "Examined",
     "Forward",
     "GroupValue",
     "Ledger",
@@ -54,6 +55,9 @@ __all__ = [
     "compute_stopping_gain",
     "compute_value",
     "compute_weights",
+    "examine",
+    "find_commitment",
+    "join_projections",
     "judge",
     "make_projection",
 ]

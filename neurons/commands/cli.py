@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from assay.neurons.commands import chain_cli, env_cli, localnet_cli, subnet_cli
+from assay.neurons.commands import (
+    audit_cli,
+    chain_cli,
+    env_cli,
+    explain_cli,
+    localnet_cli,
+    subnet_cli,
+)
 from assay.neurons.commands.options import FINDING, OK, AsJson, Config, Quiet, load, plain_errors
 
 app = typer.Typer(
@@ -222,6 +229,8 @@ def status(
 
 app.add_typer(localnet_cli.app)
 app.add_typer(chain_cli.app)
+app.add_typer(explain_cli.app)
+app.add_typer(audit_cli.audit_app, name="audit")
 app.add_typer(env_cli.app, name="env")
 app.add_typer(subnet_cli.weights_app, name="weights")
 app.add_typer(subnet_cli.subnet_app, name="subnet")

@@ -17,9 +17,11 @@ from assay.network import ObjectStore
 from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import open_folder
 from assay.neurons.archive import Archive
+from assay.neurons.auditing.findings import AuditReport
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.config import DemoSettings
 from assay.neurons.database import VALIDATOR_FILE, Database
+from assay.neurons.demo.bundle import leave_bundle
 from assay.neurons.demo.network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
 from assay.neurons.demo.players import FreePlayers, Players, TurnPlayers
 from assay.neurons.demo_rules import (
@@ -36,6 +38,8 @@ from assay.neurons.learning.trainer import Trainer, TrainerConfig
 from assay.neurons.mining.miner import Miner, MinerConfig, Outside
 from assay.neurons.ports import Chain, Neuron
 from assay.neurons.submissions import Sources
+from assay.neurons.validating.record_book import RecordBook, get_software
+from assay.neurons.validating.records import Author
 from assay.neurons.validating.validator import Validator
 from assay.neurons.windows import find_settlement
 from assay.protocol import Parameters, Phase
@@ -158,6 +162,7 @@ class Demo:
                 windows[-1],
                 start=max(0, compute_block(parameters.timing, first, Phase.CHALLENGE) - 1),
                 remember=self._settings.windows,
+                book=self._make_book(parameters),
             ),
             Trainer(
                 network.hotkeys[TRAINER],
@@ -172,6 +177,14 @@ class Demo:
             find_settlement(self._chain, parameters, windows[-1]) + CLOSING_BLOCKS,
         )
 
+    def _make_book(self, parameters: Parameters) -> RecordBook:
+        author = Author(get_software(), parameters.digest, self._network.hotkeys[VALIDATOR])
+        tempo, store = parameters.timing.tempo, self._open_records()
+        return RecordBook(self._database, self._chain, author, tempo, store, None)
+
+    def _open_records(self) -> ObjectStore:
+        return open_folder(self._settings.out / "record")
+
     def _make_actor(self, name: str, parameters: Parameters, windows: range) -> Actor:
         kind, role, share = MINERS[name]
         groups = max(parameters.work.audited_groups, int(self._settings.groups * share))
@@ -183,6 +196,19 @@ class Demo:
             kind(name, hotkey, parameters, outside, config, self._note),
             role,
             Seat(member.uid, member.registered_at),
+        )
+
+    def leave_bundle(self) -> AuditReport:
+        """An audit of the validator's record, and in `settings.out/bundle` all that it has read."""
+        return leave_bundle(
+            self._settings.out,
+            self._network.chain,
+            self._network.beacons,
+            self.run.parameters,
+            self._network.hotkeys[VALIDATOR],
+            self.run.windows,
+            {LOCATOR: self._store},
+            self._open_records(),
         )
 
     def close(self) -> None:

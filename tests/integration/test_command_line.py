@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -101,6 +102,34 @@ def test_verify_says_offline_what_the_validator_said(played):
         assert again["reason"] == verdict["reason"]
         assert again["hotkey"] == verdict["hotkey"]
         assert again["accepted"] is (verdict["role"] == "honest")
+
+
+@pytest.mark.slow
+def test_explain_says_why_and_its_command_says_the_same(played):
+    out, summary, _ = played
+    window = summary["windows"][3]
+    pay = {
+        "honest-1": "of the miners' share",
+        "cheap-model": "the whole settlement is zeroed by window",
+        "fake-groups": "the whole settlement is zeroed by window",
+    }
+    for verdict in (v for v in window["verdicts"] if v["name"] in pay):
+        asked = ("--dir", out, "--hotkey", verdict["name"], "--window", window["window"])
+        done = run("explain", *asked, "--json")
+        explained = json.loads(done.stdout)
+        code = 0 if verdict["role"] == "honest" else 1
+        assert done.returncode == code, done.stderr
+        assert explained["reason"] == verdict["reason"]
+        assert explained["by"].startswith("validator 5")
+        assert explained["score"] == verdict["score"]
+        assert any(pay[verdict["name"]] in sentence for sentence in explained["pay"])
+        command = shlex.split(explained["reproduce"]["command"])
+        assert command[0] == "assay"
+        again = run(*command[1:], "--json")
+        assert again.returncode == code, again.stderr
+        judged = json.loads(again.stdout)
+        for name in ("reason", "group", "rollout", "token"):
+            assert judged.get(name) == explained.get(name)
 
 
 @pytest.mark.slow
