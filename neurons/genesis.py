@@ -35,6 +35,7 @@ from assay.inference.folder import (
 )
 from assay.inference.passages import digest_passages, encode_passages
 from assay.neurons.checkpoints import measure_manifest
+from assay.neurons.choosing import open_text
 from assay.neurons.config import ConfigError
 from assay.neurons.demo_rules import (
     DEMO_ENVIRONMENT,
@@ -44,7 +45,6 @@ from assay.neurons.demo_rules import (
     DEMO_WORK,
 )
 from assay.neurons.files import write_file, write_json
-from assay.neurons.presets import open_text
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import (
     ZERO_DIGEST,

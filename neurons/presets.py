@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay.environments import Environment, RewardWeights, make_environment, parse_choice
+from assay.environments import Environment, RewardWeights, make_environment
+from assay.neurons.choosing import open_text
 from assay.neurons.config import ConfigError
 from assay.neurons.demo_rules import DEMO_WORK
 from assay.protocol import BeaconChain, EncodingError, Parameters
@@ -77,19 +78,6 @@ def parse_environment(text: str) -> EnvironmentChoice:
         ConfigError: as `open_text`.
     """
     return _name_choice(open_text(text))
-
-
-def open_text(text: str) -> Environment:
-    """An environment as a person writes it: `sat`, or `sat,k=4`.
-
-    Raises:
-        ConfigError: it cannot be read so, there is no such environment, or a setting is not one of
-            its own.
-    """
-    try:
-        return make_environment(*parse_choice(text))
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
 
 
 def choose_environment(name: str, settings: Mapping[str, int]) -> EnvironmentChoice:

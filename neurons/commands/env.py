@@ -19,9 +19,8 @@ from assay.environments import (
     compute_reward,
     list_environments,
 )
-from assay.neurons.commands.subnet import print_result
+from assay.neurons.choosing import open_text
 from assay.neurons.config import ConfigError
-from assay.neurons.presets import open_text
 from assay.protocol import decode_ss58
 from assay.protocol.hashing import DIGEST_BYTES
 from assay.protocol.seeds import compute_problem_seed
@@ -65,7 +64,7 @@ def run_env_show(text: str, as_json: bool) -> None:
         f"  levels    {_describe_levels(environment.levels)}",
         f"  digest    {environment.digest.hex()}",
     )
-    print_result(document, as_json, "\n".join(lines))
+    print(json.dumps(document) if as_json else "\n".join(lines))
 
 
 def run_env_sample(

@@ -6,8 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
+
+if find_spec("reasoning_gym") is None:
+    pytest.skip("needs the extra `envs`", allow_module_level=True)
 
 from assay.cage import Cage, WorkerError, parent
 from assay.environments import MILLION, RewardParts, gym, make_environment

@@ -3,17 +3,19 @@
 import shutil
 from dataclasses import replace
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from assay.environments import add_problem_files, open_environment, problem_file
 from assay.inference import load_checkpoint
+from assay.neurons.choosing import open_text
 from assay.neurons.config import ConfigError
 from assay.neurons.demo_rules import make_demo_parameters
 from assay.neurons.genesis import make_genesis
 from assay.neurons.learning.evaluation import evaluate
-from assay.neurons.presets import change_parameters, open_text, parse_environment
+from assay.neurons.presets import change_parameters, parse_environment
 from assay.neurons.submissions import find_checkpoint_fault
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.encoding import decode, encode
@@ -30,7 +32,12 @@ def make_parameters(text: str) -> Parameters:
     return replace(plain, environment=parse_environment(text))
 
 
+#: Its environments are refused before they are opened where reasoning-gym is not installed.
+NEEDS_GYM = pytest.mark.skipif(find_spec("reasoning_gym") is None, reason="needs the extra `envs`")
+
+
 @pytest.mark.slow
+@NEEDS_GYM
 def test_a_mixture_has_a_genesis_that_can_be_used(tmp_path: Path) -> None:
     text = "mix,gsm=2,reasoning_gym:chain_sum=1"
     folder = tmp_path / "genesis"
@@ -48,7 +55,13 @@ def test_a_mixture_has_a_genesis_that_can_be_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["arithmetic,minus=20", "sat,k=4", "gsm,largest=50", "reasoning_gym:mini_sudoku"]
+    "text",
+    [
+        "arithmetic,minus=20",
+        "sat,k=4",
+        "gsm,largest=50",
+        pytest.param("reasoning_gym:mini_sudoku", marks=NEEDS_GYM),
+    ],
 )
 def test_parameters_with_it_come_back_and_open(text: str) -> None:
     parameters = make_parameters(text)
