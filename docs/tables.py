@@ -12,8 +12,16 @@ from typing import Any
 
 from assay.neurons.config import list_settings
 from assay.protocol import Beacon, BeaconChain, Calibration, Committed, Header, Manifest, Member
-from assay.protocol.beacon import SchemeCodec
-from assay.protocol.encoding import FixedBytes, Integer, Many, Prefixed, Record, get_fields
+from assay.protocol.encoding import (
+    Choice,
+    FixedBytes,
+    Integer,
+    Many,
+    Maybe,
+    Prefixed,
+    Record,
+    get_fields,
+)
 from assay.protocol.hashing import Domain
 from assay.protocol.parameters import (
     DEMO_TIMING,
@@ -29,6 +37,16 @@ from assay.protocol.parameters import (
     Work,
 )
 from assay.protocol.reason import CHEATING, WITHHELD, Reason
+from assay.protocol.record import (
+    CoveredWindow,
+    MemberRow,
+    Moment,
+    SeatScore,
+    Seen,
+    SettlementRecord,
+    Weight,
+    WindowRecord,
+)
 from assay.protocol.window import WINDOW_SCHEDULE, Phase
 
 SETTINGS = Path(__file__).with_name("settings.md")
@@ -50,6 +68,14 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     Member: {},
     Committed: {},
     Beacon: {},
+    WindowRecord: {},
+    Moment: {},
+    MemberRow: {},
+    Seen: {},
+    SettlementRecord: {},
+    CoveredWindow: {},
+    SeatScore: {},
+    Weight: {},
 }
 
 #: What each label's fields are, in order.
@@ -59,7 +85,7 @@ PREIMAGES = {
     Domain.PROBLEM: "section 3",
     Domain.ROLLOUT: "section 3",
     Domain.PROJECTION: "challenge_seed",
-    Domain.VALIDATOR_PROJECTION: "nothing; kept free",
+    Domain.VALIDATOR_PROJECTION: "audit_seed, the validator's hotkey",
     Domain.POSITIONS: "audit_seed, hotkey, u32 index, u32 rollout",
     Domain.AUDIT_GROUPS: "audit_seed, hotkey",
     Domain.GROUP_LEAF: "u32 index, row 0, …, row G − 1",
@@ -77,6 +103,8 @@ PREIMAGES = {
     Domain.CALIBRATION_SET: "the bytes of calibration_set.json",
     Domain.CALIBRATION_PROBLEM: "environment digest, u32 number",
     Domain.STEP: "the parent's checkpoint digest, the root of each submission learned from, in order",
+    Domain.WINDOW_RECORD: "the encoded window record",
+    Domain.SETTLEMENT_RECORD: "the encoded settlement record",
     Domain.ENVIRONMENT_STREAM: "environments.md",
     Domain.HELD_OUT: "a trainer's own: environment digest, u32 number; enters no verdict",
     Domain.LOCAL_KEY: "the demo's own beacon key; enters no verdict",
@@ -96,7 +124,9 @@ def describe_codec(codec: Any) -> str:
             return f"list ≤ {limit} of {describe_codec(item)}"
         case Record(of):
             return of.__name__
-        case SchemeCodec():
+        case Maybe(item):
+            return f"maybe {describe_codec(item)}"
+        case Choice():
             return "text ≤ 64"
     raise TypeError(f"no words for {codec!r}")
 

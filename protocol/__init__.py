@@ -21,6 +21,15 @@ from assay.protocol.manifest import Calibration, Manifest
 from assay.protocol.parameters import Parameters
 from assay.protocol.prf import Stream
 from assay.protocol.reason import Reason, Refusal
+from assay.protocol.record import (
+    MemberRow,
+    Outcome,
+    SettlementRecord,
+    WindowRecord,
+    decode_settlement_record,
+    decode_window_record,
+)
+from assay.protocol.score_tree import ScoreTree, make_score_tree
 from assay.protocol.ss58 import decode_ss58, encode_ss58
 from assay.protocol.submission import Footer, Header, Rollout
 from assay.protocol.window import WINDOW_SCHEDULE, Block, Phase
@@ -41,21 +50,29 @@ __all__ = [
     "Header",
     "Manifest",
     "Member",
+    "MemberRow",
+    "Outcome",
     "Parameters",
     "Phase",
     "Reason",
     "Refusal",
     "Rollout",
     "Scheme",
+    "ScoreTree",
+    "SettlementRecord",
     "Stream",
     "Tag",
+    "WindowRecord",
     "context_from_json",
     "context_to_json",
+    "decode_settlement_record",
     "decode_ss58",
+    "decode_window_record",
     "encode_commitment",
     "encode_ss58",
     "find_context_fault",
     "hash_fields",
     "is_valid_beacon",
+    "make_score_tree",
     "parse_commitment",
 ]

@@ -11,7 +11,7 @@ from typing import Annotated, assert_never
 
 import pyblst
 
-from assay.protocol.encoding import U32, U64, Digest, EncodingError, Json, Prefixed
+from assay.protocol.encoding import U32, U64, Choice, Digest, Prefixed
 
 #: Compressed sizes of points on BLS12-381, bytes.
 G1_BYTES, G2_BYTES = 48, 96
@@ -52,28 +52,6 @@ class Scheme(Enum):
         return b"BLS_SIG_BLS12381" + group + b"_XMD:SHA-256_SSWU_RO_NUL_"
 
 
-class SchemeCodec:
-    """A scheme is written as its drand name."""
-
-    _text = Prefixed(64, text=True)
-
-    def write(self, value: Scheme) -> bytes:
-        return self._text.write(value.value)
-
-    def read(self, data: bytes, offset: int) -> tuple[Scheme, int]:
-        name, offset = self._text.read(data, offset)
-        return self.from_json(name), offset
-
-    def to_json(self, value: Scheme) -> Json:
-        return value.value
-
-    def from_json(self, value: Json) -> Scheme:
-        try:
-            return Scheme(value)
-        except ValueError:
-            raise EncodingError(f"{value!r} is not a beacon scheme") from None
-
-
 @dataclass(frozen=True, slots=True)
 class BeaconChain:
     """A drand chain, pinned: a beacon is only ever checked against one of these.
@@ -86,7 +64,7 @@ class BeaconChain:
     """
 
     chain_hash: Digest
-    scheme: Annotated[Scheme, SchemeCodec()]
+    scheme: Annotated[Scheme, Choice(Scheme, "a beacon scheme")]
     public_key: Annotated[bytes, Prefixed(G2_BYTES)]
     genesis_ms: U64
     period_ms: U32

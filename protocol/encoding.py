@@ -10,6 +10,7 @@ Specification, section 1.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
 from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 _D = TypeVar("_D")
@@ -123,6 +124,9 @@ class Prefixed:
         return decoded
 
 
+_NAME = Prefixed(64, text=True)
+
+
 @dataclass(frozen=True)
 class Many:
     """u32 count, then at most `limit` items."""
@@ -153,6 +157,56 @@ class Many:
         if not isinstance(value, list) or len(value) > self.limit:
             raise EncodingError(f"is not a list of at most {self.limit} items")
         return tuple(self.item.from_json(item) for item in value)
+
+
+@dataclass(frozen=True)
+class Maybe:
+    """u8 0 for None; u8 1, then the item. null in JSON."""
+
+    item: Codec
+
+    def write(self, value: Any) -> bytes:
+        return b"\0" if value is None else b"\1" + self.item.write(value)
+
+    def read(self, data: bytes, offset: int) -> tuple[Any, int]:
+        there = _take(data, offset, 1)[0]
+        if there > 1:
+            raise EncodingError(f"is neither there nor not: {there}")
+        return self.item.read(data, offset + 1) if there else (None, offset + 1)
+
+    def to_json(self, value: Any) -> Json:
+        return None if value is None else self.item.to_json(value)
+
+    def from_json(self, value: Json) -> Any:
+        return None if value is None else self.item.from_json(value)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A member of an enumeration, written as its value: text of at most 64 bytes.
+
+    Attributes:
+        what: one of them, for messages: "a beacon scheme".
+    """
+
+    of: type[Enum]
+    what: str
+
+    def write(self, value: Enum) -> bytes:
+        return _NAME.write(value.value)
+
+    def read(self, data: bytes, offset: int) -> tuple[Enum, int]:
+        name, end = _NAME.read(data, offset)
+        return self.from_json(name), end
+
+    def to_json(self, value: Enum) -> Json:
+        return value.value
+
+    def from_json(self, value: Json) -> Enum:
+        try:
+            return self.of(value)
+        except ValueError:
+            raise EncodingError(f"{value!r} is not {self.what}") from None
 
 
 @dataclass(frozen=True)
@@ -287,5 +341,6 @@ U8 = Annotated[int, Integer(1)]
 U16 = Annotated[int, Integer(2)]
 U32 = Annotated[int, Integer(4)]
 U64 = Annotated[int, Integer(8)]
+U128 = Annotated[int, Integer(16)]
 I64 = Annotated[int, Integer(8, signed=True)]
 Digest = Annotated[bytes, FixedBytes(32)]

@@ -39,6 +39,8 @@ class Domain(Enum):
     CALIBRATION_SET = b"assay/v1/calibration-set"
     CALIBRATION_PROBLEM = b"assay/v1/calibration-problem"
     STEP = b"assay/v1/step"
+    WINDOW_RECORD = b"assay/v1/window-record"
+    SETTLEMENT_RECORD = b"assay/v1/settlement-record"
     # streams drawn inside an environment, and outside the protocol proper
     ENVIRONMENT_STREAM = b"assay/v1/environment-stream"
     HELD_OUT = b"assay/v1/held-out"

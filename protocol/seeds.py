@@ -51,6 +51,11 @@ def compute_projection_seed(challenge_seed: bytes) -> bytes:
     return hash_fields(Domain.PROJECTION, challenge_seed)
 
 
+def compute_witness_seed(audit_seed: bytes, validator: bytes) -> bytes:
+    """Key of the projection that shows who ran the forward passes: `validator` is its hotkey."""
+    return hash_fields(Domain.VALIDATOR_PROJECTION, audit_seed, validator)
+
+
 def compute_positions_seed(audit_seed: bytes, hotkey: bytes, index: int, rollout: int) -> bytes:
     """Seed of the positions at which a rollout's log-probabilities are compared."""
     return hash_fields(Domain.POSITIONS, audit_seed, hotkey, _u32(index), _u32(rollout))

@@ -1,0 +1,290 @@
+"""The public record: what a validator says of each window and each settlement, for anyone to check.
+
+A `WindowRecord` holds the public inputs that a window was judged from and what came out of it, a
+row a member; a `SettlementRecord` the windows of one epoch, their scores and the weights. Both are
+canonical bytes (section 1), each kind is a chain: a record names the digest of the one before it,
+so that none can be changed, dropped or put in later unseen. Specification, section 10.
+
+What a record does not know: whether it is true. Everything in it is to be derived again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import Annotated, Any, TypeVar
+
+from assay.protocol.beacon import Beacon
+from assay.protocol.commitment import LOCATOR_BYTES
+from assay.protocol.context import Committed, Context, Member
+from assay.protocol.encoding import (
+    U16,
+    U32,
+    U64,
+    U128,
+    Choice,
+    Digest,
+    EncodingError,
+    Integer,
+    Many,
+    Maybe,
+    Prefixed,
+    Record,
+    decode,
+    encode,
+)
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.parameters import Parameters
+from assay.protocol.reason import Reason
+from assay.protocol.window import Block, Phase, compute_block
+
+RECORD_VERSION = 1
+#: `previous` of a chain's first record; also a checkpoint that was never known.
+NOTHING = bytes(32)
+#: Members that a record can hold: no subnet has more uids.
+MEMBERS_MAX = 4_096
+#: Windows that one settlement can cover.
+WINDOWS_MAX = 4_096
+_GROUPS_MAX = 1 << 14
+_WITNESS_MAX = 1 << 20
+#: Bytes of a record's head, and of a row without its values and witness, at most.
+_HEAD_BYTES, _ROW_BYTES = 2_048, 256
+
+Software = Annotated[str, Prefixed(64, text=True)]
+_R = TypeVar("_R", "WindowRecord", "SettlementRecord")
+
+
+class Outcome(Enum):
+    """What a window came to for this validator."""
+
+    COUNTED = "counted"  # a settlement uses it
+    VOID = "void"  # its checkpoint is unusable, whoever looks at it
+    ABSTAINED = "abstained"  # this validator lacked something
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A block that names a beacon round, and that round."""
+
+    block_hash: Digest
+    timestamp_ms: U64
+    beacon: Beacon
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A miner's commitment as state held it at the window's COMMIT block."""
+
+    root: Digest
+    groups: U32
+    locator: Annotated[str, Prefixed(LOCATOR_BYTES, text=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """One member of the window: who holds the same seat at its CHALLENGE and COMMIT blocks.
+
+    Attributes:
+        reason: none where this validator has no verdict.
+        values: of the audited groups by ascending index; empty unless accepted.
+        witness: 2 signed bytes a rollout whose forward pass was run, by group and rollout.
+    """
+
+    hotkey: Digest
+    uid: U16
+    registered_at: U64
+    committed: Annotated[Seen | None, Maybe(Record(Seen))]
+    reason: Annotated[Reason | None, Maybe(Choice(Reason, "a reason"))]
+    values: Annotated[tuple[int, ...], Many(Integer(16), _GROUPS_MAX)]
+    score: U128
+    witness: Annotated[bytes, Prefixed(_WITNESS_MAX)]
+
+
+@dataclass(frozen=True)
+class WindowRecord:
+    """One window as one validator judged it. `decode_window_record` reads one.
+
+    Attributes:
+        challenge: block w·L; none where it was not known.
+        audit: block w·L + AUDIT_OFFSET; none where it was not known.
+        members: by ascending hotkey; empty where audit is none.
+    """
+
+    version: U16
+    software: Software  # name and version of what judged
+    parameters: Digest
+    validator: Digest  # its hotkey
+    window: U64
+    previous: Digest  # digest of the validator's window record before; zeros for the first
+    outcome: Annotated[Outcome, Choice(Outcome, "an outcome")]
+    challenge: Annotated[Moment | None, Maybe(Record(Moment))]
+    audit: Annotated[Moment | None, Maybe(Record(Moment))]
+    checkpoint: Digest  # in force; zeros where challenge is none
+    members: Annotated[tuple[MemberRow, ...], Many(Record(MemberRow), MEMBERS_MAX)]
+
+    @cached_property
+    def digest(self) -> bytes:
+        """hash(window-record, canonical bytes), 32 bytes."""
+        return hash_fields(Domain.WINDOW_RECORD, encode(self))
+
+
+@dataclass(frozen=True, slots=True)
+class CoveredWindow:
+    """A window of a settlement."""
+
+    window: U64
+    record: Digest  # digest of its record
+    outcome: Annotated[Outcome, Choice(Outcome, "an outcome")]
+
+
+@dataclass(frozen=True, slots=True)
+class SeatScore:
+    """What the seat that a hotkey holds at the epoch block has come to."""
+
+    hotkey: Digest
+    uid: U16
+    registered_at: U64
+    score: U128
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """As the chain stores it."""
+
+    uid: U16
+    weight: U16
+
+
+@dataclass(frozen=True)
+class SettlementRecord:
+    """One settlement of one validator. `decode_settlement_record` reads one.
+
+    Attributes:
+        windows: ascending, those that do not count included.
+        scores: by ascending hotkey: seats with a window that counts, held at the epoch block.
+        weights: by ascending uid, without zeros; empty where no window counts.
+    """
+
+    version: U16
+    software: Software
+    parameters: Digest
+    validator: Digest
+    epoch: U64  # the epoch block that settled
+    previous_epoch: U64  # `epoch` of the settlement record before; 0 for the first
+    previous: Digest  # its digest; zeros for the first
+    windows: Annotated[tuple[CoveredWindow, ...], Many(Record(CoveredWindow), WINDOWS_MAX)]
+    checkpoint: Digest  # of the last window that counts; zeros where none does
+    audit_round: U64  # of the last window that counts; 0 where none does
+    scores: Annotated[tuple[SeatScore, ...], Many(Record(SeatScore), MEMBERS_MAX)]
+    score_root: Digest  # of the tree over (hotkey, score); zeros where there is no score
+    weights: Annotated[tuple[Weight, ...], Many(Record(Weight), MEMBERS_MAX)]
+    weights_digest: Digest
+
+    @cached_property
+    def digest(self) -> bytes:
+        """hash(settlement-record, canonical bytes), 32 bytes."""
+        return hash_fields(Domain.SETTLEMENT_RECORD, encode(self))
+
+
+def decode_window_record(data: bytes) -> WindowRecord:
+    """The record whose canonical bytes are `data`; nothing of what it says is checked.
+
+    Raises:
+        EncodingError: anything else, another version and members out of order included.
+    """
+    record = _decode(WindowRecord, data)
+    _require_ascending("members", [row.hotkey for row in record.members])
+    return record
+
+
+def decode_settlement_record(data: bytes) -> SettlementRecord:
+    """The record whose canonical bytes are `data`; nothing of what it says is checked.
+
+    Raises:
+        EncodingError: anything else, another version and lists out of order included.
+    """
+    record = _decode(SettlementRecord, data)
+    _require_ascending("windows", [covered.window for covered in record.windows])
+    _require_ascending("scores", [score.hotkey for score in record.scores])
+    _require_ascending("weights", [weight.uid for weight in record.weights])
+    if not all(weight.weight for weight in record.weights):
+        raise EncodingError("weights: one is 0")
+    return record
+
+
+def _decode(of: type[_R], data: bytes) -> _R:
+    record = decode(of, data)
+    if record.version != RECORD_VERSION:
+        raise EncodingError(f"version: is {record.version}, not {RECORD_VERSION}")
+    return record
+
+
+def _require_ascending(name: str, keys: Sequence[Any]) -> None:
+    if list(keys) != sorted(set(keys)):
+        raise EncodingError(f"{name}: are not in ascending order, each once")
+
+
+def compute_record_bytes_max(parameters: Parameters) -> int:
+    """Bytes that no true record under these parameters exceeds: a reader's limit."""
+    work = parameters.work
+    groups = min(work.audited_groups, work.group_cap)
+    row = _ROW_BYTES + groups * (16 + 2 * work.group_size)
+    return _HEAD_BYTES + max(MEMBERS_MAX * row, WINDOWS_MAX * 64 + MEMBERS_MAX * 128)
+
+
+def make_record_context(record: WindowRecord, parameters: Parameters) -> Context | None:
+    """The context that a record claims, for `find_context_fault`; None where it names no inputs.
+
+    Commitments of hotkeys that are no members do not stand in a record, and decide nothing.
+    """
+    if record.challenge is None:
+        return None
+    timing, window, audit = parameters.timing, record.window, record.audit
+    committed_at = compute_block(timing, window, Phase.COMMIT)
+    commitments: Mapping[bytes, Committed] = {
+        row.hotkey: Committed(
+            row.committed.root, row.committed.groups, committed_at, row.committed.locator
+        )
+        for row in record.members
+        if row.committed is not None
+    }
+    return Context(
+        window=window,
+        challenge_block=_make_block(
+            record.challenge, compute_block(timing, window, Phase.CHALLENGE)
+        ),
+        audit_block=_make_block(audit, compute_block(timing, window, Phase.AUDIT)),
+        challenge=record.challenge.beacon,
+        audit=audit.beacon if audit is not None else None,
+        members={row.hotkey: Member(row.uid, row.registered_at) for row in record.members},
+        commitments=commitments,
+        checkpoint=record.checkpoint,
+        parameters=parameters,
+    )
+
+
+def _make_block(moment: Moment | None, number: int) -> Block:
+    if moment is None:
+        return Block(number, bytes(32), 0)
+    return Block(number, moment.block_hash, moment.timestamp_ms)
+
+
+def make_window_record_name(validator: str, window: int) -> str:
+    """Where a window's record lies under a validator's locator. `validator` in SS58."""
+    return f"{validator}/window-{window}.record"
+
+
+def make_settlement_record_name(validator: str, epoch: int) -> str:
+    """Where the record of the settlement at an epoch block lies."""
+    return f"{validator}/settlement-{epoch}.record"
+
+
+def make_statistics_name(validator: str, window: int) -> str:
+    """Where a window's statistics lie: JSON for people, which nothing commits to."""
+    return f"{validator}/window-{window}.statistics.json"
+
+
+def make_latest_name(validator: str) -> str:
+    """Where the newest settlement's `{"epoch": block, "digest": hex}` lies: a hint, for walking
+    back along `previous_epoch`. It is the one object that changes."""
+    return f"{validator}/latest.json"
