@@ -223,7 +223,7 @@ class _Rows:
 
 
 class SketchBuilder:
-    """q = clip(round(32 · ((h − μ) @ R) / scale), ±127) on tensors.
+    """q = clip(round(32 · ((h − μ) @ R) / scale), ±127) on tensors, C columns.
 
     Gain and centre are folded into the matrix and a bias, so that states are read once and never
     copied: h @ (R · gain) − (μ @ R) · gain.
@@ -232,11 +232,11 @@ class SketchBuilder:
     def __init__(self, projection: Projection, device: torch.device | None = None) -> None:
         scaled = projection.matrix.astype(np.float64).T * (SKETCH_GAIN / projection.scale)
         bias = -(scaled @ projection.centre)
-        # [2, H] row-major: five times as fast as [H, 2] on a CPU
+        # [C, H] row-major: five times as fast as [H, 2] on a CPU
         self._matrix = torch.from_numpy(np.ascontiguousarray(scaled, np.float32)).to(device)
         self._bias = torch.from_numpy(bias.astype(np.float32)).to(device)
 
     def build(self, states: Tensor) -> Tensor:
-        """States float32 [T, H] → int8 [T, 2]."""
+        """States float32 [T, H] → int8 [T, C]."""
         projected = F.linear(states, self._matrix, self._bias)
         return projected.round_().clamp_(-SKETCH_CLIP, SKETCH_CLIP).to(torch.int8)

@@ -22,25 +22,12 @@ class Archive:
         )
 
     def write_window(self, audit: WindowAudit) -> None:
-        """`record/window-<w>.json`: every verdict of the window."""
-        verdicts = [
-            verdict.to_json(audit.seconds[hotkey])
-            | {"committed_groups": verdict.committed_groups, "score": compute_score(verdict)}
-            for hotkey, verdict in sorted(audit.verdicts.items())
-        ]
+        """`verdicts/window-<w>.json`: every verdict of the window."""
         window = audit.challenge.window
-        record: dict[str, Any] = {
-            "window": window,
-            "checkpoint": audit.challenge.checkpoint.hex(),
-            "complete": audit.complete,
-            "void": audit.void,
-            "missing": audit.missing,
-            "verdicts": verdicts,
-        }
-        write_json(self._root / "record" / f"window-{window}.json", record)
+        write_json(self._root / "verdicts" / f"window-{window}.json", describe_audit(audit))
 
     def write_settlement(self, settlement: Settlement) -> None:
-        """`record/settlement-<epoch>.json`: scores and weights."""
+        """`verdicts/settlement-<epoch>.json`: scores and weights."""
         record: dict[str, Any] = {
             "epoch_block": settlement.epoch,
             "windows": list(settlement.windows),
@@ -51,4 +38,20 @@ class Archive:
             ],
             "weights": {str(uid): weight for uid, weight in settlement.weights.items()},
         }
-        write_json(self._root / "record" / f"settlement-{settlement.epoch}.json", record)
+        write_json(self._root / "verdicts" / f"settlement-{settlement.epoch}.json", record)
+
+
+def describe_audit(audit: WindowAudit) -> dict[str, Any]:
+    """A window for people: each verdict with its sentence, its statistics and its seconds."""
+    return {
+        "window": audit.challenge.window,
+        "checkpoint": audit.challenge.checkpoint.hex(),
+        "complete": audit.complete,
+        "void": audit.void,
+        "missing": audit.missing,
+        "verdicts": [
+            verdict.to_json(audit.seconds[hotkey])
+            | {"committed_groups": verdict.committed_groups, "score": compute_score(verdict)}
+            for hotkey, verdict in sorted(audit.verdicts.items())
+        ],
+    }

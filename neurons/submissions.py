@@ -116,6 +116,7 @@ def judge_hotkey(
     *,
     groups: Sequence[int] | None = None,
     forward: Forward | None = None,
+    validator: bytes | None = None,
 ) -> tuple[Verdict, Ledger]:
     """Fetches and judges what a hotkey committed to, whatever happens on the way.
 
@@ -130,8 +131,9 @@ def judge_hotkey(
         try:
             submission = open_submission(context, hotkey, sources)
             return judge_and_carry(
-                submission, hotkey, context, checkpoint, ledger, groups=groups, forward=forward
-            )
+                submission, hotkey, context, checkpoint, ledger, groups=groups, forward=forward,
+                validator=validator,
+            )  # fmt: skip
         except StoreError as error:
             detail = f"the file cannot be read from its store: {error}"
             return Verdict(context.window, hotkey, Reason.NOT_REVEALED, detail), ledger
@@ -169,6 +171,7 @@ def judge_and_carry(
     *,
     groups: Sequence[int] | None = None,
     forward: Forward | None = None,
+    validator: bytes | None = None,
 ) -> tuple[Verdict, Ledger]:
     """The same with the ledger of the seat's settlement so far, and that ledger afterwards."""
     temperature = context.parameters.work.temperature
@@ -183,4 +186,5 @@ def judge_and_carry(
         manifest=checkpoint.manifest,
         appeal=checkpoint.get_appeal(temperature),
         groups=groups,
+        validator=validator,
     )

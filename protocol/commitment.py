@@ -17,6 +17,7 @@ class Tag(Enum):
     MINER = b"ASM1"
     CHECKPOINT = b"ASC1"
     PARAMETERS = b"ASP1"
+    RECORD = b"ASR1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Commitment:
     """One slot of the chain's commitments.
 
     Attributes:
-        number: window of a miner's commitment, step of a checkpoint's.
+        number: window of a miner's commitment, step of a checkpoint's, epoch block of a record's.
         groups: n, number of groups of a miner's file; 0 where unused.
         digest: root or digest, 32 bytes.
         locator: base URL under which the bytes are found, at most 80 bytes of UTF-8.

@@ -41,12 +41,12 @@ from assay.protocol.window import Block, Phase, compute_block
 RECORD_VERSION = 1
 #: `previous` of a chain's first record; also a checkpoint that was never known.
 NOTHING = bytes(32)
-#: Members that a record can hold: no subnet has more uids.
-MEMBERS_MAX = 4_096
-#: Windows that one settlement can cover.
-WINDOWS_MAX = 4_096
+#: Members that a record can hold: as many as there can be uids.
+MEMBERS_MAX = 1 << 16
+#: Windows that one settlement can cover: the longest tempo of the shortest windows.
+WINDOWS_MAX = 1 << 16
 _GROUPS_MAX = 1 << 14
-_WITNESS_MAX = 1 << 20
+_WITNESS_MAX = 2 * _GROUPS_MAX * 65_535
 #: Bytes of a record's head, and of a row without its values and witness, at most.
 _HEAD_BYTES, _ROW_BYTES = 2_048, 256
 

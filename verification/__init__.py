@@ -28,7 +28,7 @@ from assay.verification.settlement import (
     compute_value,
     compute_weights,
 )
-from assay.verification.sketch import SKETCH_CLIP, SKETCH_GAIN, make_projection
+from assay.verification.sketch import SKETCH_CLIP, SKETCH_GAIN, join_projections, make_projection
 from assay.verification.verdict import GroupValue, Statistics, Verdict
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "compute_stopping_gain",
     "compute_value",
     "compute_weights",
+    "join_projections",
     "judge",
     "make_projection",
 ]

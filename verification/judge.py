@@ -22,7 +22,11 @@ from assay.protocol.encoding import EncodingError, decode
 from assay.protocol.manifest import Calibration, Manifest
 from assay.protocol.parameters import PROTOCOL_VERSION
 from assay.protocol.reason import Reason, Refusal
-from assay.protocol.seeds import compute_problem_seed, compute_projection_seed
+from assay.protocol.seeds import (
+    compute_problem_seed,
+    compute_projection_seed,
+    compute_witness_seed,
+)
 from assay.protocol.selection import Selection, select_groups
 from assay.protocol.submission import (
     Footer,
@@ -34,11 +38,11 @@ from assay.protocol.submission import (
     split_rows,
 )
 from assay.verification.ledger import Ledger
-from assay.verification.ports import Forward, SubmissionReader, Tokenizer
+from assay.verification.ports import Forward, Projection, SubmissionReader, Tokenizer
 from assay.verification.settlement import compute_value
-from assay.verification.sketch import make_projection
+from assay.verification.sketch import join_projections, make_projection
 from assay.verification.trial import Trial
-from assay.verification.verdict import GroupValue, Statistics, Verdict
+from assay.verification.verdict import GroupValue, Verdict
 
 Group = list[Rollout]
 
@@ -55,6 +59,7 @@ def judge(
     manifest: Manifest,
     appeal: Forward | None = None,
     groups: Sequence[int] | None = None,
+    validator: bytes | None = None,
 ) -> tuple[Verdict, Ledger]:
     """Judges one hotkey's submission to one window.
 
@@ -66,6 +71,7 @@ def judge(
         appeal: another implementation of the reference, asked before a rejection stands; without
             one it stands.
         groups: indices to judge instead of the audit's choice; a trainer judges all it learns from.
+        validator: hotkey of who judges, for the verdict's witness; None: there is none.
 
     Returns:
         The verdict, and the ledger after it: unchanged unless all rollouts passed their own tests.
@@ -83,6 +89,7 @@ def judge(
         tokenizer,
         manifest,
         open_environment(context.parameters.environment),
+        validator,
     )
     committed = _find_commitment(context, hotkey)
     if isinstance(committed, Refusal):
@@ -100,9 +107,8 @@ def judge(
         return case.refuse(fault), ledger
     trial = case.open_trial(forward, appeal, calibration)
     fault, ledger = trial.process(shown, ledger)
-    if fault is not None:
-        return replace(case.refuse(fault), statistics=trial.statistics), ledger
-    return case.accept(shown, trial.statistics), ledger
+    verdict = case.accept(shown) if fault is None else case.refuse(fault)
+    return replace(verdict, statistics=trial.statistics, witness=trial.witness), ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,7 @@ class _Case:
     tokenizer: Tokenizer
     manifest: Manifest
     environment: Environment
+    validator: bytes | None
     committed_groups: int = 0
 
     def refuse(self, refusal: Refusal) -> Verdict:
@@ -128,7 +135,7 @@ class _Case:
             token=refusal.token,
         )
 
-    def accept(self, shown: dict[int, Group], statistics: Statistics) -> Verdict:
+    def accept(self, shown: dict[int, Group]) -> Verdict:
         values = tuple(self.value_group(index, group) for index, group in shown.items())
         tokens = sum(len(rollout.tokens) for group in shown.values() for rollout in group)
         return Verdict(
@@ -137,7 +144,6 @@ class _Case:
             reason=Reason.ACCEPTED,
             detail=f"{len(values)} of {self.committed_groups} groups judged, all genuine",
             committed_groups=self.committed_groups,
-            statistics=statistics,
             groups=values,
             tokens=tokens,
         )
@@ -163,15 +169,24 @@ class _Case:
         seed = compute_problem_seed(self.context.challenge_seed, self.hotkey, index)
         return self.environment.make_problem(seed, self.manifest.levels)
 
+    def make_projection(self) -> Projection:
+        """The sketch's two columns, and the witness's two where a validator is named."""
+        context = self.context
+        seed = compute_projection_seed(context.challenge_seed)
+        projection = make_projection(seed, self.manifest)
+        if self.validator is None:
+            return projection
+        seed = compute_witness_seed(context.audit_seed, self.validator)
+        return join_projections(projection, make_projection(seed, self.manifest))
+
     def open_trial(
         self, forward: Forward, appeal: Forward | None, calibration: Calibration
     ) -> Trial:
-        seed = compute_projection_seed(self.context.challenge_seed)
         return Trial(
             self.hotkey,
             self.context,
             calibration,
-            make_projection(seed, self.manifest),
+            self.make_projection(),
             lambda index: self.tokenizer.encode(self.make_problem(index).prompt),
             forward,
             appeal,

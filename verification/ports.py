@@ -40,10 +40,11 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Projection:
-    """How a hidden state becomes two bytes (section 6).
+    """How a hidden state becomes C bytes: two of a sketch (section 6), two more of a witness
+    (section 10) where one is wanted.
 
     Attributes:
-        matrix: float32 [H, 2], entries ±1.
+        matrix: float32 [H, C], entries ±1.
         centre: float32 [H], μ.
         scale: root mean squared distance from μ, at least 2^-8.
     """
@@ -63,7 +64,7 @@ class Measurement:
         best: int64 [T], the keyed argmax.
         gini: float64 [T], 1 − Σp² at T = 1.
         logprobs: uint32 [T], −ln p of the claimed token, 2^-16 nats, clipped to 24 bits.
-        sketch: int8 [T, 2].
+        sketch: int8 [T, C], a column for each of the projection's.
     """
 
     margins: NDArray[np.int64]

@@ -7,7 +7,7 @@ Specification, section 6.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,11 @@ def make_projection(seed: bytes, manifest: Manifest) -> Projection:
     unit = float(1 << CENTRE_BITS)
     centre = (np.array(manifest.centre, np.float64) / unit).astype(np.float32)
     return Projection(matrix, centre, manifest.scale / unit)
+
+
+def join_projections(one: Projection, other: Projection) -> Projection:
+    """Both in one pass, `other`'s columns after `one`'s; of one checkpoint."""
+    return replace(one, matrix=np.concatenate([one.matrix, other.matrix], axis=1))
 
 
 def iterate_blocks(tokens: int) -> Iterator[tuple[int, int]]:

@@ -13,7 +13,7 @@ from assay.protocol.manifest import Calibration
 from assay.protocol.reason import Reason, Refusal
 from assay.protocol.seeds import compute_rollout_seed
 from assay.protocol.selection import select_positions
-from assay.protocol.submission import Rollout
+from assay.protocol.submission import SKETCH_COLUMNS, Rollout
 from assay.verification.ledger import Ledger
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.ports import Forward, Measurement, Projection
@@ -45,6 +45,7 @@ class Trial:
     """The measured part of judging one submission.
 
     Args:
+        projection: the sketch's two columns; any further ones are the witness's.
         prompts: index of a group → its prompt's token ids.
         appeal: another implementation of the reference, or None: then every rejection stands.
 
@@ -73,6 +74,13 @@ class Trial:
         self._appeals_left = APPEALS_MAX
         self._cleared: dict[tuple[int, int], Floats] = {}
         self._log_bets: dict[tuple[int, int], Floats] = {}
+        self._witness: dict[tuple[int, int], bytes] = {}
+
+    @property
+    def witness(self) -> bytes:
+        """Two bytes a rollout measured, by group and rollout, of the last token measured of it:
+        where only its head was, of the head's. Appeals leave no trace."""
+        return b"".join(self._witness[place] for place in sorted(self._witness))
 
     def process(self, shown: Mapping[int, Group], ledger: Ledger) -> tuple[Refusal | None, Ledger]:
         """The first fault, or the ledger with every rollout entered.
@@ -99,6 +107,8 @@ class Trial:
     ) -> Refusal | None:
         """Each check in turn over all rollouts; `judged` are they, or their heads."""
         measured = self._measure(self._forward, index, judged, range(len(judged)))
+        for r, measurement in enumerate(measured):
+            self._witness[index, r] = measurement.sketch[-1, SKETCH_COLUMNS:].tobytes()
         for check in checks:
             for r, (rollout, measurement) in enumerate(zip(judged, measured, strict=True)):
                 if (index, r) in self._cleared:
@@ -160,7 +170,8 @@ class Trial:
         self, index: int, r: int, rollout: Rollout, measurement: Measurement
     ) -> Finding:
         tests = self._context.parameters.tests
-        result = judge_sketch(rollout.sketch, measurement.sketch, tests)
+        measured = measurement.sketch[:, :SKETCH_COLUMNS]
+        result = judge_sketch(rollout.sketch, measured, tests)
         fault = None
         if result.token is not None:
             detail = (

@@ -61,6 +61,10 @@ class Verdict:
         group, rollout, token: where it failed, as far as the check knows.
         groups: audited groups with their values; empty unless accepted.
         tokens: completion tokens verified.
+        witness: for each rollout that was measured, by group and rollout, two signed bytes of the
+            state that drew the last token measured of it, under the validator's own projection
+            (section 10); empty where no validator was named. Not consensus: it differs from one
+            validator to another, and by 1 from machine to machine.
     """
 
     window: int
@@ -74,6 +78,7 @@ class Verdict:
     statistics: Statistics = field(default_factory=Statistics)
     groups: tuple[GroupValue, ...] = ()
     tokens: int = 0
+    witness: bytes = b""
 
     @property
     def accepted(self) -> bool:

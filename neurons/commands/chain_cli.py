@@ -87,6 +87,7 @@ def validate(
     wallet: WalletName = None,
     hotkey: HotkeyName = None,
     wallet_path: WalletPath = None,
+    store: StoreLocator = None,
     readable: Readable = None,
     beacon: BeaconEndpoints = None,
     directory: Annotated[
@@ -111,7 +112,7 @@ def validate(
             localnet,
             chain={"network": network, "netuid": netuid},
             wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
-            store={"readable": readable or None},
+            store={"locator": store, "readable": readable or None},
             beacon={"endpoints": beacon or None},
             validator={"dir": directory, "threads": threads},
         )

@@ -124,7 +124,7 @@ def _open_stores(
     one's own where that cannot be opened, so that it does not hide what others serve."""
     remedy = "name a store that can be opened, with --store or --readable"
     own = None
-    if role != "validator":
+    if role != "validator" or settings.store.locator is not None:
         own = opening.open("store", remedy, lambda: open_own_store(settings))
         if own is None:
             others = settings.store.model_copy(update={"locator": None})

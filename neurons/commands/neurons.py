@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from assay.network import ObjectStore
+from assay.network.store import open_folder
 from assay.neurons.archive import Archive
 from assay.neurons.commands.checks_view import render_dry_run
 from assay.neurons.commands.console import open_console
@@ -29,6 +30,8 @@ from assay.neurons.ports import Neuron
 from assay.neurons.programs import Loop, catch_signals, log_lines
 from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.neurons.validating.outbox import describe_row, list_rows
+from assay.neurons.validating.record_book import RecordBook, get_software
+from assay.neurons.validating.records import Author
 from assay.neurons.validating.validator import Validator
 from assay.neurons.wiring import now_ms, open_own_store
 from assay.protocol import Parameters, Reason, encode_ss58
@@ -157,6 +160,9 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
         member = stack.enter_context(join(settings, own.dir, "validator"))
         database = stack.enter_context(closing(Database(own.dir / VALIDATOR_FILE)))
         archive = Archive(own.dir)
+        store, locator = _open_record_store(settings)
+        author = Author(get_software(), member.parameters.digest, member.account.hotkey)
+        tempo = member.parameters.timing.tempo
 
         def note_window(audit: WindowAudit) -> None:
             archive.write_window(audit)
@@ -181,6 +187,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
             note_window,
             note_settlement,
             start=member.chain.get_head(),
+            book=RecordBook(database, member.chain, author, tempo, store, locator),
         )
 
         def describe() -> dict[str, Any]:
@@ -190,8 +197,17 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
             }
 
         standing = Standing(member, needs_permit=True)
-        warn_briefly(_look_around(member, "validator"), now_ms())
+        shown = None if locator is None else store
+        warn_briefly(_look_around(member, "validator", shown, locator or ""), now_ms())
         return _drive(member, validator, describe, standing, as_json)
+
+
+def _open_record_store(settings: Settings) -> tuple[ObjectStore, str | None]:
+    """Where a validator's record goes, and its locator where others can open it: without a store
+    of its own, into its folder, for the operator to serve."""
+    if settings.store.locator is None:
+        return open_folder(settings.validator.dir / "record"), None
+    return open_own_store(settings)
 
 
 def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:

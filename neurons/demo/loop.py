@@ -36,6 +36,8 @@ from assay.neurons.learning.trainer import Trainer, TrainerConfig
 from assay.neurons.mining.miner import Miner, MinerConfig, Outside
 from assay.neurons.ports import Chain, Neuron
 from assay.neurons.submissions import Sources
+from assay.neurons.validating.record_book import RecordBook, get_software
+from assay.neurons.validating.records import Author
 from assay.neurons.validating.validator import Validator
 from assay.neurons.windows import find_settlement
 from assay.protocol import Parameters, Phase
@@ -158,6 +160,7 @@ class Demo:
                 windows[-1],
                 start=max(0, compute_block(parameters.timing, first, Phase.CHALLENGE) - 1),
                 remember=self._settings.windows,
+                book=self._make_book(parameters),
             ),
             Trainer(
                 network.hotkeys[TRAINER],
@@ -171,6 +174,11 @@ class Demo:
             windows,
             find_settlement(self._chain, parameters, windows[-1]) + CLOSING_BLOCKS,
         )
+
+    def _make_book(self, parameters: Parameters) -> RecordBook:
+        author = Author(get_software(), parameters.digest, self._network.hotkeys[VALIDATOR])
+        store = open_folder(self._settings.out / "record")
+        return RecordBook(self._database, self._chain, author, parameters.timing.tempo, store, None)
 
     def _make_actor(self, name: str, parameters: Parameters, windows: range) -> Actor:
         kind, role, share = MINERS[name]

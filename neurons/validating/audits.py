@@ -64,7 +64,8 @@ class Settlement:
     Attributes:
         abstained: windows that are void or that this validator could not judge in full; they
             count for nobody.
-        scores: seat → score; weights: uid → u16.
+        scores: seat → score; weights: uid → u16; both empty where no window counts.
+        holders: seat → the hotkey that holds it at the epoch block.
     """
 
     epoch: int
@@ -72,3 +73,4 @@ class Settlement:
     abstained: tuple[int, ...]
     scores: Mapping[Seat, int]
     weights: Mapping[int, int]
+    holders: Mapping[Seat, bytes] = field(default_factory=dict)

@@ -264,7 +264,8 @@ def _decode_context(text: str, audit_hash: bytes) -> Context:
 
 def _encode_verdict(verdict: Verdict) -> str:
     """All of it, exactly: Python writes the shortest decimal that is the same float."""
-    return json.dumps(asdict(verdict) | {"hotkey": verdict.hotkey.hex()})
+    written = {"hotkey": verdict.hotkey.hex(), "witness": verdict.witness.hex()}
+    return json.dumps(asdict(verdict) | written)
 
 
 def _decode_verdict(text: str) -> Verdict:
@@ -274,6 +275,7 @@ def _decode_verdict(text: str) -> Verdict:
             **fields,
             "hotkey": bytes.fromhex(fields["hotkey"]),
             "reason": Reason(fields["reason"]),
+            "witness": bytes.fromhex(fields.get("witness", "")),  # older files have none
             "statistics": Statistics(**fields["statistics"]),
             "groups": tuple(
                 GroupValue(group["index"], group["value"], tuple(group["rewards"]))

@@ -16,6 +16,7 @@ from assay.neurons.submissions import Sources, judge_hotkey, open_checkpoint
 from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.neurons.validating.journal import Account, Journal, Progress
 from assay.neurons.validating.outbox import WeightsOutbox
+from assay.neurons.validating.record_book import RecordBook
 from assay.neurons.windows import BeaconError, find_settlement, get_challenge, get_context
 from assay.protocol import Context, Parameters, Phase
 from assay.protocol.window import compute_block, compute_settled_windows, compute_window
@@ -46,6 +47,7 @@ class Validator:
         start: block from which on one without a past looks; windows that had begun by then are
             left to others.
         remember: settled windows kept in `audits`, and their `settlements`.
+        book: where its public record goes, over the same database; None: it leaves none.
 
     Attributes:
         trouble: what it waits for that should not be so; None while all is well.
@@ -66,6 +68,7 @@ class Validator:
         last_window: int | None = None,
         start: int = 0,
         remember: int = REMEMBERED,
+        book: RecordBook | None = None,
     ) -> None:
         self.name = "validator"
         self.trouble: str | None = None
@@ -82,6 +85,7 @@ class Validator:
         first = Progress(compute_window(parameters.timing, start) + (start > 0), start)
         self._journal = Journal(database, hotkey, parameters, first)
         self.outbox = WeightsOutbox(database, sources.chain, hotkey)
+        self._book = book
         self.audits = self._journal.load_audits()
         self._ledgers = self._journal.load_ledgers()
         progress = self._journal.load_progress()
@@ -105,6 +109,8 @@ class Validator:
             self.trouble = str(error)
             return False
         self.trouble = self.outbox.trouble
+        if self.trouble is None and self._book is not None:
+            self.trouble = self._book.trouble
         return busy
 
     def _step(self) -> bool:
@@ -114,6 +120,7 @@ class Validator:
             or self._open_window(head)
             or self._close_window(head)
             or self._pass_block(head)
+            or (self._book is not None and self._book.step(head))
             or self._judge_one(head)
         )
 
@@ -226,7 +233,9 @@ class Validator:
         )
         before = self._ledgers.get(account, Ledger())
         try:
-            verdict, ledger = judge_hotkey(context, hotkey, checkpoint, self._sources, before)
+            verdict, ledger = judge_hotkey(
+                context, hotkey, checkpoint, self._sources, before, validator=self.hotkey
+            )
         except WorkerError as error:  # we lack something, and try again
             self._note(audit, missing=str(error))
             return
@@ -255,11 +264,11 @@ class Validator:
         return True
 
     def _settle(self, epoch: int) -> None:
-        """Weights from the windows between the last epoch and this one."""
+        """Weights from the windows between the last epoch and this one; none where none counts."""
         windows = compute_settled_windows(self._parameters.timing, self._last_epoch, epoch)
         judged = {w: a for w in windows if (a := self.audits.get(w)) is not None and a.counts}
         if not judged:
-            self._finish(epoch, None)
+            self._finish(epoch, Settlement(epoch, (), tuple(windows), {}, {}))
             return
         results = [
             Result(
@@ -274,27 +283,31 @@ class Validator:
         ]
         scores = compute_settlement(results)
         identity = self._parameters.identity
-        held = self._sources.chain.get_members(epoch).values()
-        seats = {Seat(member.uid, member.registered_at) for member in held}
-        by_uid = {seat.uid: score for seat, score in scores.items() if seat in seats}
+        held = self._sources.chain.get_members(epoch).items()
+        holders = {Seat(member.uid, member.registered_at): hotkey for hotkey, member in held}
+        by_uid = {seat.uid: score for seat, score in scores.items() if seat in holders}
         settlement = Settlement(
             epoch=epoch,
             windows=tuple(judged),
             abstained=tuple(w for w in windows if w not in judged),
             scores=scores,
             weights=compute_weights(by_uid, identity.owner_uid, identity.burn_share),
+            holders=holders,
         )
         self._on_settlement(settlement)
         self._finish(epoch, settlement)
 
     def _finish(self, epoch: int, settlement: Settlement | None) -> None:
-        """Everything up to a block is done with: its weights are due, the rest is forgotten."""
+        """Everything up to a block is done with: its weights are due, its record is made, the rest
+        is forgotten."""
         done = compute_settled_windows(self._parameters.timing, self._last_epoch, epoch).stop
         with self._database.transaction():
-            if settlement is not None:
+            if settlement is not None and settlement.weights:
                 self.outbox.put(epoch, settlement.weights)
+            if settlement is not None and self._book is not None:
+                self._book.put(settlement, self.audits)
             self._journal.settle(epoch, done)
-        if settlement is not None:
+        if settlement is not None and settlement.weights:
             self.settlements.append(settlement)
         self._last_epoch = epoch
         self._next_window = max(self._next_window, done)

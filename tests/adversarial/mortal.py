@@ -16,6 +16,7 @@ import numpy as np
 
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import SimulatedChain
+from assay.network.store import ObjectStore, open_folder
 from assay.neurons import windows
 from assay.neurons.archive import Archive
 from assay.neurons.database import Database
@@ -23,6 +24,8 @@ from assay.neurons.demo_rules import NETUID, make_demo_parameters
 from assay.neurons.submissions import Sources
 from assay.neurons.validating import validator as module
 from assay.neurons.validating.outbox import list_rows
+from assay.neurons.validating.record_book import RecordBook
+from assay.neurons.validating.records import Author
 from assay.neurons.validating.validator import Validator
 from assay.protocol import Phase, Reason
 from assay.protocol.parameters import Timing
@@ -32,6 +35,7 @@ from assay.verification import GroupValue, Statistics, Verdict
 GENESIS_MS = 1_700_000_000_000
 NAMES = ("owner", "trainer", "validator", "alice", "bob", "carol")
 HOTKEYS = {name: sha256(name.encode()).digest() for name in NAMES}
+LOCATOR = "https://records.example"
 TIMING = Timing(
     window_blocks=3,
     commit_offset=4,
@@ -137,6 +141,18 @@ class MortalDatabase(Database):
         self._fate("after commit")
 
 
+class MortalStore(ObjectStore):
+    """A folder whose writes are points."""
+
+    def __init__(self, folder, fate):
+        opened = open_folder(folder)
+        super().__init__(opened._store, opened.root)
+        self._fate = fate
+
+    def put(self, name, data):
+        self._fate.wrap(super().put, "put")(name, data)
+
+
 class Mortal:
     """One subnet in memory and one validator's folder."""
 
@@ -162,6 +178,9 @@ class Mortal:
         """Opens the folder: that is full of points too."""
         self.database = MortalDatabase(self.folder / "validator.sqlite", self.fate)
         archive, fate = self._archive, self.fate
+        author = Author("assay test", self.parameters.digest, HOTKEYS["validator"])
+        self.store = MortalStore(self.folder / "record", fate)
+        book = RecordBook(self.database, self.chain, author, TIMING.tempo, self.store, LOCATOR)
         self.validator = Validator(
             HOTKEYS["validator"],
             self.parameters,
@@ -170,6 +189,7 @@ class Mortal:
             fate.wrap(archive.write_context, "on_context"),
             fate.wrap(archive.write_window, "on_window"),
             fate.wrap(archive.write_settlement, "on_settlement"),
+            book=book,
             **self._options,
         )
 
@@ -197,7 +217,7 @@ class Mortal:
             self.real.mint()
             self.work()
 
-    def judge(self, context, hotkey, checkpoint, sources, ledger):
+    def judge(self, context, hotkey, checkpoint, sources, ledger, *, validator):
         """Alice is honest, Bob shows his files late or not at all, Carol was caught once."""
         window, head = context.window, self.real.get_head()
         self.judged.append((window, hotkey))
@@ -218,6 +238,7 @@ class Mortal:
             statistics=Statistics(ledger_capital=sum(ledger.log_sums)),
             groups=(GroupValue(0, 100 * (window + 1) + hotkey[1], (1, 2)),),
             tokens=window,
+            witness=sha256(validator + hotkey + bytes([window])).digest()[:16],
         ), ledger
 
     def describe(self):
@@ -226,12 +247,16 @@ class Mortal:
             str(path.relative_to(self.folder)): forget_clocks(json.loads(path.read_text()))
             for path in sorted(self.folder.rglob("*.json"))
         }
+        published |= {
+            path.name: path.read_bytes() for path in sorted(self.folder.rglob("*.record"))
+        }
         rows = [(row.epoch, row.state, row.weights) for row in list_rows(self.database, 99)]
         standing = self.real.get_weights(self.real.get_head()).get(HOTKEYS["validator"])
         return published, rows, self.chain.sent, standing
 
 
 def forget_clocks(record):
+    """A JSON file without what a clock said."""
     for verdict in record.get("verdicts", ()):
         assert verdict.pop("seconds") >= 0
     return record

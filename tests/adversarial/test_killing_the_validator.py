@@ -29,7 +29,7 @@ from tests.adversarial.watched import Watched
 #: Two settlements, of which the second follows windows that were open at the first.
 BLOCKS = 28
 #: What changes something: the rest only reads.
-WRITES = ("commit", "set_weights", "on_", "judge")
+WRITES = ("commit", "set_weights", "on_", "judge", "put", "set_commitment")
 
 
 @pytest.fixture
@@ -50,9 +50,11 @@ def test_an_undisturbed_run_has_something_to_lose(tmp_path, monkeypatch, short_d
     assert [state for _, state, _ in rows] == [State.CONFIRMED] * 2
     assert len(sent) == 2
     assert sent[0] != sent[1] == standing == rows[0][2]
-    reasons = {v["reason"] for r in published.values() for v in r.get("verdicts", ())}
+    files = {name: record for name, record in published.items() if isinstance(record, dict)}
+    reasons = {v["reason"] for r in files.values() for v in r.get("verdicts", ())}
     assert reasons == {"ACCEPTED", "NO_COMMITMENT", "NOT_REVEALED", "SKETCH_MISMATCH"}
-    assert sum("settlement" in name for name in published) == 2
+    assert sum("settlement" in name for name in files) == 2
+    assert sum(name.startswith("settlement") for name in set(published) - set(files)) == 2
     assert len(mortal.judged) > len(set(mortal.judged))  # Bob is asked again
 
 
@@ -142,13 +144,14 @@ def test_what_could_not_be_fetched_meanwhile_is_abstained_from(tmp_path, monkeyp
     published, rows, sent, _ = mortal.describe()
     assert all(state is State.CONFIRMED for _, state, _ in rows)
     assert len(sent) == len(rows)
-    settlements = [record for name, record in published.items() if "settlement" in name]
+    settlements = [r for name, r in published.items() if "verdicts/settlement" in name]
     counted = [w for s in settlements for w in s["windows"]]
     abstained = [w for s in settlements for w in s["abstained"]]
     assert len(counted) == len(set(counted))
     assert not set(counted) & set(abstained)
     assert abstained
-    incomplete = {r["window"] for r in published.values() if r.get("complete") is False}
+    files = [record for record in published.values() if isinstance(record, dict)]
+    incomplete = {r["window"] for r in files if r.get("complete") is False}
     assert set(abstained) == incomplete
 
 
@@ -226,6 +229,7 @@ VERDICTS = st.builds(
         max_size=3,
     ).map(tuple),
     tokens=st.integers(0, 2**40),
+    witness=st.binary(max_size=8),
 )
 
 
@@ -387,8 +391,8 @@ def test_with_real_files_and_the_real_judge(fresh_world, tmp_path, monkeypatch):
             lambda settlement: published.update({settlement.epoch: settlement}),
         )
 
-    def judge(*arguments):
-        answer = judge_hotkey(*arguments)
+    def judge(*arguments, **options):
+        answer = judge_hotkey(*arguments, **options)
         judged[0] += 1
         if judged[0] % 3 == 0:
             raise Killed
@@ -413,7 +417,14 @@ def test_with_real_files_and_the_real_judge(fresh_world, tmp_path, monkeypatch):
         assert published[settlement.epoch] == settlement
         for window in settlement.windows:
             ours, whole = published[window], undisturbed.audit(window)
-            assert ours.verdicts == whole.verdicts
+            assert forget_witnesses(ours) == forget_witnesses(whole)
+            for hotkey, verdict in ours.verdicts.items():  # two validators, two projections
+                assert len(verdict.witness) == len(whole.verdicts[hotkey].witness)
+                assert (verdict.witness == b"") != verdict.accepted
             assert ours.context == whole.context
             assert {v.reason for v in ours.verdicts.values()} >= {Reason.ACCEPTED}
     assert validator._ledgers == undisturbed.validator._ledgers
+
+
+def forget_witnesses(audit):
+    return {hotkey: replace(verdict, witness=b"") for hotkey, verdict in audit.verdicts.items()}

@@ -35,9 +35,12 @@ from assay.protocol import (
     Reason,
     Refusal,
     Scheme,
+    WindowRecord,
     context_from_json,
     context_to_json,
+    decode_settlement_record,
     decode_ss58,
+    decode_window_record,
     encode_commitment,
     encode_ss58,
     find_context_fault,
@@ -47,6 +50,7 @@ from assay.protocol import (
 from assay.protocol.encoding import decode, encode, from_json, read_json, to_json
 from assay.protocol.manifest import compute_tensor_root, digest_safetensors
 from assay.protocol.parameters import find_parameters_fault
+from assay.protocol.record import make_record_context
 from assay.protocol.submission import decode_rollout, encode_rollout, split_rows
 from assay.training import GENESIS
 from tests.network.conftest import (
@@ -97,6 +101,29 @@ def attack_encoding(of: type[Any], data: bytes) -> None:
         return
     assert encode(value) == data
     assert from_json(of, to_json(value)) == value
+
+
+def attack_record(decode_record: Callable[[bytes], Any], data: bytes) -> None:
+    try:
+        record = decode_record(data)
+    except EncodingError:
+        return
+    assert encode(record) == data
+    assert from_json(type(record), to_json(record)) == record
+    if isinstance(record, WindowRecord):
+        parameters = Parameters.from_json(read_vectors("parameters")["parameters"])
+        context = make_record_context(record, parameters)
+        if context is not None:
+            find_context_fault(context)
+
+
+def list_records(kind: str) -> list[bytes]:
+    vector = read_vectors("record")
+    good = vector["windows"] if kind == "windows" else [vector["settlement"]]
+    return [
+        *(bytes.fromhex(entry["encoding"]) for entry in good),
+        *(bytes.fromhex(entry["bytes"]) for entry in vector[f"bad_{kind}"]),
+    ]
 
 
 def attack_json(of: type[Any], data: bytes) -> None:
@@ -352,6 +379,12 @@ TARGETS: dict[str, Target] = {
         f"{of.__name__.lower()}.json": Target(partial(attack_json, of), partial(list_json, of))
         for of in ENCODED
     },
+    "window_record": Target(
+        partial(attack_record, decode_window_record), partial(list_records, "windows")
+    ),
+    "settlement_record": Target(
+        partial(attack_record, decode_settlement_record), partial(list_records, "settlements")
+    ),
     "rows": Target(attack_rows, list_rows),
     "commitment": Target(attack_commitment, list_commitments),
     "ss58": Target(attack_ss58, list_addresses),

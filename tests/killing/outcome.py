@@ -49,9 +49,16 @@ def describe(net: Path, addresses: dict[str, str], end: int) -> dict[str, Any]:
     return found | describe_chain(net, addresses, end)
 
 
+#: Ends of names in a validator's public record, which holds block hashes and seconds.
+_RECORDED = (".record", ".statistics.json", "latest.json")
+
+
 def digest_files(folder: Path) -> dict[str, str]:
+    """Name → digest; of a public record the names alone."""
     return {
-        str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): ""
+        if path.name.endswith(_RECORDED)
+        else sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
         if path.is_file() and "probe" not in path.name
     }
@@ -59,7 +66,7 @@ def digest_files(folder: Path) -> dict[str, str]:
 
 def describe_validator(folder: Path) -> dict[str, Any]:
     records = {}
-    for path in [*sorted(folder.glob("record/*.json")), *sorted(folder.glob("contexts/*.json"))]:
+    for path in [*sorted(folder.glob("verdicts/*.json")), *sorted(folder.glob("contexts/*.json"))]:
         record = json.loads(path.read_text())
         for verdict in record.get("verdicts", ()):
             verdict.pop("seconds")

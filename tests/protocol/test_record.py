@@ -1,6 +1,9 @@
 """Records are canonical: one record, one sequence of bytes; garbage raises EncodingError alone."""
 
+import json
 from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,6 +58,34 @@ def read(data: bytes, like: object) -> Any:
 def test_bytes_and_json_say_the_same(record: Any) -> None:
     assert read(encode(record), record) == record
     assert from_json(type(record), to_json(record)) == record
+
+
+VECTOR = json.loads((Path(__file__).parents[1] / "vectors" / "record.json").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("of", "label", "entry"),
+    [
+        *((WindowRecord, "window-record", entry) for entry in VECTOR["windows"]),
+        (SettlementRecord, "settlement-record", VECTOR["settlement"]),
+    ],
+)
+def test_vectors_of_records(of: type[Any], label: str, entry: Any) -> None:
+    record = from_json(of, entry["record"])
+    data = bytes.fromhex(entry["encoding"])
+    assert encode(record) == data
+    assert read(data, record) == record
+    name = f"assay/v1/{label}".encode()
+    framed = bytes([len(name)]) + name + len(data).to_bytes(4, "big") + data
+    assert entry["digest"] == record.digest.hex() == sha256(framed).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["windows", "settlements"])
+def test_bad_vectors_of_records(kind: str) -> None:
+    decode = decode_window_record if kind == "windows" else decode_settlement_record
+    for entry in VECTOR[f"bad_{kind}"]:
+        with pytest.raises(EncodingError, match=entry["because"]):
+            decode(bytes.fromhex(entry["bytes"]))
 
 
 @pytest.mark.parametrize(

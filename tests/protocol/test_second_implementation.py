@@ -39,7 +39,7 @@ def find_numbers(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[
 
 
 @pytest.mark.parametrize(
-    "name", ["arithmetic", "gumbel", "selection", "settlement", "worth", "sat"]
+    "name", ["arithmetic", "gumbel", "selection", "settlement", "worth", "sat", "record"]
 )
 def test_it_sees_a_value_that_is_off_by_one(name: str, tmp_path: Path) -> None:
     vector = json.loads((VECTORS / f"{name}.json").read_bytes())

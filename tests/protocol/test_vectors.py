@@ -111,6 +111,7 @@ def test_seeds_are_the_hashes_of_section_2_3_6_and_8() -> None:
         "projection": naive_hash("projection", challenge),
         "positions": naive_hash("positions", audit, hotkey, index, rollout),
         "selection": naive_hash("audit-groups", audit, hotkey),
+        "witness": naive_hash("validator-projection", audit, part["validator"]),
     }
 
 

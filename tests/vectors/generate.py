@@ -42,6 +42,7 @@ from objects import (  # noqa: E402
     make_submission,
 )
 from problems import make_arithmetic, make_sat  # noqa: E402
+from records import make_record  # noqa: E402
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest  # noqa: E402
 from worth import make_settlement, make_worth  # noqa: E402
 
@@ -154,6 +155,7 @@ def make_seeds() -> Json:
         "randomness": randomness,
         "audit_randomness": audit_randomness,
         "hotkey": ALICE,
+        "validator": BOB,
     }
     made = {
         "challenge": challenge,
@@ -163,6 +165,7 @@ def make_seeds() -> Json:
         "projection": seeds_module.compute_projection_seed(challenge),
         "positions": seeds_module.compute_positions_seed(audit, ALICE, 3, 5),
         "selection": seeds_module.compute_selection_seed(audit, ALICE),
+        "witness": seeds_module.compute_witness_seed(audit, BOB),
     }
     return {
         "given": {"window": WINDOW, "index": 3, "rollout": 5}
@@ -254,6 +257,7 @@ FAMILIES = {
     "schedule": make_schedule,
     "selection": make_selection,
     "context": make_context,
+    "record": make_record,
     "ss58": make_ss58,
     "beacons": make_beacons,
     "draws": make_draws,

@@ -131,6 +131,7 @@ def make_commitments() -> Json:
         Commitment(Tag.MINER, 2**64 - 1, 2**32 - 1, root, ""),
         Commitment(Tag.CHECKPOINT, 12, 0, root, "é" * 40),
         Commitment(Tag.PARAMETERS, 0, 0, root, "x" * 80),
+        Commitment(Tag.RECORD, 12_072, 0, root, "https://store.example/v"),
     ]
     return {
         "valid": [

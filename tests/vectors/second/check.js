@@ -57,6 +57,7 @@ const families = {
     const placed = (label, seed, ...at) => hex(rules.placeSeed(label, seed, hotkey, ...at));
     same('miner', [placed('problem', challenge, g.index), placed('rollout', challenge, ...place)], [seeds.problem, seeds.rollout]);
     same('audit', [placed('positions', audit, ...place), placed('audit-groups', audit)], [seeds.positions, seeds.selection]);
+    same('witness', hex(hash('validator-projection', audit, unhex(g.validator))), seeds.witness);
   },
   parameters(v) {
     const written = encode('Parameters', v.parameters);
@@ -107,6 +108,15 @@ const families = {
     const [randomness, auditRandomness] = [c.challenge, c.audit].map((b) => sha256(unhex(b.signature)));
     const challenge = rules.challengeSeed(given, hex(randomness));
     same('seeds', [hex(challenge), hex(hash('audit', challenge, auditRandomness))], [challengeHex, auditHex]);
+  },
+  record({ windows, settlement }) {
+    const check = (kind, label, v) => {
+      const written = encode(kind, v.record);
+      same(label, [hex(written), hex(hash(label, written))], [v.encoding, v.digest]);
+    };
+    for (const w of windows) check('WindowRecord', 'window-record', w);
+    check('SettlementRecord', 'settlement-record', settlement);
+    same('chain', windows.map((w) => w.digest), settlement.record.windows.map((w) => w.record));
   },
   ss58(v) { for (const { key, address } of v.valid) same('ss58', core.encodeSS58(unhex(key)), address); },
   draws(v) {

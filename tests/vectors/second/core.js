@@ -104,6 +104,8 @@ for (const [, name, rows] of SPECIFICATION.matchAll(/^\| ([A-Z]\w+) \| encoding 
 function encode(kind, value) {
   const list = /^list ≤ \d+ of (.*)$/.exec(kind);
   if (list) return Buffer.concat([u32(value.length), ...value.map((item) => encode(list[1], item))]);
+  const maybe = /^maybe (.*)$/.exec(kind);
+  if (maybe) return value === null ? integer(1, 0) : Buffer.concat([integer(1, 1), encode(maybe[1], value)]);
   if (kind in RECORDS) return Buffer.concat(RECORDS[kind].map(([name, type]) => encode(type, value[name])));
   if (kind === '32 bytes') return unhex(value);
   if (/^(text|bytes) ≤/.test(kind)) return prefixed(Buffer.from(value, kind[0] === 't' ? 'utf8' : 'hex'));
