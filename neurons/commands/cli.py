@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from assay.neurons.commands import chain_cli, localnet_cli, subnet_cli
+from assay.neurons.commands import chain_cli, ledger_cli, localnet_cli, subnet_cli
 from assay.neurons.commands.options import FINDING, OK, AsJson, Config, Quiet, plain_errors
 
 app = typer.Typer(
@@ -225,3 +225,4 @@ app.add_typer(localnet_cli.app)
 app.add_typer(chain_cli.app)
 app.add_typer(subnet_cli.weights_app, name="weights")
 app.add_typer(subnet_cli.subnet_app, name="subnet")
+app.add_typer(ledger_cli.app, name="ledger")

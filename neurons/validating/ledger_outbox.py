@@ -160,6 +160,16 @@ class LedgerOutbox:
             if not known:
                 self._save(LedgerRow(epoch, State.DUE, entry))
 
+    def put_record(self, record: SettlementRecord) -> None:
+        """Puts what is posted of a record: nothing where it has no score to prove.
+
+        Raises:
+            JournalError: see `put`.
+        """
+        entry = make_ledger_entry(record)
+        if entry is not None:
+            self.put(record.epoch, entry)
+
     def step(self) -> None:
         """Looks after every row once.
 

@@ -4,8 +4,8 @@ import logging
 import threading
 import traceback
 
-from assay.network.chain.evm import LedgerEntry
 from assay.neurons.validating.ledger_outbox import LedgerOutbox
+from assay.protocol import SettlementRecord
 from assay.protocol.errors import OperatorError
 
 logger = logging.getLogger("assay")
@@ -36,9 +36,9 @@ class LedgerThread:
         """Begins; what was on its way when the program last ended goes on."""
         self._thread.start()
 
-    def put(self, epoch: int, entry: LedgerEntry) -> None:
-        """See `LedgerOutbox.put`."""
-        self._outbox.put(epoch, entry)
+    def put_record(self, record: SettlementRecord) -> None:
+        """See `LedgerOutbox.put_record`."""
+        self._outbox.put_record(record)
         self._wake.set()
 
     def close(self) -> None:

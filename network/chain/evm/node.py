@@ -275,7 +275,12 @@ class EvmNode:
     @contextmanager
     def explain(self) -> Iterator[None]:
         """web3's errors as ours."""
-        from web3.exceptions import ContractLogicError, Web3Exception, Web3RPCError
+        from web3.exceptions import (
+            BadFunctionCallOutput,
+            ContractLogicError,
+            Web3Exception,
+            Web3RPCError,
+        )
 
         try:
             yield
@@ -290,6 +295,10 @@ class EvmNode:
                 raise explain_revert(data) from None
             said = str(told.get("message", error.message))[:200]
             raise EvmError(f"EVM node {self._provider.name} says: {said}") from None
+        except BadFunctionCallOutput:
+            raise EvmError(
+                f"there is no contract of ours at that address on chain {self.chain_id}: correct it"
+            ) from None
         except (Web3Exception, KeyError, TypeError, ValueError) as error:
             raise SilentError(
                 f"EVM node {self._provider.name} sent what makes no sense: {str(error)[:200]}"

@@ -27,7 +27,9 @@ from assay.neurons.validating.ledger_outbox import (
     list_ledger_rows,
 )
 from assay.neurons.validating.ledger_thread import LedgerThread
-from assay.protocol.score_tree import keccak256
+from assay.protocol import SettlementRecord, make_score_tree
+from assay.protocol.record import RECORD_VERSION, SeatScore
+from assay.protocol.score_tree import compute_weights_digest, keccak256
 
 DEEP = 3
 
@@ -35,6 +37,17 @@ DEEP = 3
 def make_entry(epoch: int) -> LedgerEntry:
     root, record, model, weights = (keccak256(f"{n} {epoch}".encode()) for n in range(4))
     return LedgerEntry(root, record, model, epoch + 1, weights)
+
+
+def make_record(epoch: int) -> SettlementRecord:
+    """A settlement with one score."""
+    scores = (SeatScore(keccak256(b"miner"), 3, 5, 1_000),)
+    root = make_score_tree([(score.hotkey, score.score) for score in scores]).root
+    nothing = bytes(32)
+    return SettlementRecord(
+        RECORD_VERSION, "assay test", nothing, nothing, epoch, 0, nothing, (), nothing, 0, scores,
+        root, (), compute_weights_digest([]),
+    )  # fmt: skip
 
 
 class KilledError(BaseException):
@@ -349,7 +362,7 @@ def test_a_failing_evm_delays_nothing_and_is_tried_again(stage: Stage, tmp_path:
         thread = LedgerThread(LedgerOutbox(database, poster, 0), look_s=0.05)
         thread.start()
         started = time.monotonic()
-        thread.put(10, make_entry(10))
+        thread.put_record(make_record(10))
         assert time.monotonic() - started < 0.5
         await_(lambda: thread.trouble is not None)
         assert "does not answer" in (thread.trouble or "")
@@ -378,7 +391,7 @@ def test_a_defect_ends_neither_thread_nor_program(
         poster = Defective(stage.ledger, stage.key, stage.hotkey.public)
         thread = LedgerThread(LedgerOutbox(database, poster, 0), look_s=0.02)
         thread.start()
-        thread.put(10, make_entry(10))
+        thread.put_record(make_record(10))
         await_(lambda: thread.trouble is not None)
         assert "a defect" in caplog.text
         poster.broken = False
