@@ -120,28 +120,29 @@ class EvmNode:
         """
         self.require_chain()
         with self.explain():
-            return int(self._eth.block_number)
+            return _read_count(self._eth.block_number)
 
     def get_time(self) -> int:
         """Timestamp of the newest block, Unix seconds."""
         with self.explain():
-            return int(self._eth.get_block("latest")["timestamp"])
+            return _read_count(self._eth.get_block("latest")["timestamp"])
 
     def get_balance(self, address: str) -> int:
         """Wei."""
         with self.explain():
-            return int(self._eth.get_balance(_checksum(address)))
+            return _read_count(self._eth.get_balance(_checksum(address)))
 
     def get_nonce(self, address: str, *, pending: bool) -> int:
         """Number of the address's next transaction, those that wait counted or not."""
         with self.explain():
             block = "pending" if pending else "latest"
-            return int(self._eth.get_transaction_count(_checksum(address), block))  # type: ignore[arg-type]
+            found = self._eth.get_transaction_count(_checksum(address), block)  # type: ignore[arg-type]
+            return _read_count(found)
 
     def get_price(self) -> int:
         """Wei that the node asks for a unit of gas now."""
         with self.explain():
-            return int(self._eth.gas_price)
+            return _read_count(self._eth.gas_price)
 
     def get_receipt(self, hash_: bytes) -> EvmReceipt | None:
         """What became of a transaction; None while no block of the node's chain holds it."""
@@ -154,10 +155,10 @@ class EvmNode:
                 return None
             return EvmReceipt(
                 hash_,
-                int(found["blockNumber"]),
+                _read_count(found["blockNumber"]),
                 found["status"] == 1,
-                int(found["gasUsed"]),
-                int(found["effectiveGasPrice"]),
+                _read_count(found["gasUsed"]),
+                _read_count(found["effectiveGasPrice"]),
                 found.get("contractAddress"),
             )
 
@@ -204,7 +205,7 @@ class EvmNode:
 
     def _estimate(self, key: EvmKey, call: Call) -> int:
         with self.explain():
-            estimate = int(self._eth.estimate_gas(call.describe(key.address)))  # type: ignore[arg-type]
+            estimate = _read_count(self._eth.estimate_gas(call.describe(key.address)))  # type: ignore[arg-type]
         gas = estimate * _GAS_MARGIN // 100
         if gas > call.gas_max:
             raise EvmError(
@@ -320,6 +321,17 @@ def _read_data(data: Any) -> bytes:
         return bytes.fromhex(data[2:])
     except ValueError:
         return b""
+
+
+def _read_count(value: Any) -> int:
+    """A number that a node names: of blocks, gas, wei, seconds.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{value!r} is no count")
+    return value
 
 
 def _checksum(address: str) -> Any:
