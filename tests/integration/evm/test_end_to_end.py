@@ -1,6 +1,7 @@
 """From what a validator settles to what anybody reads on the ledger."""
 
 import json
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -12,8 +13,11 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from assay.network.chain.evm import LedgerPoster, bind_hotkey
+from assay.network.chain.evm.errors import SilentError
 from assay.neurons.commands.cli import app
+from assay.neurons.config import ConfigError, Settings, load_settings
 from assay.neurons.database import Database
+from assay.neurons.ledger import create_key, open_key, open_posting
 from assay.neurons.validating import outbox
 from assay.neurons.validating.ledger_outbox import (
     LedgerOutbox,
@@ -21,6 +25,7 @@ from assay.neurons.validating.ledger_outbox import (
     list_ledger_rows,
     make_ledger_entry,
 )
+from assay.neurons.validating.ledger_thread import LedgerThread
 from assay.protocol import (
     SettlementRecord,
     decode_settlement_record,
@@ -139,6 +144,110 @@ def test_killed_at_any_point_every_settlement_is_posted_once(
         found = [(row.epoch, row.entry) for row in list_ledger_rows(mortal.database, 9)]
         assert found == expected
         mortal.database.close()
+
+
+class HangingPoster(LedgerPoster):
+    """A node that takes every request and answers none until it is let go."""
+
+    release = threading.Event()
+
+    def get_head(self) -> int:
+        self.release.wait(30.0)
+        raise SilentError("no answer")
+
+
+def test_weights_wait_for_no_evm(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same blocks with a ledger that hangs all the time, and without one."""
+    threads: list[LedgerThread] = []
+
+    def make_hanging(database: Database) -> LedgerThread:
+        poster = HangingPoster(stage.ledger, stage.key, VALIDATOR)
+        threads.append(LedgerThread(LedgerOutbox(database, poster, 2), look_s=0.01))
+        threads[-1].start()
+        return threads[-1]
+
+    rows = []
+    for name, make in (("without", None), ("with", make_hanging)):
+        mortal = Mortal(tmp_path / name, monkeypatch, ledger=make)
+        mortal.play(40)
+        rows.append(outbox.list_rows(mortal.database, 9))
+        if make is not None:
+            assert len(list_ledger_rows(mortal.database, 9)) == 3  # they wait, on disk
+            HangingPoster.release.set()
+            threads[0].close()
+        mortal.database.close()
+    without, with_ledger = rows
+    assert without == with_ledger
+    assert {row.state for row in without} == {outbox.State.CONFIRMED}
+
+
+# --- from settings
+
+
+def make_settings(stage: Stage, folder: Path, **ledger: Any) -> Settings:
+    password = folder / "password"
+    password.write_text("correct horse\n")
+    password.chmod(0o600)
+    own = {
+        "endpoint": stage.anvil.endpoint, "chain_id": CHAIN_ID, "contract": stage.ledger.address,
+        "key": folder / "key.json", "password_file": password, "confirmations": 0,
+    }  # fmt: skip
+    return load_settings(None, {"chain": {"netuid": NETUID}, "ledger": own | ledger})
+
+
+def test_a_validator_posts_as_its_settings_say(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings(stage, tmp_path)
+    file, address, created = create_key(settings, iterations=2)
+    assert created
+    assert file.stat().st_mode & 0o077 == 0
+    assert create_key(settings) == (file, address, False)
+    assert "correct horse" not in file.read_text() + repr(settings)
+    stage.anvil.rpc("anvil_setBalance", address, hex(10**18))
+    stage.key, rich = open_key(settings), stage.key
+    bind(stage)
+    stage.key = rich
+    mortal = Mortal(tmp_path / "validator", monkeypatch, ledger=lambda d: make_outbox(stage, d))
+    mortal.play(20)
+    (record,) = read_settlements(tmp_path / "validator")
+    mortal.database.close()
+    with (
+        closing(Database(tmp_path / "validator.sqlite")) as database,
+        open_posting(settings, database, VALIDATOR) as thread,
+    ):
+        assert thread is not None
+        thread.put_record(record)
+        deadline = time.monotonic() + 20.0
+        while list_ledger_rows(database, 1)[0].state is not State.CONFIRMED:
+            assert time.monotonic() < deadline, thread.trouble
+            time.sleep(0.05)
+    posted = stage.ledger.find_posted(VALIDATOR, record.epoch)
+    assert posted is not None
+    assert posted.entry == make_ledger_entry(record)
+
+
+def test_half_of_a_ledger_is_refused_and_none_is_none(stage: Stage, tmp_path: Path) -> None:
+    with closing(Database()) as database:
+        nothing = make_settings(stage, tmp_path, endpoint=None, contract=None)
+        with open_posting(nothing, database, VALIDATOR) as thread:
+            assert thread is None
+        for half in ({"endpoint": None}, {"contract": None}):
+            settings = make_settings(stage, tmp_path, **half)
+            with (
+                pytest.raises(ConfigError, match="which"),
+                open_posting(settings, database, VALIDATOR),
+            ):
+                pass
+        unknown = make_settings(stage, tmp_path, chain_id=None)
+        unknown.chain.network = "ws://127.0.0.1:9944"
+        with (
+            pytest.raises(ConfigError, match="--chain-id"),
+            open_posting(unknown, database, VALIDATOR),
+        ):
+            pass
 
 
 # --- the commands
