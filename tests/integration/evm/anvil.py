@@ -89,9 +89,18 @@ class Anvil:
         from eth_abi.abi import encode
 
         data = keccak256(b"put(bytes,bytes)")[:4] + encode(["bytes", "bytes"], [key, value])
+        self.send(STORAGE, data)
+
+    def send(self, to: str, data: bytes) -> None:
+        """A transaction of nobody in particular; returns once a block holds it."""
         sender = self.rpc("eth_accounts")[1]
-        call = {"from": sender, "to": STORAGE, "data": "0x" + data.hex(), "gas": hex(10_000_000)}
-        self.rpc("eth_sendTransaction", call)
+        call = {"from": sender, "to": to, "data": "0x" + data.hex(), "gas": hex(10_000_000)}
+        hash_ = self.rpc("eth_sendTransaction", call)
+        deadline = time.monotonic() + 20.0
+        while (receipt := self.rpc("eth_getTransactionReceipt", hash_)) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert receipt["status"] == "0x1"
 
 
 class Hotkey:

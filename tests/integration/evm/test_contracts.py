@@ -4,6 +4,7 @@ Who may do what is tested in contracts/test, in Solidity; here it is what comes 
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -88,6 +89,18 @@ def test_the_event_gives_the_entry_back(stage: Stage) -> None:
     post(stage, epoch=head - 1_500)
     assert stage.ledger.find_posted(stage.hotkey.public, head - 1_500, pages=2) is not None
     assert stage.ledger.find_posted(stage.hotkey.public, head - 1_500, pages=1) is None
+
+
+def test_the_event_is_found_by_the_documents_topics(stage: Stage) -> None:
+    post(stage)
+    document = (CONTRACTS.parent / "docs/contracts.md").read_text()
+    (topic,) = set(re.findall(r"0x[0-9a-f]{64}", document))
+    own = "0x" + stage.hotkey.public.hex()
+    topics = [topic, f"0x{NETUID:064x}", own, f"0x{EPOCH:064x}"]
+    where = {"address": stage.ledger.address, "fromBlock": "0x0", "toBlock": "latest"}
+    (found,) = stage.anvil.rpc("eth_getLogs", where | {"topics": topics})
+    words = (*ENTRY.to_abi()[:3], ENTRY.audit_round.to_bytes(32, "big"), ENTRY.weights_digest)
+    assert bytes.fromhex(found["data"][2:]) == b"".join(words)
 
 
 def test_gas_stays_within_what_was_promised(stage: Stage) -> None:

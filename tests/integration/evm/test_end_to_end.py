@@ -305,9 +305,8 @@ def test_an_operators_way(stage: Stage, tmp_path: Path, monkeypatch: pytest.Monk
 
     # whatever is signed counts: the mock cannot know what another process signs
     stage.anvil.etch(SR25519, "Garbage")
-    call = keccak256(b"set(bytes)")[:4].hex() + f"{32:064x}" + f"{32:064x}" + f"{1:064x}"
-    sender = stage.anvil.rpc("eth_accounts")[1]
-    stage.anvil.rpc("eth_sendTransaction", {"from": sender, "to": SR25519, "data": "0x" + call})
+    yes = b"".join(n.to_bytes(32, "big") for n in (32, 32, 1))
+    stage.anvil.send(SR25519, keccak256(b"set(bytes)")[:4] + yes)
     bound = operator.ask("bind", "--yes")
     assert (bound["bound_before"], bound["gas"] <= 120_000) == (False, True)
     assert operator.ask("bind", "--yes")["bound_before"]
