@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from assay.neurons.commands import audit_cli, chain_cli, explain_cli, localnet_cli, subnet_cli
+from assay.neurons.commands import (
+    audit_cli,
+    chain_cli,
+    explain_cli,
+    ledger_cli,
+    localnet_cli,
+    subnet_cli,
+)
 from assay.neurons.commands.options import FINDING, OK, AsJson, Config, Quiet, plain_errors
 
 app = typer.Typer(
@@ -227,3 +234,4 @@ app.add_typer(explain_cli.app)
 app.add_typer(audit_cli.audit_app, name="audit")
 app.add_typer(subnet_cli.weights_app, name="weights")
 app.add_typer(subnet_cli.subnet_app, name="subnet")
+app.add_typer(ledger_cli.app, name="ledger")
