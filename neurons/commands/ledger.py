@@ -16,6 +16,7 @@ from assay.network.chain.evm import (
     bind_hotkey,
     compute_mirror,
     deploy_contracts,
+    make_ledger_entry,
     setup,
 )
 from assay.network.chain.evm.contracts import LEDGER, load_artifact
@@ -35,7 +36,6 @@ from assay.neurons.validating.ledger_outbox import (
     describe_ledger_row,
     encode_entry,
     list_ledger_rows,
-    make_ledger_entry,
 )
 from assay.neurons.wiring import open_account
 from assay.protocol import (

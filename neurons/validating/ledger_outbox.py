@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from assay.network.chain import ChainError, UnknownOutcomeError
-from assay.network.chain.evm import EvmError, LedgerEntry, SignedCall
+from assay.network.chain.evm import EvmError, LedgerEntry, SignedCall, make_ledger_entry
 from assay.neurons.database import Database
 from assay.neurons.ports import LedgerChain
 from assay.protocol import SettlementRecord
@@ -80,19 +80,6 @@ class LedgerRow:
 
 
 _COLUMNS = ", ".join(field.name for field in fields(LedgerRow))
-
-
-def make_ledger_entry(record: SettlementRecord) -> LedgerEntry | None:
-    """What is posted of a settlement's record; None where it has no score to prove."""
-    if not record.scores:
-        return None
-    return LedgerEntry(
-        score_root=record.score_root,
-        record_digest=record.digest,
-        checkpoint=record.checkpoint,
-        audit_round=record.audit_round,
-        weights_digest=record.weights_digest,
-    )
 
 
 def list_ledger_rows(database: Database, limit: int) -> list[LedgerRow]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from assay.network.chain import ForgottenError
+from assay.network.chain.evm import make_ledger_entry
 from assay.neurons.auditing.auditor import audit
 from assay.neurons.auditing.bundle import open_records
 from assay.neurons.auditing.sources import ModelShelf
@@ -711,25 +712,23 @@ def test_another_windows_record_under_a_name(public, liar):
     assert (check, "under its name lies window 3's" in sentence) == ("record", True)
 
 
-class Ledger:
-    """What a contract would answer."""
+class Ledger(dict):
+    """What the contract holds, by epoch."""
 
-    def __init__(self, digests):
-        self.digests = digests
-
-    def get_digest(self, netuid, hotkey, epoch):
-        return self.digests.get(epoch)
+    def get_digest(self, hotkey, epoch):
+        assert hotkey == LIAR
+        return self.get(epoch, bytes(32))
 
 
 def test_another_digest_in_the_ledger(public, liar):
     from assay.neurons.commands.audit import describe_report
 
     liar.agree()
-    right = {epoch: record.digest for epoch, record in liar.settlements.items()}
+    right = {epoch: make_ledger_entry(r).digest for epoch, r in liar.settlements.items()}
     report = audit_liar(public, liar, ledger=Ledger(right))
     assert describe_report(report)["ledger_match"] is True
     check, sentence = accuse(public, liar, ledger=Ledger({**right, 73: b"\1" * 32}))
-    assert (check, "another record of epoch 73" in sentence) == ("ledger", True)
+    assert (check, "another entry of epoch 73" in sentence) == ("ledger", True)
     report = audit_liar(public, liar, ledger=Ledger({48: right[48]}))
     assert describe_report(report)["ledger_match"] is None
     assert not report.matched

@@ -5,7 +5,7 @@ what is posted, or when.
 """
 
 from assay.network.chain.evm.binding import compute_binding_message
-from assay.network.chain.evm.contracts import LedgerEntry
+from assay.network.chain.evm.contracts import LedgerEntry, make_ledger_entry
 from assay.network.chain.evm.errors import EvmError, RevertedError
 from assay.network.chain.evm.key import EvmKey, compute_mirror
 from assay.network.chain.evm.ledger import Binding, Posted, ScoreLedger, WeightsFound
@@ -32,4 +32,5 @@ __all__ = [
     "compute_binding_message",
     "compute_mirror",
     "deploy_contracts",
+    "make_ledger_entry",
 ]

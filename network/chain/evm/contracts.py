@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from assay.network.chain.evm.errors import RevertedError
+from assay.protocol.record import SettlementRecord
 from assay.protocol.score_tree import keccak256
 
 LEDGER, WEIGHTS_CHECK = "ScoreLedger", "WeightsCheck"
@@ -52,6 +53,19 @@ class LedgerEntry:
             self.audit_round,
             self.weights_digest,
         )
+
+
+def make_ledger_entry(record: SettlementRecord) -> LedgerEntry | None:
+    """What is posted of a settlement's record; None where it has no score to prove."""
+    if not record.scores:
+        return None
+    return LedgerEntry(
+        score_root=record.score_root,
+        record_digest=record.digest,
+        checkpoint=record.checkpoint,
+        audit_round=record.audit_round,
+        weights_digest=record.weights_digest,
+    )
 
 
 @dataclass(frozen=True, slots=True)
