@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.network.store import ObjectStore, open_folder
-from assay.neurons.auditing.facts_file import Facts, RecordedBeacons, RecordedChain
+from assay.neurons.auditing.facts_file import Facts, RecordedBeacons, RecordedChain, RecordedLedger
 from assay.neurons.auditing.packing import PackedReader, PackedSubmission, decode_pack
 from assay.neurons.auditing.ports import Models, Public
 from assay.neurons.auditing.sealing import FILE_BYTES, SUMS_FILE, require_sealed
@@ -114,6 +114,7 @@ def open_bundle(
         outlines=FetchedOutlines(scratch, lambda: [store]),
         copies=copies or {},
         models=models,
+        ledger=None if facts.ledger is None else RecordedLedger(facts.ledger),
     )
     return Bundle(folder, about, public)
 

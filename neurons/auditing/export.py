@@ -25,7 +25,12 @@ from assay.neurons.auditing.bundle import (
     read_facts,
     read_pack,
 )
-from assay.neurons.auditing.facts_file import Facts, RecordingBeacons, RecordingChain
+from assay.neurons.auditing.facts_file import (
+    Facts,
+    RecordingBeacons,
+    RecordingChain,
+    RecordingLedger,
+)
 from assay.neurons.auditing.findings import AuditReport
 from assay.neurons.auditing.packing import PackedReader, RecordingReader, encode_pack
 from assay.neurons.auditing.ports import Public, Submissions
@@ -81,6 +86,7 @@ def export_bundle(
             public,
             chain=RecordingChain(public.chain, facts),
             beacons=RecordingBeacons(public.beacons, facts),
+            ledger=None if public.ledger is None else RecordingLedger(public.ledger, facts),
             records=kept.keep(public.records),
             submissions=submissions,
             outlines=FetchedOutlines(scratch, lambda: [kept.keep(store) for store in mirrors]),

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from assay.network.beacon import BeaconSourceError
 from assay.network.chain import ChainError, ForgottenError
 from assay.network.chain.history import BlockBody
-from assay.neurons.auditing.ports import PublicChain
+from assay.neurons.auditing.ports import LedgerView, PublicChain
 from assay.neurons.ports import BeaconSource
 from assay.protocol import Beacon, Block, Member
 from assay.protocol.encoding import EncodingError, Json, read_hex
@@ -24,6 +24,7 @@ class Facts:
     Attributes:
         answers: method → block number → answer.
         beacons: round → signature and previous signature, hex; None: was not out.
+        ledger: epoch → digest of the entry that the EVM's ledger holds, hex; None: was not asked.
     """
 
     genesis_hash: bytes
@@ -31,6 +32,7 @@ class Facts:
     head: int
     answers: dict[str, dict[int, Json]] = field(default_factory=dict)
     beacons: dict[int, Json] = field(default_factory=dict)
+    ledger: dict[int, Json] | None = None
 
     def to_json(self) -> dict[str, Json]:
         """The file's content."""
@@ -43,6 +45,9 @@ class Facts:
                 for name, found in sorted(self.answers.items())
             },
             "beacons": {str(number): beacon for number, beacon in sorted(self.beacons.items())},
+            "ledger": None
+            if self.ledger is None
+            else {str(epoch): digest for epoch, digest in sorted(self.ledger.items())},
         }
 
     @staticmethod
@@ -58,8 +63,13 @@ class Facts:
                 for name, found in value["answers"].items()
             }
             beacons = {int(number): beacon for number, beacon in value["beacons"].items()}
+            ledger = value["ledger"]
+            if ledger is not None:
+                ledger = {int(epoch): digest for epoch, digest in ledger.items()}
             genesis = read_hex(value["genesis_hash"])
-            return Facts(genesis, int(value["netuid"]), int(value["head"]), answers, beacons)
+            return Facts(
+                genesis, int(value["netuid"]), int(value["head"]), answers, beacons, ledger
+            )
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise EncodingError(f"holds no facts of a chain: {error!r}") from None
 
@@ -135,6 +145,20 @@ class RecordingBeacons:
         return beacon
 
 
+class RecordingLedger:
+    """A `LedgerView` that notes every answer of another, for one validator."""
+
+    def __init__(self, ledger: LedgerView, facts: Facts) -> None:
+        self._ledger = ledger
+        self._answers = facts.ledger = facts.ledger or {}
+
+    def get_digest(self, hotkey: bytes, epoch: int) -> bytes:
+        """See `LedgerView`."""
+        digest = self._ledger.get_digest(hotkey, epoch)
+        self._answers[epoch] = digest.hex()
+        return digest
+
+
 class RecordedChain:
     """A `PublicChain` out of facts.
 
@@ -204,6 +228,28 @@ class RecordedBeacons:
             raise BeaconSourceError(f"the bundle does not hold beacon round {number}") from None
         except (TypeError, LookupError, EncodingError) as error:
             raise BeaconSourceError(f"the bundle's beacon {number}: {error}") from None
+
+
+class RecordedLedger:
+    """A `LedgerView` out of facts."""
+
+    def __init__(self, answers: Mapping[int, Json]) -> None:
+        self._answers = answers
+
+    def get_digest(self, hotkey: bytes, epoch: int) -> bytes:
+        """See `LedgerView`.
+
+        Raises:
+            ChainError: they do not hold that settlement's.
+        """
+        try:
+            return read_hex(self._answers[epoch])
+        except KeyError:
+            raise ChainError(
+                f"the bundle does not say what the ledger held of epoch {epoch}"
+            ) from None
+        except EncodingError as error:
+            raise ChainError(f"the bundle's ledger at epoch {epoch}: {error}") from None
 
 
 def _recall(facts: Facts, name: str, number: int) -> Any:

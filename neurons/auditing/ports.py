@@ -73,10 +73,10 @@ class Models(Protocol):
 
 
 class LedgerView(Protocol):
-    """The contract in which a validator fixes its settlements, write-once."""
+    """The contract on the EVM in which a validator fixes its settlements, write-once."""
 
-    def get_digest(self, netuid: int, hotkey: bytes, epoch: int) -> bytes | None:
-        """Digest of the settlement record that was fixed, 32 bytes; None: none was."""
+    def get_digest(self, hotkey: bytes, epoch: int) -> bytes:
+        """Digest of the entry that stands for a settlement, 32 bytes; zeros where none does."""
 
 
 @dataclass(frozen=True, slots=True)

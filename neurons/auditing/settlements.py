@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from assay.network.chain import ForgottenError
+from assay.network.chain.evm import make_ledger_entry
 from assay.neurons.auditing.facts import check_parameters
 from assay.neurons.auditing.findings import Check, Findings
 from assay.neurons.auditing.ports import Public, PublicChain
@@ -262,13 +263,24 @@ def _iterate_looks(chain: PublicChain, epoch: int) -> Iterator[int]:
 def _check_ledger(public: Public, record: SettlementRecord, found: Findings) -> None:
     if public.ledger is None:
         return
-    netuid = public.parameters.identity.netuid
-    fixed = public.ledger.get_digest(netuid, record.validator, record.epoch)
-    if fixed is None:
-        found.miss(Check.LEDGER, f"the ledger holds nothing of epoch {record.epoch}")
-    elif fixed != record.digest:
+    stands = public.ledger.get_digest(record.validator, record.epoch)
+    entry = make_ledger_entry(record)
+    if entry is None:  # nothing is posted of a settlement without scores
+        if any(stands):
+            found.differ(
+                Check.LEDGER,
+                f"the ledger holds an entry of epoch {record.epoch}, whose record has no scores",
+            )
+    elif not any(stands):
+        found.miss(
+            Check.LEDGER,
+            f"the ledger holds nothing of epoch {record.epoch}: it was not posted, or not yet",
+        )
+    elif stands != entry.digest:
         found.differ(
-            Check.LEDGER, f"the ledger holds the digest of another record of epoch {record.epoch}"
+            Check.LEDGER,
+            f"the ledger holds another entry of epoch {record.epoch} than its record's score root, "
+            "digest, checkpoint, audit round and weights",
         )
     else:
         found.look(Check.LEDGER)

@@ -20,11 +20,12 @@ from assay.neurons.auditing.auditor import Progress, audit
 from assay.neurons.auditing.bundle import open_bundle, open_records
 from assay.neurons.auditing.export import export_bundle
 from assay.neurons.auditing.findings import AuditReport, Check, Findings
-from assay.neurons.auditing.ports import Models, Public
+from assay.neurons.auditing.ports import LedgerView, Models, Public
 from assay.neurons.auditing.sources import FetchedOutlines, ModelShelf, StoredSubmissions
 from assay.neurons.commands.console import open_console
 from assay.neurons.config import ConfigError, Settings
 from assay.neurons.discovery import find_parameters, make_mirrors
+from assay.neurons.ledger import open_ledger, open_node
 from assay.neurons.ports import Objects
 from assay.neurons.wiring import now_ms, open_chain, open_stores
 from assay.protocol import (
@@ -152,6 +153,7 @@ def _reach(settings: Settings, request: Request) -> Iterator[_Reached]:
             outlines=FetchedOutlines(scratch / "models", mirrors),
             copies=_open_copies(request),
             models=_open_models(request),
+            ledger=_open_ledger(settings, stack),
         )
         windows = (
             _find_newest(records, validator, parameters)
@@ -159,6 +161,13 @@ def _reach(settings: Settings, request: Request) -> Iterator[_Reached]:
             else parse_windows(request.windows)
         )
         yield _Reached(public, validator, windows, scratch / "kept", mirrors)
+
+
+def _open_ledger(settings: Settings, stack: ExitStack) -> LedgerView | None:
+    """The ledger on the EVM, where settings name one."""
+    if settings.ledger.endpoint is None and settings.ledger.contract is None:
+        return None
+    return open_ledger(settings, stack.enter_context(open_node(settings)))
 
 
 def _find_validator(chain: SubtensorChain, request: Request) -> tuple[bytes, str | None]:

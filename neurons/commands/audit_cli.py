@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from assay.neurons.commands.ledger_cli import ChainId, Contract, Endpoint
 from assay.neurons.commands.options import (
     AsJson,
     BeaconEndpoints,
@@ -75,6 +76,9 @@ def audit(
     netuid: Netuid = None,
     readable: Readable = None,
     beacon: BeaconEndpoints = None,
+    evm: Endpoint = None,
+    chain_id: ChainId = None,
+    contract: Contract = None,
     localnet: LocalnetFolder = None,
     config: Config = None,
     quiet: Quiet = False,
@@ -84,8 +88,9 @@ def audit(
 
     Reads public data alone: the record, the chain, miners' files. --model also runs the forward
     passes again; without it, what only a model decides is taken at the validator's word and
-    counted. Exit 0 all matched; 1 something differs; 2 it could not run, or nothing differs and
-    something could not be looked at.
+    counted. --evm and --contract compare with the ledger on the EVM, too. Exit 0 all matched;
+    1 something differs; 2 it could not run, or nothing differs and something could not be looked
+    at.
     """
     if context.invoked_subcommand is not None:
         return
@@ -103,6 +108,7 @@ def audit(
             chain={"network": network, "netuid": netuid},
             store={"readable": readable or None},
             beacon={"endpoints": beacon or None},
+            ledger={"endpoint": evm, "chain_id": chain_id, "contract": contract},
         )
         raise typer.Exit(run_online(settings, request, as_json, quiet))
 
@@ -117,6 +123,9 @@ def export(
     netuid: Netuid = None,
     readable: Readable = None,
     beacon: BeaconEndpoints = None,
+    evm: Endpoint = None,
+    chain_id: ChainId = None,
+    contract: Contract = None,
     localnet: LocalnetFolder = None,
     config: Config = None,
     quiet: Quiet = False,
@@ -134,6 +143,7 @@ def export(
             chain={"network": network, "netuid": netuid},
             store={"readable": readable or None},
             beacon={"endpoints": beacon or None},
+            ledger={"endpoint": evm, "chain_id": chain_id, "contract": contract},
         )
         from assay.neurons.commands.audit import Request, run_export
 

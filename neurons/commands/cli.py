@@ -13,6 +13,7 @@ from assay.neurons.commands import (
     chain_cli,
     env_cli,
     explain_cli,
+    ledger_cli,
     localnet_cli,
     subnet_cli,
 )
@@ -234,3 +235,4 @@ app.add_typer(audit_cli.audit_app, name="audit")
 app.add_typer(env_cli.app, name="env")
 app.add_typer(subnet_cli.weights_app, name="weights")
 app.add_typer(subnet_cli.subnet_app, name="subnet")
+app.add_typer(ledger_cli.app, name="ledger")

@@ -51,8 +51,9 @@ from assay.verification import Seat
 GROUPS_PER_STEP = 8
 #: Seconds that threads have to finish their step when the demo stops.
 JOIN_S = 30.0
-#: Blocks after the last epoch in which its weights are sent, included and final.
-CLOSING_BLOCKS = 4
+#: Blocks after the last epoch in which its weights are sent, included and final, and its record is
+#: published.
+CLOSING_BLOCKS = 6
 #: Seconds between two looks at a chain that makes its blocks itself.
 _LOOK_S = 0.1
 #: The chain's folder below `out`.

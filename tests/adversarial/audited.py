@@ -100,9 +100,9 @@ class Network:
         )
         return replace(public, **changes)
 
-    def export(self, worker, out, validator=LIAR):
+    def export(self, worker, out, validator=LIAR, public=None):
         return export_bundle(
-            self.make_public(worker), validator, WINDOWS, out, self.folder / "scratch",
+            public or self.make_public(worker), validator, WINDOWS, out, self.folder / "scratch",
             [ModelFolders(self.models)], lambda *_: None,
         )  # fmt: skip
 

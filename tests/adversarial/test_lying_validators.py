@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from assay.network.chain import ForgottenError
+from assay.network.chain.evm import make_ledger_entry
 from assay.neurons.auditing.auditor import audit
 from assay.neurons.auditing.bundle import open_records
 from assay.neurons.auditing.sources import ModelShelf
@@ -265,6 +266,19 @@ def accept_without_looking(liar):
     liar.change_row(1, "alice", witness=b"")
 
 
+def refuse_without_looking(liar):
+    """For what only a pass can show, and there was none."""
+    refuse_for(Reason.SAMPLING_MISMATCH)(liar)
+
+
+def cut_a_witness(liar):
+    liar.change_row(1, "mallory", witness=liar.get_row(1, "mallory").witness[:-2])
+
+
+def witness_what_needs_none(liar):
+    liar.change_row(1, "nora", witness=bytes(16))
+
+
 def abstain_though_all_was_judged(liar):
     liar.change(1, outcome=Outcome.ABSTAINED)
 
@@ -324,6 +338,9 @@ WINDOW_LIES = [
     (refuse_for(Reason.WRONG_TERMINATION), "verdicts", "has no such fault"),
     (pay_in_spite_of_a_refusal, "scores", "in spite of SKETCH_MISMATCH"),
     (accept_without_looking, "witness", "not all were looked at"),
+    (refuse_without_looking, "witness", "not all were looked at"),
+    (cut_a_witness, "witness", "not all were looked at"),
+    (witness_what_needs_none, "witness", "needs no forward pass"),
     (abstain_though_all_was_judged, "verdicts", "the validator abstained, though"),
     (count_what_was_not_judged, "verdicts", "not every member has a verdict"),
     (count_what_the_judge_broke_on, "verdicts", "the judge worked for nobody"),
@@ -695,25 +712,23 @@ def test_another_windows_record_under_a_name(public, liar):
     assert (check, "under its name lies window 3's" in sentence) == ("record", True)
 
 
-class Ledger:
-    """What a contract would answer."""
+class Ledger(dict):
+    """What the contract holds, by epoch."""
 
-    def __init__(self, digests):
-        self.digests = digests
-
-    def get_digest(self, netuid, hotkey, epoch):
-        return self.digests.get(epoch)
+    def get_digest(self, hotkey, epoch):
+        assert hotkey == LIAR
+        return self.get(epoch, bytes(32))
 
 
 def test_another_digest_in_the_ledger(public, liar):
     from assay.neurons.commands.audit import describe_report
 
     liar.agree()
-    right = {epoch: record.digest for epoch, record in liar.settlements.items()}
+    right = {epoch: make_ledger_entry(r).digest for epoch, r in liar.settlements.items()}
     report = audit_liar(public, liar, ledger=Ledger(right))
     assert describe_report(report)["ledger_match"] is True
     check, sentence = accuse(public, liar, ledger=Ledger({**right, 73: b"\1" * 32}))
-    assert (check, "another record of epoch 73" in sentence) == ("ledger", True)
+    assert (check, "another entry of epoch 73" in sentence) == ("ledger", True)
     report = audit_liar(public, liar, ledger=Ledger({48: right[48]}))
     assert describe_report(report)["ledger_match"] is None
     assert not report.matched
@@ -749,6 +764,28 @@ def test_a_file_that_is_gone_is_not_a_lie_and_not_a_match(public, liar):
     assert not report.differs
     assert not report.matched
     assert "what it committed to is not served" in report.windows[1].unknown[0][1]
+
+
+def test_who_abstains_is_not_accused(public, liar):
+    """A window that it judged in part, and one that it never saw: they count for nobody."""
+    rows = [
+        replace(row, reason=None, values=(), score=0, witness=b"")
+        if row.hotkey == HOTKEYS["bob"]
+        else row
+        for row in liar.windows[2].members
+    ]
+    liar.change(2, outcome=Outcome.ABSTAINED, members=tuple(rows))
+    liar.change(
+        3, outcome=Outcome.ABSTAINED, challenge=None, audit=None, checkpoint=NOTHING, members=()
+    )
+    liar.settle(73, weights=())
+    liar.shown[73] = {w.uid: w.weight for w in liar.settlements[48].weights}
+    liar.agree()
+    report = audit_liar(public, liar)
+    assert list_differences(report) == []
+    assert report.matched
+    assert any("abstained" in note for note in report.windows[2].notes)
+    assert any("abstained" in note for note in report.windows[3].notes)
 
 
 def test_nothing_is_published_is_not_checked(public, liar):

@@ -133,6 +133,36 @@ def test_explain_says_why_and_its_command_says_the_same(played):
 
 
 @pytest.mark.slow
+def test_a_stranger_audits_the_demo(played, tmp_path):
+    """With nothing but the bundle and the models; and a bit of it changed."""
+    out, summary, _ = played
+    bundle = shutil.copytree(out / "bundle", tmp_path / "bundle")
+    windows = [window["window"] for window in summary["windows"]]
+    for models in ([], ["--model", out / "models"]):
+        done = run("audit", "--offline", bundle, "--allow-local-beacon", "--json", *models)
+        report = json.loads(done.stdout)
+        assert done.returncode == 0, done.stderr
+        assert [window["window"] for window in report["windows"]] == windows
+        assert all(window["matched"] for window in report["windows"])
+        assert {window["claims"] for window in report["windows"]} == ({0} if models else {5})
+        assert ("witness" in report["windows"][0]["checked"]) is bool(models)
+        assert (report["weights_match"], report["ledger_match"]) == (True, None)
+    refused = run("audit", "--offline", bundle)
+    assert refused.returncode == 2
+    assert "--allow-local-beacon" in refused.stderr
+    shown = run("audit", "--offline", bundle, "--allow-local-beacon", "--windows", windows[1])
+    assert shown.returncode == 0
+    assert f"window {windows[1]}  matches" in shown.stdout
+    victim = next((bundle / "store").rglob(f"window-{windows[2]}.record"))
+    data = bytearray(victim.read_bytes())
+    data[100] ^= 4
+    victim.write_bytes(data)
+    damaged = run("audit", "--offline", bundle, "--allow-local-beacon", "--json")
+    assert (damaged.returncode, damaged.stdout) == (2, "")
+    assert f"{victim} is damaged" in damaged.stderr
+
+
+@pytest.mark.slow
 def test_verify_refuses_what_it_cannot_trust(played, tmp_path):
     out, summary, _ = played
     window = summary["windows"][3]
