@@ -96,8 +96,9 @@ def _check_covered(
         return
     due = compute_settled_windows(public.parameters.timing, epoch, record.epoch)
     said = [covered.window for covered in record.windows]
-    # it had not begun before, or comes back from being away
-    begins = bool(said) and (record.previous == NOTHING or record.previous_epoch < epoch)
+    # it had not begun before, or comes back from being away over an epoch that covers windows
+    since = compute_settled_windows(public.parameters.timing, record.previous_epoch, record.epoch)
+    begins = bool(said) and (record.previous == NOTHING or since != due)
     right = [window for window in due if not begins or window >= said[0]]
     if said != right:
         found.differ(
