@@ -260,29 +260,45 @@ def _name(committed: Committed | None) -> str:
 # --- parameters
 
 
-def check_parameters(public: Public, record_digest: bytes, number: int, found: Findings) -> None:
-    """Whether a record is of the parameters that the owner had published at a block."""
-    chain = public.chain
+def check_parameters(public: Public, used: bytes, number: int, found: Findings) -> bool:
+    """Whether a record is of the owner's parameters at a block, and they are this audit's.
+
+    Where they are not this audit's the rest cannot be judged: the owner may have changed them.
+
+    Args:
+        used: digest of the record's parameters.
+    """
+    chain, known = public.chain, public.parameters.digest
     found.look(Check.PARAMETERS)
-    if record_digest != public.parameters.digest:
-        found.differ(
-            Check.PARAMETERS,
-            f"the network's parameters are {public.parameters.digest.hex()[:16]}…, and the record "
-            f"used {record_digest.hex()[:16]}…",
-        )
+    name = f"parameters {used.hex()[:16]}…"
     try:
         payload = chain.get_commitments(number).get(chain.get_owner(number))
     except ForgottenError:
-        return  # what the owner's slot holds now is what was fetched, and it was compared
+        if used == known:
+            return True
+        found.miss(
+            Check.PARAMETERS,
+            f"the record used {name}, and the network has {known.hex()[:16]}… now: whether the "
+            f"former were the owner's at block {number} needs an archive endpoint",
+        )
+        return False
     slot = parse_commitment(payload or b"")
     if slot is None or slot.tag is not Tag.PARAMETERS:
         found.differ(Check.PARAMETERS, f"the owner had published no parameters at block {number}")
-    elif slot.digest != record_digest:
+    elif slot.digest != used:
         found.differ(
             Check.PARAMETERS,
             f"the owner had published parameters {slot.digest.hex()[:16]}… at block {number}, and "
-            f"the record used {record_digest.hex()[:16]}…",
+            f"the record used {used.hex()[:16]}…",
         )
+    elif used != known:
+        found.miss(
+            Check.PARAMETERS,
+            f"it was judged by {name}, the owner's at that time, and the network has "
+            f"{known.hex()[:16]}… now: this audit has only the newer ones",
+        )
+        return False
+    return True
 
 
 def is_void_checkpoint(digest: bytes) -> bool:

@@ -46,7 +46,8 @@ def check_settlement(
             Check.RECORD,
             f"the record is {encode_ss58(record.validator)}'s, who did not publish it here",
         )
-    check_parameters(public, record.parameters, record.epoch, found)
+    if not check_parameters(public, record.parameters, record.epoch, found):
+        return
     _check_covered(public, record, windows, found)
     counted = [covered.window for covered in record.windows if covered.outcome is Outcome.COUNTED]
     if any(window not in windows for window in counted):

@@ -38,7 +38,8 @@ def check_window(
     if record.software == "":
         found.notes.append("the record does not say what software judged")
     number = compute_block(public.parameters.timing, record.window, Phase.COMMIT)
-    check_parameters(public, record.parameters, number, found)
+    if not check_parameters(public, record.parameters, number, found):
+        return False
     context = derive_context(public, record, found)
     _check_outcome(record, found)
     if context is None or record.audit is None:

@@ -866,3 +866,15 @@ def test_a_score_is_wrong_however_old_it_is(network, worker, liar):
     public = network.make_public(worker, chain=chain, records=Shelf(liar.list_objects()))
     found = list_differences(audit(public, LIAR, WINDOWS))
     assert [check for check, _ in found] == ["values"]
+
+
+def test_an_owner_who_has_changed_the_parameters_since(public):
+    """Who was judged by the older ones is not accused by the newer."""
+    identity = replace(public.parameters.identity, burn_share=0)
+    newer = replace(public.parameters, identity=identity)
+    report = audit(replace(public, parameters=newer), LIAR, WINDOWS)
+    assert list_differences(report) == []
+    assert not report.matched
+    for found in (*report.windows, *report.settlements):
+        ((check, sentence),) = found.unknown
+        assert (check.value, "the owner's at that time" in sentence) == ("parameters", True)
