@@ -30,7 +30,7 @@ from assay.protocol import (
     parse_commitment,
 )
 from assay.protocol.beacon import is_valid_beacon
-from assay.protocol.record import NOTHING, Moment, WindowRecord, make_record_context
+from assay.protocol.record import Moment, WindowRecord, make_record_context
 from assay.protocol.window import compute_block, compute_round
 
 _ARCHIVE = "the nodes asked have forgotten block {}'s state: it needs an archive endpoint"
@@ -185,11 +185,13 @@ def _prove_members(
     chain: PublicChain, said: dict[bytes, Member], first: int, found: Findings
 ) -> None:
     """A seat keeps its registration block for as long as it lasts, so whoever holds it now with one
-    before the window held it then; but for swaps of hotkeys, which state has forgotten."""
+    before the window held it then; but for swaps of hotkeys, which state has forgotten. A uid that
+    was taken since may have been somebody's whom the record leaves out."""
     now = chain.get_members(chain.get_head())
     proven = {h for h, m in said.items() if now.get(h) == m and m.registered_at <= first}
     kept = {h for h, m in now.items() if m.registered_at <= first}
-    doubtful = len((said.keys() | kept) - proven)
+    taken = {m.uid for m in now.values() if m.registered_at > first}
+    doubtful = len((said.keys() | kept) - proven) + len(taken - {m.uid for m in said.values()})
     found.look(Check.MEMBERS)
     if doubtful:
         found.miss(
@@ -260,20 +262,26 @@ def _name(committed: Committed | None) -> str:
 # --- parameters
 
 
-def check_parameters(public: Public, record_digest: bytes, number: int, found: Findings) -> None:
-    """Whether a record is of the parameters that the owner had published at a block."""
-    chain = public.chain
-    found.look(Check.PARAMETERS)
-    if record_digest != public.parameters.digest:
-        found.differ(
-            Check.PARAMETERS,
-            f"the network's parameters are {public.parameters.digest.hex()[:16]}…, and the record "
-            f"used {record_digest.hex()[:16]}…",
-        )
+def check_parameters(public: Public, record_digest: bytes, number: int, found: Findings) -> bool:
+    """Whether a record is of the parameters that the owner had published at a block.
+
+    Returns:
+        Whether the rest can be derived again by the parameters at hand. A network's change, and
+        what was judged before the change is no lie.
+    """
+    chain, at_hand = public.chain, public.parameters.digest
     try:
         payload = chain.get_commitments(number).get(chain.get_owner(number))
     except ForgottenError:
-        return  # what the owner's slot holds now is what was fetched, and it was compared
+        if record_digest == at_hand:
+            found.look(Check.PARAMETERS)
+            return True
+        found.miss(
+            Check.PARAMETERS,
+            f"it used {record_digest.hex()[:16]}…, and whether these were the network's then: "
+            + _ARCHIVE.format(number),
+        )
+        return False
     slot = parse_commitment(payload or b"")
     if slot is None or slot.tag is not Tag.PARAMETERS:
         found.differ(Check.PARAMETERS, f"the owner had published no parameters at block {number}")
@@ -283,8 +291,12 @@ def check_parameters(public: Public, record_digest: bytes, number: int, found: F
             f"the owner had published parameters {slot.digest.hex()[:16]}… at block {number}, and "
             f"the record used {record_digest.hex()[:16]}…",
         )
-
-
-def is_void_checkpoint(digest: bytes) -> bool:
-    """Whether it names no checkpoint at all, so that its windows count for nobody."""
-    return digest == NOTHING
+    elif record_digest != at_hand:
+        found.miss(
+            Check.PARAMETERS,
+            f"it used {record_digest.hex()[:16]}…, as the network did at block {number}; those "
+            f"looked with here are {at_hand.hex()[:16]}…, so that nothing of it is derived again",
+        )
+        return False
+    found.look(Check.PARAMETERS)
+    return True

@@ -60,7 +60,7 @@ class Facts:
             beacons = {int(number): beacon for number, beacon in value["beacons"].items()}
             genesis = read_hex(value["genesis_hash"])
             return Facts(genesis, int(value["netuid"]), int(value["head"]), answers, beacons)
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+        except (TypeError, ValueError, ArithmeticError, KeyError, AttributeError) as error:
             raise EncodingError(f"holds no facts of a chain: {error!r}") from None
 
 

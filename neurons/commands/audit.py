@@ -136,7 +136,7 @@ def _reach(settings: Settings, request: Request) -> Iterator[_Reached]:
         stores = open_stores(settings)
         parameters = find_parameters(chain, stores.open)
         validator, locator = _find_validator(chain, request)
-        records = _open_published(stores, request.records or locator, validator)
+        records = _open_published(stores, request.records, locator, validator)
         beacons = HttpBeacons(
             parameters.beacon, settings.beacon.endpoints, scratch / "beacons", now_ms
         )
@@ -183,15 +183,20 @@ def _find_validator(chain: SubtensorChain, request: Request) -> tuple[bytes, str
     )
 
 
-def _open_published(stores: ReadableStores, locator: str | None, validator: bytes) -> ObjectStore:
+def _open_published(
+    stores: ReadableStores, named: str | None, announced: str | None, validator: bytes
+) -> ObjectStore:
+    """Where the operator says that it lies, else where a stranger does: that is a locator, and no
+    folder of ours."""
+    if named is not None and "://" not in named:
+        return open_records(Path(named))
+    locator = named or announced
     if locator is None:
         raise ConfigError(
             f"{encode_ss58(validator)} announces no record on chain: say where it lies, with "
             "--records"
         )
-    if "://" in locator:
-        return stores.open(locator)
-    return open_records(Path(locator))
+    return stores.open(locator)
 
 
 def _find_newest(records: ObjectStore, validator: bytes, parameters: Parameters) -> range:
@@ -295,6 +300,13 @@ def _print_report(report: AuditReport) -> None:
     if claims:
         console.print(
             f"{claims} verdicts need the model: --model FOLDER runs its forward passes again."
+        )
+    words = sum(found.words for found in report.windows)
+    if words:
+        console.print(
+            f"{words} refusals are the validator's word, which nobody can check: compare with "
+            "other validators' records.",
+            style="yellow",
         )
     if report.differs:
         console.print("What the validator says is not what public data say.", style="bold red")
