@@ -136,14 +136,9 @@ def find_words(data: bytes | None, hotkey: bytes, reason: Reason | None) -> dict
         }
         detail = "".join(c for c in str(verdict["detail"])[:_SENTENCE] if c.isprintable())
     except (
-        ValueError,
-        ArithmeticError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        StopIteration,
+        ValueError, ArithmeticError, LookupError, TypeError, AttributeError, StopIteration,
         RecursionError,
-    ):
+    ):  # fmt: skip
         return {}
     # zeros say that no model was run
     return words | {

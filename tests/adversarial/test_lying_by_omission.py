@@ -6,9 +6,12 @@ from dataclasses import replace
 import pytest
 
 from assay.network.chain import ForgottenError
+from assay.network.store import ReadableStores, StoreError
 from assay.neurons.auditing.auditor import audit
-from assay.protocol import Commitment, Outcome, Reason, Tag, encode_commitment
-from assay.protocol.record import NOTHING
+from assay.neurons.commands.audit import _open_published, find_newest
+from assay.neurons.config import ConfigError
+from assay.protocol import Commitment, Outcome, Reason, Tag, encode_commitment, encode_ss58
+from assay.protocol.record import NOTHING, make_latest_name
 from tests.adversarial.audited import (
     EPOCHS,
     HOTKEYS,
@@ -230,3 +233,31 @@ def test_a_miner_is_left_out_whose_seat_was_taken_since(network, worker, liar):
     found = audit(public, LIAR, range(1, 2)).windows[0]
     (said,) = [why for check, why in found.unknown if check.value == "members"]
     assert said.startswith("7 of 7 members are proven by later state, 1 are not")
+
+
+# --- where a record is said to lie
+
+
+def test_an_announced_folder_is_no_locator(tmp_path):
+    """A stranger's word opens nothing of ours that --readable does not name."""
+    stores = ReadableStores([])
+    for locator in (str(tmp_path), tmp_path.as_uri()):
+        announced = Commitment(Tag.RECORD, 98, 0, bytes(32), locator)
+        with pytest.raises(StoreError):
+            _open_published(stores, None, announced, LIAR)
+    assert _open_published(stores, str(tmp_path), None, LIAR).root == tmp_path.resolve()
+
+
+def test_the_hint_is_rolled_back_to_what_was_honest(public, liar):
+    """`latest.json` is the validator's own; what it has announced says what is newest."""
+    liar.agree()
+    name = make_latest_name(encode_ss58(LIAR))
+    announced = Commitment(Tag.RECORD, 98, 0, liar.settlements[98].digest, RECORDS)
+    for hint in (b'{"epoch": 48}', b"[]", b'{"epoch": 1e999}', None):
+        liar.raw = {} if hint is None else {name: hint}
+        records = Shelf(liar.list_objects())
+        if hint in (b'{"epoch": 48}', None):
+            assert find_newest(records, LIAR, public.parameters, announced) == range(4, 6)
+        else:
+            with pytest.raises(ConfigError, match="does not say what is newest"):
+                find_newest(records, LIAR, public.parameters, announced)
