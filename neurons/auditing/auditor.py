@@ -233,8 +233,31 @@ def _check_settlement(published: _Published, epoch: int, windows: range) -> Find
             f"{len(outside)} of its windows are outside of the range: taken as recorded"
         )
     _check_settlement_link(published, record, found)
-    check_settlement(published.public, published.validator, record, covered, found)
+    left_out = check_settlement(
+        published.public,
+        published.validator,
+        record,
+        covered,
+        lambda other: published.get_settlement(other, None),
+        found,
+    )
+    _check_left_out(published, left_out, found)
     return found
+
+
+def _check_left_out(published: _Published, windows: Sequence[int], found: Findings) -> None:
+    """A settlement may begin late; what has a record was there, and had to be settled."""
+    silent = [window for window in windows if published.get_window(window, None) is None]
+    for window in windows:
+        if window not in silent:
+            found.differ(
+                Check.WINDOWS, f"window {window} of its epoch has a record, and is not settled"
+            )
+    if silent:
+        found.notes.append(
+            f"windows {silent[0]} to {silent[-1]} of its epoch have no record: the validator had "
+            "not begun, was away, or leaves them out, which nobody can prove"
+        )
 
 
 def _check_settlement_link(
@@ -245,6 +268,13 @@ def _check_settlement_link(
         probe = Findings(record.epoch)
         before = published.get_settlement(record.previous_epoch, probe)
         _check_link(record.previous, before, probe, f"epoch {record.previous_epoch}", found)
+        for epoch, known in sorted(published.settlements.items()):
+            if known is not None and record.previous_epoch < epoch < record.epoch:
+                found.differ(
+                    Check.LINK,
+                    f"it follows epoch {record.previous_epoch}, and passes over the settlement "
+                    f"published of epoch {epoch}",
+                )
         return
     first = published.windows.get(record.windows[0].window) if record.windows else None
     earlier = [e for e, known in published.settlements.items() if known and e < record.epoch]
@@ -261,8 +291,15 @@ def _check_announced(published: _Published, found: Findings) -> None:
     """
     chain = published.public.chain
     slot = parse_commitment(chain.get_commitments(chain.get_head()).get(published.validator, b""))
-    if slot is None or slot.tag is not Tag.RECORD or slot.number < found.number:
+    if slot is None or slot.tag is not Tag.RECORD:
+        found.notes.append(
+            "its slot on chain announces no record: nothing binds it to show the same to all"
+        )
         return
+    if slot.number < found.number:
+        found.notes.append(
+            f"only what it published up to epoch {slot.number} is bound by the chain"
+        )
     digest, epoch = slot.digest, slot.number
     for _ in range(_STEPS_MAX):
         record = published.get_settlement(epoch, None)
@@ -279,5 +316,12 @@ def _check_announced(published: _Published, found: Findings) -> None:
             )
             return
         if epoch <= found.number:
-            return
+            break
         digest, epoch = record.previous, record.previous_epoch
+        if digest != NOTHING and epoch < found.number:
+            found.differ(
+                Check.ANNOUNCED,
+                f"the announced settlements lead from epoch {record.epoch} past it to epoch "
+                f"{epoch}: the chain does not bind it",
+            )
+            return

@@ -34,6 +34,8 @@ ABOUT_FILE, FACTS_FILE, STORE_FOLDER, SUBMISSIONS_FOLDER = (
     "submissions",
 )
 _ABOUT_BYTES = 1 << 16
+#: Windows that are audited at a time: every one costs memory.
+AUDITED_MAX = 10_000
 
 
 class BundleError(OperatorError):
@@ -145,6 +147,8 @@ def read_about(folder: Path) -> About:
         bytes.fromhex(about.parameters)
         if about.to_json() != value or not 0 <= first <= last:
             raise ValueError("a field has no sense")
+        if type(first) is not int or type(last) is not int or last - first >= AUDITED_MAX:
+            raise ValueError(f"windows are two numbers, less than {AUDITED_MAX} apart")
     except (TypeError, ValueError, KeyError) as error:
         raise BundleError(f"{folder / ABOUT_FILE} says nothing of a bundle: {error!r}") from None
     return about

@@ -30,7 +30,7 @@ from assay.protocol import (
     parse_commitment,
 )
 from assay.protocol.beacon import is_valid_beacon
-from assay.protocol.record import NOTHING, Moment, WindowRecord, make_record_context
+from assay.protocol.record import Moment, WindowRecord, make_record_context
 from assay.protocol.window import compute_block, compute_round
 
 _ARCHIVE = "the nodes asked have forgotten block {}'s state: it needs an archive endpoint"
@@ -185,11 +185,13 @@ def _prove_members(
     chain: PublicChain, said: dict[bytes, Member], first: int, found: Findings
 ) -> None:
     """A seat keeps its registration block for as long as it lasts, so whoever holds it now with one
-    before the window held it then; but for swaps of hotkeys, which state has forgotten."""
+    before the window held it then; but for swaps of hotkeys, which state has forgotten. A uid that
+    was taken since may have been somebody's whom the record leaves out."""
     now = chain.get_members(chain.get_head())
     proven = {h for h, m in said.items() if now.get(h) == m and m.registered_at <= first}
     kept = {h for h, m in now.items() if m.registered_at <= first}
-    doubtful = len((said.keys() | kept) - proven)
+    taken = {m.uid for m in now.values() if m.registered_at > first}
+    doubtful = len((said.keys() | kept) - proven) + len(taken - {m.uid for m in said.values()})
     found.look(Check.MEMBERS)
     if doubtful:
         found.miss(
@@ -260,47 +262,41 @@ def _name(committed: Committed | None) -> str:
 # --- parameters
 
 
-def check_parameters(public: Public, used: bytes, number: int, found: Findings) -> bool:
-    """Whether a record is of the owner's parameters at a block, and they are this audit's.
+def check_parameters(public: Public, record_digest: bytes, number: int, found: Findings) -> bool:
+    """Whether a record is of the parameters that the owner had published at a block.
 
-    Where they are not this audit's the rest cannot be judged: the owner may have changed them.
-
-    Args:
-        used: digest of the record's parameters.
+    Returns:
+        Whether the rest can be derived again by the parameters at hand. A network's change, and
+        what was judged before the change is no lie.
     """
-    chain, known = public.chain, public.parameters.digest
-    found.look(Check.PARAMETERS)
-    name = f"parameters {used.hex()[:16]}…"
+    chain, at_hand = public.chain, public.parameters.digest
     try:
         payload = chain.get_commitments(number).get(chain.get_owner(number))
     except ForgottenError:
-        if used == known:
+        if record_digest == at_hand:
+            found.look(Check.PARAMETERS)
             return True
         found.miss(
             Check.PARAMETERS,
-            f"the record used {name}, and the network has {known.hex()[:16]}… now: whether the "
-            f"former were the owner's at block {number} needs an archive endpoint",
+            f"it used {record_digest.hex()[:16]}…, and whether these were the network's then: "
+            + _ARCHIVE.format(number),
         )
         return False
     slot = parse_commitment(payload or b"")
     if slot is None or slot.tag is not Tag.PARAMETERS:
         found.differ(Check.PARAMETERS, f"the owner had published no parameters at block {number}")
-    elif slot.digest != used:
+    elif slot.digest != record_digest:
         found.differ(
             Check.PARAMETERS,
             f"the owner had published parameters {slot.digest.hex()[:16]}… at block {number}, and "
-            f"the record used {used.hex()[:16]}…",
+            f"the record used {record_digest.hex()[:16]}…",
         )
-    elif used != known:
+    elif record_digest != at_hand:
         found.miss(
             Check.PARAMETERS,
-            f"it was judged by {name}, the owner's at that time, and the network has "
-            f"{known.hex()[:16]}… now: this audit has only the newer ones",
+            f"it used {record_digest.hex()[:16]}…, as the network did at block {number}; those "
+            f"looked with here are {at_hand.hex()[:16]}…, so that nothing of it is derived again",
         )
         return False
+    found.look(Check.PARAMETERS)
     return True
-
-
-def is_void_checkpoint(digest: bytes) -> bool:
-    """Whether it names no checkpoint at all, so that its windows count for nobody."""
-    return digest == NOTHING

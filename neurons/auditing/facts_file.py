@@ -70,7 +70,7 @@ class Facts:
             return Facts(
                 genesis, int(value["netuid"]), int(value["head"]), answers, beacons, ledger
             )
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+        except (TypeError, ValueError, ArithmeticError, KeyError, AttributeError) as error:
             raise EncodingError(f"holds no facts of a chain: {error!r}") from None
 
 
@@ -263,7 +263,9 @@ def _recall(facts: Facts, name: str, number: int) -> Any:
         raise ForgottenError(f"block {number}'s {name} were forgotten when it was made")
     try:
         return _READERS[name](number, answer)
-    except (TypeError, ValueError, LookupError, AttributeError, EncodingError) as error:
+    except (
+        TypeError, ValueError, ArithmeticError, LookupError, AttributeError, EncodingError,
+    ) as error:  # fmt: skip
         raise ChainError(f"the bundle's {name} of block {number}: {error!r}") from None
 
 
@@ -272,7 +274,14 @@ def _write_slots(slots: Mapping[bytes, bytes]) -> Json:
 
 
 def _read_slots(answer: Json) -> dict[bytes, bytes]:
-    return {read_hex(hotkey): read_hex(payload) for hotkey, payload in answer.items()}
+    return {_read_hotkey(hotkey): read_hex(payload) for hotkey, payload in answer.items()}
+
+
+def _read_hotkey(text: Json) -> bytes:
+    hotkey = read_hex(text)
+    if len(hotkey) != 32:
+        raise ValueError(f"a hotkey has 32 bytes, not {len(hotkey)}")
+    return hotkey
 
 
 def _read_block(number: int, answer: Json) -> Block:
@@ -302,13 +311,13 @@ _WRITERS: dict[str, Callable[[Any], Json]] = {
 _READERS: dict[str, Callable[[int, Json], Any]] = {
     "block": _read_block,
     "body": lambda number, a: BlockBody(_read_block(number, a), _read_slots(a[2])),
-    "owner": lambda _, a: read_hex(a),
+    "owner": lambda _, a: _read_hotkey(a),
     "members": lambda _, a: {
-        read_hex(hotkey): Member(int(uid), int(since)) for hotkey, (uid, since) in a.items()
+        _read_hotkey(hotkey): Member(int(uid), int(since)) for hotkey, (uid, since) in a.items()
     },
     "commitments": lambda _, a: _read_slots(a),
     "weights": lambda _, a: {
-        read_hex(hotkey): {int(uid): int(weight) for uid, weight in row.items()}
+        _read_hotkey(hotkey): {int(uid): int(weight) for uid, weight in row.items()}
         for hotkey, row in a.items()
     },
     "epoch": lambda _, a: bool(a),

@@ -48,7 +48,8 @@ class Findings:
 
     Attributes:
         number: the window, or the settlement's epoch block.
-        claims: verdicts taken at the validator's word.
+        claims: verdicts taken at the validator's word for want of a model.
+        words: verdicts that stay its word, whoever looks: they cost a miner its pay.
         looked: checks that were made of something at all.
     """
 
@@ -58,10 +59,16 @@ class Findings:
     unknown: list[tuple[Check, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     claims: int = 0
+    words: int = 0
 
     def look(self, check: Check) -> None:
         """A check is made now."""
         self.looked[check] = None
+
+    def take_word(self, sentence: str) -> None:
+        """A verdict that nobody can check afterwards, and why."""
+        self.words += 1
+        self.notes.append(sentence)
 
     def differ(self, check: Check, sentence: str) -> None:
         """Public data say otherwise."""
@@ -93,6 +100,7 @@ class Findings:
             "differences": _list(self.differences),
             "not_checked": _list(self.unknown),
             "claims": self.claims,
+            "words": self.words,
             "notes": self.notes,
         }
         if self.differences:

@@ -71,9 +71,10 @@ def check_row(desk: Desk, row: MemberRow, ledger: Ledger, found: Findings) -> Le
     """Checks a row; the ledger of its seat afterwards, as `judge` has it."""
     name = encode_ss58(row.hotkey)
     if row.reason is None or row.reason is Reason.INTERNAL:
-        found.notes.append(
-            f"{name}: " + ("there is no verdict" if row.reason is None else "the judge broke on it")
-        )
+        if row.reason is None:
+            found.notes.append(f"{name}: there is no verdict")
+        else:
+            found.take_word(f"{name}: the validator's judge broke on it, which nobody can prove")
         _check_score(desk, row, name, found)
         return ledger
     try:
@@ -144,7 +145,7 @@ def _check_whole(
     found.look(Check.FILES)
     if said is not Reason.ACCEPTED and said not in _BY_MODEL:
         if said in _UNBOUND and not _is_refused_by_commitment(desk, row):
-            found.notes.append(
+            found.take_word(
                 f"{name}: the record says {said}; the file that is served now is whole, and nobody "
                 "can prove what was served then"
             )

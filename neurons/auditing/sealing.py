@@ -41,6 +41,8 @@ def require_sealed(folder: Path) -> None:
 def find_broken_seals(folder: Path) -> list[str]:
     """What of a folder is not as it was sealed, one sentence each."""
     path = folder / SUMS_FILE
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        return [f"{path} is no plain file: the bundle is not whole"]
     try:
         data = _read(path, _SUMS_BYTES)
     except OSError as error:

@@ -1,28 +1,25 @@
 """One settlement's record, derived again from the rows of its windows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from assay.network.chain import ForgottenError
 from assay.network.chain.evm import make_ledger_entry
 from assay.neurons.auditing.facts import check_parameters
 from assay.neurons.auditing.findings import Check, Findings
-from assay.neurons.auditing.ports import Public, PublicChain
+from assay.neurons.auditing.ports import Public
+from assay.neurons.auditing.shown import check_shown_weights, find_weight, pair_weights
 from assay.protocol import encode_ss58
 from assay.protocol.record import (
     NOTHING,
     Outcome,
     SeatScore,
     SettlementRecord,
-    Weight,
     WindowRecord,
 )
 from assay.protocol.score_tree import compute_weights_digest, make_score_tree
 from assay.protocol.window import compute_settled_windows
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 
-#: Epochs after a settlement's at whose blocks its weights are looked for: timelocked ones are
-#: opened an epoch or more later.
-_EPOCHS_AFTER = 3
 _ARCHIVE = "the nodes asked have forgotten block {}'s state: it needs an archive endpoint"
 
 
@@ -31,12 +28,17 @@ def check_settlement(
     validator: bytes,
     record: SettlementRecord,
     windows: Mapping[int, WindowRecord],
+    read: Callable[[int], SettlementRecord | None],
     found: Findings,
-) -> None:
+) -> Sequence[int]:
     """Checks a settlement's content.
 
     Args:
         windows: records of the windows that it covers, as far as they are there.
+        read: the validator's settlement of an epoch block; None where none is published.
+
+    Returns:
+        Windows of its epoch that it leaves out, as one that begins or comes back may.
 
     Raises:
         ChainError: the chain cannot be read.
@@ -47,8 +49,8 @@ def check_settlement(
             f"the record is {encode_ss58(record.validator)}'s, who did not publish it here",
         )
     if not check_parameters(public, record.parameters, record.epoch, found):
-        return
-    _check_covered(public, record, windows, found)
+        return ()
+    left_out = _check_covered(public, record, windows, found)
     counted = [covered.window for covered in record.windows if covered.outcome is Outcome.COUNTED]
     if any(window not in windows for window in counted):
         missing = next(window for window in counted if window not in windows)
@@ -59,8 +61,9 @@ def check_settlement(
         _check_scores(public, record, [windows[window] for window in counted], found)
     _check_root(record, found)
     _check_weights(public, record, found)
-    _check_chain(public, record, found)
+    check_shown_weights(public.chain, record, read, found)
     _check_ledger(public, record, found)
+    return left_out
 
 
 def _check_covered(
@@ -68,8 +71,9 @@ def _check_covered(
     record: SettlementRecord,
     windows: Mapping[int, WindowRecord],
     found: Findings,
-) -> None:
-    """Every window between two epochs of the chain, with the outcome of its record."""
+) -> Sequence[int]:
+    """Every window between two epochs of the chain, with the outcome of its record; those that it
+    may leave out."""
     found.look(Check.WINDOWS)
     for covered in record.windows:
         window = windows.get(covered.window)
@@ -88,13 +92,19 @@ def _check_covered(
                 f"{covered.outcome.value} in the settlement",
             )
     try:
-        epoch = _find_epoch_before(public.chain, record)
+        epoch = _find_epoch_before(public, record)
     except ForgottenError:
         found.miss(Check.WINDOWS, _ARCHIVE.format(record.epoch))
-        return
+        return ()
     if epoch is None:
         found.differ(Check.WINDOWS, f"no epoch of the subnet ended with block {record.epoch}")
-        return
+        return ()
+    if record.previous_epoch > epoch:
+        found.differ(
+            Check.WINDOWS,
+            f"it follows a settlement at block {record.previous_epoch}, with which no epoch of the "
+            "subnet ended",
+        )
     due = compute_settled_windows(public.parameters.timing, epoch, record.epoch)
     said = [covered.window for covered in record.windows]
     # it had not begun before, or comes back from being away over an epoch that covers windows
@@ -107,14 +117,18 @@ def _check_covered(
             f"windows {_list(right)} end between epochs {epoch} and {record.epoch}, and it settles "
             f"{_list(said)}",
         )
+    return [window for window in due if window not in right]
 
 
-def _find_epoch_before(chain: PublicChain, record: SettlementRecord) -> int | None:
-    """The epoch block before a settlement's; None where the settlement's own is none."""
+def _find_epoch_before(public: Public, record: SettlementRecord) -> int | None:
+    """The epoch block before a settlement's, by the chain: a record could name any block as the
+    one before. None where the settlement's own is none."""
+    chain, tempo = public.chain, public.parameters.timing.tempo
     if not chain.is_epoch(record.epoch):
         return None
+    last = max(0, record.epoch - 2 * (tempo + 1))  # as far as `find_epoch` looks
     number = record.epoch - 1
-    while number > record.previous_epoch and number > 0 and not chain.is_epoch(number):
+    while number > last and not chain.is_epoch(number):
         number -= 1
     return number
 
@@ -206,60 +220,11 @@ def _check_weights(public: Public, record: SettlementRecord, found: Findings) ->
     counts = any(covered.outcome is Outcome.COUNTED for covered in record.windows)
     right = compute_weights(by_uid, identity.owner_uid, identity.burn_share) if counts else {}
     said = {weight.uid: weight.weight for weight in record.weights}
-    difference = _find_weight(right, said)
+    difference = find_weight(right, said)
     if difference is not None:
         found.differ(Check.WEIGHTS, f"{difference} in the record")
-    if record.weights_digest != compute_weights_digest(_pair(record.weights)):
+    if record.weights_digest != compute_weights_digest(pair_weights(record)):
         found.differ(Check.WEIGHTS, "its weights have another digest than it says")
-
-
-def _pair(weights: Sequence[Weight]) -> list[tuple[int, int]]:
-    return [(weight.uid, weight.weight) for weight in weights]
-
-
-def _find_weight(right: Mapping[int, int], other: Mapping[int, int]) -> str | None:
-    """The first uid whose weight differs, as the start of a sentence."""
-    for uid in sorted(right.keys() | other.keys()):
-        if right.get(uid, 0) != other.get(uid, 0):
-            return f"uid {uid} should weigh {right.get(uid, 0)} and weighs {other.get(uid, 0)}"
-    return None
-
-
-def _check_chain(public: Public, record: SettlementRecord, found: Findings) -> None:
-    """The chain must have shown these weights before a later settlement's took their place."""
-    if not record.weights:
-        return
-    said = dict(_pair(record.weights))
-    first, latest = None, 0
-    try:
-        for number in _iterate_looks(public.chain, record.epoch):
-            row = public.chain.get_weights(number).get(record.validator, {})
-            if dict(row) == said:
-                found.look(Check.CHAIN)
-                return
-            latest = number
-            first = first or _find_weight(said, row)
-    except ForgottenError:
-        found.miss(Check.CHAIN, "weights of that time: " + _ARCHIVE.format(record.epoch))
-        return
-    if not latest:
-        found.miss(Check.CHAIN, f"no block after epoch {record.epoch} could show its weights yet")
-        return
-    found.differ(
-        Check.CHAIN, f"{first} on chain: up to block {latest} it never shows the record's weights"
-    )
-
-
-def _iterate_looks(chain: PublicChain, epoch: int) -> Iterator[int]:
-    """Blocks at which a settlement's weights would be in force, if they ever are."""
-    head, number, epochs = chain.get_head(), epoch + 1, 0
-    while number <= head and epochs < _EPOCHS_AFTER:
-        if chain.is_epoch(number):
-            epochs += 1
-            yield number
-        number += 1
-    if epochs < _EPOCHS_AFTER and head > epoch:
-        yield head
 
 
 def _check_ledger(public: Public, record: SettlementRecord, found: Findings) -> None:

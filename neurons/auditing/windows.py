@@ -38,13 +38,15 @@ def check_window(
     if record.software == "":
         found.notes.append("the record does not say what software judged")
     number = compute_block(public.parameters.timing, record.window, Phase.COMMIT)
-    if not check_parameters(public, record.parameters, number, found):
+    if record.challenge is None:  # parameters have decided nothing, and may have come later
+        found.notes.append("the record says nothing of the window's inputs")
+    elif not check_parameters(public, record.parameters, number, found):
         return False
     context = derive_context(public, record, found)
     _check_outcome(record, found)
     if context is None or record.audit is None:
         found.notes.append("the validator abstained before the window's inputs were known")
-        return False
+        return public.models is not None  # it judged nobody, and no ledger has changed
     return _check_rows(public, record, context, ledgers, found)
 
 
@@ -58,6 +60,10 @@ def _check_outcome(record: WindowRecord, found: Findings) -> None:
         found.differ(Check.VERDICTS, "the window counts, and not every member has a verdict")
     elif record.outcome is Outcome.COUNTED and broken:
         found.differ(Check.VERDICTS, "the window counts, though the judge worked for nobody")
+    elif record.outcome is Outcome.VOID and record.audit is None:
+        found.differ(
+            Check.VERDICTS, "the window is void, though the validator had nothing to judge yet"
+        )
     elif record.outcome is Outcome.ABSTAINED and complete and not broken:
         found.differ(Check.VERDICTS, "the validator abstained, though every member has a verdict")
     elif record.outcome is Outcome.ABSTAINED:

@@ -17,7 +17,7 @@ from assay.network import ObjectStore, ParquetWorker, ReadableStores
 from assay.network.beacon import HttpBeacons
 from assay.network.chain import SubtensorChain
 from assay.neurons.auditing.auditor import Progress, audit
-from assay.neurons.auditing.bundle import open_bundle, open_records
+from assay.neurons.auditing.bundle import AUDITED_MAX, open_bundle, open_records
 from assay.neurons.auditing.export import export_bundle
 from assay.neurons.auditing.findings import AuditReport, Check, Findings
 from assay.neurons.auditing.ports import LedgerView, Models, Public
@@ -30,6 +30,7 @@ from assay.neurons.ports import Objects
 from assay.neurons.wiring import now_ms, open_chain, open_stores
 from assay.protocol import (
     QUICKNET,
+    Commitment,
     Parameters,
     Tag,
     decode_ss58,
@@ -136,8 +137,8 @@ def _reach(settings: Settings, request: Request) -> Iterator[_Reached]:
         chain = stack.enter_context(open_chain(settings.chain))
         stores = open_stores(settings)
         parameters = find_parameters(chain, stores.open)
-        validator, locator = _find_validator(chain, request)
-        records = _open_published(stores, request.records or locator, validator)
+        validator, announced = _find_validator(chain, request)
+        records = _open_published(stores, request.records, announced, validator)
         beacons = HttpBeacons(
             parameters.beacon, settings.beacon.endpoints, scratch / "beacons", now_ms
         )
@@ -156,7 +157,7 @@ def _reach(settings: Settings, request: Request) -> Iterator[_Reached]:
             ledger=_open_ledger(settings, stack),
         )
         windows = (
-            _find_newest(records, validator, parameters)
+            find_newest(records, validator, parameters, announced)
             if request.windows is None
             else parse_windows(request.windows)
         )
@@ -170,13 +171,13 @@ def _open_ledger(settings: Settings, stack: ExitStack) -> LedgerView | None:
     return open_ledger(settings, stack.enter_context(open_node(settings)))
 
 
-def _find_validator(chain: SubtensorChain, request: Request) -> tuple[bytes, str | None]:
-    """A hotkey, and the locator that it announces its record under."""
+def _find_validator(chain: SubtensorChain, request: Request) -> tuple[bytes, Commitment | None]:
+    """A hotkey, and how it announces its record on chain."""
     announced = {}
     for hotkey, payload in chain.get_commitments(chain.get_head()).items():
         slot = parse_commitment(payload)
         if slot is not None and slot.tag is Tag.RECORD:
-            announced[hotkey] = slot.locator
+            announced[hotkey] = slot
     if request.validator is not None:
         try:
             hotkey = decode_ss58(request.validator)
@@ -192,33 +193,54 @@ def _find_validator(chain: SubtensorChain, request: Request) -> tuple[bytes, str
     )
 
 
-def _open_published(stores: ReadableStores, locator: str | None, validator: bytes) -> ObjectStore:
-    if locator is None:
+def _open_published(
+    stores: ReadableStores, named: str | None, announced: Commitment | None, validator: bytes
+) -> ObjectStore:
+    """Where the operator says that it lies, else where a stranger does: that is a locator, and no
+    folder of ours."""
+    if named is not None and "://" not in named:
+        return open_records(Path(named))
+    if named is not None:
+        return stores.open(named)
+    if announced is None:
         raise ConfigError(
             f"{encode_ss58(validator)} announces no record on chain: say where it lies, with "
             "--records"
         )
-    if "://" in locator:
-        return stores.open(locator)
-    return open_records(Path(locator))
+    return stores.open(announced.locator)
 
 
-def _find_newest(records: ObjectStore, validator: bytes, parameters: Parameters) -> range:
-    """The windows of the newest settlement that was published."""
+def find_newest(
+    records: Objects, validator: bytes, parameters: Parameters, announced: Commitment | None
+) -> range:
+    """The windows of the newest settlement that was published.
+
+    Args:
+        announced: binds the validator, as the store's own hint does not: the newer one is taken.
+
+    Raises:
+        ConfigError: it cannot be found so.
+        StoreError: the store cannot be read.
+    """
     address = encode_ss58(validator)
     where = f"the record of {address}"
     data = records.get(make_latest_name(address), _LATEST_BYTES)
-    if data is None:
+    if data is None and announced is None:
         raise ConfigError(f"{where} is empty yet: it is published once weights are open")
     try:
-        name = make_settlement_record_name(address, int(read_json(data)["epoch"]))
+        hint = 0 if data is None else int(read_json(data)["epoch"])
+        newest = hint if announced is None else max(hint, announced.number)
+        name = make_settlement_record_name(address, newest)
         found = records.get(name, compute_record_bytes_max(parameters))
         covered = decode_settlement_record(found or b"").windows
-    except (EncodingError, KeyError, TypeError, ValueError):
+    except (EncodingError, ArithmeticError, KeyError, TypeError, ValueError):
         covered = ()
     if not covered:
         raise ConfigError(f"{where} does not say what is newest: name windows with --windows A..B")
-    return range(covered[0].window, covered[-1].window + 1)
+    windows = range(covered[0].window, covered[-1].window + 1)
+    if len(windows) > AUDITED_MAX:
+        raise ConfigError(f"{where} settles {len(windows)} windows: name some with --windows")
+    return windows
 
 
 def parse_windows(text: str) -> range:
@@ -232,6 +254,8 @@ def parse_windows(text: str) -> range:
     plain = first.isdecimal() and last.isdecimal() and max(len(first), len(last)) <= 12
     if not plain or int(first) > int(last):
         raise ConfigError(f"--windows {text!r}: write A..B, such as 5..12")
+    if int(last) - int(first) >= AUDITED_MAX:
+        raise ConfigError(f"--windows {text}: at most {AUDITED_MAX} are audited at a time")
     return range(int(first), int(last) + 1)
 
 
@@ -304,6 +328,13 @@ def _print_report(report: AuditReport) -> None:
     if claims:
         console.print(
             f"{claims} verdicts need the model: --model FOLDER runs its forward passes again."
+        )
+    words = sum(found.words for found in report.windows)
+    if words:
+        console.print(
+            f"{words} refusals are the validator's word, which nobody can check: compare with "
+            "other validators' records.",
+            style="yellow",
         )
     if report.differs:
         console.print("What the validator says is not what public data say.", style="bold red")

@@ -104,7 +104,7 @@ def _measure_sampling(
             "margin_max": found.close_up.margin,
             "log_capital": found.close_up.log_capital,
         }
-    if not statistics:
+    if not {"margin_max", "log_capital"} <= statistics.keys():  # a stranger's may lack them
         return ()
     return (
         _bound("largest margin", statistics["margin_max"], cap, "logits"),

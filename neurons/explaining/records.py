@@ -135,7 +135,10 @@ def find_words(data: bytes | None, hotkey: bytes, reason: Reason | None) -> dict
             if type(value) in (int, float) and isfinite(value)
         }
         detail = "".join(c for c in str(verdict["detail"])[:_SENTENCE] if c.isprintable())
-    except (ValueError, LookupError, TypeError, AttributeError, StopIteration, RecursionError):
+    except (
+        ValueError, ArithmeticError, LookupError, TypeError, AttributeError, StopIteration,
+        RecursionError,
+    ):  # fmt: skip
         return {}
     # zeros say that no model was run
     return words | {

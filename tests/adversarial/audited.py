@@ -369,6 +369,16 @@ def audit_liar(public, liar, *, models=None, copies=None, windows=WINDOWS, ledge
     return audit(public, LIAR, windows)
 
 
+def accuse(public, liar, **options):
+    """The first difference that the audit of an agreed liar finds."""
+    liar.agree()
+    report = audit_liar(public, liar, **options)
+    found = list_differences(report)
+    assert found, "the lie stands"
+    assert not report.matched
+    return found[0]
+
+
 def list_differences(report):
     """(check, sentence) of everything that differs, in order."""
     return [

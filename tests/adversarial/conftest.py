@@ -17,6 +17,7 @@ from assay.network import ParquetWorker, SubmissionFile, open_file, write_submis
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import SimulatedChain
 from assay.network.store import open_folder
+from assay.neurons.auditing.sources import ModelShelf
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.demo_rules import NETUID, make_demo_parameters
 from assay.neurons.gauntlet.base import prefill
@@ -31,6 +32,13 @@ from assay.protocol.submission import compute_submission_root
 from assay.training import GENESIS
 from assay.training.genesis_model import make_model
 from assay.verification import Verdict
+from tests.adversarial.audited import (
+    Liar,
+    list_differences,
+    open_audit,
+    play_network,
+    read_records,
+)
 
 LOCATOR = "test:store"
 GROUPS = 5
@@ -184,3 +192,36 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
         for seed, role in enumerate(("smaller", "sibling", "foreign"))
     }
     return Lab(Family(SHIPPED, GENESIS, others), tmp_path_factory.mktemp("lab"), LAB_GROUPS)
+
+
+# --- a network that was audited
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory, worker):
+    return play_network(tmp_path_factory.mktemp("audited"), worker)
+
+
+@pytest.fixture(scope="session")
+def bundle(network, worker, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundles") / "bundle"
+    report = network.export(worker, folder)
+    assert report.matched, list_differences(report)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def public(bundle):
+    with open_audit(bundle) as public:
+        yield public
+
+
+@pytest.fixture(scope="session")
+def models(network):
+    return ModelShelf([network.models])
+
+
+@pytest.fixture
+def liar(network, public):
+    windows, settlements = read_records(public.records)
+    return Liar(public.parameters, network.chain, windows, settlements)

@@ -251,6 +251,8 @@ def test_a_record_that_may_not_be_read_is_said_to_be_so(mortal, worker):
         b'{"verdicts": [{"hotkey": "ADDRESS", "reason": "ACCEPTED", "detail": "x"}]}',
         b'{"verdicts": [{"hotkey": "ADDRESS", "reason": "SKETCH_MISMATCH", "detail": "x", '
         b'"statistics": 7}]}',
+        b'{"verdicts": [{"hotkey": "ADDRESS", "reason": "SKETCH_MISMATCH", "detail": "x", '
+        b'"statistics": {"margin_max": 1' + b"0" * 400 + b"}}]}",
     ],
 )
 def test_broken_statistics_are_left_out(data):
@@ -273,3 +275,14 @@ def test_a_strangers_sentence_sends_nothing_to_the_terminal(mortal):
     assert len(statement.detail) <= 400
     assert "margin_max" not in statement.statistics
     assert statement.token is None
+
+
+def test_statistics_that_lack_what_a_reason_hangs_on(mortal, worker):
+    """Figures of other names, and figures beyond all measure."""
+    name = make_statistics_name(encode_ss58(VALIDATOR), 3)
+    document = json.loads(mortal.store.get(name, 1 << 20))
+    for statistics in ({"other": 1.0}, {"margin_max": 1.0}, {"log_capital": 10**400}):
+        for verdict in document["verdicts"]:
+            verdict["statistics"] = statistics
+        (mortal.folder / "record" / name).write_text(json.dumps(document))
+        assert ask(mortal, worker, ALICE, 3).accepted

@@ -11,7 +11,6 @@ from assay.network.chain import ForgottenError
 from assay.network.chain.evm import make_ledger_entry
 from assay.neurons.auditing.auditor import audit
 from assay.neurons.auditing.bundle import open_records
-from assay.neurons.auditing.sources import ModelShelf
 from assay.protocol import Outcome, Reason, encode_ss58
 from assay.protocol.encoding import encode
 from assay.protocol.record import (
@@ -31,54 +30,13 @@ from tests.adversarial.audited import (
     ForgetfulChain,
     Liar,
     Shelf,
+    accuse,
     audit_liar,
     list_differences,
-    open_audit,
-    play_network,
     read_records,
 )
 
 ADDRESS = encode_ss58(LIAR)
-
-
-@pytest.fixture(scope="session")
-def network(tmp_path_factory, worker):
-    return play_network(tmp_path_factory.mktemp("audited"), worker)
-
-
-@pytest.fixture(scope="session")
-def bundle(network, worker, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bundles") / "bundle"
-    report = network.export(worker, folder)
-    assert report.matched, list_differences(report)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def public(bundle):
-    with open_audit(bundle) as public:
-        yield public
-
-
-@pytest.fixture(scope="session")
-def models(network):
-    return ModelShelf([network.models])
-
-
-@pytest.fixture
-def liar(network, public):
-    windows, settlements = read_records(public.records)
-    return Liar(public.parameters, network.chain, windows, settlements)
-
-
-def accuse(public, liar, **options):
-    """The first difference that the audit of an agreed liar finds."""
-    liar.agree()
-    report = audit_liar(public, liar, **options)
-    found = list_differences(report)
-    assert found, "the lie stands"
-    assert not report.matched
-    return found[0]
 
 
 def test_the_truth_matches(public, liar, models):
@@ -866,15 +824,3 @@ def test_a_score_is_wrong_however_old_it_is(network, worker, liar):
     public = network.make_public(worker, chain=chain, records=Shelf(liar.list_objects()))
     found = list_differences(audit(public, LIAR, WINDOWS))
     assert [check for check, _ in found] == ["values"]
-
-
-def test_an_owner_who_has_changed_the_parameters_since(public):
-    """Who was judged by the older ones is not accused by the newer."""
-    identity = replace(public.parameters.identity, burn_share=0)
-    newer = replace(public.parameters, identity=identity)
-    report = audit(replace(public, parameters=newer), LIAR, WINDOWS)
-    assert list_differences(report) == []
-    assert not report.matched
-    for found in (*report.windows, *report.settlements):
-        ((check, sentence),) = found.unknown
-        assert (check.value, "the owner's at that time" in sentence) == ("parameters", True)

@@ -1,6 +1,8 @@
 """A bundle that somebody has touched: the audit names the file, whatever was done to it."""
 
+import os
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from typer.testing import CliRunner
 from assay.neurons.auditing.bundle import BundleError
 from assay.neurons.auditing.sealing import SUMS_FILE, SealError, find_broken_seals, seal_folder
 from assay.neurons.commands.cli import app
-from tests.adversarial.audited import open_audit, play_network
+from tests.adversarial.audited import HOTKEYS, open_audit, play_network
 
 FLIPS = 2_400
 
@@ -141,3 +143,29 @@ def test_sums_that_lead_out_of_the_folder(copy):
 def test_a_folder_that_is_no_bundle(tmp_path):
     with pytest.raises(BundleError, match="is no bundle"), open_audit(tmp_path):
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("about.json", r'"windows": \[[^]]*\]', '"windows": [0, 1.5]'),
+        ("about.json", r'"windows": \[[^]]*\]', '"windows": [0, 999999999999]'),
+        ("facts.json", r'"head": \d+', '"head": 1e999'),
+        ("facts.json", HOTKEYS["alice"].hex(), HOTKEYS["alice"].hex()[2:]),
+    ],
+)
+def test_nonsense_sealed_anew_is_one_readable_line(name, old, new, copy):
+    path = copy / name
+    text, count = re.subn(old, new, path.read_text())
+    assert count
+    path.write_text(text)
+    seal_folder(copy)
+    result = audit(copy)
+    assert result.exit_code == 2
+    assert "defect of assay" not in result.stderr, result.stderr
+
+
+def test_a_pipe_in_place_of_the_sums_is_not_waited_for(copy):
+    (copy / SUMS_FILE).unlink()
+    os.mkfifo(copy / SUMS_FILE)
+    assert "no plain file" in find_broken_seals(copy)[0]

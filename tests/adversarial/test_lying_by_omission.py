@@ -1,0 +1,263 @@
+"""Validators who lie by what they leave out, and by where their records lead; and the honest who
+must not be taken for them."""
+
+from dataclasses import replace
+
+import pytest
+
+from assay.network.chain import ForgottenError
+from assay.network.store import ReadableStores, StoreError
+from assay.neurons.auditing.auditor import audit
+from assay.neurons.commands.audit import _open_published, find_newest
+from assay.neurons.config import ConfigError
+from assay.protocol import Commitment, Outcome, Reason, Tag, encode_commitment, encode_ss58
+from assay.protocol.record import NOTHING, make_latest_name
+from tests.adversarial.audited import (
+    EPOCHS,
+    HOTKEYS,
+    LIAR,
+    LOCATOR,
+    RECORDS,
+    WINDOWS,
+    ForgetfulChain,
+    Shelf,
+    accuse,
+    audit_liar,
+    list_differences,
+)
+
+
+def refuse(liar, window, name, reason):
+    liar.change_row(window, name, reason=reason, values=(), score=0, witness=b"")
+
+
+def abstain(liar, epoch):
+    """From all windows of an epoch, which then sets no weights."""
+    for covered in liar.settlements[epoch].windows:
+        liar.change(covered.window, outcome=Outcome.ABSTAINED, audit=None, members=())
+    liar.settle(epoch, weights=())
+
+
+class Showing:
+    """A chain whose slots are others."""
+
+    def __init__(self, chain, slots, since=0):
+        self._chain, self._slots, self._since = chain, slots, since
+
+    def __getattr__(self, name):
+        return getattr(self._chain, name)
+
+    def get_commitments(self, number):
+        slots = self._chain.get_commitments(number)
+        return {**slots, **self._slots} if number >= self._since else slots
+
+
+# --- leaving out what a competitor has earned
+
+
+def test_a_window_is_settled_between_two_epochs(public, liar):
+    """Where nobody is paid for it: at a block that ends no epoch, in a settlement that is linked,
+    agrees with itself, and is never looked at."""
+    newest = liar.settlements[98]
+    liar.settlements[85] = replace(newest, epoch=85, windows=newest.windows[:1])
+    liar.settlements[98] = replace(newest, windows=newest.windows[1:])
+    liar.agree()
+    liar.shown[85] = {w.uid: w.weight for w in liar.settlements[73].weights}
+    check, sentence = accuse(public, liar)
+    assert (check, "follows a settlement at block 85" in sentence) == ("windows", True)
+
+
+def test_a_settlement_is_left_out_so_that_the_next_may_begin_late(public, liar):
+    """Also where only what it says it settled is audited."""
+    newest = liar.settlements[98]
+    liar.settlements[98] = replace(newest, windows=newest.windows[1:])
+    del liar.settlements[73]
+    for windows in (WINDOWS, range(5, 6)):
+        check, sentence = accuse(public, liar, windows=windows)
+        assert check == "windows"
+        assert sentence == "window 4 of its epoch has a record, and is not settled"
+
+
+def test_who_begins_late_is_not_accused(public, liar):
+    """A first settlement that begins within its epoch: said, and no more."""
+    newest = liar.settlements[98]
+    for epoch in EPOCHS[:2]:
+        del liar.settlements[epoch]
+    liar.settlements[98] = replace(
+        newest, windows=newest.windows[1:], previous=NOTHING, previous_epoch=0
+    )
+    liar.windows = {5: replace(liar.windows[5], previous=NOTHING)}
+    liar.agree()
+    report = audit_liar(public, liar, windows=range(5, 6))
+    assert report.matched, list_differences(report)
+    assert "windows 4 to 4 of its epoch have no record" in " ".join(report.settlements[0].notes)
+
+
+def test_void_where_there_was_nothing_to_judge_yet(public, liar):
+    """Else --model would never look at it: an abstention in the words of a void window."""
+    liar.change(2, outcome=Outcome.VOID, audit=None, members=())
+    check, sentence = accuse(public, liar)
+    assert (check, "the window is void, though" in sentence) == ("verdicts", True)
+
+
+def test_abstaining_hides_no_ledger(public, liar, models):
+    """A window that nobody was judged in leaves the settlement's ledgers as they were."""
+    liar.change(2, outcome=Outcome.ABSTAINED, audit=None, members=())
+    liar.change_row(3, "alice", reason=Reason.LEDGER_MISMATCH, values=(), score=0)
+    check, sentence = accuse(public, liar, models=models, windows=range(2, 4))
+    assert (check, "says LEDGER_MISMATCH, and it is ACCEPTED" in sentence) == ("verdicts", True)
+
+
+@pytest.mark.parametrize("reason", [Reason.NOT_REVEALED, Reason.INTERNAL])
+def test_a_refusal_that_nobody_can_refute_is_counted(reason, public, liar, models):
+    """Twice it costs a competitor its settlement: it is no match to be silent about."""
+    for window in (2, 3):
+        refuse(liar, window, "alice", reason)
+    liar.agree()
+    for shelf in (None, models):
+        report = audit_liar(public, liar, models=shelf)
+        assert not report.differs
+        assert [found.words for found in report.windows] == [0, 0, 1, 1, 0, 0]
+
+
+# --- weights that no record has
+
+
+def test_who_abstains_weighs_as_he_likes(public, liar):
+    """A record without weights binds nothing, and the chain pays by what stands there."""
+    abstain(liar, 73)
+    liar.shown[73] = {6: 65_535}
+    check, sentence = accuse(public, liar)
+    assert check == "weights on chain"
+    assert "weights that no settlement of the record has: uid 6 weighs 65535" in sentence
+
+
+def test_who_abstains_and_keeps_older_weights_is_not_accused(public, liar):
+    abstain(liar, 73)
+    liar.agree()
+    liar.shown[73] = {w.uid: w.weight for w in liar.settlements[48].weights}
+    report = audit_liar(public, liar)
+    assert report.matched, list_differences(report)
+
+
+def test_the_right_weights_an_epoch_late_and_others_before(public, liar):
+    """One look in three epochs would do for weights that stay the same."""
+    liar.agree()
+    right = {w.uid: w.weight for w in liar.settlements[73].weights}
+    liar.shown[73], liar.shown[98] = {6: 65_535}, right
+    check, sentence = accuse(public, liar)
+    assert (check, "at block 98 the chain shows weights" in sentence) == ("weights on chain", True)
+
+
+def test_weights_that_came_too_late_are_no_lie(public, liar):
+    """Those of the settlements before and after stood in their place: not shown, not accused."""
+    liar.agree()
+    liar.shown[73] = {w.uid: w.weight for w in liar.settlements[48].weights}
+    report = audit_liar(public, liar)
+    assert list_differences(report) == []
+    assert "but other settlements' of it" in report.settlements[1].unknown[0][1]
+
+
+# --- what the chain binds
+
+
+def test_an_old_settlement_is_passed_over_by_the_links(public, liar):
+    """Two settlements follow the same one: who is shown which, nothing on chain says."""
+    liar.agree()
+    old = liar.settlements[48]
+    liar.settlements[98] = replace(
+        liar.settlements[98], previous=old.digest, previous_epoch=old.epoch
+    )
+    report = audit_liar(public, liar, windows=range(2, 4))
+    ((check, sentence),) = list_differences(report)
+    assert (check, "lead from epoch 98 past it to epoch 48" in sentence) == ("announced", True)
+    ((check, sentence),) = list_differences(audit_liar(public, liar))
+    assert (check, "passes over the settlement" in sentence) == ("link", True)
+
+
+def test_an_older_announcement_still_binds(public, liar):
+    """What was announced last is not the newest, and names another record than is published."""
+    announced = liar.settlements[48].digest
+    liar.change_row(0, "alice", reason=Reason.SAMPLING_MISMATCH, values=(), score=0)
+    liar.agree()
+    for digest, lies in ((announced, True), (liar.settlements[48].digest, False)):
+        slot = encode_commitment(Commitment(Tag.RECORD, 48, 0, digest, RECORDS))
+        chain = Showing(liar.make_chain(), {LIAR: slot})
+        records = Shelf(liar.list_objects())
+        report = audit(replace(public, chain=chain, records=records), LIAR, WINDOWS)
+        found = list_differences(report)
+        assert [check for check, _ in found] == (["announced"] if lies else [])
+        assert "up to epoch 48" in " ".join(report.settlements[-1].notes)
+
+
+def test_nothing_is_announced(public, liar):
+    liar.agree()
+    chain = Showing(liar.make_chain(), {LIAR: b"something else"})
+    report = audit(replace(public, chain=chain, records=Shelf(liar.list_objects())), LIAR, WINDOWS)
+    assert not report.differs
+    assert "announces no record" in " ".join(report.settlements[-1].notes)
+
+
+# --- a network that changed, a node that forgot
+
+
+def test_what_was_judged_before_a_change_of_parameters_is_no_lie(network, worker):
+    public = network.make_public(worker)
+    identity = replace(public.parameters.identity, burn_share=200_000)
+    changed = replace(public.parameters, identity=identity)
+    slot = encode_commitment(Commitment(Tag.PARAMETERS, 0, 0, changed.digest, LOCATOR))
+    chain = Showing(network.chain, {HOTKEYS["owner"]: slot}, since=74)
+    report = audit(replace(public, chain=chain, parameters=changed), LIAR, range(4))
+    assert list_differences(report) == []
+    for found in (*report.windows, *report.settlements):
+        assert [check.value for check, _ in found.unknown] == ["parameters"], found
+
+
+def test_a_miner_is_left_out_whose_seat_was_taken_since(network, worker, liar):
+    """Who was not paid loses the seat, and later state knows nothing of it."""
+    members = dict(network.chain.get_members(100))
+    members[b"\x99" * 32] = replace(members.pop(HOTKEYS["alice"]), registered_at=90)
+
+    class Later(ForgetfulChain):
+        def get_members(self, number):
+            if number < self._kept:
+                raise ForgottenError(f"state at block {number} is discarded")
+            return members
+
+    rows = [row for row in liar.windows[1].members if row.hotkey != HOTKEYS["alice"]]
+    liar.change(1, members=tuple(rows))
+    liar.agree()
+    public = network.make_public(
+        worker, chain=Later(network.chain, 100), records=Shelf(liar.list_objects())
+    )
+    found = audit(public, LIAR, range(1, 2)).windows[0]
+    (said,) = [why for check, why in found.unknown if check.value == "members"]
+    assert said.startswith("7 of 7 members are proven by later state, 1 are not")
+
+
+# --- where a record is said to lie
+
+
+def test_an_announced_folder_is_no_locator(tmp_path):
+    """A stranger's word opens nothing of ours that --readable does not name."""
+    stores = ReadableStores([])
+    for locator in (str(tmp_path), tmp_path.as_uri()):
+        announced = Commitment(Tag.RECORD, 98, 0, bytes(32), locator)
+        with pytest.raises(StoreError):
+            _open_published(stores, None, announced, LIAR)
+    assert _open_published(stores, str(tmp_path), None, LIAR).root == tmp_path.resolve()
+
+
+def test_the_hint_is_rolled_back_to_what_was_honest(public, liar):
+    """`latest.json` is the validator's own; what it has announced says what is newest."""
+    liar.agree()
+    name = make_latest_name(encode_ss58(LIAR))
+    announced = Commitment(Tag.RECORD, 98, 0, liar.settlements[98].digest, RECORDS)
+    for hint in (b'{"epoch": 48}', b"[]", b'{"epoch": 1e999}', None):
+        liar.raw = {} if hint is None else {name: hint}
+        records = Shelf(liar.list_objects())
+        if hint in (b'{"epoch": 48}', None):
+            assert find_newest(records, LIAR, public.parameters, announced) == range(4, 6)
+        else:
+            with pytest.raises(ConfigError, match="does not say what is newest"):
+                find_newest(records, LIAR, public.parameters, announced)
