@@ -1,9 +1,10 @@
 """Problems, and what an answer to one is worth.
 
 An environment turns a 32-byte seed into a problem and a completion into integer reward parts.
-Everything is a pure function of its arguments: no clock, no files, no floats, no solver's opinion.
-It takes one answer form and refuses the rest, in time linear in the text, without ever raising.
-It never runs a model, never talks to a network, never knows whose answer it scores.
+Everything is a function of its arguments: no clock, no floats, no solver's opinion; a file is named
+by its digest, and foreign code runs in a cage. It takes one answer form and refuses the rest, in
+time linear in the text, whatever the text is. It never runs a model, never talks to a network,
+never knows whose answer it scores.
 """
 
 from assay.environments.arithmetic import write_solution
@@ -17,7 +18,19 @@ from assay.environments.base import (
     compute_reward,
     get_weights,
 )
-from assay.environments.registry import ENVIRONMENTS, make_environment, open_environment
+from assay.environments.catalogue import EnvironmentEntry, list_environments
+from assay.environments.levels import Success, compute_levels
+from assay.environments.problem_file import (
+    ProblemFileError,
+    add_problem_files,
+    compute_file_digest,
+)
+from assay.environments.registry import (
+    ENVIRONMENTS,
+    make_environment,
+    open_environment,
+    parse_choice,
+)
 from assay.protocol.parameters import MILLION
 
 __all__ = [
@@ -25,13 +38,21 @@ __all__ = [
     "MILLION",
     "Answer",
     "Environment",
+    "EnvironmentEntry",
     "Param",
     "Problem",
+    "ProblemFileError",
     "RewardParts",
     "RewardWeights",
+    "Success",
+    "add_problem_files",
+    "compute_file_digest",
+    "compute_levels",
     "compute_reward",
     "get_weights",
+    "list_environments",
     "make_environment",
     "open_environment",
+    "parse_choice",
     "write_solution",
 ]

@@ -3,6 +3,7 @@
 Specification, sections 0, 3 and 9. Rewards are integers in millionths; no float is ever involved.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,7 +23,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One task. `prompt` is printable ASCII and newlines; `level` is one of those asked for."""
+    """One task. `prompt` is text that ends in a newline, of printable ASCII and newlines wherever
+    the words are ours; `level` is one of those asked for."""
 
     prompt: str
     level: int
@@ -96,8 +98,8 @@ class Environment(Protocol):
         """Every declared parameter with its value, defaults included."""
 
     @property
-    def levels(self) -> range:
-        """The legal levels, ascending in difficulty."""
+    def levels(self) -> Sequence[int]:
+        """The legal levels, ascending; in a mixture of several, by part."""
 
     @property
     def digest(self) -> bytes:
@@ -130,18 +132,24 @@ class Param:
     about: str
 
 
-def compute_digest(name: str, version: int, params: Mapping[str, int]) -> bytes:
-    """hash(environment, name, version u16, params): 32 bytes.
+#: Levels of a part of a mixture lie below it; part i's are added to i times it.
+PART_LEVELS = 1_000
+#: A whole number, as an answer spells it: one spelling each, at most 18 digits.
+INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+
+
+def compute_digest(name: str, version: int, params: Mapping[str, int], *more: bytes) -> bytes:
+    """hash(environment, name, version u16, params, more…): 32 bytes.
 
     `params` is encoded as (u16 length ‖ ASCII key ‖ i64 value)* in the order of the keys' bytes;
-    integers big endian.
+    integers big endian. `more` is what else problems depend on: other digests, foreign versions.
     """
     encoded = b"".join(
         len(key).to_bytes(2, "big") + key.encode("ascii") + value.to_bytes(8, "big", signed=True)
         for key, value in sorted(params.items())
     )
     return hash_fields(
-        Domain.ENVIRONMENT, name.encode("ascii"), version.to_bytes(2, "big"), encoded
+        Domain.ENVIRONMENT, name.encode("ascii"), version.to_bytes(2, "big"), encoded, *more
     )
 
 
@@ -156,17 +164,33 @@ def open_stream(name: str, seed: bytes) -> Stream:
     return Stream(hash_fields(Domain.ENVIRONMENT_STREAM, name.encode("ascii"), seed))
 
 
-def draw_level(stream: Stream, levels: Sequence[int], legal: range) -> int:
+def draw_level(stream: Stream, levels: Sequence[int], legal: Sequence[int]) -> int:
     """One of `levels`, each equally likely.
 
     Raises:
         ValueError: `levels` is empty, not strictly ascending, or not within `legal`.
     """
+    require_levels(levels, legal)
+    return stream.choose(levels)
+
+
+def require_levels(levels: Sequence[int], legal: Sequence[int]) -> None:
+    """Raises ValueError where `levels` is empty, not strictly ascending, or not within `legal`."""
     if not levels or any(a >= b for a, b in pairwise(levels)):
         raise ValueError(f"levels {list(levels)} must be ascending, each once, and not empty")
     if illegal := [level for level in levels if level not in legal]:
         raise ValueError(f"levels {illegal} are not legal: {legal[0]} to {legal[-1]} are")
-    return stream.choose(levels)
+
+
+def read_answer(completion: str) -> str | None:
+    """What follows `#### ` where that opens a line and `####` stands nowhere else, or None.
+
+    All of it to the end, nothing trimmed; linear in the text.
+    """
+    before, mark, answer = completion.partition("#### ")
+    if not mark or "####" in before or "####" in answer or (before and before[-1] != "\n"):
+        return None
+    return answer
 
 
 def resolve_params(

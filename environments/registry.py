@@ -1,9 +1,11 @@
 """Which environments there are, by name. Adding one adds a row here and nothing elsewhere."""
 
+import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
-from assay.environments import arithmetic, sat
+from assay.environments import arithmetic, gsm, gym, mixture, sat
 from assay.environments.base import Environment
 from assay.protocol.parameters import EnvironmentChoice
 
@@ -11,23 +13,42 @@ from assay.protocol.parameters import EnvironmentChoice
 ENVIRONMENTS: Mapping[str, Callable[[Mapping[str, int]], Environment]] = MappingProxyType(
     {
         arithmetic.NAME: arithmetic.Arithmetic,
+        gsm.NAME: gsm.Gsm,
         sat.NAME: sat.Sat,
     }
 )
+#: Of `name:what`, name → constructor from what and parameters.
+FAMILIES: Mapping[str, Callable[[str, Mapping[str, int]], Environment]] = MappingProxyType(
+    {
+        gsm.NAME: gsm.GsmFile,
+        gym.NAME: gym.ReasoningGym,
+    }
+)
+_CHOSEN = re.compile(r"([^,=]+)=(-?[0-9]{1,18})")
 
 
 def make_environment(name: str, params: Mapping[str, int]) -> Environment:
     """The environment `name` with `params`; what is left out takes its default.
 
     Raises:
-        ValueError: an unknown name, an unknown parameter or a value out of its range.
+        ValueError: an unknown name, an unknown parameter or a value out of its range, or what it
+            needs is not on this machine.
     """
+    if name == mixture.NAME:
+        return mixture.Mixture(params, make_environment)
+    family, colon, what = str(name).partition(":")
+    if colon and family in FAMILIES:
+        return FAMILIES[family](what, params)
     if name not in ENVIRONMENTS:
         known = ", ".join(sorted(ENVIRONMENTS))
-        raise ValueError(f"there is no environment {name!r}; there are: {known}")
+        raise ValueError(
+            f"there is no environment {name!r}; there are: {known}, gsm:SHA256, mix, "
+            "reasoning_gym:NAME"
+        )
     return ENVIRONMENTS[name](params)
 
 
+@lru_cache(8)
 def open_environment(choice: EnvironmentChoice) -> Environment:
     """The environment that a network's parameters name, in the version that they name.
 
@@ -38,6 +59,25 @@ def open_environment(choice: EnvironmentChoice) -> Environment:
     if environment.digest != choice.digest:
         raise ValueError(
             f"environment {choice.name!r} here is another version than the network's parameters "
-            "name: install the version of assay that this network runs"
+            "name: install the version of assay, and of its extras, that this network runs"
         )
     return environment
+
+
+def parse_choice(text: str) -> tuple[str, dict[str, int]]:
+    """Name and settings of an environment as a person writes them: `sat,k=4`.
+
+    Raises:
+        ValueError: what follows a comma is no `setting=integer`, or names one twice.
+    """
+    name, *given = text.split(",")
+    settings: dict[str, int] = {}
+    for part in given:
+        match = _CHOSEN.fullmatch(part.strip())
+        if match is None or match[1].strip() in settings:
+            raise ValueError(
+                f"{part.strip()!r} in {text!r}: write each setting once, as in sat,k=4 or "
+                "mix,arithmetic=3,sat=1"
+            )
+        settings[match[1].strip()] = int(match[2])
+    return name.strip(), settings

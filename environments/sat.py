@@ -12,6 +12,7 @@ Note for choosing weights: an assignment drawn at random satisfies 1 - 2^-k of t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import eq
 from types import MappingProxyType
 
 from assay.environments.base import (
@@ -74,7 +75,7 @@ class Sat:
         """A formula of ⌊variables · density / 100⌋ clauses, duplicates possible."""
         stream = open_stream(NAME, seed)
         variables = draw_level(stream, levels, self.levels)
-        plan = [stream.draw_below(2) == 1 for _ in range(variables)]
+        plan = stream.draw_flips(variables)
         count = variables * self.params["density"] // 100
         clauses = tuple(_draw_clause(stream, plan, self.params["k"]) for _ in range(count))
         return Problem(_write_prompt(variables, clauses), variables, Formula(variables, clauses))
@@ -90,10 +91,8 @@ class Sat:
         assignment = _read_assignment(completion, formula.variables)
         if assignment is None:
             return RewardParts(0, 0, 0)
-        satisfied = sum(
-            any(assignment[abs(literal) - 1] == (literal > 0) for literal in clause)
-            for clause in formula.clauses
-        )
+        true = {v if value else -v for v, value in enumerate(assignment, 1)}
+        satisfied = sum(not true.isdisjoint(clause) for clause in formula.clauses)
         whole = satisfied == len(formula.clauses)
         return RewardParts(MILLION if whole else 0, 0, satisfied * MILLION // len(formula.clauses))
 
@@ -115,10 +114,10 @@ def _draw_clause(stream: Stream, plan: Sequence[bool], k: int) -> tuple[int, ...
         variable = stream.draw_below(len(plan))
         if variable not in chosen:
             chosen.append(variable)
-    weights = _WEIGHTS[k]
+    weights, hidden = _WEIGHTS[k], [plan[variable] for variable in chosen]
     while True:
-        signs = [stream.draw_below(2) == 1 for _ in chosen]
-        agreeing = sum(sign == plan[variable] for sign, variable in zip(signs, chosen, strict=True))
+        signs = stream.draw_flips(k)
+        agreeing = sum(map(eq, signs, hidden))
         if stream.draw_below(MILLION) < weights[agreeing]:
             break
     return tuple(v + 1 if sign else -v - 1 for sign, v in zip(signs, chosen, strict=True))

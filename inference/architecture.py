@@ -79,6 +79,13 @@ def find_misfit(config: Json, shapes: Mapping[str, Sequence[int]]) -> str | None
     return None
 
 
+def find_vocabulary(config: Json) -> int | None:
+    """V, rows of the output matrix, by a config alone; None where it is none that is known here."""
+    if _find_fault(config) is not None or not isinstance(config, dict):
+        return None
+    return int(config["vocab_size"])
+
+
 def compute_bytes_max(config: Json) -> int | None:
     """Most bytes that safetensors files of a model in bf16 have, headers included, by its config
     alone; None where the config is none that is known here.

@@ -22,7 +22,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from assay.inference.architecture import find_misfit
+from assay.inference.architecture import find_misfit, find_vocabulary
 from assay.inference.draft import Drafter, Rules
 from assay.inference.folder import (
     CONFIG_FILE,
@@ -159,6 +159,32 @@ class Checkpoint:
         return Drafter(model or self.model, self.tokenizer.drawable, rules, batch)
 
 
+@dataclass(frozen=True)
+class Outline:
+    """A checkpoint without its tensors: enough to ask its problems, read its text and know its
+    bounds, not to run it."""
+
+    manifest: Manifest
+    calibration: Calibration
+    tokenizer: FolderTokenizer
+
+
+def load_outline(folder: Path, expected: bytes | None = None) -> Outline:
+    """Opens all of a folder but its tensors, which need not be there, and holds it against its
+    manifest. Whether the tensors make a model is not asked.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`.
+    """
+    manifest = verify_manifest(folder, expected)
+    calibration = verify_small_files(folder, manifest)
+    vocabulary = find_vocabulary(read_json(read_small_file(folder, CONFIG_FILE, JSON_BYTES)))
+    if vocabulary is None:
+        raise UnusableCheckpointError(f"{folder / CONFIG_FILE} is of no model that is known here")
+    tokenizer = _open_tokenizer(folder, manifest, vocabulary)
+    return Outline(manifest, calibration, tokenizer)
+
+
 def load_checkpoint(folder: Path, expected: bytes | None = None) -> Checkpoint:
     """Opens a folder, hashes every tensor against its manifest, and loads the model in fp32.
 
@@ -173,22 +199,21 @@ def load_checkpoint(folder: Path, expected: bytes | None = None) -> Checkpoint:
     tensors = verify_tensors(folder, manifest)
     if {tensor.dtype for tensor in tensors} != {"BF16"}:
         raise UnusableCheckpointError(f"{folder} stores a tensor that is not bf16")
+    model = load_model(folder)
+    if len(manifest.centre) != model.config.hidden_size:
+        raise UnusableCheckpointError(f"μ in {folder} has another width than the model's states")
+    vocabulary = model.get_output_embeddings().weight.shape[0]
+    tokenizer = _open_tokenizer(folder, manifest, vocabulary)
+    return Checkpoint(folder, manifest, calibration, model, tokenizer)
+
+
+def _open_tokenizer(folder: Path, manifest: Manifest, vocabulary: int) -> FolderTokenizer:
     tokenizer = load_tokenizer(folder)
     if digest_chat_template(tokenizer) != manifest.chat_template:
         raise CheckpointError(
             f"the chat template in {folder} is not its manifest's: fetch it again"
         )
-    model = load_model(folder)
-    if len(manifest.centre) != model.config.hidden_size:
-        raise UnusableCheckpointError(f"μ in {folder} has another width than the model's states")
-    vocabulary = model.get_output_embeddings().weight.shape[0]
-    return Checkpoint(
-        folder,
-        manifest,
-        calibration,
-        model,
-        FolderTokenizer(tokenizer, vocabulary, manifest.end_tokens),
-    )
+    return FolderTokenizer(tokenizer, vocabulary, manifest.end_tokens)
 
 
 def load_model(folder: Path) -> PreTrainedModel:

@@ -1,32 +1,21 @@
 """The child of a ParquetWorker: a process that parses what strangers wrote, and may die of it.
 
-It alone imports pyarrow. It limits its own memory and processor time, has no way to write a file,
-and says nothing but framed answers. What is asked of it is `assay.network.submission_parser`'s.
+It alone imports pyarrow. Its limits are those of `assay.cage`; what is asked of it is
+`assay.network.submission_parser`'s.
 """
 
-import math
 import os
-import resource
-import signal
-import struct
-import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from assay.cage import child
+from assay.cage.child import clean
 from assay.protocol import Reason
 
-#: Bytes of address space a child may add to what it has after its imports. Tuning.
-MEMORY_BYTES = 512 << 20
-#: What a child says once its imports are done.
-READY = b"parquet worker is ready"
-#: Of a request: its length, and the processor time it may take in ms. Of an answer: its length.
-HEAD, LENGTH = struct.Struct(">II"), struct.Struct(">I")
 #: First byte of an answer.
 OK = 0
 REFUSALS = {1: Reason.MALFORMED, 2: Reason.TOO_LARGE}
 _STATUSES = {reason: status for status, reason in REFUSALS.items()}
-#: Characters of a refusal.
-DETAIL_MAX = 300
 
 
 class FileFault(Exception):
@@ -37,49 +26,29 @@ class FileFault(Exception):
         self.reason = reason
 
 
-def clean(text: str) -> str:
-    """One printable line: parts of it may be a stranger's."""
-    line = text.strip().partition("\n")[0][:DETAIL_MAX]
-    return "".join(c if c.isprintable() else "?" for c in line)
-
-
 def serve(answer: Callable[[bytes], bytes]) -> NoReturn:
     """The child's whole life: answers requests until its standard input closes.
 
     `answer` returns the reply, or raises FileFault or what pyarrow raises at a broken file.
     Anything else, running out of memory above all, ends the process, and the parent concludes.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import pyarrow as pa
     import pyarrow.parquet
 
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     pa.set_memory_pool(pa.system_memory_pool())  # the others reserve address space ahead
-    # Whatever native code prints must not look like an answer, nor fill the parent's disk.
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    with open(os.devnull, "r+b", buffering=0) as nothing:
-        for stream in range(3):
-            os.dup2(nothing.fileno(), stream)
-    _limit_memory()
-    replies.write(READY)
-    replies.flush()
     faults = (FileFault, pa.ArrowException, OSError, ValueError, NotImplementedError)
-    try:
-        while len(head := requests.read(HEAD.size)) == HEAD.size:
-            size, milliseconds = HEAD.unpack(head)
-            request = requests.read(size)
-            _renew_processor_time(milliseconds / 1_000)
-            try:
-                reply = bytes([OK]) + answer(request)
-            except MemoryError:  # pyarrow's own is also an ArrowException
-                break
-            except faults as fault:
-                reply = _pack_fault(fault)
-            replies.write(LENGTH.pack(len(reply)) + reply)
-            replies.flush()
-    finally:
-        os._exit(0)  # never run native destructors after garbage: they abort or hang
+
+    def reply(request: bytes) -> bytes:
+        try:
+            return bytes([OK]) + answer(request)
+        except MemoryError:  # pyarrow's own is also an ArrowException
+            raise
+        except faults as fault:
+            return _pack_fault(fault)
+
+    child.serve(reply)
 
 
 def _pack_fault(fault: Exception) -> bytes:
@@ -136,22 +105,3 @@ def open_parquet(source: Window, items: int, metadata: Any = None) -> Any:
         schema_depth_limit=4,
         arrow_extensions_enabled=False,
     )
-
-
-def _limit_memory() -> None:
-    with open("/proc/self/statm") as statm:
-        used = int(statm.read().split()[0]) * resource.getpagesize()
-    _lower_limit(resource.RLIMIT_AS, used + MEMORY_BYTES)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-
-
-def _renew_processor_time(seconds: float) -> None:
-    """The limit counts from the child's start, in whole seconds: moved on with each request."""
-    _lower_limit(resource.RLIMIT_CPU, math.ceil(time.process_time() + seconds), soft=True)
-
-
-def _lower_limit(kind: int, value: int, soft: bool = False) -> None:
-    hard = resource.getrlimit(kind)[1]
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (value, hard if soft else value))

@@ -1,10 +1,8 @@
 """A cage for a native parser: untrusted bytes are parsed in a child process that may die.
 
 Parquet is read by native code that a crafted file may crash, stall or bloat (349 bytes can decode
-to 300 million values). So one child does it, under limits on memory and processor time; each
-request has a deadline; a child that dies, stalls or talks nonsense is replaced. Only framed bytes
-of limited length cross the pipes, and nothing that the child sends is unpickled. What it says is
-not trusted either: the judge hashes every group against the root on chain.
+to 300 million values). So one child does it, in a cage. What it says is not trusted either: the
+judge hashes every group against the root on chain.
 
 These limits are the last resort: validators of different speed may differ on what exceeds them. So
 `assay.network.submission_parser` refuses by counts of bytes, values and pages whatever could come
@@ -14,47 +12,21 @@ This module is the parent and knows processes, not files: the child's half is
 `assay.network.parquet_child`, what a request means is `assay.network.submission_parser`'s.
 """
 
-import math
-import os
-import selectors
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
-from assay.network.parquet_child import DETAIL_MAX, HEAD, LENGTH, OK, READY, REFUSALS, clean
+from assay.cage import Budget, Cage, Lost, WorkerError
+from assay.cage.child import DETAIL_MAX, clean
+from assay.network.parquet_child import OK, REFUSALS
 from assay.protocol import Reason, Refusal
-from assay.protocol.errors import OperatorError
 
-# Tuning: none of these changes a verdict on an honest file.
-#: Seconds a request may take, and the first sign of life of a new child. Long, since processor time
-#: is bounded apart: a busy machine must not make a miner's file malformed.
-REQUEST_SECONDS, START_SECONDS = 30.0, 30.0
-#: Seconds to wait before a child that did not start is started again: memory may be short just now.
-START_PAUSES = (0.1, 0.5, 2.5)
+__all__ = ["Budget", "ParquetWorker", "WorkerError"]
 
 _BOOT = (
     "from assay.network.parquet_child import serve;"
     "from assay.network.submission_parser import answer;"
     "serve(answer)"
 )
-_PIECE = 1 << 16  # bytes a pipe takes at once
-
-
-class WorkerError(OperatorError):
-    """The worker cannot be run at all: our own fault, never a file's."""
-
-
-@dataclass(slots=True)
-class Budget:
-    """Processor seconds that reading one file may still take, over all its requests."""
-
-    left: float
 
 
 class ParquetWorker:
@@ -62,9 +34,7 @@ class ParquetWorker:
     they take turns."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._child: _Child | None = None
-        self._closed = False
+        self.cage = Cage("Parquet worker", _BOOT)
 
     def __enter__(self) -> Self:
         return self
@@ -80,180 +50,37 @@ class ParquetWorker:
     @property
     def pid(self) -> int | None:
         """Process id of the child, None while there is none."""
-        child = self._child
-        return child.pid if child else None
+        return self.cage.pid
 
     def close(self) -> None:
         """Ends the child. What is asked afterwards raises WorkerError."""
-        with self._lock:
-            self._closed = True
-            self._end_child()
+        self.cage.close()
 
     def renew(self) -> None:
-        """Ends the child, so that the next request is answered by a fresh one. For who tries again
-        what went wrong once, without whatever an earlier file has left behind."""
-        with self._lock:
-            self._end_child()
+        """Ends the child, so that the next request is answered by a fresh one."""
+        self.cage.renew()
 
     def ask(self, request: bytes, reply_max: int, budget: Budget) -> bytes | Refusal:
         """The child's answer to one request, at most `reply_max` bytes; what it costs is taken
         from `budget`.
 
-        Tried again in a fresh child if the child is lost: it may have been ended by someone else,
-        or filled by an earlier file. A file is at fault if both are lost (MALFORMED), or once its
-        budget is spent (TOO_LARGE: it asks for more work than an honest file can).
+        A file is at fault if two children are lost over it (MALFORMED), or once its budget is spent
+        (TOO_LARGE: it asks for more work than an honest file can).
 
         Raises:
             WorkerError: no child can be started, or the worker is closed.
         """
-        cause = ""
-        with self._lock:
-            for _ in range(2):
-                if self._closed:
-                    raise WorkerError("the Parquet worker is closed")
-                if budget.left <= 0:
-                    break
-                self._child = self._child or _start_child()
-                answered = False
-                try:
-                    reply = self._child.exchange(request, reply_max, budget)
-                    answered = True
-                    return reply
-                except _LostError as lost:
-                    cause = str(lost)
-                finally:
-                    # Also after Ctrl-C: an answer nobody waited for would be the next request's.
-                    if not answered and self._end_child() == -signal.SIGXCPU:
-                        budget.left = 0.0
-        if budget.left <= 0:
+        reply = self.cage.ask(request, 1 + max(reply_max, 4 * DETAIL_MAX), budget)
+        if isinstance(reply, Lost) and reply.spent:
             return Refusal(Reason.TOO_LARGE, "the file takes too much processor time to read")
-        return Refusal(Reason.MALFORMED, f"the Parquet parser gave up on this file: {cause}")
-
-    def _end_child(self) -> int | None:
-        """Ends the child, if there is one; its exit status, negative for a signal."""
-        child, self._child = self._child, None
-        return child.end() if child else None
-
-
-class _LostError(Exception):
-    """The child did not answer as it should; says how."""
-
-
-def _start_child() -> "_Child":
-    for pause in START_PAUSES:
-        try:
-            return _Child()
-        except WorkerError:
-            time.sleep(pause)
-    return _Child()
-
-
-class _Child:
-    """One process and the two pipes to it. Ctrl-C does not reach it: it is in its own session, and
-    ends when its standard input closes, however the parent ends."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, "-P", "-c", _BOOT]
-        with tempfile.TemporaryFile() as errors:
-            try:
-                self._process = subprocess.Popen(
-                    command,
-                    bufsize=0,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise WorkerError(f"the Parquet worker cannot be started: {error}") from error
-            self._await_ready(errors)
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def exchange(self, request: bytes, reply_max: int, budget: Budget) -> bytes | Refusal:
-        """Sends a request and awaits its answer; raises _LostError."""
-        before = self._get_processor_time()
-        try:
-            head = HEAD.pack(len(request), math.ceil(budget.left * 1_000))
-            return self._exchange(head + request, reply_max)
-        finally:
-            budget.left -= self._get_processor_time() - before
-
-    def _exchange(self, request: bytes, reply_max: int) -> bytes | Refusal:
-        deadline = time.monotonic() + REQUEST_SECONDS
-        self._send(request, deadline)
-        (size,) = LENGTH.unpack(self._receive(LENGTH.size, deadline))
-        if not 1 <= size <= 1 + max(reply_max, 4 * DETAIL_MAX):
-            raise _LostError(f"it answered {size} bytes")
-        reply = self._receive(size, deadline)
+        if isinstance(reply, Lost):
+            return _give_up(reply.cause)
         if reply[0] == OK:
             return reply[1:]
         if reply[0] not in REFUSALS:
-            raise _LostError(f"it answered with status {reply[0]}")
+            return _give_up(f"it answered with status {reply[0]}")
         return Refusal(REFUSALS[reply[0]], clean(reply[1:].decode(errors="replace")))
 
-    def end(self) -> int:
-        """Kills and reaps the process; its exit status."""
-        self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
-        try:
-            return self._process.wait(START_SECONDS)
-        except subprocess.TimeoutExpired as error:
-            raise WorkerError(f"process {self.pid} cannot be killed") from error
 
-    def _get_processor_time(self) -> float:
-        """Seconds the process has worked; known as long as it is not reaped."""
-        with open(f"/proc/{self.pid}/stat", "rb") as stat:
-            user, system = stat.read().rpartition(b")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-    def _await_ready(self, errors: IO[bytes]) -> None:
-        ready = False
-        try:
-            for pipe in (self._process.stdin, self._process.stdout):
-                assert pipe is not None
-                os.set_blocking(pipe.fileno(), False)
-            deadline = time.monotonic() + START_SECONDS
-            ready = self._receive(len(READY), deadline) == READY
-        except _LostError:
-            pass
-        finally:
-            if not ready:
-                self.end()
-        if not ready:
-            errors.seek(max(0, errors.seek(0, os.SEEK_END) - 2_000))
-            lines = errors.read().decode(errors="replace").split("\n")
-            said = next((line for line in reversed(lines) if line.strip()), "it says nothing")
-            raise WorkerError(f"the Parquet worker does not start: {clean(said)}")
-
-    def _send(self, data: bytes, deadline: float) -> None:
-        assert self._process.stdin is not None
-        left = memoryview(data)
-        while left:
-            _wait(self._process.stdin, selectors.EVENT_WRITE, deadline)
-            try:
-                left = left[os.write(self._process.stdin.fileno(), left[:_PIECE]) :]
-            except OSError as error:
-                raise _LostError("it died") from error
-
-    def _receive(self, size: int, deadline: float) -> bytes:
-        assert self._process.stdout is not None
-        data = bytearray()
-        while len(data) < size:
-            _wait(self._process.stdout, selectors.EVENT_READ, deadline)
-            chunk = os.read(self._process.stdout.fileno(), size - len(data))
-            if not chunk:
-                raise _LostError("it died")
-            data += chunk
-        return bytes(data)
-
-
-def _wait(pipe: IO[bytes], event: int, deadline: float) -> None:
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, event)
-        if not selector.select(max(0.0, deadline - time.monotonic())):
-            raise _LostError(f"it took more than {REQUEST_SECONDS:g} s")
+def _give_up(cause: str) -> Refusal:
+    return Refusal(Reason.MALFORMED, f"the Parquet parser gave up on this file: {cause}")

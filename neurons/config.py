@@ -56,12 +56,22 @@ class PublishSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     preset: Literal["main", "demo"] = Field("main", description="rules that fit together")
-    environment: str = Field("arithmetic", description="which problems are asked")
+    environment: str = Field("arithmetic", description="which problems are asked: sat, or sat,k=4")
     genesis: Path | None = Field(None, description="the first checkpoint; None: the shipped")
     trainer: str | None = Field(None, description="hotkey that publishes checkpoints, SS58")
     changes: Path | None = Field(None, description="TOML or JSON file: parameters to change")
     beacon_info: Path | None = Field(None, description="a drand chain's info; None: quicknet")
     slot_ms: int | None = Field(None, ge=1, description="the chain's slot; None: the preset's")
+
+
+class EnvironmentsSettings(BaseModel):
+    """`[environments]`: what problems need beside code."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    files: tuple[Path, ...] = Field(
+        (), description="files of word problems, JSON Lines or Parquet: those of gsm:SHA256"
+    )
 
 
 class CalibrateSettings(BaseModel):
@@ -171,6 +181,33 @@ class TrainerSettings(BaseModel):
     epochs: int = Field(4, ge=1, le=64, description="passes over a window's groups")
 
 
+class LedgerSettings(BaseModel):
+    """`[ledger]`: the contract on the EVM that a validator's settlements are posted to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    endpoint: str | None = Field(
+        None, description="http(s) URL of an EVM node; None: nothing is posted"
+    )
+    chain_id: int | None = Field(
+        None, ge=1, lt=2**63, description="of the EVM; None: that of finney, test or local"
+    )
+    contract: str | None = Field(None, description="address of the ScoreLedger")
+    weights_check: str | None = Field(None, description="address of a WeightsCheck over it")
+    key: Path | None = Field(
+        None, description="keystore of the key that posts; None: evmkeys/<hotkey> in the wallet"
+    )
+    password_file: Path | None = Field(
+        None, description="file with the keystore's password; None: it is asked for"
+    )
+    confirmations: int = Field(
+        6, ge=0, le=1_000, description="blocks on top before a transaction is held to stand"
+    )
+    max_gas_price: int = Field(
+        100, ge=1, le=1_000_000, description="gwei; nothing is sent while gas costs more"
+    )
+
+
 class LocalnetSettings(BaseModel):
     """`[localnet]`: a subnet on this machine, for development."""
 
@@ -203,11 +240,13 @@ class Settings(BaseSettings):
     validator: ValidatorSettings = ValidatorSettings()
     trainer: TrainerSettings = TrainerSettings()
     publish: PublishSettings = PublishSettings()
+    environments: EnvironmentsSettings = EnvironmentsSettings()
     calibrate: CalibrateSettings = CalibrateSettings()
     demo: DemoSettings = DemoSettings()
     status: StatusSettings = StatusSettings()
     gauntlet: GauntletSettings = GauntletSettings()
     localnet: LocalnetSettings = LocalnetSettings()
+    ledger: LedgerSettings = LedgerSettings()
 
 
 def load_settings(

@@ -1,18 +1,20 @@
 """Turns a bare model folder into a genesis checkpoint: calibration set, rates, μ, manifest.
 
     python -m assay.neurons.genesis FOLDER
+    python -m assay.neurons.genesis FOLDER --environment gsm --level 1 --level 2 --max-tokens 256
 
 The demo's own model was made by `python -m assay.training.pretrain` and then by this. The rates are
 measured between two permitted implementations of the reference: SDPA and eager attention.
 """
 
+import argparse
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
-from assay.environments import Environment, make_environment
+from assay.environments import Environment, add_problem_files, make_environment
 from assay.inference import (
     Drafter,
     Reference,
@@ -33,6 +35,8 @@ from assay.inference.folder import (
 )
 from assay.inference.passages import digest_passages, encode_passages
 from assay.neurons.checkpoints import measure_manifest
+from assay.neurons.choosing import open_text
+from assay.neurons.config import ConfigError
 from assay.neurons.demo_rules import (
     DEMO_ENVIRONMENT,
     DEMO_LEVELS,
@@ -54,11 +58,24 @@ from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS
 _PROBLEMS = 256
 
 
-def make_genesis(folder: Path, max_tokens: int = DEMO_MAX_TOKENS) -> Manifest:
-    """Writes calibration_set.json, calibration.json and manifest.json; returns the manifest."""
-    environment = make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
+def make_genesis(
+    folder: Path,
+    max_tokens: int = DEMO_MAX_TOKENS,
+    environment: Environment | None = None,
+    levels: Sequence[int] = DEMO_LEVELS,
+) -> Manifest:
+    """Writes calibration_set.json, calibration.json and manifest.json; returns the manifest.
+
+    Args:
+        environment: whose problems the network asks; None: the demo's.
+        levels: of it, ascending: the first in force.
+
+    Raises:
+        ValueError: levels that are not legal.
+    """
+    environment = environment or make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
     tokenizer = load_tokenizer(folder)
-    calibration, calibration_set = _calibrate(folder, environment, tokenizer, max_tokens)
+    calibration, calibration_set = _calibrate(folder, environment, levels, tokenizer, max_tokens)
     manifest = Manifest(
         version=PROTOCOL_VERSION,
         structure=digest_structure(folder),
@@ -67,7 +84,7 @@ def make_genesis(folder: Path, max_tokens: int = DEMO_MAX_TOKENS) -> Manifest:
         tensors=compute_tensor_root(digest_tensors(folder)),
         end_tokens=(tokenizer.eos_token_id,),
         max_tokens=max_tokens,
-        levels=DEMO_LEVELS,
+        levels=tuple(levels),
         centre=(),
         scale=0,
         calibration=calibration.digest,
@@ -84,6 +101,7 @@ def make_genesis(folder: Path, max_tokens: int = DEMO_MAX_TOKENS) -> Manifest:
 def _calibrate(
     folder: Path,
     environment: Environment,
+    levels: Sequence[int],
     hugging_face: PreTrainedTokenizerFast,
     max_tokens: int,
 ) -> tuple[Calibration, bytes]:
@@ -95,7 +113,7 @@ def _calibrate(
     tokenizer = FolderTokenizer(hugging_face, vocabulary, (end,))
     rules = Rules(temperature, (end,), max_tokens)
     drafter = Drafter(model, tokenizer.drawable, rules)
-    passages = sample_passages(drafter, tokenizer, environment, DEMO_LEVELS, _PROBLEMS)
+    passages = sample_passages(drafter, tokenizer, environment, levels, _PROBLEMS)
     data = encode_passages(passages)
     write_file(folder / PASSAGES_FILE, data)
     a, b = (
@@ -108,10 +126,21 @@ def _calibrate(
 
 
 def main() -> None:
-    """Command: one argument, the folder."""
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m assay.neurons.genesis FOLDER")
-    manifest = make_genesis(Path(sys.argv[1]))
+    """Command: the folder, and for which problems."""
+    parser = argparse.ArgumentParser(prog="python -m assay.neurons.genesis")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--environment", metavar="NAME", default=DEMO_ENVIRONMENT)
+    parser.add_argument("--file", type=Path, action="append", default=[], help="of problems")
+    parser.add_argument("--level", type=int, action="append", help="first in force; may repeat")
+    parser.add_argument("--max-tokens", type=int, default=DEMO_MAX_TOKENS)
+    given = parser.parse_args()
+    add_problem_files(given.file)
+    try:
+        environment = open_text(given.environment)
+        levels = DEMO_LEVELS if given.level is None else sorted(set(given.level))
+        manifest = make_genesis(given.folder, given.max_tokens, environment, levels)
+    except (ConfigError, ValueError) as error:
+        parser.error(str(error))
     print(json.dumps({"checkpoint": manifest.digest.hex(), "scale": manifest.scale}))
 
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from assay.environments import open_environment
 from assay.network import ReadableStores, open_folder, open_store
 from assay.network.beacon import HttpBeacons
 from assay.network.chain import SubtensorChain
@@ -103,6 +104,10 @@ def _find_parameters(chain: SubtensorChain, stores: ReadableStores, folder: Path
     fault = find_mismatch(chain, parameters)
     if fault is not None:  # an owner can name in one slot what was published for another
         raise DiscoveryError(f"the owner of subnet {chain.netuid} has published {fault}")
+    try:
+        open_environment(parameters.environment)
+    except ValueError as error:
+        raise DiscoveryError(f"subnet {chain.netuid} asks what is not here: {error}") from None
     return parameters
 
 

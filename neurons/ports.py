@@ -4,10 +4,28 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from assay.network.chain import Hyperparameters, MetagraphRow, Quote
+from assay.network.chain.evm import EvmReceipt, LedgerEntry, SignedCall
 from assay.protocol import Beacon, Block, Member
 
 
-class Chain(Protocol):
+class StateReader(Protocol):
+    """What a window is made of, as state holds it at a block."""
+
+    def get_members(self, number: int) -> Mapping[bytes, Member]:
+        """Who holds which uid at a block: hotkey → member."""
+
+    def get_commitments(self, number: int) -> Mapping[bytes, bytes]:
+        """All commitment slots at a block: hotkey → payload."""
+
+
+class EpochReader(Protocol):
+    """Where a subnet's epochs end."""
+
+    def is_epoch(self, number: int) -> bool:
+        """Whether the subnet's epoch ends with this block; foretold for a block to come."""
+
+
+class Chain(StateReader, EpochReader, Protocol):
     """A subnet's chain, finalized blocks only. Errors are `assay.network.chain.ChainError`s."""
 
     @property
@@ -24,12 +42,6 @@ class Chain(Protocol):
     def get_block(self, number: int) -> Block:
         """Hash and timestamp of a finalized block."""
 
-    def get_members(self, number: int) -> Mapping[bytes, Member]:
-        """Who holds which uid at a block: hotkey → member."""
-
-    def get_commitments(self, number: int) -> Mapping[bytes, bytes]:
-        """All commitment slots at a block: hotkey → payload."""
-
     def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
         """Weights at a block: validator's hotkey → uid → u16."""
 
@@ -39,9 +51,6 @@ class Chain(Protocol):
 
     def get_next_weights_block(self, hotkey: bytes) -> int:
         """First block in which a hotkey may set weights now: a past one if it may."""
-
-    def is_epoch(self, number: int) -> bool:
-        """Whether the subnet's epoch ends with this block; foretold for a block to come."""
 
     def get_hyperparameters(self, number: int | None = None) -> Hyperparameters:
         """The subnet's settings at a block, or now."""
@@ -70,6 +79,41 @@ class BeaconSource(Protocol):
 
     def get(self, number: int) -> Beacon | None:
         """The beacon of exactly this round, None if it is not out yet."""
+
+
+class Objects(Protocol):
+    """Named bytes, as `network.store.ObjectStore` has them."""
+
+    def get(self, name: str, limit: int) -> bytes | None:
+        """An object's bytes; None: it is not there."""
+
+
+class LedgerChain(Protocol):
+    """The contract that a validator's settlements are posted to, for one validator and its key.
+    Errors are `assay.network.chain.ChainError`s."""
+
+    def get_head(self) -> int:
+        """Number of the newest block, of the right chain."""
+
+    def get_digest(self, epoch: int) -> bytes:
+        """What stands for a settlement in the newest block; zeros where nothing does."""
+
+    def get_nonce(self, *, pending: bool) -> int:
+        """Number of the key's next transaction, those that wait counted or not."""
+
+    def sign(
+        self, epoch: int, entry: LedgerEntry, nonce: int, replaces: int | None = None
+    ) -> SignedCall:
+        """Signs a post that would succeed now; `replaces`: a price to outbid."""
+
+    def send(self, signed: SignedCall) -> None:
+        """Hands a post to a node, which may have it already."""
+
+    def get_receipt(self, hash_: bytes) -> EvmReceipt | None:
+        """What became of a post; None while no block holds it."""
+
+    def explain_failure(self, signed: SignedCall) -> str:
+        """Why a post that a block holds failed."""
 
 
 class Neuron(Protocol):

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay.environments import RewardWeights, make_environment
+from assay.environments import Environment, RewardWeights, make_environment
+from assay.neurons.choosing import open_text
 from assay.neurons.config import ConfigError
 from assay.neurons.demo_rules import DEMO_WORK
 from assay.protocol import BeaconChain, EncodingError, Parameters
@@ -55,7 +56,7 @@ def make_parameters(
 
     Args:
         timing: the preset's, with the chain's slot and the subnet's tempo.
-        environment: by name, with its default settings.
+        environment: by name, with settings that differ from its defaults: `sat,k=4`.
 
     Raises:
         ConfigError: there is no such environment.
@@ -63,11 +64,20 @@ def make_parameters(
     return Parameters(
         identity=identity,
         beacon=beacon,
-        environment=choose_environment(environment, {}),
+        environment=parse_environment(environment),
         timing=timing,
         work=preset.work,
         tests=preset.tests,
     )
+
+
+def parse_environment(text: str) -> EnvironmentChoice:
+    """An environment as a person writes it, as parameters name it.
+
+    Raises:
+        ConfigError: as `open_text`.
+    """
+    return _name_choice(open_text(text))
 
 
 def choose_environment(name: str, settings: Mapping[str, int]) -> EnvironmentChoice:
@@ -77,12 +87,15 @@ def choose_environment(name: str, settings: Mapping[str, int]) -> EnvironmentCho
         ConfigError: there is no such environment, or a setting is not one of its own.
     """
     try:
-        environment = make_environment(name, settings)
+        return _name_choice(make_environment(name, settings))
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def _name_choice(environment: Environment) -> EnvironmentChoice:
     weights = RewardWeights()
     return EnvironmentChoice(
-        name=name,
+        name=environment.name,
         settings=tuple(Setting(k, v) for k, v in sorted(environment.params.items())),
         digest=environment.digest,
         correctness_weight=weights.correctness,

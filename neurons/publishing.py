@@ -41,7 +41,7 @@ def make_subnet_parameters(
 
     Args:
         trainer: hotkey that will publish checkpoints; not the owner's, since each has one slot.
-        environment: by name, with its default settings.
+        environment: by name, with settings that differ from its defaults: `sat,k=4`.
         slot_ms: the chain's, where it is not the preset's.
 
     Raises:

@@ -6,6 +6,7 @@ A digest names bytes, so any copy will do and nobody who keeps one is trusted.
 import json
 
 from assay.network.store import ObjectStore
+from assay.neurons.ports import Objects
 from assay.protocol import Parameters
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
@@ -36,7 +37,7 @@ def publish_parameters(store: ObjectStore, parameters: Parameters) -> None:
         store.put(name, data)
 
 
-def fetch_parameters(store: ObjectStore, digest: bytes) -> Parameters:
+def fetch_parameters(store: Objects, digest: bytes) -> Parameters:
     """The parameters of a digest, verified, and such that a network can run by them.
 
     Raises:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from assay.environments import open_environment
-from assay.inference import Checkpoint, UnusableCheckpointError
+from assay.inference import Checkpoint, Outline, UnusableCheckpointError
 from assay.network.parquet_worker import ParquetWorker, WorkerError
 from assay.network.store import ObjectStore, StoreError
 from assay.network.submission_file import SubmissionFile
@@ -29,6 +29,18 @@ class StoreFinder(Protocol):
 
     def get(self, locator: str, /) -> ObjectStore | None:
         """The store of a locator that stands on chain; None where it is not opened here."""
+
+
+class FileSources(Protocol):
+    """Where miners' files are read from, and by whom."""
+
+    @property
+    def stores(self) -> StoreFinder:
+        """A locator on chain is a stranger's word, and leads only where these allow."""
+
+    @property
+    def worker(self) -> ParquetWorker:
+        """Parses them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +76,7 @@ def get_limits(parameters: Parameters) -> Limits:
     return Limits(work.group_size, work.group_cap, work.max_tokens)
 
 
-def open_submission(context: Context, hotkey: bytes, sources: Sources) -> SubmissionReader:
+def open_submission(context: Context, hotkey: bytes, sources: FileSources) -> SubmissionReader:
     """A reader of the file that a hotkey committed to."""
     committed = context.commitments.get(hotkey)
     store = sources.stores.get(committed.locator) if committed is not None else None
@@ -90,7 +102,7 @@ def open_checkpoint(
     return checkpoint
 
 
-def find_checkpoint_fault(checkpoint: Checkpoint, parameters: Parameters) -> str | None:
+def find_checkpoint_fault(checkpoint: Checkpoint | Outline, parameters: Parameters) -> str | None:
     """Why a published checkpoint is unusable whoever looks at it, or None."""
     fault = find_fault(
         checkpoint.manifest, checkpoint.calibration, parameters.tests, parameters.work.max_tokens

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from assay.network.beacon import BeaconSourceError
-from assay.neurons.ports import BeaconSource, Chain
+from assay.neurons.ports import BeaconSource, Chain, EpochReader, StateReader
 from assay.protocol import (
     Beacon,
     Block,
@@ -55,7 +55,7 @@ class Challenge:
         )
 
 
-def get_checkpoint_digest(chain: Chain, parameters: Parameters, window: int) -> bytes:
+def get_checkpoint_digest(chain: StateReader, parameters: Parameters, window: int) -> bytes:
     """Digest of the checkpoint in force: the trainer's commitment at the lead block, or genesis.
 
     A slot that holds something else names no checkpoint at all: zeros, which nobody has, so that
@@ -113,20 +113,20 @@ def get_context(
         audit_block=block,
         challenge=challenge.beacon,
         audit=audit,
-        members=_get_steady_members(chain, challenge.block.number, committed_at),
+        members=get_steady_members(chain, challenge.block.number, committed_at),
         commitments=get_window_commitments(chain, window, committed_at),
         checkpoint=challenge.checkpoint,
         parameters=parameters,
     )
 
 
-def find_epoch(chain: Chain, parameters: Parameters, start: int) -> int:
+def find_epoch(chain: EpochReader, parameters: Parameters, start: int) -> int:
     """The first epoch block at or after a block; one to come may still be moved by the chain."""
     blocks = range(start, start + 2 * (parameters.timing.tempo + 1))
     return next((block for block in blocks if chain.is_epoch(block)), blocks.stop)
 
 
-def find_settlement(chain: Chain, parameters: Parameters, window: int) -> int:
+def find_settlement(chain: EpochReader, parameters: Parameters, window: int) -> int:
     """The epoch block that will settle a window: the ledger runs from one to the next."""
     end = compute_block(parameters.timing, window, Phase.VERDICT_END)
     return find_epoch(chain, parameters, end)
@@ -150,17 +150,26 @@ def get_beacon(beacons: BeaconSource, parameters: Parameters, block: Block) -> B
     return beacon
 
 
-def _get_steady_members(chain: Chain, first: int, last: int) -> Mapping[bytes, Member]:
+def get_steady_members(chain: StateReader, first: int, last: int) -> Mapping[bytes, Member]:
     """Those who hold the same seat at both blocks."""
     late = chain.get_members(last)
     early = chain.get_members(first)
     return {hotkey: member for hotkey, member in early.items() if late.get(hotkey) == member}
 
 
-def get_window_commitments(chain: Chain, window: int, block: int) -> Mapping[bytes, Committed]:
+def get_window_commitments(
+    chain: StateReader, window: int, block: int
+) -> Mapping[bytes, Committed]:
     """What state at a block holds for a window: hotkey → commitment, whoever holds a uid."""
+    return select_commitments(chain.get_commitments(block), window, block)
+
+
+def select_commitments(
+    slots: Mapping[bytes, bytes], window: int, block: int
+) -> Mapping[bytes, Committed]:
+    """The slots, hotkey → payload, that speak of a window's files as read at a block."""
     found = {}
-    for hotkey, payload in chain.get_commitments(block).items():
+    for hotkey, payload in slots.items():
         commitment = parse_commitment(payload)
         if commitment is not None and commitment.tag is Tag.MINER and commitment.number == window:
             found[hotkey] = Committed(

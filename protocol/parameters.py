@@ -36,7 +36,7 @@ PROTOCOL_VERSION = 1
 CENTRE_BITS = 16
 MILLION = 1_000_000
 
-Name = Annotated[str, Prefixed(64, text=True)]
+Name = Annotated[str, Prefixed(128, text=True)]
 
 
 @dataclass(frozen=True, slots=True)

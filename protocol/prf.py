@@ -10,6 +10,7 @@ as 1, 2, 3" (SC 2011); `numpy.random.Philox` is the 4x64 variant and does not se
 
 from collections.abc import Sequence
 from hashlib import shake_256
+from struct import unpack
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from assay.protocol.hashing import DIGEST_BYTES
 
 _T = TypeVar("_T")
 
+_WORDS = 2**64
 _MASK32 = 0xFFFFFFFF
 _PHILOX_MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 _PHILOX_WEYL = 0x9E3779B9, 0xBB67AE85
@@ -43,25 +45,35 @@ class Stream:
         if len(seed) != DIGEST_BYTES:
             raise ValueError(f"a stream's seed has {DIGEST_BYTES} bytes, not {len(seed)}")
         self._seed = seed
-        self._block = b""
-        self._offset = 0
+        self._words: tuple[int, ...] = ()
+        self._next = 0
 
     def draw_u64(self) -> int:
         """The next eight bytes as an integer in [0, 2^64)."""
-        if self._offset == len(self._block):  # SHAKE has no incremental squeeze in hashlib: double
-            self._block = shake_256(self._seed).digest(max(256, 2 * len(self._block)))
-        word = int.from_bytes(self._block[self._offset : self._offset + 8], "big")
-        self._offset += 8
+        if self._next == len(self._words):  # SHAKE has no incremental squeeze in hashlib: double
+            count = max(32, 2 * len(self._words))
+            self._words = unpack(f">{count}Q", shake_256(self._seed).digest(8 * count))
+        word = self._words[self._next]
+        self._next += 1
         return word
 
     def draw_below(self, bound: int) -> int:
         """Unbiased integer in [0, bound), by rejection. `bound` in [1, 2^64]."""
-        if not 1 <= bound <= 2**64:
+        if not 1 <= bound <= _WORDS:
             raise ValueError(f"bound {bound} is outside [1, 2^64]")
-        limit = 2**64 - 2**64 % bound
+        limit = _WORDS - _WORDS % bound
         while (word := self.draw_u64()) >= limit:
             pass
         return word % bound
+
+    def draw_flips(self, count: int) -> list[bool]:
+        """`count` times draw_below(2) == 1."""
+        end = self._next + count
+        if end > len(self._words):
+            return [self.draw_u64() & 1 == 1 for _ in range(count)]
+        words = self._words[self._next : end]
+        self._next = end
+        return [word & 1 == 1 for word in words]
 
     def draw_between(self, low: int, high: int) -> int:
         """Unbiased integer in [low, high], both ends included."""

@@ -11,7 +11,7 @@ from assay.verification.incentives import (
     compute_expected_income,
     compute_stopping_gain,
 )
-from assay.verification.judge import judge
+from assay.verification.judge import Examined, examine, find_commitment, judge
 from assay.verification.ledger import Ledger
 from assay.verification.ports import (
     Forward,
@@ -34,6 +34,7 @@ from assay.verification.verdict import GroupValue, Statistics, Verdict
 __all__ = [
     "SKETCH_CLIP",
     "SKETCH_GAIN",
+    "Examined",
     "Forward",
     "GroupValue",
     "Ledger",
@@ -54,6 +55,8 @@ __all__ = [
     "compute_stopping_gain",
     "compute_value",
     "compute_weights",
+    "examine",
+    "find_commitment",
     "join_projections",
     "judge",
     "make_projection",

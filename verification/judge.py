@@ -79,36 +79,68 @@ def judge(
     Raises:
         ValueError: our own fault: checkpoint, environment or context do not belong together.
     """
-    if manifest.digest != context.checkpoint:
-        raise ValueError("the manifest is not that of the context's checkpoint")
     if calibration.digest != manifest.calibration:
         raise ValueError("the calibration is not the one the manifest names")
-    case = _Case(
-        hotkey,
-        context,
-        tokenizer,
-        manifest,
-        open_environment(context.parameters.environment),
-        validator,
-    )
-    committed = _find_commitment(context, hotkey)
+    examined = examine(submission, hotkey, context, tokenizer, manifest=manifest, groups=groups)
+    if isinstance(examined, Verdict):
+        return examined, ledger
+    case = examined.case
+    trial = case.open_trial(forward, appeal, calibration, validator)
+    fault, ledger = trial.process(examined.shown, ledger)
+    verdict = examined.accept() if fault is None else case.refuse(fault)
+    return replace(verdict, statistics=trial.statistics, witness=trial.witness), ledger
+
+
+def examine(
+    submission: SubmissionReader,
+    hotkey: bytes,
+    context: Context,
+    tokenizer: Tokenizer,
+    *,
+    manifest: Manifest,
+    groups: Sequence[int] | None = None,
+) -> "Verdict | Examined":
+    """All that can be said of a submission without running the model.
+
+    Returns:
+        The verdict where one of these checks refuses it, else what they have read.
+
+    Raises:
+        ValueError: as `judge`.
+    """
+    if manifest.digest != context.checkpoint:
+        raise ValueError("the manifest is not that of the context's checkpoint")
+    environment = open_environment(context.parameters.environment)
+    case = _Case(hotkey, context, tokenizer, manifest, environment)
+    committed = find_commitment(context, hotkey)
     if isinstance(committed, Refusal):
-        return case.refuse(committed), ledger
+        return case.refuse(committed)
     case = replace(case, committed_groups=committed.groups)
     footer = _read_footer(submission, case, committed)
     if isinstance(footer, Refusal):
-        return case.refuse(footer), ledger
+        return case.refuse(footer)
     chosen = _choose(context, hotkey, committed.groups, groups)
     shown = _read_groups(submission, case, footer, chosen)
     if isinstance(shown, Refusal):
-        return case.refuse(shown), ledger
+        return case.refuse(shown)
     fault = next(_find_structural_faults(case, shown), None)
-    if fault is not None:
-        return case.refuse(fault), ledger
-    trial = case.open_trial(forward, appeal, calibration)
-    fault, ledger = trial.process(shown, ledger)
-    verdict = case.accept(shown) if fault is None else case.refuse(fault)
-    return replace(verdict, statistics=trial.statistics, witness=trial.witness), ledger
+    return Examined(case, shown) if fault is None else case.refuse(fault)
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A submission that only the model could still refuse.
+
+    Attributes:
+        shown: audited group's index → its rollouts, ascending.
+    """
+
+    case: "_Case"
+    shown: dict[int, Group]
+
+    def accept(self) -> Verdict:
+        """The verdict where the model finds nothing. Runs the reward code."""
+        return self.case.accept(self.shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +152,6 @@ class _Case:
     tokenizer: Tokenizer
     manifest: Manifest
     environment: Environment
-    validator: bytes | None
     committed_groups: int = 0
 
     def refuse(self, refusal: Refusal) -> Verdict:
@@ -169,31 +200,36 @@ class _Case:
         seed = compute_problem_seed(self.context.challenge_seed, self.hotkey, index)
         return self.environment.make_problem(seed, self.manifest.levels)
 
-    def make_projection(self) -> Projection:
+    def make_projection(self, validator: bytes | None) -> Projection:
         """The sketch's two columns, and the witness's two where a validator is named."""
         context = self.context
         seed = compute_projection_seed(context.challenge_seed)
         projection = make_projection(seed, self.manifest)
-        if self.validator is None:
+        if validator is None:
             return projection
-        seed = compute_witness_seed(context.audit_seed, self.validator)
+        seed = compute_witness_seed(context.audit_seed, validator)
         return join_projections(projection, make_projection(seed, self.manifest))
 
     def open_trial(
-        self, forward: Forward, appeal: Forward | None, calibration: Calibration
+        self,
+        forward: Forward,
+        appeal: Forward | None,
+        calibration: Calibration,
+        validator: bytes | None,
     ) -> Trial:
         return Trial(
             self.hotkey,
             self.context,
             calibration,
-            self.make_projection(),
+            self.make_projection(validator),
             lambda index: self.tokenizer.encode(self.make_problem(index).prompt),
             forward,
             appeal,
         )
 
 
-def _find_commitment(context: Context, hotkey: bytes) -> Committed | Refusal:
+def find_commitment(context: Context, hotkey: bytes) -> Committed | Refusal:
+    """What a hotkey committed to, or why nothing of it needs to be fetched."""
     if hotkey not in context.members:
         return Refusal(
             Reason.NOT_REGISTERED,
@@ -294,8 +330,10 @@ def _find_structural_faults(case: _Case, shown: dict[int, Group]) -> Iterator[Re
             detail = f"token {rollout.tokens[t]} is not one the model may draw"
             yield Refusal(Reason.TOKEN_OUT_OF_RANGE, detail, g, r, t)
     longest = case.manifest.max_tokens
+    is_end = np.zeros(len(drawable), bool)
+    is_end[[end for end in case.manifest.end_tokens if end < len(drawable)]] = True
     for g, r, rollout in each:
-        ends = np.isin(rollout.tokens, case.manifest.end_tokens)
+        ends = is_end[rollout.tokens]
         count = len(rollout.tokens)
         stop = min(int(ends.argmax()) + 1, longest) if ends.any() else longest
         if count != stop:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.network.chain.connection import name_node
 from assay.network.chain.errors import WrongChainError
+from assay.network.chain.history import get_payload
 from assay.network.chain.runtime import COMMITMENTS, MODULE
 from assay.network.chain.state import STATE_BLOCKS, Hyperparameters, MetagraphRow
 from assay.protocol import Block, Member
@@ -69,7 +70,7 @@ async def read_state(substrate: "RpcSubstrate", netuid: int, block: str) -> Subn
             decode_ss58(hotkey): Member(uid, int(since))
             for uid, (hotkey, since) in enumerate(zip(hotkeys, registered, strict=True))
         },
-        {decode_ss58(hotkey): _get_payload(slot) for hotkey, slot in slots},
+        {decode_ss58(hotkey): get_payload(slot["info"]) for hotkey, slot in slots},
     )
 
 
@@ -213,14 +214,3 @@ async def _read_map(
 ) -> list[tuple[Any, Any]]:
     rows = await substrate.raw.query_map(pallet, name, prefix, block, page_size=_PAGE)
     return [row async for row in rows]
-
-
-def _get_payload(slot: Any) -> bytes:
-    """The one raw field of a slot; b"" where it holds anything else, which is no commitment."""
-    fields = slot["info"]["fields"]
-    if len(fields) != 1 or not isinstance(fields[0], dict):
-        return b""
-    ((kind, value),) = fields[0].items()
-    if not kind.startswith("Raw"):
-        return b""
-    return bytes.fromhex(value.removeprefix("0x")) if isinstance(value, str) else bytes(value)

@@ -16,6 +16,7 @@ from threading import Lock
 
 from assay.network.chain.epochs import is_tempo_epoch
 from assay.network.chain.errors import ChainError, ForgottenError, TooSoonError
+from assay.network.chain.history import BlockBody
 from assay.network.chain.state import (
     STATE_BLOCKS,
     Hyperparameters,
@@ -100,6 +101,7 @@ class SimulatedChain:
         self._blocks = [Block(0, self.genesis_hash, genesis_ms)]
         members = {hotkey: Member(uid, 0) for uid, hotkey in enumerate(hotkeys)}
         self._states = {0: _State(members, {}, {})}
+        self._bodies: dict[int, Mapping[bytes, bytes]] = {0: {}}
         self._pending = _Pending()
         self._balances: dict[bytes, int] = {}
         self.rules = SimulatedRules()
@@ -116,6 +118,7 @@ class SimulatedChain:
             )
             self._states[number] = self._apply(self._states[parent.number], number)
             self._states.pop(number - STATE_BLOCKS, None)
+            self._bodies[number] = self._pending.commitments
             self._blocks.append(block)
             self._pending = _Pending()
             return block
@@ -174,6 +177,10 @@ class SimulatedChain:
         if not 0 <= number < len(self._blocks):
             raise ChainError(f"block {number} is not there: the head is {self.get_head()}")
         return self._blocks[number]
+
+    def get_body(self, number: int) -> BlockBody:
+        """What stays of a block whose state is forgotten."""
+        return BlockBody(self.get_block(number), self._bodies[number])
 
     def get_members(self, number: int) -> Mapping[bytes, Member]:
         """Who holds which uid at a block: hotkey → member."""

@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from assay.network.chain.archive import StateArchive
 from assay.network.chain.connection import Connection
 from assay.network.chain.epochs import Epochs
-from assay.network.chain.errors import ChainError, TooSoonError, UnknownOutcomeError
+from assay.network.chain.errors import (
+    ChainError,
+    ForgottenError,
+    TooSoonError,
+    UnknownOutcomeError,
+)
+from assay.network.chain.history import BlockBody, read_body
 from assay.network.chain.reading import (
     SubnetState,
     decode_state,
@@ -140,9 +146,20 @@ class SubtensorChain:
             return Block(number, bytes.fromhex(text), timestamp)
         if number < 0 or (number > self._head[0] and number > self.get_head()):
             raise ChainError(f"block {number} is not final yet: the head is {self._head[0]}")
-        block = self._connection.read(lambda s: read_block(s, number))
+        try:
+            block = self._connection.read(lambda s: read_block(s, number))
+        except ForgottenError:
+            block = self.get_body(number).block
         self._archive.put("block", number, json.dumps([block.hash.hex(), block.timestamp_ms]))
         return block
+
+    def get_body(self, number: int) -> BlockBody:
+        """What stays of a block whose state is forgotten.
+
+        Raises:
+            ChainError: the node has no such block.
+        """
+        return self._connection.read(lambda s: read_body(s, self.netuid, number))
 
     def get_members(self, number: int) -> Mapping[bytes, Member]:
         """Who holds which uid at a block, by hotkey."""

@@ -8,8 +8,16 @@ from typing import Annotated
 
 import typer
 
-from assay.neurons.commands import chain_cli, localnet_cli, subnet_cli
-from assay.neurons.commands.options import FINDING, OK, AsJson, Config, Quiet, plain_errors
+from assay.neurons.commands import (
+    audit_cli,
+    chain_cli,
+    env_cli,
+    explain_cli,
+    ledger_cli,
+    localnet_cli,
+    subnet_cli,
+)
+from assay.neurons.commands.options import FINDING, OK, AsJson, Config, Quiet, load, plain_errors
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -102,9 +110,8 @@ def verify(
     """
     with plain_errors():
         from assay.neurons.commands.verify import print_verdict, verify_file
-        from assay.neurons.config import load_settings
 
-        load_settings(None, {})  # nothing is set for it, but a mistyped variable is still named
+        load(None, None)  # variables alone: files of problems, and a mistyped one is still named
         verdict = verify_file(file, context, model, hotkey, every, allow_local_beacon)
         if as_json or not quiet:
             print_verdict(verdict, as_json)
@@ -223,5 +230,9 @@ def status(
 
 app.add_typer(localnet_cli.app)
 app.add_typer(chain_cli.app)
+app.add_typer(explain_cli.app)
+app.add_typer(audit_cli.audit_app, name="audit")
+app.add_typer(env_cli.app, name="env")
 app.add_typer(subnet_cli.weights_app, name="weights")
 app.add_typer(subnet_cli.subnet_app, name="subnet")
+app.add_typer(ledger_cli.app, name="ledger")

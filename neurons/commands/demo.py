@@ -18,6 +18,7 @@ from rich.live import Live
 from assay.neurons.commands.console import FIGURES, open_console
 from assay.neurons.config import ConfigError, DemoSettings
 from assay.neurons.database import VALIDATOR_FILE
+from assay.neurons.demo.bundle import BUNDLE_FOLDER
 from assay.neurons.demo.loop import CHAIN_FOLDER, Demo, DemoRun
 from assay.neurons.demo.plot import plot_reward
 from assay.neurons.demo.report import describe_status, describe_summary
@@ -31,6 +32,7 @@ _MARKER = ".assay-demo"
 #: What a run writes.
 _OUTPUTS = (
     *("summary.json", "status.json", "reward.png", "contexts", "store", "models", "record"),
+    *("verdicts", BUNDLE_FOLDER),
     CHAIN_FOLDER,
     *(VALIDATOR_FILE + suffix for suffix in ("", "-wal", "-shm")),
 )
@@ -52,7 +54,8 @@ def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
         closing(Demo(settings, update)) as demo,
     ):
         demo.play()
-        summary = describe_summary(demo.run, time.monotonic() - started)
+        report = demo.leave_bundle()
+        summary = describe_summary(demo.run, report, time.monotonic() - started)
     write_json(settings.out / "summary.json", summary)
     plot_reward(summary, settings.out / "reward.png")
     if as_json:
@@ -68,8 +71,9 @@ def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
                 soft_wrap=True,
             )
         console.print(
-            f"Everything is in {settings.out}: summary.json, reward.png, the chain, and for each "
-            "window its context, files and models.",
+            f"Everything is in {settings.out}: summary.json, reward.png, the chain, for each "
+            "window its context, files and models, and the validator's record with a bundle for "
+            "`assay audit`.",
             soft_wrap=True,
         )
     return 1 if summary["promises_broken"] else 0

@@ -21,6 +21,7 @@ from assay.neurons.doctor import Surroundings, warn_briefly
 from assay.neurons.joining import Membership, Standing, join
 from assay.neurons.learning.lessons import Lesson
 from assay.neurons.learning.trainer import Trainer, TrainerConfig
+from assay.neurons.ledger import open_posting
 from assay.neurons.mining.dry_run import Candidate, dry_run
 from assay.neurons.mining.history import History, describe_history
 from assay.neurons.mining.miner import Miner, MinerConfig, Outside
@@ -29,6 +30,7 @@ from assay.neurons.mining.workbook import Workbook
 from assay.neurons.ports import Neuron
 from assay.neurons.programs import Loop, catch_signals, log_lines
 from assay.neurons.validating.audits import Settlement, WindowAudit
+from assay.neurons.validating.ledger_outbox import describe_ledger_row, list_ledger_rows
 from assay.neurons.validating.outbox import describe_row, list_rows
 from assay.neurons.validating.record_book import RecordBook, get_software
 from assay.neurons.validating.records import Author
@@ -163,6 +165,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
         store, locator = _open_record_store(settings)
         author = Author(get_software(), member.parameters.digest, member.account.hotkey)
         tempo = member.parameters.timing.tempo
+        ledger = stack.enter_context(open_posting(settings, database, member.account.hotkey))
 
         def note_window(audit: WindowAudit) -> None:
             archive.write_window(audit)
@@ -187,13 +190,23 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
             note_window,
             note_settlement,
             start=member.chain.get_head(),
-            book=RecordBook(database, member.chain, author, tempo, store, locator),
+            book=RecordBook(
+                database,
+                member.chain,
+                author,
+                tempo,
+                store,
+                locator,
+                None if ledger is None else ledger.put_record,
+            ),
         )
 
         def describe() -> dict[str, Any]:
             return {
                 "windows": [_describe_window(a) for a in validator.audits.values()][-_SHOWN:],
                 "settlements": [describe_row(row) for row in list_rows(database, _SHOWN)],
+                "posts": [describe_ledger_row(r) for r in list_ledger_rows(database, _SHOWN)],
+                "posting_trouble": None if ledger is None else ledger.trouble,
             }
 
         standing = Standing(member, needs_permit=True)

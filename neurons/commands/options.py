@@ -88,13 +88,22 @@ def load(
     from assay.neurons.config import load_settings
 
     if localnet is None:
-        return load_settings(config, sections)
+        return _use_files(load_settings(config, sections))
     from assay.neurons.localnet.description import is_running, read_settings
 
     settings = load_settings(config, sections, read_settings(localnet, role))
     if not is_running(localnet):  # it may be on its way back, and programs wait for it
         start = f"`assay localnet --dir {localnet}` in another terminal"
         print(f"assay: the localnet in {localnet} is not running: {start}", file=sys.stderr)
+    return _use_files(settings)
+
+
+def _use_files(settings: "Settings") -> "Settings":
+    """Lets environments find the files of problems that this machine has."""
+    if settings.environments.files:
+        from assay.environments import add_problem_files
+
+        add_problem_files(settings.environments.files)
     return settings
 
 

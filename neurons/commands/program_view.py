@@ -57,7 +57,18 @@ def _render_validator(status: dict[str, Any]) -> list[RenderableType]:
         others = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
         state = "void" if window["void"] else window["state"]
         windows.add_row(str(window["window"]), state, str(accepted), others or window["missing"])
-    return [windows, render_settlements(status["settlements"])]
+    return [windows, render_settlements(status["settlements"]), _render_posts(status)]
+
+
+def _render_posts(status: dict[str, Any]) -> RenderableType:
+    """How settlements fare on their way to the ledger: nothing where none is posted."""
+    counts = Counter(post["state"] for post in status.get("posts", []))
+    if not counts:
+        return Text("")
+    text = Text("ledger: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items())))
+    if status["posting_trouble"]:
+        text.append(f"\n{status['posting_trouble']}", style="yellow")
+    return text
 
 
 def render_settlements(rows: list[dict[str, Any]]) -> RenderableType:

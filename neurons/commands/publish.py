@@ -7,7 +7,7 @@ from rich.console import Console
 from assay.network.beacon import read_chain_info
 from assay.neurons.commands.subnet import Confirm, print_result
 from assay.neurons.config import ConfigError, PublishSettings, Settings
-from assay.neurons.presets import PRESETS, change_parameters, choose_environment, read_changes
+from assay.neurons.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.neurons.programs import log_lines
 from assay.neurons.publishing import make_subnet_parameters, publish_subnet
 from assay.neurons.wiring import (
@@ -35,7 +35,7 @@ def run_subnet_publish(
         raise ConfigError("who publishes checkpoints? name the trainer's hotkey with --trainer")
     beacon, trainer = _read_beacon(rules.beacon_info), _read_hotkey(rules.trainer)
     changes = {} if rules.changes is None else read_changes(rules.changes)
-    choose_environment(rules.environment, {})  # while nothing is open yet
+    parse_environment(rules.environment)  # while nothing is open yet
     genesis = GENESIS if rules.genesis is None else rules.genesis
     with log_lines(as_json, quiet), open_chain(settings.chain) as chain:
         chain.add_wallet(account.wallet)

@@ -157,7 +157,8 @@ def subnet_publish(
         str | None, typer.Option(metavar="NAME", help="main or demo [default: main].")
     ] = None,
     environment: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which problems [default: arithmetic].")
+        str | None,
+        typer.Option(metavar="NAME", help="Which problems: sat, or sat,k=4 [default: arithmetic]."),
     ] = None,
     changes: Annotated[
         Path | None,

@@ -17,9 +17,11 @@ from assay.network import ObjectStore
 from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import open_folder
 from assay.neurons.archive import Archive
+from assay.neurons.auditing.findings import AuditReport
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.config import DemoSettings
 from assay.neurons.database import VALIDATOR_FILE, Database
+from assay.neurons.demo.bundle import leave_bundle
 from assay.neurons.demo.network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
 from assay.neurons.demo.players import FreePlayers, Players, TurnPlayers
 from assay.neurons.demo_rules import (
@@ -49,8 +51,9 @@ from assay.verification import Seat
 GROUPS_PER_STEP = 8
 #: Seconds that threads have to finish their step when the demo stops.
 JOIN_S = 30.0
-#: Blocks after the last epoch in which its weights are sent, included and final.
-CLOSING_BLOCKS = 4
+#: Blocks after the last epoch in which its weights are sent, included and final, and its record is
+#: published.
+CLOSING_BLOCKS = 6
 #: Seconds between two looks at a chain that makes its blocks itself.
 _LOOK_S = 0.1
 #: The chain's folder below `out`.
@@ -177,8 +180,11 @@ class Demo:
 
     def _make_book(self, parameters: Parameters) -> RecordBook:
         author = Author(get_software(), parameters.digest, self._network.hotkeys[VALIDATOR])
-        store = open_folder(self._settings.out / "record")
-        return RecordBook(self._database, self._chain, author, parameters.timing.tempo, store, None)
+        tempo, store = parameters.timing.tempo, self._open_records()
+        return RecordBook(self._database, self._chain, author, tempo, store, None)
+
+    def _open_records(self) -> ObjectStore:
+        return open_folder(self._settings.out / "record")
 
     def _make_actor(self, name: str, parameters: Parameters, windows: range) -> Actor:
         kind, role, share = MINERS[name]
@@ -191,6 +197,19 @@ class Demo:
             kind(name, hotkey, parameters, outside, config, self._note),
             role,
             Seat(member.uid, member.registered_at),
+        )
+
+    def leave_bundle(self) -> AuditReport:
+        """An audit of the validator's record, and in `settings.out/bundle` all that it has read."""
+        return leave_bundle(
+            self._settings.out,
+            self._network.chain,
+            self._network.beacons,
+            self.run.parameters,
+            self._network.hotkeys[VALIDATOR],
+            self.run.windows,
+            {LOCATOR: self._store},
+            self._open_records(),
         )
 
     def close(self) -> None:

@@ -27,6 +27,7 @@ from assay.network.chain import (
 from assay.network.chain.development import change_settings, send_tao
 from assay.network.chain.devnet import Devnet, Seal
 from assay.network.chain.state import TAO
+from assay.neurons.auditing.ports import PublicChain
 from assay.neurons.config import use_sdk_cache
 from assay.neurons.founding import buy_subnet, publish_rules
 from assay.neurons.ports import BeaconSource, Chain
@@ -51,11 +52,15 @@ _DEADLINE_S = 60.0
 _POLL_S = 0.25
 
 
+class NetworkChain(Chain, PublicChain, Protocol):
+    """A chain to work on and to audit."""
+
+
 class Network(Protocol):
     """A subnet as it stands before its first window is mined."""
 
     @property
-    def chain(self) -> Chain:
+    def chain(self) -> NetworkChain:
         """Through which everybody speaks to it."""
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+from assay.neurons.auditing.findings import AuditReport
 from assay.neurons.demo.loop import Actor, DemoRun
 from assay.neurons.demo.pay import Pay, find_pay
 from assay.neurons.validating.audits import Settlement
@@ -92,7 +93,7 @@ def _describe_miner(run: DemoRun, actor: Actor, weights: Any) -> dict[str, Any]:
     }
 
 
-def describe_summary(run: DemoRun, seconds: float) -> dict[str, Any]:
+def describe_summary(run: DemoRun, audit: AuditReport, seconds: float) -> dict[str, Any]:
     """`summary.json`: every verdict, every settlement, what the chain paid for it, accuracy before
     and after.
 
@@ -116,7 +117,7 @@ def describe_summary(run: DemoRun, seconds: float) -> dict[str, Any]:
             for lesson in run.lessons
         ],
         "accuracy": _describe_accuracy(run),
-        "promises_broken": find_broken_promises(run, pay),
+        "promises_broken": [*find_broken_promises(run, pay), *find_broken_record(audit)],
         "seconds": round(seconds, 1),
         "peak_rss_mib": measure_peak_rss_mib(),
         "versions": {
@@ -213,6 +214,17 @@ def find_broken_promises(run: DemoRun, pay: Mapping[int, Pay]) -> list[str]:
     if run.before and run.after and run.after.interval[0] <= run.before.interval[1]:
         broken.append("held-out accuracy did not rise beyond its 95 % interval")
     return broken
+
+
+def find_broken_record(audit: AuditReport) -> list[str]:
+    """What an audit of the validator's record, without a model, has against it."""
+    each = [("window", f) for f in audit.windows] + [("settlement", f) for f in audit.settlements]
+    return [
+        f"the record of {kind} {found.number} cannot be derived again: "
+        f"{(found.differences or found.unknown)[0][1]}"
+        for kind, found in each
+        if not found.matched
+    ]
 
 
 def _find_broken_chain(run: DemoRun) -> list[str]:

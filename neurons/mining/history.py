@@ -326,7 +326,7 @@ def _describe_verdict(verdict: OwnVerdict) -> dict[str, Any]:
         "reason": verdict.reason and verdict.reason.value,
         "detail": verdict.detail,
         **{name: value for name, value in where.items() if value is not None},
-        "costs": _name_cost(verdict.reason),
+        "costs": name_cost(verdict.reason),
         "score": verdict.score,
         "tokens": verdict.tokens,
         "statistics": dict(verdict.statistics),
@@ -336,7 +336,7 @@ def _describe_verdict(verdict: OwnVerdict) -> dict[str, Any]:
     }
 
 
-def _name_cost(reason: Reason | None) -> str | None:
+def name_cost(reason: Reason | None) -> str | None:
     """What a refusal takes away (specification, section 9)."""
     if reason in CHEATING:
         return "the whole settlement"

@@ -11,10 +11,10 @@ from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network import WorkerError
 from assay.network.chain import ChainError, ForgottenError, WrongChainError
 from assay.neurons.mining.history import History, HistoryError, MinedWindow, OwnVerdict, Payment
+from assay.neurons.mining.payments import find_payment
 from assay.neurons.submissions import Sources, judge_hotkey, open_checkpoint
 from assay.neurons.windows import (
     BeaconError,
-    find_epoch,
     find_settlement,
     get_challenge,
     get_context,
@@ -67,7 +67,7 @@ class Review:
             head = self._sources.chain.get_head()
             if head == self._rests_at:
                 return False
-            if self._judge_next(head) or self._look_up_next(head):
+            if self._judge_next(head) or self._look_up_next():
                 return True
             self.trouble = None
         except WrongChainError:
@@ -165,39 +165,18 @@ class Review:
 
     # --- payments
 
-    def _look_up_next(self, head: int) -> bool:
-        """Weights are set after the epoch that settles, and pay at the next one; where they are
-        encrypted first, at the one after that."""
+    def _look_up_next(self) -> bool:
         chain = self._sources.chain
         for settlement in self._history.get_unpaid():
-            if head <= settlement:
-                return False
-            block, epochs = settlement, 2 if chain.get_hyperparameters().commit_reveal else 1
             try:
-                for _ in range(epochs):
-                    block = find_epoch(chain, self._parameters, block + 1)
-                if head < block:
-                    return False
-                payment = self._look_up(settlement, block)
+                payment = find_payment(chain, self._parameters, self._hotkey, settlement)
             except ForgottenError as error:
-                payment = Payment(settlement, block, None, note=str(error))
+                payment = Payment(settlement, settlement, None, note=str(error))
+            if payment is None:
+                return False
             self._history.write_payment(payment)
             return True
         return False
-
-    def _look_up(self, settlement: int, block: int) -> Payment:
-        chain = self._sources.chain
-        member = chain.get_members(block).get(self._hotkey)
-        if member is None:
-            note = "the hotkey held no uid any more"
-            return Payment(settlement, block, None, note=note)
-        weights = {
-            validator: (row[member.uid], sum(row.values()))
-            for validator, row in chain.get_weights(block).items()
-            if row.get(member.uid)
-        }
-        row = next(row for row in chain.get_metagraph(block) if row.uid == member.uid)
-        return Payment(settlement, block, member.uid, weights, row.incentive, row.emission)
 
     # --- within
 

@@ -11,7 +11,7 @@ seen. An announcement that fails is tried again and keeps nothing else from happ
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
 from assay.network.chain import ChainError, WrongChainError
@@ -23,7 +23,15 @@ from assay.neurons.ports import Chain
 from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.neurons.validating.outbox import State, WeightsRow, list_rows
 from assay.neurons.validating.records import Author, Ends, make_records
-from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58, parse_commitment
+from assay.protocol import (
+    Commitment,
+    SettlementRecord,
+    Tag,
+    decode_settlement_record,
+    encode_commitment,
+    encode_ss58,
+    parse_commitment,
+)
 from assay.protocol.encoding import encode
 from assay.protocol.record import (
     make_latest_name,
@@ -61,6 +69,8 @@ class RecordBook:
         tempo: blocks between two epochs.
         store: where they are published.
         locator: of the store as everybody else will open it; None: nothing is announced.
+        on_published: called with each settlement's record once everybody can read it, within the
+            transaction that notes so. It must wait for nobody.
 
     Raises:
         JournalError: the database cannot be used.
@@ -74,7 +84,9 @@ class RecordBook:
         tempo: int,
         store: ObjectStore,
         locator: str | None,
+        on_published: Callable[[SettlementRecord], None] | None = None,
     ) -> None:
+        self._on_published = on_published
         self._unpublished: str | None = None
         self._unannounced: str | None = None
         self._database = database
@@ -181,9 +193,10 @@ class RecordBook:
             return False
         epoch, digest, _ = waiting[0]
         # windows before the settlement that names them: who finds it finds them
-        for name, data in self._database.execute(
+        objects = self._database.execute(
             "SELECT name, data FROM record_objects WHERE epoch = ? ORDER BY name DESC", (epoch,)
-        ):
+        )
+        for name, data in objects:
             self._put(name, data)
         latest = {"epoch": epoch, "digest": digest.hex()}
         self._store.put(make_latest_name(self._address), _write_json(latest))
@@ -192,6 +205,9 @@ class RecordBook:
                 self._database.execute(f"DELETE FROM {table} WHERE epoch = ?", (epoch,))
             self._database.execute("DELETE FROM record_published")
             self._database.execute("INSERT INTO record_published VALUES (?, ?)", (epoch, digest))
+            if self._on_published is not None:
+                own = make_settlement_record_name(self._address, epoch)
+                self._on_published(decode_settlement_record(dict(objects)[own]))
         return True
 
     def _put(self, name: str, data: bytes) -> None:

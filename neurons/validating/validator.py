@@ -268,7 +268,8 @@ class Validator:
         windows = compute_settled_windows(self._parameters.timing, self._last_epoch, epoch)
         judged = {w: a for w in windows if (a := self.audits.get(w)) is not None and a.counts}
         if not judged:
-            self._finish(epoch, Settlement(epoch, (), tuple(windows), {}, {}))
+            nothing = Settlement(epoch, (), tuple(windows), {}, {})
+            self._finish(epoch, nothing if windows else None)
             return
         results = [
             Result(

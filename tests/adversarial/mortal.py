@@ -154,9 +154,13 @@ class MortalStore(ObjectStore):
 
 
 class Mortal:
-    """One subnet in memory and one validator's folder."""
+    """One subnet in memory and one validator's folder.
 
-    def __init__(self, folder: Path, monkeypatch, kills=(), **options):
+    Args:
+        ledger: makes what settlements are put into once their records are published, of a database.
+    """
+
+    def __init__(self, folder: Path, monkeypatch, kills=(), ledger=None, **options):
         self.fate = Fate(kills)
         self.folder = folder
         self.real = SimulatedChain(
@@ -166,6 +170,8 @@ class Mortal:
         self.beacons = make_beacons(lambda: self.real.get_block(self.real.get_head()).timestamp_ms)
         self.parameters = make_parameters(self.real.genesis_hash)
         self._options = options
+        self._make_ledger = ledger
+        self.ledger = None
         self._archive = Archive(folder)
         monkeypatch.setattr(windows, "is_valid_beacon", is_valid_beacon)
         monkeypatch.setattr(module, "judge_hotkey", self.fate.wrap(self.judge, "judge"))
@@ -180,7 +186,11 @@ class Mortal:
         archive, fate = self._archive, self.fate
         author = Author("assay test", self.parameters.digest, HOTKEYS["validator"])
         self.store = MortalStore(self.folder / "record", fate)
-        book = RecordBook(self.database, self.chain, author, TIMING.tempo, self.store, LOCATOR)
+        put = None
+        if self._make_ledger is not None:
+            self.ledger = self._make_ledger(self.database)
+            put = self.ledger.put_record
+        book = RecordBook(self.database, self.chain, author, TIMING.tempo, self.store, LOCATOR, put)
         self.validator = Validator(
             HOTKEYS["validator"],
             self.parameters,

@@ -3,12 +3,18 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from assay.network.chain import ChainError
-from assay.network.store import StoreError
+from assay.network.store import StoreError, open_folder
+from assay.neurons.database import Database
+from assay.neurons.submissions import judge_and_carry, open_submission
 from assay.neurons.validating import outbox
 from assay.neurons.validating.outbox import State, list_rows
+from assay.neurons.validating.record_book import RecordBook, get_software
+from assay.neurons.validating.records import Author
+from assay.neurons.validating.validator import Validator
 from assay.protocol import (
     Outcome,
     Reason,
@@ -16,13 +22,21 @@ from assay.protocol import (
     decode_settlement_record,
     decode_window_record,
     encode_ss58,
+    find_context_fault,
     make_score_tree,
     parse_commitment,
 )
 from assay.protocol.encoding import encode
-from assay.protocol.record import NOTHING, make_record_context
+from assay.protocol.record import (
+    NOTHING,
+    make_latest_name,
+    make_record_context,
+    make_settlement_record_name,
+    make_window_record_name,
+)
 from assay.protocol.score_tree import compute_weights_digest
 from assay.protocol.window import compute_settled_windows
+from assay.verification import Ledger, compute_score
 from tests.adversarial.mortal import HOTKEYS, LOCATOR, Mortal
 
 VALIDATOR = HOTKEYS["validator"]
@@ -281,3 +295,48 @@ def test_an_announcement_that_is_refused_delays_nothing(tmp_path, monkeypatch):
     mortal.fate.hook = lambda name: None
     mortal.play(20)
     assert parse_commitment(get_slot(mortal)).tag is Tag.RECORD
+
+
+# --- what a stranger makes of it
+
+
+def test_a_stranger_comes_to_the_same_verdicts_and_witnesses(fresh_world, tmp_path):
+    """From published bytes alone, with another implementation of the reference."""
+    world, database = fresh_world, Database()
+    validator, records = world.hotkeys["validator"], open_folder(tmp_path / "record")
+    author = Author(get_software(), world.parameters.digest, validator)
+    tempo = world.parameters.timing.tempo
+    neuron = Validator(
+        validator, world.parameters, world.sources, database, *[lambda _: None] * 3,
+        book=RecordBook(database, world.chain, author, tempo, records, None),
+    )  # fmt: skip
+    while not any("settlement" in name for name in records.list()):
+        world.mint()
+        while neuron.step():
+            pass
+    address, accepted = encode_ss58(validator), 0
+    latest = json.loads((records.root / make_latest_name(address)).read_bytes())
+    name = make_settlement_record_name(address, latest["epoch"])
+    settlement = decode_settlement_record((records.root / name).read_bytes())
+    assert settlement.digest.hex() == latest["digest"]
+    another = world.checkpoint.get_reference(world.parameters.work.temperature, "split3")
+    for covered in settlement.windows:
+        name = make_window_record_name(address, covered.window)
+        record = decode_window_record((records.root / name).read_bytes())
+        assert record.digest == covered.record
+        context = make_record_context(record, world.parameters)
+        assert find_context_fault(context) is None
+        for row in record.members:
+            submission = open_submission(context, row.hotkey, world.sources)
+            verdict, _ = judge_and_carry(
+                submission, row.hotkey, context, world.checkpoint, Ledger(), forward=another,
+                validator=validator,
+            )  # fmt: skip
+            assert (verdict.reason, compute_score(verdict)) == (row.reason, row.score)
+            assert tuple(group.value for group in verdict.groups) == row.values
+            ours, theirs = (np.frombuffer(w, np.int8) for w in (verdict.witness, row.witness))
+            assert len(ours) == len(theirs) == (64 if verdict.accepted else 0)
+            assert abs(ours.astype(int) - theirs).max(initial=0) <= 1
+            accepted += verdict.accepted
+    assert accepted
+    database.close()

@@ -1,5 +1,7 @@
 """Settings, levels, digests and weights: what is illegal says why."""
 
+from dataclasses import replace
+
 import pytest
 
 from assay.environments import (
@@ -9,7 +11,10 @@ from assay.environments import (
     RewardWeights,
     compute_reward,
     make_environment,
+    open_environment,
+    parse_choice,
 )
+from assay.protocol.parameters import EnvironmentChoice, Setting
 
 SEED = bytes(32)
 
@@ -17,7 +22,7 @@ SEED = bytes(32)
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
-        ("chess", {}, r"no environment 'chess'; there are: arithmetic, sat"),
+        ("chess", {}, r"no environment 'chess'; there are: arithmetic, gsm, sat, gsm:SHA256"),
         ("arithmetic", {"word": 1}, r"no parameter 'word'; it has: minus, words"),
         ("arithmetic", {"words": 101}, r"words = 101 must be an integer from 0 to 100"),
         ("arithmetic", {"words": -1}, r"words = -1 must be"),
@@ -66,6 +71,39 @@ def test_every_setting_changes_the_digest() -> None:
     assert len(digests) == 3
     explicit = make_environment("arithmetic", {"words": 0, "minus": 0})
     assert explicit.digest == make_environment("arithmetic", {}).digest
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("sat", ("sat", {})),
+        ("sat,k=4", ("sat", {"k": 4})),
+        (" sat , k=4 , density=-3", ("sat", {"k": 4, "density": -3})),
+        (
+            "mix,reasoning_gym:chain_sum=2,sat.k=3",
+            ("mix", {"reasoning_gym:chain_sum": 2, "sat.k": 3}),
+        ),
+    ],
+)
+def test_a_choice_as_a_person_writes_it(text: str, found: tuple[str, dict[str, int]]) -> None:
+    assert parse_choice(text) == found
+
+
+@pytest.mark.parametrize(
+    "text", ["sat,", "sat,k", "sat,k=", "sat,=4", "sat,k=4.0", "sat,k=4,k=4", "sat,k=" + "9" * 30]
+)
+def test_a_choice_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(ValueError, match="write each setting once"):
+        parse_choice(text)
+
+
+def test_an_open_environment_is_kept() -> None:
+    environment = make_environment("sat", {})
+    settings = tuple(Setting(name, value) for name, value in environment.params.items())
+    choice = EnvironmentChoice("sat", settings, environment.digest, 1, 0, 0)
+    assert open_environment(choice) is open_environment(choice)
+    with pytest.raises(ValueError, match="another version"):
+        open_environment(replace(choice, digest=bytes(32)))
 
 
 def test_reward_is_floored() -> None:

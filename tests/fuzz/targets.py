@@ -13,6 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from assay.environments import MILLION, gsm
+from assay.environments.problem_file import read_row
 from assay.inference import UnusableCheckpointError
 from assay.inference.architecture import compute_bytes_max, find_misfit
 from assay.inference.checkpoint import load_tokenizer
@@ -370,6 +372,24 @@ def read_genesis(name: str) -> list[bytes]:
     return [(GENESIS / name).read_bytes()]
 
 
+def attack_problem(data: bytes) -> None:
+    """A row of a file of problems: what is taken can be asked, and its own answer is right."""
+    try:
+        row = read_row(data)
+    except ValueError:
+        return
+    asked = gsm._ask(row, 1)
+    assert gsm._score(asked, f"#### {row.value}").correctness == MILLION
+    asked.prompt.encode()
+
+
+def list_problems() -> list[bytes]:
+    return [
+        b'{"question": "How many?", "answer": "#### 1"}',
+        b'{"question": "a\\u00e9\\n", "answer": "1+1=<<1+1=2>>2\\n#### -1,234", "x": [1.5]}',
+    ]
+
+
 TARGETS: dict[str, Target] = {
     **{
         of.__name__.lower(): Target(partial(attack_encoding, of), partial(list_encodings, of))
@@ -386,6 +406,7 @@ TARGETS: dict[str, Target] = {
         partial(attack_record, decode_settlement_record), partial(list_records, "settlements")
     ),
     "rows": Target(attack_rows, list_rows),
+    "problem": Target(attack_problem, list_problems),
     "commitment": Target(attack_commitment, list_commitments),
     "ss58": Target(attack_ss58, list_addresses),
     "beacon.signature": Target(attack_beacon, list_beacons),

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -101,6 +102,64 @@ def test_verify_says_offline_what_the_validator_said(played):
         assert again["reason"] == verdict["reason"]
         assert again["hotkey"] == verdict["hotkey"]
         assert again["accepted"] is (verdict["role"] == "honest")
+
+
+@pytest.mark.slow
+def test_explain_says_why_and_its_command_says_the_same(played):
+    out, summary, _ = played
+    window = summary["windows"][3]
+    pay = {
+        "honest-1": "of the miners' share",
+        "cheap-model": "the whole settlement is zeroed by window",
+        "fake-groups": "the whole settlement is zeroed by window",
+    }
+    for verdict in (v for v in window["verdicts"] if v["name"] in pay):
+        asked = ("--dir", out, "--hotkey", verdict["name"], "--window", window["window"])
+        done = run("explain", *asked, "--json")
+        explained = json.loads(done.stdout)
+        code = 0 if verdict["role"] == "honest" else 1
+        assert done.returncode == code, done.stderr
+        assert explained["reason"] == verdict["reason"]
+        assert explained["by"].startswith("validator 5")
+        assert explained["score"] == verdict["score"]
+        assert any(pay[verdict["name"]] in sentence for sentence in explained["pay"])
+        command = shlex.split(explained["reproduce"]["command"])
+        assert command[0] == "assay"
+        again = run(*command[1:], "--json")
+        assert again.returncode == code, again.stderr
+        judged = json.loads(again.stdout)
+        for name in ("reason", "group", "rollout", "token"):
+            assert judged.get(name) == explained.get(name)
+
+
+@pytest.mark.slow
+def test_a_stranger_audits_the_demo(played, tmp_path):
+    """With nothing but the bundle and the models; and a bit of it changed."""
+    out, summary, _ = played
+    bundle = shutil.copytree(out / "bundle", tmp_path / "bundle")
+    windows = [window["window"] for window in summary["windows"]]
+    for models in ([], ["--model", out / "models"]):
+        done = run("audit", "--offline", bundle, "--allow-local-beacon", "--json", *models)
+        report = json.loads(done.stdout)
+        assert done.returncode == 0, done.stderr
+        assert [window["window"] for window in report["windows"]] == windows
+        assert all(window["matched"] for window in report["windows"])
+        assert {window["claims"] for window in report["windows"]} == ({0} if models else {5})
+        assert ("witness" in report["windows"][0]["checked"]) is bool(models)
+        assert (report["weights_match"], report["ledger_match"]) == (True, None)
+    refused = run("audit", "--offline", bundle)
+    assert refused.returncode == 2
+    assert "--allow-local-beacon" in refused.stderr
+    shown = run("audit", "--offline", bundle, "--allow-local-beacon", "--windows", windows[1])
+    assert shown.returncode == 0
+    assert f"window {windows[1]}  matches" in shown.stdout
+    victim = next((bundle / "store").rglob(f"window-{windows[2]}.record"))
+    data = bytearray(victim.read_bytes())
+    data[100] ^= 4
+    victim.write_bytes(data)
+    damaged = run("audit", "--offline", bundle, "--allow-local-beacon", "--json")
+    assert (damaged.returncode, damaged.stdout) == (2, "")
+    assert f"{victim} is damaged" in damaged.stderr
 
 
 @pytest.mark.slow

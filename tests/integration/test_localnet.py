@@ -14,6 +14,18 @@ from typing import Any
 
 import pytest
 
+from assay.network import open_store
+from assay.network.chain import Connection, SubtensorChain, Target
+from assay.neurons.config import use_sdk_cache
+from assay.protocol import (
+    SettlementRecord,
+    Tag,
+    decode_settlement_record,
+    decode_ss58,
+    parse_commitment,
+)
+from assay.protocol.record import make_settlement_record_name
+
 ASSAY = str(Path(sys.executable).with_name("assay"))
 #: Longest wait for anything, seconds.
 PATIENCE_S = 240
@@ -102,6 +114,28 @@ def make_wallet(terminal: Terminal, name: str) -> str:
     return str(made["hotkey"])
 
 
+def find_announced(terminal: Terminal, address: str) -> SettlementRecord | None:
+    """The settlement whose digest stands in a validator's slot, out of the store it names."""
+    described = terminal.describe()
+    use_sdk_cache(terminal.folder.parent / "sdk")
+    connection = Connection(Target((described["endpoint"],), deadline_s=60))
+    try:
+        state = terminal.folder.parent / "state"
+        chain = SubtensorChain(connection, described["netuid"], state, poll_s=0)
+        slot = chain.get_commitments(chain.get_head()).get(decode_ss58(address))
+        chain.close()
+    finally:
+        connection.close()
+    commitment = None if slot is None else parse_commitment(slot)
+    if commitment is None:
+        return None
+    assert commitment.tag is Tag.RECORD
+    name = make_settlement_record_name(address, commitment.number)
+    record = decode_settlement_record((open_store(commitment.locator).root / name).read_bytes())
+    assert record.digest == commitment.digest
+    return record
+
+
 @pytest.mark.slow
 def test_four_terminals_and_a_chain_that_is_killed(terminal: Terminal) -> None:
     process, before = terminal.start_localnet()
@@ -148,6 +182,7 @@ def test_four_terminals_and_a_chain_that_is_killed(terminal: Terminal) -> None:
     epochs = [row["epoch"] for row in terminal.list_confirmed()]
     assert len(epochs) == len(set(epochs))
 
+    terminal.wait_for("a record that the chain binds", lambda: find_announced(terminal, validator))
     assert [program.poll() for program in programs] == [None] * 3
     for number, program in zip(
         (signal.SIGINT, signal.SIGTERM, signal.SIGTERM, signal.SIGINT),

@@ -2,9 +2,9 @@
 
 Compared: commitments, weights and metagraph in the newest state; every weights row that the chain
 ever took, in order; every commitment that it ever took, each once; the store, byte by byte; the
-validator's record and its rows in the outbox; the miner's history; the trainer's course with its
-optimiser. Not compared: signatures and nonces, block hashes, fees and so balances, seconds, and the
-blocks in which an extrinsic stands, which a restart may move.
+validator's verdicts and its rows in the outbox; the miner's history; the trainer's course with its
+optimiser. Not compared: signatures and nonces, block hashes and so what a public record holds, fees
+and so balances, seconds, and the blocks in which an extrinsic stands, which a restart may move.
 """
 
 import json
@@ -22,7 +22,7 @@ from assay.neurons.config import use_sdk_cache
 from assay.neurons.database import VALIDATOR_FILE, Database
 from assay.neurons.localnet.founding import read_founding
 from assay.neurons.validating.outbox import list_rows
-from assay.protocol import encode_ss58
+from assay.protocol import Tag, encode_ss58
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +42,27 @@ class Outcome:
 
 def describe(net: Path, addresses: dict[str, str], end: int) -> dict[str, Any]:
     """Everything that is compared."""
-    found = {"store": digest_files(net / "store")}
+    found: dict[str, Any] = {"store": digest_files(net / "store")}
+    recorded = [path for path in (net / "store").rglob("*") if path.name.endswith(_RECORDED)]
+    found["public record"] = sorted(str(path.relative_to(net / "store")) for path in recorded)
     found["validator"] = describe_validator(net / "validator")
     found["miner"] = describe_miner(net / "miner")
     found["trainer"] = digest_files(net / "trainer" / "course")
     return found | describe_chain(net, addresses, end)
 
 
+#: Begins the commitment to a public record.
+_RECORD = Tag.RECORD.value
 #: Ends of names in a validator's public record, which holds block hashes and seconds.
 _RECORDED = (".record", ".statistics.json", "latest.json")
 
 
 def digest_files(folder: Path) -> dict[str, str]:
-    """Name → digest; of a public record the names alone."""
+    """Name → digest, of all but a public record."""
     return {
-        str(path.relative_to(folder)): ""
-        if path.name.endswith(_RECORDED)
-        else sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and "probe" not in path.name
+        if path.is_file() and "probe" not in path.name and not path.name.endswith(_RECORDED)
     }
 
 
@@ -102,7 +104,8 @@ def describe_chain(net: Path, addresses: dict[str, str], end: int) -> dict[str, 
         connection = Connection(Target((devnet.endpoint,), deadline_s=60))
         chain = SubtensorChain(connection, founding.netuid, net.parent / "logs" / "end", poll_s=0)
         head = chain.get_head()
-        commitments = {encode_ss58(h): p.hex() for h, p in chain.get_commitments(head).items()}
+        slots = chain.get_commitments(head).items()
+        commitments = {encode_ss58(h): p.hex() for h, p in slots if not p.startswith(_RECORD)}
         weights = {
             encode_ss58(h): sorted(row.items()) for h, row in chain.get_weights(head).items()
         }
@@ -147,6 +150,8 @@ def list_taken(devnet: Devnet, signers: set[str]) -> dict[str, Any]:
             said = f"{signer} {call.name} {json.dumps(call.arguments, sort_keys=True)}"
             if "weights" in call.name:
                 weights.append(said)
+            elif _RECORD.hex() in said:
+                continue  # it binds block hashes
             else:
                 committed.add(said)
     return {"weights taken": weights, "commitments taken": sorted(committed)}

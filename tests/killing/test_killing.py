@@ -33,7 +33,7 @@ PARTS = 6
 #: Points from one death of the devnet to the next.
 STRETCH = 100
 #: What follows from weights.
-_OF_WEIGHTS = ("validator", "weights", "weights taken", "metagraph")
+_OF_WEIGHTS = ("validator", "weights", "weights taken", "metagraph", "public record")
 Play = Callable[[Fates], Outcome]
 
 
@@ -77,6 +77,7 @@ def test_an_undisturbed_run_has_something_to_lose(undisturbed: Outcome) -> None:
     assert len(found["commitments taken"]) == 2
     assert [row for row in found["metagraph"] if row[4]], "nobody was paid"
     assert [name for name in found["trainer"] if name.startswith("learner")]
+    assert [name for name in found["public record"] if name.endswith(".record")]
 
 
 @pytest.mark.parametrize("roles", [("devnet",), NEURONS], ids=["devnet", "neurons"])

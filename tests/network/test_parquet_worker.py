@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from assay.cage import child, parent
 from assay.network import (
     Budget,
     ParquetWorker,
     SubmissionFile,
     WorkerError,
     parquet_child,
-    parquet_worker,
 )
 from assay.protocol import Footer, Reason, Refusal
 from tests.network.conftest import LIMITS, MemorySource, expect
@@ -35,9 +35,9 @@ def own() -> Iterator[ParquetWorker]:
 
 
 @pytest.fixture
-def boot(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    monkeypatch.setattr(parquet_worker, "START_PAUSES", ())
-    return lambda code: monkeypatch.setattr(parquet_worker, "_BOOT", code)
+def boot(own: ParquetWorker, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    monkeypatch.setattr(parent, "START_PAUSES", ())
+    return lambda code: monkeypatch.setattr(own.cage, "boot", code)
 
 
 def is_running(pid: int) -> bool:
@@ -101,7 +101,7 @@ def test_child_killed_in_a_request(own: ParquetWorker, honest: bytes) -> None:
 def test_child_that_stalls(
     own: ParquetWorker, honest: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet_worker, "REQUEST_SECONDS", 2.0)
+    monkeypatch.setattr(parent, "REQUEST_SECONDS", 2.0)
     read_footer(own, honest)
     first = own.pid
     assert first
@@ -134,7 +134,7 @@ def test_file_that_ends_every_child(
     code, words = DEATHS[name]
     boot(SERVE.format(code))
     if name == "sleep":
-        monkeypatch.setattr(parquet_worker, "REQUEST_SECONDS", 0.5)
+        monkeypatch.setattr(parent, "REQUEST_SECONDS", 0.5)
     expect_given_up(own.ask(b"request", 100, Budget(1)), words)
     boot(SERVE.format("request"))
     assert own.ask(b"request", 100, Budget(1)) == b"request"
@@ -180,7 +180,7 @@ NONSENSE = {
 def test_child_that_talks_nonsense(
     own: ParquetWorker, boot: Callable[[str], None], name: str
 ) -> None:
-    ready = parquet_child.READY
+    ready = child.READY
     boot(f"import os; os.write(1, {ready!r}); os.read(0, 99); os.write(1, {NONSENSE[name]!r})")
     expect_given_up(own.ask(b"request", 100, Budget(1)), "it ")
 
@@ -188,7 +188,7 @@ def test_child_that_talks_nonsense(
 def test_child_whose_reasons_are_unprintable(
     own: ParquetWorker, boot: Callable[[str], None]
 ) -> None:
-    ready, reply = parquet_child.READY, b"\0\0\0\x09\1\x1b[31m\xff\0\n"
+    ready, reply = child.READY, b"\0\0\0\x09\1\x1b[31m\xff\0\n"
     boot(
         f"import os; os.write(1, {ready!r}); os.read(0, 99); os.write(1, {reply!r}); os.read(0, 99)"
     )
@@ -203,8 +203,8 @@ def test_a_child_that_ends_runs_no_destructors(
     """After garbage, those of native code abort or wait for ever."""
     boot("import atexit, time; atexit.register(time.sleep, 60)\n" + SERVE.format("request"))
     assert own.ask(b"request", 100, Budget(1)) == b"request"
-    assert own._child is not None
-    process = own._child._process
+    assert own.cage._child is not None
+    process = own.cage._child._process
     assert process.stdin is not None
     process.stdin.close()
     assert process.wait(20) == 0
@@ -243,7 +243,7 @@ def test_child_killed_while_it_starts(
     tmp_path: Path,
 ) -> None:
     """Short of memory just now: it is started again after a pause, and again."""
-    monkeypatch.setattr(parquet_worker, "START_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(parent, "START_PAUSES", (0.0, 0.0))
     log = tmp_path / "starts"
     dies = f"import os; f = open({str(log)!r}, 'a+'); f.write('x'); f.flush(); f.seek(0); "
     dies += "len(f.read()) > {} or os.kill(os.getpid(), 9)\n"
@@ -271,7 +271,7 @@ def test_a_renewed_worker_answers_from_another_process(own: ParquetWorker, hones
 
 
 def test_no_python_to_start(own: ParquetWorker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_worker, "START_PAUSES", ())
+    monkeypatch.setattr(parent, "START_PAUSES", ())
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(WorkerError, match="cannot be started"):
         own.ask(b"request", 100, Budget(1))
@@ -320,7 +320,7 @@ def test_interrupted_request_leaves_no_answer_behind(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(parquet_worker, "_wait", interrupt)
+        patch.setattr(parent, "_wait", interrupt)
         with pytest.raises(KeyboardInterrupt):
             own.ask(b"second", 100, Budget(1))
     assert not is_running(pid)
@@ -333,8 +333,8 @@ def test_parent_never_imports_the_parser() -> None:
 
 
 def test_reasons_are_one_short_printable_line() -> None:
-    assert parquet_child.clean(" a\x1b[31m\nb") == "a?[31m"
-    assert len(parquet_child.clean("x" * 9_000)) == parquet_child.DETAIL_MAX
+    assert child.clean(" a\x1b[31m\nb") == "a?[31m"
+    assert len(child.clean("x" * 9_000)) == child.DETAIL_MAX
 
 
 def test_window_shows_its_own_range_only() -> None:

@@ -41,7 +41,7 @@ from objects import (  # noqa: E402
     make_parameters,
     make_submission,
 )
-from problems import make_arithmetic, make_sat  # noqa: E402
+from problems import make_arithmetic, make_gsm, make_mix, make_sat  # noqa: E402
 from records import make_record  # noqa: E402
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest  # noqa: E402
 from worth import make_settlement, make_worth  # noqa: E402
@@ -269,6 +269,8 @@ FAMILIES = {
     "settlement": make_settlement,
     "arithmetic": make_arithmetic,
     "sat": make_sat,
+    "gsm": make_gsm,
+    "mix": make_mix,
 }
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from subjects import digest
 
-from assay.environments import make_environment
+from assay.environments import Environment, Problem, make_environment
 from assay.environments.arithmetic import Terms
+from assay.environments.gsm import THEMES, Task
 from assay.environments.sat import Formula
 
 Json = Any
@@ -164,6 +165,112 @@ def make_sat() -> Json:
 
 def _solves(formula: Formula, bits: str) -> bool:
     return all(any((bits[abs(x) - 1] == "1") == (x > 0) for x in c) for c in formula.clauses)
+
+
+def make_gsm() -> Json:
+    problems = []
+    for params, levels in (
+        ({}, [1]),
+        ({}, [2, 5]),
+        ({"largest": 5}, [8]),
+        ({"largest": 1_000}, [4]),
+    ):
+        environment = make_environment("gsm", params)
+        for i in range(6):
+            seed = digest(f"problem {i}")
+            problem = environment.make_problem(seed, levels)
+            assert isinstance(problem.answer, Task)
+            problems.append(
+                _describe(environment, levels, seed, problem)
+                | {"solution": problem.answer.row.solution}
+            )
+    environment = make_environment("gsm", {})
+    seed = digest("scored")
+    problem = environment.make_problem(seed, [4])
+    total = problem.answer.row.value  # type: ignore[attr-defined]
+    return {
+        "themes": [{"things": things, "sentences": said} for things, said in THEMES],
+        "digests": [_name_digest("gsm", params) for params in ({}, {"largest": 1_000})],
+        "problems": problems,
+        "scored": _describe(environment, [4], seed, problem)
+        | {
+            "completions": [
+                {"about": about, "completion": text} | asdict(environment.score(problem, text))
+                for about, text in _iterate_answers(total)
+            ]
+        },
+        "bad": _iterate_bad("gsm", {"largest": 4}, [0], [9], [2, 1], [3, 3]),
+    }
+
+
+def make_mix() -> Json:
+    problems, digests = [], []
+    for params, levels in (
+        ({"arithmetic": 3, "sat": 1}, [1_005, 1_006, 2_005]),
+        ({"arithmetic": 1, "sat": 1, "arithmetic.minus": 50, "sat.k": 4}, [1_002, 2_006]),
+        ({"arithmetic": 1, "sat": 10**6}, [1_001]),
+    ):
+        environment = make_environment("mix", params)
+        digests.append(
+            _name_digest("mix", params)
+            | {"parts": [part.digest.hex() for part in environment.parts]}  # type: ignore[attr-defined]
+        )
+        for i in range(6):
+            seed = digest(f"problem {i}")
+            problem = environment.make_problem(seed, levels)
+            problems.append(_describe(environment, levels, seed, problem))
+    pair = {"arithmetic": 1, "sat": 1}
+    bad = [
+        ("one part", {"sat": 1}, "2 to 16 environments"),
+        ("a mixture in it", {"sat": 1, "mix": 1}, "no part of a mixture"),
+        ("a weight of nothing", pair | {"sat": 0}, "from 1 to 1000000"),
+        ("a boolean", pair | {"sat": True}, "from 1 to 1000000"),
+        ("a setting of no part", pair | {"gsm.largest": 9}, "no part of it"),
+        ("a setting out of range", pair | {"sat.k": 9}, "must be an integer"),
+    ]
+    wrong = [("no level", []), ("a part that is not there", [3_001]), ("a level of none", [1_013])]
+    return {
+        "digests": digests,
+        "problems": problems,
+        "bad": [
+            *({"reason": r, "settings": s, "because": because} for r, s, because in bad),
+            *({"reason": r, "settings": pair, "levels": x, "because": "level"} for r, x in wrong),
+        ],
+    }
+
+
+def _describe(environment: Environment, levels: list[int], seed: bytes, problem: Problem) -> Json:
+    return {
+        "settings": dict(environment.params),
+        "levels": levels,
+        "seed": seed.hex(),
+        "level": problem.level,
+        "prompt": problem.prompt,
+    }
+
+
+def _iterate_answers(total: int) -> list[tuple[str, str]]:
+    end = f"#### {total}"
+    return [
+        ("the answer alone", end),
+        ("after prose", f"It takes some steps.\n\n{end}"),
+        ("another number", f"#### {total + 1}"),
+        ("two answers", f"{end}\n{end}"),
+        ("two in a line", f"#### 1 {end}"),
+        ("a leading zero", f"#### 0{total}"),
+        ("a plus", f"#### +{total}"),
+        ("decimals", f"{end}.0"),
+        ("a full stop", f"{end}."),
+        ("a space at the end", f"{end} "),
+        ("a newline at the end", f"{end}\n"),
+        ("no space", f"####{total}"),
+        ("in the middle of a line", f"so {end}"),
+        ("a carriage return", f"so\r{end}"),
+        ("other digits", "#### " + "".join(chr(0x660 + int(d)) for d in str(total))),
+        ("nineteen digits", "#### " + "1" * 19),
+        ("no number", "#### NaN"),
+        ("no text", ""),
+    ]
 
 
 def _name_digest(name: str, params: dict[str, int]) -> Json:

@@ -22,7 +22,7 @@ def load(name: str) -> Any:
 
 COMPLETIONS = load("completions")
 MANIFEST = load("manifest")
-ENVIRONMENTS = {name: load(name)["bad"] for name in ("arithmetic", "sat")}
+ENVIRONMENTS = {name: load(name)["bad"] for name in ("arithmetic", "gsm", "mix", "sat")}
 
 
 def about(entry: Any) -> str:

@@ -6,6 +6,7 @@ import pytest
 from nets import TAO, TEMPO, Net
 
 from assay.network.chain import ChainError, TooSoonError
+from assay.network.chain.history import find_signed
 from assay.network.chain.runtime import EpochsBy
 from assay.network.chain.state import LARGEST_WEIGHT as FULL
 
@@ -39,6 +40,23 @@ def test_a_commitment_overwritten_later_stands_at_the_block(net: Net) -> None:
     net.pass_blocks(1)
     assert net.chain.get_commitments(block)[hotkey] == b"first"
     assert net.chain.get_commitments(net.chain.get_head())[hotkey] == b"second"
+
+
+def test_a_commitment_stays_in_the_body_of_its_block(net: Net) -> None:
+    """What an audit proves old windows by: hash and time of a block, and who signed what in it."""
+    one, other = net.register(2)
+    before = net.chain.get_head()
+    net.chain.set_commitment(one, b"first")
+    net.pass_blocks(1)
+    net.chain.set_commitment(other, b"second")
+    net.pass_blocks(1)
+    blocks = range(before + 1, net.chain.get_head() + 1)
+    bodies = [net.chain.get_body(number) for number in blocks]
+    assert find_signed(iter(bodies)) == {one: b"first", other: b"second"}
+    assert [body.block for body in bodies] == [net.chain.get_block(number) for number in blocks]
+    for body in bodies:
+        state = net.chain.get_commitments(body.block.number)
+        assert {hotkey: state[hotkey] for hotkey in body.commitments} == body.commitments
 
 
 def test_a_commitment_counts_from_the_last_block_it_may_stand_in(net: Net) -> None:

@@ -171,6 +171,24 @@ const families = {
   },
   arithmetic: (v) => checkEnvironment('arithmetic', v),
   sat: (v) => checkEnvironment('sat', v),
+  gsm(v) {
+    const make = (entry) => environments.make.gsm(entry.settings, unhex(entry.seed), ints(entry.levels), v.themes);
+    for (const d of v.digests) same('digest', hex(environments.environmentDigest('gsm', d.settings)), d.digest);
+    for (const p of v.problems) {
+      const { level, prompt, solution } = make(p);
+      same('problem', [level, prompt, solution], [p.level, p.prompt, p.solution]);
+    }
+    for (const c of v.scored.completions)
+      same(c.about, environments.score.gsm(make(v.scored), c.completion), [c.correctness, c.quality, c.satisfaction]);
+  },
+  mix(v) {
+    for (const d of v.digests)
+      same('digest', hex(environments.environmentDigest('mix', d.settings, Buffer.concat(d.parts.map(unhex)))), d.digest);
+    for (const p of v.problems) {
+      const { level, prompt } = environments.make.mix(p.settings, unhex(p.seed), ints(p.levels));
+      same('problem', [level, prompt], [p.level, p.prompt]);
+    }
+  },
 };
 
 function checkEnvironment(name, v) {

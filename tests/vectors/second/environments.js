@@ -3,9 +3,9 @@
 const { Stream, hash, integer } = require('./core.js');
 
 const ASCII = (text) => Buffer.from(text, 'latin1');
-function environmentDigest(name, settings) {
+function environmentDigest(name, settings, ...more) {
   const encoded = Object.keys(settings).sort().map((key) => [integer(2, key.length), ASCII(key), integer(8, settings[key], true)]);
-  return hash('environment', ASCII(name), integer(2, 1), Buffer.concat(encoded.flat()));
+  return hash('environment', ASCII(name), integer(2, 1), Buffer.concat(encoded.flat()), ...more);
 }
 function open(name, seed, levels) {
   const stream = new Stream(hash('environment-stream', ASCII(name), seed));
@@ -85,5 +85,60 @@ function scoreFormula({ level, clauses }, completion) {
   return [holds === clauses.length ? 1000000n : 0n, 0n, BigInt(Math.floor((holds * 1000000) / clauses.length))];
 }
 
-const make = { arithmetic: makeSum, sat: makeFormula }, score = { arithmetic: scoreSum, sat: scoreFormula };
+// ---- gsm
+const PEOPLE = [...NAMES, 'Gus', 'Hana'];
+function makeStory(settings, seed, levels, themes) {
+  const [stream, level] = open('gsm', seed, levels);
+  const { things, sentences } = themes[stream.between(0, themes.length - 1)];
+  const t = stream.choose(things), [a, b] = stream.sample(PEOPLE.length, 2).map((i) => PEOPLE[Number(i)]);
+  const largest = Number(settings.largest), say = (kind, n, m) => {
+    const words = { a, b, t, n, m };
+    return sentences[kind].replace(/\{(\w)\}/g, (_, name) => words[name]);
+  };
+  let total = stream.between(2, largest), left = level;
+  const told = [say(0, total)], worked = [];
+  const work = (x, sign, y, z) => worked.push(`${x}${sign}${y}=<<${x}${sign}${y}=${z}>>${z}`) && z;
+  while (left > 0) {
+    const kind = stream.between(1, 5), divisors = [2, 3, 4, 5, 6, 7, 8, 9].filter((d) => total % d === 0);
+    if (kind === 2 && total > 1) {
+      const n = stream.between(1, Math.min(total - 1, largest));
+      told.push(say(2, n)), (total = work(total, '-', n, total - n));
+    } else if (kind === 3 && 5 * total <= 100000) {
+      const n = stream.between(2, 5);
+      told.push(say(3, n)), (total = work(total, '*', n, total * n));
+    } else if (kind === 4 && divisors.length) {
+      const n = stream.choose(divisors);
+      told.push(say(4, n)), (total = work(total, '/', n, total / n));
+    } else if (kind === 5 && left > 1) {
+      const n = stream.between(2, 12), m = stream.between(2, 9);
+      told.push(say(5, n, m)), work(m, '*', n, m * n), (total = work(total, '+', m * n, total + m * n)), left--;
+    } else {
+      const n = stream.between(1, largest);
+      told.push(say(1, n)), (total = work(total, '+', n, total + n));
+    }
+    left--;
+  }
+  const prompt = `${[...told, say(6)].join(' ')}\nEnd with a line of ####, a space and the answer as a whole number.\n`;
+  return { level, prompt, total, solution: [...worked, `#### ${total}`].join('\n') };
+}
+function scoreStory({ total }, completion) {
+  const right = completion.split('####').length === 2 && completion.split('\n').pop() === `#### ${total}`;
+  return [right ? 1000000n : 0n, 0n, 0n];
+}
+
+// ---- mix
+function makeMixed(settings, seed, levels) {
+  const names = Object.keys(settings).filter((key) => !key.includes('.')).sort();
+  const stream = new Stream(hash('environment-stream', ASCII('mix'), seed));
+  const asked = names.map((_, i) => levels.filter((l) => Math.floor(l / 1000) === i + 1).map((l) => l % 1000));
+  const weights = names.map((name, i) => (asked[i].length ? Number(settings[name]) : 0));
+  let drawn = stream.between(0, weights.reduce((x, y) => x + y) - 1), part = 0;
+  while (drawn >= weights[part]) drawn -= weights[part++];
+  const own = Object.entries(settings).filter(([key]) => key.startsWith(`${names[part]}.`)).map(([key, v]) => [key.split('.')[1], v]);
+  const { level, prompt } = make[names[part]](Object.fromEntries(own), seed, asked[part]);
+  return { level: 1000 * (part + 1) + level, prompt };
+}
+
+const make = { arithmetic: makeSum, gsm: makeStory, mix: makeMixed, sat: makeFormula };
+const score = { arithmetic: scoreSum, gsm: scoreStory, sat: scoreFormula };
 module.exports = { environmentDigest, make, score };

@@ -1,0 +1,323 @@
+"""`assay audit` over 24 windows × 64 miners of the demo's size, on one core.
+
+Without a model: every miner's file has 12 groups of 8 genuine completions, drawn from a pool and
+not made for its own problems, which nothing but the model can tell. The record is the validator's
+own code's. Read once from the miners' Parquet files, which leaves the bundle, and then from that.
+With the small model, whose passes end early where work is not genuine: two windows whose 64 miners
+are, each with the groups that an audit judges; twenty-four take twelve times as long. Seconds are
+those of the processor, so that other work of the machine does not count.
+"""
+
+import resource
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from time import perf_counter, process_time
+
+import torch
+from figures import Figure, report
+from work import load_genesis, make_requests
+
+from assay.environments import open_environment
+from assay.inference import Checkpoint, GroupRequest, generate_groups
+from assay.network import ParquetWorker, write_submission
+from assay.network.beacon import LocalBeacon
+from assay.network.chain import SimulatedChain, simulator
+from assay.network.store import open_folder
+from assay.neurons.auditing.auditor import audit
+from assay.neurons.auditing.bundle import open_bundle
+from assay.neurons.auditing.export import export_bundle
+from assay.neurons.auditing.ports import Models, Public
+from assay.neurons.auditing.sources import FetchedOutlines, StoredSubmissions
+from assay.neurons.demo.bundle import ModelFolders
+from assay.neurons.demo_rules import NETUID, make_demo_parameters
+from assay.neurons.mining.miner import Group, compute_leaves
+from assay.neurons.submissions import AbsentSubmission, judge_and_carry, open_submission
+from assay.neurons.validating.audits import Settlement, WindowAudit
+from assay.neurons.validating.records import Author, Ends, make_records
+from assay.neurons.windows import get_challenge, get_context
+from assay.protocol import (
+    Commitment,
+    Context,
+    Header,
+    Phase,
+    Tag,
+    encode_commitment,
+    encode_ss58,
+)
+from assay.protocol.commitment import make_object_name
+from assay.protocol.encoding import encode
+from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
+from assay.protocol.record import make_settlement_record_name, make_window_record_name
+from assay.protocol.seeds import (
+    compute_problem_seed,
+    compute_projection_seed,
+    compute_rollout_seed,
+)
+from assay.protocol.submission import compute_submission_root
+from assay.protocol.window import compute_block, compute_settled_windows
+from assay.training import GENESIS
+from assay.verification import (
+    Ledger,
+    Result,
+    Seat,
+    Verdict,
+    compute_score,
+    compute_settlement,
+    compute_weights,
+    examine,
+    make_projection,
+)
+
+MINERS, WINDOWS, GROUPS, POOL = 64, 24, 12, 48
+#: Windows of genuine work: a settlement.
+GENUINE = 2
+GENESIS_MS = 1_700_000_000_000
+LOCATOR = "bench:store"
+SECONDS, MODEL_SECONDS = 10, 60
+OTHERS = tuple(sha256(name).digest() for name in (b"owner", b"trainer", b"validator"))
+OWNER, TRAINER, VALIDATOR = OTHERS
+HOTKEYS = tuple(sha256(b"miner %d" % number).digest() for number in range(MINERS))
+
+
+class Stage:
+    """A subnet of one validator, played as far as its record needs.
+
+    Args:
+        windows: how many.
+        genuine: every miner's groups are its own, as many as are audited; else from a pool.
+    """
+
+    def __init__(
+        self, folder: Path, worker: ParquetWorker, checkpoint: Checkpoint, windows: int,
+        genuine: bool,
+    ) -> None:  # fmt: skip
+        self.folder, self.worker, self.checkpoint = folder, worker, checkpoint
+        self.windows, self.genuine = range(windows), genuine
+        self.chain = SimulatedChain(
+            b"bench", NETUID, GENESIS_MS, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo,
+            (*OTHERS, *HOTKEYS),
+        )  # fmt: skip
+        self.beacons = LocalBeacon(
+            b"bench", GENESIS_MS, 1_000,
+            lambda: self.chain.get_block(self.chain.get_head()).timestamp_ms,
+        )  # fmt: skip
+        self.parameters = make_demo_parameters(
+            self.chain.genesis_hash, self.beacons.chain, 0, TRAINER, checkpoint.digest
+        )
+        self.stores = {LOCATOR: open_folder(folder / "store")}
+        self.records = open_folder(folder / "records")
+        self.audits: dict[int, WindowAudit] = {}
+        self.ends, self.last_epoch = Ends(), 0
+        self.pool = [] if genuine else self.generate(make_requests(checkpoint, POOL, 8), bytes(32))
+        announced = Commitment(Tag.PARAMETERS, 0, 0, self.parameters.digest, LOCATOR)
+        self.chain.set_commitment(OWNER, encode_commitment(announced))
+        last = compute_block(DEMO_TIMING, windows - 1, Phase.VERDICT_END) + 2 * DEMO_TIMING.tempo
+        for _ in range(last):
+            self.play_block()
+
+    def play_block(self) -> None:
+        self.chain.mint()
+        head = self.chain.get_head()
+        window, offset = divmod(head, DEMO_TIMING.window_blocks)
+        if offset == 8 and window in self.windows:
+            self.mine(window)
+        if offset == 11 and window - 1 in self.windows:
+            self.judge(window - 1)
+        if self.chain.is_epoch(head):
+            self.settle(head)
+
+    def generate(self, requests: Sequence[GroupRequest], seed: bytes) -> list[Group]:
+        temperature, checkpoint = self.parameters.work.temperature, self.checkpoint
+        return generate_groups(
+            requests,
+            checkpoint.get_drafter(temperature),
+            checkpoint.get_reference(temperature),
+            checkpoint.get_rules(temperature),
+            make_projection(compute_projection_seed(seed), checkpoint.manifest),
+        )
+
+    def mine(self, window: int) -> None:
+        """Every miner's file and commitment."""
+        challenge = get_challenge(self.chain, self.beacons, self.parameters, window)
+        assert challenge is not None
+        count = self.parameters.work.audited_groups if self.genuine else GROUPS
+        made = iter(self.make_genuine(challenge.seed, count) if self.genuine else ())
+        for number, hotkey in enumerate(HOTKEYS):
+            first = (window * MINERS + number) * GROUPS
+            groups = list(islice(made, count)) or [
+                self.pool[(first + 7 * index) % POOL] for index in range(count)
+            ]
+            header = Header(
+                PROTOCOL_VERSION, self.parameters.digest, window, hotkey, challenge.checkpoint,
+                count,
+            )  # fmt: skip
+            name = make_object_name(encode_ss58(hotkey), window)
+            self.stores[LOCATOR].put(name, write_submission(header, groups))
+            root = compute_submission_root(header, compute_leaves(groups))
+            commitment = Commitment(Tag.MINER, window, count, root, LOCATOR)
+            self.chain.set_commitment(hotkey, encode_commitment(commitment))
+
+    def make_genuine(self, seed: bytes, count: int) -> list[Group]:
+        environment = open_environment(self.parameters.environment)
+        requests = []
+        for hotkey in HOTKEYS:
+            for index in range(count):
+                levels = self.checkpoint.manifest.levels
+                problem = environment.make_problem(
+                    compute_problem_seed(seed, hotkey, index), levels
+                )
+                size = self.parameters.work.group_size
+                seeds = tuple(compute_rollout_seed(seed, hotkey, index, r) for r in range(size))
+                prompt = tuple(self.checkpoint.tokenizer.encode(problem.prompt))
+                requests.append(GroupRequest(prompt, seeds))
+        return self.generate(requests, seed)
+
+    def judge(self, window: int) -> None:
+        challenge = get_challenge(self.chain, self.beacons, self.parameters, window)
+        assert challenge is not None
+        context = get_context(self.chain, self.beacons, self.parameters, challenge)
+        assert context is not None
+        self.audits[window] = WindowAudit(challenge, context)
+        for hotkey in context.members:
+            self.audits[window].add(self.judge_one(context, hotkey), 0, 0.0)
+
+    def judge_one(self, context: Context, hotkey: bytes) -> Verdict:
+        """By the judge where the work is genuine; else what it would be worth if it were."""
+        files = StoredSubmissions(self.stores, self.worker)
+        reader = AbsentSubmission() if hotkey in OTHERS else open_submission(context, hotkey, files)
+        if self.genuine:
+            return judge_and_carry(
+                reader, hotkey, context, self.checkpoint, Ledger(), validator=VALIDATOR
+            )[0]
+        examined = examine(
+            reader, hotkey, context, self.checkpoint.tokenizer, manifest=self.checkpoint.manifest
+        )
+        if isinstance(examined, Verdict):
+            return examined
+        verdict = examined.accept()
+        work = self.parameters.work
+        return replace(verdict, witness=bytes(2 * work.group_size * len(verdict.groups)))
+
+    def settle(self, epoch: int) -> None:
+        """A settlement, its records and its weights, as the validator makes them."""
+        due = compute_settled_windows(DEMO_TIMING, self.last_epoch, epoch)
+        windows = [window for window in due if window in self.audits]
+        results = [
+            Result(window, Seat(m.uid, m.registered_at), verdict.reason, compute_score(verdict))
+            for window in windows
+            for hotkey, m in self.audits[window].context.members.items()  # type: ignore[union-attr]
+            if (verdict := self.audits[window].verdicts[hotkey])
+        ]
+        if windows:
+            scores = compute_settlement(results)
+            weights = compute_weights({seat.uid: s for seat, s in scores.items()}, 0, 0)
+            held = self.chain.get_members(epoch).items()
+            holders = {Seat(m.uid, m.registered_at): hotkey for hotkey, m in held}
+            settlement = Settlement(epoch, tuple(windows), (), scores, weights, holders)
+            author = Author("assay bench", self.parameters.digest, VALIDATOR)
+            records, record = make_records(author, self.ends, settlement, self.audits)
+            address = encode_ss58(VALIDATOR)
+            for one in records:
+                self.records.put(make_window_record_name(address, one.window), encode(one))
+            self.records.put(make_settlement_record_name(address, epoch), encode(record))
+            self.ends = Ends(records[-1].digest, record.digest, epoch)
+            self.chain.set_weights(VALIDATOR, weights)
+        self.last_epoch = epoch
+
+    def export(self) -> Path:
+        """What an auditor does who has nothing yet."""
+        mirrors = [ModelFolders(self.folder / "models")]
+        public = Public(
+            chain=self.chain,
+            beacons=self.beacons,
+            parameters=self.parameters,
+            records=self.records,
+            submissions=StoredSubmissions(self.stores, self.worker),
+            outlines=FetchedOutlines(self.folder / "scratch", lambda: mirrors),
+            copies={},
+        )
+        out = self.folder / "bundle"
+        found = export_bundle(
+            public, VALIDATOR, self.windows, out, self.folder / "kept", mirrors, lambda *_: None
+        )
+        assert found.matched, found
+        return out
+
+
+class Known(dict[bytes, Checkpoint]):
+    """Models that are open."""
+
+
+def audit_bundle(folder: Path, windows: range, models: Models | None) -> None:
+    """All that `assay audit --offline` does after its imports."""
+    with tempfile.TemporaryDirectory(prefix="assay-") as scratch:
+        opened = open_bundle(folder, Path(scratch), models)
+        found = audit(opened.public, VALIDATOR, windows)
+    assert found.matched, found
+    claims = sum(window.claims for window in found.windows)
+    assert claims == (0 if models else MINERS * len(windows))
+
+
+def time_cpu(run: Callable[[], object]) -> tuple[float, float]:
+    """Seconds on the wall, and of processors by this process and its children."""
+
+    def used() -> float:
+        child = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return process_time() + child.ru_utime + child.ru_stime
+
+    before, started = used(), perf_counter()
+    run()
+    return perf_counter() - started, used() - before
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    simulator.STATE_BLOCKS = 1 << 20  # an archive node
+    checkpoint = load_genesis()
+    with tempfile.TemporaryDirectory(prefix="assay-") as name:
+        folder = Path(name)
+        (folder / "models").mkdir()
+        (folder / "models" / checkpoint.digest.hex()).symlink_to(GENESIS)
+        with ParquetWorker() as worker:
+            print("  mining, judging and recording", file=sys.stderr)
+            stage = Stage(folder, worker, checkpoint, WINDOWS, genuine=False)
+        whole = Path(name) / "bundle"
+
+        def export() -> None:
+            with ParquetWorker() as worker:
+                stage.worker = worker
+                stage.export()
+
+        wall, cpu = time_cpu(export)
+        _, offline = time_cpu(lambda: audit_bundle(whole, range(WINDOWS), None))
+        size = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
+    with tempfile.TemporaryDirectory(prefix="assay-") as name:
+        folder = Path(name)
+        (folder / "models").mkdir()
+        (folder / "models" / checkpoint.digest.hex()).symlink_to(GENESIS)
+        with ParquetWorker() as worker:
+            print("  the same with genuine work", file=sys.stderr)
+            one = Stage(folder, worker, checkpoint, GENUINE, genuine=True)
+            one.export()
+        models = Known({checkpoint.digest: checkpoint})
+        _, modelled = time_cpu(lambda: audit_bundle(folder / "bundle", range(GENUINE), models))
+    report(
+        f"assay audit of {WINDOWS} windows × {MINERS} miners, demo model",
+        [
+            Figure("from a bundle, without a model", offline, "s", bound=SECONDS),
+            Figure("from a bundle, with the model", WINDOWS / GENUINE * modelled, "s",
+                   bound=MODEL_SECONDS),
+            Figure("from miners' files, leaving the bundle", cpu, "s", "on the clock", wall),
+            Figure("the bundle", size / 2**20, "MiB"),
+        ],
+        1,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

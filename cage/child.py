@@ -1,0 +1,77 @@
+"""The child's half: limits its own memory and processor time, answers framed requests.
+
+It says nothing but framed answers, has no way to write a file, and runs no destructors at its end.
+"""
+
+import math
+import os
+import resource
+import signal
+import struct
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+#: Bytes of address space a child may add to what it has after its imports. Tuning.
+MEMORY_BYTES = 512 << 20
+#: What a child says once its imports are done.
+READY = b"the caged child is ready"
+#: Of a request: its length, and the processor time it may take in ms. Of an answer: its length.
+HEAD, LENGTH = struct.Struct(">II"), struct.Struct(">I")
+#: Characters of a detail.
+DETAIL_MAX = 300
+
+
+def clean(text: str) -> str:
+    """One printable line: parts of it may be a stranger's."""
+    line = text.strip().partition("\n")[0][:DETAIL_MAX]
+    return "".join(c if c.isprintable() else "?" for c in line)
+
+
+def serve(answer: Callable[[bytes], bytes], memory: int = MEMORY_BYTES) -> NoReturn:
+    """The child's whole life: answers requests until its standard input closes.
+
+    To be called once the imports are done. An answer has at least one byte. What `answer` raises,
+    running out of memory above all, ends the process, and the parent concludes.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Whatever native code prints must not look like an answer, nor fill the parent's disk.
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "r+b", buffering=0) as nothing:
+        for stream in range(3):
+            os.dup2(nothing.fileno(), stream)
+    _limit_memory(memory)
+    replies.write(READY)
+    replies.flush()
+    try:
+        while len(head := requests.read(HEAD.size)) == HEAD.size:
+            size, milliseconds = HEAD.unpack(head)
+            request = requests.read(size)
+            _renew_processor_time(milliseconds / 1_000)
+            try:
+                reply = answer(request)
+            except MemoryError:
+                break
+            replies.write(LENGTH.pack(len(reply)) + reply)
+            replies.flush()
+    finally:
+        os._exit(0)  # never run native destructors after garbage: they abort or hang
+
+
+def _limit_memory(more: int) -> None:
+    with open("/proc/self/statm") as statm:
+        used = int(statm.read().split()[0]) * resource.getpagesize()
+    _lower_limit(resource.RLIMIT_AS, used + more)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+def _renew_processor_time(seconds: float) -> None:
+    """The limit counts from the child's start, in whole seconds: moved on with each request."""
+    _lower_limit(resource.RLIMIT_CPU, math.ceil(time.process_time() + seconds), soft=True)
+
+
+def _lower_limit(kind: int, value: int, soft: bool = False) -> None:
+    hard = resource.getrlimit(kind)[1]
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (value, hard if soft else value))

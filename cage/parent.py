@@ -1,0 +1,265 @@
+"""The parent's half: keeps one child alive, asks it, and replaces it when it is lost."""
+
+import math
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, Self
+
+from assay.cage.child import HEAD, LENGTH, READY, clean
+from assay.protocol.errors import OperatorError
+
+# Tuning: none of these changes what an honest request is answered.
+#: Seconds a request may take, and the first sign of life of a new child. Long, since processor time
+#: is bounded apart: a busy machine must not make a stranger's work worthless.
+REQUEST_SECONDS, START_SECONDS = 30.0, 30.0
+#: Seconds to wait before a child that did not start is started again: memory may be short just now.
+START_PAUSES = (0.1, 0.5, 2.5)
+
+_PIECE = 1 << 16  # bytes a pipe takes at once
+
+
+class WorkerError(OperatorError):
+    """The child cannot be run at all: our own fault, never that of what is asked."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """Processor seconds that one piece of work may still take, over all its requests."""
+
+    left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Two children were lost over one request, or its budget is spent.
+
+    Attributes:
+        cause: how the last one was lost, one printable line.
+        spent: no processor time was left.
+        slow: the last one had time left on the processor and yet missed its deadline: the machine
+            may be to blame.
+    """
+
+    cause: str
+    spent: bool
+    slow: bool = False
+
+
+class Cage:
+    """Keeps one child alive from the first request to `close`. Safe to share between threads:
+    they take turns.
+
+    Args:
+        name: of the child, in errors.
+        boot: Python code that the child runs; it ends in `assay.cage.child.serve`.
+    """
+
+    def __init__(self, name: str, boot: str) -> None:
+        self.boot = boot
+        self._name = name
+        self._lock = threading.Lock()
+        self._child: _Child | None = None
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child, None while there is none."""
+        child = self._child
+        return child.pid if child else None
+
+    @property
+    def processor_time(self) -> float:
+        """Seconds that the child has worked, 0 while there is none."""
+        child = self._child
+        return child.get_processor_time() if child else 0.0
+
+    def close(self) -> None:
+        """Ends the child. What is asked afterwards raises WorkerError."""
+        with self._lock:
+            self._closed = True
+            self._end_child()
+
+    def renew(self) -> None:
+        """Ends the child, so that the next request is answered by a fresh one. For who tries again
+        what went wrong once, without whatever an earlier request has left behind."""
+        with self._lock:
+            self._end_child()
+
+    def ask(self, request: bytes, reply_max: int, budget: Budget) -> bytes | Lost:
+        """The child's answer to one request, 1 to `reply_max` bytes; what it costs is taken from
+        `budget`.
+
+        Tried again in a fresh child if the child is lost: it may have been ended by someone else,
+        or filled by an earlier request. Lost twice, the request is at fault.
+
+        Raises:
+            WorkerError: no child can be started, or the cage is closed.
+        """
+        cause, slow = "", False
+        with self._lock:
+            for _ in range(2):
+                if self._closed:
+                    raise WorkerError(f"the {self._name} is closed")
+                if budget.left <= 0:
+                    break
+                self._child = self._child or self._start_child()
+                answered = False
+                try:
+                    reply = self._child.exchange(request, reply_max, budget)
+                    answered = True
+                    return reply
+                except _LostError as lost:
+                    cause, slow = str(lost), isinstance(lost, _SlowError)
+                finally:
+                    # Also after Ctrl-C: an answer nobody waited for would be the next request's.
+                    if not answered and self._end_child() == -signal.SIGXCPU:
+                        budget.left = 0.0
+        spent = budget.left <= 0
+        return Lost(cause, spent, slow and not spent)
+
+    def _end_child(self) -> int | None:
+        """Ends the child, if there is one; its exit status, negative for a signal."""
+        child, self._child = self._child, None
+        return child.end() if child else None
+
+    def _start_child(self) -> "_Child":
+        for pause in START_PAUSES:
+            try:
+                return _Child(self._name, self.boot)
+            except WorkerError:
+                time.sleep(pause)
+        return _Child(self._name, self.boot)
+
+
+class _LostError(Exception):
+    """The child did not answer as it should; says how."""
+
+
+class _SlowError(_LostError):
+    """It missed its deadline."""
+
+
+class _Child:
+    """One process and the two pipes to it. Ctrl-C does not reach it: it is in its own session, and
+    ends when its standard input closes, however the parent ends."""
+
+    def __init__(self, name: str, boot: str) -> None:
+        self._name = name
+        command = [sys.executable, "-P", "-c", boot]
+        with tempfile.TemporaryFile() as errors:
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    bufsize=0,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise WorkerError(f"the {self._name} cannot be started: {error}") from error
+            self._await_ready(errors)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def exchange(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
+        """Sends a request and awaits its answer; raises _LostError."""
+        before = self.get_processor_time()
+        try:
+            head = HEAD.pack(len(request), math.ceil(budget.left * 1_000))
+            return self._exchange(head + request, reply_max)
+        finally:
+            budget.left -= self.get_processor_time() - before
+
+    def _exchange(self, request: bytes, reply_max: int) -> bytes:
+        deadline = time.monotonic() + REQUEST_SECONDS
+        self._send(request, deadline)
+        (size,) = LENGTH.unpack(self._receive(LENGTH.size, deadline))
+        if not 1 <= size <= reply_max:
+            raise _LostError(f"it answered {size} bytes")
+        return self._receive(size, deadline)
+
+    def end(self) -> int:
+        """Kills and reaps the process; its exit status."""
+        self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+        try:
+            return self._process.wait(START_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise WorkerError(f"process {self.pid} cannot be killed") from error
+
+    def get_processor_time(self) -> float:
+        """Seconds the process has worked; known as long as it is not reaped."""
+        with open(f"/proc/{self.pid}/stat", "rb") as stat:
+            user, system = stat.read().rpartition(b")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def _await_ready(self, errors: IO[bytes]) -> None:
+        ready = False
+        try:
+            for pipe in (self._process.stdin, self._process.stdout):
+                assert pipe is not None
+                os.set_blocking(pipe.fileno(), False)
+            deadline = time.monotonic() + START_SECONDS
+            ready = self._receive(len(READY), deadline) == READY
+        except _LostError:
+            pass
+        finally:
+            if not ready:
+                self.end()
+        if not ready:
+            errors.seek(max(0, errors.seek(0, os.SEEK_END) - 2_000))
+            lines = errors.read().decode(errors="replace").split("\n")
+            said = next((line for line in reversed(lines) if line.strip()), "it says nothing")
+            raise WorkerError(f"the {self._name} does not start: {clean(said)}")
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        assert self._process.stdin is not None
+        left = memoryview(data)
+        while left:
+            _wait(self._process.stdin, selectors.EVENT_WRITE, deadline)
+            try:
+                left = left[os.write(self._process.stdin.fileno(), left[:_PIECE]) :]
+            except OSError as error:
+                raise _LostError("it died") from error
+
+    def _receive(self, size: int, deadline: float) -> bytes:
+        assert self._process.stdout is not None
+        data = bytearray()
+        while len(data) < size:
+            _wait(self._process.stdout, selectors.EVENT_READ, deadline)
+            chunk = os.read(self._process.stdout.fileno(), size - len(data))
+            if not chunk:
+                raise _LostError("it died")
+            data += chunk
+        return bytes(data)
+
+
+def _wait(pipe: IO[bytes], event: int, deadline: float) -> None:
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, event)
+        if not selector.select(max(0.0, deadline - time.monotonic())):
+            raise _SlowError(f"it took more than {REQUEST_SECONDS:g} s")

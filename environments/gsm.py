@@ -1,0 +1,222 @@
+"""Word problems in GSM8K's format: a question, and an answer whose last line is `#### N`.
+
+`gsm` makes them from templates; `gsm:SHA256` asks those of a file (Cobbe et al., "Training
+verifiers to solve math word problems", 2021), named by its digest, so that everybody asks the same.
+Either way one spelling of the number counts, on the last line, and nothing else earns anything:
+the steps between are prose, which no rule could rate without paying for padding.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from assay.environments.base import (
+    INTEGER,
+    Answer,
+    Param,
+    Problem,
+    RewardParts,
+    compute_digest,
+    draw_level,
+    open_stream,
+    read_answer,
+    resolve_params,
+)
+from assay.environments.problem_file import Row, find_rows
+from assay.protocol.parameters import MILLION
+from assay.protocol.prf import Stream
+
+NAME = "gsm"
+#: Raised whenever any problem or score would change.
+VERSION = 1
+
+PARAMS: Mapping[str, Param] = MappingProxyType(
+    {"largest": Param(20, 5, 1_000, "largest number that a question adds or takes away")}
+)
+
+#: Level n takes n steps of arithmetic.
+LEVELS = range(1, 9)
+#: A file's rows are divided into at most this many levels.
+FILE_LEVELS = 8
+#: No total grows beyond it.
+_TOTAL_MAX = 100_000
+_REQUEST = "End with a line of ####, a space and the answer as a whole number."
+
+_NAMES = "Ada", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hana"
+#: Per theme: what there are many of, then the sentences: the start, +n, −n, ×n, ÷n, +m×n, the
+#: question. {a} and {b} are two names, {t} the things.
+THEMES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (
+        ("marbles", "stamps", "shells", "cards"),
+        (
+            "{a} has {n} {t}.",
+            "{b} gives {a} {n} more.",
+            "Then {a} loses {n} of them.",
+            "{a} goes on until there are {n} times as many.",
+            "{a} divides them into {n} equal heaps and keeps one heap.",
+            "{a} buys {m} packs of {n} {t} each.",
+            "How many {t} does {a} have now?",
+        ),
+    ),
+    (
+        ("rolls", "pies", "cakes", "loaves"),
+        (
+            "A bakery has {n} {t} in its window.",
+            "{a} bakes {n} more.",
+            "{b} buys {n} of them.",
+            "For a feast {a} bakes until there are {n} times as many.",
+            "They go to {n} shops in equal shares, and the bakery is one of the shops.",
+            "{a} fetches {m} trays with {n} {t} on each.",
+            "How many {t} has the bakery at last?",
+        ),
+    ),
+    (
+        ("dollars", "euros", "crowns", "pesos"),
+        (
+            "{a} begins the week with {n} {t}.",
+            "{b} pays back {n} {t}.",
+            "A ticket costs {a} {n} {t}.",
+            "A prize makes what {a} has {n} times as much.",
+            "{a} shares all of it among {n} people, {a} being one of them.",
+            "{a} works for {m} hours at {n} {t} an hour.",
+            "How many {t} does {a} have at the end?",
+        ),
+    ),
+    (
+        ("apples", "pears", "plums", "lemons"),
+        (
+            "There are {n} {t} in a basket.",
+            "{a} picks {n} more and puts them in.",
+            "{b} takes {n} of them out.",
+            "By evening the basket holds {n} times as many.",
+            "{a} spreads them over {n} bowls evenly and leaves only one bowl on the table.",
+            "{a} empties {m} bags with {n} {t} each into it.",
+            "How many {t} are left?",
+        ),
+    ),
+)
+_START, _ADD, _TAKE, _TIMES, _SHARE, _PACKS, _QUESTION = range(7)
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Answer):
+    """The row that was asked."""
+
+    row: Row
+
+
+class Gsm:
+    """Word problems from templates."""
+
+    name = NAME
+    levels = LEVELS
+
+    def __init__(self, params: Mapping[str, int]) -> None:
+        """Raises ValueError where `params` holds an unknown name or a value out of range."""
+        self.params: Mapping[str, int] = MappingProxyType(resolve_params(NAME, PARAMS, params))
+        self.digest = compute_digest(NAME, VERSION, self.params)
+
+    def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
+        """A story of the level's number of steps; the order of draws is part of the version."""
+        stream = open_stream(NAME, seed)
+        level = draw_level(stream, levels, self.levels)
+        return _ask(_tell(stream, level, self.params["largest"]), level)
+
+    def score(self, problem: Problem, completion: str) -> RewardParts:
+        """Correctness: the completion ends with its only `####`, a line `#### N`, N exact."""
+        return _score(problem, completion)
+
+
+class GsmFile:
+    """Word problems from a file, the shortest solutions first.
+
+    Level l of k = min(8, rows) has the rows ⌊(l−1)·rows/k⌋ to ⌊l·rows/k⌋ − 1 of the file's, sorted
+    by the number of lines of their solutions and then by their place in the file.
+    """
+
+    def __init__(self, digest: str, params: Mapping[str, int]) -> None:
+        """Opens the file whose SHA-256 is `digest`, 64 lower-case hex digits.
+
+        Raises:
+            ValueError: no such digest, no such file on this machine, a row that cannot be asked,
+                or a setting: it has none.
+        """
+        self.name = f"{NAME}:{digest}"
+        self.params: Mapping[str, int] = MappingProxyType(resolve_params(self.name, {}, params))
+        self._rows = sorted(find_rows(digest), key=lambda row: row.solution.count("\n"))
+        self.levels = range(1, min(FILE_LEVELS, len(self._rows)) + 1)
+        self.digest = compute_digest(self.name, VERSION, self.params)
+
+    def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
+        """One of the level's rows, each equally likely."""
+        stream = open_stream(self.name, seed)
+        level = draw_level(stream, levels, self.levels)
+        first, end = (i * len(self._rows) // len(self.levels) for i in (level - 1, level))
+        return _ask(self._rows[stream.draw_between(first, end - 1)], level)
+
+    def score(self, problem: Problem, completion: str) -> RewardParts:
+        """As `Gsm.score`."""
+        return _score(problem, completion)
+
+
+def _ask(row: Row, level: int) -> Problem:
+    return Problem(f"{row.question}\n{_REQUEST}\n", level, Task(row))
+
+
+def _score(problem: Problem, completion: str) -> RewardParts:
+    if not isinstance(problem.answer, Task):
+        raise TypeError(f"not a word problem: {type(problem.answer).__name__}")
+    answer = read_answer(completion)
+    if answer is None or not INTEGER.fullmatch(answer):
+        return RewardParts(0, 0, 0)
+    return RewardParts(MILLION if answer == str(problem.answer.row.value) else 0, 0, 0)
+
+
+def _tell(stream: Stream, steps: int, largest: int) -> Row:
+    """A story of `steps` steps, its solution written as GSM8K writes them."""
+    things, sentences = stream.choose(THEMES)
+    thing = stream.choose(things)
+    a, b = (_NAMES[i] for i in stream.sample(len(_NAMES), 2))
+
+    def say(kind: int, n: int = 0, m: int = 0) -> str:
+        return sentences[kind].format(a=a, b=b, t=thing, n=n, m=m)
+
+    total = stream.draw_between(2, largest)
+    told, worked = [say(_START, total)], []
+    left = steps
+    while left:
+        kind, n, m = _draw_step(stream, total, largest, left)
+        told.append(say(kind, n, m))
+        if kind == _PACKS:
+            worked.append(_work(m, "*", n, m * n))
+            n, left = m * n, left - 1
+        sign, result = {
+            _ADD: ("+", total + n),
+            _PACKS: ("+", total + n),
+            _TAKE: ("-", total - n),
+            _TIMES: ("*", total * n),
+            _SHARE: ("/", total // n),
+        }[kind]
+        worked.append(_work(total, sign, n, result))
+        total, left = result, left - 1
+    question = " ".join([*told, say(_QUESTION)])
+    return Row(question, "\n".join([*worked, f"#### {total}"]), total)
+
+
+def _draw_step(stream: Stream, total: int, largest: int, left: int) -> tuple[int, int, int]:
+    """One sentence and its numbers; where the total does not allow the one drawn, it is +n."""
+    kind = stream.draw_between(_ADD, _PACKS)
+    if kind == _TAKE and total > 1:
+        return _TAKE, stream.draw_between(1, min(total - 1, largest)), 0
+    if kind == _TIMES and 5 * total <= _TOTAL_MAX:
+        return _TIMES, stream.draw_between(2, 5), 0
+    divisors = [d for d in range(2, 10) if total % d == 0]
+    if kind == _SHARE and divisors:
+        return _SHARE, stream.choose(divisors), 0
+    if kind == _PACKS and left > 1:
+        return _PACKS, stream.draw_between(2, 12), stream.draw_between(2, 9)
+    return _ADD, stream.draw_between(1, largest), 0
+
+
+def _work(left: int, sign: str, right: int, result: int) -> str:
+    return f"{left}{sign}{right}=<<{left}{sign}{right}={result}>>{result}"

@@ -1,0 +1,209 @@
+"""`reasoning_gym:NAME`: the datasets of reasoning-gym, made and scored by its own code, in a cage.
+
+Foreign code makes the problems and scores strangers' answers, so it runs in a child process under
+limits. What is decided here, by counting characters, is decided alike everywhere: an answer that is
+not in form never reaches the scorer. Of the scorer's opinion only one thing is taken, that an
+answer is wholly right: partial credit depends on a machine's arithmetic and pays for hedging.
+
+What this room does not know: whether another build of Python, numpy or sympy makes the same
+problems. So the versions are part of the digest, and datasets that were seen to depend on more than
+their seed are refused.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, requires, version
+from types import MappingProxyType
+from typing import Any
+
+from assay.cage import Budget, Cage, Lost, WorkerError
+from assay.environments.base import (
+    INTEGER,
+    Answer,
+    Problem,
+    RewardParts,
+    compute_digest,
+    draw_level,
+    open_stream,
+    read_answer,
+    resolve_params,
+)
+from assay.environments.gym_datasets import LEVELS, REFUSED
+from assay.protocol.parameters import MILLION
+
+NAME = "reasoning_gym"
+#: Raised whenever any problem or score would change.
+VERSION = 1
+#: What the tables of `gym_datasets` were made with.
+PACKAGE, PACKAGE_VERSION = "reasoning-gym", "0.1.25"
+
+#: Characters of a question, and of an answer where the reference is not longer itself.
+QUESTION_MAX, ANSWER_MAX = 16_384, 4_096
+#: Seeds tried until a dataset makes a problem of one.
+_ATTEMPTS = 16
+#: Processor seconds for making a problem, and for scoring an answer; most take thousandths.
+MAKE_SECONDS, SCORE_SECONDS = 10.0, 5.0
+_REPLY_MAX = 1 << 20
+_BOOT = "from assay.environments.gym_child import main; main()"
+_REQUEST = "End with ####, a space and the answer alone; #### opens a line and stands there once."
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+#: Scorers that would evaluate an answer as code, or be fooled by it, get these and nothing else: no
+#: name that could be called to do harm, no attribute, no quote. Possessive: they cannot backtrack.
+_SUMS = re.compile(r"[0-9+\-*/() ]*")
+_FORMULAE = re.compile(
+    r"(?:[0-9]++(?:\.[0-9]++)?|[+\-*/() ]|(?:[xyzXC]|a?(?:sin|cos|tan)h?|exp|log|sqrt|pi|E)"
+    r"(?![A-Za-z0-9_]))*+"
+)
+_PATTERNS: Mapping[str, re.Pattern[str]] = MappingProxyType(
+    {
+        "binary_matrix": re.compile(r"[0-9 \n-]*"),
+        "complex_arithmetic": re.compile(r"[0-9.+\-i ]*"),  # else nan is right
+        "countdown": _SUMS,
+        "intermediate_integration": _FORMULAE,
+        "n_queens": re.compile(r"[Q_ \n]*"),
+        "polynomial_multiplication": _FORMULAE,
+        "simple_integration": _FORMULAE,
+        "spiral_matrix": re.compile(r"[0-9 -]*"),
+        "string_insertion": re.compile(r"[A-E]*"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Answer):
+    """An entry of a dataset: how the child makes it again, and the answer it gives itself."""
+
+    dataset: str
+    level: int
+    number: int
+    reference: str
+
+
+class ReasoningGym:
+    """One dataset of reasoning-gym. Its levels are those of its curriculum, 1 without one."""
+
+    def __init__(self, dataset: str, params: Mapping[str, int]) -> None:
+        """Raises ValueError for an unknown dataset, one that is refused, any setting, or where
+        reasoning-gym is not installed in the version that the tables were made with."""
+        if dataset in REFUSED:
+            raise ValueError(f"reasoning_gym:{dataset} is refused: {REFUSED[dataset]}")
+        if dataset not in LEVELS:
+            raise ValueError(f"reasoning-gym has no dataset {dataset!r}: see `assay env list`")
+        self.name = f"{NAME}:{dataset}"
+        self.params: Mapping[str, int] = MappingProxyType(resolve_params(self.name, {}, params))
+        self.levels = LEVELS[dataset]
+        self.digest = compute_digest(self.name, VERSION, self.params, get_versions())
+        self._dataset = dataset
+
+    def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
+        """The entry of a number below 2^31 drawn from the seed, drawn again where there is none.
+
+        Raises:
+            WorkerError: the child cannot be run, or makes nothing of any: our own fault.
+        """
+        stream = open_stream(self.name, seed)
+        level = draw_level(stream, levels, self.levels)
+        for _ in range(_ATTEMPTS):
+            number = stream.draw_below(2**31)
+            made = _ask(["make", self._dataset, level, number], MAKE_SECONDS)
+            if isinstance(made, Lost) and made.slow:
+                raise WorkerError(f"{self.name} found no processor: {made.cause}")
+            if isinstance(made, Lost) or not _is_askable(made):
+                continue
+            prompt = f"{made['question'].rstrip()}\n{_REQUEST}\n"
+            return Problem(prompt, level, Entry(self._dataset, level, number, made["answer"]))
+        raise WorkerError(f"{self.name} makes no problem of {seed.hex()} at level {level}")
+
+    def score(self, problem: Problem, completion: str) -> RewardParts:
+        """Correctness: the dataset's scorer gives the answer its full mark, within its time.
+
+        A scorer that dies of an answer, or takes more than its processor time, has not given it.
+
+        Raises:
+            WorkerError: the machine is too busy to tell: our own fault.
+        """
+        entry = problem.answer
+        if not isinstance(entry, Entry) or entry.dataset != self._dataset:
+            raise TypeError(f"not a problem of {self.name}: {type(entry).__name__}")
+        answer = read_answer(completion)
+        if answer is None or not is_well_formed(entry.dataset, entry.reference, answer):
+            return RewardParts(0, 0, 0)
+        asked = ["score", entry.dataset, entry.level, entry.number, answer]
+        scored = _ask(asked, SCORE_SECONDS)
+        if isinstance(scored, Lost) and scored.slow:
+            raise WorkerError(f"the scorer of {self.name} found no processor: {scored.cause}")
+        right = not isinstance(scored, Lost) and scored["right"]
+        return RewardParts(MILLION if right else 0, 0, 0)
+
+
+def is_well_formed(dataset: str, reference: str, answer: str) -> bool:
+    """Whether a scorer gets to see an answer.
+
+    Of at most 4,096 characters, or four times the reference's; printable ASCII, or a character of
+    the reference; nothing blank at its ends; of several lines only where the reference is. Where
+    the reference is a whole number, the answer is the same text; where it is a number with a point,
+    the answer is one in the same spelling. An answer that holds the reference and more, whatever
+    the case of letters, is none: it hedges, or wraps it.
+    """
+    if answer == reference:
+        return True
+    if not 1 <= len(answer) <= max(ANSWER_MAX, 4 * len(reference)) or answer != answer.strip():
+        return False
+    if not all(" " <= c <= "~" for c in set(answer) - set(reference)):
+        return False
+    if reference.lower() in answer.lower() or INTEGER.fullmatch(reference):
+        return False
+    if _NUMBER.fullmatch(reference) and not _NUMBER.fullmatch(answer):
+        return False
+    pattern = _PATTERNS.get(dataset)
+    return pattern is None or pattern.fullmatch(answer) is not None
+
+
+@cache
+def get_versions() -> bytes:
+    """reasoning-gym and what it builds on, with their versions, as the digest names them.
+
+    Raises:
+        ValueError: it is not installed, or in another version than the tables were made with.
+    """
+    try:
+        found = version(PACKAGE)
+    except PackageNotFoundError:
+        found = "none"
+    if found != PACKAGE_VERSION:
+        raise ValueError(
+            f"environments reasoning_gym:… need {PACKAGE} {PACKAGE_VERSION}, and {found} is here: "
+            "install the extra `envs`, as in pip install 'assay[envs]'"
+        )
+    needed = [line for line in requires(PACKAGE) or () if "extra ==" not in line]
+    names = sorted(re.split(r"[^A-Za-z0-9_.-]", line, maxsplit=1)[0] for line in needed)
+    return "\n".join(f"{name} {version(name)}" for name in (PACKAGE, *names, "numpy")).encode()
+
+
+def _is_askable(made: Mapping[str, Any]) -> bool:
+    """Whether a child's reply is an entry that can be asked: text of a length, and an answer that
+    the answer form can hold."""
+    question, reference = made.get("question"), made.get("answer")
+    if not isinstance(question, str) or not isinstance(reference, str):
+        return False
+    return (
+        1 <= len(question.strip()) <= len(question) <= QUESTION_MAX
+        and reference == reference.strip() != ""
+        and "####" not in reference
+        and all(c.isprintable() or c in "\n\t" for c in question + reference)
+    )
+
+
+def _ask(request: list[Any], seconds: float) -> dict[str, Any] | Lost:
+    reply = _get_cage().ask(json.dumps(request).encode(), _REPLY_MAX, Budget(seconds))
+    return reply if isinstance(reply, Lost) else json.loads(reply)
+
+
+@cache
+def _get_cage() -> Cage:
+    """One child a process for all datasets: what it says depends on the request alone."""
+    return Cage("scorer of reasoning_gym", _BOOT)

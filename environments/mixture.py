@@ -1,0 +1,125 @@
+"""`mix`: problems of several environments, each drawn as often as its weight says.
+
+Its settings are those of its parts: `sat = 3` gives the environment `sat` the weight 3, and
+`sat.density = 400` is sat's own setting. Its levels are those of its parts too: level l of the
+i-th part, in order of name and from 1, is 1,000·i + l, so that a manifest says for each part what
+is in force. A part none of whose levels is in force is not drawn.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from assay.environments.base import (
+    PART_LEVELS,
+    Answer,
+    Environment,
+    Problem,
+    RewardParts,
+    compute_digest,
+    open_stream,
+    require_levels,
+)
+
+NAME = "mix"
+#: Raised whenever any problem or score would change.
+VERSION = 1
+PARTS_MAX, WEIGHT_MAX = 16, 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class PartProblem(Answer):
+    """Which part asked, from 0, and what it asked."""
+
+    part: int
+    problem: Problem
+
+
+class Mixture:
+    """Several environments as one; none of them is a mixture."""
+
+    name = NAME
+
+    def __init__(
+        self,
+        params: Mapping[str, int],
+        make: Callable[[str, Mapping[str, int]], Environment],
+    ) -> None:
+        """Makes the parts by `make` from name and settings.
+
+        Raises:
+            ValueError: fewer than two parts, too many, a mixture among them, a weight out of range,
+                a setting of no part, or what `make` raises.
+        """
+        weights, settings = _divide(params)
+        self._weights = tuple(weights.values())
+        self._parts = tuple(make(name, settings[name]) for name in weights)
+        resolved = dict(weights)
+        for part in self._parts:
+            resolved |= {f"{part.name}.{name}": value for name, value in part.params.items()}
+        self.params: Mapping[str, int] = MappingProxyType(dict(sorted(resolved.items())))
+        self.levels: Sequence[int] = tuple(
+            PART_LEVELS * number + level
+            for number, part in enumerate(self._parts, 1)
+            for level in part.levels
+        )
+        self._legal = frozenset(self.levels)
+        digests = b"".join(part.digest for part in self._parts)
+        self.digest = compute_digest(NAME, VERSION, self.params, digests)
+
+    @property
+    def parts(self) -> tuple[Environment, ...]:
+        """In order of name."""
+        return self._parts
+
+    def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
+        """The problem that the part drawn makes of the same seed, by its levels among `levels`."""
+        stream = open_stream(NAME, seed)
+        require_levels(levels, levels if self._legal.issuperset(levels) else self.levels)
+        asked = self._divide_levels(levels)
+        weights = [w if levels else 0 for w, levels in zip(self._weights, asked, strict=True)]
+        drawn, part = stream.draw_below(sum(weights)), 0
+        while drawn >= weights[part]:
+            drawn -= weights[part]
+            part += 1
+        problem = self._parts[part].make_problem(seed, asked[part])
+        level = PART_LEVELS * (part + 1) + problem.level
+        return Problem(problem.prompt, level, PartProblem(part, problem))
+
+    def score(self, problem: Problem, completion: str) -> RewardParts:
+        """The part's own score."""
+        answer = problem.answer
+        if not isinstance(answer, PartProblem) or answer.part >= len(self._parts):
+            raise TypeError(f"not a problem of this mixture: {type(answer).__name__}")
+        return self._parts[answer.part].score(answer.problem, completion)
+
+    def _divide_levels(self, levels: Sequence[int]) -> list[list[int]]:
+        asked: list[list[int]] = [[] for _ in self._parts]
+        for level in levels:
+            asked[level // PART_LEVELS - 1].append(level % PART_LEVELS)
+        return asked
+
+
+def _divide(params: Mapping[str, int]) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+    """Weights by part, in order of name; settings by part."""
+    weights = {name: value for name, value in sorted(params.items()) if "." not in name}
+    settings: dict[str, dict[str, int]] = {name: {} for name in weights}
+    for name, weight in weights.items():
+        if name.partition(":")[0] == NAME:
+            raise ValueError("a mixture is no part of a mixture: name its parts instead")
+        if type(weight) is not int or not 1 <= weight <= WEIGHT_MAX:
+            raise ValueError(
+                f"mix: {name} = {weight!r} must be an integer from 1 to {WEIGHT_MAX}: its weight"
+            )
+    if not 2 <= len(weights) <= PARTS_MAX:
+        raise ValueError(
+            f"mix has {len(weights)} parts: name 2 to {PARTS_MAX} environments, each with its "
+            "weight, such as mix,arithmetic=3,sat=1"
+        )
+    for name, value in params.items():
+        part, dot, setting = name.rpartition(".")
+        if dot and part not in settings:
+            raise ValueError(f"mix: {name} is a setting of {part!r}, which is no part of it")
+        if dot:
+            settings[part][setting] = value
+    return weights, settings

@@ -1,0 +1,163 @@
+"""Files of word problems that this machine holds, found by their SHA-256 and by nothing else.
+
+A network names a file by its digest; where it lies is each machine's own affair. Whose file it is
+does not matter either: every row is checked, JSON Lines is read here within limits, and Parquet,
+which native code reads, in a cage.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from assay.cage import Budget, Cage, Lost
+from assay.environments.base import INTEGER
+from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol.errors import OperatorError
+
+#: Bytes of a file, of its rows as JSON Lines, of one row; rows of a file; characters of a question.
+FILE_MAX, TEXT_MAX, ROW_MAX, ROWS_MAX, QUESTION_MAX = 64 << 20, 128 << 20, 64 << 10, 10**6, 8_192
+#: Processor seconds that reading a Parquet file may take.
+_PARQUET_SECONDS = 60.0
+_PARQUET_MAGIC = b"PAR1"
+_BOOT = "from assay.environments.parquet_rows import main; main()"
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+#: GSM8K writes some numbers with commas. They are right in a file, where they mean one thing.
+_ENDING = re.compile(r"(?:.*\n)?#### (-?[0-9]{1,3}(?:,[0-9]{3})+|-?[0-9]+)", re.DOTALL)
+
+#: Control characters but tab and line ends, and halves of characters: nothing a question needs.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+#: Where files may lie, in the order they were named.
+_known: dict[Path, None] = {}
+
+
+class ProblemFileError(OperatorError, ValueError):
+    """A file of problems that cannot be used: says which, where in it, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A question, the solution that ends in a line `#### N`, and N."""
+
+    question: str
+    solution: str
+    value: int
+
+
+def add_problem_files(files: Iterable[Path]) -> None:
+    """Has this process look for problems in these files too. Nothing is read yet."""
+    _known.update(dict.fromkeys(files))
+
+
+def get_known_files() -> tuple[Path, ...]:
+    """The files that problems are looked for in."""
+    return tuple(_known)
+
+
+def compute_file_digest(file: Path) -> str:
+    """SHA-256 of a file, as environments are named by it.
+
+    Raises:
+        ProblemFileError: it cannot be read, or is too large.
+    """
+    return sha256(_read(file)).hexdigest()
+
+
+def find_rows(digest: str) -> list[Row]:
+    """The rows of the file with that SHA-256, in the file's order; at least one.
+
+    Raises:
+        ProblemFileError: no such digest, no such file here, or a row of it cannot be asked.
+    """
+    if not _DIGEST.fullmatch(digest):
+        raise ProblemFileError(
+            f"gsm:{digest[:80]}: a file is named by its SHA-256, 64 lower-case hex digits"
+        )
+    looked = []
+    for file in _known:
+        try:
+            data = _read(file)
+        except ProblemFileError as error:
+            looked.append(str(error))
+            continue
+        found = sha256(data).hexdigest()
+        if found == digest:
+            return _read_rows(data, file)
+        looked.append(f"{file} has SHA-256 {found}")
+    where = "; ".join(looked) or "none is named"
+    raise ProblemFileError(
+        f"no file with SHA-256 {digest} is here: get it and name it in `files` under "
+        f"[environments]. Looked at: {where}"
+    )
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(FILE_MAX + 1)
+    except OSError as error:
+        raise ProblemFileError(f"{file}: {error.strerror or error}") from None
+    if len(data) > FILE_MAX:
+        raise ProblemFileError(f"{file} is larger than {FILE_MAX >> 20} MiB")
+    return data
+
+
+def _read_rows(data: bytes, file: Path) -> list[Row]:
+    if data.startswith(_PARQUET_MAGIC):
+        data = _unpack_parquet(data, file)
+    lines = data.removesuffix(b"\n").split(b"\n")
+    if len(lines) > ROWS_MAX:
+        raise ProblemFileError(f"{file} has more than {ROWS_MAX} rows")
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(read_row(line))
+        except ValueError as error:
+            raise ProblemFileError(f"{file}, row {number}: {error}") from None
+    return rows
+
+
+def read_row(line: bytes) -> Row:
+    """One line of JSON: an object with `question` and `answer`; what else it has is ignored.
+
+    Raises:
+        ValueError: says what is wrong with it.
+    """
+    if len(line) > ROW_MAX:
+        raise ValueError(f"it has {len(line)} bytes, more than {ROW_MAX}")
+    try:
+        found = read_json(line)
+    except EncodingError as error:
+        raise ValueError(f"it {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError("it is no object with question and answer")
+    question, solution = found.get("question"), found.get("answer")
+    if not isinstance(question, str) or not isinstance(solution, str):
+        raise ValueError("question and answer must both be there, as text")
+    for name, text in (("question", question), ("answer", solution)):
+        if bad := _CONTROL.search(text):
+            raise ValueError(f"its {name} holds the character U+{ord(bad[0]):04X}")
+    if not 1 <= len(question.strip()) <= len(question) <= QUESTION_MAX:
+        raise ValueError(f"its question has {len(question)} characters: 1 to {QUESTION_MAX} may be")
+    ending = _ENDING.fullmatch(solution)
+    if ending is None or solution.count("####") != 1:
+        raise ValueError("its answer does not end with its only ####, a line `#### N`")
+    value = ending[1].replace(",", "")
+    if not INTEGER.fullmatch(value):
+        raise ValueError(f"its answer {value[:40]} is no whole number of at most 18 digits")
+    return Row(question, solution, int(value))
+
+
+def _unpack_parquet(data: bytes, file: Path) -> bytes:
+    """The file's rows as JSON Lines, by a caged child that may die of it."""
+    with Cage("reader of problem files", _BOOT) as cage:
+        reply = cage.ask(data, 1 + TEXT_MAX, Budget(_PARQUET_SECONDS))
+    if isinstance(reply, Lost):
+        cause = "it takes too much processor time" if reply.spent else reply.cause
+        raise ProblemFileError(f"{file} cannot be read as Parquet: {cause}")
+    if reply[:1] != b"\0":
+        raise ProblemFileError(f"{file}: {reply[1:].decode(errors='replace')}")
+    return reply[1:]

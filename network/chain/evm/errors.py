@@ -1,0 +1,23 @@
+"""What can go wrong between us and the EVM, and a contract's refusals in words."""
+
+from assay.network.chain.errors import ChainError
+
+
+class EvmError(ChainError):
+    """The EVM's node cannot answer, or nothing can be sent for now: says why and what to do."""
+
+
+class SilentError(EvmError):
+    """The node gave no answer, or none that makes sense. It may have done what it was asked."""
+
+
+class RevertedError(EvmError):
+    """A contract refuses a call. Nothing was written.
+
+    Attributes:
+        name: of the contract's error, such as NotThePoster; "" where it gives none that we know.
+    """
+
+    def __init__(self, message: str, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name

@@ -1,0 +1,82 @@
+"""The key that pays for posts. It holds a little money for gas and nothing else of worth."""
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from assay.network.chain.errors import ChainError
+from assay.protocol import encode_ss58
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+#: Begins what subtensor hashes to the account that an EVM address's money lies in. Source:
+#: pallet_evm, HashedAddressMapping.
+_MIRROR_PREFIX = b"evm:"
+
+
+class EvmKey:
+    """A secp256k1 key. Neither `repr` nor any error shows it.
+
+    Attributes:
+        address: 0x and 40 digits, with the checksum of EIP-55.
+    """
+
+    def __init__(self, account: "LocalAccount") -> None:
+        self.__account = account
+        self.address: str = account.address
+
+    @classmethod
+    def create(cls) -> "EvmKey":
+        """A new one, from the system's randomness."""
+        from eth_account import Account
+
+        return cls(Account.create())
+
+    @classmethod
+    def from_secret(cls, secret: bytes) -> "EvmKey":
+        """From 32 bytes."""
+        from eth_account import Account
+
+        return cls(Account.from_key(secret))
+
+    @classmethod
+    def from_keystore(cls, keystore: Any, password: str) -> "EvmKey":
+        """From a keystore's JSON (version 3, as geth, MetaMask and the SDK write it).
+
+        Raises:
+            ChainError: it is none, or the password is wrong.
+        """
+        from eth_account import Account
+
+        try:
+            return cls(Account.from_key(Account.decrypt(keystore, password)))
+        except (ValueError, TypeError, KeyError, NotImplementedError):  # their texts are not ours
+            raise ChainError(
+                "the EVM key cannot be opened: the password is wrong, or the file no keystore of "
+                "version 3"
+            ) from None
+
+    def to_keystore(self, password: str, iterations: int | None = None) -> dict[str, Any]:
+        """Encrypted, to be written to a file.
+
+        Args:
+            iterations: of scrypt; None: as many as make guessing dear, about a second.
+        """
+        return dict(self.__account.encrypt(password, iterations=iterations))
+
+    def sign(self, transaction: dict[str, Any]) -> tuple[bytes, bytes]:
+        """A transaction's signed bytes, and its hash."""
+        signed = self.__account.sign_transaction(transaction)
+        return bytes(signed.raw_transaction), bytes(signed.hash)
+
+    def __repr__(self) -> str:
+        return f"EvmKey({self.address})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("an EVM key is not pickled")
+
+
+def compute_mirror(address: str) -> str:
+    """Where an EVM address's money lies on subtensor, SS58: send TAO there."""
+    raw = bytes.fromhex(address.removeprefix("0x"))
+    return encode_ss58(blake2b(_MIRROR_PREFIX + raw, digest_size=32).digest())

@@ -1,0 +1,84 @@
+"""JSON-RPC over HTTP, for web3: one answer of bounded size within a deadline, no redirects.
+
+web3's own provider reads answers of any length and follows redirects.
+"""
+
+import time
+from typing import Any, cast
+
+import httpx
+from web3.providers.base import JSONBaseProvider
+from web3.types import RPCEndpoint, RPCResponse
+
+from assay.network.chain.evm.errors import EvmError, SilentError
+from assay.protocol.encoding import EncodingError, read_json
+
+#: Longest answer, bytes: a thousand blocks' events of one contract are far below.
+ANSWER_MAX = 4 << 20
+#: Seconds for a connection, and for one answer.
+CONNECT_S, ANSWER_S = 5.0, 20.0
+_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+
+
+class BoundedProvider(JSONBaseProvider):
+    """One node.
+
+    Raises:
+        EvmError: no http(s) address.
+        SilentError: from requests: no answer, or none of JSON-RPC's.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = _read_url(url)
+        #: Host and port, for people: the rest of an address may hold a key.
+        self.name = self._url.netloc.decode()
+        self._client = httpx.Client(
+            headers=_HEADERS,
+            timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """See the class."""
+        try:
+            answer = read_json(self._post(self.encode_rpc_request(method, params)))
+        except httpx.HTTPError as error:
+            why = str(error) or type(error).__name__
+            raise SilentError(f"EVM node {self.name} does not answer: {why}") from error
+        except EncodingError as error:
+            raise SilentError(f"EVM node {self.name} sent no JSON: {error}") from None
+        if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
+            raise SilentError(f"EVM node {self.name} sent no JSON-RPC answer to {method}")
+        return cast(RPCResponse, answer)
+
+    def _post(self, body: bytes) -> bytes:
+        deadline = time.monotonic() + ANSWER_S
+        with self._client.stream("POST", self._url, content=body) as response:
+            if response.status_code != httpx.codes.OK:
+                raise SilentError(
+                    f"EVM node {self.name} answers with status {response.status_code}"
+                )
+            answer = bytearray()
+            for chunk in response.iter_raw():
+                answer += chunk
+                if len(answer) > ANSWER_MAX:
+                    raise SilentError(f"EVM node {self.name} sent more than {ANSWER_MAX:,} bytes")
+                if time.monotonic() > deadline:
+                    raise SilentError(f"EVM node {self.name} was not done within {ANSWER_S:g} s")
+            return bytes(answer)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._client.close()
+
+
+def _read_url(text: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise EvmError("the EVM's endpoint is no http:// or https:// address: correct it")
+    return url

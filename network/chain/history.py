@@ -1,0 +1,80 @@
+"""Blocks whose state the nodes have forgotten: what their bodies still prove.
+
+A body is bound by its block's hash and stays with every node. It shows what a hotkey has signed,
+not whether the runtime let it pass: that stands in events, which are state and forgotten with it.
+Source: `chain_getBlock`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from assay.network.chain.runtime import COMMITMENTS
+from assay.protocol import Block
+from assay.protocol.ss58 import decode_ss58
+
+if TYPE_CHECKING:
+    from bittensor import RpcSubstrate
+
+
+@dataclass(frozen=True, slots=True)
+class BlockBody:
+    """What a block's extrinsics say.
+
+    Attributes:
+        commitments: hotkey → the payload it last signed for its slot in this block. One that came
+            wrapped in another call, by a proxy say, is not among them.
+    """
+
+    block: Block
+    commitments: Mapping[bytes, bytes]
+
+
+async def read_body(substrate: "RpcSubstrate", netuid: int, number: int) -> BlockBody:
+    """A block's body, as far as the runtime's metadata at hand decodes it.
+
+    Raises:
+        BittensorError: the node has no such block.
+    """
+    text = await substrate.block_hash(number)
+    answer = await substrate.raw.rpc_request("chain_getBlock", [text])
+    # The SDK looks for the runtime of an old block in that block's state, which is forgotten; calls
+    # keep their encoding for long. It has no public way to say so, hence its private name.
+    codec = await substrate.raw._runtimes.codec_at(None)
+    timestamp, commitments = 0, {}
+    for data in answer["block"]["extrinsics"]:
+        try:
+            extrinsic = codec.decode_extrinsic(data)
+        except Exception:  # noqa: BLE001 - the SDK's native decoder raises nothing narrower
+            continue
+        name, arguments = _split_call(extrinsic["call"])
+        if name == "Timestamp.set":
+            timestamp = int(arguments["now"])
+        elif name == f"{COMMITMENTS}.set_commitment" and arguments["netuid"] == netuid:
+            commitments[decode_ss58(extrinsic["address"])] = get_payload(arguments["info"])
+    block = Block(number, bytes.fromhex(text.removeprefix("0x")), timestamp)
+    return BlockBody(block, commitments)
+
+
+def find_signed(bodies: Iterator[BlockBody]) -> dict[bytes, bytes]:
+    """The payload that each hotkey has signed last over bodies in order."""
+    signed: dict[bytes, bytes] = {}
+    for body in bodies:
+        signed |= body.commitments
+    return signed
+
+
+def get_payload(info: Any) -> bytes:
+    """The one raw field of a slot; b"" where it holds anything else, which is no commitment."""
+    fields = info["fields"]
+    if len(fields) != 1 or not isinstance(fields[0], dict):
+        return b""
+    ((kind, value),) = fields[0].items()
+    if not kind.startswith("Raw"):
+        return b""
+    return bytes.fromhex(value.removeprefix("0x")) if isinstance(value, str) else bytes(value)
+
+
+def _split_call(call: Any) -> tuple[str, dict[str, Any]]:
+    arguments = {argument["name"]: argument["value"] for argument in call["call_args"]}
+    return f"{call['call_module']}.{call['call_function']}", arguments

@@ -1,0 +1,1 @@
+"""Auditing: re-deriving from public data what a validator says it did."""

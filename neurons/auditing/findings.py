@@ -1,0 +1,131 @@
+"""What an audit has come to: what was checked, what differs, what cannot be known.
+
+Four things are told apart. A *difference* is a lie or a mistake: public data say otherwise. What
+is *not checked* could not be looked at: a file that its miner no longer serves, state that the
+nodes have forgotten. A *claim* is what only a model can decide, taken at the validator's word for
+want of one. A *note* is what nobody can prove either way afterwards, such as a file that is there
+now and was said to be missing then.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+#: Differences of one window that are kept; the first says what is wrong.
+DIFFERENCES_MAX = 32
+
+
+class Check(StrEnum):
+    """What is re-derived, in the order in which it is. Documented in docs/auditor.md."""
+
+    RECORD = "record"
+    COPIES = "copies"
+    ANNOUNCED = "announced"
+    LINK = "link"
+    PARAMETERS = "parameters"
+    BLOCKS = "blocks"
+    BEACONS = "beacons"
+    CHECKPOINT = "checkpoint"
+    MEMBERS = "members"
+    COMMITMENTS = "commitments"
+    FILES = "files"
+    VALUES = "values"
+    SCORES = "scores"
+    VERDICTS = "verdicts"
+    WITNESS = "witness"
+    WINDOWS = "windows"
+    SETTLED = "settled scores"
+    ROOT = "score root"
+    WEIGHTS = "weights"
+    CHAIN = "weights on chain"
+    LEDGER = "ledger"
+
+
+@dataclass(slots=True)
+class Findings:
+    """Of one window or one settlement.
+
+    Attributes:
+        number: the window, or the settlement's epoch block.
+        claims: verdicts taken at the validator's word.
+        looked: checks that were made of something at all.
+    """
+
+    number: int
+    looked: dict[Check, None] = field(default_factory=dict)
+    differences: list[tuple[Check, str]] = field(default_factory=list)
+    unknown: list[tuple[Check, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    claims: int = 0
+
+    def look(self, check: Check) -> None:
+        """A check is made now."""
+        self.looked[check] = None
+
+    def differ(self, check: Check, sentence: str) -> None:
+        """Public data say otherwise."""
+        self.looked[check] = None
+        if len(self.differences) < DIFFERENCES_MAX:
+            self.differences.append((check, sentence))
+
+    def miss(self, check: Check, sentence: str) -> None:
+        """It could not be looked at, and why."""
+        self.unknown.append((check, sentence))
+
+    @property
+    def matched(self) -> bool:
+        """Whether all was looked at and nothing differs."""
+        return not self.differences and not self.unknown
+
+    @property
+    def checked(self) -> list[Check]:
+        """What was looked at in full."""
+        missed = {check for check, _ in self.unknown}
+        return [check for check in Check if check in self.looked and check not in missed]
+
+    def to_json(self, name: str) -> dict[str, Any]:
+        """JSON; `name` is what the number is of."""
+        document: dict[str, Any] = {
+            name: self.number,
+            "matched": self.matched,
+            "checked": [check.value for check in self.checked],
+            "differences": _list(self.differences),
+            "not_checked": _list(self.unknown),
+            "claims": self.claims,
+            "notes": self.notes,
+        }
+        if self.differences:
+            document["first_difference"] = self.differences[0][1]
+        return document
+
+
+def _list(found: Iterable[tuple[Check, str]]) -> list[dict[str, str]]:
+    return [{"check": check.value, "what": sentence} for check, sentence in found]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """The whole audit."""
+
+    validator: bytes
+    windows: tuple[Findings, ...]
+    settlements: tuple[Findings, ...]
+    has_model: bool
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything is otherwise than the validator says."""
+        return any(found.differences for found in (*self.windows, *self.settlements))
+
+    @property
+    def matched(self) -> bool:
+        """Whether all was looked at and nothing differs."""
+        return all(found.matched for found in (*self.windows, *self.settlements))
+
+    def get_state(self, *checks: Check) -> bool | None:
+        """Whether these checks of all settlements found nothing; None where one was not made."""
+        if any(check in checks for found in self.settlements for check, _ in found.differences):
+            return False
+        done = [set(checks) <= set(found.checked) for found in self.settlements]
+        return True if done and all(done) else None

@@ -1,0 +1,181 @@
+"""What was read of a miner's file, as a bundle keeps it: footer and groups in canonical bytes.
+
+They hash to the root on chain, so the Parquet around them need not be kept; of a file that could
+not be read, what was said of it is.
+"""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from assay.network.store import StoreError
+from assay.network.submission_layout import HEADER_MAX
+from assay.neurons.submissions import get_limits
+from assay.protocol import Footer, Parameters, Reason, Refusal
+from assay.protocol.encoding import (
+    U32,
+    Choice,
+    Digest,
+    EncodingError,
+    FixedBytes,
+    Many,
+    Maybe,
+    Prefixed,
+    Record,
+    decode,
+    encode,
+)
+from assay.protocol.errors import OperatorError
+from assay.verification import SubmissionReader
+
+T = TypeVar("T")
+#: Groups of one file: what the parameters allow at most. Bytes of one group's rows.
+_GROUPS_MAX, _GROUP_BYTES = 1 << 14, 1 << 28
+_LEVEL = 1
+
+
+class PackError(OperatorError):
+    """A bundle's file of a submission cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRefusal:
+    """Why something could not be read."""
+
+    reason: Annotated[Reason, Choice(Reason, "a reason")]
+    detail: Annotated[str, Prefixed(4_096, text=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedFooter:
+    """A footer's claims."""
+
+    header: Annotated[bytes, Prefixed(HEADER_MAX)]
+    leaves: Annotated[tuple[bytes, ...], Many(FixedBytes(32), _GROUPS_MAX)]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedGroup:
+    """A group that was asked for: its rows, or why not."""
+
+    index: U32
+    rows: Annotated[bytes | None, Maybe(Prefixed(_GROUP_BYTES))]
+    refusal: Annotated[PackedRefusal | None, Maybe(Record(PackedRefusal))]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedSubmission:
+    """All that an audit asks of a file."""
+
+    hotkey: Digest
+    footer: Annotated[PackedFooter | None, Maybe(Record(PackedFooter))]
+    refusal: Annotated[PackedRefusal | None, Maybe(Record(PackedRefusal))]
+    groups: Annotated[tuple[PackedGroup, ...], Many(Record(PackedGroup), _GROUPS_MAX)]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing that was asked for was refused."""
+        return self.footer is not None and all(g.rows is not None for g in self.groups)
+
+
+class RecordingReader:
+    """A `SubmissionReader` that notes every answer of another."""
+
+    def __init__(self, reader: SubmissionReader) -> None:
+        self._reader = reader
+        self._footer: Footer | Refusal | None = None
+        self._groups: dict[int, bytes | Refusal] = {}
+
+    def read_footer(self) -> Footer | Refusal:
+        """See `SubmissionReader`."""
+        self._footer = _keep_failure(self._reader.read_footer)
+        return self._footer
+
+    def read_group(self, index: int) -> bytes | Refusal:
+        """See `SubmissionReader`."""
+        self._groups[index] = _keep_failure(lambda: self._reader.read_group(index))
+        return self._groups[index]
+
+    def pack(self, hotkey: bytes) -> PackedSubmission | None:
+        """What was asked for; None where nothing was."""
+        footer = self._footer
+        if footer is None:
+            return None
+        if isinstance(footer, Refusal):
+            return PackedSubmission(hotkey, None, _pack_refusal(footer), ())
+        groups = tuple(
+            PackedGroup(index, None, _pack_refusal(rows))
+            if isinstance(rows, Refusal)
+            else PackedGroup(index, rows, None)
+            for index, rows in sorted(self._groups.items())
+        )
+        return PackedSubmission(hotkey, PackedFooter(footer.header, footer.leaves), None, groups)
+
+
+class PackedReader:
+    """A `SubmissionReader` out of a pack."""
+
+    def __init__(self, packed: PackedSubmission) -> None:
+        self._packed = packed
+        self._groups = {group.index: group for group in packed.groups}
+
+    def read_footer(self) -> Footer | Refusal:
+        """See `SubmissionReader`."""
+        footer = self._packed.footer
+        if footer is None:
+            return _unpack_refusal(self._packed.refusal)
+        return Footer(footer.header, footer.leaves)
+
+    def read_group(self, index: int) -> bytes | Refusal:
+        """See `SubmissionReader`.
+
+        Raises:
+            PackError: it holds no such group.
+        """
+        group = self._groups.get(index)
+        if group is None:
+            raise PackError(f"the bundle does not hold group {index}: it was made for other facts")
+        return _unpack_refusal(group.refusal) if group.rows is None else group.rows
+
+
+def _keep_failure(read: Callable[[], T]) -> T | Refusal:
+    """A store that cannot be read shows nothing."""
+    try:
+        return read()
+    except StoreError as error:
+        return Refusal(Reason.NOT_REVEALED, f"the file cannot be read from its store: {error}")
+
+
+def _pack_refusal(refusal: Refusal) -> PackedRefusal:
+    return PackedRefusal(refusal.reason, refusal.detail[:1_024])
+
+
+def _unpack_refusal(packed: PackedRefusal | None) -> Refusal:
+    if packed is None:
+        return Refusal(Reason.NOT_REVEALED, "the bundle holds nothing of it")
+    return Refusal(packed.reason, packed.detail)
+
+
+def encode_pack(packed: PackedSubmission) -> bytes:
+    """The file's bytes."""
+    return zlib.compress(encode(packed), _LEVEL)
+
+
+def decode_pack(data: bytes, parameters: Parameters) -> PackedSubmission:
+    """The pack of a file's bytes, which may be no larger than an honest submission can make it.
+
+    Raises:
+        PackError: it is no such file.
+    """
+    limits, work = get_limits(parameters), parameters.work
+    groups = work.audited_groups + work.sampled_groups
+    most = (1 << 20) + groups * (limits.group_bytes + 8_192) + 32 * work.group_cap
+    try:
+        inflater = zlib.decompressobj()
+        raw = inflater.decompress(data, most)
+        if not inflater.eof or inflater.unused_data:
+            raise PackError("a submission of the bundle is cut off, or larger than any can be")
+        return decode(PackedSubmission, raw)
+    except (zlib.error, EncodingError) as error:
+        raise PackError(f"a submission of the bundle is damaged: {error}") from None

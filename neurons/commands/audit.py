@@ -1,0 +1,330 @@
+"""`assay audit`: what a validator says of its windows, derived again from public data."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
+
+from assay.network import ObjectStore, ParquetWorker, ReadableStores
+from assay.network.beacon import HttpBeacons
+from assay.network.chain import SubtensorChain
+from assay.neurons.auditing.auditor import Progress, audit
+from assay.neurons.auditing.bundle import open_bundle, open_records
+from assay.neurons.auditing.export import export_bundle
+from assay.neurons.auditing.findings import AuditReport, Check, Findings
+from assay.neurons.auditing.ports import LedgerView, Models, Public
+from assay.neurons.auditing.sources import FetchedOutlines, ModelShelf, StoredSubmissions
+from assay.neurons.commands.console import open_console
+from assay.neurons.config import ConfigError, Settings
+from assay.neurons.discovery import find_parameters, make_mirrors
+from assay.neurons.ledger import open_ledger, open_node
+from assay.neurons.ports import Objects
+from assay.neurons.wiring import now_ms, open_chain, open_stores
+from assay.protocol import (
+    QUICKNET,
+    Parameters,
+    Tag,
+    decode_ss58,
+    encode_ss58,
+    parse_commitment,
+)
+from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol.record import (
+    compute_record_bytes_max,
+    decode_settlement_record,
+    make_latest_name,
+    make_settlement_record_name,
+)
+
+MATCHED, DIFFERS, NOT_CHECKED = 0, 1, 2
+_LATEST_BYTES = 1 << 12
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for on the command line.
+
+    Attributes:
+        validator: SS58; None: the one that announces a record.
+        windows: as A..B; None: those of the newest settlement.
+        records: locator of the validator's store, or a folder; None: as it announces.
+        models: folders for --model. against: bundles or stores of other readers.
+    """
+
+    validator: str | None = None
+    windows: str | None = None
+    records: str | None = None
+    models: Sequence[Path] = ()
+    against: Sequence[Path] = ()
+    allow_local_beacon: bool = False
+
+
+def run_offline(bundle: Path, request: Request, as_json: bool, quiet: bool) -> int:
+    """Audits a bundle; the exit code.
+
+    Raises:
+        OperatorError: it could not be done.
+    """
+    with TemporaryDirectory(prefix="assay-") as scratch:
+        models, copies = _open_models(request), _open_copies(request)
+        opened = open_bundle(bundle, Path(scratch), models, copies)
+        _require_beacon(opened.public.parameters, request.allow_local_beacon)
+        if request.validator not in (None, opened.about.validator):
+            raise ConfigError(f"{bundle} is {opened.about.validator}'s, not {request.validator}'s")
+        windows = opened.about.windows
+        if request.windows is not None:
+            asked = parse_windows(request.windows)
+            if asked[0] < windows[0] or asked[-1] > windows[-1]:
+                raise ConfigError(f"{bundle} holds windows {windows[0]} to {windows[-1]} only")
+            windows = asked
+        with _show_progress(quiet or as_json) as progress:
+            report = audit(opened.public, opened.validator, windows, progress)
+    return _tell(report, as_json)
+
+
+def run_online(settings: Settings, request: Request, as_json: bool, quiet: bool) -> int:
+    """Audits what the network shows; the exit code. Raises as `run_offline`."""
+    with _reach(settings, request) as reached, _show_progress(quiet or as_json) as progress:
+        report = audit(reached.public, reached.validator, reached.windows, progress)
+    return _tell(report, as_json)
+
+
+def run_export(settings: Settings, request: Request, out: Path, as_json: bool, quiet: bool) -> int:
+    """Audits without a model and leaves a bundle; the exit code. Raises as `run_offline`."""
+    with _reach(settings, request) as reached, _show_progress(quiet or as_json) as progress:
+        report = export_bundle(
+            reached.public,
+            reached.validator,
+            reached.windows,
+            out,
+            reached.scratch,
+            reached.mirrors(),
+            progress,
+        )
+    code = _tell(report, as_json)
+    if not as_json:
+        open_console().print(f"{out} holds all of it: `assay audit --offline {out}`")
+    return code
+
+
+# --- what is read
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """The network, as an audit reads it."""
+
+    public: Public
+    validator: bytes
+    windows: range
+    scratch: Path
+    mirrors: Any
+
+
+@contextmanager
+def _reach(settings: Settings, request: Request) -> Iterator[_Reached]:
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
+        chain = stack.enter_context(open_chain(settings.chain))
+        stores = open_stores(settings)
+        parameters = find_parameters(chain, stores.open)
+        validator, locator = _find_validator(chain, request)
+        records = _open_published(stores, request.records or locator, validator)
+        beacons = HttpBeacons(
+            parameters.beacon, settings.beacon.endpoints, scratch / "beacons", now_ms
+        )
+        stack.callback(beacons.close)
+        worker = stack.enter_context(ParquetWorker())
+        mirrors = make_mirrors(chain, parameters, stores.open)
+        public = Public(
+            chain=chain,
+            beacons=beacons,
+            parameters=parameters,
+            records=records,
+            submissions=StoredSubmissions(stores, worker),
+            outlines=FetchedOutlines(scratch / "models", mirrors),
+            copies=_open_copies(request),
+            models=_open_models(request),
+            ledger=_open_ledger(settings, stack),
+        )
+        windows = (
+            _find_newest(records, validator, parameters)
+            if request.windows is None
+            else parse_windows(request.windows)
+        )
+        yield _Reached(public, validator, windows, scratch / "kept", mirrors)
+
+
+def _open_ledger(settings: Settings, stack: ExitStack) -> LedgerView | None:
+    """The ledger on the EVM, where settings name one."""
+    if settings.ledger.endpoint is None and settings.ledger.contract is None:
+        return None
+    return open_ledger(settings, stack.enter_context(open_node(settings)))
+
+
+def _find_validator(chain: SubtensorChain, request: Request) -> tuple[bytes, str | None]:
+    """A hotkey, and the locator that it announces its record under."""
+    announced = {}
+    for hotkey, payload in chain.get_commitments(chain.get_head()).items():
+        slot = parse_commitment(payload)
+        if slot is not None and slot.tag is Tag.RECORD:
+            announced[hotkey] = slot.locator
+    if request.validator is not None:
+        try:
+            hotkey = decode_ss58(request.validator)
+        except ValueError as error:
+            raise ConfigError(f"--validator: {error}") from None
+        return hotkey, announced.get(hotkey)
+    if len(announced) == 1:
+        return next(iter(announced.items()))
+    names = ", ".join(sorted(map(encode_ss58, announced))[:8])
+    raise ConfigError(
+        "whose record? name a hotkey with --validator"
+        + (f": {names} announce one" if announced else "; nobody announces one on this subnet yet")
+    )
+
+
+def _open_published(stores: ReadableStores, locator: str | None, validator: bytes) -> ObjectStore:
+    if locator is None:
+        raise ConfigError(
+            f"{encode_ss58(validator)} announces no record on chain: say where it lies, with "
+            "--records"
+        )
+    if "://" in locator:
+        return stores.open(locator)
+    return open_records(Path(locator))
+
+
+def _find_newest(records: ObjectStore, validator: bytes, parameters: Parameters) -> range:
+    """The windows of the newest settlement that was published."""
+    address = encode_ss58(validator)
+    where = f"the record of {address}"
+    data = records.get(make_latest_name(address), _LATEST_BYTES)
+    if data is None:
+        raise ConfigError(f"{where} is empty yet: it is published once weights are open")
+    try:
+        name = make_settlement_record_name(address, int(read_json(data)["epoch"]))
+        found = records.get(name, compute_record_bytes_max(parameters))
+        covered = decode_settlement_record(found or b"").windows
+    except (EncodingError, KeyError, TypeError, ValueError):
+        covered = ()
+    if not covered:
+        raise ConfigError(f"{where} does not say what is newest: name windows with --windows A..B")
+    return range(covered[0].window, covered[-1].window + 1)
+
+
+def parse_windows(text: str) -> range:
+    """`A..B`, both included, or one number.
+
+    Raises:
+        ConfigError: neither.
+    """
+    first, _, last = text.partition("..")
+    last = last or first
+    plain = first.isdecimal() and last.isdecimal() and max(len(first), len(last)) <= 12
+    if not plain or int(first) > int(last):
+        raise ConfigError(f"--windows {text!r}: write A..B, such as 5..12")
+    return range(int(first), int(last) + 1)
+
+
+def _open_models(request: Request) -> Models | None:
+    if not request.models:
+        return None
+    torch.set_num_threads(1)  # several threads do not pay for small batches
+    return ModelShelf(request.models)
+
+
+def _open_copies(request: Request) -> dict[str, Objects]:
+    return {str(folder): open_records(folder) for folder in request.against}
+
+
+def _require_beacon(parameters: Parameters, allow_local: bool) -> None:
+    if parameters.beacon != QUICKNET and not allow_local:
+        raise ConfigError(
+            "the bundle's beacon chain is not quicknet; if it is a demo's own, add "
+            "--allow-local-beacon"
+        )
+
+
+# --- what is shown
+
+
+@contextmanager
+def _show_progress(quiet: bool) -> Iterator[Progress]:
+    if quiet:
+        yield lambda done, due: None
+        return
+    columns = (TextColumn("windows"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with ProgressBar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("")
+        yield lambda done, due: bar.update(task, completed=done, total=due)
+
+
+def _tell(report: AuditReport, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(describe_report(report)))
+    else:
+        _print_report(report)
+    if report.differs:
+        return DIFFERS
+    return MATCHED if report.matched else NOT_CHECKED
+
+
+def describe_report(report: AuditReport) -> dict[str, Any]:
+    """The report as JSON. `weights_match` and `ledger_match` are null where they were not looked
+    at."""
+    weights = (Check.SETTLED, Check.WEIGHTS, Check.CHAIN)
+    return {
+        "validator": encode_ss58(report.validator),
+        "matched": report.matched,
+        "model": report.has_model,
+        "windows": [found.to_json("window") for found in report.windows],
+        "settlements": [found.to_json("epoch") for found in report.settlements],
+        "weights_match": report.get_state(*weights),
+        "ledger_match": report.get_state(Check.LEDGER),
+    }
+
+
+def _print_report(report: AuditReport) -> None:
+    console = open_console()
+    console.print(f"validator {encode_ss58(report.validator)}")
+    for found in report.windows:
+        _print_findings(console, f"window {found.number}", found)
+    for found in report.settlements:
+        _print_findings(console, f"settlement at block {found.number}", found)
+    claims = sum(found.claims for found in (*report.windows, *report.settlements))
+    if claims:
+        console.print(
+            f"{claims} verdicts need the model: --model FOLDER runs its forward passes again."
+        )
+    if report.differs:
+        console.print("What the validator says is not what public data say.", style="bold red")
+    elif report.matched:
+        console.print("All of it matches what public data say.", style="bold green")
+    else:
+        console.print("Nothing differs, and not everything could be checked.", style="yellow")
+
+
+def _print_findings(console: Console, title: str, found: Findings) -> None:
+    state, style = "matches", "green"
+    if found.differences:
+        state, style = "DIFFERS", "bold red"
+    elif found.unknown:
+        state, style = "not checked in full", "yellow"
+    console.print(f"{title}  ", end="")
+    console.print(state, style=style, end="")
+    console.print(f"  {', '.join(check.value for check in found.checked)}", style="dim")
+    for check, sentence in found.differences:
+        console.print(f"  {check.value}: {sentence}", style="red", markup=False)
+    for check, sentence in found.unknown:
+        console.print(f"  {check.value} not checked: {sentence}", style="yellow", markup=False)
+    for note in found.notes:
+        console.print(f"  {note}", style="dim", markup=False)

@@ -1,0 +1,59 @@
+"""The bundle that a demo leaves for `assay audit --offline`, made as anyone would make one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from assay.inference.folder import CheckpointError, read_small_file
+from assay.network import ParquetWorker
+from assay.network.store import ObjectStore
+from assay.neurons.auditing.export import export_bundle
+from assay.neurons.auditing.findings import AuditReport
+from assay.neurons.auditing.ports import Public, PublicChain
+from assay.neurons.auditing.sources import FetchedOutlines, StoredSubmissions
+from assay.neurons.ports import BeaconSource
+from assay.protocol import Parameters
+
+#: Its folder below the demo's.
+BUNDLE_FOLDER = "bundle"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolders:
+    """Folders of checkpoints by digest, as a store has them."""
+
+    root: Path
+
+    def get(self, name: str, limit: int) -> bytes | None:
+        """A checkpoint's small file; None: there is none."""
+        try:
+            return read_small_file(self.root, name.removeprefix("checkpoints/"), limit)
+        except CheckpointError:
+            return None
+
+
+def leave_bundle(
+    out: Path,
+    chain: PublicChain,
+    beacons: BeaconSource,
+    parameters: Parameters,
+    validator: bytes,
+    windows: range,
+    stores: dict[str, ObjectStore],
+    records: ObjectStore,
+) -> AuditReport:
+    """Audits a demo's record without a model and leaves all that was read in `out/bundle`."""
+    with TemporaryDirectory(prefix="assay-") as scratch, ParquetWorker() as worker:
+        mirrors = [ModelFolders(out / "models")]
+        public = Public(
+            chain=chain,
+            beacons=beacons,
+            parameters=parameters,
+            records=records,
+            submissions=StoredSubmissions(stores, worker),
+            outlines=FetchedOutlines(Path(scratch), lambda: mirrors),
+            copies={},
+        )
+        return export_bundle(
+            public, validator, windows, out / BUNDLE_FOLDER, Path(scratch), mirrors, lambda *_: None
+        )

@@ -1,0 +1,161 @@
+"""What is known of one hotkey's window: said by validators, found here, settled, paid."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from assay.inference import Outline
+from assay.protocol import Context, Header, Reason, Rollout
+from assay.protocol.record import Outcome
+from assay.verification import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What somebody says the window came to.
+
+    Attributes:
+        who: for people, such as "validator 5F…".
+        outcome: what the whole window came to; None: not said.
+        reason: None where there is no verdict.
+        values: of the audited groups by ascending index.
+        statistics: in the units of a verdict's JSON.
+    """
+
+    who: str
+    outcome: Outcome | None
+    reason: Reason | None
+    detail: str | None = None
+    group: int | None = None
+    rollout: int | None = None
+    token: int | None = None
+    values: tuple[int, ...] = ()
+    score: int = 0
+    statistics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CloseUp:
+    """The rollout in question, measured once more by itself.
+
+    Attributes:
+        tokens: its length.
+        drawn: id of the model's keyed draw at the token in question; claimed: the submitted one.
+        margin: of that token, logits.
+        off: tokens that are not the keyed draw; above_cap: those of them beyond the cap.
+        log_capital: natural logarithm of the rollout's martingale at its highest.
+        block: first and last token of the block whose sketch is furthest away, and the average
+            difference a token within it.
+        sketch_mean: the same over the whole rollout.
+        logprob_rms, logprob_max: over the positions drawn, nats.
+        logprobs: −ln p claimed and measured at the position of the largest difference, nats.
+    """
+
+    tokens: int
+    claimed: int
+    drawn: int
+    margin: float
+    off: int
+    above_cap: int
+    log_capital: float
+    block: tuple[int, int, float]
+    sketch_mean: float
+    logprob_rms: float
+    logprob_max: float
+    logprobs: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found here, from public facts, the file, and the model as far as they are at hand.
+
+    Attributes:
+        verdict: None where nothing at hand decides.
+        has_model: the forward pass was run.
+        header: what the file says of itself.
+        size: of the file, bytes.
+        rollout: the one in question.
+        close_up: only with the model.
+        lacks: what would say more, one sentence each.
+    """
+
+    verdict: Verdict | None
+    has_model: bool = False
+    outline: Outline | None = None
+    header: Header | None = None
+    size: int | None = None
+    rollout: Rollout | None = None
+    close_up: CloseUp | None = None
+    lacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SeatWindow:
+    """One window of a settlement as it went for this hotkey."""
+
+    window: int
+    outcome: Outcome
+    reason: Reason | None
+    score: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The settlement that holds the window, by one validator's word.
+
+    Attributes:
+        windows: ascending, as far as they are known.
+        score: of the hotkey's seat at the epoch block; None: it was not held any more.
+        total: of all scores.
+        weight, weights: the uid's, and the sum of all.
+    """
+
+    epoch: int
+    windows: tuple[SeatWindow, ...]
+    score: int | None
+    total: int
+    weight: int
+    weights: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """What the chain made of the settlement.
+
+    Attributes:
+        block: the epoch block that pays it; head: the newest final block.
+        uid: at that block; None: the seat was lost.
+        weights: how many validators gave the uid a weight.
+        incentive: u16 share of the miners' emission. emission: rao of alpha, where it is known.
+    """
+
+    block: int
+    uid: int | None
+    weights: int | None
+    incentive: int
+    emission: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that an explanation is made from.
+
+    Attributes:
+        said: validators' own words, the one that is explained first.
+        own: the miner's own verdict, from its history.
+        settles_at: epoch block of the settlement, where it is known; head: newest final block.
+        paid: None: the chain has not paid it yet, or was not asked.
+        has_permit: whether the validator asked may set weights; None: not known.
+        notes: what else was seen on chain and in the miner's folder, one sentence each.
+    """
+
+    hotkey: bytes
+    context: Context
+    said: tuple[Statement, ...]
+    found: Finding
+    own: Statement | None = None
+    settled: Settled | None = None
+    settles_at: int | None = None
+    head: int | None = None
+    paid: Paid | None = None
+    has_permit: bool | None = None
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,400 @@
+"""A network that is worth auditing, and liars who are consistent about it.
+
+Real parts: protocol, model, judge, files, beacons, two validators with their journals, outboxes and
+record books. The chain is the simulator. A `Liar` takes one validator's record, changes what it
+likes, and then computes again every score, weight, root, digest and link that follows, sets the
+weights on chain and announces the record there: nothing is left to find but the lie.
+"""
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from assay.inference import load_checkpoint
+from assay.network.beacon import LocalBeacon
+from assay.network.chain import ForgottenError, SimulatedChain
+from assay.network.store import open_folder
+from assay.neurons.auditing.auditor import audit
+from assay.neurons.auditing.bundle import open_bundle
+from assay.neurons.auditing.export import export_bundle
+from assay.neurons.auditing.ports import Public
+from assay.neurons.auditing.sources import FetchedOutlines, StoredSubmissions
+from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.database import Database
+from assay.neurons.demo.bundle import ModelFolders
+from assay.neurons.demo_rules import NETUID, make_demo_parameters
+from assay.neurons.gauntlet.files import FakingMiner
+from assay.neurons.mining.miner import Miner, MinerConfig, Outside
+from assay.neurons.submissions import Sources
+from assay.neurons.validating.record_book import RecordBook
+from assay.neurons.validating.records import Author
+from assay.neurons.validating.validator import Validator
+from assay.protocol import (
+    Commitment,
+    Tag,
+    decode_settlement_record,
+    decode_window_record,
+    encode_commitment,
+    encode_ss58,
+    make_score_tree,
+)
+from assay.protocol.encoding import encode
+from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.record import (
+    NOTHING,
+    Outcome,
+    SeatScore,
+    Weight,
+    make_settlement_record_name,
+    make_window_record_name,
+)
+from assay.protocol.score_tree import compute_weights_digest
+from assay.training import GENESIS
+from assay.verification import Result, Seat, compute_settlement, compute_weights
+
+GENESIS_MS = 1_700_000_000_000
+LOCATOR, RECORDS = "test:store", "test:records"
+NAMES = ("owner", "trainer", "liar", "rival", "alice", "bob", "mallory", "nora")
+HOTKEYS = {name: sha256(name.encode()).digest() for name in NAMES}
+LIAR, RIVAL = HOTKEYS["liar"], HOTKEYS["rival"]
+GROUPS, BURN = 5, 100_000
+WINDOWS = range(6)
+EPOCHS = (48, 73, 98)
+#: Block before which the trainer publishes its checkpoint: in force from window 3 on.
+TAUGHT_AT = 30
+
+
+@dataclass
+class Network:
+    """What was played, in folders."""
+
+    folder: Path
+    chain: SimulatedChain
+    beacons: LocalBeacon
+    parameters: object
+    validators: dict
+
+    @property
+    def models(self):
+        return self.folder / "models"
+
+    @property
+    def records(self):
+        return open_folder(self.folder / "records")
+
+    def make_public(self, worker, **changes):
+        """As an auditor finds it."""
+        scratch = Path(self.folder / "scratch")
+        public = Public(
+            chain=self.chain,
+            beacons=self.beacons,
+            parameters=self.parameters,
+            records=self.records,
+            submissions=StoredSubmissions({LOCATOR: open_folder(self.folder / "store")}, worker),
+            outlines=FetchedOutlines(scratch, lambda: [ModelFolders(self.models)]),
+            copies={},
+        )
+        return replace(public, **changes)
+
+    def export(self, worker, out, validator=LIAR, public=None):
+        return export_bundle(
+            public or self.make_public(worker), validator, WINDOWS, out, self.folder / "scratch",
+            [ModelFolders(self.models)], lambda *_: None,
+        )  # fmt: skip
+
+
+def play_network(folder, worker):
+    """Six windows, three settlements, two checkpoints; two honest miners, one who cheats, and one
+    who commits and shows nothing."""
+    torch.set_num_threads(1)
+    chain = SimulatedChain(
+        b"audited", NETUID, GENESIS_MS, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo, HOTKEYS.values()
+    )
+    beacons = LocalBeacon(
+        b"audited", GENESIS_MS, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
+    )
+    checkpoint = load_checkpoint(GENESIS)
+    checkpoints = CheckpointFolder(folder / "models")
+    checkpoints.add(GENESIS, checkpoint.digest)
+    taught = checkpoints.publish(checkpoint, checkpoint.load_trainable().bfloat16().state_dict(),
+                                 b"\1" * 32)  # fmt: skip
+    parameters = make_demo_parameters(
+        chain.genesis_hash, beacons.chain, 0, HOTKEYS["trainer"], checkpoint.digest
+    )
+    parameters = replace(parameters, identity=replace(parameters.identity, burn_share=BURN))
+    publish(chain, "owner", Commitment(Tag.PARAMETERS, 0, 0, parameters.digest, LOCATOR))
+    store, records = open_folder(folder / "store"), open_folder(folder / "records")
+    outside = Outside(chain, beacons, checkpoints, store, LOCATOR)
+    config = MinerConfig(GROUPS, GROUPS, WINDOWS[-1])
+    neurons = [
+        kind(name, HOTKEYS[name], parameters, outside, config, lambda _: None)
+        for name, kind in (("alice", Miner), ("bob", Miner), ("mallory", FakingMiner))
+    ]
+    sources = Sources(chain, beacons, checkpoints, {LOCATOR: store}, worker)
+    validators = {}
+    for name in ("liar", "rival"):
+        author = Author("assay test", parameters.digest, HOTKEYS[name])
+        database = Database(folder / f"{name}.sqlite")
+        tempo = parameters.timing.tempo
+        book = RecordBook(database, chain, author, tempo, records, RECORDS)
+        validators[name] = Validator(
+            HOTKEYS[name], parameters, sources, database, *[lambda _: None] * 3, WINDOWS[-1],
+            book=book,
+        )  # fmt: skip
+    last = make_settlement_record_name(encode_ss58(RIVAL), EPOCHS[-1])
+    while not (folder / "records" / last).exists():
+        _play_block(chain, [*neurons, *validators.values()], taught)
+        assert chain.get_head() < 200
+    for _ in range(30):  # the last announcement
+        _play_block(chain, list(validators.values()), taught)
+    return Network(folder, chain, beacons, parameters, validators)
+
+
+def publish(chain, name, commitment):
+    chain.set_commitment(HOTKEYS[name], encode_commitment(commitment))
+
+
+def _play_block(chain, neurons, taught):
+    chain.mint()
+    window, offset = divmod(chain.get_head(), DEMO_TIMING.window_blocks)
+    if offset in (4, 10):  # another one first: at another block it is another commitment
+        root = sha256(b"nora %d %d" % (window, offset)).digest()
+        publish(chain, "nora", Commitment(Tag.MINER, window, 3, root, LOCATOR))
+    if chain.get_head() == TAUGHT_AT:
+        publish(chain, "trainer", Commitment(Tag.CHECKPOINT, 1, 0, taught.digest, LOCATOR))
+    for neuron in neurons:
+        while neuron.step():
+            pass
+
+
+# --- liars
+
+
+class LyingChain:
+    """What the chain shows once a liar has set its weights and announced its record."""
+
+    def __init__(self, chain, weights, slot):
+        self._chain = chain
+        self._weights = weights  # epoch → uid → weight
+        self._slot = slot
+
+    def __getattr__(self, name):
+        return getattr(self._chain, name)
+
+    def get_weights(self, number):
+        settled = [epoch for epoch in self._weights if epoch < number]
+        rows = dict(self._chain.get_weights(number))
+        return {**rows, LIAR: self._weights[max(settled)]} if settled else rows
+
+    def get_commitments(self, number):
+        slots = self._chain.get_commitments(number)
+        return {**slots, LIAR: self._slot} if number == self._chain.get_head() else slots
+
+
+@dataclass
+class Liar:
+    """One validator's records, to be changed.
+
+    Attributes:
+        windows: by number. settlements: by epoch.
+        shown: weights that it sets on chain, where these are not the record's, by epoch.
+        announced: digest on chain, where it is not the newest settlement's.
+        frozen: what a lie has set in a settlement and `agree` leaves alone: (epoch, field).
+        raw: name → bytes published in place of a record's.
+    """
+
+    parameters: object
+    chain: object
+    windows: dict
+    settlements: dict
+    shown: dict = field(default_factory=dict)
+    announced: bytes | None = None
+    frozen: set = field(default_factory=set)
+    raw: dict = field(default_factory=dict)
+
+    def change_row(self, window, name, **changes):
+        """A row of a window's record says something else."""
+        record = self.windows[window]
+        rows = [
+            replace(row, **changes) if row.hotkey == HOTKEYS[name] else row
+            for row in record.members
+        ]
+        self.windows[window] = replace(record, members=tuple(rows))
+
+    def get_row(self, window, name):
+        return next(r for r in self.windows[window].members if r.hotkey == HOTKEYS[name])
+
+    def change(self, window, **changes):
+        self.windows[window] = replace(self.windows[window], **changes)
+
+    def settle(self, epoch, **changes):
+        """A settlement says something else, and goes on saying so."""
+        self.settlements[epoch] = replace(self.settlements[epoch], **changes)
+        self.frozen |= {(epoch, name) for name in changes}
+
+    def agree(self):
+        """Computes again all that follows from the rest."""
+        previous = None
+        for number in sorted(self.windows):
+            record = self.windows[number]
+            if previous is not None and (number, "previous") not in self.frozen:
+                record = replace(record, previous=previous)
+            self.windows[number], previous = record, record.digest
+        before = None
+        for epoch in sorted(self.settlements):
+            self.settlements[epoch] = self._agree_settlement(self.settlements[epoch], before)
+            before = self.settlements[epoch]
+
+    def _agree_settlement(self, record, before):
+        epoch = record.epoch
+        covered = tuple(
+            replace(c, record=self.windows[c.window].digest, outcome=self.windows[c.window].outcome)
+            if c.window in self.windows
+            else c
+            for c in record.windows
+        )
+        counted = [
+            self.windows[c.window]
+            for c in covered
+            if c.window in self.windows and c.outcome is Outcome.COUNTED
+        ]
+        scores = self._score(epoch, counted)
+        fields = {
+            "windows": covered,
+            "scores": scores,
+            "checkpoint": counted[-1].checkpoint if counted else NOTHING,
+            "audit_round": counted[-1].audit.beacon.round if counted else 0,
+        }
+        if before is not None:
+            fields |= {"previous": before.digest, "previous_epoch": before.epoch}
+        record = self._replace(record, fields)
+        pairs = [(score.hotkey, score.score) for score in record.scores]
+        identity = self.parameters.identity
+        weights = compute_weights(
+            {score.uid: score.score for score in record.scores},
+            identity.owner_uid,
+            identity.burn_share,
+        )
+        record = self._replace(
+            record,
+            {
+                "score_root": make_score_tree(pairs).root if pairs else NOTHING,
+                "weights": tuple(Weight(*pair) for pair in sorted(weights.items())),
+            },
+        )
+        pairs = [(weight.uid, weight.weight) for weight in record.weights]
+        return self._replace(record, {"weights_digest": compute_weights_digest(pairs)})
+
+    def _replace(self, record, fields):
+        free = {n: v for n, v in fields.items() if (record.epoch, n) not in self.frozen}
+        return replace(record, **free)
+
+    def _score(self, epoch, counted):
+        scores = compute_settlement(
+            Result(record.window, Seat(row.uid, row.registered_at), row.reason, row.score)
+            for record in counted
+            for row in record.members
+            if row.reason is not None
+        )
+        held = self.chain.get_members(epoch)
+        return tuple(
+            SeatScore(hotkey, m.uid, m.registered_at, scores[Seat(m.uid, m.registered_at)])
+            for hotkey, m in sorted(held.items())
+            if Seat(m.uid, m.registered_at) in scores
+        )
+
+    def list_objects(self):
+        """What it publishes: name → bytes."""
+        address = encode_ss58(LIAR)
+        objects = {make_window_record_name(address, n): encode(r) for n, r in self.windows.items()}
+        for epoch, record in self.settlements.items():
+            objects[make_settlement_record_name(address, epoch)] = encode(record)
+        return {**objects, **self.raw}
+
+    def make_chain(self):
+        weights = {
+            epoch: {weight.uid: weight.weight for weight in record.weights}
+            for epoch, record in self.settlements.items()
+        }
+        newest = max(self.settlements)
+        digest = self.announced or self.settlements[newest].digest
+        slot = encode_commitment(Commitment(Tag.RECORD, newest, 0, digest, RECORDS))
+        return LyingChain(self.chain, {**weights, **self.shown}, slot)
+
+
+class Shelf(dict):
+    """Objects by name."""
+
+    def get(self, name, limit):
+        data = super().get(name)
+        assert data is None or len(data) <= limit
+        return data
+
+
+def read_records(objects, name="liar"):
+    """Window → record and epoch → record, of what a validator has published."""
+    address = encode_ss58(HOTKEYS[name])
+    windows = {
+        w: decode_window_record(objects.get(make_window_record_name(address, w), 1 << 20))
+        for w in WINDOWS
+    }
+    settlements = {
+        e: decode_settlement_record(objects.get(make_settlement_record_name(address, e), 1 << 20))
+        for e in EPOCHS
+    }
+    return windows, settlements
+
+
+@contextmanager
+def open_audit(bundle, **changes):
+    """A bundle as an auditor has it, some of it changed."""
+    with TemporaryDirectory(prefix="assay-") as scratch:
+        yield replace(open_bundle(bundle, Path(scratch), None).public, **changes)
+
+
+def audit_liar(public, liar, *, models=None, copies=None, windows=WINDOWS, ledger=None):
+    """The audit of what a liar publishes."""
+    public = replace(
+        public,
+        chain=liar.make_chain(),
+        records=Shelf(liar.list_objects()),
+        models=models,
+        copies=copies or {},
+        ledger=ledger,
+    )
+    return audit(public, LIAR, windows)
+
+
+def list_differences(report):
+    """(check, sentence) of everything that differs, in order."""
+    return [
+        (check.value, sentence)
+        for found in (*report.windows, *report.settlements)
+        for check, sentence in found.differences
+    ]
+
+
+class ForgetfulChain:
+    """A node that keeps state from some block on only."""
+
+    def __init__(self, chain, kept):
+        self._chain = chain
+        self._kept = kept
+
+    def __getattr__(self, name):
+        found = getattr(self._chain, name)
+        if name not in (
+            "get_members", "get_commitments", "get_weights", "get_owner", "is_epoch",
+        ):  # fmt: skip
+            return found
+
+        def read(number):
+            if number < self._kept:
+                raise ForgottenError(f"state at block {number} is discarded")
+            return found(number)
+
+        return read

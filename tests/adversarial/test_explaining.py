@@ -1,0 +1,432 @@
+"""Every refusal explained: rule, place and figures, and a command that says the same again.
+
+Real files, the shipped model and the real judge.
+"""
+
+import json
+import shlex
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from assay.network import write_submission
+from assay.neurons.commands.cli import app
+from assay.neurons.commands.explain_view import render_explanation
+from assay.neurons.explaining.explanation import explain
+from assay.neurons.explaining.folder import gather_from_folder
+from assay.neurons.explaining.material import ExplainError, leave, make_reproduction
+from assay.neurons.explaining.texts import TEXTS
+from assay.neurons.files import write_file, write_json
+from assay.neurons.gauntlet.base import make_int4
+from assay.neurons.mining.miner import compute_leaves
+from assay.protocol import Committed, Header, Phase, Reason, context_to_json, encode_ss58
+from assay.protocol.commitment import make_object_name
+from assay.protocol.selection import select_groups
+from assay.protocol.submission import compute_submission_root
+from assay.protocol.window import compute_block
+from tests.adversarial.test_not_doing_the_work import change, draft
+
+WINDOW = 1
+ROLLOUT = 2
+
+
+@dataclass
+class Case:
+    """A submission in the making; what is None is as it should be."""
+
+    groups: list[Any]
+    audited: int
+    header: dict[str, Any] = field(default_factory=dict)
+    is_member: bool = True
+    is_committed: bool = True
+    is_shown: bool = True
+    committed_groups: int | None = None
+    root: bytes | None = None
+    cut: int = 0  # bytes missing at the file's end
+
+
+def start(world):
+    groups = world.genuine("alice", WINDOW)
+    work, hotkey = world.parameters.work, world.hotkeys["alice"]
+    seed = world.contexts[WINDOW].audit_seed
+    chosen = select_groups(seed, hotkey, len(groups), work.audited_groups, work.sampled_groups)
+    return Case(groups, chosen.audited[0])
+
+
+def write_run(world, case, folder):
+    """The folder that a run with this submission leaves."""
+    hotkey, context = world.hotkeys["alice"], world.contexts[WINDOW]
+    honest = Header(
+        version=1,
+        parameters=world.parameters.digest,
+        window=WINDOW,
+        hotkey=hotkey,
+        checkpoint=context.checkpoint,
+        groups=len(case.groups),
+    )
+    header = replace(honest, **case.header)
+    root = case.root or compute_submission_root(header, compute_leaves(case.groups))
+    count = len(case.groups) if case.committed_groups is None else case.committed_groups
+    block = compute_block(world.parameters.timing, WINDOW, Phase.COMMIT)
+    commitments = dict(context.commitments)
+    members = dict(context.members)
+    commitments[hotkey] = Committed(root, count, block, "https://store.example/alice")
+    if not case.is_committed:
+        del commitments[hotkey]
+    if not case.is_member:
+        del members[hotkey]
+    context = replace(context, commitments=commitments, members=members)
+    write_json(folder / "contexts" / f"window-{WINDOW}.json", context_to_json(context))
+    if case.is_shown:
+        data = write_submission(header, case.groups)
+        name = make_object_name(encode_ss58(hotkey), WINDOW)
+        write_file(folder / "store" / name, data[: len(data) - case.cut])
+    (folder / "models").symlink_to(world.folder / "models")
+    return folder
+
+
+def ask(world, folder, **options):
+    given = {"model": None, "validator": None, "worker": world.sources.worker} | options
+    facts, material = gather_from_folder(folder, world.hotkeys["alice"], WINDOW, **given)
+    explanation = explain(facts)
+    return explanation, make_reproduction(facts, material, explanation.reason)
+
+
+def show(explanation, reproduction):
+    console = Console(width=1_000)
+    with console.capture() as captured:
+        console.print(render_explanation(explanation, reproduction))
+    return captured.get()
+
+
+ATTACKS = {}
+
+
+def attack(reason):
+    def add(function):
+        ATTACKS[function.__name__] = reason, function
+        return function
+
+    return add
+
+
+@attack(Reason.NOT_REGISTERED)
+def registered_after_the_first_block(world, case):
+    case.is_member = False
+    return {}, []
+
+
+@attack(Reason.NO_COMMITMENT)
+def committed_too_late(world, case):
+    case.is_committed = False
+    return {}, []
+
+
+@attack(Reason.TOO_LARGE)
+def more_groups_than_allowed(world, case):
+    cap = world.parameters.work.group_cap
+    case.committed_groups = cap + 1
+    return {}, [("groups committed", cap + 1, cap)]
+
+
+@attack(Reason.MALFORMED)
+def upload_cut_off(world, case):
+    case.cut = 100
+    return {}, []
+
+
+@attack(Reason.WRONG_HEADER)
+def file_of_another_window(world, case):
+    case.header = {"window": 0}
+    return {}, [("header: window", 0, WINDOW)]
+
+
+@attack(Reason.ROOT_MISMATCH)
+def another_root_on_chain(world, case):
+    case.root = b"\x05" * 32
+    return {}, []
+
+
+@attack(Reason.WRONG_CHECKPOINT)
+def stale_checkpoint(world, case):
+    case.header = {"checkpoint": b"\x06" * 32}
+    right = world.contexts[WINDOW].checkpoint.hex()
+    return {}, [("header: checkpoint", "06" * 32, right)]
+
+
+@attack(Reason.TOKEN_OUT_OF_RANGE)
+def token_outside_the_vocabulary(world, case):
+    group = case.groups[case.audited]
+    tokens = group[ROLLOUT].tokens.copy()
+    tokens[0] = vocabulary = len(world.checkpoint.tokenizer.drawable)
+    case.groups[case.audited] = change(group, ROLLOUT, tokens=tokens)
+    return {"rollout": ROLLOUT, "token": 0}, [("token id", vocabulary, vocabulary - 1)]
+
+
+@attack(Reason.WRONG_TERMINATION)
+def truncated_completion(world, case):
+    tokens = [r.tokens.tolist() for r in case.groups[case.audited]]
+    length = len(tokens[ROLLOUT])
+    tokens[ROLLOUT] = tokens[ROLLOUT][:-1]
+    case.groups[case.audited] = world.prefill("alice", WINDOW, case.audited, tokens)
+    longest = world.rules.max_tokens
+    # without its end token a completion has to go on to the longest length
+    figures = [("length of the completion", length - 1, longest)]
+    return {"rollout": ROLLOUT, "token": length - 2}, figures
+
+
+@attack(Reason.SKETCH_MISMATCH)
+def sketch_of_zeros(world, case):
+    group = case.groups[case.audited]
+    zeros = np.zeros_like(group[ROLLOUT].sketch)
+    case.groups[case.audited] = change(group, ROLLOUT, sketch=zeros)
+    bound = world.parameters.tests.sketch_rollout_bound / 1_000
+    return {"rollout": ROLLOUT, "token": 0}, [("sketch over the rollout", ..., bound)]
+
+
+@attack(Reason.LOGPROB_MISMATCH)
+def logprobs_of_another_temperature(world, case):
+    group = case.groups[case.audited]
+    halves = (group[ROLLOUT].logprobs // 2 + 1_000).astype(np.uint32)
+    case.groups[case.audited] = change(group, ROLLOUT, logprobs=halves)
+    rms, largest = (b / 65_536 for b in (16, 64))
+    return {"rollout": ROLLOUT}, [
+        ("log-probabilities, root mean square", ..., rms),
+        ("log-probabilities, largest difference", ..., largest),
+    ]
+
+
+@attack(Reason.SAMPLING_MISMATCH)
+def cheap_model_generates(world, case):
+    drawn = draft(world, "alice", WINDOW, case.audited, model=make_int4(world.checkpoint.model))
+    case.groups[case.audited] = world.prefill("alice", WINDOW, case.audited, drawn)
+    cap = world.parameters.tests.margin_cap / 2**20
+    return {}, [("largest margin", ..., cap)]
+
+
+def run_verify(command):
+    """The printed command, as a shell would run it."""
+    words = shlex.split(command)
+    assert words[:2] == ["assay", "verify"]
+    done = CliRunner().invoke(app, [*words[1:], "--json"])
+    return done.exit_code, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_refusal_is_explained_and_its_command_says_the_same(world, tmp_path, name):
+    reason, forge = ATTACKS[name]
+    case = start(world)
+    where, figures = forge(world, case)
+    explanation, reproduction = ask(world, write_run(world, case, tmp_path / "a run"))
+    assert explanation.reason is reason
+    assert explanation.accepted is False
+    place = dict(explanation.where)
+    if reason in {Reason.SKETCH_MISMATCH, Reason.LOGPROB_MISMATCH, Reason.SAMPLING_MISMATCH}:
+        assert place.keys() == {"group", "rollout", "token"}
+    if where:
+        assert place.items() >= ({"group": case.audited} | where).items()
+    measures = {measure.name: measure for measure in explanation.measures}
+    for figure, value, allowed in figures:
+        assert measures[figure].exceeded
+        assert measures[figure].allowed == pytest.approx(allowed)
+        if value is not ...:
+            assert measures[figure].value == value
+    words = show(explanation, reproduction)
+    for needed in (reason.value, TEXTS[reason].rule, *TEXTS[reason].causes, reproduction.command):
+        assert needed in words
+    # the command tells the same, down to the token
+    assert reproduction.works, reproduction.note
+    code, verdict = run_verify(reproduction.command)
+    assert code == 1
+    assert verdict["reason"] == reason.value
+    assert {n: verdict[n] for n in ("group", "rollout", "token") if n in verdict} == place
+    assert verdict["detail"] in explanation.seen
+
+
+def test_no_reason_lacks_an_explanation_or_an_attack():
+    assert set(TEXTS) == set(Reason)
+    for reason, text in TEXTS.items():
+        assert text.rule.endswith(".")
+        assert 1 <= text.section <= 9
+        assert bool(text.causes) == bool(text.remedies) == (reason is not Reason.ACCEPTED)
+    elsewhere = {
+        Reason.ACCEPTED,
+        Reason.NOT_REVEALED,
+        Reason.LEDGER_MISMATCH,
+        Reason.INTERNAL,
+    }
+    assert {reason for reason, _ in ATTACKS.values()} | elsewhere == set(Reason)
+
+
+def test_accepted_work_shows_what_it_earned(world, tmp_path):
+    explanation, reproduction = ask(world, write_run(world, start(world), tmp_path))
+    assert explanation.accepted
+    code, verdict = run_verify(reproduction.command)
+    assert code == 0
+    assert explanation.groups == {g["index"]: g["value"] for g in verdict["groups"]}
+    count = len(world.genuine("alice", WINDOW))
+    assert explanation.score == count * sum(explanation.groups.values()) // len(explanation.groups)
+    assert not any(measure.exceeded for measure in explanation.measures)
+    assert "What it earned" in show(explanation, reproduction)
+
+
+def write_verdict(world, folder, reason, **words):
+    """What a validator keeps of the window."""
+    verdict = {
+        "hotkey": encode_ss58(world.hotkeys["alice"]),
+        "reason": reason.value,
+        "detail": "as the validator saw it",
+        "groups": [],
+        "score": 0,
+    } | words
+    write_json(folder / "verdicts" / f"window-{WINDOW}.json", {"verdicts": [verdict]})
+
+
+def test_a_file_that_a_validator_could_not_read_and_we_can(world, tmp_path):
+    folder = write_run(world, start(world), tmp_path)
+    write_verdict(world, folder, Reason.NOT_REVEALED)
+    explanation, reproduction = ask(world, folder)
+    assert explanation.reason is Reason.NOT_REVEALED
+    assert any("https://store.example/alice" in sentence for sentence in explanation.seen)
+    assert any("could not read it" in note for note in explanation.notes)
+    assert "another machine" in reproduction.note
+    code, _ = run_verify(reproduction.command)
+    assert code == 0  # the file is whole
+
+
+def test_a_file_that_is_nowhere(world, tmp_path):
+    case = start(world)
+    case.is_shown = False
+    folder = write_run(world, case, tmp_path)
+    explanation, reproduction = ask(world, folder)
+    assert explanation.accepted is None  # whether others could read it, nobody knows here
+    write_verdict(world, folder, Reason.NOT_REVEALED)
+    explanation, reproduction = ask(world, folder)
+    assert explanation.reason is Reason.NOT_REVEALED
+    assert reproduction.command is None
+    assert "another machine" in show(explanation, reproduction)
+
+
+def test_a_ledger_adds_up_what_one_file_cannot_show(world, tmp_path):
+    folder = write_run(world, start(world), tmp_path)
+    write_verdict(
+        world, folder, Reason.LEDGER_MISMATCH,
+        group=3, rollout=1, statistics={"margin_max": 1e-5, "ledger_capital": 16.5},
+    )  # fmt: skip
+    explanation, reproduction = ask(world, folder)
+    (measure,) = explanation.measures
+    assert (measure.name, measure.value, measure.exceeded) == ("settlement's ledger", 16.5, True)
+    assert measure.allowed == pytest.approx(np.log(1e6))
+    assert explanation.where == {"group": 3, "rollout": 1}
+    assert any("the ledger adds up all windows" in note for note in explanation.notes)
+    assert "fresh one" in reproduction.note
+    code, _ = run_verify(reproduction.command)
+    assert code == 0
+
+
+def test_a_judge_that_broke_is_not_the_miners_fault(world, tmp_path):
+    folder = write_run(world, start(world), tmp_path)
+    write_verdict(world, folder, Reason.INTERNAL)
+    explanation, reproduction = ask(world, folder)
+    assert explanation.reason is Reason.INTERNAL
+    assert "not the miner's fault" in show(explanation, reproduction)
+    assert any("judged here it is ACCEPTED" in note for note in explanation.notes)
+
+
+@pytest.mark.parametrize("name", ["truncated_completion", "token_outside_the_vocabulary"])
+def test_structure_is_explained_without_tensors(world, tmp_path, name):
+    """A checkpoint's small files suffice up to WRONG_TERMINATION."""
+    reason, forge = ATTACKS[name]
+    case = start(world)
+    _, figures = forge(world, case)
+    folder = write_run(world, case, tmp_path / "run")
+    digest = world.checkpoint.digest.hex()
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for file in (world.folder / "models" / digest).iterdir():
+        if file.suffix == ".json":
+            (bare / file.name).write_bytes(file.read_bytes())
+    (folder / "models").unlink()
+    explanation, _ = ask(world, folder, model=bare)
+    assert explanation.reason is reason
+    assert not explanation.facts.found.has_model
+    assert [m.value for m in explanation.measures] == [value for _, value, _ in figures]
+
+
+def test_without_a_model_what_it_would_take_is_said(world, tmp_path):
+    folder = write_run(world, start(world), tmp_path)
+    (folder / "models").unlink()
+    explanation, reproduction = ask(world, folder)
+    assert explanation.accepted is None
+    assert any("--model" in note for note in explanation.notes)
+    assert not reproduction.works
+    assert "--model FOLDER" in reproduction.note
+
+
+def test_out_leaves_all_that_the_command_needs(world, tmp_path):
+    case = start(world)
+    cheap_model_generates(world, case)
+    folder = write_run(world, case, tmp_path / "run")
+    hotkey, out = world.hotkeys["alice"], tmp_path / "out"
+    facts, material = gather_from_folder(folder, hotkey, WINDOW, None, None, world.sources.worker)
+    material = leave(out, facts, material)
+    assert {p.name for p in out.iterdir()} == {"context-window-1.json", "window-1.parquet"}
+    reproduction = make_reproduction(facts, material, Reason.SAMPLING_MISMATCH)
+    assert str(out) in reproduction.command
+    code, verdict = run_verify(reproduction.command)
+    assert (code, verdict["reason"]) == (1, "SAMPLING_MISMATCH")
+
+
+def test_a_close_up_names_the_token_that_should_have_been_drawn(world, tmp_path):
+    case = start(world)
+    cheap_model_generates(world, case)
+    explanation, _ = ask(world, write_run(world, case, tmp_path))
+    close, where = explanation.facts.found.close_up, explanation.where
+    rollout = case.groups[where["group"]][where["rollout"]]
+    assert close.claimed == rollout.tokens[where["token"]]
+    # up to there the rollout is the honest one, and so is what should follow
+    honest = world.genuine("alice", WINDOW)[where["group"]][where["rollout"]].tokens
+    first = next(t for t in range(len(honest)) if rollout.tokens[t] != honest[t])
+    assert first <= where["token"]
+    if first == where["token"]:
+        assert close.drawn == honest[first]
+    assert 1 <= close.above_cap <= close.off <= close.tokens == len(rollout.tokens)
+
+
+def test_wrong_input_is_one_readable_line(world, tmp_path):
+    folder = write_run(world, start(world), tmp_path / "run")
+    hotkey = encode_ss58(world.hotkeys["alice"])
+    for arguments, words in (
+        (("--hotkey", "5abc", "--window", 1), "no hotkey"),
+        (("--hotkey", hotkey, "--window", 7), "it has windows 1 to 1"),
+        (("--window", 1), "name a hotkey"),
+        (("--hotkey", hotkey, "--window", 1, "--validator", "x"), "no hotkey"),
+    ):
+        given = ["explain", "--dir", str(folder), *map(str, arguments)]
+        done = CliRunner().invoke(app, given)
+        assert done.exit_code == 2
+        assert words in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+    with pytest.raises(ExplainError, match="no window 7"):
+        gather_from_folder(
+            folder, world.hotkeys["alice"], 7, None, None, worker=world.sources.worker
+        )
+
+
+def test_the_command_prints_one_document_and_exits_as_verify_does(world, tmp_path):
+    case = start(world)
+    truncated_completion(world, case)
+    hotkey = encode_ss58(world.hotkeys["alice"])
+    for name, attacked, code in (("bad", case, 1), ("good", start(world), 0)):
+        folder = write_run(world, attacked, tmp_path / name)
+        given = ["--dir", str(folder), "--hotkey", hotkey, "--window", "1", "--json"]
+        done = CliRunner().invoke(app, ["explain", *given])
+        assert done.exit_code == code, done.stderr
+        document = json.loads(done.stdout)
+        assert document["accepted"] is (code == 0)
+        assert document["reproduce"]["works"]
+        assert document["hotkey"] == hotkey

@@ -1,0 +1,275 @@
+"""Zero pay explained: settlements zeroed, windows abstained from, validators that nobody counts.
+
+Chain, calendar and records are real; what a file is worth follows from its window (`mortal.py`).
+"""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from assay.inference import CheckpointError
+from assay.network import StoreError
+from assay.network.chain import ForgottenError
+from assay.neurons.explaining.explanation import explain
+from assay.neurons.explaining.folder import gather_from_folder
+from assay.neurons.explaining.material import ExplainError
+from assay.neurons.explaining.network import Asked, Reach, gather_from_network
+from assay.neurons.explaining.records import Records, find_words
+from assay.neurons.mining.history import History, MinedWindow
+from assay.neurons.validating import outbox
+from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, encode_ss58
+from assay.protocol.record import make_statistics_name
+from assay.protocol.window import compute_block
+from tests.adversarial.mortal import HOTKEYS, LOCATOR, TIMING, Mortal
+
+ALICE, BOB, CAROL = (HOTKEYS[name] for name in ("alice", "bob", "carol"))
+VALIDATOR = HOTKEYS["validator"]
+
+
+@pytest.fixture
+def mortal(tmp_path, monkeypatch):
+    monkeypatch.setattr(outbox, "DOUBT_BLOCKS", 2)
+    mortal = Mortal(tmp_path / "validator", monkeypatch)
+    mortal.play(40)
+    return mortal
+
+
+class Stores:
+    """Those that may be read."""
+
+    def __init__(self, **by_locator):
+        self._stores = by_locator
+
+    def open(self, locator):
+        if locator not in self._stores:
+            raise StoreError(f"{locator!r} may not be read here")
+        return self._stores[locator]
+
+
+class NoOutlines:
+    """No store has the checkpoint: this world has none."""
+
+    def get(self, digest):
+        raise CheckpointError("no store has it")
+
+
+def ask(mortal, worker, hotkey, window, chain=None, **options):
+    stores = Stores(**{LOCATOR: mortal.store})
+    reach = Reach(
+        chain or mortal.real, mortal.beacons, mortal.parameters, stores, worker, NoOutlines()
+    )
+    given = {"model": None, "validator": None, "records": None} | options
+    given.setdefault("folder", mortal.folder.parent / "miner")
+    facts, _ = gather_from_network(reach, Asked(hotkey, window, **given))
+    return explain(facts)
+
+
+def has(lines, *words):
+    return any(all(word in line for word in words) for line in lines)
+
+
+def test_the_settlement_is_followed_from_score_to_pay(mortal, worker):
+    explanation = ask(mortal, worker, ALICE, 3)
+    assert explanation.accepted
+    assert explanation.who == f"validator {encode_ss58(VALIDATOR)}"
+    settled = explanation.facts.settled
+    audits = mortal.validator.audits
+    scores = {w.window: 2 * audits[w.window].verdicts[ALICE].groups[0].value
+              for w in settled.windows}  # fmt: skip
+    assert {w.window: w.score for w in settled.windows} == scores
+    assert settled.score == sum(scores.values())
+    assert has(explanation.pay, f"{settled.score:,}", "that all seats came to")
+    assert explanation.to_json()["settlement"]["share"] == round(settled.score / settled.total, 6)
+
+
+def test_cheating_in_another_window_zeroes_this_one_and_is_named(mortal, worker):
+    (settled,) = (s for s in mortal.validator.settlements if 2 in s.windows)
+    window = next(w for w in settled.windows if w != 2)
+    explanation = ask(mortal, worker, CAROL, window)
+    assert explanation.accepted  # this very window was fine
+    assert explanation.facts.settled.score == 0
+    assert has(explanation.pay, "zeroed", "window 2 (SKETCH_MISMATCH)")
+
+
+def test_two_withheld_windows_zero_the_rest_and_are_named(mortal, worker):
+    mortal.play(20)  # to a settlement that holds two of them
+    for settlement in mortal.validator.settlements:
+        withheld = [w for w in settlement.windows if w % 3 == 0]
+        fine = [w for w in settlement.windows if w % 3]
+        if not fine:
+            continue
+        explanation = ask(mortal, worker, BOB, fine[0])
+        named = [f"window {w} (NOT_REVEALED)" for w in withheld]
+        assert has(explanation.pay, "zeroed", *named) is (len(withheld) > 1)
+    assert any(sum(w % 3 == 0 for w in s.windows) > 1 for s in mortal.validator.settlements)
+
+
+def test_a_folder_alone_tells_the_same(mortal, worker):
+    for hotkey in (ALICE, BOB, CAROL):
+        by_chain = ask(mortal, worker, hotkey, 2)
+        facts, _ = gather_from_folder(mortal.folder, hotkey, 2, None, None, worker)
+        by_folder = explain(facts)
+        assert by_folder.reason is by_chain.reason
+        assert by_folder.facts.settled == by_chain.facts.settled
+
+
+def test_before_the_record_is_out_the_block_that_settles_is_named(mortal, worker):
+    newest = max(w for w, audit in mortal.validator.audits.items() if audit.verdicts)
+    explanation = ask(mortal, worker, ALICE, newest)
+    assert explanation.facts.said == ()
+    assert has(explanation.pay, "no validator's record")
+    block = explanation.facts.settles_at
+    assert has(explanation.pay, f"epoch block {block}")
+    facts, _ = gather_from_folder(mortal.folder, ALICE, newest - 1, None, None, worker)
+    if not facts.settled:
+        assert has(explain(facts).notes, "has not published its record")
+
+
+class Permits:
+    """The same chain, on which everybody may set weights, or nobody."""
+
+    def __init__(self, chain, permit):
+        self._chain = chain
+        self._permit = permit
+
+    def __getattr__(self, name):
+        return getattr(self._chain, name)
+
+    def get_metagraph(self, number):
+        rows = self._chain.get_metagraph(number)
+        return [replace(row, permit=self._permit) for row in rows]
+
+
+def test_a_validator_without_permit_counts_for_nobody(mortal, worker):
+    for permit in (True, False):
+        explanation = ask(mortal, worker, ALICE, 3, Permits(mortal.real, permit))
+        assert has(explanation.pay, "no validator permit") is not permit
+
+
+def test_an_abstained_window_is_said_to_count_for_nobody(tmp_path, monkeypatch, worker):
+    monkeypatch.setattr(outbox, "DOUBT_BLOCKS", 2)
+    mortal = Mortal(tmp_path / "validator", monkeypatch)
+    mortal.play(8)
+    mortal.database.close()
+    for _ in range(22):
+        mortal.real.mint()
+    mortal.restart()
+    mortal.play(30)
+    skipped = 4  # while it was away
+    explanation = ask(mortal, worker, ALICE, skipped)
+    assert has(explanation.pay, "abstained", f"window {skipped}")
+
+
+# --- chain
+
+
+def test_who_was_no_member_sees_both_blocks(mortal, worker):
+    stranger = b"\x01" * 32
+    explanation = ask(mortal, worker, stranger, 2)
+    assert explanation.reason is Reason.NOT_REGISTERED
+    first, last = (compute_block(TIMING, 2, phase) for phase in (Phase.CHALLENGE, Phase.COMMIT))
+    for block in (first, last):
+        assert has(explanation.notes, f"at block {block} the hotkey held no uid")
+
+
+def test_who_committed_too_late_sees_what_the_slot_held_when(tmp_path, monkeypatch, worker):
+    mortal = Mortal(tmp_path / "validator", monkeypatch)
+    window, block = 2, compute_block(TIMING, 2, Phase.COMMIT)
+    payload = encode_commitment(Commitment(Tag.MINER, window, 2, bytes(32), "https://a.example"))
+    mortal.play(block)
+    mortal.real.set_commitment(ALICE, payload)  # stands in the next block
+    mortal.play(3)
+    folder = tmp_path / "miner"
+    with History(
+        folder / "history.sqlite", mortal.real.genesis_hash, mortal.real.netuid, ALICE
+    ) as history:
+        history.write_mined(MinedWindow(window, 6, bytes(32), 4, 2, sent_at=block))
+    explanation = ask(mortal, worker, ALICE, window, folder=folder)
+    assert explanation.reason is Reason.NO_COMMITMENT
+    assert has(explanation.notes, f"at block {block} its slot of commitments was empty")
+    assert has(explanation.notes, f"block {block + 1}", "too late")
+    assert has(explanation.notes, "own history", f"sent at block {block}")
+
+
+class Forgetful:
+    """A node that has no state any more."""
+
+    def __init__(self, chain):
+        self._chain = chain
+
+    def __getattr__(self, name):
+        return getattr(self._chain, name)
+
+    def get_members(self, number):
+        if number < self._chain.get_head() - 3:
+            raise ForgottenError("the node no longer has it")
+        return self._chain.get_members(number)
+
+
+def test_an_old_window_is_told_from_a_record_or_needs_an_archive(mortal, worker):
+    chain = Forgetful(mortal.real)
+    explanation = ask(mortal, worker, ALICE, 2, chain)
+    assert explanation.reason is ask(mortal, worker, ALICE, 2).reason
+    assert has(explanation.notes, "the nodes have forgotten window 2", "word")
+    with pytest.raises(ExplainError, match="archive endpoint"):
+        ask(mortal, worker, ALICE, 2, chain, validator=BOB)
+
+
+def test_a_window_that_is_not_over_names_its_blocks(mortal, worker):
+    head = mortal.real.get_head()
+    window = head // TIMING.window_blocks
+    with pytest.raises(ExplainError, match=f"window {window} is still open.*block {head}"):
+        ask(mortal, worker, ALICE, window)
+    with pytest.raises(ExplainError, match="has not begun"):
+        ask(mortal, worker, ALICE, window + 9)
+
+
+def test_a_record_that_may_not_be_read_is_said_to_be_so(mortal, worker):
+    reach = Reach(mortal.real, mortal.beacons, mortal.parameters, Stores(), worker, NoOutlines())
+    asked = Asked(ALICE, 2, mortal.folder.parent / "miner", None, None, None)
+    facts, _ = gather_from_network(reach, asked)
+    assert has(facts.notes, "is not read", LOCATOR)
+    explanation = ask(mortal, worker, ALICE, 2, records=mortal.store)
+    assert explanation.facts.said
+
+
+# --- a validator's statistics are a stranger's JSON
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        b"",
+        b"[]",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"verdicts": 3}',
+        b'{"verdicts": [3]}',
+        b'{"verdicts": [{"hotkey": "ADDRESS"}]}',
+        b'{"verdicts": [{"hotkey": "ADDRESS", "reason": "ACCEPTED", "detail": "x"}]}',
+        b'{"verdicts": [{"hotkey": "ADDRESS", "reason": "SKETCH_MISMATCH", "detail": "x", '
+        b'"statistics": 7}]}',
+    ],
+)
+def test_broken_statistics_are_left_out(data):
+    data = data and data.replace(b"ADDRESS", encode_ss58(ALICE).encode())
+    assert find_words(data, ALICE, Reason.SKETCH_MISMATCH) == {}
+
+
+def test_a_strangers_sentence_sends_nothing_to_the_terminal(mortal):
+    name = make_statistics_name(encode_ss58(VALIDATOR), 2)
+    document = json.loads(mortal.store.get(name, 1 << 20))
+    for verdict in document["verdicts"]:
+        verdict["detail"] = "\x1b[2Jgone\r" + "x" * 9_999
+        verdict["statistics"]["margin_max"] = float("nan")
+        verdict["token"] = "7; rm"
+    (mortal.folder / "record" / name).write_text(json.dumps(document))
+    records = Records(mortal.store, VALIDATOR, mortal.parameters)
+    statement = records.read_statement(CAROL, 2)
+    assert statement.reason is Reason.SKETCH_MISMATCH
+    assert statement.detail.startswith("[2Jgone")
+    assert len(statement.detail) <= 400
+    assert "margin_max" not in statement.statistics
+    assert statement.token is None

@@ -1,0 +1,135 @@
+"""Making a bundle: cut off anywhere it goes on, and what it keeps is what the audit read."""
+
+from dataclasses import replace
+
+import pytest
+
+from assay.network.chain import ChainError
+from assay.neurons.auditing.auditor import audit
+from assay.neurons.auditing.bundle import BundleError, open_records
+from assay.neurons.auditing.export import export_bundle
+from assay.neurons.auditing.sealing import SUMS_FILE, SealError
+from assay.neurons.demo.bundle import ModelFolders
+from tests.adversarial.audited import (
+    HOTKEYS,
+    LIAR,
+    RIVAL,
+    WINDOWS,
+    ForgetfulChain,
+    list_differences,
+    open_audit,
+    play_network,
+)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory, worker):
+    return play_network(tmp_path_factory.mktemp("exported"), worker)
+
+
+#: Whose files can be read.
+READ = {HOTKEYS[name] for name in ("alice", "bob", "mallory")}
+
+
+class CutOff(BaseException):
+    """Ctrl-C, or worse."""
+
+
+class CountingSubmissions:
+    """Files, and how often each was opened; the end comes at one of them."""
+
+    def __init__(self, submissions, last=None):
+        self.opened = []
+        self._submissions = submissions
+        self._last = last
+
+    def open(self, context, hotkey):
+        if len(self.opened) == self._last:
+            raise CutOff
+        self.opened.append((context.window, hotkey))
+        return self._submissions.open(context, hotkey)
+
+
+def export(network, worker, out, submissions, **changes):
+    public = network.make_public(worker, submissions=submissions, **changes)
+    return export_bundle(
+        public, LIAR, WINDOWS, out, network.folder / "scratch", [ModelFolders(network.models)],
+        lambda *_: None,
+    )  # fmt: skip
+
+
+def list_files(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_cut_off_anywhere_it_goes_on_to_the_same_bundle(network, worker, tmp_path):
+    whole = CountingSubmissions(network.make_public(worker).submissions)
+    assert export(network, worker, tmp_path / "whole", whole).matched
+    for last in (0, 1, 9, 30):
+        out = tmp_path / str(last)
+        first = CountingSubmissions(network.make_public(worker).submissions, last)
+        with pytest.raises(CutOff):
+            export(network, worker, out, first)
+        assert not (out / SUMS_FILE).exists()
+        with pytest.raises(SealError, match="not whole"), open_audit(out):
+            pass
+        (out / ".facts.json.x.tmp").write_bytes(b"half")
+        second = CountingSubmissions(network.make_public(worker).submissions)
+        assert export(network, worker, out, second).matched
+        assert list_files(out) == list_files(tmp_path / "whole")
+        # what was read whole is not read again; nora's files, which nobody has, are asked for
+        packed = {pair for pair in first.opened[:-1] if pair[1] in READ}
+        assert not packed & set(second.opened)
+
+
+def test_nothing_is_written_into_anothers_folder(network, worker, tmp_path):
+    files = network.make_public(worker).submissions
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter").write_text("mine")
+    with pytest.raises(BundleError, match="is not empty"):
+        export(network, worker, tmp_path / "full", files)
+    assert list_files(tmp_path / "full") == {"letter": b"mine"}
+    export(network, worker, tmp_path / "one", files)
+    with pytest.raises(BundleError, match="holds a whole bundle"):
+        export(network, worker, tmp_path / "one", files)
+    (tmp_path / "one" / SUMS_FILE).unlink()
+    public = network.make_public(worker)
+    with pytest.raises(BundleError, match="beginning of another"):
+        export_bundle(public, RIVAL, WINDOWS, tmp_path / "one", tmp_path, [], lambda *_: None)
+
+
+def test_a_bundle_holds_the_record_of_one(network, worker, tmp_path):
+    """And nothing that its audit does not read: no other validator, no tensor, no statistics."""
+    export(network, worker, tmp_path / "one", network.make_public(worker).submissions)
+    names = list_files(tmp_path / "one")
+    assert not [n for n in names if n.endswith((".safetensors", ".statistics.json", ".parquet"))]
+    assert len({n.split("/")[1] for n in names if n.endswith(".record")}) == 1
+    with open_audit(tmp_path / "one") as public:
+        with pytest.raises(ChainError, match="does not say"):
+            public.chain.get_members(7)
+        assert audit(public, RIVAL, WINDOWS).windows[0].unknown
+
+
+def test_what_was_forgotten_when_it_was_made_stays_so(network, worker, tmp_path):
+    files = network.make_public(worker).submissions
+    forgetful = ForgetfulChain(network.chain, 100)
+    live = export(network, worker, tmp_path / "old", files, chain=forgetful)
+    with open_audit(tmp_path / "old") as public:
+        offline = audit(public, LIAR, WINDOWS)
+    assert [f.unknown for f in offline.windows] == [f.unknown for f in live.windows]
+    assert offline == live
+    assert not offline.matched
+
+
+def test_two_readers_compare_what_they_have(network, worker, tmp_path):
+    files = network.make_public(worker).submissions
+    export(network, worker, tmp_path / "one", files)
+    with open_audit(tmp_path / "one") as public:
+        copies = {"the store": network.records, "a bundle": open_records(tmp_path / "one")}
+        report = audit(replace(public, copies=copies), LIAR, WINDOWS)
+    assert list_differences(report) == []
+    assert all("copies" in [check.value for check in found.checked] for found in report.windows)

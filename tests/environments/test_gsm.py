@@ -1,0 +1,302 @@
+"""Word problems: stories that are true, one spelling of the answer, files that lie."""
+
+import io
+import json
+import re
+from hashlib import sha256
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.environments import (
+    MILLION,
+    ProblemFileError,
+    RewardParts,
+    add_problem_files,
+    compute_file_digest,
+    make_environment,
+    problem_file,
+)
+from assay.environments.gsm import LEVELS, THEMES, Task
+from tests.environments.conftest import NUMBER_TRICKS, TRICKS, make_seed
+
+GSM = make_environment("gsm", {})
+NOTHING = RewardParts(0, 0, 0)
+TRICK_PROBLEM = next(
+    problem
+    for i in range(999)
+    if (problem := GSM.make_problem(make_seed(i), [4])).answer.row.value > 100  # type: ignore[attr-defined]
+)
+STEP = re.compile(r"(\d+)([-+*/])(\d+)=<<(\d+)\2(\3|\d+)=(\d+)>>(\d+)")
+
+
+def get_row(problem: object) -> problem_file.Row:
+    answer = problem.answer  # type: ignore[attr-defined]
+    assert isinstance(answer, Task)
+    return answer.row
+
+
+@given(st.binary(min_size=32, max_size=32), st.sampled_from(LEVELS), st.sampled_from([5, 20, 1000]))
+def test_a_story_is_worked_truly_in_as_many_steps_as_its_level(
+    seed: bytes, level: int, largest: int
+) -> None:
+    environment = make_environment("gsm", {"largest": largest})
+    problem = environment.make_problem(seed, [level])
+    row = get_row(problem)
+    *steps, last = row.solution.split("\n")
+    assert len(steps) == level
+    total = None
+    for step in steps:
+        match = STEP.fullmatch(step)
+        assert match
+        a, sign, b, result = int(match[1]), match[2], int(match[3]), int(match[7])
+        assert (a, b, result) == (int(match[4]), int(match[5]), int(match[6]))
+        assert result == {"+": a + b, "-": a - b, "*": a * b, "/": a / b}[sign]
+        total = result
+    assert last == f"#### {total}"
+    assert row.value == total
+    assert total is not None
+    assert total > 0
+    assert problem.prompt.isascii()
+    assert "{" not in problem.prompt
+    assert environment.score(problem, row.solution) == RewardParts(MILLION, 0, 0)
+    assert problem == environment.make_problem(seed, [level])
+
+
+def test_every_sentence_is_told_and_every_start_is_in_the_text() -> None:
+    asked = [GSM.make_problem(make_seed(i), [6]).prompt for i in range(400)]
+    for _, sentences in THEMES:
+        for sentence in sentences:
+            words = max(re.split(r"\{\w\}", sentence), key=len).strip()
+            assert any(words in prompt for prompt in asked), sentence
+
+
+@pytest.mark.parametrize("trick", {**TRICKS, **NUMBER_TRICKS})
+def test_adversarial_answer(trick: str) -> None:
+    right = str(get_row(TRICK_PROBLEM).value)
+    assert GSM.score(TRICK_PROBLEM, f"#### {right}").correctness == MILLION
+    make = {**TRICKS, **NUMBER_TRICKS}[trick]
+    assert GSM.score(TRICK_PROBLEM, make(right)) == NOTHING
+
+
+@given(st.text(max_size=4), st.integers(0, 9))
+def test_any_insertion_into_the_answer_line_is_refused(junk: str, at: int) -> None:
+    line = f"#### {get_row(TRICK_PROBLEM).value}"
+    mutated = line[:at] + junk + line[at:]
+    if mutated != line and not mutated.endswith("\n" + line):
+        assert GSM.score(TRICK_PROBLEM, mutated) == NOTHING
+
+
+@given(st.text(max_size=200))
+def test_no_text_raises(completion: str) -> None:
+    assert GSM.score(TRICK_PROBLEM, completion).quality == 0
+
+
+# --- files
+
+ROWS = [
+    {
+        "question": f"What is {i} and {i}?",
+        "answer": "\n".join(["step"] * (i % 5)) + f"\n#### {i * 2}",
+    }
+    for i in range(40)
+]
+
+
+def write_jsonl(folder: Path, rows: object = ROWS, name: str = "rows.jsonl") -> Path:
+    file = folder / name
+    lines = (json.dumps(row) for row in rows)  # type: ignore[attr-defined]
+    file.write_text("".join(f"{line}\n" for line in lines))
+    return file
+
+
+def make_parquet(rows: object = ROWS, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), buffer, **options)
+    return buffer.getvalue()
+
+
+def open_file(file: Path) -> object:
+    add_problem_files([file])
+    return make_environment(f"gsm:{compute_file_digest(file)}", {})
+
+
+def test_jsonl_and_parquet_ask_the_same(tmp_path: Path) -> None:
+    plain = open_file(write_jsonl(tmp_path))
+    packed = tmp_path / "rows.parquet"
+    packed.write_bytes(make_parquet())
+    other = open_file(packed)
+    assert list(plain._rows) == other._rows  # type: ignore[attr-defined]
+    assert plain.digest != other.digest  # type: ignore[attr-defined] # another file, another network
+
+
+def test_levels_of_a_file_follow_the_length_of_its_solutions(tmp_path: Path) -> None:
+    environment = open_file(write_jsonl(tmp_path))
+    assert list(environment.levels) == list(range(1, 9))  # type: ignore[attr-defined]
+    found = {
+        level: {
+            get_row(environment.make_problem(make_seed(i), [level])).solution.count("\n")  # type: ignore[attr-defined]
+            for i in range(40)
+        }
+        for level in (1, 8)
+    }
+    assert max(found[1]) < min(found[8])
+    asked = {
+        environment.make_problem(make_seed(i), list(range(1, 9))).prompt  # type: ignore[attr-defined]
+        for i in range(1_000)
+    }
+    assert len(asked) == len(ROWS)
+
+
+def test_one_row_is_enough_and_commas_are_read_but_not_taken(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path, [{"question": "How many?", "answer": "#### 1,234", "more": 1}])
+    environment = open_file(file)
+    problem = environment.make_problem(make_seed(0), [1])  # type: ignore[attr-defined]
+    assert environment.score(problem, "#### 1234").correctness == MILLION  # type: ignore[attr-defined]
+    assert environment.score(problem, "#### 1,234") == NOTHING  # type: ignore[attr-defined]
+
+
+def test_the_files_digest_is_the_networks(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path)
+    digest = sha256(file.read_bytes()).hexdigest()
+    assert open_file(file).name == f"gsm:{digest}"  # type: ignore[attr-defined]
+    file.write_text(file.read_text().replace("0 and 0", "0 and O"))  # somebody edits it afterwards
+    with pytest.raises(ProblemFileError, match=rf"no file with SHA-256 {digest}.*has SHA-256"):
+        make_environment(f"gsm:{digest}", {})
+
+
+@pytest.mark.parametrize("name", ["gsm:", "gsm:12", "gsm:" + "G" * 64, "gsm:../../etc/passwd"])
+def test_a_file_is_never_named_by_anything_but_a_digest(name: str) -> None:
+    with pytest.raises(ValueError, match="64 lower-case hex digits"):
+        make_environment(name, {})
+
+
+def test_a_file_that_is_not_here() -> None:
+    with pytest.raises(ProblemFileError, match="none is named"):
+        make_environment("gsm:" + "0" * 64, {})
+    add_problem_files([Path("nowhere.jsonl"), Path("/proc/self/mem")])
+    with pytest.raises(ProblemFileError, match=r"nowhere.jsonl: No such file"):
+        make_environment("gsm:" + "0" * 64, {})
+
+
+def test_a_file_has_no_settings(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path)
+    open_file(file)
+    with pytest.raises(ValueError, match="no parameter 'largest'"):
+        make_environment(f"gsm:{compute_file_digest(file)}", {"largest": 9})
+
+
+GOOD = '{"question": "How many?", "answer": "#### 1"}'
+BAD_ROWS = {
+    "not JSON": ("how many?", "is not JSON"),
+    "blank line": ("", "is not JSON"),
+    "not an object": ("[1]", "no object"),
+    "no answer": ('{"question": "How many?"}', "both be there"),
+    "answer is a number": ('{"question": "How many?", "answer": 1}', "as text"),
+    "question is null": ('{"question": null, "answer": "#### 1"}', "as text"),
+    "a name twice": ('{"question": "a", "question": "b", "answer": "#### 1"}', "stands twice"),
+    "nested too deeply": ('{"question": ' + "[" * 30_000, "is not JSON"),
+    "empty question": ('{"question": " ", "answer": "#### 1"}', "question has 1 characters"),
+    "long question": (json.dumps({"question": "a" * 9_000, "answer": "#### 1"}), "has 9000"),
+    "terminal escapes": ('{"question": "\\u001b[2J", "answer": "#### 1"}', r"U\+001B"),
+    "NUL": ('{"question": "a\\u0000", "answer": "#### 1"}', r"U\+0000"),
+    "half a character": ('{"question": "\\ud800", "answer": "#### 1"}', r"U\+D800"),
+    "no mark": ('{"question": "How many?", "answer": "1"}', "does not end"),
+    "two marks": ('{"question": "How many?", "answer": "#### 1\\n#### 2"}', "does not end"),
+    "no number": ('{"question": "How many?", "answer": "#### one"}', "does not end"),
+    "decimals": ('{"question": "How many?", "answer": "#### 1.5"}', "does not end"),
+    "odd commas": ('{"question": "How many?", "answer": "#### 1,23"}', "does not end"),
+    "leading zero": ('{"question": "How many?", "answer": "#### 01"}', "no whole number"),
+    "huge number": (
+        json.dumps({"question": "How many?", "answer": "#### " + "9" * 5_000}),
+        "no whole number",
+    ),
+    "full-width digit": ('{"question": "How many?", "answer": "#### \\uff11"}', "does not end"),
+    "answer of 10 MB": (
+        json.dumps({"question": "How many?", "answer": "9" * 10**7 + "\n#### 1"}),
+        "more than 65536",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ROWS)
+def test_a_malicious_row_is_named(tmp_path: Path, name: str) -> None:
+    line, words = BAD_ROWS[name]
+    file = tmp_path / "rows.jsonl"
+    file.write_text(f"{GOOD}\n{line}\n{GOOD}\n")
+    with pytest.raises(ProblemFileError, match=rf"rows.jsonl, row 2: .*{words}"):
+        open_file(file)
+
+
+def test_bad_utf_8(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(GOOD.encode().replace(b"How", b"H\xffw"))
+    with pytest.raises(ProblemFileError, match="row 1"):
+        open_file(file)
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b"")
+    with pytest.raises(ProblemFileError, match="row 1"):
+        open_file(file)
+
+
+def test_files_beyond_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_jsonl(tmp_path)
+    monkeypatch.setattr(problem_file, "ROWS_MAX", 39)
+    with pytest.raises(ProblemFileError, match="more than 39 rows"):
+        open_file(file)
+    monkeypatch.setattr(problem_file, "FILE_MAX", 1 << 20)
+    file.write_bytes(bytes((1 << 20) + 1))
+    with pytest.raises(ProblemFileError, match="larger than 1 MiB"):
+        open_file(file)
+
+
+def write_bomb() -> bytes:
+    """A thousand rows of 1 MB each in a few kilobytes."""
+    rows = pa.array(["a" * 10**6]).dictionary_encode()
+    many = pa.DictionaryArray.from_arrays(pa.array([0] * 2_000, pa.int32()), rows.dictionary)
+    table = pa.table(
+        {"question": many.cast(pa.large_string()), "answer": many.cast(pa.large_string())}
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=True)
+    return buffer.getvalue()
+
+
+BAD_PARQUET = {
+    "cut off": lambda: make_parquet()[:-50],
+    "garbage": lambda: b"PAR1" + bytes(range(256)) * 40 + b"PAR1",
+    "no column": lambda: make_parquet([{"question": "a"}]),
+    "numbers": lambda: make_parquet([{"question": "a", "answer": 1}]),
+    "lists": lambda: make_parquet([{"question": ["a"], "answer": "#### 1"}]),
+    "no rows": lambda: make_parquet(ROWS[:1]) and _write_empty(),
+    "bomb": write_bomb,
+}
+
+
+def _write_empty() -> bytes:
+    buffer = io.BytesIO()
+    schema = pa.schema([("question", pa.string()), ("answer", pa.string())])
+    pq.write_table(schema.empty_table(), buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", BAD_PARQUET)
+def test_parquet_that_lies(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "rows.parquet"
+    file.write_bytes(BAD_PARQUET[name]())
+    with pytest.raises(ProblemFileError, match=r"rows\.parquet"):
+        open_file(file)
+
+
+def test_a_malicious_row_of_parquet_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "rows.parquet"
+    file.write_bytes(make_parquet([*ROWS[:2], {"question": None, "answer": "#### 1"}]))
+    with pytest.raises(ProblemFileError, match=r"row 3: .*as text"):
+        open_file(file)

@@ -1,0 +1,110 @@
+"""The audit beside the real contract: record, weights on chain and ledger say the same, or not."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anvil import Stage
+
+from assay.network import ParquetWorker
+from assay.network.chain.evm import LedgerPoster, bind_hotkey
+from assay.neurons.auditing.auditor import audit
+from assay.neurons.commands.audit import describe_report
+from assay.neurons.database import Database
+from assay.neurons.validating.ledger_outbox import LedgerOutbox
+from assay.protocol import SettlementRecord
+from tests.adversarial.audited import (
+    EPOCHS,
+    LIAR,
+    WINDOWS,
+    Liar,
+    Network,
+    audit_liar,
+    list_differences,
+    open_audit,
+    play_network,
+    read_records,
+)
+
+#: That validator's key exists in name only: what it would sign is made known to the mock.
+SIGNATURE = bytes(64)
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[ParquetWorker]:
+    with ParquetWorker() as worker:
+        yield worker
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory, worker: ParquetWorker) -> Network:
+    return play_network(tmp_path_factory.mktemp("audited"), worker)
+
+
+def post(stage: Stage, records: list[SettlementRecord]) -> None:
+    """As the validator itself does."""
+
+    def sign(message: bytes) -> bytes:
+        stage.anvil.allow(message, LIAR, SIGNATURE)
+        return SIGNATURE
+
+    bind_hotkey(stage.ledger, stage.key, LIAR, sign, 0)
+    with closing(Database()) as database:
+        outbox = LedgerOutbox(database, LedgerPoster(stage.ledger, stage.key, LIAR), 1)
+        for record in records:
+            outbox.put_record(record)
+        outbox.step()
+        stage.anvil.mine(2)
+        outbox.step()
+
+
+def export(network: Network, worker: ParquetWorker, stage: Stage, out: Path) -> dict[str, Any]:
+    public = network.make_public(worker, ledger=stage.ledger)
+    return describe_report(network.export(worker, out, public=public))
+
+
+def test_record_weights_and_ledger_agree_and_a_bundle_says_so(
+    network: Network, worker: ParquetWorker, stage: Stage, tmp_path: Path
+) -> None:
+    _, settlements = read_records(network.records)
+    post(stage, list(settlements.values()))
+    report = export(network, worker, stage, tmp_path / "bundle")
+    assert report["matched"]
+    assert report["ledger_match"] is True
+    assert all("ledger" in settled["checked"] for settled in report["settlements"])
+    with open_audit(tmp_path / "bundle") as public:  # without any network
+        assert describe_report(audit(public, LIAR, WINDOWS))["ledger_match"] is True
+        # weights, scores and records written anew after they were posted
+        liar = Liar(public.parameters, network.chain, *read_records(public.records))
+        row = liar.get_row(1, "alice")
+        liar.change_row(1, "alice", values=(*row.values[:-1], row.values[-1] + 1))
+        liar.agree()
+        report = audit_liar(public, liar, ledger=public.ledger)
+        assert {epoch for epoch in EPOCHS if _accused(report, epoch)} == set(EPOCHS)
+
+
+def _accused(report: Any, epoch: int) -> bool:
+    (found,) = [settled for settled in report.settlements if settled.number == epoch]
+    return any(check.value == "ledger" for check, _ in found.differences)
+
+
+def test_what_is_not_posted_yet_is_no_lie_and_no_match(
+    network: Network, worker: ParquetWorker, stage: Stage, tmp_path: Path
+) -> None:
+    _, settlements = read_records(network.records)
+    post(stage, [settlements[EPOCHS[0]]])
+    report = export(network, worker, stage, tmp_path / "bundle")
+    assert (report["matched"], report["ledger_match"]) == (False, None)
+    assert all("first_difference" not in settled for settled in report["settlements"])
+
+
+def test_posted_and_never_published(network: Network, worker: ParquetWorker, stage: Stage) -> None:
+    """Another root stands on the ledger than in the record: its readers would see other scores."""
+    _, settlements = read_records(network.records)
+    other = replace(settlements[EPOCHS[1]], score_root=b"\1" * 32)
+    post(stage, [other])
+    report = audit(network.make_public(worker, ledger=stage.ledger), LIAR, WINDOWS)
+    assert [check for check, _ in list_differences(report)] == ["ledger"]

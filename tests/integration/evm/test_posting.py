@@ -1,0 +1,416 @@
+"""Settlements on their way to the ledger, on a chain that forks, halts and refuses."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from anvil import CHAIN_ID, NETUID, SR25519, Anvil, Stage
+
+from assay.network.chain import UnknownOutcomeError, WrongChainError
+from assay.network.chain.evm import (
+    EvmKey,
+    EvmNode,
+    LedgerEntry,
+    LedgerPoster,
+    ScoreLedger,
+    SignedCall,
+    bind_hotkey,
+    node,
+)
+from assay.neurons.database import Database
+from assay.neurons.validating.ledger_outbox import (
+    LedgerOutbox,
+    LedgerRow,
+    State,
+    list_ledger_rows,
+)
+from assay.neurons.validating.ledger_thread import LedgerThread
+from assay.protocol import SettlementRecord, make_score_tree
+from assay.protocol.record import RECORD_VERSION, SeatScore
+from assay.protocol.score_tree import compute_weights_digest, keccak256
+
+DEEP = 3
+
+
+def make_entry(epoch: int) -> LedgerEntry:
+    root, record, model, weights = (keccak256(f"{n} {epoch}".encode()) for n in range(4))
+    return LedgerEntry(root, record, model, epoch + 1, weights)
+
+
+def make_record(epoch: int) -> SettlementRecord:
+    """A settlement with one score."""
+    scores = (SeatScore(keccak256(b"miner"), 3, 5, 1_000),)
+    root = make_score_tree([(score.hotkey, score.score) for score in scores]).root
+    nothing = bytes(32)
+    return SettlementRecord(
+        RECORD_VERSION, "assay test", nothing, nothing, epoch, 0, nothing, (), nothing, 0, scores,
+        root, (), compute_weights_digest([]),
+    )  # fmt: skip
+
+
+class KilledError(BaseException):
+    """The program ends here, as by kill -9."""
+
+
+class MortalPoster(LedgerPoster):
+    """Dies before or after the next post leaves, or loses the node's answer to it."""
+
+    fate = ""
+
+    def send(self, signed: SignedCall) -> None:
+        fate, self.fate = self.fate, ""
+        if fate == "before":
+            raise KilledError
+        super().send(signed)
+        if fate == "after":
+            raise KilledError
+        if fate == "unanswered":
+            raise UnknownOutcomeError("no answer")
+
+
+class Validator:
+    """An outbox on a file, with a key that nobody else uses, on a chain that mines on demand."""
+
+    def __init__(self, stage: Stage, file: Path) -> None:
+        self.stage = stage
+        self.key = stage.make_poor_key()
+        bind_hotkey(stage.ledger, self.key, stage.hotkey.public, stage.hotkey.sign, 0)
+        stage.anvil.pause()
+        self._file = file
+        self.start()
+
+    def start(self) -> None:
+        """Also again, after a kill."""
+        self.poster = MortalPoster(self.stage.ledger, self.key, self.stage.hotkey.public)
+        self.database = Database(self._file)
+        self.outbox = LedgerOutbox(self.database, self.poster, DEEP)
+
+    def restart(self) -> None:
+        self.database.close()
+        self.start()
+
+    def put(self, *epochs: int) -> None:
+        for epoch in epochs:
+            self.outbox.put(epoch, make_entry(epoch))
+
+    def step(self, blocks: int = 0) -> None:
+        """A step, after as many blocks."""
+        if blocks:
+            self.stage.anvil.mine(blocks)
+        self.outbox.step()
+
+    def get(self, epoch: int) -> LedgerRow:
+        return next(row for row in list_ledger_rows(self.database, 99) if row.epoch == epoch)
+
+    def stands(self, epoch: int) -> bool:
+        return self.poster.get_digest(epoch) == make_entry(epoch).digest
+
+    def count_transactions(self) -> int:
+        """Of its key, in blocks; one of them bound it."""
+        return self.poster.get_nonce(pending=False) - 1
+
+    def require_posted_once(self, *epochs: int) -> None:
+        assert all(self.stands(epoch) for epoch in epochs)
+        assert {self.get(epoch).state for epoch in epochs} == {State.CONFIRMED}
+        assert self.outbox.trouble is None
+
+
+@pytest.fixture
+def validator(stage: Stage, tmp_path: Path) -> Iterator[Validator]:
+    found = Validator(stage, tmp_path / "validator.sqlite")
+    yield found
+    found.database.close()
+
+
+def test_posts_and_waits_for_blocks_on_top(validator: Validator) -> None:
+    validator.put(10)
+    assert validator.get(10).state is State.DUE
+    validator.step()
+    assert validator.get(10).state is State.SENT
+    for _ in range(DEEP):
+        validator.step(blocks=1)
+        assert validator.get(10).state is State.SENT
+    validator.step(blocks=1)
+    validator.require_posted_once(10)
+    block = validator.get(10).seen_at
+    found = validator.stage.ledger.find_posted(validator.stage.hotkey.public, 10)
+    assert found is not None
+    assert (found.block, found.entry) == (block, make_entry(10))
+
+
+def test_two_posts_in_one_block(validator: Validator) -> None:
+    validator.put(10, 20)
+    validator.step()
+    validator.step(blocks=1 + DEEP)
+    validator.require_posted_once(10, 20)
+    assert validator.get(10).seen_at == validator.get(20).seen_at
+    assert validator.count_transactions() == 2
+
+
+def test_many_due_at_once(validator: Validator) -> None:
+    epochs = range(10, 30)
+    validator.put(*epochs)
+    for _ in range(4):
+        validator.step(blocks=1 + DEEP)
+    validator.require_posted_once(*epochs)
+    assert validator.count_transactions() == len(epochs)
+
+
+@pytest.mark.parametrize("fate", ["before", "after"])
+def test_killed_around_the_sending(validator: Validator, fate: str) -> None:
+    validator.put(10)
+    validator.poster.fate = fate
+    with pytest.raises(KilledError):
+        validator.step()
+    signed = validator.get(10).post
+    assert signed is not None
+    validator.restart()
+    assert validator.get(10).state is State.SENDING
+    validator.step()
+    validator.step(blocks=1 + DEEP)
+    validator.require_posted_once(10)
+    assert validator.get(10).post == signed  # the same bytes: it cannot stand twice
+    assert validator.count_transactions() == 1
+
+
+def test_restart_between_sending_and_receipt(validator: Validator) -> None:
+    validator.put(10, 20)
+    validator.step()
+    validator.restart()
+    validator.stage.anvil.mine(1 + DEEP)  # nobody was looking
+    validator.put(10, 20)  # as a run after a kill settles again
+    validator.step()
+    validator.require_posted_once(10, 20)
+    assert validator.count_transactions() == 2
+
+
+def test_an_answer_that_was_lost(validator: Validator) -> None:
+    validator.put(10)
+    validator.poster.fate = "unanswered"
+    with pytest.raises(UnknownOutcomeError):
+        validator.step()
+    assert validator.get(10).state is State.SENDING
+    validator.step(blocks=1 + DEEP)
+    validator.require_posted_once(10)
+    assert validator.count_transactions() == 1
+
+
+def test_reorganisation_of_the_posting_block(validator: Validator) -> None:
+    validator.put(10)
+    validator.step()
+    validator.step(blocks=1)
+    assert validator.stands(10)
+    validator.stage.anvil.rpc("anvil_reorg", 1, [])
+    assert not validator.stands(10)
+    validator.step()
+    assert validator.get(10).state is State.SENT
+    assert validator.get(10).seen_at is None
+    validator.step(blocks=1)
+    assert validator.stands(10)
+    validator.step(blocks=DEEP)
+    validator.require_posted_once(10)
+
+
+def test_reorganisation_deeper_than_confirmations(validator: Validator) -> None:
+    validator.put(10)
+    validator.step()
+    validator.step(blocks=1 + DEEP)
+    validator.require_posted_once(10)
+    validator.stage.anvil.rpc("anvil_reorg", 1 + DEEP, [])
+    assert not validator.stands(10)
+    validator.step()  # sees it
+    validator.step()  # sends it
+    validator.step(blocks=1 + DEEP)
+    validator.require_posted_once(10)
+
+
+def test_out_of_gas(validator: Validator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node, "_GAS_MARGIN", 90)
+    validator.put(10)
+    validator.step()
+    validator.step(blocks=1)
+    row = validator.get(10)
+    assert (row.state, row.failures) == (State.DUE, 1)
+    assert "out of gas" in (validator.outbox.trouble or "")
+    monkeypatch.undo()
+    validator.step(blocks=1)
+    assert validator.get(10).state is State.DUE  # it pauses
+    validator.step(blocks=4)
+    validator.step(blocks=1 + DEEP)
+    validator.require_posted_once(10)
+
+
+def test_foreign_poster_until_it_is_bound(validator: Validator) -> None:
+    stage, own = validator.stage, validator.key
+    stage.anvil.go_on()
+    bind_hotkey(stage.ledger, stage.key, stage.hotkey.public, stage.hotkey.sign, 0)
+    validator.put(10)
+    validator.step()
+    assert validator.get(10).state is State.DUE
+    assert "NotThePoster" in (validator.outbox.trouble or "")
+    assert "assay ledger bind" in (validator.outbox.trouble or "")
+    bind_hotkey(stage.ledger, own, stage.hotkey.public, stage.hotkey.sign, 0)
+    validator.step(blocks=4)
+    validator.step(blocks=1 + DEEP)
+    validator.require_posted_once(10)
+
+
+def test_another_entry_stands_already(validator: Validator, tmp_path: Path) -> None:
+    twin = validator.poster
+    other = make_entry(99)
+    twin.send(twin.sign(10, other, twin.get_nonce(pending=True)))
+    validator.stage.anvil.mine()
+    validator.put(10)
+    validator.step()
+    assert validator.get(10).state is State.TAKEN
+    assert other.digest.hex() in (validator.outbox.trouble or "")
+    validator.put(20)  # and the next goes on
+    validator.step()
+    validator.step(blocks=1 + DEEP)
+    assert validator.get(20).state is State.CONFIRMED
+
+
+def test_the_same_entry_stands_already(validator: Validator) -> None:
+    twin = validator.poster
+    twin.send(twin.sign(10, make_entry(10), twin.get_nonce(pending=True)))
+    validator.stage.anvil.mine()
+    validator.put(10)
+    validator.step()
+    validator.step(blocks=DEEP)
+    validator.require_posted_once(10)
+    assert validator.count_transactions() == 1
+
+
+def test_the_first_entry_of_a_settlement_stays(validator: Validator) -> None:
+    validator.put(10)
+    validator.outbox.put(10, make_entry(99))
+    assert validator.get(10).entry == make_entry(10)
+
+
+def test_a_number_that_another_transaction_took(validator: Validator) -> None:
+    validator.put(10)
+    validator.poster.fate = "before"
+    with pytest.raises(KilledError):
+        validator.step()
+    other = validator.poster
+    other.send(other.sign(77, make_entry(77), other.get_nonce(pending=True)))
+    validator.step(blocks=1)  # finds its number taken, and signs anew
+    validator.step(blocks=1 + DEEP)
+    validator.require_posted_once(10)
+    assert validator.count_transactions() == 2
+
+
+def test_a_post_that_no_block_takes_is_outbid(validator: Validator) -> None:
+    validator.put(10)
+    validator.step()
+    first = validator.get(10).post
+    assert first is not None
+    for _ in range(21):  # blocks dearer than it pays
+        validator.stage.anvil.rpc("anvil_setNextBlockBaseFeePerGas", hex(3 * first.price))
+        validator.stage.anvil.mine()
+    assert not validator.stands(10)
+    validator.step()
+    second = validator.get(10).post
+    assert second is not None
+    assert second.nonce == first.nonce
+    assert second.price > first.price
+    validator.step(blocks=1 + DEEP)
+    validator.require_posted_once(10)
+    assert validator.count_transactions() == 1
+
+
+def test_precompile_gone_after_binding_changes_nothing(validator: Validator) -> None:
+    validator.stage.anvil.etch(SR25519, "")
+    validator.put(10)
+    validator.step()
+    validator.step(blocks=1 + DEEP)
+    validator.require_posted_once(10)
+
+
+def test_wrong_chain(validator: Validator) -> None:
+    stage = validator.stage
+    with closing(EvmNode(stage.anvil.endpoint, 964)) as wrong:
+        ledger = ScoreLedger(wrong, stage.ledger.address, NETUID)
+        poster = LedgerPoster(ledger, validator.key, stage.hotkey.public)
+        outbox = LedgerOutbox(validator.database, poster, DEEP)
+        validator.put(10)
+        with pytest.raises(WrongChainError):
+            outbox.step()
+    assert validator.get(10).state is State.DUE
+
+
+# --- beside a validator
+
+
+def await_(condition: object, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_failing_evm_delays_nothing_and_is_tried_again(stage: Stage, tmp_path: Path) -> None:
+    """An endpoint that answers nobody, then one that does."""
+    other = Anvil()
+    other.close()
+    with closing(Database(tmp_path / "validator.sqlite")) as database:
+        dead = EvmNode(other.endpoint, CHAIN_ID)
+        ledger = ScoreLedger(dead, stage.ledger.address, NETUID)
+        poster = LedgerPoster(ledger, stage.key, stage.hotkey.public)
+        thread = LedgerThread(LedgerOutbox(database, poster, 0), look_s=0.05)
+        thread.start()
+        started = time.monotonic()
+        thread.put_record(make_record(10))
+        assert time.monotonic() - started < 0.5
+        await_(lambda: thread.trouble is not None)
+        assert "does not answer" in (thread.trouble or "")
+        thread.close()
+        dead.close()
+        poster = LedgerPoster(stage.ledger, stage.key, stage.hotkey.public)
+        thread = LedgerThread(LedgerOutbox(database, poster, 0), look_s=0.05)
+        thread.start()
+        await_(lambda: list_ledger_rows(database, 1)[0].state is State.CONFIRMED)
+        await_(lambda: thread.trouble is None)
+        thread.close()
+
+
+def test_a_defect_ends_neither_thread_nor_program(
+    stage: Stage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Defective(LedgerPoster):
+        broken = True
+
+        def get_digest(self, epoch: int) -> bytes:
+            if self.broken:
+                raise RuntimeError("a defect")
+            return super().get_digest(epoch)
+
+    with closing(Database(tmp_path / "validator.sqlite")) as database:
+        poster = Defective(stage.ledger, stage.key, stage.hotkey.public)
+        thread = LedgerThread(LedgerOutbox(database, poster, 0), look_s=0.02)
+        thread.start()
+        thread.put_record(make_record(10))
+        await_(lambda: thread.trouble is not None)
+        assert "a defect" in caplog.text
+        poster.broken = False
+        await_(lambda: list_ledger_rows(database, 1)[0].state is State.CONFIRMED)
+        thread.close()
+
+
+def test_the_key_is_nowhere_on_disk(validator: Validator, tmp_path: Path) -> None:
+    secret = keccak256(b"a secret of this test")
+    key = EvmKey.from_secret(secret)
+    validator.stage.anvil.rpc("anvil_setBalance", key.address, hex(10**18))
+    validator.stage.anvil.go_on()
+    stage = validator.stage
+    bind_hotkey(stage.ledger, key, stage.hotkey.public, stage.hotkey.sign, 0)
+    with closing(Database(tmp_path / "other.sqlite")) as database:
+        outbox = LedgerOutbox(database, LedgerPoster(stage.ledger, key, stage.hotkey.public), DEEP)
+        outbox.put(10, make_entry(10))
+        outbox.step()
+        assert list_ledger_rows(database, 1)[0].state is State.SENT
+        found = b"".join(file.read_bytes() for file in tmp_path.glob("other.sqlite*"))
+    assert secret not in found
+    assert secret.hex().encode() not in found

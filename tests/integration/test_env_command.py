@@ -1,0 +1,118 @@
+"""`assay env`: what a person sees of problems, and what a script gets."""
+
+import json
+import os
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from assay.environments import make_environment, write_solution
+from assay.protocol.seeds import compute_problem_seed
+
+ASSAY = Path(sys.executable).with_name("assay")
+SEED = "ab" * 32
+
+
+def run(
+    *arguments: str, given: str | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(ASSAY), "env", *arguments],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **(env or {})},  # noqa: TID251 - a child needs a whole environment
+    )
+
+
+def read(*arguments: str, given: str | None = None) -> object:
+    done = run(*arguments, "--json", given=given)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def test_sample_gives_the_problems_that_a_miner_is_asked() -> None:
+    found = read("sample", "arithmetic", "--seed", SEED, "--n", "3", "--level", "5", "--level", "6")
+    environment = make_environment("arithmetic", {})
+    for index, entry in enumerate(found):  # type: ignore[arg-type, var-annotated]
+        seed = compute_problem_seed(bytes.fromhex(SEED), bytes(32), index)
+        problem = environment.make_problem(seed, [5, 6])
+        assert entry == {"index": index, "prompt": problem.prompt, "level": problem.level}
+
+
+def test_score_of_right_and_wrong_answers() -> None:
+    seed = compute_problem_seed(bytes.fromhex(SEED), bytes(32), 7)
+    problem = make_environment("arithmetic", {}).make_problem(seed, [5])
+    right = write_solution(problem, range(3))
+    where = ("score", "arithmetic", "--seed", SEED, "--index", "7", "--level", "5", "--answer")
+    full = {"reward": 10**6, "correctness": 10**6, "quality": 10**6, "satisfaction": 0}
+    assert read(*where, right) == full
+    assert read(*where, "-", given=right) == full
+    assert read(*where, right + "\n") == dict.fromkeys(full, 0)
+    assert read(*where, "") == dict.fromkeys(full, 0)
+    shown = run(*where, right)
+    assert shown.returncode == 0
+    assert "1,000,000" in shown.stdout
+
+
+def test_list_and_show() -> None:
+    listed = {entry["name"]: entry for entry in read("list")}  # type: ignore[attr-defined]
+    assert {"arithmetic", "gsm", "mix", "sat", "reasoning_gym:chain_sum"} <= set(listed)
+    assert listed["sat"]["settings"]["k"]["default"] == 3
+    assert not listed["reasoning_gym:puzzle24"]["usable"]
+    assert "refused" in listed["reasoning_gym:puzzle24"]["about"]
+    shown = read("show", "mix,arithmetic=3,sat=1,sat.k=4")
+    expected = make_environment("mix", {"arithmetic": 3, "sat": 1, "sat.k": 4})
+    assert shown["digest"] == expected.digest.hex()  # type: ignore[index]
+    assert shown["settings"]["sat.density"] == 426  # type: ignore[index]
+    assert "1001 … 1012, 2005 … 2200" in run("show", "mix,arithmetic=3,sat=1").stdout
+    assert "chain_sum" in run("list").stdout
+
+
+def test_a_file_is_named_found_and_asked(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"question": "How\\tmany\u200b?", "answer": "#### 12"}\n')
+    name = f"gsm:{sha256(file.read_bytes()).hexdigest()}"
+    assert name in {entry["name"] for entry in read("list", "--file", str(file))}  # type: ignore[attr-defined]
+    shown = run("sample", name, "--file", str(file), "--n", "1")
+    assert "How?many??" in shown.stdout  # nothing steers the terminal
+    variable = {"ASSAY_ENVIRONMENTS__FILES": json.dumps([str(file)])}
+    scored = run("score", name, "--answer", "#### 12", "--json", env=variable)
+    assert json.loads(scored.stdout)["correctness"] == 10**6
+    config = tmp_path / "assay.toml"
+    config.write_text(f"[environments]\nfiles = [{str(file)!r}]\n")
+    assert run("show", name, "--config", str(config)).returncode == 0
+    file.write_text('{"question": "How many?", "answer": "12"}\n')
+    broken = f"gsm:{sha256(file.read_bytes()).hexdigest()}"
+    refused = run("show", broken, "--file", str(file))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "row 1: its answer does not end" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("show", "chess"), "there is no environment 'chess'"),
+        (("show", "sat,k=9"), "k = 9 must be an integer from 3 to 5"),
+        (("show", "sat,k"), "write each setting once"),
+        (("show", "mix"), "name 2 to 16 environments"),
+        (("show", "gsm:" + "0" * 64), "no file with SHA-256"),
+        (("show", "reasoning_gym:chess"), "no dataset 'chess'"),
+        (("sample", "sat", "--seed", "00"), "it has 1 bytes, not 32"),
+        (("sample", "sat", "--seed", "no"), "--seed no"),
+        (("sample", "sat", "--hotkey", "5Fno"), "--hotkey 5Fno"),
+        (("sample", "sat", "--level", "4"), "are not legal: 5 to 200 are"),
+        (("sample", "sat", "--n", "0"), "--n"),
+        (("score", "sat"), "--answer"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(arguments: tuple[str, ...], words: str) -> None:
+    done = run(*arguments, "--json") if arguments[0] == "show" else run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

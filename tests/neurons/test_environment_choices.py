@@ -1,0 +1,96 @@
+"""Every kind of environment from an owner's word to a checkpoint that everybody can use."""
+
+import shutil
+from dataclasses import replace
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from assay.environments import add_problem_files, open_environment, problem_file
+from assay.inference import load_checkpoint
+from assay.neurons.choosing import open_text
+from assay.neurons.config import ConfigError
+from assay.neurons.demo_rules import make_demo_parameters
+from assay.neurons.genesis import make_genesis
+from assay.neurons.learning.evaluation import evaluate
+from assay.neurons.presets import change_parameters, parse_environment
+from assay.neurons.submissions import find_checkpoint_fault
+from assay.protocol import QUICKNET, Parameters
+from assay.protocol.encoding import decode, encode
+from assay.training import GENESIS
+
+
+@pytest.fixture(autouse=True)
+def forget_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(problem_file, "_known", {})
+
+
+def make_parameters(text: str) -> Parameters:
+    plain = make_demo_parameters(bytes(32), QUICKNET, 0, bytes(32), bytes(32))
+    return replace(plain, environment=parse_environment(text))
+
+
+#: Its environments are refused before they are opened where reasoning-gym is not installed.
+NEEDS_GYM = pytest.mark.skipif(find_spec("reasoning_gym") is None, reason="needs the extra `envs`")
+
+
+@pytest.mark.slow
+@NEEDS_GYM
+def test_a_mixture_has_a_genesis_that_can_be_used(tmp_path: Path) -> None:
+    text = "mix,gsm=2,reasoning_gym:chain_sum=1"
+    folder = tmp_path / "genesis"
+    shutil.copytree(GENESIS, folder)
+    levels = (1_001, 1_002, 2_001)
+    manifest = make_genesis(folder, 8, open_text(text), levels)
+    assert manifest.levels == levels
+    checkpoint = load_checkpoint(folder)
+    parameters = make_parameters(text)
+    assert find_checkpoint_fault(checkpoint, parameters) is None
+    assert "not ascending levels" in str(find_checkpoint_fault(checkpoint, make_parameters("gsm")))
+    environment = open_environment(parameters.environment)
+    found = evaluate(checkpoint, environment, parameters.work.temperature, 8)
+    assert found.problems == 8
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "arithmetic,minus=20",
+        "sat,k=4",
+        "gsm,largest=50",
+        pytest.param("reasoning_gym:mini_sudoku", marks=NEEDS_GYM),
+    ],
+)
+def test_parameters_with_it_come_back_and_open(text: str) -> None:
+    parameters = make_parameters(text)
+    back = decode(Parameters, encode(parameters))
+    assert back == parameters
+    assert Parameters.from_json(parameters.to_json()) == parameters
+    environment = open_environment(back.environment)
+    assert environment.digest == parameters.environment.digest
+
+
+def test_a_file_in_a_mixture_is_chosen_by_its_digest(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"question": "How many?", "answer": "#### 12"}\n')
+    name = f"gsm:{sha256(file.read_bytes()).hexdigest()}"
+    with pytest.raises(ConfigError, match="no file with SHA-256"):
+        parse_environment(f"mix,arithmetic=1,{name}=1")
+    add_problem_files([file])
+    parameters = make_parameters(f"mix,arithmetic=1,{name}=1")
+    assert decode(Parameters, encode(parameters)) == parameters
+    problem = open_environment(parameters.environment).make_problem(bytes(32), [2_001])
+    assert problem.prompt.startswith("How many?")
+
+
+def test_a_change_of_name_takes_the_new_ones_settings() -> None:
+    plain = make_parameters("arithmetic")
+    mixed = {"name": "mix", "settings": {"arithmetic": 3, "gsm": 1, "gsm.largest": 9}}
+    changed = change_parameters(plain, {"environment": mixed})
+    assert changed.environment == parse_environment("mix,arithmetic=3,gsm=1,gsm.largest=9")
+    with pytest.raises(ConfigError, match="mix has 0 parts"):
+        change_parameters(plain, {"environment": {"name": "mix"}})
+    with pytest.raises(ConfigError, match="refused"):
+        change_parameters(plain, {"environment": {"name": "reasoning_gym:puzzle24"}})
