@@ -78,7 +78,8 @@ def _view(data: memoryview) -> NDArray[np.uint16]:
 
 def _encode(before: NDArray[np.uint16], after: NDArray[np.uint16]) -> bytes:
     changed = before != after
-    difference = (after[changed] - before[changed]).view(np.int16)
+    at = np.flatnonzero(changed)
+    difference = (after[at] - before[at]).view(np.int16)
     zigzag = ((difference << 1) ^ (difference >> 15)).view(np.uint16)
     planes = (
         np.packbits(changed),
@@ -96,12 +97,11 @@ def _decode(before: NDArray[np.uint16], delta: Take) -> bytes:
     bits = np.unpackbits(_unpack(delta, mask_length, (count + 7) // 8))
     if bits[count:].any():
         raise EncodingError("a value changed that there is not")
-    changed = bits[:count].view(bool)
-    number = int(np.count_nonzero(changed))
-    low, high = (_unpack(delta, length, number) for length in (low_length, high_length))
+    at = np.flatnonzero(bits[:count])
+    low, high = (_unpack(delta, length, len(at)) for length in (low_length, high_length))
     zigzag = low.astype(np.uint16) | (high.astype(np.uint16) << 8)
     after = before.copy()
-    after[changed] += (zigzag >> 1) ^ (0 - (zigzag & 1)).astype(np.uint16)
+    after[at] += (zigzag >> 1) ^ (0 - (zigzag & 1)).astype(np.uint16)
     return after.tobytes()
 
 
