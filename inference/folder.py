@@ -4,7 +4,7 @@ Specification, section 7. What this does not know: whether they make a model tha
 """
 
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,9 +20,11 @@ from assay.protocol.manifest import (
     Calibration,
     Manifest,
     TensorDigest,
+    TensorPlace,
     compute_files_digest,
     compute_tensor_root,
     digest_safetensors,
+    locate_tensors,
 )
 
 MANIFEST_FILE = "manifest.json"
@@ -32,9 +34,8 @@ CONFIG_FILE = "config.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 #: Everything that a manifest binds beside the tensors.
 SMALL_FILES = (CALIBRATION_FILE, PASSAGES_FILE, CONFIG_FILE, *TOKENIZER_FILES)
-#: The tensors: one file, or shards and an index for people's tools, which is under no digest.
+#: The tensors, as they are written here; readers take them from any *.safetensors file.
 MODEL_FILE = "model.safetensors"
-INDEX_FILE = MODEL_FILE + ".index.json"
 #: Largest of the small files of a folder, bytes; of those that Python parses as JSON.
 SMALL_FILE_BYTES, JSON_BYTES = 64 << 20, 4 << 20
 
@@ -147,10 +148,28 @@ def digest_tensors(folder: Path) -> list[TensorDigest]:
     Raises:
         CheckpointError: there is none, or one that is not safetensors.
     """
+    return [tensor for _, found in _read_all(folder, digest_safetensors) for tensor in found]
+
+
+def find_tensors(folder: Path) -> dict[str, tuple[Path, TensorPlace]]:
+    """Where each tensor of a folder lies: name → file and place. Nothing is hashed.
+
+    Raises:
+        CheckpointError: see `digest_tensors`.
+    """
+    return {
+        place.name: (path, place)
+        for path, found in _read_all(folder, locate_tensors)
+        for place in found
+    }
+
+
+def _read_all(folder: Path, read: Callable[[bytes], list[_D]]) -> list[tuple[Path, list[_D]]]:
+    """What `read` finds in each safetensors file of a folder."""
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
         raise CheckpointError(f"{folder} holds no *.safetensors file")
-    tensors: list[TensorDigest] = []
+    results: list[tuple[Path, list[_D]]] = []
     for path in paths:
         fault = ""
         try:
@@ -159,14 +178,14 @@ def digest_tensors(folder: Path) -> list[TensorDigest]:
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
             ):
                 try:
-                    tensors += digest_safetensors(data)  # type: ignore[arg-type] # a buffer, too
+                    results.append((path, read(data)))  # type: ignore[arg-type] # a buffer, too
                 except EncodingError as error:  # whose traceback would hold the map open
                     fault = str(error)
         except (OSError, ValueError) as error:
             fault = str(error)
         if fault:
             raise CheckpointError(f"cannot read {path}: {fault}")
-    return tensors
+    return results
 
 
 def verify_manifest(folder: Path, expected: bytes | None = None) -> Manifest:

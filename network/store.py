@@ -10,7 +10,7 @@ published: `StoreError` then means that the stranger's store cannot be read.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -69,18 +69,17 @@ class ObjectStore:
         except (OSError, BaseError) as error:
             raise self._explain(f"cannot write {name}", error) from error
 
-    def put_file(self, name: str, path: Path) -> None:
-        """The same from a file, which never stands in memory whole.
+    def put_parts(self, name: str, parts: Iterable[bytes]) -> None:
+        """The same from parts, which never stand in memory together.
 
         Raises:
-            StoreError: the name leaves the store, the store cannot be written, or the file not
-                read.
+            StoreError: the name leaves the store, or the store cannot be written.
         """
         self._check_inside(name)
         try:
-            obstore.put(self._store, name, path)
+            obstore.put(self._store, name, iter(parts))
         except (OSError, BaseError) as error:
-            raise self._explain(f"cannot write {name} from {path}", error) from error
+            raise self._explain(f"cannot write {name}", error) from error
 
     def open(self, name: str) -> ObjectSource:
         """The object of that name. Nothing is read yet, and it need not exist.

@@ -1,5 +1,10 @@
-"""Model folders by digest: opened and verified once, fetched and published whole or not at all."""
+"""Model folders by digest: opened and verified once, fetched and published whole or not at all.
 
+A program fetches in the background: it goes on with the checkpoint in force while the next one
+comes, and finds it open when the window begins from which the protocol names it.
+"""
+
+import logging
 import os
 import shutil
 import tempfile
@@ -8,8 +13,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 
 import numpy as np
 import torch
@@ -35,11 +41,13 @@ from assay.inference.folder import (
     verify_manifest,
 )
 from assay.network.store import ObjectStore
-from assay.neurons.fetching import FetchLimits, fetch_from_any
+from assay.neurons.fetching import MIRRORS_MAX, FetchLimits, fetch_checkpoint
 from assay.neurons.files import hold_folder, write_json
 from assay.neurons.publication import Progress, ignore_progress
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import Manifest, compute_tensor_root
+
+logger = logging.getLogger("assay")
 
 #: Folders of checkpoints that a program keeps on disk, besides the genesis.
 CHECKPOINTS_KEPT = 8
@@ -49,6 +57,9 @@ OPENED_MAX = 4
 _RETRY_S, _RETRY_MAX_S = 5.0, 300.0
 #: What nobody has touched for as long is nobody's: a program was killed over it. Seconds.
 _LEFT_OVER_S = 86_400.0
+#: Seconds that who needs a checkpoint waits for a download that it begins, between two lines about
+#: one, and for one to end when the program does.
+_SHORT_S, _LINE_S, _END_S = 2.0, 10.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +69,41 @@ class Fetching:
     Attributes:
         mirrors: stores to ask, in order; asked for anew each time.
         retry_s: mirrors that had nothing are asked again after this, then after twice as long.
+        in_background: who needs it is told that it is on its way, and waits for nothing long.
     """
 
     mirrors: Callable[[], Iterable[ObjectStore]]
     limits: FetchLimits | None = None
     progress: Progress = ignore_progress
     retry_s: float = _RETRY_S
+    in_background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
     """The mirrors' last answer, and when they are asked again."""
 
-    error: CheckpointError
+    error: Exception
     until: float
     wait: float
+
+
+@dataclass(slots=True)
+class Download:
+    """One checkpoint on its way, in a thread of its own; bytes of tensors."""
+
+    digest: bytes
+    done: int = 0
+    due: int = 0
+    stopped: bool = False
+    error: Exception | None = None
+    thread: Thread | None = None
+
+    def note(self, done: int, due: int) -> None:
+        """Progress; ends the thread that brings it, where nobody waits any more."""
+        self.done, self.due = done, due
+        if self.stopped:
+            raise CheckpointError("the program ends; what has come is kept")
 
 
 class CheckpointFolder:
@@ -94,46 +125,127 @@ class CheckpointFolder:
         self._lock = Lock()
         self._fetch_lock = Lock()  # another than `_lock`: who needs what is here waits for nobody
         self._failures: dict[bytes, _Failure] = {}
+        self._downloads: dict[bytes, Download] = {}
 
     def get(self, digest: bytes) -> Checkpoint:
         """The checkpoint of a digest, fetched where it is not here, verified when first opened.
 
         Raises:
             UnusableCheckpointError: it is what the digest says and of no use to anybody.
-            CheckpointError: it is not here and no mirror has it, or the copy here is damaged.
+            CheckpointError: it is not here and no mirror has it, or not yet; or the copy here is
+                damaged.
         """
-        if self._fetching is not None and not self._is_here(digest):
+        fetching = self._fetching
+        if fetching is not None and fetching.in_background:
+            self._await(digest, fetching)
+        elif fetching is not None and not self._is_here(digest):
             with self._fetch_lock:
                 if not self._is_here(digest):
-                    self._fetch(digest, self._fetching)
+                    self._fetch(digest, fetching)
         with self._lock:
             if digest not in self._opened:
-                folder = self._root / digest.hex()
-                self._opened[digest] = load_checkpoint(folder, digest)
-                with suppress(OSError):  # of a folder that is not ours
-                    os.utime(folder)  # used now: `_prune` goes by it
-                while len(self._opened) > OPENED_MAX:
-                    self._opened.popitem(last=False)
+                self._keep_open(load_checkpoint(self._root / digest.hex(), digest))
             self._opened.move_to_end(digest)
             return self._opened[digest]
+
+    def prefetch(self, digest: bytes) -> None:
+        """Begins to fetch what may be needed soon, one at a time; `get` says what came of it."""
+        fetching = self._fetching
+        if fetching is None or self._downloads or self._is_here(digest):
+            return
+        failure = self._failures.get(digest)
+        if failure is None or time.monotonic() >= failure.until:
+            self._begin(digest, fetching)
+
+    @property
+    def downloads(self) -> tuple[Download, ...]:
+        """What is on its way now."""
+        return tuple(self._downloads.values())
+
+    def close(self) -> None:
+        """Ends downloads; the next program goes on with what has come."""
+        downloads = self.downloads
+        for download in downloads:
+            download.stopped = True
+        for download in downloads:
+            if download.thread is not None:
+                download.thread.join(_END_S)
+
+    def _await(self, digest: bytes, fetching: Fetching) -> None:
+        """Returns once the checkpoint is here.
+
+        Raises:
+            CheckpointError: it is on its way, or cannot be had.
+        """
+        download = self._downloads.get(digest)
+        if download is None and not self._is_here(digest):
+            self._raise_failure(digest)
+            download = self._begin(digest, fetching)
+            if download.thread is not None:
+                download.thread.join(_SHORT_S)  # a small one is not worth a word
+            if download.error is not None:
+                raise download.error
+        if digest in self._downloads:
+            raise CheckpointError(f"checkpoint {digest.hex()[:16]}… is being fetched")
+
+    def _begin(self, digest: bytes, fetching: Fetching) -> Download:
+        mirrors = list(islice(fetching.mirrors(), MIRRORS_MAX))  # reads the chain: not in a thread
+        download = Download(digest)
+        download.thread = Thread(
+            target=self._run, args=(download, fetching, mirrors), name="checkpoint", daemon=True
+        )
+        self._downloads[digest] = download
+        download.thread.start()
+        return download
+
+    def _run(self, download: Download, fetching: Fetching, mirrors: list[ObjectStore]) -> None:
+        """Fetches and opens one checkpoint; whoever needs it is told of what went wrong."""
+        digest = download.digest
+        watched = replace(fetching, mirrors=lambda: mirrors, progress=_tell(download))
+        try:
+            self._fetch(digest, watched)
+            with suppress(CheckpointError):  # who needs it opens it again, and says so
+                checkpoint = load_checkpoint(self._root / digest.hex(), digest)
+                with self._lock:
+                    self._keep_open(checkpoint)
+        except Exception as error:  # noqa: BLE001 - the outermost call of a thread
+            download.error = error
+            if not isinstance(error, CheckpointError):
+                self._note_failure(digest, error, fetching.retry_s)
+        finally:
+            self._downloads.pop(digest, None)
+
+    def _keep_open(self, checkpoint: Checkpoint) -> None:
+        with suppress(OSError):  # of a folder that is not ours
+            os.utime(checkpoint.folder)  # used now: `_prune` goes by it
+        self._opened[checkpoint.digest] = checkpoint
+        while len(self._opened) > OPENED_MAX:
+            self._opened.popitem(last=False)
 
     def _is_here(self, digest: bytes) -> bool:
         return digest in self._opened or (self._root / digest.hex()).exists()
 
     def _fetch(self, digest: bytes, fetching: Fetching) -> None:
-        failure = self._failures.get(digest)
-        if failure is not None and time.monotonic() < failure.until:
-            raise failure.error
+        self._raise_failure(digest)
         try:
-            fetch_from_any(
+            fetch_checkpoint(
                 fetching.mirrors(), digest, self._root, fetching.limits, fetching.progress
             )
         except CheckpointError as error:
-            wait = fetching.retry_s if failure is None else min(2 * failure.wait, _RETRY_MAX_S)
-            self._failures[digest] = _Failure(error, time.monotonic() + wait, wait)
+            self._note_failure(digest, error, fetching.retry_s)
             raise
         self._failures.pop(digest, None)
         self._prune(digest)
+
+    def _raise_failure(self, digest: bytes) -> None:
+        failure = self._failures.get(digest)
+        if failure is not None and time.monotonic() < failure.until:
+            raise failure.error
+
+    def _note_failure(self, digest: bytes, error: Exception, retry_s: float) -> None:
+        failure = self._failures.get(digest)
+        wait = retry_s if failure is None else min(2 * failure.wait, _RETRY_MAX_S)
+        self._failures[digest] = _Failure(error, time.monotonic() + wait, wait)
 
     def add(self, folder: Path, digest: bytes) -> None:
         """Copies a published folder here, unless it is here already."""
@@ -214,6 +326,25 @@ class CheckpointFolder:
                 _move(temporary, target)
         self._prune(manifest.digest)
         return manifest
+
+
+def _tell(download: Download) -> Progress:
+    """Progress that a person can follow: a line now and then, none for what is quickly here."""
+    began = said = time.monotonic()
+
+    def note(done: int, due: int) -> None:
+        nonlocal said
+        download.note(done, due)
+        now = time.monotonic()
+        if now - said >= _LINE_S:
+            said = now
+            speed = done / (now - began) / 1e6
+            logger.info(
+                "checkpoint %s…: %.2f of %.2f GB, %.0f MB/s",
+                download.digest.hex()[:16], done / 1e9, due / 1e9, speed,
+            )  # fmt: skip
+
+    return note
 
 
 def _move(temporary: Path, target: Path) -> None:

@@ -134,6 +134,9 @@ class StoreSettings(BaseModel):
     readable: tuple[str, ...] = Field(
         (), description="URLs: locators found on chain are opened at or below these only"
     )
+    mirrors: tuple[str, ...] = Field(
+        (), description="URLs: checkpoints are fetched from these, too"
+    )
 
 
 class BeaconSettings(BaseModel):

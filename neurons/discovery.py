@@ -4,7 +4,7 @@ The owner publishes (`assay.neurons.publishing`); everybody else finds. A slot t
 other parameters names another network: programs stop rather than work for the one that is gone.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from assay.network import ObjectStore, StoreError
@@ -114,15 +114,20 @@ def has_parameters_changed(chain: SubnetChain, parameters: Parameters) -> str | 
 
 
 def make_mirrors(
-    chain: SubnetChain, parameters: Parameters, open_store: OpenStore
+    chain: SubnetChain,
+    parameters: Parameters,
+    open_store: OpenStore,
+    own: Sequence[ObjectStore] = (),
 ) -> Callable[[], Iterator[ObjectStore]]:
-    """Where checkpoints may be had: the stores that trainer and owner name on chain just now.
+    """Where checkpoints may be had: one's own mirrors, and the stores that trainer and owner name
+    on chain just now.
 
     Raises:
         ChainError: when iterated, where the chain cannot be read.
     """
 
     def iterate() -> Iterator[ObjectStore]:
+        yield from own
         head = chain.get_head()
         slots = chain.get_commitments(head)
         seen = set()

@@ -1,52 +1,55 @@
-"""A checkpoint from a store that nobody trusts: names are ours, sizes and time are limited.
+"""A checkpoint from stores that nobody trusts: names are ours, sizes and time are limited.
 
-What was fetched is held against its digest before anybody sees it, cheapest files first, so any
-copy will do, and a wrong one costs at most what the limits say.
+The manifest is held against the digest, everything small against the manifest, the list of tensors
+too; from then on every byte to come is known by its SHA-256 and its size, and any store may give
+it. What was cut off goes on where it ended: tensors that are right are kept.
 """
 
+import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from assay.inference.architecture import compute_bytes_max
 from assay.inference.folder import (
     CONFIG_FILE,
-    INDEX_FILE,
     JSON_BYTES,
     MANIFEST_FILE,
     MODEL_FILE,
     SMALL_FILE_BYTES,
     SMALL_FILES,
     CheckpointError,
+    UnusableCheckpointError,
+    find_tensors,
     read_small_file,
     verify_manifest,
     verify_small_files,
-    verify_tensors,
 )
-from assay.network.store import ObjectSource, ObjectStore, StoreError
-from assay.neurons.files import hold_folder
+from assay.inference.tensors import TABLE_FILE, compute_size, decode_table, plan_file
+from assay.network.store import ObjectStore, StoreError
+from assay.neurons.files import hold_folder, write_file
+from assay.neurons.gathering import Gathering, Piece, answer_in_time
 from assay.neurons.publication import (
     CHUNK_BYTES,
     Progress,
     ignore_progress,
-    list_shards,
     make_checkpoint_name,
 )
 from assay.neurons.rules import PublicationError
 from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol.manifest import Manifest, TensorDigest
 
 #: Most stores that are asked for one checkpoint.
 MIRRORS_MAX = 16
 #: A fetched checkpoint leaves this much of the disk free, bytes.
 _DISK_MARGIN = 256 << 20
-
-
-class _WrongBytesError(PublicationError):
-    """All bytes came, and they are not those of the digest."""
+#: Seconds for a chunk of a small file.
+_PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class FetchLimits:
 
     Attributes:
         checkpoint_bytes: size of its tensors, if its config.json does not imply less.
-        seconds: for all of it, whatever the store does.
+        seconds: for all of it, whatever the stores do.
     """
 
     checkpoint_bytes: int = 128 << 30
@@ -63,7 +66,7 @@ class FetchLimits:
 
 
 def fetch_checkpoint(
-    store: ObjectStore,
+    stores: Iterable[ObjectStore],
     digest: bytes,
     root: Path,
     limits: FetchLimits | None = None,
@@ -71,70 +74,41 @@ def fetch_checkpoint(
 ) -> Path:
     """The folder `root/<digest>`, fetched unless it is there. It is there whole or not at all.
 
-    What was cut off goes on where it ended, here or from another store. Whether the checkpoint is
-    of use is not asked: only that it is the one of the digest.
+    Where its parent lies in `root` and a store has deltas, these are fetched in place of tensors.
+    Whether the checkpoint is of use is not asked: only that it is the one of the digest.
 
     Raises:
-        PublicationError: the store has not all of it, something else, or too much.
-        StoreError: the store cannot be read.
-        CheckpointError: our own disk, or another program is fetching it just now.
+        UnusableCheckpointError: it is what the digest says, and can be of no use to anybody.
+        CheckpointError: the stores do not have it, says of each why not; or our own disk, or
+            another program is fetching it just now.
     """
     target = root / digest.hex()
     if target.exists():
         return target
-    with _hold_partial(root, digest) as partial:
-        download = _Download(store, digest, partial, limits or FetchLimits(), progress)
-        try:
-            download.run()
-        except _WrongBytesError:
-            _empty(partial)
-            if not download.resumed:
-                raise
-            # what an earlier attempt left, perhaps from another store, may have been the wrong part
-            try:
-                download.run()
-            except _WrongBytesError:
-                _empty(partial)
-                raise
-        partial.rename(target)
+    with _hold_partial(root, digest) as folder:
+        mirrors = list(islice(stores, MIRRORS_MAX))
+        _Download(mirrors, digest, folder, limits or FetchLimits(), progress).run()
+        folder.rename(target)
     return target
-
-
-def fetch_from_any(
-    stores: Iterable[ObjectStore],
-    digest: bytes,
-    root: Path,
-    limits: FetchLimits | None = None,
-    progress: Progress = ignore_progress,
-) -> Path:
-    """The same from the first store that has it.
-
-    Raises:
-        CheckpointError: none has it; says of each why not.
-    """
-    reasons = []
-    for number, store in enumerate(islice(stores, MIRRORS_MAX), 1):
-        try:
-            return fetch_checkpoint(store, digest, root, limits, progress)
-        except (PublicationError, StoreError) as error:
-            reasons.append(f"mirror {number}: {error}")
-    said = "; ".join(reasons) or "no mirror is known"
-    raise CheckpointError(f"checkpoint {digest.hex()[:16]}… is not here and cannot be had: {said}")
 
 
 @contextmanager
 def _hold_partial(root: Path, digest: bytes) -> Iterator[Path]:
     """The folder for what has come so far, ours alone; what the disk refuses is a clear error."""
-    partial = root / f".fetch-{digest.hex()}"
+    folder = root / f".fetch-{digest.hex()}"
     try:
-        partial.mkdir(parents=True, exist_ok=True)
-        with hold_folder(partial) as held:
+        folder.mkdir(parents=True, exist_ok=True)
+        with hold_folder(folder) as held:
             if not held:
                 raise CheckpointError(
                     f"another program is fetching checkpoint {digest.hex()[:16]}… into {root}: "
                     "look again when it has ended"
                 )
-            yield partial
+            try:
+                yield folder
+            except OSError:
+                shutil.rmtree(folder, ignore_errors=True)  # a full disk has its room back
+                raise
     except OSError as error:
         raise CheckpointError(
             f"cannot keep checkpoint {digest.hex()[:16]}… below {root} ({error}): see that the "
@@ -142,65 +116,112 @@ def _hold_partial(root: Path, digest: bytes) -> Iterator[Path]:
         ) from error
 
 
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        path.unlink()
-
-
 @dataclass(slots=True)
 class _Download:
-    """One checkpoint from one store into a folder of its own.
+    """One checkpoint from several stores into a folder of its own."""
 
-    Attributes:
-        resumed: something was there already and was kept.
-    """
-
-    store: ObjectStore
+    mirrors: list[ObjectStore]
     digest: bytes
     folder: Path
     limits: FetchLimits
     progress: Progress
-    resumed: bool = False
-    _deadline: float = field(init=False)
-    _done: int = field(init=False, default=0)
-    _due: int = field(init=False, default=0)
-
-    def __post_init__(self) -> None:
-        self._deadline = time.monotonic() + self.limits.seconds
 
     def run(self) -> None:
-        """Fetches cheapest first, each step held against what came before."""
-        self._done = self._due = 0
-        with self._explain():
-            self._fetch(MANIFEST_FILE, JSON_BYTES)
-            manifest = verify_manifest(self.folder, self.digest)
-            for name in SMALL_FILES:
-                self._fetch(name, SMALL_FILE_BYTES)
-            verify_small_files(self.folder, manifest)
-            tensors = self._list_tensors()
-            left = self._compute_limit()
-            self._require_room(tensors, left)
-            # sizes may have grown since they were looked at
-            for name in tensors:
-                left -= self._fetch(name, left)
-            index = set() if tensors == [MODEL_FILE] else {INDEX_FILE}
-            self._drop_others({MANIFEST_FILE, *SMALL_FILES, *tensors} | index)
-            verify_tensors(self.folder, manifest)
-
-    @contextmanager
-    def _explain(self) -> Iterator[None]:
+        """Cheapest first, each step held against what came before."""
+        deadline = time.monotonic() + self.limits.seconds
+        manifest, tensors, reasons = self._get_head()
+        total = sum(map(compute_size, tensors))
+        limit = self._compute_limit()
+        if total > limit:
+            raise CheckpointError(
+                f"checkpoint {self.digest.hex()[:16]}… has {total:,} bytes of tensors, and "
+                f"{limit:,} are taken"
+            )
+        first, starts = plan_file(tensors)
+        file = self.folder / MODEL_FILE
+        resumed = self._reserve(file, len(first) + total)
+        with file.open("r+b") as opened:
+            opened.write(first)
+        pieces = _list_pieces(tensors, starts, self._find_parent(manifest))
+        gathering = Gathering(file, self.digest, pieces, self.mirrors, resumed, deadline)
         try:
-            yield
+            gathering.run(self.progress)
+        except PublicationError as error:
+            raise self._explain([*reasons, str(error)]) from None
+        keep = {MANIFEST_FILE, *SMALL_FILES, MODEL_FILE}
+        for path in self.folder.iterdir():
+            if path.name not in keep:
+                path.unlink()
+
+    def _explain(self, reasons: list[str]) -> CheckpointError:
+        said = "; ".join(reasons) or "no mirror is known"
+        name = self.digest.hex()[:16]
+        return CheckpointError(f"checkpoint {name}… is not here and cannot be had: {said}")
+
+    # --- everything but the tensors
+
+    def _get_head(self) -> tuple[Manifest, list[TensorDigest], list[str]]:
+        """Manifest and tensors, every small file in its place; and of each store that was asked in
+        vain why. Such a store is asked for nothing else."""
+        try:
+            return *self._read_head(), []
+        except UnusableCheckpointError:
+            raise
+        except CheckpointError:  # not all of it, or not the right one
+            pass
+        reasons: list[str] = []
+        while self.mirrors:
+            try:
+                return *self._fetch_head(self.mirrors[0]), reasons
+            except (PublicationError, StoreError) as error:
+                reasons.append(f"mirror {len(reasons) + 1}: {error}")
+                self.mirrors = self.mirrors[1:]
+        raise self._explain(reasons)
+
+    def _fetch_head(self, store: ObjectStore) -> tuple[Manifest, list[TensorDigest]]:
+        try:
+            self._fetch(store, MANIFEST_FILE, JSON_BYTES)
+            verify_manifest(self.folder, self.digest)
+            for name in SMALL_FILES:
+                self._fetch(store, name, SMALL_FILE_BYTES)
+            self._fetch(store, TABLE_FILE, JSON_BYTES)
+            return self._read_head()
+        except UnusableCheckpointError:
+            raise
         except CheckpointError as error:
-            raise _WrongBytesError(
+            raise PublicationError(
                 f"the store's copy of checkpoint {self.digest.hex()[:16]}… is not it: {error}"
             ) from None
 
-    def _list_tensors(self) -> list[str]:
-        if self._open(MODEL_FILE).size() is not None:
-            return [MODEL_FILE]
-        self._fetch(INDEX_FILE, SMALL_FILE_BYTES)
-        return list_shards((self.folder / INDEX_FILE).read_bytes(), "the store")
+    def _read_head(self) -> tuple[Manifest, list[TensorDigest]]:
+        manifest = verify_manifest(self.folder, self.digest)
+        verify_small_files(self.folder, manifest)
+        try:
+            table = read_small_file(self.folder, TABLE_FILE, JSON_BYTES)
+            return manifest, decode_table(table, manifest)
+        except EncodingError as error:
+            raise CheckpointError(f"{self.folder / TABLE_FILE} {error}") from None
+
+    def _fetch(self, store: ObjectStore, name: str, limit: int) -> None:
+        """One small file, whole, of the size that the store says."""
+        source = store.open(make_checkpoint_name(self.digest, name))
+        size = answer_in_time(source.size, _get_patience)
+        if size is None:
+            raise PublicationError(
+                f"the store has no {name} of checkpoint {self.digest.hex()[:16]}…"
+            )
+        if size > limit:
+            raise PublicationError(f"the store's {name} has {size:,} bytes; {limit:,} are taken")
+        parts = []
+        for start in range(0, size, CHUNK_BYTES):
+            end = min(size, start + CHUNK_BYTES)
+            data = answer_in_time(partial(source.read, start, end), _get_patience)
+            if data is None or len(data) != end - start:
+                raise PublicationError(f"the store hands out {name} other than by its size")
+            parts.append(data)
+        write_file(self.folder / name, b"".join(parts))
+
+    # --- room for the tensors
 
     def _compute_limit(self) -> int:
         """Bytes of tensors that are taken: what a model of this config.json may have. A config that
@@ -213,68 +234,45 @@ class _Download:
         most = self.limits.checkpoint_bytes
         return most if implied is None else min(most, implied)
 
-    def _require_room(self, tensors: Iterable[str], limit: int) -> None:
-        sizes = {name: self._require_size(name, limit) for name in tensors}
-        total = sum(sizes.values())
-        if total > limit:
-            raise PublicationError(
-                f"the store's tensors have {total:,} bytes, more than the {limit:,} that are taken"
-            )
-        self._due = self._done + total
-        paths = (self.folder / (name + end) for name in tensors for end in ("", ".part"))
-        here = sum(path.stat().st_size for path in paths if path.exists())
+    def _reserve(self, file: Path, size: int) -> bool:
+        """Has the disk promise the room before anything is fetched. Whether something was there."""
+        if file.exists() and file.stat().st_size == size:
+            return True
+        file.unlink(missing_ok=True)
         free = shutil.disk_usage(self.folder).free
-        if free < total - here + _DISK_MARGIN:
-            raise OSError(f"{total - here:,} bytes are to come, and {free:,} are free")
+        if free < size + _DISK_MARGIN:
+            raise OSError(f"{size:,} bytes are to come, and {free:,} are free")
+        with file.open("wb") as opened:
+            os.posix_fallocate(opened.fileno(), 0, max(1, size))
+        return False
 
-    def _fetch(self, name: str, limit: int) -> int:
-        """One file, whole, of the size that the store says; what is here of it already stays."""
-        size, path = self._require_size(name, limit), self.folder / name
-        if path.exists() and path.stat().st_size == size:
-            self.resumed = True
-            self._advance(size)
-            return size
-        path.unlink(missing_ok=True)
-        part = self.folder / (name + ".part")
-        if part.exists() and part.stat().st_size > size:
-            part.unlink()
-        source = self._open(name)
-        with part.open("ab") as file:
-            self.resumed |= file.tell() > 0
-            self._advance(file.tell())
-            while (at := file.tell()) < size:
-                end = min(size, at + CHUNK_BYTES)
-                data = source.read(at, end)
-                if not data or len(data) > end - at:
-                    raise PublicationError(f"the store hands out {name} other than by its size")
-                file.write(data)
-                self._advance(len(data))
-        part.rename(path)
-        return size
+    def _find_parent(self, manifest: Manifest) -> dict[str, tuple[Path, int, int]]:
+        """The parent's tensors, if it is here: name → file, offset and size."""
+        folder = self.folder.parent / manifest.parent.hex()
+        try:
+            verify_manifest(folder, manifest.parent)
+            places = find_tensors(folder).items()
+        except CheckpointError:
+            return {}
+        return {
+            name: (path, place.start, place.end - place.start) for name, (path, place) in places
+        }
 
-    def _advance(self, count: int) -> None:
-        if time.monotonic() > self._deadline:
-            raise PublicationError(
-                f"the store is too slow: {self.limits.seconds:,.0f} s were not enough"
-            )
-        self._done += count
-        self.progress(self._done, max(self._done, self._due))
 
-    def _require_size(self, name: str, limit: int) -> int:
-        size = self._open(name).size()
-        if size is None:
-            raise PublicationError(
-                f"the store has no {name} of checkpoint {self.digest.hex()[:16]}…"
-            )
-        if size > limit:
-            raise PublicationError(f"the store's {name} has {size:,} bytes; {limit:,} are taken")
-        return size
+def _get_patience() -> float:
+    return _PATIENCE_S
 
-    def _open(self, name: str) -> ObjectSource:
-        return self.store.open(make_checkpoint_name(self.digest, name))
 
-    def _drop_others(self, names: set[str]) -> None:
-        """What another store called the tensors; the loader reads every *.safetensors file."""
-        for path in self.folder.iterdir():
-            if path.name not in names:
-                path.unlink()
+def _list_pieces(
+    tensors: list[TensorDigest], starts: dict[str, int], parents: dict[str, tuple[Path, int, int]]
+) -> list[Piece]:
+    """Every tensor once, whatever its names."""
+    same: dict[tuple[bytes, int], list[str]] = {}
+    for tensor in tensors:
+        same.setdefault((tensor.sha256, compute_size(tensor)), []).append(tensor.name)
+    pieces = []
+    for (digest, size), names in same.items():
+        path, offset, length = parents.get(names[0], (Path(), 0, -1))
+        offsets = tuple(starts[name] for name in names)
+        pieces.append(Piece(digest, size, offsets, (path, offset) if length == size else None))
+    return pieces

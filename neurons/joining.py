@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.environments import open_environment
-from assay.network import ReadableStores, open_folder
+from assay.network import ReadableStores, open_folder, open_store
 from assay.network.beacon import HttpBeacons
 from assay.network.chain import SubtensorChain
 from assay.network.parquet_worker import ParquetWorker
@@ -32,10 +32,13 @@ from assay.neurons.wiring import (
     open_chain,
     open_stores,
 )
-from assay.protocol import Parameters, Phase, encode_ss58
+from assay.protocol import Parameters, Phase, Tag, encode_ss58, parse_commitment
 from assay.protocol.window import compute_block, compute_window
 
 logger = logging.getLogger("assay")
+
+#: Looks a window at what the trainer has published: each reads state that is kept for a while.
+_LOOKS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,12 @@ def join(
             parameters.beacon, settings.beacon.endpoints, folder / "beacons", now_ms
         )
         stack.callback(beacons.close)
-        fetching = Fetching(make_mirrors(chain, parameters, stores.open))
+        own = [open_store(locator) for locator in settings.store.mirrors]
+        fetching = Fetching(
+            make_mirrors(chain, parameters, stores.open, own), in_background=not looking
+        )
         checkpoints = CheckpointFolder(folder / "models", fetching, keep=CHECKPOINTS_KEPT)
+        stack.callback(checkpoints.close)
         worker = stack.enter_context(ParquetWorker())
         logger.info(
             "subnet %d, parameters %s…, %s %s",
@@ -105,7 +112,7 @@ def _find_parameters(chain: SubtensorChain, stores: ReadableStores, folder: Path
 
 
 class Standing:
-    """Looks once a window whether it makes sense to go on.
+    """Looks once a window whether it makes sense to go on, and more often for a new checkpoint.
 
     Args:
         needs_permit: for a validator, whose weights nobody counts without one.
@@ -119,6 +126,7 @@ class Standing:
         self._member = member
         self._needs_permit = needs_permit
         self._looked: int | None = None
+        self._fetched = -1
         self._lack: str | None = None
 
     def require_seat(self) -> None:
@@ -158,7 +166,18 @@ class Standing:
             block = compute_block(timing, window, Phase.CHALLENGE)
             self._lack = self._find_lack(block)
             self._looked = window
+        if self.head >= self._fetched + max(1, timing.window_blocks // _LOOKS):
+            self._fetch_ahead()
+            self._fetched = self.head
         return self._lack
+
+    def _fetch_ahead(self) -> None:
+        """Begins to fetch what the trainer has published, before a window begins with it."""
+        member = self._member
+        slots = member.chain.get_commitments(self.head)
+        said = parse_commitment(slots.get(member.parameters.identity.trainer, b""))
+        if said is not None and said.tag is Tag.CHECKPOINT:
+            member.sources.checkpoints.prefetch(said.digest)
 
     def _find_lack(self, block: int) -> str | None:
         chain, hotkey = self._member.chain, self._member.account.hotkey

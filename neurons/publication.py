@@ -1,27 +1,38 @@
-"""Checkpoints below a store's locator, by digest: `checkpoints/<digest>/<file>`.
+"""Checkpoints in a store: written so that whoever reads the commitment can fetch them.
+
+    checkpoints/<digest>/manifest.json, tensors.json and the other small files
+    checkpoints/<digest>/deltas/<SHA-256>    that tensor's difference to the parent's
+    tensors/<SHA-256>                        a tensor's bytes, whichever checkpoints have it
 
 How one is fetched is `assay.neurons.fetching`.
 """
 
-import re
-from collections.abc import Callable
+import mmap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from assay.inference.folder import (
-    INDEX_FILE,
     MANIFEST_FILE,
-    MODEL_FILE,
     SMALL_FILES,
     CheckpointError,
+    find_tensors,
+    read_small_file,
     verify_manifest,
+    verify_small_files,
+    verify_tensors,
 )
-from assay.network.store import ObjectSource, ObjectStore
+from assay.inference.tensors import TABLE_FILE, encode_table
+from assay.network.store import ObjectStore, StoreError
+from assay.protocol.manifest import Manifest, TensorDigest, TensorPlace
+from assay.training.delta import make_delta
 
 #: Read and written at a time, bytes.
 CHUNK_BYTES = 8 << 20
-#: Most shards of a model.
-SHARDS_MAX = 4_096
-_SHARD = re.compile(rb"model-(\d{5})-of-(\d{5})\.safetensors")
+#: A delta is worth its while up to this part of the tensor, and read no further.
+DELTA_SHARE = 2
 
 #: Called with the bytes done so far and those known to be due.
 Progress = Callable[[int, int], None]
@@ -31,73 +42,122 @@ def ignore_progress(done: int, due: int) -> None:
     """Nobody watches."""
 
 
-def list_files(folder: Path) -> list[str]:
-    """A checkpoint folder's files in the order in which they are published, manifest last.
-
-    Raises:
-        CheckpointError: tensors in files of other names than readers look for, or one is missing.
-    """
-    tensors = sorted(path.name for path in folder.glob("*.safetensors"))
-    if tensors != [MODEL_FILE]:
-        wanted = list_shards((folder / INDEX_FILE).read_bytes(), folder.name)
-        if sorted(wanted) != tensors:
-            raise CheckpointError(
-                f"{folder} holds {len(tensors)} *.safetensors files that are not those of its "
-                f"{INDEX_FILE}: save the model anew, or as one {MODEL_FILE}"
-            )
-        tensors = [*wanted, INDEX_FILE]
-    return [*SMALL_FILES, *tensors, MANIFEST_FILE]
-
-
-def publish_checkpoint(
-    store: ObjectStore, folder: Path, digest: bytes, progress: Progress = ignore_progress
-) -> None:
-    """Uploads a checkpoint's files; those that are there with the same bytes stay.
-
-    Whoever finds the manifest finds everything.
-
-    Raises:
-        CheckpointError: the folder is not that checkpoint's, or lacks a file.
-        StoreError: the store cannot be read or written.
-    """
-    verify_manifest(folder, digest)
-    try:
-        names = list_files(folder)
-        due = sum((folder / name).stat().st_size for name in names)
-        done = 0
-        for name in names:
-            path, target = folder / name, make_checkpoint_name(digest, name)
-            if not _is_same(store.open(target), path):
-                store.put_file(target, path)
-            done += path.stat().st_size
-            progress(done, due)
-    except OSError as error:
-        raise CheckpointError(f"cannot read the checkpoint in {folder}: {error}") from error
-
-
 def make_checkpoint_name(digest: bytes, name: str) -> str:
     """Where a file of a checkpoint lies below a locator."""
     return f"checkpoints/{digest.hex()}/{name}"
 
 
-def _is_same(source: ObjectSource, path: Path) -> bool:
-    size = path.stat().st_size
-    if source.size() != size:
-        return False
-    with path.open("rb") as file:
-        return all(
-            source.read(start, min(size, start + CHUNK_BYTES)) == file.read(CHUNK_BYTES)
-            for start in range(0, size, CHUNK_BYTES)
-        )
+def make_tensor_name(digest: bytes) -> str:
+    """Where a tensor lies, by the SHA-256 of its bytes."""
+    return f"tensors/{digest.hex()}"
 
 
-def list_shards(index: bytes, where: str) -> list[str]:
-    """The shards that an index speaks of. Nothing else is taken from it: it is under no digest."""
-    counts = {int(match[2]) for match in _SHARD.finditer(index)}
-    count = counts.pop() if len(counts) == 1 else 0
-    if counts or not 0 < count <= SHARDS_MAX:
-        raise CheckpointError(
-            f"the {INDEX_FILE} of {where} names no model-00001-of-0000N.safetensors, or more than "
-            f"{SHARDS_MAX}"
-        )
-    return [f"model-{i:05}-of-{count:05}.safetensors" for i in range(1, count + 1)]
+def make_delta_name(checkpoint: bytes, digest: bytes) -> str:
+    """Where a tensor's difference to that of its checkpoint's parent lies."""
+    return make_checkpoint_name(checkpoint, f"deltas/{digest.hex()}")
+
+
+def publish_checkpoint(
+    store: ObjectStore, folder: Path, digest: bytes, progress: Progress = ignore_progress
+) -> None:
+    """Uploads a checkpoint, and reads all of it back: when this returns, everybody can fetch it.
+
+    What is there with the right bytes stays. Deltas are made to the parent where it lies beside the
+    folder. The manifest comes last: whoever finds it finds everything.
+
+    Raises:
+        CheckpointError: the folder is not that checkpoint's, or damaged.
+        StoreError: the store cannot be read or written, or gives back something else.
+    """
+    manifest = verify_manifest(folder, digest)
+    verify_small_files(folder, manifest)
+    tensors = verify_tensors(folder, manifest)
+    parent = folder.parent / manifest.parent.hex()
+    try:
+        _Upload(store, folder, manifest, parent if parent.is_dir() else None, progress).run(tensors)
+    except OSError as error:
+        raise CheckpointError(f"cannot read the checkpoint in {folder}: {error}") from error
+
+
+@dataclass(slots=True)
+class _Upload:
+    """One checkpoint on its way into a store."""
+
+    store: ObjectStore
+    folder: Path
+    manifest: Manifest
+    parent: Path | None
+    progress: Progress
+    _done: int = field(init=False, default=0)
+    _due: int = field(init=False, default=0)
+
+    def run(self, tensors: list[TensorDigest]) -> None:
+        places, before = find_tensors(self.folder), self._find_parents()
+        self._due = sum(place.end - place.start for _, place in places.values())
+        for name in SMALL_FILES:
+            self._put_small(name, read_small_file(self.folder, name))
+        self._put_small(TABLE_FILE, encode_table(tensors))
+        for tensor in tensors:
+            path, place = places[tensor.name]
+            with _map(path) as data, memoryview(data)[place.start : place.end] as view:
+                self._put_delta(tensor, view, before.get(tensor.name))
+                self._put(make_tensor_name(tensor.sha256), tensor.sha256, view)
+            self._done += place.end - place.start
+            self.progress(self._done, self._due)
+        self._put_small(MANIFEST_FILE, read_small_file(self.folder, MANIFEST_FILE))
+
+    def _find_parents(self) -> dict[str, tuple[Path, TensorPlace]]:
+        try:
+            return {} if self.parent is None else find_tensors(self.parent)
+        except CheckpointError:  # no parent, no delta
+            return {}
+
+    def _put_small(self, name: str, data: bytes) -> None:
+        target = make_checkpoint_name(self.manifest.digest, name)
+        self._put(target, sha256(data).digest(), memoryview(data))
+
+    def _put_delta(
+        self, tensor: TensorDigest, child: memoryview, before: tuple[Path, TensorPlace] | None
+    ) -> None:
+        if before is None or not len(child) or len(child) % 2:
+            return
+        path, place = before
+        if place.end - place.start != len(child):
+            return
+        with _map(path) as data, memoryview(data)[place.start : place.end] as parent:
+            if parent == child:
+                return
+            delta = make_delta(parent, child, len(child) // DELTA_SHARE)
+        if delta is not None:
+            name = make_delta_name(self.manifest.digest, tensor.sha256)
+            self._put(name, sha256(delta).digest(), memoryview(delta))
+
+    def _put(self, name: str, digest: bytes, data: memoryview) -> None:
+        """Writes an object unless it is there, and reads it back."""
+        if self._holds(name, digest, len(data)):
+            return
+        parts = (bytes(data[i : i + CHUNK_BYTES]) for i in range(0, len(data), CHUNK_BYTES))
+        if len(data) <= CHUNK_BYTES:
+            self.store.put(name, next(parts, b""))
+        else:
+            self.store.put_parts(name, parts)
+        if not self._holds(name, digest, len(data)):
+            raise StoreError(
+                f"the store gives back other bytes of {name} than were written: nothing is "
+                "published before that is mended"
+            )
+
+    def _holds(self, name: str, digest: bytes, size: int) -> bool:
+        source = self.store.open(name)
+        if source.size() != size:
+            return False
+        found = sha256()
+        for start in range(0, size, CHUNK_BYTES):
+            found.update(source.read(start, min(size, start + CHUNK_BYTES)) or b"")
+        return found.digest() == digest
+
+
+@contextmanager
+def _map(path: Path) -> Iterator[mmap.mmap]:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data

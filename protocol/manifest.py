@@ -103,8 +103,34 @@ class TensorDigest:
     sha256: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class TensorPlace:
+    """Where one tensor lies in a safetensors file: bytes [start, end) of the file."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
 def digest_safetensors(data: bytes | memoryview) -> list[TensorDigest]:
     """The tensors of a safetensors file; a memory map serves.
+
+    Raises:
+        EncodingError: the file is not safetensors.
+    """
+    view = memoryview(data)
+    return [
+        TensorDigest(
+            place.name, place.dtype, place.shape, sha256(view[place.start : place.end]).digest()
+        )
+        for place in locate_tensors(data)
+    ]
+
+
+def locate_tensors(data: bytes | memoryview) -> list[TensorPlace]:
+    """The same without a look at their bytes.
 
     Source: the safetensors format (u64 little-endian header length, JSON header, data).
 
@@ -115,12 +141,12 @@ def digest_safetensors(data: bytes | memoryview) -> list[TensorDigest]:
     size = int.from_bytes(view[:8], "little")
     if len(view) < 8 + size or size > _HEADER_BYTES_MAX:
         raise EncodingError("is not a safetensors file: its header is cut off or too long")
-    body = view[8 + size :]
+    room = len(view) - 8 - size
     try:
         header = read_json(bytes(view[8 : 8 + size]))
         header.pop("__metadata__", None)
-        _require_full_cover([tuple(entry["data_offsets"]) for entry in header.values()], len(body))
-        return [_digest_tensor(name, entry, body) for name, entry in header.items()]
+        _require_full_cover([tuple(entry["data_offsets"]) for entry in header.values()], room)
+        return [_locate(name, entry, 8 + size, room) for name, entry in header.items()]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EncodingError(f"is not a safetensors file: {error}") from None
 
@@ -136,16 +162,16 @@ def _require_full_cover(ranges: list[tuple[Json, ...]], size: int) -> None:
         raise EncodingError("holds no tensor, or bytes that belong to none")
 
 
-def _digest_tensor(name: str, entry: dict[str, Json], body: memoryview) -> TensorDigest:
+def _locate(name: str, entry: dict[str, Json], first: int, room: int) -> TensorPlace:
     (start, end), shape, dtype = entry["data_offsets"], entry["shape"], entry["dtype"]
     if not isinstance(dtype, str) or not isinstance(shape, list):
         raise EncodingError(f"tensor {name!r} has no dtype or no shape")
     if any(type(number) is not int or not 0 <= number < 2**63 for number in (start, end, *shape)):
         raise EncodingError(f"tensor {name!r} has a side or an offset that is not a size")
-    if not start <= end <= len(body):
+    if not start <= end <= room:
         raise EncodingError(f"tensor {name!r} lies outside the file")
     name.encode(), dtype.encode()  # raises where a lone surrogate would later
-    return TensorDigest(name, dtype, tuple(shape), sha256(body[start:end]).digest())
+    return TensorPlace(name, dtype, tuple(shape), first + start, first + end)
 
 
 def compute_tensor_root(tensors: Iterable[TensorDigest]) -> bytes:

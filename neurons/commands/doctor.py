@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from assay.network import ObjectStore, ReadableStores
+from assay.network import ObjectStore, ReadableStores, open_store
 from assay.network.beacon import HttpBeacons
 from assay.neurons.checkpoints import CheckpointFolder, Fetching
 from assay.neurons.checks import Check, State
@@ -99,7 +99,12 @@ def _open_surroundings(
         )  # fmt: skip
     checkpoints = None
     if chain is not None and stores is not None and rules is not None:
-        fetching = Fetching(make_mirrors(chain, rules, stores.open))
+        mirrors = opening.open(
+            "mirrors",
+            "name stores that can be opened under [store] mirrors",
+            lambda: [open_store(locator) for locator in settings.store.mirrors],
+        )
+        fetching = Fetching(make_mirrors(chain, rules, stores.open, mirrors or ()))
         checkpoints = CheckpointFolder(folder / "models", fetching)
     return Surroundings(
         role=role,

@@ -308,6 +308,10 @@ def _drive(
             "hotkey": encode_ss58(member.account.hotkey),
             "head": standing.head,
             "window_now": compute_window(timing, standing.head),
+            "fetching": [
+                {"checkpoint": download.digest.hex(), "bytes": download.done, "of": download.due}
+                for download in member.sources.checkpoints.downloads
+            ],
         } | describe()
 
     standing.require_seat()

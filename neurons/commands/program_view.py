@@ -35,6 +35,9 @@ def _render_header(status: dict[str, Any]) -> RenderableType:
     age = int(time.time()) - status["at"]
     if age > _OLD_S:
         text.append(f"   not running: written {age:,} s ago", style="yellow")
+    for item in status.get("fetching", ()):
+        done, due = item["bytes"] / 1e9, item["of"] / 1e9
+        text.append(f"\nfetching checkpoint {item['checkpoint'][:16]}…: {done:.2f} of {due:.2f} GB")
     return text
 
 

@@ -106,9 +106,9 @@ class CountedStore:
         self.calls("open")
         return self.store.open(name)
 
-    def put_file(self, name, path):
-        self.calls("put_file")
-        self.store.put_file(name, path)
+    def put(self, name, data):
+        self.calls("put")
+        self.store.put(name, data)
 
 
 class CountedBeacons:
@@ -277,7 +277,7 @@ def kill_at(bench, due):
     bench.run()
 
 
-@pytest.mark.parametrize("name", ["save_file", "replace", "put_file", "set_commitment", "beacon"])
+@pytest.mark.parametrize("name", ["save_file", "replace", "put", "set_commitment", "beacon"])
 def test_killed_when_it_first_calls(bench, undisturbed, name):
     kill_at(bench, undisturbed.calls_made.index(name) + 1)
     require_same(bench, undisturbed)
@@ -299,10 +299,12 @@ def test_killed_again_and_again(bench, undisturbed):
 
 @pytest.mark.slow
 def test_a_chain_or_store_that_fails_once_at_every_call(world, tmp_path, calls, undisturbed):
-    """The same trainer goes on, says what it met, and publishes the same."""
-    for due in range(1, len(undisturbed.calls_made) + 1):
-        if undisturbed.calls_made[due - 1] not in _ERRORS:
-            continue
+    """The same trainer goes on, says what it met, and publishes the same. One tensor's upload is
+    like another's: of the store's calls every twentieth."""
+    calls_made = undisturbed.calls_made
+    places = [due for due, name in enumerate(calls_made, 1) if name in _ERRORS]
+    stored = [due for due in places if calls_made[due - 1] in ("open", "put")]
+    for due in sorted({*places} - {*stored} | {*stored[::20]}):
         bench = Bench(world, tmp_path / str(due), calls)
         calls.due, calls.errors = len(calls.names) + due, _ERRORS
         bench.run()
@@ -319,7 +321,7 @@ _ERRORS = {
     "set_commitment": ChainError,
     "beacon": BeaconError,
     "open": StoreError,
-    "put_file": StoreError,
+    "put": StoreError,
 }
 
 
@@ -333,7 +335,7 @@ def test_what_it_commits_to_can_be_fetched(bench):
     def fetch_first(hotkey, payload):
         digest = parse_commitment(payload).digest
         folder = bench.folder / f"reader-{len(found)}"
-        found.append(fetch_checkpoint(bench.store, digest, folder))
+        found.append(fetch_checkpoint([bench.store], digest, folder))
         commit(hotkey, payload)
 
     bench.chain.set_commitment = fetch_first
@@ -395,7 +397,7 @@ def test_a_checkpoint_that_cannot_be_had_yet_is_waited_for(bench, tmp_path):
     bench.start()
     assert not bench.trainer.step()
     assert "cannot read" in bench.trainer.trouble
-    fetch_checkpoint(bench.store, bench.published[1], tmp_path / "models")
+    fetch_checkpoint([bench.store], bench.published[1], tmp_path / "models")
     assert bench.trainer.step()
 
 

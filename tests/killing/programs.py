@@ -108,7 +108,7 @@ def run_neuron(
     _set_time(clock)
     points.watch()
     points.wrap(ObjectStore, "put", "store put")
-    points.wrap(ObjectStore, "put_file", "store put_file")
+    points.wrap(ObjectStore, "put_parts", "store put_parts")
     points.wrap(ObjectStore, "get", "store get")
     points.wrap(ObjectStore, "open", "store open")
     points.wrap(http.HttpBeacons, "get", "beacon")

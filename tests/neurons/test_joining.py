@@ -12,6 +12,7 @@ from assay.neurons import joining
 from assay.neurons.config import ConfigError
 from assay.neurons.joining import Membership, Standing
 from assay.neurons.programs import ParametersChangedError
+from assay.protocol import Commitment, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING
 
 OWNER, SELF = (sha256(name).digest() for name in (b"owner", b"self"))
@@ -26,6 +27,7 @@ class Place:
         self.chain.rules = SimulatedRules(permits=True)
         self.changed: str | None = None
         self.looks = 0
+        self.prefetched: list[bytes] = []
 
     def has_parameters_changed(self, *_: object) -> str | None:
         self.looks += 1
@@ -35,7 +37,8 @@ class Place:
         member: Any = SimpleNamespace(
             chain=self.chain,
             account=SimpleNamespace(hotkey=SELF),
-            parameters=SimpleNamespace(timing=DEMO_TIMING),
+            parameters=SimpleNamespace(timing=DEMO_TIMING, identity=SimpleNamespace(trainer=OWNER)),
+            sources=SimpleNamespace(checkpoints=SimpleNamespace(prefetch=self.prefetched.append)),
         )
         return Standing(cast(Membership, member), needs_permit=needs_permit)
 
@@ -98,3 +101,19 @@ def test_it_looks_once_a_window_and_ends_where_the_network_is_gone(make_place: A
     place.mint_to(2 * WINDOW)
     with pytest.raises(ParametersChangedError, match="other parameters"):
         standing.check()
+
+
+def test_what_the_trainer_publishes_is_fetched_at_once(make_place: Any) -> None:
+    """A few looks a window; what is no checkpoint's commitment is nothing to fetch."""
+    place = make_place(OWNER, SELF)
+    standing = place.stand()
+    place.mint_to(2 * WINDOW + 1)
+    standing.check()
+    for tag, wanted in ((Tag.MINER, []), (Tag.CHECKPOINT, [SELF])):
+        payload = encode_commitment(Commitment(tag, 1, 1, SELF, "test:store"))
+        place.chain.set_commitment(OWNER, payload)
+        for _ in range(4):
+            place.chain.mint()
+            standing.check()
+        assert place.prefetched[: len(wanted)] == wanted
+        assert set(place.prefetched) == set(wanted)

@@ -1,0 +1,249 @@
+"""Checkpoints that travel: how small the difference of a step is, what it takes to make and to
+apply, and how fast a checkpoint is fetched from a mirror on this machine's disk.
+
+Steps are real: rollouts of the model itself on its own environment, judged by the environment, and
+the trainer's learner; the fourth to sixth in a row, since the first begins with masters that are
+bf16 already. The learning rate is said with each. The bench model does not do sums: its reward is
+whether a completion has more even ids than odd ones. What is fetched is a Qwen2 of 405 million
+weights (normal, deviation 0.02), and a child whose masters all moved by 4e-6: four updates of 1e-6.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from statistics import fmean
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import torch
+from figures import Figure, report
+from safetensors.torch import save_file
+from torch import Tensor
+
+from assay.environments import make_environment
+from assay.inference import Checkpoint, Request, load_checkpoint
+from assay.inference.folder import MANIFEST_FILE, MODEL_FILE, digest_structure, digest_tensors
+from assay.network import open_folder
+from assay.neurons.fetching import fetch_checkpoint
+from assay.neurons.publication import CHUNK_BYTES, publish_checkpoint
+from assay.protocol.encoding import to_json
+from assay.protocol.manifest import compute_tensor_root
+from assay.training import GENESIS, Group, LearnConfig, Learner
+from assay.training.delta import make_delta
+from assay.training.text_model import TextConfig, train_text_model
+
+GROUPS, GROUP_SIZE, STEPS, MEASURED = 8, 8, 6, 3
+HIDDEN, INNER, LAYERS = 2_048, 5_504, 8
+GB = 1e9
+
+Reward = Callable[[int, Sequence[int]], int]
+
+
+def make_groups(checkpoint: Checkpoint, learner: Learner, step: int, score: Reward) -> list[Group]:
+    """Rollouts of the model as it is, with its own log-probabilities."""
+    environment = make_environment("arithmetic", {})
+    drafter = checkpoint.get_drafter(1_024, learner.model)  # type: ignore[arg-type] # it is one
+    groups = []
+    for number in range(GROUPS):
+        seed = sha256(f"{step} {number}".encode()).digest()
+        problem = environment.make_problem(seed, checkpoint.manifest.levels)
+        prompt = checkpoint.tokenizer.encode(problem.prompt)
+        requests = [
+            Request(tuple(prompt), sha256(seed + bytes([rollout])).digest())
+            for rollout in range(GROUP_SIZE)
+        ]
+        completions = [list(map(int, tokens)) for tokens in drafter.draft(requests)]
+        rewards = [
+            environment.score(problem, checkpoint.tokenizer.decode(tokens)).correctness
+            if score is None
+            else score(number, tokens)
+            for tokens in completions
+        ]
+        logprobs = measure_logprobs(learner, prompt, completions)
+        groups.append(Group(prompt, completions, rewards, logprobs))
+    return groups
+
+
+def measure_logprobs(
+    learner: Learner, prompt: list[int], completions: list[list[int]]
+) -> list[list[float]]:
+    """Of each token of each completion, in one batch padded on the right."""
+    rows = [torch.tensor(prompt + tokens) for tokens in completions]
+    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    with torch.no_grad():
+        logprobs = learner.model(input_ids=ids[:, :-1]).logits.float().log_softmax(-1)
+    chosen = logprobs.gather(2, ids[:, 1:, None])[:, :, 0]
+    first = len(prompt) - 1
+    return [chosen[i, first : first + len(c)].tolist() for i, c in enumerate(completions)]
+
+
+def make_bench_model(folder: Path) -> Path:
+    """A model of many choices in the shipped one's shape."""
+    shutil.copytree(GENESIS, folder)
+    model = train_text_model(TextConfig(steps=60))
+    weights = {n: w.to(torch.bfloat16).contiguous() for n, w in model.state_dict().items()}
+    save_file(weights, folder / MODEL_FILE)
+    manifest = replace(
+        load_checkpoint(GENESIS).manifest, tensors=compute_tensor_root(digest_tensors(folder))
+    )
+    (folder / MANIFEST_FILE).write_text(json.dumps(to_json(manifest)))
+    return folder
+
+
+def count_even(number: int, tokens: Sequence[int]) -> int:
+    """The bench model's reward."""
+    return 1_000_000 * (2 * sum(token % 2 for token in tokens) < len(tokens))
+
+
+def measure_step(folder: Path, learning_rate: float, score: Reward | None) -> tuple[float, float]:
+    """Size of a step's delta over that of the checkpoint, and the share of values that changed."""
+    checkpoint = load_checkpoint(folder)
+    config = LearnConfig(learning_rate=learning_rate)
+    learner = Learner(checkpoint.load_trainable(), config)
+    sizes, shares = [], []
+    for step in range(STEPS):
+        before = learner.bf16_state()
+        learner.learn(make_groups(checkpoint, learner, step, score))
+        after = learner.bf16_state()
+        if step >= STEPS - MEASURED:
+            pairs = [(view(before[name]), view(after[name])) for name in after]
+            total = sum(len(child) for _, child in pairs)
+            deltas = [make_delta(*pair, len(pair[1])) for pair in pairs]
+            sent = [len(d) if d else len(p[1]) for d, p in zip(deltas, pairs, strict=True)]
+            changed = sum(int((before[name] != after[name]).sum()) for name in after)
+            sizes.append(sum(sent) / total)
+            shares.append(changed / (total / 2))
+    return fmean(sizes), fmean(shares)
+
+
+def view(tensor: Tensor) -> memoryview:
+    return memoryview(tensor.contiguous().view(torch.int16).numpy()).cast("B")
+
+
+def make_large(models: Path) -> tuple[bytes, bytes]:
+    """Two checkpoints of 405 million weights, the second one step after the first."""
+    generator = torch.Generator().manual_seed(1)
+    shapes = {"q": (HIDDEN, HIDDEN), "k": (HIDDEN, HIDDEN), "v": (HIDDEN, HIDDEN),
+              "o": (HIDDEN, HIDDEN), "up": (INNER, HIDDEN), "gate": (INNER, HIDDEN),
+              "down": (HIDDEN, INNER)}  # fmt: skip
+    parent: dict[str, Tensor] = {}
+    child: dict[str, Tensor] = {}
+    for layer in range(LAYERS):
+        for kind, shape in shapes.items():
+            master = torch.randn(shape, generator=generator) * 0.02
+            moves = torch.randint(0, 2, shape, generator=generator) * 8e-6 - 4e-6
+            parent[f"layers.{layer}.{kind}"] = master.to(torch.bfloat16)
+            child[f"layers.{layer}.{kind}"] = (master + moves).to(torch.bfloat16)
+    first = save_large(models, parent, bytes(32))
+    return first, save_large(models, child, first)
+
+
+def save_large(models: Path, weights: dict[str, Tensor], parent: bytes) -> bytes:
+    folder = models / "new"
+    shutil.copytree(GENESIS, folder)
+    save_file(weights, folder / MODEL_FILE, metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"hidden_size": HIDDEN, "intermediate_size": INNER, "num_hidden_layers": LAYERS,
+               "num_attention_heads": 16, "num_key_value_heads": 16}  # fmt: skip
+    config.pop("layer_types", None)
+    (folder / "config.json").write_text(json.dumps(config))
+    manifest = replace(
+        load_checkpoint(GENESIS).manifest,
+        structure=digest_structure(folder),
+        tensors=compute_tensor_root(digest_tensors(folder)),
+        parent=parent,
+    )
+    (folder / MANIFEST_FILE).write_text(json.dumps(to_json(manifest)))
+    folder.rename(models / manifest.digest.hex())
+    return manifest.digest
+
+
+def time_fetch(source: Path, digest: bytes, root: Path, repeats: int = 3) -> float:
+    """Least seconds, the folder removed after each but the last."""
+    taken = []
+    for _ in range(repeats):
+        shutil.rmtree(root / digest.hex(), ignore_errors=True)
+        began = perf_counter()
+        fetch_checkpoint([open_folder(source)], digest, root)
+        taken.append(perf_counter() - began)
+    return min(taken)
+
+
+def time_disk(path: Path, source: Path, repeats: int = 3) -> float:
+    """Least seconds to read as many bytes, hash them and write them: a thread a core, no more."""
+    threads = torch.get_num_threads()
+    size = source.stat().st_size
+    part = -(-size // threads // CHUNK_BYTES) * CHUNK_BYTES
+
+    def run(start: int) -> None:
+        found = sha256()
+        with path.open("r+b") as file, source.open("rb") as data:
+            data.seek(start)
+            file.seek(start)
+            for at in range(start, min(size, start + part), CHUNK_BYTES):
+                chunk = data.read(min(CHUNK_BYTES, size - at))
+                found.update(chunk)
+                file.write(chunk)
+
+    taken = []
+    for _ in range(repeats):
+        path.unlink(missing_ok=True)
+        path.touch()
+        began = perf_counter()
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(run, range(0, size, part)))
+        taken.append(perf_counter() - began)
+    path.unlink()
+    return min(taken)
+
+
+def measure_travel(root: Path) -> list[Figure]:
+    """Fetching whole and by deltas, beside what the disk takes."""
+    first, second = make_large(root / "models")
+    size = (root / "models" / first.hex() / MODEL_FILE).stat().st_size
+    for digest in (first, second):
+        began = perf_counter()
+        publish_checkpoint(open_folder(root / "store"), root / "models" / digest.hex(), digest)
+        published = perf_counter() - began
+    deltas = sum(p.stat().st_size for p in (root / "store").rglob("deltas/*"))
+    disk = time_disk(root / "scratch", root / "models" / first.hex() / MODEL_FILE)
+    whole = time_fetch(root / "store", first, root / "fetched")
+    by_delta = time_fetch(root / "store", second, root / "fetched")
+    unit = GB / size
+    copied = "read, hash, write alone"
+    return [
+        Figure("large model, delta of its bf16 checkpoint", 100 * deltas / size, "%", bound=10),
+        Figure(
+            "fetch whole", whole * unit, "s/GB", copied, disk * unit, max(2.0, 1.25 * disk * unit)
+        ),
+        Figure("fetch by deltas", by_delta * unit, "s/GB", copied, disk * unit),
+        Figure("publish with deltas, read back", published * unit, "s/GB"),
+    ]
+
+
+def main() -> None:
+    figures = []
+    with TemporaryDirectory(prefix="assay-") as scratch:
+        root = Path(scratch)
+        figures += measure_travel(root)
+        bench = make_bench_model(root / "bench")
+        for name, folder, score, rate, bound in (
+            ("shipped model", GENESIS, None, 1e-6, 10.0),
+            ("shipped model", GENESIS, None, 5e-5, None),
+            ("bench model", bench, count_even, 1e-6, 10.0),
+        ):
+            size, share = measure_step(folder, rate, score)
+            what = f"{name}, rate {rate:g}"
+            figures += [
+                Figure(f"{what}: delta of its bf16 checkpoint", 100 * size, "%", bound=bound),
+                Figure(f"{what}: values that changed", 100 * share, "%"),
+            ]
+    report("checkpoints that travel", figures, torch.get_num_threads())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""A checkpoint's tensors one by one: the list a manifest binds, and the file they make.
+
+Specification, section 7. The list is a file of its own where checkpoints are published; whoever has
+it and the manifest knows every tensor's size and SHA-256 before one byte of them has come.
+"""
+
+import json
+from collections.abc import Sequence
+from math import prod
+
+from assay.inference.folder import UnusableCheckpointError
+from assay.protocol.encoding import EncodingError, Json, read_hex, read_json
+from assay.protocol.manifest import Manifest, TensorDigest, compute_tensor_root
+
+TABLE_FILE = "tensors.json"
+#: What a manifest may bind and what anybody can use (section 7): bytes a value.
+_DTYPE, _BYTES = "BF16", 2
+#: Sides of a tensor at most, and the largest of all: more than any disk holds.
+_SIDES_MAX, _SIDE_MAX = 16, 1 << 48
+
+
+def encode_table(tensors: Sequence[TensorDigest]) -> bytes:
+    """The list: [name, dtype, shape, SHA-256] in order of name, JSON."""
+    rows = [
+        [tensor.name, tensor.dtype, list(tensor.shape), tensor.sha256.hex()]
+        for tensor in sorted(tensors, key=lambda tensor: tensor.name)
+    ]
+    return (json.dumps(rows, indent=0) + "\n").encode()
+
+
+def decode_table(data: bytes, manifest: Manifest) -> list[TensorDigest]:
+    """The tensors of a checkpoint, in order of name: what the list says, if the manifest binds it.
+
+    Raises:
+        EncodingError: it is no such list, or another checkpoint's.
+        UnusableCheckpointError: it is this one's, and of no use to anybody.
+    """
+    rows = read_json(data)
+    if not isinstance(rows, list):
+        raise EncodingError("is not a list")
+    tensors = [_read_row(row) for row in rows]
+    try:
+        root = compute_tensor_root(tensors)
+    except ValueError as error:
+        raise EncodingError(str(error)) from None
+    if root != manifest.tensors:
+        raise EncodingError("does not list the tensors that the manifest binds")
+    for tensor in tensors:
+        if tensor.dtype != _DTYPE:
+            raise UnusableCheckpointError(f"tensor {tensor.name} is {tensor.dtype}, not bf16")
+    return sorted(tensors, key=lambda tensor: tensor.name)
+
+
+def _read_row(row: Json) -> TensorDigest:
+    if not isinstance(row, list) or len(row) != 4:
+        raise EncodingError("has a row that is not name, dtype, shape and SHA-256")
+    name, dtype, shape, digest = row
+    if not isinstance(name, str) or not isinstance(dtype, str) or not isinstance(shape, list):
+        raise EncodingError("has a row without a name, a dtype or a shape")
+    if len(shape) > _SIDES_MAX or any(
+        type(side) is not int or not 0 <= side <= _SIDE_MAX for side in shape
+    ):
+        raise EncodingError(f"tensor {name!r} has no possible shape")
+    try:
+        name.encode(), dtype.encode()
+    except UnicodeEncodeError:
+        raise EncodingError("has a name that is no text") from None
+    return TensorDigest(name, dtype, tuple(shape), read_hex(digest))
+
+
+def compute_size(tensor: TensorDigest) -> int:
+    """Bytes of a tensor's data."""
+    return _BYTES * prod(tensor.shape)
+
+
+def plan_file(tensors: Sequence[TensorDigest]) -> tuple[bytes, dict[str, int]]:
+    """One safetensors file for all of them: its first bytes, and where each tensor begins.
+
+    As the library itself writes them: in order of name, the header padded to eight bytes.
+    """
+    header: dict[str, Json] = {"__metadata__": {"format": "pt"}}
+    at, starts = 0, {}
+    for tensor in sorted(tensors, key=lambda tensor: tensor.name):
+        end = at + compute_size(tensor)
+        header[tensor.name] = {
+            "dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [at, end],
+        }  # fmt: skip
+        starts[tensor.name] = at
+        at = end
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    first = len(text).to_bytes(8, "little") + text
+    return first, {name: len(first) + start for name, start in starts.items()}

@@ -1,0 +1,245 @@
+"""A checkpoint that takes its time to come: everybody works on with the one in force, and changes
+over at the window from which the protocol names the next, in one run."""
+
+import threading
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from assay.inference import CheckpointError
+from assay.network import StoreError, open_folder
+from assay.neurons import checkpoints as module
+from assay.neurons.checkpoints import CheckpointFolder, Fetching
+from assay.neurons.joining import Standing
+from assay.neurons.mining.miner import Miner, MinerConfig, Outside
+from assay.neurons.publication import publish_checkpoint
+from assay.protocol import Reason
+from assay.protocol.window import compute_window
+from assay.training import GENESIS
+from tests.adversarial.conftest import LOCATOR
+from tests.adversarial.watched import Watched, publish
+
+#: Seconds that no step may take, whatever is being fetched.
+STEP_S = 8.0
+
+
+class Held:
+    """A store whose larger objects do not come before they are let go."""
+
+    def __init__(self, store):
+        self.store, self.go, self.asked = store, threading.Event(), threading.Event()
+
+    def open(self, name):
+        return HeldObject(self, name, self.store.open(name))
+
+
+class HeldObject:
+    def __init__(self, held, name, inner):
+        self.held, self.name, self.inner = held, name, inner
+
+    def size(self):
+        return self.inner.size()
+
+    def read(self, start, end):
+        if "/deltas/" in self.name or self.name.startswith("tensors/"):
+            self.held.asked.set()
+            assert self.held.go.wait(60)
+        return self.inner.read(start, end)
+
+
+@pytest.fixture
+def child(fresh_world, monkeypatch):
+    """The next checkpoint, in a store, with its digest."""
+    monkeypatch.setattr(module, "measure_manifest", lambda manifest, folder: manifest)
+    world = fresh_world
+    weights = {
+        name: (weight * 1.003).to(torch.bfloat16)
+        for name, weight in world.checkpoint.model.state_dict().items()
+    }
+    manifest = world.sources.checkpoints.publish(world.checkpoint, weights, bytes(32))
+    store = open_folder(world.folder / "published")
+    folder = world.folder / "models" / manifest.digest.hex()
+    publish_checkpoint(store, folder, manifest.digest)
+    return manifest.digest, store
+
+
+def make_folder(world, name, store):
+    """One program's models: the genesis, and what it fetches in the background."""
+    held = Held(store)
+    folder = CheckpointFolder(
+        world.folder / name, Fetching(lambda: [held], retry_s=0.0, in_background=True)
+    )
+    folder.add(GENESIS, world.checkpoint.digest)
+    return folder, held
+
+
+def make_standing(world, checkpoints):
+    """As much of a program as looks for new checkpoints."""
+    standing = Standing(
+        SimpleNamespace(
+            chain=world.chain,
+            parameters=world.parameters,
+            sources=SimpleNamespace(checkpoints=checkpoints),
+        )
+    )
+    standing.head = world.chain.get_head()
+    return standing
+
+
+def run_to(world, block, neurons):
+    """Every neuron does all it can at each block, and none of its steps takes long."""
+    while world.chain.get_head() < block:
+        world.chain.mint()
+        for neuron in neurons:
+            began = time.monotonic()
+            while neuron.step():
+                assert time.monotonic() - began < STEP_S
+                began = time.monotonic()
+
+
+def wait_until_here(checkpoints):
+    until = time.monotonic() + 30
+    while checkpoints.downloads and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not checkpoints.downloads
+
+
+def test_a_switch_at_the_window_boundary_without_a_restart(fresh_world, child):
+    world, (digest, store) = fresh_world, child
+    mine, mirror = make_folder(world, "miner", store)
+    judge, judges_mirror = make_folder(world, "validator", store)
+    outside = Outside(world.chain, world.beacons, mine, world.sources.stores[LOCATOR], LOCATOR)
+    config = MinerConfig(2, 2)
+    miner = Miner("alice", world.hotkeys["alice"], world.parameters, outside, config, print)
+    watched = Watched(replace(world, sources=replace(world.sources, checkpoints=judge)))
+    validator = watched.validator
+    neurons = [miner, validator]
+    length = world.parameters.timing.window_blocks
+
+    run_to(world, length + 5, neurons)
+    assert miner._work.challenge.window == 1
+    publish(world, digest)
+    world.chain.mint()
+    world.chain.mint()
+    # both begin to fetch as soon as it stands, and go on with what they do
+    make_standing(world, mine)._fetch_ahead()
+    make_standing(world, judge)._fetch_ahead()
+    assert mirror.asked.wait(30)
+    run_to(world, 2 * length - 1, neurons)
+    assert mine.downloads
+    assert miner.trouble is None
+    assert miner._work.challenge.checkpoint == world.checkpoint.digest
+    mirror.go.set()
+    wait_until_here(mine)
+    assert digest in mine._opened  # before it is needed
+
+    # the miner changes over with window 2; the validator has not got it yet, and judges window 1
+    run_to(world, 3 * length - 2, neurons)
+    assert compute_window(world.parameters.timing, world.chain.get_head()) == 2
+    assert miner._work.challenge.window == 2
+    assert miner._work.challenge.checkpoint == digest
+    assert miner.trouble is None
+    run_to(world, 3 * length + 10, neurons)
+    assert judge.downloads
+    alice = world.hotkeys["alice"]
+    for window in (0, 1):
+        assert watched.audit(window).verdicts[alice].reason is Reason.ACCEPTED
+    assert alice not in watched.audit(2).verdicts
+    assert "is being fetched" in watched.audit(2).missing
+
+    judges_mirror.go.set()
+    wait_until_here(judge)
+    run_to(world, 3 * length + 12, neurons)
+    verdict = watched.audit(2).verdicts[alice]
+    assert verdict.reason is Reason.ACCEPTED
+    assert watched.audit(2).context.checkpoint == digest
+    mine.close()
+    judge.close()
+
+
+def test_what_cannot_be_had_is_said_and_tried_again(fresh_world, child):
+    world, (digest, store) = fresh_world, child
+    mirrors = []
+    checkpoints = CheckpointFolder(
+        world.folder / "late", Fetching(lambda: mirrors, retry_s=0.3, in_background=True)
+    )
+    with pytest.raises(CheckpointError, match="no mirror is known"):
+        checkpoints.get(digest)
+    mirrors.append(store)
+    with pytest.raises(CheckpointError, match="no mirror is known"):  # not asked again at once
+        checkpoints.get(digest)
+    time.sleep(0.4)
+    assert checkpoints.get(digest).digest == digest  # a small one is waited for
+
+
+def test_one_download_of_one_checkpoint(fresh_world, child):
+    """However many ask for it, and however often; and one at a time of what nobody needs yet."""
+    world, (digest, store) = fresh_world, child
+    checkpoints, held = make_folder(world, "one", store)
+    checkpoints.prefetch(digest)
+    assert held.asked.wait(30)
+    for _ in range(3):
+        with pytest.raises(CheckpointError, match="is being fetched"):
+            checkpoints.get(digest)
+        checkpoints.prefetch(bytes(32))
+    (download,) = checkpoints.downloads
+    assert download.digest == digest
+    assert checkpoints.get(world.checkpoint.digest).digest == world.checkpoint.digest
+    held.go.set()
+    wait_until_here(checkpoints)
+    assert checkpoints.get(digest).digest == digest
+    assert (download.done, download.due) != (0, 0)
+
+
+def test_a_program_that_ends_leaves_its_download_to_the_next(fresh_world, child):
+    world, (digest, store) = fresh_world, child
+    checkpoints, held = make_folder(world, "one", store)
+    checkpoints.prefetch(digest)
+    assert held.asked.wait(30)
+    began = time.monotonic()
+    checkpoints.close()
+    assert time.monotonic() - began < 3
+    assert not [
+        thread for thread in threading.enumerate() if thread.name in ("fetch", "checkpoint")
+    ]
+    held.go.set()
+    again, held = make_folder(world, "one", store)
+    held.go.set()
+    assert again.get(digest).digest == digest
+
+
+def test_a_defect_of_ours_is_not_swallowed(fresh_world, child, monkeypatch):
+    """Whoever needs the checkpoint meets it, and it is not met twice at once."""
+    world, (digest, store) = fresh_world, child
+    checkpoints, held = make_folder(world, "one", store)
+    met = []
+
+    def fail(*_):
+        met.append(True)
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(module, "fetch_checkpoint", fail)
+    with pytest.raises(ZeroDivisionError):
+        checkpoints.get(digest)
+    monkeypatch.undo()
+    held.go.set()
+    time.sleep(0.05)
+    assert checkpoints.get(digest).digest == digest
+    assert len(met) == 1
+
+
+def test_a_mirror_that_fails_is_no_defect(fresh_world, child):
+    world, (digest, _) = fresh_world, child
+
+    class Broken:
+        def open(self, name):
+            raise StoreError("the disk is on fire")
+
+    checkpoints = CheckpointFolder(
+        world.folder / "broken", Fetching(lambda: [Broken()], in_background=True)
+    )
+    with pytest.raises(CheckpointError, match="on fire"):
+        checkpoints.get(digest)
