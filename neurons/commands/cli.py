@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from assay.neurons.commands import chain_cli, localnet_cli, subnet_cli
+from assay.neurons.commands import chain_cli, localnet_cli, subnet_cli, train_cli
 from assay.neurons.commands.options import FINDING, OK, AsJson, Config, Quiet, plain_errors
 
 app = typer.Typer(
@@ -223,5 +223,6 @@ def status(
 
 app.add_typer(localnet_cli.app)
 app.add_typer(chain_cli.app)
+app.add_typer(train_cli.app)
 app.add_typer(subnet_cli.weights_app, name="weights")
 app.add_typer(subnet_cli.subnet_app, name="subnet")

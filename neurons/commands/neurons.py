@@ -20,7 +20,8 @@ from assay.neurons.database import VALIDATOR_FILE, Database
 from assay.neurons.doctor import Surroundings, warn_briefly
 from assay.neurons.joining import Membership, Standing, join
 from assay.neurons.learning.lessons import Lesson
-from assay.neurons.learning.trainer import Trainer, TrainerConfig
+from assay.neurons.learning.setup import make_trainer_config
+from assay.neurons.learning.trainer import Trainer
 from assay.neurons.mining.dry_run import Candidate, dry_run
 from assay.neurons.mining.history import History, describe_history
 from assay.neurons.mining.miner import Miner, MinerConfig, Outside
@@ -36,7 +37,6 @@ from assay.neurons.validating.validator import Validator
 from assay.neurons.wiring import now_ms, open_own_store
 from assay.protocol import Parameters, Reason, encode_ss58
 from assay.protocol.window import compute_window
-from assay.training import LearnConfig
 from assay.verification import compute_score
 
 logger = logging.getLogger("assay")
@@ -242,12 +242,7 @@ def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
             })  # fmt: skip
             del lessons[:-_SHOWN]
 
-        config = TrainerConfig(
-            LearnConfig(learning_rate=own.learning_rate, epochs=own.epochs),
-            locator,
-            store,
-            own.dir / "course",
-        )
+        config = make_trainer_config(own, locator, store)
         trainer = Trainer(
             trainer_hotkey, member.parameters, member.sources, config, note_lesson, logger.info
         )
