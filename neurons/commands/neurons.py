@@ -20,6 +20,7 @@ from assay.neurons.database import VALIDATOR_FILE, Database
 from assay.neurons.doctor import Surroundings, warn_briefly
 from assay.neurons.joining import Membership, Standing, join
 from assay.neurons.learning.lessons import Lesson
+from assay.neurons.learning.monitor import Monitor
 from assay.neurons.learning.setup import make_trainer_config
 from assay.neurons.learning.trainer import Trainer
 from assay.neurons.mining.dry_run import Candidate, dry_run
@@ -43,6 +44,25 @@ logger = logging.getLogger("assay")
 
 #: Rows of each kind in status.json.
 _SHOWN = 16
+
+
+class TrainerWithMonitor:
+    """Trains, and looks at what it made in the time that training leaves."""
+
+    name = "trainer"
+
+    def __init__(self, trainer: Trainer, monitor: Monitor) -> None:
+        self._trainer = trainer
+        self._monitor = monitor
+
+    @property
+    def trouble(self) -> str | None:
+        """The trainer's before what the monitor sees."""
+        return self._trainer.trouble or self._monitor.alarm
+
+    def step(self) -> bool:
+        """See `Trainer.step` and `Monitor.step`."""
+        return self._trainer.step() or self._monitor.step()
 
 
 class MinerWithReview:
@@ -227,6 +247,9 @@ def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                 f"hotkey is {encode_ss58(member.account.hotkey)}: name the right wallet"
             )
         lessons: list[dict[str, Any]] = []
+        monitor = Monitor(
+            own.dir, member.parameters, member.sources.checkpoints, own.problems, logger.info
+        )
 
         def note_lesson(lesson: Lesson) -> None:
             reward = sum(lesson.rewards) / max(1, len(lesson.rewards)) / 1e6
@@ -241,6 +264,7 @@ def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                 "stats": asdict(lesson.stats),
             })  # fmt: skip
             del lessons[:-_SHOWN]
+            monitor.note(lesson)
 
         config = make_trainer_config(own, locator, store)
         trainer = Trainer(
@@ -249,7 +273,11 @@ def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
         warn_briefly(_look_around(member, "trainer", store, locator), now_ms())
         try:
             return _drive(
-                member, trainer, lambda: {"window": trainer.window, "lessons": lessons},
+                member, TrainerWithMonitor(trainer, monitor),
+                lambda: {
+                    "window": trainer.window, "lessons": lessons, "alarm": monitor.alarm,
+                    "held_out": [asdict(point) for point in monitor.points[-_SHOWN:]],
+                },
                 Standing(member), as_json,
             )  # fmt: skip
         finally:
