@@ -123,7 +123,7 @@ def compute_loss(
     difference = torch.where(mask, logprobs - behaviour, torch.zeros_like(logprobs))
     weight = mask.to(logprobs.dtype)
     if config.level == "sequence":
-        weight = weight / mask.sum(-1, keepdim=True)
+        weight = weight / mask.sum(-1, keepdim=True).clamp(min=1)
         ratio = (difference * weight).sum(-1, keepdim=True).expand_as(difference)
     else:
         ratio = difference

@@ -7,16 +7,20 @@ and number of threads give the same weights bit for bit on the same machine.
 
 With a LoRA rank the masters stay as they were and small factors beside them learn (Hu et al.,
 2021); what is published is their sum, rounded.
+
+In a team of processes (`sharding`) all make the same calls with the same groups, and each learns
+from its share of the rows.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from assay.training.grpo import Loss, LossConfig, compute_advantages, compute_loss
 from assay.training.lora import add_factors, merge_factors
+from assay.training.sharding import add_up, gather, get_team, shard, spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,7 @@ class Learner:
         model = model.to(torch.float32).eval()
         if config.lora_rank:
             model = add_factors(model, config.lora_rank, config.seed)
+        shard(model)
         self.model = model
         self.config = config
         self.step = 0
@@ -161,15 +166,19 @@ class Learner:
         """The weights as published: contiguous bf16 copies, rounded to nearest even, by name."""
         weights = merge_factors(self.model) if self.config.lora_rank else self.model.state_dict()
         return {
-            name: weight.detach().to(torch.bfloat16).contiguous().clone()
+            name: gather(weight.detach()).to(torch.bfloat16).contiguous().clone()
             for name, weight in weights.items()
         }
 
     def export_state(self) -> dict[str, Tensor]:
         """Masters, moments and counters as copied tensors: what a restart or a digest needs."""
-        state = {f"master.{n}": w.detach().clone() for n, w in self.model.state_dict().items()}
+        state = {
+            f"master.{n}": gather(w.detach()).clone() for n, w in self.model.state_dict().items()
+        }
         for index, moments in self._optimizer.state_dict()["state"].items():
-            state |= {f"adam.{index}.{name}": t.detach().clone() for name, t in moments.items()}
+            state |= {
+                f"adam.{index}.{name}": gather(t.detach()).clone() for name, t in moments.items()
+            }
         return state | {"step": torch.tensor(self.step)}
 
     def import_state(self, state: dict[str, Tensor]) -> None:
@@ -177,16 +186,21 @@ class Learner:
 
         Raises:
             KeyError: the step is missing.
+            IndexError: moments of a weight that there is not.
             RuntimeError: the masters are another model's.
         """
         prefix = "master."
         masters = {n.removeprefix(prefix): w for n, w in state.items() if n.startswith(prefix)}
-        self.model.load_state_dict(masters)
+        here = self.model.state_dict()
+        self.model.load_state_dict(
+            {n: spread(w, here[n]) if n in here else w for n, w in masters.items()}
+        )
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in state.items():
             if name.startswith("adam."):
                 _, index, moment = name.split(".")
-                moments.setdefault(int(index), {})[moment] = tensor.clone()
+                like = self._optimizer.param_groups[0]["params"][int(index)]
+                moments.setdefault(int(index), {})[moment] = spread(tensor.clone(), like)
         self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": moments})
         self.step = int(state["step"])
 
@@ -194,22 +208,28 @@ class Learner:
         self._optimizer.zero_grad()
         losses = []
         size = self.config.rows_per_pass or len(rows)
+        _, team = get_team()
         for start in range(0, len(rows), size):
-            loss = self._measure(rows[start : start + size], scale)
+            # gradients are averaged over the team, and losses are sums
+            loss = self._measure(rows[start : start + size], scale / team)
             loss.value.backward()
-            losses.append(replace(loss, value=loss.value.detach()))  # its graph is not kept
+            losses.append(_add_up(loss))
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient)
         self._optimizer.step()
-        return losses, float(norm)
+        return losses, float(gather(norm))
 
     def _measure(self, rows: Sequence[_Row], scale: float) -> Loss:
-        ids, mask, behaviour = _pad(rows)
+        rank, team = get_team()
+        own = rows[rank::team] or rows[:1]  # everybody takes part in every pass
+        ids, mask, behaviour = _pad(own)
+        if rank >= len(rows):
+            mask = torch.zeros_like(mask)
         reference = None
         if self._reference is not None:
             with torch.no_grad():
                 reference = self._compute_logprobs(self._reference, ids)
         logprobs = self._compute_logprobs(self.model, ids)
-        advantages = torch.tensor([row.advantage for row in rows])
+        advantages = torch.tensor([row.advantage for row in own])
         return compute_loss(
             logprobs, behaviour, advantages, mask, scale, self.config.loss, reference
         )
@@ -220,6 +240,14 @@ class Learner:
         if self.config.excluded:
             logits[..., list(self.config.excluded)] = -torch.inf
         return logits.log_softmax(-1).gather(-1, ids[:, 1:, None]).squeeze(-1)
+
+
+def _add_up(loss: Loss) -> Loss:
+    """The team's loss, without its graph."""
+    _, team = get_team()
+    value, *sums = add_up([loss.value.item() / team, loss.tokens, loss.clipped, loss.ratio_sum,
+                           loss.kl_sum])  # fmt: skip
+    return Loss(torch.tensor(value), int(sums[0]), int(sums[1]), sums[2], sums[3])
 
 
 def _make_rows(group: Group, scaled: bool) -> list[_Row] | None:

@@ -101,7 +101,7 @@ def _make_learner(step: Step, checkpoints: CheckpointFolder) -> Learner:
     if state is not None:
         try:
             learner.import_state(state)
-        except (KeyError, RuntimeError, ValueError) as error:
+        except (LookupError, RuntimeError, ValueError) as error:
             raise StepError(
                 f"the kept state before the step is of another model: {error}"
             ) from None

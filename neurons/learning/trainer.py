@@ -391,7 +391,7 @@ def _import(learner: Learner, state: dict[str, Tensor], parent: Checkpoint) -> b
     """Whether the learner went on from `state`, and that state belongs to the checkpoint."""
     try:
         learner.import_state(state)
-    except (KeyError, RuntimeError, ValueError):
+    except (LookupError, RuntimeError, ValueError):
         return False
     weights = parent.model.state_dict()
     return all(
