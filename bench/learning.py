@@ -2,9 +2,10 @@
 training, with forgers among the miners, and with the trainer's own rollouts mixed in.
 
 A subnet in memory (the chain's simulator, BLS beacons, Parquet files, stores, the judge) from the
-shipped model with sums of three terms alone. Each window miners mine, the trainer judges every group,
-learns and publishes. TRL's `GRPOTrainer` gets the same problems in the same order, as many updates and
-the same settings, and generates for itself. Plots lie beside the figures. --fast: one seed, few steps.
+shipped model with sums of three terms alone. Each window miners mine, the trainer judges every
+group, learns and publishes. TRL's `GRPOTrainer` gets the same problems in the same order, as many
+updates and the same settings, and generates for itself. Plots lie beside the figures. --fast: one
+seed, few steps.
 """
 
 import shutil
@@ -325,8 +326,8 @@ def main() -> None:
             Figure("TRL's gain minus the loop's", mean(map(compute_gain, theirs)) - gain, "points",
                    bound=compute_noise(clean, theirs)),
             Figure("loop", seconds, "s", "bare training", mean(bare), ratio_bound=1.4),
-            Figure("clean gain minus poisoned", abs(gain - mean(map(compute_gain, dirty))), "points",
-                   bound=compute_noise(clean, dirty)),
+            Figure("clean gain minus poisoned", abs(gain - mean(map(compute_gain, dirty))),
+                   "points", bound=compute_noise(clean, dirty)),
             Figure("forgers' groups refused", sum(c.refused for c in poisoned), "groups"),
             Figure("gain of 8 local", mean(map(compute_gain, alone)), "points"),
             Figure("gain of 4 + 4", mean(map(compute_gain, both)), "points"),

@@ -22,6 +22,7 @@ from assay.neurons.joining import Membership, Standing, join
 from assay.neurons.learning.lessons import Lesson
 from assay.neurons.learning.monitor import Monitor
 from assay.neurons.learning.setup import make_trainer_config
+from assay.neurons.learning.team import follow, join_team
 from assay.neurons.learning.trainer import Trainer
 from assay.neurons.mining.dry_run import Candidate, dry_run
 from assay.neurons.mining.history import History, describe_history
@@ -231,11 +232,20 @@ def _open_record_store(settings: Settings) -> tuple[ObjectStore, str | None]:
 
 
 def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
-    """Trains until it is asked to stop.
+    """Trains until it is asked to stop; under torchrun, with the processes beside it.
 
     Raises:
         OperatorError: it could not run, or cannot go on.
     """
+    with join_team() as rank:
+        if rank == 0:
+            return _run_first_trainer(settings, as_json, quiet)
+        _use_threads(settings.trainer.threads)
+        follow()
+        return 0
+
+
+def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
     own = settings.trainer
     store, locator = open_own_store(settings)
     _use_threads(own.threads)

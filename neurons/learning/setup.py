@@ -10,7 +10,9 @@ from assay.inference import Checkpoint
 from assay.network import ObjectStore
 from assay.neurons.config import ConfigError, TrainerSettings
 from assay.neurons.learning.steps import StepFolder
+from assay.neurons.learning.team import make_shared
 from assay.training import LearnConfig, Learner, LossConfig
+from assay.training.sharding import get_team
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,5 +106,7 @@ def make_learner(
     # left out as the reference leaves them out
     config = replace(learning, excluded=tuple(never_drawn))
     wanted = config.from_genesis and config.loss.kl_weight
-    reference = get_first().model if wanted else None
-    return Learner(parent.load_trainable(), config, reference)
+    reference = get_first() if wanted else None
+    if get_team()[1] > 1:
+        return make_shared(parent.folder, config, None if reference is None else reference.folder)
+    return Learner(parent.load_trainable(), config, None if reference is None else reference.model)
