@@ -502,13 +502,22 @@ def test_a_lesson_that_nobody_could_use_is_left_out(bench, undisturbed, monkeypa
     assert bench.lessons[0].published.number == 1
 
 
-def test_a_full_disk_loses_nothing(bench, undisturbed, monkeypatch):
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (trainer_folder, "save_file"),
+        (steps, "save_file"),
+        (steps.pq, "write_table"),
+        (steps, "write_json"),
+    ],
+)
+def test_a_full_disk_loses_nothing(bench, undisturbed, monkeypatch, owner, name):
     with monkeypatch.context() as patch:
 
-        def refuse(*arguments):
+        def refuse(*arguments, **options):
             raise OSError(28, "No space left on device")
 
-        patch.setattr(trainer_folder, "save_file", refuse)
+        patch.setattr(owner, name, refuse)
         with pytest.raises(TrainerError, match="No space left"):
             bench.run()
     bench.run()  # as if it had been started again
