@@ -120,7 +120,7 @@ class StepFolder:
         states = sorted(
             self.folder.glob("step-*.before.safetensors"), key=lambda p: (p.stat().st_mtime, p.name)
         )
-        for state in states[: len(states) - self.kept]:
+        for state in states[: max(0, len(states) - self.kept)]:
             state.unlink()
 
     def keep_record(self, record: StepRecord, child: bytes) -> None:

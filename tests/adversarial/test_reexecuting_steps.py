@@ -39,7 +39,7 @@ def train(world, folder, **changes):
         changes.pop("learning", LEARNING),
         "test:trainer",
         last_window=1,
-        steps=StepFolder(folder / "steps", changes.pop("kept", 2)),
+        steps=StepFolder(folder / "steps", changes.pop("kept", 5)),
         **changes,
     )
     CheckpointFolder(folder / "models").add(world.checkpoint.folder, world.checkpoint.digest)
@@ -86,6 +86,7 @@ def invoke(*arguments):
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_an_honest_step_is_equal(taught, number):
+    assert len(list((taught / "steps").glob("*.before.safetensors"))) == 2
     finding = verify(taught, number)
     assert (finding.equal, finding.tensor, finding.remarks) == (True, None, ())
 
