@@ -15,8 +15,10 @@ from time import perf_counter
 
 _PARSER = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
 _PARSER.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+_PARSER.add_argument("--fast", action="store_true", help="small sizes, where a script has them")
 #: Read when a script starts: a mistake is not told after minutes of work.
 _ARGUMENTS = _PARSER.parse_args()
+FAST: bool = _ARGUMENTS.fast
 _VERSIONS = ("torch", "transformers", "numpy", "numba", "pyarrow", "pyblst")
 
 

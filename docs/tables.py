@@ -47,6 +47,7 @@ from assay.protocol.record import (
     Weight,
     WindowRecord,
 )
+from assay.protocol.step import StepRecord, StepSource
 from assay.protocol.window import WINDOW_SCHEDULE, Phase
 
 SETTINGS = Path(__file__).with_name("settings.md")
@@ -76,6 +77,8 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     CoveredWindow: {},
     SeatScore: {},
     Weight: {},
+    StepRecord: {},
+    StepSource: {},
 }
 
 #: What each label's fields are, in order.
@@ -102,11 +105,13 @@ PREIMAGES = {
     Domain.CALIBRATION: "the encoded calibration",
     Domain.CALIBRATION_SET: "the bytes of calibration_set.json",
     Domain.CALIBRATION_PROBLEM: "environment digest, u32 number",
-    Domain.STEP: "the parent's checkpoint digest, the root of each submission learned from, in order",
+    Domain.STEP: "the encoded step record",
+    Domain.STEP_LEAF: "section 11",
     Domain.WINDOW_RECORD: "the encoded window record",
     Domain.SETTLEMENT_RECORD: "the encoded settlement record",
     Domain.ENVIRONMENT_STREAM: "environments.md",
     Domain.HELD_OUT: "a trainer's own: environment digest, u32 number; enters no verdict",
+    Domain.TRAINER: "a trainer's own choices: section 11; enters no verdict",
     Domain.LOCAL_KEY: "the demo's own beacon key; enters no verdict",
 }
 

@@ -178,7 +178,46 @@ class TrainerSettings(BaseModel):
     dir: Path = Field(Path("assay-train"), description="folder of the trainer's own files")
     threads: int | None = Field(None, ge=1, le=1_024, description="of PyTorch; None: its choice")
     learning_rate: float = Field(5e-5, gt=0, le=1, description="of AdamW")
+    weight_decay: float = Field(0.0, ge=0, le=1, description="of AdamW")
+    max_gradient: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     epochs: int = Field(4, ge=1, le=64, description="passes over a window's groups")
+    groups_per_batch: int = Field(8, ge=1, le=16_384, description="groups behind one update")
+    rows_per_pass: int = Field(
+        0, ge=0, le=1 << 20, description="rollouts a forward pass holds, gradients summed; 0: all"
+    )
+    clip_low: float = Field(0.2, gt=0, lt=1, description="ratios count down to 1 − this")
+    clip_high: float = Field(0.28, gt=0, description="ratios count up to 1 + this")
+    clip_cap: float = Field(4.0, gt=1, description="and to this where the advantage is negative")
+    level: Literal["token", "sequence"] = Field(
+        "token", description="what has a ratio and counts alike: tokens or whole rollouts"
+    )
+    scaled: bool = Field(False, description="advantages over their group's standard deviation")
+    kl_weight: float = Field(0.0, ge=0, description="of the divergence from the reference")
+    kl_reference: Literal["behaviour", "genesis"] = Field(
+        "behaviour", description="the reference: who sampled, or the network's first checkpoint"
+    )
+    lora_rank: int = Field(
+        0, ge=0, le=1_024, description="of factors that learn in place of all weights; 0: all"
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="of the order of groups, and of LoRA")
+    sync: Literal["sequential", "async"] = Field(
+        "async", description="sequential: learn only from the newest checkpoint's own rollouts"
+    )
+    staleness: int = Field(
+        8, ge=0, le=1_000, description="async: checkpoints that rollouts may be behind, at most"
+    )
+    local_groups: int = Field(
+        0, ge=0, le=16_384, description="groups a window that the trainer generates itself"
+    )
+    external_groups: int | None = Field(
+        None, ge=0, le=16_384, description="miners' groups a window, at most; None: all"
+    )
+    steps_kept: int = Field(
+        1, ge=0, le=10_000, description="old states of the optimiser kept: so many can be verified"
+    )
+    problems: int = Field(
+        256, ge=0, le=100_000, description="held-out problems a checkpoint is tried on; 0: none"
+    )
 
 
 class LedgerSettings(BaseModel):

@@ -39,11 +39,13 @@ class Domain(Enum):
     CALIBRATION_SET = b"assay/v1/calibration-set"
     CALIBRATION_PROBLEM = b"assay/v1/calibration-problem"
     STEP = b"assay/v1/step"
+    STEP_LEAF = b"assay/v1/step-leaf"
     WINDOW_RECORD = b"assay/v1/window-record"
     SETTLEMENT_RECORD = b"assay/v1/settlement-record"
     # streams drawn inside an environment, and outside the protocol proper
     ENVIRONMENT_STREAM = b"assay/v1/environment-stream"
     HELD_OUT = b"assay/v1/held-out"
+    TRAINER = b"assay/v1/trainer"
     LOCAL_KEY = b"assay/v1/local-key"
 
 

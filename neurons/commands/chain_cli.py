@@ -122,49 +122,6 @@ def validate(
 
 
 @app.command()
-def train(
-    network: NetworkName = None,
-    netuid: Netuid = None,
-    wallet: WalletName = None,
-    hotkey: HotkeyName = None,
-    wallet_path: WalletPath = None,
-    store: StoreLocator = None,
-    readable: Readable = None,
-    beacon: BeaconEndpoints = None,
-    directory: Annotated[
-        Path | None,
-        typer.Option(
-            "--dir", metavar="DIR", help="The trainer's own folder [default: assay-train]."
-        ),
-    ] = None,
-    threads: Threads = None,
-    localnet: LocalnetFolder = None,
-    config: Config = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Train: judge all that was submitted, learn from what is genuine, publish checkpoints.
-
-    The wallet's hotkey must be the trainer that the subnet's parameters name. Runs until Ctrl-C and
-    picks up where it was.
-    """
-    with plain_errors():
-        settings = load(
-            config,
-            localnet,
-            "trainer",
-            chain={"network": network, "netuid": netuid},
-            wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
-            store={"locator": store, "readable": readable or None},
-            beacon={"endpoints": beacon or None},
-            trainer={"dir": directory, "threads": threads},
-        )
-        from assay.neurons.commands.neurons import run_trainer
-
-        raise typer.Exit(run_trainer(settings, as_json, quiet))
-
-
-@app.command()
 def register(
     network: NetworkName = None,
     netuid: Netuid = None,

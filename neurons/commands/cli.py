@@ -16,6 +16,7 @@ from assay.neurons.commands import (
     ledger_cli,
     localnet_cli,
     subnet_cli,
+    train_cli,
 )
 from assay.neurons.commands.options import FINDING, OK, AsJson, Config, Quiet, load, plain_errors
 
@@ -233,6 +234,7 @@ app.add_typer(chain_cli.app)
 app.add_typer(explain_cli.app)
 app.add_typer(audit_cli.audit_app, name="audit")
 app.add_typer(env_cli.app, name="env")
+app.add_typer(train_cli.app)
 app.add_typer(subnet_cli.weights_app, name="weights")
 app.add_typer(subnet_cli.subnet_app, name="subnet")
 app.add_typer(ledger_cli.app, name="ledger")

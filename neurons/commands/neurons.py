@@ -20,7 +20,10 @@ from assay.neurons.database import VALIDATOR_FILE, Database
 from assay.neurons.doctor import Surroundings, warn_briefly
 from assay.neurons.joining import Membership, Standing, join
 from assay.neurons.learning.lessons import Lesson
-from assay.neurons.learning.trainer import Trainer, TrainerConfig
+from assay.neurons.learning.monitor import Monitor
+from assay.neurons.learning.setup import make_trainer_config
+from assay.neurons.learning.team import follow, join_team
+from assay.neurons.learning.trainer import Trainer
 from assay.neurons.ledger import open_posting
 from assay.neurons.mining.dry_run import Candidate, dry_run
 from assay.neurons.mining.history import History, describe_history
@@ -38,13 +41,31 @@ from assay.neurons.validating.validator import Validator
 from assay.neurons.wiring import now_ms, open_own_store
 from assay.protocol import Parameters, Reason, encode_ss58
 from assay.protocol.window import compute_window
-from assay.training import LearnConfig
 from assay.verification import compute_score
 
 logger = logging.getLogger("assay")
 
 #: Rows of each kind in status.json.
 _SHOWN = 16
+
+
+class TrainerWithMonitor:
+    """Trains, and looks at what it made in the time that training leaves."""
+
+    name = "trainer"
+
+    def __init__(self, trainer: Trainer, monitor: Monitor) -> None:
+        self._trainer = trainer
+        self._monitor = monitor
+
+    @property
+    def trouble(self) -> str | None:
+        """The trainer's before what the monitor sees."""
+        return self._trainer.trouble or self._monitor.alarm
+
+    def step(self) -> bool:
+        """See `Trainer.step` and `Monitor.step`."""
+        return self._trainer.step() or self._monitor.step()
 
 
 class MinerWithReview:
@@ -224,11 +245,20 @@ def _open_record_store(settings: Settings) -> tuple[ObjectStore, str | None]:
 
 
 def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
-    """Trains until it is asked to stop.
+    """Trains until it is asked to stop; under torchrun, with the processes beside it.
 
     Raises:
         OperatorError: it could not run, or cannot go on.
     """
+    with join_team() as rank:
+        if rank == 0:
+            return _run_first_trainer(settings, as_json, quiet)
+        _use_threads(settings.trainer.threads)
+        follow()
+        return 0
+
+
+def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
     own = settings.trainer
     store, locator = open_own_store(settings)
     _use_threads(own.threads)
@@ -240,6 +270,9 @@ def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                 f"hotkey is {encode_ss58(member.account.hotkey)}: name the right wallet"
             )
         lessons: list[dict[str, Any]] = []
+        monitor = Monitor(
+            own.dir, member.parameters, member.sources.checkpoints, own.problems, logger.info
+        )
 
         def note_lesson(lesson: Lesson) -> None:
             reward = sum(lesson.rewards) / max(1, len(lesson.rewards)) / 1e6
@@ -254,20 +287,20 @@ def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                 "stats": asdict(lesson.stats),
             })  # fmt: skip
             del lessons[:-_SHOWN]
+            monitor.note(lesson)
 
-        config = TrainerConfig(
-            LearnConfig(learning_rate=own.learning_rate, epochs=own.epochs),
-            locator,
-            store,
-            own.dir / "course",
-        )
+        config = make_trainer_config(own, locator, store)
         trainer = Trainer(
             trainer_hotkey, member.parameters, member.sources, config, note_lesson, logger.info
         )
         warn_briefly(_look_around(member, "trainer", store, locator), now_ms())
         try:
             return _drive(
-                member, trainer, lambda: {"window": trainer.window, "lessons": lessons},
+                member, TrainerWithMonitor(trainer, monitor),
+                lambda: {
+                    "window": trainer.window, "lessons": lessons, "alarm": monitor.alarm,
+                    "held_out": [asdict(point) for point in monitor.points[-_SHOWN:]],
+                },
                 Standing(member), as_json,
             )  # fmt: skip
         finally:

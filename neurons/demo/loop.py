@@ -34,7 +34,9 @@ from assay.neurons.gauntlet.drafting import BestOfSeedsMiner, CheapModelMiner
 from assay.neurons.gauntlet.files import FakingMiner
 from assay.neurons.learning.evaluation import Accuracy, evaluate
 from assay.neurons.learning.lessons import Lesson
-from assay.neurons.learning.trainer import Trainer, TrainerConfig
+from assay.neurons.learning.setup import TrainerConfig
+from assay.neurons.learning.steps import StepFolder
+from assay.neurons.learning.trainer import Trainer
 from assay.neurons.mining.miner import Miner, MinerConfig, Outside
 from assay.neurons.ports import Chain, Neuron
 from assay.neurons.submissions import Sources
@@ -169,7 +171,12 @@ class Demo:
                 network.hotkeys[TRAINER],
                 parameters,
                 sources,
-                TrainerConfig(DEMO_LEARNING, LOCATOR, last_window=windows[-1]),
+                TrainerConfig(
+                    DEMO_LEARNING,
+                    LOCATOR,
+                    last_window=windows[-1],
+                    steps=StepFolder(self._settings.out / "steps"),
+                ),
                 self._on_lesson,
                 self._note,
             ),

@@ -13,6 +13,7 @@ from assay.inference import Checkpoint
 from assay.neurons.submissions import Sources, judge_hotkey
 from assay.protocol import Context, Reason
 from assay.protocol.manifest import Manifest
+from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group, LearnStats
 from assay.verification import Forward, Ledger, Measurement, Projection
@@ -32,26 +33,47 @@ class Lesson:
     published: Manifest
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A group that is learned from, and where it comes from.
+
+    Attributes:
+        hotkey: who generated it.
+        index: of the problem among the hotkey's.
+        checkpoint: that generated it.
+        proof: root of the submission it stands in, as committed on chain; zeros for own groups.
+        levels: of the environment, in force for it.
+    """
+
+    group: Group
+    window: int
+    hotkey: bytes
+    index: int
+    checkpoint: bytes
+    proof: bytes
+    problem_seed: bytes
+    levels: tuple[int, ...]
+
+
 @dataclass(slots=True)
 class Reading:
     """A window whose submissions are being judged.
 
     Attributes:
         waiting: hotkeys whose files were not looked at yet.
-        roots: of the files that are learned from.
         absent: files that were committed to and cannot be had.
     """
 
     context: Context
     waiting: list[bytes]
-    groups: list[Group] = field(default_factory=list)
-    roots: list[bytes] = field(default_factory=list)
+    groups: list[Taken] = field(default_factory=list)
     absent: int = 0
 
     @property
     def rewards(self) -> tuple[int, ...]:
         """Mean reward of each group, millionths."""
-        return tuple(sum(group.rewards) // len(group.rewards) for group in self.groups)
+        rewards = (taken.group.rewards for taken in self.groups)
+        return tuple(sum(group) // len(group) for group in rewards)
 
     def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: Sources) -> None:
         """Judges all groups of one file; one bad group, and none of it is learned from.
@@ -75,10 +97,20 @@ class Reading:
         self.absent += verdict.reason is Reason.NOT_REVEALED
         if not verdict.accepted:
             return
-        self.roots.append(committed.root)
         whole = forward.seen[-len(groups) :]  # the heads may have been measured before them
         for value, (prompt, completions, logprobs) in zip(verdict.groups, whole, strict=True):
-            self.groups.append(Group(prompt, completions, list(value.rewards), logprobs))
+            self.groups.append(
+                Taken(
+                    Group(prompt, completions, list(value.rewards), logprobs),
+                    context.window,
+                    hotkey,
+                    value.index,
+                    checkpoint.digest,
+                    committed.root,
+                    compute_problem_seed(context.challenge_seed, hotkey, value.index),
+                    checkpoint.manifest.levels,
+                )
+            )
 
 
 @dataclass(slots=True)

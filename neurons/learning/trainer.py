@@ -12,55 +12,34 @@ before a lesson or after it, and what it has learned it commits to. What hinders
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
-from assay.network import ObjectStore, StoreError, WorkerError
+from assay.network import StoreError, WorkerError
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.state import STATE_BLOCKS
 from assay.neurons.announcement import Announcement
 from assay.neurons.learning.lessons import Lesson, Reading
+from assay.neurons.learning.mixing import choose_external, generate_own
+from assay.neurons.learning.setup import TrainerConfig, make_learner
+from assay.neurons.learning.steps import make_record
 from assay.neurons.learning.trainer_folder import TrainerError, TrainerFolder, TrainerState
 from assay.neurons.publication import Progress, ignore_progress, publish_checkpoint
 from assay.neurons.submissions import Sources, open_checkpoint
 from assay.neurons.windows import BeaconError, Challenge, get_challenge, get_context
 from assay.protocol import (
     Commitment,
-    Domain,
     Parameters,
     Phase,
     Tag,
     encode_commitment,
-    hash_fields,
     parse_commitment,
 )
 from assay.protocol.window import compute_block, compute_window
-from assay.training import LearnConfig, Learner
-
-
-@dataclass(frozen=True, slots=True)
-class TrainerConfig:
-    """How a trainer learns, and where it publishes.
-
-    Attributes:
-        locator: of the store with its checkpoints, as it stands on chain.
-        store: where checkpoints are uploaded; None: readers share the trainer's model folder.
-        folder: for what it must not forget; None: it forgets.
-        last_window: after it the trainer rests; None for a trainer that goes on.
-        retry_s: seconds from trouble to the next attempt.
-    """
-
-    learning: LearnConfig
-    locator: str
-    store: ObjectStore | None = None
-    folder: Path | None = None
-    last_window: int | None = None
-    retry_s: float = 5.0
+from assay.training import Learner
 
 
 @dataclass(slots=True)
@@ -228,10 +207,9 @@ class Trainer:
         return None
 
     def _make_learner(self, parent: Checkpoint) -> Learner:
-        never_drawn = np.flatnonzero(~parent.tokenizer.drawable).tolist()
-        # left out as the reference leaves them out
-        config = replace(self._config.learning, excluded=tuple(never_drawn))
-        return Learner(parent.load_trainable(), config)
+        first = self._parameters.identity.genesis_checkpoint
+        checkpoints = self._sources.checkpoints
+        return make_learner(parent, self._config.learning, lambda: checkpoints.get(first))
 
     def _restore(self, parent: Checkpoint) -> Learner | None:
         """The learner as its last lesson left it, None where that is lost."""
@@ -308,6 +286,9 @@ class Trainer:
             end = compute_block(self._parameters.timing, context.window, Phase.VERDICT_END)
             over = sources.chain.get_head() > end
             return self._skip(course, str(error)) if over else self._wait(str(error))
+        behind = course.parent.manifest.number - checkpoint.manifest.number
+        if behind > self._config.staleness:
+            return self._skip(course, f"its rollouts are {behind} checkpoints behind")
         try:
             reading.judge(reading.waiting.pop(0), checkpoint, sources)
         except WorkerError as error:  # we lack something: this file teaches nothing
@@ -316,7 +297,7 @@ class Trainer:
 
     def _finish(self, course: _Course, reading: Reading) -> None:
         """Learns from what was accepted, and keeps it."""
-        if reading.groups:
+        if reading.groups or self._config.local_groups:
             window = course.window
             try:
                 lesson = self._learn(course, reading)
@@ -331,10 +312,21 @@ class Trainer:
             self._save(course)
 
     def _learn(self, course: _Course, reading: Reading) -> Lesson:
-        stats = course.learner.learn(reading.groups)
-        step = hash_fields(Domain.STEP, course.parent.digest, *reading.roots)
+        self._mix(course, reading)
+        learner, parent, steps = course.learner, course.parent, self._config.steps
+        before = learner.export_state()
+        stats = learner.learn([taken.group for taken in reading.groups])
+        weights = learner.bf16_state()
+        record = make_record(
+            self._parameters, reading, parent.digest, parent.manifest.number + 1,
+            learner.config, (before, learner.export_state()), weights,
+        )  # fmt: skip
+        if steps is not None:
+            steps.keep_data(record, self._parameters, reading.groups, before)
         checkpoints = self._sources.checkpoints
-        manifest = checkpoints.publish(course.parent, course.learner.bf16_state(), step)
+        manifest = checkpoints.publish(parent, weights, record.digest)
+        if steps is not None:
+            steps.keep_record(record, manifest.digest)
         # raises rather than commit to what everyone would refuse
         course.parent = open_checkpoint(checkpoints, manifest.digest, self._parameters)
         course.learned = True
@@ -343,6 +335,18 @@ class Trainer:
         self._leave(course)
         self._save(course, learner=True)
         return Lesson(reading.context.window, reading.rewards, stats, manifest)
+
+    def _mix(self, course: _Course, reading: Reading) -> None:
+        """The lesson's groups: some of the miners', then the trainer's own."""
+        config, window = self._config, reading.context.window
+        if config.external_groups is not None:
+            reading.groups = choose_external(
+                reading.groups, config.external_groups, window, course.parent.digest
+            )
+        if config.local_groups:
+            reading.groups = reading.groups + generate_own(
+                course.parent, self._parameters, config.local_groups, window
+            )
 
     def _take_back(self, window: int, error: Exception) -> None:
         """A lesson that cannot be kept never was: what the folder holds is the truth.
@@ -387,7 +391,7 @@ def _import(learner: Learner, state: dict[str, Tensor], parent: Checkpoint) -> b
     """Whether the learner went on from `state`, and that state belongs to the checkpoint."""
     try:
         learner.import_state(state)
-    except (KeyError, RuntimeError, ValueError):
+    except (LookupError, RuntimeError, ValueError):
         return False
     weights = parent.model.state_dict()
     return all(

@@ -16,8 +16,10 @@ from assay.network.chain.state import STATE_BLOCKS
 from assay.neurons import checkpoints, files
 from assay.neurons.checkpoints import CheckpointFolder, Fetching
 from assay.neurons.fetching import fetch_checkpoint
-from assay.neurons.learning import lessons, trainer_folder
-from assay.neurons.learning.trainer import Trainer, TrainerConfig
+from assay.neurons.learning import lessons, steps, trainer_folder
+from assay.neurons.learning.setup import TrainerConfig
+from assay.neurons.learning.steps import StepFolder
+from assay.neurons.learning.trainer import Trainer
 from assay.neurons.learning.trainer_folder import TrainerError, TrainerFolder
 from assay.neurons.windows import BeaconError
 from assay.protocol import Commitment, Tag, encode_commitment, parse_commitment
@@ -154,6 +156,7 @@ class Bench:
             self.folder / "trainer",
             last_window=1,
             retry_s=0.0,
+            steps=StepFolder(self.folder / "steps"),
         )
         self.trainer = Trainer(
             self.hotkey,
@@ -192,6 +195,9 @@ class Bench:
     def read_store(self):
         return {p.relative_to(self.folder): p.read_bytes() for p in self.list_files("store")}
 
+    def read_steps(self):
+        return {p.relative_to(self.folder): p.read_bytes() for p in self.list_files("steps")}
+
     def list_files(self, name):
         return sorted(p for p in (self.folder / name).rglob("*") if p.is_file())
 
@@ -210,6 +216,7 @@ def calls():
             (shutil, "copyfile"),
             (trainer_folder, "save_file"),
             (checkpoints, "save_file"),
+            (steps, "save_file"),
         ):
             monkeypatch.setattr(owner, name, count(getattr(owner, name), name, calls))
         monkeypatch.setattr(lessons.Reading, "judge", remember(lessons.Reading.judge))
@@ -238,7 +245,6 @@ def remember(judge):
             alone.groups = alone.groups[:2]  # enough to learn from, and quick
             _JUDGED[key] = alone
         reading.groups += _JUDGED[key].groups
-        reading.roots += _JUDGED[key].roots
 
     return remembering
 
@@ -267,6 +273,7 @@ def require_same(bench, undisturbed):
     assert bench.published == undisturbed.published
     assert bench.chain.slot[1] == undisturbed.chain.slot[1]
     assert bench.read_store() == undisturbed.read_store()
+    assert bench.read_steps() == undisturbed.read_steps()
 
 
 def kill_at(bench, due):
@@ -497,13 +504,22 @@ def test_a_lesson_that_nobody_could_use_is_left_out(bench, undisturbed, monkeypa
     assert bench.lessons[0].published.number == 1
 
 
-def test_a_full_disk_loses_nothing(bench, undisturbed, monkeypatch):
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (trainer_folder, "save_file"),
+        (steps, "save_file"),
+        (steps.pq, "write_table"),
+        (steps, "write_json"),
+    ],
+)
+def test_a_full_disk_loses_nothing(bench, undisturbed, monkeypatch, owner, name):
     with monkeypatch.context() as patch:
 
-        def refuse(*arguments):
+        def refuse(*arguments, **options):
             raise OSError(28, "No space left on device")
 
-        patch.setattr(trainer_folder, "save_file", refuse)
+        patch.setattr(owner, name, refuse)
         with pytest.raises(TrainerError, match="No space left"):
             bench.run()
     bench.run()  # as if it had been started again

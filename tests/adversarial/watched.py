@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 
 from assay.inference.folder import digest_tensors
 from assay.neurons.database import Database
-from assay.neurons.learning.trainer import Trainer, TrainerConfig
+from assay.neurons.learning.setup import TrainerConfig
+from assay.neurons.learning.trainer import Trainer
 from assay.neurons.validating.validator import Validator
 from assay.protocol import (
     Commitment,

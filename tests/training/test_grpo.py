@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from assay.training import ClipConfig, compute_advantages, compute_loss
+from assay.training import Level, LossConfig, compute_advantages, compute_loss
 
-CLIP = ClipConfig(low=0.2, high=0.28, cap=4.0)
+CLIP = LossConfig(low=0.2, high=0.28, cap=4.0)
 
 
-def measure(ratio: float, advantage: float, clip: ClipConfig = CLIP) -> tuple[float, float]:
+def measure(ratio: float, advantage: float, clip: LossConfig = CLIP) -> tuple[float, float]:
     """(loss, its gradient by the log-probability) of one token whose ratio is `ratio`."""
     logprob = torch.tensor([[math.log(ratio) - 1.0]], requires_grad=True)
     behaviour, mask = torch.tensor([[-1.0]]), torch.tensor([[True]])
@@ -53,7 +53,7 @@ def test_clipping(ratio: float, advantage: float, loss: float, gradient: float) 
 
 
 def test_divergence_pulls_towards_the_behaviour() -> None:
-    clip = ClipConfig(kl_weight=0.1)
+    clip = LossConfig(kl_weight=0.1)
     assert measure(1.0, 0.0, clip) == pytest.approx((0.0, 0.0), abs=1e-6)
     assert measure(2.0, 0.0, clip)[1] > 0 > measure(0.5, 0.0, clip)[1]
 
@@ -73,4 +73,28 @@ def test_padding_counts_for_nothing_whatever_it_holds() -> None:
 @pytest.mark.parametrize("bounds", [{"low": 0.0}, {"high": 5.0}, {"kl_weight": -1.0}])
 def test_illegal_bounds(bounds: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"clip|divergence"):
-        ClipConfig(**bounds)
+        LossConfig(**bounds)
+
+
+@pytest.mark.parametrize("level", ["token", "sequence"])
+@pytest.mark.parametrize("gap", [300.0, -300.0])
+def test_a_ratio_beyond_every_float_leaves_a_finite_gradient(level: Level, gap: float) -> None:
+    logprob = torch.tensor([[-1.0]], requires_grad=True)
+    config = LossConfig(level=level, kl_weight=0.1)
+    behaviour, mask = logprob.detach() - gap, torch.tensor([[True]])
+    loss = compute_loss(logprob, behaviour, torch.tensor([-1.0]), mask, 1.0, config)
+    loss.value.backward()
+    assert loss.value.isfinite()
+    assert logprob.grad is not None
+    assert logprob.grad.isfinite().all()
+
+
+def test_at_sequence_level_each_completion_counts_alike() -> None:
+    """Four tokens against one, ratios e^0.1 as geometric means, whatever single tokens do."""
+    behaviour = torch.full((2, 4), -1.0)
+    logprobs = behaviour + torch.tensor([[0.9, -0.5, 0.0, 0.0], [0.1, 0.0, 0.0, 0.0]])
+    mask = torch.tensor([[True] * 4, [True, False, False, False]])
+    config = LossConfig(level="sequence")
+    loss = compute_loss(logprobs, behaviour, torch.tensor([1.0, 1.0]), mask, 2.0, config)
+    assert loss.value.item() == pytest.approx(-math.exp(0.1), rel=1e-6)
+    assert loss.clipped == 0

@@ -1,11 +1,12 @@
 """The learner on a model of a few thousand weights."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from assay.training import Group, LearnConfig, Learner
+from assay.training import Group, LearnConfig, Learner, Level, LossConfig
 from assay.training.genesis_model import make_model
 
 CONFIG = LearnConfig(learning_rate=1e-3, epochs=2, groups_per_batch=2, seed=3)
@@ -118,3 +119,72 @@ def test_malformed_groups(
 def test_nothing_to_learn_from() -> None:
     with pytest.raises(ValueError, match="no groups"):
         make_learner().learn([])
+
+
+def test_accumulated_passes_are_the_whole_minibatch() -> None:
+    whole = make_learner()
+    parts = make_learner(replace(CONFIG, rows_per_pass=3))
+    groups = make_groups(whole)
+    first, second = whole.learn(groups), parts.learn(groups)
+    assert (first.updates, first.tokens) == (second.updates, second.tokens)
+    assert first.loss == pytest.approx(second.loss, abs=1e-5)
+    assert first.gradient_norm == pytest.approx(second.gradient_norm, rel=1e-4)
+
+
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_a_reference_holds_the_policy_back(level: Level) -> None:
+    """Far from the reference, the divergence outweighs what is rewarded."""
+    config = replace(
+        CONFIG, epochs=1, from_genesis=True, loss=LossConfig(kl_weight=100.0, level=level)
+    )
+    start = make_model(hidden=16, layers=1, heads=2, inner=16, seed=0)
+    reference = make_model(hidden=16, layers=1, heads=2, inner=16, seed=1)
+    learner = Learner(start, config, reference)
+    groups = make_groups(learner)
+    stats = [learner.learn(groups).mean_kl for _ in range(20)]
+    assert stats[-1] < 0.9 * stats[0]
+    free = make_learner(replace(config, from_genesis=False))
+    assert free.learn(groups).mean_kl < stats[0]  # from itself it has not moved
+
+
+@pytest.fixture
+def low_rank() -> LearnConfig:
+    pytest.importorskip("peft", reason="peft is of the extra `train`")
+    return replace(CONFIG, lora_rank=2, learning_rate=1e-2)
+
+
+def test_low_rank_factors_learn_and_are_merged(low_rank: LearnConfig) -> None:
+    learner = make_learner(low_rank)
+    before, groups = learner.bf16_state(), make_groups(learner)
+    whole = make_learner()
+    assert before.keys() == whole.bf16_state().keys()
+    assert all(torch.equal(w, before[n]) for n, w in whole.bf16_state().items())
+    likelihood = math.fsum(measure(learner, [10, 11], [5, 5, 1]))
+    learner.learn(groups)
+    assert math.fsum(measure(learner, [10, 11], [5, 5, 1])) > likelihood
+    after = learner.bf16_state()
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert changed
+    assert all("proj" in name for name in changed)
+    merged = make_model(hidden=16, layers=1, heads=2, inner=16, seed=0)
+    merged.load_state_dict({n: w.float() for n, w in after.items()})
+    ids = torch.tensor([[10, 11, 5, 5]])
+    with torch.no_grad():
+        assert (merged(ids).logits - learner.model(input_ids=ids).logits).abs().max() < 0.05
+
+
+def test_low_rank_restarts_continue_bit_for_bit(low_rank: LearnConfig) -> None:
+    whole, resumed = make_learner(low_rank), make_learner(low_rank)
+    groups = make_groups(whole)
+    whole.learn(groups)
+    resumed.import_state(whole.export_state())
+    whole.learn(groups)
+    resumed.learn(groups)
+    first, second = whole.export_state(), resumed.export_state()
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_reference_that_is_not_there() -> None:
+    with pytest.raises(ValueError, match="not given"):
+        make_learner(LearnConfig(from_genesis=True, loss=LossConfig(kl_weight=0.1)))

@@ -1,0 +1,347 @@
+"""Learning for real: a better model out of the full loop, beside TRL's own trainer, beside bare
+training, with forgers among the miners, and with the trainer's own rollouts mixed in.
+
+A subnet in memory (the chain's simulator, BLS beacons, Parquet files, stores, the judge) from the
+shipped model with sums of three terms alone. Each window miners mine, the trainer judges every
+group, learns and publishes. TRL's `GRPOTrainer` gets the same problems in the same order, as many
+updates and the same settings, and generates for itself. Plots lie beside the figures. --fast: one
+seed, few steps.
+"""
+
+import shutil
+import statistics
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import torch
+from figures import FAST, Figure, report
+from matplotlib import pyplot
+
+from assay.environments import open_environment
+from assay.inference import Checkpoint, Request, load_checkpoint
+from assay.network import ParquetWorker
+from assay.network.beacon import LocalBeacon
+from assay.network.chain import SimulatedChain
+from assay.network.store import open_folder
+from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.demo_rules import NETUID, make_demo_parameters
+from assay.neurons.files import write_json
+from assay.neurons.gauntlet.files import FakingMiner, JunkAppended, ShuffledSketch
+from assay.neurons.learning.evaluation import Accuracy, evaluate
+from assay.neurons.learning.lessons import Lesson
+from assay.neurons.learning.setup import TrainerConfig, make_learner
+from assay.neurons.learning.steps import StepFolder, read_step, read_taken
+from assay.neurons.learning.trainer import Trainer
+from assay.neurons.mining.miner import Miner, MinerConfig, Outside
+from assay.neurons.submissions import Sources
+from assay.protocol.encoding import to_json
+from assay.protocol.parameters import DEMO_TIMING
+from assay.training import GENESIS, LearnConfig
+from assay.training.genesis_model import make_tokenizer
+
+SEEDS = range(1) if FAST else range(3)
+STEPS = 3 if FAST else 12
+GROUPS = 8 if FAST else 24  # of a miner, each window
+PROBLEMS = 256 if FAST else 1_500
+EVERY = 1 if FAST else 3  # checkpoints between two evaluations
+LEVELS = (5,)  # sums of three terms
+LEARNING = LearnConfig()
+LOCATOR = "bench:store"
+HONEST = 2
+#: One beside two honest miners, another in each seed.
+FORGERS = (FakingMiner, ShuffledSketch, JunkAppended)
+PLOTS = Path(__file__).with_name("results")
+
+Curve = list[tuple[int, Accuracy]]
+
+
+@dataclass(frozen=True)
+class Course:
+    """One run of the loop: where it lies, how long its parts took, what it became."""
+
+    folder: Path
+    lessons: list[Lesson]
+    seconds: float
+    curve: Curve
+    refused: int
+
+
+def make_genesis(folder: Path) -> Checkpoint:
+    """The shipped weights, asked sums of three terms alone."""
+    target = folder / "genesis"
+    shutil.copytree(GENESIS, target)
+    manifest = replace(load_checkpoint(GENESIS).manifest, levels=LEVELS)
+    write_json(target / "manifest.json", to_json(manifest))
+    return load_checkpoint(target)
+
+
+def run_loop(
+    seed: int, worker: ParquetWorker, forgers: Sequence[type[Miner]] = (), groups: int = GROUPS,
+    **mixing: Any,
+) -> Course:  # fmt: skip
+    """STEPS lessons, and the held-out accuracy of every EVERY-th checkpoint."""
+    folder = Path(tempfile.mkdtemp(prefix="assay-"))
+    names = [*(f"honest {i}" for i in range(HONEST)), *(f"forger {i}" for i in range(len(forgers)))]
+    hotkeys = {n: sha256(f"{seed} {n}".encode()).digest() for n in ("owner", "trainer", *names)}
+    name = f"learning {seed}".encode()
+    chain = SimulatedChain(
+        name, NETUID, 1_700_000_000_000, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo,
+        tuple(hotkeys.values()),
+    )  # fmt: skip
+    beacons = LocalBeacon(
+        name, 1_700_000_000_000, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
+    )
+    genesis = make_genesis(folder)
+    checkpoints = CheckpointFolder(folder / "models")
+    checkpoints.add(genesis.folder, genesis.digest)
+    parameters = make_demo_parameters(
+        chain.genesis_hash, beacons.chain, 0, hotkeys["trainer"], genesis.digest
+    )
+    store = open_folder(folder / "store")
+    outside = Outside(chain, beacons, checkpoints, store, LOCATOR)
+    config = MinerConfig(groups, groups, last_window=STEPS - 1)  # nothing that nobody learns from
+    kinds = [*[Miner] * HONEST, *forgers]
+    miners = [
+        kind(n, hotkeys[n], parameters, outside, config, lambda line: None)
+        for n, kind in zip(names, kinds, strict=True)
+    ]
+    lessons: list[Lesson] = []
+    trainer = Trainer(
+        hotkeys["trainer"],
+        parameters,
+        Sources(chain, beacons, checkpoints, {LOCATOR: store}, worker),
+        TrainerConfig(
+            replace(LEARNING, seed=seed), LOCATOR,
+            steps=StepFolder(folder / "steps", STEPS), last_window=STEPS - 1, **mixing,
+        ),
+        lessons.append,
+        lambda line: print(f"  {line}"),
+    )  # fmt: skip
+    started = perf_counter()
+    while len(lessons) < STEPS and (trainer.window or 0) < STEPS:
+        chain.mint()
+        for miner in miners:
+            while miner.step():
+                pass
+        while trainer.step():
+            pass
+    seconds = perf_counter() - started
+    environment = open_environment(parameters.environment)
+    digests = [genesis.digest, *(lesson.published.digest for lesson in lessons)]
+    curve = [
+        (i, evaluate(checkpoints.get(digest), environment, parameters.work.temperature, PROBLEMS))
+        for i, digest in enumerate(digests)
+        if i % EVERY == 0 or i == len(digests) - 1
+    ]
+    expected = len(miners) * groups
+    taken = sum(len(lesson.rewards) for lesson in lessons)
+    return Course(folder, lessons, seconds, curve, len(lessons) * expected - taken)
+
+
+def get_taken(course: Course) -> list[list[Any]]:
+    """What each step consumed."""
+    return [read_taken(read_step(p)) for p in sorted((course.folder / "steps").glob("step-*.json"))]
+
+
+def run_bare(course: Course) -> float:
+    """Seconds that the same rollouts and updates take without a subnet: draw, compute
+    log-probabilities once, learn."""
+    checkpoints = CheckpointFolder(course.folder / "models")
+    first = checkpoints.get(course.lessons[0].published.parent)
+    learner = make_learner(first, LEARNING, lambda: first)
+    model = first.load_trainable()
+    started = perf_counter()
+    for taken in get_taken(course):
+        model.load_state_dict({n: w.float() for n, w in learner.bf16_state().items()})
+        drafter = first.get_drafter(1_024, model)
+        requests = [
+            Request(tuple(one.group.prompt), sha256(bytes([r]) + one.problem_seed).digest())
+            for one in taken
+            for r in range(len(one.group.rewards))
+        ]
+        drafter.draft(requests)
+        with torch.no_grad():
+            for one in taken:
+                longest = max(map(len, one.group.completions))
+                rows = [one.group.prompt + c + [0] * (longest - len(c))
+                        for c in one.group.completions]  # fmt: skip
+                model(input_ids=torch.tensor(rows), use_cache=False).logits.log_softmax(-1)
+        learner.learn([one.group for one in taken])
+    return perf_counter() - started
+
+
+def run_trl(course: Course, seed: int) -> Curve:
+    """TRL's own trainer on the same problems, and its held-out accuracy at the same steps."""
+    from datasets import Dataset
+    from transformers import TrainerCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    checkpoints = CheckpointFolder(course.folder / "models")
+    genesis = checkpoints.get(course.lessons[0].published.parent)
+    steps = get_taken(course)
+    environment = open_environment(read_parameters(course).environment)
+    problems = [
+        [environment.make_problem(one.problem_seed, LEVELS) for one in taken] for taken in steps
+    ]
+    by_prompt = {problem.prompt: problem for step in problems for problem in step}
+    size = len(steps[0][0].group.rewards)
+    batches = len(steps[0]) // LEARNING.groups_per_batch
+
+    def reward(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+        parts = [
+            environment.score(by_prompt[p], c) for p, c in zip(prompts, completions, strict=True)
+        ]
+        return [0.8 * part.correctness / 1e6 + 0.2 * part.quality / 1e6 for part in parts]
+
+    model = genesis.load_trainable()
+    states: list[dict[str, torch.Tensor]] = []
+
+    class Keep(TrainerCallback):  # type: ignore[misc] # untyped
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step % (batches * LEARNING.epochs) == 0:
+                states.append({n: w.detach().to(torch.bfloat16).clone()
+                               for n, w in model.state_dict().items()})  # fmt: skip
+
+    config = GRPOConfig(
+        output_dir=str(course.folder / "trl"), use_cpu=True, bf16=False, report_to=[],
+        save_strategy="no", logging_strategy="no", disable_tqdm=True, seed=seed,
+        learning_rate=LEARNING.learning_rate, lr_scheduler_type="constant", weight_decay=0.0,
+        adam_beta1=LEARNING.betas[0], adam_beta2=LEARNING.betas[1], max_grad_norm=1.0,
+        per_device_train_batch_size=LEARNING.groups_per_batch * size, num_generations=size,
+        gradient_accumulation_steps=1, steps_per_generation=batches,
+        num_iterations=LEARNING.epochs, max_steps=len(steps) * batches * LEARNING.epochs,
+        max_completion_length=genesis.manifest.max_tokens, temperature=1.0, top_k=0, beta=0.0,
+        loss_type="dapo", scale_rewards="none", epsilon=LEARNING.loss.low,
+        epsilon_high=LEARNING.loss.high, delta=LEARNING.loss.cap, shuffle_dataset=False,
+    )  # fmt: skip
+    used = batches * LEARNING.groups_per_batch  # whole minibatches, as TRL takes them
+    prompts = [problem.prompt for step in problems for problem in step[:used]]
+    trainer = GRPOTrainer(
+        model, reward_funcs=reward, args=config, processing_class=make_tokenizer(),
+        train_dataset=Dataset.from_dict({"prompt": prompts}), callbacks=[Keep()],
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.train()
+    wanted = {i for i, _ in course.curve}
+    curve = [course.curve[0]]
+    for i, state in enumerate(states, start=1):
+        if i in wanted:
+            manifest = checkpoints.publish(
+                genesis, state, sha256(f"trl {seed} {i}".encode()).digest()
+            )
+            made = checkpoints.get(manifest.digest)
+            curve.append((i, evaluate(made, environment, 1_024, PROBLEMS)))
+    return curve
+
+
+def read_parameters(course: Course) -> Any:
+    from assay.neurons.rules import fetch_parameters
+
+    step = read_step(next((course.folder / "steps").glob("step-*.json")))
+    return fetch_parameters(open_folder(course.folder / "steps" / "rules"), step.record.parameters)
+
+
+def plot(name: str, title: str, curves: dict[str, list[Curve]]) -> None:
+    """Mean over seeds, and the range of the 95 % intervals."""
+    figure, axes = pyplot.subplots(figsize=(8, 4.5), dpi=120, layout="constrained")
+    for label, runs in curves.items():
+        steps = [i for i, _ in runs[0]]
+        means = [statistics.mean(run[k][1].value for run in runs) for k in range(len(steps))]
+        lows = [min(run[k][1].interval[0] for run in runs) for k in range(len(steps))]
+        highs = [max(run[k][1].interval[1] for run in runs) for k in range(len(steps))]
+        axes.plot(steps, means, "o-", label=f"{label} ({len(runs)} seeds)")
+        axes.fill_between(steps, lows, highs, alpha=0.15)
+    axes.set(xlabel="steps", ylabel="held-out accuracy", ylim=(0, 1), title=title)
+    axes.legend()
+    PLOTS.mkdir(exist_ok=True)
+    figure.savefig(PLOTS / f"learning_{name}.png")
+    pyplot.close(figure)
+
+
+def compute_gain(curve: Curve) -> float:
+    """Points of a hundred from the first to the last."""
+    return 100 * (curve[-1][1].value - curve[0][1].value)
+
+
+def compute_noise(runs: Sequence[Curve], others: Sequence[Curve]) -> float:
+    """Points: 1.96 standard errors of a difference of mean gains, over seeds and problems."""
+    total = 0.0
+    for group in (runs, others):
+        ends = [curve[-1][1] for curve in group]
+        binomial = sum(e.value * (1 - e.value) / e.problems for e in ends) / len(ends) ** 2
+        seeds = statistics.variance([e.value for e in ends]) / len(ends) if len(ends) > 1 else 0.0
+        total += binomial + seeds
+    return 196 * total**0.5
+
+
+def warm_up() -> None:
+    """Compiles what is compiled at first use: it belongs to no figure."""
+    load_checkpoint(GENESIS).get_drafter(1_024).draft([Request((10, 11), bytes(32))])
+
+
+def repeat(what: str, run: Callable[[int], Any]) -> list[Any]:
+    """A run of each seed."""
+    results = []
+    for seed in SEEDS:
+        started = perf_counter()
+        results.append(run(seed))
+        print(f"{what}, seed {seed}: {perf_counter() - started:.0f} s")
+    return results
+
+
+def main() -> None:
+    torch.set_num_threads(2)
+    with ParquetWorker() as worker:
+        warm_up()
+        courses = repeat("loop", lambda seed: run_loop(seed, worker))
+        clean = [course.curve for course in courses]
+        bare = [run_bare(course) for course in courses]
+        theirs = repeat("TRL", lambda seed: run_trl(courses[seed], seed))
+        poisoned = repeat(
+            "with a forger among three", lambda seed: run_loop(seed, worker, [FORGERS[seed]])
+        )
+        local = repeat(
+            "8 local", lambda s: run_loop(s, worker, groups=4, local_groups=8, external_groups=0)
+        )
+        mixed = repeat(
+            "4 + 4", lambda s: run_loop(s, worker, groups=4, local_groups=4, external_groups=4)
+        )
+    plot("loop", "the loop beside TRL's own trainer", {"Assay": clean, "TRL": theirs})
+    dirty = [course.curve for course in poisoned]
+    plot("poisoned", "forgers among the miners", {"honest alone": clean, "with forgers": dirty})
+    alone, both = [c.curve for c in local], [c.curve for c in mixed]
+    plot("mixed", "whose rollouts", {"8 local": alone, "4 local + 4 external": both})
+    mean = statistics.mean
+    gain = mean(map(compute_gain, clean))
+    seconds = mean(course.seconds for course in courses)
+    report(
+        f"Learning: {STEPS} steps of {HONEST * GROUPS} groups of 8, {len(SEEDS)} seeds, "
+        f"{PROBLEMS} held-out problems",
+        [
+            Figure("gain of the loop, sums of three terms", gain, "points"),
+            Figure("time that it took", seconds, "s", bound=600),
+            Figure("TRL's gain minus the loop's", mean(map(compute_gain, theirs)) - gain, "points",
+                   bound=compute_noise(clean, theirs)),
+            Figure("loop", seconds, "s", "bare training", mean(bare), ratio_bound=1.4),
+            Figure("clean gain minus poisoned", abs(gain - mean(map(compute_gain, dirty))),
+                   "points", bound=compute_noise(clean, dirty)),
+            Figure("forgers' groups refused", sum(c.refused for c in poisoned), "groups"),
+            Figure("gain of 8 local", mean(map(compute_gain, alone)), "points"),
+            Figure("gain of 4 + 4", mean(map(compute_gain, both)), "points"),
+        ],
+        torch.get_num_threads(),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

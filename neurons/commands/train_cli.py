@@ -1,0 +1,135 @@
+"""Commands about learning: the trainer, a step done again, what was accepted as a data set."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.neurons.commands.options import (
+    FINDING,
+    OK,
+    AsJson,
+    BeaconEndpoints,
+    Config,
+    HotkeyName,
+    LocalnetFolder,
+    Netuid,
+    NetworkName,
+    Quiet,
+    Readable,
+    StoreLocator,
+    Threads,
+    WalletName,
+    WalletPath,
+    load,
+    plain_errors,
+)
+
+app = typer.Typer()
+train_app = typer.Typer()
+app.add_typer(train_app, name="train")
+
+
+@train_app.callback(invoke_without_command=True)
+def train(
+    caller: typer.Context,
+    network: NetworkName = None,
+    netuid: Netuid = None,
+    wallet: WalletName = None,
+    hotkey: HotkeyName = None,
+    wallet_path: WalletPath = None,
+    store: StoreLocator = None,
+    readable: Readable = None,
+    beacon: BeaconEndpoints = None,
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir", metavar="DIR", help="The trainer's own folder [default: assay-train]."
+        ),
+    ] = None,
+    threads: Threads = None,
+    localnet: LocalnetFolder = None,
+    config: Config = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train: judge all that was submitted, learn from what is genuine, publish checkpoints.
+
+    The wallet's hotkey must be the trainer that the subnet's parameters name. Runs until Ctrl-C and
+    picks up where it was.
+    """
+    if caller.invoked_subcommand is not None:
+        return
+    with plain_errors():
+        settings = load(
+            config,
+            localnet,
+            "trainer",
+            chain={"network": network, "netuid": netuid},
+            wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
+            store={"locator": store, "readable": readable or None},
+            beacon={"endpoints": beacon or None},
+            trainer={"dir": directory, "threads": threads},
+        )
+        from assay.neurons.commands.neurons import run_trainer
+
+        raise typer.Exit(run_trainer(settings, as_json, quiet))
+
+
+@train_app.command("verify-step")
+def verify_step(
+    record: Annotated[
+        Path, typer.Argument(metavar="RECORD", help="A step record, steps/step-*.json.")
+    ],
+    models: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of checkpoints, by digest [default: models, beside the record's folder].",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Do a training step again, from the data beside its record, and compare bit by bit.
+
+    Exit 0 equal, 1 different (the first tensor that differs is named), 2 could not run. Another
+    kind of processor or another torch may differ in last bits; what differs here is said.
+    """
+    with plain_errors():
+        from assay.neurons.commands.learning import verify_step as run
+        from assay.neurons.config import load_settings
+
+        load_settings(None, {})  # nothing is set for it, but a mistyped variable is still named
+        raise typer.Exit(OK if run(record, models, as_json, quiet) else FINDING)
+
+
+@app.command()
+def export(
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder to write the data set to; new or empty.")
+    ],
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir", metavar="DIR", help="The trainer's folder, or a demo's [default: assay-train]."
+        ),
+    ] = None,
+    windows: Annotated[
+        str | None, typer.Option(metavar="A..B", help="These windows only, both ends included.")
+    ] = None,
+    config: Config = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write all rollouts that were learned from as a data set: Parquet files and a data card.
+
+    `datasets.load_dataset(DIR)` reads it. Texts, reward parts, advantages, where each rollout comes
+    from, and the root on chain that proves it; each step's data is checked against its record.
+    """
+    with plain_errors():
+        from assay.neurons.commands.learning import run_export
+        from assay.neurons.config import load_settings
+
+        folder = load_settings(config, {"trainer": {"dir": directory}}).trainer.dir
+        run_export(folder, out, windows, as_json, quiet)

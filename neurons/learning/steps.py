@@ -1,0 +1,353 @@
+"""Step records and what re-executing them needs, in a folder.
+
+    step-<number>-<record>.json                 the record, the checkpoint made
+    step-<number>-<record>.parquet              every group consumed, a row a rollout, in order
+    step-<number>-<record>.before.safetensors   masters and moments before; of the last steps only
+    rules/                                      the parameters
+
+A step's files are written before the trainer's own state counts it as done: a trainer that is
+killed between writes the same bytes again. Specification, section 11.
+"""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import assay.training.grpo
+import assay.training.learner
+import assay.training.lora
+from assay.network import open_folder
+from assay.neurons.files import remove_unfinished, replace_file, write_json
+from assay.neurons.learning.lessons import Reading, Taken
+from assay.neurons.rules import publish_parameters
+from assay.protocol import Domain, EncodingError, Parameters, StepRecord, StepSource
+from assay.protocol.encoding import from_json, read_hex, read_json, to_json
+from assay.protocol.errors import OperatorError
+from assay.protocol.manifest import TensorDigest, compute_files_digest, compute_tensor_root
+from assay.protocol.step import STEP_VERSION, compute_consumed_root, compute_step_leaf
+from assay.protocol.submission import LOGPROB_BITS
+from assay.training import Group, LearnConfig, LossConfig
+
+#: A record's file beyond this is refused.
+_RECORD_BYTES_MAX = 1 << 25
+#: As safetensors spells them.
+_DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.int64: "I64"}
+_UNIT = 1 << LOGPROB_BITS
+_MODULES = (assay.training.grpo, assay.training.learner, assay.training.lora)
+_SCHEMA = pa.schema(
+    [
+        ("window", pa.uint64()),
+        ("hotkey", pa.binary(32)),
+        ("group", pa.uint32()),
+        ("rollout", pa.uint32()),
+        ("checkpoint", pa.binary(32)),
+        ("proof", pa.binary(32)),
+        ("problem_seed", pa.binary(32)),
+        ("levels", pa.list_(pa.uint32())),
+        ("prompt", pa.list_(pa.uint32())),
+        ("tokens", pa.list_(pa.uint32())),
+        ("logprobs", pa.list_(pa.uint32())),
+        ("reward", pa.uint32()),
+    ]
+)
+
+
+class StepError(OperatorError):
+    """A step's files are missing or damaged: says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step as its folder has it.
+
+    Attributes:
+        child: digest of the checkpoint made.
+        path: of the record.
+    """
+
+    record: StepRecord
+    child: bytes
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class StepFolder:
+    """Where steps are kept.
+
+    Args:
+        kept: states of the optimiser that stay: so many last steps can be re-executed.
+    """
+
+    folder: Path
+    kept: int = 1
+    _cleaned: list[bool] = field(default_factory=list, init=False, repr=False)
+
+    def keep_data(
+        self,
+        record: StepRecord,
+        parameters: Parameters,
+        taken: Sequence[Taken],
+        before: Mapping[str, Tensor],
+    ) -> None:
+        """Writes what the step began with and consumed.
+
+        Raises:
+            OSError, SafetensorError: it cannot be written.
+        """
+        if not self._cleaned:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            remove_unfinished(self.folder, "trainer.json")
+            self._cleaned.append(True)
+        publish_parameters(open_folder(self.folder / "rules"), parameters)
+        path = self._get_path(record)
+        with replace_file(path.with_suffix(".parquet")) as temporary:
+            pq.write_table(_make_table(taken), temporary, compression="zstd")
+        if self.kept:
+            with replace_file(path.with_suffix(".before.safetensors")) as temporary:
+                save_file(dict(before), temporary)
+        states = sorted(
+            self.folder.glob("step-*.before.safetensors"), key=lambda p: (p.stat().st_mtime, p.name)
+        )
+        for state in states[: max(0, len(states) - self.kept)]:
+            state.unlink()
+
+    def keep_record(self, record: StepRecord, child: bytes) -> None:
+        """Writes the record, last.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        value = {"digest": record.digest.hex(), "child": child.hex(), "record": to_json(record)}
+        write_json(self._get_path(record), value)
+
+    def _get_path(self, record: StepRecord) -> Path:
+        return self.folder / f"step-{record.number:08d}-{record.digest.hex()[:16]}.json"
+
+
+def read_step(path: Path) -> Step:
+    """A record's file.
+
+    Raises:
+        StepError: it cannot be read, or is not what it says.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_RECORD_BYTES_MAX + 1)
+        if len(data) > _RECORD_BYTES_MAX:
+            raise EncodingError(f"has more than {_RECORD_BYTES_MAX} bytes")
+        value = read_json(data)
+        if not isinstance(value, dict) or value.keys() != {"digest", "child", "record"}:
+            raise EncodingError("is not a step record's file")
+        record = from_json(StepRecord, value["record"])
+        if record.version != STEP_VERSION:
+            raise EncodingError(f"is of version {record.version}, not {STEP_VERSION}")
+        if record.digest != read_hex(value["digest"]):
+            raise EncodingError("has another digest than it says")
+        return Step(record, read_hex(value["child"]), path)
+    except (OSError, EncodingError) as error:
+        raise StepError(f"{path} cannot be read: {error}") from None
+
+
+def read_taken(step: Step) -> list[Taken]:
+    """What a step consumed, checked against its record.
+
+    Raises:
+        StepError: it is not there, or not what was consumed.
+    """
+    path, record = step.path.with_suffix(".parquet"), step.record
+    try:
+        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()), pre_buffer=False)
+        if not file.schema_arrow.equals(_SCHEMA):
+            raise ValueError("its columns are not a step's")
+        taken = _read_table(file.read(use_threads=False))
+        root = compute_root_of(taken, record.window, record.parent)
+    except (OSError, ValueError, pa.ArrowException, MemoryError, OverflowError) as error:
+        raise StepError(f"{path} cannot be read: {error}") from None
+    if root != record.consumed or len(taken) != record.groups:
+        raise StepError(f"{path} is not what the step consumed: its root is {root.hex()[:16]}…")
+    return taken
+
+
+def read_state_before(step: Step) -> dict[str, Tensor] | None:
+    """Masters and moments before a step, None where they are not kept or cannot be read."""
+    try:
+        return load_file(step.path.with_suffix(".before.safetensors"))
+    except (OSError, ValueError, RuntimeError):
+        return None
+
+
+def make_record(
+    parameters: Parameters,
+    reading: Reading,
+    parent: bytes,
+    number: int,
+    config: LearnConfig,
+    states: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+    weights: Mapping[str, Tensor],
+) -> StepRecord:
+    """The record of a step that has just been computed.
+
+    Args:
+        number: of the checkpoint made.
+        states: the learner's before and after.
+        weights: as published.
+    """
+    window, before = reading.context.window, states[0]
+    return StepRecord(
+        version=STEP_VERSION,
+        software=f"assay {version('assay')}",
+        engine=f"torch {torch.__version__} {platform.machine()}",
+        threads=torch.get_num_threads(),
+        code=compute_code_digest(),
+        parameters=parameters.digest,
+        window=window,
+        number=number,
+        parent=parent,
+        sources=_count_sources(reading.groups, parameters.identity.trainer),
+        groups=len(reading.groups),
+        consumed=compute_root_of(reading.groups, window, parent),
+        config=json.dumps(asdict(config), sort_keys=True, separators=(",", ":")),
+        optimiser_before=digest_tensors_of(before),
+        optimiser_after=digest_tensors_of(states[1]),
+        tensors=digest_tensors_of(weights),
+    )
+
+
+def read_config(record: StepRecord) -> LearnConfig:
+    """The settings that a step was made with.
+
+    Raises:
+        StepError: they are not such settings.
+    """
+    try:
+        values: dict[str, Any] = json.loads(record.config)
+        loss = LossConfig(**values.pop("loss"))
+        values |= {name: tuple(values[name]) for name in ("betas", "excluded")}
+        return LearnConfig(loss=loss, **values)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StepError(f"the record's settings are not a learner's: {error}") from None
+
+
+def compute_code_digest() -> bytes:
+    """Digest of the files that learn, 32 bytes."""
+    paths = [Path(str(module.__file__)) for module in _MODULES]
+    return compute_files_digest(Domain.STRUCTURE, {path.name: path.read_bytes() for path in paths})
+
+
+def compute_root_of(taken: Sequence[Taken], window: int, parent: bytes) -> bytes:
+    """Root over groups in order, 32 bytes."""
+    leaves = [
+        compute_step_leaf(
+            one.hotkey,
+            one.index,
+            one.checkpoint,
+            np.array(one.group.prompt, np.uint32),
+            [
+                (np.array(tokens, np.uint32), _to_integers(logprobs), reward)
+                for tokens, logprobs, reward in zip(
+                    one.group.completions,
+                    one.group.behaviour_logprobs,
+                    one.group.rewards,
+                    strict=True,
+                )
+            ],
+        )
+        for one in taken
+    ]
+    return compute_consumed_root(leaves, window, parent)
+
+
+def digest_tensors_of(state: Mapping[str, Tensor]) -> bytes:
+    """Root over tensors as a manifest binds them, 32 bytes."""
+    return compute_tensor_root(
+        TensorDigest(
+            name,
+            _DTYPES[tensor.dtype],
+            tuple(tensor.shape),
+            sha256(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data).digest(),
+        )
+        for name, tensor in state.items()
+    )
+
+
+def _to_integers(logprobs: Sequence[float]) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    """Exact: they came from integers (`lessons`)."""
+    return np.rint(np.array(logprobs) * -_UNIT).astype(np.uint32)
+
+
+def _count_sources(taken: Sequence[Taken], trainer: bytes) -> tuple[StepSource, ...]:
+    counts: dict[tuple[bytes, bytes], int] = {}
+    for one in taken:
+        if one.hotkey != trainer:
+            counts[one.hotkey, one.proof] = counts.get((one.hotkey, one.proof), 0) + 1
+    return tuple(StepSource(hotkey, root, n) for (hotkey, root), n in counts.items())
+
+
+def _make_table(taken: Sequence[Taken]) -> pa.Table:
+    rows = [
+        {
+            "window": one.window,
+            "hotkey": one.hotkey,
+            "group": one.index,
+            "rollout": rollout,
+            "checkpoint": one.checkpoint,
+            "proof": one.proof,
+            "problem_seed": one.problem_seed,
+            "levels": one.levels,
+            "prompt": one.group.prompt,
+            "tokens": tokens,
+            "logprobs": _to_integers(logprobs).tolist(),
+            "reward": reward,
+        }
+        for one in taken
+        for rollout, (tokens, logprobs, reward) in enumerate(
+            zip(one.group.completions, one.group.behaviour_logprobs, one.group.rewards, strict=True)
+        )
+    ]
+    return pa.Table.from_pylist(rows, _SCHEMA)
+
+
+def _read_table(table: pa.Table) -> list[Taken]:
+    taken: list[Taken] = []
+    rows: list[dict[str, Any]] = []
+    for row in [*table.to_pylist(), None]:
+        if rows and (row is None or row["rollout"] == 0):
+            taken.append(_read_group(rows))
+            rows = []
+        if row is not None:
+            if row["rollout"] != len(rows) or None in row.values():
+                raise ValueError("its rows are not whole groups in order")
+            rows.append(row)
+    return taken
+
+
+def _read_group(rows: Sequence[Mapping[str, Any]]) -> Taken:
+    first = rows[0]
+    group = Group(
+        list(first["prompt"]),
+        [list(row["tokens"]) for row in rows],
+        [row["reward"] for row in rows],
+        [[value / -_UNIT for value in row["logprobs"]] for row in rows],
+    )
+    return Taken(
+        group,
+        first["window"],
+        first["hotkey"],
+        first["group"],
+        first["checkpoint"],
+        first["proof"],
+        first["problem_seed"],
+        tuple(first["levels"]),
+    )

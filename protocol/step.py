@@ -1,0 +1,114 @@
+"""What one training step consumed and made, so that anyone can do it again.
+
+Specification, section 11. A checkpoint's manifest names the digest of its step's record; the record
+names the checkpoint by the root of its tensors, since each cannot hold the other's digest.
+
+What a record does not know: whether it is true. Re-executing it shows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.protocol.encoding import (
+    U16,
+    U32,
+    U64,
+    Digest,
+    Many,
+    Prefixed,
+    Record,
+    encode,
+)
+from assay.protocol.hashing import Domain, compute_root, hash_fields
+from assay.protocol.record import MEMBERS_MAX, Software
+
+STEP_VERSION = 1
+#: Bytes of a step's settings as JSON, at most.
+CONFIG_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StepSource:
+    """One submission that was learned from."""
+
+    hotkey: Digest
+    root: Digest  # as committed on chain
+    groups: U32  # of it that were learned from
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step: what it began with, consumed and made.
+
+    Attributes:
+        code: digest of the source files that learn.
+        consumed: root over all groups, the trainer's own included, in the order learned from.
+        optimiser_before, optimiser_after: roots over masters, moments and counters.
+        config: the learner's settings, seed included: JSON, sorted, without spaces.
+    """
+
+    version: U16
+    software: Software  # name and version of what learned
+    engine: Annotated[str, Prefixed(128, text=True)]  # what computed: other last bits elsewhere
+    threads: U32  # of it: they decide the order of sums
+    code: Digest
+    parameters: Digest
+    window: U64
+    number: U64  # of the checkpoint made: steps from the genesis
+    parent: Digest  # checkpoint digest
+    sources: Annotated[tuple[StepSource, ...], Many(Record(StepSource), MEMBERS_MAX)]
+    groups: U32  # consumed in all
+    consumed: Digest
+    config: Annotated[str, Prefixed(CONFIG_BYTES, text=True)]
+    optimiser_before: Digest
+    optimiser_after: Digest
+    tensors: Digest  # root over the made checkpoint's tensors, as in its manifest
+
+    @cached_property
+    def digest(self) -> bytes:
+        """hash(step, canonical bytes), 32 bytes: what the made checkpoint's manifest names."""
+        return hash_fields(Domain.STEP, encode(self))
+
+
+def compute_step_leaf(
+    hotkey: bytes,
+    index: int,
+    checkpoint: bytes,
+    prompt: NDArray[np.uint32],
+    rollouts: Sequence[tuple[NDArray[np.uint32], NDArray[np.uint32], int]],
+) -> bytes:
+    """Leaf of one consumed group, 32 bytes.
+
+    Args:
+        hotkey: who generated it.
+        index: of the problem among the hotkey's.
+        checkpoint: digest of what generated it.
+        prompt: uint32 [tokens].
+        rollouts: tokens and log-probabilities (−ln p in 2^-16, under that checkpoint, as the
+            trainer computed them), uint32 [tokens] each, and the reward in millionths.
+    """
+    rows = (
+        b"".join((_pack(tokens), _pack(logprobs), reward.to_bytes(4, "big")))
+        for tokens, logprobs, reward in rollouts
+    )
+    return hash_fields(
+        Domain.STEP_LEAF, hotkey, index.to_bytes(4, "big"), checkpoint, _pack(prompt), *rows
+    )
+
+
+def compute_consumed_root(leaves: Sequence[bytes], window: int, parent: bytes) -> bytes:
+    """Root over everything that a step consumed, 32 bytes.
+
+    Raises:
+        ValueError: it consumed nothing.
+    """
+    return compute_root(leaves, window.to_bytes(8, "big"), parent)
+
+
+def _pack(values: NDArray[np.uint32]) -> bytes:
+    return values.astype(">u4").tobytes()

@@ -1,0 +1,330 @@
+"""A trainer that publishes another model than its step makes, and what is left of its data."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from assay.inference import CheckpointError
+from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.commands.cli import app
+from assay.neurons.learning.exporting import ExportError, export_steps
+from assay.neurons.learning.mixing import choose_external, generate_own
+from assay.neurons.learning.reexecution import reexecute
+from assay.neurons.learning.setup import TrainerConfig
+from assay.neurons.learning.steps import (
+    StepError,
+    StepFolder,
+    read_step,
+    read_taken,
+)
+from assay.neurons.learning.trainer import Trainer
+from assay.protocol import encode_ss58
+from assay.training import LearnConfig, LossConfig, compute_advantages
+from tests.adversarial.test_killing_the_trainer import Calls, RecordedChain
+
+LEARNING = LearnConfig(epochs=1, groups_per_batch=8, learning_rate=1e-3, seed=5)
+
+
+def train(world, folder, **changes):
+    """The world's two windows, learned from."""
+    lessons, said = [], []
+    config = TrainerConfig(
+        changes.pop("learning", LEARNING),
+        "test:trainer",
+        last_window=1,
+        steps=StepFolder(folder / "steps", changes.pop("kept", 5)),
+        **changes,
+    )
+    CheckpointFolder(folder / "models").add(world.checkpoint.folder, world.checkpoint.digest)
+    chain = RecordedChain(world.chain, world.hotkeys["trainer"], Calls())
+    sources = replace(world.sources, chain=chain, checkpoints=CheckpointFolder(folder / "models"))
+    trainer = Trainer(
+        world.hotkeys["trainer"], world.parameters, sources, config, lessons.append, said.append
+    )
+    trainer.step()  # at block 0
+    chain.head = world.chain.get_head()
+    while trainer.window != 2:
+        trainer.step()
+        assert trainer.trouble is None
+    return lessons, said
+
+
+@pytest.fixture(scope="module")
+def taught(world, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("taught")
+    lessons, _ = train(world, folder)
+    assert [lesson.window for lesson in lessons] == [0, 1]
+    return folder
+
+
+@pytest.fixture
+def course(taught, tmp_path):
+    """A copy to spoil."""
+    shutil.copytree(taught, tmp_path / "course")
+    return tmp_path / "course"
+
+
+def get_steps(course):
+    return sorted((course / "steps").glob("step-*.json"))
+
+
+def verify(course, number=2):
+    step = read_step(get_steps(course)[number - 1])
+    return reexecute(step, CheckpointFolder(course / "models"))
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_honest_step_is_equal(taught, number):
+    assert len(list((taught / "steps").glob("*.before.safetensors"))) == 2
+    finding = verify(taught, number)
+    assert (finding.equal, finding.tensor, finding.remarks) == (True, None, ())
+
+
+def test_the_record_is_bound_to_chain_and_checkpoint(taught, world):
+    records = [read_step(path).record for path in get_steps(taught)]
+    first, second = records
+    manifests = {
+        step.child: CheckpointFolder(taught / "models").get(step.child).manifest
+        for step in map(read_step, get_steps(taught))
+    }
+    for step in map(read_step, get_steps(taught)):
+        assert manifests[step.child].step == step.record.digest
+        assert manifests[step.child].tensors == step.record.tensors
+    assert first.parent == world.checkpoint.digest
+    assert second.optimiser_before == first.optimiser_after
+    for record in records:
+        committed = world.contexts[record.window].commitments
+        assert {s.hotkey: (s.root, s.groups) for s in record.sources} == {
+            world.hotkeys[name]: (
+                committed[world.hotkeys[name]].root, committed[world.hotkeys[name]].groups
+            ) for name in ("alice", "bob")
+        }  # fmt: skip
+
+
+def test_a_checkpoint_with_other_weights_is_named_by_its_tensor(course, world):
+    """A trainer that publishes what its data did not teach, manifest and all."""
+    step = read_step(get_steps(course)[1])
+    checkpoints = CheckpointFolder(course / "models")
+    honest = checkpoints.get(step.child)
+    weights = {n: w.to(torch.bfloat16) for n, w in honest.model.state_dict().items()}
+    name = "model.layers.1.mlp.up_proj.weight"
+    weights[name] = weights[name].clone()
+    weights[name][0, 0] += 1.0
+    parent = checkpoints.get(step.record.parent)
+    forged = checkpoints.publish(parent, weights, step.record.digest)
+    value = json.loads(step.path.read_text())
+    value["child"] = forged.digest.hex()
+    step.path.write_text(json.dumps(value))
+    finding = verify(course)
+    assert (finding.equal, finding.tensor) == (False, name)
+    result = invoke("train", "verify-step", step.path, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["tensor"] == name
+
+
+def test_a_record_that_lies_about_its_settings(course):
+    """Digest and all are put right; the data do not lead to the weights."""
+    step = read_step(get_steps(course)[0])
+    config = step.record.config.replace('"learning_rate":0.001', '"learning_rate":0.002')
+    assert config != step.record.config
+    lie = replace(step, record=replace(step.record, config=config))
+    finding = reexecute(lie, CheckpointFolder(course / "models"))
+    assert not finding.equal
+    assert "another step record" in finding.detail  # of the checkpoint's manifest
+    shutil.rmtree(course / "models" / step.child.hex())
+    finding = reexecute(lie, CheckpointFolder(course / "models"))
+    assert not finding.equal
+    assert "root differs" in finding.detail
+
+
+def test_without_the_made_checkpoint_the_record_decides(course):
+    shutil.rmtree(course / "models" / read_step(get_steps(course)[1]).child.hex())
+    finding = verify(course)
+    assert finding.equal
+    assert "not here" in finding.detail
+
+
+def spoil_state(course, step):
+    path = step.path.with_suffix(".before.safetensors")
+    state = load_file(path)
+    name = next(name for name in state if name.endswith("exp_avg"))
+    save_file(state | {name: state[name] + 1}, path)
+    return "not what the record says"
+
+
+def lose_state(course, step):
+    step.path.with_suffix(".before.safetensors").unlink()
+    return "not kept here"
+
+
+def spoil_data(course, step):
+    path = step.path.with_suffix(".parquet")
+    table = pq.read_table(path)
+    rewards = table.column("reward").to_pylist()
+    rewards[0] ^= 1
+    at = table.schema.get_field_index("reward")
+    field = table.schema.field(at)
+    pq.write_table(table.set_column(at, field, pa.array(rewards, field.type)), path)
+    return "not what the step consumed"
+
+
+def cut_data(course, step):
+    path = step.path.with_suffix(".parquet")
+    path.write_bytes(path.read_bytes()[:-100])
+    return "cannot be read"
+
+
+def lose_parent(course, step):
+    shutil.rmtree(course / "models" / step.record.parent.hex())
+    return "cannot read"
+
+
+def spoil_record(course, step):
+    step.path.write_text(step.path.read_text().replace('"threads": 1', '"threads": 2'))
+    return "another digest"
+
+
+@pytest.mark.parametrize(
+    "spoil", [spoil_state, lose_state, spoil_data, cut_data, lose_parent, spoil_record]
+)
+def test_what_cannot_be_done_again_is_no_verdict(course, spoil):
+    step = read_step(get_steps(course)[1])
+    expected = spoil(course, step)
+    with pytest.raises((StepError, CheckpointError), match=expected):
+        verify(course)
+    result = invoke("train", "verify-step", step.path)
+    assert result.exit_code == 2
+
+
+def test_only_the_last_states_are_kept(world, tmp_path):
+    train(world, tmp_path, kept=1)
+    assert verify(tmp_path, 2).equal
+    assert verify(tmp_path, 1).equal  # it began with the genesis' own weights and no moments
+    assert len(list((tmp_path / "steps").glob("*.before.safetensors"))) == 1
+
+
+# --- mixing and staleness
+
+
+def test_own_groups_beside_the_miners(world, tmp_path):
+    lessons, _ = train(world, tmp_path, local_groups=3, external_groups=4)
+    assert [len(lesson.rewards) for lesson in lessons] == [7, 7]
+    assert abs(lessons[0].stats.mean_ratio - 1) < 0.05
+    step = read_step(get_steps(tmp_path)[1])
+    taken = read_taken(step)
+    own = [one for one in taken if one.hotkey == world.hotkeys["trainer"]]
+    assert [one.index for one in own] == [0, 1, 2]
+    assert {one.checkpoint for one in own} == {step.record.parent}  # the newest, on policy
+    assert sum(source.groups for source in step.record.sources) == 4
+    assert verify(tmp_path, 2).equal
+    again = generate_own(
+        CheckpointFolder(tmp_path / "models").get(step.record.parent), world.parameters, 3, 1
+    )
+    assert again == own
+
+
+def test_the_choice_among_the_miners_is_nobodys(taught):
+    taken = read_taken(read_step(get_steps(taught)[0]))
+    chosen = choose_external(taken, 4, 0, bytes(32))
+    assert chosen == choose_external(taken, 4, 0, bytes(32))
+    assert chosen != choose_external(taken, 4, 1, bytes(32))
+    assert choose_external(taken, 99, 0, bytes(32)) == taken
+
+
+def test_sequential_learns_from_the_newest_alone(world, tmp_path):
+    """Window 1 was mined under the genesis, too: one checkpoint behind."""
+    lessons, said = train(world, tmp_path, staleness=0)
+    assert [lesson.window for lesson in lessons] == [0]
+    assert "1 checkpoints behind" in said[0]
+
+
+def test_a_divergence_from_the_genesis_is_done_again(world, tmp_path):
+    loss = LossConfig(kl_weight=0.1, level="sequence")
+    learning = replace(LEARNING, from_genesis=True, loss=loss, scaled=True, rows_per_pass=7)
+    train(world, tmp_path, learning=learning)
+    assert verify(tmp_path, 2).equal
+
+
+def test_low_rank_steps_are_done_again(world, tmp_path):
+    pytest.importorskip("peft", reason="peft is of the extra `train`")
+    train(world, tmp_path, learning=replace(LEARNING, lora_rank=4, learning_rate=1e-2))
+    assert verify(tmp_path, 2).equal
+
+
+# --- the data set
+
+
+@pytest.fixture
+def exported(taught, tmp_path):
+    summary = export_steps(taught, tmp_path / "set", range(10))
+    assert (summary.steps, summary.groups, summary.windows) == (2, 20, (0, 1))
+    return tmp_path / "set"
+
+
+def test_the_data_set_is_what_was_learned_from(exported, taught, world):
+    rows = [
+        row for path in sorted((exported / "data").glob("*.parquet"))
+        for row in pq.read_table(path).to_pylist()
+    ]  # fmt: skip
+    taken = [one for path in get_steps(taught) for one in read_taken(read_step(path))]
+    size = world.parameters.work.group_size
+    assert len(rows) == size * len(taken)
+    assert {row["hotkey"] for row in rows} == {
+        encode_ss58(world.hotkeys[name]) for name in ("alice", "bob")
+    }
+    for number, row in enumerate(rows):
+        one, rollout = taken[number // size], number % size
+        work = world.works["alice" if one.hotkey == world.hotkeys["alice"] else "bob", one.window]
+        assert row["tokens"] == work.groups[one.index][rollout].tokens.tolist()
+        assert world.checkpoint.tokenizer.encode(row["prompt"]) == row["prompt_tokens"]
+        advantages = compute_advantages(one.group.rewards)
+        assert row["advantage"] == (None if advantages is None else advantages[rollout])
+        assert row["reward"] == pytest.approx(
+            0.8 * row["correctness"] + 0.2 * row["quality"], abs=1e-6
+        )
+        assert row["proof"] == world.contexts[one.window].commitments[one.hotkey].root.hex()
+    assert any(row["advantage"] for row in rows)
+
+
+def test_the_datasets_library_loads_it(exported, monkeypatch, tmp_path):
+    datasets = pytest.importorskip("datasets", reason="datasets is of the extra `train`")
+    loaded = datasets.load_dataset(str(exported), split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded.num_rows == 160
+    assert {"prompt", "completion", "reward", "proof"} <= set(loaded.column_names)
+
+
+def test_a_window_alone_and_an_empty_range(taught, tmp_path):
+    result = invoke("export", "--dir", taught, "--out", tmp_path / "one", "--windows", "1..1",
+                    "--json")  # fmt: skip
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["windows"] == [1, 1]
+    assert "window" in (tmp_path / "one" / "README.md").read_text()
+    with pytest.raises(ExportError, match="no steps"):
+        export_steps(taught, tmp_path / "none", range(7, 9))
+    with pytest.raises(ExportError, match="not empty"):
+        export_steps(taught, tmp_path / "one", range(10))
+    assert (
+        invoke("export", "--dir", taught, "--out", tmp_path / "x", "--windows", "9").exit_code == 2
+    )
+
+
+def test_a_reward_that_the_environment_never_gave_is_not_exported(course, tmp_path, monkeypatch):
+    """A trainer's own record can say what it likes: the set holds only what can be derived."""
+    step = read_step(get_steps(course)[0])
+    taken = read_taken(step)
+    taken[0].group.rewards[0] ^= 1
+    monkeypatch.setattr("assay.neurons.learning.exporting.read_taken", lambda step: taken)
+    with pytest.raises(StepError, match="not what the environment gives"):
+        export_steps(course, tmp_path / "set", range(1))
+    assert not (tmp_path / "set" / "README.md").exists()

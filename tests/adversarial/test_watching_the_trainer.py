@@ -1,0 +1,81 @@
+"""What the monitor does with real checkpoints, and with a folder that was left by another run."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.learning.alarm import HALF, Point
+from assay.neurons.learning.lessons import Lesson
+from assay.neurons.learning.monitor import Monitor, MonitorError
+from assay.training import LearnStats
+
+STATS = LearnStats(2, 0, 1, 10, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0)
+
+
+def make_monitor(world, folder, said, problems=32):
+    checkpoints = CheckpointFolder(folder / "models")
+    checkpoints.add(world.checkpoint.folder, world.checkpoint.digest)
+    return Monitor(folder, world.parameters, checkpoints, problems, said.append)
+
+
+def make_lesson(world, number=0, reward=500_000):
+    """Of the genesis' weights; only its number is made up."""
+    manifest = world.checkpoint.manifest
+    return Lesson(0, (reward, reward), STATS, replace(manifest, number=number))
+
+
+def test_a_checkpoint_is_tried_and_drawn(world, tmp_path):
+    said = []
+    monitor = make_monitor(world, tmp_path, said)
+    assert not monitor.step()
+    monitor.note(make_lesson(world))
+    assert monitor.step()
+    assert not monitor.step()
+    (point,) = json.loads((tmp_path / "progress.json").read_text())
+    assert point["problems"] == 32
+    assert 0 < point["correct"] < 32
+    drawn = (tmp_path / "progress.png").exists(), (tmp_path / "tensorboard").exists()
+    assert any(drawn)
+    assert "32 held-out problems" in said[0]
+    assert make_monitor(world, tmp_path, said).points == monitor.points
+
+
+def test_a_hack_in_progress_is_said_and_survives_a_restart(world, tmp_path, caplog):
+    points = [asdict(Point(n, 0.1 + 0.1 * n, 0.01, 300, 1_000)) for n in range(1, 2 * HALF)]
+    (tmp_path / "progress.json").write_text(json.dumps(points))
+    monitor = make_monitor(world, tmp_path, [])
+    assert monitor.alarm is None
+    forged = replace(world.checkpoint.manifest, number=2 * HALF)
+    lesson = make_lesson(world, reward=950_000)
+    monitor._checkpoints._opened[forged.digest] = world.checkpoint  # the same weights again
+    monitor.note(replace(lesson, published=forged))
+    with caplog.at_level("WARNING", logger="assay"):
+        assert monitor.step()
+    assert monitor.alarm is not None
+    assert "please the scorer" in caplog.text
+    assert make_monitor(world, tmp_path, []).alarm == monitor.alarm
+
+
+def test_a_checkpoint_that_is_gone_is_left_out(world, tmp_path):
+    monitor = make_monitor(world, tmp_path, [])
+    monitor.note(make_lesson(world, number=7))  # another digest: no folder has it
+    assert monitor.step()
+    assert monitor.points == []
+
+
+def test_a_full_disk_and_a_damaged_file_are_said(world, tmp_path, monkeypatch):
+    monitor = make_monitor(world, tmp_path, [])
+    monitor.note(make_lesson(world))
+
+    def refuse(*arguments):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("assay.neurons.learning.monitor.write_json", refuse)
+        with pytest.raises(MonitorError, match="No space left"):
+            monitor.step()
+    (tmp_path / "progress.json").write_text('[{"number": 1}]')
+    with pytest.raises(MonitorError, match="move it away"):
+        make_monitor(world, tmp_path, [])

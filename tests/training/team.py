@@ -1,0 +1,56 @@
+"""Run by two processes under torchrun: learns, is resumed, and writes down what came of it."""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
+
+from assay.training import Group, LearnConfig, Learner
+from assay.training.genesis_model import make_model
+
+CONFIG = LearnConfig(learning_rate=1e-3, epochs=2, groups_per_batch=2, rows_per_pass=3, seed=3)
+
+
+def make_learner() -> Learner:
+    return Learner(make_model(hidden=16, layers=2, heads=2, inner=16, seed=0), CONFIG)
+
+
+def make_groups() -> list[Group]:
+    """Four rows a group and three a pass: one process is without a row of its own at times."""
+    return [
+        Group([10 + i, 11], [[5, 5, 1], [6, 7, 8, 1], [9, 1], [5, 1]], [1_000_000, 0, 200_000, 7],
+              [[-4.5] * 3, [-4.6] * 4, [-4.4] * 2, [-4.5] * 2])
+        for i in range(3)
+    ]  # fmt: skip
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
+    learner = make_learner()
+    first = learner.learn(make_groups())
+    state = learner.export_state()  # all take part
+    if dist.get_rank() == 0:
+        save_file(state, folder / "state.safetensors")
+    dist.barrier()
+    whole = next(w for n, w in learner.model.named_parameters() if n.endswith("up_proj.weight"))
+    assert whole.to_local().numel() * 2 == whole.numel()  # type: ignore[attr-defined]
+    learner.learn(make_groups())
+    resumed = make_learner()
+    resumed.import_state(load_file(folder / "state.safetensors"))
+    resumed.learn(make_groups())
+    states = learner.export_state(), resumed.export_state()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    published = learner.bf16_state()
+    if dist.get_rank() == 0:
+        save_file(states[0], folder / "end.safetensors")
+        save_file(published, folder / "published.safetensors")
+        (folder / "tokens").write_text(f"{first.tokens} {first.updates}")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
