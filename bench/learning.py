@@ -49,7 +49,7 @@ from assay.training import GENESIS, LearnConfig
 from assay.training.genesis_model import make_tokenizer
 
 SEEDS = range(1) if FAST else range(3)
-STEPS = 3 if FAST else 12
+STEPS = 3 if FAST else 18
 GROUPS = 8 if FAST else 24  # of a miner, each window
 PROBLEMS = 256 if FAST else 1_500
 EVERY = 1 if FAST else 3  # checkpoints between two evaluations

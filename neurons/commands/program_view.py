@@ -89,13 +89,16 @@ def render_settlements(rows: list[dict[str, Any]]) -> RenderableType:
 def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
     if not status["lessons"]:
         return [Text("no lesson yet", style="dim")]
+    tried = {point["number"]: point["correct"] / point["problems"] for point in status["held_out"]}
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name in ("window", "groups", "mean reward", "checkpoint", "digest"):
+    for name in ("window", "groups", "mean reward", "checkpoint", "held-out", "digest"):
         table.add_column(name, justify="left" if name == "digest" else "right", no_wrap=True)
     for lesson in status["lessons"]:
         digest = lesson["digest"][:16] + "…"
         table.add_row(
             *(str(lesson[key]) for key in ("window", "groups")), f"{lesson['reward']:.3f}",
-            str(lesson["checkpoint"]), digest,
+            str(lesson["checkpoint"]),
+            f"{tried[lesson['checkpoint']]:.3f}" if lesson["checkpoint"] in tried else "", digest,
         )  # fmt: skip
-    return [table]
+    alarm = status["alarm"]
+    return [table] if alarm is None else [table, Text(alarm, style="red")]
