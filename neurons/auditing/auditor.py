@@ -230,7 +230,7 @@ def _check_settlement(published: _Published, epoch: int, windows: range) -> Find
     outside = [window for window in covered if window not in windows]
     if outside:
         found.notes.append(
-            f"{len(outside)} of its windows are outside of the range: taken as recorded"
+            f"outside of the range, taken as recorded: {len(outside)} of its {len(covered)} windows"
         )
     _check_settlement_link(published, record, found)
     check_settlement(published.public, published.validator, record, covered, found)
