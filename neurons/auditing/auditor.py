@@ -98,8 +98,9 @@ class _Published:
             if other != data:
                 found.differ(
                     Check.COPIES,
-                    f"{whose} has got another {name}: the validator has changed it, or shows "
-                    "different records to different readers",
+                    f"{whose} has got another {name}: the validator shows different records to "
+                    "different readers, or one of them was changed since; its own is the one that "
+                    "the digest announced on chain leads to",
                 )
 
 
@@ -230,7 +231,7 @@ def _check_settlement(published: _Published, epoch: int, windows: range) -> Find
     outside = [window for window in covered if window not in windows]
     if outside:
         found.notes.append(
-            f"{len(outside)} of its windows are outside of the range: taken as recorded"
+            f"outside of the range, taken as recorded: {len(outside)} of its {len(covered)} windows"
         )
     _check_settlement_link(published, record, found)
     left_out = check_settlement(

@@ -113,7 +113,10 @@ def _claim(folder: Path, about: About, stack: ExitStack) -> None:
     remove_unfinished(folder, _MARKER)
     if (folder / ABOUT_FILE).exists():
         if read_about(folder) != about:
-            raise BundleError(f"{folder} holds the beginning of another bundle: name another")
+            raise BundleError(
+                f"{folder} holds the beginning of another bundle: it goes on with the windows, "
+                f"validator and network that {folder / ABOUT_FILE} names; or name another folder"
+            )
     elif any(folder.iterdir()):
         raise BundleError(f"{folder} is not empty: name another folder")
     write_json(folder / ABOUT_FILE, about.to_json())

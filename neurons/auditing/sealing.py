@@ -46,7 +46,10 @@ def find_broken_seals(folder: Path) -> list[str]:
     try:
         data = _read(path, _SUMS_BYTES)
     except OSError as error:
-        return [f"{path} cannot be read ({error.strerror}): the bundle is not whole"]
+        return [
+            f"{path} cannot be read ({error.strerror}): the bundle is not whole; where its export "
+            "was cut off, the same `assay audit export` goes on"
+        ]
     sums = _parse(data)
     if sums is None:
         return [f"{path} is damaged: it is not as it was sealed"]

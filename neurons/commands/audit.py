@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +17,13 @@ from assay.network import ObjectStore, ParquetWorker, ReadableStores
 from assay.network.beacon import HttpBeacons
 from assay.network.chain import SubtensorChain
 from assay.neurons.auditing.auditor import Progress, audit
-from assay.neurons.auditing.bundle import AUDITED_MAX, open_bundle, open_records
+from assay.neurons.auditing.bundle import (
+    ABOUT_FILE,
+    AUDITED_MAX,
+    open_bundle,
+    open_records,
+    read_about,
+)
 from assay.neurons.auditing.export import export_bundle
 from assay.neurons.auditing.findings import AuditReport, Check, Findings
 from assay.neurons.auditing.ports import LedgerView, Models, Public
@@ -32,6 +38,7 @@ from assay.protocol import (
     QUICKNET,
     Commitment,
     Parameters,
+    Phase,
     Tag,
     decode_ss58,
     encode_ss58,
@@ -44,6 +51,7 @@ from assay.protocol.record import (
     make_latest_name,
     make_settlement_record_name,
 )
+from assay.protocol.window import compute_block
 
 MATCHED, DIFFERS, NOT_CHECKED = 0, 1, 2
 _LATEST_BYTES = 1 << 12
@@ -100,6 +108,9 @@ def run_online(settings: Settings, request: Request, as_json: bool, quiet: bool)
 
 def run_export(settings: Settings, request: Request, out: Path, as_json: bool, quiet: bool) -> int:
     """Audits without a model and leaves a bundle; the exit code. Raises as `run_offline`."""
+    if request.windows is None and (out / ABOUT_FILE).is_file():  # begun: the newest has moved on
+        begun = read_about(out).windows
+        request = replace(request, windows=f"{begun[0]}..{begun[-1]}")
     with _reach(settings, request) as reached, _show_progress(quiet or as_json) as progress:
         report = export_bundle(
             reached.public,
@@ -112,7 +123,8 @@ def run_export(settings: Settings, request: Request, out: Path, as_json: bool, q
         )
     code = _tell(report, as_json)
     if not as_json:
-        open_console().print(f"{out} holds all of it: `assay audit --offline {out}`")
+        local = "" if reached.public.parameters.beacon == QUICKNET else " --allow-local-beacon"
+        open_console().print(f"{out} holds all of it: `assay audit --offline {out}{local}`")
     return code
 
 
@@ -132,11 +144,15 @@ class _Reached:
 
 @contextmanager
 def _reach(settings: Settings, request: Request) -> Iterator[_Reached]:
+    asked = None if request.windows is None else parse_windows(request.windows)
+    models, copies = _open_models(request), _open_copies(request)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
         chain = stack.enter_context(open_chain(settings.chain))
         stores = open_stores(settings)
         parameters = find_parameters(chain, stores.open)
+        if asked is not None:
+            _require_begun(parameters, asked[-1], chain.get_head())
         validator, announced = _find_validator(chain, request)
         records = _open_published(stores, request.records, announced, validator)
         beacons = HttpBeacons(
@@ -152,16 +168,21 @@ def _reach(settings: Settings, request: Request) -> Iterator[_Reached]:
             records=records,
             submissions=StoredSubmissions(stores, worker),
             outlines=FetchedOutlines(scratch / "models", mirrors),
-            copies=_open_copies(request),
-            models=_open_models(request),
+            copies=copies,
+            models=models,
             ledger=_open_ledger(settings, stack),
         )
-        windows = (
-            find_newest(records, validator, parameters, announced)
-            if request.windows is None
-            else parse_windows(request.windows)
-        )
+        windows = find_newest(records, validator, parameters, announced) if asked is None else asked
         yield _Reached(public, validator, windows, scratch / "kept", mirrors)
+
+
+def _require_begun(parameters: Parameters, window: int, head: int) -> None:
+    begins = compute_block(parameters.timing, window, Phase.CHALLENGE)
+    if head < begins:
+        raise ConfigError(
+            f"window {window} has not begun: it does at block {begins}, and the chain is at block "
+            f"{head}"
+        )
 
 
 def _open_ledger(settings: Settings, stack: ExitStack) -> LedgerView | None:
@@ -283,11 +304,12 @@ def _require_beacon(parameters: Parameters, allow_local: bool) -> None:
 
 @contextmanager
 def _show_progress(quiet: bool) -> Iterator[Progress]:
-    if quiet:
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
         yield lambda done, due: None
         return
     columns = (TextColumn("windows"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with ProgressBar(*columns, console=Console(stderr=True), transient=True) as bar:
+    with ProgressBar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("")
         yield lambda done, due: bar.update(task, completed=done, total=due)
 
@@ -326,9 +348,8 @@ def _print_report(report: AuditReport) -> None:
         _print_findings(console, f"settlement at block {found.number}", found)
     claims = sum(found.claims for found in (*report.windows, *report.settlements))
     if claims:
-        console.print(
-            f"{claims} verdicts need the model: --model FOLDER runs its forward passes again."
-        )
+        need = "1 verdict needs" if claims == 1 else f"{claims} verdicts need"
+        console.print(f"{need} the model: --model FOLDER runs its forward passes again.")
     words = sum(found.words for found in report.windows)
     if words:
         console.print(
@@ -337,7 +358,7 @@ def _print_report(report: AuditReport) -> None:
             style="yellow",
         )
     if report.differs:
-        console.print("What the validator says is not what public data say.", style="bold red")
+        console.print("What this record says is not what public data say.", style="bold red")
     elif report.matched:
         console.print("All of it matches what public data say.", style="bold green")
     else:

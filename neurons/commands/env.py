@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
@@ -20,6 +21,7 @@ from assay.environments import (
     list_environments,
 )
 from assay.neurons.choosing import open_text
+from assay.neurons.commands.console import open_console
 from assay.neurons.config import ConfigError
 from assay.protocol import decode_ss58
 from assay.protocol.hashing import DIGEST_BYTES
@@ -38,10 +40,17 @@ def run_env_list(as_json: bool) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in ("environment", "levels", "what"):
         table.add_column(column, overflow="fold")
+    lacks = Counter(entry.about for entry in entries if entry.levels and not entry.usable)
     for entry in entries:
         levels = _describe_levels(entry.levels) if entry.levels else "–"
-        table.add_row(Text(entry.name), levels, Text(_describe(entry)))
-    Console().print(table)
+        shared = lacks[entry.about] > 1  # a whole family lacks the same: said once, below
+        what = "not here: see below" if shared else _describe(entry)
+        table.add_row(Text(entry.name), levels, Text(what))
+    console = open_console()
+    console.print(table)
+    for about, count in lacks.items():
+        if count > 1:
+            console.print(Text(f"{count} of them are not here: {about}"))
 
 
 def run_env_show(text: str, as_json: bool) -> None:
@@ -125,11 +134,14 @@ def _make(
 ) -> Problem:
     try:
         challenge = bytes.fromhex(seed)
+    except ValueError:
+        raise ConfigError(f"--seed {seed[:80]!r} is not hex") from None
+    if len(challenge) != DIGEST_BYTES:
+        raise ConfigError(f"--seed has {len(challenge)} bytes, not {DIGEST_BYTES}")
+    try:
         owner = bytes(DIGEST_BYTES) if hotkey is None else decode_ss58(hotkey)
-        if len(challenge) != DIGEST_BYTES:
-            raise ValueError(f"it has {len(challenge)} bytes, not {DIGEST_BYTES}")
     except ValueError as error:
-        raise ConfigError(f"--seed {seed[:80]}, --hotkey {hotkey}: {error}") from None
+        raise ConfigError(f"--hotkey: {error}") from None
     try:
         legal = environment.levels if levels is None else sorted(set(levels))
         return environment.make_problem(compute_problem_seed(challenge, owner, index), legal)

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from assay.network import ObjectStore, ParquetWorker, open_folder, open_store
 from assay.network.beacon import HttpBeacons
+from assay.network.chain import ChainError
 from assay.neurons.auditing.sources import FetchedOutlines
 from assay.neurons.commands.console import open_console
 from assay.neurons.commands.explain_view import render_explanation
@@ -93,7 +94,12 @@ def _gather(
     if folder is not None and not folder.is_dir():
         raise ExplainError(f"there is no folder {folder}")
     if question.hotkey is None:
-        hotkey = open_account(settings).hotkey
+        try:
+            hotkey = open_account(settings).hotkey
+        except ChainError as error:
+            raise ExplainError(
+                f"whose window? name a hotkey with --hotkey, or its wallet with --wallet ({error})"
+            ) from None
     else:
         hotkey = parse_hotkey(question.hotkey)
     asked = Asked(

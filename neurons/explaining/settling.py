@@ -153,7 +153,7 @@ def _explain_chain(facts: Facts, settled: Settled) -> list[str]:
 
 def _explain_paid(paid: Paid, settled: Settled) -> str:
     if paid.uid is None:
-        return f"at epoch block {paid.block}, which pays it, the hotkey held no uid any more"
+        return f"at epoch block {paid.block}, which pays it, the hotkey held no uid"
     if paid.incentive:
         alpha = f", {paid.emission / 1e9:,.4f} alpha" if paid.emission is not None else ""
         return (
