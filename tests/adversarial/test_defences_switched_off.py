@@ -319,7 +319,7 @@ def test_without_a_uid_at_the_first_block(fresh_world, monkeypatch):
     context = world.open_context(0)
     assert judge_window(world, context, miner.hotkey) is Reason.NOT_REGISTERED
     monkeypatch.setattr(
-        windows, "_get_steady_members", lambda chain, first, last: chain.get_members(last)
+        windows, "get_steady_members", lambda chain, first, last: chain.get_members(last)
     )
     challenge = windows.get_challenge(world.chain, world.beacons, world.parameters, 0)
     context = get_context(world.chain, world.beacons, world.parameters, challenge)
