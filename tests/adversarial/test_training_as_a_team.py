@@ -1,6 +1,7 @@
 """The trainer's learner under torchrun: what it publishes is what one process would."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,9 @@ def test_the_second_process_follows_to_the_end(tmp_path):
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
         "-m", "tests.adversarial.team_neuron", str(tmp_path),
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    # it holds where PYTHONSAFEPATH keeps the working directory out, too
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}  # noqa: TID251 - a child needs a whole environment
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3_000:]
     assert (tmp_path / "followed").exists()
     learner, stats = learn_twice()

@@ -1,5 +1,6 @@
 """Two processes under torchrun against one: the same model, to rounding; twice, to the bit."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,9 @@ def run_team(folder):
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
         "-m", "tests.training.team", str(folder),
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    # it holds where PYTHONSAFEPATH keeps the working directory out, too
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}  # noqa: TID251 - a child needs a whole environment
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3_000:]
     return load_file(folder / "end.safetensors")
 
