@@ -6,7 +6,8 @@ be replaced by one that does not: a post counts once enough blocks lie on it, an
 again for a while. Two posts of one settlement cannot stand: the contract writes it once.
 
 What this does not know: who else uses the key. Another program's transaction may take the number
-that a post was signed with; the post is then signed anew.
+that a post was signed with; the post is then signed anew. So is one whose number is too high ever
+to come: it was another key's before, or a node misled us.
 """
 
 import json
@@ -168,9 +169,12 @@ class LedgerOutbox:
         for row in self._list("state IN (?, ?)", State.SENDING, State.SENT):
             self._follow(row, head)
         since = head - _WATCH_BLOCKS
-        for row in self._list("state = ? AND seen_at > ?", State.CONFIRMED, since):
+        done = "state IN (?, ?) AND seen_at > ?"
+        for row in self._list(done, State.CONFIRMED, State.TAKEN, since):
             self._watch(row)
-        for row in self._list("state = ? AND retry_at <= ?", State.DUE, head):
+        # one that is further off than any pause follows from a head that was none
+        pausing = (head + 1, head + _LONGEST_PAUSE)
+        for row in self._list("state = ? AND retry_at NOT BETWEEN ? AND ?", State.DUE, *pausing):
             if len(self._list("state IN (?, ?)", State.SENDING, State.SENT)) < _TOGETHER:
                 self._start(row, head)
 
@@ -178,9 +182,8 @@ class LedgerOutbox:
         """Signs and sends a row, unless something stands for its settlement already."""
         if self._note_standing(row, head):
             return
-        under_way = self._list("state IN (?, ?)", State.SENDING, State.SENT)
-        numbers = [other.post.nonce + 1 for other in under_way if other.post is not None]
-        nonce = max([self._ledger.get_nonce(pending=True), *numbers])
+        following = [number + 1 for number in self._list_numbers()]
+        nonce = max([self._ledger.get_nonce(pending=True), *following])
         try:
             post = self._ledger.sign(row.epoch, row.entry, nonce)
         except EvmError as error:
@@ -188,17 +191,16 @@ class LedgerOutbox:
             return
         self._send(replace(row, post=post, marked_at=head))
 
-    def _send(self, row: LedgerRow) -> None:
+    def _send(self, row: LedgerRow, trouble: str | None = None) -> None:
         """Sends what is written down by then."""
         assert row.post is not None
-        self._save(replace(row, state=State.SENDING, seen_at=None, trouble=None))
-        trouble = None
+        self._save(replace(row, state=State.SENDING, seen_at=None, trouble=trouble))
         try:
             self._ledger.send(row.post)
         except UnknownOutcomeError:
             raise  # it stays as marked, and is sent again
         except ChainError as error:  # looked into at the next step
-            trouble = f"settlement of epoch {row.epoch}: {error}"
+            trouble = trouble or f"settlement of epoch {row.epoch}: {error}"
         self._save(replace(row, state=State.SENT, seen_at=None, trouble=trouble))
 
     def _follow(self, row: LedgerRow, head: int) -> None:
@@ -221,12 +223,20 @@ class LedgerOutbox:
             self._send(row)
 
     def _outbid(self, row: LedgerRow, head: int) -> None:
-        """Replaces a post that no block takes."""
+        """Replaces a post that no block takes: by a dearer one, or, where nothing has the number
+        that comes next, by one that has."""
         assert row.post is not None
+        nonce, price = row.post.nonce, row.post.price
+        following = self._ledger.get_nonce(pending=False)
+        gap = following not in self._list_numbers()
         try:
-            post = self._ledger.sign(row.epoch, row.entry, row.post.nonce, row.post.price)
+            if gap:
+                post = self._ledger.sign(row.epoch, row.entry, following)
+            else:
+                post = self._ledger.sign(row.epoch, row.entry, nonce, price)
         except EvmError as error:
-            self._save(replace(row, trouble=f"settlement of epoch {row.epoch}: {error}"))
+            # the old one is good until it is replaced, and the node may have lost it
+            self._send(row, f"settlement of epoch {row.epoch}: {error}")
             return
         self._send(replace(row, post=post, marked_at=head))
 
@@ -240,7 +250,7 @@ class LedgerOutbox:
                 f"the ledger holds another entry of epoch {row.epoch}, {digest.hex()}, for ever: "
                 "somebody else posts with this key, or this folder is a copy"
             )
-            self._save(replace(row, state=State.TAKEN, trouble=trouble))
+            self._save(replace(row, state=State.TAKEN, seen_at=head, trouble=trouble))
             return True
         receipt = None if row.post is None else self._ledger.get_receipt(row.post.hash)
         known = row.seen_at if row.seen_at is not None else head
@@ -253,12 +263,13 @@ class LedgerOutbox:
         return True
 
     def _watch(self, row: LedgerRow) -> None:
-        """Takes a confirmed row up again where a reorganisation took it out after all."""
+        """Takes a row up again where a reorganisation took out what stood, ours or another's, or
+        where it never stood and a node said so."""
         if any(self._ledger.get_digest(row.epoch)):
             return
-        logger.warning("the post of epoch %d has vanished from the chain: again", row.epoch)
+        logger.warning("the entry of epoch %d has vanished from the chain: again", row.epoch)
         state = State.DUE if row.post is None else State.SENT
-        self._save(replace(row, state=state, seen_at=None))
+        self._save(replace(row, state=state, seen_at=None, trouble=None))
 
     def _put_off(self, row: LedgerRow, head: int, why: str) -> None:
         """Keeps a row that the chain does not take, with growing pauses."""
@@ -273,6 +284,11 @@ class LedgerOutbox:
                 trouble=f"settlement of epoch {row.epoch}, again in block {retry_at}: {why}",
             )
         )
+
+    def _list_numbers(self) -> list[int]:
+        """Of the posts under way."""
+        under_way = self._list("state IN (?, ?)", State.SENDING, State.SENT)
+        return [row.post.nonce for row in under_way if row.post is not None]
 
     def _list(self, condition: str, *values: int | str) -> list[LedgerRow]:
         found = self._database.execute(

@@ -133,6 +133,52 @@ def test_no_receipt_is_none(host: Host, node: EvmNode) -> None:
     assert node.get_receipt(bytes(32)) is None
 
 
+@pytest.mark.parametrize(
+    ("sent", "called"),
+    [
+        ({"gas": "0x100"}, {"error": {"code": -32000, "message": "State already discarded"}}),
+        ({"gas": "0x100"}, {"result": "0x"}),
+        ({"gas": "0x100"}, {"result": []}),
+        ({"gas": []}, {"result": "0x"}),
+        ({}, {"result": "0x"}),
+        (None, {"result": "0x"}),
+    ],
+)
+def test_a_failed_post_whose_state_the_node_has_forgotten(
+    host: Host, node: EvmNode, sent: dict[str, Any] | None, called: dict[str, Any]
+) -> None:
+    """Nobody who looks after more than this one is stopped by it."""
+    about = {"from": "0x" + "ab" * 20, "to": "0x" + "cd" * 20, "value": "0x0", "input": "0x12"}
+    answers = {
+        "eth_getTransactionByHash": {"result": None if sent is None else about | sent},
+        "eth_getTransactionReceipt": {"result": {"gasUsed": "0x10", "blockNumber": "0x5"}},
+        "eth_call": called,
+    }
+    host.answer = lambda request: json.dumps(
+        {"jsonrpc": "2.0", "id": request["id"]} | answers[request["method"]]
+    ).encode()
+    assert node.explain_failure(SIGNED).startswith("it failed")
+
+
+def test_a_node_that_falls_silent_before_the_receipt(host: Host, node: EvmNode) -> None:
+    """What was sent is named, to be looked for."""
+    with pytest.raises(UnknownOutcomeError, match=SIGNED.hash.hex()):
+        node.await_receipt(SIGNED, 0, 0.4)
+
+
+def test_a_number_that_no_chain_has(host: Host, node: EvmNode) -> None:
+    """It would fit neither a transaction nor what we keep it in."""
+    host.say(hex(1 << 63))
+    anybody = "0x" + "ab" * 20
+    for ask in (node.get_time, node.get_price, lambda: node.get_nonce(anybody, pending=True)):
+        with pytest.raises(SilentError):
+            ask()
+    assert node.get_balance(anybody) == 1 << 63
+    host.say(hex(1 << 256))
+    with pytest.raises(SilentError):
+        node.get_balance(anybody)
+
+
 def test_an_endless_answer(host: Host, node: EvmNode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ANSWER_MAX", 100_000)
     host.answer = lambda request: b" " * 5_000_000
@@ -192,6 +238,19 @@ def test_a_node_that_has_the_transaction_already(host: Host, node: EvmNode) -> N
     host.refuse({"code": -32000, "message": "nonce too low"})
     with pytest.raises(EvmError, match="nonce too low"):
         node.send(SIGNED)
+
+
+def test_a_node_that_writes_to_the_terminal(host: Host, node: EvmNode) -> None:
+    words = "\x1b[2J\nassay: all is well"
+    host.refuse({"code": -32000, "message": words})
+    with pytest.raises(EvmError, match="all is well") as caught:
+        node.send(SIGNED)
+    assert str(caught.value).isprintable()
+    raw = words.encode()
+    text = b"".join(n.to_bytes(32, "big") for n in (32, len(raw))) + raw.ljust(32, b"\0")
+    revert = explain_revert(keccak256(b"Error(string)")[:4] + text)
+    assert "all is well" in str(revert)
+    assert str(revert).isprintable()
 
 
 @pytest.mark.parametrize("place", [lambda data: data, lambda data: {"data": data}])

@@ -4,7 +4,13 @@ from assay.network.chain.errors import ChainError
 
 
 class EvmError(ChainError):
-    """The EVM's node cannot answer, or nothing can be sent for now: says why and what to do."""
+    """The EVM's node cannot answer, or nothing can be sent for now: says why and what to do.
+
+    One printable line, whatever a node or a contract wrote into it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else "?" for c in message))
 
 
 class SilentError(EvmError):

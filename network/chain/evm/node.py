@@ -25,6 +25,8 @@ _GAS_MARGIN = 125
 #: take it from 110 on.
 _PRICE_MARGIN, _BUMP = 110, 125
 _LOOK_S = 0.25
+#: What any number of blocks, transactions, gas, seconds or wei a unit is below, and any balance.
+_COUNT_END, _WEI_END = 1 << 63, 1 << 256
 #: JSON-RPC's words for a transaction that the node holds already.
 _KNOWN = ("already known", "already imported", "known transaction")
 
@@ -130,7 +132,7 @@ class EvmNode:
     def get_balance(self, address: str) -> int:
         """Wei."""
         with self.explain():
-            return _read_count(self._eth.get_balance(_checksum(address)))
+            return _read_count(self._eth.get_balance(_checksum(address)), _WEI_END)
 
     def get_nonce(self, address: str, *, pending: bool) -> int:
         """Number of the address's next transaction, those that wait counted or not."""
@@ -247,8 +249,8 @@ class EvmNode:
         """
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
-            receipt = self.get_receipt(signed.hash)
-            if receipt is not None and self.get_head() - receipt.block >= confirmations:
+            receipt = self._find_standing(signed, confirmations)
+            if receipt is not None:
                 if not receipt.succeeded:
                     raise RevertedError(f"0x{signed.hash.hex()}: {self.explain_failure(signed)}")
                 return receipt
@@ -258,19 +260,34 @@ class EvmNode:
             f"{patience_s:g} s: look for it in an explorer before sending it again"
         )
 
+    def _find_standing(self, signed: SignedCall, confirmations: int) -> EvmReceipt | None:
+        """The receipt of a transaction that lies deep enough. A node that gives no answer is asked
+        again: what was sent is under way."""
+        try:
+            receipt = self.get_receipt(signed.hash)
+            deep = receipt is not None and self.get_head() - receipt.block >= confirmations
+        except SilentError:
+            return None
+        return receipt if deep else None
+
     def explain_failure(self, signed: SignedCall) -> str:
-        """Why a transaction that a block holds failed, as far as the node says."""
-        with self.explain():
-            sent = self._eth.get_transaction(signed.hash)  # type: ignore[arg-type]
-            receipt = self._eth.get_transaction_receipt(signed.hash)  # type: ignore[arg-type]
+        """Why a transaction that a block holds failed, as far as the node says: it may have
+        forgotten the block's state, or make no sense."""
+        try:
+            with self.explain():
+                return self._find_reason(signed)
+        except RevertedError as error:
+            return str(error)
+        except EvmError as error:
+            return f"it failed, and why is not known: {error}"
+
+    def _find_reason(self, signed: SignedCall) -> str:
+        sent = self._eth.get_transaction(signed.hash)  # type: ignore[arg-type]
+        receipt = self._eth.get_transaction_receipt(signed.hash)  # type: ignore[arg-type]
         if receipt["gasUsed"] >= sent["gas"]:
             return f"out of gas, all {sent['gas']:,} were used"
         again = {name: sent[name] for name in ("from", "to", "value") if sent.get(name) is not None}
-        try:
-            with self.explain():
-                self._eth.call(again | {"data": sent["input"]}, receipt["blockNumber"])  # type: ignore[arg-type]
-        except RevertedError as error:
-            return str(error)
+        self._eth.call(again | {"data": sent["input"]}, receipt["blockNumber"])  # type: ignore[arg-type]
         return "it failed, and would not fail now"
 
     @contextmanager
@@ -323,13 +340,13 @@ def _read_data(data: Any) -> bytes:
         return b""
 
 
-def _read_count(value: Any) -> int:
+def _read_count(value: Any, end: int = _COUNT_END) -> int:
     """A number that a node names: of blocks, gas, wei, seconds.
 
     Raises:
-        TypeError: it is none.
+        TypeError: it is none, or not below `end`.
     """
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value < end:
         raise TypeError(f"{value!r} is no count")
     return value
 

@@ -55,9 +55,22 @@ class KilledError(BaseException):
 
 
 class MortalPoster(LedgerPoster):
-    """Dies before or after the next post leaves, or loses the node's answer to it."""
+    """Dies before or after the next post leaves, or loses the node's answer to it; its node may
+    claim that something stands, or count transactions or blocks that are none."""
 
     fate = ""
+    claimed = b""
+    invented = 0
+    ahead = 0
+
+    def get_head(self) -> int:
+        return super().get_head() + self.ahead
+
+    def get_digest(self, epoch: int) -> bytes:
+        return self.claimed or super().get_digest(epoch)
+
+    def get_nonce(self, *, pending: bool) -> int:
+        return super().get_nonce(pending=pending) + (self.invented if pending else 0)
 
     def send(self, signed: SignedCall) -> None:
         fate, self.fate = self.fate, ""
@@ -319,6 +332,88 @@ def test_a_post_that_no_block_takes_is_outbid(validator: Validator) -> None:
     validator.step(blocks=1 + DEEP)
     validator.require_posted_once(10)
     assert validator.count_transactions() == 1
+
+
+def test_a_lost_post_that_would_be_too_dear_to_outbid(
+    validator: Validator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validator.put(10)
+    validator.step()
+    first = validator.get(10).post
+    assert first is not None
+    monkeypatch.setattr(validator.stage.node, "_price_max", first.price)
+    validator.stage.anvil.rpc("anvil_dropAllTransactions")
+    validator.step(blocks=21)
+    assert "max_gas_price" in (validator.outbox.trouble or "")
+    validator.step(blocks=1 + DEEP)
+    validator.require_posted_once(10)
+    assert validator.get(10).post == first
+
+
+def test_numbers_that_a_node_invented(validator: Validator) -> None:
+    """No block ever takes what was signed with them."""
+    validator.poster.invented = 3
+    validator.put(10, 20)
+    validator.step()
+    validator.poster.invented = 0
+    for _ in range(3):
+        validator.step(blocks=21)
+    validator.require_posted_once(10, 20)
+    assert validator.count_transactions() == 2
+
+
+def test_a_head_that_a_node_invented(validator: Validator) -> None:
+    """A refused post does not wait for a block that never comes."""
+    stage, own = validator.stage, validator.key
+    stage.anvil.go_on()
+    bind_hotkey(stage.ledger, stage.key, stage.hotkey.public, stage.hotkey.sign, 0)
+    validator.poster.ahead = 10**9
+    validator.put(10)
+    validator.step()
+    assert validator.get(10).retry_at > 10**9
+    validator.poster.ahead = 0
+    bind_hotkey(stage.ledger, own, stage.hotkey.public, stage.hotkey.sign, 0)
+    stage.anvil.pause()
+    validator.step()
+    validator.step(blocks=1 + DEEP)
+    validator.require_posted_once(10)
+
+
+def test_key_replaced_while_a_post_is_under_way(validator: Validator) -> None:
+    """The old key has no money left, and its numbers are not the new one's."""
+    stage, old = validator.stage, validator.key
+    validator.put(1, 2, 3)
+    validator.step()
+    validator.step(blocks=1 + DEEP)
+    validator.put(10)
+    validator.step()
+    stage.anvil.rpc("anvil_dropAllTransactions")
+    stage.anvil.rpc("anvil_setBalance", old.address, "0x0")
+    stage.anvil.go_on()
+    validator.key = stage.make_poor_key()
+    bind_hotkey(stage.ledger, validator.key, stage.hotkey.public, stage.hotkey.sign, 0)
+    stage.anvil.pause()
+    validator.restart()
+    validator.step()
+    validator.put(20)
+    for _ in range(3):
+        validator.step(blocks=21)
+    validator.require_posted_once(10, 20)
+    assert validator.count_transactions() == 2
+
+
+def test_a_node_that_claims_another_entry(validator: Validator) -> None:
+    """Or one that a reorganisation took out: nothing is given up for a node's word."""
+    validator.put(10)
+    validator.poster.claimed = b"\7" * 32
+    validator.step()
+    assert validator.get(10).state is State.TAKEN
+    validator.step(blocks=1)
+    assert validator.get(10).state is State.TAKEN
+    validator.poster.claimed = b""
+    validator.step(blocks=1)
+    validator.step(blocks=1 + DEEP)
+    validator.require_posted_once(10)
 
 
 def test_precompile_gone_after_binding_changes_nothing(validator: Validator) -> None:
