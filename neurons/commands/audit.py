@@ -189,7 +189,9 @@ def _open_ledger(settings: Settings, stack: ExitStack) -> LedgerView | None:
     """The ledger on the EVM, where settings name one."""
     if settings.ledger.endpoint is None and settings.ledger.contract is None:
         return None
-    return open_ledger(settings, stack.enter_context(open_node(settings)))
+    ledger = open_ledger(settings, stack.enter_context(open_node(settings)))
+    ledger.node.require_chain()  # one address may hold a ledger on each chain
+    return ledger
 
 
 def _find_validator(chain: SubtensorChain, request: Request) -> tuple[bytes, Commitment | None]:

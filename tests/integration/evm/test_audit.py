@@ -1,18 +1,20 @@
 """The audit beside the real contract: record, weights on chain and ledger say the same, or not."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from anvil import Stage
+from anvil import NETUID, Stage
 
 from assay.network import ParquetWorker
+from assay.network.chain import WrongChainError
 from assay.network.chain.evm import LedgerPoster, bind_hotkey
 from assay.neurons.auditing.auditor import audit
-from assay.neurons.commands.audit import describe_report
+from assay.neurons.commands.audit import _open_ledger, describe_report
+from assay.neurons.config import load_settings
 from assay.neurons.database import Database
 from assay.neurons.validating.ledger_outbox import LedgerOutbox
 from assay.protocol import SettlementRecord
@@ -108,3 +110,10 @@ def test_posted_and_never_published(network: Network, worker: ParquetWorker, sta
     post(stage, [other])
     report = audit(network.make_public(worker, ledger=stage.ledger), LIAR, WINDOWS)
     assert [check for check, _ in list_differences(report)] == ["ledger"]
+
+
+def test_a_ledger_at_the_same_address_of_another_chain(stage: Stage) -> None:
+    own = {"endpoint": stage.anvil.endpoint, "chain_id": 964, "contract": stage.ledger.address}
+    settings = load_settings(None, {"chain": {"netuid": NETUID}, "ledger": own})
+    with ExitStack() as stack, pytest.raises(WrongChainError, match=r"42.*964"):
+        _open_ledger(settings, stack)
