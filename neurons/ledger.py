@@ -105,12 +105,16 @@ def open_key(settings: Settings) -> EvmKey:
     """The key that posts. Its password comes from a file or is asked for.
 
     Raises:
-        ConfigError: it is not there, or there is nobody to ask. ChainError: the password is wrong.
+        ConfigError: it is not there, names another's address, or there is nobody to ask.
+        ChainError: the password is wrong.
     """
     file = find_key_file(settings)
     address = read_address(file)
     password = read_password(settings.ledger, f"password of the EVM key {address}: ")
-    return EvmKey.from_keystore(json.loads(_read(file)), password)
+    key = EvmKey.from_keystore(json.loads(_read(file)), password)
+    if key.address != address:  # a person has agreed to the one that the file names
+        raise ConfigError(f"{file} names {address} and holds the key of {key.address}: correct it")
+    return key
 
 
 def create_key(settings: Settings, iterations: int | None = None) -> tuple[Path, str, bool]:
@@ -139,13 +143,17 @@ def read_password(settings: LedgerSettings, question: str, *, again: bool = Fals
         again: asks twice.
 
     Raises:
-        ConfigError: there is nobody to ask, others may read the file, or two answers differ.
+        ConfigError: there is nobody to ask, others may read the file, it is empty, or two answers
+            differ.
     """
-    file = settings.password_file
-    if file is not None:
+    if settings.password_file is not None:
+        file = settings.password_file.expanduser()
         if file.stat().st_mode & 0o077:
             raise ConfigError(f"others may read {file}: chmod 600 {file}")
-        return _read(file).rstrip("\r\n")
+        kept = _read(file).rstrip("\r\n")
+        if not kept:
+            raise ConfigError(f"{file} is empty: write the EVM key's password into it")
+        return kept
     if not sys.stdin.isatty():
         raise ConfigError(
             "the EVM key has a password and there is no terminal to ask on: put it into a file "

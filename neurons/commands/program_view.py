@@ -63,11 +63,13 @@ def _render_validator(status: dict[str, Any]) -> list[RenderableType]:
 def _render_posts(status: dict[str, Any]) -> RenderableType:
     """How settlements fare on their way to the ledger: nothing where none is posted."""
     counts = Counter(post["state"] for post in status.get("posts", []))
-    if not counts:
+    trouble = status.get("posting_trouble")
+    if not counts and not trouble:
         return Text("")
-    text = Text("ledger: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items())))
-    if status["posting_trouble"]:
-        text.append(f"\n{status['posting_trouble']}", style="yellow")
+    said = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+    text = Text(f"ledger: {said or 'nothing to post yet'}")
+    if trouble:
+        text.append(f"\n{trouble}", style="yellow")
     return text
 
 

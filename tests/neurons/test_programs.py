@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from assay.network.chain import ChainError, WrongChainError
 from assay.neurons import programs
+from assay.neurons.commands.program_view import render_program
 from assay.neurons.config import ConfigError
 from assay.neurons.files import replace_file
 from assay.neurons.programs import Loop, catch_signals, claim_folder, log_lines
@@ -190,3 +192,15 @@ def test_what_the_check_lacks_is_said_unless_there_is_worse(
 ) -> None:
     play(stop, tmp_path, lack(None), lack("no node"), lack(None), missing="no uid")
     assert [record.message for record in caplog.records] == ["no uid", "no node", "no uid"]
+
+
+def test_a_ledger_that_fails_before_its_first_post_is_shown() -> None:
+    status = {
+        "program": "validator", "hotkey": "5x", "netuid": 1, "head": 9, "window_now": 1, "at": 0,
+        "trouble": None, "windows": [], "settlements": [], "posts": [],
+        "posting_trouble": "EVM node there does not answer",
+    }  # fmt: skip
+    console = Console(width=100)
+    with console.capture() as said:
+        console.print(render_program(status))
+    assert "EVM node there does not answer" in said.get()

@@ -18,7 +18,7 @@ _REMEDIES = {
     "ZeroRoot": "there is no score to post",
     "BindingExpired": "sign again, and look at this machine's clock",
     "SignatureRefused": "it is not the hotkey's over these values, or was used before: sign again",
-    "PrecompileFailed": "this chain lacks a precompile of subtensor's: is it the right one?",
+    "PrecompileFailed": "subtensor's precompile is missing (right chain?), or nobody has the uid",
     "AnotherHotkey": "the uid is held by somebody else",
     "MalformedWeights": "storage does not hold what this contract reads: has the runtime changed?",
 }

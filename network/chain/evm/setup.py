@@ -7,7 +7,6 @@ from typing import Any
 from assay.network.chain.errors import ChainError
 from assay.network.chain.evm.binding import compute_binding_message
 from assay.network.chain.evm.contracts import LEDGER, WEIGHTS_CHECK, load_artifact
-from assay.network.chain.evm.errors import EvmError
 from assay.network.chain.evm.key import EvmKey
 from assay.network.chain.evm.ledger import ScoreLedger
 from assay.network.chain.evm.node import Call, EvmNode, EvmReceipt
@@ -35,19 +34,24 @@ def deploy_contracts(node: EvmNode, key: EvmKey, confirmations: int) -> Deployed
         stand. WrongChainError: the node speaks for another chain.
     """
     node.require_chain()
-    first = _deploy(node, key, LEDGER, [], confirmations)
-    second = _deploy(node, key, WEIGHTS_CHECK, [first.contract], confirmations)
-    if first.contract is None or second.contract is None:
-        raise EvmError("the node names no address of what was deployed")
-    return Deployed(first.contract, second.contract, (first, second))
+    ledger, first = _deploy(node, key, LEDGER, [], confirmations)
+    check, second = _deploy(node, key, WEIGHTS_CHECK, [ledger], confirmations)
+    return Deployed(ledger, check, (first, second))
 
 
 def _deploy(
     node: EvmNode, key: EvmKey, name: str, arguments: list[Any], confirmations: int
-) -> EvmReceipt:
+) -> tuple[str, EvmReceipt]:
+    """A contract's address, computed: a node that names another would have a foreign one used."""
+    from web3.utils import get_create_address
+
     data = node.open_contract(load_artifact(name)).constructor(*arguments).data_in_transaction
     call = Call(None, bytes.fromhex(str(data).removeprefix("0x")), DEPLOY_GAS_MAX)
-    return _run(node, key, call, confirmations)
+    nonce = node.get_nonce(key.address, pending=True)
+    receipt = _run(node, key, call, nonce, confirmations)
+    address = str(get_create_address(key.address, nonce))  # type: ignore[arg-type]
+    node.require_code(address)
+    return address, receipt
 
 
 def bind_hotkey(
@@ -80,11 +84,12 @@ def bind_hotkey(
     contract = node.open_contract(load_artifact(LEDGER), ledger.address)
     data = contract.encode_abi("bind", [hotkey, expiry, signature[:32], signature[32:]])
     call = Call(contract.address, bytes.fromhex(data[2:]), BIND_GAS_MAX)
-    return _run(node, key, call, confirmations)
+    number = node.get_nonce(key.address, pending=True)
+    return _run(node, key, call, number, confirmations)
 
 
-def _run(node: EvmNode, key: EvmKey, call: Call, confirmations: int) -> EvmReceipt:
+def _run(node: EvmNode, key: EvmKey, call: Call, nonce: int, confirmations: int) -> EvmReceipt:
     """Sends one transaction of somebody who waits for it."""
-    signed = node.sign(key, call, node.get_nonce(key.address, pending=True))
+    signed = node.sign(key, call, nonce)
     node.send(signed)
     return node.await_receipt(signed, confirmations, PATIENCE_S)

@@ -7,7 +7,8 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import replace
 
 import pytest
 from anvil import CHAIN_ID, CONTRACTS, NETUID, SR25519, STORAGE, Hotkey, Stage
@@ -17,6 +18,7 @@ from assay.network.chain.evm import (
     Binding,
     EvmError,
     EvmNode,
+    EvmReceipt,
     LedgerEntry,
     LedgerPoster,
     RevertedError,
@@ -281,6 +283,26 @@ def test_a_check_over_another_ledger_is_not_asked(stage: Stage) -> None:
 
 
 # --- what is deployed
+
+
+class MisnamingNode(EvmNode):
+    """It has a contract of its own used in place of what was deployed."""
+
+    def get_receipt(self, hash_: bytes) -> EvmReceipt | None:
+        found = super().get_receipt(hash_)
+        return None if found is None else replace(found, contract="0x" + "ba" * 20)
+
+
+def test_a_node_that_names_another_contract(stage: Stage) -> None:
+    with closing(MisnamingNode(stage.anvil.endpoint, CHAIN_ID)) as node:
+        found = setup.deploy_contracts(node, stage.key, 0)
+    ledger = ScoreLedger(stage.node, found.ledger, NETUID)
+    assert found.ledger != stage.ledger.address
+    assert ledger.get_binding(stage.hotkey.public) == Binding(None, 0)
+    stage.anvil.put_storage(KEYS_KEY + seat(), stage.hotkey.public)
+    assert not ledger.check_weights(
+        found.weights_check, UID, stage.hotkey.public, EPOCH, ENTRY
+    ).posted
 
 
 @pytest.mark.parametrize("name", [LEDGER, WEIGHTS_CHECK])

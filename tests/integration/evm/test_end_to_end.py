@@ -224,6 +224,22 @@ def test_a_validator_posts_as_its_settings_say(
     assert posted.entry == make_ledger_entry(record)
 
 
+def test_an_empty_password_file_encrypts_no_key(stage: Stage, tmp_path: Path) -> None:
+    settings = make_settings(stage, tmp_path)
+    (tmp_path / "password").write_text("\n")
+    with pytest.raises(ConfigError, match="is empty"):
+        create_key(settings, iterations=2)
+    assert not (tmp_path / "key.json").exists()
+
+
+def test_a_keystore_that_names_anothers_address(stage: Stage, tmp_path: Path) -> None:
+    settings = make_settings(stage, tmp_path)
+    file, address, _ = create_key(settings, iterations=2)
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"address": "ab" * 20}))
+    with pytest.raises(ConfigError, match=address):
+        open_key(settings)
+
+
 def test_half_of_a_ledger_is_refused_and_none_is_none(stage: Stage, tmp_path: Path) -> None:
     with closing(Database()) as database:
         nothing = make_settings(stage, tmp_path, endpoint=None, contract=None)
