@@ -3,10 +3,11 @@
 import copy
 import json
 import pickle
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -199,6 +200,28 @@ def test_a_node_that_drips(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(SilentError, match="does not answer"):
             node.get_head()
         assert time.monotonic() - started < 1.5
+
+
+def test_a_node_that_drips_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, and the last never."""
+    monkeypatch.setattr(module, "ANSWER_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            peer, _ = server.accept()
+            with peer, suppress(OSError):
+                peer.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+                for _ in range(100):
+                    peer.sendall(b"a")
+                    time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        port = server.getsockname()[1]
+        with closing(EvmNode(f"http://127.0.0.1:{port}", 42)) as node:
+            started = time.monotonic()
+            with pytest.raises(SilentError, match="does not answer"):
+                node.get_head()
+            assert time.monotonic() - started < 2.0
 
 
 @pytest.mark.parametrize("status", [301, 307, 404, 429, 500])

@@ -3,7 +3,7 @@
 web3's own provider reads answers of any length and follows redirects.
 """
 
-import time
+import asyncio
 from typing import Any, cast
 
 import httpx
@@ -33,7 +33,9 @@ class BoundedProvider(JSONBaseProvider):
         self._url = _read_url(url)
         #: Host and port, for people: the rest of an address may hold a key.
         self.name = self._url.netloc.decode()
-        self._client = httpx.Client(
+        #: Runs while a request does, in whichever thread makes it.
+        self._loop = asyncio.new_event_loop()
+        self._client = httpx.AsyncClient(
             headers=_HEADERS,
             timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
             follow_redirects=False,
@@ -43,7 +45,12 @@ class BoundedProvider(JSONBaseProvider):
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """See the class."""
         try:
-            answer = read_json(self._post(self.encode_rpc_request(method, params)))
+            body = self.encode_rpc_request(method, params)
+            answer = read_json(self._loop.run_until_complete(self._post(body)))
+        except TimeoutError:
+            raise SilentError(
+                f"EVM node {self.name} does not answer within {ANSWER_S:g} s"
+            ) from None
         except httpx.HTTPError as error:
             why = str(error) or type(error).__name__
             raise SilentError(f"EVM node {self.name} does not answer: {why}") from error
@@ -53,25 +60,27 @@ class BoundedProvider(JSONBaseProvider):
             raise SilentError(f"EVM node {self.name} sent no JSON-RPC answer to {method}")
         return cast(RPCResponse, answer)
 
-    def _post(self, body: bytes) -> bytes:
-        deadline = time.monotonic() + ANSWER_S
-        with self._client.stream("POST", self._url, content=body) as response:
+    async def _post(self, body: bytes) -> bytes:
+        async with (
+            asyncio.timeout(ANSWER_S),  # over headers as well, which may come by the byte
+            self._client.stream("POST", self._url, content=body) as response,
+        ):
             if response.status_code != httpx.codes.OK:
                 raise SilentError(
                     f"EVM node {self.name} answers with status {response.status_code}"
                 )
             answer = bytearray()
-            for chunk in response.iter_raw():
+            async for chunk in response.aiter_raw():
                 answer += chunk
                 if len(answer) > ANSWER_MAX:
                     raise SilentError(f"EVM node {self.name} sent more than {ANSWER_MAX:,} bytes")
-                if time.monotonic() > deadline:
-                    raise SilentError(f"EVM node {self.name} was not done within {ANSWER_S:g} s")
             return bytes(answer)
 
     def close(self) -> None:
-        """Closes the connection."""
-        self._client.close()
+        """Closes the connection. One that a thread still waits on ends with the program."""
+        if not self._loop.is_running():
+            self._loop.run_until_complete(self._client.aclose())
+            self._loop.close()
 
 
 def _read_url(text: str) -> httpx.URL:
