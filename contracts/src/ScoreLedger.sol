@@ -53,6 +53,7 @@ contract ScoreLedger {
     error NotThePoster(bytes32 hotkey, address poster);
     error AlreadyPosted(bytes32 digest);
     error ZeroRoot();
+    error EpochAhead(uint64 epoch);
 
     /// @notice Lets the caller post for a hotkey, in place of whoever did so before.
     /// @param hotkey The validator's sr25519 public key.
@@ -70,7 +71,8 @@ contract ScoreLedger {
         emit Bound(hotkey, msg.sender, nonce);
     }
 
-    /// @notice Writes a settlement down, for ever. Only the hotkey's poster may.
+    /// @notice Writes a settlement down, for ever. Only the hotkey's poster may, and not before
+    /// the epoch's block: a stolen key fills no settlement that is to come.
     /// @param netuid The subnet.
     /// @param hotkey The validator.
     /// @param epoch Block of the epoch that settled.
@@ -78,6 +80,7 @@ contract ScoreLedger {
         address poster = bindings[hotkey].poster;
         if (msg.sender != poster) revert NotThePoster(hotkey, poster);
         if (entry.scoreRoot == 0) revert ZeroRoot();
+        if (epoch > block.number) revert EpochAhead(epoch);
         bytes32 known = digests[netuid][hotkey][epoch];
         if (known != 0) revert AlreadyPosted(known);
         digests[netuid][hotkey][epoch] = keccak256(abi.encode(entry));

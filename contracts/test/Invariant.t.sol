@@ -65,6 +65,7 @@ contract InvariantTest is Testing {
     Crowd private crowd;
 
     function setUp() public {
+        VM.roll(3);
         VM.etch(SR25519_VERIFY, address(new Sr25519Mock()).code);
         ledger = new ScoreLedger();
         crowd = new Crowd(ledger);

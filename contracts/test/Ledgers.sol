@@ -21,6 +21,7 @@ abstract contract Ledgers is Testing {
 
     function setUp() public virtual {
         VM.warp(EXPIRY - 600);
+        VM.roll(type(uint64).max); // every epoch has come
         VM.etch(SR25519_VERIFY, address(new Sr25519Mock()).code);
         ledger = new ScoreLedger();
         bind(HOTKEY, POSTER);

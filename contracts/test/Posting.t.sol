@@ -61,6 +61,14 @@ contract PostingTest is Ledgers {
         ledger.post(NETUID, HOTKEY, EPOCH, makeEntry(keccak256("a better root")));
     }
 
+    function test_a_settlement_that_is_to_come() public {
+        VM.roll(EPOCH - 1);
+        VM.expectRevert(abi.encodeWithSelector(ScoreLedger.EpochAhead.selector, EPOCH));
+        post(makeEntry(keccak256("root")));
+        VM.roll(EPOCH);
+        post(makeEntry(keccak256("root")));
+    }
+
     function test_zero_root() public {
         VM.expectRevert(abi.encodeWithSelector(ScoreLedger.ZeroRoot.selector));
         post(makeEntry(0));

@@ -6,6 +6,7 @@ interface Vm {
     function etch(address target, bytes calldata code) external;
     function prank(address sender) external;
     function warp(uint256 timestamp) external;
+    function roll(uint256 number) external;
     function chainId(uint256 id) external;
     function assume(bool condition) external pure;
     function expectRevert(bytes calldata data) external;

@@ -16,6 +16,7 @@ _REMEDIES = {
     "NotThePoster": "the hotkey has bound another address: `assay ledger bind`",
     "AlreadyPosted": "a settlement is written once",
     "ZeroRoot": "there is no score to post",
+    "EpochAhead": "the epoch's block has not come by this node's chain: is it behind?",
     "BindingExpired": "sign again, and look at this machine's clock",
     "SignatureRefused": "it is not the hotkey's over these values, or was used before: sign again",
     "PrecompileFailed": "subtensor's precompile is missing (right chain?), or nobody has the uid",

@@ -17,6 +17,8 @@ from assay.protocol.score_tree import keccak256
 CONTRACTS = Path(__file__).parents[3] / "contracts"
 BINARY = CONTRACTS / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
 CHAIN_ID = 42
+#: The epochs that tests post have come.
+FIRST_BLOCK = 5_000
 #: anvil's first development key, known to everybody; it is rich.
 RICH = bytes.fromhex("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
 SR25519, STORAGE = f"0x{0x403:040x}", f"0x{0x807:040x}"
@@ -37,7 +39,7 @@ class Anvil:
         self.endpoint = f"http://127.0.0.1:{port}"
         self._process = subprocess.Popen(
             [BINARY, "--port", str(port), "--chain-id", str(CHAIN_ID), "--hardfork", "cancun",
-             "--silent"],
+             "--number", str(FIRST_BLOCK), "--silent"],
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
         self._client = httpx.Client(timeout=10.0, trust_env=False)

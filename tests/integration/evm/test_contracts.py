@@ -185,6 +185,13 @@ def test_foreign_poster(stage: Stage) -> None:
         LedgerPoster(stage.ledger, stranger, stage.hotkey.public).sign(EPOCH, ENTRY, 0)
 
 
+def test_settlements_that_are_to_come(stage: Stage) -> None:
+    """A stolen key would fill them for ever."""
+    poster = LedgerPoster(stage.ledger, stage.key, stage.hotkey.public)
+    with pytest.raises(RevertedError, match="EpochAhead"):
+        poster.sign(stage.node.get_head() + 1_000, ENTRY, 9)
+
+
 def test_zero_root_and_rewritten_settlement(stage: Stage) -> None:
     poster = LedgerPoster(stage.ledger, stage.key, stage.hotkey.public)
     zero = LedgerEntry(bytes(32), *ENTRY.to_abi()[1:])  # type: ignore[arg-type]
