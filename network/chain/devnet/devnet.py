@@ -22,7 +22,7 @@ from assay.network.chain.devnet.metadata import load_metadata
 from assay.network.chain.devnet.pallets.epochs import Consensus
 from assay.network.chain.devnet.rpc import Methods
 from assay.network.chain.devnet.runtime_apis import RuntimeApis
-from assay.network.chain.devnet.server import MESSAGE_BYTES, Server
+from assay.network.chain.devnet.server import MESSAGE_BYTES, Server, connections_logger
 from assay.network.chain.errors import ChainError
 from assay.network.chain.yuma import compute_epoch
 
@@ -301,6 +301,7 @@ class Devnet:
             max_size=MESSAGE_BYTES,
             compression=None,
             close_timeout=1.0,
+            logger=connections_logger,
         )
         async with server as listening:
             self._port = next(iter(listening.sockets)).getsockname()[1]
