@@ -107,6 +107,21 @@ def _use_files(settings: "Settings") -> "Settings":
     return settings
 
 
+def say_what_opens(place: "Path | Settings", quiet: bool) -> None:
+    """One line on standard error, at once: loading what opens it takes seconds.
+
+    Args:
+        place: a folder, or settings: the network that they name.
+    """
+    if quiet:
+        return
+    what = str(place)
+    if not isinstance(place, Path):
+        subnet = "" if place.chain.netuid is None else f"subnet {place.chain.netuid} of "
+        what = f"{subnet}{place.chain.network}"
+    print(f"assay: opening {what} …", file=sys.stderr, flush=True)
+
+
 def confirm(yes: bool, as_json: bool) -> Callable[[str], bool]:
     """Asks on the terminal; without one nothing is agreed to but by --yes."""
 

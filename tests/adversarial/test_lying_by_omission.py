@@ -158,6 +158,39 @@ def test_weights_that_came_too_late_are_no_lie(public, liar):
     assert "but other settlements' of it" in report.settlements[1].unknown[0][1]
 
 
+class Young:
+    """A chain that has come up to some block only."""
+
+    def __init__(self, chain, head):
+        self._chain, self._head = chain, head
+
+    def __getattr__(self, name):
+        return getattr(self._chain, name)
+
+    def get_head(self):
+        return self._head
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (95, "window 5 is still open until block 96, and the chain is at block 95"),
+        (97, "window 5 is settled at epoch block 98, and the chain is at block 97"),
+        (98, "the validator has published no"),
+    ],
+)
+def test_a_record_that_is_not_due_is_told_from_one_that_is_missing(
+    network, worker, liar, head, words
+):
+    del liar.windows[5], liar.settlements[98]
+    public = network.make_public(
+        worker, chain=Young(network.chain, head), records=Shelf(liar.list_objects())
+    )
+    report = audit(public, LIAR, range(5, 6))
+    assert not report.differs
+    assert report.windows[0].unknown[0][1].startswith(words)
+
+
 # --- what the chain binds
 
 
