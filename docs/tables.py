@@ -1,4 +1,4 @@
-"""Writes what documents have from the code: specification.md's tables, and settings.md.
+"""Writes what documents have from the code: specification.md's and status.md's tables, settings.md.
 
 python docs/tables.py          # rewrites them
 python docs/tables.py --check  # exit 1 if they differ
@@ -8,9 +8,29 @@ import inspect
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from assay.neurons.config import list_settings
+from assay.neurons.status import (
+    BeaconStatus,
+    CheckpointStatus,
+    CountdownStatus,
+    DemoStatus,
+    FetchingStatus,
+    MinerStatus,
+    ProgramStatus,
+    RelayStatus,
+    TrainerStatus,
+)
+from assay.neurons.validating.record_book import RecordStatus
+from assay.neurons.validating.status import (
+    RoundStatus,
+    SettlementStatus,
+    ValidatorStatus,
+    VerdictStatus,
+    WindowStatus,
+)
 from assay.protocol import Beacon, BeaconChain, Calibration, Committed, Header, Manifest, Member
 from assay.protocol.encoding import (
     Choice,
@@ -51,6 +71,7 @@ from assay.protocol.step import StepRecord, StepSource
 from assay.protocol.window import WINDOW_SCHEDULE, Phase
 
 SETTINGS = Path(__file__).with_name("settings.md")
+STATUS = Path(__file__).with_name("status.md")
 SPECIFICATION = Path(__file__).with_name("specification.md")
 
 #: Records whose fields are printed, each with the values that a network has, where there are such.
@@ -214,6 +235,43 @@ def make_settings() -> str:
     return "\n".join(lines) + "\n"
 
 
+STATUSES = (
+    ProgramStatus, CountdownStatus, CheckpointStatus, FetchingStatus, BeaconStatus, RelayStatus,
+    ValidatorStatus, WindowStatus, RoundStatus, VerdictStatus, SettlementStatus, RecordStatus,
+    MinerStatus, TrainerStatus, DemoStatus,
+)  # fmt: skip
+
+
+def make_status(of: type[Any]) -> str:
+    """One shape of status.json: its fields, their JSON types, what they are."""
+    remarks, lines = find_remarks(of), [f"**{name_status(of)}.** {of.__doc__}", ""]
+    lines += ["| field | JSON | what |", "|---|---|---|"]
+    for name, kind in get_type_hints(of).items():
+        shown = describe_type(kind).replace("|", "\\|")
+        lines.append(f"| `{name}` | {shown} | {remarks.get(name, '')} |")
+    return "\n".join(lines)
+
+
+def name_status(of: type[Any]) -> str:
+    """WindowStatus → window."""
+    return of.__name__.removesuffix("Status").lower()
+
+
+def describe_type(kind: Any) -> str:
+    """A field's type as JSON has it."""
+    if kind in (str, int, float, bool, Any):
+        return {str: "text", int: "integer", float: "number", bool: "boolean"}.get(kind, "any")
+    if kind is type(None):
+        return "null"
+    if get_origin(kind) is UnionType:
+        return " or ".join(describe_type(part) for part in get_args(kind))
+    if get_origin(kind) is list:
+        return f"list of {describe_type(get_args(kind)[0])}"
+    if get_origin(kind) is dict:
+        return f"object of {describe_type(get_args(kind)[1])}"
+    return f"[{name_status(kind)}]"
+
+
 def main() -> int:
     """Rewrites or checks; the exit code."""
     old = new = SPECIFICATION.read_text()
@@ -224,11 +282,17 @@ def main() -> int:
         new, count = re.subn(pattern, lambda m, t=text: f"{m[1]}{t}\n{m[2]}", new, flags=re.S)
         if count != 1:
             sys.exit(f"specification.md has {count} places for {name!r}")
-    settings = make_settings()
+    settings, shown = make_settings(), STATUS.read_text()
+    shapes = "\n\n".join(make_status(of) for of in STATUSES)
+    status = re.sub(
+        r"(<!-- shapes -->\n).*(<!-- /shapes -->)", lambda m: f"{m[1]}{shapes}\n{m[2]}", shown,
+        flags=re.S,
+    )  # fmt: skip
     if "--check" in sys.argv[1:]:
-        return int(new != old or SETTINGS.read_text() != settings)
+        return int((old, SETTINGS.read_text(), shown) != (new, settings, status))
     SPECIFICATION.write_text(new)
     SETTINGS.write_text(settings)
+    STATUS.write_text(status)
     return 0
 
 

@@ -157,6 +157,11 @@ class CheckpointFolder:
         if failure is None or time.monotonic() >= failure.until:
             self._begin(digest, fetching)
 
+    def find_number(self, digest: bytes) -> int | None:
+        """How many steps from the genesis a checkpoint is that was opened; None for another."""
+        checkpoint = self._opened.get(digest)
+        return None if checkpoint is None else checkpoint.manifest.number
+
     @property
     def downloads(self) -> tuple[Download, ...]:
         """What is on its way now."""

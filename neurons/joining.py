@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from assay.environments import open_environment
 from assay.network import ReadableStores, open_folder, open_store
 from assay.network.beacon import HttpBeacons
-from assay.network.chain import SubtensorChain
+from assay.network.chain import ForgottenError, SubtensorChain
 from assay.network.parquet_worker import ParquetWorker
 from assay.neurons.checkpoints import CHECKPOINTS_KEPT, CheckpointFolder, Fetching
 from assay.neurons.config import ConfigError, Settings
@@ -23,7 +23,9 @@ from assay.neurons.discovery import (
 )
 from assay.neurons.programs import ParametersChangedError, claim_folder
 from assay.neurons.rules import PublicationError, fetch_parameters, publish_parameters
+from assay.neurons.status import Sight
 from assay.neurons.submissions import Sources
+from assay.neurons.windows import get_checkpoint_digest
 from assay.neurons.wiring import (
     Account,
     measure_stake,
@@ -118,11 +120,11 @@ class Standing:
         needs_permit: for a validator, whose weights nobody counts without one.
 
     Attributes:
-        head: the newest final block seen.
+        sight: what was seen of the chain.
     """
 
     def __init__(self, member: Membership, *, needs_permit: bool = False) -> None:
-        self.head = 0
+        self.sight = Sight()
         self._member = member
         self._needs_permit = needs_permit
         self._looked: int | None = None
@@ -154,32 +156,37 @@ class Standing:
             ParametersChangedError: the network is gone.
             ChainError: the chain cannot be read.
         """
-        member, chain = self._member, self._member.chain
-        self.head = chain.get_head()
+        member, chain, sight = self._member, self._member.chain, self.sight
+        head = chain.get_head()
+        if sight.head is None or head != sight.head.number:
+            sight.head, sight.best = chain.get_block(head), chain.get_best()
         timing = member.parameters.timing
-        window = compute_window(timing, self.head)
+        window = compute_window(timing, head)
         if window != self._looked:
             changed = has_parameters_changed(chain, member.parameters)
             if changed is not None:
                 raise ParametersChangedError(changed)
             # the state at this block is read, and kept, in any case
             block = compute_block(timing, window, Phase.CHALLENGE)
-            self._lack = self._find_lack(block)
+            self._lack = self._find_lack(block, head)
+            with suppress(ForgottenError):  # of a block a while ago: the next window's is not
+                sight.in_force = get_checkpoint_digest(chain, member.parameters, window)
             self._looked = window
-        if self.head >= self._fetched + max(1, timing.window_blocks // _LOOKS):
-            self._fetch_ahead()
-            self._fetched = self.head
+        if head >= self._fetched + max(1, timing.window_blocks // _LOOKS):
+            self._fetch_ahead(head)
+            self._fetched = head
         return self._lack
 
-    def _fetch_ahead(self) -> None:
+    def _fetch_ahead(self, head: int) -> None:
         """Begins to fetch what the trainer has published, before a window begins with it."""
         member = self._member
-        slots = member.chain.get_commitments(self.head)
+        slots = member.chain.get_commitments(head)
         said = parse_commitment(slots.get(member.parameters.identity.trainer, b""))
         if said is not None and said.tag is Tag.CHECKPOINT:
+            self.sight.published = said.digest, said.number
             member.sources.checkpoints.prefetch(said.digest)
 
-    def _find_lack(self, block: int) -> str | None:
+    def _find_lack(self, block: int, head: int) -> str | None:
         chain, hotkey = self._member.chain, self._member.account.hotkey
         name = encode_ss58(hotkey)
         if hotkey not in chain.get_members(block):
@@ -188,7 +195,7 @@ class Standing:
                 "register`, or wait a window if that was done just now"
             )
         if self._needs_permit and not any(
-            row.permit for row in chain.get_metagraph(self.head) if row.hotkey == hotkey
+            row.permit for row in chain.get_metagraph(head) if row.hotkey == hotkey
         ):
             return f"{name} has no validator permit: `assay stake`, then wait for an epoch"
         return None

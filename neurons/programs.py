@@ -22,6 +22,7 @@ from assay.network.chain import WrongChainError
 from assay.neurons.config import ConfigError
 from assay.neurons.files import remove_unfinished, take_lock, write_json
 from assay.neurons.ports import Neuron
+from assay.neurons.status import RUNNING, STOPPED, describe_self
 from assay.protocol.errors import OperatorError
 
 logger = logging.getLogger("assay")
@@ -36,8 +37,8 @@ DEFECTS_MAX = 10
 _SHORT = 60
 #: Begins the name of the file that says whose folder it is.
 _MARKER = ".assay-"
-#: Seconds between two writings of status.json.
-STATUS_S = 1.0
+#: Seconds between two looks at whether status.json has become old, and its greatest age.
+STATUS_S, HEARTBEAT_S = 1.0, 10.0
 
 
 class ParametersChangedError(OperatorError):
@@ -136,7 +137,7 @@ class Loop:
     """Drives one neuron until it is asked to stop.
 
     Args:
-        describe: the neuron's state for `assay status`, written to the folder every second.
+        describe: the neuron's state for `status.json` in the folder.
         check: called before each step; raises what must end the program, and returns what a person
             should mend meanwhile.
     """
@@ -157,7 +158,9 @@ class Loop:
         self._said: str | None = None
         self._defects = 0
         self._pause_s = IDLE_S
-        self._written = float("-inf")
+        self._started_at = int(time.time())
+        self._known: dict[str, Any] = {}
+        self._looked = self._written = float("-inf")
         self._unwritten = False
 
     def run(self) -> None:
@@ -167,11 +170,14 @@ class Loop:
             WrongChainError, ParametersChangedError: it makes no sense to go on.
             RuntimeError: the same program failed `DEFECTS_MAX` times in a row.
         """
-        while not self._stop.is_set():
-            busy = self._step()
-            self._write()
-            if not busy:
-                self._stop.wait(self._pause_s)
+        try:
+            while not self._stop.is_set():
+                busy = self._step()
+                self._write(RUNNING)
+                if not busy:
+                    self._stop.wait(self._pause_s)
+        finally:
+            self._write(STOPPED)
 
     def _step(self) -> bool:
         """One step; whether there is more to do at once."""
@@ -208,14 +214,20 @@ class Loop:
         else:
             logger.warning("%s", trouble)
 
-    def _write(self) -> None:
+    def _write(self, state: str) -> None:
+        """What has changed every second, and that it lives every ten."""
         now = time.monotonic()
-        if now - self._written < STATUS_S and not self._stop.is_set():
+        if now - self._looked < STATUS_S and state == RUNNING:
             return
-        self._written = now
+        self._looked = now
         try:
-            known = self._describe() | {"trouble": self._said, "at": int(time.time())}
+            known = self._describe() | describe_self(state, self._started_at)
+            known["trouble"] = self._said
+            old = now - self._written >= HEARTBEAT_S
+            if not old and known | {"at": 0} == self._known | {"at": 0}:
+                return
             write_json(self._file, known)
+            self._known, self._written = known, now
         except (OperatorError, OSError) as error:  # a full disk ends nothing
             if not self._unwritten:
                 logger.warning("%s cannot be written: %s", self._file, error)

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from assay.network.beacon.cache import RoundCache
 from assay.network.beacon.endpoint import read_url
 from assay.network.beacon.errors import BeaconSourceError
-from assay.network.beacon.race import Miss, Patience, Relays
+from assay.network.beacon.race import Miss, Patience, RelayFigures, Relays
 from assay.protocol import QUICKNET, Beacon, BeaconChain
 from assay.protocol.beacon import compute_round_time_ms
 
@@ -94,6 +94,11 @@ class HttpBeacons:
     def trouble(self) -> str:
         """Why the round asked for last is not there, in a sentence; empty when all is well."""
         return self._trouble
+
+    @property
+    def figures(self) -> list[RelayFigures]:
+        """How each relay has served so far."""
+        return self._relays.figures
 
     def get(self, number: int) -> Beacon | None:
         """The verified beacon of exactly this round; None: not out, or not to be had for now.

@@ -129,6 +129,11 @@ class SubtensorChain:
             self._head = (max(number, newest), time.monotonic())  # a lagging node takes none back
             return self._head[0]
 
+    def get_best(self) -> int:
+        """Number of the newest block that the node knows, final or not: for people, who see by it
+        how far finality lags. Nothing is read at it."""
+        return self._connection.read(lambda s: s.block_number())
+
     def refresh(self) -> None:
         """Has the next `get_head` ask the node, however young the last answer is."""
         with self._lock:

@@ -32,21 +32,17 @@ from assay.neurons.mining.review import Review
 from assay.neurons.mining.workbook import Workbook
 from assay.neurons.ports import Neuron
 from assay.neurons.programs import Loop, catch_signals, log_lines
+from assay.neurons.status import SHOWN, Subject, describe_program
 from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.neurons.validating.ledger_outbox import describe_ledger_row, list_ledger_rows
-from assay.neurons.validating.outbox import describe_row, list_rows
 from assay.neurons.validating.record_book import RecordBook, get_software
 from assay.neurons.validating.records import Author
+from assay.neurons.validating.status import describe_validator
 from assay.neurons.validating.validator import Validator
 from assay.neurons.wiring import now_ms, open_own_store
 from assay.protocol import Parameters, Reason, encode_ss58
-from assay.protocol.window import compute_window
-from assay.verification import compute_score
 
 logger = logging.getLogger("assay")
-
-#: Rows of each kind in status.json.
-_SHOWN = 16
 
 
 class TrainerWithMonitor:
@@ -126,7 +122,7 @@ def run_miner(
             def describe() -> dict[str, Any]:
                 progress = miner.progress
                 done = None if progress is None else {"window": progress[0], "groups": progress[1]}
-                return {"at_work": done, "windows": describe_history(history)[-_SHOWN:]}
+                return {"at_work": done, "windows": describe_history(history)[-SHOWN:]}
 
             warn_briefly(_look_around(member, "miner", store, locator), now_ms())
             return _drive(member, neuron, describe, Standing(member), as_json)
@@ -202,6 +198,15 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
                 else "nobody earned, all weight goes to the owner's uid",
             )  # fmt: skip
 
+        book = RecordBook(
+            database,
+            member.chain,
+            author,
+            tempo,
+            store,
+            locator,
+            None if ledger is None else ledger.put_record,
+        )
         validator = Validator(
             member.account.hotkey,
             member.parameters,
@@ -211,26 +216,18 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
             note_window,
             note_settlement,
             start=member.chain.get_head(),
-            book=RecordBook(
-                database,
-                member.chain,
-                author,
-                tempo,
-                store,
-                locator,
-                None if ledger is None else ledger.put_record,
-            ),
+            book=book,
         )
+        standing = Standing(member, needs_permit=True)
 
         def describe() -> dict[str, Any]:
-            return {
-                "windows": [_describe_window(a) for a in validator.audits.values()][-_SHOWN:],
-                "settlements": [describe_row(row) for row in list_rows(database, _SHOWN)],
-                "posts": [describe_ledger_row(r) for r in list_ledger_rows(database, _SHOWN)],
+            timing, head = member.parameters.timing, standing.sight.head
+            number = 0 if head is None else head.number
+            return describe_validator(validator, timing, number, database, book) | {
+                "posts": [describe_ledger_row(r) for r in list_ledger_rows(database, SHOWN)],
                 "posting_trouble": None if ledger is None else ledger.trouble,
             }
 
-        standing = Standing(member, needs_permit=True)
         shown = None if locator is None else store
         warn_briefly(_look_around(member, "validator", shown, locator or ""), now_ms())
         return _drive(member, validator, describe, standing, as_json)
@@ -286,7 +283,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                 "checkpoint": lesson.published.number, "digest": lesson.published.digest.hex(),
                 "stats": asdict(lesson.stats),
             })  # fmt: skip
-            del lessons[:-_SHOWN]
+            del lessons[:-SHOWN]
             monitor.note(lesson)
 
         config = make_trainer_config(own, locator, store)
@@ -299,7 +296,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                 member, TrainerWithMonitor(trainer, monitor),
                 lambda: {
                     "window": trainer.window, "lessons": lessons, "alarm": monitor.alarm,
-                    "held_out": [asdict(point) for point in monitor.points[-_SHOWN:]],
+                    "held_out": [asdict(point) for point in monitor.points[-SHOWN:]],
                 },
                 Standing(member), as_json,
             )  # fmt: skip
@@ -332,20 +329,20 @@ def _drive(
     as_json: bool,
 ) -> int:
     """Runs the loop; the exit code of a program that was asked to stop."""
-    timing = member.parameters.timing
+    subject = Subject(
+        neuron.name,
+        get_software(),
+        member.chain.netuid,
+        member.account.hotkey,
+        member.parameters.timing,
+        member.sources.checkpoints,
+        member.parameters.beacon.chain_hash,
+        member.beacons,
+        standing.sight,
+    )
 
     def describe_all() -> dict[str, Any]:
-        return {
-            "program": neuron.name,
-            "netuid": member.chain.netuid,
-            "hotkey": encode_ss58(member.account.hotkey),
-            "head": standing.head,
-            "window_now": compute_window(timing, standing.head),
-            "fetching": [
-                {"checkpoint": download.digest.hex(), "bytes": download.done, "of": download.due}
-                for download in member.sources.checkpoints.downloads
-            ],
-        } | describe()
+        return describe_program(subject) | describe()
 
     standing.require_seat()
     with catch_signals(member.chain.hurry) as stop:
@@ -372,21 +369,3 @@ def _name_verdicts(audit: WindowAudit) -> str:
     return f"window {audit.challenge.window}: {what or 'nobody judged'}" + (
         f" ({why})" if why else ""
     )
-
-
-def _describe_window(audit: WindowAudit) -> dict[str, Any]:
-    return {
-        "window": audit.challenge.window,
-        "checkpoint": audit.challenge.checkpoint.hex(),
-        "state": "final" if audit.closed else "judging" if audit.context else "awaited",
-        "void": audit.void,
-        "missing": audit.missing,
-        "verdicts": [
-            {
-                "hotkey": encode_ss58(hotkey),
-                "reason": verdict.reason.value,
-                "score": compute_score(verdict),
-            }
-            for hotkey, verdict in sorted(audit.verdicts.items())
-        ],
-    }

@@ -11,7 +11,7 @@ from assay.neurons.commands.program_view import render_program
 from assay.neurons.config import ConfigError
 from assay.neurons.demo.view import render_status
 
-#: What the documents of a demo and of a neuron have.
+#: What the documents of a demo and of a neuron have, the first that fits.
 _NEEDED = {"stage": render_status, "program": render_program}
 
 
@@ -37,9 +37,9 @@ def run_status(folder: Path, as_json: bool) -> None:
     except ValueError:
         document = None
     try:
-        (draw,) = (draw for key, draw in _NEEDED.items() if key in document)
+        draw = next(draw for key, draw in _NEEDED.items() if key in document)
         drawn: RenderableType = draw(document)
-    except (TypeError, KeyError, ValueError, LookupError, AttributeError):
+    except (TypeError, ValueError, LookupError, AttributeError, StopIteration):
         raise ConfigError(f"{file} is damaged: start the run again") from None
     if as_json:
         print(json.dumps(document))

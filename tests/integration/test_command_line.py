@@ -20,6 +20,7 @@ from assay.network.chain import Connection, SubtensorChain, Target
 from assay.network.chain.devnet import Devnet, Seal
 from assay.neurons.config import use_sdk_cache
 from assay.protocol import decode_ss58
+from tests.statuses import check_status
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 
@@ -211,7 +212,8 @@ def test_status_reads_a_run(played):
     assert done.returncode == 0
     assert "honest-1" in done.stdout
     document = json.loads(run("status", "--dir", out, "--json").stdout)
-    assert document["stage"] == "done"
+    assert (document["stage"], document["state"]) == ("done", "stopped")
+    check_status(document)
 
 
 @pytest.mark.slow

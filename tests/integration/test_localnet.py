@@ -25,6 +25,7 @@ from assay.protocol import (
     parse_commitment,
 )
 from assay.protocol.record import make_settlement_record_name
+from tests.statuses import check_status
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 #: Longest wait for anything, seconds.
@@ -175,6 +176,8 @@ def test_four_terminals_and_a_chain_that_is_killed(terminal: Terminal) -> None:
     assert rows[validator]["permit"]
     assert rows[validator]["dividends"] > 0
     terminal.wait_for("a lesson", lambda: terminal.look("trainer").get("lessons"))
+    for role in ("miner", "validator", "trainer"):
+        check_status(terminal.look(role))
     windows = [window for window in terminal.look("miner")["windows"] if window["verdict"]]
     judged = {window["verdict"]["reason"] for window in windows}
     assert "ACCEPTED" in judged
