@@ -346,8 +346,12 @@ def _tell(download: Download) -> Progress:
             speed = done / (now - began) / 1e6
             logger.info(
                 "checkpoint %s…: %.2f of %.2f GB, %.0f MB/s",
-                download.digest.hex()[:16], done / 1e9, due / 1e9, speed,
-            )  # fmt: skip
+                download.digest.hex()[:16],
+                done / 1e9,
+                due / 1e9,
+                speed,
+                extra={"event": "checkpoint_progress"},
+            )
 
     return note
 

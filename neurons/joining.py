@@ -21,6 +21,7 @@ from assay.neurons.discovery import (
     make_mirrors,
     read_announcement,
 )
+from assay.neurons.logs import ORIGIN
 from assay.neurons.programs import ParametersChangedError, claim_folder
 from assay.neurons.rules import PublicationError, fetch_parameters, publish_parameters
 from assay.neurons.status import Sight
@@ -72,6 +73,7 @@ def join(
         if not looking:
             stack.enter_context(claim_folder(folder, kind))
         account = open_account(settings)
+        ORIGIN.hotkey = encode_ss58(account.hotkey)
         chain = stack.enter_context(open_chain(settings.chain, folder / "chain", hasty=looking))
         chain.add_wallet(account.wallet)
         stores = open_stores(settings)
@@ -89,8 +91,12 @@ def join(
         worker = stack.enter_context(ParquetWorker())
         logger.info(
             "subnet %d, parameters %s…, %s %s",
-            chain.netuid, parameters.digest.hex()[:16], kind, encode_ss58(account.hotkey),
-        )  # fmt: skip
+            chain.netuid,
+            parameters.digest.hex()[:16],
+            kind,
+            encode_ss58(account.hotkey),
+            extra={"event": "joined"},
+        )
         sources = Sources(chain, beacons, checkpoints, stores, worker)
         yield Membership(folder, account, chain, parameters, sources, beacons)
 
@@ -125,6 +131,7 @@ class Standing:
 
     def __init__(self, member: Membership, *, needs_permit: bool = False) -> None:
         self.sight = Sight()
+        ORIGIN.sight, ORIGIN.timing = self.sight, member.parameters.timing
         self._member = member
         self._needs_permit = needs_permit
         self._looked: int | None = None
@@ -146,8 +153,11 @@ class Standing:
             own, others = measure_stake(chain, hotkey)
             logger.info(
                 "%.1f α on this hotkey, %.1f α on others with a permit: what less than half of all "
-                "stake votes for is clipped", own / 1e9, others / 1e9,
-            )  # fmt: skip
+                "stake votes for is clipped",
+                own / 1e9,
+                others / 1e9,
+                extra={"event": "stake_weighed"},
+            )
 
     def check(self) -> str | None:
         """What the operator should mend; None while the hotkey stands as it should.

@@ -5,10 +5,8 @@ ours is written out in full and tried again too, for a validator that is paid to
 over one file; only what cannot get better by waiting ends the program.
 """
 
-import json
 import logging
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -95,7 +93,9 @@ def catch_signals(hurry: Callable[[], None]) -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
         hurry()
-        logger.info("stopping after this step; once more ends it at once")
+        logger.info(
+            "stopping after this step; once more ends it at once", extra={"event": "stopping"}
+        )
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -105,32 +105,8 @@ def catch_signals(hurry: Callable[[], None]) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def log_lines(as_json: bool, quiet: bool) -> Iterator[None]:
-    """Log lines on stderr: for people, or one JSON document each."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonLines() if as_json else logging.Formatter(
-        "%(asctime)s  %(message)s", "%H:%M:%S"
-    ))  # fmt: skip
-    root = logging.getLogger("assay")
-    root.addHandler(handler)
-    root.setLevel(logging.WARNING if quiet else logging.INFO)
-    root.propagate = False
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-
-
 def _shorten(text: str) -> str:
     return text if len(text) <= _SHORT else text[:_SHORT] + "…"
-
-
-class _JsonLines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
-        level = record.levelname.lower()
-        return json.dumps({"at": at, "level": level, "message": record.getMessage()})
 
 
 class Loop:
@@ -199,8 +175,12 @@ class Loop:
             self._say(str(error))
             return
         self._defects += 1
-        logger.error("a defect of assay, tried again in %g s:\n%s", self._pause_s,
-                     "".join(traceback.format_exception(error)))  # fmt: skip
+        logger.error(
+            "a defect of assay, tried again in %g s:\n%s",
+            self._pause_s,
+            "".join(traceback.format_exception(error)),
+            extra={"event": "defect"},
+        )
         if self._defects >= DEFECTS_MAX:
             raise RuntimeError(f"failed {self._defects} times in a row") from error
 
@@ -210,9 +190,9 @@ class Loop:
             return
         before, self._said = self._said, trouble
         if trouble is None:
-            logger.info("over: %s", _shorten(before or ""))
+            logger.info("over: %s", _shorten(before or ""), extra={"event": "trouble_over"})
         else:
-            logger.warning("%s", trouble)
+            logger.warning("%s", trouble, extra={"event": "trouble"})
 
     def _write(self, state: str) -> None:
         """What has changed every second, and that it lives every ten."""
@@ -230,7 +210,12 @@ class Loop:
             self._known, self._written = known, now
         except (OperatorError, OSError) as error:  # a full disk ends nothing
             if not self._unwritten:
-                logger.warning("%s cannot be written: %s", self._file, error)
+                logger.warning(
+                    "%s cannot be written: %s",
+                    self._file,
+                    error,
+                    extra={"event": "status_unwritable"},
+                )
             self._unwritten = True
         else:
             self._unwritten = False

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict
 
 from assay.network.beacon import RelayFigures
-from assay.neurons.checkpoints import CheckpointFolder
 from assay.protocol import Block, Phase, encode_ss58
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block, compute_window
@@ -130,6 +129,25 @@ class BeaconFigures(Protocol):
         """Each relay's."""
 
 
+class DownloadFigures(Protocol):
+    """Of a checkpoint on its way: digest, bytes of tensors that are here, bytes that are due."""
+
+    digest: bytes
+    done: int
+    due: int
+
+
+class CheckpointFigures(Protocol):
+    """Of a folder of checkpoints, what can be told of it."""
+
+    @property
+    def downloads(self) -> Sequence[DownloadFigures]:
+        """What is on its way now."""
+
+    def find_number(self, digest: bytes) -> int | None:
+        """How many steps from the genesis a checkpoint is; None where it was not opened yet."""
+
+
 @dataclass(slots=True)
 class Sight:
     """What a program has seen of the chain.
@@ -161,7 +179,7 @@ class Subject:
     netuid: int
     hotkey: bytes
     timing: Timing
-    checkpoints: CheckpointFolder
+    checkpoints: CheckpointFigures
     beacon_chain: bytes
     beacons: BeaconFigures | None = None
     sight: Sight = field(default_factory=Sight)

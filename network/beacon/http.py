@@ -145,7 +145,10 @@ class HttpBeacons:
         try:
             ending.result(_SLACK_S)
         except TimeoutError:
-            logger.warning("connections to beacon relays do not close; they end with the process")
+            logger.warning(
+                "connections to beacon relays do not close; they end with the process",
+                extra={"event": "relays_unclosed"},
+            )
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_SLACK_S)
         if not self._thread.is_alive():
@@ -200,12 +203,14 @@ class HttpBeacons:
             return
         trouble = f"round {number}, due for {late_s:.0f} s, is waited for: {miss.why}"
         if not self._trouble:
-            logger.warning("%s", trouble)
+            logger.warning("%s", trouble, extra={"event": "beacon_late"})
         self._trouble = trouble
 
     def _note_success(self, number: int) -> None:
         with self._lock:
             self._pauses.pop(number, None)
         if self._trouble:
-            logger.info("round %d is there: beacons are back", number)
+            logger.info(
+                "round %d is there: beacons are back", number, extra={"event": "beacon_back"}
+            )
         self._trouble = ""

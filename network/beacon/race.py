@@ -159,7 +159,11 @@ class Relays:
                         self._set_aside(endpoint, found)
                 ended = True
         except TimeoutError:
-            logger.debug("round %d: no relay has answered within the race's deadline", number)
+            logger.debug(
+                "round %d: no relay has answered within the race's deadline",
+                number,
+                extra={"event": "race_unanswered"},
+            )
         finally:
             self._leave(running)
         return self._describe_miss(faults, ended)
@@ -198,11 +202,17 @@ class Relays:
         endpoint.failed += fault.kind is FaultKind.FAILED
         endpoint.lied += fault.kind is FaultKind.LIED
         if fault.kind is not FaultKind.LIED:
-            logger.debug("%s %s", endpoint.name, fault.why)
+            logger.debug("%s %s", endpoint.name, fault.why, extra={"event": "relay_failed"})
             return
         now, aside_s = asyncio.get_running_loop().time(), self._patience.aside_s
         if endpoint.aside_until <= now:
-            logger.warning("%s %s: not asked for %g s", endpoint.name, fault.why, aside_s)
+            logger.warning(
+                "%s %s: not asked for %g s",
+                endpoint.name,
+                fault.why,
+                aside_s,
+                extra={"event": "relay_lied"},
+            )
         endpoint.aside_until = now + aside_s
 
     def _leave(self, running: dict[asyncio.Task[Beacon | Fault], Endpoint]) -> None:

@@ -25,13 +25,14 @@ from assay.neurons.learning.setup import make_trainer_config
 from assay.neurons.learning.team import follow, join_team
 from assay.neurons.learning.trainer import Trainer
 from assay.neurons.ledger import open_posting
+from assay.neurons.logs import log_lines, make_report
 from assay.neurons.mining.dry_run import Candidate, dry_run
 from assay.neurons.mining.history import History, describe_history
 from assay.neurons.mining.miner import Miner, MinerConfig, Outside
 from assay.neurons.mining.review import Review
 from assay.neurons.mining.workbook import Workbook
 from assay.neurons.ports import Neuron
-from assay.neurons.programs import Loop, catch_signals, log_lines
+from assay.neurons.programs import Loop, catch_signals
 from assay.neurons.status import SHOWN, Subject, describe_program
 from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.neurons.validating.ledger_outbox import describe_ledger_row, list_ledger_rows
@@ -97,7 +98,10 @@ def run_miner(
     own = settings.miner
     store, locator = open_own_store(settings)
     _use_threads(own.threads)
-    with log_lines(as_json, quiet), join(settings, own.dir, "miner") as member:
+    with (
+        log_lines(_wants_json(settings, as_json), quiet),
+        join(settings, own.dir, "miner") as member,
+    ):
         hotkey, sources = member.account.hotkey, member.sources
         with (
             Workbook(own.dir / "work") as workbook,
@@ -114,9 +118,11 @@ def run_miner(
                     workbook, history,
                 ),
                 make_miner_config(own, member.parameters),
-                logger.info,
+                make_report("miner_note"),
             )  # fmt: skip
-            review = Review(hotkey, member.parameters, sources, history, logger.info)
+            review = Review(
+                hotkey, member.parameters, sources, history, make_report("window_judged")
+            )
             neuron = MinerWithReview(miner, review)
 
             def describe() -> dict[str, Any]:
@@ -175,7 +181,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
     own = settings.validator
     _use_threads(own.threads)
     with ExitStack() as stack:
-        stack.enter_context(log_lines(as_json, quiet))
+        stack.enter_context(log_lines(_wants_json(settings, as_json), quiet))
         member = stack.enter_context(join(settings, own.dir, "validator"))
         database = stack.enter_context(closing(Database(own.dir / VALIDATOR_FILE)))
         archive = Archive(own.dir)
@@ -186,17 +192,20 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
 
         def note_window(audit: WindowAudit) -> None:
             archive.write_window(audit)
-            logger.info("%s", _name_verdicts(audit))
+            logger.info("%s", _name_verdicts(audit), extra={"event": "window_final"})
 
         def note_settlement(settlement: Settlement) -> None:
             archive.write_settlement(settlement)
             paid = sum(1 for score in settlement.scores.values() if score)
             logger.info(
-                "epoch %d settles windows %s: %s", settlement.epoch,
+                "epoch %d settles windows %s: %s",
+                settlement.epoch,
                 ", ".join(map(str, settlement.windows)),
-                f"weights for {paid} of {len(settlement.scores)} hotkeys" if paid
+                f"weights for {paid} of {len(settlement.scores)} hotkeys"
+                if paid
                 else "nobody earned, all weight goes to the owner's uid",
-            )  # fmt: skip
+                extra={"event": "epoch_settled"},
+            )
 
         book = RecordBook(
             database,
@@ -259,7 +268,10 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
     own = settings.trainer
     store, locator = open_own_store(settings)
     _use_threads(own.threads)
-    with log_lines(as_json, quiet), join(settings, own.dir, "trainer") as member:
+    with (
+        log_lines(_wants_json(settings, as_json), quiet),
+        join(settings, own.dir, "trainer") as member,
+    ):
         trainer_hotkey = member.parameters.identity.trainer
         if member.account.hotkey != trainer_hotkey:
             raise ConfigError(
@@ -268,16 +280,24 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
             )
         lessons: list[dict[str, Any]] = []
         monitor = Monitor(
-            own.dir, member.parameters, member.sources.checkpoints, own.problems, logger.info
+            own.dir,
+            member.parameters,
+            member.sources.checkpoints,
+            own.problems,
+            make_report("held_out_tried"),
         )
 
         def note_lesson(lesson: Lesson) -> None:
             reward = sum(lesson.rewards) / max(1, len(lesson.rewards)) / 1e6
             logger.info(
-                "window %d: %d groups, mean reward %.3f, checkpoint %d (%s…)", lesson.window,
-                len(lesson.rewards), reward, lesson.published.number,
+                "window %d: %d groups, mean reward %.3f, checkpoint %d (%s…)",
+                lesson.window,
+                len(lesson.rewards),
+                reward,
+                lesson.published.number,
                 lesson.published.digest.hex()[:16],
-            )  # fmt: skip
+                extra={"event": "lesson_learned"},
+            )
             lessons.append({
                 "window": lesson.window, "groups": len(lesson.rewards), "reward": round(reward, 4),
                 "checkpoint": lesson.published.number, "digest": lesson.published.digest.hex(),
@@ -288,7 +308,12 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
 
         config = make_trainer_config(own, locator, store)
         trainer = Trainer(
-            trainer_hotkey, member.parameters, member.sources, config, note_lesson, logger.info
+            trainer_hotkey,
+            member.parameters,
+            member.sources,
+            config,
+            note_lesson,
+            make_report("trainer_note"),
         )
         warn_briefly(_look_around(member, "trainer", store, locator), now_ms())
         try:
@@ -347,10 +372,14 @@ def _drive(
     standing.require_seat()
     with catch_signals(member.chain.hurry) as stop:
         Loop(neuron, member.folder, stop, describe_all, standing.check).run()
-    logger.info("stopped as asked; the same command goes on from here")
+    logger.info("stopped as asked; the same command goes on from here", extra={"event": "stopped"})
     if as_json:
         print((member.folder / "status.json").read_text())
     return 0
+
+
+def _wants_json(settings: Settings, as_json: bool) -> bool:
+    return as_json or settings.log.format == "json"
 
 
 def _use_threads(threads: int | None) -> None:
