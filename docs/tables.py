@@ -1,4 +1,4 @@
-"""Writes what documents have from the code: specification.md's and status.md's tables, settings.md.
+"""Writes what documents have from the code: settings.md, and the tables of other pages.
 
 python docs/tables.py          # rewrites them
 python docs/tables.py --check  # exit 1 if they differ
@@ -12,6 +12,8 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from assay.neurons.config import list_settings
+from assay.neurons.logs import EVENTS
+from assay.neurons.metrics import COMMON, OWN, Metric, get_served_name
 from assay.neurons.status import (
     BeaconStatus,
     CheckpointStatus,
@@ -72,6 +74,7 @@ from assay.protocol.window import WINDOW_SCHEDULE, Phase
 
 SETTINGS = Path(__file__).with_name("settings.md")
 STATUS = Path(__file__).with_name("status.md")
+METRICS = Path(__file__).with_name("metrics.md")
 SPECIFICATION = Path(__file__).with_name("specification.md")
 
 #: Records whose fields are printed, each with the values that a network has, where there are such.
@@ -272,27 +275,45 @@ def describe_type(kind: Any) -> str:
     return f"[{name_status(kind)}]"
 
 
+def make_metrics(rows: tuple[Metric, ...]) -> str:
+    """Metrics as they are served."""
+    lines = ["| metric | type | label | what |", "|---|---|---|---|"]
+    for row in rows:
+        labels = ", ".join(f"`{label}`" for label in row.labels)
+        lines.append(f"| `{get_served_name(row)}` | {row.kind.value} | {labels} | {row.help} |")
+    return "\n".join(lines)
+
+
+def make_events() -> str:
+    """Log events by name."""
+    lines = ["| event | when |", "|---|---|"]
+    return "\n".join(lines + [f"| `{name}` | {when} |" for name, when in EVENTS.items()])
+
+
+def fill(text: str, parts: dict[str, str], page: str) -> str:
+    """A page with what stands between its marks written anew."""
+    for name, part in parts.items():
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+        text, count = re.subn(pattern, lambda m, p=part: f"{m[1]}{p}\n{m[2]}", text, flags=re.S)
+        if count != 1:
+            sys.exit(f"{page} has {count} places for {name!r}")
+    return text
+
+
 def main() -> int:
     """Rewrites or checks; the exit code."""
-    old = new = SPECIFICATION.read_text()
     texts = {"schedule": make_schedule(), "labels": make_labels(), "reasons": make_reasons()}
     texts |= {of.__name__: make_record(of) for of in RECORDS}
-    for name, text in texts.items():
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        new, count = re.subn(pattern, lambda m, t=text: f"{m[1]}{t}\n{m[2]}", new, flags=re.S)
-        if count != 1:
-            sys.exit(f"specification.md has {count} places for {name!r}")
-    settings, shown = make_settings(), STATUS.read_text()
     shapes = "\n\n".join(make_status(of) for of in STATUSES)
-    status = re.sub(
-        r"(<!-- shapes -->\n).*(<!-- /shapes -->)", lambda m: f"{m[1]}{shapes}\n{m[2]}", shown,
-        flags=re.S,
-    )  # fmt: skip
+    figures = {"every program": make_metrics(COMMON), "events": make_events()}
+    figures |= {program: make_metrics(rows) for program, rows in OWN.items()}
+    pages = {SPECIFICATION: texts, STATUS: {"shapes": shapes}, METRICS: figures}
+    new = {page: fill(page.read_text(), parts, page.name) for page, parts in pages.items()}
+    new[SETTINGS] = make_settings()
     if "--check" in sys.argv[1:]:
-        return int((old, SETTINGS.read_text(), shown) != (new, settings, status))
-    SPECIFICATION.write_text(new)
-    SETTINGS.write_text(settings)
-    STATUS.write_text(status)
+        return int(any(page.read_text() != text for page, text in new.items()))
+    for page, text in new.items():
+        page.write_text(text)
     return 0
 
 

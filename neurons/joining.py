@@ -1,6 +1,7 @@
 """Joining a network: from settings to everything a neuron works with, opened in order."""
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -193,8 +194,13 @@ class Standing:
         slots = member.chain.get_commitments(head)
         said = parse_commitment(slots.get(member.parameters.identity.trainer, b""))
         if said is not None and said.tag is Tag.CHECKPOINT:
-            self.sight.published = said.digest, said.number
+            self._note_published(said.digest, said.number)
             member.sources.checkpoints.prefetch(said.digest)
+
+    def _note_published(self, digest: bytes, number: int) -> None:
+        if self.sight.published != (digest, number):
+            self.sight.published = digest, number
+            self.sight.published_since = time.time()
 
     def _find_lack(self, block: int, head: int) -> str | None:
         chain, hotkey = self._member.chain, self._member.account.hotkey

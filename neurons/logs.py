@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, TextIO
 
 import structlog
@@ -229,6 +229,7 @@ class LineWriter(logging.Handler):
         self._stream = stream
         self._lines: queue.Queue[str | None] = queue.Queue(_WAITING)
         self._lost = 0
+        self._counting = Lock()
         self._thread = Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -238,7 +239,7 @@ class LineWriter(logging.Handler):
         try:
             self._lines.put_nowait(self.format(record))
         except queue.Full:
-            self._lost += 1
+            self._lose()
 
     def close(self) -> None:
         """Waits for what is still to be written, not for long."""
@@ -253,14 +254,24 @@ class LineWriter(logging.Handler):
         while (line := self._lines.get()) is not None:
             try:
                 self._write(line + "\n")
+                if self._lost:
+                    self._tell()
             except (OSError, ValueError):  # closed by whoever read it
-                self._lost += 1
-                continue
-            if self._lost:
-                lost, self._lost = self._lost, 0
-                logger.warning(
-                    "%d lines were lost: nobody read them", lost, extra={"event": "lines_lost"}
-                )
+                self._lose()
+
+    def _tell(self) -> None:
+        """Says how many lines are missing."""
+        with self._counting:
+            lost, self._lost = self._lost, 0
+        record = logger.makeRecord(
+            logger.name, logging.WARNING, __file__, 0, "%d lines were lost: nobody read them",
+            (lost,), None, extra={"event": "lines_lost"},
+        )  # fmt: skip
+        self._write(self.format(record) + "\n")
+
+    def _lose(self) -> None:
+        with self._counting:
+            self._lost += 1
 
     def _write(self, text: str) -> None:
         try:

@@ -19,8 +19,10 @@ from typing import Any
 from assay.network.chain import WrongChainError
 from assay.neurons.config import ConfigError
 from assay.neurons.files import remove_unfinished, take_lock, write_json
+from assay.neurons.logs import LINES
 from assay.neurons.ports import Neuron
 from assay.neurons.status import RUNNING, STOPPED, describe_self
+from assay.neurons.tally import Watch
 from assay.protocol.errors import OperatorError
 
 logger = logging.getLogger("assay")
@@ -116,6 +118,7 @@ class Loop:
         describe: the neuron's state for `status.json` in the folder.
         check: called before each step; raises what must end the program, and returns what a person
             should mend meanwhile.
+        watch: told of each new status.
     """
 
     def __init__(
@@ -125,12 +128,14 @@ class Loop:
         stop: threading.Event,
         describe: Callable[[], dict[str, Any]],
         check: Callable[[], str | None],
+        watch: Watch | None = None,
     ) -> None:
         self._neuron = neuron
         self._file = folder / "status.json"
         self._stop = stop
         self._describe = describe
         self._check = check
+        self._watch = watch or Watch()
         self._said: str | None = None
         self._defects = 0
         self._pause_s = IDLE_S
@@ -159,7 +164,11 @@ class Loop:
         """One step; whether there is more to do at once."""
         try:
             lack = self._check()
+            began = time.perf_counter()
             busy = self._neuron.step()
+            if busy:
+                self._watch.tally.add("steps")
+                self._watch.tally.add("step_seconds", time.perf_counter() - began)
         except (WrongChainError, ParametersChangedError):
             raise
         except Exception as error:  # noqa: BLE001 - the outermost loop of a neuron
@@ -171,7 +180,9 @@ class Loop:
 
     def _fail(self, error: Exception) -> None:
         self._pause_s = min(2 * max(self._pause_s, 1.0), LONGEST_PAUSE_S)
-        if isinstance(error, OperatorError | OSError):
+        ours = not isinstance(error, OperatorError | OSError)
+        self._watch.tally.add("step_failures", label="defect" if ours else "outside")
+        if not ours:
             self._say(str(error))
             return
         self._defects += 1
@@ -203,6 +214,8 @@ class Loop:
         try:
             known = self._describe() | describe_self(state, self._started_at)
             known["trouble"] = self._said
+            known["counts"] = self._watch.tally.read() | {"lines": dict(LINES)}
+            self._watch.note(known)
             old = now - self._written >= HEARTBEAT_S
             if not old and known | {"at": 0} == self._known | {"at": 0}:
                 return

@@ -89,9 +89,11 @@ class ProgramStatus(TypedDict):
     countdown: CountdownStatus  # of that window
     checkpoint: CheckpointStatus | None  # in force in that window
     published: CheckpointStatus | None  # the newest that the trainer has committed to
+    published_since: float | None  # when this program first saw it
     fetching: list[FetchingStatus]
     beacon: BeaconStatus
     trouble: str | None  # what a person should know or mend; null while all is well
+    counts: dict[str, dict[str, float]]  # sums since the start, by label: docs/metrics.md
 
 
 class MinerStatus(TypedDict):
@@ -157,12 +159,14 @@ class Sight:
         best: number of the newest block, final or not, where the node says so.
         in_force: digest of the checkpoint of the window at the head.
         published: digest and number of the trainer's newest checkpoint.
+        published_since: Unix seconds when that was first seen.
     """
 
     head: Block | None = None
     best: int | None = None
     in_force: bytes | None = None
     published: tuple[bytes, int] | None = None
+    published_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +215,7 @@ def describe_program(subject: Subject) -> dict[str, Any]:
         "published": None if published is None else CheckpointStatus(
             digest=published[0].hex(), number=published[1]
         ),
+        "published_since": sight.published_since,
         "fetching": [
             FetchingStatus(checkpoint=download.digest.hex(), bytes=download.done, of=download.due)
             for download in checkpoints.downloads

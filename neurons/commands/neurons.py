@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import asdict
@@ -21,67 +20,33 @@ from assay.neurons.doctor import Surroundings, warn_briefly
 from assay.neurons.joining import Membership, Standing, join
 from assay.neurons.learning.lessons import Lesson
 from assay.neurons.learning.monitor import Monitor
+from assay.neurons.learning.program import TrainerWithMonitor
 from assay.neurons.learning.setup import make_trainer_config
 from assay.neurons.learning.team import follow, join_team
 from assay.neurons.learning.trainer import Trainer
 from assay.neurons.ledger import open_posting
 from assay.neurons.logs import log_lines, make_report
+from assay.neurons.metrics_server import serve_metrics
 from assay.neurons.mining.dry_run import Candidate, dry_run
 from assay.neurons.mining.history import History, describe_history
 from assay.neurons.mining.miner import Miner, MinerConfig, Outside
+from assay.neurons.mining.program import MinerWithReview, list_reasons
 from assay.neurons.mining.review import Review
 from assay.neurons.mining.workbook import Workbook
 from assay.neurons.ports import Neuron
 from assay.neurons.programs import Loop, catch_signals
 from assay.neurons.status import SHOWN, Subject, describe_program
+from assay.neurons.tally import Verdicts, Watch, meter
 from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.neurons.validating.ledger_outbox import describe_ledger_row, list_ledger_rows
 from assay.neurons.validating.record_book import RecordBook, get_software
 from assay.neurons.validating.records import Author
-from assay.neurons.validating.status import describe_validator
+from assay.neurons.validating.status import describe_validator, list_verdicts, name_verdicts
 from assay.neurons.validating.validator import Validator
 from assay.neurons.wiring import now_ms, open_own_store
-from assay.protocol import Parameters, Reason, encode_ss58
+from assay.protocol import Parameters, encode_ss58
 
 logger = logging.getLogger("assay")
-
-
-class TrainerWithMonitor:
-    """Trains, and looks at what it made in the time that training leaves."""
-
-    name = "trainer"
-
-    def __init__(self, trainer: Trainer, monitor: Monitor) -> None:
-        self._trainer = trainer
-        self._monitor = monitor
-
-    @property
-    def trouble(self) -> str | None:
-        """The trainer's before what the monitor sees."""
-        return self._trainer.trouble or self._monitor.alarm
-
-    def step(self) -> bool:
-        """See `Trainer.step` and `Monitor.step`."""
-        return self._trainer.step() or self._monitor.step()
-
-
-class MinerWithReview:
-    """Mines, and looks at its own windows in the time that mining leaves."""
-
-    name = "miner"
-
-    def __init__(self, miner: Miner, review: Review) -> None:
-        self._miner = miner
-        self._review = review
-
-    @property
-    def trouble(self) -> str | None:
-        """The miner's before the review's."""
-        return self._miner.trouble or self._review.trouble
-
-    def step(self) -> bool:
-        """See `Miner.step` and `Review.step`."""
-        return self._miner.step() or self._review.step()
 
 
 def run_miner(
@@ -100,8 +65,11 @@ def run_miner(
     _use_threads(own.threads)
     with (
         log_lines(_wants_json(settings, as_json), quiet),
+        serve_metrics(settings.metrics.listen, "miner") as note,
         join(settings, own.dir, "miner") as member,
     ):
+        watch = Watch(note=note)
+        store = meter(store, watch.tally)
         hotkey, sources = member.account.hotkey, member.sources
         with (
             Workbook(own.dir / "work") as workbook,
@@ -123,15 +91,17 @@ def run_miner(
             review = Review(
                 hotkey, member.parameters, sources, history, make_report("window_judged")
             )
-            neuron = MinerWithReview(miner, review)
+            verdicts = Verdicts(watch.tally, list_reasons(describe_history(history)))
 
             def describe() -> dict[str, Any]:
-                progress = miner.progress
+                progress, rows = miner.progress, describe_history(history)
                 done = None if progress is None else {"window": progress[0], "groups": progress[1]}
-                return {"at_work": done, "windows": describe_history(history)[-SHOWN:]}
+                verdicts.note(list_reasons(rows))
+                return {"at_work": done, "windows": rows[-SHOWN:]}
 
             warn_briefly(_look_around(member, "miner", store, locator), now_ms())
-            return _drive(member, neuron, describe, Standing(member), as_json)
+            neuron = MinerWithReview(miner, review, watch.tally)
+            return _drive(member, neuron, describe, Standing(member), as_json, watch)
 
 
 def make_miner_config(own: MinerSettings, parameters: Parameters) -> MinerConfig:
@@ -182,20 +152,26 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
     _use_threads(own.threads)
     with ExitStack() as stack:
         stack.enter_context(log_lines(_wants_json(settings, as_json), quiet))
+        watch = Watch(note=stack.enter_context(serve_metrics(settings.metrics.listen, "validator")))
+        tally = watch.tally
         member = stack.enter_context(join(settings, own.dir, "validator"))
         database = stack.enter_context(closing(Database(own.dir / VALIDATOR_FILE)))
         archive = Archive(own.dir)
         store, locator = _open_record_store(settings)
+        store = meter(store, tally)
         author = Author(get_software(), member.parameters.digest, member.account.hotkey)
         tempo = member.parameters.timing.tempo
         ledger = stack.enter_context(open_posting(settings, database, member.account.hotkey))
 
         def note_window(audit: WindowAudit) -> None:
             archive.write_window(audit)
-            logger.info("%s", _name_verdicts(audit), extra={"event": "window_final"})
+            done = "complete" if audit.complete else "incomplete"
+            tally.add("windows", label=done if audit.void is None else "void")
+            logger.info("%s", name_verdicts(audit), extra={"event": "window_final"})
 
         def note_settlement(settlement: Settlement) -> None:
             archive.write_settlement(settlement)
+            tally.add("settlements")
             paid = sum(1 for score in settlement.scores.values() if score)
             logger.info(
                 "epoch %d settles windows %s: %s",
@@ -228,8 +204,13 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
             book=book,
         )
         standing = Standing(member, needs_permit=True)
+        verdicts = Verdicts(tally, list_verdicts(validator))
 
         def describe() -> dict[str, Any]:
+            for window, hotkey in verdicts.note(list_verdicts(validator)):
+                audit = validator.audits[window]
+                tally.add("judged_tokens", audit.verdicts[hotkey].tokens)
+                tally.add("judging_seconds", audit.seconds.get(hotkey, 0.0))
             timing, head = member.parameters.timing, standing.sight.head
             number = 0 if head is None else head.number
             return describe_validator(validator, timing, number, database, book) | {
@@ -239,7 +220,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
 
         shown = None if locator is None else store
         warn_briefly(_look_around(member, "validator", shown, locator or ""), now_ms())
-        return _drive(member, validator, describe, standing, as_json)
+        return _drive(member, validator, describe, standing, as_json, watch)
 
 
 def _open_record_store(settings: Settings) -> tuple[ObjectStore, str | None]:
@@ -270,8 +251,11 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
     _use_threads(own.threads)
     with (
         log_lines(_wants_json(settings, as_json), quiet),
+        serve_metrics(settings.metrics.listen, "trainer") as note,
         join(settings, own.dir, "trainer") as member,
     ):
+        watch = Watch(note=note)
+        store = meter(store, watch.tally)
         trainer_hotkey = member.parameters.identity.trainer
         if member.account.hotkey != trainer_hotkey:
             raise ConfigError(
@@ -304,6 +288,8 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                 "stats": asdict(lesson.stats),
             })  # fmt: skip
             del lessons[:-SHOWN]
+            watch.tally.add("lessons")
+            watch.tally.add("groups", len(lesson.rewards))
             monitor.note(lesson)
 
         config = make_trainer_config(own, locator, store)
@@ -323,7 +309,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                     "window": trainer.window, "lessons": lessons, "alarm": monitor.alarm,
                     "held_out": [asdict(point) for point in monitor.points[-SHOWN:]],
                 },
-                Standing(member), as_json,
+                Standing(member), as_json, watch,
             )  # fmt: skip
         finally:
             trainer.close()
@@ -352,6 +338,7 @@ def _drive(
     describe: Callable[[], dict[str, Any]],
     standing: Standing,
     as_json: bool,
+    watch: Watch,
 ) -> int:
     """Runs the loop; the exit code of a program that was asked to stop."""
     subject = Subject(
@@ -371,7 +358,7 @@ def _drive(
 
     standing.require_seat()
     with catch_signals(member.chain.hurry) as stop:
-        Loop(neuron, member.folder, stop, describe_all, standing.check).run()
+        Loop(neuron, member.folder, stop, describe_all, standing.check, watch).run()
     logger.info("stopped as asked; the same command goes on from here", extra={"event": "stopped"})
     if as_json:
         print((member.folder / "status.json").read_text())
@@ -385,16 +372,3 @@ def _wants_json(settings: Settings, as_json: bool) -> bool:
 def _use_threads(threads: int | None) -> None:
     if threads is not None:
         torch.set_num_threads(threads)
-
-
-def _name_verdicts(audit: WindowAudit) -> str:
-    """One line a window: how many of each reason, of those that committed to something."""
-    reasons = [verdict.reason for verdict in audit.verdicts.values()]
-    counts = Counter(reason.value for reason in reasons if reason is not Reason.NO_COMMITMENT)
-    what = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
-    if reasons and not counts:
-        what = "nobody committed"
-    why = audit.void or audit.missing
-    return f"window {audit.challenge.window}: {what or 'nobody judged'}" + (
-        f" ({why})" if why else ""
-    )

@@ -51,7 +51,7 @@ def describe_status(run: DemoRun) -> dict[str, Any]:
     return (
         describe_program(subject)
         | describe_self(STOPPED if run.stage == "done" else RUNNING, run.started_at)
-        | {"trouble": run.validator.trouble}
+        | {"trouble": run.validator.trouble, "counts": {}}
         | validating
         | {"posts": [], "posting_trouble": None, "stage": run.stage, "demo": _describe_demo(run)}
     )

@@ -1,5 +1,6 @@
 """What a validator's `status.json` has besides what every program's has."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
@@ -9,7 +10,7 @@ from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.neurons.validating.outbox import WeightsRow, describe_row, list_rows
 from assay.neurons.validating.record_book import RecordBook, RecordStatus
 from assay.neurons.validating.validator import Validator
-from assay.protocol import Block, Context, encode_ss58
+from assay.protocol import Block, Context, Reason, encode_ss58
 from assay.protocol.parameters import Timing
 from assay.verification import compute_score
 
@@ -95,6 +96,15 @@ def describe_validator(
     }
 
 
+def list_verdicts(validator: Validator) -> dict[tuple[int, bytes], str]:
+    """Window and hotkey → reason, of all verdicts that are remembered."""
+    return {
+        (window, hotkey): verdict.reason.value
+        for window, audit in list(validator.audits.items())
+        for hotkey, verdict in list(audit.verdicts.items())
+    }
+
+
 def describe_windows(
     audits: Sequence[WindowAudit], timing: Timing, head: int
 ) -> list[WindowStatus]:
@@ -154,3 +164,16 @@ def _describe_scores(settlement: Settlement | None) -> dict[str, Any]:
         return {"windows": None, "scores": None}
     scores = {str(seat.uid): score for seat, score in settlement.scores.items()}
     return {"windows": list(settlement.windows), "scores": scores}
+
+
+def name_verdicts(audit: WindowAudit) -> str:
+    """One line a window: how many of each reason, of those that committed to something."""
+    reasons = [verdict.reason for verdict in audit.verdicts.values()]
+    counts = Counter(reason.value for reason in reasons if reason is not Reason.NO_COMMITMENT)
+    what = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+    if reasons and not counts:
+        what = "nobody committed"
+    why = audit.void or audit.missing
+    return f"window {audit.challenge.window}: {what or 'nobody judged'}" + (
+        f" ({why})" if why else ""
+    )
