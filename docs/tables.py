@@ -11,6 +11,12 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from assay.neurons.commands.record_view import (
+    PublicRoundStatus,
+    PublicStatus,
+    PublicVerdictStatus,
+    PublicWindowStatus,
+)
 from assay.neurons.config import list_settings
 from assay.neurons.logs import EVENTS
 from assay.neurons.metrics import COMMON, OWN, Metric, get_served_name
@@ -242,6 +248,7 @@ STATUSES = (
     ProgramStatus, CountdownStatus, CheckpointStatus, FetchingStatus, BeaconStatus, RelayStatus,
     ValidatorStatus, WindowStatus, RoundStatus, VerdictStatus, SettlementStatus, RecordStatus,
     MinerStatus, TrainerStatus, DemoStatus,
+    PublicStatus, PublicWindowStatus, PublicRoundStatus, PublicVerdictStatus,
 )  # fmt: skip
 
 

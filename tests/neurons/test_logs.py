@@ -7,8 +7,6 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
-
 import pytest
 from rich.console import Console
 
@@ -63,12 +61,19 @@ def make_record(message: str, level: int = logging.INFO) -> logging.LogRecord:
     return record
 
 
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests' programs have left theirs."""
+    for name in ("hotkey", "sight", "timing"):
+        monkeypatch.setattr(ORIGIN, name, None)
+
+
 @pytest.fixture
-def origin() -> Any:
+def origin(nowhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
     head = Block(3 * DEMO_TIMING.window_blocks + 1, bytes(32), 0)
-    ORIGIN.hotkey, ORIGIN.sight, ORIGIN.timing = "5abcdefghijklmn", Sight(head), DEMO_TIMING
-    yield
-    ORIGIN.hotkey = ORIGIN.sight = ORIGIN.timing = None
+    monkeypatch.setattr(ORIGIN, "hotkey", "5abcdefghijklmn")
+    monkeypatch.setattr(ORIGIN, "sight", Sight(head))
+    monkeypatch.setattr(ORIGIN, "timing", DEMO_TIMING)
 
 
 def test_a_document_says_when_who_where_and_what(origin: None) -> None:

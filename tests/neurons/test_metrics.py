@@ -16,19 +16,11 @@ from assay.neurons.config import ConfigError
 from assay.neurons.metrics import COMMON, OWN, Kind, get_served_name
 from assay.neurons.metrics_server import read_address, serve_metrics
 from assay.neurons.tally import Tally, Verdicts, meter
+from tests.statuses import VALIDATOR
 
 ROOT = Path(__file__).parents[2]
 TABLE = (*COMMON, *(metric for own in OWN.values() for metric in own))
 NAMES = {get_served_name(metric) for metric in TABLE}
-#: A validator that has seen nothing yet, and knows everything that can be unknown as unknown.
-STATUS: dict[str, Any] = {
-    "program": "validator", "software": "assay 1", "netuid": 7, "hotkey": "5x", "head": 0,
-    "head_at": None, "best": None, "window_now": 0, "checkpoint": None, "published": None,
-    "published_since": None, "fetching": [], "beacon": {"trouble": None, "relays": []},
-    "countdown": {"phase": "CHALLENGE", "next": "COMMIT", "block": 1, "blocks": 1, "seconds": 1.0},
-    "trouble": None, "counts": {}, "at": 0, "started_at": 0, "windows": [], "settlements": [],
-    "record": None, "posts": [],
-}  # fmt: skip
 
 
 def find_port() -> int:
@@ -55,7 +47,7 @@ def test_what_is_not_known_has_no_figure_and_nothing_fails_for_it() -> None:
     port = find_port()
     with serve_metrics(str(port), "validator") as note:
         assert not [name for name in scrape(port) if name.startswith("assay_")]
-        note(STATUS)
+        note(VALIDATOR)
         found = scrape(port)
     assert {name for name in found if name.startswith("assay_")} == {
         metric.name for metric in (*COMMON, *OWN["validator"])
