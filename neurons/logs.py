@@ -7,7 +7,6 @@ that is slow or gone costs lines, never the program.
 
 import logging
 import os
-import queue
 import re
 import sys
 import time
@@ -17,13 +16,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from threading import Lock, Thread
+from queue import SimpleQueue
+from threading import RLock, Thread
 from typing import Any, TextIO
 
 import structlog
 from rich.console import Console
 from structlog.typing import EventDict, WrappedLogger
 
+from assay.neurons.config import Settings
 from assay.neurons.status import Sight, describe_countdown
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_window
@@ -141,6 +142,11 @@ def log_lines(as_json: bool, quiet: bool) -> Iterator[None]:
         ORIGIN.hotkey = ORIGIN.sight = ORIGIN.timing = None
 
 
+def wants_json(settings: Settings, as_json: bool) -> bool:
+    """Whether lines are documents: as settings say, and always beside a document on stdout."""
+    return as_json or settings.log.format == "json"
+
+
 def make_report(event: str) -> Callable[[str], None]:
     """What a neuron is given to say something with: each sentence becomes a line of one event."""
     return partial(logger.info, "%s", extra={"event": event})
@@ -227,27 +233,25 @@ class LineWriter(logging.Handler):
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
-        self._lines: queue.Queue[str | None] = queue.Queue(_WAITING)
+        # one that a signal's handler may put into while the same thread puts
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
         self._lost = 0
-        self._counting = Lock()
+        self._counting = RLock()
         self._thread = Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Takes a line, or counts it as lost."""
         LINES[record.levelname.lower()] += 1
-        try:
-            self._lines.put_nowait(self.format(record))
-        except queue.Full:
+        if self._lines.qsize() < _WAITING:
+            self._lines.put(self.format(record))
+        else:
             self._lose()
 
     def close(self) -> None:
         """Waits for what is still to be written, not for long."""
-        try:
-            self._lines.put(None, timeout=_END_S)
-            self._thread.join(_END_S)
-        except queue.Full:
-            pass  # nobody reads
+        self._lines.put(None)
+        self._thread.join(_END_S)
         super().close()
 
     def _run(self) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from assay.neurons.config import Settings
 from assay.neurons.localnet.description import Localnet
 from assay.neurons.localnet.services import run_services
-from assay.neurons.logs import log_lines
+from assay.neurons.logs import log_lines, wants_json
 from assay.neurons.programs import catch_signals
 
 #: Seconds between two looks whether the chain still runs.
@@ -25,7 +25,7 @@ def run_localnet(every: Settings, as_json: bool, quiet: bool) -> int:
     """
     settings = every.localnet
     with (
-        log_lines(as_json or every.log.format == "json", quiet),
+        log_lines(wants_json(every, as_json), quiet),
         catch_signals(lambda: None) as stop,
         run_services(settings.dir, settings.block_time, settings.port) as services,
     ):

@@ -25,7 +25,7 @@ from assay.neurons.learning.setup import make_trainer_config
 from assay.neurons.learning.team import follow, join_team
 from assay.neurons.learning.trainer import Trainer
 from assay.neurons.ledger import open_posting
-from assay.neurons.logs import log_lines, make_report
+from assay.neurons.logs import log_lines, make_report, wants_json
 from assay.neurons.metrics_server import serve_metrics
 from assay.neurons.mining.dry_run import Candidate, dry_run
 from assay.neurons.mining.history import History, describe_history
@@ -64,7 +64,7 @@ def run_miner(
     store, locator = open_own_store(settings)
     _use_threads(own.threads)
     with (
-        log_lines(_wants_json(settings, as_json), quiet),
+        log_lines(wants_json(settings, as_json), quiet),
         serve_metrics(settings.metrics.listen, "miner") as note,
         join(settings, own.dir, "miner") as member,
     ):
@@ -151,7 +151,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
     own = settings.validator
     _use_threads(own.threads)
     with ExitStack() as stack:
-        stack.enter_context(log_lines(_wants_json(settings, as_json), quiet))
+        stack.enter_context(log_lines(wants_json(settings, as_json), quiet))
         watch = Watch(note=stack.enter_context(serve_metrics(settings.metrics.listen, "validator")))
         tally = watch.tally
         member = stack.enter_context(join(settings, own.dir, "validator"))
@@ -250,7 +250,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
     store, locator = open_own_store(settings)
     _use_threads(own.threads)
     with (
-        log_lines(_wants_json(settings, as_json), quiet),
+        log_lines(wants_json(settings, as_json), quiet),
         serve_metrics(settings.metrics.listen, "trainer") as note,
         join(settings, own.dir, "trainer") as member,
     ):
@@ -363,10 +363,6 @@ def _drive(
     if as_json:
         print((member.folder / "status.json").read_text())
     return 0
-
-
-def _wants_json(settings: Settings, as_json: bool) -> bool:
-    return as_json or settings.log.format == "json"
 
 
 def _use_threads(threads: int | None) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from assay.network.beacon import read_chain_info
 from assay.neurons.commands.subnet import Confirm, print_result
 from assay.neurons.config import ConfigError, PublishSettings, Settings
-from assay.neurons.logs import log_lines, make_report
+from assay.neurons.logs import log_lines, make_report, wants_json
 from assay.neurons.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.neurons.publishing import make_subnet_parameters, publish_subnet
 from assay.neurons.wiring import (
@@ -34,7 +34,7 @@ def run_subnet_publish(
     changes = {} if rules.changes is None else read_changes(rules.changes)
     parse_environment(rules.environment)  # while nothing is open yet
     genesis = GENESIS if rules.genesis is None else rules.genesis
-    with log_lines(as_json, quiet), open_chain(settings.chain) as chain:
+    with log_lines(wants_json(settings, as_json), quiet), open_chain(settings.chain) as chain:
         chain.add_wallet(account.wallet)
         parameters = make_subnet_parameters(
             chain, beacon, genesis, trainer, rules.environment, PRESETS[rules.preset],

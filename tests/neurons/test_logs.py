@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+
 import pytest
 from rich.console import Console
 
@@ -168,3 +169,26 @@ def test_lines_that_nobody_could_take_are_counted() -> None:
     written = sum(line["event"] == "trouble" for line in lines)
     told = sum(int(message.split()[0]) for message in lost)
     assert written + told == 5_001
+
+
+def test_a_signal_in_the_middle_of_a_line_stops_nothing() -> None:
+    """Its handler says something, too, in the same thread."""
+    script = """
+import logging, os, signal
+from assay.neurons.logs import log_lines
+logger = logging.getLogger("assay")
+def say(*_):
+    logger.info("signal", extra={"event": "stopping"})
+signal.signal(signal.SIGALRM, say)
+signal.setitimer(signal.ITIMER_REAL, 2e-3, 2e-3)
+with log_lines(as_json=True, quiet=False):
+    for n in range(2_000):
+        logger.info("line", extra={"event": "trouble"})
+    signal.setitimer(signal.ITIMER_REAL, 0)
+print("went on")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout == "went on\n"
