@@ -157,6 +157,11 @@ class CheckpointFolder:
         if failure is None or time.monotonic() >= failure.until:
             self._begin(digest, fetching)
 
+    def find_number(self, digest: bytes) -> int | None:
+        """How many steps from the genesis a checkpoint is that was opened; None for another."""
+        checkpoint = self._opened.get(digest)
+        return None if checkpoint is None else checkpoint.manifest.number
+
     @property
     def downloads(self) -> tuple[Download, ...]:
         """What is on its way now."""
@@ -341,8 +346,12 @@ def _tell(download: Download) -> Progress:
             speed = done / (now - began) / 1e6
             logger.info(
                 "checkpoint %s…: %.2f of %.2f GB, %.0f MB/s",
-                download.digest.hex()[:16], done / 1e9, due / 1e9, speed,
-            )  # fmt: skip
+                download.digest.hex()[:16],
+                done / 1e9,
+                due / 1e9,
+                speed,
+                extra={"event": "checkpoint_progress"},
+            )
 
     return note
 

@@ -247,6 +247,26 @@ class LedgerSettings(BaseModel):
     )
 
 
+class LogSettings(BaseModel):
+    """`[log]`: what the programs say while they run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal["human", "json"] = Field(
+        "human", description="lines for people, or JSON documents; with --json always JSON"
+    )
+
+
+class MetricsSettings(BaseModel):
+    """`[metrics]`: figures of a running miner, validator or trainer, for Prometheus."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    listen: str | None = Field(
+        None, description="HOST:PORT, or PORT on 127.0.0.1, they are served on; None: nowhere"
+    )
+
+
 class LocalnetSettings(BaseModel):
     """`[localnet]`: a subnet on this machine, for development."""
 
@@ -286,6 +306,8 @@ class Settings(BaseSettings):
     gauntlet: GauntletSettings = GauntletSettings()
     localnet: LocalnetSettings = LocalnetSettings()
     ledger: LedgerSettings = LedgerSettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
 
 def load_settings(

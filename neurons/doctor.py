@@ -101,7 +101,13 @@ def warn_briefly(around: Surroundings, now_ms: int) -> None:
     """A line in the log for everything that is not as it should be."""
     for check in look_briefly(around, now_ms):
         if check.state is not State.OK:
-            logger.warning("%s: %s; %s", check.check, check.detail, check.remedy)
+            logger.warning(
+                "%s: %s; %s",
+                check.check,
+                check.detail,
+                check.remedy,
+                extra={"event": "check_failed"},
+            )
 
 
 def _examine_chain(around: Surroundings, now_ms: int) -> list[Check]:

@@ -58,12 +58,16 @@ class Endpoint:
         pace_s: what asking it first costs: seconds until a beacon is there, a moving average; None
             before its first race.
         aside_until: the loop's time until which it is not asked.
+        won, failed, lied: races that its beacon has won; answers that were no use; false ones.
     """
 
     url: str
     version: int = 1
     pace_s: float | None = None
     aside_until: float = 0.0
+    won: int = 0
+    failed: int = 0
+    lied: int = 0
 
     @property
     def name(self) -> str:

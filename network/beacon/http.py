@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from assay.network.beacon.cache import RoundCache
 from assay.network.beacon.endpoint import read_url
 from assay.network.beacon.errors import BeaconSourceError
-from assay.network.beacon.race import Miss, Patience, Relays
+from assay.network.beacon.race import Miss, Patience, RelayFigures, Relays
 from assay.protocol import QUICKNET, Beacon, BeaconChain
 from assay.protocol.beacon import compute_round_time_ms
 
@@ -95,6 +95,11 @@ class HttpBeacons:
         """Why the round asked for last is not there, in a sentence; empty when all is well."""
         return self._trouble
 
+    @property
+    def figures(self) -> list[RelayFigures]:
+        """How each relay has served so far."""
+        return self._relays.figures
+
     def get(self, number: int) -> Beacon | None:
         """The verified beacon of exactly this round; None: not out, or not to be had for now.
 
@@ -140,7 +145,10 @@ class HttpBeacons:
         try:
             ending.result(_SLACK_S)
         except TimeoutError:
-            logger.warning("connections to beacon relays do not close; they end with the process")
+            logger.warning(
+                "connections to beacon relays do not close; they end with the process",
+                extra={"event": "relays_unclosed"},
+            )
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_SLACK_S)
         if not self._thread.is_alive():
@@ -195,12 +203,14 @@ class HttpBeacons:
             return
         trouble = f"round {number}, due for {late_s:.0f} s, is waited for: {miss.why}"
         if not self._trouble:
-            logger.warning("%s", trouble)
+            logger.warning("%s", trouble, extra={"event": "beacon_late"})
         self._trouble = trouble
 
     def _note_success(self, number: int) -> None:
         with self._lock:
             self._pauses.pop(number, None)
         if self._trouble:
-            logger.info("round %d is there: beacons are back", number)
+            logger.info(
+                "round %d is there: beacons are back", number, extra={"event": "beacon_back"}
+            )
         self._trouble = ""

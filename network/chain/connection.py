@@ -232,14 +232,16 @@ class Connection:
         """Said once, however long it lasts."""
         if self._lost_at is None:
             self._lost_at = self._loop.time()
-            logger.warning("%s; trying on", trouble)
+            logger.warning("%s; trying on", trouble, extra={"event": "node_lost"})
         else:
-            logger.debug("%s", trouble)
+            logger.debug("%s", trouble, extra={"event": "node_retried"})
 
     def _note_found(self) -> None:
         if self._lost_at is not None:
             away_s = self._loop.time() - self._lost_at
-            logger.warning("%s answers, after %.0f s", self.where, away_s)
+            logger.warning(
+                "%s answers, after %.0f s", self.where, away_s, extra={"event": "node_back"}
+            )
             self._lost_at = None
 
     async def _connect(self) -> "RpcSubstrate":
@@ -346,7 +348,7 @@ async def _close(substrate: "RpcSubstrate") -> None:
         async with asyncio.timeout(LONGEST_PAUSE_S):
             await substrate.close()
     except (SubstrateRequestException, OSError, TimeoutError) as error:
-        logger.debug("closing a connection: %s", error)
+        logger.debug("closing a connection: %s", error, extra={"event": "connection_closed"})
 
 
 def name_node(url: str) -> str:

@@ -20,6 +20,16 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+LogFormat = Annotated[
+    str | None,
+    typer.Option("--log-format", metavar="FORMAT", help="human or json [default: human]."),
+]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics", metavar="HOST:PORT", help="Serve figures for Prometheus here [default: no]."
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before money is spent.")]
 
 NetworkName = Annotated[

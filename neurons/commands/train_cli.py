@@ -13,6 +13,8 @@ from assay.neurons.commands.options import (
     Config,
     HotkeyName,
     LocalnetFolder,
+    LogFormat,
+    Metrics,
     Netuid,
     NetworkName,
     Quiet,
@@ -50,6 +52,8 @@ def train(
     threads: Threads = None,
     localnet: LocalnetFolder = None,
     config: Config = None,
+    metrics: Metrics = None,
+    log_format: LogFormat = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -70,6 +74,8 @@ def train(
             store={"locator": store, "readable": readable or None},
             beacon={"endpoints": beacon or None},
             trainer={"dir": directory, "threads": threads},
+            metrics={"listen": metrics},
+            log={"format": log_format},
         )
         from assay.neurons.commands.neurons import run_trainer
 

@@ -84,6 +84,8 @@ class DemoRun:
     validator: Validator
     trainer: Trainer
     database: Database
+    book: RecordBook
+    checkpoints: CheckpointFolder
     windows: range
     last_block: int
     lessons: list[Lesson] = field(default_factory=list)
@@ -91,6 +93,7 @@ class DemoRun:
     before: Accuracy | None = None
     after: Accuracy | None = None
     stage: str = "starting"
+    started_at: int = field(default_factory=lambda: int(time.time()))
 
 
 #: Miner → its program, its role, and how many of an honest miner's groups it does.
@@ -149,6 +152,7 @@ class Demo:
         sources = Sources(
             self._chain, network.beacons, self._checkpoints, {LOCATOR: self._store}, self._worker
         )
+        book = self._make_book(parameters)
         return DemoRun(
             self._settings,
             self._chain,
@@ -165,7 +169,7 @@ class Demo:
                 windows[-1],
                 start=max(0, compute_block(parameters.timing, first, Phase.CHALLENGE) - 1),
                 remember=self._settings.windows,
-                book=self._make_book(parameters),
+                book=book,
             ),
             Trainer(
                 network.hotkeys[TRAINER],
@@ -181,6 +185,8 @@ class Demo:
                 self._note,
             ),
             self._database,
+            book,
+            self._checkpoints,
             windows,
             find_settlement(self._chain, parameters, windows[-1]) + CLOSING_BLOCKS,
         )

@@ -109,7 +109,7 @@ class Monitor:
         )
         alarm = find_divergence(self.points)
         if alarm is not None and self.alarm is None:
-            logger.warning("%s", alarm)
+            logger.warning("%s", alarm, extra={"event": "training_diverged"})
         self.alarm = alarm
         try:
             write_json(self._folder / _FILE, [asdict(point) for point in self.points])

@@ -144,7 +144,11 @@ class LedgerOutbox:
         with self._database.transaction():
             known = self._list("epoch = ?", epoch)
             if known and known[0].entry != entry:
-                logger.warning("epoch %d has another entry already, which stays", epoch)
+                logger.warning(
+                    "epoch %d has another entry already, which stays",
+                    epoch,
+                    extra={"event": "post_conflict"},
+                )
             if not known:
                 self._save(LedgerRow(epoch, State.DUE, entry))
 
@@ -267,7 +271,11 @@ class LedgerOutbox:
         where it never stood and a node said so."""
         if any(self._ledger.get_digest(row.epoch)):
             return
-        logger.warning("the entry of epoch %d has vanished from the chain: again", row.epoch)
+        logger.warning(
+            "the entry of epoch %d has vanished from the chain: again",
+            row.epoch,
+            extra={"event": "post_vanished"},
+        )
         state = State.DUE if row.post is None else State.SENT
         self._save(replace(row, state=state, seen_at=None, trouble=None))
 

@@ -13,6 +13,7 @@ seen. An announcement that fails is tried again and keeps nothing else from happ
 import json
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from typing import TypedDict
 
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.store import ObjectStore, StoreError
@@ -58,6 +59,14 @@ _TABLES = (
     # at most one row: the newest that is published
     "CREATE TABLE IF NOT EXISTS record_published (epoch INTEGER NOT NULL, digest BLOB NOT NULL)",
 )
+
+
+class RecordStatus(TypedDict):
+    """The public record."""
+
+    locator: str | None  # where others read it; null: in `record/` of the program's folder
+    published: int | None  # epoch of the newest settlement that is
+    waiting: int  # settlements made and not published
 
 
 class RecordBook:
@@ -107,6 +116,16 @@ class RecordBook:
     def trouble(self) -> str | None:
         """What keeps records from being published or announced; None while nothing does."""
         return self._unpublished or self._unannounced
+
+    def describe(self) -> RecordStatus:
+        """How far it is, for people."""
+        waiting = self._database.execute("SELECT count(*) FROM record_settlements")
+        published = self._database.execute("SELECT epoch FROM record_published")
+        return RecordStatus(
+            locator=self._locator,
+            published=published[0][0] if published else None,
+            waiting=waiting[0][0],
+        )
 
     def put(self, settlement: Settlement, audits: Mapping[int, WindowAudit]) -> None:
         """Makes a settlement's records, within the caller's transaction or one of its own.

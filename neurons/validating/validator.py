@@ -258,7 +258,12 @@ class Validator:
                 raise  # a node that should know it: another may
             # epochs that nobody can name any more settle nothing
             number = max(number, head - STATE_BLOCKS + 1)
-            logger.warning("nothing is settled up to block %d: %s", number, error)
+            logger.warning(
+                "nothing is settled up to block %d: %s",
+                number,
+                error,
+                extra={"event": "blocks_passed_over"},
+            )
             self._finish(number, None)
         self._next_block = number + 1
         return True

@@ -82,7 +82,9 @@ class _Client:
     def say(self, message: Any) -> None:
         """Has something sent. Who lets too much wait is left: a gap would be worse."""
         if self.waiting > _MOST_WAITING:
-            logger.warning("a client does not read what it is sent: left")
+            logger.warning(
+                "a client does not read what it is sent: left", extra={"event": "client_left"}
+            )
             self.leave()
             return
         text = json.dumps(message)
