@@ -16,8 +16,8 @@ from time import process_time
 from figures import FAST, Figure, report
 
 sys.path.append(str(Path(__file__).parents[1]))
-from tests.soak.gauge import Gauge, look  # noqa: E402
-from tests.soak.world import World  # noqa: E402
+from tests.soak.gauge import Gauge, look
+from tests.soak.world import World
 
 WINDOWS, SEED = (60, 1) if FAST else (500, 1)
 #: Growth is from here on: everything has been used by then.
@@ -88,7 +88,9 @@ def main() -> None:
                - sum(w.get("killed", 0) for w in weather.values()), ""),
         Figure("processor time of a window", seconds / WINDOWS, "s"),
     ]  # fmt: skip
-    report(f"Soak: {WINDOWS} windows on the virtual clock, faults drawn from seed {SEED}", figures, 1)
+    report(
+        f"Soak: {WINDOWS} windows on the virtual clock, faults drawn from seed {SEED}", figures, 1
+    )
     if tracemalloc.is_tracing():  # PYTHONTRACEMALLOC=8
         for statistic in tracemalloc.take_snapshot().statistics("lineno")[:25]:
             print(statistic, file=sys.stderr)

@@ -36,7 +36,9 @@ DEFECTS_MAX = 10
 _SHORT = 60
 #: Begins the name of the file that says whose folder it is.
 _MARKER = ".assay-"
-#: Seconds between two writings of status.json.
+#: What a program says of itself, in its folder.
+STATUS_FILE = "status.json"
+#: Seconds between two writings of it.
 STATUS_S = 1.0
 
 
@@ -150,7 +152,7 @@ class Loop:
         check: Callable[[], str | None],
     ) -> None:
         self._neuron = neuron
-        self._file = folder / "status.json"
+        self._file = folder / STATUS_FILE
         self._stop = stop
         self._describe = describe
         self._check = check

@@ -56,7 +56,8 @@ def _render_validator(status: dict[str, Any]) -> list[RenderableType]:
         accepted = reasons.pop("ACCEPTED", 0)
         others = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
         state = "void" if window["void"] else window["state"]
-        windows.add_row(str(window["window"]), state, str(accepted), others or window["missing"])
+        said = "; ".join(filter(None, (others, window["missing"])))
+        windows.add_row(str(window["window"]), state, str(accepted), said)
     return [windows, render_settlements(status["settlements"]), _render_posts(status)]
 
 

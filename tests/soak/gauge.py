@@ -27,7 +27,8 @@ def look() -> Gauge:
     gc.collect()
     _LIBC.malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    loops = {o for o in gc.get_objects() if isinstance(o, asyncio.AbstractEventLoop)}
+    # by type: `isinstance` would ask lazy modules what they are
+    loops = {o for o in gc.get_objects() if issubclass(type(o), asyncio.AbstractEventLoop)}
     own = [loop for loop in loops if not loop.is_closed()]
     return Gauge(
         memory=pages * os.sysconf("SC_PAGE_SIZE"),

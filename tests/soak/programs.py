@@ -81,6 +81,11 @@ class Program:
             if self._thread is not None:
                 return
 
+    def revive(self) -> None:
+        """Whoever has ended by itself is started again with the next turn."""
+        if self.failure is not None:
+            self.failure = self._thread = None
+
     def stop(self) -> None:
         """Ends it as a signal would."""
         if self._thread is not None:

@@ -81,8 +81,7 @@ class World:
         patch: sets an attribute for as long as the soak lasts.
 
     Attributes:
-        findings: what is neither as undisturbed nor as the protocol says.
-        excused: windows, or a miner's, that something long has cost, by kind.
+        before_block: called with the number of each block before there is one.
     """
 
     def __init__(
@@ -126,6 +125,7 @@ class World:
             )
         ]  # fmt: skip
         self.windows = windows
+        self.before_block: Callable[[int], None] = lambda block: None
         self.log = _Log()
         self.check = _Check(self)
         self._witness, self._worker = self._make_witness()
@@ -176,7 +176,9 @@ class World:
         logger.addHandler(self.log)
         propagates, logger.propagate = logger.propagate, False
         try:
-            for block in range(1, (self.windows + 1) * DEMO_TIMING.window_blocks):
+            last = (self.windows + 1) * DEMO_TIMING.window_blocks
+            for block in range(self.chain.get_head() + 1, last):
+                self.before_block(block)
                 self.chain.mint()
                 for program in self.programs:
                     program.turn()
@@ -219,7 +221,12 @@ class _Log(logging.Handler):
 
 @dataclass
 class _Check:
-    """What the undisturbed validator came to, held against what the others did."""
+    """What the undisturbed validator came to, held against what the others did.
+
+    Attributes:
+        findings: what is neither as undisturbed nor as the protocol says.
+        excused: windows, or a miner's, that something long has cost, by kind.
+    """
 
     world: World
     settlements: dict[int, Settlement] = field(default_factory=dict)
