@@ -1,8 +1,8 @@
 """Five hundred windows on the virtual clock in bad weather: what grows, leaks or gets lost.
 
-Two miners, a validator and a trainer run as their commands run them, in one process; chain, beacons,
-stores, disks and parser fail at random, and the programs are killed again and again
-(tests/soak says how). A second validator that is never disturbed says what should have come of it.
+Two miners, a validator and a trainer run as their commands run them, in one process; chain,
+beacons, stores and parser fail at random, and the programs are killed again and again (tests/soak
+says how). A second validator that is never disturbed says what should have come of it.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What this process holds at a moment: memory, threads, file descriptors, children, asyncio's tasks."""
+"""What this process holds at a moment: memory, threads, file descriptors, children, tasks."""
 
 import asyncio
 import ctypes

@@ -82,11 +82,11 @@ class Weather:
         now = [fault for fault in self.faults if fault.start <= head < fault.end]
         self._calls += 1
         for fault in now:
-            if fault.kind == "killed" and fault not in self._spent:
-                if self._calls % _CALLS >= fault.call and self._thread == threading.get_ident():
-                    self._spent.add(fault)
-                    self.counts["killed"] += 1
-                    raise Killed
+            due = self._calls % _CALLS >= fault.call and self._thread == threading.get_ident()
+            if fault.kind == "killed" and due and fault not in self._spent:
+                self._spent.add(fault)
+                self.counts["killed"] += 1
+                raise Killed
         found = next((fault for fault in now if fault.kind in kinds), None)
         if found is not None:
             self.counts[found.kind] += 1
