@@ -56,6 +56,7 @@ def count_files(folder: Path) -> tuple[int, int]:
 
 def main() -> None:
     """Prints the figures and whatever was not as it should be."""
+    use_few_arenas()
     started = process_time()
     with tempfile.TemporaryDirectory(prefix="assay-") as root:
         world = World(Path(root), WINDOWS, SEED, setattr)

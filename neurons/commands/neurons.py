@@ -126,7 +126,7 @@ def run_miner(
             def describe() -> dict[str, Any]:
                 progress = miner.progress
                 done = None if progress is None else {"window": progress[0], "groups": progress[1]}
-                return {"at_work": done, "windows": describe_history(history)[-_SHOWN:]}
+                return {"at_work": done, "windows": describe_history(history, _SHOWN)}
 
             warn_briefly(_look_around(member, "miner", store, locator), now_ms())
             return _drive(member, neuron, describe, Standing(member), as_json)
