@@ -16,7 +16,7 @@ from time import process_time
 from figures import FAST, Figure, report
 
 sys.path.append(str(Path(__file__).parents[1]))
-from tests.soak.gauge import Gauge, look, use_few_arenas  # noqa: E402
+from tests.soak.gauge import Gauge, look, use_few_arenas
 from tests.soak.world import World
 
 WINDOWS, SEED = (60, 1) if FAST else (500, 1)
