@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from assay.network.beacon import HttpBeacons
 from assay.network.parquet_worker import ParquetWorker
 from assay.neurons import checkpoints as checkpoints_module
 from assay.neurons import programs
@@ -151,6 +152,12 @@ class Program:
             stack.callback(models.close)
             worker = stack.enter_context(ParquetWorker())
             beacons: Any = FaultyBeacons(world.beacons, weather)
+            if world.relay is not None:
+                beacons = HttpBeacons(
+                    world.beacons.chain, [world.relay], folder / "beacons",
+                    lambda: int(world.get_now_ms() + world.clock_offset_ms), world.patience,
+                )  # fmt: skip
+                stack.callback(beacons.close)
             sources = Sources(chain, beacons, models, stores, Parser(worker, weather))  # type: ignore[arg-type]
             account = Account(None, world.hotkeys[self.name], world.hotkeys[self.name])  # type: ignore[arg-type]
             yield Membership(folder, account, chain, world.parameters, sources, beacons)  # type: ignore[arg-type]

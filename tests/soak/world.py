@@ -23,6 +23,7 @@ from assay.inference import load_checkpoint
 from assay.inference.folder import MANIFEST_FILE, PASSAGES_FILE, read_passages
 from assay.inference.passages import digest_passages, encode_passages
 from assay.network.beacon import LocalBeacon
+from assay.network.beacon.race import Patience
 from assay.network.chain import SimulatedChain
 from assay.network.chain.simulator import SimulatedRules
 from assay.network.parquet_worker import ParquetWorker
@@ -81,6 +82,8 @@ class World:
         patch: sets an attribute for as long as the soak lasts.
 
     Attributes:
+        relay: URL that programs have beacons from; None: without HTTP.
+        clock_offset_ms: what the programs' clock is ahead of the chain's.
         before_block: called with the number of each block before there is one.
     """
 
@@ -125,6 +128,9 @@ class World:
             )
         ]  # fmt: skip
         self.windows = windows
+        self.relay: str | None = None
+        self.patience = Patience()
+        self.clock_offset_ms = 0
         self.before_block: Callable[[int], None] = lambda block: None
         self.log = _Log()
         self.check = _Check(self)
