@@ -12,6 +12,7 @@ import logging
 import shutil
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -85,6 +86,7 @@ class World:
         relay: URL that programs have beacons from; None: without HTTP.
         clock_offset_ms: what the programs' clock is ahead of the chain's.
         before_block: called with the number of each block before there is one.
+        around_turn: entered for each program's turn; the undisturbed validator has none.
     """
 
     def __init__(
@@ -132,6 +134,9 @@ class World:
         self.patience = Patience()
         self.clock_offset_ms = 0
         self.before_block: Callable[[int], None] = lambda block: None
+        self.around_turn: Callable[[Program], AbstractContextManager[None]] = lambda program: (
+            nullcontext()
+        )
         self.log = _Log()
         self.check = _Check(self)
         self._witness, self._worker = self._make_witness()
@@ -187,7 +192,8 @@ class World:
                 self.before_block(block)
                 self.chain.mint()
                 for program in self.programs:
-                    program.turn()
+                    with self.around_turn(program):
+                        program.turn()
                     if program.failure is not None:
                         raise StuckError(f"{program.name} has ended") from program.failure
                 while self._witness.step():
