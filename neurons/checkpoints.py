@@ -53,6 +53,8 @@ logger = logging.getLogger("assay")
 CHECKPOINTS_KEPT = 8
 #: Opened checkpoints kept in memory.
 OPENED_MAX = 4
+#: Digests that no mirror had whose last answer is remembered.
+_FAILURES_MAX = 64
 #: Seconds until mirrors are asked again for what none had: first, and at most.
 _RETRY_S, _RETRY_MAX_S = 5.0, 300.0
 #: What nobody has touched for as long is nobody's: a program was killed over it. Seconds.
@@ -250,7 +252,10 @@ class CheckpointFolder:
     def _note_failure(self, digest: bytes, error: Exception, retry_s: float) -> None:
         failure = self._failures.get(digest)
         wait = retry_s if failure is None else min(2 * failure.wait, _RETRY_MAX_S)
+        self._failures.pop(digest, None)  # the newest come last
         self._failures[digest] = _Failure(error, time.monotonic() + wait, wait)
+        for oldest in list(self._failures)[:-_FAILURES_MAX]:
+            self._failures.pop(oldest, None)  # another thread may have
 
     def add(self, folder: Path, digest: bytes) -> None:
         """Copies a published folder here, unless it is here already."""

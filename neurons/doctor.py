@@ -23,6 +23,7 @@ from assay.neurons.checks import (
     check_disk,
     check_memory,
     check_permit,
+    check_program,
     check_registration,
     check_relays,
     check_store,
@@ -30,6 +31,7 @@ from assay.neurons.checks import (
 )
 from assay.neurons.memory import estimate_memory, get_available_memory, measure_shape
 from assay.neurons.ports import BeaconSource, Chain
+from assay.neurons.programs import STATUS_FILE
 from assay.protocol import Parameters
 
 logger = logging.getLogger("assay")
@@ -80,7 +82,7 @@ def examine(around: Surroundings, now_ms: int, failures: Sequence[Check] = ()) -
     """
     checks = [*failures, *_examine_chain(around, now_ms), *_examine_services(around, now_ms)]
     checkpoint, found = _examine_checkpoint(around)
-    checks += [*found, *_examine_machine(around, checkpoint)]
+    checks += [*found, *_examine_machine(around, checkpoint), *_examine_program(around.folder)]
     looked_at = {check.check for check in checks}
     hidden = [name for name in _EXPECTED[around.role] if name not in looked_at]
     remedy = "mend the rest, then look again"
@@ -162,6 +164,15 @@ def _examine_checkpoint(around: Surroundings) -> tuple[Checkpoint | None, list[C
         "checkpoint", "delete a damaged copy, and a program that needs it fetches it again", look
     )
     return (found[0] if found else None), [check]
+
+
+def _examine_program(folder: Path) -> list[Check]:
+    """Nothing where none has run yet."""
+    path = folder / STATUS_FILE
+    if not path.exists():
+        return []
+    remedy = "start the program, which writes it anew"
+    return [attempt("program", remedy, lambda: check_program(path))]
 
 
 def _examine_machine(around: Surroundings, checkpoint: Checkpoint | None) -> list[Check]:

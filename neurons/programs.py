@@ -37,7 +37,9 @@ DEFECTS_MAX = 10
 _SHORT = 60
 #: Begins the name of the file that says whose folder it is.
 _MARKER = ".assay-"
-#: Seconds between two looks at whether status.json has become old, and its greatest age.
+#: What a program says of itself, in its folder.
+STATUS_FILE = "status.json"
+#: Seconds between two looks at whether it has become old, and its greatest age.
 STATUS_S, HEARTBEAT_S = 1.0, 10.0
 
 
@@ -131,7 +133,7 @@ class Loop:
         watch: Watch | None = None,
     ) -> None:
         self._neuron = neuron
-        self._file = folder / "status.json"
+        self._file = folder / STATUS_FILE
         self._stop = stop
         self._describe = describe
         self._check = check

@@ -91,13 +91,13 @@ def run_miner(
             review = Review(
                 hotkey, member.parameters, sources, history, make_report("window_judged")
             )
-            verdicts = Verdicts(watch.tally, list_reasons(describe_history(history)))
+            verdicts = Verdicts(watch.tally, list_reasons(describe_history(history, SHOWN)))
 
             def describe() -> dict[str, Any]:
-                progress, rows = miner.progress, describe_history(history)
+                progress, rows = miner.progress, describe_history(history, SHOWN)
                 done = None if progress is None else {"window": progress[0], "groups": progress[1]}
                 verdicts.note(list_reasons(rows))
-                return {"at_work": done, "windows": rows[-SHOWN:]}
+                return {"at_work": done, "windows": rows}
 
             warn_briefly(_look_around(member, "miner", store, locator), now_ms())
             neuron = MinerWithReview(miner, review, watch.tally)

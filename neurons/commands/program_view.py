@@ -145,7 +145,7 @@ def _render_validator(status: dict[str, Any]) -> list[RenderableType]:
             _name_round(window["challenge"]),
             _name_round(window["audit"]),
             str(accepted),
-            others or window["void"] or window["missing"],
+            "; ".join(filter(None, (others, window["void"], window["missing"]))),
         )
     return [
         windows,

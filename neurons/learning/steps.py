@@ -117,10 +117,11 @@ class StepFolder:
         if self.kept:
             with replace_file(path.with_suffix(".before.safetensors")) as temporary:
                 save_file(dict(before), temporary)
-        states = sorted(
-            self.folder.glob("step-*.before.safetensors"), key=lambda p: (p.stat().st_mtime, p.name)
-        )
-        for state in states[: max(0, len(states) - self.kept)]:
+        own = path.with_suffix(".before.safetensors")
+        others = (p for p in self.folder.glob("step-*.before.safetensors") if p != own)
+        # a clock that was set back makes the newest look old
+        states = sorted(others, key=lambda p: (p.stat().st_mtime, p.name), reverse=True)
+        for state in states[max(0, self.kept - 1) :]:
             state.unlink()
 
     def keep_record(self, record: StepRecord, child: bytes) -> None:

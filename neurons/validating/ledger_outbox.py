@@ -20,6 +20,7 @@ from assay.network.chain import ChainError, UnknownOutcomeError
 from assay.network.chain.evm import EvmError, LedgerEntry, SignedCall, make_ledger_entry
 from assay.neurons.database import Database
 from assay.neurons.ports import LedgerChain
+from assay.neurons.validating.outbox import KEPT_ROWS
 from assay.protocol import SettlementRecord
 
 logger = logging.getLogger("assay")
@@ -151,6 +152,11 @@ class LedgerOutbox:
                 )
             if not known:
                 self._save(LedgerRow(epoch, State.DUE, entry))
+            self._database.execute(
+                "DELETE FROM ledger WHERE state IN (?, ?) AND epoch <= "
+                "(SELECT epoch FROM ledger ORDER BY epoch DESC LIMIT 1 OFFSET ?)",
+                (State.CONFIRMED, State.TAKEN, KEPT_ROWS),
+            )
 
     def put_record(self, record: SettlementRecord) -> None:
         """Puts what is posted of a record: nothing where it has no score to prove.

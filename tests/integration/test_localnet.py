@@ -68,10 +68,14 @@ class Terminal:
         self._root = root
         self._stack = stack
 
+    def command(self, *arguments: str) -> list[str]:
+        """What is executed for a line that is typed."""
+        return [ASSAY, *arguments]
+
     def run(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> Any:
         """A command to its end; its JSON document."""
         done = subprocess.run(
-            [ASSAY, *arguments, "--localnet", str(self.folder), "--json"],
+            self.command(*arguments, "--localnet", str(self.folder), "--json"),
             capture_output=True, text=True, timeout=PATIENCE_S, check=False,
         )  # fmt: skip
         assert done.returncode in codes, done.stderr
@@ -80,7 +84,7 @@ class Terminal:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """A program that runs until it is stopped; what it says goes to a file."""
         with (self._root / f"{arguments[0]}.log").open("a") as log:
-            process = subprocess.Popen([ASSAY, *arguments], stdout=log, stderr=log, text=True)
+            process = subprocess.Popen(self.command(*arguments), stdout=log, stderr=log, text=True)
         self._stack.callback(process.kill)
         return process
 

@@ -268,3 +268,28 @@ def test_the_command_finds_what_is_wrong_where_nothing_is_there(tmp_path, capsys
 def test_without_a_subnet_there_is_nothing_to_look_at():
     with pytest.raises(ConfigError, match="which subnet"):
         run_doctor(load_settings(None, {}), "miner", as_json=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({"trouble": None, "windows": []}, ("ok", "all is well")),
+        ({"trouble": "no node answers"}, ("warn", "no node answers")),
+        (
+            {"trouble": None, "windows": [
+                {"window": 3, "missing": None}, {"window": 4, "missing": "2 of 6 not judged"},
+            ]},
+            ("warn", "in 4: 2 of 6 not judged"),
+        ),
+        ({"windows": [{"groups": 3}]}, ("ok", "all is well")),  # a miner's rows say nothing of it
+        ([], ("warn", "is damaged")),
+    ],
+)  # fmt: skip
+def test_what_a_program_says_of_itself(subnet, status, expected):
+    """A validator that falls behind is found without reading its log."""
+    folder = subnet.folder / "miner"
+    folder.mkdir(exist_ok=True)
+    (folder / "status.json").write_text(json.dumps(status))
+    (found,) = (check for check in look(subnet) if check.check == "program")
+    assert found.state.value == expected[0]
+    assert expected[1] in found.detail
