@@ -216,7 +216,10 @@ class TrainerSettings(BaseModel):
         1, ge=0, le=10_000, description="old states of the optimiser kept: so many can be verified"
     )
     problems: int = Field(
-        256, ge=0, le=100_000, description="held-out problems a checkpoint is tried on; 0: none"
+        256,
+        ge=0,
+        le=100_000,
+        description="held-out problems a checkpoint is tried on; 0: no levels move",
     )
 
 

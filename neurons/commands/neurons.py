@@ -19,6 +19,7 @@ from assay.neurons.config import ConfigError, MinerSettings, Settings
 from assay.neurons.database import VALIDATOR_FILE, Database
 from assay.neurons.doctor import Surroundings, warn_briefly
 from assay.neurons.joining import Membership, Standing, join
+from assay.neurons.learning.held_out import HeldOut
 from assay.neurons.learning.lessons import Lesson
 from assay.neurons.learning.monitor import Monitor
 from assay.neurons.learning.setup import make_trainer_config
@@ -270,9 +271,8 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                 f"hotkey is {encode_ss58(member.account.hotkey)}: name the right wallet"
             )
         lessons: list[dict[str, Any]] = []
-        monitor = Monitor(
-            own.dir, member.parameters, member.sources.checkpoints, own.problems, logger.info
-        )
+        held_out = HeldOut(member.parameters, own.problems)
+        monitor = Monitor(own.dir, member.sources.checkpoints, held_out, logger.info)
 
         def note_lesson(lesson: Lesson) -> None:
             reward = sum(lesson.rewards) / max(1, len(lesson.rewards)) / 1e6
@@ -289,7 +289,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
             del lessons[:-_SHOWN]
             monitor.note(lesson)
 
-        config = make_trainer_config(own, locator, store)
+        config = make_trainer_config(own, locator, store, held_out)
         trainer = Trainer(
             trainer_hotkey, member.parameters, member.sources, config, note_lesson, logger.info
         )

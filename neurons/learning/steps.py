@@ -32,10 +32,15 @@ from assay.network import open_folder
 from assay.neurons.files import remove_unfinished, replace_file, write_json
 from assay.neurons.learning.lessons import Reading, Taken
 from assay.neurons.rules import publish_parameters
-from assay.protocol import Domain, EncodingError, Parameters, StepRecord, StepSource
+from assay.protocol import Domain, EncodingError, Parameters, StepRecord, StepSource, StepSuccess
 from assay.protocol.encoding import from_json, read_hex, read_json, to_json
 from assay.protocol.errors import OperatorError
-from assay.protocol.manifest import TensorDigest, compute_files_digest, compute_tensor_root
+from assay.protocol.manifest import (
+    Manifest,
+    TensorDigest,
+    compute_files_digest,
+    compute_tensor_root,
+)
 from assay.protocol.step import STEP_VERSION, compute_consumed_root, compute_step_leaf
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group, LearnConfig, LossConfig
@@ -191,8 +196,8 @@ def read_state_before(step: Step) -> dict[str, Tensor] | None:
 def make_record(
     parameters: Parameters,
     reading: Reading,
-    parent: bytes,
-    number: int,
+    parent: Manifest,
+    held_out: tuple[StepSuccess, ...],
     config: LearnConfig,
     states: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
     weights: Mapping[str, Tensor],
@@ -200,7 +205,7 @@ def make_record(
     """The record of a step that has just been computed.
 
     Args:
-        number: of the checkpoint made.
+        held_out: what the parent was tried on.
         states: the learner's before and after.
         weights: as published.
     """
@@ -213,11 +218,12 @@ def make_record(
         code=compute_code_digest(),
         parameters=parameters.digest,
         window=window,
-        number=number,
-        parent=parent,
+        number=parent.number + 1,
+        parent=parent.digest,
         sources=_count_sources(reading.groups, parameters.identity.trainer),
         groups=len(reading.groups),
-        consumed=compute_root_of(reading.groups, window, parent),
+        consumed=compute_root_of(reading.groups, window, parent.digest),
+        held_out=held_out,
         config=json.dumps(asdict(config), sort_keys=True, separators=(",", ":")),
         optimiser_before=digest_tensors_of(before),
         optimiser_after=digest_tensors_of(states[1]),
