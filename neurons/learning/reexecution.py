@@ -163,7 +163,7 @@ def _make_learner(step: Step, checkpoints: CheckpointFolder) -> Learner:
         kept = "is not what the record says" if state is not None else "is not kept here"
         raise StepError(
             f"the optimiser's state before step {record.number} {kept}: a trainer keeps those of "
-            "its last steps (steps_kept)"
+            "its last steps (steps_kept), and uploads them if it is told to (publish_states)"
         )
     return learner
 

@@ -33,6 +33,7 @@ class TrainerConfig:
         external_groups: of the miners', at most; None: all.
         steps: where step records go; None: nowhere, and what was consumed is forgotten.
         held_out: tries each checkpoint, from which the levels of the next follow; None: they stay.
+        publish_states: upload what each step began with, beside its record and groups.
     """
 
     learning: LearnConfig
@@ -46,6 +47,7 @@ class TrainerConfig:
     external_groups: int | None = None
     steps: StepFolder | None = None
     held_out: HeldOut | None = None
+    publish_states: bool = False
 
 
 def make_learning(settings: TrainerSettings) -> LearnConfig:
@@ -97,6 +99,7 @@ def make_trainer_config(
         external_groups=settings.external_groups,
         steps=StepFolder(settings.dir / "steps", settings.steps_kept),
         held_out=held_out,
+        publish_states=settings.publish_states,
     )
 
 

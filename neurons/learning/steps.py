@@ -46,7 +46,7 @@ from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group, LearnConfig, LossConfig
 
 #: A record's file beyond this is refused.
-_RECORD_BYTES_MAX = 1 << 25
+RECORD_BYTES_MAX = 1 << 25
 #: As safetensors spells them.
 _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.int64: "I64"}
 _UNIT = 1 << LOGPROB_BITS
@@ -116,7 +116,7 @@ class StepFolder:
             remove_unfinished(self.folder, "trainer.json")
             self._cleaned.append(True)
         publish_parameters(open_folder(self.folder / "rules"), parameters)
-        path = self._get_path(record)
+        path = self.get_path(record.number, record.digest)
         with replace_file(path.with_suffix(".parquet")) as temporary:
             pq.write_table(_make_table(taken), temporary, compression="zstd")
         if self.kept:
@@ -135,10 +135,11 @@ class StepFolder:
             OSError: it cannot be written.
         """
         value = {"digest": record.digest.hex(), "child": child.hex(), "record": to_json(record)}
-        write_json(self._get_path(record), value)
+        write_json(self.get_path(record.number, record.digest), value)
 
-    def _get_path(self, record: StepRecord) -> Path:
-        return self.folder / f"step-{record.number:08d}-{record.digest.hex()[:16]}.json"
+    def get_path(self, number: int, digest: bytes) -> Path:
+        """Where the record of a step lies: of the checkpoint of that number, by its own digest."""
+        return self.folder / f"step-{number:08d}-{digest.hex()[:16]}.json"
 
 
 def read_step(path: Path) -> Step:
@@ -149,9 +150,9 @@ def read_step(path: Path) -> Step:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(_RECORD_BYTES_MAX + 1)
-        if len(data) > _RECORD_BYTES_MAX:
-            raise EncodingError(f"has more than {_RECORD_BYTES_MAX} bytes")
+            data = file.read(RECORD_BYTES_MAX + 1)
+        if len(data) > RECORD_BYTES_MAX:
+            raise EncodingError(f"has more than {RECORD_BYTES_MAX} bytes")
         value = read_json(data)
         if not isinstance(value, dict) or value.keys() != {"digest", "child", "record"}:
             raise EncodingError("is not a step record's file")

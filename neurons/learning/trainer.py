@@ -24,6 +24,7 @@ from assay.neurons.learning.held_out import compute_next_levels, describe_levels
 from assay.neurons.learning.lessons import Lesson, Reading
 from assay.neurons.learning.mixing import mix_groups
 from assay.neurons.learning.setup import TrainerConfig, make_learner, resume_learner
+from assay.neurons.learning.step_store import publish_step
 from assay.neurons.learning.steps import make_record
 from assay.neurons.learning.trainer_folder import TrainerError, TrainerFolder, TrainerState
 from assay.neurons.publication import Progress, ignore_progress, publish_checkpoint
@@ -386,6 +387,12 @@ class Trainer:
             return False
         store, parent = self._config.store, course.parent
         if store is not None and not course.uploaded:
+            if self._config.steps is not None:
+                for line in publish_step(
+                    store, self._config.steps, parent.manifest, self._parameters,
+                    self._config.publish_states,
+                ):  # fmt: skip
+                    self._report(f"{self.name}: {line}")
             publish_checkpoint(store, parent.folder, parent.digest, self._progress)
             course.uploaded = True
         unsaid.send()

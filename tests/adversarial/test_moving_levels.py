@@ -54,8 +54,8 @@ def eager(monkeypatch):
 class Course:
     """A trainer over the world's two windows; it may be restarted between them."""
 
-    def __init__(self, world, folder, held_out):
-        self.world, self.folder, self.held_out = world, folder, held_out
+    def __init__(self, world, folder, held_out, store=None):
+        self.world, self.folder, self.held_out, self.store = world, folder, held_out, store
         self.lessons, self.said = [], []
         self.chain = RecordedChain(world.chain, world.hotkeys["trainer"], Calls())
         self.models = CheckpointFolder(folder / "models")
@@ -65,7 +65,7 @@ class Course:
     def start(self):
         sources = replace(self.world.sources, chain=self.chain, checkpoints=self.models)
         config = TrainerConfig(
-            LEARNING, "test:trainer", folder=self.folder / "course", last_window=1,
+            LEARNING, "test:trainer", self.store, folder=self.folder / "course", last_window=1,
             steps=StepFolder(self.folder / "steps", 5), held_out=self.held_out,
         )  # fmt: skip
         hotkey = self.world.hotkeys["trainer"]
@@ -87,6 +87,10 @@ class Course:
         self.held_out = HeldOut(self.world.parameters, PROBLEMS)
         self.start()
         return self
+
+    @staticmethod
+    def load(folder, digest):
+        return CheckpointFolder(folder / "models").get(digest)
 
     @property
     def levels(self):
