@@ -111,16 +111,23 @@ def lose_data(folder):
     return "cannot be read"
 
 
-def spoil_data(folder):
-    data = bytearray((folder / "step.parquet").read_bytes())
-    data[len(data) // 2] ^= 1
-    (folder / "step.parquet").write_bytes(data)
-    return "step-"
+def cut_data(folder):
+    data = (folder / "step.parquet").read_bytes()
+    (folder / "step.parquet").write_bytes(data[:-100])
+    return "cannot be read"
+
+
+def give_the_others_data(folder):
+    (other,) = (path for path in folder.parent.iterdir() if path != folder)
+    shutil.copyfile(other / "step.parquet", folder / "step.parquet")
+    return "not what the step"
 
 
 @pytest.mark.parametrize(
-    "spoil", [lose_record, give_another, name_another_child, send_too_much, lose_data, spoil_data]
-)
+    "spoil",
+    [lose_record, give_another, name_another_child, send_too_much, lose_data, cut_data,
+     give_the_others_data],
+)  # fmt: skip
 def test_a_store_that_lies_is_no_verdict(spoilt, verify, tmp_path, spoil):
     store, step = spoilt
     expected = spoil(store / make_step_name(step.record.digest, "x").removesuffix("/x"))
