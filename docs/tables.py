@@ -75,7 +75,7 @@ from assay.protocol.record import (
     Weight,
     WindowRecord,
 )
-from assay.protocol.step import StepRecord, StepSource
+from assay.protocol.step import StepRecord, StepSource, StepSuccess
 from assay.protocol.window import WINDOW_SCHEDULE, Phase
 
 SETTINGS = Path(__file__).with_name("settings.md")
@@ -109,6 +109,7 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     Weight: {},
     StepRecord: {},
     StepSource: {},
+    StepSuccess: {},
 }
 
 #: What each label's fields are, in order.

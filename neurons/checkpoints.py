@@ -308,15 +308,19 @@ class CheckpointFolder:
             return  # another program swept it
 
     def publish(
-        self, parent: Checkpoint, weights: Mapping[str, torch.Tensor], step: bytes
+        self,
+        parent: Checkpoint,
+        weights: Mapping[str, torch.Tensor],
+        step: bytes,
+        levels: tuple[int, ...] | None = None,
     ) -> Manifest:
         """Writes a child of `parent` with new weights (bf16) and returns its manifest.
 
-        μ and scale are measured again; rates, calibration set, levels and all else are the
-        parent's.
+        μ and scale are measured again; rates, calibration set and all else are the parent's.
 
         Args:
             step: digest of the step record.
+            levels: of the environment; None: the parent's.
         """
         with self._make_temporary() as temporary:
             for name in (CONFIG_FILE, *TOKENIZER_FILES, CALIBRATION_FILE, PASSAGES_FILE):
@@ -327,6 +331,7 @@ class CheckpointFolder:
                 tensors=compute_tensor_root(digest_tensors(temporary)),
                 parent=parent.digest,
                 step=step,
+                levels=parent.manifest.levels if levels is None else levels,
                 number=parent.manifest.number + 1,
             )
             manifest = measure_manifest(manifest, temporary)

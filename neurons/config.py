@@ -215,8 +215,14 @@ class TrainerSettings(BaseModel):
     steps_kept: int = Field(
         1, ge=0, le=10_000, description="old states of the optimiser kept: so many can be verified"
     )
+    publish_states: bool = Field(
+        False, description="upload what steps begin with: 12 bytes a weight, for verify-step"
+    )
     problems: int = Field(
-        256, ge=0, le=100_000, description="held-out problems a checkpoint is tried on; 0: none"
+        256,
+        ge=0,
+        le=100_000,
+        description="held-out problems a checkpoint is tried on; 0: no levels move",
     )
 
 

@@ -33,6 +33,7 @@ from assay.neurons.memory import estimate_memory, get_available_memory, measure_
 from assay.neurons.ports import BeaconSource, Chain
 from assay.neurons.programs import STATUS_FILE
 from assay.protocol import Parameters
+from assay.training import LearnConfig
 
 logger = logging.getLogger("assay")
 
@@ -53,6 +54,7 @@ class Surroundings:
         role: "miner", "validator" or "trainer".
         folder: the program's own; it need not be there yet.
         groups_per_step: of a miner.
+        learning: how a trainer learns.
         hotkey, coldkey: public keys, 32 bytes each.
         relays: asks every relay of the beacon what is wrong with it.
         store: what is written to.
@@ -71,6 +73,7 @@ class Surroundings:
     store: ObjectStore | None = None
     shown: ObjectStore | None = None
     checkpoints: CheckpointFolder | None = None
+    learning: LearnConfig | None = None
 
 
 def examine(around: Surroundings, now_ms: int, failures: Sequence[Check] = ()) -> list[Check]:
@@ -183,7 +186,11 @@ def _examine_machine(around: Surroundings, checkpoint: Checkpoint | None) -> lis
     checks = [attempt("disk", remedy, lambda: check_disk(around.folder, size))]
     if checkpoint is not None and around.parameters is not None:
         needed = estimate_memory(
-            around.role, measure_shape(checkpoint), around.parameters.work, around.groups_per_step
+            around.role,
+            measure_shape(checkpoint),
+            around.parameters.work,
+            around.groups_per_step,
+            around.learning,
         )
         checks.append(check_memory(needed, get_available_memory()))
     return checks

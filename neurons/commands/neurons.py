@@ -18,6 +18,7 @@ from assay.neurons.config import ConfigError, MinerSettings, Settings
 from assay.neurons.database import VALIDATOR_FILE, Database
 from assay.neurons.doctor import Surroundings, warn_briefly
 from assay.neurons.joining import Membership, Standing, join
+from assay.neurons.learning.held_out import HeldOut
 from assay.neurons.learning.lessons import Lesson
 from assay.neurons.learning.monitor import Monitor
 from assay.neurons.learning.program import TrainerWithMonitor
@@ -263,13 +264,9 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                 f"hotkey is {encode_ss58(member.account.hotkey)}: name the right wallet"
             )
         lessons: list[dict[str, Any]] = []
-        monitor = Monitor(
-            own.dir,
-            member.parameters,
-            member.sources.checkpoints,
-            own.problems,
-            make_report("held_out_tried"),
-        )
+        held_out = HeldOut(member.parameters, own.problems)
+        report = make_report("held_out_tried")
+        monitor = Monitor(own.dir, member.sources.checkpoints, held_out, report)
 
         def note_lesson(lesson: Lesson) -> None:
             reward = sum(lesson.rewards) / max(1, len(lesson.rewards)) / 1e6
@@ -292,7 +289,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
             watch.tally.add("groups", len(lesson.rewards))
             monitor.note(lesson)
 
-        config = make_trainer_config(own, locator, store)
+        config = make_trainer_config(own, locator, store, held_out)
         trainer = Trainer(
             trainer_hotkey,
             member.parameters,
