@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, TypedDict
 
 from assay.neurons.database import Database
@@ -13,6 +14,9 @@ from assay.neurons.validating.validator import Validator
 from assay.protocol import Block, Context, Reason, encode_ss58
 from assay.protocol.parameters import Timing
 from assay.verification import compute_score
+
+#: The same few hundred hotkeys every second.
+_encode = lru_cache(maxsize=4_096)(encode_ss58)
 
 
 class RoundStatus(TypedDict):
@@ -139,7 +143,7 @@ def _describe_verdicts(audit: WindowAudit, context: Context | None) -> list[Verd
     members = {} if context is None else context.members
     return [
         VerdictStatus(
-            hotkey=encode_ss58(hotkey),
+            hotkey=_encode(hotkey),
             uid=members[hotkey].uid if hotkey in members else None,
             reason=verdict.reason.value,
             detail="" if verdict.accepted else verdict.detail,
