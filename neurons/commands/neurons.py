@@ -40,6 +40,7 @@ from assay.neurons.validating.records import Author
 from assay.neurons.validating.validator import Validator
 from assay.neurons.wiring import now_ms, open_own_store
 from assay.protocol import Parameters, Reason, encode_ss58
+from assay.protocol.record import compute_record_bytes_max
 from assay.protocol.window import compute_window
 from assay.verification import compute_score
 
@@ -202,6 +203,16 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
                 else "nobody earned, all weight goes to the owner's uid",
             )  # fmt: skip
 
+        book = RecordBook(
+            database,
+            member.chain,
+            author,
+            tempo,
+            store,
+            locator,
+            None if ledger is None else ledger.put_record,
+        )
+        book.recover(compute_record_bytes_max(member.parameters))
         validator = Validator(
             member.account.hotkey,
             member.parameters,
@@ -211,15 +222,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
             note_window,
             note_settlement,
             start=member.chain.get_head(),
-            book=RecordBook(
-                database,
-                member.chain,
-                author,
-                tempo,
-                store,
-                locator,
-                None if ledger is None else ledger.put_record,
-            ),
+            book=book,
         )
 
         def describe() -> dict[str, Any]:
