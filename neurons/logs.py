@@ -67,6 +67,8 @@ EVENTS: dict[str, str] = {
     "posting_trouble": "what keeps settlements from the ledger",
     "publication_note": "what an owner should know of what is being published",
     "race_unanswered": "debugging: no relay had a round in time",
+    "records_begun_again": "the database is new, and published records cannot be gone on from",
+    "records_recovered": "the database is new, and published records are gone on from",
     "relay_failed": "debugging: a relay did not give a round",
     "relay_lied": "a relay gave a false answer and is set aside",
     "relays_unclosed": "connections to relays do not close",

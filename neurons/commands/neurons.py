@@ -46,6 +46,7 @@ from assay.neurons.validating.status import describe_validator, list_verdicts, n
 from assay.neurons.validating.validator import Validator
 from assay.neurons.wiring import now_ms, open_own_store
 from assay.protocol import Parameters, encode_ss58
+from assay.protocol.record import compute_record_bytes_max
 
 logger = logging.getLogger("assay")
 
@@ -193,6 +194,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
             locator,
             None if ledger is None else ledger.put_record,
         )
+        book.recover(compute_record_bytes_max(member.parameters))
         validator = Validator(
             member.account.hotkey,
             member.parameters,
