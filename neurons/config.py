@@ -20,6 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from assay.neurons.store_settings import StoreSettings
 from assay.protocol.errors import OperatorError
 
 _PREFIX = "ASSAY_"
@@ -123,20 +124,6 @@ class WalletSettings(BaseModel):
     name: str = Field("default", description="coldkey; //Name is a development key")
     hotkey: str = Field("default", description="hotkey within the wallet")
     path: Path = Field(Path("~/.bittensor/wallets"), description="folder of wallets")
-
-
-class StoreSettings(BaseModel):
-    """`[store]`: where one's own files go, and where other people's may be read."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    locator: str | None = Field(None, description="URL of the store written to: file:///a/folder")
-    readable: tuple[str, ...] = Field(
-        (), description="URLs: locators found on chain are opened at or below these only"
-    )
-    mirrors: tuple[str, ...] = Field(
-        (), description="URLs: checkpoints are fetched from these, too"
-    )
 
 
 class BeaconSettings(BaseModel):
@@ -331,6 +318,7 @@ def load_settings(
                 init_settings,
                 env_settings,
                 TomlConfigSettingsSource(settings_cls, toml_file=file),
+                InitSettingsSource(settings_cls, init_kwargs={"store": _read_aws_variables()}),
                 InitSettingsSource(settings_cls, init_kwargs=dict(below or {})),
             )
 
@@ -341,6 +329,13 @@ def load_settings(
         raise ConfigError(
             _explain(first["type"], list(map(str, first["loc"])), first["msg"])
         ) from None
+
+
+def _read_aws_variables() -> dict[str, str]:
+    """The credentials that every tool of S3 finds in the environment."""
+    names = ("access_key_id", "secret_access_key", "session_token")
+    found = {name: os.environ.get(f"AWS_{name}".upper()) for name in names}
+    return {name: value for name, value in found.items() if value}
 
 
 def list_settings() -> dict[str, dict[str, FieldInfo]]:

@@ -17,15 +17,25 @@ from assay.network.store.base import (
     ObjectStore,
     StoreError,
 )
+from assay.network.store.bucket import (
+    BucketAddress,
+    BucketStore,
+    Credentials,
+    open_bucket,
+    read_bucket,
+)
 from assay.network.store.folder import FolderStore, open_file, open_folder
 from assay.network.store.http import HttpClient, HttpPatience, within
-from assay.network.store.locators import read_locator
+from assay.network.store.locators import WebLocator, read_locator
 from assay.network.store.opening import ReadableStores, open_store
 
 __all__ = [
     "LIST_MAX",
     "LOCATOR_MAX",
     "NAME_MAX",
+    "BucketAddress",
+    "BucketStore",
+    "Credentials",
     "FolderStore",
     "HttpClient",
     "HttpPatience",
@@ -33,9 +43,12 @@ __all__ = [
     "ObjectStore",
     "ReadableStores",
     "StoreError",
+    "WebLocator",
+    "open_bucket",
     "open_file",
     "open_folder",
     "open_store",
+    "read_bucket",
     "read_locator",
     "within",
 ]

@@ -1,22 +1,13 @@
 """Servers and clients that end with their test."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from assay.network.store import HttpClient, HttpPatience, ObjectStore, open_store
-
-sys.path.insert(0, str(Path(__file__).parent))
-from hostile import Hostile, Manners
-
-#: Silence and dripping are given up soon; nothing is tried twice.
-HASTY = HttpPatience(connect_s=1.0, silence_s=0.3, total_s=0.6, tries=1)
-#: Nothing ends here but by what a server does.
-CALM = HttpPatience(connect_s=30, silence_s=30, total_s=60, tries=1)
+from tests.network.stores.hostile import CALM, Hostile, Manners
 
 
 @pytest.fixture

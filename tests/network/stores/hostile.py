@@ -6,12 +6,20 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+from assay.network.store import HttpPatience
+
 DATA = bytes(range(256)) * 16
 ETAG = '"one"'
 
 #: (method, path, headers by lower-case name, connection) → nothing; the connection is closed after
 #: it unless it returns True.
 Manners = Callable[[str, str, dict[str, str], socket.socket], object]
+
+
+#: Silence and dripping are given up soon; nothing is tried twice.
+HASTY = HttpPatience(connect_s=1.0, silence_s=0.3, total_s=0.6, tries=1)
+#: Nothing ends here but by what a server does.
+CALM = HttpPatience(connect_s=30, silence_s=30, total_s=60, tries=1)
 
 
 class Hostile:

@@ -3,10 +3,10 @@
 import threading
 
 import pytest
-from hostile import DATA, answer, behave
 
 from assay.network import StoreError, open_store
 from assay.network.store import HttpPatience
+from tests.network.stores.hostile import DATA, answer, behave
 
 QUICK = HttpPatience(pause_s=0.01)
 
@@ -72,9 +72,8 @@ def test_threads_do_not_mix_up_answers(reach) -> None:
     wrong = []
 
     def read(start: int) -> None:
-        for i in range(start, start + 20):
-            if store.open("x").read(i, i + 100) != DATA[i : i + 100]:
-                wrong.append(i)
+        tries = range(start, start + 20)
+        wrong.extend(i for i in tries if store.open("x").read(i, i + 100) != DATA[i : i + 100])
 
     threads = [threading.Thread(target=read, args=(30 * i,)) for i in range(8)]
     for thread in threads:
