@@ -154,6 +154,9 @@ class ValidatorSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     dir: Path = Field(Path("assay-validate"), description="folder of the validator's own files")
+    mirrored: int = Field(
+        4, ge=0, le=10_000, description="windows whose audited groups stay in its store; 0: none"
+    )
     threads: int | None = Field(None, ge=1, le=1_024, description="of PyTorch; None: its choice")
 
 

@@ -37,18 +37,49 @@ _HEADERS: list[tuple[bytes | str, bytes | str]] = [
 
 RequestHeaders = Sequence[tuple[bytes | str, bytes | str]]
 
-#: Until when everything that this thread asks for has to be there, on the monotonic clock.
+
+@dataclass(slots=True)
+class _Allowance:
+    """Seconds that a thread may still wait for servers."""
+
+    seconds: float
+
+
+#: Until when the request at hand has to be done, on the monotonic clock; what this thread may spend
+#: on all of its requests.
 _deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
+_allowance: ContextVar[_Allowance | None] = ContextVar("allowance", default=None)
 
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Whatever this thread reads from the web in here ends by then, deadlines of its own aside."""
-    token = _deadline.set(min(_deadline.get(), time.monotonic() + seconds))
+    """So long, in all, does this thread wait in here for servers on the web; what it does between
+    two requests does not count."""
+    outer = _allowance.get()
+    inner = _Allowance(seconds if outer is None else min(seconds, outer.seconds))
+    before = inner.seconds
+    token = _allowance.set(inner)
+    try:
+        yield
+    finally:
+        _allowance.reset(token)
+        if outer is not None:
+            outer.seconds -= before - inner.seconds
+
+
+@contextmanager
+def _take_seconds(seconds: float) -> Iterator[None]:
+    """The deadline of one request, within the thread's allowance and at its expense."""
+    allowance, started = _allowance.get(), time.monotonic()
+    if allowance is not None:
+        seconds = min(seconds, allowance.seconds)
+    token = _deadline.set(started + max(0.0, seconds))
     try:
         yield
     finally:
         _deadline.reset(token)
+        if allowance is not None:
+            allowance.seconds -= time.monotonic() - started
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +159,7 @@ class HttpClient:
         patience = self._patience
         seconds = patience.total_s + limit / patience.bytes_a_second
         headers = _HEADERS if wanted is None else [*_HEADERS, ("Range", wanted)]
-        with within(seconds):
+        with _take_seconds(seconds):
             for attempt in range(1, patience.tries + 1):
                 last = attempt == patience.tries
                 answer = self._try(method, url, headers, limit, last)
