@@ -52,6 +52,7 @@ class Membership:
     parameters: Parameters
     sources: Sources
     beacons: HttpBeacons
+    stores: ReadableStores
 
 
 @contextmanager
@@ -92,7 +93,7 @@ def join(
         )  # fmt: skip
         mirrors = MirrorList(chain, stores.get, own, account.hotkey)
         sources = Sources(chain, beacons, checkpoints, stores, worker, mirrors)
-        yield Membership(folder, account, chain, parameters, sources, beacons)
+        yield Membership(folder, account, chain, parameters, sources, beacons, stores)
 
 
 def _find_parameters(chain: SubtensorChain, stores: ReadableStores, folder: Path) -> Parameters:

@@ -87,6 +87,19 @@ class ReadableStores:
             return None
         return WebStore(place, self._strangers or _get_client(False))
 
+    def get_as_stranger(self, locator: str) -> ObjectStore | None:
+        """A locator's place on the web as who has named no store reads it; None: it is a folder.
+
+        Raises:
+            StoreError: nobody does.
+        """
+        place = read_locator(locator)
+        if isinstance(place, FolderLocator):
+            return None
+        if place.scheme != "https":
+            raise StoreError(f"{place.url} is read only by who names it with --readable: use https")
+        return WebStore(place, self._strangers or _get_client(False))
+
     def open(self, locator: str) -> ObjectStore:
         """The same where nothing can be done without it.
 

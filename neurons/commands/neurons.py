@@ -162,7 +162,8 @@ def run_dry_run(settings: Settings, as_json: bool) -> int:
             member.parameters,
             config,
             now_ms(),
-            shown=sources.stores.get(locator),
+            shown=member.stores.get(locator),
+            public=lambda: member.stores.get_as_stranger(locator),
         )
     if as_json:
         print(json.dumps(found.to_json()))
