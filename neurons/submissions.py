@@ -20,6 +20,7 @@ from assay.neurons.rules import get_limits
 from assay.protocol import Context, Footer, Parameters, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.manifest import find_fault
+from assay.protocol.selection import select_groups
 from assay.verification import Forward, Ledger, SubmissionReader, Verdict, judge
 
 #: What a broken judge or model raises. The network's and the operator's errors are not among them.
@@ -103,14 +104,26 @@ def open_submission(context: Context, hotkey: bytes, sources: FileSources) -> Su
         store = sources.stores.get(committed.locator)
         if store is None:
             return AbsentSubmission()
-        name = make_object_name(encode_ss58(hotkey), context.window)
-        return SubmissionFile(store.open(name), sources.worker, get_limits(context.parameters))
+        source = store.open(make_object_name(encode_ss58(hotkey), context.window))
+        limits = get_limits(context.parameters)
+        return SubmissionFile(source, sources.worker, limits, _list_expected(context, hotkey))
 
     mirrors = sources.mirrors()
     if not mirrors:
         return open_own()
     others = [partial(open_pack, store, context, hotkey) for store in mirrors]
     return MirroredReader(committed.root, context.parameters.work.group_size, open_own, others)
+
+
+def _list_expected(context: Context, hotkey: bytes) -> list[int]:
+    """The groups that an audit asks for."""
+    work, count = context.parameters.work, context.commitments[hotkey].groups
+    if not 0 < count <= work.group_cap:
+        return []
+    chosen = select_groups(
+        context.audit_seed, hotkey, count, work.audited_groups, work.sampled_groups
+    )
+    return sorted(chosen.audited + chosen.sampled)
 
 
 def open_checkpoint(
