@@ -154,6 +154,9 @@ class ValidatorSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     dir: Path = Field(Path("assay-validate"), description="folder of the validator's own files")
+    fetches: int = Field(
+        24, ge=0, le=256, description="files read at a time, ahead of the judge; 0: in its turn"
+    )
     mirrored: int = Field(
         4, ge=0, le=10_000, description="windows whose audited groups stay in its store; 0: none"
     )

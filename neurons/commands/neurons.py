@@ -190,7 +190,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
         tempo = member.parameters.timing.tempo
         ledger = stack.enter_context(open_posting(settings, database, member.account.hotkey))
         public = None if locator is None else store
-        ahead = stack.enter_context(read_ahead(member.sources, public, own.mirrored))
+        ahead = stack.enter_context(read_ahead(member.sources, public, own.mirrored, own.fetches))
 
         def note_window(audit: WindowAudit) -> None:
             archive.write_window(audit)

@@ -17,7 +17,7 @@ from assay.network.store import ObjectStore, StoreError
 from assay.neurons.packing import PackedSubmission, encode_pack
 from assay.neurons.revealing import MIRRORS, make_mirror_name
 from assay.neurons.submissions import FileSources
-from assay.neurons.validating.ahead import ReadAhead
+from assay.neurons.validating.ahead import THREADS, ReadAhead
 from assay.protocol import Context
 
 logger = logging.getLogger("assay")
@@ -88,17 +88,21 @@ class Mirror:
 
 @contextmanager
 def read_ahead(
-    sources: FileSources, store: ObjectStore | None, windows: int
-) -> Iterator[ReadAhead]:
+    sources: FileSources, store: ObjectStore | None, windows: int, fetches: int = THREADS
+) -> Iterator[ReadAhead | None]:
     """Files read ahead, and mirrored where there is a store for it.
 
     Args:
         store: one's own, which others can read; None: there is none.
         windows: mirrored; 0: none.
+        fetches: files read at a time; 0: each when it is judged, and nothing is mirrored.
     """
+    if not fetches:
+        yield None
+        return
     mirror = Mirror(store, windows) if store is not None and windows else None
     workers = min(_WORKERS, os.cpu_count() or 1) - 1
-    ahead = ReadAhead(sources, None if mirror is None else mirror.put, workers)
+    ahead = ReadAhead(sources, None if mirror is None else mirror.put, workers, fetches)
     try:
         yield ahead
     finally:
