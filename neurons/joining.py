@@ -16,6 +16,7 @@ from assay.neurons.checkpoints import CHECKPOINTS_KEPT, CheckpointFolder, Fetchi
 from assay.neurons.config import ConfigError, Settings
 from assay.neurons.discovery import (
     DiscoveryError,
+    MirrorList,
     find_mismatch,
     find_parameters,
     has_parameters_changed,
@@ -55,6 +56,7 @@ class Membership:
     parameters: Parameters
     sources: Sources
     beacons: HttpBeacons
+    stores: ReadableStores
 
 
 @contextmanager
@@ -98,8 +100,9 @@ def join(
             encode_ss58(account.hotkey),
             extra={"event": "joined"},
         )
-        sources = Sources(chain, beacons, checkpoints, stores, worker)
-        yield Membership(folder, account, chain, parameters, sources, beacons)
+        mirrors = MirrorList(chain, stores.get, own, account.hotkey)
+        sources = Sources(chain, beacons, checkpoints, stores, worker, mirrors)
+        yield Membership(folder, account, chain, parameters, sources, beacons, stores)
 
 
 def _find_parameters(chain: SubtensorChain, stores: ReadableStores, folder: Path) -> Parameters:

@@ -42,6 +42,7 @@ EVENTS: dict[str, str] = {
     "check_failed": "something that the program needs is not as it should be, and what to do",
     "checkpoint_progress": "how far a download is, every ten seconds",
     "client_left": "development chain: a client does not read",
+    "clock_doubted": "a round is due far in the future by this machine's clock, or no longer",
     "connection_closed": "debugging: a connection ended with an error",
     "defect": "an error of ours, written out in full; the step is tried again",
     "devnet_described": "development chain: what it is",

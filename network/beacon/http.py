@@ -194,7 +194,11 @@ class HttpBeacons:
                 f"round {number} comes out in {due_s} s by this machine's clock: check the clock"
             )
         if bool(trouble) != bool(self._clock_trouble):
-            logger.warning("%s", trouble or "this machine's clock is right again")
+            logger.warning(
+                "%s",
+                trouble or "this machine's clock is right again",
+                extra={"event": "clock_doubted"},
+            )
         self._clock_trouble = trouble
 
     def _note_miss(self, number: int, miss: Miss, late_s: float) -> None:

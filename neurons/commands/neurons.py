@@ -40,6 +40,7 @@ from assay.neurons.status import SHOWN, Subject, describe_program
 from assay.neurons.tally import Verdicts, Watch, meter
 from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.neurons.validating.ledger_outbox import describe_ledger_row, list_ledger_rows
+from assay.neurons.validating.mirror import read_ahead
 from assay.neurons.validating.record_book import RecordBook, get_software
 from assay.neurons.validating.records import Author
 from assay.neurons.validating.status import describe_validator, list_verdicts, name_verdicts
@@ -135,7 +136,8 @@ def run_dry_run(settings: Settings, as_json: bool) -> int:
             member.parameters,
             config,
             now_ms(),
-            shown=sources.stores.get(locator),
+            shown=member.stores.get(locator),
+            public=lambda: member.stores.get_as_stranger(locator),
         )
     if as_json:
         print(json.dumps(found.to_json()))
@@ -164,6 +166,8 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
         author = Author(get_software(), member.parameters.digest, member.account.hotkey)
         tempo = member.parameters.timing.tempo
         ledger = stack.enter_context(open_posting(settings, database, member.account.hotkey))
+        public = None if locator is None else store
+        ahead = stack.enter_context(read_ahead(member.sources, public, own.mirrored, own.fetches))
 
         def note_window(audit: WindowAudit) -> None:
             archive.write_window(audit)
@@ -205,6 +209,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
             note_settlement,
             start=member.chain.get_head(),
             book=book,
+            ahead=ahead,
         )
         standing = Standing(member, needs_permit=True)
         verdicts = Verdicts(tally, list_verdicts(validator))
@@ -221,8 +226,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
                 "posting_trouble": None if ledger is None else ledger.trouble,
             }
 
-        shown = None if locator is None else store
-        warn_briefly(_look_around(member, "validator", shown, locator or ""), now_ms())
+        warn_briefly(_look_around(member, "validator", public, locator or ""), now_ms())
         return _drive(member, validator, describe, standing, as_json, watch)
 
 

@@ -14,8 +14,8 @@ from assay.neurons.learning.setup import TrainerConfig
 from assay.neurons.learning.steps import StepError, StepFolder, read_step
 from assay.neurons.learning.trainer import Trainer
 from assay.protocol import StepSuccess
-from tests.adversarial.test_killing_the_trainer import Calls, RecordedChain
 from tests.adversarial.test_reexecuting_steps import LEARNING, get_steps
+from tests.adversarial.trainer_bench import Calls, RecordedChain
 
 #: Held-out problems, and so few that conclusions are drawn from them here.
 PROBLEMS = 24

@@ -290,7 +290,8 @@ class Stage:
             miner=MinerSettings(
                 dir=self.net / "miner", groups=GROUPS, groups_per_step=2, commit_margin=3, threads=1
             ),
-            validator=ValidatorSettings(dir=self.net / "validator", threads=1),
+            # threads would make points of a kill differ from run to run
+            validator=ValidatorSettings(dir=self.net / "validator", threads=1, fetches=0),
             trainer=TrainerSettings(dir=self.net / "trainer", epochs=1, threads=1),
         )
 
