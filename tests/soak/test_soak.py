@@ -15,7 +15,7 @@ def test_twenty_windows_in_bad_weather(monkeypatch):
     """Nothing that was done in time is lost, and nothing is left open; what a fault has cost, the
     protocol says it may."""
     with TemporaryDirectory(prefix="assay-") as root:
-        world, looks = World(Path(root), 20, 3, monkeypatch.setattr), {}
+        world, looks = World(Path(root), 20, 5, monkeypatch.setattr), {}
 
         def after(window):
             if window in (8, 20):
