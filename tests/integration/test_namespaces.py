@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.integration import test_localnet
 from tests.integration.test_localnet import ASSAY, Terminal, make_wallet
 from tests.integration.wires import Hosts, find_lack
 
@@ -43,7 +44,7 @@ class FarTerminal(Terminal):
         return [*self.hosts.enter(self.host), ASSAY, *arguments]
 
     def _ports(self) -> tuple[str, ...]:
-        return (*super()._ports(), "--block-time", "2")
+        return (*super()._ports(), "--block-time", "3")
 
 
 def time_connection(hosts: Hosts, host: str, port: int) -> float:
@@ -63,9 +64,12 @@ def time_connection(hosts: Hosts, host: str, port: int) -> float:
 
 
 @pytest.mark.nightly
-def test_hosts_that_are_far_away_come_to_the_same(hosts: Hosts) -> None:
+def test_hosts_that_are_far_away_come_to_the_same(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every window that the miner took part in is accepted in full, none is abstained from, and the
     settlements stand on chain: delay and loss change nothing."""
+    monkeypatch.setattr(test_localnet, "PATIENCE_S", 900)
     with TemporaryDirectory(prefix="assay-") as root, ExitStack() as stack:
         terminal = FarTerminal(Path(root), stack, hosts)
         _, described = terminal.start_localnet()

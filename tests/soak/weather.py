@@ -27,7 +27,7 @@ LONG = ("node away", "head stands still", "relays away", "round late", "store aw
 #: Blocks that a short fault lasts, and a long one.
 _SHORT, _LONG = (1, 2), (14, 30)
 #: Calls into ports after which a program is killed.
-_CALLS = 40
+_CALLS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,7 @@ class Weather:
         self.faults = _draw_faults(draw, windows)
         self._get_head = get_head
         self._thread: int | None = None
-        self._calls = 0
-        self._spent: set[Fault] = set()
+        self._survived: dict[Fault, int] = {}
 
     def enter(self) -> None:
         """Called by the program's own thread: no other is killed."""
@@ -80,13 +79,12 @@ class Weather:
         """What of these kinds goes on at this block; a program may be killed over the question."""
         head = self._get_head()
         now = [fault for fault in self.faults if fault.start <= head < fault.end]
-        self._calls += 1
-        for fault in now:
-            due = self._calls % _CALLS >= fault.call and self._thread == threading.get_ident()
-            if fault.kind == "killed" and due and fault not in self._spent:
-                self._spent.add(fault)
-                self.counts["killed"] += 1
-                raise Killed
+        for fault in now if self._thread == threading.get_ident() else ():
+            if fault.kind == "killed":
+                self._survived[fault] = calls = self._survived.get(fault, 0) + 1
+                if calls == fault.call + 1:
+                    self.counts["killed"] += 1
+                    raise Killed
         found = next((fault for fault in now if fault.kind in kinds), None)
         if found is not None:
             self.counts[found.kind] += 1
@@ -182,6 +180,9 @@ class FaultyStore:
     def __init__(self, store: Any, weather: Weather) -> None:
         self._store = store
         self._weather = weather
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
 
     def put(self, name: str, data: bytes) -> None:
         if self._weather.find("store away", "disk full"):

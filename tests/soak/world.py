@@ -29,10 +29,9 @@ from assay.network.chain import SimulatedChain
 from assay.network.chain.simulator import SimulatedRules
 from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import open_folder
-from assay.neurons.checkpoints import CheckpointFolder, Fetching, measure_manifest
+from assay.neurons.checkpoints import CheckpointFolder, measure_manifest
 from assay.neurons.database import Database
 from assay.neurons.demo_rules import NETUID, make_demo_parameters
-from assay.neurons.discovery import make_mirrors
 from assay.neurons.files import write_file, write_json
 from assay.neurons.publication import publish_checkpoint
 from assay.neurons.submissions import Sources
@@ -168,8 +167,8 @@ class World:
 
     def _make_witness(self) -> tuple[Validator, ParquetWorker]:
         worker = ParquetWorker()
-        mirrors = make_mirrors(self.chain, self.parameters, lambda locator: self.stores[locator])
-        models = CheckpointFolder(self.folder / "witness", Fetching(mirrors), keep=8)
+        # where the trainer makes them: all that it publishes is there before it says so
+        models = CheckpointFolder(self.folder / "trainer" / "models")
         validator = Validator(
             self.hotkeys["witness"], self.parameters,
             Sources(self.chain, self.beacons, models, self.stores, worker), Database(),
