@@ -13,7 +13,7 @@ from typing import Any
 
 from assay.inference import Checkpoint
 from assay.network.chain.state import format_tao
-from assay.network.store import ObjectStore
+from assay.network.store import ObjectStore, StoreError
 from assay.neurons.checkpoints import CHECKPOINTS_KEPT, CheckpointFolder
 from assay.neurons.ports import BeaconSource, Chain
 from assay.neurons.submissions import open_checkpoint
@@ -228,27 +228,43 @@ def check_memory(needed: int, available: int | None) -> Check:
     return Check("memory", State.OK, detail)
 
 
-def check_store(store: ObjectStore, shown: ObjectStore, hotkey: bytes, stamp: int) -> Check:
-    """Writes a small object under the hotkey's own name and reads a part of it back.
+def check_store(
+    store: ObjectStore,
+    shown: ObjectStore,
+    hotkey: bytes,
+    stamp: int,
+    public: Callable[[], ObjectStore | None] = lambda: None,
+) -> Check:
+    """Writes a small object under the hotkey's own name and reads it back, whole and in part.
 
     Args:
         shown: the store as validators reach it.
         stamp: makes this object another one than the last check's.
+        public: the same as strangers do who have named no store; None: there is no such way.
     """
     name = f"{encode_ss58(hotkey)}/{_PROBE}"
     data = f"assay probe {stamp}".encode()
     store.put(name, data)
     start = len(data) // 2
     found = shown.open(name).read(start, len(data))
-    if found != data[start:]:
+    if found != data[start:] or shown.get(name, len(data)) != data:
         what = "is not there" if found is None else "holds other bytes"
         return Check(
             "store",
             State.FAIL,
-            f"{name} was written, and read back by range it {what}",
-            "have the locator lead to the very store that is written, without a cache between",
+            f"{name} was written, and read back where the locator leads it {what}",
+            "have the locator lead to the very store that is written, open to all readers, and "
+            "without a cache between",
         )
-    return Check("store", State.OK, f"{name} was written and read back by range")
+    detail = f"{name} was written and read back by range"
+    try:
+        place = public()
+        if place is not None:
+            place.open(name).read(start, len(data))
+    except StoreError as error:
+        remedy = "name an https address that everybody reaches, unless all readers name this one"
+        return Check("store", State.WARN, f"{detail}, but not by strangers: {error}", remedy)
+    return Check("store", State.OK, detail)
 
 
 def check_beacon(chain: Chain, beacons: BeaconSource, parameters: Parameters) -> Check:

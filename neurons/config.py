@@ -20,6 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from assay.neurons.store_settings import StoreSettings
 from assay.protocol.errors import OperatorError
 
 _PREFIX = "ASSAY_"
@@ -125,20 +126,6 @@ class WalletSettings(BaseModel):
     path: Path = Field(Path("~/.bittensor/wallets"), description="folder of wallets")
 
 
-class StoreSettings(BaseModel):
-    """`[store]`: where one's own files go, and where other people's may be read."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    locator: str | None = Field(None, description="URL of the store written to: file:///a/folder")
-    readable: tuple[str, ...] = Field(
-        (), description="URLs: locators found on chain are opened at or below these only"
-    )
-    mirrors: tuple[str, ...] = Field(
-        (), description="URLs: checkpoints are fetched from these, too"
-    )
-
-
 class BeaconSettings(BaseModel):
     """`[beacon]`: where drand is reached. What it says is verified whoever says it."""
 
@@ -167,6 +154,9 @@ class ValidatorSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     dir: Path = Field(Path("assay-validate"), description="folder of the validator's own files")
+    mirrored: int = Field(
+        4, ge=0, le=10_000, description="windows whose audited groups stay in its store; 0: none"
+    )
     threads: int | None = Field(None, ge=1, le=1_024, description="of PyTorch; None: its choice")
 
 
@@ -331,6 +321,7 @@ def load_settings(
                 init_settings,
                 env_settings,
                 TomlConfigSettingsSource(settings_cls, toml_file=file),
+                InitSettingsSource(settings_cls, init_kwargs={"store": _read_aws_variables()}),
                 InitSettingsSource(settings_cls, init_kwargs=dict(below or {})),
             )
 
@@ -341,6 +332,13 @@ def load_settings(
         raise ConfigError(
             _explain(first["type"], list(map(str, first["loc"])), first["msg"])
         ) from None
+
+
+def _read_aws_variables() -> dict[str, str]:
+    """The credentials that every tool of S3 finds in the environment."""
+    names = ("access_key_id", "secret_access_key", "session_token")
+    found = {name: os.environ.get(f"AWS_{name}".upper()) for name in names}
+    return {name: value for name, value in found.items() if value}
 
 
 def list_settings() -> dict[str, dict[str, FieldInfo]]:

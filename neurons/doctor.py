@@ -56,7 +56,7 @@ class Surroundings:
         hotkey, coldkey: public keys, 32 bytes each.
         relays: asks every relay of the beacon what is wrong with it.
         store: what is written to.
-        shown: the same as others reach it.
+        shown: the same as others reach it; public: as those do who have named no store.
     """
 
     role: str
@@ -70,6 +70,7 @@ class Surroundings:
     relays: Callable[[], Mapping[str, str]] | None = None
     store: ObjectStore | None = None
     shown: ObjectStore | None = None
+    public: Callable[[], ObjectStore | None] = lambda: None
     checkpoints: CheckpointFolder | None = None
 
 
@@ -139,7 +140,11 @@ def _examine_services(around: Surroundings, now_ms: int) -> list[Check]:
     if store is not None and hotkey is not None:
         shown = around.shown or store
         remedy = "mind what the store says, or name another with --store"
-        checks.append(attempt("store", remedy, lambda: check_store(store, shown, hotkey, now_ms)))
+        checks.append(
+            attempt(
+                "store", remedy, lambda: check_store(store, shown, hotkey, now_ms, around.public)
+            )
+        )
     return checks
 
 

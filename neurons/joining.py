@@ -15,6 +15,7 @@ from assay.neurons.checkpoints import CHECKPOINTS_KEPT, CheckpointFolder, Fetchi
 from assay.neurons.config import ConfigError, Settings
 from assay.neurons.discovery import (
     DiscoveryError,
+    MirrorList,
     find_mismatch,
     find_parameters,
     has_parameters_changed,
@@ -51,6 +52,7 @@ class Membership:
     parameters: Parameters
     sources: Sources
     beacons: HttpBeacons
+    stores: ReadableStores
 
 
 @contextmanager
@@ -89,8 +91,9 @@ def join(
             "subnet %d, parameters %s…, %s %s",
             chain.netuid, parameters.digest.hex()[:16], kind, encode_ss58(account.hotkey),
         )  # fmt: skip
-        sources = Sources(chain, beacons, checkpoints, stores, worker)
-        yield Membership(folder, account, chain, parameters, sources, beacons)
+        mirrors = MirrorList(chain, stores.get, own, account.hotkey)
+        sources = Sources(chain, beacons, checkpoints, stores, worker, mirrors)
+        yield Membership(folder, account, chain, parameters, sources, beacons, stores)
 
 
 def _find_parameters(chain: SubtensorChain, stores: ReadableStores, folder: Path) -> Parameters:

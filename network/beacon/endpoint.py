@@ -20,6 +20,7 @@ import httpx
 
 from assay.network.beacon.errors import BeaconSourceError
 from assay.network.beacon.info import read_chain_info
+from assay.network.text import describe_error, mask_url
 from assay.protocol import Beacon, BeaconChain, EncodingError, Scheme, is_valid_beacon
 from assay.protocol.encoding import Json, read_hex, read_json
 
@@ -178,15 +179,10 @@ def read_url(url: str) -> str:
         plain = plain and not re.search(r"[?#\s{}]", url)
     if not plain:
         raise BeaconSourceError(
-            f"{_mask(url)!r} is no address of a drand relay: write https://host or "
+            f"{mask_url(url)!r} is no address of a drand relay: write https://host or "
             "http://host:port, without user, query and fragment"
         )
     return url.rstrip("/")
-
-
-def _mask(url: str) -> str:
-    """An address without what may be a secret in it."""
-    return re.sub(r"[?#].*", "…", re.sub(r".*@", "…@", url, flags=re.DOTALL), flags=re.DOTALL)
 
 
 def make_client(connect_s: float, answer_s: float, connections: int) -> httpx.AsyncClient:
@@ -199,12 +195,6 @@ def make_client(connect_s: float, answer_s: float, connections: int) -> httpx.As
         trust_env=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     )
-
-
-def describe_error(error: Exception) -> str:
-    """One printable line of at most 200 characters, whatever the peer wrote into it."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return "".join(c if c.isprintable() else "?" for c in text)[:200]
 
 
 async def _read(client: httpx.AsyncClient, url: str) -> tuple[int, bytes]:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from assay.network.store import ObjectStore, open_folder
 from assay.neurons.auditing.facts_file import Facts, RecordedBeacons, RecordedChain, RecordedLedger
-from assay.neurons.auditing.packing import PackedReader, PackedSubmission, decode_pack
 from assay.neurons.auditing.ports import Models, Public
 from assay.neurons.auditing.sealing import FILE_BYTES, SUMS_FILE, require_sealed
 from assay.neurons.auditing.sources import FetchedOutlines
+from assay.neurons.packing import PackedReader, PackedSubmission, decode_pack
 from assay.neurons.ports import Objects
 from assay.neurons.rules import fetch_parameters
 from assay.protocol import Context, Footer, Parameters, Refusal, decode_ss58, encode_ss58

@@ -32,11 +32,11 @@ from assay.neurons.auditing.facts_file import (
     RecordingLedger,
 )
 from assay.neurons.auditing.findings import AuditReport
-from assay.neurons.auditing.packing import PackedReader, RecordingReader, encode_pack
 from assay.neurons.auditing.ports import Public, Submissions
 from assay.neurons.auditing.sealing import SUMS_FILE, seal_folder
 from assay.neurons.auditing.sources import FetchedOutlines
 from assay.neurons.files import hold_folder, remove_unfinished, write_file, write_json
+from assay.neurons.packing import PackedReader, RecordingReader, encode_pack
 from assay.neurons.ports import Objects
 from assay.neurons.rules import make_parameters_name
 from assay.neurons.submissions import AbsentSubmission

@@ -118,6 +118,7 @@ def _open_surroundings(
         relays=None if beacons is None else beacons.check,
         store=None if own is None else own[0],
         shown=None if own is None or stores is None else stores.get(own[1]),
+        public=lambda: None if own is None or stores is None else stores.get_as_stranger(own[1]),
         checkpoints=checkpoints,
     )
 

@@ -34,6 +34,7 @@ from assay.neurons.ports import Neuron
 from assay.neurons.programs import Loop, catch_signals, log_lines
 from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.neurons.validating.ledger_outbox import describe_ledger_row, list_ledger_rows
+from assay.neurons.validating.mirror import read_ahead
 from assay.neurons.validating.outbox import describe_row, list_rows
 from assay.neurons.validating.record_book import RecordBook, get_software
 from assay.neurons.validating.records import Author
@@ -161,7 +162,8 @@ def run_dry_run(settings: Settings, as_json: bool) -> int:
             member.parameters,
             config,
             now_ms(),
-            shown=sources.stores.get(locator),
+            shown=member.stores.get(locator),
+            public=lambda: member.stores.get_as_stranger(locator),
         )
     if as_json:
         print(json.dumps(found.to_json()))
@@ -187,6 +189,8 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
         author = Author(get_software(), member.parameters.digest, member.account.hotkey)
         tempo = member.parameters.timing.tempo
         ledger = stack.enter_context(open_posting(settings, database, member.account.hotkey))
+        public = None if locator is None else store
+        ahead = stack.enter_context(read_ahead(member.sources, public, own.mirrored))
 
         def note_window(audit: WindowAudit) -> None:
             archive.write_window(audit)
@@ -220,6 +224,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
                 locator,
                 None if ledger is None else ledger.put_record,
             ),
+            ahead=ahead,
         )
 
         def describe() -> dict[str, Any]:
@@ -231,8 +236,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
             }
 
         standing = Standing(member, needs_permit=True)
-        shown = None if locator is None else store
-        warn_briefly(_look_around(member, "validator", shown, locator or ""), now_ms())
+        warn_briefly(_look_around(member, "validator", public, locator or ""), now_ms())
         return _drive(member, validator, describe, standing, as_json)
 
 

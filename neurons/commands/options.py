@@ -45,7 +45,11 @@ WalletPath = Annotated[
 ]
 StoreLocator = Annotated[
     str | None,
-    typer.Option("--store", metavar="URL", help="The store written to: file:///a/folder."),
+    typer.Option(
+        "--store",
+        metavar="URL",
+        help="Where others read your files: file:///folder, https://…",
+    ),
 ]
 Readable = Annotated[
     list[str] | None,

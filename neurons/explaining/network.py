@@ -219,11 +219,10 @@ def _find_material(
         return Material(None, None, None, model)
     try:
         store = stores.open(committed.locator)
-        path = store.root / name
         if store.open(name).size() is None:
             notes.append(f"{name} is not in the store now, under {committed.locator!r}")
             return Material(None, None, None, model)
-        return Material(store.open(name), path if path.is_file() else None, None, model)
+        return Material(store.open(name), store.get_path(name), None, model)
     except StoreError as error:
         notes.append(f"the miner's file is not read: {error}")
         return Material(None, None, None, model)

@@ -6,6 +6,7 @@ not lose is in the journal before the next step begins, and weights leave throug
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from time import perf_counter
 
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
@@ -13,6 +14,7 @@ from assay.network import WorkerError
 from assay.network.chain import STATE_BLOCKS, ChainError, ForgottenError, WrongChainError
 from assay.neurons.database import Database
 from assay.neurons.submissions import Sources, judge_hotkey, open_checkpoint
+from assay.neurons.validating.ahead import ReadAhead
 from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.neurons.validating.journal import Account, Journal, Progress
 from assay.neurons.validating.outbox import WeightsOutbox
@@ -48,6 +50,7 @@ class Validator:
             left to others.
         remember: settled windows kept in `audits`, and their `settlements`.
         book: where its public record goes, over the same database; None: it leaves none.
+        ahead: reads files before they are judged; None: each is read when its turn comes.
 
     Attributes:
         trouble: what it waits for that should not be so; None while all is well.
@@ -69,13 +72,15 @@ class Validator:
         start: int = 0,
         remember: int = REMEMBERED,
         book: RecordBook | None = None,
+        ahead: ReadAhead | None = None,
     ) -> None:
         self.name = "validator"
         self.trouble: str | None = None
         self.hotkey = hotkey
         self.settlements: list[Settlement] = []
         self._parameters = parameters
-        self._sources = sources
+        self._sources = replace(sources, ahead=ahead)
+        self._ahead = ahead
         self._database = database
         self._on_context = on_context
         self._on_window = on_window
@@ -175,6 +180,8 @@ class Validator:
                 lack = audit.explain_abstention()
                 self._note(audit, missing=lack)
                 self._behind = lack and f"window {window} is abstained from: {lack}"
+                if self._ahead is not None:
+                    self._ahead.forget(window)
                 self._on_window(audit)
                 self._journal.close_window(window)
                 audit.closed = True
@@ -191,18 +198,30 @@ class Validator:
             if context is None:
                 continue
             fetch_end = compute_block(self._parameters.timing, context.window, Phase.FETCH_END)
+            hotkey = self._choose(audit, context, head, late=head > fetch_end)
+            if hotkey is not None:
+                checkpoint = self._open_checkpoint(audit, context)
+                if checkpoint is not None:
+                    self._judge(audit, context, hotkey, checkpoint, head)
+                audit.asked_at[hotkey] = head
+                return True
             if head > fetch_end:
                 audit.close_fetching()
-                continue
-            # who was not asked yet comes before who is asked again: nobody waits for the absent
-            for hotkey in sorted(context.members, key=lambda h: (audit.asked_at.get(h, -1), h)):
-                if hotkey not in audit.verdicts and audit.asked_at.get(hotkey, -1) < head:
-                    checkpoint = self._open_checkpoint(audit, context)
-                    if checkpoint is not None:
-                        self._judge(audit, context, hotkey, checkpoint, head)
-                    audit.asked_at[hotkey] = head
-                    return True
         return False
+
+    def _choose(
+        self, audit: WindowAudit, context: Context, head: int, *, late: bool
+    ) -> bytes | None:
+        """Whom to judge next; after FETCH_END those whose files have come before it."""
+        # who was not asked yet comes before who is asked again: nobody waits for the absent
+        order = sorted(context.members, key=lambda h: (audit.asked_at.get(h, -1), h))
+        asked = audit.asked_at
+        due = [h for h in order if h not in audit.verdicts and asked.get(h, -1) < head]
+        if self._ahead is None:
+            return due[0] if due and not late else None
+        if late:
+            return self._ahead.choose_late(context, due)
+        return self._ahead.choose(context, due) if due else None
 
     def _open_checkpoint(self, audit: WindowAudit, context: Context) -> Checkpoint | None:
         """The checkpoint in force. Without it we wait, and abstain if it never comes."""

@@ -26,7 +26,7 @@ from assay.network.chain import subtensor
 from assay.network.chain.devnet import Devnet, Seal
 from assay.network.chain.devnet.server import Server
 from assay.network.parquet_worker import ParquetWorker
-from assay.network.store import ObjectStore
+from assay.network.store import FolderStore
 from assay.neurons import joining
 from assay.neurons.commands import neurons as commands
 from assay.neurons.config import Settings
@@ -107,10 +107,10 @@ def run_neuron(
     """One program until it is killed."""
     _set_time(clock)
     points.watch()
-    points.wrap(ObjectStore, "put", "store put")
-    points.wrap(ObjectStore, "put_parts", "store put_parts")
-    points.wrap(ObjectStore, "get", "store get")
-    points.wrap(ObjectStore, "open", "store open")
+    points.wrap(FolderStore, "put", "store put")
+    points.wrap(FolderStore, "put_parts", "store put_parts")
+    points.wrap(FolderStore, "get", "store get")
+    points.wrap(FolderStore, "open", "store open")
     points.wrap(http.HttpBeacons, "get", "beacon")
     points.wrap(ParquetWorker, "ask", "parquet")
     dial = rpc._default_connect

@@ -181,6 +181,9 @@ class FaultyStore:
         self._store = store
         self._weather = weather
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
     def put(self, name: str, data: bytes) -> None:
         if self._weather.find("store away", "disk full"):
             raise StoreError("no room")
