@@ -160,7 +160,7 @@ class Program:
                 stack.callback(beacons.close)
             sources = Sources(chain, beacons, models, stores, Parser(worker, weather))  # type: ignore[arg-type]
             account = Account(None, world.hotkeys[self.name], world.hotkeys[self.name])  # type: ignore[arg-type]
-            yield Membership(folder, account, chain, world.parameters, sources, beacons)  # type: ignore[arg-type]
+            yield Membership(folder, account, chain, world.parameters, sources, beacons, stores)  # type: ignore[arg-type]
 
     def open_store(self) -> FaultyStore:
         """Its own."""
