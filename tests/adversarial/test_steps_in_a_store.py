@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from typer.testing import CliRunner
@@ -20,9 +22,13 @@ __all__ = ["few_groups"]
 
 
 @pytest.fixture(scope="module")
-def public(world, tmp_path_factory):
+def public(world):
     """The store of a trainer that has made two checkpoints."""
-    folder = tmp_path_factory.mktemp("trainer")
+    with TemporaryDirectory(prefix="assay-") as folder:  # short: for a locator
+        yield _make_public(world, Path(folder))
+
+
+def _make_public(world, folder):
     store = open_folder(folder / "store")
     course = Course(world, folder, HeldOut(world.parameters, 8), store=store).run()
     course.trainer.step()  # uploads the second
@@ -35,11 +41,18 @@ def public(world, tmp_path_factory):
 
 
 @pytest.fixture
-def spoilt(public, tmp_path):
+def mine():
+    """A stranger's folder, where a copy of the store may lie."""
+    with TemporaryDirectory(prefix="assay-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def spoilt(public, mine):
     """A copy of the store, and the first step in it."""
-    shutil.copytree(public / "store", tmp_path / "store")
+    shutil.copytree(public / "store", mine / "store")
     step = read_step(get_steps(public)[0])
-    return tmp_path / "store", step
+    return mine / "store", step
 
 
 @pytest.fixture
@@ -52,32 +65,32 @@ def verify(public):
     return run
 
 
-def test_a_stranger_does_the_first_step_again(public, verify, tmp_path):
+def test_a_stranger_does_the_first_step_again(public, verify, mine):
     step = read_step(get_steps(public)[0])
-    result = verify(public / "store", step, tmp_path / "mine")
+    result = verify(public / "store", step, mine / "mine")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["equal"] is True
-    fetched = read_step(get_steps(tmp_path / "mine")[0])
+    fetched = read_step(get_steps(mine / "mine")[0])
     assert (fetched.record, fetched.child) == (step.record, step.child)
 
 
-def test_without_the_optimisers_state_a_later_step_is_no_verdict(public, verify, tmp_path, world):
+def test_without_the_optimisers_state_a_later_step_is_no_verdict(public, verify, mine, world):
     step = read_step(get_steps(public)[1])
-    shutil.copytree(public / "store", tmp_path / "store")
-    result = verify(tmp_path / "store", step, tmp_path / "mine")
+    shutil.copytree(public / "store", mine / "store")
+    result = verify(mine / "store", step, mine / "mine")
     assert result.exit_code == 2
     assert "publish_states" in result.output
     made = Course.load(public, step.child).manifest
-    steps, store = StepFolder(public / "steps"), open_folder(tmp_path / "store")
+    steps, store = StepFolder(public / "steps"), open_folder(mine / "store")
     assert publish_step(store, steps, made, world.parameters, with_state=True) == []
-    assert verify(tmp_path / "store", step, tmp_path / "mine").exit_code == 0
+    assert verify(mine / "store", step, mine / "mine").exit_code == 0
 
 
-def test_what_is_too_large_is_left_out_and_said(public, tmp_path, world, monkeypatch):
+def test_what_is_too_large_is_left_out_and_said(public, mine, world, monkeypatch):
     step = read_step(get_steps(public)[0])
     monkeypatch.setitem(step_store._OBJECTS, ".parquet", ("step.parquet", 100))
     made = Course.load(public, step.child).manifest
-    store = open_folder(tmp_path / "store")
+    store = open_folder(mine / "store")
     (line,) = publish_step(store, StepFolder(public / "steps"), made, world.parameters, False)
     assert "more than 100" in line
     assert {name.rpartition("/")[2] for name in store.list("steps")} == {"step.json"}
@@ -128,15 +141,15 @@ def give_the_others_data(folder):
     [lose_record, give_another, name_another_child, send_too_much, lose_data, cut_data,
      give_the_others_data],
 )  # fmt: skip
-def test_a_store_that_lies_is_no_verdict(spoilt, verify, tmp_path, spoil):
+def test_a_store_that_lies_is_no_verdict(spoilt, verify, mine, spoil):
     store, step = spoilt
     expected = spoil(store / make_step_name(step.record.digest, "x").removesuffix("/x"))
-    result = verify(store, step, tmp_path / "mine")
+    result = verify(store, step, mine / "mine")
     assert result.exit_code == 2, result.output
     assert expected in result.output
 
 
-def test_a_digest_that_is_none(public, tmp_path):
+def test_a_digest_that_is_none(public, mine):
     result = CliRunner().invoke(
         app, ["train", "verify-step", "12", "--store", f"file://{public / 'store'}"]
     )
@@ -144,4 +157,4 @@ def test_a_digest_that_is_none(public, tmp_path):
     assert "64 hex digits" in result.output
     genesis = read_step(get_steps(public)[0]).record.parent
     with pytest.raises(StepError, match="no step record"):
-        fetch_step([open_folder(public / "owner")], genesis, tmp_path)
+        fetch_step([open_folder(public / "owner")], genesis, mine)
