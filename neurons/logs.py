@@ -55,6 +55,7 @@ EVENTS: dict[str, str] = {
     "lesson_learned": "a window's lesson: groups, reward, checkpoint",
     "lines_lost": "how many lines nobody read in time",
     "miner_note": "something about the miner's work that a person may want to know",
+    "mirror_trouble": "what was audited is not, or not wholly, kept in the validator's own store",
     "network_founded": "localnet: a new subnet",
     "node_back": "a node answers again",
     "node_found": "which node and runtime the program reads from",

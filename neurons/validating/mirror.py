@@ -61,7 +61,10 @@ class Mirror:
         except Full:
             self._left_out += 1
             if self._left_out == 1:
-                logger.warning("the store is slow: not all that was audited is mirrored there")
+                logger.warning(
+                    "the store is slow: not all that was audited is mirrored there",
+                    extra={"event": "mirror_trouble"},
+                )
 
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
@@ -75,7 +78,11 @@ class Mirror:
                 self._refused = False
             except StoreError as error:
                 if not self._refused:
-                    logger.warning("what was audited is not mirrored: %s", error)
+                    logger.warning(
+                        "what was audited is not mirrored: %s",
+                        error,
+                        extra={"event": "mirror_trouble"},
+                    )
                 self._refused = True
 
     def _clear(self) -> None:
