@@ -20,8 +20,8 @@ from assay.network.chain import (
     get_hotkey,
     open_wallet,
 )
-from assay.network.chain.connection import PATIENCE_S
 from assay.network.chain.state import TAO
+from assay.network.chain.target import PATIENCE_S
 from assay.neurons.config import ChainSettings, ConfigError, Settings, use_sdk_cache
 
 #: Seconds a command tries to reach a node before it says so; a neuron is more patient.

@@ -119,12 +119,16 @@ class SubtensorChain:
     # --- state at a block
 
     def get_head(self) -> int:
-        """Number of the newest finalized block."""
+        """Number of the newest finalized block.
+
+        Raises:
+            ChainError: no node that keeps up says so within the target's `head_s`.
+        """
         with self._lock:
             number, seen = self._head
             if time.monotonic() - seen < self._poll_s:
                 return number
-            newest = self._connection.read(lambda s: s.finalized_block_number())
+            newest = self._connection.read_head()
             self._follow_runtime()
             self._head = (max(number, newest), time.monotonic())  # a lagging node takes none back
             return self._head[0]
