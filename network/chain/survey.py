@@ -23,7 +23,8 @@ class Finding(Enum):
 
 async def compare(heads: Heads, genesis: bytes, endpoint: str) -> tuple[Finding, Peek | None]:
     """Asks one node."""
-    number, hash_ = heads.find_mark(heads.newest - LAG_BLOCKS) or (0, genesis)
+    settled = heads.find_mark(heads.newest - LAG_BLOCKS)  # other nodes should have it by now
+    number, hash_ = settled or heads.find_mark(heads.newest) or (0, genesis)
     try:
         seen = await peek(endpoint, number)
     except PEEK_ERRORS as error:
