@@ -74,6 +74,16 @@ async def read_state(substrate: "RpcSubstrate", netuid: int, block: str) -> Subn
     )
 
 
+async def read_pulse(substrate: "RpcSubstrate", number: int) -> bytes | None:
+    """The signature of a drand round in the newest state, unchecked; None where it is not there,
+    or the runtime keeps none."""
+    try:
+        pulse = await substrate.query("Drand", "Pulses", [number])
+        return None if pulse is None else bytes.fromhex(pulse["signature"].removeprefix("0x"))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
 async def read_owner(substrate: "RpcSubstrate", netuid: int, block: str) -> bytes:
     """The owner's hotkey, 32 bytes."""
     return decode_ss58(

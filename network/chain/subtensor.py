@@ -35,6 +35,7 @@ from assay.network.chain.reading import (
     read_hyperparameters,
     read_metagraph,
     read_owner,
+    read_pulse,
     read_state,
     read_weights,
     read_weights_block,
@@ -57,6 +58,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger("assay.chain")
 
+#: Longest time that a drand round is asked for, seconds: relays have it too.
+_PULSE_S = 4.0
 #: How far the SDK lets a purchase move the price.
 _SLIPPAGE = "5 %"
 
@@ -217,6 +220,11 @@ class SubtensorChain:
         """What one alpha of the subnet is worth now, rao: by the reserves of its pool, so without
         what a sale of any size would move."""
         return self._connection.read(lambda s: read_alpha_price(s, self.netuid))
+
+    def get_pulse(self, number: int) -> bytes | None:
+        """The signature of quicknet's round as the chain keeps it, None where it does not. Whoever
+        uses it verifies it: a few seconds are all that is spent on it."""
+        return self._connection.read(lambda s: read_pulse(s, number), _PULSE_S)
 
     # --- calls
 
