@@ -157,6 +157,10 @@ class FaultProxy:
         """Resets every connection once; new ones are welcome."""
         self._call(lambda: [link.reset() for link in list(self._links)])
 
+    def drop_dead(self) -> None:
+        """Resets the connections that have fallen silent."""
+        self._call(lambda: [link.reset() for link in list(self._links) if link.dead.is_set()])
+
     def close(self) -> None:
         """Ends connections and thread."""
         if self._thread.is_alive():

@@ -40,6 +40,7 @@ def run_proxies(pipe: Any, upstreams: Mapping[str, str]) -> None:
             proxy.clear()
         if strike is not None:
             service, name = strike
+            proxies["chain"].drop_dead()  # what fell silent before is not what is met now
             proxies[service].set_fault(name)
             if name in ("redirect", "busy", "bomb") and service == "chain":
                 proxies[service].cut()  # they strike at a handshake
