@@ -37,6 +37,7 @@ from assay.network.chain.failures import (
     is_forgotten,
     is_refusal,
     is_vague,
+    make_wrong_genesis,
 )
 from assay.network.chain.heads import LEAST_STILL_S, STILL_BLOCKS, Heads
 from assay.network.chain.survey import Finding, compare
@@ -89,7 +90,7 @@ class Connection:
         self._thread = threading.Thread(target=self._loop.run_forever, name="chain", daemon=True)
         self._thread.start()
         try:
-            self.read(_nothing)
+            self.read(lambda substrate: substrate.block_hash(0))
         except ChainError:
             self.close()
             raise
@@ -294,7 +295,8 @@ class Connection:
         if seen is None:
             return
         if finding is Finding.FOREIGN:
-            self._set_aside(endpoint, self._make_wrong_genesis(endpoint, seen.genesis))
+            error = make_wrong_genesis(endpoint, seen.genesis, self.genesis_hash)
+            self._set_aside(endpoint, error)
         elif finding is Finding.ASTRAY:
             self._set_aside(endpoint, WrongChainError(
                 f"{where} and {self.where} name different blocks at one height as final: one of "
@@ -355,14 +357,8 @@ class Connection:
     async def _require_chain(self, substrate: "RpcSubstrate") -> None:
         genesis = bytes.fromhex((await substrate.block_hash(0)).removeprefix("0x"))
         if self._genesis is not None and genesis != self._genesis:
-            raise self._make_wrong_genesis(substrate.endpoint, genesis)
+            raise make_wrong_genesis(substrate.endpoint, genesis, self._genesis)
         self._genesis = genesis
-
-    def _make_wrong_genesis(self, endpoint: str, genesis: bytes) -> WrongChainError:
-        return WrongChainError(
-            f"{name_node(endpoint)} is of the chain with genesis hash {genesis.hex()}, not "
-            f"{self.genesis_hash.hex()}: name a node of the right chain"
-        )
 
     def _set_aside(self, endpoint: str, error: WrongChainError) -> None:
         """A node of another chain, or with another history, is not asked for a while."""
@@ -407,7 +403,3 @@ class Connection:
             task.cancel()
         if left:
             await asyncio.wait(left, timeout=FIRST_PAUSE_S)
-
-
-async def _nothing(_: "RpcSubstrate") -> None:
-    """Connecting is all that is asked for."""

@@ -1,6 +1,7 @@
 """What a call through the SDK fails with, sorted by whose word it is: the node's, or nobody's."""
 
-from assay.network.chain.errors import ChainError
+from assay.network.chain.errors import ChainError, WrongChainError
+from assay.network.chain.target import name_node
 
 #: What decoding an answer raises that is not what was asked for.
 NONSENSE = (ValueError, LookupError, TypeError, AttributeError)
@@ -64,3 +65,11 @@ def describe_failure(error: BaseException) -> str:
     if isinstance(error, NONSENSE):
         return f"answers nonsense: {describe(error)}"
     return f"does not answer: {describe(error)}"
+
+
+def make_wrong_genesis(endpoint: str, found: bytes, expected: bytes) -> WrongChainError:
+    """A node has shown another genesis hash than the one expected."""
+    return WrongChainError(
+        f"{name_node(endpoint)} is of the chain with genesis hash {found.hex()}, not "
+        f"{expected.hex()}: name a node of the right chain"
+    )

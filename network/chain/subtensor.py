@@ -122,11 +122,7 @@ class SubtensorChain:
     # --- state at a block
 
     def get_head(self) -> int:
-        """Number of the newest finalized block.
-
-        Raises:
-            ChainError: no node that keeps up says so within the target's `head_s`.
-        """
+        """Number of the newest finalized block; see `Connection.read_head`."""
         with self._lock:
             number, seen = self._head
             if time.monotonic() - seen < self._poll_s:
@@ -222,8 +218,7 @@ class SubtensorChain:
         return self._connection.read(lambda s: read_alpha_price(s, self.netuid))
 
     def get_pulse(self, number: int) -> bytes | None:
-        """The signature of quicknet's round as the chain keeps it, None where it does not. Whoever
-        uses it verifies it: a few seconds are all that is spent on it."""
+        """Signature of quicknet's round as the chain keeps it, unverified; None: it does not."""
         return self._connection.read(lambda s: read_pulse(s, number), _PULSE_S)
 
     # --- calls
