@@ -18,7 +18,8 @@ from assay.neurons.checkpoints import CHECKPOINTS_KEPT, CheckpointFolder
 from assay.neurons.ports import BeaconSource, Chain
 from assay.neurons.submissions import open_checkpoint
 from assay.neurons.windows import get_beacon, get_checkpoint_digest
-from assay.protocol import Parameters, encode_ss58
+from assay.protocol import EncodingError, Parameters, encode_ss58
+from assay.protocol.encoding import read_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_window
@@ -180,6 +181,31 @@ def check_disk(folder: Path, checkpoint: int) -> Check:
         remedy = f"make room: checkpoints that are kept will take {wanted / 2**30:,.1f} GiB"
         return Check("disk", State.WARN, detail, remedy)
     return Check("disk", State.OK, detail)
+
+
+def check_program(file: Path) -> Check:
+    """What a program says of itself in its status.json.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        status = read_json(file.read_bytes())
+    except EncodingError:
+        status = None
+    if not isinstance(status, dict):
+        return Check("program", State.WARN, f"{file} is damaged", "start the program anew")
+    trouble, windows = status.get("trouble"), status.get("windows") or ()
+    if trouble:
+        return Check("program", State.WARN, str(trouble), "mind what it says")
+    lost = {row["window"]: row["missing"] for row in windows if row.get("missing")}
+    if lost:
+        names = ", ".join(map(str, lost))
+        return Check(
+            "program", State.WARN, f"of the last windows it lacked something in {names}: "
+            f"{lost[max(lost)]}", "if that goes on, mend what it names",
+        )  # fmt: skip
+    return Check("program", State.OK, "says that all is well")
 
 
 def check_memory(needed: int, available: int | None) -> Check:

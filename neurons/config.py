@@ -215,8 +215,14 @@ class TrainerSettings(BaseModel):
     steps_kept: int = Field(
         1, ge=0, le=10_000, description="old states of the optimiser kept: so many can be verified"
     )
+    publish_states: bool = Field(
+        False, description="upload what steps begin with: 12 bytes a weight, for verify-step"
+    )
     problems: int = Field(
-        256, ge=0, le=100_000, description="held-out problems a checkpoint is tried on; 0: none"
+        256,
+        ge=0,
+        le=100_000,
+        description="held-out problems a checkpoint is tried on; 0: no levels move",
     )
 
 
@@ -244,6 +250,26 @@ class LedgerSettings(BaseModel):
     )
     max_gas_price: int = Field(
         100, ge=1, le=1_000_000, description="gwei; nothing is sent while gas costs more"
+    )
+
+
+class LogSettings(BaseModel):
+    """`[log]`: what the programs say while they run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal["human", "json"] = Field(
+        "human", description="lines for people, or JSON documents; with --json always JSON"
+    )
+
+
+class MetricsSettings(BaseModel):
+    """`[metrics]`: figures of a running miner, validator or trainer, for Prometheus."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    listen: str | None = Field(
+        None, description="HOST:PORT, or PORT on 127.0.0.1, they are served on; None: nowhere"
     )
 
 
@@ -286,6 +312,8 @@ class Settings(BaseSettings):
     gauntlet: GauntletSettings = GauntletSettings()
     localnet: LocalnetSettings = LocalnetSettings()
     ledger: LedgerSettings = LedgerSettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
 
 def load_settings(

@@ -57,12 +57,16 @@ class Remembered:
             before its first race.
         aside_until: the loop's time until which it is not asked.
         mean_s, deviation_s: of its own good answers, moving averages; None before the first.
+        won, failed, lied: races that its beacon has won; answers that were no use; false ones.
     """
 
     pace_s: float | None = None
     aside_until: float = 0.0
     mean_s: float | None = None
     deviation_s: float = 0.0
+    won: int = 0
+    failed: int = 0
+    lied: int = 0
 
     def note_answer(self, taken_s: float) -> None:
         """It has given a beacon after so many seconds. Weights: RFC 6298, section 2."""

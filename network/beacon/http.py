@@ -23,7 +23,7 @@ from assay.network.beacon.cache import RoundCache
 from assay.network.beacon.endpoint import read_url
 from assay.network.beacon.errors import BeaconSourceError
 from assay.network.beacon.pulses import ReadPulse
-from assay.network.beacon.race import Miss, Patience, Relays
+from assay.network.beacon.race import Miss, Patience, RelayFigures, Relays
 from assay.protocol import QUICKNET, Beacon, BeaconChain
 from assay.protocol.beacon import compute_round_time_ms
 
@@ -44,8 +44,9 @@ ENDPOINTS_MAX, _PAUSES = 16, 64
 _ROUNDS_END = 2**63
 #: What a call may take beyond its race's own deadline, seconds.
 _SLACK_S = 5.0
-#: A round further off is a matter of clocks, one later than this is a trouble. Seconds.
-_FAR_S, _LATE_S = 120, 10
+#: A round further off is a matter of clocks: who asks has seen the block that names it, and blocks
+#: name no round as far ahead. One later than this is a trouble. Seconds.
+_FAR_S, _LATE_S = 60, 10
 _PATIENCE = Patience()
 
 
@@ -84,7 +85,7 @@ class HttpBeacons:
         self.chain = chain
         self._patience = patience
         self._now_ms = now_ms
-        self._trouble = ""
+        self._trouble = self._clock_trouble = ""
         self._pauses: OrderedDict[int, tuple[float, float]] = OrderedDict()  # (until, length)
         self._lock = threading.Lock()
         self._closed = False
@@ -97,12 +98,18 @@ class HttpBeacons:
     @property
     def trouble(self) -> str:
         """Why the round asked for last is not there, in a sentence; empty when all is well."""
-        return self._trouble
+        return self._trouble or self._clock_trouble
+
+    @property
+    def figures(self) -> list[RelayFigures]:
+        """How each relay has served so far."""
+        return self._relays.figures
 
     def get(self, number: int) -> Beacon | None:
         """The verified beacon of exactly this round; None: not out, or not to be had for now.
 
-        Takes about `total_s` at most; before the round's time, and in a pause, no time at all.
+        Takes about `total_s` at most; shortly before the round's time, and in a pause, no time at
+        all. Where this machine's clock is off, relays are asked all the same: no window is lost.
 
         Raises:
             BeaconSourceError: the source is closed.
@@ -112,8 +119,9 @@ class HttpBeacons:
         beacon = self._cache.get(number)
         if beacon is None:
             due_ms = compute_round_time_ms(self.chain, number) - self._now_ms()
-            if due_ms > self._patience.early_s * 1_000:
-                self._note_far(number, due_ms // 1_000)
+            self._note_clock(number, due_ms // 1_000)
+            if self._patience.early_s * 1_000 < due_ms <= _FAR_S * 1_000:
+                self._trouble = ""
                 return None
             if self._is_pausing(number):
                 return None
@@ -144,7 +152,10 @@ class HttpBeacons:
         try:
             ending.result(_SLACK_S)
         except TimeoutError:
-            logger.warning("connections to beacon relays do not close; they end with the process")
+            logger.warning(
+                "connections to beacon relays do not close; they end with the process",
+                extra={"event": "relays_unclosed"},
+            )
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_SLACK_S)
         if not self._thread.is_alive():
@@ -179,12 +190,16 @@ class HttpBeacons:
         with self._lock:
             return time.monotonic() < self._pauses.get(number, (0.0, 0.0))[0]
 
-    def _note_far(self, number: int, due_s: int) -> None:
-        self._trouble = ""
+    def _note_clock(self, number: int, due_s: int) -> None:
+        """Says once that the machine's clock must be slow, and once that it is not any more."""
+        trouble = ""
         if due_s > _FAR_S:
-            self._trouble = (
+            trouble = (
                 f"round {number} comes out in {due_s} s by this machine's clock: check the clock"
             )
+        if bool(trouble) != bool(self._clock_trouble):
+            logger.warning("%s", trouble or "this machine's clock is right again")
+        self._clock_trouble = trouble
 
     def _note_miss(self, number: int, miss: Miss, late_s: float) -> None:
         """Pauses; says why, once, unless the round is just about to come out."""
@@ -194,17 +209,21 @@ class HttpBeacons:
             self._pauses[number] = time.monotonic() + length_s, length_s
             if len(self._pauses) > _PAUSES:
                 self._pauses.popitem(last=False)
+        if late_s < -_FAR_S:
+            return  # the clock is the trouble
         if miss.late and late_s < _LATE_S:
             self._trouble = ""
             return
         trouble = f"round {number}, due for {late_s:.0f} s, is waited for: {miss.why}"
         if not self._trouble:
-            logger.warning("%s", trouble)
+            logger.warning("%s", trouble, extra={"event": "beacon_late"})
         self._trouble = trouble
 
     def _note_success(self, number: int) -> None:
         with self._lock:
             self._pauses.pop(number, None)
         if self._trouble:
-            logger.info("round %d is there: beacons are back", number)
+            logger.info(
+                "round %d is there: beacons are back", number, extra={"event": "beacon_back"}
+            )
         self._trouble = ""

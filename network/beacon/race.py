@@ -67,6 +67,24 @@ class Miss:
     late: bool
 
 
+@dataclass(frozen=True, slots=True)
+class RelayFigures:
+    """A relay as it has served since the program started.
+
+    Attributes:
+        name: host and port.
+        pace_s: what asking it first costs, seconds, a moving average; None before its first race.
+        won: races in which its verified beacon came first.
+        failed: answers that were errors, broken, or none in time. lied: well-formed and false.
+    """
+
+    name: str
+    pace_s: float | None
+    won: int
+    failed: int
+    lied: int
+
+
 class Relays:
     """The relays of one pinned chain.
 
@@ -100,6 +118,11 @@ class Relays:
             self._races[number] = race
             race.add_done_callback(lambda _: self._races.pop(number))
         return await asyncio.shield(race)
+
+    @property
+    def figures(self) -> list[RelayFigures]:
+        """Each relay's, in the order they were named. May be read from any thread."""
+        return [RelayFigures(e.name, e.pace_s, e.won, e.failed, e.lied) for e in self._endpoints]
 
     async def check(self) -> dict[str, str]:
         """Every relay's address, and why it does not serve the chain or an empty string."""
@@ -149,13 +172,18 @@ class Relays:
                         if isinstance(found, Beacon):
                             endpoint.note_answer(loop.time() - asked[endpoint])
                             self._end_trial(trial, running, asked)
+                            endpoint.won += 1
                             self._note_paces(asked, set(running.values()), loop.time())
                             return found
                         faults.append((endpoint, found))
                         self._set_aside(endpoint, found)
                 ended = True
         except TimeoutError:
-            logger.debug("round %d: no relay has answered within the race's deadline", number)
+            logger.debug(
+                "round %d: no relay has answered within the race's deadline",
+                number,
+                extra={"event": "race_unanswered"},
+            )
         finally:
             self._leave(running)
         return self._describe_miss(faults, ended)
@@ -222,12 +250,20 @@ class Relays:
                 endpoint.pace_s = pace_s + _NEWEST * (cost_s - pace_s)
 
     def _set_aside(self, endpoint: Source, fault: Fault) -> None:
+        endpoint.failed += fault.kind is FaultKind.FAILED
+        endpoint.lied += fault.kind is FaultKind.LIED
         if fault.kind is not FaultKind.LIED:
-            logger.debug("%s %s", endpoint.name, fault.why)
+            logger.debug("%s %s", endpoint.name, fault.why, extra={"event": "relay_failed"})
             return
         now, aside_s = asyncio.get_running_loop().time(), self._patience.aside_s
         if endpoint.aside_until <= now:
-            logger.warning("%s %s: not asked for %g s", endpoint.name, fault.why, aside_s)
+            logger.warning(
+                "%s %s: not asked for %g s",
+                endpoint.name,
+                fault.why,
+                aside_s,
+                extra={"event": "relay_lied"},
+            )
         endpoint.aside_until = now + aside_s
 
     def _leave(self, running: dict[asyncio.Task[Beacon | Fault], Source]) -> None:

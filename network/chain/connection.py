@@ -257,14 +257,16 @@ class Connection:
         """Said once, however long it lasts."""
         if self._lost_at is None and not quiet:
             self._lost_at = self._loop.time()
-            logger.warning("%s; trying on", trouble)
+            logger.warning("%s; trying on", trouble, extra={"event": "node_lost"})
         else:
-            logger.debug("%s", trouble)
+            logger.debug("%s", trouble, extra={"event": "node_retried"})
 
     def _note_found(self) -> None:
         if self._lost_at is not None:
             away_s = self._loop.time() - self._lost_at
-            logger.warning("%s answers, after %.0f s", self.where, away_s)
+            logger.warning(
+                "%s answers, after %.0f s", self.where, away_s, extra={"event": "node_back"}
+            )
             self._lost_at = None
 
     # --- heads
@@ -305,7 +307,7 @@ class Connection:
         elif finding is Finding.AHEAD:
             logger.warning(
                 "%s has come to block %d only, and %s to block %d: going on there",
-                self.where, self.heads.newest, where, seen.finalized,
+                self.where, self.heads.newest, where, seen.finalized, extra={"event": "node_lags"},
             )  # fmt: skip
             self._leave(self._substrate)
             self._turn = self.target.endpoints.index(endpoint)
@@ -364,7 +366,7 @@ class Connection:
         """A node of another chain, or with another history, is not asked for a while."""
         if len(self.target.endpoints) > 1:
             if endpoint not in self._aside:
-                logger.error("%s", error)
+                logger.error("%s", error, extra={"event": "node_set_aside"})
             self._aside[endpoint] = self._loop.time() + ASIDE_S, error
 
     def _is_aside(self, endpoint: str) -> bool:

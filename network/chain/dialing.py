@@ -128,7 +128,7 @@ async def close(substrate: "RpcSubstrate") -> None:
         async with asyncio.timeout(CLOSE_S):
             await substrate.close()
     except (SubstrateRequestException, WebSocketException, OSError, TimeoutError) as error:
-        logger.debug("closing a connection: %s", error)
+        logger.debug("closing a connection: %s", error, extra={"event": "connection_closed"})
 
 
 @dataclass(frozen=True, slots=True)

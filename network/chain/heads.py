@@ -75,7 +75,7 @@ class Heads:
             if not self._said:
                 logger.warning(
                     "%s: block %d has been the newest final one for %.0f s; looking elsewhere",
-                    name_node(node), number, now - self._grown_at,
+                    name_node(node), number, now - self._grown_at, extra={"event": "head_still"},
                 )  # fmt: skip
             self._said = True
             raise StillError(f"stands still at block {number}")
@@ -86,7 +86,10 @@ class Heads:
             return
         number = max(self._lagging.values())
         logger.warning(
-            "no node that answers has come to block %d: going on from block %d", self.newest, number
+            "no node that answers has come to block %d: going on from block %d",
+            self.newest,
+            number,
+            extra={"event": "nodes_lag"},
         )
         self.newest, self._grown_at, self._patient_since = number, now, now
         self._lagging.clear()

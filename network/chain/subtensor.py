@@ -87,7 +87,7 @@ class SubtensorChain:
         self._lock = RLock()
         self._head = (-1, float("-inf"))
         self._runtime = connection.read(detect_runtime)
-        logger.info("%s: %s", connection.where, self._runtime)
+        logger.info("%s: %s", connection.where, self._runtime, extra={"event": "node_found"})
         name = f"chain-{connection.genesis_hash.hex()[:16]}-{netuid}.sqlite"
         self._archive = StateArchive(folder / name, connection.genesis_hash, netuid)
         connection.add_check(self._require_same_history)
@@ -131,6 +131,11 @@ class SubtensorChain:
             self._follow_runtime()
             self._head = (max(number, newest), time.monotonic())  # a lagging node takes none back
             return self._head[0]
+
+    def get_best(self) -> int:
+        """Number of the newest block that the node knows, final or not: for people, who see by it
+        how far finality lags. Nothing is read at it."""
+        return self._connection.read(lambda s: s.block_number())
 
     def refresh(self) -> None:
         """Has the next `get_head` ask the node, however young the last answer is."""
@@ -395,7 +400,12 @@ class SubtensorChain:
         spec = self._connection.read(lambda s: s.spec_version())
         if spec != self._runtime.spec_version:
             self._runtime = self._connection.read(detect_runtime)
-            logger.warning("%s: upgraded to %s", self._connection.where, self._runtime)
+            logger.warning(
+                "%s: upgraded to %s",
+                self._connection.where,
+                self._runtime,
+                extra={"event": "runtime_upgraded"},
+            )
 
     async def _require_same_history(self, substrate: "RpcSubstrate") -> None:
         newest = self._archive.get_newest("block")

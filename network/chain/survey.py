@@ -29,7 +29,12 @@ async def compare(heads: Heads, genesis: bytes, endpoint: str) -> tuple[Finding,
         seen = await peek(endpoint, number)
     except PEEK_ERRORS as error:
         where = name_node(endpoint)
-        logger.debug("%s does not say how far it has come: %s", where, describe(error))
+        logger.debug(
+            "%s does not say how far it has come: %s",
+            where,
+            describe(error),
+            extra={"event": "node_silent"},
+        )
         return Finding.SILENT, None
     if seen.genesis != genesis:
         return Finding.FOREIGN, seen

@@ -112,11 +112,12 @@ def open_bundle(
         beacons=RecordedBeacons(facts),
         parameters=parameters,
         records=store,
-        submissions=PackedSubmissions(folder / SUBMISSIONS_FOLDER, parameters),
+        submissions=PackedSubmissions(folder / SUBMISSIONS_FOLDER),
         outlines=FetchedOutlines(scratch, lambda: [store]),
         copies=copies or {},
         models=models,
         ledger=None if facts.ledger is None else RecordedLedger(facts.ledger),
+        rules=lambda _: store,
     )
     return Bundle(folder, about, public)
 
@@ -185,11 +186,10 @@ class PackedSubmissions:
     """Miners' files out of a bundle."""
 
     folder: Path
-    parameters: Parameters
 
     def open(self, context: Context, hotkey: bytes) -> SubmissionReader:
         """A reader; what it reads lies in a pack, which is opened when it is asked for."""
-        return _LazyReader(name_pack(self.folder, context, hotkey), hotkey, self.parameters)
+        return _LazyReader(name_pack(self.folder, context, hotkey), hotkey, context.parameters)
 
 
 @dataclass(slots=True)

@@ -129,8 +129,11 @@ class Journal:
         logger.warning(
             "the subnet has other parameters, %s… in place of %s…: starting afresh, %d windows of "
             "the old ones are left unsettled; weights that were due still go out",
-            self._parameters.digest.hex()[:16], digest.hex()[:16], count,
-        )  # fmt: skip
+            self._parameters.digest.hex()[:16],
+            digest.hex()[:16],
+            count,
+            extra={"event": "parameters_changed"},
+        )
         for table in ("windows", "verdicts", "ledgers"):
             self._database.execute(f"DELETE FROM {table}")
 

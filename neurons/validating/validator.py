@@ -92,6 +92,7 @@ class Validator:
         self._next_window = progress.next_window
         self._last_epoch = progress.last_epoch
         self._next_block = progress.last_epoch + 1
+        self._behind: str | None = None  # until a window is judged in full again
 
     def step(self) -> bool:
         """Sends weights, opens or closes a window, settles an epoch, or judges one submission.
@@ -108,9 +109,12 @@ class Validator:
         except (BeaconError, ChainError) as error:  # a node or source may come back: look again
             self.trouble = str(error)
             return False
-        self.trouble = self.outbox.trouble
-        if self.trouble is None and self._book is not None:
-            self.trouble = self._book.trouble
+        lacks = [
+            self.outbox.trouble,
+            self._behind,
+            None if self._book is None else self._book.trouble,
+        ]
+        self.trouble = next(filter(None, lacks), None)
         return busy
 
     def _step(self) -> bool:
@@ -145,7 +149,11 @@ class Validator:
         if challenge is None:
             if head < compute_block(timing, window, Phase.VERDICT_END):
                 return False  # its round may yet come, and another one is never taken
-            logger.warning("window %d is abstained from: its beacon did not come", window)
+            logger.warning(
+                "window %d is abstained from: its beacon did not come",
+                window,
+                extra={"event": "beacon_missed"},
+            )
             return self._pass_window(window)
         audit = WindowAudit(challenge)
         self.audits = dict(sorted([*self.audits.items(), (window, audit)]))
@@ -187,6 +195,9 @@ class Validator:
                 except (BeaconError, ForgottenError) as error:
                     audit.missing = str(error)
                 audit.close_fetching()
+                lack = audit.explain_abstention()
+                self._note(audit, missing=lack)
+                self._behind = lack and f"window {window} is abstained from: {lack}"
                 self._on_window(audit)
                 self._journal.close_window(window)
                 audit.closed = True
@@ -244,21 +255,24 @@ class Validator:
         head: int,
     ) -> None:
         """Judges one hotkey. What is not shown yet is asked for at each block until FETCH_END."""
-        started = perf_counter()
+        started, sources = perf_counter(), self._sources
         member = context.members[hotkey]
         account: Account = (
-            find_settlement(self._sources.chain, self._parameters, context.window),
+            find_settlement(sources.chain, self._parameters, context.window),
             Seat(member.uid, member.registered_at),
         )
         before = self._ledgers.get(account, Ledger())
         try:
             verdict, ledger = judge_hotkey(
-                context, hotkey, checkpoint, self._sources, before, validator=self.hotkey
+                context, hotkey, checkpoint, sources, before, validator=self.hotkey
             )
         except WorkerError as error:  # we lack something, and try again
             self._note(audit, missing=str(error))
             return
         seconds = perf_counter() - started
+        end = compute_block(self._parameters.timing, context.window, Phase.VERDICT_END)
+        if sources.chain.get_head() > end:
+            return  # verdicts were final meanwhile, and so is the lack of this one
         self._journal.put_verdict(verdict, head, seconds, account, ledger)
         self._ledgers[account] = ledger
         audit.add(verdict, head, seconds)
@@ -277,7 +291,12 @@ class Validator:
                 raise  # a node that should know it: another may
             # epochs that nobody can name any more settle nothing
             number = max(number, head - STATE_BLOCKS + 1)
-            logger.warning("nothing is settled up to block %d: %s", number, error)
+            logger.warning(
+                "nothing is settled up to block %d: %s",
+                number,
+                error,
+                extra={"event": "blocks_passed_over"},
+            )
             self._finish(number, None)
         self._next_block = number + 1
         return True
