@@ -82,7 +82,11 @@ def join(
         stores = open_stores(settings)
         parameters = _find_parameters(chain, stores, folder)
         beacons = HttpBeacons(
-            parameters.beacon, settings.beacon.endpoints, folder / "beacons", now_ms
+            parameters.beacon,
+            settings.beacon.endpoints,
+            folder / "beacons",
+            now_ms,
+            pulses=chain.get_pulse,
         )
         stack.callback(beacons.close)
         own = [open_store(locator) for locator in settings.store.mirrors]

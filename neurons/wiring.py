@@ -24,8 +24,8 @@ from assay.network.chain import (
     get_hotkey,
     open_wallet,
 )
-from assay.network.chain.connection import PATIENCE_S
 from assay.network.chain.state import TAO
+from assay.network.chain.target import PATIENCE_S
 from assay.network.store import (
     Credentials,
     WebLocator,

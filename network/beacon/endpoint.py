@@ -50,25 +50,49 @@ class Fault:
 
 
 @dataclass(slots=True, eq=False)
-class Endpoint:
-    """A relay and what is remembered of it. Used on one event loop only.
+class Remembered:
+    """What is remembered of a source. Used on one event loop only.
+
+    Attributes:
+        pace_s: what asking it first costs: seconds until a beacon is there, a moving average; None
+            before its first race.
+        aside_until: the loop's time until which it is not asked.
+        mean_s, deviation_s: of its own good answers, moving averages; None before the first.
+        won, failed, lied: races that its beacon has won; answers that were no use; false ones.
+    """
+
+    pace_s: float | None = None
+    aside_until: float = 0.0
+    mean_s: float | None = None
+    deviation_s: float = 0.0
+    won: int = 0
+    failed: int = 0
+    lied: int = 0
+
+    def note_answer(self, taken_s: float) -> None:
+        """It has given a beacon after so many seconds. Weights: RFC 6298, section 2."""
+        if self.mean_s is None:
+            self.mean_s, self.deviation_s = taken_s, taken_s / 2
+            return
+        self.deviation_s += (abs(taken_s - self.mean_s) - self.deviation_s) / 4
+        self.mean_s += (taken_s - self.mean_s) / 8
+
+    def get_usual(self, deviations: float) -> float | None:
+        """Seconds within which it answers where all is well; None: not known yet."""
+        return None if self.mean_s is None else self.mean_s + deviations * self.deviation_s
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Endpoint(Remembered):
+    """A relay.
 
     Attributes:
         url: without a slash at its end.
         version: of the HTTP API; the one that answered last.
-        pace_s: what asking it first costs: seconds until a beacon is there, a moving average; None
-            before its first race.
-        aside_until: the loop's time until which it is not asked.
-        won, failed, lied: races that its beacon has won; answers that were no use; false ones.
     """
 
     url: str
     version: int = 1
-    pace_s: float | None = None
-    aside_until: float = 0.0
-    won: int = 0
-    failed: int = 0
-    lied: int = 0
 
     @property
     def name(self) -> str:

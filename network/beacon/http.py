@@ -1,7 +1,8 @@
 """Beacons from drand relays over HTTP: several are raced, every signature is verified.
 
-The quickest relay of late is asked first, the next one 0.3 s later or as soon as one fails; the
-first beacon that is the pinned chain's wins. A relay that lies is set aside. Where nobody has the
+The quickest relay of late is asked first, the next one when that takes longer than it should, 0.3 s
+at most, or as soon as it fails; the first beacon that is the pinned chain's wins. Where the chain
+keeps the rounds itself, it is one more source. A relay that lies is set aside. Where nobody has the
 round, or nobody answers, there is no beacon and the caller waits: another round is never taken.
 
 What this does not know: whether relays withhold a round, or drand itself is late. Both look alike
@@ -21,6 +22,7 @@ from typing import Any, TypeVar
 from assay.network.beacon.cache import RoundCache
 from assay.network.beacon.endpoint import read_url
 from assay.network.beacon.errors import BeaconSourceError
+from assay.network.beacon.pulses import ReadPulse
 from assay.network.beacon.race import Miss, Patience, RelayFigures, Relays
 from assay.protocol import QUICKNET, Beacon, BeaconChain
 from assay.protocol.beacon import compute_round_time_ms
@@ -57,6 +59,7 @@ class HttpBeacons:
         folder: verified rounds are kept here.
         now_ms: Unix time, milliseconds.
         patience: see there.
+        pulses: reads rounds that a chain keeps; asked where `chain` is quicknet, whose they are.
 
     Raises:
         BeaconSourceError: an address or the folder cannot be used.
@@ -69,6 +72,7 @@ class HttpBeacons:
         folder: Path,
         now_ms: Callable[[], int],
         patience: Patience = _PATIENCE,
+        pulses: ReadPulse | None = None,
     ) -> None:
         if not endpoints and chain == QUICKNET:
             endpoints = QUICKNET_ENDPOINTS
@@ -86,7 +90,7 @@ class HttpBeacons:
         self._lock = threading.Lock()
         self._closed = False
         self._cache = RoundCache(chain, folder)
-        self._relays = Relays(chain, urls, patience)
+        self._relays = Relays(chain, urls, patience, pulses if chain == QUICKNET else None)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="beacon", daemon=True)
         self._thread.start()

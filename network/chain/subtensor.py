@@ -35,6 +35,7 @@ from assay.network.chain.reading import (
     read_hyperparameters,
     read_metagraph,
     read_owner,
+    read_pulse,
     read_state,
     read_weights,
     read_weights_block,
@@ -57,6 +58,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger("assay.chain")
 
+#: Longest time that a drand round is asked for, seconds: relays have it too.
+_PULSE_S = 4.0
 #: How far the SDK lets a purchase move the price.
 _SLIPPAGE = "5 %"
 
@@ -119,12 +122,12 @@ class SubtensorChain:
     # --- state at a block
 
     def get_head(self) -> int:
-        """Number of the newest finalized block."""
+        """Number of the newest finalized block; see `Connection.read_head`."""
         with self._lock:
             number, seen = self._head
             if time.monotonic() - seen < self._poll_s:
                 return number
-            newest = self._connection.read(lambda s: s.finalized_block_number())
+            newest = self._connection.read_head()
             self._follow_runtime()
             self._head = (max(number, newest), time.monotonic())  # a lagging node takes none back
             return self._head[0]
@@ -218,6 +221,10 @@ class SubtensorChain:
         """What one alpha of the subnet is worth now, rao: by the reserves of its pool, so without
         what a sale of any size would move."""
         return self._connection.read(lambda s: read_alpha_price(s, self.netuid))
+
+    def get_pulse(self, number: int) -> bytes | None:
+        """Signature of quicknet's round as the chain keeps it, unverified; None: it does not."""
+        return self._connection.read(lambda s: read_pulse(s, number), _PULSE_S)
 
     # --- calls
 

@@ -136,25 +136,48 @@ class Validator:
     # --- windows
 
     def _open_window(self, head: int) -> bool:
-        window, sources = self._next_window, self._sources
+        """A window whose beacon is late keeps none of those after it waiting."""
         current = compute_window(self._parameters.timing, head)
-        if window > (current if self._last is None else min(current, self._last)):
-            return False
+        last = current if self._last is None else min(current, self._last)
+        waiting = range(self._next_window, last + 1)
+        return any(self._try_window(w, head) for w in waiting if w not in self.audits)
+
+    def _try_window(self, window: int, head: int) -> bool:
+        """Opens a window, or leaves it to others once that is all that is left to do."""
+        sources, timing = self._sources, self._parameters.timing
         try:
             challenge = get_challenge(sources.chain, sources.beacons, self._parameters, window)
         except ForgottenError:
-            if head <= compute_block(self._parameters.timing, window, Phase.FETCH_END):
+            if head <= compute_block(timing, window, Phase.FETCH_END):
                 raise  # a node that should know it: another may
-            # we come too late for it, and abstain
-            self._journal.pass_window(window)
-            self._next_window += 1
-            return True
+            return self._pass_window(window)  # we come too late for it, and abstain
         if challenge is None:
-            return False
-        self._journal.open_window(challenge)
-        self.audits[window] = WindowAudit(challenge)
-        self._next_window += 1
+            if head < compute_block(timing, window, Phase.VERDICT_END):
+                return False  # its round may yet come, and another one is never taken
+            logger.warning(
+                "window %d is abstained from: its beacon did not come",
+                window,
+                extra={"event": "beacon_missed"},
+            )
+            return self._pass_window(window)
+        audit = WindowAudit(challenge)
+        self.audits = dict(sorted([*self.audits.items(), (window, audit)]))
+        self._go_on()
+        self._journal.open_window(challenge, self._next_window)
         return True
+
+    def _pass_window(self, window: int) -> bool:
+        if window != self._next_window:
+            return False  # those before it come first
+        self._next_window += 1
+        self._go_on()
+        self._journal.pass_window(self._next_window - 1)
+        return True
+
+    def _go_on(self) -> None:
+        """Counts on to the first window that is neither opened nor left to others."""
+        while self._next_window in self.audits:
+            self._next_window += 1
 
     def _open_context(self, audit: WindowAudit) -> Context | None:
         """A window's context, None before it can be known."""

@@ -17,12 +17,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from bittensor._transport import rpc
 from websockets.asyncio.server import ServerConnection
 
 from assay.network.beacon import BeaconServer, LocalBeacon, http
 from assay.network.chain import connection as connecting
-from assay.network.chain import subtensor
+from assay.network.chain import dialing, subtensor
 from assay.network.chain.devnet import Devnet, Seal
 from assay.network.chain.devnet.server import Server
 from assay.network.parquet_worker import ParquetWorker
@@ -113,13 +112,13 @@ def run_neuron(
     points.wrap(FolderStore, "open", "store open")
     points.wrap(http.HttpBeacons, "get", "beacon")
     points.wrap(ParquetWorker, "ask", "parquet")
-    dial = rpc._default_connect
+    dial = dialing.dial
 
     async def connect(url: str) -> Any:
         points("connect")
         return WatchedSocket(await dial(url), points, lambda: pipe.send("submitted"))
 
-    rpc._default_connect = connect
+    dialing.dial = connect
     outbox.DOUBT_BLOCKS = DOUBT_BLOCKS
 
     @contextmanager
