@@ -174,13 +174,11 @@ def select(context: Context | None, row: MemberRow) -> View | None:
 
 
 def list_measures(words: View, row: MemberRow, tests: Tests) -> list[View]:
-    """Statistics against their thresholds; empty where no model was run."""
+    """Statistics against their thresholds, as far as they were measured."""
     statistics = words.get("statistics", {})
     accepted = row.reason is not None and row.reason.value == "ACCEPTED"
     if words.get("reason") != (row.reason and row.reason.value):
         return []  # nothing commits to them, and these are of another verdict
-    if not (accepted or any(statistics.values())):
-        return []
     nats = 1 << LOGPROB_BITS
     bounds = (
         ("margin_max", "largest margin", "logits", tests.margin_cap / (1 << FRACTION_BITS)),
@@ -200,7 +198,7 @@ def list_measures(words: View, row: MemberRow, tests: Tests) -> list[View]:
             "ratio": round(min(max(statistics[name], 0.0) / bound, 1e9), 6),
         }
         for name, label, unit, bound in bounds
-        if name in statistics
+        if name in statistics and (accepted or statistics[name])  # 0: it was refused before
     ]
 
 

@@ -34,11 +34,11 @@ class ShellCommands:
 
     def audit(self, first: int, last: int) -> str | None:
         """Of the bundle where it holds these windows, else of what the chain shows."""
-        span = f"{first}..{last}"
+        span = _write_span(first, last)
         local = [] if self.parameters.beacon == QUICKNET else ["--allow-local-beacon"]
         bundled = self._read_bundle()
         if self.folder is not None and bundled and bundled[0] <= last and first <= bundled[1]:
-            span = f"{max(first, bundled[0])}..{min(last, bundled[1])}"
+            span = _write_span(max(first, bundled[0]), min(last, bundled[1]))
             words = ["assay", "audit", "--offline", str(self.folder / "bundle"), "--windows", span]
             words += local
             if self.models is not None:
@@ -99,3 +99,7 @@ class ShellCommands:
     def gauntlet(self) -> str | None:
         """Measured again."""
         return "assay gauntlet"
+
+
+def _write_span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}..{last}"

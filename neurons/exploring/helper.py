@@ -10,6 +10,8 @@ from assay.cage import Budget, Cage, Lost, WorkerError
 
 #: Seconds without a request after which the child ends.
 IDLE_S = 120.0
+#: Seconds for a request, and for the child to start: it imports a lot, and machines are busy.
+_SECONDS = 120.0
 #: Processor seconds that one request may take, and bytes that its answer may have.
 _PROCESSOR_S, _REPLY_MAX = 120.0, 64 << 20
 #: Requests that may wait.
@@ -29,7 +31,7 @@ class Helper:
     """
 
     def __init__(self, name: str, boot: str, idle_s: float = IDLE_S) -> None:
-        self._cage = Cage(name, boot)
+        self._cage = Cage(name, boot, _SECONDS)
         self._threads = ThreadPoolExecutor(1, name)
         self._lock = threading.Lock()
         self._waiting = 0
