@@ -63,7 +63,7 @@ def get_mark(reason: str | None) -> Mark:
 #: Characters that write nothing, turn the direction of what follows, or end a line.
 _BLANKS = {"\u115f", "\u1160", "\u17b4", "\u17b5", "\u2800", "\u3164", "\uffa0"}
 _HIDDEN = {
-    "\n": "⏎\n", "\t": "⇥", "\r": "␍", "\u00ad": "⟨SHY⟩", "\u200b": "⟨ZWSP⟩", "\u200c": "⟨ZWNJ⟩",
+    "\n": "⏎\n", "\t": "⇥", "\r": "⟨CR⟩", "\u00ad": "⟨SHY⟩", "\u200b": "⟨ZWSP⟩", "\u200c": "⟨ZWNJ⟩",
     "\u200d": "⟨ZWJ⟩", "\u200e": "⟨LRM⟩", "\u200f": "⟨RLM⟩", "\u202a": "⟨LRE⟩", "\u202b": "⟨RLE⟩",
     "\u202c": "⟨PDF⟩", "\u202d": "⟨LRO⟩", "\u202e": "⟨RLO⟩", "\u2066": "⟨LRI⟩", "\u2067": "⟨RLI⟩",
     "\u2068": "⟨FSI⟩", "\u2069": "⟨PDI⟩", "\u2060": "⟨WJ⟩", "\ufeff": "⟨BOM⟩", "\u061c": "⟨ALM⟩",
@@ -73,8 +73,7 @@ _HIDDEN = {
 def show_hidden(text: str) -> str:
     """Text in which nothing is invisible and nothing turns the direction of what follows it.
 
-    Control characters become Unicode's pictures of them, others that write nothing their names or
-    numbers in ⟨⟩. A line's end stays one, behind a mark.
+    What writes nothing becomes its name or number in ⟨⟩. A line's end stays one, behind a mark.
     """
     return "".join(_show(character) for character in text)
 
@@ -83,10 +82,6 @@ def _show(character: str) -> str:
     if character in _HIDDEN:
         return _HIDDEN[character]
     code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "␡"
     shown = character == " " or (character.isprintable() and character not in _BLANKS)
     shown = shown and not 0xFE00 <= code <= 0xFE0F  # variation selectors
     return character if shown else f"⟨U+{code:04X}⟩"

@@ -51,7 +51,7 @@ def view_miners(reader: Reader, query: Query) -> View:
         "sorts": list(_SORTS),
         "search": search,
         "epoch": None if newest is None else newest["epoch"],
-        "strip_windows": min(_STRIP, last + 1),
+        "strip_windows": _STRIP,
         "miners": [_describe(reader, row, newest, last) for row in rows],
         "paging": paging,
         "command": None if newest is None or newest["first"] is None
