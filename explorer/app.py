@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from assay.explorer.events import Events
 from assay.explorer.guard import Guard
@@ -33,6 +34,8 @@ from assay.explorer.views.settlements import view_settlement, view_weights
 from assay.explorer.views.windows import view_member, view_window, view_windows
 
 _STATIC = Path(__file__).with_name("static")
+#: Pages made at once; each thread has a connection to the index.
+_THREADS = 8
 #: Longest number in a path, digits: below what the index holds.
 _DIGITS_MAX = 18
 
@@ -145,23 +148,27 @@ def make_app(
     index: Index,
     around: Surroundings,
     limits: Limits = Limits(),
-) -> tuple[Starlette, Events, Indexer]:
+) -> tuple[ASGIApp, Events, Indexer]:
     """The page as an ASGI application, what tells it of changes, and what reads the record. Whoever
     serves it starts and stops the indexer."""
     events = Events()
     indexer = Indexer(subject, index, events.notify)
     explorer = Explorer(Reader(subject, index, indexer, around))
+    # a rollout may be waited for: it holds up no other page
+    quick, slow = CapacityLimiter(_THREADS), CapacityLimiter(_THREADS // 2)
 
     def make_route(path: str, view: MakeView, template: str) -> list[Route]:
+        limiter = slow if view is view_rollout else quick
+
         async def endpoint(request: Request) -> Response:
-            return await run_in_threadpool(explorer.answer, template, view, request)
+            return await run_sync(explorer.answer, template, view, request, limiter=limiter)
 
         other = "/index.json" if path == "/" else path + ".json"
         # before the page's own: `{hotkey}` would take the ending for a part of the hotkey
         return [Route(other, endpoint), Route(path, endpoint)]
 
     async def refuse(request: Request, error: Exception) -> Response:
-        return await run_in_threadpool(explorer.refuse, request, error)
+        return await run_sync(explorer.refuse, request, error, limiter=quick)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -175,8 +182,7 @@ def make_app(
     routes.append(Mount("/static", StaticFiles(directory=_STATIC)))
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, hosts=limits.hosts)],
         exception_handlers={404: refuse, 500: refuse},
         lifespan=lifespan,
     )
-    return app, events, indexer
+    return Guard(app, limits.hosts), events, indexer

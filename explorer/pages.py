@@ -24,6 +24,7 @@ class Pages:
         self._environment = Environment(
             loader=FileSystemLoader(_HERE / "templates"),
             autoescape=True,
+            finalize=_finish,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -39,6 +40,11 @@ class Pages:
     def render(self, template: str, document: dict[str, Any], state: dict[str, Any]) -> str:
         """A whole page."""
         return self._environment.get_template(template).render(d=document, s=state)
+
+
+def _finish(value: Any) -> Any:
+    """The last look at whatever a template writes: a filter may be forgotten, this is not."""
+    return show_hidden(value, lines=True) if type(value) is str else value
 
 
 def _write_data(value: Any, text: str) -> Markup:

@@ -70,12 +70,15 @@ _HIDDEN = {
 }  # fmt: skip
 
 
-def show_hidden(text: str) -> str:
+def show_hidden(text: str, *, lines: bool = False) -> str:
     """Text in which nothing is invisible and nothing turns the direction of what follows it.
 
-    What writes nothing becomes its name or number in ⟨⟩. A line's end stays one, behind a mark.
+    What writes nothing becomes its name or number in ⟨⟩. A line's end stays one, behind a mark;
+    with `lines`, it stays as it is.
     """
-    return "".join(_show(character) for character in text)
+    if text.isprintable() and text.isascii():
+        return text
+    return "".join(c if lines and c == "\n" else _show(c) for c in text)
 
 
 def _show(character: str) -> str:

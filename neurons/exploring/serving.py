@@ -8,7 +8,7 @@ from typing import Any
 
 import h11
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from assay.neurons.config import ConfigError
@@ -74,7 +74,7 @@ def bind(host: str, port: int) -> socket.socket:
     return opened
 
 
-def serve(app: Starlette, opened: socket.socket) -> None:
+def serve(app: ASGIApp, opened: socket.socket) -> None:
     """Serves until Ctrl-C or SIGTERM."""
     config = uvicorn.Config(
         app,

@@ -164,7 +164,7 @@ def _find_record(
 
 def _look_for_record(request: Request, folder: Path | None, chain: ChainView | None) -> _Found:
     settings = request.settings
-    parameters, announced = (None, {}) if chain is None else chain.find()
+    parameters, announced = _ask_chain(settings, chain)
     objects, place = _open_records(request, folder, announced)
     validator = _find_validator(settings, objects, place, announced)
     address = encode_ss58(validator)
@@ -178,6 +178,20 @@ def _look_for_record(request: Request, folder: Path | None, chain: ChainView | N
         digest = _read_parameters_digest(objects, address, data)
         parameters = _find_parameters(digest, objects, folder, place)
     return _Found(validator, parameters, objects, objects.root, place)
+
+
+def _ask_chain(
+    settings: Settings, chain: ChainView | None
+) -> tuple[Parameters | None, dict[str, str]]:
+    """What the chain says; where a record is named, what it does not say may stand beside that."""
+    if chain is None:
+        return None, {}
+    try:
+        return chain.find()
+    except ConfigError:
+        if settings.explorer.record is None:
+            raise
+        return None, {}
 
 
 def _open_records(

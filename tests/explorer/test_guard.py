@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.applications import Starlette
@@ -99,7 +100,8 @@ def test_streams_are_bounded_and_end_with_the_server():
             async for _ in body:
                 pass
 
-    asyncio.run(asyncio.wait_for(play(), 30))
+    with ThreadPoolExecutor(1) as thread:  # the browser's loop may run in this one
+        thread.submit(asyncio.run, asyncio.wait_for(play(), 30)).result()
 
 
 @pytest.mark.slow
