@@ -33,7 +33,9 @@ def view_gauntlet(reader: Reader, query: Query) -> View:
 
 def _get_number(row: Mapping[str, Any], name: str) -> float | int | None:
     value = row.get(name)
-    return value if type(value) in (int, float) and isfinite(value) else None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
+        return None
+    return value
 
 
 def _describe_row(row: Mapping[str, Any]) -> View:

@@ -29,7 +29,9 @@ def view_rollout(
         raise NotFoundError(f"a group has {size} rollouts, from 0")
     chosen = select(file.context, row)
     said = file.verdicts.get(hotkey, {})
-    rewards = next((g["rewards"] for g in said.get("groups", []) if g["index"] == group), [])
+    rewards: list[int] = next(
+        (g["rewards"] for g in said.get("groups", []) if g["index"] == group), []
+    )
     reading: GroupReading | Lack = Lack("the record does not say what it was judged from")
     if file.context is not None and file.context.audit is not None:
         reading = reader.around.read_group(file.context, row.hotkey, group)

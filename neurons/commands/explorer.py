@@ -63,12 +63,12 @@ def _say(address: str, place: str, as_json: bool, quiet: bool) -> None:
 
 
 def _make_waiter(quiet: bool) -> Callable[[str], None]:
-    said = []
+    said: list[str] = []
 
     def wait(sentence: str) -> None:
         if not said and not quiet:
             print(f"assay: {sentence}; waiting for it, Ctrl-C ends it", file=sys.stderr)
-        said.append(True)
+        said.append(sentence)
 
     return wait
 
