@@ -5,13 +5,14 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 _PARSER = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
 _PARSER.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
@@ -71,6 +72,19 @@ def measure_together(runs: Sequence[Callable[[], object]], repeats: int = 21) ->
             run()
             taken.append(perf_counter() - started)
     return [min(taken) for taken in times]
+
+
+def time_cpu(run: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of one call on the wall, and of processors by this process and the children that
+    ended meanwhile: other work of the machine does not count in the second."""
+
+    def used() -> float:
+        child = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return process_time() + child.ru_utime + child.ru_stime
+
+    before, started = used(), perf_counter()
+    run()
+    return perf_counter() - started, used() - before
 
 
 def describe_machine() -> dict[str, str]:

@@ -4,7 +4,8 @@ training, with forgers among the miners, and with the trainer's own rollouts mix
 A subnet in memory (the chain's simulator, BLS beacons, Parquet files, stores, the judge) from the
 shipped model with sums of three terms alone. Each window miners mine, the trainer judges every
 group, learns and publishes. TRL's `GRPOTrainer` gets the same problems in the same order, as many
-updates and the same settings, and generates for itself. Plots lie beside the figures. --fast: one
+updates and the same settings, and generates for itself. Plots lie beside the figures. Seconds are
+those of the processor on one core, so that other work of the machine does not count. --fast: one
 seed, few steps.
 """
 
@@ -23,7 +24,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import torch
-from figures import FAST, Figure, report
+from figures import FAST, Figure, report, time_cpu
 from matplotlib import pyplot
 
 from assay.environments import open_environment
@@ -85,9 +86,8 @@ def make_genesis(folder: Path) -> Checkpoint:
 
 
 def run_loop(
-    seed: int, worker: ParquetWorker, forgers: Sequence[type[Miner]] = (), groups: int = GROUPS,
-    **mixing: Any,
-) -> Course:  # fmt: skip
+    seed: int, forgers: Sequence[type[Miner]] = (), groups: int = GROUPS, **mixing: Any
+) -> Course:
     """STEPS lessons, and the held-out accuracy of every EVERY-th checkpoint."""
     folder = Path(tempfile.mkdtemp(prefix="assay-"))
     names = [*(f"honest {i}" for i in range(HONEST)), *(f"forger {i}" for i in range(len(forgers)))]
@@ -115,6 +115,7 @@ def run_loop(
         for n, kind in zip(names, kinds, strict=True)
     ]
     lessons: list[Lesson] = []
+    worker = ParquetWorker()
     trainer = Trainer(
         hotkeys["trainer"],
         parameters,
@@ -126,15 +127,18 @@ def run_loop(
         lessons.append,
         lambda line: print(f"  {line}"),
     )  # fmt: skip
-    started = perf_counter()
-    while len(lessons) < STEPS and (trainer.window or 0) < STEPS:
-        chain.mint()
-        for miner in miners:
-            while miner.step():
-                pass
-        while trainer.step():
-            pass
-    seconds = perf_counter() - started
+
+    def play() -> None:
+        with worker:
+            while len(lessons) < STEPS and (trainer.window or 0) < STEPS:
+                chain.mint()
+                for miner in miners:
+                    while miner.step():
+                        pass
+                while trainer.step():
+                    pass
+
+    _, seconds = time_cpu(play)
     environment = open_environment(parameters.environment)
     digests = [genesis.digest, *(lesson.published.digest for lesson in lessons)]
     curve = [
@@ -159,8 +163,8 @@ def run_bare(course: Course) -> float:
     first = checkpoints.get(course.lessons[0].published.parent)
     learner = make_learner(first, LEARNING, lambda: first)
     model = first.load_trainable()
-    started = perf_counter()
-    for taken in get_taken(course):
+
+    def learn(taken: list[Any]) -> None:
         model.load_state_dict({n: w.float() for n, w in learner.bf16_state().items()})
         drafter = first.get_drafter(1_024, model)
         requests = [
@@ -176,7 +180,8 @@ def run_bare(course: Course) -> float:
                         for c in one.group.completions]  # fmt: skip
                 model(input_ids=torch.tensor(rows), use_cache=False).logits.log_softmax(-1)
         learner.learn([one.group for one in taken])
-    return perf_counter() - started
+
+    return time_cpu(lambda: [learn(taken) for taken in get_taken(course)])[1]
 
 
 def run_trl(course: Course, seed: int) -> Curve:
@@ -300,22 +305,15 @@ def repeat(what: str, run: Callable[[int], Any]) -> list[Any]:
 
 
 def main() -> None:
-    torch.set_num_threads(2)
-    with ParquetWorker() as worker:
-        warm_up()
-        courses = repeat("loop", lambda seed: run_loop(seed, worker))
-        clean = [course.curve for course in courses]
-        bare = [run_bare(course) for course in courses]
-        theirs = repeat("TRL", lambda seed: run_trl(courses[seed], seed))
-        poisoned = repeat(
-            "with a forger among three", lambda seed: run_loop(seed, worker, [FORGERS[seed]])
-        )
-        local = repeat(
-            "8 local", lambda s: run_loop(s, worker, groups=4, local_groups=8, external_groups=0)
-        )
-        mixed = repeat(
-            "4 + 4", lambda s: run_loop(s, worker, groups=4, local_groups=4, external_groups=4)
-        )
+    torch.set_num_threads(1)
+    warm_up()
+    courses = repeat("loop", lambda seed: run_loop(seed))
+    clean = [course.curve for course in courses]
+    bare = [run_bare(course) for course in courses]
+    theirs = repeat("TRL", lambda seed: run_trl(courses[seed], seed))
+    poisoned = repeat("with a forger among three", lambda seed: run_loop(seed, [FORGERS[seed]]))
+    local = repeat("8 local", lambda s: run_loop(s, groups=4, local_groups=8, external_groups=0))
+    mixed = repeat("4 + 4", lambda s: run_loop(s, groups=4, local_groups=4, external_groups=4))
     plot("loop", "the loop beside TRL's own trainer", {"Assay": clean, "TRL": theirs})
     dirty = [course.curve for course in poisoned]
     plot("poisoned", "forgers among the miners", {"honest alone": clean, "with forgers": dirty})
@@ -329,7 +327,7 @@ def main() -> None:
         f"{PROBLEMS} held-out problems",
         [
             Figure("gain of the loop, sums of three terms", gain, "points"),
-            Figure("time that it took", seconds, "s", bound=600),
+            Figure("processor time that it took", seconds, "s", bound=600),
             Figure("TRL's gain minus the loop's", mean(map(compute_gain, theirs)) - gain, "points",
                    bound=compute_noise(clean, theirs)),
             Figure("loop", seconds, "s", "bare training", mean(bare), ratio_bound=1.4),

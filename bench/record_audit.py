@@ -8,18 +8,16 @@ are, each with the groups that an audit judges; twenty-four take twelve times as
 those of the processor, so that other work of the machine does not count.
 """
 
-import resource
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from time import perf_counter, process_time
 
 import torch
-from figures import Figure, report
+from figures import Figure, report, time_cpu
 from work import load_genesis, make_requests
 
 from assay.environments import open_environment
@@ -261,18 +259,6 @@ def audit_bundle(folder: Path, windows: range, models: Models | None) -> None:
     assert found.matched, found
     claims = sum(window.claims for window in found.windows)
     assert claims == (0 if models else MINERS * len(windows))
-
-
-def time_cpu(run: Callable[[], object]) -> tuple[float, float]:
-    """Seconds on the wall, and of processors by this process and its children."""
-
-    def used() -> float:
-        child = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return process_time() + child.ru_utime + child.ru_stime
-
-    before, started = used(), perf_counter()
-    run()
-    return perf_counter() - started, used() - before
 
 
 def main() -> None:

@@ -4,9 +4,10 @@ What this does not know: who generated the tokens, with which engine, in which p
 batch. It says what the model itself would have drawn at every position, and how far the claim is
 from it. Specification, sections 3, 5 and 6.
 
-What it costs: the prompt of a group is computed once. Completions whose lengths round up to the
-same multiple of 64 are prefilled together and with no others, so short ones do not pay for long
-ones, and what is measured of one depends on its company in the last bits of a matrix product only.
+What it costs: the prompt of a group is computed once, or, where it fits the padding of its
+completions, within their pass. Completions whose lengths round up to the same multiple of 64 are
+prefilled together and with no others, so short ones do not pay for long ones, and what is measured
+of one depends on its company in the last bits of a matrix product only.
 No [tokens, vocabulary] array has more than `LOGIT_ELEMENTS_MAX` elements; on a CPU two of them live
 at once, of 4 bytes an element: 128 MiB. A GPU draws on tensors, which takes 40 bytes more.
 """
@@ -117,17 +118,8 @@ class Reference:
         """
         states: dict[int, Tensor] = {}
         with torch.inference_mode():
-            for chosen, padded in iterate_buckets(
-                [len(p.prompt) + len(p.completion) for p in passages]
-            ):
-                rows = torch.zeros((len(chosen), padded), dtype=torch.int64)
-                for row, i in zip(rows, chosen, strict=True):
-                    whole = passages[i].prompt + passages[i].completion
-                    row[: len(whole)] = torch.tensor(whole)
-                out = self._model.model(rows.to(self._model.device), use_cache=False)
-                for state, i in zip(out.last_hidden_state, chosen, strict=True):
-                    first = len(passages[i].prompt) - 1
-                    states[i] = state[first : first + len(passages[i].completion)]
+            for chosen, found in self._iterate_whole(passages):
+                states |= zip(chosen, found, strict=True)
         return [states[i] for i in range(len(passages))]
 
     def compute_logits(self, states: Tensor) -> Tensor:
@@ -139,6 +131,10 @@ class Reference:
         self, prompt: Sequence[int], completions: Sequence[NDArray[np.uint32]]
     ) -> Iterator[tuple[list[int], list[Tensor]]]:
         """Batches of (indices of completions, states [T, H] of each), the prompt shared by all."""
+        if _fits_padding(prompt, completions):
+            passages = [Passage(tuple(prompt), tuple(c.tolist())) for c in completions]
+            yield from self._iterate_whole(passages)
+            return
         device = self._model.device
         prefix = DynamicCache(config=self._model.config)
         if len(prompt) > 1:
@@ -160,6 +156,24 @@ class Reference:
                 chosen,
                 [state[: len(completions[i])] for state, i in zip(states, chosen, strict=True)],
             )
+
+    def _iterate_whole(
+        self, passages: Sequence[Passage]
+    ) -> Iterator[tuple[list[int], list[Tensor]]]:
+        """The same of whole passages, each with a prompt of its own."""
+        for chosen, padded in iterate_buckets(
+            [len(p.prompt) + len(p.completion) for p in passages]
+        ):
+            rows = torch.zeros((len(chosen), padded), dtype=torch.int64)
+            for row, i in zip(rows, chosen, strict=True):
+                whole = passages[i].prompt + passages[i].completion
+                row[: len(whole)] = torch.tensor(whole)
+            out = self._model.model(rows.to(self._model.device), use_cache=False)
+            states = []
+            for state, i in zip(out.last_hidden_state, chosen, strict=True):
+                first = len(passages[i].prompt) - 1
+                states.append(state[first : first + len(passages[i].completion)])
+            yield chosen, states
 
     def _measure_rows(
         self, rows: "_Rows", project: "SketchBuilder", lengths: Sequence[int]
@@ -189,6 +203,14 @@ class Reference:
         gini = (1.0 - logp.exp_().square_().sum(dim=1)).clamp_(min=0).double()
         logprobs = scaled.clamp_(0, LOGPROB_MAX).long()
         return top - scores[:, 0], best, gini, logprobs, project.build(rows.states)
+
+
+def _fits_padding(prompt: Sequence[int], completions: Sequence[NDArray[np.uint32]]) -> bool:
+    """Whether no completion is padded to more tokens when its prompt stands before it."""
+    return all(
+        -(-(len(prompt) + len(completion)) // PAD_TOKENS) == -(-len(completion) // PAD_TOKENS)
+        for completion in completions
+    )
 
 
 def iterate_buckets(lengths: Sequence[int]) -> Iterator[tuple[list[int], int]]:

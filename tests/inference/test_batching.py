@@ -56,6 +56,22 @@ def test_short_completions_do_not_pay_for_long_ones(checkpoint, projection, grou
     assert batches == [(4, 64), (1, 128), (2, 192), (1, 256)]
 
 
+def test_a_prompt_that_fits_the_padding_takes_no_pass_of_its_own(
+    checkpoint, projection, group, shapes
+):
+    """And what is measured is what a shared prompt gives: the last of `few` does not fit."""
+    request, completions = group
+    reference = checkpoint.get_reference(1_024)
+    room = PAD_TOKENS - len(request.prompt)
+    few = [completions[1][:room], completions[0], completions[1][: room + 1]]
+    apart = reference.measure(request.prompt, few, request.seeds[:3], projection)
+    assert shapes == [(1, len(request.prompt) - 1), (3, 64)]
+    shapes.clear()
+    whole = reference.measure(request.prompt, few[:2], request.seeds[:2], projection)
+    assert shapes == [(2, 64)]
+    assert all(is_near(a, b) for a, b in zip(whole, apart[:2], strict=True))
+
+
 def test_one_completion_is_measured_the_same_in_any_company(checkpoint, projection, group):
     """In the order given, reversed, and alone."""
     request, completions = group
