@@ -111,7 +111,7 @@ class Groups:
         return future
 
     def _note(self, key: Any, done: "Future[dict[str, Any] | str]") -> None:
-        document = "it was given up" if done.cancelled() else done.result()
+        document = done.result()
         with self._lock:
             self._asked.pop(key, None)
             if isinstance(document, str) or document["kind"] == "lack":

@@ -2,8 +2,8 @@
 
 import json
 import threading
-import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from queue import Empty, Queue
 from typing import Any
 
 from assay.cage import Budget, Cage, Lost, WorkerError
@@ -14,8 +14,10 @@ IDLE_S = 120.0
 _SECONDS = 120.0
 #: Processor seconds that one request may take, and bytes that its answer may have.
 _PROCESSOR_S, _REPLY_MAX = 120.0, 64 << 20
-#: Requests that may wait.
-_WAITING_MAX = 4
+#: Requests that may wait; seconds that the end of an idle child is waited for.
+_WAITING_MAX, _CLOSE_S = 4, 10.0
+
+Reply = Future[dict[str, Any] | str]
 
 
 class BusyError(Exception):
@@ -23,7 +25,8 @@ class BusyError(Exception):
 
 
 class Helper:
-    """One child and one thread that asks it. Safe to share between threads.
+    """One child and one thread that asks it. Safe to share between threads. Nobody waits for a busy
+    child when the program ends: it ends by itself once nobody holds its standard input.
 
     Args:
         name: of the child, in errors.
@@ -32,20 +35,20 @@ class Helper:
 
     def __init__(self, name: str, boot: str, idle_s: float = IDLE_S) -> None:
         self._cage = Cage(name, boot, _SECONDS)
-        self._threads = ThreadPoolExecutor(1, name)
+        self._asked: Queue[tuple[bytes, Reply] | None] = Queue()
         self._lock = threading.Lock()
         self._waiting = 0
         self._idle_s = idle_s
-        self._timer: threading.Timer | None = None
-        self._used = 0.0
         self._closed = False
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
 
     @property
     def pid(self) -> int | None:
         """Process id of the child; None while there is none."""
         return self._cage.pid
 
-    def ask(self, request: dict[str, Any]) -> "Future[dict[str, Any] | str]":
+    def ask(self, request: dict[str, Any]) -> Reply:
         """The child's answer; a sentence where it has none.
 
         Raises:
@@ -55,44 +58,41 @@ class Helper:
             if self._closed or self._waiting >= _WAITING_MAX:
                 raise BusyError
             self._waiting += 1
-            return self._threads.submit(self._ask, json.dumps(request).encode())
+        reply: Reply = Future()
+        self._asked.put((json.dumps(request).encode(), reply))
+        return reply
 
-    def _ask(self, request: bytes) -> dict[str, Any] | str:
+    def close(self) -> None:
+        """Ends the child, at once or after what it is busy with."""
+        with self._lock:
+            self._closed = True
+            busy = self._waiting > 0
+        self._asked.put(None)
+        if not busy:
+            self._thread.join(_CLOSE_S)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                asked = self._asked.get(timeout=self._idle_s)
+            except Empty:
+                self._cage.renew()  # it idles
+                continue
+            if asked is None or self._closed:
+                self._cage.close()
+                return
+            request, reply = asked
+            found = self._exchange(request)
+            with self._lock:
+                self._waiting -= 1
+            reply.set_result(found)
+
+    def _exchange(self, request: bytes) -> dict[str, Any] | str:
         try:
             reply = self._cage.ask(request, _REPLY_MAX, Budget(_PROCESSOR_S))
         except WorkerError as error:
             return str(error)
-        finally:
-            with self._lock:
-                self._waiting -= 1
-                self._used = time.monotonic()
-                self._watch()
         if isinstance(reply, Lost):
             return f"it could not be found out: {reply.cause or 'it takes too long'}"
         document: dict[str, Any] = json.loads(reply)
         return document
-
-    def _watch(self) -> None:
-        """Looks later whether the child idles. Called with the lock."""
-        if self._timer is None and not self._closed:
-            self._timer = threading.Timer(self._idle_s, self._rest)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def _rest(self) -> None:
-        with self._lock:
-            self._timer = None
-            idle = not self._waiting and time.monotonic() - self._used >= self._idle_s
-            if not idle:
-                self._watch()
-        if idle:
-            self._cage.renew()
-
-    def close(self) -> None:
-        """Ends the child and waits for what is under way."""
-        with self._lock:
-            self._closed = True
-            if self._timer is not None:
-                self._timer.cancel()
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._cage.close()

@@ -145,7 +145,7 @@ def test_pages_follow_a_record_that_grows_and_a_validator_that_is_restarted(chro
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.goto("/")
-        page.locator("#live-state", has_text="live").wait_for()
+        page.locator("#live-state:text-is('live')").wait_for()
         page.locator("#settled", has_text=f"{settled[-2].epoch:,}").wait_for()
         page.evaluate("window.untouched = true")
         tell(151, None)
@@ -180,15 +180,13 @@ def test_pages_find_an_explorer_that_was_restarted(chromium, copy):
         page.set_default_timeout(90_000)
         try:
             page.goto("/")
-            page.locator("#live-state", has_text="live").wait_for()
+            page.locator("#live-state:text-is('live')").wait_for()
             first.process.terminate()
             assert first.process.wait(60) == 0
             page.locator("#live-state", has_text="does not answer").wait_for()
             second = start(first.port)
             try:
-                page.wait_for_function(
-                    "document.getElementById('live-state').textContent == 'live'"
-                )
+                page.locator("#live-state:text-is('live')").wait_for()
                 assert page.locator("#settled tbody tr").count() > 1
             finally:
                 second.process.terminate()
