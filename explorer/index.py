@@ -36,6 +36,9 @@ CREATE TABLE windows (
     accepted INTEGER NOT NULL, refused INTEGER NOT NULL, score TEXT NOT NULL,
     reward_sum INTEGER NOT NULL, rewards INTEGER NOT NULL
 );
+CREATE INDEX windows_by_epoch ON windows (epoch);
+CREATE INDEX windows_by_checkpoint ON windows (checkpoint, window);
+CREATE INDEX windows_rewarded ON windows (window) WHERE rewards > 0;
 CREATE TABLE miners (
     id INTEGER PRIMARY KEY, hotkey BLOB NOT NULL UNIQUE, address TEXT NOT NULL,
     uid INTEGER NOT NULL, seen INTEGER NOT NULL, windows INTEGER NOT NULL,

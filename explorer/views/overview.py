@@ -116,10 +116,10 @@ def _describe_said(note: object) -> View | None:
 
 def _describe_checkpoint(reader: Reader) -> View | None:
     row = reader.ask_one(
-        "SELECT checkpoint, max(window) AS window FROM windows WHERE length(checkpoint) = 32 "
-        "AND checkpoint != zeroblob(32)"
+        "SELECT checkpoint, window FROM windows WHERE length(checkpoint) = 32 "
+        "AND checkpoint != zeroblob(32) ORDER BY window DESC LIMIT 1"
     )
-    if row is None or row["checkpoint"] is None:
+    if row is None:
         return None
     manifest = reader.around.read_manifest(row["checkpoint"])
     return {

@@ -17,7 +17,7 @@ from tests.explorer.inside import Page, list_numbers, look_into
 from tests.explorer.program import ASSAY, list_pages
 
 pytestmark = pytest.mark.slow
-_ROLLOUT_S = 240
+_ROLLOUT_S = 400
 
 
 def wait_for_rollout(served, path):
@@ -208,3 +208,19 @@ def test_a_settlement_s_numbers_are_its_record_s(served, demo):
     assert [w["window"] for w in found["windows"]] == [c.window for c in record.windows]
     weights = {row["uid"]: row["weight"] for row in found["weights"]["rows"] if row["weight"]}
     assert weights == {weight.uid: weight.weight for weight in record.weights}
+
+
+def test_a_run_whose_record_comes_later_is_waited_for(copy, tmp_path):
+    (copy / "record").rename(tmp_path / "later")
+    status = json.loads((copy / "status.json").read_text())
+    (copy / "status.json").write_text(json.dumps(status | {"stage": "mining"}))
+    with subprocess.Popen(
+        [ASSAY, "explorer", "--dir", copy, "--port", "0", "--index", tmp_path / "index"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            assert "waiting for it" in process.stderr.readline()
+            (tmp_path / "later").rename(copy / "record")
+            assert process.stdout.readline().startswith("http://127.0.0.1:")
+        finally:
+            process.terminate()
