@@ -60,11 +60,14 @@ class Cage:
     Args:
         name: of the child, in errors.
         boot: Python code that the child runs; it ends in `assay.cage.child.serve`.
+        seconds: that a request may take, and the first sign of life of a new child; None: as
+            `REQUEST_SECONDS` says.
     """
 
-    def __init__(self, name: str, boot: str) -> None:
+    def __init__(self, name: str, boot: str, seconds: float | None = None) -> None:
         self.boot = boot
         self._name = name
+        self._seconds = seconds
         self._lock = threading.Lock()
         self._child: _Child | None = None
         self._closed = False
@@ -144,10 +147,10 @@ class Cage:
     def _start_child(self) -> "_Child":
         for pause in START_PAUSES:
             try:
-                return _Child(self._name, self.boot)
+                return _Child(self._name, self.boot, self._seconds)
             except WorkerError:
                 time.sleep(pause)
-        return _Child(self._name, self.boot)
+        return _Child(self._name, self.boot, self._seconds)
 
 
 class _LostError(Exception):
@@ -162,8 +165,9 @@ class _Child:
     """One process and the two pipes to it. Ctrl-C does not reach it: it is in its own session, and
     ends when its standard input closes, however the parent ends."""
 
-    def __init__(self, name: str, boot: str) -> None:
+    def __init__(self, name: str, boot: str, seconds: float | None) -> None:
         self._name = name
+        self._patience = seconds
         command = [sys.executable, "-P", "-c", boot]
         with tempfile.TemporaryFile() as errors:
             try:
@@ -183,6 +187,10 @@ class _Child:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def _seconds(self) -> float:
+        return REQUEST_SECONDS if self._patience is None else self._patience
+
     def exchange(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
         """Sends a request and awaits its answer; raises _LostError."""
         before = self.get_processor_time()
@@ -193,7 +201,7 @@ class _Child:
             budget.left -= self.get_processor_time() - before
 
     def _exchange(self, request: bytes, reply_max: int) -> bytes:
-        deadline = time.monotonic() + REQUEST_SECONDS
+        deadline = time.monotonic() + self._seconds
         self._send(request, deadline)
         (size,) = LENGTH.unpack(self._receive(LENGTH.size, deadline))
         if not 1 <= size <= reply_max:
@@ -223,7 +231,7 @@ class _Child:
             for pipe in (self._process.stdin, self._process.stdout):
                 assert pipe is not None
                 os.set_blocking(pipe.fileno(), False)
-            deadline = time.monotonic() + START_SECONDS
+            deadline = time.monotonic() + max(START_SECONDS, self._seconds)
             ready = self._receive(len(READY), deadline) == READY
         except _LostError:
             pass
@@ -240,7 +248,7 @@ class _Child:
         assert self._process.stdin is not None
         left = memoryview(data)
         while left:
-            _wait(self._process.stdin, selectors.EVENT_WRITE, deadline)
+            _wait(self._process.stdin, selectors.EVENT_WRITE, deadline, self._seconds)
             try:
                 left = left[os.write(self._process.stdin.fileno(), left[:_PIECE]) :]
             except OSError as error:
@@ -250,7 +258,7 @@ class _Child:
         assert self._process.stdout is not None
         data = bytearray()
         while len(data) < size:
-            _wait(self._process.stdout, selectors.EVENT_READ, deadline)
+            _wait(self._process.stdout, selectors.EVENT_READ, deadline, self._seconds)
             chunk = os.read(self._process.stdout.fileno(), size - len(data))
             if not chunk:
                 raise _LostError("it died")
@@ -258,8 +266,8 @@ class _Child:
         return bytes(data)
 
 
-def _wait(pipe: IO[bytes], event: int, deadline: float) -> None:
+def _wait(pipe: IO[bytes], event: int, deadline: float, seconds: float) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, event)
         if not selector.select(max(0.0, deadline - time.monotonic())):
-            raise _SlowError(f"it took more than {REQUEST_SECONDS:g} s")
+            raise _SlowError(f"it took more than {seconds:g} s")

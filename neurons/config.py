@@ -266,6 +266,26 @@ class MetricsSettings(BaseModel):
     )
 
 
+class ExplorerSettings(BaseModel):
+    """`[explorer]`: the web page over a validator's record."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dir: Path | None = Field(None, description="folder of a demo or a validator")
+    record: str | None = Field(None, description="store that the record lies in; None: found")
+    hotkey: str | None = Field(None, description="whose record, SS58; None: the only one there")
+    model: Path | None = Field(None, description="folder of checkpoints; None: the run's own")
+    trainer: Path | None = Field(None, description="folder of a trainer; None: the run's own")
+    gauntlet: Path | None = Field(None, description="gauntlet.json that is shown")
+    evm_explorer: str | None = Field(
+        None, max_length=200, description="URL of an EVM explorer that entries link to"
+    )
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8_400, ge=0, le=65_535, description="port; 0: any that is free")
+    hosts: tuple[str, ...] = Field((), description="further names the page is served under")
+    index: Path = Field(Path("assay-explorer"), description="folder of the index")
+
+
 class LocalnetSettings(BaseModel):
     """`[localnet]`: a subnet on this machine, for development."""
 
@@ -307,6 +327,7 @@ class Settings(BaseSettings):
     ledger: LedgerSettings = LedgerSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    explorer: ExplorerSettings = ExplorerSettings()
 
 
 def load_settings(

@@ -38,9 +38,8 @@ from assay.neurons.publication import (
     CHUNK_BYTES,
     Progress,
     ignore_progress,
-    make_checkpoint_name,
 )
-from assay.neurons.rules import PublicationError
+from assay.neurons.rules import PublicationError, make_checkpoint_name
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.manifest import Manifest, TensorDigest
 

@@ -26,6 +26,7 @@ from assay.inference.folder import (
 )
 from assay.inference.tensors import TABLE_FILE, encode_table
 from assay.network.store import ObjectStore, StoreError
+from assay.neurons.rules import make_checkpoint_name
 from assay.protocol.manifest import Manifest, TensorDigest, TensorPlace
 from assay.training.delta import make_delta
 
@@ -40,11 +41,6 @@ Progress = Callable[[int, int], None]
 
 def ignore_progress(done: int, due: int) -> None:
     """Nobody watches."""
-
-
-def make_checkpoint_name(digest: bytes, name: str) -> str:
-    """Where a file of a checkpoint lies below a locator."""
-    return f"checkpoints/{digest.hex()}/{name}"
 
 
 def make_tensor_name(digest: bytes) -> str:

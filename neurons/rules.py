@@ -1,4 +1,4 @@
-"""A network's rules below a store's locator: `parameters/<digest>.json`.
+"""A network's rules below a store's locator: `parameters/<digest>.json`; names beside them.
 
 A digest names bytes, so any copy will do and nobody who keeps one is trusted.
 """
@@ -29,6 +29,11 @@ def get_limits(parameters: Parameters) -> Limits:
 def make_parameters_name(digest: bytes) -> str:
     """Where parameters lie below a locator."""
     return f"parameters/{digest.hex()}.json"
+
+
+def make_checkpoint_name(digest: bytes, name: str) -> str:
+    """Where a file of a checkpoint lies below a locator."""
+    return f"checkpoints/{digest.hex()}/{name}"
 
 
 def publish_parameters(store: ObjectStore, parameters: Parameters) -> None:

@@ -57,7 +57,7 @@ def check_shown_weights(
 def _read_rows(chain: PublicChain, record: SettlementRecord) -> dict[int, dict[int, int]]:
     """Block → what the chain shows there, up to the first that shows the record's weights."""
     rows = {}
-    for number in _iterate_looks(chain, record.epoch):
+    for number in iterate_looks(chain, record.epoch):
         rows[number] = dict(chain.get_weights(number).get(record.validator, {}))
         if rows[number] == dict(pair_weights(record)) or not record.weights:
             break
@@ -113,7 +113,7 @@ def _is_explained(
     return True
 
 
-def _iterate_looks(chain: PublicChain, epoch: int) -> Iterator[int]:
+def iterate_looks(chain: PublicChain, epoch: int) -> Iterator[int]:
     """Blocks at which a settlement's weights would be in force, if they ever are."""
     head, number, epochs = chain.get_head(), epoch + 1, 0
     while number <= head and epochs < _EPOCHS_AFTER:

@@ -17,7 +17,7 @@ from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import ObjectStore, StoreError
 from assay.neurons.files import write_file
 from assay.neurons.ports import Objects
-from assay.neurons.publication import make_checkpoint_name
+from assay.neurons.rules import make_checkpoint_name
 from assay.neurons.submissions import StoreFinder, know_no_mirrors, open_submission
 from assay.protocol import Context
 from assay.verification import SubmissionReader

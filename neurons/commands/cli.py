@@ -13,6 +13,7 @@ from assay.neurons.commands import (
     chain_cli,
     env_cli,
     explain_cli,
+    explorer_cli,
     ledger_cli,
     localnet_cli,
     subnet_cli,
@@ -250,6 +251,7 @@ def status(
 app.add_typer(localnet_cli.app)
 app.add_typer(chain_cli.app)
 app.add_typer(explain_cli.app)
+app.add_typer(explorer_cli.app)
 app.add_typer(audit_cli.audit_app, name="audit")
 app.add_typer(env_cli.app, name="env")
 app.add_typer(train_cli.app)

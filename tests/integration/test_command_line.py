@@ -6,12 +6,11 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -34,21 +33,6 @@ def run(*arguments, env=None, cwd=None, timeout=240):
         cwd=cwd,
         env={**os.environ, **(env or {})},  # noqa: TID251 - a child needs a whole environment
     )
-
-
-@pytest.fixture(scope="module")
-def played(tmp_path_factory):
-    """One fast demo of six windows, in a folder with a space in its name, beside a chain."""
-    out = tmp_path_factory.mktemp("demo") / "a run"
-    with socket.socket() as usual:
-        with suppress(OSError):  # somebody else's chain serves as well
-            usual.bind(("127.0.0.1", 9_944))
-        done = run(
-            "demo", "--fast", "--out", out, "--json",
-            env={"ASSAY_DEMO__WINDOWS": "6", "ASSAY_DEMO__PROBLEMS": "1000"},
-        )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return out, json.loads(done.stdout), done.stderr
 
 
 def iterate_verdicts(summary):

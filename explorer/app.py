@@ -1,0 +1,188 @@
+"""Addresses, and what answers them: one view each, as a page or as JSON."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from assay.explorer.events import Events
+from assay.explorer.guard import Guard
+from assay.explorer.index import Index, IndexDamagedError
+from assay.explorer.indexing import Indexer
+from assay.explorer.pages import Pages
+from assay.explorer.ports import Subject, Surroundings
+from assay.explorer.reader import NotFoundError, Reader
+from assay.explorer.views.attacks import view_gauntlet, view_ledger
+from assay.explorer.views.common import Query, View
+from assay.explorer.views.course import view_training
+from assay.explorer.views.miners import view_miner, view_miners
+from assay.explorer.views.overview import view_overview
+from assay.explorer.views.rollouts import view_rollout
+from assay.explorer.views.settlements import view_settlement, view_weights
+from assay.explorer.views.windows import view_member, view_window, view_windows
+
+_STATIC = Path(__file__).with_name("static")
+#: Pages made at once; each thread has a connection to the index.
+_THREADS = 8
+#: Longest number in a path, digits: below what the index holds.
+_DIGITS_MAX = 18
+
+MakeView = Callable[..., View]
+#: Path → its view and its template. What stands in braces is a number, or `hotkey`.
+PAGES: dict[str, tuple[MakeView, str]] = {
+    "/": (view_overview, "overview.html"),
+    "/miners": (view_miners, "miners.html"),
+    "/miner/{hotkey}": (view_miner, "miner.html"),
+    "/windows": (view_windows, "windows.html"),
+    "/window/{window}": (view_window, "window.html"),
+    "/window/{window}/{hotkey}": (view_member, "member.html"),
+    "/window/{window}/{hotkey}/{group}/{rollout}": (view_rollout, "rollout.html"),
+    "/weights": (view_weights, "weights.html"),
+    "/settlement/{epoch}": (view_settlement, "settlement.html"),
+    "/ledger": (view_ledger, "ledger.html"),
+    "/training": (view_training, "training.html"),
+    "/gauntlet": (view_gauntlet, "gauntlet.html"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Who may ask: names by which the page may be asked for, without port."""
+
+    hosts: Sequence[str] = ("127.0.0.1", "localhost", "::1")
+
+
+class Explorer:
+    """Makes the answers."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._pages = Pages()
+
+    def answer(self, template: str, view: MakeView, request: Request) -> Response:
+        """One page or its JSON; runs in a thread of its own."""
+        as_json = is_json(request)
+        values = dict(request.query_params.items())
+        try:
+            arguments = _parse_path(request)
+            document, status = view(self._reader, Query(values), **arguments), 200
+        except NotFoundError as error:
+            document, status, template = _describe_error(404, str(error)), 404, "error.html"
+        except IndexDamagedError:
+            why = "the index is being made anew: ask again in a moment"
+            document, status, template = _describe_error(503, why), 503, "error.html"
+        return self._write(document, status, template, request, as_json)
+
+    def refuse(self, request: Request, error: Exception) -> Response:
+        """A page for an address that there is not."""
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        why = "there is no page under this address" if status == 404 else "that did not work"
+        return self._write(
+            _describe_error(status, why), status, "error.html", request, is_json(request)
+        )
+
+    def _write(
+        self, document: View, status: int, template: str, request: Request, as_json: bool
+    ) -> Response:
+        headers = {"vary": "accept"}
+        if as_json:
+            data = json.dumps(document, indent=1).encode()
+            return Response(data, status, headers, "application/json")
+        page = self._pages.render(template, document, self._describe_state(request))
+        return Response(page, status, headers, "text/html; charset=utf-8")
+
+    def _describe_state(self, request: Request) -> dict[str, Any]:
+        """What every page has around its own part."""
+        reader, progress = self._reader, self._reader.indexer.progress
+        path = request.url.path.removesuffix("/") or "/"
+        query = request.url.query
+        json_path = ("/index" if path == "/" else path) + ".json" + (f"?{query}" if query else "")
+        return {
+            "path": path,
+            "json_path": json_path,
+            "validator": reader.address,
+            "netuid": reader.subject.parameters.identity.netuid,
+            "place": reader.subject.place,
+            "progress": progress,
+        }
+
+
+def is_json(request: Request) -> bool:
+    """Whether the address or the Accept header asks for JSON."""
+    accepted = request.headers.get("accept", "")
+    return request.url.path.endswith(".json") or (
+        "application/json" in accepted and "text/html" not in accepted
+    )
+
+
+def _parse_path(request: Request) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, text in request.path_params.items():
+        if name == "hotkey":
+            values[name] = text[:64]
+        elif text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX:
+            values[name] = int(text)
+        else:
+            raise NotFoundError(f"{name} is a number")
+    return values
+
+
+def _describe_error(status: int, why: str) -> View:
+    return {"title": "Not found" if status == 404 else "Not now", "error": why, "command": None}
+
+
+def make_app(
+    subject: Subject,
+    index: Index,
+    around: Surroundings,
+    limits: Limits = Limits(),
+) -> tuple[ASGIApp, Events, Indexer]:
+    """The page as an ASGI application, what tells it of changes, and what reads the record. Whoever
+    serves it starts and stops the indexer."""
+    events = Events()
+    indexer = Indexer(subject, index, events.notify)
+    explorer = Explorer(Reader(subject, index, indexer, around))
+    # a rollout may be waited for: it holds up no other page
+    quick, slow = CapacityLimiter(_THREADS), CapacityLimiter(_THREADS // 2)
+
+    def make_route(path: str, view: MakeView, template: str) -> list[Route]:
+        limiter = slow if view is view_rollout else quick
+
+        async def endpoint(request: Request) -> Response:
+            return await run_sync(explorer.answer, template, view, request, limiter=limiter)
+
+        other = "/index.json" if path == "/" else path + ".json"
+        # before the page's own: `{hotkey}` would take the ending for a part of the hotkey
+        return [Route(other, endpoint), Route(path, endpoint)]
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        return await run_sync(explorer.refuse, request, error, limiter=quick)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        events.bind()
+        yield
+        events.close()
+
+    routes: list[Route | Mount] = [Route("/events", events.serve)]
+    for path, (view, template) in PAGES.items():
+        routes += make_route(path, view, template)
+    routes.append(Mount("/static", StaticFiles(directory=_STATIC)))
+    app = Starlette(
+        routes=routes,
+        exception_handlers={404: refuse, 500: refuse},
+        lifespan=lifespan,
+    )
+    return Guard(app, limits.hosts), events, indexer

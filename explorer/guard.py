@@ -1,0 +1,125 @@
+"""What stands before every page: who may ask, how much, and what a browser may do with an answer.
+
+Pure ASGI, so that a stream of events passes through it as well.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+#: A browser loads nothing but our own files, runs no inline script or style, and frames nothing.
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+_HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "x-frame-options": "DENY",
+}
+_METHODS = ("GET", "HEAD")
+#: Longest path and query, bytes.
+_ADDRESS_MAX = 1_024
+#: Requests a client may make at once, and a second over time; clients that are kept count of.
+BURST, RATE, _CLIENTS = 120, 20.0, 4_096
+
+
+class Guard:
+    """Refuses before anything is read; adds headers to every answer.
+
+    Args:
+        hosts: names by which this page may be asked for, lower case, without port: a page of
+            another site whose name was made to lead here asks for its own.
+    """
+
+    def __init__(
+        self, app: ASGIApp, hosts: Sequence[str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._app = app
+        self._hosts = frozenset(hosts)
+        self._rates = Rates(clock)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("cache-control", "no-cache")
+            await send(message)
+
+        refusal = self._find_refusal(scope)
+        await (refusal or self._app)(scope, receive, send_guarded)
+
+    def _find_refusal(self, scope: Scope) -> PlainTextResponse | None:
+        headers = Headers(scope=scope)
+        if scope["method"] not in _METHODS:
+            return PlainTextResponse("This page is read only.\n", 405, {"allow": "GET, HEAD"})
+        if not is_known_host(headers.get("host", ""), self._hosts):
+            return PlainTextResponse(
+                "This page is not served under that name: start it with --allow-host NAME.\n", 421
+            )
+        if len(scope["raw_path"]) + len(scope["query_string"]) > _ADDRESS_MAX:
+            return PlainTextResponse("The address is too long.\n", 414)
+        if headers.get("transfer-encoding") or headers.get("content-length", "0") != "0":
+            return PlainTextResponse("A request has no body here.\n", 413)
+        client = scope.get("client")
+        if not self._rates.take(client[0] if client else ""):
+            return PlainTextResponse("Too many requests.\n", 429, {"retry-after": "5"})
+        return None
+
+
+def is_known_host(host: str, hosts: frozenset[str]) -> bool:
+    """Whether a Host header names one of ours, whatever the port."""
+    try:
+        parts = urlsplit("//" + host)
+        name = (parts.hostname or "").lower()
+        plain = parts.netloc == host and parts.username is None and not parts.path
+        _ = parts.port
+    except ValueError:
+        return False
+    return plain and name in hosts
+
+
+class Rates:
+    """How much each client has asked for lately: a bucket each, in a table that never grows beyond
+    a size."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # left, when
+
+    def take(self, client: str) -> bool:
+        """Whether a client may ask now."""
+        key, now = _get_network(client), self._clock()
+        left, then = self._buckets.pop(key, (float(BURST), now))
+        left = min(float(BURST), left + (now - then) * RATE)
+        allowed = left >= 1
+        self._buckets[key] = (left - 1 if allowed else left), now
+        while len(self._buckets) > _CLIENTS:
+            self._buckets.popitem(last=False)
+        return allowed
+
+
+def _get_network(client: str) -> str:
+    """A client of IPv6 has a whole /64 to ask from."""
+    try:
+        address = ip_address(client)
+    except ValueError:
+        return client
+    return client if address.version == 4 else str(int(address) >> 64)

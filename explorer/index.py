@@ -1,0 +1,305 @@
+"""An index over a record, in one SQLite file: what many pages ask of many windows.
+
+Everything in it was read from the record and can be read again: a file that is damaged, of another
+version or of another record is thrown away. One connection writes; each thread that reads has one
+of its own.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.protocol import SettlementRecord, WindowRecord, encode_ss58
+
+#: Changes with the tables below: an older file is made anew.
+_VERSION = 1
+#: Largest number that the index holds.
+NUMBER_MAX = 1 << 62
+#: Seconds a reader waits for the writer.
+_WAIT_S = 5.0
+
+_SCHEMA = """
+CREATE TABLE about (version INTEGER NOT NULL, validator BLOB NOT NULL, parameters BLOB NOT NULL);
+CREATE TABLE settlements (
+    epoch INTEGER PRIMARY KEY, previous_epoch INTEGER NOT NULL, digest BLOB NOT NULL,
+    previous BLOB NOT NULL, first INTEGER, last INTEGER, counted INTEGER NOT NULL,
+    total TEXT NOT NULL, miners INTEGER NOT NULL, weighed INTEGER NOT NULL, score_root BLOB NOT NULL
+);
+CREATE TABLE windows (
+    window INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, outcome TEXT NOT NULL, link TEXT NOT NULL,
+    checkpoint BLOB NOT NULL, challenge_ms INTEGER, challenge_round INTEGER, audit_round INTEGER,
+    beacons TEXT NOT NULL, members INTEGER NOT NULL, committed INTEGER NOT NULL,
+    accepted INTEGER NOT NULL, refused INTEGER NOT NULL, score TEXT NOT NULL,
+    reward_sum INTEGER NOT NULL, rewards INTEGER NOT NULL
+);
+CREATE INDEX windows_by_epoch ON windows (epoch);
+CREATE INDEX windows_by_checkpoint ON windows (checkpoint, window);
+CREATE INDEX windows_rewarded ON windows (window) WHERE rewards > 0;
+CREATE TABLE miners (
+    id INTEGER PRIMARY KEY, hotkey BLOB NOT NULL UNIQUE, address TEXT NOT NULL,
+    uid INTEGER NOT NULL, seen INTEGER NOT NULL, windows INTEGER NOT NULL,
+    committed INTEGER NOT NULL, accepted INTEGER NOT NULL, refused INTEGER NOT NULL,
+    score INTEGER NOT NULL, settled_at INTEGER NOT NULL, settled TEXT NOT NULL,
+    weight INTEGER NOT NULL, reason TEXT
+);
+CREATE TABLE rows (
+    miner INTEGER NOT NULL, window INTEGER NOT NULL, uid INTEGER NOT NULL,
+    registered_at INTEGER NOT NULL, groups INTEGER NOT NULL, reason TEXT, score INTEGER NOT NULL,
+    PRIMARY KEY (miner, window)
+) WITHOUT ROWID;
+CREATE INDEX rows_by_window ON rows (window);
+CREATE TABLE scores (
+    epoch INTEGER NOT NULL, miner INTEGER NOT NULL, uid INTEGER NOT NULL,
+    registered_at INTEGER NOT NULL, score TEXT NOT NULL, PRIMARY KEY (epoch, miner)
+) WITHOUT ROWID;
+CREATE TABLE weights (
+    epoch INTEGER NOT NULL, uid INTEGER NOT NULL, weight INTEGER NOT NULL,
+    PRIMARY KEY (epoch, uid)
+) WITHOUT ROWID;
+"""
+
+
+class IndexDamagedError(Exception):
+    """The file is no index of this record, or cannot be used: make it anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedWindow:
+    """One window of a settlement, as it goes into the index.
+
+    Attributes:
+        record: None: there is none that can be read.
+        link: "ok", "missing", "differs" (from the digest that its settlement names).
+        beacons: "verified", "none", or what is wrong with them.
+        reward_sum, rewards: of all rollouts of accepted audited groups, millionths, and how many.
+    """
+
+    window: int
+    outcome: str
+    record: WindowRecord | None
+    link: str
+    beacons: str
+    reward_sum: int = 0
+    rewards: int = 0
+
+
+class Index:
+    """The index of one validator's record.
+
+    Args:
+        path: of the file; it is made where it is not there, and anew where it holds something else.
+
+    Raises:
+        IndexDamagedError, OSError: it cannot be made.
+    """
+
+    def __init__(self, path: Path, validator: bytes, parameters: bytes) -> None:
+        self.path = path
+        self._of = validator, parameters
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._generation = 0
+        self._open: list[sqlite3.Connection] = []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._prepare()
+        except (sqlite3.DatabaseError, IndexDamagedError):
+            self.reset()
+
+    def _prepare(self) -> None:
+        validator, parameters = self._of
+        found = self._get_connection().execute("PRAGMA user_version").fetchone()[0]
+        if found == 0:
+            with self.write() as database:
+                database.executescript(_SCHEMA)
+                database.execute(f"PRAGMA user_version = {_VERSION}")
+                database.execute("INSERT INTO about VALUES (?, ?, ?)",
+                                 (_VERSION, validator, parameters))  # fmt: skip
+            return
+        about = self.read("SELECT version, validator, parameters FROM about")
+        named = [(row["version"], row["validator"], row["parameters"]) for row in about]
+        if found != _VERSION or named != [(_VERSION, validator, parameters)]:
+            raise IndexDamagedError(f"{self.path} is of another record")
+        if self.read("PRAGMA quick_check")[0][0] != "ok":
+            raise IndexDamagedError(f"{self.path} is damaged")
+
+    def close(self) -> None:
+        """Closes every thread's connection; whoever asks afterwards opens another."""
+        with self._lock:
+            self._generation += 1
+            for connection in self._open:
+                connection.close()
+            self._open.clear()
+
+    def reset(self) -> None:
+        """Throws everything away and begins again. Readers may be refused once meanwhile.
+
+        Raises:
+            IndexDamagedError, OSError: it cannot be made anew.
+        """
+        self.close()
+        for end in ("", "-wal", "-shm", "-journal"):
+            self.path.with_name(self.path.name + end).unlink(missing_ok=True)
+        try:
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            raise IndexDamagedError(f"{self.path}: {error}") from None
+
+    def read(self, query: str, values: Mapping[str, Any] | tuple[Any, ...] = ()) -> list[Any]:
+        """All rows of a query; each can be asked by column.
+
+        Raises:
+            IndexDamagedError: the file cannot be read.
+        """
+        try:
+            return self._get_connection().execute(query, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise IndexDamagedError(f"{self.path}: {error}") from None
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, whole or not at all.
+
+        Raises:
+            IndexDamagedError: the file cannot be written.
+        """
+        connection = self._get_connection()
+        try:
+            with connection:
+                yield connection
+        except sqlite3.DatabaseError as error:
+            raise IndexDamagedError(f"{self.path}: {error}") from None
+
+    def _get_connection(self) -> sqlite3.Connection:
+        generation, connection = getattr(self._local, "connection", (-1, None))
+        if connection is None or generation != self._generation:
+            connection = sqlite3.connect(self.path, _WAIT_S, check_same_thread=False)
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = OFF")  # all of it can be read again
+            connection.execute("PRAGMA cache_size = -2000")  # KiB a connection
+            with self._lock:
+                self._local.connection = self._generation, connection
+                self._open.append(connection)
+        assert isinstance(connection, sqlite3.Connection)  # put there just now, or before
+        return connection
+
+    # --- writing
+
+    def put(self, settlement: SettlementRecord, windows: list[IndexedWindow]) -> None:
+        """Adds one settlement and its windows, in any order of settlements, each once."""
+        with self.write() as database:
+            ids = _Ids(database)
+            for indexed in windows:
+                self._put_window(database, ids, settlement.epoch, indexed)
+            weights = {weight.uid: weight.weight for weight in settlement.weights}
+            for score in settlement.scores:
+                miner = ids.get(score.hotkey, score.uid)
+                database.execute(
+                    "INSERT INTO scores VALUES (?, ?, ?, ?, ?)",
+                    (
+                        settlement.epoch,
+                        miner,
+                        score.uid,
+                        _fit(score.registered_at),
+                        str(score.score),
+                    ),
+                )
+                database.execute(
+                    "UPDATE miners SET settled_at = ?, settled = ?, weight = ? "
+                    "WHERE id = ? AND settled_at < ?",
+                    (settlement.epoch, str(score.score), weights.get(score.uid, 0), miner,
+                     settlement.epoch),
+                )  # fmt: skip
+            database.executemany(
+                "INSERT INTO weights VALUES (?, ?, ?)",
+                [(settlement.epoch, uid, weight) for uid, weight in weights.items()],
+            )
+            numbers = [indexed.window for indexed in windows]
+            counted = sum(1 for indexed in windows if indexed.outcome == "counted")
+            database.execute(
+                "INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    settlement.epoch, settlement.previous_epoch, settlement.digest,
+                    settlement.previous, min(numbers, default=None), max(numbers, default=None),
+                    counted, str(sum(score.score for score in settlement.scores)),
+                    len(settlement.scores), len(weights), settlement.score_root,
+                ),
+            )  # fmt: skip
+
+    def _put_window(
+        self, database: sqlite3.Connection, ids: "_Ids", epoch: int, indexed: IndexedWindow
+    ) -> None:
+        found = database.execute("SELECT 1 FROM windows WHERE window = ?", (indexed.window,))
+        if found.fetchone() is not None:  # two settlements name it: the first that was read stays
+            return
+        record = indexed.record
+        members = () if record is None else record.members
+        committed = sum(1 for row in members if row.committed is not None)
+        accepted = sum(1 for row in members if row.reason is not None and row.reason == "ACCEPTED")
+        refused = sum(
+            1 for row in members
+            if row.reason is not None and row.reason not in ("ACCEPTED", "NO_COMMITMENT")
+        )  # fmt: skip
+        challenge = None if record is None else record.challenge
+        audit = None if record is None else record.audit
+        database.execute(
+            "INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                indexed.window, epoch, indexed.outcome, indexed.link,
+                b"" if record is None else record.checkpoint,
+                None if challenge is None else _fit(challenge.timestamp_ms),
+                None if challenge is None else _fit(challenge.beacon.round),
+                None if audit is None else _fit(audit.beacon.round),
+                indexed.beacons, len(members), committed, accepted, refused,
+                str(sum(row.score for row in members)), indexed.reward_sum, indexed.rewards,
+            ),
+        )  # fmt: skip
+        rows = []
+        for row in members:
+            miner = ids.get(row.hotkey, row.uid)
+            reason = None if row.reason is None else row.reason.value
+            groups = 0 if row.committed is None else row.committed.groups
+            score, registered = _fit(row.score), _fit(row.registered_at)
+            rows.append((miner, indexed.window, row.uid, registered, groups, reason, score))
+            database.execute(
+                "UPDATE miners SET windows = windows + 1, committed = committed + ?, "
+                "accepted = accepted + ?, refused = refused + ?, score = min(score + ?, 1 << 62), "
+                "uid = iif(seen <= ?, ?, uid), reason = iif(seen <= ?, ?, reason), "
+                "seen = max(seen, ?) WHERE id = ?",
+                (
+                    groups > 0, reason == "ACCEPTED",
+                    reason not in (None, "ACCEPTED", "NO_COMMITMENT"), score, indexed.window,
+                    row.uid, indexed.window, reason, indexed.window, miner,
+                ),
+            )  # fmt: skip
+        database.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _fit(number: int) -> int:
+    """SQLite's integers are narrower than a record's; no true value comes near their end."""
+    return min(number, NUMBER_MAX)
+
+
+class _Ids:
+    """Numbers of hotkeys within the index."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self._known: dict[bytes, int] = {}
+
+    def get(self, hotkey: bytes, uid: int) -> int:
+        """A hotkey's number; it gets one where it has none."""
+        if hotkey not in self._known:
+            self._database.execute(
+                "INSERT OR IGNORE INTO miners VALUES "
+                "(NULL, ?, ?, ?, -1, 0, 0, 0, 0, 0, -1, '0', 0, NULL)",
+                (hotkey, encode_ss58(hotkey), uid),
+            )
+            found = self._database.execute("SELECT id FROM miners WHERE hotkey = ?", (hotkey,))
+            self._known[hotkey] = int(found.fetchone()[0])
+        return self._known[hotkey]

@@ -1,0 +1,113 @@
+"""Documents into HTML: templates, and how numbers, digests and times are written.
+
+Everything is escaped by the templates; nothing here marks a stranger's text as safe. A number
+stands in a `<data>` element with the value that the JSON has.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from assay.explorer.words import MARKS, get_mark, show_hidden
+
+_HERE = Path(__file__).parent
+
+
+class Pages:
+    """The templates, compiled once."""
+
+    def __init__(self) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(_HERE / "templates"),
+            autoescape=True,
+            finalize=_finish,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+            cache_size=64,
+        )
+        self._environment.filters.update(
+            integer=write_integer, percent=write_percent, real=write_real, time=write_time,
+            short=shorten, clean=show_hidden, part=quote_part, millionths=write_millionths,
+        )  # fmt: skip
+        self._environment.globals.update(mark=get_mark, marks=MARKS, address=make_address)
+
+    def render(self, template: str, document: dict[str, Any], state: dict[str, Any]) -> str:
+        """A whole page."""
+        return self._environment.get_template(template).render(d=document, s=state)
+
+
+def _finish(value: Any) -> Any:
+    """The last look at whatever a template writes: a filter may be forgotten, this is not."""
+    return show_hidden(value, lines=True) if type(value) is str else value
+
+
+def _write_data(value: Any, text: str) -> Markup:
+    return Markup('<data value="{}">{}</data>').format(value, text)
+
+
+_NOTHING = Markup('<span class="nothing">–</span>')
+
+
+def write_integer(value: int | None) -> Markup:
+    """With separators."""
+    return _NOTHING if value is None else _write_data(value, f"{value:,}")
+
+
+def write_percent(value: float | None, digits: int = 1) -> Markup:
+    """A share of 0 to 1."""
+    return _NOTHING if value is None else _write_data(value, f"{100 * value:.{digits}f} %")
+
+
+def write_real(value: float | None, digits: int = 3) -> Markup:
+    """So many digits that count."""
+    if value is None:
+        return _NOTHING
+    return _write_data(value, "0" if value == 0 else f"{value:.{digits}g}")
+
+
+def write_millionths(value: int | None) -> Markup:
+    """A reward."""
+    return _NOTHING if value is None else _write_data(value, f"{value / 1_000_000:.3f}")
+
+
+def write_time(milliseconds: int | None) -> Markup:
+    """A block's time, UTC."""
+    if milliseconds is None:
+        return _NOTHING
+    try:
+        moment = datetime.fromtimestamp(milliseconds / 1_000, UTC)
+    except (ValueError, OverflowError, OSError):  # a record can claim any
+        return _write_data(milliseconds, f"{milliseconds} ms")
+    stamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Markup('<time datetime="{}">{}</time>').format(
+        stamp, moment.strftime("%Y-%m-%d %H:%M:%S")
+    )
+
+
+def shorten(text: str | None, length: int = 8) -> Markup:
+    """The beginning of a digest or hotkey; the whole of it on demand."""
+    if not text:
+        return _NOTHING
+    if len(text) <= length + 4:
+        return escape(show_hidden(text))
+    short = f"{text[:length]}…{text[-4:]}"
+    return Markup('<span class="id" title="{}">{}</span>').format(
+        show_hidden(text), show_hidden(short)
+    )
+
+
+def quote_part(text: str) -> str:
+    """Part of a path."""
+    return quote(text, safe="")
+
+
+def make_address(path: str, **values: Any) -> str:
+    """A path with a query; values that are empty are left out."""
+    kept = {name: value for name, value in values.items() if value not in ("", None)}
+    return f"{path}?{urlencode(kept)}" if kept else path

@@ -1,0 +1,241 @@
+"""What the explorer needs from outside: a record, and what is around it as far as it is there.
+
+Adapters live in `assay.neurons.exploring`. All text that comes through here is a stranger's until a
+template has escaped it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from assay.protocol import Context, Parameters
+
+
+class Objects(Protocol):
+    """Named bytes: the store that a record lies in."""
+
+    def get(self, name: str, limit: int) -> bytes | None:
+        """An object's bytes; None: it is not there.
+
+        Raises:
+            OperatorError: the store cannot be read.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose record is shown.
+
+    Attributes:
+        validator: its hotkey, 32 bytes.
+        place: where the record lies, for people.
+    """
+
+    validator: bytes
+    parameters: Parameters
+    objects: Objects
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """How it stands right now.
+
+    Attributes:
+        head: the newest final block that is known.
+        moving: whether newer ones are expected; a run that has ended stands still.
+        program: what says so, for people.
+        trouble: what its program waits for that should not be so; None while all is well.
+        windows: those that are not settled yet, the newest last: window, state, and a verdict's
+            reason and score by hotkey in SS58.
+    """
+
+    head: int
+    moving: bool
+    program: str
+    trouble: str | None = None
+    windows: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A validator's weights as a chain shows them at a block: uid → u16."""
+
+    block: int
+    weights: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A settlement's entry on its way to the ledger, or there.
+
+    Attributes:
+        transaction: hash, hex, where one was sent.
+        block: of the EVM.
+        entry: what is posted, JSON.
+    """
+
+    epoch: int
+    state: str
+    transaction: str | None
+    block: int | None
+    trouble: str | None
+    entry: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a checkpoint says of where it comes from. Digests in hex; None for the first."""
+
+    number: int
+    parent: str | None
+    step: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a trainer has left. Shares are 0 to 1.
+
+    Attributes:
+        steps: a row a checkpoint made: number, window, parent, child, record, groups, sources.
+        points: a row a checkpoint looked at: number, reward, and held-out correct, problems, value,
+            low and high of the 95 % interval where it was tried.
+    """
+
+    steps: Sequence[Mapping[str, Any]] = ()
+    points: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReading:
+    """One token of a completion. Real quantities are in logits, nats and sketch steps.
+
+    Attributes:
+        text: as the tokenizer writes it.
+        logprob: −ln p, as the miner claims it.
+        margin, drawn, measured, distance: from a forward pass; None without one.
+        audited: whether the audit compares this position's log-probability.
+    """
+
+    id: int
+    text: str
+    logprob: float
+    audited: bool
+    margin: float | None = None
+    drawn: int | None = None
+    measured: float | None = None
+    distance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutReading:
+    """One rollout, read from its miner's file.
+
+    Attributes:
+        reward: millionths; parts: name → millionths.
+        log_capital: natural logarithm of the sampling martingale; None without a forward pass.
+    """
+
+    number: int
+    tokens: Sequence[TokenReading]
+    completion: str
+    reward: int
+    parts: Mapping[str, int]
+    log_capital: float | None = None
+    sketch_mean: float | None = None
+    sketch_block: float | None = None
+    logprob_rms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReading:
+    """One group of a miner's file.
+
+    Attributes:
+        measured: whether the model was run; note: why not, and what it would take.
+        leaf: whether the group is the one that the file's leaves name.
+    """
+
+    prompt: str
+    level: int
+    measured: bool
+    note: str | None
+    rollouts: Sequence[RolloutReading]
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Why something cannot be shown now.
+
+    Attributes:
+        passing: it may be there a little later.
+    """
+
+    why: str
+    passing: bool = False
+
+
+class Commands(Protocol):
+    """The command that derives again what a page shows; None: none can, `explain` says why."""
+
+    def audit(self, first: int, last: int) -> str | None:
+        """Of windows, and the settlements that hold them."""
+
+    def verify(self, window: int, hotkey: str) -> str | None:
+        """Of one submission."""
+
+    def training(self) -> str | None:
+        """Of the newest training step."""
+
+    def gauntlet(self) -> str | None:
+        """Of the table of attacks."""
+
+
+class Surroundings(Protocol):
+    """What is around the record. Everything but `commands` may be missing, and nothing raises:
+    what cannot be read now is not there."""
+
+    @property
+    def commands(self) -> Commands:
+        """See `Commands`."""
+
+    @property
+    def has_model(self) -> bool:
+        """Whether rollouts can be run again."""
+
+    @property
+    def ledger_link(self) -> str | None:
+        """Address of an EVM explorer, checked; None: none is named."""
+
+    @property
+    def contract(self) -> str | None:
+        """Address of the ScoreLedger, as far as it is known."""
+
+    def read_live(self) -> Live | None:
+        """How it stands."""
+
+    def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> Shown | None:
+        """The validator's weights as the chain shows them after an epoch: the wanted ones, if it
+        ever does."""
+
+    def list_posts(self) -> Sequence[Post] | None:
+        """Ledger entries, the newest first; None: nothing is known of a ledger."""
+
+    def read_training(self) -> Training | None:
+        """What the trainer has left."""
+
+    def read_manifest(self, checkpoint: bytes) -> Manifest | None:
+        """A checkpoint's origin."""
+
+    def read_gauntlet(self) -> Mapping[str, Any] | None:
+        """The last table, as `assay gauntlet --json` prints it."""
+
+    def get_names(self) -> Mapping[str, str]:
+        """Hotkey in SS58 → a name for people, where a run has given them some."""
+
+    def get_rules(self) -> Mapping[str, str]:
+        """Reason → the rule that it stands for, one sentence."""
+
+    def read_group(self, context: Context, hotkey: bytes, group: int) -> GroupReading | Lack:
+        """A group of a miner's file, measured again where there is a model. Waits for a bounded
+        time."""

@@ -1,0 +1,164 @@
+"""Miners: all of them, and one."""
+
+from typing import Any
+
+from assay.explorer.reader import NotFoundError, Reader
+from assay.explorer.views.common import (
+    Query,
+    View,
+    divide,
+    make_paging,
+    make_strip,
+    name_hotkey,
+)
+from assay.explorer.words import get_mark
+
+_MINERS, _ROWS = 25, 50
+#: Windows in a heat strip: of a list, and of one miner's page.
+_STRIP, _LONG_STRIP = 24, 96
+#: What a list can be sorted by: name → the order that comes first.
+_SORTS = {
+    "weight": "weight DESC, length(settled) DESC, settled DESC, uid",
+    "score": "length(settled) DESC, settled DESC, uid",
+    "accepted": "CAST(accepted AS REAL) / max(1, windows) DESC, accepted DESC, uid",
+    "refused": "refused DESC, uid",
+    "seen": "seen DESC, uid",
+    "uid": "uid, address",
+    "hotkey": "address",
+}
+_LIKE = str.maketrans({"%": r"\%", "_": r"\_", "\\": r"\\"})
+
+
+def view_miners(reader: Reader, query: Query) -> View:
+    """All who were ever members, sorted, searched, by pages."""
+    sort = query.get("sort", "weight")
+    sort = sort if sort in _SORTS else "weight"
+    search = query.get("q")
+    where, values = _search(reader, search)
+    (found,) = reader.ask(f"SELECT count(*) AS n FROM miners WHERE {where}", *values)
+    paging = make_paging(query, found["n"], _MINERS, q=search, sort=sort)
+    rows = reader.ask(
+        f"SELECT * FROM miners WHERE {where} ORDER BY {_SORTS[sort]} LIMIT ? OFFSET ?",
+        *values, _MINERS, paging["offset"],
+    )  # fmt: skip
+    newest = reader.ask_one(
+        "SELECT epoch, total, first, last FROM settlements ORDER BY epoch DESC LIMIT 1"
+    )
+    last = reader.ask_one("SELECT max(window) AS last FROM windows")["last"] or 0
+    return {
+        "title": "Miners",
+        "sort": sort,
+        "sorts": list(_SORTS),
+        "search": search,
+        "epoch": None if newest is None else newest["epoch"],
+        "strip_windows": _STRIP,
+        "miners": [_describe(reader, row, newest, last) for row in rows],
+        "paging": paging,
+        "command": None if newest is None or newest["first"] is None
+        else reader.around.commands.audit(newest["first"], newest["last"]),
+    }  # fmt: skip
+
+
+def _search(reader: Reader, text: str) -> tuple[str, tuple[Any, ...]]:
+    """Part of a hotkey, a uid, a reason, or a name that the run has given."""
+    if not text:
+        return "1", ()
+    named = [a for a, name in reader.around.get_names().items() if text.lower() in name.lower()]
+    marks = ", ".join("?" * len(named[:64]))
+    pattern = f"%{text.translate(_LIKE)}%"
+    uid = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else -1
+    return (
+        rf"(address LIKE ? ESCAPE '\' OR uid = ? OR reason LIKE ? ESCAPE '\' "
+        rf"OR address IN ({marks}))",
+        (pattern, uid, pattern, *named[:64]),
+    )
+
+
+def _describe(reader: Reader, row: Any, newest: Any, last: int) -> View:
+    current = newest is not None and row["settled_at"] == newest["epoch"]
+    settled = int(row["settled"]) if current else 0
+    strip = reader.ask(
+        "SELECT window, reason FROM rows WHERE miner = ? AND window > ? ORDER BY window",
+        row["id"], last - _STRIP,
+    )  # fmt: skip
+    return describe_miner(reader, row) | {
+        "settled": settled,
+        "share": divide(settled, int(newest["total"])) if newest is not None else None,
+        "weight": row["weight"] if current else 0,
+        "strip": make_strip((cell["window"], cell["reason"]) for cell in strip),
+    }
+
+
+def describe_miner(reader: Reader, row: Any) -> View:
+    """A miner over all windows."""
+    return {
+        "hotkey": row["address"],
+        "name": name_hotkey(reader, row["address"]),
+        "uid": row["uid"],
+        "windows": row["windows"],
+        "committed": row["committed"],
+        "accepted": row["accepted"],
+        "refused": row["refused"],
+        "score": row["score"],
+        "seen": row["seen"],
+        "reason": row["reason"],
+        "accepted_share": divide(row["accepted"], row["windows"], 4),
+    }
+
+
+def view_miner(reader: Reader, query: Query, hotkey: str) -> View:
+    """One miner: its verdicts by window, its settlements.
+
+    Raises:
+        NotFoundError: nobody of that hotkey was ever a member.
+    """
+    row = reader.ask_one("SELECT * FROM miners WHERE address = ?", hotkey)
+    if row is None:
+        raise NotFoundError("nobody of that hotkey was a member of any window known here")
+    paging = make_paging(query, row["windows"], _ROWS)
+    rows = reader.ask(
+        "SELECT * FROM rows WHERE miner = ? ORDER BY window DESC LIMIT ? OFFSET ?",
+        row["id"], _ROWS, paging["offset"],
+    )  # fmt: skip
+    strip = reader.ask(
+        "SELECT window, reason FROM rows WHERE miner = ? ORDER BY window DESC LIMIT ?",
+        row["id"], _LONG_STRIP,
+    )  # fmt: skip
+    reasons = reader.ask(
+        "SELECT reason, count(*) AS n FROM rows WHERE miner = ? GROUP BY reason ORDER BY n DESC",
+        row["id"],
+    )
+    shown = [cell["window"] for cell in rows]
+    return describe_miner(reader, row) | {
+        "title": f"Miner {name_hotkey(reader, hotkey) or hotkey[:8] + '…'}",
+        "strip": make_strip((cell["window"], cell["reason"]) for cell in strip[::-1]),
+        "reasons": [
+            {"reason": r["reason"] or "no verdict", "count": r["n"],
+             "word": get_mark(r["reason"]).word, "rule": reader.around.get_rules().get(r["reason"])}
+            for r in reasons
+        ],
+        "rows": [
+            {"window": r["window"], "uid": r["uid"], "groups": r["groups"], "reason": r["reason"],
+             "score": r["score"]}
+            for r in rows
+        ],
+        "settlements": _list_settlements(reader, row["id"]),
+        "paging": paging,
+        "command": reader.around.commands.verify(shown[0], hotkey) if shown and rows[0]["groups"]
+        else reader.around.commands.audit(shown[0], shown[0]) if shown else None,
+    }  # fmt: skip
+
+
+def _list_settlements(reader: Reader, miner: int) -> list[View]:
+    rows = reader.ask(
+        "SELECT s.epoch, s.uid, s.score, t.total, coalesce(w.weight, 0) AS weight FROM scores s "
+        "JOIN settlements t ON t.epoch = s.epoch "
+        "LEFT JOIN weights w ON w.epoch = s.epoch AND w.uid = s.uid "
+        "WHERE s.miner = ? ORDER BY s.epoch DESC LIMIT 12",
+        miner,
+    )
+    return [
+        {"epoch": r["epoch"], "uid": r["uid"], "score": int(r["score"]), "weight": r["weight"],
+         "share": divide(int(r["score"]), int(r["total"]))}
+        for r in rows
+    ]  # fmt: skip

@@ -1,0 +1,149 @@
+"""The first page: where the subnet stands, and what was settled last."""
+
+from assay.explorer.ports import Live
+from assay.explorer.reader import Reader
+from assay.explorer.views.common import Query, View, divide
+from assay.explorer.views.settlements import show_weights
+from assay.explorer.words import DOING, PHASES
+from assay.protocol import Parameters, Phase
+from assay.protocol.window import compute_block, compute_window
+
+#: Windows and weights on the first page.
+_WINDOWS, _WEIGHTS = 12, 10
+
+
+def view_overview(reader: Reader, query: Query) -> View:
+    """Window, phase, countdown, beacon, checkpoint, weights, the last windows."""
+    live = reader.around.read_live()
+    newest = reader.ask_one("SELECT * FROM windows ORDER BY window DESC LIMIT 1")
+    rows = reader.ask("SELECT * FROM windows ORDER BY window DESC LIMIT ?", _WINDOWS)
+    settled = reader.ask_one("SELECT epoch FROM settlements ORDER BY epoch DESC LIMIT 1")
+    epoch = None if settled is None else settled["epoch"]
+    shown = rows[::-1]
+    return {
+        "title": "Overview",
+        "network": describe_network(reader),
+        "live": None if live is None else describe_live(reader.subject.parameters, live),
+        "checkpoint": _describe_checkpoint(reader),
+        "beacons": None if newest is None else {
+            "window": newest["window"],
+            "challenge_round": newest["challenge_round"],
+            "audit_round": newest["audit_round"],
+            "state": newest["beacons"],
+        },
+        "weights": None if epoch is None else show_weights(reader, epoch, _WEIGHTS),
+        "windows": [describe_window(row) for row in rows],
+        "settlements": reader.ask_one("SELECT count(*) AS n FROM settlements")["n"],
+        "settled_windows": reader.ask_one("SELECT count(*) AS n FROM windows")["n"],
+        "command": None if not shown else reader.around.commands.audit(
+            shown[0]["window"], shown[-1]["window"]
+        ),
+    }  # fmt: skip
+
+
+def describe_network(reader: Reader) -> View:
+    """Whose record this is, of which network."""
+    parameters = reader.subject.parameters
+    choice, identity = parameters.environment, parameters.identity
+    return {
+        "validator": reader.address,
+        "netuid": identity.netuid,
+        "genesis_hash": identity.genesis_hash.hex(),
+        "parameters": parameters.digest.hex(),
+        "environment": choice.name,
+        "place": reader.subject.place,
+        "window_blocks": parameters.timing.window_blocks,
+        "group_size": parameters.work.group_size,
+        "audited_groups": parameters.work.audited_groups,
+    }
+
+
+def describe_live(parameters: Parameters, live: Live) -> View:
+    """The head, and every window on its way: what it does, what comes next and in how many
+    blocks."""
+    timing = parameters.timing
+    now = compute_window(timing, live.head)
+    notes = {int(w["window"]): w for w in live.windows if type(w.get("window")) is int}
+    first = now
+    while first > 0 and compute_block(timing, first - 1, Phase.VERDICT_END) > live.head:
+        first -= 1
+    windows = [
+        _describe_moment(parameters, window, live.head)
+        | {"said": _describe_said(notes.get(window))}
+        for window in range(now, first - 1, -1)
+    ]
+    return {
+        "head": live.head,
+        "moving": live.moving,
+        "program": live.program,
+        "trouble": live.trouble,
+        "window": now,
+        "block_of_window": live.head - now * timing.window_blocks,
+        "next_window_in": (now + 1) * timing.window_blocks - live.head,
+        "windows": windows,
+    }
+
+
+def _describe_moment(parameters: Parameters, window: int, head: int) -> View:
+    moments = [(compute_block(parameters.timing, window, phase), phase) for phase in Phase]
+    past = [phase for block, phase in moments if block <= head]
+    phase = past[-1] if past else Phase.CHECKPOINT
+    following = next(((block, after) for block, after in moments if block > head), None)
+    start, end = moments[1][0], moments[-1][0]
+    return {
+        "window": window,
+        "doing": DOING[phase],
+        "progress": divide(head - start, end - start),
+        "next": None if following is None else PHASES[following[1]],
+        "next_block": None if following is None else following[0],
+        "blocks_left": None if following is None else following[0] - head,
+    }
+
+
+def _describe_said(note: object) -> View | None:
+    """What a validator beside this page has come to so far."""
+    if not isinstance(note, dict):
+        return None
+    verdicts = note.get("verdicts", [])
+    accepted = sum(1 for verdict in verdicts if verdict.get("reason") == "ACCEPTED")
+    return {
+        "state": str(note.get("state", "")),
+        "trouble": note.get("void") or note.get("missing"),
+        "judged": len(verdicts),
+        "accepted": accepted,
+    }
+
+
+def _describe_checkpoint(reader: Reader) -> View | None:
+    row = reader.ask_one(
+        "SELECT checkpoint, window FROM windows WHERE length(checkpoint) = 32 "
+        "AND checkpoint != zeroblob(32) ORDER BY window DESC LIMIT 1"
+    )
+    if row is None:
+        return None
+    manifest = reader.around.read_manifest(row["checkpoint"])
+    return {
+        "digest": row["checkpoint"].hex(),
+        "window": row["window"],
+        "number": None if manifest is None else manifest.number,
+        "parent": None if manifest is None else manifest.parent,
+    }
+
+
+def describe_window(row: "View") -> View:
+    """One row of a list of windows."""
+    return {
+        "window": row["window"],
+        "epoch": row["epoch"],
+        "outcome": row["outcome"],
+        "link": row["link"],
+        "beacons": row["beacons"],
+        "time_ms": row["challenge_ms"],
+        "members": row["members"],
+        "committed": row["committed"],
+        "accepted": row["accepted"],
+        "refused": row["refused"],
+        "score": int(row["score"]),
+        "reward": divide(row["reward_sum"], row["rewards"] * 1_000_000, 4),
+        "checkpoint": row["checkpoint"].hex(),
+    }

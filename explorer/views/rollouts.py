@@ -1,0 +1,124 @@
+"""One rollout, token by token."""
+
+from assay.explorer.ports import GroupReading, Lack, RolloutReading, TokenReading
+from assay.explorer.reader import NotFoundError, Reader
+from assay.explorer.views.common import Query, View, name_hotkey
+from assay.explorer.views.windows import select
+from assay.protocol import encode_ss58
+from assay.protocol.gumbel import FRACTION_BITS
+
+#: Tokens on one page.
+_TOKENS = 512
+
+
+def view_rollout(
+    reader: Reader, query: Query, window: int, hotkey: str, group: int, rollout: int
+) -> View:
+    """A rollout from its miner's file, measured again where a model is at hand.
+
+    Raises:
+        NotFoundError: there is no such rollout.
+    """
+    file = reader.read_window(window)
+    members = () if file is None else file.record.members
+    row = next((m for m in members if encode_ss58(m.hotkey) == hotkey), None)
+    size = reader.subject.parameters.work.group_size
+    if file is None or row is None or row.committed is None or group >= row.committed.groups:
+        raise NotFoundError("the record has no such commitment, or it has no such group")
+    if rollout >= size:
+        raise NotFoundError(f"a group has {size} rollouts, from 0")
+    chosen = select(file.context, row)
+    said = file.verdicts.get(hotkey, {})
+    rewards: list[int] = next(
+        (g["rewards"] for g in said.get("groups", []) if g["index"] == group), []
+    )
+    reading: GroupReading | Lack = Lack("the record does not say what it was judged from")
+    if file.context is not None and file.context.audit is not None:
+        reading = reader.around.read_group(file.context, row.hotkey, group)
+    found = {
+        "title": f"Rollout {rollout} of group {group}",
+        "window": window,
+        "hotkey": hotkey,
+        "name": name_hotkey(reader, hotkey),
+        "group": group,
+        "rollout": rollout,
+        "group_size": size,
+        "groups": row.committed.groups,
+        "chosen": "audited" if chosen is not None and group in chosen["audited"]
+        else "sampled" if chosen is not None and group in chosen["sampled"] else "not drawn",
+        "audited": [] if chosen is None else chosen["audited"],
+        "recorded_reward": rewards[rollout] if rollout < len(rewards) else None,
+        "lack": None,
+        "reading": None,
+        "command": reader.around.commands.verify(window, hotkey)
+        or reader.around.commands.audit(window, window),
+    }  # fmt: skip
+    if isinstance(reading, Lack):
+        return found | {"lack": {"why": reading.why, "passing": reading.passing}}
+    shown = next((r for r in reading.rollouts if r.number == rollout), None)
+    if shown is None:
+        return found | {"lack": {"why": "the file has no such rollout", "passing": False}}
+    return found | {
+        "reading": {
+            "prompt": reading.prompt,
+            "level": reading.level,
+            "measured": reading.measured,
+            "note": reading.note,
+        }
+        | _describe(reader, query, shown)
+    }
+
+
+def _describe(reader: Reader, query: Query, rollout: RolloutReading) -> View:
+    tests, environment = reader.subject.parameters.tests, reader.subject.parameters.environment
+    cap = tests.margin_cap / (1 << FRACTION_BITS)
+    tokens = rollout.tokens
+    pages = max(1, -(-len(tokens) // _TOKENS))
+    page = min(query.get_page(), pages)
+    start = (page - 1) * _TOKENS
+    weights = {
+        "correctness": environment.correctness_weight,
+        "quality": environment.quality_weight,
+        "satisfaction": environment.satisfaction_weight,
+    }
+    return {
+        "completion": rollout.completion,
+        "reward": rollout.reward,
+        "parts": [
+            {"name": name, "value": value, "weight": weights.get(name, 0)}
+            for name, value in rollout.parts.items()
+        ],
+        "tokens": len(tokens),
+        "page": page,
+        "pages": pages,
+        "margin_cap": round(cap, 9),
+        "off": sum(1 for token in tokens if token.margin) if tokens[0].margin is not None else None,
+        "log_capital": rollout.log_capital,
+        "sketch_mean": rollout.sketch_mean,
+        "sketch_bound": tests.sketch_rollout_bound / 1_000,
+        "sketch_block": rollout.sketch_block,
+        "sketch_block_bound": tests.sketch_block_bound / 1_000,
+        "logprob_rms": rollout.logprob_rms,
+        "rows": [
+            _describe_token(start + number, token, cap)
+            for number, token in enumerate(tokens[start : start + _TOKENS])
+        ],
+    }
+
+
+def _describe_token(number: int, token: TokenReading, cap: float) -> View:
+    state = "unmeasured"
+    if token.margin is not None:
+        state = "drawn" if not token.margin else "near" if token.margin <= cap else "off"
+    return {
+        "number": number,
+        "id": token.id,
+        "text": token.text,
+        "state": state,
+        "margin": token.margin,
+        "drawn": token.drawn,
+        "logprob": token.logprob,
+        "measured": token.measured,
+        "distance": token.distance,
+        "audited": token.audited,
+    }

@@ -1,0 +1,162 @@
+"""Weights: what a settlement's record says, what its windows come to, what the chain shows."""
+
+from typing import Any
+
+from assay.explorer.reader import NotFoundError, Reader
+from assay.explorer.views.common import Query, View, divide, make_paging, name_hotkey
+from assay.protocol import Reason
+from assay.verification import Result, Seat, compute_settlement, compute_weights
+
+_SETTLEMENTS = 25
+
+
+def view_weights(reader: Reader, query: Query) -> View:
+    """The newest settlement beside the chain, and a list of all."""
+    newest = reader.ask_one("SELECT epoch FROM settlements ORDER BY epoch DESC LIMIT 1")
+    (found,) = reader.ask("SELECT count(*) AS n FROM settlements")
+    paging = make_paging(query, found["n"], _SETTLEMENTS)
+    rows = reader.ask(
+        "SELECT * FROM settlements ORDER BY epoch DESC LIMIT ? OFFSET ?",
+        _SETTLEMENTS, paging["offset"],
+    )  # fmt: skip
+    weights = None if newest is None else show_weights(reader, newest["epoch"], 256)
+    return {
+        "title": "Weights",
+        "weights": weights,
+        "settlements": [_describe(row) for row in rows],
+        "paging": paging,
+        "command": None if weights is None else weights["command"],
+    }
+
+
+def view_settlement(reader: Reader, query: Query, epoch: int) -> View:
+    """One settlement.
+
+    Raises:
+        NotFoundError: there is none of this epoch.
+    """
+    row = reader.ask_one("SELECT * FROM settlements WHERE epoch = ?", epoch)
+    if row is None:
+        raise NotFoundError(f"no settlement at block {epoch} is known")
+    windows = reader.ask("SELECT * FROM windows WHERE epoch = ? ORDER BY window", epoch)
+    weights = show_weights(reader, epoch, 1 << 16)
+    return {
+        "title": f"Settlement at block {epoch}",
+        "settlement": _describe(row),
+        "windows": [
+            {"window": w["window"], "outcome": w["outcome"], "link": w["link"],
+             "accepted": w["accepted"], "refused": w["refused"], "score": int(w["score"])}
+            for w in windows
+        ],
+        "weights": weights,
+        "command": weights["command"],
+    }  # fmt: skip
+
+
+def _describe(row: Any) -> View:
+    return {
+        "epoch": row["epoch"],
+        "previous_epoch": row["previous_epoch"],
+        "digest": row["digest"].hex(),
+        "first": row["first"],
+        "last": row["last"],
+        "counted": row["counted"],
+        "total": int(row["total"]),
+        "miners": row["miners"],
+        "weighed": row["weighed"],
+        "score_root": row["score_root"].hex(),
+    }
+
+
+def show_weights(reader: Reader, epoch: int, limit: int) -> View:
+    """A settlement's weights, three times: recorded, derived from its windows, shown on chain.
+
+    Args:
+        limit: rows; those with most weight come first.
+    """
+    record = {
+        row["uid"]: row["weight"]
+        for row in reader.ask("SELECT uid, weight FROM weights WHERE epoch = ?", epoch)
+    }
+    held = reader.ask(
+        "SELECT s.uid, s.registered_at, s.score, m.address FROM scores s "
+        "JOIN miners m ON m.id = s.miner WHERE s.epoch = ?",
+        epoch,
+    )
+    scores, complete = _derive_scores(reader, epoch)
+    derived = _derive_weights(reader, held, scores) if complete else None
+    shown = reader.around.read_shown(epoch, record)
+    rows = [_describe_seat(reader, row, record, scores, derived, shown) for row in held]
+    rows.sort(key=lambda row: (-row["weight"], -row["score"], row["uid"]))
+    total = sum(int(row["score"]) for row in held)
+    for row in rows:
+        row["share"] = divide(row["score"], total)
+    windows = reader.ask_one(
+        "SELECT min(window) AS first, max(window) AS last FROM windows WHERE epoch = ?", epoch
+    )
+    begins = windows["first"]
+    return {
+        "epoch": epoch,
+        "total": total,
+        "rows": rows[:limit],
+        "count": len(rows),
+        "derived": None if derived is None else derived == record,
+        "block": None if shown is None else shown.block,
+        "on_chain": None if shown is None else dict(shown.weights) == record,
+        "command": None if begins is None else reader.around.commands.audit(
+            begins, windows["last"]
+        ),
+    }  # fmt: skip
+
+
+def _describe_seat(
+    reader: Reader,
+    row: Any,
+    record: dict[int, int],
+    scores: dict[Seat, int],
+    derived: dict[int, int] | None,
+    shown: Any,
+) -> View:
+    uid = row["uid"]
+    return {
+        "uid": uid,
+        "hotkey": row["address"],
+        "name": name_hotkey(reader, row["address"]),
+        "score": int(row["score"]),
+        "derived_score": scores.get(Seat(uid, row["registered_at"])),
+        "weight": record.get(uid, 0),
+        "derived_weight": None if derived is None else derived.get(uid, 0),
+        "chain_weight": None if shown is None else shown.weights.get(uid, 0),
+    }
+
+
+def _derive_scores(reader: Reader, epoch: int) -> tuple[dict[Seat, int], bool]:
+    """Scores by the rows of the windows that count, and whether all of these are there."""
+    windows = reader.ask("SELECT window, outcome, link FROM windows WHERE epoch = ?", epoch)
+    counted = [row for row in windows if row["outcome"] == "counted"]
+    rows = reader.ask(
+        "SELECT r.window, r.uid, r.registered_at, r.reason, r.score FROM rows r "
+        "JOIN windows w ON w.window = r.window "
+        "WHERE w.epoch = ? AND w.outcome = 'counted' AND r.reason IS NOT NULL",
+        epoch,
+    )
+    results = [
+        Result(
+            row["window"], Seat(row["uid"], row["registered_at"]), Reason(row["reason"]),
+            row["score"],
+        )
+        for row in rows
+    ]  # fmt: skip
+    return compute_settlement(results), all(row["link"] == "ok" for row in counted)
+
+
+def _derive_weights(reader: Reader, held: list[Any], scores: dict[Seat, int]) -> dict[int, int]:
+    identity = reader.subject.parameters.identity
+    by_uid = {
+        row["uid"]: scores[seat]
+        for row in held
+        if (seat := Seat(row["uid"], row["registered_at"])) in scores
+    }
+    if not by_uid:
+        return {}
+    return compute_weights(by_uid, identity.owner_uid, identity.burn_share)

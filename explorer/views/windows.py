@@ -1,0 +1,258 @@
+"""Windows: a list, one of them, and one miner in one of them."""
+
+from math import log
+from typing import Any
+
+from assay.explorer.reader import NotFoundError, Reader, WindowFile
+from assay.explorer.views.common import Query, View, count_reasons, divide, make_paging, name_hotkey
+from assay.explorer.views.overview import describe_window
+from assay.explorer.words import DECIDES, PHASES, get_mark
+from assay.protocol import Context, MemberRow, Phase, Stream, encode_ss58
+from assay.protocol.gumbel import FRACTION_BITS
+from assay.protocol.parameters import Tests
+from assay.protocol.seeds import compute_selection_seed
+from assay.protocol.selection import select_groups
+from assay.protocol.submission import LOGPROB_BITS
+from assay.protocol.window import compute_block
+
+_WINDOWS, _MEMBERS = 50, 25
+
+
+def view_windows(reader: Reader, query: Query) -> View:
+    """All windows, the newest first."""
+    (found,) = reader.ask("SELECT count(*) AS n FROM windows")
+    paging = make_paging(query, found["n"], _WINDOWS)
+    rows = reader.ask(
+        "SELECT * FROM windows ORDER BY window DESC LIMIT ? OFFSET ?", _WINDOWS, paging["offset"]
+    )
+    numbers = [row["window"] for row in rows]
+    return {
+        "title": "Windows",
+        "windows": [describe_window(row) for row in rows],
+        "paging": paging,
+        "command": None if not rows else reader.around.commands.audit(min(numbers), max(numbers)),
+    }
+
+
+def view_window(reader: Reader, query: Query, window: int) -> View:
+    """One window: when what happened, from which inputs, who was judged and what came out.
+
+    Raises:
+        NotFoundError: the record has no such window.
+    """
+    row, file = _open(reader, window)
+    members = [] if file is None else _order(file)
+    paging = make_paging(query, len(members), _MEMBERS)
+    shown = members[paging["offset"] : paging["offset"] + _MEMBERS]
+    near = reader.ask_one(
+        "SELECT (SELECT max(window) FROM windows WHERE window < ?) AS before, "
+        "(SELECT min(window) FROM windows WHERE window > ?) AS after",
+        window,
+        window,
+    )
+    return {
+        "title": f"Window {window}",
+        "window": describe_window(row),
+        "before": near["before"],
+        "after": near["after"],
+        "timeline": make_timeline(reader, window),
+        "inputs": None if file is None else _describe_inputs(file, row["beacons"]),
+        "reasons": count_reasons([m.reason and m.reason.value for m in members]),
+        "members": [] if file is None else [_describe_member(reader, file, m) for m in shown],
+        "paging": paging,
+        "command": reader.around.commands.audit(window, window),
+    }
+
+
+def _open(reader: Reader, window: int) -> tuple[Any, WindowFile | None]:
+    row = reader.ask_one("SELECT * FROM windows WHERE window = ?", window)
+    if row is None:
+        ends = reader.ask_one("SELECT min(window) AS first, max(window) AS last FROM windows")
+        there = "no window is known yet"
+        if ends["first"] is not None:
+            there = f"windows {ends['first']} to {ends['last']} are known"
+        raise NotFoundError(f"window {window} is not in the record: {there}")
+    return row, reader.read_window(window)
+
+
+def _order(file: WindowFile) -> list[MemberRow]:
+    """Those who committed first, by score; the others by uid."""
+    return sorted(
+        file.record.members,
+        key=lambda m: (m.committed is None, -m.score, m.reason is None, m.uid),
+    )
+
+
+def make_timeline(reader: Reader, window: int) -> View:
+    """A window's moments by block, from its checkpoint to its verdicts."""
+    timing = reader.subject.parameters.timing
+    live = reader.around.read_live()
+    moments = [
+        {"name": PHASES[phase], "block": compute_block(timing, window, phase),
+         "decides": DECIDES[phase]}
+        for phase in Phase
+    ]  # fmt: skip
+    first, last = moments[0]["block"], moments[-1]["block"]
+    start = compute_block(timing, window, Phase.CHALLENGE)
+    return {
+        "first": first,
+        "last": last,
+        "starts": start,
+        "ends": start + timing.window_blocks,
+        "head": None if live is None else live.head,
+        "moments": moments,
+    }
+
+
+def _describe_inputs(file: WindowFile, state: str) -> View:
+    record, context = file.record, file.context
+    challenge, audit = record.challenge, record.audit
+    return {
+        "software": record.software,
+        "digest": record.digest.hex(),
+        "previous": record.previous.hex(),
+        "checkpoint": record.checkpoint.hex(),
+        "beacons": state,
+        "challenge": None if challenge is None else {
+            "block_hash": challenge.block_hash.hex(),
+            "time_ms": challenge.timestamp_ms,
+            "round": challenge.beacon.round,
+            "signature": challenge.beacon.signature.hex(),
+        },
+        "audit": None if audit is None else {
+            "block_hash": audit.block_hash.hex(),
+            "time_ms": audit.timestamp_ms,
+            "round": audit.beacon.round,
+            "signature": audit.beacon.signature.hex(),
+        },
+        "challenge_seed": None if context is None else context.challenge_seed.hex(),
+        "audit_seed": None
+        if context is None or context.audit is None
+        else context.audit_seed.hex(),
+    }  # fmt: skip
+
+
+def _describe_member(reader: Reader, file: WindowFile, row: MemberRow) -> View:
+    address = encode_ss58(row.hotkey)
+    words = file.verdicts.get(address, {})
+    tests = reader.subject.parameters.tests
+    chosen = select(file.context, row)
+    return {
+        "hotkey": address,
+        "name": name_hotkey(reader, address),
+        "uid": row.uid,
+        "groups": 0 if row.committed is None else row.committed.groups,
+        "reason": row.reason and row.reason.value,
+        "word": get_mark(row.reason and row.reason.value).word,
+        "detail": words.get("detail", ""),
+        "score": row.score,
+        "audited": None if chosen is None else chosen["audited"],
+        "measures": list_measures(words, row, tests),
+    }
+
+
+def select(context: Context | None, row: MemberRow) -> View | None:
+    """Which groups the audit draws of a commitment, and why these: from the seed, in the order in
+    which they are drawn. None where there is nothing to draw from."""
+    if context is None or context.audit is None or row.committed is None:
+        return None
+    work, groups = context.parameters.work, row.committed.groups
+    if not 0 < groups <= work.group_cap:
+        return None
+    seed = compute_selection_seed(context.audit_seed, row.hotkey)
+    drawn = Stream(seed).sample(groups, min(groups, work.audited_groups + work.sampled_groups))
+    chosen = select_groups(
+        context.audit_seed, row.hotkey, groups, work.audited_groups, work.sampled_groups
+    )
+    return {
+        "seed": seed.hex(),
+        "groups": groups,
+        "drawn": list(drawn),
+        "audited": list(chosen.audited),
+        "sampled": list(chosen.sampled),
+    }
+
+
+def list_measures(words: View, row: MemberRow, tests: Tests) -> list[View]:
+    """Statistics against their thresholds, as far as they were measured."""
+    statistics = words.get("statistics", {})
+    accepted = row.reason is not None and row.reason.value == "ACCEPTED"
+    if words.get("reason") != (row.reason and row.reason.value):
+        return []  # nothing commits to them, and these are of another verdict
+    nats = 1 << LOGPROB_BITS
+    bounds = (
+        ("margin_max", "largest margin", "logits", tests.margin_cap / (1 << FRACTION_BITS)),
+        ("log_capital", "sampling martingale", "ln", log(2 * tests.alpha_inverse)),
+        ("logprob_rms", "log-probability error", "nats", tests.logprob_rms_bound / nats),
+        ("sketch_mean", "sketch distance", "steps", tests.sketch_rollout_bound / 1_000),
+        ("ledger_capital", "settlement’s ledger", "ln", log(tests.alpha_inverse)),
+    )
+    return [
+        {
+            "name": name,
+            "label": label,
+            "unit": unit,
+            "value": statistics[name],
+            "bound": round(bound, 9),
+            "exceeded": statistics[name] > bound,
+            "ratio": round(min(max(statistics[name], 0.0) / bound, 1e9), 6),
+        }
+        for name, label, unit, bound in bounds
+        if name in statistics and (accepted or statistics[name])  # 0: it was refused before
+    ]
+
+
+def view_member(reader: Reader, query: Query, window: int, hotkey: str) -> View:
+    """One miner's window: its verdict, why these groups, what each was worth.
+
+    Raises:
+        NotFoundError: no such window, or nobody of that hotkey in it.
+    """
+    _, file = _open(reader, window)
+    members = () if file is None else file.record.members
+    row = next((m for m in members if encode_ss58(m.hotkey) == hotkey), None)
+    if row is None or file is None:
+        raise NotFoundError(f"that hotkey is no member of window {window}, or its record is away")
+    words = file.verdicts.get(hotkey, {})
+    chosen = select(file.context, row)
+    return _describe_member(reader, file, row) | {
+        "title": f"{name_hotkey(reader, hotkey) or hotkey[:8] + '…'} in window {window}",
+        "window": window,
+        "registered_at": row.registered_at,
+        "rule": reader.around.get_rules().get(row.reason.value if row.reason else ""),
+        "place": {
+            name: words[name]
+            for name in ("group", "rollout", "token")
+            if words.get(name) is not None
+        },
+        "commitment": None if row.committed is None else {
+            "root": row.committed.root.hex(),
+            "groups": row.committed.groups,
+            "locator": row.committed.locator,
+        },
+        "selection": chosen,
+        "group_values": _describe_groups(row, words, chosen),
+        "group_size": reader.subject.parameters.work.group_size,
+        "has_model": reader.around.has_model,
+        "command": reader.around.commands.verify(window, hotkey)
+        or reader.around.commands.audit(window, window),
+    }  # fmt: skip
+
+
+def _describe_groups(row: MemberRow, words: View, chosen: View | None) -> list[View]:
+    """Audited groups with their recorded values; rewards as the validator says."""
+    if chosen is None:
+        return []
+    said = {group["index"]: group["rewards"] for group in words.get("groups", [])}
+    values: list[int | None] = [None] * len(chosen["audited"])
+    if len(row.values) == len(values):
+        values = list(row.values)
+    return [
+        {
+            "index": index,
+            "value": value,
+            "rewards": said.get(index, []),
+            "mean": divide(sum(said.get(index, [])), len(said.get(index, [])) * 1_000_000),
+        }
+        for index, value in zip(chosen["audited"], values, strict=True)
+    ]

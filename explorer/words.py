@@ -1,0 +1,90 @@
+"""Words and marks that pages share. Every state has a mark and a word: none is a colour alone."""
+
+from dataclasses import dataclass
+
+from assay.protocol.reason import CHEATING, WITHHELD, Reason
+from assay.protocol.window import WINDOW_SCHEDULE, Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How a verdict is drawn: one character, a class of the stylesheet, and what it means."""
+
+    sign: str
+    kind: str
+    word: str
+
+
+_ACCEPTED = Mark("✓", "good", "accepted")
+_ABSENT = Mark("·", "none", "did not take part")
+_CHEATING = Mark("✗", "bad", "refused: the whole settlement is zeroed")
+_WITHHELD = Mark("○", "warn", "withheld or unusable: worth nothing, two of them zero a settlement")
+_OTHER = Mark("◇", "warn", "refused: this window is worth nothing")
+_UNKNOWN = Mark("?", "none", "no verdict")
+#: What stands for each, in the order of a legend.
+MARKS = (_ACCEPTED, _CHEATING, _WITHHELD, _OTHER, _ABSENT, _UNKNOWN)
+
+_ABSENCES = {Reason.NO_COMMITMENT, Reason.NOT_REGISTERED}
+
+PHASES = {
+    Phase.CHECKPOINT: "checkpoint fixed",
+    Phase.CHALLENGE: "challenge",
+    Phase.COMMIT: "commitments",
+    Phase.AUDIT: "audit drawn",
+    Phase.FETCH_END: "fetching ends",
+    Phase.VERDICT_END: "verdicts final",
+}
+#: What a window does between a moment and the next one.
+DOING = {
+    Phase.CHECKPOINT: "about to begin",
+    Phase.CHALLENGE: "miners generate",
+    Phase.COMMIT: "the audit is awaited",
+    Phase.AUDIT: "groups are fetched and judged",
+    Phase.FETCH_END: "what was fetched is judged",
+    Phase.VERDICT_END: "verdicts are final",
+}
+DECIDES = WINDOW_SCHEDULE
+
+
+def get_mark(reason: str | None) -> Mark:
+    """How a verdict is drawn."""
+    if reason is None or reason not in set(Reason):
+        return _UNKNOWN
+    known = Reason(reason)
+    if known is Reason.ACCEPTED:
+        return _ACCEPTED
+    if known in _ABSENCES:
+        return _ABSENT
+    if known in CHEATING:
+        return _CHEATING
+    return _WITHHELD if known in WITHHELD else _OTHER
+
+
+#: Characters that write nothing, turn the direction of what follows, or end a line.
+_BLANKS = {"\u115f", "\u1160", "\u17b4", "\u17b5", "\u2800", "\u3164", "\uffa0"}
+_HIDDEN = {
+    "\n": "⏎\n", "\t": "⇥", "\r": "⟨CR⟩", "\u00ad": "⟨SHY⟩", "\u200b": "⟨ZWSP⟩", "\u200c": "⟨ZWNJ⟩",
+    "\u200d": "⟨ZWJ⟩", "\u200e": "⟨LRM⟩", "\u200f": "⟨RLM⟩", "\u202a": "⟨LRE⟩", "\u202b": "⟨RLE⟩",
+    "\u202c": "⟨PDF⟩", "\u202d": "⟨LRO⟩", "\u202e": "⟨RLO⟩", "\u2066": "⟨LRI⟩", "\u2067": "⟨RLI⟩",
+    "\u2068": "⟨FSI⟩", "\u2069": "⟨PDI⟩", "\u2060": "⟨WJ⟩", "\ufeff": "⟨BOM⟩", "\u061c": "⟨ALM⟩",
+}  # fmt: skip
+
+
+def show_hidden(text: str, *, lines: bool = False) -> str:
+    """Text in which nothing is invisible and nothing turns the direction of what follows it.
+
+    What writes nothing becomes its name or number in ⟨⟩. A line's end stays one, behind a mark;
+    with `lines`, it stays as it is.
+    """
+    if text.isprintable() and text.isascii():
+        return text
+    return "".join(c if lines and c == "\n" else _show(c) for c in text)
+
+
+def _show(character: str) -> str:
+    if character in _HIDDEN:
+        return _HIDDEN[character]
+    code = ord(character)
+    shown = character == " " or (character.isprintable() and character not in _BLANKS)
+    shown = shown and not 0xFE00 <= code <= 0xFE0F  # variation selectors
+    return character if shown else f"⟨U+{code:04X}⟩"

@@ -1,0 +1,110 @@
+"""The command `explorer`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.neurons.commands.ledger_cli import Contract
+from assay.neurons.commands.options import (
+    AsJson,
+    Config,
+    LocalnetFolder,
+    Netuid,
+    NetworkName,
+    Quiet,
+    Readable,
+    load,
+    plain_errors,
+)
+
+app = typer.Typer()
+
+
+@app.command()
+def explorer(
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir",
+            metavar="DIR",
+            help="What a demo or a validator has left, or leaves now [default: assay-demo].",
+        ),
+    ] = None,
+    record: Annotated[
+        str | None,
+        typer.Option(metavar="STORE", help="The store a record lies in, a URL or a folder."),
+    ] = None,
+    hotkey: Annotated[
+        str | None,
+        typer.Option(metavar="SS58", help="Whose record [default: the only one there]."),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="A checkpoint, or a folder of them by digest: rollouts are run again.",
+        ),
+    ] = None,
+    trainer: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The trainer's folder, for its steps.")
+    ] = None,
+    gauntlet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A gauntlet.json to show.")
+    ] = None,
+    evm_explorer: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="An EVM explorer that ledger entries link to."),
+    ] = None,
+    contract: Contract = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Where to listen [default: 127.0.0.1].")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port; 0 takes any that is free [default: 8400].")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name this page is served under; may repeat."),
+    ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the index [default: assay-explorer]."),
+    ] = None,
+    network: NetworkName = None,
+    netuid: Netuid = None,
+    readable: Readable = None,
+    localnet: LocalnetFolder = None,
+    config: Config = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Serve a web page over a validator's public record, and its live state where it is at hand.
+
+    `assay explorer --dir assay-demo` shows what `assay demo` has left, also while it runs. The page
+    is read only, loads nothing from elsewhere, and names for every number the command that derives
+    it again. Exit 0 stopped by request; 2 there is nothing to show, or nowhere to.
+    """
+    with plain_errors():
+        settings = load(
+            config,
+            localnet,
+            chain={"network": network, "netuid": netuid},
+            store={"readable": readable or None},
+            ledger={"contract": contract},
+            explorer={
+                "dir": directory, "record": record, "hotkey": hotkey, "model": model,
+                "trainer": trainer, "gauntlet": gauntlet, "evm_explorer": evm_explorer,
+                "host": host, "port": port, "hosts": allow_host or None, "index": index,
+            },
+        )  # fmt: skip
+        from assay.neurons.commands.explorer import run_explorer
+        from assay.neurons.exploring.sources import Request
+
+        online: tuple[str, ...] | None = None
+        if localnet is not None:
+            online = ("--localnet", str(localnet))
+        elif netuid is not None:
+            named = () if network is None else ("--network", network)
+            online = (*named, "--netuid", str(netuid))
+        raise typer.Exit(run_explorer(Request(settings, online), as_json, quiet))

@@ -1,0 +1,124 @@
+"""What the explorer asks of a chain, through a helper: the SDK stays out of this process."""
+
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import TimeoutError
+from typing import Any
+
+from assay.explorer import Live, Shown
+from assay.neurons.config import ConfigError, Settings
+from assay.neurons.exploring.helper import BusyError, Helper
+from assay.protocol import Parameters
+from assay.protocol.encoding import EncodingError
+
+_BOOT = (
+    "from assay.neurons.exploring.child import serve;"
+    "from assay.neurons.exploring.chain_child import ChainReader;"
+    "serve(ChainReader().answer)"
+)
+#: Seconds between two looks at the head, that a page waits for weights, and after which a head that
+#: was not renewed is an old one.
+_EVERY_S, _WAIT_S, _STALE_S = 3.0, 3.0, 60.0
+#: Seconds for the first look: it starts the child and reaches a node.
+_FIRST_S = 60.0
+#: Seconds for which weights that are not those wanted are kept before they are looked for again.
+_AGAIN_S = 30.0
+
+
+class ChainView:
+    """A subnet's chain, as far as pages show it. Nothing but `find` raises."""
+
+    def __init__(self, settings: Settings, validator: bytes | None = None) -> None:
+        self.validator = validator
+        # it is looked at every few seconds: it never idles for long
+        self._helper = Helper("chain reader", _BOOT)
+        self._settings = {
+            "chain": settings.chain.model_dump(mode="json"),
+            "store": settings.store.model_dump(mode="json"),
+        }
+        self._live: tuple[float, int] | None = None
+        self._trouble: str | None = None
+        self._shown: dict[int, tuple[float, Shown | None]] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="head", daemon=True)
+
+    def start(self) -> None:
+        """Begins to look at the head."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the helper."""
+        self._stop.set()
+        self._helper.close()
+
+    def find(self) -> tuple[Parameters, dict[str, str]]:
+        """The network's parameters, and where validators say that their records lie: hotkey in
+        SS58 → locator.
+
+        Raises:
+            ConfigError: the chain or the parameters cannot be had.
+        """
+        found = self._ask({"do": "find"}, _FIRST_S)
+        if isinstance(found, str):
+            raise ConfigError(found)
+        try:
+            return Parameters.from_json(found["parameters"]), dict(found["announced"])
+        except EncodingError as error:
+            raise ConfigError(f"the parameters on chain: {error}") from None
+
+    def read_live(self) -> Live | None:
+        """The head as it was seen last."""
+        with self._lock:
+            live, trouble = self._live, self._trouble
+        if live is None:
+            return None
+        fresh = time.monotonic() - live[0] < _STALE_S
+        return Live(live[1], fresh, "the chain", trouble if fresh else trouble or "no new block")
+
+    def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> Shown | None:
+        """The weights; None while they are not known."""
+        if self.validator is None:
+            return None
+        with self._lock:
+            kept = self._shown.get(epoch)
+        if kept is not None and (
+            (kept[1] is not None and dict(kept[1].weights) == dict(wanted))
+            or time.monotonic() - kept[0] < _AGAIN_S
+        ):
+            return kept[1]
+        request = {
+            "do": "weights", "epoch": epoch, "validator": self.validator.hex(),
+            "wanted": [[uid, weight] for uid, weight in wanted.items()],
+        }  # fmt: skip
+        found = self._ask(request, _WAIT_S)
+        shown = None
+        if isinstance(found, dict) and found.get("weights") is not None:
+            shown = Shown(int(found["block"]), {int(u): int(w) for u, w in found["weights"]})
+        with self._lock:
+            if len(self._shown) > 256:
+                self._shown.clear()
+            self._shown[epoch] = time.monotonic(), shown
+        return shown
+
+    def _ask(self, request: dict[str, Any], wait_s: float) -> dict[str, Any] | str:
+        try:
+            found = self._helper.ask(self._settings | request).result(wait_s)
+        except BusyError:
+            return "the chain is being asked for something else"
+        except TimeoutError:
+            return "the chain does not answer in time"
+        if isinstance(found, dict) and "error" in found:
+            return str(found["error"])
+        return found
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            found = self._ask({"do": "head"}, _FIRST_S)
+            with self._lock:
+                if isinstance(found, str):
+                    self._trouble = found
+                else:
+                    self._live, self._trouble = (time.monotonic(), int(found["head"])), None
+            self._stop.wait(_EVERY_S)

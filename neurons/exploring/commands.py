@@ -1,0 +1,105 @@
+"""The commands that derive again what pages show, as somebody can type them here."""
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.neurons.exploring.folder import TrainerFolder
+from assay.protocol import QUICKNET, Parameters
+from assay.protocol.commitment import make_object_name
+
+
+@dataclass(frozen=True, slots=True)
+class ShellCommands:
+    """See `assay.explorer.Commands`.
+
+    Attributes:
+        validator: SS58.
+        folder: of a demo or a validator: contexts, and a demo's bundle, store and models.
+        models: the folder of checkpoints that verdicts are run again with.
+        online: flags that name the chain; None: no chain was named.
+        records: where the record lies, if it must be named.
+        store: a folder of miners' files.
+    """
+
+    validator: str
+    parameters: Parameters
+    folder: Path | None = None
+    models: Path | None = None
+    online: tuple[str, ...] | None = None
+    records: str | None = None
+    store: Path | None = None
+    trainer: Path | None = None
+
+    def audit(self, first: int, last: int) -> str | None:
+        """Of the bundle where it holds these windows, else of what the chain shows."""
+        span = _write_span(first, last)
+        local = [] if self.parameters.beacon == QUICKNET else ["--allow-local-beacon"]
+        bundled = self._read_bundle()
+        if self.folder is not None and bundled and bundled[0] <= last and first <= bundled[1]:
+            span = _write_span(max(first, bundled[0]), min(last, bundled[1]))
+            words = ["assay", "audit", "--offline", str(self.folder / "bundle"), "--windows", span]
+            words += local
+            if self.models is not None:
+                words += ["--model", str(self.models)]
+            return shlex.join(words)
+        if self.online is None and self.records is None:
+            return None
+        words = ["assay", "audit", "--validator", self.validator, "--windows", span]
+        words += self.online or ("--netuid", str(self.parameters.identity.netuid))
+        if self.records is not None:
+            words += ["--records", self.records]
+        if self.models is not None:
+            words += ["--model", str(self.models)]
+        return shlex.join(words)
+
+    def _read_bundle(self) -> tuple[int, int] | None:
+        """The windows that the folder's bundle holds."""
+        if self.folder is None:
+            return None
+        try:
+            about = json.loads((self.folder / "bundle" / "about.json").read_bytes())
+            if about["validator"] != self.validator:
+                return None
+            return int(about["windows"][0]), int(about["windows"][1])
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def verify(self, window: int, hotkey: str) -> str | None:
+        """Where file, context and model all lie here."""
+        if self.folder is None or self.store is None or self.models is None:
+            return None
+        file = self.store / make_object_name(hotkey, window)
+        context = self.folder / "contexts" / f"window-{window}.json"
+        model = self._find_model(context)
+        if model is None or not file.is_file():
+            return None
+        words = ["assay", "verify", str(file), "--context", str(context), "--model", str(model)]
+        if self.parameters.beacon != QUICKNET:
+            words.append("--allow-local-beacon")
+        return shlex.join(words)
+
+    def _find_model(self, context: Path) -> Path | None:
+        try:
+            digest = str(json.loads(context.read_bytes())["checkpoint"])
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+        assert self.models is not None  # its caller has looked
+        place = self.models / digest
+        if digest.isalnum() and place.is_dir():
+            return place
+        return self.models if (self.models / "manifest.json").is_file() else None
+
+    def training(self) -> str | None:
+        """The newest step, done again."""
+        step = None if self.trainer is None else TrainerFolder(self.trainer).get_newest_step()
+        return None if step is None else shlex.join(["assay", "train", "verify-step", str(step)])
+
+    def gauntlet(self) -> str | None:
+        """Measured again."""
+        return "assay gauntlet"
+
+
+def _write_span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}..{last}"

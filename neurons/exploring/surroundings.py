@@ -1,0 +1,171 @@
+"""Everything around a record, put together from what is at hand."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from assay.explorer import (
+    Commands,
+    GroupReading,
+    Lack,
+    Live,
+    Manifest,
+    Post,
+    Shown,
+    Training,
+)
+from assay.neurons.explaining.texts import TEXTS
+from assay.neurons.exploring.chain import ChainView
+from assay.neurons.exploring.folder import JsonFile, RunFolder, TrainerFolder, parse_manifest
+from assay.neurons.exploring.groups import Groups
+from assay.neurons.ports import Objects
+from assay.neurons.rules import make_checkpoint_name
+from assay.protocol import Context
+from assay.protocol.errors import OperatorError
+
+_MANIFEST_BYTES = 16 << 20
+#: Manifests and shown weights that are kept.
+_KEPT = 1_024
+
+
+@dataclass(slots=True)
+class Around:
+    """See `assay.explorer.Surroundings`.
+
+    Attributes:
+        run: the folder of a demo or a validator.
+        chain: asked where the run does not say.
+        stores: where checkpoints' manifests may lie.
+    """
+
+    commands: Commands
+    has_model: bool
+    ledger_link: str | None
+    contract: str | None
+    run: RunFolder | None
+    trainer: TrainerFolder | None
+    chain: ChainView | None
+    models: Path | None
+    stores: Sequence[Objects]
+    gauntlet: JsonFile
+    groups: Groups
+    _manifests: OrderedDict[bytes, Manifest] = field(default_factory=OrderedDict)
+    _shown: OrderedDict[int, Shown] = field(default_factory=OrderedDict)
+
+    def read_live(self) -> Live | None:
+        """The run's word; where it has ended or has none, the chain's."""
+        live = None if self.run is None else self.run.read_live()
+        if (live is None or not live.moving) and self.chain is not None:
+            return self.chain.read_live() or live
+        return live
+
+    def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> Shown | None:
+        """The chain's, or what a bundle has of it. What was once as wanted stays."""
+        if epoch in self._shown and dict(self._shown[epoch].weights) == dict(wanted):
+            return self._shown[epoch]
+        found = None if self.run is None else self.run.read_shown(epoch, wanted)
+        if found is None and self.chain is not None:
+            found = self.chain.read_shown(epoch, wanted)
+        if found is not None:
+            self._shown[epoch] = found
+            while len(self._shown) > _KEPT:
+                self._shown.popitem(last=False)
+        return found
+
+    def list_posts(self) -> Sequence[Post] | None:
+        """See `Surroundings`."""
+        return None if self.run is None else self.run.list_posts()
+
+    def read_training(self) -> Training | None:
+        """See `Surroundings`."""
+        if self.trainer is None:
+            return None
+        return self.trainer.read(() if self.run is None else self.run.read_lessons())
+
+    def read_manifest(self, checkpoint: bytes) -> Manifest | None:
+        """From the folder of models, or from a store."""
+        if checkpoint not in self._manifests:
+            found = self._find_manifest(checkpoint)
+            if found is None:
+                return None
+            self._manifests[checkpoint] = found
+            while len(self._manifests) > _KEPT:
+                self._manifests.popitem(last=False)
+        return self._manifests[checkpoint]
+
+    def _find_manifest(self, checkpoint: bytes) -> Manifest | None:
+        if self.models is not None:
+            try:
+                file = self.models / checkpoint.hex() / "manifest.json"
+                with file.open("rb") as opened:
+                    found = parse_manifest(opened.read(_MANIFEST_BYTES))
+                if found is not None:
+                    return found
+            except OSError:
+                pass
+        for store in self.stores:
+            try:
+                data = store.get(make_checkpoint_name(checkpoint, "manifest.json"), _MANIFEST_BYTES)
+            except OperatorError:
+                continue
+            found = parse_manifest(data)
+            if found is not None:
+                return found
+        return None
+
+    def read_gauntlet(self) -> Mapping[str, Any] | None:
+        """See `Surroundings`."""
+        document = self.gauntlet.read()
+        return document if isinstance(document, dict) else None
+
+    def get_names(self) -> Mapping[str, str]:
+        """See `Surroundings`."""
+        return {} if self.run is None else self.run.get_names()
+
+    def get_rules(self) -> Mapping[str, str]:
+        """See `Surroundings`."""
+        return _RULES
+
+    def read_group(self, context: Context, hotkey: bytes, group: int) -> GroupReading | Lack:
+        """See `Surroundings`."""
+        return self.groups.read(context, hotkey, group)
+
+
+_RULES = {reason.value: text.rule for reason, text in TEXTS.items()}
+
+
+class Watch:
+    """Looks every second whether the live state has changed."""
+
+    def __init__(self, around: Around, on_change: Callable[[], None], every_s: float = 1.0) -> None:
+        self._around = around
+        self._on_change = on_change
+        self._every_s = every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        seen = self._look()
+        while not self._stop.wait(self._every_s):
+            now = self._look()
+            if now != seen:
+                seen = now
+                self._on_change()
+
+    def _look(self) -> object:
+        live = self._around.read_live()
+        if live is None:
+            return None
+        states = [
+            (w.get("window"), w.get("state"), len(w.get("verdicts", ()))) for w in live.windows
+        ]
+        return live.head, live.moving, live.trouble, states
+
+    def stop(self) -> None:
+        """Ends it."""
+        self._stop.set()
+        self._thread.join(10)

@@ -1,0 +1,68 @@
+"""The explorer within this process: a real record, real templates, no port."""
+
+import tempfile
+from contextlib import ExitStack, contextmanager
+from html.parser import HTMLParser
+from pathlib import Path
+
+from starlette.testclient import TestClient
+
+from assay.explorer import Index, make_app
+from assay.neurons.config import Settings
+from assay.neurons.exploring.sources import Request, open_source
+
+
+class Inside:
+    """An explorer that was not started: what its record holds was read once."""
+
+    def __init__(self, client, indexer, index, source, events):
+        self.client, self.indexer, self.index = client, indexer, index
+        self.source, self.events = source, events
+
+    def get(self, path, **headers):
+        return self.client.get(path, headers={"accept": "text/html", **headers})
+
+
+@contextmanager
+def look_into(folder, index=None, **settings):
+    """An explorer over a run's folder."""
+    with ExitStack() as stack:
+        if index is None:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="assay-"))
+            index = Path(scratch) / "index.sqlite"
+        asked = Request(Settings(explorer={"dir": folder, **settings}), None)
+        source = open_source(asked, stack, lambda: None, lambda sentence: None)
+        subject = source.subject
+        kept = Index(index, subject.validator, subject.parameters.digest)
+        stack.callback(kept.close)
+        app, events, indexer = make_app(subject, kept, source.around)
+        indexer.step()
+        client = stack.enter_context(TestClient(app, base_url="http://127.0.0.1:8400"))
+        yield Inside(client, indexer, kept, source, events)
+
+
+class Page(HTMLParser):
+    """What a browser would see: elements with their attributes, numbers, text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.values, self.text = [], [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag == "data":
+            self.values.append(dict(attributes)["value"])
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def list_numbers(document):
+    """Every number of a JSON document, written as pages write it."""
+    if isinstance(document, dict):
+        return [n for value in document.values() for n in list_numbers(value)]
+    if isinstance(document, list):
+        return [n for value in document for n in list_numbers(value)]
+    return [] if isinstance(document, bool | str | None) else [str(document)]

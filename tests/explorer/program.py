@@ -1,0 +1,86 @@
+"""The explorer as a program of its own, and what it serves of a demo."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+ASSAY = Path(sys.executable).with_name("assay")
+
+
+class Served:
+    """A running explorer."""
+
+    def __init__(self, process, address):
+        self.process = process
+        self.address = address
+
+    @property
+    def port(self):
+        return int(self.address.rstrip("/").rpartition(":")[2])
+
+    def get(self, path, accept="text/html"):
+        """Status, headers and body, whatever the status."""
+        request = urllib.request.Request(
+            self.address.rstrip("/") + path, headers={"accept": accept}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, answer.headers, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers, error.read().decode()
+
+    def get_json(self, path):
+        status, _, body = self.get(path, "application/json")
+        assert status == 200, (path, status, body)
+        return json.loads(body)
+
+    def wait_until_read(self):
+        """Until the whole record is in the index."""
+        ends = time.monotonic() + 120
+        while time.monotonic() < ends:
+            if "reading the record" not in self.get("/")[2]:
+                return
+            time.sleep(0.1)
+        raise AssertionError("the record was not read in time")
+
+
+@contextmanager
+def serve(cwd, *arguments):
+    """An explorer as a program of its own, on a free port."""
+    with tempfile.TemporaryDirectory(prefix="assay-") as index:
+        process = subprocess.Popen(
+            [ASSAY, "explorer", "--port", "0", "--index", index, "--json", *map(str, arguments)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd,
+        )  # fmt: skip
+        try:
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            yield Served(process, json.loads(line)["address"])
+        finally:
+            process.terminate()
+            try:
+                process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+
+def list_pages(demo):
+    """An address of each kind of page, over a demo's record."""
+    summary = json.loads((demo / "summary.json").read_text())
+    window = summary["windows"][1]
+    by_role = {v["role"]: v["hotkey"] for v in window["verdicts"]}
+    number, honest, cheat = window["window"], by_role["honest"], by_role["cheat"]
+    epoch = summary["settlements"][0]["epoch_block"]
+    return [
+        "/", "/miners", f"/miner/{cheat}", "/windows", f"/window/{number}",
+        f"/window/{number}/{honest}", f"/window/{number}/{cheat}",
+        f"/window/{number}/{honest}/0/0", "/weights", f"/settlement/{epoch}", "/ledger",
+        "/training", "/gauntlet",
+    ]  # fmt: skip

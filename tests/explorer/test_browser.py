@@ -1,0 +1,197 @@
+"""The pages in a real browser: every width, both schemes, keys alone, no script, live."""
+
+import json
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+from assay.protocol import decode_settlement_record
+from tests.explorer.program import ASSAY, Served, list_pages, serve
+
+pytestmark = pytest.mark.slow
+WIDTHS = (320, 768, 1_400)
+
+
+@pytest.fixture
+def page(chromium, served):
+    """A page of the explorer; whatever its console says of errors ends the test."""
+    context = chromium.new_context(base_url=served.address)
+    opened = context.new_page()
+    opened.set_default_timeout(60_000)
+    said = []
+    opened.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    yield opened
+    context.close()
+    assert said == []
+
+
+def test_no_page_is_wider_than_its_window(page, demo):
+    for path in list_pages(demo):
+        page.goto(path)
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 800})
+            found = page.evaluate("document.documentElement.scrollWidth")
+            assert found <= width, (path, width)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_breaks_a_rule_of_accessibility(page, demo, scheme):
+    """By axe, all its rules of WCAG 2.2 A and AA, and its best practices."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page.emulate_media(color_scheme=scheme)
+    for path in list_pages(demo):
+        page.goto(path)
+        found = axe.run(page).response["violations"]
+        told = [(rule["id"], [node["html"][:200] for node in rule["nodes"][:3]]) for rule in found]
+        assert told == [], path
+
+
+def test_keys_alone_reach_everything(page):
+    page.goto("/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline != "none"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    reached = set()
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        found = page.evaluate(
+            "(e => [e.tagName, e.getAttribute('href') || e.getAttribute('aria-label') || '', "
+            "getComputedStyle(e).outlineStyle])(document.activeElement)"
+        )
+        if found[0] == "BODY":
+            break
+        assert found[2] != "none", found
+        reached.add(tuple(found[:2]))
+    assert ("A", "/windows") in reached
+    assert any(href.startswith("/miner/") for _, href in reached)
+    assert ("PRE", "Command") in reached
+    assert any(label.startswith("Weights") for _, label in reached), "tables scroll by keys"
+    # and to a page and on, without a mouse
+    page.goto("/windows")
+    page.locator("tbody a").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/window/*")
+    assert page.locator("h1").inner_text().startswith("Window")
+
+
+def test_everything_works_without_script(chromium, served, demo):
+    context = chromium.new_context(base_url=served.address, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/miners")
+    page.get_by_label("Hotkey, uid, name or verdict").fill("SKETCH")
+    page.get_by_role("button", name="Show").click()
+    assert page.locator("tbody tr").count() == 1
+    page.locator("tbody a").first.click()
+    assert page.locator("h1").inner_text().startswith("Miner")
+    page.get_by_role("link", name="Overview").click()
+    assert page.locator("#settled tbody tr").count() > 1
+    context.close()
+
+
+def test_numbers_are_told_by_more_than_colour(page, demo):
+    page.goto("/miners")
+    strips = page.locator(".strip[role=img]")
+    for n in range(strips.count()):
+        assert "×" in strips.nth(n).get_attribute("aria-label")
+    signs = set(page.locator(".strip[role=img] b").all_inner_texts())
+    assert {"✓", "✗"} <= signs
+
+
+def test_the_command_is_copied(page):
+    context = page.context
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto("/")
+    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    command = page.locator(".command code").inner_text()
+    assert page.evaluate("navigator.clipboard.readText()") == command
+
+
+def test_motion_is_left_out_where_it_is_not_wanted(page):
+    page.emulate_media(reduced_motion="reduce")
+    page.goto("/")
+    look = "getComputedStyle(document.querySelector('.top nav a')).transitionDuration"
+    assert page.evaluate(look) == "0s"
+
+
+def test_pages_follow_a_record_that_grows_and_a_validator_that_is_restarted(chromium, copy):
+    (record,) = (copy / "record").iterdir()
+    settled = sorted(
+        (decode_settlement_record(f.read_bytes()) for f in record.glob("settlement-*.record")),
+        key=lambda found: found.epoch,
+    )
+
+    def announce(found):
+        latest = {"epoch": found.epoch, "digest": found.digest.hex()}
+        (record / "latest.json.new").write_text(json.dumps(latest))
+        (record / "latest.json.new").rename(record / "latest.json")
+
+    def tell(head, trouble):
+        status = {"program": "validator", "head": head, "windows": [], "posts": [],
+                  "trouble": trouble, "at": int(time.time())}  # fmt: skip
+        (copy / "status.new").write_text(json.dumps(status))
+        (copy / "status.new").rename(copy / "status.json")
+
+    announce(settled[-2])
+    tell(150, None)
+    with serve(copy.parent, "--dir", copy.name) as explorer:
+        context = chromium.new_context(base_url=explorer.address)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.goto("/")
+        page.locator("#live-state:text-is('live')").wait_for()
+        page.locator("#settled", has_text=f"{settled[-2].epoch:,}").wait_for()
+        page.evaluate("window.untouched = true")
+        tell(151, None)
+        page.locator("#now dd.big", has_text="151").first.wait_for()
+        # the validator ends: its last word goes stale, the page goes on
+        (copy / "status.json").unlink()
+        page.locator("#now", has_text="not known").wait_for()
+        # it comes back, waits for something, and settles once more
+        tell(160, "the chain does not answer")
+        page.locator("#now", has_text="the chain does not answer").wait_for()
+        announce(settled[-1])
+        page.locator("#settled", has_text=f"{settled[-1].epoch:,}").wait_for()
+        assert page.evaluate("window.untouched") is True, "the page was never loaded anew"
+        context.close()
+
+
+def test_pages_find_an_explorer_that_was_restarted(chromium, copy):
+    with tempfile.TemporaryDirectory(prefix="assay-") as index:
+
+        def start(port):
+            process = subprocess.Popen(
+                [ASSAY, "explorer", "--dir", copy, "--port", str(port), "--index", index, "--json"],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            return Served(process, json.loads(line)["address"])
+
+        first = start(0)
+        context = chromium.new_context(base_url=first.address)
+        page = context.new_page()
+        page.set_default_timeout(90_000)
+        try:
+            page.goto("/")
+            page.locator("#live-state:text-is('live')").wait_for()
+            first.process.terminate()
+            assert first.process.wait(60) == 0
+            page.locator("#live-state", has_text="does not answer").wait_for()
+            second = start(first.port)
+            try:
+                page.locator("#live-state:text-is('live')").wait_for()
+                assert page.locator("#settled tbody tr").count() > 1
+            finally:
+                second.process.terminate()
+                second.process.wait(60)
+        finally:
+            first.process.kill()
+            first.process.wait(60)
+            context.close()

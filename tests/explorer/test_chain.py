@@ -1,0 +1,65 @@
+"""The explorer beside a chain: the head and the weights, read by a helper of its own."""
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from assay.network.chain.devnet import Devnet, Seal
+from assay.neurons.exploring.helper import BusyError, Helper
+from tests.explorer.program import serve
+
+pytestmark = pytest.mark.slow
+
+
+def test_head_and_weights_come_from_the_chain(demo, tmp_path):
+    """The demo's own chain, over its record in a store: no folder of a run is at hand."""
+    store = tmp_path / "store"
+    shutil.copytree(demo / "record", store)
+    shutil.copytree(demo / "store" / "parameters", store / "parameters")
+    shutil.copytree(demo / "chain", tmp_path / "chain")
+    with Devnet(tmp_path / "chain", seal=Seal.MANUAL) as devnet:
+        chain = ["--network", devnet.endpoint, "--netuid", "1"]
+        with serve(tmp_path, "--record", store, *chain) as explorer:
+            explorer.wait_until_read()
+            ends = time.monotonic() + 240
+            found = explorer.get_json("/index.json")
+            while not (found["live"] and found["weights"]["on_chain"]):
+                assert time.monotonic() < ends, (found["live"], found["weights"]["block"])
+                time.sleep(1)
+                found = explorer.get_json("/index.json")
+            assert found["live"]["program"] == "the chain"
+            assert found["live"]["head"] >= found["weights"]["block"] > found["weights"]["epoch"]
+            assert "--network" in found["command"]
+            maps = Path(f"/proc/{explorer.process.pid}/maps").read_text()
+            assert "bittensor" not in maps
+
+
+def test_a_helper_ends_when_it_idles_and_starts_again():
+    boot = "from assay.neurons.exploring.child import serve; serve(lambda asked: asked)"
+    helper = Helper("echo", boot, idle_s=0.2)
+    try:
+        assert helper.ask({"a": 1}).result(120) == {"a": 1}
+        ends = time.monotonic() + 60
+        while helper.pid is not None:
+            assert time.monotonic() < ends
+            time.sleep(0.05)
+        assert helper.ask({"a": 2}).result(120) == {"a": 2}
+    finally:
+        helper.close()
+    assert helper.pid is None
+    with pytest.raises(BusyError):
+        helper.ask({})
+
+
+def test_a_helper_that_dies_is_told_in_a_sentence():
+    boot = (
+        "from assay.neurons.exploring.child import serve; import os; "
+        "serve(lambda asked: os.kill(os.getpid(), 9))"
+    )
+    helper = Helper("mortal", boot)
+    try:
+        assert "it died" in helper.ask({}).result(120)
+    finally:
+        helper.close()

@@ -1,0 +1,116 @@
+"""What stands before every page."""
+
+import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from assay.explorer.events import STREAMS_PER_CLIENT, Events
+from assay.explorer.guard import BURST, RATE, Guard, Rates, is_known_host
+
+
+@pytest.fixture
+def client():
+    app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("here"))])
+    return TestClient(Guard(app, ("127.0.0.1", "localhost", "::1")), base_url="http://127.0.0.1")
+
+
+def test_only_reading_is_answered(client):
+    assert client.get("/").text == "here"
+    assert client.head("/").status_code == 200
+    for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
+        answer = client.request(method, "/")
+        assert answer.status_code == 405
+        assert answer.headers["allow"] == "GET, HEAD"
+    assert client.request("GET", "/", content=b"body").status_code == 413
+
+
+def test_a_name_that_was_made_to_lead_here_is_refused(client):
+    for host in ("evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "", "[::1",
+                 "127.0.0.1/", "x:y"):  # fmt: skip
+        assert client.get("/", headers={"host": host}).status_code == 421, host
+    hosts = frozenset(("127.0.0.1", "localhost", "::1"))
+    for host in ("127.0.0.1", "LOCALHOST:8400", "[::1]:8400", "localhost:1"):
+        assert is_known_host(host, hosts), host
+
+
+def test_every_answer_has_the_policy(client):
+    for answer in (client.get("/"), client.post("/"), client.get("/", headers={"host": "evil"})):
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_long_addresses_are_refused(client):
+    assert client.get("/?" + "a" * 2_000).status_code == 414
+
+
+def test_a_client_that_asks_too_much_waits_and_others_do_not():
+    now = [0.0]
+    rates = Rates(lambda: now[0])
+    assert all(rates.take("10.0.0.1") for _ in range(BURST))
+    assert not rates.take("10.0.0.1")
+    assert rates.take("10.0.0.2")
+    now[0] += 1
+    assert sum(rates.take("10.0.0.1") for _ in range(BURST)) == RATE
+
+
+def test_a_whole_network_of_ipv6_is_one_client():
+    rates = Rates(lambda: 0.0)
+    assert sum(rates.take(f"2001:db8::{n:x}") for n in range(BURST + 50)) == BURST
+
+
+def test_the_table_of_clients_does_not_grow():
+    rates = Rates(lambda: 0.0)
+    for n in range(20_000):
+        rates.take(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}")
+    assert len(rates._buckets) <= 4_096
+
+
+def test_streams_are_bounded_and_end_with_the_server():
+    async def play():
+        events = Events()
+        events.bind()
+
+        class Asked:
+            method = "GET"
+            client = type("Client", (), {"host": "10.0.0.1"})
+
+        streams = []
+        for _ in range(STREAMS_PER_CLIENT):
+            answer = await events.serve(Asked())
+            body = answer.body_iterator
+            assert await anext(body) == b"retry: 3000\n\n"
+            streams.append(body)
+        assert (await events.serve(Asked())).status_code == 503
+        events.notify()
+        assert (await anext(streams[0])).startswith(b"event: changed")
+        await streams[0].aclose()
+        assert (await events.serve(Asked())).status_code == 200
+        events.close()
+        for body in streams[1:]:
+            async for _ in body:
+                pass
+
+    with ThreadPoolExecutor(1) as thread:  # the browser's loop may run in this one
+        thread.submit(asyncio.run, asyncio.wait_for(play(), 30)).result()
+
+
+@pytest.mark.slow
+def test_half_a_request_is_not_waited_for(served):
+    """And others are answered meanwhile."""
+    with socket.create_connection(("127.0.0.1", served.port), 60) as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+        assert served.get("/index.json")[0] == 200
+        assert slow.recv(100) == b""  # it was hung up on
+    with socket.create_connection(("127.0.0.1", served.port), 60) as large:
+        large.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"a" * 40_000)
+        assert b"200" not in large.recv(100)

@@ -1,0 +1,159 @@
+"""Whoever writes a record, a status or a completion writes a stranger's text: pages show it as text
+and nothing else."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from assay.explorer import GroupReading, RolloutReading, TokenReading
+from assay.explorer.words import show_hidden
+from assay.protocol import decode_window_record
+from assay.protocol.encoding import encode
+from tests.explorer.inside import Page, look_into
+from tests.explorer.program import list_pages
+
+pytestmark = pytest.mark.slow
+EVIL = (
+    "</code></pre><script>pwned=1</script><img src=x onerror=pwned=1>\"'><svg onload=pwned=1>"
+    "{{7*7}}{% raw %}javascript:pwned=1\x00\x1b[2J\u202egnp.exe\u2066\u200b\ufeff\u3164"
+)
+#: Whatever turns the direction of text, writes nothing, or ends a line unseen.
+INVISIBLE = set("\x00\x1b\u202e\u2066\u200b\ufeff\u3164\u00ad\u2028")
+LOCATOR = "</bdi><script>pwned=1</script>\u202e'\"><img src=x onerror=pwned=1>"[:60]
+
+
+class HostileGroups:
+    """Completions that nobody's tokenizer would have to hold back."""
+
+    def read(self, context, hotkey, group):
+        tokens = [TokenReading(n, EVIL[n : n + 7], 0.5, n % 2 == 0, 1.0, 3, 0.5, 0.0)
+                  for n in range(0, len(EVIL), 7)]  # fmt: skip
+        rollouts = [RolloutReading(n, tokens, EVIL, 0, {EVIL: 1}) for n in range(8)]
+        return GroupReading(EVIL, 1, True, EVIL, rollouts)
+
+    def close(self):
+        pass
+
+
+def poison(folder):
+    """Everything in a run's folder that people can write freely, and a record that was settled with
+    another content."""
+    (record,) = (path for path in (folder / "record").iterdir())
+    for file in record.glob("*.statistics.json"):
+        document = json.loads(file.read_text())
+        for verdict in document["verdicts"]:
+            verdict["detail"] = EVIL
+            verdict["statistics"] |= {EVIL: 1.0, "margin_max": 1e308}
+            verdict["group"] = EVIL
+        document["verdicts"].append({"hotkey": EVIL, "reason": EVIL, "statistics": EVIL})
+        file.write_text(json.dumps(document))
+    for file in record.glob("window-*.record"):
+        found = decode_window_record(file.read_bytes())
+        members = tuple(
+            replace(row, committed=row.committed and replace(row.committed, locator=LOCATOR))
+            for row in found.members
+        )
+        changed = replace(found, members=members, software="<script>pwned=1</script>")
+        file.write_bytes(encode(changed))
+    status = json.loads((folder / "status.json").read_text())
+    for miner in status["miners"]:
+        miner["name"] = EVIL
+    status["stage"] = EVIL
+    (folder / "status.json").write_text(json.dumps(status))
+    row = {"attack": EVIL, "model": EVIL, "reasons": {EVIL: 1}, "legal": EVIL, "differs": "NaN"}
+    gauntlet = {"rows": [row, EVIL, None], "windows": EVIL, "seconds": 1e308}
+    (folder / "gauntlet.json").write_text(json.dumps(gauntlet))
+    for step in (folder / "steps").glob("*.json"):
+        document = json.loads(step.read_text())
+        document["digest"] = document["record"]["parent"] = EVIL
+        step.write_text(json.dumps(document))
+
+
+@pytest.fixture
+def hostile(copy):
+    poison(copy)
+    with look_into(copy, gauntlet=copy / "gauntlet.json") as inside:
+        inside.source.around.groups.close()
+        inside.source.around.groups = HostileGroups()
+        yield inside
+
+
+def test_hostile_text_stays_text(hostile, demo):
+    allowed = {("script", "/static/live.js"), ("link", "/static/style.css")}
+    seen = 0
+    for path in list_pages(demo):
+        answer = hostile.get(path)
+        assert answer.status_code == 200, (path, answer.text[-500:])
+        assert not INVISIBLE & set(answer.text), path
+        page = Page(answer.text)
+        seen += "pwned=1" in "".join(page.text)
+        for tag, attributes in page.elements:
+            assert not any(name.startswith("on") or name == "style" for name in attributes), path
+            if tag == "script":
+                assert (tag, attributes.get("src")) in allowed, path
+            assert tag not in ("img", "iframe", "object", "embed", "base"), path
+            link = attributes.get("href", "/")
+            assert link.startswith(("/", "#")), (path, link)
+    assert seen >= 5, "the hostile text was not shown at all"
+
+
+def test_hostile_json_is_json(hostile, demo):
+    for path in list_pages(demo):
+        answer = hostile.get("/index.json" if path == "/" else path + ".json")
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        answer.json()
+
+
+def test_a_record_other_than_the_settled_one_is_named(hostile, demo):
+    number = json.loads((demo / "summary.json").read_text())["windows"][0]["window"]
+    found = hostile.get(f"/window/{number}.json").json()
+    assert found["window"]["link"] == "differs"
+    assert "not the record that was settled" in hostile.get(f"/window/{number}").text
+
+
+def test_hostile_addresses_are_answered_like_any(hostile):
+    for path in (
+        "/miner/" + "%3Cscript%3Epwned=1%3C/script%3E", "/miners?q=%3Cscript%3Epwned%3D1",
+        "/miners?sort=%3Cscript%3E&q=%00%E2%80%AE", "/window/%3Cscript%3E", "/window/8/%2e%2e/0/0",
+        "/window/1/5x/18446744073709551615/0", "/miners?" + "q=a&" * 200,
+    ):  # fmt: skip
+        answer = hostile.get(path)
+        assert answer.status_code in (200, 404, 414), path
+        assert "<script>pwned" not in answer.text
+        assert not INVISIBLE & set(answer.text)
+
+
+def test_nothing_invisible_is_left():
+    shown = show_hidden("".join(map(chr, [*range(0x3000), *range(0xFE00, 0x10000), 0xE0041])))
+    for character in shown:
+        assert character == "\n" or character.isprintable(), hex(ord(character))
+    assert "⟨RLO⟩" in shown
+    assert show_hidden("a\nb") == "a⏎\nb"
+
+
+def test_hostile_text_runs_nothing_in_a_browser(hostile, demo, chromium):
+    """The very pages, served to a real browser under their own policy."""
+    context = chromium.new_context(base_url="http://127.0.0.1:8400")
+    page = context.new_page()
+    said = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.on("pageerror", lambda error: said.append(str(error)))
+
+    def fulfil(route):
+        url = route.request.url.removeprefix("http://127.0.0.1:8400")
+        if url == "/events":
+            route.abort()
+            return
+        answer = hostile.get(url)
+        route.fulfill(status=answer.status_code, headers=dict(answer.headers), body=answer.content)
+
+    page.route("**/*", fulfil)
+    for path in list_pages(demo):
+        page.goto(path, wait_until="load", timeout=60_000)
+        assert page.evaluate("typeof pwned") == "undefined", path
+        assert page.evaluate("document.querySelectorAll('img, iframe').length") == 0
+    assert [line for line in said if "events" not in line and "ERR_FAILED" not in line] == []
+    context.close()

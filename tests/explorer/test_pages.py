@@ -1,0 +1,226 @@
+"""Pages over the record of a real demo, asked for as a browser and as a program would."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from assay.protocol import decode_settlement_record
+from tests.explorer.inside import Page, list_numbers, look_into
+from tests.explorer.program import ASSAY, list_pages
+
+pytestmark = pytest.mark.slow
+_ROLLOUT_S = 400
+
+
+def wait_for_rollout(served, path):
+    """The model runs in a process of its own, which has to start first."""
+    ends = time.monotonic() + _ROLLOUT_S
+    while time.monotonic() < ends:
+        document = served.get_json(path + ".json")
+        if document["lack"] is None or not document["lack"]["passing"]:
+            return document
+    raise AssertionError(f"{path} was not measured in time")
+
+
+@pytest.fixture(scope="module")
+def summary(demo):
+    return json.loads((demo / "summary.json").read_text())
+
+
+def test_every_page_is_there_with_the_numbers_that_its_json_has(served, demo):
+    rollout = next(path for path in list_pages(demo) if path.count("/") == 5)
+    wait_for_rollout(served, rollout)
+    for path in list_pages(demo):
+        status, headers, html = served.get(path)
+        assert status == 200, path
+        assert "default-src 'none'" in headers["content-security-policy"]
+        document = served.get_json("/index.json" if path == "/" else path + ".json")
+        assert served.get_json(path) == document, "the Accept header asks for the same"
+        page = Page(html)
+        assert page.values or path in ("/ledger", "/gauntlet"), path
+        missing = set(page.values) - set(list_numbers(document))
+        assert not missing, (path, missing)
+        assert sum(tag == "h1" for tag, _ in page.elements) == 1
+        if document["command"] is not None:
+            assert document["command"] in unescape(html)
+
+
+def test_pages_say_what_the_demo_came_to(served, summary):
+    played = summary["windows"][0]
+    window = served.get_json(f"/window/{played['window']}")
+    found = {m["hotkey"]: (m["reason"], m["score"]) for m in window["members"]}
+    for verdict in played["verdicts"]:
+        assert found[verdict["hotkey"]] == (verdict["reason"], verdict["score"])
+    assert window["window"]["beacons"] == "verified"
+    assert window["window"]["link"] == "ok"
+    last = served.get_json("/weights")["weights"]
+    assert last["derived"] is True
+    assert last["on_chain"] is True
+    by_hotkey = {row["hotkey"]: row["weight"] for row in last["rows"]}
+    assert summary["windows"][-1]["weights"].items() <= by_hotkey.items()
+    training = served.get_json("/training")
+    values = [point["value"] for point in training["tried"]]
+    assert values == [summary["accuracy"]["before"], summary["accuracy"]["after"]]
+    parents = {row["digest"]: row["parent"] for row in training["checkpoints"]}
+    assert set(filter(None, parents.values())) <= set(parents)
+
+
+def test_a_refused_rollout_shows_the_very_token(served, demo, summary):
+    window = summary["windows"][1]
+    cheat = next(v for v in window["verdicts"] if v["reason"] == "SAMPLING_MISMATCH")
+    member = served.get_json(f"/window/{window['window']}/{cheat['hotkey']}")
+    place = member["place"]
+    path = f"/window/{window['window']}/{cheat['hotkey']}/{place['group']}/{place['rollout']}"
+    found = wait_for_rollout(served, path)["reading"]
+    assert found["measured"], found["note"]
+    off = [row["number"] for row in found["rows"] if row["state"] == "off"]
+    assert place["token"] in off
+    capital = next(m for m in member["measures"] if m["name"] == "log_capital")
+    assert found["log_capital"] == pytest.approx(capital["value"], abs=1e-6)
+    assert found["prompt"].endswith("=?\n")
+
+
+def test_commands_on_pages_work_as_they_stand(served, demo, summary):
+    """Copied from the page into a shell, in the folder that the explorer was started in."""
+    window = summary["windows"][1]
+    honest = next(v["hotkey"] for v in window["verdicts"] if v["role"] == "honest")
+    cheat = next(v["hotkey"] for v in window["verdicts"] if v["role"] == "cheat")
+    number = window["window"]
+    for path, code, said in (
+        (f"/window/{number}/{honest}", 0, "ACCEPTED"),
+        (f"/window/{number}/{cheat}", 1, "MISMATCH"),
+        (f"/window/{number}", 0, "All of it matches"),
+    ):
+        html = served.get(path)[2]
+        command = unescape(re.search(r"<code>(assay [^<]*)</code>", html).group(1))
+        words = shlex.split(command)
+        done = subprocess.run(
+            [ASSAY, *words[1:]], cwd=demo.parent, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == code, (command, done.stdout, done.stderr)
+        assert said in done.stdout
+
+
+def test_the_process_that_serves_has_no_model_in_it(served):
+    maps = Path(f"/proc/{served.process.pid}/maps").read_text()
+    assert "torch" not in maps
+    assert "arrow" not in maps
+    status = Path(f"/proc/{served.process.pid}/status").read_text()
+    resident = int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1))
+    assert resident < 150 << 10
+
+
+def test_what_serves_imports_no_model_and_no_chain():
+    done = subprocess.run(
+        [sys.executable, "-c",
+         "import assay.neurons.commands.explorer, sys;"
+         "print([m for m in ('torch','transformers','bittensor','web3','pyarrow') "
+         "if m in sys.modules])"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_lists_are_sorted_searched_and_paged(served, summary):
+    cheap = next(
+        v["hotkey"] for v in summary["windows"][0]["verdicts"] if v["name"] == "cheap-model"
+    )
+    for text in ("cheap", cheap[:9], "SAMPLING"):
+        assert cheap in [m["hotkey"] for m in served.get_json(f"/miners?q={text}")["miners"]]
+    assert served.get_json("/miners?q=%25")["miners"] == []
+    rows = served.get_json("/miners?sort=uid")["miners"]
+    assert [m["uid"] for m in rows] == sorted(m["uid"] for m in rows)
+    assert served.get_json("/miners?sort=nonsense;DROP&page=99999")["sort"] == "weight"
+    assert served.get_json("/windows?page=-3&page=x")["paging"]["page"] == 1
+
+
+def test_what_is_not_there_says_so(served):
+    for path in (
+        "/window/999999", "/window/x", "/miner/5Nobody", "/settlement/1", "/nowhere",
+        "/window/99999999999999999999999", "/static/../app.py", "/static/nothing.css",
+    ):  # fmt: skip
+        status, headers, _ = served.get(path)
+        assert status == 404, path
+        assert headers["x-content-type-options"] == "nosniff"
+    status, _, body = served.get("/window/999999.json")
+    assert status == 404
+    assert "are known" in json.loads(body)["error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--dir", "nowhere"], "there is no such folder"),
+        ([], "nothing to show"),
+        (["--record", "nowhere"], "no such folder"),
+        (["--dir", "{demo}", "--hotkey", "5Nonsense"], "is no hotkey"),
+        (["--dir", "{demo}", "--hotkey", "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"],
+         "holds no record of"),
+        (["--dir", "{demo}", "--evm-explorer", "javascript:alert(1)"], "https://host"),
+        (["--dir", "{demo}", "--model", "nowhere"], "--model nowhere"),
+        (["--dir", "{demo}", "--port", "{port}"], "name another with --port"),
+        (["--record", "{demo}/bundle/store", "--hotkey",
+          "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"], "holds no record of"),
+    ],
+)  # fmt: skip
+def test_errors_are_one_line_that_helps(served, demo, tmp_path, arguments, said):
+    given = [a.format(demo=demo, port=served.port) for a in arguments]
+    port = [] if "--port" in given else ["--port", "0"]
+    done = subprocess.run(
+        [ASSAY, "explorer", *given, *port], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_record_alone_serves_as_well(demo, tmp_path, summary):
+    """Without the run around it: a store, and the rules beside the record."""
+    store = tmp_path / "store"
+    shutil.copytree(demo / "record", store)
+    shutil.copytree(demo / "store" / "parameters", store / "parameters")
+    window = summary["windows"][0]["window"]
+    with look_into(None, record=str(store)) as inside:
+        found = inside.get("/index.json").json()
+        assert found["live"] is None
+        assert found["weights"]["derived"] is True
+        assert found["weights"]["on_chain"] is None
+        assert f"--records {store}" in inside.get(f"/window/{window}.json").json()["command"]
+        honest = summary["windows"][0]["verdicts"][0]["hotkey"]
+        lack = inside.get(f"/window/{window}/{honest}/0/0.json").json()["lack"]
+        assert lack is not None
+
+
+def test_a_settlement_s_numbers_are_its_record_s(served, demo):
+    (file, *_) = sorted((demo / "record").glob("*/settlement-1*.record"))
+    record = decode_settlement_record(file.read_bytes())
+    found = served.get_json(f"/settlement/{record.epoch}")
+    assert found["settlement"]["digest"] == record.digest.hex()
+    assert found["settlement"]["total"] == sum(score.score for score in record.scores)
+    assert [w["window"] for w in found["windows"]] == [c.window for c in record.windows]
+    weights = {row["uid"]: row["weight"] for row in found["weights"]["rows"] if row["weight"]}
+    assert weights == {weight.uid: weight.weight for weight in record.weights}
+
+
+def test_a_run_whose_record_comes_later_is_waited_for(copy, tmp_path):
+    (copy / "record").rename(tmp_path / "later")
+    status = json.loads((copy / "status.json").read_text())
+    (copy / "status.json").write_text(json.dumps(status | {"stage": "mining"}))
+    with subprocess.Popen(
+        [ASSAY, "explorer", "--dir", copy, "--port", "0", "--index", tmp_path / "index"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            assert "waiting for it" in process.stderr.readline()
+            (tmp_path / "later").rename(copy / "record")
+            assert process.stdout.readline().startswith("http://127.0.0.1:")
+        finally:
+            process.terminate()
