@@ -67,7 +67,7 @@ def run_neuron(
     """One program until it is killed."""
     open_connection = wiring.Connection
     wiring.Connection = lambda target: open_connection(Moody(target, storm))  # type: ignore
-    connecting.CONNECT_S = 4.0
+    connecting.CONNECT_S, connecting.FIRST_PAUSE_S = 4.0, 0.05
     patience = Patience(stagger_s=0.05, answer_s=0.5, total_s=0.8, aside_s=0, pause_s=0)
     open_beacons = joining.HttpBeacons
     joining.HttpBeacons = (  # type: ignore

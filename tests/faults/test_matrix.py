@@ -120,15 +120,16 @@ def test_the_matrix_is_whole() -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("run", range(RUNS))
-def test_every_fault_in_every_phase(play: Play, undisturbed: Outcome, run: int) -> None:
-    plan = make_plan(run)
-    outcome, hits = play(plan, True)
-    assert find_differences(outcome, undisturbed) == []
-    planned = {strike for strikes in plan.values() for strike in strikes}
-    chain = {name for service, name in planned if service == "chain" and name not in HARMLESS}
-    # a busy machine may be too slow for one or two of them
-    assert len(chain - hits["chain"].keys()) <= 2, hits
+def test_every_fault_in_every_phase(play: Play, undisturbed: Outcome) -> None:
+    """A fault strikes where there is work left that asks; over all runs each of them does."""
+    struck: dict[str, set[str]] = {service: set() for service in FAULTS}
+    for run in range(RUNS):
+        outcome, hits = play(make_plan(run), True)
+        assert find_differences(outcome, undisturbed) == []
+        for service, names in hits.items():
+            struck[service] |= names.keys()
+    for service, names in FAULTS.items():
+        assert set(names) - set(HARMLESS) <= struck[service], service
 
 
 @pytest.mark.faults
