@@ -292,7 +292,9 @@ class _Check:
             else:
                 self.findings.append(f"the settlement of epoch {epoch} is another, or missing")
             self._look_at_verdicts(expected)
-            for window in [w for w in self.audits if w < min(expected.windows, default=0)]:
+            waiting = [w for settlement in self.settlements.values() for w in settlement.windows]
+            oldest = min([*expected.windows, *waiting], default=0)
+            for window in [w for w in self.audits if w < oldest]:
                 del self.audits[window]
 
     def _get_span(self, settlement: Settlement) -> range:
