@@ -68,6 +68,18 @@ def within(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
+def sparing(seconds: float) -> Iterator[None]:
+    """What is done in here leaves so many of the thread's seconds to what comes after it, or half
+    of them where there are fewer."""
+    outer = _allowance.get()
+    if outer is None:
+        yield
+        return
+    with within(outer.seconds - min(seconds, outer.seconds / 2)):
+        yield
+
+
+@contextmanager
 def _take_seconds(seconds: float) -> Iterator[None]:
     """The deadline of one request, within the thread's allowance and at its expense."""
     allowance, started = _allowance.get(), time.monotonic()
