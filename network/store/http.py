@@ -28,6 +28,9 @@ from assay.network.text import describe_error
 
 #: Connections of one client, and idle ones of them that are kept for so many seconds.
 _CONNECTIONS, _IDLE, _IDLE_S = 64, 32, 15.0
+#: After so many pieces of a body they have so many bytes on average at least. Each costs the
+#: processor the same, and bytes in chunks of their own would cost it seconds a megabyte.
+_PIECES, _PIECE_BYTES = 1_024, 64
 #: Statuses of a server that may do better next time.
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _HEADERS: list[tuple[bytes | str, bytes | str]] = [
@@ -215,8 +218,10 @@ class HttpClient:
             if method != "HEAD" and response.status in (200, 206):
                 if int(length) > limit:
                     raise StoreError(f"{url} has {length} bytes; at most {limit} are read")
-                for chunk in response.iter_stream():
+                for pieces, chunk in enumerate(response.iter_stream()):
                     body += chunk
+                    if pieces > _PIECES and len(body) < pieces * _PIECE_BYTES:
+                        raise StoreError(f"{url} sends its bytes one by one")
                     if len(body) > limit:
                         raise StoreError(f"{url} sends more than {limit} bytes, which are read")
                     if not _get_rest():

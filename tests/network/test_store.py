@@ -278,7 +278,7 @@ def check_roots(folder: Path) -> None:
 
 
 def test_probing_a_validator_for_the_folders_it_has(folder: Path) -> None:
-    """A locator outside of what may be read is answered alike, whether there is something or not."""
+    """Outside of what may be read, a folder that is there and one that is not look alike."""
     for roots in ([], [folder.as_uri()]):
         stores = ReadableStores(roots)
         for probe in (folder.parent, folder.parent / "none", folder.parent / "none/../none"):

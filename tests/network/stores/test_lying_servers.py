@@ -191,6 +191,16 @@ def test_endless_body(reach: Reach) -> None:
     tracemalloc.stop()
 
 
+def test_every_byte_in_a_chunk_of_its_own(reach: Reach) -> None:
+    def crumble(method, path, headers, connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(b"1\r\nx\r\n" * 50_000 + b"0\r\n\r\n")
+
+    store, _ = reach(crumble)
+    with pytest.raises(StoreError, match="one by one"):
+        store.get("x", 1 << 20)
+
+
 @pytest.mark.parametrize("place", ["status", "headers", "body"])
 def test_slow_drip(reach: Reach, place: str) -> None:
     """Bytes that come within every silence, and never end."""
