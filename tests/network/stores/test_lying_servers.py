@@ -201,6 +201,16 @@ def test_every_byte_in_a_chunk_of_its_own(reach: Reach) -> None:
         store.get("x", 1 << 20)
 
 
+def test_interim_answers_without_end(reach: Reach) -> None:
+    def promise(method, path, headers, connection):
+        while True:
+            connection.sendall(b"HTTP/1.1 103 Soon\r\n\r\n" * 1_000)
+
+    store, _ = reach(promise)
+    with pytest.raises(StoreError, match="more beside what was asked for"):
+        get_some(store)
+
+
 @pytest.mark.parametrize("place", ["status", "headers", "body"])
 def test_slow_drip(reach: Reach, place: str) -> None:
     """Bytes that come within every silence, and never end."""
