@@ -25,7 +25,8 @@ from assay.network.beacon import LocalBeacon
 from assay.network.chain import SimulatedChain
 from assay.neurons.demo_rules import DEMO_WORK, NETUID, make_demo_parameters
 from assay.neurons.mining.miner import compute_leaves
-from assay.neurons.submissions import get_limits, judge_with_checkpoint
+from assay.neurons.rules import get_limits
+from assay.neurons.submissions import judge_with_checkpoint
 from assay.neurons.windows import get_challenge, get_context
 from assay.protocol import Committed, Context, Header, Parameters, Reason
 from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION

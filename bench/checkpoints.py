@@ -1,6 +1,9 @@
 """Checkpoints that travel: how small the difference of a step is, what it takes to make and to
 apply, and how fast a checkpoint is fetched from a mirror on this machine's disk.
 
+Beside each delta stands the empirical entropy of the changes, given the tensor and the parent's
+exponent: what no lossless code gets below that knows of a value no more than these two.
+
 Steps are real: rollouts of the model itself on its own environment, judged by the environment, and
 the trainer's learner; the fourth to sixth in a row, since the first begins with masters that are
 bf16 already. The learning rate is said with each. The bench model does not do sums: its reward is
@@ -14,11 +17,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, thread_time
 
+import numpy as np
 import torch
 from figures import Figure, report
 from safetensors.torch import save_file
@@ -26,14 +31,20 @@ from torch import Tensor
 
 from assay.environments import make_environment
 from assay.inference import Checkpoint, Request, load_checkpoint
-from assay.inference.folder import MANIFEST_FILE, MODEL_FILE, digest_structure, digest_tensors
+from assay.inference.folder import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    digest_structure,
+    digest_tensors,
+    find_tensors,
+)
 from assay.network import open_folder
 from assay.neurons.fetching import fetch_checkpoint
 from assay.neurons.publication import CHUNK_BYTES, publish_checkpoint
 from assay.protocol.encoding import to_json
-from assay.protocol.manifest import compute_tensor_root
+from assay.protocol.manifest import TensorPlace, compute_tensor_root
 from assay.training import GENESIS, Group, LearnConfig, Learner
-from assay.training.delta import make_delta
+from assay.training.delta import apply_delta, make_delta
 from assay.training.text_model import TextConfig, train_text_model
 
 GROUPS, GROUP_SIZE, STEPS, MEASURED = 8, 8, 6, 3
@@ -99,12 +110,15 @@ def count_even(number: int, tokens: Sequence[int]) -> int:
     return 1_000_000 * (2 * sum(token % 2 for token in tokens) < len(tokens))
 
 
-def measure_step(folder: Path, learning_rate: float, score: Reward | None) -> tuple[float, float]:
-    """Size of a step's delta over that of the checkpoint, and the share of values that changed."""
+def measure_step(
+    folder: Path, learning_rate: float, score: Reward | None
+) -> tuple[float, float, float]:
+    """Of a step: size of its delta and entropy of its changes, both over the checkpoint's size; and
+    the share of values that changed."""
     checkpoint = load_checkpoint(folder)
     config = LearnConfig(learning_rate=learning_rate)
     learner = Learner(checkpoint.load_trainable(), config)
-    sizes, shares = [], []
+    sizes, entropies, shares = [], [], []
     for step in range(STEPS):
         before = learner.bf16_state()
         learner.learn(make_groups(checkpoint, learner, step, score))
@@ -116,8 +130,20 @@ def measure_step(folder: Path, learning_rate: float, score: Reward | None) -> tu
             sent = [len(d) if d else len(p[1]) for d, p in zip(deltas, pairs, strict=True)]
             changed = sum(int((before[name] != after[name]).sum()) for name in after)
             sizes.append(sum(sent) / total)
+            entropies.append(sum(measure_entropy(*pair) for pair in pairs) / 8 / total)
             shares.append(changed / (total / 2))
-    return fmean(sizes), fmean(shares)
+    return fmean(sizes), fmean(entropies), fmean(shares)
+
+
+def measure_entropy(parent: memoryview, child: memoryview) -> float:
+    """Bits of a tensor's changes, by their frequencies among values of the same exponent."""
+    before, after = (np.frombuffer(data, "<u2") for data in (parent, child))
+    change, exponents = after - before, before >> 7 & 0xFF
+    bits = 0.0
+    for exponent in np.unique(exponents):
+        _, counts = np.unique(change[exponents == exponent], return_counts=True)
+        bits -= float((counts * np.log2(counts / counts.sum())).sum())
+    return bits
 
 
 def view(tensor: Tensor) -> memoryview:
@@ -201,6 +227,29 @@ def time_disk(path: Path, source: Path, repeats: int = 3) -> float:
     return min(taken)
 
 
+def time_codec(models: Path, first: bytes, second: bytes) -> tuple[float, float]:
+    """Seconds of one processor to make and to apply the deltas of all tensors, in memory."""
+    places = [find_tensors(models / digest.hex()) for digest in (first, second)]
+    made = applied = 0.0
+    for name, (path, place) in places[1].items():
+        parent, child = read(*places[0][name]), read(path, place)
+        began = thread_time()
+        delta = make_delta(memoryview(parent), memoryview(child), len(child))
+        made += thread_time() - began
+        assert delta is not None
+        began = thread_time()
+        parts = list(apply_delta(len(child), BytesIO(parent).read, BytesIO(delta).read))
+        applied += thread_time() - began
+        assert b"".join(parts) == child
+    return made, applied
+
+
+def read(path: Path, place: TensorPlace) -> bytes:
+    with path.open("rb") as file:
+        file.seek(place.start)
+        return file.read(place.end - place.start)
+
+
 def measure_travel(root: Path) -> list[Figure]:
     """Fetching whole and by deltas, beside what the disk takes."""
     first, second = make_large(root / "models")
@@ -210,6 +259,7 @@ def measure_travel(root: Path) -> list[Figure]:
         publish_checkpoint(open_folder(root / "store"), root / "models" / digest.hex(), digest)
         published = perf_counter() - began
     deltas = sum(p.stat().st_size for p in (root / "store").rglob("deltas/*"))
+    made, applied = time_codec(root / "models", first, second)
     disk = time_disk(root / "scratch", root / "models" / first.hex() / MODEL_FILE)
     whole = time_fetch(root / "store", first, root / "fetched")
     by_delta = time_fetch(root / "store", second, root / "fetched")
@@ -221,6 +271,8 @@ def measure_travel(root: Path) -> list[Figure]:
             "fetch whole", whole * unit, "s/GB", copied, disk * unit, max(2.0, 1.25 * disk * unit)
         ),
         Figure("fetch by deltas", by_delta * unit, "s/GB", copied, disk * unit),
+        Figure("make deltas, one core, in memory", made * unit, "s/GB"),
+        Figure("apply deltas, one core, in memory", applied * unit, "s/GB"),
         Figure("publish with deltas, read back", published * unit, "s/GB"),
     ]
 
@@ -236,10 +288,11 @@ def main() -> None:
             ("shipped model", GENESIS, None, 5e-5, None),
             ("bench model", bench, count_even, 1e-6, 10.0),
         ):
-            size, share = measure_step(folder, rate, score)
+            size, entropy, share = measure_step(folder, rate, score)
             what = f"{name}, rate {rate:g}"
             figures += [
                 Figure(f"{what}: delta of its bf16 checkpoint", 100 * size, "%", bound=bound),
+                Figure(f"{what}: entropy of the changes", 100 * entropy, "%"),
                 Figure(f"{what}: values that changed", 100 * share, "%"),
             ]
     report("checkpoints that travel", figures, torch.get_num_threads())

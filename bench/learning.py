@@ -4,7 +4,10 @@ training, with forgers among the miners, and with the trainer's own rollouts mix
 A subnet in memory (the chain's simulator, BLS beacons, Parquet files, stores, the judge) from the
 shipped model with sums of three terms alone. Each window miners mine, the trainer judges every
 group, learns and publishes. TRL's `GRPOTrainer` gets the same problems in the same order, as many
-updates and the same settings, and generates for itself. Plots lie beside the figures. Seconds are
+updates and the same settings, and generates for itself: it is never a checkpoint behind. So it is
+compared with the loop that learns from the newest checkpoint's rollouts alone (`sync =
+sequential`, every second window); that every window is learned from costs staleness, and the
+difference is a figure of its own. Plots lie beside the figures. Seconds are
 those of the processor on one core, so that other work of the machine does not count. --fast: one
 seed, few steps.
 """
@@ -89,6 +92,7 @@ def run_loop(
     seed: int, forgers: Sequence[type[Miner]] = (), groups: int = GROUPS, **mixing: Any
 ) -> Course:
     """STEPS lessons, and the held-out accuracy of every EVERY-th checkpoint."""
+    windows = 2 * STEPS if mixing.get("staleness") == 0 else STEPS  # every other one is too old
     folder = Path(tempfile.mkdtemp(prefix="assay-"))
     names = [*(f"honest {i}" for i in range(HONEST)), *(f"forger {i}" for i in range(len(forgers)))]
     hotkeys = {n: sha256(f"{seed} {n}".encode()).digest() for n in ("owner", "trainer", *names)}
@@ -108,7 +112,7 @@ def run_loop(
     )
     store = open_folder(folder / "store")
     outside = Outside(chain, beacons, checkpoints, store, LOCATOR)
-    config = MinerConfig(groups, groups, last_window=STEPS - 1)  # nothing that nobody learns from
+    config = MinerConfig(groups, groups, last_window=windows - 1)  # nothing that nobody learns from
     kinds = [*[Miner] * HONEST, *forgers]
     miners = [
         kind(n, hotkeys[n], parameters, outside, config, lambda line: None)
@@ -122,7 +126,7 @@ def run_loop(
         Sources(chain, beacons, checkpoints, {LOCATOR: store}, worker),
         TrainerConfig(
             replace(LEARNING, seed=seed), LOCATOR,
-            steps=StepFolder(folder / "steps", STEPS), last_window=STEPS - 1, **mixing,
+            steps=StepFolder(folder / "steps", STEPS), last_window=windows - 1, **mixing,
         ),
         lessons.append,
         lambda line: print(f"  {line}"),
@@ -130,7 +134,7 @@ def run_loop(
 
     def play() -> None:
         with worker:
-            while len(lessons) < STEPS and (trainer.window or 0) < STEPS:
+            while len(lessons) < STEPS and (trainer.window or 0) < windows:
                 chain.mint()
                 for miner in miners:
                     while miner.step():
@@ -310,17 +314,23 @@ def main() -> None:
     courses = repeat("loop", lambda seed: run_loop(seed))
     clean = [course.curve for course in courses]
     bare = [run_bare(course) for course in courses]
-    theirs = repeat("TRL", lambda seed: run_trl(courses[seed], seed))
+    in_step = repeat("loop, sequential", lambda seed: run_loop(seed, staleness=0))
+    newest = [course.curve for course in in_step]
+    theirs = repeat("TRL", lambda seed: run_trl(in_step[seed], seed))
     poisoned = repeat("with a forger among three", lambda seed: run_loop(seed, [FORGERS[seed]]))
     local = repeat("8 local", lambda s: run_loop(s, groups=4, local_groups=8, external_groups=0))
     mixed = repeat("4 + 4", lambda s: run_loop(s, groups=4, local_groups=4, external_groups=4))
-    plot("loop", "the loop beside TRL's own trainer", {"Assay": clean, "TRL": theirs})
+    plot(
+        "loop", "the loop beside TRL's own trainer",
+        {"Assay, async": clean, "Assay, sequential": newest, "TRL": theirs},
+    )  # fmt: skip
     dirty = [course.curve for course in poisoned]
     plot("poisoned", "forgers among the miners", {"honest alone": clean, "with forgers": dirty})
     alone, both = [c.curve for c in local], [c.curve for c in mixed]
     plot("mixed", "whose rollouts", {"8 local": alone, "4 local + 4 external": both})
     mean = statistics.mean
     gain = mean(map(compute_gain, clean))
+    better = mean(map(compute_gain, theirs)) - mean(map(compute_gain, newest))
     seconds = mean(course.seconds for course in courses)
     report(
         f"Learning: {STEPS} steps of {HONEST * GROUPS} groups of 8, {len(SEEDS)} seeds, "
@@ -328,8 +338,10 @@ def main() -> None:
         [
             Figure("gain of the loop, sums of three terms", gain, "points"),
             Figure("processor time that it took", seconds, "s", bound=600),
-            Figure("TRL's gain minus the loop's", mean(map(compute_gain, theirs)) - gain, "points",
-                   bound=compute_noise(clean, theirs)),
+            Figure("TRL's gain minus the sequential loop's", better, "points",
+                   bound=compute_noise(newest, theirs)),
+            Figure("what staleness costs: sequential gain minus async",
+                   mean(map(compute_gain, newest)) - gain, "points"),
             Figure("loop", seconds, "s", "bare training", mean(bare), ratio_bound=1.4),
             Figure("clean gain minus poisoned", abs(gain - mean(map(compute_gain, dirty))),
                    "points", bound=compute_noise(clean, dirty)),

@@ -1,4 +1,4 @@
-"""Writes what documents have from the code: specification.md's tables, and settings.md.
+"""Writes what documents have from the code: settings.md, and the tables of other pages.
 
 python docs/tables.py          # rewrites them
 python docs/tables.py --check  # exit 1 if they differ
@@ -8,9 +8,37 @@ import inspect
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
+from assay.neurons.commands.record_view import (
+    PublicRoundStatus,
+    PublicStatus,
+    PublicVerdictStatus,
+    PublicWindowStatus,
+)
 from assay.neurons.config import list_settings
+from assay.neurons.logs import EVENTS
+from assay.neurons.metrics import COMMON, OWN, Metric, get_served_name
+from assay.neurons.status import (
+    BeaconStatus,
+    CheckpointStatus,
+    CountdownStatus,
+    DemoStatus,
+    FetchingStatus,
+    MinerStatus,
+    ProgramStatus,
+    RelayStatus,
+    TrainerStatus,
+)
+from assay.neurons.validating.record_book import RecordStatus
+from assay.neurons.validating.status import (
+    RoundStatus,
+    SettlementStatus,
+    ValidatorStatus,
+    VerdictStatus,
+    WindowStatus,
+)
 from assay.protocol import Beacon, BeaconChain, Calibration, Committed, Header, Manifest, Member
 from assay.protocol.encoding import (
     Choice,
@@ -47,10 +75,12 @@ from assay.protocol.record import (
     Weight,
     WindowRecord,
 )
-from assay.protocol.step import StepRecord, StepSource
+from assay.protocol.step import StepRecord, StepSource, StepSuccess
 from assay.protocol.window import WINDOW_SCHEDULE, Phase
 
 SETTINGS = Path(__file__).with_name("settings.md")
+STATUS = Path(__file__).with_name("status.md")
+METRICS = Path(__file__).with_name("metrics.md")
 SPECIFICATION = Path(__file__).with_name("specification.md")
 
 #: Records whose fields are printed, each with the values that a network has, where there are such.
@@ -79,6 +109,7 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     Weight: {},
     StepRecord: {},
     StepSource: {},
+    StepSuccess: {},
 }
 
 #: What each label's fields are, in order.
@@ -214,21 +245,83 @@ def make_settings() -> str:
     return "\n".join(lines) + "\n"
 
 
+STATUSES = (
+    ProgramStatus, CountdownStatus, CheckpointStatus, FetchingStatus, BeaconStatus, RelayStatus,
+    ValidatorStatus, WindowStatus, RoundStatus, VerdictStatus, SettlementStatus, RecordStatus,
+    MinerStatus, TrainerStatus, DemoStatus,
+    PublicStatus, PublicWindowStatus, PublicRoundStatus, PublicVerdictStatus,
+)  # fmt: skip
+
+
+def make_status(of: type[Any]) -> str:
+    """One shape of status.json: its fields, their JSON types, what they are."""
+    remarks, lines = find_remarks(of), [f"**{name_status(of)}.** {of.__doc__}", ""]
+    lines += ["| field | JSON | what |", "|---|---|---|"]
+    for name, kind in get_type_hints(of).items():
+        shown = describe_type(kind).replace("|", "\\|")
+        lines.append(f"| `{name}` | {shown} | {remarks.get(name, '')} |")
+    return "\n".join(lines)
+
+
+def name_status(of: type[Any]) -> str:
+    """WindowStatus → window."""
+    return of.__name__.removesuffix("Status").lower()
+
+
+def describe_type(kind: Any) -> str:
+    """A field's type as JSON has it."""
+    if kind in (str, int, float, bool, Any):
+        return {str: "text", int: "integer", float: "number", bool: "boolean"}.get(kind, "any")
+    if kind is type(None):
+        return "null"
+    if get_origin(kind) is UnionType:
+        return " or ".join(describe_type(part) for part in get_args(kind))
+    if get_origin(kind) is list:
+        return f"list of {describe_type(get_args(kind)[0])}"
+    if get_origin(kind) is dict:
+        return f"object of {describe_type(get_args(kind)[1])}"
+    return f"[{name_status(kind)}]"
+
+
+def make_metrics(rows: tuple[Metric, ...]) -> str:
+    """Metrics as they are served."""
+    lines = ["| metric | type | label | what |", "|---|---|---|---|"]
+    for row in rows:
+        labels = ", ".join(f"`{label}`" for label in row.labels)
+        lines.append(f"| `{get_served_name(row)}` | {row.kind.value} | {labels} | {row.help} |")
+    return "\n".join(lines)
+
+
+def make_events() -> str:
+    """Log events by name."""
+    lines = ["| event | when |", "|---|---|"]
+    return "\n".join(lines + [f"| `{name}` | {when} |" for name, when in EVENTS.items()])
+
+
+def fill(text: str, parts: dict[str, str], page: str) -> str:
+    """A page with what stands between its marks written anew."""
+    for name, part in parts.items():
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+        text, count = re.subn(pattern, lambda m, p=part: f"{m[1]}{p}\n{m[2]}", text, flags=re.S)
+        if count != 1:
+            sys.exit(f"{page} has {count} places for {name!r}")
+    return text
+
+
 def main() -> int:
     """Rewrites or checks; the exit code."""
-    old = new = SPECIFICATION.read_text()
     texts = {"schedule": make_schedule(), "labels": make_labels(), "reasons": make_reasons()}
     texts |= {of.__name__: make_record(of) for of in RECORDS}
-    for name, text in texts.items():
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        new, count = re.subn(pattern, lambda m, t=text: f"{m[1]}{t}\n{m[2]}", new, flags=re.S)
-        if count != 1:
-            sys.exit(f"specification.md has {count} places for {name!r}")
-    settings = make_settings()
+    shapes = "\n\n".join(make_status(of) for of in STATUSES)
+    figures = {"every program": make_metrics(COMMON), "events": make_events()}
+    figures |= {program: make_metrics(rows) for program, rows in OWN.items()}
+    pages = {SPECIFICATION: texts, STATUS: {"shapes": shapes}, METRICS: figures}
+    new = {page: fill(page.read_text(), parts, page.name) for page, parts in pages.items()}
+    new[SETTINGS] = make_settings()
     if "--check" in sys.argv[1:]:
-        return int(new != old or SETTINGS.read_text() != settings)
-    SPECIFICATION.write_text(new)
-    SETTINGS.write_text(settings)
+        return int(any(page.read_text() != text for page, text in new.items()))
+    for page, text in new.items():
+        page.write_text(text)
     return 0
 
 

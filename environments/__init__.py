@@ -19,7 +19,7 @@ from assay.environments.base import (
     get_weights,
 )
 from assay.environments.catalogue import EnvironmentEntry, list_environments
-from assay.environments.levels import Success, compute_levels
+from assay.environments.levels import PROBLEMS_MIN, Success, compute_levels, find_undecided
 from assay.environments.problem_file import (
     ProblemFileError,
     add_problem_files,
@@ -36,6 +36,7 @@ from assay.protocol.parameters import MILLION
 __all__ = [
     "ENVIRONMENTS",
     "MILLION",
+    "PROBLEMS_MIN",
     "Answer",
     "Environment",
     "EnvironmentEntry",
@@ -49,6 +50,7 @@ __all__ = [
     "compute_file_digest",
     "compute_levels",
     "compute_reward",
+    "find_undecided",
     "get_weights",
     "list_environments",
     "make_environment",

@@ -58,6 +58,20 @@ def compute_levels(
     return tuple(moved)
 
 
+def find_undecided(
+    levels: Sequence[int], legal: Sequence[int], successes: Mapping[int, Success]
+) -> tuple[int, ...]:
+    """Those of the levels in force that could move, and of which too few problems were asked."""
+    found: list[int] = []
+    for part, run in groupby(levels, lambda level: level // PART_LEVELS):
+        inside = list(run)
+        known = sum(level // PART_LEVELS == part for level in legal)
+        asked = sum(successes[level].asked for level in inside if level in successes)
+        if asked < PROBLEMS_MIN and len(inside) < known:
+            found += inside
+    return tuple(found)
+
+
 def _move(run: list[int], known: list[int], successes: Mapping[int, Success]) -> list[int]:
     seen = [successes[level] for level in run if level in successes]
     solved, asked = sum(s.solved for s in seen), sum(s.asked for s in seen)

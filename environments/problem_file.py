@@ -24,8 +24,9 @@ _PARQUET_MAGIC = b"PAR1"
 _BOOT = "from assay.environments.parquet_rows import main; main()"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-#: GSM8K writes some numbers with commas. They are right in a file, where they mean one thing.
-_ENDING = re.compile(r"(?:.*\n)?#### (-?[0-9]{1,3}(?:,[0-9]{3})+|-?[0-9]+)", re.DOTALL)
+#: GSM8K writes some numbers with commas, and files in its format end in blanks now and then. Both
+#: are right in a file, where they mean one thing.
+_ENDING = re.compile(r"(?:.*\n)?#### (-?[0-9]{1,3}(?:,[0-9]{3})+|-?[0-9]+)[ \t\r\n]*+", re.DOTALL)
 
 #: Control characters but tab and line ends, and halves of characters: nothing a question needs.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")

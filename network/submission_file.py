@@ -14,19 +14,21 @@ from typing import Any
 import numpy as np
 
 from assay.network.parquet_worker import Budget, ParquetWorker
-from assay.network.store import ObjectSource
+from assay.network.store import ObjectSource, StoreError
 from assay.network.submission_layout import (
     FOOTER,
     FOOTER_MAX,
     FOOTER_REPLY,
     GROUP,
     GROUP_REQUEST,
+    GROUPS,
     HEADER_KEY,
     HEADER_MAX,
     LEAF,
     LEAVES_KEY,
     LISTS,
     MAGIC,
+    PART,
     PATHS,
     RANGE,
     REQUEST,
@@ -80,11 +82,22 @@ class SubmissionFile:
 
     Not for several threads at once. Our own faults are exceptions: StoreError, WorkerError.
 
+    Args:
+        expected: groups that will be asked for; the first of them brings them all.
+
     Attributes:
         budget: processor time that reading it may still take.
     """
 
-    def __init__(self, source: ObjectSource, worker: ParquetWorker, limits: Limits) -> None:
+    def __init__(
+        self,
+        source: ObjectSource,
+        worker: ParquetWorker,
+        limits: Limits,
+        expected: Sequence[int] = (),
+    ) -> None:
+        self._expected = tuple(expected)
+        self._groups: dict[int, bytes] = {}
         self._source = source
         self._worker = worker
         self._limits = limits
@@ -107,6 +120,10 @@ class SubmissionFile:
             return opened
         if not 0 <= index < len(opened.ranges):
             raise IndexError(f"there is no group {index} of {len(opened.ranges)}")
+        if index in self._expected:
+            self._read_expected(opened)
+        if index in self._groups:
+            return self._groups.pop(index)
         start, end = opened.ranges[index]
         data = self._fetch(start, end)
         if isinstance(data, Refusal):
@@ -114,6 +131,32 @@ class SubmissionFile:
         head = _pack_request(GROUP, self._limits, opened.size, opened.footer)
         request = head + GROUP_REQUEST.pack(index, start) + data
         return self._worker.ask(request, self._limits.group_bytes, self.budget)
+
+    def _read_expected(self, opened: "_Opened") -> None:
+        """Reads them all with one look at the footer. Where one of them fails, each is asked for by
+        itself later, and what is wrong with it said then."""
+        expected, self._expected = self._expected, ()
+        if any(index >= len(opened.ranges) for index in expected):
+            return
+        parts = []
+        for index in expected:
+            start, end = opened.ranges[index]
+            try:
+                data = self._fetch(start, end)
+            except StoreError:
+                return
+            if isinstance(data, Refusal):
+                return
+            parts += [GROUP_REQUEST.pack(index, start), PART.pack(len(data)), data]
+        head = _pack_request(GROUPS, self._limits, opened.size, opened.footer)
+        most = len(expected) * (PART.size + self._limits.group_bytes)
+        reply = self._worker.ask(head + b"".join(parts), most, self.budget)
+        if isinstance(reply, Refusal):
+            return
+        for index in expected:
+            (count,) = PART.unpack_from(reply.ljust(PART.size, b"\0"))
+            self._groups[index] = reply[PART.size : PART.size + count]
+            reply = reply[PART.size + count :]
 
     def _open(self) -> "_Opened | Refusal":
         if self._opened is None:

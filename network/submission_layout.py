@@ -27,9 +27,10 @@ LEAF = 32  # bytes
 LISTS = ("tokens", "logprobs")
 PATHS = ("tokens.list.element", "logprobs.list.element", "sketch")
 
-FOOTER, GROUP = 1, 2
+FOOTER, GROUP, GROUPS = 1, 2, 3
 REQUEST = struct.Struct(">BIIIQI")  # operation, the three limits, file size, footer length
 GROUP_REQUEST = struct.Struct(">IQ")  # index, offset of the range
+PART = struct.Struct(">I")  # of several: bytes that follow
 FOOTER_REPLY = struct.Struct(">II")  # header length, groups
 RANGE = struct.Struct(">QQ")
 

@@ -15,6 +15,7 @@ from assay.network.parquet_pages import check_pages
 from assay.network.submission_layout import (
     FOOTER,
     FOOTER_REPLY,
+    GROUP,
     GROUP_REQUEST,
     HEADER_KEY,
     HEADER_MAX,
@@ -22,6 +23,7 @@ from assay.network.submission_layout import (
     LEAVES_KEY,
     LISTS,
     MAGIC,
+    PART,
     PATHS,
     RANGE,
     REQUEST,
@@ -51,14 +53,28 @@ def answer(request: bytes) -> bytes:
     parquet = open_parquet(Window(len(tail), 0, tail), items)
     if operation == FOOTER:
         return _answer_footer(parquet, limits)
-    index, start = GROUP_REQUEST.unpack_from(request, end)
-    data = request[end + GROUP_REQUEST.size :]
-    for chunk in _find_chunks(parquet.metadata, index, limits):
-        pages = data[max(0, chunk.start - start) : chunk.end - start]
-        check_pages(pages, chunk.where, chunk.values, chunk.unpacked, limits.group_size)
-    parquet = open_parquet(Window(size, start, data), items, parquet.metadata)
-    table = parquet.read_row_group(index, use_threads=False)
-    return encode_rows(table, index, parquet.metadata.row_group(index).column(0).num_values)
+    metadata = parquet.metadata
+
+    def answer_group(index: int, start: int, data: bytes) -> bytes:
+        for chunk in _find_chunks(metadata, index, limits):
+            pages = data[max(0, chunk.start - start) : chunk.end - start]
+            check_pages(pages, chunk.where, chunk.values, chunk.unpacked, limits.group_size)
+        parquet = open_parquet(Window(size, start, data), items, metadata)
+        table = parquet.read_row_group(index, use_threads=False)
+        return encode_rows(table, index, metadata.row_group(index).column(0).num_values)
+
+    if operation == GROUP:
+        index, start = GROUP_REQUEST.unpack_from(request, end)
+        return answer_group(index, start, request[end + GROUP_REQUEST.size :])
+    replies = []
+    while end < len(request):  # several, which spares as many readings of the footer
+        head = end + GROUP_REQUEST.size + PART.size
+        (count,) = PART.unpack_from(request, end + GROUP_REQUEST.size)
+        index, start = GROUP_REQUEST.unpack_from(request, end)
+        rows = answer_group(index, start, request[head : head + count])
+        replies += [PART.pack(len(rows)), rows]
+        end = head + count
+    return b"".join(replies)
 
 
 def _answer_footer(parquet: Any, limits: Limits) -> bytes:

@@ -53,6 +53,8 @@ logger = logging.getLogger("assay")
 CHECKPOINTS_KEPT = 8
 #: Opened checkpoints kept in memory.
 OPENED_MAX = 4
+#: Digests that no mirror had whose last answer is remembered.
+_FAILURES_MAX = 64
 #: Seconds until mirrors are asked again for what none had: first, and at most.
 _RETRY_S, _RETRY_MAX_S = 5.0, 300.0
 #: What nobody has touched for as long is nobody's: a program was killed over it. Seconds.
@@ -157,6 +159,11 @@ class CheckpointFolder:
         if failure is None or time.monotonic() >= failure.until:
             self._begin(digest, fetching)
 
+    def find_number(self, digest: bytes) -> int | None:
+        """How many steps from the genesis a checkpoint is that was opened; None for another."""
+        checkpoint = self._opened.get(digest)
+        return None if checkpoint is None else checkpoint.manifest.number
+
     @property
     def downloads(self) -> tuple[Download, ...]:
         """What is on its way now."""
@@ -245,7 +252,10 @@ class CheckpointFolder:
     def _note_failure(self, digest: bytes, error: Exception, retry_s: float) -> None:
         failure = self._failures.get(digest)
         wait = retry_s if failure is None else min(2 * failure.wait, _RETRY_MAX_S)
+        self._failures.pop(digest, None)  # the newest come last
         self._failures[digest] = _Failure(error, time.monotonic() + wait, wait)
+        for oldest in list(self._failures)[:-_FAILURES_MAX]:
+            self._failures.pop(oldest, None)  # another thread may have
 
     def add(self, folder: Path, digest: bytes) -> None:
         """Copies a published folder here, unless it is here already."""
@@ -298,15 +308,19 @@ class CheckpointFolder:
             return  # another program swept it
 
     def publish(
-        self, parent: Checkpoint, weights: Mapping[str, torch.Tensor], step: bytes
+        self,
+        parent: Checkpoint,
+        weights: Mapping[str, torch.Tensor],
+        step: bytes,
+        levels: tuple[int, ...] | None = None,
     ) -> Manifest:
         """Writes a child of `parent` with new weights (bf16) and returns its manifest.
 
-        μ and scale are measured again; rates, calibration set, levels and all else are the
-        parent's.
+        μ and scale are measured again; rates, calibration set and all else are the parent's.
 
         Args:
             step: digest of the step record.
+            levels: of the environment; None: the parent's.
         """
         with self._make_temporary() as temporary:
             for name in (CONFIG_FILE, *TOKENIZER_FILES, CALIBRATION_FILE, PASSAGES_FILE):
@@ -317,6 +331,7 @@ class CheckpointFolder:
                 tensors=compute_tensor_root(digest_tensors(temporary)),
                 parent=parent.digest,
                 step=step,
+                levels=parent.manifest.levels if levels is None else levels,
                 number=parent.manifest.number + 1,
             )
             manifest = measure_manifest(manifest, temporary)
@@ -341,8 +356,12 @@ def _tell(download: Download) -> Progress:
             speed = done / (now - began) / 1e6
             logger.info(
                 "checkpoint %s…: %.2f of %.2f GB, %.0f MB/s",
-                download.digest.hex()[:16], done / 1e9, due / 1e9, speed,
-            )  # fmt: skip
+                download.digest.hex()[:16],
+                done / 1e9,
+                due / 1e9,
+                speed,
+                extra={"event": "checkpoint_progress"},
+            )
 
     return note
 

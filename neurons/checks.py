@@ -13,12 +13,13 @@ from typing import Any
 
 from assay.inference import Checkpoint
 from assay.network.chain.state import format_tao
-from assay.network.store import ObjectStore
+from assay.network.store import ObjectStore, StoreError
 from assay.neurons.checkpoints import CHECKPOINTS_KEPT, CheckpointFolder
 from assay.neurons.ports import BeaconSource, Chain
 from assay.neurons.submissions import open_checkpoint
 from assay.neurons.windows import get_beacon, get_checkpoint_digest
-from assay.protocol import Parameters, encode_ss58
+from assay.protocol import EncodingError, Parameters, encode_ss58
+from assay.protocol.encoding import read_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_window
@@ -182,6 +183,31 @@ def check_disk(folder: Path, checkpoint: int) -> Check:
     return Check("disk", State.OK, detail)
 
 
+def check_program(file: Path) -> Check:
+    """What a program says of itself in its status.json.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        status = read_json(file.read_bytes())
+    except EncodingError:
+        status = None
+    if not isinstance(status, dict):
+        return Check("program", State.WARN, f"{file} is damaged", "start the program anew")
+    trouble, windows = status.get("trouble"), status.get("windows") or ()
+    if trouble:
+        return Check("program", State.WARN, str(trouble), "mind what it says")
+    lost = {row["window"]: row["missing"] for row in windows if row.get("missing")}
+    if lost:
+        names = ", ".join(map(str, lost))
+        return Check(
+            "program", State.WARN, f"of the last windows it lacked something in {names}: "
+            f"{lost[max(lost)]}", "if that goes on, mend what it names",
+        )  # fmt: skip
+    return Check("program", State.OK, "says that all is well")
+
+
 def check_memory(needed: int, available: int | None) -> Check:
     """Whether a program will have room for its model, by a rough estimate.
 
@@ -202,27 +228,43 @@ def check_memory(needed: int, available: int | None) -> Check:
     return Check("memory", State.OK, detail)
 
 
-def check_store(store: ObjectStore, shown: ObjectStore, hotkey: bytes, stamp: int) -> Check:
-    """Writes a small object under the hotkey's own name and reads a part of it back.
+def check_store(
+    store: ObjectStore,
+    shown: ObjectStore,
+    hotkey: bytes,
+    stamp: int,
+    public: Callable[[], ObjectStore | None] = lambda: None,
+) -> Check:
+    """Writes a small object under the hotkey's own name and reads it back, whole and in part.
 
     Args:
         shown: the store as validators reach it.
         stamp: makes this object another one than the last check's.
+        public: the same as strangers do who have named no store; None: there is no such way.
     """
     name = f"{encode_ss58(hotkey)}/{_PROBE}"
     data = f"assay probe {stamp}".encode()
     store.put(name, data)
     start = len(data) // 2
     found = shown.open(name).read(start, len(data))
-    if found != data[start:]:
+    if found != data[start:] or shown.get(name, len(data)) != data:
         what = "is not there" if found is None else "holds other bytes"
         return Check(
             "store",
             State.FAIL,
-            f"{name} was written, and read back by range it {what}",
-            "have the locator lead to the very store that is written, without a cache between",
+            f"{name} was written, and read back where the locator leads it {what}",
+            "have the locator lead to the very store that is written, open to all readers, and "
+            "without a cache between",
         )
-    return Check("store", State.OK, f"{name} was written and read back by range")
+    detail = f"{name} was written and read back by range"
+    try:
+        place = public()
+        if place is not None:
+            place.open(name).read(start, len(data))
+    except StoreError as error:
+        remedy = "name an https address that everybody reaches, unless all readers name this one"
+        return Check("store", State.WARN, f"{detail}, but not by strangers: {error}", remedy)
+    return Check("store", State.OK, detail)
 
 
 def check_beacon(chain: Chain, beacons: BeaconSource, parameters: Parameters) -> Check:

@@ -20,6 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from assay.neurons.store_settings import StoreSettings
 from assay.protocol.errors import OperatorError
 
 _PREFIX = "ASSAY_"
@@ -125,20 +126,6 @@ class WalletSettings(BaseModel):
     path: Path = Field(Path("~/.bittensor/wallets"), description="folder of wallets")
 
 
-class StoreSettings(BaseModel):
-    """`[store]`: where one's own files go, and where other people's may be read."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    locator: str | None = Field(None, description="URL of the store written to: file:///a/folder")
-    readable: tuple[str, ...] = Field(
-        (), description="URLs: locators found on chain are opened at or below these only"
-    )
-    mirrors: tuple[str, ...] = Field(
-        (), description="URLs: checkpoints are fetched from these, too"
-    )
-
-
 class BeaconSettings(BaseModel):
     """`[beacon]`: where drand is reached. What it says is verified whoever says it."""
 
@@ -167,6 +154,12 @@ class ValidatorSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     dir: Path = Field(Path("assay-validate"), description="folder of the validator's own files")
+    fetches: int = Field(
+        24, ge=0, le=256, description="files read at a time, ahead of the judge; 0: in its turn"
+    )
+    mirrored: int = Field(
+        4, ge=0, le=10_000, description="windows whose audited groups stay in its store; 0: none"
+    )
     threads: int | None = Field(None, ge=1, le=1_024, description="of PyTorch; None: its choice")
 
 
@@ -215,8 +208,14 @@ class TrainerSettings(BaseModel):
     steps_kept: int = Field(
         1, ge=0, le=10_000, description="old states of the optimiser kept: so many can be verified"
     )
+    publish_states: bool = Field(
+        False, description="upload what steps begin with: 12 bytes a weight, for verify-step"
+    )
     problems: int = Field(
-        256, ge=0, le=100_000, description="held-out problems a checkpoint is tried on; 0: none"
+        256,
+        ge=0,
+        le=100_000,
+        description="held-out problems a checkpoint is tried on; 0: no levels move",
     )
 
 
@@ -244,6 +243,26 @@ class LedgerSettings(BaseModel):
     )
     max_gas_price: int = Field(
         100, ge=1, le=1_000_000, description="gwei; nothing is sent while gas costs more"
+    )
+
+
+class LogSettings(BaseModel):
+    """`[log]`: what the programs say while they run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal["human", "json"] = Field(
+        "human", description="lines for people, or JSON documents; with --json always JSON"
+    )
+
+
+class MetricsSettings(BaseModel):
+    """`[metrics]`: figures of a running miner, validator or trainer, for Prometheus."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    listen: str | None = Field(
+        None, description="HOST:PORT, or PORT on 127.0.0.1, they are served on; None: nowhere"
     )
 
 
@@ -306,6 +325,8 @@ class Settings(BaseSettings):
     gauntlet: GauntletSettings = GauntletSettings()
     localnet: LocalnetSettings = LocalnetSettings()
     ledger: LedgerSettings = LedgerSettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     explorer: ExplorerSettings = ExplorerSettings()
 
 
@@ -352,6 +373,7 @@ def load_settings(
                 init_settings,
                 env_settings,
                 TomlConfigSettingsSource(settings_cls, toml_file=file),
+                InitSettingsSource(settings_cls, init_kwargs={"store": _read_aws_variables()}),
                 InitSettingsSource(settings_cls, init_kwargs=dict(below or {})),
             )
 
@@ -362,6 +384,13 @@ def load_settings(
         raise ConfigError(
             _explain(first["type"], list(map(str, first["loc"])), first["msg"])
         ) from None
+
+
+def _read_aws_variables() -> dict[str, str]:
+    """The credentials that every tool of S3 finds in the environment."""
+    names = ("access_key_id", "secret_access_key", "session_token")
+    found = {name: os.environ.get(f"AWS_{name}".upper()) for name in names}
+    return {name: value for name, value in found.items() if value}
 
 
 def list_settings() -> dict[str, dict[str, FieldInfo]]:

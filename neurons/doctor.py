@@ -23,6 +23,7 @@ from assay.neurons.checks import (
     check_disk,
     check_memory,
     check_permit,
+    check_program,
     check_registration,
     check_relays,
     check_store,
@@ -30,7 +31,9 @@ from assay.neurons.checks import (
 )
 from assay.neurons.memory import estimate_memory, get_available_memory, measure_shape
 from assay.neurons.ports import BeaconSource, Chain
+from assay.neurons.programs import STATUS_FILE
 from assay.protocol import Parameters
+from assay.training import LearnConfig
 
 logger = logging.getLogger("assay")
 
@@ -51,10 +54,11 @@ class Surroundings:
         role: "miner", "validator" or "trainer".
         folder: the program's own; it need not be there yet.
         groups_per_step: of a miner.
+        learning: how a trainer learns.
         hotkey, coldkey: public keys, 32 bytes each.
         relays: asks every relay of the beacon what is wrong with it.
         store: what is written to.
-        shown: the same as others reach it.
+        shown: the same as others reach it; public: as those do who have named no store.
     """
 
     role: str
@@ -68,7 +72,9 @@ class Surroundings:
     relays: Callable[[], Mapping[str, str]] | None = None
     store: ObjectStore | None = None
     shown: ObjectStore | None = None
+    public: Callable[[], ObjectStore | None] = lambda: None
     checkpoints: CheckpointFolder | None = None
+    learning: LearnConfig | None = None
 
 
 def examine(around: Surroundings, now_ms: int, failures: Sequence[Check] = ()) -> list[Check]:
@@ -80,7 +86,7 @@ def examine(around: Surroundings, now_ms: int, failures: Sequence[Check] = ()) -
     """
     checks = [*failures, *_examine_chain(around, now_ms), *_examine_services(around, now_ms)]
     checkpoint, found = _examine_checkpoint(around)
-    checks += [*found, *_examine_machine(around, checkpoint)]
+    checks += [*found, *_examine_machine(around, checkpoint), *_examine_program(around.folder)]
     looked_at = {check.check for check in checks}
     hidden = [name for name in _EXPECTED[around.role] if name not in looked_at]
     remedy = "mend the rest, then look again"
@@ -101,7 +107,13 @@ def warn_briefly(around: Surroundings, now_ms: int) -> None:
     """A line in the log for everything that is not as it should be."""
     for check in look_briefly(around, now_ms):
         if check.state is not State.OK:
-            logger.warning("%s: %s; %s", check.check, check.detail, check.remedy)
+            logger.warning(
+                "%s: %s; %s",
+                check.check,
+                check.detail,
+                check.remedy,
+                extra={"event": "check_failed"},
+            )
 
 
 def _examine_chain(around: Surroundings, now_ms: int) -> list[Check]:
@@ -137,7 +149,11 @@ def _examine_services(around: Surroundings, now_ms: int) -> list[Check]:
     if store is not None and hotkey is not None:
         shown = around.shown or store
         remedy = "mind what the store says, or name another with --store"
-        checks.append(attempt("store", remedy, lambda: check_store(store, shown, hotkey, now_ms)))
+        checks.append(
+            attempt(
+                "store", remedy, lambda: check_store(store, shown, hotkey, now_ms, around.public)
+            )
+        )
     return checks
 
 
@@ -158,6 +174,15 @@ def _examine_checkpoint(around: Surroundings) -> tuple[Checkpoint | None, list[C
     return (found[0] if found else None), [check]
 
 
+def _examine_program(folder: Path) -> list[Check]:
+    """Nothing where none has run yet."""
+    path = folder / STATUS_FILE
+    if not path.exists():
+        return []
+    remedy = "start the program, which writes it anew"
+    return [attempt("program", remedy, lambda: check_program(path))]
+
+
 def _examine_machine(around: Surroundings, checkpoint: Checkpoint | None) -> list[Check]:
     size = 0
     if checkpoint is not None:
@@ -166,7 +191,11 @@ def _examine_machine(around: Surroundings, checkpoint: Checkpoint | None) -> lis
     checks = [attempt("disk", remedy, lambda: check_disk(around.folder, size))]
     if checkpoint is not None and around.parameters is not None:
         needed = estimate_memory(
-            around.role, measure_shape(checkpoint), around.parameters.work, around.groups_per_step
+            around.role,
+            measure_shape(checkpoint),
+            around.parameters.work,
+            around.groups_per_step,
+            around.learning,
         )
         checks.append(check_memory(needed, get_available_memory()))
     return checks

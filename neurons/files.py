@@ -71,6 +71,18 @@ def take_lock(descriptor: int) -> bool:
     return True
 
 
+def is_locked(path: Path) -> bool | None:
+    """Whether somebody holds `take_lock` on a file; None where there is no such file to ask."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
+
 def _is_ours(descriptor: int, folder: Path) -> bool:
     try:
         return take_lock(descriptor) and os.fstat(descriptor).st_ino == folder.stat().st_ino

@@ -3,7 +3,6 @@
 Localnet and demo begin so. Time is virtual meanwhile: a block comes with every extrinsic.
 """
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +16,8 @@ from assay.network.chain import (
     start_subnet,
 )
 from assay.network.chain.development import change_settings
+from assay.neurons.logs import make_report
 from assay.protocol import BeaconChain, Parameters
-
-logger = logging.getLogger("assay")
 
 PRESET = "demo"
 _ENVIRONMENT = "arithmetic"
@@ -88,5 +86,14 @@ def publish_rules(
     parameters = make_subnet_parameters(
         chain, beacon, genesis, trainer, _ENVIRONMENT, PRESETS[PRESET], slot_ms
     )
-    publish_subnet(chain, owner, store, locator, parameters, genesis, logger.warning, wait=wait)
+    publish_subnet(
+        chain,
+        owner,
+        store,
+        locator,
+        parameters,
+        genesis,
+        make_report("publication_note"),
+        wait=wait,
+    )
     return parameters

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Condition, Thread
+from threading import enumerate as enumerate_threads
 from typing import BinaryIO, TypeVar
 
 from assay.network.store import ObjectSource, ObjectStore, StoreError
@@ -34,6 +35,9 @@ WORKERS = 8
 #: Seconds that the last store has for a chunk; with another left, so many times the faster one's
 #: time, and no less than the third.
 _PATIENCE_S, _SLOWER, _HASTE_S = 60.0, 20.0, 2.0
+#: Calls to stores that may be under way at once, those that never return among them.
+CALLS_MAX = 64
+_CALL = "store call"
 #: Seconds between two looks at clocks and progress.
 _TICK_S = 0.2
 
@@ -312,9 +316,11 @@ def answer_in_time(ask: Callable[[], T], get_patience: Callable[[], float]) -> T
         get_patience: seconds since the question; asked again and again.
 
     Raises:
-        PublicationError: there was no answer in time.
+        PublicationError: there was no answer in time, or too many calls hang already.
         StoreError: the store cannot be read.
     """
+    if sum(thread.name == _CALL for thread in enumerate_threads()) >= CALLS_MAX:
+        raise PublicationError(f"{CALLS_MAX} calls to stores hang: end this program, begin again")
     answers: SimpleQueue[T | StoreError] = SimpleQueue()
 
     def run() -> None:
@@ -323,7 +329,7 @@ def answer_in_time(ask: Callable[[], T], get_patience: Callable[[], float]) -> T
         except StoreError as error:
             answers.put(error)
 
-    Thread(target=run, name="read", daemon=True).start()
+    Thread(target=run, name=_CALL, daemon=True).start()
     begun = time.monotonic()
     while True:
         try:

@@ -1,29 +1,34 @@
 """Joining a network: from settings to everything a neuron works with, opened in order."""
 
 import logging
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from assay.environments import open_environment
 from assay.network import ReadableStores, open_folder, open_store
 from assay.network.beacon import HttpBeacons
-from assay.network.chain import SubtensorChain
+from assay.network.chain import ForgottenError, SubtensorChain
 from assay.network.parquet_worker import ParquetWorker
 from assay.neurons.checkpoints import CHECKPOINTS_KEPT, CheckpointFolder, Fetching
 from assay.neurons.config import ConfigError, Settings
 from assay.neurons.discovery import (
     DiscoveryError,
+    MirrorList,
     find_mismatch,
     find_parameters,
     has_parameters_changed,
     make_mirrors,
     read_announcement,
 )
+from assay.neurons.logs import ORIGIN
 from assay.neurons.programs import ParametersChangedError, claim_folder
 from assay.neurons.rules import PublicationError, fetch_parameters, publish_parameters
+from assay.neurons.status import Sight
 from assay.neurons.submissions import Sources
+from assay.neurons.windows import get_checkpoint_digest
 from assay.neurons.wiring import (
     Account,
     measure_stake,
@@ -51,6 +56,7 @@ class Membership:
     parameters: Parameters
     sources: Sources
     beacons: HttpBeacons
+    stores: ReadableStores
 
 
 @contextmanager
@@ -70,12 +76,17 @@ def join(
         if not looking:
             stack.enter_context(claim_folder(folder, kind))
         account = open_account(settings)
+        ORIGIN.hotkey = encode_ss58(account.hotkey)
         chain = stack.enter_context(open_chain(settings.chain, folder / "chain", hasty=looking))
         chain.add_wallet(account.wallet)
         stores = open_stores(settings)
         parameters = _find_parameters(chain, stores, folder)
         beacons = HttpBeacons(
-            parameters.beacon, settings.beacon.endpoints, folder / "beacons", now_ms
+            parameters.beacon,
+            settings.beacon.endpoints,
+            folder / "beacons",
+            now_ms,
+            pulses=chain.get_pulse,
         )
         stack.callback(beacons.close)
         own = [open_store(locator) for locator in settings.store.mirrors]
@@ -87,10 +98,15 @@ def join(
         worker = stack.enter_context(ParquetWorker())
         logger.info(
             "subnet %d, parameters %s…, %s %s",
-            chain.netuid, parameters.digest.hex()[:16], kind, encode_ss58(account.hotkey),
-        )  # fmt: skip
-        sources = Sources(chain, beacons, checkpoints, stores, worker)
-        yield Membership(folder, account, chain, parameters, sources, beacons)
+            chain.netuid,
+            parameters.digest.hex()[:16],
+            kind,
+            encode_ss58(account.hotkey),
+            extra={"event": "joined"},
+        )
+        mirrors = MirrorList(chain, stores.get, own, account.hotkey)
+        sources = Sources(chain, beacons, checkpoints, stores, worker, mirrors)
+        yield Membership(folder, account, chain, parameters, sources, beacons, stores)
 
 
 def _find_parameters(chain: SubtensorChain, stores: ReadableStores, folder: Path) -> Parameters:
@@ -118,11 +134,12 @@ class Standing:
         needs_permit: for a validator, whose weights nobody counts without one.
 
     Attributes:
-        head: the newest final block seen.
+        sight: what was seen of the chain.
     """
 
     def __init__(self, member: Membership, *, needs_permit: bool = False) -> None:
-        self.head = 0
+        self.sight = Sight()
+        ORIGIN.sight, ORIGIN.timing = self.sight, member.parameters.timing
         self._member = member
         self._needs_permit = needs_permit
         self._looked: int | None = None
@@ -144,8 +161,11 @@ class Standing:
             own, others = measure_stake(chain, hotkey)
             logger.info(
                 "%.1f α on this hotkey, %.1f α on others with a permit: what less than half of all "
-                "stake votes for is clipped", own / 1e9, others / 1e9,
-            )  # fmt: skip
+                "stake votes for is clipped",
+                own / 1e9,
+                others / 1e9,
+                extra={"event": "stake_weighed"},
+            )
 
     def check(self) -> str | None:
         """What the operator should mend; None while the hotkey stands as it should.
@@ -154,32 +174,42 @@ class Standing:
             ParametersChangedError: the network is gone.
             ChainError: the chain cannot be read.
         """
-        member, chain = self._member, self._member.chain
-        self.head = chain.get_head()
+        member, chain, sight = self._member, self._member.chain, self.sight
+        head = chain.get_head()
+        if sight.head is None or head != sight.head.number:
+            sight.head, sight.best = chain.get_block(head), chain.get_best()
         timing = member.parameters.timing
-        window = compute_window(timing, self.head)
+        window = compute_window(timing, head)
         if window != self._looked:
             changed = has_parameters_changed(chain, member.parameters)
             if changed is not None:
                 raise ParametersChangedError(changed)
             # the state at this block is read, and kept, in any case
             block = compute_block(timing, window, Phase.CHALLENGE)
-            self._lack = self._find_lack(block)
+            self._lack = self._find_lack(block, head)
+            with suppress(ForgottenError):  # of a block a while ago: the next window's is not
+                sight.in_force = get_checkpoint_digest(chain, member.parameters, window)
             self._looked = window
-        if self.head >= self._fetched + max(1, timing.window_blocks // _LOOKS):
-            self._fetch_ahead()
-            self._fetched = self.head
+        if head >= self._fetched + max(1, timing.window_blocks // _LOOKS):
+            self._fetch_ahead(head)
+            self._fetched = head
         return self._lack
 
-    def _fetch_ahead(self) -> None:
+    def _fetch_ahead(self, head: int) -> None:
         """Begins to fetch what the trainer has published, before a window begins with it."""
         member = self._member
-        slots = member.chain.get_commitments(self.head)
+        slots = member.chain.get_commitments(head)
         said = parse_commitment(slots.get(member.parameters.identity.trainer, b""))
         if said is not None and said.tag is Tag.CHECKPOINT:
+            self._note_published(said.digest, said.number)
             member.sources.checkpoints.prefetch(said.digest)
 
-    def _find_lack(self, block: int) -> str | None:
+    def _note_published(self, digest: bytes, number: int) -> None:
+        if self.sight.published != (digest, number):
+            self.sight.published = digest, number
+            self.sight.published_since = time.time()
+
+    def _find_lack(self, block: int, head: int) -> str | None:
         chain, hotkey = self._member.chain, self._member.account.hotkey
         name = encode_ss58(hotkey)
         if hotkey not in chain.get_members(block):
@@ -188,7 +218,7 @@ class Standing:
                 "register`, or wait a window if that was done just now"
             )
         if self._needs_permit and not any(
-            row.permit for row in chain.get_metagraph(self.head) if row.hotkey == hotkey
+            row.permit for row in chain.get_metagraph(head) if row.hotkey == hotkey
         ):
             return f"{name} has no validator permit: `assay stake`, then wait for an epoch"
         return None

@@ -16,8 +16,10 @@ from assay.training import LearnConfig
 
 #: Interpreter, torch, the SDK and what else a program takes with a tiny model, bytes: measured.
 _PROGRAM_BYTES = 600 << 20
-#: Bytes of a float, and floats a parameter that training adds: copy, gradient, AdamW's two moments.
-_FLOAT, _TRAINED = 4, 4
+#: Bytes of a float, and floats a parameter that training adds: masters, gradient and AdamW's two
+#: moments, with masters and moments copied for the step's record before it and after; with LoRA the
+#: masters, both copies, and the sum with the factors, which are small themselves.
+_FLOAT, _TRAINED, _TRAINED_LORA = 4, 10, 4
 #: Prompts are taken to be as long, tokens.
 _PROMPT = 256
 #: Rows that a drafter decodes together.
@@ -56,23 +58,34 @@ def measure_shape(checkpoint: Checkpoint) -> Shape:
     )
 
 
-def estimate_memory(role: str, shape: Shape, work: Work, groups_per_step: int) -> int:
+def estimate_memory(
+    role: str,
+    shape: Shape,
+    work: Work,
+    groups_per_step: int = 0,
+    learning: LearnConfig | None = None,
+) -> int:
     """Bytes that a program takes at its height.
 
     Args:
         role: "miner", "validator" or "trainer".
         groups_per_step: of a miner, generated together.
+        learning: how a trainer learns; None for the others.
     """
-    models = OPENED_MAX + (_TRAINED if role == "trainer" else 0)
+    models = OPENED_MAX
+    if learning is not None:
+        models += _TRAINED_LORA if learning.lora_rank else _TRAINED
     length = _PROMPT + work.max_tokens
     prefilled = min(BATCH_TOKENS_MAX, work.group_size * length)
     logits = 2 * min(LOGIT_ELEMENTS_MAX, prefilled * shape.vocabulary)
     floats = models * shape.parameters + prefilled * (shape.cached + shape.wide) + logits
     if role == "miner":
         floats += min(_DRAFTED, groups_per_step * work.group_size) * length * shape.cached
-    if role == "trainer":
-        learnt = LearnConfig().groups_per_batch * work.group_size * length
-        floats += learnt * (shape.kept + 3 * shape.vocabulary)
+    if learning is not None:
+        rows = learning.groups_per_batch * work.group_size
+        if learning.rows_per_pass:
+            rows = min(rows, learning.rows_per_pass)
+        floats += rows * length * (shape.kept + 3 * shape.vocabulary)
     return _PROGRAM_BYTES + _FLOAT * floats
 
 

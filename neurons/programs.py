@@ -5,10 +5,8 @@ ours is written out in full and tried again too, for a validator that is paid to
 over one file; only what cannot get better by waiting ends the program.
 """
 
-import json
 import logging
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -21,7 +19,10 @@ from typing import Any
 from assay.network.chain import WrongChainError
 from assay.neurons.config import ConfigError
 from assay.neurons.files import remove_unfinished, take_lock, write_json
+from assay.neurons.logs import LINES
 from assay.neurons.ports import Neuron
+from assay.neurons.status import RUNNING, STOPPED, describe_self
+from assay.neurons.tally import Watch
 from assay.protocol.errors import OperatorError
 
 logger = logging.getLogger("assay")
@@ -36,8 +37,10 @@ DEFECTS_MAX = 10
 _SHORT = 60
 #: Begins the name of the file that says whose folder it is.
 _MARKER = ".assay-"
-#: Seconds between two writings of status.json.
-STATUS_S = 1.0
+#: What a program says of itself, in its folder.
+STATUS_FILE = "status.json"
+#: Seconds between two looks at whether it has become old, and its greatest age.
+STATUS_S, HEARTBEAT_S = 1.0, 10.0
 
 
 class ParametersChangedError(OperatorError):
@@ -94,7 +97,9 @@ def catch_signals(hurry: Callable[[], None]) -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
         hurry()
-        logger.info("stopping after this step; once more ends it at once")
+        logger.info(
+            "stopping after this step; once more ends it at once", extra={"event": "stopping"}
+        )
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -104,41 +109,18 @@ def catch_signals(hurry: Callable[[], None]) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def log_lines(as_json: bool, quiet: bool) -> Iterator[None]:
-    """Log lines on stderr: for people, or one JSON document each."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonLines() if as_json else logging.Formatter(
-        "%(asctime)s  %(message)s", "%H:%M:%S"
-    ))  # fmt: skip
-    root = logging.getLogger("assay")
-    root.addHandler(handler)
-    root.setLevel(logging.WARNING if quiet else logging.INFO)
-    root.propagate = False
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-
-
 def _shorten(text: str) -> str:
     return text if len(text) <= _SHORT else text[:_SHORT] + "…"
-
-
-class _JsonLines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
-        level = record.levelname.lower()
-        return json.dumps({"at": at, "level": level, "message": record.getMessage()})
 
 
 class Loop:
     """Drives one neuron until it is asked to stop.
 
     Args:
-        describe: the neuron's state for `assay status`, written to the folder every second.
+        describe: the neuron's state for `status.json` in the folder.
         check: called before each step; raises what must end the program, and returns what a person
             should mend meanwhile.
+        watch: told of each new status.
     """
 
     def __init__(
@@ -148,16 +130,20 @@ class Loop:
         stop: threading.Event,
         describe: Callable[[], dict[str, Any]],
         check: Callable[[], str | None],
+        watch: Watch | None = None,
     ) -> None:
         self._neuron = neuron
-        self._file = folder / "status.json"
+        self._file = folder / STATUS_FILE
         self._stop = stop
         self._describe = describe
         self._check = check
+        self._watch = watch or Watch()
         self._said: str | None = None
         self._defects = 0
         self._pause_s = IDLE_S
-        self._written = float("-inf")
+        self._started_at = int(time.time())
+        self._known: dict[str, Any] = {}
+        self._looked = self._written = float("-inf")
         self._unwritten = False
 
     def run(self) -> None:
@@ -167,17 +153,24 @@ class Loop:
             WrongChainError, ParametersChangedError: it makes no sense to go on.
             RuntimeError: the same program failed `DEFECTS_MAX` times in a row.
         """
-        while not self._stop.is_set():
-            busy = self._step()
-            self._write()
-            if not busy:
-                self._stop.wait(self._pause_s)
+        try:
+            while not self._stop.is_set():
+                busy = self._step()
+                self._write(RUNNING)
+                if not busy:
+                    self._stop.wait(self._pause_s)
+        finally:
+            self._write(STOPPED)
 
     def _step(self) -> bool:
         """One step; whether there is more to do at once."""
         try:
             lack = self._check()
+            began = time.perf_counter()
             busy = self._neuron.step()
+            if busy:
+                self._watch.tally.add("steps")
+                self._watch.tally.add("step_seconds", time.perf_counter() - began)
         except (WrongChainError, ParametersChangedError):
             raise
         except Exception as error:  # noqa: BLE001 - the outermost loop of a neuron
@@ -189,12 +182,18 @@ class Loop:
 
     def _fail(self, error: Exception) -> None:
         self._pause_s = min(2 * max(self._pause_s, 1.0), LONGEST_PAUSE_S)
-        if isinstance(error, OperatorError | OSError):
+        ours = not isinstance(error, OperatorError | OSError)
+        self._watch.tally.add("step_failures", label="defect" if ours else "outside")
+        if not ours:
             self._say(str(error))
             return
         self._defects += 1
-        logger.error("a defect of assay, tried again in %g s:\n%s", self._pause_s,
-                     "".join(traceback.format_exception(error)))  # fmt: skip
+        logger.error(
+            "a defect of assay, tried again in %g s:\n%s",
+            self._pause_s,
+            "".join(traceback.format_exception(error)),
+            extra={"event": "defect"},
+        )
         if self._defects >= DEFECTS_MAX:
             raise RuntimeError(f"failed {self._defects} times in a row") from error
 
@@ -204,21 +203,34 @@ class Loop:
             return
         before, self._said = self._said, trouble
         if trouble is None:
-            logger.info("over: %s", _shorten(before or ""))
+            logger.info("over: %s", _shorten(before or ""), extra={"event": "trouble_over"})
         else:
-            logger.warning("%s", trouble)
+            logger.warning("%s", trouble, extra={"event": "trouble"})
 
-    def _write(self) -> None:
+    def _write(self, state: str) -> None:
+        """What has changed every second, and that it lives every ten."""
         now = time.monotonic()
-        if now - self._written < STATUS_S and not self._stop.is_set():
+        if now - self._looked < STATUS_S and state == RUNNING:
             return
-        self._written = now
+        self._looked = now
         try:
-            known = self._describe() | {"trouble": self._said, "at": int(time.time())}
+            known = self._describe() | describe_self(state, self._started_at)
+            known["trouble"] = self._said
+            known["counts"] = self._watch.tally.read() | {"lines": dict(LINES)}
+            self._watch.note(known)
+            old = now - self._written >= HEARTBEAT_S
+            if not old and known | {"at": 0} == self._known | {"at": 0}:
+                return
             write_json(self._file, known)
+            self._known, self._written = known, now
         except (OperatorError, OSError) as error:  # a full disk ends nothing
             if not self._unwritten:
-                logger.warning("%s cannot be written: %s", self._file, error)
+                logger.warning(
+                    "%s cannot be written: %s",
+                    self._file,
+                    error,
+                    extra={"event": "status_unwritable"},
+                )
             self._unwritten = True
         else:
             self._unwritten = False

@@ -95,7 +95,7 @@ class _Upload:
         self._put_small(TABLE_FILE, encode_table(tensors))
         for tensor in tensors:
             path, place = places[tensor.name]
-            with _map(path) as data, memoryview(data)[place.start : place.end] as view:
+            with map_file(path) as data, memoryview(data)[place.start : place.end] as view:
                 self._put_delta(tensor, view, before.get(tensor.name))
                 self._put(make_tensor_name(tensor.sha256), tensor.sha256, view)
             self._done += place.end - place.start
@@ -120,7 +120,7 @@ class _Upload:
         path, place = before
         if place.end - place.start != len(child):
             return
-        with _map(path) as data, memoryview(data)[place.start : place.end] as parent:
+        with map_file(path) as data, memoryview(data)[place.start : place.end] as parent:
             if parent == child:
                 return
             delta = make_delta(parent, child, len(child) // DELTA_SHARE)
@@ -129,31 +129,44 @@ class _Upload:
             self._put(name, sha256(delta).digest(), memoryview(delta))
 
     def _put(self, name: str, digest: bytes, data: memoryview) -> None:
-        """Writes an object unless it is there, and reads it back."""
-        if self._holds(name, digest, len(data)):
-            return
-        parts = (bytes(data[i : i + CHUNK_BYTES]) for i in range(0, len(data), CHUNK_BYTES))
-        if len(data) <= CHUNK_BYTES:
-            self.store.put(name, next(parts, b""))
-        else:
-            self.store.put_parts(name, parts)
-        if not self._holds(name, digest, len(data)):
-            raise StoreError(
-                f"the store gives back other bytes of {name} than were written: nothing is "
-                "published before that is mended"
-            )
+        put_object(self.store, name, digest, data)
 
-    def _holds(self, name: str, digest: bytes, size: int) -> bool:
-        source = self.store.open(name)
-        if source.size() != size:
-            return False
-        found = sha256()
-        for start in range(0, size, CHUNK_BYTES):
-            found.update(source.read(start, min(size, start + CHUNK_BYTES)) or b"")
-        return found.digest() == digest
+
+def put_object(store: ObjectStore, name: str, digest: bytes, data: memoryview) -> None:
+    """Writes an object unless it is there, and reads it back.
+
+    Args:
+        digest: SHA-256 of the data.
+
+    Raises:
+        StoreError: the store cannot be read or written, or gives back something else.
+    """
+    if _holds(store, name, digest, len(data)):
+        return
+    parts = (bytes(data[i : i + CHUNK_BYTES]) for i in range(0, len(data), CHUNK_BYTES))
+    if len(data) <= CHUNK_BYTES:
+        store.put(name, next(parts, b""))
+    else:
+        store.put_parts(name, parts)
+    if not _holds(store, name, digest, len(data)):
+        raise StoreError(
+            f"the store gives back other bytes of {name} than were written: nothing is "
+            "published before that is mended"
+        )
+
+
+def _holds(store: ObjectStore, name: str, digest: bytes, size: int) -> bool:
+    source = store.open(name)
+    if source.size() != size:
+        return False
+    found = sha256()
+    for start in range(0, size, CHUNK_BYTES):
+        found.update(source.read(start, min(size, start + CHUNK_BYTES)) or b"")
+    return found.digest() == digest
 
 
 @contextmanager
-def _map(path: Path) -> Iterator[mmap.mmap]:
+def map_file(path: Path) -> Iterator[mmap.mmap]:
+    """A file's bytes, for reading; it must not be empty."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         yield data

@@ -6,6 +6,7 @@ A digest names bytes, so any copy will do and nobody who keeps one is trusted.
 import json
 
 from assay.network.store import ObjectStore
+from assay.network.submission_layout import Limits
 from assay.neurons.ports import Objects
 from assay.protocol import Parameters
 from assay.protocol.encoding import EncodingError, read_json
@@ -17,6 +18,12 @@ PARAMETERS_BYTES_MAX = 1 << 20
 
 class PublicationError(OperatorError):
     """A store does not hold what a digest names, or holds something else under its name."""
+
+
+def get_limits(parameters: Parameters) -> Limits:
+    """Size limits of a submission."""
+    work = parameters.work
+    return Limits(work.group_size, work.group_cap, work.max_tokens)
 
 
 def make_parameters_name(digest: bytes) -> str:

@@ -3,8 +3,9 @@
 Validator and trainer both come through here; `assay verify` brings a file of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from assay.environments import open_environment
@@ -12,12 +13,14 @@ from assay.inference import Checkpoint, Outline, UnusableCheckpointError
 from assay.network.parquet_worker import ParquetWorker, WorkerError
 from assay.network.store import ObjectStore, StoreError
 from assay.network.submission_file import SubmissionFile
-from assay.network.submission_layout import Limits
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.ports import BeaconSource, Chain
+from assay.neurons.revealing import MirroredReader, open_pack
+from assay.neurons.rules import get_limits
 from assay.protocol import Context, Footer, Parameters, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.manifest import find_fault
+from assay.protocol.selection import select_groups
 from assay.verification import Forward, Ledger, SubmissionReader, Verdict, judge
 
 #: What a broken judge or model raises. The network's and the operator's errors are not among them.
@@ -42,6 +45,22 @@ class FileSources(Protocol):
     def worker(self) -> ParquetWorker:
         """Parses them."""
 
+    @property
+    def mirrors(self) -> Callable[[], Sequence[ObjectStore]]:
+        """Stores that may have what a miner's own does not show."""
+
+
+class FilesAhead(Protocol):
+    """Miners' files that were read before somebody asked for them."""
+
+    def take(self, context: Context, hotkey: bytes) -> SubmissionReader | None:
+        """What was read of a file, once; None: nothing was."""
+
+
+def know_no_mirrors() -> Sequence[ObjectStore]:
+    """For who reads miners' own stores alone."""
+    return ()
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
@@ -49,6 +68,8 @@ class Sources:
 
     Attributes:
         stores: a locator on chain is a stranger's word, and leads only where these allow.
+        mirrors: stores that may have what a miner's own does not show.
+        ahead: files that were read ahead; None: each is read when it is judged.
     """
 
     chain: Chain
@@ -56,6 +77,8 @@ class Sources:
     checkpoints: CheckpointFolder
     stores: StoreFinder
     worker: ParquetWorker
+    mirrors: Callable[[], Sequence[ObjectStore]] = know_no_mirrors
+    ahead: FilesAhead | None = None
 
 
 class AbsentSubmission:
@@ -70,20 +93,37 @@ class AbsentSubmission:
         return Refusal(Reason.NOT_REVEALED, "the file is not there", index)
 
 
-def get_limits(parameters: Parameters) -> Limits:
-    """Size limits of a submission."""
-    work = parameters.work
-    return Limits(work.group_size, work.group_cap, work.max_tokens)
-
-
 def open_submission(context: Context, hotkey: bytes, sources: FileSources) -> SubmissionReader:
-    """A reader of the file that a hotkey committed to."""
+    """A reader of the file that a hotkey committed to: its own copy, or any mirror's that matches
+    the root."""
     committed = context.commitments.get(hotkey)
-    store = sources.stores.get(committed.locator) if committed is not None else None
-    if store is None:
+    if committed is None:
         return AbsentSubmission()
-    name = make_object_name(encode_ss58(hotkey), context.window)
-    return SubmissionFile(store.open(name), sources.worker, get_limits(context.parameters))
+
+    def open_own() -> SubmissionReader:
+        store = sources.stores.get(committed.locator)
+        if store is None:
+            return AbsentSubmission()
+        source = store.open(make_object_name(encode_ss58(hotkey), context.window))
+        limits = get_limits(context.parameters)
+        return SubmissionFile(source, sources.worker, limits, _list_expected(context, hotkey))
+
+    mirrors = sources.mirrors()
+    if not mirrors:
+        return open_own()
+    others = [partial(open_pack, store, context, hotkey) for store in mirrors]
+    return MirroredReader(committed.root, context.parameters.work.group_size, open_own, others)
+
+
+def _list_expected(context: Context, hotkey: bytes) -> list[int]:
+    """The groups that an audit asks for."""
+    work, count = context.parameters.work, context.commitments[hotkey].groups
+    if not 0 < count <= work.group_cap:
+        return []
+    chosen = select_groups(
+        context.audit_seed, hotkey, count, work.audited_groups, work.sampled_groups
+    )
+    return sorted(chosen.audited + chosen.sampled)
 
 
 def open_checkpoint(
@@ -141,7 +181,11 @@ def judge_hotkey(
     """
     for last in (False, True):
         try:
-            submission = open_submission(context, hotkey, sources)
+            submission = None
+            if sources.ahead is not None:
+                submission = sources.ahead.take(context, hotkey)
+            if submission is None:
+                submission = open_submission(context, hotkey, sources)
             return judge_and_carry(
                 submission, hotkey, context, checkpoint, ledger, groups=groups, forward=forward,
                 validator=validator,

@@ -5,10 +5,14 @@ Every command that reaches the outside opens it here, so that all of them mean t
 
 import time
 from collections.abc import Iterator
+from configparser import ConfigParser
+from configparser import Error as ParserError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from pydantic import SecretStr
 
 from assay.network import ObjectStore, ReadableStores, open_store
 from assay.network.chain import (
@@ -20,12 +24,23 @@ from assay.network.chain import (
     get_hotkey,
     open_wallet,
 )
-from assay.network.chain.connection import PATIENCE_S
 from assay.network.chain.state import TAO
+from assay.network.chain.target import PATIENCE_S
+from assay.network.store import (
+    Credentials,
+    WebLocator,
+    open_bucket,
+    read_bucket,
+    read_locator,
+)
 from assay.neurons.config import ChainSettings, ConfigError, Settings, use_sdk_cache
+from assay.neurons.store_settings import StoreSettings
 
 #: Seconds a command tries to reach a node before it says so; a neuron is more patient.
 _PATIENCE_S = 20.0
+#: Longest file of credentials, bytes.
+_CREDENTIALS_BYTES = 64 << 10
+_KEY_NAMES = ("access_key_id", "secret_access_key", "session_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +149,74 @@ def open_stores(settings: Settings) -> ReadableStores:
 
 
 def open_own_store(settings: Settings) -> tuple[ObjectStore, str]:
-    """The store that is written to, and its locator.
+    """The store that is written to, and the locator under which others read it.
 
     Raises:
-        ConfigError: none is named. StoreError: it cannot be opened.
+        ConfigError: none is named, or one that cannot be written. StoreError: it cannot be opened.
     """
-    locator = settings.store.locator
-    if locator is None:
+    store = settings.store
+    if store.locator is None:
         raise ConfigError(
             "where should files go? name a store with --store, such as file:///srv/assay, or "
             "locator under [store]"
         )
-    return open_store(locator), locator
+    on_web = isinstance(read_locator(store.locator), WebLocator)
+    if store.upload is None and on_web:
+        raise ConfigError(
+            f"how is {store.locator} written? name the bucket behind it under [store], "
+            'upload = "s3://bucket/path"'
+        )
+    if store.upload is None:
+        return open_store(store.locator), store.locator
+    address = read_bucket(store.upload, store.endpoint, store.region or "auto")
+    if not on_web:
+        raise ConfigError(
+            f"others cannot read {address.url} at {store.locator}: name the bucket's public "
+            "https:// address as locator under [store]"
+        )
+    if store.region is None and store.endpoint is None:
+        raise ConfigError(
+            f"where is {address.url}? name the service's endpoint under [store], or at AWS the "
+            "bucket's region"
+        )
+    return open_bucket(address, read_credentials(store)), store.locator
+
+
+def read_credentials(settings: StoreSettings) -> Credentials:
+    """The keys of one's bucket: of the file if one is named, else of the settings themselves.
+
+    Raises:
+        ConfigError: there are none, or only half of them; nothing of them is in it.
+    """
+    token = settings.session_token
+    key, secret = settings.access_key_id, settings.secret_access_key
+    if settings.credentials is not None:
+        found = _read_credentials_file(settings.credentials.expanduser(), settings.profile)
+        key, secret, token = (found.get(f"aws_{name}") for name in _KEY_NAMES)
+    if key is None or secret is None:
+        raise ConfigError(
+            "a bucket is written with a key: set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or name a file with both under [store] credentials"
+        )
+    return Credentials(key, secret, token)
+
+
+def _read_credentials_file(file: Path, profile: str) -> dict[str, SecretStr]:
+    """One section of a file such as `aws configure` writes."""
+    parser = ConfigParser(interpolation=None, default_section="")
+    try:
+        mode = file.stat().st_mode
+        with file.open("rb") as opened:
+            parser.read_string(opened.read(_CREDENTIALS_BYTES).decode())
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+    except (ParserError, UnicodeDecodeError):  # its text would have the keys in it
+        raise ConfigError(f"{file} is no file of credentials: see docs/miner.md") from None
+    if mode & 0o077:
+        raise ConfigError(f"{file} can be read by others than you: chmod 600 it")
+    if profile not in parser:
+        raise ConfigError(f"{file} has no section [{profile}]: name another with profile")
+    return {name: SecretStr(value) for name, value in parser[profile].items() if value}
 
 
 def now_ms() -> int:

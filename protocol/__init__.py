@@ -31,7 +31,7 @@ from assay.protocol.record import (
 )
 from assay.protocol.score_tree import ScoreTree, make_score_tree
 from assay.protocol.ss58 import decode_ss58, encode_ss58
-from assay.protocol.step import StepRecord, StepSource
+from assay.protocol.step import StepRecord, StepSource, StepSuccess
 from assay.protocol.submission import Footer, Header, Rollout
 from assay.protocol.window import WINDOW_SCHEDULE, Block, Phase
 
@@ -63,6 +63,7 @@ __all__ = [
     "SettlementRecord",
     "StepRecord",
     "StepSource",
+    "StepSuccess",
     "Stream",
     "Tag",
     "WindowRecord",

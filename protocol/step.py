@@ -28,6 +28,8 @@ from assay.protocol.hashing import Domain, compute_root, hash_fields
 from assay.protocol.record import MEMBERS_MAX, Software
 
 STEP_VERSION = 1
+#: Levels in force, as in a manifest.
+LEVELS_MAX = 32
 #: Bytes of a step's settings as JSON, at most.
 CONFIG_BYTES = 1 << 20
 
@@ -41,6 +43,15 @@ class StepSource:
     groups: U32  # of it that were learned from
 
 
+@dataclass(frozen=True, slots=True)
+class StepSuccess:
+    """Held-out problems of one level that the parent was tried on."""
+
+    level: U32
+    solved: U32
+    asked: U32
+
+
 @dataclass(frozen=True)
 class StepRecord:
     """One step: what it began with, consumed and made.
@@ -49,6 +60,8 @@ class StepRecord:
         code: digest of the source files that learn.
         consumed: root over all groups, the trainer's own included, in the order learned from.
         optimiser_before, optimiser_after: roots over masters, moments and counters.
+        held_out: of the parent, by ascending level: the child's levels follow from it. Empty where
+            it was not tried, and levels stay.
         config: the learner's settings, seed included: JSON, sorted, without spaces.
     """
 
@@ -64,6 +77,7 @@ class StepRecord:
     sources: Annotated[tuple[StepSource, ...], Many(Record(StepSource), MEMBERS_MAX)]
     groups: U32  # consumed in all
     consumed: Digest
+    held_out: Annotated[tuple[StepSuccess, ...], Many(Record(StepSuccess), LEVELS_MAX)]
     config: Annotated[str, Prefixed(CONFIG_BYTES, text=True)]
     optimiser_before: Digest
     optimiser_after: Digest

@@ -97,7 +97,7 @@ def _decode(before: NDArray[np.uint16], delta: Take) -> bytes:
     bits = np.unpackbits(_unpack(delta, mask_length, (count + 7) // 8))
     if bits[count:].any():
         raise EncodingError("a value changed that there is not")
-    at = np.flatnonzero(bits[:count])
+    at = np.flatnonzero(bits[:count].view(np.bool_))  # of truth values: several times as fast
     low, high = (_unpack(delta, length, len(at)) for length in (low_length, high_length))
     zigzag = low.astype(np.uint16) | (high.astype(np.uint16) << 8)
     after = before.copy()

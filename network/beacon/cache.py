@@ -73,7 +73,12 @@ class RoundCache:
         whole = all(isinstance(value, bytes) for value in row)
         beacon = Beacon(number, *row) if whole else Beacon(number, b"")
         if not is_valid_beacon(self._chain, beacon):
-            logger.warning("%s holds a false round %d; it is dropped", self._file, number)
+            logger.warning(
+                "%s holds a false round %d; it is dropped",
+                self._file,
+                number,
+                extra={"event": "cached_round_false"},
+            )
             self._write((_DROP, (number,)))
             return None
         self._remember(beacon)
@@ -121,4 +126,9 @@ class RoundCache:
     def _complain(self, error: sqlite3.Error) -> None:
         if not self._complained:
             self._complained = True
-            logger.warning("%s keeps no beacons from now on: %s", self._file, error)
+            logger.warning(
+                "%s keeps no beacons from now on: %s",
+                self._file,
+                error,
+                extra={"event": "beacon_cache_unwritable"},
+            )

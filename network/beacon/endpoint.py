@@ -20,6 +20,7 @@ import httpx
 
 from assay.network.beacon.errors import BeaconSourceError
 from assay.network.beacon.info import read_chain_info
+from assay.network.text import describe_error, mask_url
 from assay.protocol import Beacon, BeaconChain, EncodingError, Scheme, is_valid_beacon
 from assay.protocol.encoding import Json, read_hex, read_json
 
@@ -49,21 +50,49 @@ class Fault:
 
 
 @dataclass(slots=True, eq=False)
-class Endpoint:
-    """A relay and what is remembered of it. Used on one event loop only.
+class Remembered:
+    """What is remembered of a source. Used on one event loop only.
+
+    Attributes:
+        pace_s: what asking it first costs: seconds until a beacon is there, a moving average; None
+            before its first race.
+        aside_until: the loop's time until which it is not asked.
+        mean_s, deviation_s: of its own good answers, moving averages; None before the first.
+        won, failed, lied: races that its beacon has won; answers that were no use; false ones.
+    """
+
+    pace_s: float | None = None
+    aside_until: float = 0.0
+    mean_s: float | None = None
+    deviation_s: float = 0.0
+    won: int = 0
+    failed: int = 0
+    lied: int = 0
+
+    def note_answer(self, taken_s: float) -> None:
+        """It has given a beacon after so many seconds. Weights: RFC 6298, section 2."""
+        if self.mean_s is None:
+            self.mean_s, self.deviation_s = taken_s, taken_s / 2
+            return
+        self.deviation_s += (abs(taken_s - self.mean_s) - self.deviation_s) / 4
+        self.mean_s += (taken_s - self.mean_s) / 8
+
+    def get_usual(self, deviations: float) -> float | None:
+        """Seconds within which it answers where all is well; None: not known yet."""
+        return None if self.mean_s is None else self.mean_s + deviations * self.deviation_s
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Endpoint(Remembered):
+    """A relay.
 
     Attributes:
         url: without a slash at its end.
         version: of the HTTP API; the one that answered last.
-        pace_s: what asking it first costs: seconds until a beacon is there, a moving average; None
-            before its first race.
-        aside_until: the loop's time until which it is not asked.
     """
 
     url: str
     version: int = 1
-    pace_s: float | None = None
-    aside_until: float = 0.0
 
     @property
     def name(self) -> str:
@@ -178,15 +207,10 @@ def read_url(url: str) -> str:
         plain = plain and not re.search(r"[?#\s{}]", url)
     if not plain:
         raise BeaconSourceError(
-            f"{_mask(url)!r} is no address of a drand relay: write https://host or "
+            f"{mask_url(url)!r} is no address of a drand relay: write https://host or "
             "http://host:port, without user, query and fragment"
         )
     return url.rstrip("/")
-
-
-def _mask(url: str) -> str:
-    """An address without what may be a secret in it."""
-    return re.sub(r"[?#].*", "…", re.sub(r".*@", "…@", url, flags=re.DOTALL), flags=re.DOTALL)
 
 
 def make_client(connect_s: float, answer_s: float, connections: int) -> httpx.AsyncClient:
@@ -199,12 +223,6 @@ def make_client(connect_s: float, answer_s: float, connections: int) -> httpx.As
         trust_env=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     )
-
-
-def describe_error(error: Exception) -> str:
-    """One printable line of at most 200 characters, whatever the peer wrote into it."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return "".join(c if c.isprintable() else "?" for c in text)[:200]
 
 
 async def _read(client: httpx.AsyncClient, url: str) -> tuple[int, bytes]:

@@ -1,7 +1,8 @@
 """Beacons from drand relays over HTTP: several are raced, every signature is verified.
 
-The quickest relay of late is asked first, the next one 0.3 s later or as soon as one fails; the
-first beacon that is the pinned chain's wins. A relay that lies is set aside. Where nobody has the
+The quickest relay of late is asked first, the next one when that takes longer than it should, 0.3 s
+at most, or as soon as it fails; the first beacon that is the pinned chain's wins. Where the chain
+keeps the rounds itself, it is one more source. A relay that lies is set aside. Where nobody has the
 round, or nobody answers, there is no beacon and the caller waits: another round is never taken.
 
 What this does not know: whether relays withhold a round, or drand itself is late. Both look alike
@@ -21,7 +22,8 @@ from typing import Any, TypeVar
 from assay.network.beacon.cache import RoundCache
 from assay.network.beacon.endpoint import read_url
 from assay.network.beacon.errors import BeaconSourceError
-from assay.network.beacon.race import Miss, Patience, Relays
+from assay.network.beacon.pulses import ReadPulse
+from assay.network.beacon.race import Miss, Patience, RelayFigures, Relays
 from assay.protocol import QUICKNET, Beacon, BeaconChain
 from assay.protocol.beacon import compute_round_time_ms
 
@@ -42,8 +44,9 @@ ENDPOINTS_MAX, _PAUSES = 16, 64
 _ROUNDS_END = 2**63
 #: What a call may take beyond its race's own deadline, seconds.
 _SLACK_S = 5.0
-#: A round further off is a matter of clocks, one later than this is a trouble. Seconds.
-_FAR_S, _LATE_S = 120, 10
+#: A round further off is a matter of clocks: who asks has seen the block that names it, and blocks
+#: name no round as far ahead. One later than this is a trouble. Seconds.
+_FAR_S, _LATE_S = 60, 10
 _PATIENCE = Patience()
 
 
@@ -56,6 +59,7 @@ class HttpBeacons:
         folder: verified rounds are kept here.
         now_ms: Unix time, milliseconds.
         patience: see there.
+        pulses: reads rounds that a chain keeps; asked where `chain` is quicknet, whose they are.
 
     Raises:
         BeaconSourceError: an address or the folder cannot be used.
@@ -68,6 +72,7 @@ class HttpBeacons:
         folder: Path,
         now_ms: Callable[[], int],
         patience: Patience = _PATIENCE,
+        pulses: ReadPulse | None = None,
     ) -> None:
         if not endpoints and chain == QUICKNET:
             endpoints = QUICKNET_ENDPOINTS
@@ -80,12 +85,12 @@ class HttpBeacons:
         self.chain = chain
         self._patience = patience
         self._now_ms = now_ms
-        self._trouble = ""
+        self._trouble = self._clock_trouble = ""
         self._pauses: OrderedDict[int, tuple[float, float]] = OrderedDict()  # (until, length)
         self._lock = threading.Lock()
         self._closed = False
         self._cache = RoundCache(chain, folder)
-        self._relays = Relays(chain, urls, patience)
+        self._relays = Relays(chain, urls, patience, pulses if chain == QUICKNET else None)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="beacon", daemon=True)
         self._thread.start()
@@ -93,12 +98,18 @@ class HttpBeacons:
     @property
     def trouble(self) -> str:
         """Why the round asked for last is not there, in a sentence; empty when all is well."""
-        return self._trouble
+        return self._trouble or self._clock_trouble
+
+    @property
+    def figures(self) -> list[RelayFigures]:
+        """How each relay has served so far."""
+        return self._relays.figures
 
     def get(self, number: int) -> Beacon | None:
         """The verified beacon of exactly this round; None: not out, or not to be had for now.
 
-        Takes about `total_s` at most; before the round's time, and in a pause, no time at all.
+        Takes about `total_s` at most; shortly before the round's time, and in a pause, no time at
+        all. Where this machine's clock is off, relays are asked all the same: no window is lost.
 
         Raises:
             BeaconSourceError: the source is closed.
@@ -108,8 +119,9 @@ class HttpBeacons:
         beacon = self._cache.get(number)
         if beacon is None:
             due_ms = compute_round_time_ms(self.chain, number) - self._now_ms()
-            if due_ms > self._patience.early_s * 1_000:
-                self._note_far(number, due_ms // 1_000)
+            self._note_clock(number, due_ms // 1_000)
+            if self._patience.early_s * 1_000 < due_ms <= _FAR_S * 1_000:
+                self._trouble = ""
                 return None
             if self._is_pausing(number):
                 return None
@@ -140,7 +152,10 @@ class HttpBeacons:
         try:
             ending.result(_SLACK_S)
         except TimeoutError:
-            logger.warning("connections to beacon relays do not close; they end with the process")
+            logger.warning(
+                "connections to beacon relays do not close; they end with the process",
+                extra={"event": "relays_unclosed"},
+            )
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_SLACK_S)
         if not self._thread.is_alive():
@@ -175,12 +190,20 @@ class HttpBeacons:
         with self._lock:
             return time.monotonic() < self._pauses.get(number, (0.0, 0.0))[0]
 
-    def _note_far(self, number: int, due_s: int) -> None:
-        self._trouble = ""
+    def _note_clock(self, number: int, due_s: int) -> None:
+        """Says once that the machine's clock must be slow, and once that it is not any more."""
+        trouble = ""
         if due_s > _FAR_S:
-            self._trouble = (
+            trouble = (
                 f"round {number} comes out in {due_s} s by this machine's clock: check the clock"
             )
+        if bool(trouble) != bool(self._clock_trouble):
+            logger.warning(
+                "%s",
+                trouble or "this machine's clock is right again",
+                extra={"event": "clock_doubted"},
+            )
+        self._clock_trouble = trouble
 
     def _note_miss(self, number: int, miss: Miss, late_s: float) -> None:
         """Pauses; says why, once, unless the round is just about to come out."""
@@ -190,17 +213,21 @@ class HttpBeacons:
             self._pauses[number] = time.monotonic() + length_s, length_s
             if len(self._pauses) > _PAUSES:
                 self._pauses.popitem(last=False)
+        if late_s < -_FAR_S:
+            return  # the clock is the trouble
         if miss.late and late_s < _LATE_S:
             self._trouble = ""
             return
         trouble = f"round {number}, due for {late_s:.0f} s, is waited for: {miss.why}"
         if not self._trouble:
-            logger.warning("%s", trouble)
+            logger.warning("%s", trouble, extra={"event": "beacon_late"})
         self._trouble = trouble
 
     def _note_success(self, number: int) -> None:
         with self._lock:
             self._pauses.pop(number, None)
         if self._trouble:
-            logger.info("round %d is there: beacons are back", number)
+            logger.info(
+                "round %d is there: beacons are back", number, extra={"event": "beacon_back"}
+            )
         self._trouble = ""

@@ -1,8 +1,9 @@
 """Several relays raced for one round. Lives on one event loop; nothing here blocks it.
 
 Who is asked first is learnt: a relay's pace is what asking it first has cost of late, its failures
-included, since a race goes on until somebody has the round. A relay that was not asked is forgiven
-a little each time, so that it is tried again.
+included, since a race goes on until somebody has the round. When the next one is asked is learnt
+too: once an answer takes longer than this relay's answers do, by its mean and deviation. Now and
+then a relay that is not asked any more is tried beside the first one, at no cost to the race.
 """
 
 import asyncio
@@ -11,12 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.network.beacon.endpoint import Endpoint, Fault, FaultKind, make_client
+from assay.network.beacon.pulses import ChainPulses, ReadPulse
 from assay.protocol import Beacon, BeaconChain
+
+Source = Endpoint | ChainPulses
 
 logger = logging.getLogger("assay.beacon")
 
-#: Weight of the newest race in a pace, and what a race without the relay leaves of it.
-_NEWEST, _FORGIVENESS = 0.1, 0.98
+#: Weight of the newest race in a pace.
+_NEWEST = 0.1
+#: A relay is tried beside the first one in every so many-th race.
+_TRIAL_EVERY = 16
 #: Longest wait for connections to close.
 _CLOSE_S = 2.0
 
@@ -27,7 +33,7 @@ class Patience:
 
     Attributes:
         stagger_s: from asking one relay to asking the next beside it, at most.
-        hedge: the next is asked earlier, after so many times the pace of the one before.
+        hedge: the next is asked earlier: so many deviations after the mean of the one before.
         connect_s: longest wait for a connection.
         answer_s: longest wait for one relay's whole answer.
         total_s: longest race.
@@ -38,7 +44,7 @@ class Patience:
     """
 
     stagger_s: float = 0.3
-    hedge: float = 3.0
+    hedge: float = 4.0
     connect_s: float = 2.0
     answer_s: float = 4.0
     total_s: float = 6.0
@@ -61,18 +67,46 @@ class Miss:
     late: bool
 
 
+@dataclass(frozen=True, slots=True)
+class RelayFigures:
+    """A relay as it has served since the program started.
+
+    Attributes:
+        name: host and port.
+        pace_s: what asking it first costs, seconds, a moving average; None before its first race.
+        won: races in which its verified beacon came first.
+        failed: answers that were errors, broken, or none in time. lied: well-formed and false.
+    """
+
+    name: str
+    pace_s: float | None
+    won: int
+    failed: int
+    lied: int
+
+
 class Relays:
     """The relays of one pinned chain.
 
     Args:
         urls: the preferred one first.
+        pulses: reads rounds off a chain that keeps them; one more source like the relays.
     """
 
-    def __init__(self, chain: BeaconChain, urls: Sequence[str], patience: Patience) -> None:
+    def __init__(
+        self,
+        chain: BeaconChain,
+        urls: Sequence[str],
+        patience: Patience,
+        pulses: ReadPulse | None = None,
+    ) -> None:
         self._chain = chain
         self._patience = patience
-        self._endpoints = [Endpoint(url) for url in urls]
+        self._endpoints: list[Source] = [Endpoint(url=url) for url in urls]
+        if pulses is not None:
+            self._endpoints.append(ChainPulses(read=pulses))
         self._client = make_client(patience.connect_s, patience.answer_s, len(urls))
+        self._count = 0
         self._races: dict[int, asyncio.Task[Beacon | Miss]] = {}
         self._losers: set[asyncio.Task[Beacon | Fault]] = set()
 
@@ -84,6 +118,11 @@ class Relays:
             self._races[number] = race
             race.add_done_callback(lambda _: self._races.pop(number))
         return await asyncio.shield(race)
+
+    @property
+    def figures(self) -> list[RelayFigures]:
+        """Each relay's, in the order they were named. May be read from any thread."""
+        return [RelayFigures(e.name, e.pace_s, e.won, e.failed, e.lied) for e in self._endpoints]
 
     async def check(self) -> dict[str, str]:
         """Every relay's address, and why it does not serve the chain or an empty string."""
@@ -109,60 +148,100 @@ class Relays:
     async def _race(self, number: int) -> Beacon | Miss:
         loop, patience = asyncio.get_running_loop(), self._patience
         queue = self._rank(loop.time())
-        asked: dict[Endpoint, float] = {}
-        running: dict[asyncio.Task[Beacon | Fault], Endpoint] = {}
-        faults: list[tuple[Endpoint, Fault]] = []
+        trial = self._choose_trial(queue)
+        asked: dict[Source, float] = {}
+        running: dict[asyncio.Task[Beacon | Fault], Source] = {}
+        faults: list[tuple[Source, Fault]] = []
         ended = False
         try:
             async with asyncio.timeout(patience.total_s):
                 while queue or running:
                     stagger_s = None
                     if queue:
-                        endpoint = queue.pop(0)
+                        first, endpoint = not asked, queue.pop(0)
                         stagger_s = self._get_stagger(endpoint) if queue else None
-                        asked[endpoint] = loop.time()
-                        fetch = endpoint.fetch(self._client, self._chain, number, patience.answer_s)
-                        running[asyncio.create_task(fetch)] = endpoint
+                        for one in (endpoint, trial) if first and trial else (endpoint,):
+                            asked[one] = loop.time()
+                            fetch = one.fetch(self._client, self._chain, number, patience.answer_s)
+                            running[asyncio.create_task(fetch)] = one
                     done, _ = await asyncio.wait(
                         running, timeout=stagger_s, return_when=asyncio.FIRST_COMPLETED
                     )
                     for task in done:
                         endpoint, found = running.pop(task), task.result()
                         if isinstance(found, Beacon):
+                            endpoint.note_answer(loop.time() - asked[endpoint])
+                            self._end_trial(trial, running, asked)
+                            endpoint.won += 1
                             self._note_paces(asked, set(running.values()), loop.time())
                             return found
                         faults.append((endpoint, found))
                         self._set_aside(endpoint, found)
                 ended = True
         except TimeoutError:
-            logger.debug("round %d: no relay has answered within the race's deadline", number)
+            logger.debug(
+                "round %d: no relay has answered within the race's deadline",
+                number,
+                extra={"event": "race_unanswered"},
+            )
         finally:
             self._leave(running)
         return self._describe_miss(faults, ended)
 
-    def _rank(self, now: float) -> list[Endpoint]:
+    def _rank(self, now: float) -> list[Source]:
         """Whom to ask, in this order: the quickest of late first, an unknown one before all."""
         usable = [endpoint for endpoint in self._endpoints if endpoint.aside_until <= now]
         return sorted(usable, key=lambda endpoint: endpoint.pace_s or 0.0)  # stable
 
-    def _get_stagger(self, endpoint: Endpoint) -> float:
-        """Seconds that a relay has to itself once it is asked."""
-        if endpoint.pace_s is None:
-            return self._patience.stagger_s
-        return min(self._patience.stagger_s, self._patience.hedge * endpoint.pace_s)
+    def _choose_trial(self, queue: list[Source]) -> Source | None:
+        """Takes the relay out of a queue that was not asked for longest, where it is time to."""
+        self._count += 1
+        rest = queue[1:]
+        if not rest or queue[0].pace_s is None or self._count % _TRIAL_EVERY:
+            return None
+        trial = rest[self._count // _TRIAL_EVERY % len(rest)]
+        queue.remove(trial)
+        return trial
 
-    def _note_paces(self, asked: dict[Endpoint, float], beaten: set[Endpoint], now: float) -> None:
+    def _end_trial(
+        self,
+        trial: Source | None,
+        running: dict[asyncio.Task[Beacon | Fault], Source],
+        asked: dict[Source, float],
+    ) -> None:
+        """A relay on trial that has not answered yet may go on: it is learnt how long it takes."""
+        task = next((task for task, source in running.items() if source is trial), None)
+        if trial is None or task is None:
+            return
+        del running[task]
+        started = asked.pop(trial)
+
+        def learn(task: asyncio.Task[Beacon | Fault]) -> None:
+            if task.cancelled():
+                return
+            cost_s = asyncio.get_running_loop().time() - started
+            good = isinstance(task.result(), Beacon)
+            trial.pace_s = cost_s if good else max(cost_s, trial.pace_s or 0.0)
+
+        self._losers.add(task)
+        task.add_done_callback(learn)
+        task.add_done_callback(self._losers.discard)
+
+    def _get_stagger(self, endpoint: Source) -> float:
+        """Seconds that a relay has to itself once it is asked."""
+        usual_s = endpoint.get_usual(self._patience.hedge)
+        return (
+            self._patience.stagger_s if usual_s is None else min(self._patience.stagger_s, usual_s)
+        )
+
+    def _note_paces(self, asked: dict[Source, float], beaten: set[Source], now: float) -> None:
         """Learns from a race that was won just now.
 
         What it cost to ask the first is known, whoever won; of others beaten only a lower bound.
         """
         first = next(iter(asked))
-        for endpoint in self._endpoints:
-            pace_s = endpoint.pace_s
-            if endpoint not in asked:
-                endpoint.pace_s = None if pace_s is None else pace_s * _FORGIVENESS
-                continue
-            cost_s = now - asked[endpoint]
+        for endpoint, since in asked.items():
+            pace_s, cost_s = endpoint.pace_s, now - since
             if pace_s is None:
                 endpoint.pace_s = cost_s
             elif endpoint in beaten and endpoint is not first:
@@ -170,23 +249,31 @@ class Relays:
             else:
                 endpoint.pace_s = pace_s + _NEWEST * (cost_s - pace_s)
 
-    def _set_aside(self, endpoint: Endpoint, fault: Fault) -> None:
+    def _set_aside(self, endpoint: Source, fault: Fault) -> None:
+        endpoint.failed += fault.kind is FaultKind.FAILED
+        endpoint.lied += fault.kind is FaultKind.LIED
         if fault.kind is not FaultKind.LIED:
-            logger.debug("%s %s", endpoint.name, fault.why)
+            logger.debug("%s %s", endpoint.name, fault.why, extra={"event": "relay_failed"})
             return
         now, aside_s = asyncio.get_running_loop().time(), self._patience.aside_s
         if endpoint.aside_until <= now:
-            logger.warning("%s %s: not asked for %g s", endpoint.name, fault.why, aside_s)
+            logger.warning(
+                "%s %s: not asked for %g s",
+                endpoint.name,
+                fault.why,
+                aside_s,
+                extra={"event": "relay_lied"},
+            )
         endpoint.aside_until = now + aside_s
 
-    def _leave(self, running: dict[asyncio.Task[Beacon | Fault], Endpoint]) -> None:
+    def _leave(self, running: dict[asyncio.Task[Beacon | Fault], Source]) -> None:
         """Cancels those still running; nobody waits for their connections to close."""
         for task in running:
             task.cancel()
             self._losers.add(task)
             task.add_done_callback(self._losers.discard)
 
-    def _describe_miss(self, faults: list[tuple[Endpoint, Fault]], ended: bool) -> Miss:
+    def _describe_miss(self, faults: list[tuple[Source, Fault]], ended: bool) -> Miss:
         parts = [f"{endpoint.name} {fault.why}" for endpoint, fault in faults]
         if not ended:
             parts.append(f"nobody else answered within {self._patience.total_s:g} s")

@@ -107,7 +107,12 @@ class StateArchive:
                     )
         except sqlite3.Error as error:  # a full disk: what was read still serves this program
             if not self._spare:
-                logger.warning("%s cannot hold the chain's state: %s", self._file, error)
+                logger.warning(
+                    "%s cannot hold the chain's state: %s",
+                    self._file,
+                    error,
+                    extra={"event": "chain_state_unwritable"},
+                )
             self._spare[kind, number] = data
             while len(self._spare) > _SPARE:
                 self._spare.popitem(last=False)

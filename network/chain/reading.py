@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from assay.network.chain.connection import name_node
 from assay.network.chain.errors import WrongChainError
 from assay.network.chain.history import get_payload
 from assay.network.chain.runtime import COMMITMENTS, MODULE
 from assay.network.chain.state import STATE_BLOCKS, Hyperparameters, MetagraphRow
+from assay.network.chain.target import name_node
 from assay.protocol import Block, Member
 from assay.protocol.ss58 import decode_ss58, encode_ss58
 
@@ -72,6 +72,16 @@ async def read_state(substrate: "RpcSubstrate", netuid: int, block: str) -> Subn
         },
         {decode_ss58(hotkey): get_payload(slot["info"]) for hotkey, slot in slots},
     )
+
+
+async def read_pulse(substrate: "RpcSubstrate", number: int) -> bytes | None:
+    """The signature of a drand round in the newest state, unchecked; None where it is not there,
+    or the runtime keeps none."""
+    try:
+        pulse = await substrate.query("Drand", "Pulses", [number])
+        return None if pulse is None else bytes.fromhex(pulse["signature"].removeprefix("0x"))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 async def read_owner(substrate: "RpcSubstrate", netuid: int, block: str) -> bytes:

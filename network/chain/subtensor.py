@@ -35,6 +35,7 @@ from assay.network.chain.reading import (
     read_hyperparameters,
     read_metagraph,
     read_owner,
+    read_pulse,
     read_state,
     read_weights,
     read_weights_block,
@@ -57,6 +58,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger("assay.chain")
 
+#: Longest time that a drand round is asked for, seconds: relays have it too.
+_PULSE_S = 4.0
 #: How far the SDK lets a purchase move the price.
 _SLIPPAGE = "5 %"
 
@@ -84,7 +87,7 @@ class SubtensorChain:
         self._lock = RLock()
         self._head = (-1, float("-inf"))
         self._runtime = connection.read(detect_runtime)
-        logger.info("%s: %s", connection.where, self._runtime)
+        logger.info("%s: %s", connection.where, self._runtime, extra={"event": "node_found"})
         name = f"chain-{connection.genesis_hash.hex()[:16]}-{netuid}.sqlite"
         self._archive = StateArchive(folder / name, connection.genesis_hash, netuid)
         connection.add_check(self._require_same_history)
@@ -119,15 +122,20 @@ class SubtensorChain:
     # --- state at a block
 
     def get_head(self) -> int:
-        """Number of the newest finalized block."""
+        """Number of the newest finalized block; see `Connection.read_head`."""
         with self._lock:
             number, seen = self._head
             if time.monotonic() - seen < self._poll_s:
                 return number
-            newest = self._connection.read(lambda s: s.finalized_block_number())
+            newest = self._connection.read_head()
             self._follow_runtime()
             self._head = (max(number, newest), time.monotonic())  # a lagging node takes none back
             return self._head[0]
+
+    def get_best(self) -> int:
+        """Number of the newest block that the node knows, final or not: for people, who see by it
+        how far finality lags. Nothing is read at it."""
+        return self._connection.read(lambda s: s.block_number())
 
     def refresh(self) -> None:
         """Has the next `get_head` ask the node, however young the last answer is."""
@@ -213,6 +221,10 @@ class SubtensorChain:
         """What one alpha of the subnet is worth now, rao: by the reserves of its pool, so without
         what a sale of any size would move."""
         return self._connection.read(lambda s: read_alpha_price(s, self.netuid))
+
+    def get_pulse(self, number: int) -> bytes | None:
+        """Signature of quicknet's round as the chain keeps it, unverified; None: it does not."""
+        return self._connection.read(lambda s: read_pulse(s, number), _PULSE_S)
 
     # --- calls
 
@@ -388,7 +400,12 @@ class SubtensorChain:
         spec = self._connection.read(lambda s: s.spec_version())
         if spec != self._runtime.spec_version:
             self._runtime = self._connection.read(detect_runtime)
-            logger.warning("%s: upgraded to %s", self._connection.where, self._runtime)
+            logger.warning(
+                "%s: upgraded to %s",
+                self._connection.where,
+                self._runtime,
+                extra={"event": "runtime_upgraded"},
+            )
 
     async def _require_same_history(self, substrate: "RpcSubstrate") -> None:
         newest = self._archive.get_newest("block")

@@ -1,6 +1,7 @@
 """An audit: a validator's windows and settlements over a range, one finding each."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -11,7 +12,7 @@ from assay.neurons.auditing.ports import Public
 from assay.neurons.auditing.settlements import check_settlement
 from assay.neurons.auditing.windows import Ledgers, check_window
 from assay.neurons.windows import find_settlement
-from assay.protocol import Tag, encode_ss58, parse_commitment
+from assay.protocol import Phase, Tag, encode_ss58, parse_commitment
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.record import (
     NOTHING,
@@ -24,6 +25,7 @@ from assay.protocol.record import (
     make_settlement_record_name,
     make_window_record_name,
 )
+from assay.protocol.window import compute_block
 
 #: Called with the windows done so far and those due.
 Progress = Callable[[int, int], None]
@@ -50,7 +52,7 @@ class _Published:
         """A window's record; in `found` what is wrong with its bytes."""
         if window not in self.windows or found is not None:
             name = make_window_record_name(encode_ss58(self.validator), window)
-            record = self._read(name, decode_window_record, found)
+            record = self._read(name, decode_window_record, found, lambda: self._excuse(window))
             if record is not None and record.window != window:
                 if found is not None:
                     found.differ(Check.RECORD, f"under its name lies window {record.window}'s")
@@ -62,7 +64,7 @@ class _Published:
         """The record of the settlement at an epoch block, likewise."""
         if epoch not in self.settlements or found is not None:
             name = make_settlement_record_name(encode_ss58(self.validator), epoch)
-            record = self._read(name, decode_settlement_record, found)
+            record = self._read(name, decode_settlement_record, found, lambda: None)
             if record is not None and record.epoch != epoch:
                 if found is not None:
                     found.differ(Check.RECORD, f"under its name lies epoch {record.epoch}'s")
@@ -70,7 +72,31 @@ class _Published:
             self.settlements[epoch] = record
         return self.settlements[epoch]
 
-    def _read(self, name: str, decode: Callable[[bytes], _R], found: Findings | None) -> _R | None:
+    def _excuse(self, window: int) -> str | None:
+        """Why a window has no record yet; None where it should have one."""
+        chain, parameters = self.public.chain, self.public.parameters
+        head, end = chain.get_head(), compute_block(parameters.timing, window, Phase.VERDICT_END)
+        if head < end:
+            return (
+                f"window {window} is still open until block {end}, and the chain is at block "
+                f"{head}: no verdict of it is final"
+            )
+        with suppress(ForgottenError):
+            epoch = find_settlement(chain, parameters, window)
+            if head < epoch:
+                return (
+                    f"window {window} is settled at epoch block {epoch}, and the chain is at block "
+                    f"{head}: no record of it is due"
+                )
+        return None
+
+    def _read(
+        self,
+        name: str,
+        decode: Callable[[bytes], _R],
+        found: Findings | None,
+        excuse: Callable[[], str | None],
+    ) -> _R | None:
         limit = compute_record_bytes_max(self.public.parameters)
         found = Findings(0) if found is None else found
         try:
@@ -79,7 +105,7 @@ class _Published:
             found.miss(Check.RECORD, str(error))
             return None
         if data is None:
-            found.miss(Check.RECORD, f"the validator has published no {name}")
+            found.miss(Check.RECORD, excuse() or f"the validator has published no {name}")
             return None
         found.look(Check.RECORD)
         self._compare_copies(name, data, limit, found)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from assay.network.store import ObjectStore, open_folder
 from assay.neurons.auditing.facts_file import Facts, RecordedBeacons, RecordedChain, RecordedLedger
-from assay.neurons.auditing.packing import PackedReader, PackedSubmission, decode_pack
 from assay.neurons.auditing.ports import Models, Public
 from assay.neurons.auditing.sealing import FILE_BYTES, SUMS_FILE, require_sealed
 from assay.neurons.auditing.sources import FetchedOutlines
+from assay.neurons.packing import PackedReader, PackedSubmission, decode_pack
 from assay.neurons.ports import Objects
 from assay.neurons.rules import fetch_parameters
 from assay.protocol import Context, Footer, Parameters, Refusal, decode_ss58, encode_ss58
@@ -112,11 +112,12 @@ def open_bundle(
         beacons=RecordedBeacons(facts),
         parameters=parameters,
         records=store,
-        submissions=PackedSubmissions(folder / SUBMISSIONS_FOLDER, parameters),
+        submissions=PackedSubmissions(folder / SUBMISSIONS_FOLDER),
         outlines=FetchedOutlines(scratch, lambda: [store]),
         copies=copies or {},
         models=models,
         ledger=None if facts.ledger is None else RecordedLedger(facts.ledger),
+        rules=lambda _: store,
     )
     return Bundle(folder, about, public)
 
@@ -185,11 +186,10 @@ class PackedSubmissions:
     """Miners' files out of a bundle."""
 
     folder: Path
-    parameters: Parameters
 
     def open(self, context: Context, hotkey: bytes) -> SubmissionReader:
         """A reader; what it reads lies in a pack, which is opened when it is asked for."""
-        return _LazyReader(name_pack(self.folder, context, hotkey), hotkey, self.parameters)
+        return _LazyReader(name_pack(self.folder, context, hotkey), hotkey, context.parameters)
 
 
 @dataclass(slots=True)

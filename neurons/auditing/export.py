@@ -32,15 +32,15 @@ from assay.neurons.auditing.facts_file import (
     RecordingLedger,
 )
 from assay.neurons.auditing.findings import AuditReport
-from assay.neurons.auditing.packing import PackedReader, RecordingReader, encode_pack
 from assay.neurons.auditing.ports import Public, Submissions
 from assay.neurons.auditing.sealing import SUMS_FILE, seal_folder
 from assay.neurons.auditing.sources import FetchedOutlines
 from assay.neurons.files import hold_folder, remove_unfinished, write_file, write_json
+from assay.neurons.packing import PackedReader, RecordingReader, encode_pack
 from assay.neurons.ports import Objects
 from assay.neurons.rules import make_parameters_name
 from assay.neurons.submissions import AbsentSubmission
-from assay.protocol import Context, Parameters, encode_ss58
+from assay.protocol import Context, encode_ss58
 from assay.verification import SubmissionReader
 
 #: Seconds between two writings of the facts.
@@ -67,7 +67,7 @@ def export_bundle(
         BundleError: the folder holds something else, a whole bundle, or is being written.
         ChainError, StoreError, WorkerError: it could not be done.
     """
-    parameters = public.parameters
+    parameters, rules = public.parameters, public.rules
     about = About(
         encode_ss58(validator),
         parameters.identity.netuid,
@@ -81,7 +81,7 @@ def export_bundle(
         kept = _KeptObjects(folder / STORE_FOLDER)
         name = make_parameters_name(parameters.digest)
         kept.put(name, (json.dumps(parameters.to_json(), indent=1) + "\n").encode())
-        submissions = _KeptSubmissions(folder / SUBMISSIONS_FOLDER, parameters, public.submissions)
+        submissions = _KeptSubmissions(folder / SUBMISSIONS_FOLDER, public.submissions)
         recording = replace(
             public,
             chain=RecordingChain(public.chain, facts),
@@ -90,6 +90,7 @@ def export_bundle(
             records=kept.keep(public.records),
             submissions=submissions,
             outlines=FetchedOutlines(scratch, lambda: [kept.keep(store) for store in mirrors]),
+            rules=None if rules is None else lambda slot: kept.keep(rules(slot)),
         )
         saver = _Saver(folder / FACTS_FILE, facts)
 
@@ -176,7 +177,6 @@ class _KeptSubmissions:
     """Files that are packed when they have been read; what is packed whole is not read again."""
 
     folder: Path
-    parameters: Parameters
     submissions: Submissions
     _open: tuple[Path, bytes, RecordingReader] | None = None
 
@@ -184,7 +184,7 @@ class _KeptSubmissions:
         self.flush()
         path = name_pack(self.folder, context, hotkey)
         if path.is_file():
-            packed = read_pack(path, hotkey, self.parameters)
+            packed = read_pack(path, hotkey, context.parameters)
             if packed.is_whole:
                 return PackedReader(packed)
         reader = RecordingReader(self._open_reader(context, hotkey))

@@ -6,10 +6,13 @@ Where state is there, the functions are the validators' own (`assay.neurons.wind
 
 from dataclasses import dataclass, replace
 
+from assay.environments import open_environment
 from assay.network.chain import ForgottenError
 from assay.network.chain.history import find_signed
+from assay.network.store import StoreError
 from assay.neurons.auditing.findings import Check, Findings
 from assay.neurons.auditing.ports import Public, PublicChain
+from assay.neurons.rules import PublicationError, fetch_parameters
 from assay.neurons.windows import (
     BeaconError,
     get_beacon,
@@ -21,9 +24,11 @@ from assay.neurons.windows import (
 from assay.protocol import (
     Beacon,
     Block,
+    Commitment,
     Committed,
     Context,
     Member,
+    Parameters,
     Phase,
     Tag,
     encode_ss58,
@@ -262,12 +267,15 @@ def _name(committed: Committed | None) -> str:
 # --- parameters
 
 
-def check_parameters(public: Public, record_digest: bytes, number: int, found: Findings) -> bool:
+def check_parameters(
+    public: Public, record_digest: bytes, number: int, found: Findings
+) -> Public | None:
     """Whether a record is of the parameters that the owner had published at a block.
 
     Returns:
-        Whether the rest can be derived again by the parameters at hand. A network's change, and
-        what was judged before the change is no lie.
+        What the rest is derived again from: by the parameters of then, where the network has
+        replaced them since; None where these are not to be had. A network's change, and what was
+        judged before it, is no lie.
     """
     chain, at_hand = public.chain, public.parameters.digest
     try:
@@ -275,13 +283,13 @@ def check_parameters(public: Public, record_digest: bytes, number: int, found: F
     except ForgottenError:
         if record_digest == at_hand:
             found.look(Check.PARAMETERS)
-            return True
+            return public
         found.miss(
             Check.PARAMETERS,
             f"it used {record_digest.hex()[:16]}…, and whether these were the network's then: "
             + _ARCHIVE.format(number),
         )
-        return False
+        return None
     slot = parse_commitment(payload or b"")
     if slot is None or slot.tag is not Tag.PARAMETERS:
         found.differ(Check.PARAMETERS, f"the owner had published no parameters at block {number}")
@@ -292,11 +300,40 @@ def check_parameters(public: Public, record_digest: bytes, number: int, found: F
             f"the record used {record_digest.hex()[:16]}…",
         )
     elif record_digest != at_hand:
-        found.miss(
-            Check.PARAMETERS,
-            f"it used {record_digest.hex()[:16]}…, as the network did at block {number}; those "
-            f"looked with here are {at_hand.hex()[:16]}…, so that nothing of it is derived again",
-        )
-        return False
+        return _look_back(public, slot, number, found)
     found.look(Check.PARAMETERS)
-    return True
+    return public
+
+
+def _look_back(public: Public, slot: Commitment, number: int, found: Findings) -> Public | None:
+    """The same with the parameters that the owner's slot named at a block, whose digest the chain
+    binds, as far as blocks and beacons mean by them what they mean by those at hand."""
+    lack: str | None = "no store is asked for them"
+    if public.rules is not None:
+        try:
+            then = fetch_parameters(public.rules(slot), slot.digest)
+            lack = _find_lack(then, public.parameters)
+        except (StoreError, PublicationError) as error:
+            lack = str(error)
+        if lack is None:
+            found.look(Check.PARAMETERS)
+            return replace(public, parameters=then)
+    found.miss(
+        Check.PARAMETERS,
+        f"it used {slot.digest.hex()[:16]}…, as the network did at block {number}; those looked "
+        f"with here are {public.parameters.digest.hex()[:16]}…, and nothing of it is derived "
+        f"again: {lack}",
+    )
+    return None
+
+
+def _find_lack(then: Parameters, now: Parameters) -> str | None:
+    """Why nothing can be derived by earlier parameters beside later ones."""
+    chains = [(p.identity.genesis_hash, p.identity.netuid) for p in (then, now)]
+    if chains[0] != chains[1] or (then.timing, then.beacon) != (now.timing, now.beacon):
+        return "they are another network's, or have other windows or beacons"
+    try:
+        open_environment(then.environment)
+    except ValueError as error:  # an older version's, or one of a file that is not here
+        return str(error)
+    return None

@@ -1,13 +1,13 @@
 """What an audit reads, from wherever it comes: the network as it is, or a bundle."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from assay.inference import Checkpoint, Outline
 from assay.network.chain.history import BlockBody
 from assay.neurons.ports import BeaconSource, Objects
-from assay.protocol import Block, Context, Member, Parameters
+from assay.protocol import Block, Commitment, Context, Member, Parameters
 from assay.verification import SubmissionReader
 
 
@@ -88,6 +88,8 @@ class Public:
         copies: the same as other readers have got it, by what they are called.
         models: None: no forward pass is run again.
         ledger: None: not compared.
+        rules: a slot of the owner's → the store that it names, for parameters that the network has
+            replaced since; may raise a StoreError. None: what was judged under them stays open.
     """
 
     chain: PublicChain
@@ -99,3 +101,4 @@ class Public:
     copies: Mapping[str, Objects]
     models: Models | None = None
     ledger: LedgerView | None = None
+    rules: Callable[[Commitment], Objects] | None = None

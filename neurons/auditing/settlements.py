@@ -48,8 +48,10 @@ def check_settlement(
             Check.RECORD,
             f"the record is {encode_ss58(record.validator)}'s, who did not publish it here",
         )
-    if not check_parameters(public, record.parameters, record.epoch, found):
+    by_then = check_parameters(public, record.parameters, record.epoch, found)
+    if by_then is None:
         return ()
+    public = by_then
     left_out = _check_covered(public, record, windows, found)
     counted = [covered.window for covered in record.windows if covered.outcome is Outcome.COUNTED]
     if any(window not in windows for window in counted):

@@ -14,11 +14,11 @@ from assay.inference import (
 )
 from assay.inference.folder import MANIFEST_FILE, SMALL_FILE_BYTES, SMALL_FILES, verify_manifest
 from assay.network.parquet_worker import ParquetWorker
-from assay.network.store import StoreError
+from assay.network.store import ObjectStore, StoreError
 from assay.neurons.files import write_file
 from assay.neurons.ports import Objects
 from assay.neurons.rules import make_checkpoint_name
-from assay.neurons.submissions import StoreFinder, open_submission
+from assay.neurons.submissions import StoreFinder, know_no_mirrors, open_submission
 from assay.protocol import Context
 from assay.verification import SubmissionReader
 
@@ -32,6 +32,7 @@ class StoredSubmissions:
 
     stores: StoreFinder
     worker: ParquetWorker
+    mirrors: Callable[[], Sequence[ObjectStore]] = know_no_mirrors
 
     def open(self, context: Context, hotkey: bytes) -> SubmissionReader:
         """A reader of what a hotkey committed to."""

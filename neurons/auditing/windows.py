@@ -40,8 +40,11 @@ def check_window(
     number = compute_block(public.parameters.timing, record.window, Phase.COMMIT)
     if record.challenge is None:  # parameters have decided nothing, and may have come later
         found.notes.append("the record says nothing of the window's inputs")
-    elif not check_parameters(public, record.parameters, number, found):
-        return False
+    else:
+        by_then = check_parameters(public, record.parameters, number, found)
+        if by_then is None:
+            return False
+        public = by_then
     context = derive_context(public, record, found)
     _check_outcome(record, found)
     if context is None or record.audit is None:

@@ -171,6 +171,7 @@ def _reach(settings: Settings, request: Request) -> Iterator[_Reached]:
             copies=copies,
             models=models,
             ledger=_open_ledger(settings, stack),
+            rules=lambda slot: stores.open(slot.locator),
         )
         windows = find_newest(records, validator, parameters, announced) if asked is None else asked
         yield _Reached(public, validator, windows, scratch / "kept", mirrors)

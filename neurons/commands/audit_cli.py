@@ -17,6 +17,7 @@ from assay.neurons.commands.options import (
     Readable,
     load,
     plain_errors,
+    say_what_opens,
 )
 
 audit_app = typer.Typer()
@@ -95,14 +96,7 @@ def audit(
     if context.invoked_subcommand is not None:
         return
     with plain_errors():
-        from assay.neurons.commands.audit import Request, run_offline, run_online
-
-        request = Request(
-            validator, windows, records, model or (), against or (), allow_local_beacon
-        )
-        if offline is not None:
-            raise typer.Exit(run_offline(offline, request, as_json, quiet))
-        settings = load(
+        opened = offline or load(
             config,
             localnet,
             chain={"network": network, "netuid": netuid},
@@ -110,7 +104,15 @@ def audit(
             beacon={"endpoints": beacon or None},
             ledger={"endpoint": evm, "chain_id": chain_id, "contract": contract},
         )
-        raise typer.Exit(run_online(settings, request, as_json, quiet))
+        say_what_opens(opened, quiet)
+        from assay.neurons.commands.audit import Request, run_offline, run_online
+
+        request = Request(
+            validator, windows, records, model or (), against or (), allow_local_beacon
+        )
+        if isinstance(opened, Path):
+            raise typer.Exit(run_offline(opened, request, as_json, quiet))
+        raise typer.Exit(run_online(opened, request, as_json, quiet))
 
 
 @audit_app.command()
@@ -145,6 +147,7 @@ def export(
             beacon={"endpoints": beacon or None},
             ledger={"endpoint": evm, "chain_id": chain_id, "contract": contract},
         )
+        say_what_opens(settings, quiet)
         from assay.neurons.commands.audit import Request, run_export
 
         request = Request(validator, windows, records)

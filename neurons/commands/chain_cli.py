@@ -11,6 +11,8 @@ from assay.neurons.commands.options import (
     Config,
     HotkeyName,
     LocalnetFolder,
+    LogFormat,
+    Metrics,
     Netuid,
     NetworkName,
     Quiet,
@@ -54,6 +56,8 @@ def mine(
     ] = False,
     localnet: LocalnetFolder = None,
     config: Config = None,
+    metrics: Metrics = None,
+    log_format: LogFormat = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -72,6 +76,8 @@ def mine(
             store={"locator": store, "readable": readable or None},
             beacon={"endpoints": beacon or None},
             miner={"dir": directory, "groups": groups, "threads": threads},
+            metrics={"listen": metrics},
+            log={"format": log_format},
         )
         from assay.neurons.commands.neurons import run_dry_run, run_miner
 
@@ -99,6 +105,8 @@ def validate(
     threads: Threads = None,
     localnet: LocalnetFolder = None,
     config: Config = None,
+    metrics: Metrics = None,
+    log_format: LogFormat = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -115,6 +123,8 @@ def validate(
             store={"locator": store, "readable": readable or None},
             beacon={"endpoints": beacon or None},
             validator={"dir": directory, "threads": threads},
+            metrics={"listen": metrics},
+            log={"format": log_format},
         )
         from assay.neurons.commands.neurons import run_validator
 

@@ -217,17 +217,35 @@ def status(
             help="Folder of a run [default: assay-demo].",
         ),
     ] = None,
+    record: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE", help="Show a validator's public record: a folder or a locator."
+        ),
+    ] = None,
+    hotkey: Annotated[
+        str | None,
+        typer.Option(metavar="SS58", help="Whose record [default: the only one there]."),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Draw it again every second, until Ctrl-C.")
+    ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how a run stands: a demo's, or that of a miner, validator or trainer in its --dir."""
+    """Show how a run stands: a demo's, or that of a miner, validator or trainer in its --dir.
+
+    Window, phase and countdown, beacons, checkpoint, verdicts, weights, and whether the program
+    lives and keeps up. With --record the newest settlement of a validator's public record, as
+    anybody can read it; `assay audit` says whether it is true.
+    """
     with plain_errors():
         from assay.neurons.config import load_settings
 
         folder = load_settings(config, {"status": {"dir": directory}}).status.dir
-        from assay.neurons.commands.status import run_status
+        from assay.neurons.commands.status import Request, run_status
 
-        run_status(folder, as_json)
+        run_status(Request(folder, record, hotkey), as_json, watch)
 
 
 app.add_typer(localnet_cli.app)

@@ -16,6 +16,7 @@ from assay.neurons.commands.console import open_console
 from assay.neurons.config import Settings
 from assay.neurons.discovery import find_parameters, make_mirrors
 from assay.neurons.doctor import Surroundings, examine
+from assay.neurons.learning.setup import make_learning
 from assay.neurons.wiring import (
     now_ms,
     open_account,
@@ -106,10 +107,16 @@ def _open_surroundings(
         )
         fetching = Fetching(make_mirrors(chain, rules, stores.open, mirrors or ()))
         checkpoints = CheckpointFolder(folder / "models", fetching)
+    learning = None
+    if role == "trainer":
+        learning = opening.open(
+            "training", "change it under [trainer]", lambda: make_learning(settings.trainer)
+        )
     return Surroundings(
         role=role,
         folder=folder,
         groups_per_step=settings.miner.groups_per_step,
+        learning=learning,
         hotkey=None if account is None else account.hotkey,
         coldkey=None if account is None else account.coldkey,
         chain=chain,
@@ -118,6 +125,7 @@ def _open_surroundings(
         relays=None if beacons is None else beacons.check,
         store=None if own is None else own[0],
         shown=None if own is None or stores is None else stores.get(own[1]),
+        public=lambda: None if own is None or stores is None else stores.get_as_stranger(own[1]),
         checkpoints=checkpoints,
     )
 

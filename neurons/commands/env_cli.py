@@ -14,7 +14,14 @@ Name = Annotated[
 ]
 Files = Annotated[
     list[Path] | None,
-    typer.Option("--file", metavar="FILE", help="A file of word problems; may repeat."),
+    typer.Option(
+        "--file",
+        metavar="FILE",
+        help="A file of word problems; may repeat.",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+    ),
 ]
 Seed = Annotated[
     str, typer.Option("--seed", metavar="HEX", help="32 bytes; a window's challenge seed, say.")

@@ -12,11 +12,13 @@ from assay.neurons.commands.options import (
     LocalnetFolder,
     Netuid,
     NetworkName,
+    Quiet,
     Readable,
     WalletName,
     WalletPath,
     load,
     plain_errors,
+    say_what_opens,
 )
 
 app = typer.Typer()
@@ -66,6 +68,7 @@ def explain(
     beacon: BeaconEndpoints = None,
     localnet: LocalnetFolder = None,
     config: Config = None,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Say why a miner's window was refused, or what it earned, and how to see it for oneself.
@@ -83,6 +86,8 @@ def explain(
             store={"readable": readable or None},
             beacon={"endpoints": beacon or None},
         )
+        has_all = directory is not None and (directory / "contexts").is_dir()
+        say_what_opens(directory if directory and has_all else settings, quiet)
         from assay.neurons.commands.explain import Question, run_explain
 
         question = Question(hotkey, window, directory, model, validator, records, out)

@@ -2,13 +2,18 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from assay.network.store import open_store
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.learning.exporting import ExportError, export_steps
 from assay.neurons.learning.reexecution import reexecute
-from assay.neurons.learning.steps import read_step
+from assay.neurons.learning.step_store import fetch_step
+from assay.neurons.learning.steps import StepError, read_step
+from assay.protocol.encoding import EncodingError, read_hex
+from assay.protocol.hashing import DIGEST_BYTES
 
 
 def verify_step(path: Path, models: Path | None, as_json: bool, quiet: bool) -> bool:
@@ -28,6 +33,21 @@ def verify_step(path: Path, models: Path | None, as_json: bool, quiet: bool) -> 
         for remark in finding.remarks:
             print(f"  {remark}")
     return finding.equal
+
+
+def fetch_record(stores: Sequence[str], checkpoint: str, folder: Path) -> Path:
+    """The record of the step that made a checkpoint, with what it needs, from stores.
+
+    Raises:
+        OperatorError: it cannot be had.
+    """
+    try:
+        digest = read_hex(checkpoint)
+    except EncodingError:
+        digest = b""
+    if len(digest) != DIGEST_BYTES:
+        raise StepError(f"{checkpoint[:80]} is no checkpoint's digest: 64 hex digits, with --store")
+    return fetch_step([open_store(store) for store in stores], digest, folder)
 
 
 def run_export(folder: Path, out: Path, windows: str | None, as_json: bool, quiet: bool) -> None:

@@ -1,7 +1,7 @@
 """Commands about the ledger on the EVM."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -45,22 +45,6 @@ PasswordFile = Annotated[
 ]
 
 
-def _gather(**given: Any) -> dict[str, dict[str, Any]]:
-    """Sections of settings from flags."""
-    sections: dict[str, dict[str, Any]] = {
-        "chain": {"network": "network", "netuid": "netuid"},
-        "wallet": {"name": "wallet", "hotkey": "hotkey", "path": "wallet_path"},
-        "ledger": {
-            "endpoint": "endpoint", "chain_id": "chain_id", "contract": "contract",
-            "weights_check": "weights_check", "key": "key", "password_file": "password_file",
-        },
-    }  # fmt: skip
-    return {
-        section: {name: given.get(flag) for name, flag in names.items()}
-        for section, names in sections.items()
-    }
-
-
 @app.command("key")
 def ledger_key(
     network: NetworkName = None,
@@ -80,7 +64,18 @@ def ledger_key(
     It holds a little money and nothing else of worth: the hotkey can replace it at any time.
     """
     with plain_errors():
-        settings = load(config, localnet, **_gather(**locals()))
+        settings = load(
+            config,
+            localnet,
+            chain={"network": network},
+            wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
+            ledger={
+                "endpoint": endpoint,
+                "chain_id": chain_id,
+                "key": key,
+                "password_file": password_file,
+            },
+        )
         from assay.neurons.commands.ledger import run_key
 
         run_key(settings, as_json)
@@ -103,7 +98,18 @@ def ledger_deploy(
 ) -> None:
     """Deploy a ledger and a weights' check over it. Whoever does so has no power over them."""
     with plain_errors():
-        settings = load(config, localnet, **_gather(**locals()))
+        settings = load(
+            config,
+            localnet,
+            chain={"network": network},
+            wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
+            ledger={
+                "endpoint": endpoint,
+                "chain_id": chain_id,
+                "key": key,
+                "password_file": password_file,
+            },
+        )
         from assay.neurons.commands.ledger import run_deploy
 
         run_deploy(settings, confirm(yes, as_json), as_json)
@@ -128,7 +134,19 @@ def ledger_bind(
 ) -> None:
     """Let the key post for the wallet's hotkey, in place of whichever did before."""
     with plain_errors():
-        settings = load(config, localnet, **_gather(**locals()))
+        settings = load(
+            config,
+            localnet,
+            chain={"network": network, "netuid": netuid},
+            wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
+            ledger={
+                "endpoint": endpoint,
+                "chain_id": chain_id,
+                "contract": contract,
+                "key": key,
+                "password_file": password_file,
+            },
+        )
         from assay.neurons.commands.ledger import run_bind
 
         run_bind(settings, confirm(yes, as_json), as_json)
@@ -156,7 +174,17 @@ def ledger_show(
 ) -> None:
     """Show what a validator has posted of a settlement. Exit 1 where nothing stands."""
     with plain_errors():
-        settings = load(config, localnet, **_gather(**locals()))
+        settings = load(
+            config,
+            localnet,
+            chain={"network": network, "netuid": netuid},
+            ledger={
+                "endpoint": endpoint,
+                "chain_id": chain_id,
+                "contract": contract,
+                "weights_check": weights_check,
+            },
+        )
         from assay.neurons.commands.ledger import run_show
 
         raise typer.Exit(OK if run_show(settings, validator, epoch, uid, as_json) else FINDING)
@@ -186,7 +214,12 @@ def ledger_verify_score(
     Exit 0 proven, 1 not.
     """
     with plain_errors():
-        settings = load(config, localnet, **_gather(**locals()))
+        settings = load(
+            config,
+            localnet,
+            chain={"network": network, "netuid": netuid},
+            ledger={"endpoint": endpoint, "chain_id": chain_id, "contract": contract},
+        )
         from assay.neurons.commands.ledger import run_verify
 
         proven = run_verify(settings, record, miner, score, as_json)

@@ -7,23 +7,25 @@ from pathlib import Path
 
 from rich.console import Console
 
-from assay.neurons.config import LocalnetSettings
+from assay.neurons.config import Settings
 from assay.neurons.localnet.description import Localnet
 from assay.neurons.localnet.services import run_services
-from assay.neurons.programs import catch_signals, log_lines
+from assay.neurons.logs import log_lines, wants_json
+from assay.neurons.programs import catch_signals
 
 #: Seconds between two looks whether the chain still runs.
 _LOOK_S = 0.5
 
 
-def run_localnet(settings: LocalnetSettings, as_json: bool, quiet: bool) -> int:
+def run_localnet(every: Settings, as_json: bool, quiet: bool) -> int:
     """Serves until it is asked to stop.
 
     Raises:
         OperatorError: it could not start, or the chain has come to a stop.
     """
+    settings = every.localnet
     with (
-        log_lines(as_json, quiet),
+        log_lines(wants_json(every, as_json), quiet),
         catch_signals(lambda: None) as stop,
         run_services(settings.dir, settings.block_time, settings.port) as services,
     ):

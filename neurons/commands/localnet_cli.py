@@ -11,6 +11,7 @@ from assay.neurons.commands.options import (
     Config,
     HotkeyName,
     LocalnetFolder,
+    LogFormat,
     Netuid,
     NetworkName,
     Quiet,
@@ -44,6 +45,7 @@ def localnet(
         ),
     ] = None,
     config: Config = None,
+    log_format: LogFormat = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -55,7 +57,7 @@ def localnet(
     """
     with plain_errors():
         given = {"dir": directory, "block_time": block_time, "port": port}
-        settings = load(config, None, localnet=given).localnet
+        settings = load(config, None, localnet=given, log={"format": log_format})
         from assay.neurons.commands.localnet import run_localnet
 
         raise typer.Exit(run_localnet(settings, as_json, quiet))

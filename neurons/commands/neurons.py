@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import asdict
@@ -19,72 +18,38 @@ from assay.neurons.config import ConfigError, MinerSettings, Settings
 from assay.neurons.database import VALIDATOR_FILE, Database
 from assay.neurons.doctor import Surroundings, warn_briefly
 from assay.neurons.joining import Membership, Standing, join
+from assay.neurons.learning.held_out import HeldOut
 from assay.neurons.learning.lessons import Lesson
 from assay.neurons.learning.monitor import Monitor
+from assay.neurons.learning.program import TrainerWithMonitor
 from assay.neurons.learning.setup import make_trainer_config
 from assay.neurons.learning.team import follow, join_team
 from assay.neurons.learning.trainer import Trainer
 from assay.neurons.ledger import open_posting
+from assay.neurons.logs import log_lines, make_report, wants_json
+from assay.neurons.metrics_server import serve_metrics
 from assay.neurons.mining.dry_run import Candidate, dry_run
 from assay.neurons.mining.history import History, describe_history
 from assay.neurons.mining.miner import Miner, MinerConfig, Outside
+from assay.neurons.mining.program import MinerWithReview, list_reasons
 from assay.neurons.mining.review import Review
 from assay.neurons.mining.workbook import Workbook
 from assay.neurons.ports import Neuron
-from assay.neurons.programs import Loop, catch_signals, log_lines
+from assay.neurons.programs import Loop, catch_signals
+from assay.neurons.status import SHOWN, Subject, describe_program
+from assay.neurons.tally import Verdicts, Watch, meter
 from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.neurons.validating.ledger_outbox import describe_ledger_row, list_ledger_rows
-from assay.neurons.validating.outbox import describe_row, list_rows
+from assay.neurons.validating.mirror import read_ahead
 from assay.neurons.validating.record_book import RecordBook, get_software
 from assay.neurons.validating.records import Author
+from assay.neurons.validating.status import describe_validator, list_verdicts, name_verdicts
 from assay.neurons.validating.validator import Validator
 from assay.neurons.wiring import now_ms, open_own_store
-from assay.protocol import Parameters, Reason, encode_ss58
-from assay.protocol.window import compute_window
-from assay.verification import compute_score
+from assay.protocol import Parameters, encode_ss58
+from assay.protocol.record import compute_record_bytes_max
 
 logger = logging.getLogger("assay")
-
-#: Rows of each kind in status.json.
-_SHOWN = 16
-
-
-class TrainerWithMonitor:
-    """Trains, and looks at what it made in the time that training leaves."""
-
-    name = "trainer"
-
-    def __init__(self, trainer: Trainer, monitor: Monitor) -> None:
-        self._trainer = trainer
-        self._monitor = monitor
-
-    @property
-    def trouble(self) -> str | None:
-        """The trainer's before what the monitor sees."""
-        return self._trainer.trouble or self._monitor.alarm
-
-    def step(self) -> bool:
-        """See `Trainer.step` and `Monitor.step`."""
-        return self._trainer.step() or self._monitor.step()
-
-
-class MinerWithReview:
-    """Mines, and looks at its own windows in the time that mining leaves."""
-
-    name = "miner"
-
-    def __init__(self, miner: Miner, review: Review) -> None:
-        self._miner = miner
-        self._review = review
-
-    @property
-    def trouble(self) -> str | None:
-        """The miner's before the review's."""
-        return self._miner.trouble or self._review.trouble
-
-    def step(self) -> bool:
-        """See `Miner.step` and `Review.step`."""
-        return self._miner.step() or self._review.step()
 
 
 def run_miner(
@@ -101,7 +66,13 @@ def run_miner(
     own = settings.miner
     store, locator = open_own_store(settings)
     _use_threads(own.threads)
-    with log_lines(as_json, quiet), join(settings, own.dir, "miner") as member:
+    with (
+        log_lines(wants_json(settings, as_json), quiet),
+        serve_metrics(settings.metrics.listen, "miner") as note,
+        join(settings, own.dir, "miner") as member,
+    ):
+        watch = Watch(note=note)
+        store = meter(store, watch.tally)
         hotkey, sources = member.account.hotkey, member.sources
         with (
             Workbook(own.dir / "work") as workbook,
@@ -118,18 +89,22 @@ def run_miner(
                     workbook, history,
                 ),
                 make_miner_config(own, member.parameters),
-                logger.info,
+                make_report("miner_note"),
             )  # fmt: skip
-            review = Review(hotkey, member.parameters, sources, history, logger.info)
-            neuron = MinerWithReview(miner, review)
+            review = Review(
+                hotkey, member.parameters, sources, history, make_report("window_judged")
+            )
+            verdicts = Verdicts(watch.tally, list_reasons(describe_history(history, SHOWN)))
 
             def describe() -> dict[str, Any]:
-                progress = miner.progress
+                progress, rows = miner.progress, describe_history(history, SHOWN)
                 done = None if progress is None else {"window": progress[0], "groups": progress[1]}
-                return {"at_work": done, "windows": describe_history(history)[-_SHOWN:]}
+                verdicts.note(list_reasons(rows))
+                return {"at_work": done, "windows": rows}
 
             warn_briefly(_look_around(member, "miner", store, locator), now_ms())
-            return _drive(member, neuron, describe, Standing(member), as_json)
+            neuron = MinerWithReview(miner, review, watch.tally)
+            return _drive(member, neuron, describe, Standing(member), as_json, watch)
 
 
 def make_miner_config(own: MinerSettings, parameters: Parameters) -> MinerConfig:
@@ -161,7 +136,8 @@ def run_dry_run(settings: Settings, as_json: bool) -> int:
             member.parameters,
             config,
             now_ms(),
-            shown=sources.stores.get(locator),
+            shown=member.stores.get(locator),
+            public=lambda: member.stores.get_as_stranger(locator),
         )
     if as_json:
         print(json.dumps(found.to_json()))
@@ -179,29 +155,50 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
     own = settings.validator
     _use_threads(own.threads)
     with ExitStack() as stack:
-        stack.enter_context(log_lines(as_json, quiet))
+        stack.enter_context(log_lines(wants_json(settings, as_json), quiet))
+        watch = Watch(note=stack.enter_context(serve_metrics(settings.metrics.listen, "validator")))
+        tally = watch.tally
         member = stack.enter_context(join(settings, own.dir, "validator"))
         database = stack.enter_context(closing(Database(own.dir / VALIDATOR_FILE)))
         archive = Archive(own.dir)
         store, locator = _open_record_store(settings)
+        store = meter(store, tally)
         author = Author(get_software(), member.parameters.digest, member.account.hotkey)
         tempo = member.parameters.timing.tempo
         ledger = stack.enter_context(open_posting(settings, database, member.account.hotkey))
+        public = None if locator is None else store
+        ahead = stack.enter_context(read_ahead(member.sources, public, own.mirrored, own.fetches))
 
         def note_window(audit: WindowAudit) -> None:
             archive.write_window(audit)
-            logger.info("%s", _name_verdicts(audit))
+            done = "complete" if audit.complete else "incomplete"
+            tally.add("windows", label=done if audit.void is None else "void")
+            logger.info("%s", name_verdicts(audit), extra={"event": "window_final"})
 
         def note_settlement(settlement: Settlement) -> None:
             archive.write_settlement(settlement)
+            tally.add("settlements")
             paid = sum(1 for score in settlement.scores.values() if score)
             logger.info(
-                "epoch %d settles windows %s: %s", settlement.epoch,
+                "epoch %d settles windows %s: %s",
+                settlement.epoch,
                 ", ".join(map(str, settlement.windows)),
-                f"weights for {paid} of {len(settlement.scores)} hotkeys" if paid
+                f"weights for {paid} of {len(settlement.scores)} hotkeys"
+                if paid
                 else "nobody earned, all weight goes to the owner's uid",
-            )  # fmt: skip
+                extra={"event": "epoch_settled"},
+            )
 
+        book = RecordBook(
+            database,
+            member.chain,
+            author,
+            tempo,
+            store,
+            locator,
+            None if ledger is None else ledger.put_record,
+        )
+        book.recover(compute_record_bytes_max(member.parameters))
         validator = Validator(
             member.account.hotkey,
             member.parameters,
@@ -211,29 +208,26 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
             note_window,
             note_settlement,
             start=member.chain.get_head(),
-            book=RecordBook(
-                database,
-                member.chain,
-                author,
-                tempo,
-                store,
-                locator,
-                None if ledger is None else ledger.put_record,
-            ),
+            book=book,
+            ahead=ahead,
         )
+        standing = Standing(member, needs_permit=True)
+        verdicts = Verdicts(tally, list_verdicts(validator))
 
         def describe() -> dict[str, Any]:
-            return {
-                "windows": [_describe_window(a) for a in validator.audits.values()][-_SHOWN:],
-                "settlements": [describe_row(row) for row in list_rows(database, _SHOWN)],
-                "posts": [describe_ledger_row(r) for r in list_ledger_rows(database, _SHOWN)],
+            for window, hotkey in verdicts.note(list_verdicts(validator)):
+                audit = validator.audits[window]
+                tally.add("judged_tokens", audit.verdicts[hotkey].tokens)
+                tally.add("judging_seconds", audit.seconds.get(hotkey, 0.0))
+            timing, head = member.parameters.timing, standing.sight.head
+            number = 0 if head is None else head.number
+            return describe_validator(validator, timing, number, database, book) | {
+                "posts": [describe_ledger_row(r) for r in list_ledger_rows(database, SHOWN)],
                 "posting_trouble": None if ledger is None else ledger.trouble,
             }
 
-        standing = Standing(member, needs_permit=True)
-        shown = None if locator is None else store
-        warn_briefly(_look_around(member, "validator", shown, locator or ""), now_ms())
-        return _drive(member, validator, describe, standing, as_json)
+        warn_briefly(_look_around(member, "validator", public, locator or ""), now_ms())
+        return _drive(member, validator, describe, standing, as_json, watch)
 
 
 def _open_record_store(settings: Settings) -> tuple[ObjectStore, str | None]:
@@ -262,7 +256,13 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
     own = settings.trainer
     store, locator = open_own_store(settings)
     _use_threads(own.threads)
-    with log_lines(as_json, quiet), join(settings, own.dir, "trainer") as member:
+    with (
+        log_lines(wants_json(settings, as_json), quiet),
+        serve_metrics(settings.metrics.listen, "trainer") as note,
+        join(settings, own.dir, "trainer") as member,
+    ):
+        watch = Watch(note=note)
+        store = meter(store, watch.tally)
         trainer_hotkey = member.parameters.identity.trainer
         if member.account.hotkey != trainer_hotkey:
             raise ConfigError(
@@ -270,28 +270,39 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                 f"hotkey is {encode_ss58(member.account.hotkey)}: name the right wallet"
             )
         lessons: list[dict[str, Any]] = []
-        monitor = Monitor(
-            own.dir, member.parameters, member.sources.checkpoints, own.problems, logger.info
-        )
+        held_out = HeldOut(member.parameters, own.problems)
+        report = make_report("held_out_tried")
+        monitor = Monitor(own.dir, member.sources.checkpoints, held_out, report)
 
         def note_lesson(lesson: Lesson) -> None:
             reward = sum(lesson.rewards) / max(1, len(lesson.rewards)) / 1e6
             logger.info(
-                "window %d: %d groups, mean reward %.3f, checkpoint %d (%s…)", lesson.window,
-                len(lesson.rewards), reward, lesson.published.number,
+                "window %d: %d groups, mean reward %.3f, checkpoint %d (%s…)",
+                lesson.window,
+                len(lesson.rewards),
+                reward,
+                lesson.published.number,
                 lesson.published.digest.hex()[:16],
-            )  # fmt: skip
+                extra={"event": "lesson_learned"},
+            )
             lessons.append({
                 "window": lesson.window, "groups": len(lesson.rewards), "reward": round(reward, 4),
                 "checkpoint": lesson.published.number, "digest": lesson.published.digest.hex(),
                 "stats": asdict(lesson.stats),
             })  # fmt: skip
-            del lessons[:-_SHOWN]
+            del lessons[:-SHOWN]
+            watch.tally.add("lessons")
+            watch.tally.add("groups", len(lesson.rewards))
             monitor.note(lesson)
 
-        config = make_trainer_config(own, locator, store)
+        config = make_trainer_config(own, locator, store, held_out)
         trainer = Trainer(
-            trainer_hotkey, member.parameters, member.sources, config, note_lesson, logger.info
+            trainer_hotkey,
+            member.parameters,
+            member.sources,
+            config,
+            note_lesson,
+            make_report("trainer_note"),
         )
         warn_briefly(_look_around(member, "trainer", store, locator), now_ms())
         try:
@@ -299,9 +310,9 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                 member, TrainerWithMonitor(trainer, monitor),
                 lambda: {
                     "window": trainer.window, "lessons": lessons, "alarm": monitor.alarm,
-                    "held_out": [asdict(point) for point in monitor.points[-_SHOWN:]],
+                    "held_out": [asdict(point) for point in monitor.points[-SHOWN:]],
                 },
-                Standing(member), as_json,
+                Standing(member), as_json, watch,
             )  # fmt: skip
         finally:
             trainer.close()
@@ -330,27 +341,28 @@ def _drive(
     describe: Callable[[], dict[str, Any]],
     standing: Standing,
     as_json: bool,
+    watch: Watch,
 ) -> int:
     """Runs the loop; the exit code of a program that was asked to stop."""
-    timing = member.parameters.timing
+    subject = Subject(
+        neuron.name,
+        get_software(),
+        member.chain.netuid,
+        member.account.hotkey,
+        member.parameters.timing,
+        member.sources.checkpoints,
+        member.parameters.beacon.chain_hash,
+        member.beacons,
+        standing.sight,
+    )
 
     def describe_all() -> dict[str, Any]:
-        return {
-            "program": neuron.name,
-            "netuid": member.chain.netuid,
-            "hotkey": encode_ss58(member.account.hotkey),
-            "head": standing.head,
-            "window_now": compute_window(timing, standing.head),
-            "fetching": [
-                {"checkpoint": download.digest.hex(), "bytes": download.done, "of": download.due}
-                for download in member.sources.checkpoints.downloads
-            ],
-        } | describe()
+        return describe_program(subject) | describe()
 
     standing.require_seat()
     with catch_signals(member.chain.hurry) as stop:
-        Loop(neuron, member.folder, stop, describe_all, standing.check).run()
-    logger.info("stopped as asked; the same command goes on from here")
+        Loop(neuron, member.folder, stop, describe_all, standing.check, watch).run()
+    logger.info("stopped as asked; the same command goes on from here", extra={"event": "stopped"})
     if as_json:
         print((member.folder / "status.json").read_text())
     return 0
@@ -359,34 +371,3 @@ def _drive(
 def _use_threads(threads: int | None) -> None:
     if threads is not None:
         torch.set_num_threads(threads)
-
-
-def _name_verdicts(audit: WindowAudit) -> str:
-    """One line a window: how many of each reason, of those that committed to something."""
-    reasons = [verdict.reason for verdict in audit.verdicts.values()]
-    counts = Counter(reason.value for reason in reasons if reason is not Reason.NO_COMMITMENT)
-    what = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
-    if reasons and not counts:
-        what = "nobody committed"
-    why = audit.void or audit.missing
-    return f"window {audit.challenge.window}: {what or 'nobody judged'}" + (
-        f" ({why})" if why else ""
-    )
-
-
-def _describe_window(audit: WindowAudit) -> dict[str, Any]:
-    return {
-        "window": audit.challenge.window,
-        "checkpoint": audit.challenge.checkpoint.hex(),
-        "state": "final" if audit.closed else "judging" if audit.context else "awaited",
-        "void": audit.void,
-        "missing": audit.missing,
-        "verdicts": [
-            {
-                "hotkey": encode_ss58(hotkey),
-                "reason": verdict.reason.value,
-                "score": compute_score(verdict),
-            }
-            for hotkey, verdict in sorted(audit.verdicts.items())
-        ],
-    }

@@ -20,6 +20,16 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+LogFormat = Annotated[
+    str | None,
+    typer.Option("--log-format", metavar="FORMAT", help="human or json [default: human]."),
+]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics", metavar="HOST:PORT", help="Serve figures for Prometheus here [default: no]."
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before money is spent.")]
 
 NetworkName = Annotated[
@@ -45,7 +55,11 @@ WalletPath = Annotated[
 ]
 StoreLocator = Annotated[
     str | None,
-    typer.Option("--store", metavar="URL", help="The store written to: file:///a/folder."),
+    typer.Option(
+        "--store",
+        metavar="URL",
+        help="Where others read your files: file:///folder, https://…",
+    ),
 ]
 Readable = Annotated[
     list[str] | None,
@@ -105,6 +119,21 @@ def _use_files(settings: "Settings") -> "Settings":
 
         add_problem_files(settings.environments.files)
     return settings
+
+
+def say_what_opens(place: "Path | Settings", quiet: bool) -> None:
+    """One line on standard error, at once: loading what opens it takes seconds.
+
+    Args:
+        place: a folder, or settings: the network that they name.
+    """
+    if quiet:
+        return
+    what = str(place)
+    if not isinstance(place, Path):
+        subnet = "" if place.chain.netuid is None else f"subnet {place.chain.netuid} of "
+        what = f"{subnet}{place.chain.network}"
+    print(f"assay: opening {what} …", file=sys.stderr, flush=True)
 
 
 def confirm(yes: bool, as_json: bool) -> Callable[[str], bool]:

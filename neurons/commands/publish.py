@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from assay.network.beacon import read_chain_info
 from assay.neurons.commands.subnet import Confirm, print_result
 from assay.neurons.config import ConfigError, PublishSettings, Settings
+from assay.neurons.logs import log_lines, make_report, wants_json
 from assay.neurons.presets import PRESETS, change_parameters, parse_environment, read_changes
-from assay.neurons.programs import log_lines
 from assay.neurons.publishing import make_subnet_parameters, publish_subnet
 from assay.neurons.wiring import (
     open_account,
@@ -30,14 +28,13 @@ def run_subnet_publish(
     """
     store, locator = open_own_store(settings)
     account = open_account(settings)
-    errors = Console(stderr=True, quiet=quiet)
     if rules.trainer is None:
         raise ConfigError("who publishes checkpoints? name the trainer's hotkey with --trainer")
     beacon, trainer = _read_beacon(rules.beacon_info), _read_hotkey(rules.trainer)
     changes = {} if rules.changes is None else read_changes(rules.changes)
     parse_environment(rules.environment)  # while nothing is open yet
     genesis = GENESIS if rules.genesis is None else rules.genesis
-    with log_lines(as_json, quiet), open_chain(settings.chain) as chain:
+    with log_lines(wants_json(settings, as_json), quiet), open_chain(settings.chain) as chain:
         chain.add_wallet(account.wallet)
         parameters = make_subnet_parameters(
             chain, beacon, genesis, trainer, rules.environment, PRESETS[rules.preset],
@@ -52,7 +49,7 @@ def run_subnet_publish(
             raise ConfigError("not agreed to: nothing was published")
         block = publish_subnet(
             chain, account.hotkey, store, locator, parameters, genesis,
-            lambda text: errors.print(f"note: {text}", highlight=False, soft_wrap=True),
+            make_report("publication_note"),
         )  # fmt: skip
     digest = parameters.digest.hex()
     document = {

@@ -13,6 +13,8 @@ from assay.neurons.commands.options import (
     Config,
     HotkeyName,
     LocalnetFolder,
+    LogFormat,
+    Metrics,
     Netuid,
     NetworkName,
     Quiet,
@@ -50,6 +52,8 @@ def train(
     threads: Threads = None,
     localnet: LocalnetFolder = None,
     config: Config = None,
+    metrics: Metrics = None,
+    log_format: LogFormat = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -70,6 +74,8 @@ def train(
             store={"locator": store, "readable": readable or None},
             beacon={"endpoints": beacon or None},
             trainer={"dir": directory, "threads": threads},
+            metrics={"listen": metrics},
+            log={"format": log_format},
         )
         from assay.neurons.commands.neurons import run_trainer
 
@@ -79,7 +85,11 @@ def train(
 @train_app.command("verify-step")
 def verify_step(
     record: Annotated[
-        Path, typer.Argument(metavar="RECORD", help="A step record, steps/step-*.json.")
+        str,
+        typer.Argument(
+            metavar="RECORD",
+            help="A step record, steps/step-*.json; with --store, a checkpoint's digest.",
+        ),
     ],
     models: Annotated[
         Path | None,
@@ -88,6 +98,13 @@ def verify_step(
             help="Folder of checkpoints, by digest [default: models, beside the record's folder].",
         ),
     ] = None,
+    store: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Fetch a checkpoint's step from this store; repeatable."),
+    ] = None,
+    directory: Annotated[
+        Path, typer.Option("--dir", metavar="DIR", help="Folder for what is fetched.")
+    ] = Path("assay-steps"),
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -97,11 +114,13 @@ def verify_step(
     kind of processor or another torch may differ in last bits; what differs here is said.
     """
     with plain_errors():
+        from assay.neurons.commands.learning import fetch_record
         from assay.neurons.commands.learning import verify_step as run
         from assay.neurons.config import load_settings
 
         load_settings(None, {})  # nothing is set for it, but a mistyped variable is still named
-        raise typer.Exit(OK if run(record, models, as_json, quiet) else FINDING)
+        path = Path(record) if not store else fetch_record(store, record, directory)
+        raise typer.Exit(OK if run(path, models, as_json, quiet) else FINDING)
 
 
 @app.command()

@@ -9,9 +9,9 @@ from assay.inference import load_checkpoint
 from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import open_file
 from assay.network.submission_file import SubmissionFile
+from assay.neurons.rules import get_limits
 from assay.neurons.submissions import (
     find_checkpoint_fault,
-    get_limits,
     judge_with_checkpoint,
 )
 from assay.protocol import (

@@ -126,7 +126,9 @@ def run_weights_set(
         own = next((seat for seat in seats.values() if seat.hotkey == account.hotkey), None)
         if own is not None and not own.permit:
             logger.warning(
-                "%s has no permit: the chain takes weights on itself, and counts none", name
+                "%s has no permit: the chain takes weights on itself, and counts none",
+                name,
+                extra={"event": "permit_missing"},
             )
         if not confirm(f"Set {len(row)} weights of {name} on subnet {chain.netuid}?"):
             raise ConfigError("not agreed to: nothing was sent")

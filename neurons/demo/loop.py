@@ -33,6 +33,7 @@ from assay.neurons.demo_rules import (
 from assay.neurons.gauntlet.drafting import BestOfSeedsMiner, CheapModelMiner
 from assay.neurons.gauntlet.files import FakingMiner
 from assay.neurons.learning.evaluation import Accuracy, evaluate
+from assay.neurons.learning.held_out import HeldOut
 from assay.neurons.learning.lessons import Lesson
 from assay.neurons.learning.setup import TrainerConfig
 from assay.neurons.learning.steps import StepFolder
@@ -51,6 +52,8 @@ from assay.verification import Seat
 
 #: Groups that a miner generates in one step: what fits well before the next look at the chain.
 GROUPS_PER_STEP = 8
+#: Held-out problems that each checkpoint is tried on, from which the next one's levels follow.
+HELD_OUT = 256
 #: Seconds that threads have to finish their step when the demo stops.
 JOIN_S = 30.0
 #: Blocks after the last epoch in which its weights are sent, included and final, and its record is
@@ -84,6 +87,8 @@ class DemoRun:
     validator: Validator
     trainer: Trainer
     database: Database
+    book: RecordBook
+    checkpoints: CheckpointFolder
     windows: range
     last_block: int
     lessons: list[Lesson] = field(default_factory=list)
@@ -91,6 +96,7 @@ class DemoRun:
     before: Accuracy | None = None
     after: Accuracy | None = None
     stage: str = "starting"
+    started_at: int = field(default_factory=lambda: int(time.time()))
 
 
 #: Miner → its program, its role, and how many of an honest miner's groups it does.
@@ -149,6 +155,7 @@ class Demo:
         sources = Sources(
             self._chain, network.beacons, self._checkpoints, {LOCATOR: self._store}, self._worker
         )
+        book = self._make_book(parameters)
         return DemoRun(
             self._settings,
             self._chain,
@@ -165,7 +172,7 @@ class Demo:
                 windows[-1],
                 start=max(0, compute_block(parameters.timing, first, Phase.CHALLENGE) - 1),
                 remember=self._settings.windows,
-                book=self._make_book(parameters),
+                book=book,
             ),
             Trainer(
                 network.hotkeys[TRAINER],
@@ -176,11 +183,14 @@ class Demo:
                     LOCATOR,
                     last_window=windows[-1],
                     steps=StepFolder(self._settings.out / "steps"),
+                    held_out=HeldOut(parameters, HELD_OUT),
                 ),
                 self._on_lesson,
                 self._note,
             ),
             self._database,
+            book,
+            self._checkpoints,
             windows,
             find_settlement(self._chain, parameters, windows[-1]) + CLOSING_BLOCKS,
         )
@@ -290,6 +300,7 @@ class Demo:
             make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS),
             DEMO_WORK.temperature,
             self._settings.problems,
+            self._genesis.manifest.levels,  # before and after: the same problems
             lambda done: self._show(),
         )
 

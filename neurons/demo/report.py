@@ -9,8 +9,11 @@ from typing import Any
 from assay.neurons.auditing.findings import AuditReport
 from assay.neurons.demo.loop import Actor, DemoRun
 from assay.neurons.demo.pay import Pay, find_pay
+from assay.neurons.status import RUNNING, STOPPED, Sight, Subject, describe_program, describe_self
 from assay.neurons.validating.audits import Settlement
 from assay.neurons.validating.outbox import State, list_rows
+from assay.neurons.validating.record_book import get_software
+from assay.neurons.validating.status import describe_validator
 from assay.neurons.windows import get_checkpoint_digest
 from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.window import compute_block, compute_window
@@ -21,7 +24,40 @@ _SHOWN_VERDICTS = 12
 
 
 def describe_status(run: DemoRun) -> dict[str, Any]:
-    """Essentials of a run at this moment, for people; `neurons.demo.view` draws it."""
+    """A run at this moment: its validator's status, and for people what the demo shows of all,
+    which `neurons.demo.view` draws."""
+    head = run.chain.get_block(run.chain.get_head())
+    window = compute_window(run.parameters.timing, head.number)
+    newest = run.lessons[-1].published if run.lessons else None
+    sight = Sight(
+        head,
+        None,
+        get_checkpoint_digest(run.chain, run.parameters, window),
+        None if newest is None else (newest.digest, newest.number),
+    )
+    subject = Subject(
+        run.validator.name,
+        get_software(),
+        run.parameters.identity.netuid,
+        run.validator.hotkey,
+        run.parameters.timing,
+        run.checkpoints,
+        run.parameters.beacon.chain_hash,
+        sight=sight,
+    )
+    validating = describe_validator(
+        run.validator, run.parameters.timing, head.number, run.database, run.book
+    )
+    return (
+        describe_program(subject)
+        | describe_self(STOPPED if run.stage == "done" else RUNNING, run.started_at)
+        | {"trouble": run.validator.trouble, "counts": {}}
+        | validating
+        | {"posts": [], "posting_trouble": None, "stage": run.stage, "demo": _describe_demo(run)}
+    )
+
+
+def _describe_demo(run: DemoRun) -> dict[str, Any]:
     timing = run.parameters.timing
     block = run.chain.get_head()
     window = min(max(compute_window(timing, block), run.windows[0]), run.windows[-1])
@@ -31,7 +67,6 @@ def describe_status(run: DemoRun) -> dict[str, Any]:
     published = {lesson.published.digest: lesson.published.number for lesson in run.lessons}
     weights = run.validator.settlements[-1].weights if run.validator.settlements else {}
     return {
-        "stage": run.stage,
         "block": block,
         "last_block": run.last_block,
         "window": window,

@@ -12,19 +12,22 @@ from rich.text import Text
 _MARKS = {"ACCEPTED": ("✓", "green"), "NO_COMMITMENT": ("·", "dim"), "NOT_REGISTERED": ("·", "dim")}
 
 
-def render_status(status: dict[str, Any]) -> RenderableType:
+def render_status(document: dict[str, Any]) -> RenderableType:
     """Header, miners, and what was learned."""
-    parts: list[RenderableType] = [_render_header(status), _render_miners(status)]
+    status = document["demo"]
+    parts: list[RenderableType] = [
+        _render_header(document["stage"], status), _render_miners(status)
+    ]  # fmt: skip
     if status["lessons"]:
         parts.append(_render_lessons(status))
     parts += [Text(note, style="yellow") for note in status["notes"]]
     return Group(*parts)
 
 
-def _render_header(status: dict[str, Any]) -> Text:
+def _render_header(stage: str, status: dict[str, Any]) -> Text:
     checkpoint = status["checkpoint"]
     text = Text()
-    text.append(f"{status['stage']}", style="bold")
+    text.append(stage, style="bold")
     text.append(
         f"   block {status['block']} of {status['last_block']}"
         f"   window {status['window'] - status['first_window'] + 1} of {status['windows']}"

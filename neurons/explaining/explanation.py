@@ -3,7 +3,7 @@
 Pure: no file, no chain, no clock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ from assay.protocol.selection import select_groups
 
 #: Margins of a reference that is a bit off stay below this, logits: bf16's noise is about 0.04.
 _PRECISION_MARGIN = 0.1
+#: Hotkeys of a coldkey that are named.
+_OWNED_SHOWN = 8
 #: Reasons that say something about reading the file rather than about what it holds.
 _FETCHING = WITHHELD - {Reason.WRONG_HEADER, Reason.WRONG_CHECKPOINT}
 
@@ -181,6 +183,8 @@ def _list_seen(
 ) -> list[str]:
     found = facts.found.verdict
     seen = []
+    if facts.owned:
+        seen.append(_name_owned(facts.owned))
     if agrees and found is not None:
         seen.append(found.detail)
     elif words is not None and words.detail:
@@ -213,6 +217,15 @@ def _list_seen(
         name_there = make_object_name(encode_ss58(facts.hotkey), facts.context.window)
         seen.append(f"it was looked for as {name_there} under {committed.locator!r}")
     return seen
+
+
+def _name_owned(owned: Sequence[bytes]) -> str:
+    shown = ", ".join(encode_ss58(hotkey) for hotkey in owned[:_OWNED_SHOWN])
+    more = f" and {len(owned) - _OWNED_SHOWN} more" if len(owned) > _OWNED_SHOWN else ""
+    return (
+        f"the address is no member's hotkey, and a member's coldkey: name one of its hotkeys with "
+        f"--hotkey: {shown}{more}"
+    )
 
 
 def _list_notes(facts: Facts, reason: Reason | None) -> list[str]:

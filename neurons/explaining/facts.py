@@ -145,6 +145,7 @@ class Facts:
         settles_at: epoch block of the settlement, where it is known; head: newest final block.
         paid: None: the chain has not paid it yet, or was not asked.
         has_permit: whether the validator asked may set weights; None: not known.
+        owned: members' hotkeys whose coldkey the address is, where it took no part itself.
         notes: what else was seen on chain and in the miner's folder, one sentence each.
     """
 
@@ -158,4 +159,5 @@ class Facts:
     head: int | None = None
     paid: Paid | None = None
     has_permit: bool | None = None
+    owned: tuple[bytes, ...] = ()
     notes: tuple[str, ...] = ()

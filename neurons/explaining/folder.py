@@ -13,6 +13,7 @@ from assay.neurons.explaining.rerun import judge_again
 from assay.protocol import (
     Context,
     EncodingError,
+    Phase,
     Reason,
     context_from_json,
     decode_ss58,
@@ -22,6 +23,7 @@ from assay.protocol import (
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import read_json
 from assay.protocol.record import Outcome
+from assay.protocol.window import compute_block
 
 #: Largest context, and largest JSON of a run, that is read, bytes.
 _BYTES_MAX = 64 << 20
@@ -110,7 +112,11 @@ def _read_context(file: Path) -> Context:
     if fault is not None:
         raise ExplainError(f"{file}: {fault}")
     if context.audit is None:
-        raise ExplainError(f"{file} has no audit beacon yet: the window is still open")
+        timing, window = context.parameters.timing, context.window
+        raise ExplainError(
+            f"window {window} is still open until block "
+            f"{compute_block(timing, window, Phase.VERDICT_END)}: {file} has no audit beacon yet"
+        )
     return context
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from assay.network import Limits
 from assay.neurons.explaining.facts import Facts, Finding
-from assay.neurons.submissions import get_limits
+from assay.neurons.rules import get_limits
 from assay.protocol import Reason
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.parameters import PROTOCOL_VERSION, Tests

@@ -101,6 +101,7 @@ def gather_from_network(reach: Reach, asked: Asked) -> tuple[Facts, Material]:
     own = _read_history(chain, asked, context, notes)
     reason = None if found.verdict is None else found.verdict.reason
     notes += _look_at_chain(chain, context, hotkey, reason)
+    owned = _find_owned(chain, context, hotkey) if reason is Reason.NOT_REGISTERED else ()
     said = [(r, s) for r in records if (s := r.read_statement(hotkey, window)) is not None]
     settles_at = None
     with suppress(ForgottenError):
@@ -119,6 +120,7 @@ def gather_from_network(reach: Reach, asked: Asked) -> tuple[Facts, Material]:
         head=head,
         paid=_find_paid(chain, parameters, hotkey, settled),
         has_permit=_has_permit(chain, head, said[0][0].validator) if said else None,
+        owned=owned,
         notes=(*notes, *lacks),
     )
     return facts, material
@@ -129,11 +131,11 @@ def _require_audited(parameters: Parameters, window: int, head: int) -> None:
     audit = compute_block(timing, window, Phase.AUDIT)
     if head < audit:
         begins = compute_block(timing, window, Phase.CHALLENGE)
-        state = "has not begun" if head < begins else "is still open"
+        end = compute_block(timing, window, Phase.VERDICT_END)
+        state = "has not begun" if head < begins else f"is still open until block {end}"
         raise ExplainError(
             f"window {window} {state}: its audit is drawn at block {audit}, its verdicts are final "
-            f"at block {compute_block(timing, window, Phase.VERDICT_END)}, and the chain is at "
-            f"block {head}"
+            f"at block {end}, and the chain is at block {head}"
         )
 
 
@@ -219,11 +221,10 @@ def _find_material(
         return Material(None, None, None, model)
     try:
         store = stores.open(committed.locator)
-        path = store.root / name
         if store.open(name).size() is None:
             notes.append(f"{name} is not in the store now, under {committed.locator!r}")
             return Material(None, None, None, model)
-        return Material(store.open(name), path if path.is_file() else None, None, model)
+        return Material(store.open(name), store.get_path(name), None, model)
     except StoreError as error:
         notes.append(f"the miner's file is not read: {error}")
         return Material(None, None, None, model)
@@ -293,6 +294,19 @@ def _describe_seat(chain: StateReader, hotkey: bytes, number: int) -> str:
     if member is None:
         return f"at block {number} the hotkey held no uid"
     return f"at block {number} it held uid {member.uid}, registered at block {member.registered_at}"
+
+
+def _find_owned(chain: SubnetChain, context: Context, address: bytes) -> tuple[bytes, ...]:
+    """Members' hotkeys that a coldkey owned at the window's first block, or where the nodes have
+    forgotten that block owns now."""
+    first = compute_block(context.parameters.timing, context.window, Phase.CHALLENGE)
+    try:
+        rows = chain.get_metagraph(first)
+    except ForgottenError:
+        rows = chain.get_metagraph(chain.get_head())
+    if any(row.hotkey == address for row in rows):
+        return ()
+    return tuple(row.hotkey for row in rows if row.coldkey == address)
 
 
 def _describe_slot(chain: StateReader, hotkey: bytes, number: int, window: int) -> str:

@@ -10,7 +10,8 @@ from assay.environments import open_environment
 from assay.inference import Checkpoint, Outline
 from assay.network import ObjectSource, ParquetWorker, StoreError, SubmissionFile
 from assay.neurons.explaining.facts import CloseUp, Finding
-from assay.neurons.submissions import get_limits, judge_with_checkpoint
+from assay.neurons.rules import get_limits
+from assay.neurons.submissions import judge_with_checkpoint
 from assay.protocol import Context, Header, Refusal, Rollout
 from assay.protocol.encoding import EncodingError, decode
 from assay.protocol.gumbel import FRACTION_BITS

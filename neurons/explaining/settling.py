@@ -78,8 +78,13 @@ def _await_record(facts: Facts) -> str:
     end = compute_block(timing, facts.context.window, Phase.VERDICT_END)
     if facts.head is not None and facts.head < end:
         return (
-            f"no validator's record of this window is out: verdicts are final at block {end}, and "
-            f"the chain is at {facts.head}"
+            f"window {facts.context.window} is still open until block {end}: no verdict is final "
+            f"before, and the chain is at block {facts.head}"
+        )
+    if facts.head is not None and facts.settles_at is not None and facts.head < facts.settles_at:
+        return (
+            f"verdicts are final since block {end}, and no validator's record of them is due yet: "
+            "it is published after the settlement's weights are revealed"
         )
     return (
         "no validator's record of this window was found: records are published after the "

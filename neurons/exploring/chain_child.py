@@ -6,8 +6,9 @@ from typing import Any
 
 from assay.network.chain import SubtensorChain
 from assay.neurons.auditing.shown import iterate_looks
-from assay.neurons.config import ChainSettings, StoreSettings, load_settings
+from assay.neurons.config import ChainSettings, load_settings
 from assay.neurons.discovery import find_parameters
+from assay.neurons.store_settings import StoreSettings
 from assay.neurons.wiring import open_chain, open_stores
 from assay.protocol import Tag, encode_ss58, parse_commitment
 from assay.protocol.errors import OperatorError

@@ -26,7 +26,7 @@ from assay.network import (
 )
 from assay.neurons.auditing.sources import FetchedOutlines
 from assay.neurons.explaining.material import find_model, open_model
-from assay.neurons.submissions import get_limits
+from assay.neurons.rules import get_limits
 from assay.protocol import Context, EncodingError, Refusal, context_from_json, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.gumbel import FRACTION_BITS

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from assay.explorer import Subject
-from assay.network import ObjectStore, open_folder, open_store
+from assay.network import FolderStore, ObjectStore, open_folder, open_store
 from assay.neurons.config import ConfigError, Settings
 from assay.neurons.exploring.chain import ChainView
 from assay.neurons.exploring.commands import ShellCommands
@@ -177,7 +177,8 @@ def _look_for_record(request: Request, folder: Path | None, chain: ChainView | N
     if parameters is None:
         digest = _read_parameters_digest(objects, address, data)
         parameters = _find_parameters(digest, objects, folder, place)
-    return _Found(validator, parameters, objects, objects.root, place)
+    root = objects.root if isinstance(objects, FolderStore) else None
+    return _Found(validator, parameters, objects, root, place)
 
 
 def _ask_chain(
@@ -230,6 +231,13 @@ def _open_records(
     raise NoRecordError("nobody announces a record on this subnet yet; name one with --record")
 
 
+def _list_addresses(objects: ObjectStore) -> list[str]:
+    """Who has a record in the store; none where a store shows no list of its names."""
+    if not isinstance(objects, FolderStore):
+        return []
+    return sorted(path.parent.name for path in objects.root.glob("*/latest.json"))
+
+
 def _find_validator(
     settings: Settings, objects: ObjectStore, place: str, announced: dict[str, str]
 ) -> bytes:
@@ -240,9 +248,9 @@ def _find_validator(
         except ValueError as error:
             raise ConfigError(f"--hotkey {named!r} is no hotkey: {error}") from None
     there = {}
-    for path in sorted(objects.root.glob("*/latest.json")):
+    for address in _list_addresses(objects):
         try:
-            there[path.parent.name] = decode_ss58(path.parent.name)
+            there[address] = decode_ss58(address)
         except ValueError:
             continue
     if len(there) == 1:

@@ -1,7 +1,8 @@
 """Whether reward and held-out score part ways: what reward hacking looks like from outside.
 
-The rule, over the last 2k checkpoints: let r₁, r₂ be the mean training rewards and h₁, h₂ the
-held-out scores of their older and newer half, Δr = r₂ − r₁ and Δh = h₂ − h₁. It is raised if
+The rule, over the last 2k checkpoints, all of the same levels: let r₁, r₂ be the mean training
+rewards and h₁, h₂ the held-out scores of their older and newer half, Δr = r₂ − r₁ and
+Δh = h₂ − h₁. It is raised if
 
     Δr > Z · se(Δr)                  the reward has risen, and
     s·Δr − Δh > Z · se(s·Δr − Δh)    held-out success by less than s of it,
@@ -14,6 +15,7 @@ cannot see: a hack that the held-out score falls for as well, and one older than
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from math import sqrt
 
 #: k: checkpoints in each half.
@@ -32,6 +34,8 @@ class Point:
         reward: mean over the lesson's groups, 0 to 1.
         reward_error: its standard error, over groups.
         correct, problems: of the held-out ones.
+        levels: of both, the lesson's problems and the held-out ones; None where they differ, and
+            the point is compared with nothing.
     """
 
     number: int
@@ -39,10 +43,13 @@ class Point:
     reward_error: float
     correct: int
     problems: int
+    levels: tuple[int, ...] | None
 
 
 def find_divergence(points: Sequence[Point]) -> str | None:
     """What is wrong with the last 2k checkpoints, or None: one sentence with its figures."""
+    points = list(takewhile(lambda p: p.levels and p.levels == points[-1].levels, points[::-1]))
+    points.reverse()
     if len(points) < 2 * HALF:
         return None
     older, newer = points[-2 * HALF : -HALF], points[-HALF:]

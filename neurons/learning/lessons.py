@@ -25,12 +25,14 @@ class Lesson:
 
     Attributes:
         rewards: mean reward of each group, millionths.
+        levels: at which all of its groups were asked; None where they differ.
     """
 
     window: int
     rewards: tuple[int, ...]
     stats: LearnStats
     published: Manifest
+    levels: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,12 @@ class Reading:
         """Mean reward of each group, millionths."""
         rewards = (taken.group.rewards for taken in self.groups)
         return tuple(sum(group) // len(group) for group in rewards)
+
+    @property
+    def levels(self) -> tuple[int, ...] | None:
+        """At which all groups were asked; None where they differ."""
+        found = {taken.levels for taken in self.groups}
+        return found.pop() if len(found) == 1 else None
 
     def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: Sources) -> None:
         """Judges all groups of one file; one bad group, and none of it is learned from.

@@ -24,6 +24,21 @@ from assay.verification import make_projection
 _ZERO = bytes(32)
 
 
+def mix_groups(
+    taken: Sequence[Taken],
+    parent: Checkpoint,
+    parameters: Parameters,
+    window: int,
+    own: int,
+    external: int | None,
+) -> list[Taken]:
+    """A lesson's groups: at most `external` of the miners' (None: all), then `own` of one's own."""
+    chosen = list(taken)
+    if external is not None:
+        chosen = choose_external(taken, external, window, parent.digest)
+    return chosen + (generate_own(parent, parameters, own, window) if own else [])
+
+
 def choose_external(taken: Sequence[Taken], count: int, window: int, parent: bytes) -> list[Taken]:
     """At most `count` of the miners' groups, evenly drawn, in the order they have."""
     if len(taken) <= count:

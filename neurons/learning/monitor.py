@@ -15,14 +15,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from assay.environments import open_environment
 from assay.inference import CheckpointError
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.files import replace_file, write_json
 from assay.neurons.learning.alarm import Point, find_divergence
-from assay.neurons.learning.evaluation import Accuracy, evaluate
+from assay.neurons.learning.evaluation import Accuracy
+from assay.neurons.learning.held_out import HeldOut
 from assay.neurons.learning.lessons import Lesson
-from assay.protocol import EncodingError, Parameters
+from assay.protocol import EncodingError
 from assay.protocol.encoding import read_json
 from assay.protocol.errors import OperatorError
 
@@ -44,7 +44,7 @@ class Monitor:
 
     Args:
         folder: for points and plot; what it holds is gone on with.
-        problems: held-out ones a checkpoint; 0: none, and nothing is watched.
+        held_out: tries each checkpoint; where it asks no problems, nothing is watched.
         report: called with one line of each finding.
 
     Attributes:
@@ -57,15 +57,13 @@ class Monitor:
     def __init__(
         self,
         folder: Path,
-        parameters: Parameters,
         checkpoints: CheckpointFolder,
-        problems: int,
+        held_out: HeldOut,
         report: Callable[[str], None],
     ) -> None:
         self._folder = folder
-        self._parameters = parameters
         self._checkpoints = checkpoints
-        self._problems = problems
+        self._held_out = held_out
         self._report = report
         self._waiting: deque[Lesson] = deque(maxlen=_WAITING)
         self._board = _open_board(folder)
@@ -74,7 +72,7 @@ class Monitor:
 
     def note(self, lesson: Lesson) -> None:
         """Has a lesson's checkpoint looked at later."""
-        if self._problems:
+        if self._held_out.asks:
             self._waiting.append(lesson)
 
     def step(self) -> bool:
@@ -90,16 +88,15 @@ class Monitor:
             checkpoint = self._checkpoints.get(lesson.published.digest)
         except CheckpointError:
             return True  # thrown away since
-        environment = open_environment(self._parameters.environment)
-        temperature = self._parameters.work.temperature
-        accuracy = evaluate(checkpoint, environment, temperature, self._problems)
-        self._add(lesson, accuracy)
+        counts = self._held_out.count(checkpoint)
+        self._add(lesson, Accuracy(sum(c.solved for c in counts), sum(c.asked for c in counts)))
         return True
 
     def _add(self, lesson: Lesson, accuracy: Accuracy) -> None:
         number = lesson.published.number
         reward, error = _measure_reward(lesson)
-        point = Point(number, reward, error, accuracy.correct, accuracy.problems)
+        levels = lesson.published.levels if lesson.levels == lesson.published.levels else None
+        point = Point(number, reward, error, accuracy.correct, accuracy.problems, levels)
         # another course may begin again from a lower number
         self.points = [*(p for p in self.points if p.number < number), point][-_KEPT:]
         low, high = accuracy.interval
@@ -109,7 +106,7 @@ class Monitor:
         )
         alarm = find_divergence(self.points)
         if alarm is not None and self.alarm is None:
-            logger.warning("%s", alarm)
+            logger.warning("%s", alarm, extra={"event": "training_diverged"})
         self.alarm = alarm
         try:
             write_json(self._folder / _FILE, [asdict(point) for point in self.points])
@@ -167,10 +164,14 @@ def _measure_reward(lesson: Lesson) -> tuple[float, float]:
 
 def _read_points(path: Path) -> list[Point]:
     try:
-        return [Point(**row) for row in read_json(path.read_bytes())]
+        rows = read_json(path.read_bytes())
+        return [
+            Point(**row | {"levels": None if row["levels"] is None else tuple(row["levels"])})
+            for row in rows
+        ]
     except FileNotFoundError:
         return []
-    except (OSError, EncodingError, TypeError) as error:
+    except (OSError, EncodingError, TypeError, LookupError) as error:
         raise MonitorError(f"{path} cannot be read ({error}): move it away") from error
 
 

@@ -5,15 +5,16 @@ each submission's root, and `assay verify` judges those.
 """
 
 import platform
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from assay.inference import Checkpoint, CheckpointError
 from assay.network import open_folder
-from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.checkpoints import CheckpointFolder, measure_manifest
+from assay.neurons.learning.held_out import compute_next_levels, count_held_out
 from assay.neurons.learning.setup import make_learner
 from assay.neurons.learning.steps import (
     Step,
@@ -25,8 +26,13 @@ from assay.neurons.learning.steps import (
     read_taken,
 )
 from assay.neurons.rules import fetch_parameters
-from assay.protocol import StepRecord
+from assay.protocol import Parameters, StepRecord, StepSuccess
 from assay.training import Learner
+
+#: Held-out problems that a record may name: as many as the settings allow.
+PROBLEMS_TRIED_MAX = 100_000
+#: What differs, and the tensor where it is one.
+_Difference = tuple[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +74,73 @@ def reexecute(
     say(f"step {record.number}: {record.groups} groups of window {record.window}, once more")
     learner.learn([one.group for one in taken])
     weights = learner.bf16_state()
-    child = _get_child(step, checkpoints)
+    parent, child = checkpoints.get(record.parent), _get_child(step, checkpoints)
+    finding = _compare_weights(record, weights, child)
+    if finding is None and digest_tensors_of(learner.export_state()) != record.optimiser_after:
+        finding = "the weights are equal, and the optimiser's state after the step differs", None
+    if finding is None:
+        say(f"step {record.number}: the levels of what it made")
+        finding = _compare_manifests(step, _fetch_parameters(step), parent, child)
+    if finding is not None:
+        return Finding(False, finding[1], finding[0], remarks)
+    seen = "" if child is not None else " (its folder is not here: compared with the record)"
+    return Finding(True, None, f"checkpoint {record.number} is what the step makes{seen}", remarks)
+
+
+def _compare_weights(
+    record: StepRecord, weights: Mapping[str, Tensor], child: Checkpoint | None
+) -> _Difference | None:
     if child is not None and child.manifest.step != record.digest:
-        return Finding(
-            False, None, "the made checkpoint's manifest names another step record", remarks
-        )
+        return "the made checkpoint's manifest names another step record", None
     if digest_tensors_of(weights) != record.tensors:
         tensor = None if child is None else _find_first_difference(weights, child)
         named = f"{tensor} differs" if tensor else "the tensors' root differs"
-        return Finding(False, tensor, f"{named} from what the record says was made", remarks)
+        return f"{named} from what the record says was made", tensor
     if child is not None and child.manifest.tensors != record.tensors:
         tensor = _find_first_difference(weights, child)
-        return Finding(False, tensor, f"{tensor} of the made checkpoint differs", remarks)
-    if digest_tensors_of(learner.export_state()) != record.optimiser_after:
-        detail = "the weights are equal, and the optimiser's state after the step differs"
-        return Finding(False, None, detail, remarks)
-    seen = "" if child is not None else " (its folder is not here: compared with the record)"
-    return Finding(True, None, f"checkpoint {record.number} is what the step makes{seen}", remarks)
+        return f"{tensor} of the made checkpoint differs", tensor
+    return None
+
+
+def _compare_manifests(
+    step: Step, parameters: Parameters, parent: Checkpoint, child: Checkpoint | None
+) -> _Difference | None:
+    """Levels from held-out success, and the made checkpoint's manifest as a whole."""
+    record, before = step.record, parent.manifest
+    asked = sum(success.asked for success in record.held_out)
+    if asked > PROBLEMS_TRIED_MAX:
+        raise StepError(f"the record names {asked:,} held-out problems: more than anybody asks")
+    counts = count_held_out(parent, parameters, asked) if asked else ()
+    if counts != record.held_out:
+        said, found = _describe(record.held_out), _describe(counts)
+        return f"of the held-out problems the parent solves {found}; the record says {said}", None
+    if child is None:
+        return None
+    expected = replace(
+        before,
+        tensors=record.tensors,
+        levels=compute_next_levels(parameters, before.levels, counts),
+        parent=parent.digest,
+        step=record.digest,
+        number=before.number + 1,
+    )
+    expected = measure_manifest(expected, child.folder)
+    if expected == child.manifest and child.digest == step.child:
+        return None
+    names = [
+        f.name for f in fields(expected)
+        if getattr(expected, f.name) != getattr(child.manifest, f.name)
+    ]  # fmt: skip
+    return f"the made checkpoint's manifest has other {', '.join(names)}", None
+
+
+def _describe(counts: Sequence[StepSuccess]) -> str:
+    parts = (f"{count.solved} of {count.asked} of level {count.level}" for count in counts)
+    return ", ".join(parts) or "none of none"
+
+
+def _fetch_parameters(step: Step) -> Parameters:
+    return fetch_parameters(open_folder(step.path.parent / "rules"), step.record.parameters)
 
 
 def _make_learner(step: Step, checkpoints: CheckpointFolder) -> Learner:
@@ -92,9 +148,7 @@ def _make_learner(step: Step, checkpoints: CheckpointFolder) -> Learner:
     record = step.record
 
     def get_first() -> Checkpoint:
-        rules = open_folder(step.path.parent / "rules")
-        parameters = fetch_parameters(rules, record.parameters)
-        return checkpoints.get(parameters.identity.genesis_checkpoint)
+        return checkpoints.get(_fetch_parameters(step).identity.genesis_checkpoint)
 
     learner = make_learner(checkpoints.get(record.parent), read_config(record), get_first)
     state = read_state_before(step)
@@ -109,7 +163,7 @@ def _make_learner(step: Step, checkpoints: CheckpointFolder) -> Learner:
         kept = "is not what the record says" if state is not None else "is not kept here"
         raise StepError(
             f"the optimiser's state before step {record.number} {kept}: a trainer keeps those of "
-            "its last steps (steps_kept)"
+            "its last steps (steps_kept), and uploads them if it is told to (publish_states)"
         )
     return learner
 

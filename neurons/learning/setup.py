@@ -5,10 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from assay.inference import Checkpoint
 from assay.network import ObjectStore
 from assay.neurons.config import ConfigError, TrainerSettings
+from assay.neurons.learning.held_out import HeldOut
 from assay.neurons.learning.steps import StepFolder
 from assay.neurons.learning.team import make_shared
 from assay.training import LearnConfig, Learner, LossConfig
@@ -29,6 +32,8 @@ class TrainerConfig:
         local_groups: of the trainer's own, in each lesson.
         external_groups: of the miners', at most; None: all.
         steps: where step records go; None: nowhere, and what was consumed is forgotten.
+        held_out: tries each checkpoint, from which the levels of the next follow; None: they stay.
+        publish_states: upload what each step began with, beside its record and groups.
     """
 
     learning: LearnConfig
@@ -41,6 +46,8 @@ class TrainerConfig:
     local_groups: int = 0
     external_groups: int | None = None
     steps: StepFolder | None = None
+    held_out: HeldOut | None = None
+    publish_states: bool = False
 
 
 def make_learning(settings: TrainerSettings) -> LearnConfig:
@@ -75,7 +82,7 @@ def make_learning(settings: TrainerSettings) -> LearnConfig:
 
 
 def make_trainer_config(
-    settings: TrainerSettings, locator: str, store: ObjectStore
+    settings: TrainerSettings, locator: str, store: ObjectStore, held_out: HeldOut
 ) -> TrainerConfig:
     """A trainer that keeps everything in its folder.
 
@@ -91,6 +98,21 @@ def make_trainer_config(
         local_groups=settings.local_groups,
         external_groups=settings.external_groups,
         steps=StepFolder(settings.dir / "steps", settings.steps_kept),
+        held_out=held_out,
+        publish_states=settings.publish_states,
+    )
+
+
+def resume_learner(learner: Learner, state: dict[str, Tensor], parent: Checkpoint) -> bool:
+    """Whether the learner went on from `state`, and that state belongs to the checkpoint."""
+    try:
+        learner.import_state(state)
+    except (LookupError, RuntimeError, ValueError):
+        return False
+    weights = parent.model.state_dict()
+    return all(
+        torch.equal(weight, weights[name].to(torch.bfloat16))
+        for name, weight in learner.bf16_state().items()
     )
 
 

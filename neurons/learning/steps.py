@@ -32,16 +32,21 @@ from assay.network import open_folder
 from assay.neurons.files import remove_unfinished, replace_file, write_json
 from assay.neurons.learning.lessons import Reading, Taken
 from assay.neurons.rules import publish_parameters
-from assay.protocol import Domain, EncodingError, Parameters, StepRecord, StepSource
+from assay.protocol import Domain, EncodingError, Parameters, StepRecord, StepSource, StepSuccess
 from assay.protocol.encoding import from_json, read_hex, read_json, to_json
 from assay.protocol.errors import OperatorError
-from assay.protocol.manifest import TensorDigest, compute_files_digest, compute_tensor_root
+from assay.protocol.manifest import (
+    Manifest,
+    TensorDigest,
+    compute_files_digest,
+    compute_tensor_root,
+)
 from assay.protocol.step import STEP_VERSION, compute_consumed_root, compute_step_leaf
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group, LearnConfig, LossConfig
 
 #: A record's file beyond this is refused.
-_RECORD_BYTES_MAX = 1 << 25
+RECORD_BYTES_MAX = 1 << 25
 #: As safetensors spells them.
 _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.int64: "I64"}
 _UNIT = 1 << LOGPROB_BITS
@@ -111,16 +116,17 @@ class StepFolder:
             remove_unfinished(self.folder, "trainer.json")
             self._cleaned.append(True)
         publish_parameters(open_folder(self.folder / "rules"), parameters)
-        path = self._get_path(record)
+        path = self.get_path(record.number, record.digest)
         with replace_file(path.with_suffix(".parquet")) as temporary:
             pq.write_table(_make_table(taken), temporary, compression="zstd")
         if self.kept:
             with replace_file(path.with_suffix(".before.safetensors")) as temporary:
                 save_file(dict(before), temporary)
-        states = sorted(
-            self.folder.glob("step-*.before.safetensors"), key=lambda p: (p.stat().st_mtime, p.name)
-        )
-        for state in states[: max(0, len(states) - self.kept)]:
+        own = path.with_suffix(".before.safetensors")
+        others = (p for p in self.folder.glob("step-*.before.safetensors") if p != own)
+        # a clock that was set back makes the newest look old
+        states = sorted(others, key=lambda p: (p.stat().st_mtime, p.name), reverse=True)
+        for state in states[max(0, self.kept - 1) :]:
             state.unlink()
 
     def keep_record(self, record: StepRecord, child: bytes) -> None:
@@ -130,10 +136,11 @@ class StepFolder:
             OSError: it cannot be written.
         """
         value = {"digest": record.digest.hex(), "child": child.hex(), "record": to_json(record)}
-        write_json(self._get_path(record), value)
+        write_json(self.get_path(record.number, record.digest), value)
 
-    def _get_path(self, record: StepRecord) -> Path:
-        return self.folder / f"step-{record.number:08d}-{record.digest.hex()[:16]}.json"
+    def get_path(self, number: int, digest: bytes) -> Path:
+        """Where the record of a step lies: of the checkpoint of that number, by its own digest."""
+        return self.folder / f"step-{number:08d}-{digest.hex()[:16]}.json"
 
 
 def read_step(path: Path) -> Step:
@@ -144,9 +151,9 @@ def read_step(path: Path) -> Step:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(_RECORD_BYTES_MAX + 1)
-        if len(data) > _RECORD_BYTES_MAX:
-            raise EncodingError(f"has more than {_RECORD_BYTES_MAX} bytes")
+            data = file.read(RECORD_BYTES_MAX + 1)
+        if len(data) > RECORD_BYTES_MAX:
+            raise EncodingError(f"has more than {RECORD_BYTES_MAX} bytes")
         value = read_json(data)
         if not isinstance(value, dict) or value.keys() != {"digest", "child", "record"}:
             raise EncodingError("is not a step record's file")
@@ -191,8 +198,8 @@ def read_state_before(step: Step) -> dict[str, Tensor] | None:
 def make_record(
     parameters: Parameters,
     reading: Reading,
-    parent: bytes,
-    number: int,
+    parent: Manifest,
+    held_out: tuple[StepSuccess, ...],
     config: LearnConfig,
     states: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
     weights: Mapping[str, Tensor],
@@ -200,7 +207,7 @@ def make_record(
     """The record of a step that has just been computed.
 
     Args:
-        number: of the checkpoint made.
+        held_out: what the parent was tried on.
         states: the learner's before and after.
         weights: as published.
     """
@@ -213,11 +220,12 @@ def make_record(
         code=compute_code_digest(),
         parameters=parameters.digest,
         window=window,
-        number=number,
-        parent=parent,
+        number=parent.number + 1,
+        parent=parent.digest,
         sources=_count_sources(reading.groups, parameters.identity.trainer),
         groups=len(reading.groups),
-        consumed=compute_root_of(reading.groups, window, parent),
+        consumed=compute_root_of(reading.groups, window, parent.digest),
+        held_out=held_out,
         config=json.dumps(asdict(config), sort_keys=True, separators=(",", ":")),
         optimiser_before=digest_tensors_of(before),
         optimiser_after=digest_tensors_of(states[1]),

@@ -13,18 +13,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import torch
 from safetensors import SafetensorError
-from torch import Tensor
 
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.network import StoreError, WorkerError
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.state import STATE_BLOCKS
 from assay.neurons.announcement import Announcement
+from assay.neurons.learning.held_out import compute_next_levels, describe_levels
 from assay.neurons.learning.lessons import Lesson, Reading
-from assay.neurons.learning.mixing import choose_external, generate_own
-from assay.neurons.learning.setup import TrainerConfig, make_learner
+from assay.neurons.learning.mixing import mix_groups
+from assay.neurons.learning.setup import TrainerConfig, make_learner, resume_learner
+from assay.neurons.learning.step_store import publish_step
 from assay.neurons.learning.steps import make_record
 from assay.neurons.learning.trainer_folder import TrainerError, TrainerFolder, TrainerState
 from assay.neurons.publication import Progress, ignore_progress, publish_checkpoint
@@ -97,6 +97,7 @@ class Trainer:
         self._challenge: Challenge | None = None
         self._reading: Reading | None = None
         self._retry_at = float("-inf")
+        self._said: set[str] = set()
 
     @property
     def window(self) -> int | None:
@@ -215,7 +216,7 @@ class Trainer:
         """The learner as its last lesson left it, None where that is lost."""
         learner = self._make_learner(parent)
         state = None if self._folder is None else self._folder.load_learner(parent.digest)
-        if state is not None and _import(learner, state, parent):
+        if state is not None and resume_learner(learner, state, parent):
             return learner
         self._report(
             f"{self.name}: the optimiser's state after checkpoint {parent.manifest.number} is "
@@ -249,7 +250,7 @@ class Trainer:
                 )
             if self._challenge is None:
                 self.trouble = None
-                return False
+                return self._prepare(course)
             context = get_context(sources.chain, sources.beacons, parameters, self._challenge)
         except WrongChainError:
             raise
@@ -260,9 +261,18 @@ class Trainer:
             return self._skip(course, str(error))
         self.trouble = None
         if context is None:
-            return False
+            return self._prepare(course)
         waiting = sorted(h for h in context.commitments if h in context.members)
         self._reading = Reading(context, waiting)
+        return True
+
+    def _prepare(self, course: _Course) -> bool:
+        """Tries the parent while there is nothing else to do, so that no checkpoint waits for it.
+        Whether there was something to do."""
+        held_out = self._config.held_out
+        if held_out is None or held_out.knows(course.parent.digest):
+            return False
+        held_out.count(course.parent)
         return True
 
     def _skip(self, course: _Course, why: str) -> bool:
@@ -312,19 +322,24 @@ class Trainer:
             self._save(course)
 
     def _learn(self, course: _Course, reading: Reading) -> Lesson:
-        self._mix(course, reading)
         learner, parent, steps = course.learner, course.parent, self._config.steps
+        held_out, checkpoints = self._config.held_out, self._sources.checkpoints
+        counts = () if held_out is None else held_out.count(parent)
+        levels = compute_next_levels(self._parameters, parent.manifest.levels, counts)
+        reading.groups = mix_groups(
+            reading.groups, parent, self._parameters, reading.context.window,
+            self._config.local_groups, self._config.external_groups,
+        )  # fmt: skip
         before = learner.export_state()
         stats = learner.learn([taken.group for taken in reading.groups])
         weights = learner.bf16_state()
         record = make_record(
-            self._parameters, reading, parent.digest, parent.manifest.number + 1,
-            learner.config, (before, learner.export_state()), weights,
+            self._parameters, reading, parent.manifest, counts, learner.config,
+            (before, learner.export_state()), weights,
         )  # fmt: skip
         if steps is not None:
             steps.keep_data(record, self._parameters, reading.groups, before)
-        checkpoints = self._sources.checkpoints
-        manifest = checkpoints.publish(parent, weights, record.digest)
+        manifest = checkpoints.publish(parent, weights, record.digest, levels)
         if steps is not None:
             steps.keep_record(record, manifest.digest)
         # raises rather than commit to what everyone would refuse
@@ -334,19 +349,11 @@ class Trainer:
         course.unsaid = self._make_announcement(course.parent)
         self._leave(course)
         self._save(course, learner=True)
-        return Lesson(reading.context.window, reading.rewards, stats, manifest)
-
-    def _mix(self, course: _Course, reading: Reading) -> None:
-        """The lesson's groups: some of the miners', then the trainer's own."""
-        config, window = self._config, reading.context.window
-        if config.external_groups is not None:
-            reading.groups = choose_external(
-                reading.groups, config.external_groups, window, course.parent.digest
-            )
-        if config.local_groups:
-            reading.groups = reading.groups + generate_own(
-                course.parent, self._parameters, config.local_groups, window
-            )
+        for line in describe_levels(self._parameters, parent.manifest.levels, counts):
+            if line not in self._said:
+                self._said.add(line)
+                self._report(f"{self.name}: {line}")
+        return Lesson(reading.context.window, reading.rewards, stats, manifest, reading.levels)
 
     def _take_back(self, window: int, error: Exception) -> None:
         """A lesson that cannot be kept never was: what the folder holds is the truth.
@@ -380,21 +387,14 @@ class Trainer:
             return False
         store, parent = self._config.store, course.parent
         if store is not None and not course.uploaded:
+            if self._config.steps is not None:
+                for line in publish_step(
+                    store, self._config.steps, parent.manifest, self._parameters,
+                    self._config.publish_states,
+                ):  # fmt: skip
+                    self._report(f"{self.name}: {line}")
             publish_checkpoint(store, parent.folder, parent.digest, self._progress)
             course.uploaded = True
         unsaid.send()
         self.trouble = None
         return True
-
-
-def _import(learner: Learner, state: dict[str, Tensor], parent: Checkpoint) -> bool:
-    """Whether the learner went on from `state`, and that state belongs to the checkpoint."""
-    try:
-        learner.import_state(state)
-    except (LookupError, RuntimeError, ValueError):
-        return False
-    weights = parent.model.state_dict()
-    return all(
-        torch.equal(weight, weights[name].to(torch.bfloat16))
-        for name, weight in learner.bf16_state().items()
-    )

@@ -120,7 +120,10 @@ def run_services(
         beacons = _open_beacon(root / "beacon", slot_s)
         if founding is None:
             _require_free(ports)  # not only after the half minute that founding can take
-            logger.info("a new network: its subnet is bought, its rules are published")
+            logger.info(
+                "a new network: its subnet is bought, its rules are published",
+                extra={"event": "network_founded"},
+            )
             founding = _found_apart(root / "chain", slot_s, beacons.chain, store)
         devnet = stack.enter_context(_start_chain(root / "chain", slot_s, ports[0]))
         server = BeaconServer(beacons, ports[1])

@@ -118,6 +118,7 @@ def dry_run(
     now_ms: int,
     *,
     shown: ObjectStore | None = None,
+    public: Callable[[], ObjectStore | None] = lambda: None,
     timer: Callable[[], float] = perf_counter,
 ) -> DryRun:
     """Looks at everything that mining needs.
@@ -125,6 +126,7 @@ def dry_run(
     Args:
         now_ms: Unix time, milliseconds.
         shown: the store as validators reach it; None: as the miner does.
+        public: the store as strangers do who have named none.
         timer: seconds that go on.
     """
     chain, hotkey = outside.chain, candidate.hotkey
@@ -147,7 +149,7 @@ def dry_run(
         attempt(
             "store",
             "mind what the store says, or name another",
-            lambda: check_store(outside.store, shown or outside.store, hotkey, now_ms),
+            lambda: check_store(outside.store, shown or outside.store, hotkey, now_ms, public),
         ),
         attempt(
             "beacon",

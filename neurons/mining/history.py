@@ -43,6 +43,8 @@ CREATE TABLE IF NOT EXISTS payments (
     incentive INTEGER NOT NULL, emission INTEGER NOT NULL, note TEXT
 );
 """
+#: Windows that are remembered: 83 days of 30 blocks each.
+HISTORY_WINDOWS = 20_000
 #: Seconds that another process may hold the file.
 _BUSY_S = 10.0
 
@@ -132,13 +134,22 @@ class History:
 
     Args:
         file: created where it is not there.
+        kept: windows that are remembered; older ones go as new ones come.
 
     Raises:
         HistoryError: the file cannot be used, or is of another hotkey or subnet. So do all methods.
     """
 
-    def __init__(self, file: Path, genesis_hash: bytes, netuid: int, hotkey: bytes) -> None:
+    def __init__(
+        self,
+        file: Path,
+        genesis_hash: bytes,
+        netuid: int,
+        hotkey: bytes,
+        kept: int = HISTORY_WINDOWS,
+    ) -> None:
         self._file = file
+        self._kept = kept
         self._lock = Lock()
         identity = (genesis_hash, netuid, hotkey)
         with self._explained():
@@ -179,15 +190,30 @@ class History:
         when it was opened."""
         names = [f.name for f in fields(mined) if f.name not in ("window", "opened_at")]
         known = ", ".join(f"{name} = COALESCE(excluded.{name}, {name})" for name in names)
-        self._write(
-            f"INSERT INTO mined VALUES ({', '.join('?' * len(fields(mined)))}) "
-            f"ON CONFLICT (window) DO UPDATE SET {known}",
-            astuple(mined),
-        )
+        with self._explained(), self._lock, self._database:
+            self._database.execute(
+                f"INSERT INTO mined VALUES ({', '.join('?' * len(fields(mined)))}) "
+                f"ON CONFLICT (window) DO UPDATE SET {known}",
+                astuple(mined),
+            )
+            self._forget(mined.window - self._kept)
 
-    def get_mined(self, window: int | None = None) -> list[MinedWindow]:
-        """All windows, oldest first, or one."""
-        rows = self._read("SELECT * FROM mined WHERE ? IN (window, -1) ORDER BY window", window)
+    def _forget(self, window: int) -> None:
+        """Drops everything up to a window, and settlements that no later window has."""
+        execute = self._database.execute
+        if execute("DELETE FROM mined WHERE window <= ?", (window,)).rowcount:
+            execute("DELETE FROM verdicts WHERE window <= ?", (window,))
+            (first,) = execute("SELECT min(settlement) FROM verdicts").fetchone()
+            for table in ("ledgers", "payments") if first is not None else ():
+                execute(f"DELETE FROM {table} WHERE settlement < ?", (first,))
+
+    def get_mined(self, window: int | None = None, newest: int | None = None) -> list[MinedWindow]:
+        """All windows, oldest first, or one, or so many newest."""
+        rows = self._read(
+            "SELECT * FROM (SELECT * FROM mined WHERE ? IN (window, -1) "
+            "ORDER BY window DESC LIMIT ?) ORDER BY window",
+            *(window, newest),
+        )
         return [MinedWindow(**row) for row in rows]
 
     # --- what it was judged to be
@@ -214,9 +240,12 @@ class History:
                     ),
                 )
 
-    def get_verdicts(self, window: int | None = None) -> list[OwnVerdict]:
-        """All verdicts, oldest first, or a window's."""
-        rows = self._read("SELECT * FROM verdicts WHERE ? IN (window, -1) ORDER BY window", window)
+    def get_verdicts(self, window: int | None = None, since: int = 0) -> list[OwnVerdict]:
+        """All verdicts from a window on, oldest first, or a window's."""
+        rows = self._read(
+            "SELECT * FROM verdicts WHERE ? IN (window, -1) AND window >= ? ORDER BY window",
+            *(window, since),
+        )
         for row in rows:
             row["final"], row["stood"] = bool(row["final"]), bool(row["stood"])
             row["reason"] = row["reason"] and Reason(row["reason"])
@@ -236,8 +265,11 @@ class History:
 
     def get_unjudged(self) -> list[MinedWindow]:
         """Windows without a final verdict, oldest first."""
-        judged = {verdict.window for verdict in self.get_verdicts() if verdict.final}
-        return [mined for mined in self.get_mined() if mined.window not in judged]
+        rows = self._read(
+            "SELECT * FROM mined WHERE window NOT IN (SELECT window FROM verdicts WHERE final) "
+            "ORDER BY window"
+        )
+        return [MinedWindow(**row) for row in rows]
 
     # --- what it was paid
 
@@ -252,9 +284,9 @@ class History:
             ),
         )
 
-    def get_payments(self) -> dict[int, Payment]:
-        """All payments by settlement."""
-        rows = self._read("SELECT * FROM payments ORDER BY settlement")
+    def get_payments(self, since: int = 0) -> dict[int, Payment]:
+        """All payments from a settlement on, by settlement."""
+        rows = self._read("SELECT * FROM payments WHERE settlement >= ? ORDER BY settlement", since)
         for row in rows:
             weights = json.loads(row["weights"]).items()
             row["weights"] = {bytes.fromhex(hotkey): tuple(pair) for hotkey, pair in weights}
@@ -290,12 +322,16 @@ class History:
             ) from error
 
 
-def describe_history(history: History) -> list[dict[str, Any]]:
-    """Every window as JSON, oldest first; `neurons.mining.history_view` draws it."""
-    verdicts = {verdict.window: verdict for verdict in history.get_verdicts()}
-    payments = history.get_payments()
+def describe_history(history: History, newest: int | None = None) -> list[dict[str, Any]]:
+    """Every window as JSON, oldest first, or so many newest; `neurons.mining.history_view` draws
+    it."""
+    windows = history.get_mined(newest=newest)
+    since = windows[0].window if windows else 0
+    verdicts = {verdict.window: verdict for verdict in history.get_verdicts(since=since)}
+    first = min((verdict.settlement for verdict in verdicts.values()), default=0)
+    payments = history.get_payments(first)
     described = []
-    for mined in history.get_mined():
+    for mined in windows:
         verdict = verdicts.get(mined.window)
         payment = payments.get(verdict.settlement) if verdict is not None else None
         commitment = {

@@ -21,9 +21,11 @@ from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.mining.delivery import Delivery, Parcel
 from assay.neurons.mining.history import History, MinedWindow
 from assay.neurons.mining.keeping import Keeping
+from assay.neurons.mining.uploading import upload
 from assay.neurons.mining.workbook import Mark, Page, Workbook
 from assay.neurons.ports import BeaconSource, Chain
-from assay.neurons.submissions import get_limits, open_checkpoint
+from assay.neurons.rules import get_limits
+from assay.neurons.submissions import open_checkpoint
 from assay.neurons.windows import BeaconError, Challenge, get_challenge
 from assay.protocol import (
     Commitment,
@@ -307,7 +309,8 @@ class Miner:
 
     def upload(self, window: int, data: bytes) -> None:
         """Puts a window's file where its locator says."""
-        self._outside.store.put(make_object_name(encode_ss58(self.hotkey), window), data)
+        name = make_object_name(encode_ss58(self.hotkey), window)
+        upload(self._outside.store, name, data, self._tell)
 
     def _post(self, work: Work) -> Parcel:
         """Hands sealed work over for delivery."""
@@ -367,11 +370,8 @@ class Miner:
 
     def _record(self, work: Work, **more: Any) -> None:
         """Tells the history how a window stands."""
-        window, checkpoint = work.challenge.window, work.challenge.checkpoint
-        wanted, groups = self.config.groups, len(work.groups)
-        self._keeping.record(
-            MinedWindow(window, work.opened_at, checkpoint, wanted, groups, **more)
-        )
+        row = work.challenge.window, work.opened_at, work.challenge.checkpoint
+        self._keeping.record(MinedWindow(*row, self.config.groups, len(work.groups), **more))
 
     def _note_idle(self, challenge: Challenge, head: int, text: str) -> None:
         """Why nothing is done in a window."""

@@ -85,6 +85,7 @@ class Review:
                 return False
             if self._tried.get(mined.window) == head:
                 continue
+            self._tried = {w: at for w, at in self._tried.items() if at == head}
             self._tried[mined.window] = head
             try:
                 judged = self._judge(mined, head)

@@ -39,6 +39,22 @@ class WindowAudit:
         asked for stays without a verdict. Fetching it now could differ from what others saw."""
         self.verdicts |= {h: v for h, v in self.withheld.items() if h not in self.verdicts}
 
+    def explain_abstention(self) -> str | None:
+        """What this validator lacked for a window whose verdicts are final; None where it lacked
+        nothing, or where the window is void whoever looks."""
+        if self.void is not None or self.complete:
+            return None
+        if self.missing is not None:
+            return self.missing
+        if self.context is None:
+            return "its audit beacon was not there in time"
+        members = self.context.members.keys()
+        return (
+            f"{len(members - self.verdicts.keys())} of {len(members)} hotkeys were not judged in "
+            "time: this program was stopped meanwhile, or is too slow; then give it a faster "
+            "machine, or more threads"
+        )
+
     @property
     def complete(self) -> bool:
         """Whether every member has a verdict."""

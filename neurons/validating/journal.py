@@ -57,7 +57,7 @@ class Progress:
     """How far a validator has come.
 
     Attributes:
-        next_window: the first it has not opened.
+        next_window: the first that it has neither opened nor left to others.
         last_epoch: block up to which everything is settled, or left to others.
     """
 
@@ -129,8 +129,11 @@ class Journal:
         logger.warning(
             "the subnet has other parameters, %s… in place of %s…: starting afresh, %d windows of "
             "the old ones are left unsettled; weights that were due still go out",
-            self._parameters.digest.hex()[:16], digest.hex()[:16], count,
-        )  # fmt: skip
+            self._parameters.digest.hex()[:16],
+            digest.hex()[:16],
+            count,
+            extra={"event": "parameters_changed"},
+        )
         for table in ("windows", "verdicts", "ledgers"):
             self._database.execute(f"DELETE FROM {table}")
 
@@ -171,17 +174,21 @@ class Journal:
             for epoch, uid, registered_at, text in self._database.execute("SELECT * FROM ledgers")
         }
 
-    def open_window(self, challenge: Challenge) -> None:
-        """Notes a window as opened."""
+    def open_window(self, challenge: Challenge, next_window: int) -> None:
+        """Notes a window as opened.
+
+        Args:
+            next_window: the first that is neither opened nor left to others now.
+        """
         with self._database.transaction():
             self._database.execute(
                 "INSERT INTO windows (window, challenge) VALUES (?, ?)",
                 (challenge.window, _encode_challenge(challenge)),
             )
-            self.pass_window(challenge.window)
+            self.pass_window(next_window - 1)
 
     def pass_window(self, window: int) -> None:
-        """Notes that a window is opened, or left to others."""
+        """Notes that every window up to this one is opened, or left to others."""
         with self._database.transaction():
             self._database.execute(
                 "UPDATE validator SET next_window = max(next_window, ?)", (window + 1,)

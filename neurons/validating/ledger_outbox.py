@@ -20,6 +20,7 @@ from assay.network.chain import ChainError, UnknownOutcomeError
 from assay.network.chain.evm import EvmError, LedgerEntry, SignedCall, make_ledger_entry
 from assay.neurons.database import Database
 from assay.neurons.ports import LedgerChain
+from assay.neurons.validating.outbox import KEPT_ROWS
 from assay.protocol import SettlementRecord
 
 logger = logging.getLogger("assay")
@@ -144,9 +145,18 @@ class LedgerOutbox:
         with self._database.transaction():
             known = self._list("epoch = ?", epoch)
             if known and known[0].entry != entry:
-                logger.warning("epoch %d has another entry already, which stays", epoch)
+                logger.warning(
+                    "epoch %d has another entry already, which stays",
+                    epoch,
+                    extra={"event": "post_conflict"},
+                )
             if not known:
                 self._save(LedgerRow(epoch, State.DUE, entry))
+            self._database.execute(
+                "DELETE FROM ledger WHERE state IN (?, ?) AND epoch <= "
+                "(SELECT epoch FROM ledger ORDER BY epoch DESC LIMIT 1 OFFSET ?)",
+                (State.CONFIRMED, State.TAKEN, KEPT_ROWS),
+            )
 
     def put_record(self, record: SettlementRecord) -> None:
         """Puts what is posted of a record: nothing where it has no score to prove.
@@ -267,7 +277,11 @@ class LedgerOutbox:
         where it never stood and a node said so."""
         if any(self._ledger.get_digest(row.epoch)):
             return
-        logger.warning("the entry of epoch %d has vanished from the chain: again", row.epoch)
+        logger.warning(
+            "the entry of epoch %d has vanished from the chain: again",
+            row.epoch,
+            extra={"event": "post_vanished"},
+        )
         state = State.DUE if row.post is None else State.SENT
         self._save(replace(row, state=state, seen_at=None, trouble=None))
 

@@ -63,14 +63,18 @@ class LedgerThread:
             self._say(str(error))
             return False
         except Exception as error:  # noqa: BLE001 - the outermost loop of a thread
-            logger.error("a defect of assay:\n%s", "".join(traceback.format_exception(error)))
+            logger.error(
+                "a defect of assay:\n%s",
+                "".join(traceback.format_exception(error)),
+                extra={"event": "defect"},
+            )
             self._say("posting to the ledger fails by a defect of assay, which the log shows")
             return False
         return True
 
     def _say(self, trouble: str | None) -> None:
         if trouble is not None and trouble != self.trouble:
-            logger.warning("ledger: %s", trouble)
+            logger.warning("ledger: %s", trouble, extra={"event": "posting_trouble"})
         elif trouble is None and self.trouble is not None:
-            logger.info("ledger: settlements are posted again")
+            logger.info("ledger: settlements are posted again", extra={"event": "posting_resumed"})
         self.trouble = trouble

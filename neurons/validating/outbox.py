@@ -86,6 +86,8 @@ class WeightsRow:
     retry_at: int = 0
 
 
+#: Settlements whose rows are kept: some weeks of the main network.
+KEPT_ROWS = 1_024
 _COLUMNS = ", ".join(field.name for field in fields(WeightsRow))
 _NEWEST = "ORDER BY epoch DESC LIMIT"
 
@@ -157,6 +159,11 @@ class WeightsOutbox:
             self._database.execute(
                 "UPDATE weights SET state = ? WHERE state = ? AND epoch < ?",
                 (State.SUPERSEDED, State.DUE, epoch),
+            )
+            self._database.execute(
+                "DELETE FROM weights WHERE state IN (?, ?) AND epoch <= "
+                "(SELECT epoch FROM weights ORDER BY epoch DESC LIMIT 1 OFFSET ?)",
+                (State.CONFIRMED, State.SUPERSEDED, KEPT_ROWS),
             )
         self._seen = -1
 

@@ -11,8 +11,10 @@ seen. An announcement that fails is tried again and keeps nothing else from happ
 """
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from typing import TypedDict
 
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.store import ObjectStore, StoreError
@@ -23,6 +25,7 @@ from assay.neurons.ports import Chain
 from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.neurons.validating.outbox import State, WeightsRow, list_rows
 from assay.neurons.validating.records import Author, Ends, make_records
+from assay.neurons.validating.recovery import find_ends
 from assay.protocol import (
     Commitment,
     SettlementRecord,
@@ -39,6 +42,8 @@ from assay.protocol.record import (
     make_statistics_name,
     make_window_record_name,
 )
+
+logger = logging.getLogger("assay")
 
 #: Rows of the outbox that are looked at: more settlements than can wait to be opened.
 _ROWS = 64
@@ -58,6 +63,14 @@ _TABLES = (
     # at most one row: the newest that is published
     "CREATE TABLE IF NOT EXISTS record_published (epoch INTEGER NOT NULL, digest BLOB NOT NULL)",
 )
+
+
+class RecordStatus(TypedDict):
+    """The public record."""
+
+    locator: str | None  # where others read it; null: in `record/` of the program's folder
+    published: int | None  # epoch of the newest settlement that is
+    waiting: int  # settlements made and not published
 
 
 class RecordBook:
@@ -107,6 +120,51 @@ class RecordBook:
     def trouble(self) -> str | None:
         """What keeps records from being published or announced; None while nothing does."""
         return self._unpublished or self._unannounced
+
+    def describe(self) -> RecordStatus:
+        """How far it is, for people."""
+        waiting = self._database.execute("SELECT count(*) FROM record_settlements")
+        published = self._database.execute("SELECT epoch FROM record_published")
+        return RecordStatus(
+            locator=self._locator,
+            published=published[0][0] if published else None,
+            waiting=waiting[0][0],
+        )
+
+    def recover(self, limit: int) -> None:
+        """Goes on from the published records where the database knows of none: it is new, or was
+        lost. Where it cannot, it says so: readers will see a second chain of records.
+
+        Args:
+            limit: bytes of a record at most.
+
+        Raises:
+            ChainError, StoreError: it cannot be found out now.
+            JournalError: it cannot be written down.
+        """
+        if self._database.execute("SELECT 1 FROM record_ends"):
+            return
+        slot = self._chain.get_commitments(self._chain.get_head()).get(self._author.hotkey, b"")
+        ends = find_ends(self._store, self._address, parse_commitment(slot), limit)
+        if isinstance(ends, str):
+            logger.warning(
+                "this validator has published records before and its database knows of none: it "
+                "begins a second chain of them, which audits will point at, since %s", ends,
+                extra={"event": "records_begun_again"},
+            )  # fmt: skip
+        elif ends is not None:
+            logger.warning(
+                "the database knows of no records: going on from the published one of epoch %d, "
+                "which the chain binds", ends.epoch, extra={"event": "records_recovered"},
+            )  # fmt: skip
+            with self._database.transaction():
+                self._database.execute(
+                    "INSERT INTO record_ends VALUES (?, ?, ?)",
+                    (ends.window, ends.settlement, ends.epoch),
+                )
+                self._database.execute(
+                    "INSERT INTO record_published VALUES (?, ?)", (ends.epoch, ends.settlement)
+                )
 
     def put(self, settlement: Settlement, audits: Mapping[int, WindowAudit]) -> None:
         """Makes a settlement's records, within the caller's transaction or one of its own.

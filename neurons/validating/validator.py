@@ -6,6 +6,7 @@ not lose is in the journal before the next step begins, and weights leave throug
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from time import perf_counter
 
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
@@ -13,6 +14,7 @@ from assay.network import WorkerError
 from assay.network.chain import STATE_BLOCKS, ChainError, ForgottenError, WrongChainError
 from assay.neurons.database import Database
 from assay.neurons.submissions import Sources, judge_hotkey, open_checkpoint
+from assay.neurons.validating.ahead import ReadAhead
 from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.neurons.validating.journal import Account, Journal, Progress
 from assay.neurons.validating.outbox import WeightsOutbox
@@ -48,6 +50,7 @@ class Validator:
             left to others.
         remember: settled windows kept in `audits`, and their `settlements`.
         book: where its public record goes, over the same database; None: it leaves none.
+        ahead: reads files before they are judged; None: each is read when its turn comes.
 
     Attributes:
         trouble: what it waits for that should not be so; None while all is well.
@@ -69,13 +72,15 @@ class Validator:
         start: int = 0,
         remember: int = REMEMBERED,
         book: RecordBook | None = None,
+        ahead: ReadAhead | None = None,
     ) -> None:
         self.name = "validator"
         self.trouble: str | None = None
         self.hotkey = hotkey
         self.settlements: list[Settlement] = []
         self._parameters = parameters
-        self._sources = sources
+        self._sources = replace(sources, ahead=ahead)
+        self._ahead = ahead
         self._database = database
         self._on_context = on_context
         self._on_window = on_window
@@ -92,6 +97,7 @@ class Validator:
         self._next_window = progress.next_window
         self._last_epoch = progress.last_epoch
         self._next_block = progress.last_epoch + 1
+        self._behind: str | None = None  # until a window is judged in full again
 
     def step(self) -> bool:
         """Sends weights, opens or closes a window, settles an epoch, or judges one submission.
@@ -108,9 +114,12 @@ class Validator:
         except (BeaconError, ChainError) as error:  # a node or source may come back: look again
             self.trouble = str(error)
             return False
-        self.trouble = self.outbox.trouble
-        if self.trouble is None and self._book is not None:
-            self.trouble = self._book.trouble
+        lacks = [
+            self.outbox.trouble,
+            self._behind,
+            None if self._book is None else self._book.trouble,
+        ]
+        self.trouble = next(filter(None, lacks), None)
         return busy
 
     def _step(self) -> bool:
@@ -127,25 +136,48 @@ class Validator:
     # --- windows
 
     def _open_window(self, head: int) -> bool:
-        window, sources = self._next_window, self._sources
+        """A window whose beacon is late keeps none of those after it waiting."""
         current = compute_window(self._parameters.timing, head)
-        if window > (current if self._last is None else min(current, self._last)):
-            return False
+        last = current if self._last is None else min(current, self._last)
+        waiting = range(self._next_window, last + 1)
+        return any(self._try_window(w, head) for w in waiting if w not in self.audits)
+
+    def _try_window(self, window: int, head: int) -> bool:
+        """Opens a window, or leaves it to others once that is all that is left to do."""
+        sources, timing = self._sources, self._parameters.timing
         try:
             challenge = get_challenge(sources.chain, sources.beacons, self._parameters, window)
         except ForgottenError:
-            if head <= compute_block(self._parameters.timing, window, Phase.FETCH_END):
+            if head <= compute_block(timing, window, Phase.FETCH_END):
                 raise  # a node that should know it: another may
-            # we come too late for it, and abstain
-            self._journal.pass_window(window)
-            self._next_window += 1
-            return True
+            return self._pass_window(window)  # we come too late for it, and abstain
         if challenge is None:
-            return False
-        self._journal.open_window(challenge)
-        self.audits[window] = WindowAudit(challenge)
-        self._next_window += 1
+            if head < compute_block(timing, window, Phase.VERDICT_END):
+                return False  # its round may yet come, and another one is never taken
+            logger.warning(
+                "window %d is abstained from: its beacon did not come",
+                window,
+                extra={"event": "beacon_missed"},
+            )
+            return self._pass_window(window)
+        audit = WindowAudit(challenge)
+        self.audits = dict(sorted([*self.audits.items(), (window, audit)]))
+        self._go_on()
+        self._journal.open_window(challenge, self._next_window)
         return True
+
+    def _pass_window(self, window: int) -> bool:
+        if window != self._next_window:
+            return False  # those before it come first
+        self._next_window += 1
+        self._go_on()
+        self._journal.pass_window(self._next_window - 1)
+        return True
+
+    def _go_on(self) -> None:
+        """Counts on to the first window that is neither opened nor left to others."""
+        while self._next_window in self.audits:
+            self._next_window += 1
 
     def _open_context(self, audit: WindowAudit) -> Context | None:
         """A window's context, None before it can be known."""
@@ -168,6 +200,11 @@ class Validator:
                 except (BeaconError, ForgottenError) as error:
                     audit.missing = str(error)
                 audit.close_fetching()
+                lack = audit.explain_abstention()
+                self._note(audit, missing=lack)
+                self._behind = lack and f"window {window} is abstained from: {lack}"
+                if self._ahead is not None:
+                    self._ahead.forget(window)
                 self._on_window(audit)
                 self._journal.close_window(window)
                 audit.closed = True
@@ -184,18 +221,30 @@ class Validator:
             if context is None:
                 continue
             fetch_end = compute_block(self._parameters.timing, context.window, Phase.FETCH_END)
+            hotkey = self._choose(audit, context, head, late=head > fetch_end)
+            if hotkey is not None:
+                checkpoint = self._open_checkpoint(audit, context)
+                if checkpoint is not None:
+                    self._judge(audit, context, hotkey, checkpoint, head)
+                audit.asked_at[hotkey] = head
+                return True
             if head > fetch_end:
                 audit.close_fetching()
-                continue
-            # who was not asked yet comes before who is asked again: nobody waits for the absent
-            for hotkey in sorted(context.members, key=lambda h: (audit.asked_at.get(h, -1), h)):
-                if hotkey not in audit.verdicts and audit.asked_at.get(hotkey, -1) < head:
-                    checkpoint = self._open_checkpoint(audit, context)
-                    if checkpoint is not None:
-                        self._judge(audit, context, hotkey, checkpoint, head)
-                    audit.asked_at[hotkey] = head
-                    return True
         return False
+
+    def _choose(
+        self, audit: WindowAudit, context: Context, head: int, *, late: bool
+    ) -> bytes | None:
+        """Whom to judge next; after FETCH_END those whose files have come before it."""
+        # who was not asked yet comes before who is asked again: nobody waits for the absent
+        order = sorted(context.members, key=lambda h: (audit.asked_at.get(h, -1), h))
+        asked = audit.asked_at
+        due = [h for h in order if h not in audit.verdicts and asked.get(h, -1) < head]
+        if self._ahead is None:
+            return due[0] if due and not late else None
+        if late:
+            return self._ahead.choose_late(context, due)
+        return self._ahead.choose(context, due) if due else None
 
     def _open_checkpoint(self, audit: WindowAudit, context: Context) -> Checkpoint | None:
         """The checkpoint in force. Without it we wait, and abstain if it never comes."""
@@ -225,21 +274,24 @@ class Validator:
         head: int,
     ) -> None:
         """Judges one hotkey. What is not shown yet is asked for at each block until FETCH_END."""
-        started = perf_counter()
+        started, sources = perf_counter(), self._sources
         member = context.members[hotkey]
         account: Account = (
-            find_settlement(self._sources.chain, self._parameters, context.window),
+            find_settlement(sources.chain, self._parameters, context.window),
             Seat(member.uid, member.registered_at),
         )
         before = self._ledgers.get(account, Ledger())
         try:
             verdict, ledger = judge_hotkey(
-                context, hotkey, checkpoint, self._sources, before, validator=self.hotkey
+                context, hotkey, checkpoint, sources, before, validator=self.hotkey
             )
         except WorkerError as error:  # we lack something, and try again
             self._note(audit, missing=str(error))
             return
         seconds = perf_counter() - started
+        end = compute_block(self._parameters.timing, context.window, Phase.VERDICT_END)
+        if sources.chain.get_head() > end:
+            return  # verdicts were final meanwhile, and so is the lack of this one
         self._journal.put_verdict(verdict, head, seconds, account, ledger)
         self._ledgers[account] = ledger
         audit.add(verdict, head, seconds)
@@ -258,7 +310,12 @@ class Validator:
                 raise  # a node that should know it: another may
             # epochs that nobody can name any more settle nothing
             number = max(number, head - STATE_BLOCKS + 1)
-            logger.warning("nothing is settled up to block %d: %s", number, error)
+            logger.warning(
+                "nothing is settled up to block %d: %s",
+                number,
+                error,
+                extra={"event": "blocks_passed_over"},
+            )
             self._finish(number, None)
         self._next_block = number + 1
         return True

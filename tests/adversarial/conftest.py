@@ -24,7 +24,8 @@ from assay.neurons.gauntlet.base import prefill
 from assay.neurons.gauntlet.bench_models import SHIPPED, Family
 from assay.neurons.gauntlet.lab import Lab
 from assay.neurons.mining.miner import Group, Miner, MinerConfig, Outside, Work, compute_leaves
-from assay.neurons.submissions import Sources, get_limits, judge_with_checkpoint
+from assay.neurons.rules import get_limits
+from assay.neurons.submissions import Sources, judge_with_checkpoint
 from assay.neurons.windows import get_challenge, get_context
 from assay.protocol import Committed, Context, Header, Parameters
 from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION

@@ -16,7 +16,7 @@ import numpy as np
 
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import SimulatedChain
-from assay.network.store import ObjectStore, open_folder
+from assay.network.store import FolderStore, open_folder
 from assay.neurons import windows
 from assay.neurons.archive import Archive
 from assay.neurons.database import Database
@@ -141,7 +141,7 @@ class MortalDatabase(Database):
         self._fate("after commit")
 
 
-class MortalStore(ObjectStore):
+class MortalStore(FolderStore):
     """A folder whose writes are points."""
 
     def __init__(self, folder, fate):

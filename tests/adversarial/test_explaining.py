@@ -406,7 +406,7 @@ def test_wrong_input_is_one_readable_line(world, tmp_path):
         (("--window", 1), "name a hotkey"),
         (("--hotkey", hotkey, "--window", 1, "--validator", "x"), "no hotkey"),
     ):
-        given = ["explain", "--dir", str(folder), *map(str, arguments)]
+        given = ["explain", "--quiet", "--dir", str(folder), *map(str, arguments)]
         done = CliRunner().invoke(app, given)
         assert done.exit_code == 2
         assert words in done.stderr
@@ -426,6 +426,7 @@ def test_the_command_prints_one_document_and_exits_as_verify_does(world, tmp_pat
         given = ["--dir", str(folder), "--hotkey", hotkey, "--window", "1", "--json"]
         done = CliRunner().invoke(app, ["explain", *given])
         assert done.exit_code == code, done.stderr
+        assert done.stderr == f"assay: opening {folder} …\n"
         document = json.loads(done.stdout)
         assert document["accepted"] is (code == 0)
         assert document["reproduce"]["works"]

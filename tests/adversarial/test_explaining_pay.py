@@ -118,7 +118,9 @@ def test_before_the_record_is_out_the_block_that_settles_is_named(mortal, worker
     newest = max(w for w, audit in mortal.validator.audits.items() if audit.verdicts)
     explanation = ask(mortal, worker, ALICE, newest)
     assert explanation.facts.said == ()
-    assert has(explanation.pay, "no validator's record")
+    end, head = compute_block(TIMING, newest, Phase.VERDICT_END), mortal.real.get_head()
+    assert head < end
+    assert has(explanation.pay, f"window {newest} is still open until block {end}", f"block {head}")
     block = explanation.facts.settles_at
     assert has(explanation.pay, f"epoch block {block}")
     facts, _ = gather_from_folder(mortal.folder, ALICE, newest - 1, None, None, worker)
@@ -173,6 +175,32 @@ def test_who_was_no_member_sees_both_blocks(mortal, worker):
         assert has(explanation.notes, f"at block {block} the hotkey held no uid")
 
 
+class Owned:
+    """The same chain, on which one coldkey owns all but the validator's hotkey."""
+
+    def __init__(self, chain, coldkey):
+        self._chain, self._coldkey = chain, coldkey
+
+    def __getattr__(self, name):
+        return getattr(self._chain, name)
+
+    def get_metagraph(self, number):
+        rows = self._chain.get_metagraph(number)
+        return [r if r.hotkey == VALIDATOR else replace(r, coldkey=self._coldkey) for r in rows]
+
+
+def test_a_coldkey_is_told_from_a_stranger_and_its_hotkeys_are_named(mortal, worker):
+    coldkey = b"\x02" * 32
+    words = "the address is no member's hotkey, and a member's coldkey"
+    explanation = ask(mortal, worker, coldkey, 2, Owned(mortal.real, coldkey))
+    assert explanation.reason is Reason.NOT_REGISTERED
+    for hotkey, owned in ((ALICE, True), (BOB, True), (VALIDATOR, False)):
+        assert has(explanation.seen, words, encode_ss58(hotkey)) is owned
+    assert not has(ask(mortal, worker, b"\x01" * 32, 2, Owned(mortal.real, coldkey)).seen, words)
+    # whoever is a hotkey, too, asked as one
+    assert not has(ask(mortal, worker, ALICE, 2, Owned(mortal.real, ALICE)).seen, words)
+
+
 def test_who_committed_too_late_sees_what_the_slot_held_when(tmp_path, monkeypatch, worker):
     mortal = Mortal(tmp_path / "validator", monkeypatch)
     window, block = 2, compute_block(TIMING, 2, Phase.COMMIT)
@@ -219,7 +247,7 @@ def test_an_old_window_is_told_from_a_record_or_needs_an_archive(mortal, worker)
 def test_a_window_that_is_not_over_names_its_blocks(mortal, worker):
     head = mortal.real.get_head()
     window = head // TIMING.window_blocks
-    with pytest.raises(ExplainError, match=f"window {window} is still open.*block {head}"):
+    with pytest.raises(ExplainError, match=f"window {window} is still open until.*block {head}"):
         ask(mortal, worker, ALICE, window)
     with pytest.raises(ExplainError, match="has not begun"):
         ask(mortal, worker, ALICE, window + 9)

@@ -241,7 +241,7 @@ def test_a_verdict_comes_back_as_it_was(verdict, asked_at, seconds):
     challenge = Challenge(3, Block(9, bytes(32), 1), Beacon(7, bytes(48)), bytes(32), parameters)
     ledger = Ledger(2, (0.1, float("-inf")))
     account = (24, Seat(1, 0))
-    journal.open_window(challenge)
+    journal.open_window(challenge, challenge.window + 1)
     journal.put_verdict(verdict, asked_at, seconds, account, ledger)
     audit = journal.load_audits()[3]
     assert audit.challenge == challenge

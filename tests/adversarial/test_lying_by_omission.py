@@ -1,6 +1,7 @@
 """Validators who lie by what they leave out, and by where their records lead; and the honest who
 must not be taken for them."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,8 +9,11 @@ import pytest
 from assay.network.chain import ForgottenError
 from assay.network.store import ReadableStores, StoreError
 from assay.neurons.auditing.auditor import audit
+from assay.neurons.auditing.export import export_bundle
 from assay.neurons.commands.audit import _open_published, find_newest
 from assay.neurons.config import ConfigError
+from assay.neurons.demo.bundle import ModelFolders
+from assay.neurons.rules import make_parameters_name
 from assay.protocol import Commitment, Outcome, Reason, Tag, encode_commitment, encode_ss58
 from assay.protocol.record import NOTHING, make_latest_name
 from tests.adversarial.audited import (
@@ -24,6 +28,7 @@ from tests.adversarial.audited import (
     accuse,
     audit_liar,
     list_differences,
+    open_audit,
 )
 
 
@@ -158,6 +163,39 @@ def test_weights_that_came_too_late_are_no_lie(public, liar):
     assert "but other settlements' of it" in report.settlements[1].unknown[0][1]
 
 
+class Young:
+    """A chain that has come up to some block only."""
+
+    def __init__(self, chain, head):
+        self._chain, self._head = chain, head
+
+    def __getattr__(self, name):
+        return getattr(self._chain, name)
+
+    def get_head(self):
+        return self._head
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (95, "window 5 is still open until block 96, and the chain is at block 95"),
+        (97, "window 5 is settled at epoch block 98, and the chain is at block 97"),
+        (98, "the validator has published no"),
+    ],
+)
+def test_a_record_that_is_not_due_is_told_from_one_that_is_missing(
+    network, worker, liar, head, words
+):
+    del liar.windows[5], liar.settlements[98]
+    public = network.make_public(
+        worker, chain=Young(network.chain, head), records=Shelf(liar.list_objects())
+    )
+    report = audit(public, LIAR, range(5, 6))
+    assert not report.differs
+    assert report.windows[0].unknown[0][1].startswith(words)
+
+
 # --- what the chain binds
 
 
@@ -201,16 +239,84 @@ def test_nothing_is_announced(public, liar):
 # --- a network that changed, a node that forgot
 
 
-def test_what_was_judged_before_a_change_of_parameters_is_no_lie(network, worker):
-    public = network.make_public(worker)
-    identity = replace(public.parameters.identity, burn_share=200_000)
-    changed = replace(public.parameters, identity=identity)
-    slot = encode_commitment(Commitment(Tag.PARAMETERS, 0, 0, changed.digest, LOCATOR))
-    chain = Showing(network.chain, {HOTKEYS["owner"]: slot}, since=74)
-    report = audit(replace(public, chain=chain, parameters=changed), LIAR, range(4))
-    assert list_differences(report) == []
-    for found in (*report.windows, *report.settlements):
-        assert [check.value for check, _ in found.unknown] == ["parameters"], found
+class Change:
+    """The network once its owner has published another burn share, in block 74."""
+
+    def __init__(self, network, worker):
+        self.public = network.make_public(worker)
+        self.before = self.public.parameters
+        identity = replace(self.before.identity, burn_share=200_000)
+        self.after = replace(self.before, identity=identity)
+        self.slot = encode_commitment(Commitment(Tag.PARAMETERS, 0, 0, self.after.digest, LOCATOR))
+
+    def make_public(self, chain, kept, **changes):
+        """As an auditor finds it.
+
+        Args:
+            kept: the parameters that lie in the owner's store as the earlier ones.
+        """
+        name = make_parameters_name(self.before.digest)
+        shelf = Shelf({} if kept is None else {name: json.dumps(kept.to_json()).encode()})
+        changes["chain"] = Showing(chain, {HOTKEYS["owner"]: self.slot}, since=74)
+        return replace(self.public, parameters=self.after, rules=lambda slot: shelf, **changes)
+
+
+@pytest.fixture
+def change(network, worker):
+    return Change(network, worker)
+
+
+def test_what_was_judged_before_a_change_of_parameters_is_derived_again(network, change):
+    report = audit(change.make_public(network.chain, change.before), LIAR, range(4))
+    assert report.matched, list_differences(report)
+    assert "parameters" in {check.value for check in report.windows[0].checked}
+
+
+def test_earlier_parameters_that_are_not_to_be_had_leave_it_open_and_nobody_accused(
+    network, change
+):
+    timing = replace(change.before.timing, tempo=change.before.timing.tempo + 1)
+    late = replace(change.before, timing=timing)
+    nowhere = change.make_public(network.chain, None)
+    for public, words in (
+        (replace(nowhere, rules=None), "no store is asked"),
+        (nowhere, "publish the parameters there again"),
+        (change.make_public(network.chain, change.after), "holds other parameters"),
+        (replace(change.make_public(network.chain, change.before), parameters=late), "windows"),
+    ):
+        report = audit(public, LIAR, range(1, 2))
+        assert list_differences(report) == []
+        for found in (*report.windows, *report.settlements):
+            ((check, why),) = found.unknown
+            assert (check.value, words in why) == ("parameters", True)
+
+
+def test_who_judges_by_parameters_that_are_not_in_force_yet(change, liar):
+    """By those to come, which everybody looks with now: in the weights, and in its own words."""
+    liar.parameters = change.after
+    liar.agree()
+    records = Shelf(liar.list_objects())
+    public = change.make_public(liar.make_chain(), change.before, records=records)
+    found = list_differences(audit(public, LIAR, range(4)))
+    assert [check for check, _ in found] == ["weights", "weights"]
+    liar.change(1, parameters=change.after.digest)
+    liar.agree()
+    records = Shelf(liar.list_objects())
+    public = change.make_public(liar.make_chain(), change.before, records=records)
+    check, sentence = list_differences(audit(public, LIAR, range(4)))[0]
+    assert (check, "and the record used" in sentence) == ("parameters", True)
+
+
+def test_a_bundle_holds_the_earlier_parameters(network, change, tmp_path):
+    public = change.make_public(network.chain, change.before)
+    report = export_bundle(
+        public, LIAR, range(1, 2), tmp_path / "bundle", tmp_path / "scratch",
+        [ModelFolders(network.models)], lambda *_: None,
+    )  # fmt: skip
+    assert report.matched
+    with open_audit(tmp_path / "bundle") as opened:
+        assert opened.parameters == change.after
+        assert audit(opened, LIAR, range(1, 2)).matched
 
 
 def test_a_miner_is_left_out_whose_seat_was_taken_since(network, worker, liar):

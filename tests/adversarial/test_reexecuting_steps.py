@@ -27,7 +27,7 @@ from assay.neurons.learning.steps import (
 from assay.neurons.learning.trainer import Trainer
 from assay.protocol import encode_ss58
 from assay.training import LearnConfig, LossConfig, compute_advantages
-from tests.adversarial.test_killing_the_trainer import Calls, RecordedChain
+from tests.adversarial.trainer_bench import Calls, RecordedChain
 
 LEARNING = LearnConfig(epochs=1, groups_per_batch=8, learning_rate=1e-3, seed=5)
 

@@ -85,7 +85,6 @@ def make_standing(world, checkpoints):
             sources=SimpleNamespace(checkpoints=checkpoints),
         )
     )
-    standing.head = world.chain.get_head()
     return standing
 
 
@@ -125,8 +124,8 @@ def test_a_switch_at_the_window_boundary_without_a_restart(fresh_world, child):
     world.chain.mint()
     world.chain.mint()
     # both begin to fetch as soon as it stands, and go on with what they do
-    make_standing(world, mine)._fetch_ahead()
-    make_standing(world, judge)._fetch_ahead()
+    make_standing(world, mine)._fetch_ahead(world.chain.get_head())
+    make_standing(world, judge)._fetch_ahead(world.chain.get_head())
     assert mirror.asked.wait(30)
     run_to(world, 2 * length - 1, neurons)
     assert mine.downloads

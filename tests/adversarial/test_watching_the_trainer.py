@@ -7,6 +7,7 @@ import pytest
 
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.learning.alarm import HALF, Point
+from assay.neurons.learning.held_out import HeldOut
 from assay.neurons.learning.lessons import Lesson
 from assay.neurons.learning.monitor import Monitor, MonitorError
 from assay.training import LearnStats
@@ -17,13 +18,14 @@ STATS = LearnStats(2, 0, 1, 10, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0)
 def make_monitor(world, folder, said, problems=32):
     checkpoints = CheckpointFolder(folder / "models")
     checkpoints.add(world.checkpoint.folder, world.checkpoint.digest)
-    return Monitor(folder, world.parameters, checkpoints, problems, said.append)
+    return Monitor(folder, checkpoints, HeldOut(world.parameters, problems), said.append)
 
 
 def make_lesson(world, number=0, reward=500_000):
     """Of the genesis' weights; only its number is made up."""
     manifest = world.checkpoint.manifest
-    return Lesson(0, (reward, reward), STATS, replace(manifest, number=number))
+    manifest = replace(manifest, number=number)
+    return Lesson(0, (reward, reward), STATS, manifest, manifest.levels)
 
 
 def test_a_checkpoint_is_tried_and_drawn(world, tmp_path):
@@ -43,7 +45,7 @@ def test_a_checkpoint_is_tried_and_drawn(world, tmp_path):
 
 
 def test_a_hack_in_progress_is_said_and_survives_a_restart(world, tmp_path, caplog):
-    points = [asdict(Point(n, 0.1 + 0.1 * n, 0.01, 300, 1_000)) for n in range(1, 2 * HALF)]
+    points = [asdict(Point(n, 0.1 + 0.1 * n, 0.01, 300, 1_000, (5, 6))) for n in range(1, 2 * HALF)]
     (tmp_path / "progress.json").write_text(json.dumps(points))
     monitor = make_monitor(world, tmp_path, [])
     assert monitor.alarm is None

@@ -160,6 +160,48 @@ def test_one_row_is_enough_and_commas_are_read_but_not_taken(tmp_path: Path) -> 
     assert environment.score(problem, "#### 1,234") == NOTHING  # type: ignore[attr-defined]
 
 
+#: Rows as GSM8K has them (all 8,792 of its own are read): question, solution, N.
+REAL_ROWS = [
+    (
+        "Ada’s shop sold 48 kites in May and half as many in June.  How many were sold in all?",
+        "Ada sold 48/2 = <<48/2=24>>24 kites in June.\nShe sold 48+24 = <<48+24=72>>72 in all."
+        "\n#### 72",
+        72,
+    ),
+    (
+        "A café pays €2,000 a month – rent alone.\u2028What is that in 12 months?\n",
+        "It is 12 × 2,000 = €<<12*2000=24000>>24,000.\n#### 24,000",
+        24_000,
+    ),
+    ("How many\xa0grains\u200b are in ¾ of 1,666,666,668?",
+     "1,666,666,668*.75=<<1666666668*.75=1250000001>>1,250,000,001\n#### 1,250,000,001",
+     1_250_000_001),
+    ("What is 3°C after it falls by 13°C? ", "3 − 13 = <<3-13=-10>>-10\n#### -10", -10),
+    ("What is lost of 2,500 and 1,500?\t", "-1*(2500-1000)=-1,500\n#### -1,500", -1_500),
+    ("How many are none of 5?", "5-5=<<5-5=0>>0\r\n#### 0", 0),
+    ("How many blanks end this?", "Some.\n#### 1,000 ", 1_000),
+    ("How many line ends?", "Some.\n#### 7 \t\r\n\n", 7),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("escaped", [True, False])
+def test_rows_as_gsm8k_writes_them(tmp_path: Path, escaped: bool) -> None:
+    file = tmp_path / "train.jsonl"
+    rows = [json.dumps({"question": q, "answer": a}, ensure_ascii=escaped) for q, a, _ in REAL_ROWS]
+    file.write_bytes("\r\n".join([*rows, ""]).encode())
+    packed = tmp_path / "train.parquet"
+    packed.write_bytes(make_parquet([{"question": q, "answer": a} for q, a, _ in REAL_ROWS]))
+    for environment in map(open_file, (file, packed)):
+        found = {row.question: row.value for row in environment._rows}  # type: ignore[attr-defined]
+        assert found == {question: value for question, _, value in REAL_ROWS}
+        for level in environment.levels:  # type: ignore[attr-defined]
+            problem = environment.make_problem(make_seed(level), [level])  # type: ignore[attr-defined]
+            value = get_row(problem).value
+            right, *wrong = f"#### {value}", f"#### {value} ", f"#### {value}.0", f"#### ${value}"
+            assert environment.score(problem, f"<<1+1=2>>2\n{right}").correctness == MILLION  # type: ignore[attr-defined]
+            assert all(environment.score(problem, text) == NOTHING for text in wrong)  # type: ignore[attr-defined]
+
+
 def test_the_files_digest_is_the_networks(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path)
     digest = sha256(file.read_bytes()).hexdigest()

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from assay.environments import Success, compute_levels
+from assay.environments import Success, compute_levels, find_undecided
 
 LEGAL = range(1, 13)
 
@@ -53,6 +53,18 @@ def test_parts_of_a_mixture_move_by_themselves() -> None:
     assert compute_levels((1_005, 2_004), legal, seen) == (1_006, 2_003)
     top = {1_012: Success(1_000, 1_000), 2_001: Success(400, 1_000)}
     assert compute_levels((1_012, 2_001), legal, top) == (1_012, 2_001)
+
+
+def test_an_environment_of_one_level_stays_where_it_is() -> None:
+    for thousandths in (0, 1_000):
+        assert compute_levels((1,), (1,), all_of((1,), thousandths)) == (1,)
+    assert find_undecided((1,), (1,), {}) == ()
+
+
+def test_levels_that_too_few_problems_decide_are_named() -> None:
+    legal = (*range(1_001, 1_013), 2_001, *range(3_001, 3_009))
+    seen = {1_005: Success(90, 100), 1_006: Success(10, 100), 3_001: Success(0, 199)}
+    assert find_undecided((1_005, 1_006, 2_001, 3_001), legal, seen) == (3_001,)
 
 
 def test_gaps_in_what_is_legal_are_stepped_over() -> None:

@@ -19,6 +19,7 @@ from assay.network.chain import Connection, SubtensorChain, Target
 from assay.network.chain.devnet import Devnet, Seal
 from assay.neurons.config import use_sdk_cache
 from assay.protocol import decode_ss58
+from tests.statuses import check_status
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 
@@ -190,12 +191,21 @@ def test_verify_refuses_what_it_cannot_trust(played, tmp_path):
 
 @pytest.mark.slow
 def test_status_reads_a_run(played):
-    out, _, _ = played
+    out, summary, _ = played
     done = run("status", "--dir", out)
     assert done.returncode == 0
     assert "honest-1" in done.stdout
     document = json.loads(run("status", "--dir", out, "--json").stdout)
-    assert document["stage"] == "done"
+    assert (document["stage"], document["state"]) == ("done", "stopped")
+    check_status(document)
+    public = json.loads(run("status", "--record", out / "record", "--json").stdout)
+    newest = summary["settlements"][-2]  # the last one's weights are not open yet
+    assert {public["epoch"]} <= {newest["epoch_block"], summary["settlements"][-1]["epoch_block"]}
+    hotkeys = {v["uid"]: v["hotkey"] for w in public["windows"] for v in w["verdicts"]}
+    honest = {v["hotkey"] for v in summary["windows"][0]["verdicts"] if v["role"] == "honest"}
+    assert {hotkeys[int(uid)] for uid in public["weights"]} == honest
+    drawn = run("status", "--record", out / "record", "--hotkey", public["hotkey"]).stdout
+    assert all(hotkey in drawn for hotkey in honest)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assay.inference import CheckpointError, load_checkpoint
-from assay.network import ObjectStore, StoreError, open_folder, open_store
+from assay.network import FolderStore, ObjectStore, StoreError, open_folder, open_store
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import ChainError, SimulatedChain
 from assay.neurons import publishing
@@ -124,7 +124,7 @@ def test_publishing_again_uploads_and_sends_nothing(net, monkeypatch):
     net.publish()
     written = []
     for name in ("put", "put_parts"):
-        monkeypatch.setattr(ObjectStore, name, lambda *arguments: written.append(arguments[1]))
+        monkeypatch.setattr(FolderStore, name, lambda *arguments: written.append(arguments[1]))
     monkeypatch.setattr(net.chain, "set_commitment", lambda *arguments: written.append("slot"))
     for _ in range(24):
         net.chain.mint()
@@ -145,13 +145,13 @@ def test_a_damaged_copy_is_published_again(net, tmp_path):
 
 
 def test_whoever_finds_the_manifest_finds_everything(net, monkeypatch):
-    put, order = ObjectStore.put, []
+    put, order = FolderStore.put, []
 
     def watch(store, name, data):
         order.append(name)
         put(store, name, data)
 
-    monkeypatch.setattr(ObjectStore, "put", watch)
+    monkeypatch.setattr(FolderStore, "put", watch)
     publish_checkpoint(net.store, GENESIS, net.parameters.identity.genesis_checkpoint)
     assert order[-1].endswith("/manifest.json")
     assert sorted(order) == list(net.store.list())

@@ -108,6 +108,8 @@ def test_a_file_is_named_found_and_asked(tmp_path: Path) -> None:
         (("sample", "sat", "--hotkey", "5Fno"), "--hotkey: '5Fno'"),
         (("sample", "sat", "--level", "4"), "are not legal: 5 to 200 are"),
         (("sample", "sat", "--n", "0"), "--n"),
+        (("list", "--file", "nowhere.jsonl"), "'nowhere.jsonl' does not exist"),
+        (("list", "--file", "."), "is a directory"),
         (("score", "sat"), "--answer"),
     ],
 )

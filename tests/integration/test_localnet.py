@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,11 +13,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from assay.network import open_store
 from assay.network.chain import Connection, SubtensorChain, Target
 from assay.neurons.config import use_sdk_cache
+from assay.neurons.logs import EVENTS
+from assay.neurons.metrics import COMMON, OWN, get_served_name
 from assay.protocol import (
     SettlementRecord,
     Tag,
@@ -25,10 +30,34 @@ from assay.protocol import (
     parse_commitment,
 )
 from assay.protocol.record import make_settlement_record_name
+from tests.statuses import check_status
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 #: Longest wait for anything, seconds.
 PATIENCE_S = 240
+
+
+#: Metric → its labels' values → figure.
+Figures = dict[str, dict[tuple[str, ...], float]]
+
+
+def find_free_ports(count: int) -> list[str]:
+    """Ports of this machine that nobody listens on."""
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [str(server.getsockname()[1]) for server in held]
+
+
+def read_metrics(port: str) -> Figures:
+    """What a program serves; a metric without figures has none."""
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
+    found: Figures = {}
+    for family in text_string_to_metric_families(text):
+        served = family.name + ("_total" if family.type == "counter" else "")
+        found[served] = {}
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
+    return found
 
 
 class Terminal:
@@ -39,10 +68,14 @@ class Terminal:
         self._root = root
         self._stack = stack
 
+    def command(self, *arguments: str) -> list[str]:
+        """What is executed for a line that is typed."""
+        return [ASSAY, *arguments]
+
     def run(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> Any:
         """A command to its end; its JSON document."""
         done = subprocess.run(
-            [ASSAY, *arguments, "--localnet", str(self.folder), "--json"],
+            self.command(*arguments, "--localnet", str(self.folder), "--json"),
             capture_output=True, text=True, timeout=PATIENCE_S, check=False,
         )  # fmt: skip
         assert done.returncode in codes, done.stderr
@@ -51,9 +84,13 @@ class Terminal:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """A program that runs until it is stopped; what it says goes to a file."""
         with (self._root / f"{arguments[0]}.log").open("a") as log:
-            process = subprocess.Popen([ASSAY, *arguments], stdout=log, stderr=log, text=True)
+            process = subprocess.Popen(self.command(*arguments), stdout=log, stderr=log, text=True)
         self._stack.callback(process.kill)
         return process
+
+    def read_log(self, command: str) -> list[str]:
+        """What a program has said, by lines."""
+        return (self._root / f"{command}.log").read_text().splitlines()
 
     def start_localnet(self) -> tuple[subprocess.Popen[str], dict[str, Any]]:
         """The localnet, once it describes itself as running."""
@@ -148,10 +185,18 @@ def test_four_terminals_and_a_chain_that_is_killed(terminal: Terminal) -> None:
         # a busy machine may be late by the clock; all else is well
         bad = {row["check"] for row in found if row["state"] == "fail"}
         assert bad <= {"clock"}, found
+    ports = find_free_ports(3)
     programs = [
-        terminal.start("mine", *at, "--wallet", "miner", "--groups", "6", "--threads", "1"),
-        terminal.start("validate", *at, "--wallet", "validator", "--threads", "1"),
-        terminal.start("train", *at, "--threads", "1"),
+        terminal.start(*command, *at, "--threads", "1", "--log-format", "json", "--metrics", port)
+        for command, port in zip(
+            (
+                ("mine", "--wallet", "miner", "--groups", "6"),
+                ("validate", "--wallet", "validator"),
+                ("train",),
+            ),
+            ports,
+            strict=True,
+        )
     ]
     first = terminal.wait_for("confirmed weights", terminal.list_confirmed)
 
@@ -175,6 +220,9 @@ def test_four_terminals_and_a_chain_that_is_killed(terminal: Terminal) -> None:
     assert rows[validator]["permit"]
     assert rows[validator]["dividends"] > 0
     terminal.wait_for("a lesson", lambda: terminal.look("trainer").get("lessons"))
+    for role in ("miner", "validator", "trainer"):
+        check_status(terminal.look(role))
+    check_metrics(*(read_metrics(port) for port in ports))
     windows = [window for window in terminal.look("miner")["windows"] if window["verdict"]]
     judged = {window["verdict"]["reason"] for window in windows}
     assert "ACCEPTED" in judged
@@ -192,6 +240,45 @@ def test_four_terminals_and_a_chain_that_is_killed(terminal: Terminal) -> None:
         program.send_signal(number)
         assert program.wait(60) == 0
     assert terminal.describe()["pids"] == {}
+    for name, hotkey in (("mine", miner), ("validate", validator), ("train", None)):
+        check_lines(terminal.read_log(name), hotkey)
+
+
+def check_metrics(mining: Figures, validating: Figures, training: Figures) -> None:
+    """Every program serves what docs/metrics.md says, and nothing else; and it is so."""
+    for program, found in zip(OWN, (mining, validating, training), strict=True):
+        own = {name for name in found if name.startswith("assay_")}
+        assert own == {get_served_name(metric) for metric in (*COMMON, *OWN[program])}
+        assert found["process_resident_memory_bytes"][()] > 0
+        assert found["assay_window"][()] > 0
+        assert found["assay_chain_head_age_seconds"][()] < PATIENCE_S
+        assert sum(found["assay_phase"].values()) == 1
+        assert sum(found["assay_beacon_won_total"].values()) > 0
+        assert found["assay_steps_total"][()] > 0
+        assert found["assay_log_lines_total"]["info",] > 0
+    assert mining["assay_miner_tokens_total"][()] > mining["assay_miner_groups_total"][()] > 0
+    assert mining["assay_store_written_bytes_total"][()] > 0
+    assert mining["assay_miner_verdicts_total"]["ACCEPTED",] > 0
+    assert validating["assay_validator_verdicts_total"]["ACCEPTED",] > 0
+    assert validating["assay_validator_judged_tokens_total"][()] > 0
+    assert validating["assay_validator_judging_seconds_total"][()] > 0
+    assert validating["assay_validator_weights_confirmed_block"][()] > 0
+    assert set(validating["assay_validator_weight"]) <= {(str(uid),) for uid in range(256)}
+    assert training["assay_trainer_lessons_total"][()] > 0
+    assert 0 < training["assay_trainer_reward_mean"][()] <= 1
+
+
+def check_lines(lines: list[str], hotkey: str | None) -> None:
+    """Each is a JSON document that says where the chain was and whose program it is."""
+    found = [json.loads(line) for line in lines]
+    assert found
+    for line in found:
+        assert line.keys() >= {"at", "level", "event", "message", "window", "phase", "hotkey"}
+        assert line["event"] in EVENTS
+        assert hotkey in (None, line["hotkey"])
+    later = found[[line["event"] for line in found].index("joined") + 3 :]
+    assert later
+    assert all(isinstance(line["window"], int) and line["phase"] for line in later)
 
 
 @pytest.mark.slow

@@ -133,6 +133,7 @@ class WatchedSocket:
 
     def __init__(self, inner: Any, points: Points, on_submit: Callable[[], None]) -> None:
         self._inner = inner
+        self.transport = inner.transport
         self._points = points
         self._on_submit = on_submit
         self._submitted: set[int] = set()

@@ -17,16 +17,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from bittensor._transport import rpc
 from websockets.asyncio.server import ServerConnection
 
 from assay.network.beacon import BeaconServer, LocalBeacon, http
 from assay.network.chain import connection as connecting
-from assay.network.chain import subtensor
+from assay.network.chain import dialing, subtensor
 from assay.network.chain.devnet import Devnet, Seal
 from assay.network.chain.devnet.server import Server
 from assay.network.parquet_worker import ParquetWorker
-from assay.network.store import ObjectStore
+from assay.network.store import FolderStore
 from assay.neurons import joining
 from assay.neurons.commands import neurons as commands
 from assay.neurons.config import Settings
@@ -107,19 +106,19 @@ def run_neuron(
     """One program until it is killed."""
     _set_time(clock)
     points.watch()
-    points.wrap(ObjectStore, "put", "store put")
-    points.wrap(ObjectStore, "put_parts", "store put_parts")
-    points.wrap(ObjectStore, "get", "store get")
-    points.wrap(ObjectStore, "open", "store open")
+    points.wrap(FolderStore, "put", "store put")
+    points.wrap(FolderStore, "put_parts", "store put_parts")
+    points.wrap(FolderStore, "get", "store get")
+    points.wrap(FolderStore, "open", "store open")
     points.wrap(http.HttpBeacons, "get", "beacon")
     points.wrap(ParquetWorker, "ask", "parquet")
-    dial = rpc._default_connect
+    dial = dialing.dial
 
     async def connect(url: str) -> Any:
         points("connect")
         return WatchedSocket(await dial(url), points, lambda: pipe.send("submitted"))
 
-    rpc._default_connect = connect
+    dialing.dial = connect
     outbox.DOUBT_BLOCKS = DOUBT_BLOCKS
 
     @contextmanager

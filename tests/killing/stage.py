@@ -45,7 +45,7 @@ _LIVES = 60
 #: The stage of this process.
 current: "Stage"
 
-_fork = multiprocessing.get_context("fork")
+fork = multiprocessing.get_context("fork")
 
 
 #: role → how its lives end, one after the other; the lives after these are long.
@@ -75,14 +75,14 @@ class Actor:
     def start(self, log: Path, run: Any, *arguments: Any) -> None:
         if self.pipe is not None:
             self.pipe.close()
-        self.pipe, other = _fork.Pipe()
+        self.pipe, other = fork.Pipe()
         mine = self.pipe
 
         def begin() -> None:
             mine.close()
             become(log, run, other, *arguments)
 
-        self.process = _fork.Process(target=begin)
+        self.process = fork.Process(target=begin)
         self.process.start()
         other.close()
         self.state = "busy"
@@ -106,7 +106,7 @@ class Run:
     def __init__(self, stage: "Stage", fates: Fates) -> None:
         self._stage = stage
         self._fates = {role: list(fates.get(role, ())) for role in ROLES}
-        self._clock = _fork.RawValue("q", stage.start_ms)
+        self._clock = fork.RawValue("q", stage.start_ms)
         self._target = stage.start_block
         self.deaths: list[tuple[str, str]] = []
         self.actors = {role: Actor(role) for role in (*ROLES, "beacon")}
@@ -264,10 +264,7 @@ class Stage:
 
     def play(self, fates: Fates) -> Outcome:
         """A run on the network as it was founded, and all that there is to compare."""
-        for folder in (self.net, self.logs):
-            shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(self._pristine, self.net)
-        self.logs.mkdir()
+        self.prepare()
         run = Run(self, fates)
         try:
             run.play()
@@ -275,6 +272,13 @@ class Stage:
             run.close()
         found = self._apart(describe, self.net, self.addresses, self.end_block)
         return Outcome(found, {role: run.read_points(role) for role in ROLES}, run.deaths)
+
+    def prepare(self) -> None:
+        """The network as it was founded."""
+        for folder in (self.net, self.logs):
+            shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self._pristine, self.net)
+        self.logs.mkdir()
 
     def make_settings(self, role: str, beacon_url: str) -> Settings:
         locator = (self.net / "store").as_uri()
@@ -290,18 +294,19 @@ class Stage:
             miner=MinerSettings(
                 dir=self.net / "miner", groups=GROUPS, groups_per_step=2, commit_margin=3, threads=1
             ),
-            validator=ValidatorSettings(dir=self.net / "validator", threads=1),
+            # threads would make points of a kill differ from run to run
+            validator=ValidatorSettings(dir=self.net / "validator", threads=1, fetches=0),
             trainer=TrainerSettings(dir=self.net / "trainer", epochs=1, threads=1),
         )
 
     def _apart(self, work: Any, *arguments: Any) -> Any:
         """Does something that starts threads in a process that is gone afterwards."""
-        mine, other = _fork.Pipe()
+        mine, other = fork.Pipe()
 
         def run(pipe: Any) -> None:
             pipe.send(work(*arguments))
 
-        process = _fork.Process(target=become, args=(self.logs / "apart.log", run, other))
+        process = fork.Process(target=become, args=(self.logs / "apart.log", run, other))
         process.start()
         other.close()
         try:

@@ -21,9 +21,9 @@ from assay.network.chain import (
     open_wallet,
 )
 from assay.network.chain.archive import StateArchive
-from assay.network.chain.connection import name_node
 from assay.network.chain.epochs import Epochs, is_tempo_epoch
 from assay.network.chain.runtime import Runtime
+from assay.network.chain.target import name_node
 from assay.network.chain.weights import compute_reveal_round, encode_row, make_row, pad_row
 
 

@@ -64,7 +64,7 @@ class Node:
         assert method == "get_network_registration_cost"
         return 100 * TAO
 
-    async def finalized_block_number(self) -> int:
+    def read_head(self) -> int:
         return self.heads.pop(0)
 
     async def spec_version(self) -> int:

@@ -230,3 +230,43 @@ def test_what_no_miner_should_write(name: str) -> None:
 def test_limits_that_the_worker_cannot_hold(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="Parquet worker"):
         Limits(*sizes)
+
+
+class CountingWorker:
+    """Passes requests on, and counts them."""
+
+    def __init__(self, worker: ParquetWorker) -> None:
+        self.worker = worker
+        self.asked = 0
+
+    def ask(self, *arguments: Any) -> Any:
+        self.asked += 1
+        return self.worker.ask(*arguments)
+
+
+def test_groups_that_are_expected_come_together(worker: ParquetWorker, honest: bytes) -> None:
+    alone = read(MemorySource(honest), worker)
+    counting = CountingWorker(worker)
+    together = SubmissionFile(MemorySource(honest), counting, LIMITS, (0, 2))  # type: ignore[arg-type]
+    for index in (2, 0, 1, 2):
+        assert together.read_group(index) == alone.read_group(index)
+    # footer, both that were expected, one that was not, one for the second time
+    assert counting.asked == 4
+
+
+@pytest.mark.parametrize("place", ["broken", "missing"])
+def test_a_bad_group_among_the_expected_spoils_itself_alone(
+    worker: ParquetWorker, honest: bytes, place: str
+) -> None:
+    opened = read(MemorySource(honest), worker)
+    opened.read_footer()
+    assert not isinstance(opened._opened, Refusal)
+    assert opened._opened is not None
+    start, end = opened._opened.ranges[1]
+    spoiled = honest[:start] + bytes(end - start) + honest[end:]
+    expected = (0, 1, 2) if place == "broken" else (0, 2, 99)
+    alone = read(MemorySource(spoiled), worker)
+    together = SubmissionFile(MemorySource(spoiled), worker, LIMITS, expected)
+    for index in range(3):
+        assert together.read_group(index) == alone.read_group(index)
+    assert isinstance(alone.read_group(1), Refusal)

@@ -22,6 +22,7 @@ from assay.neurons.commands.doctor import _open_stores, _Opening, run_doctor
 from assay.neurons.config import ConfigError, load_settings
 from assay.neurons.doctor import Surroundings, examine, look_briefly, warn_briefly
 from assay.neurons.memory import _read_container, _read_machine, estimate_memory, measure_shape
+from assay.training import LearnConfig
 from tests.neurons.mining import ALICE, HOTKEYS, Fuse, Fused
 
 GIB = 1 << 30
@@ -208,7 +209,19 @@ def test_the_estimate_grows_with_model_batch_and_role(subnet, genesis):
     assert estimate_memory("miner", shape, work, 8) > miner
     large = replace(shape, parameters=10**9)
     assert estimate_memory("validator", large, work, 0) > 4 * 10**9
-    assert estimate_memory("trainer", large, work, 0) > 4 * 4 * 10**9
+    full = estimate_memory("trainer", large, work, learning=LearnConfig())
+    assert full > 4 * 10 * 10**9
+    lora = estimate_memory("trainer", large, work, learning=LearnConfig(lora_rank=8))
+    assert lora < 0.7 * full
+    # as they are configured, not as they are by default
+    wide = LearnConfig(groups_per_batch=64)
+    assert estimate_memory("trainer", shape, work, learning=wide) > estimate_memory(
+        "trainer", shape, work, learning=LearnConfig(groups_per_batch=8)
+    )
+    narrow = replace(wide, rows_per_pass=work.group_size)
+    assert estimate_memory("trainer", shape, work, learning=narrow) == estimate_memory(
+        "trainer", shape, work, learning=LearnConfig(groups_per_batch=1)
+    )
 
 
 def test_a_containers_limit_and_a_machines_memory(tmp_path):
@@ -268,3 +281,28 @@ def test_the_command_finds_what_is_wrong_where_nothing_is_there(tmp_path, capsys
 def test_without_a_subnet_there_is_nothing_to_look_at():
     with pytest.raises(ConfigError, match="which subnet"):
         run_doctor(load_settings(None, {}), "miner", as_json=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({"trouble": None, "windows": []}, ("ok", "all is well")),
+        ({"trouble": "no node answers"}, ("warn", "no node answers")),
+        (
+            {"trouble": None, "windows": [
+                {"window": 3, "missing": None}, {"window": 4, "missing": "2 of 6 not judged"},
+            ]},
+            ("warn", "in 4: 2 of 6 not judged"),
+        ),
+        ({"windows": [{"groups": 3}]}, ("ok", "all is well")),  # a miner's rows say nothing of it
+        ([], ("warn", "is damaged")),
+    ],
+)  # fmt: skip
+def test_what_a_program_says_of_itself(subnet, status, expected):
+    """A validator that falls behind is found without reading its log."""
+    folder = subnet.folder / "miner"
+    folder.mkdir(exist_ok=True)
+    (folder / "status.json").write_text(json.dumps(status))
+    (found,) = (check for check in look(subnet) if check.check == "program")
+    assert found.state.value == expected[0]
+    assert expected[1] in found.detail

@@ -34,10 +34,11 @@ class Place:
         return self.changed
 
     def stand(self, *, needs_permit: bool = False) -> Standing:
+        identity = SimpleNamespace(trainer=OWNER, genesis_checkpoint=bytes(32))
         member: Any = SimpleNamespace(
             chain=self.chain,
             account=SimpleNamespace(hotkey=SELF),
-            parameters=SimpleNamespace(timing=DEMO_TIMING, identity=SimpleNamespace(trainer=OWNER)),
+            parameters=SimpleNamespace(timing=DEMO_TIMING, identity=identity),
             sources=SimpleNamespace(checkpoints=SimpleNamespace(prefetch=self.prefetched.append)),
         )
         return Standing(cast(Membership, member), needs_permit=needs_permit)
@@ -67,7 +68,9 @@ def test_a_uid_bought_within_a_window_counts_from_the_next_one(make_place: Any) 
     place.mint_to(WINDOW + 3)
     standing.require_seat()
     assert "held no uid of subnet 3 when this window began" in standing.check()
-    assert standing.head == WINDOW + 3
+    head = standing.sight.head
+    assert head is not None
+    assert head.number == WINDOW + 3
     place.mint_to(2 * WINDOW - 1)
     assert "held no uid" in standing.check()
     place.mint_to(2 * WINDOW)

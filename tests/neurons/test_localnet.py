@@ -14,7 +14,7 @@ import pytest
 from assay.network.beacon import read_chain_info
 from assay.network.chain import ChainError
 from assay.neurons.commands import options
-from assay.neurons.commands.status import run_status
+from assay.neurons.commands.status import Request, run_status
 from assay.neurons.config import ConfigError, Settings, load_settings
 from assay.neurons.localnet import founding, services
 from assay.neurons.localnet.description import (
@@ -139,7 +139,7 @@ def test_a_localnets_folder_is_not_taken_for_a_programs(tmp_path: Path) -> None:
         (tmp_path / role).mkdir()
         (tmp_path / role / "status.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"name one with --dir .*/miner or .*/validator"):
-        run_status(tmp_path, as_json=False)
+        run_status(Request(tmp_path), as_json=False)
 
 
 def test_damaged_settings_are_named(tmp_path: Path) -> None:

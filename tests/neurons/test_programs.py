@@ -13,10 +13,11 @@ from rich.console import Console
 
 from assay.network.chain import ChainError, WrongChainError
 from assay.neurons import programs
-from assay.neurons.commands.program_view import render_program
+from assay.neurons.commands.program_view import Sign, render_program
 from assay.neurons.config import ConfigError
 from assay.neurons.files import replace_file
-from assay.neurons.programs import Loop, catch_signals, claim_folder, log_lines
+from assay.neurons.programs import Loop, catch_signals, claim_folder
+from tests.statuses import VALIDATOR
 
 
 class ScriptedNeuron:
@@ -175,18 +176,6 @@ def test_one_signal_asks_and_a_second_ends() -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_log_lines_are_json_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    with log_lines(as_json=True, quiet=False):
-        logging.getLogger("assay.chain").warning("no %s", "node")
-    with log_lines(as_json=False, quiet=True):
-        logging.getLogger("assay.chain").info("unheard")
-    captured = capsys.readouterr()
-    (line,) = captured.err.splitlines()
-    document = json.loads(line)
-    assert (document["level"], document["message"]) == ("warning", "no node")
-    assert captured.out == ""
-
-
 def test_what_the_check_lacks_is_said_unless_there_is_worse(
     stop: threading.Event, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -195,12 +184,8 @@ def test_what_the_check_lacks_is_said_unless_there_is_worse(
 
 
 def test_a_ledger_that_fails_before_its_first_post_is_shown() -> None:
-    status = {
-        "program": "validator", "hotkey": "5x", "netuid": 1, "head": 9, "window_now": 1, "at": 0,
-        "trouble": None, "windows": [], "settlements": [], "posts": [],
-        "posting_trouble": "EVM node there does not answer",
-    }  # fmt: skip
+    status = VALIDATOR | {"posting_trouble": "EVM node there does not answer"}
     console = Console(width=100)
     with console.capture() as said:
-        console.print(render_program(status))
+        console.print(render_program(status, Sign(held=True, age=1)))
     assert "EVM node there does not answer" in said.get()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.neurons.learning.steps import StepError, read_step
-from assay.protocol import StepRecord, StepSource
+from assay.protocol import StepRecord, StepSource, StepSuccess
 from assay.protocol.encoding import decode, encode, from_json, to_json
 from assay.protocol.step import STEP_VERSION, compute_consumed_root, compute_step_leaf
 
@@ -30,7 +30,8 @@ def hash_by_hand(label: str, *fields: bytes) -> bytes:
 RECORD = StepRecord(
     STEP_VERSION, "assay 1.0", "torch 2 x", 2, digest("code"), digest("parameters"), 7, 3,
     digest("parent"), (StepSource(digest("alice"), digest("root"), 5),), 6, digest("consumed"),
-    '{"seed":1}', digest("before"), digest("after"), digest("tensors"),
+    (StepSuccess(5, 30, 128), StepSuccess(6, 9, 128)), '{"seed":1}', digest("before"),
+    digest("after"), digest("tensors"),
 )  # fmt: skip
 
 
@@ -43,7 +44,8 @@ def test_the_record_byte_by_byte() -> None:
         (1).to_bytes(2, "big"), text("assay 1.0"), text("torch 2 x"), (2).to_bytes(4, "big"),
         digest("code"), digest("parameters"), (7).to_bytes(8, "big"), (3).to_bytes(8, "big"),
         digest("parent"), (1).to_bytes(4, "big"), digest("alice"), digest("root"),
-        (5).to_bytes(4, "big"), (6).to_bytes(4, "big"), digest("consumed"), text('{"seed":1}'),
+        (5).to_bytes(4, "big"), (6).to_bytes(4, "big"), digest("consumed"),
+        *(n.to_bytes(4, "big") for n in (2, 5, 30, 128, 6, 9, 128)), text('{"seed":1}'),
         digest("before"), digest("after"), digest("tensors"),
     ])  # fmt: skip
     assert encode(RECORD) == data

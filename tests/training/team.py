@@ -1,6 +1,7 @@
 """Run by two processes under torchrun: learns, is resumed, and writes down what came of it."""
 
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from assay.training.genesis_model import make_model
 CONFIG = LearnConfig(learning_rate=1e-3, epochs=2, groups_per_batch=2, rows_per_pass=3, seed=3)
 
 
-def make_learner() -> Learner:
-    return Learner(make_model(hidden=16, layers=2, heads=2, inner=16, seed=0), CONFIG)
+def make_learner(rank: int = 0) -> Learner:
+    """With LoRA where a rank is given: its factors take larger steps."""
+    config = replace(CONFIG, lora_rank=rank, learning_rate=1e-2) if rank else CONFIG
+    return Learner(make_model(hidden=16, layers=2, heads=2, inner=16, seed=0), config)
 
 
 def make_groups() -> list[Group]:
@@ -27,19 +30,20 @@ def make_groups() -> list[Group]:
     ]  # fmt: skip
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, rank: int) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", timeout=timedelta(seconds=60))
-    learner = make_learner()
+    learner = make_learner(rank)
     first = learner.learn(make_groups())
     state = learner.export_state()  # all take part
     if dist.get_rank() == 0:
         save_file(state, folder / "state.safetensors")
     dist.barrier()
-    whole = next(w for n, w in learner.model.named_parameters() if n.endswith("up_proj.weight"))
+    name = "up_proj.base_layer.weight" if rank else "up_proj.weight"
+    whole = next(w for n, w in learner.model.named_parameters() if n.endswith(name))
     assert whole.to_local().numel() * 2 == whole.numel()  # type: ignore[attr-defined]
     learner.learn(make_groups())
-    resumed = make_learner()
+    resumed = make_learner(rank)
     resumed.import_state(load_file(folder / "state.safetensors"))
     resumed.learn(make_groups())
     states = learner.export_state(), resumed.export_state()
@@ -53,4 +57,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,5 +1,7 @@
 """The divergence alarm: a made-up reward hack, honest learning, and noise."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from assay.environments import MILLION, make_environment
@@ -23,6 +25,7 @@ def simulate(rewards, scores, seed=0, problems=PROBLEMS):
                 float(means.std(ddof=1) / GROUPS**0.5),
                 int(draw.binomial(problems, score)),
                 problems,
+                (5, 6),
             )
         )
     return points
@@ -81,6 +84,16 @@ def test_at_the_limit_of_the_rule_false_alarms_stay_rare():
         find_divergence(simulate(course, scores, seed)) is not None for seed in range(4_000)
     )
     assert alarms / 4_000 < 0.0035  # 0.0014 and four standard errors of the count
+
+
+def test_points_of_other_levels_are_compared_with_nothing():
+    """Levels that fall make rewards jump; held-out problems are easier at once, rewards later."""
+    hack = simulate(np.linspace(0.2, 0.8, 3 * HALF), [0.3] * (3 * HALF), 1, 1_024)
+    assert find_divergence(hack)
+    moved = [replace(point, levels=(4, 5)) for point in hack]
+    assert not find_divergence([*hack[:HALF], *moved[HALF : 2 * HALF], *hack[2 * HALF :]])
+    assert not find_divergence([*hack[:-HALF], *(replace(p, levels=None) for p in hack[-HALF:])])
+    assert find_divergence([*moved[:HALF], *hack[HALF:]])
 
 
 def test_too_few_checkpoints_say_nothing():

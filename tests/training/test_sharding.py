@@ -9,16 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from assay.training.genesis_model import make_model
 from tests.training.team import make_groups, make_learner
 
 ROOT = Path(__file__).parents[2]
 
 
-def run_team(folder):
+def run_team(folder, rank):
     folder.mkdir()
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
-        "-m", "tests.training.team", str(folder),
+        "-m", "tests.training.team", str(folder), str(rank),
     ]  # fmt: skip
     # it holds where PYTHONSAFEPATH keeps the working directory out, too
     env = {**os.environ, "PYTHONPATH": str(ROOT)}  # noqa: TID251 - a child needs a whole environment
@@ -28,9 +29,13 @@ def run_team(folder):
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns(tmp_path):
-    team = run_team(tmp_path / "first")
-    alone = make_learner()
+@pytest.mark.parametrize("rank", [0, 4])
+def test_two_processes_learn_what_one_learns(tmp_path, rank):
+    """All weights, or LoRA's factors alone; what is published has the model's own names."""
+    if rank:
+        pytest.importorskip("peft", reason="peft is of the extra `train`")
+    team = run_team(tmp_path / "first", rank)
+    alone = make_learner(rank)
     stats = alone.learn(make_groups())
     alone.learn(make_groups())
     assert (tmp_path / "first" / "tokens").read_text() == f"{stats.tokens} {stats.updates}"
@@ -38,8 +43,10 @@ def test_two_processes_learn_what_one_learns(tmp_path):
     assert state.keys() == team.keys()
     for name, tensor in state.items():
         torch.testing.assert_close(team[name], tensor, rtol=1e-3, atol=1e-5)
-    assert load_file(tmp_path / "first" / "published.safetensors").keys() == (
-        alone.bf16_state().keys()
-    )
-    again = run_team(tmp_path / "second")
+    published = load_file(tmp_path / "first" / "published.safetensors")
+    own = alone.bf16_state()
+    assert published.keys() == own.keys() == make_model(16, 2, 2, 16, 0).state_dict().keys()
+    for name, tensor in own.items():
+        torch.testing.assert_close(published[name], tensor, rtol=2e-2, atol=1e-4)
+    again = run_team(tmp_path / "second", rank)
     assert all(torch.equal(team[name], again[name]) for name in team)

@@ -24,6 +24,8 @@ CREATE TABLE IF NOT EXISTS state (
     key INTEGER NOT NULL, block INTEGER NOT NULL, value BLOB, PRIMARY KEY (key, block)
 ) WITHOUT ROWID;
 """
+#: Keys whose row numbers are kept in memory.
+_IDS_MAX = 1 << 16
 _AT = "(SELECT value FROM state WHERE key = k.id AND block <= ? ORDER BY block DESC LIMIT 1)"
 
 
@@ -175,6 +177,8 @@ class Database:
             row: Sequence[int] = self._sql.execute(
                 "SELECT id FROM keys WHERE key = ?", (key,)
             ).fetchone()
+            if len(self._ids) >= _IDS_MAX:
+                self._ids.clear()
             found = self._ids[key] = row[0]
         return found
 

@@ -22,7 +22,7 @@ from assay.network.chain.devnet.metadata import load_metadata
 from assay.network.chain.devnet.pallets.epochs import Consensus
 from assay.network.chain.devnet.rpc import Methods
 from assay.network.chain.devnet.runtime_apis import RuntimeApis
-from assay.network.chain.devnet.server import MESSAGE_BYTES, Server
+from assay.network.chain.devnet.server import MESSAGE_BYTES, Server, connections_logger
 from assay.network.chain.errors import ChainError
 from assay.network.chain.yuma import compute_epoch
 
@@ -177,8 +177,12 @@ class Devnet:
             raise ChainError(
                 f"cannot listen on {self.endpoint}: {os.strerror(why) if why else failure}"
             )
-        logger.warning("%s: a development simulator, not a subtensor node", self.endpoint)
-        logger.info("%s", DESCRIPTION)
+        logger.warning(
+            "%s: a development simulator, not a subtensor node",
+            self.endpoint,
+            extra={"event": "devnet_started"},
+        )
+        logger.info("%s", DESCRIPTION, extra={"event": "devnet_described"})
 
     def stop(self) -> None:
         """Stops serving; `start` goes on where it was.
@@ -285,7 +289,11 @@ class Devnet:
         except (OSError, ChainError) as error:
             self._failure = error
             if ready.is_set():  # else whoever starts it is told
-                logger.error("the development network came to a stop: %s", error)
+                logger.error(
+                    "the development network came to a stop: %s",
+                    error,
+                    extra={"event": "devnet_failed"},
+                )
         finally:
             ready.set()
 
@@ -301,6 +309,7 @@ class Devnet:
             max_size=MESSAGE_BYTES,
             compression=None,
             close_timeout=1.0,
+            logger=connections_logger,
         )
         async with server as listening:
             self._port = next(iter(listening.sockets)).getsockname()[1]
@@ -332,7 +341,11 @@ class Devnet:
             for number in sorted(self._chain.list_awaited_rounds()):
                 signature = await asyncio.to_thread(source, number)
                 if signature is not None and not self._chain.add_pulse(number, signature):
-                    logger.warning("drand round %d came with a signature that is not its", number)
+                    logger.warning(
+                        "drand round %d came with a signature that is not its",
+                        number,
+                        extra={"event": "drand_signature_false"},
+                    )
             await asyncio.sleep(_PULSE_PAUSE_S)
 
     def _ask(self, work: Callable[[], T]) -> T:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from assay.network.chain.devnet.chain import Chain, MadeBlock
 from assay.network.chain.devnet.errors import RpcError
@@ -22,6 +22,11 @@ from assay.network.chain.devnet.pool import Waiting
 from assay.network.chain.devnet.rpc import RUNTIME_VERSION, Methods
 
 logger = logging.getLogger("assay.devnet")
+#: The library's own words on its connections. Whoever sends what is no websocket's opening, or
+#: leaves in the middle of one, is no fault of the server's, and gets no traceback.
+connections_logger = logging.getLogger("assay.devnet.connections")
+connections_logger.setLevel(logging.ERROR)
+connections_logger.addFilter(lambda record: not _is_clients_fault(record))
 
 #: Largest request, bytes.
 MESSAGE_BYTES = 16 * 1024 * 1024
@@ -52,6 +57,11 @@ _UNSUBSCRIBE = {
 }
 
 
+def _is_clients_fault(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return isinstance(error, WebSocketException | OSError)
+
+
 @dataclass(slots=True, eq=False)
 class _Client:
     """One connection.
@@ -72,7 +82,9 @@ class _Client:
     def say(self, message: Any) -> None:
         """Has something sent. Who lets too much wait is left: a gap would be worse."""
         if self.waiting > _MOST_WAITING:
-            logger.warning("a client does not read what it is sent: left")
+            logger.warning(
+                "a client does not read what it is sent: left", extra={"event": "client_left"}
+            )
             self.leave()
             return
         text = json.dumps(message)

@@ -211,10 +211,30 @@ def test_a_round_that_cannot_be_is_not_asked_for(
     assert honest.asked == []
 
 
-def test_a_clock_an_hour_behind_is_said(honest: Relay, open_source: Open) -> None:
-    source = open_source(honest.url, now_ms=lambda: NOW_MS - 3_600_000)
-    assert source.get(ROUNDS) is None
-    assert "check the clock" in source.trouble
+def test_a_clock_that_is_set_an_hour_back_costs_nothing_and_is_said(
+    honest: Relay, open_source: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever asks for a round has seen the block that names it: it is out, or about to be."""
+    now_ms = NOW_MS - 3_600_000
+    source = open_source(honest.url, now_ms=lambda: now_ms)
+    for number in range(ROUNDS - 3, ROUNDS):
+        beacon = source.get(number)
+        assert beacon is not None
+        assert beacon.round == number
+        assert "check the clock" in source.trouble
+    assert source.get(ROUNDS + 50) is None  # not out by the relay's own clock
+    now_ms = NOW_MS
+    assert source.get(ROUNDS) is not None
+    assert source.trouble == ""
+    assert caplog.text.count("check the clock") == 1
+    assert caplog.text.count("clock is right again") == 1
+
+
+def test_a_clock_that_is_set_an_hour_ahead_costs_nothing(honest: Relay, open_source: Open) -> None:
+    source = open_source(honest.url, now_ms=lambda: NOW_MS + 3_600_000)
+    assert source.get(ROUNDS) is not None
+    assert source.get(ROUNDS + 1) is None  # asked for, and not out
+    assert source.get(ROUNDS - 1) is not None
 
 
 @pytest.mark.parametrize("status", [404, 425])

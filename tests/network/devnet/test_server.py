@@ -16,6 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from assay.network.chain import ChainError, Connection, DevWallet, Target, create_subnet
 from assay.network.chain.devnet import DESCRIPTION, Devnet, Seal
+from assay.network.chain.devnet.server import connections_logger
 from assay.network.chain.sending import Sender
 from assay.neurons.config import use_sdk_cache
 
@@ -241,6 +242,21 @@ def test_a_client_that_goes_in_mid_sentence_harms_nobody(shared: Devnet) -> None
             rude.sendall(piece)
     with open_client(shared) as client:
         assert client.ask("system_name") == "assay-devnet"
+
+
+def test_what_is_no_websocket_leaves_no_traceback(
+    shared: Devnet, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = shared.endpoint.removeprefix("ws://").split(":")
+    for garbage in (b"POST / HTTP/1.1\r\n\r\n", b"\x16\x03\r\n\r\n", b"x" * 9_999):
+        with socket.create_connection((host, int(port)), timeout=5) as stranger:
+            stranger.sendall(garbage)
+            assert stranger.recv(1) == b""
+    with open_client(shared) as client:  # by now it has dealt with the others
+        assert client.ask("system_name") == "assay-devnet"
+    assert caplog.records == []
+    connections_logger.error("connection handler failed", exc_info=ValueError())
+    assert len(caplog.records) == 1  # a defect of the server's own is still told
 
 
 def test_many_requests_come_back_in_one_answer(shared: Devnet) -> None:

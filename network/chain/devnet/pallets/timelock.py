@@ -91,7 +91,13 @@ def _reveal(runtime: Runtime, netuid: int, who: str, block: int, commit: str, nu
             runtime.state.undo(mark)
             raise
     except (MalformedError, DispatchError) as error:
-        logger.info("weights that %s committed in block %d are void: %s", who, block, error)
+        logger.info(
+            "weights that %s committed in block %d are void: %s",
+            who,
+            block,
+            error,
+            extra={"event": "timelock_void"},
+        )
         return True
     runtime.deposit(MODULE, "TimelockedWeightsRevealed", (netuid, who))
     return True

@@ -1,4 +1,5 @@
-"""What was read of a miner's file, as a bundle keeps it: footer and groups in canonical bytes.
+"""What was read of a miner's file, as bundles and mirrors keep it: footer and groups in canonical
+bytes.
 
 They hash to the root on chain, so the Parquet around them need not be kept; of a file that could
 not be read, what was said of it is.
@@ -11,7 +12,7 @@ from typing import Annotated, TypeVar
 
 from assay.network.store import StoreError
 from assay.network.submission_layout import HEADER_MAX
-from assay.neurons.submissions import get_limits
+from assay.neurons.rules import get_limits
 from assay.protocol import Footer, Parameters, Reason, Refusal
 from assay.protocol.encoding import (
     U32,
@@ -36,7 +37,7 @@ _LEVEL = 1
 
 
 class PackError(OperatorError):
-    """A bundle's file of a submission cannot be used."""
+    """The pack of a submission cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class PackedReader:
         """
         group = self._groups.get(index)
         if group is None:
-            raise PackError(f"the bundle does not hold group {index}: it was made for other facts")
+            raise PackError(f"the pack does not hold group {index}: it was made for other facts")
         return _unpack_refusal(group.refusal) if group.rows is None else group.rows
 
 
@@ -153,7 +154,7 @@ def _pack_refusal(refusal: Refusal) -> PackedRefusal:
 
 def _unpack_refusal(packed: PackedRefusal | None) -> Refusal:
     if packed is None:
-        return Refusal(Reason.NOT_REVEALED, "the bundle holds nothing of it")
+        return Refusal(Reason.NOT_REVEALED, "the pack holds nothing of it")
     return Refusal(packed.reason, packed.detail)
 
 
@@ -162,20 +163,24 @@ def encode_pack(packed: PackedSubmission) -> bytes:
     return zlib.compress(encode(packed), _LEVEL)
 
 
+def compute_pack_max(parameters: Parameters) -> int:
+    """Most bytes of a pack, as it is stored or inflated: what an audit asks of an honest file."""
+    limits, work = get_limits(parameters), parameters.work
+    groups = work.audited_groups + work.sampled_groups
+    return (1 << 20) + groups * (limits.group_bytes + 8_192) + 32 * work.group_cap
+
+
 def decode_pack(data: bytes, parameters: Parameters) -> PackedSubmission:
     """The pack of a file's bytes, which may be no larger than an honest submission can make it.
 
     Raises:
         PackError: it is no such file.
     """
-    limits, work = get_limits(parameters), parameters.work
-    groups = work.audited_groups + work.sampled_groups
-    most = (1 << 20) + groups * (limits.group_bytes + 8_192) + 32 * work.group_cap
     try:
         inflater = zlib.decompressobj()
-        raw = inflater.decompress(data, most)
+        raw = inflater.decompress(data, compute_pack_max(parameters))
         if not inflater.eof or inflater.unused_data:
-            raise PackError("a submission of the bundle is cut off, or larger than any can be")
+            raise PackError("the pack of a submission is cut off, or larger than any can be")
         return decode(PackedSubmission, raw)
     except (zlib.error, EncodingError) as error:
-        raise PackError(f"a submission of the bundle is damaged: {error}") from None
+        raise PackError(f"the pack of a submission is damaged: {error}") from None

@@ -1,0 +1,93 @@
+"""Which chain is meant, and the nodes by which it is reached."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from assay.network.chain.errors import ChainError
+
+#: Longest time that a neuron goes on trying one call.
+PATIENCE_S = 120.0
+#: Longest wait for the newest head, all nodes together: a neuron that gets none says so, and has
+#: other things to do.
+HEAD_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which chain, and where it is reached.
+
+    Attributes:
+        endpoints: ws:// or wss:// URLs of nodes of that chain, the preferred one first.
+        genesis_hash: which chain it must be, 32 bytes; None takes what the first node says and
+            holds all others to it.
+        archives: nodes that are asked for state which plain nodes have forgotten.
+        deadline_s: longest wait for an answer to one read.
+        patience_s: longest time that a call goes on trying before it gives up.
+        head_s: the same for the newest head.
+        inclusion_s: longest wait for an extrinsic to be included or final.
+        still_s: a node whose finalized head stands still for so long is left; None: ten of the
+            chain's blocks, and half a minute at least.
+        survey_s: so often the other endpoints are asked how far they have come; 0: never.
+    """
+
+    endpoints: tuple[str, ...]
+    genesis_hash: bytes | None = None
+    archives: tuple[str, ...] = ()
+    deadline_s: float = 20.0
+    patience_s: float = PATIENCE_S
+    head_s: float = HEAD_S
+    inclusion_s: float = 180.0
+    still_s: float | None = None
+    survey_s: float = 60.0
+
+    @staticmethod
+    def from_name(
+        network: str,
+        fallbacks: tuple[str, ...] = (),
+        archives: tuple[str, ...] = (),
+        genesis_hash: bytes | None = None,
+        patience_s: float = PATIENCE_S,
+    ) -> "Target":
+        """The target that a person means: a network the SDK knows by name, or a node's URL.
+
+        Raises:
+            ChainError: neither.
+        """
+        from bittensor import settings
+
+        public = network in settings.NETWORKS
+        endpoint = settings.NETWORKS.get(network, network)
+        for url in (endpoint, *fallbacks, *archives):
+            if not _is_node(url):
+                names = ", ".join(sorted(settings.NETWORKS))
+                raise ChainError(f"{url!r} is no network: name one of {names}, or a ws:// URL")
+        if network == settings.DEFAULT_NETWORK and genesis_hash is None:
+            genesis_hash = bytes.fromhex(settings.FINNEY_GENESIS_HASH.removeprefix("0x"))
+        if public:
+            fallbacks = fallbacks or tuple(settings.FALLBACK_ENDPOINTS.get(network, ()))
+            archives = archives or tuple(settings.ARCHIVE_ENDPOINTS.get(network, ()))
+        endpoints = tuple(dict.fromkeys((endpoint, *fallbacks)))
+        return Target(endpoints, genesis_hash, archives, patience_s=patience_s)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether every endpoint is this machine."""
+        hosts = {urlsplit(endpoint).hostname for endpoint in self.endpoints}
+        return hosts <= {"127.0.0.1", "::1", "localhost"}
+
+
+def name_node(url: str) -> str:
+    """A node's address without what may be secret in it: user, path, query."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}" + (
+        f":{parts.port}" if parts.port else ""
+    )
+
+
+def _is_node(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -1,0 +1,54 @@
+"""Object stores: names to bytes, read whole or by range. Where submissions and checkpoints lie.
+
+A store is found by its locator, a URL of at most 80 bytes, which is what a commitment carries and
+everybody may read: a folder of this machine, or a place on the web. One's own store may be a bucket
+behind such a place, which is written with credentials that no locator carries.
+
+Everything that goes wrong with a store is a `StoreError`. A name that is not there is no error:
+whoever asked decides what a missing object means. So does whoever opens a locator that a stranger
+published: `StoreError` then means that the stranger's store cannot be read.
+"""
+
+from assay.network.store.base import (
+    LIST_MAX,
+    LOCATOR_MAX,
+    NAME_MAX,
+    ObjectSource,
+    ObjectStore,
+    StoreError,
+)
+from assay.network.store.bucket import (
+    BucketAddress,
+    BucketStore,
+    Credentials,
+    open_bucket,
+    read_bucket,
+)
+from assay.network.store.folder import FolderStore, open_file, open_folder
+from assay.network.store.http import HttpClient, HttpPatience, within
+from assay.network.store.locators import WebLocator, read_locator
+from assay.network.store.opening import ReadableStores, open_store
+
+__all__ = [
+    "LIST_MAX",
+    "LOCATOR_MAX",
+    "NAME_MAX",
+    "BucketAddress",
+    "BucketStore",
+    "Credentials",
+    "FolderStore",
+    "HttpClient",
+    "HttpPatience",
+    "ObjectSource",
+    "ObjectStore",
+    "ReadableStores",
+    "StoreError",
+    "WebLocator",
+    "open_bucket",
+    "open_file",
+    "open_folder",
+    "open_store",
+    "read_bucket",
+    "read_locator",
+    "within",
+]

@@ -1,0 +1,86 @@
+"""Which addresses a stranger's name may lead to: those of the public internet alone.
+
+The tables are the special-purpose registries of IANA (RFC 6890 and its successors), written out:
+what Python's `is_global` says changes from one release to the next. A name is looked up once; who
+connects does so to the very address that was checked.
+"""
+
+import socket
+import time
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+#: Finds a name's addresses: name, port and seconds → addresses. Raises OSError, TimeoutError too.
+Resolve = Callable[[str, int, float], list[str]]
+
+#: Most addresses of one name that are looked at.
+ADDRESSES_MAX = 8
+
+_NOT_PUBLIC_4 = tuple(
+    map(
+        IPv4Network,
+        (
+            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
+            "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16",
+            "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
+        ),
+    )
+)  # fmt: skip
+#: Everything else of IPv6 is mapped, local, multicast or not handed out: ::1, ::ffff:0:0/96,
+#: 64:ff9b:1::/48, fc00::/7, fe80::/10, ff00::/8.
+_UNICAST_6 = IPv6Network("2000::/3")
+#: Special purposes with Teredo, documentation, 6to4, documentation.
+_NOT_PUBLIC_6 = tuple(
+    map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
+)  # fmt: skip
+#: RFC 6052: the last four bytes are an IPv4 address, which is where it leads.
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def is_public(text: str) -> bool:
+    """Whether an address is one of the public internet's; what is no address is not."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address in _NAT64:
+        address = IPv4Address(int(address) & 0xFFFF_FFFF)
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in _NOT_PUBLIC_4)
+    if address.scope_id is not None or address not in _UNICAST_6:
+        return False
+    return not any(address in network for network in _NOT_PUBLIC_6)
+
+
+def resolve_name(host: str, port: int, seconds: float) -> list[str]:
+    """The addresses of a name, as this machine's resolver has them.
+
+    A lookup that hangs costs a thread, which ends when the resolver gives up.
+
+    Raises:
+        OSError: it has none, or there was no answer in time (TimeoutError).
+    """
+    answers: SimpleQueue[list[str] | OSError] = SimpleQueue()
+
+    def look() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answers.put([str(entry[4][0]) for entry in found])
+        except (OSError, UnicodeError) as error:
+            answers.put(error if isinstance(error, OSError) else OSError("it is no host's name"))
+
+    Thread(target=look, name="resolve", daemon=True).start()
+    try:
+        found = answers.get(timeout=max(0.0, seconds))
+    except Empty:
+        raise TimeoutError(f"no answer on {host} within {seconds:.1f} s") from None
+    if isinstance(found, OSError):
+        raise found
+    return list(dict.fromkeys(found))
+
+
+def compute_rest(deadline: float) -> float:
+    """Seconds until a deadline on the monotonic clock; 0: it is over."""
+    return max(0.0, deadline - time.monotonic())

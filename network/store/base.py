@@ -1,0 +1,95 @@
+"""What all stores are to those who use them: names, objects, errors."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from assay.protocol.errors import OperatorError
+
+#: Longest locator, bytes of UTF-8: what fits a commitment (specification, section 1).
+LOCATOR_MAX = 80
+#: Longest name, characters.
+NAME_MAX = 512
+#: Most names one listing returns.
+LIST_MAX = 100_000
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
+
+
+class StoreError(OperatorError):
+    """A store cannot be used; the message says what to do about it."""
+
+
+class ObjectSource(Protocol):
+    """One object that can be read by range; it may be absent, and may change between two reads."""
+
+    def size(self) -> int | None:
+        """Bytes of the object; None: it is not there."""
+
+    def read(self, start: int, end: int) -> bytes | None:
+        """Bytes [start, end), fewer where the object ends before; None: it is not there."""
+
+
+class ObjectStore(ABC):
+    """Named objects under one root; safe to share between threads.
+
+    Everything that goes wrong is a StoreError: a name that leaves the store, a store that cannot be
+    read or written, or is only read from here.
+    """
+
+    @abstractmethod
+    def put(self, name: str, data: bytes) -> None:
+        """Writes an object whole: a reader sees the old bytes or the new ones, never a mixture."""
+
+    @abstractmethod
+    def put_parts(self, name: str, parts: Iterable[bytes]) -> None:
+        """The same from parts, which never stand in memory together."""
+
+    @abstractmethod
+    def open(self, name: str) -> ObjectSource:
+        """The object of that name. Nothing is read yet, and it need not exist."""
+
+    @abstractmethod
+    def get(self, name: str, limit: int) -> bytes | None:
+        """An object's bytes, all of one version; None: it is not there. StoreError, too, where it
+        has more than `limit` bytes."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> tuple[str, ...]:
+        """Names below the folder `prefix`, or all of them, sorted; at most `LIST_MAX`."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Takes an object away; one that is not there stays away."""
+
+    def get_path(self, name: str) -> Path | None:
+        """The file on this machine that an object is, if it is one."""
+        check_name(name)
+        return None
+
+
+def check_name(name: str) -> None:
+    """Plain path segments only: what means one thing to every kind of store.
+
+    Raises:
+        StoreError: it is something else.
+    """
+    parts = name.split("/")
+    if len(name) > NAME_MAX or not _NAME.fullmatch(name) or "." in parts or ".." in parts:
+        raise StoreError(
+            f"{name[:NAME_MAX]!r} is no object's name: use letters, digits and ._- between slashes"
+        )
+
+
+def check_folder(prefix: str) -> str:
+    """The folder that a listing is of, without a slash at its end; "": all of the store.
+
+    Raises:
+        StoreError: it leaves the store.
+    """
+    folder = prefix.removesuffix("/")
+    if folder:
+        check_name(folder)
+    return folder

@@ -1,0 +1,317 @@
+"""An HTTP client for stores of strangers: nothing they send or leave out holds it up or fills it.
+
+A name is looked up once and the connection goes to an address that was checked, under the name's
+own TLS certificate. No redirect is followed, no proxy asked, no variable of the environment read,
+no cookie kept, no compression taken. A request has one deadline for everything, so that bytes that
+drip do not stretch it, and a limit of bytes. What goes wrong is a StoreError.
+"""
+
+import ssl
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import httpcore
+
+from assay.network.store.addresses import (
+    ADDRESSES_MAX,
+    Resolve,
+    compute_rest,
+    is_public,
+    resolve_name,
+)
+from assay.network.store.base import StoreError
+from assay.network.text import describe_error
+
+#: Connections of one client, and idle ones of them that are kept for so many seconds.
+_CONNECTIONS, _IDLE, _IDLE_S = 64, 32, 15.0
+#: Statuses of a server that may do better next time.
+_BUSY = frozenset({429, 500, 502, 503, 504})
+_HEADERS: list[tuple[bytes | str, bytes | str]] = [
+    ("Accept-Encoding", "identity"),
+    ("User-Agent", "assay"),
+]
+
+RequestHeaders = Sequence[tuple[bytes | str, bytes | str]]
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """Seconds that a thread may still wait for servers."""
+
+    seconds: float
+
+
+#: Until when the request at hand has to be done, on the monotonic clock; what this thread may spend
+#: on all of its requests.
+_deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
+_allowance: ContextVar[_Allowance | None] = ContextVar("allowance", default=None)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """So long, in all, does this thread wait in here for servers on the web; what it does between
+    two requests does not count."""
+    outer = _allowance.get()
+    inner = _Allowance(seconds if outer is None else min(seconds, outer.seconds))
+    before = inner.seconds
+    token = _allowance.set(inner)
+    try:
+        yield
+    finally:
+        _allowance.reset(token)
+        if outer is not None:
+            outer.seconds -= before - inner.seconds
+
+
+@contextmanager
+def _take_seconds(seconds: float) -> Iterator[None]:
+    """The deadline of one request, within the thread's allowance and at its expense."""
+    allowance, started = _allowance.get(), time.monotonic()
+    if allowance is not None:
+        seconds = min(seconds, allowance.seconds)
+    token = _deadline.set(started + max(0.0, seconds))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+        if allowance is not None:
+            allowance.seconds -= time.monotonic() - started
+
+
+@dataclass(frozen=True, slots=True)
+class HttpPatience:
+    """How long a server is waited for.
+
+    Attributes:
+        connect_s: for one address, TLS aside.
+        silence_s: between two bytes.
+        total_s: for a request, from the lookup to the last byte, with all its tries, plus a second
+            for so many bytes that were asked for:
+        bytes_a_second: slower than this it is not worth waiting.
+        tries: of a request that a server was too busy for, or whose connection broke.
+        pause_s: before the second try, twice as long before each further one.
+    """
+
+    connect_s: float = 5.0
+    silence_s: float = 10.0
+    total_s: float = 20.0
+    bytes_a_second: int = 256 << 10
+    tries: int = 3
+    pause_s: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer, read to its end.
+
+    Attributes:
+        headers: by lower-case name.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpClient:
+    """Connections to servers, shared by threads.
+
+    Args:
+        trusted: its servers are the operator's own choice, and may have any address.
+        resolve: finds addresses.
+        tls: trusted certificates; None: the system's.
+    """
+
+    def __init__(
+        self,
+        trusted: bool,
+        resolve: Resolve = resolve_name,
+        patience: HttpPatience | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._patience = patience or HttpPatience()
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=tls or ssl.create_default_context(),
+            max_connections=_CONNECTIONS,
+            max_keepalive_connections=_IDLE,
+            keepalive_expiry=_IDLE_S,
+            retries=0,
+            network_backend=_PinnedBackend(trusted, resolve, self._patience.connect_s),
+        )
+
+    def close(self) -> None:
+        """Ends all connections."""
+        self._pool.close()
+
+    def ask(self, method: str, url: str, limit: int, wanted: str | None = None) -> Answer:
+        """An answer, with a body of at most `limit` bytes.
+
+        Args:
+            wanted: a Range header.
+
+        Raises:
+            StoreError: there is none, it is late or too long, compressed, or no HTTP.
+        """
+        patience = self._patience
+        seconds = patience.total_s + limit / patience.bytes_a_second
+        headers = _HEADERS if wanted is None else [*_HEADERS, ("Range", wanted)]
+        with _take_seconds(seconds):
+            for attempt in range(1, patience.tries + 1):
+                last = attempt == patience.tries
+                answer = self._try(method, url, headers, limit, last)
+                if answer is not None:
+                    return answer
+                time.sleep(min(patience.pause_s * 2 ** (attempt - 1), _get_rest()))
+        raise AssertionError("the last try answers or raises")
+
+    def _try(
+        self, method: str, url: str, headers: RequestHeaders, limit: int, last: bool
+    ) -> Answer | None:
+        """One request; None: it is worth another."""
+        try:
+            answer = self._ask_once(method, url, headers, limit)
+        except (httpcore.TimeoutException, TimeoutError) as error:
+            if _get_rest() > 0 and not last:
+                return None
+            raise StoreError(f"{url} did not answer in time ({describe_error(error)})") from None
+        except (httpcore.NetworkError, httpcore.RemoteProtocolError, OSError) as error:
+            if _get_rest() > 0 and not last:
+                return None
+            raise StoreError(f"{url} cannot be read ({describe_error(error)})") from None
+        except (httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
+            raise StoreError(f"{url} cannot be read ({describe_error(error)})") from None
+        return None if answer.status in _BUSY and not last else answer
+
+    def _ask_once(self, method: str, url: str, headers: RequestHeaders, limit: int) -> Answer:
+        silence_s = self._patience.silence_s
+        timeout = {"connect": silence_s, "read": silence_s, "write": silence_s, "pool": _get_rest()}
+        with self._pool.stream(
+            method, url, headers=headers, extensions={"timeout": timeout}
+        ) as response:
+            found = _read_headers(url, response.headers)
+            if 300 <= response.status < 400:
+                raise StoreError(
+                    f"{url} redirects (status {response.status}): a locator is read where it "
+                    "leads, name the place itself"
+                )
+            length = found.get("content-length", "0")
+            body = bytearray()
+            if method != "HEAD" and response.status in (200, 206):
+                if int(length) > limit:
+                    raise StoreError(f"{url} has {length} bytes; at most {limit} are read")
+                for chunk in response.iter_stream():
+                    body += chunk
+                    if len(body) > limit:
+                        raise StoreError(f"{url} sends more than {limit} bytes, which are read")
+                    if not _get_rest():
+                        raise TimeoutError(f"{len(body)} bytes had come by then")
+            return Answer(response.status, found, bytes(body))
+
+
+def _get_rest() -> float:
+    """Seconds that this thread has left."""
+    return compute_rest(_deadline.get())
+
+
+def _read_headers(url: str, raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by lower-case name. Those that are read here come once, and say what they may."""
+    found: dict[str, str] = {}
+    for name, value in raw:
+        key = name.decode("ascii", "replace").lower()
+        if key in ("content-range", "content-encoding", "etag") and key in found:
+            raise StoreError(f"{url} sends two headers {key}")
+        found[key] = value.decode("latin-1").strip()
+    if found.get("content-encoding", "identity").lower() != "identity":
+        raise StoreError(f"{url} sends compressed bytes, which were not asked for")
+    length = found.get("content-length", "0")
+    if not (length.isascii() and length.isdigit() and len(length) < 20):
+        raise StoreError(f"{url} does not say how many bytes it sends")
+    return found
+
+
+class _PinnedBackend(httpcore.NetworkBackend):
+    """Connects to an address that was checked, of a name that was looked up once."""
+
+    def __init__(self, trusted: bool, resolve: Resolve, connect_s: float) -> None:
+        self._trusted = trusted
+        self._resolve = resolve
+        self._connect_s = connect_s
+        self._inner = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore.NetworkStream:
+        addresses = self._resolve(host, port, min(self._connect_s, _get_rest()))[:ADDRESSES_MAX]
+        hidden = [address for address in addresses if not is_public(address)]
+        if hidden and not self._trusted:
+            raise StoreError(
+                f"{host} leads to {hidden[0]}, which is no public address: it is read only where "
+                "its operator names it with --readable"
+            )
+        failure: Exception = OSError(f"{host} has no address")
+        for address in addresses:
+            rest = min(self._connect_s, _get_rest())
+            if not rest:
+                raise httpcore.ConnectTimeout("no time is left to connect")
+            try:
+                stream = self._inner.connect_tcp(address, port, rest, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+            else:
+                return _HurriedStream(stream)
+        raise failure
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Any = None
+    ) -> httpcore.NetworkStream:
+        raise httpcore.UnsupportedProtocol("no locator leads to a socket of this machine")
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class _HurriedStream(httpcore.NetworkStream):
+    """A stream that waits for nothing beyond the deadline of the thread that uses it."""
+
+    def __init__(self, inner: httpcore.NetworkStream) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, _hurry(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, _hurry(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        rest = _hurry(timeout, httpcore.ConnectTimeout)
+        return _HurriedStream(self._inner.start_tls(ssl_context, server_hostname, rest))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+def _hurry(timeout: float | None, late: type[httpcore.TimeoutException]) -> float:
+    """What is left of a timeout and of the deadline; a timeout of 0 would mean none at all."""
+    rest = _get_rest()
+    if timeout is not None:
+        rest = min(rest, timeout)
+    if not rest:
+        raise late("the time for it is over")
+    return rest

@@ -1,0 +1,100 @@
+"""Locators: what a commitment says of where a store is, a URL of at most 80 bytes.
+
+A locator is public and for reading. Whatever could carry a secret or mean two things is refused:
+user, query, fragment, escapes, segments of dots.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from assay.network.store.base import LOCATOR_MAX, StoreError
+from assay.network.text import mask_url
+
+_PORTS = {"https": 443, "http": 80}
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62}\.?)*[a-z0-9]|[a-z0-9]")
+_PATH = re.compile(r"(/[A-Za-z0-9_.~-]+)*/?")
+
+
+@dataclass(frozen=True, slots=True)
+class FolderLocator:
+    """`file:///an/absolute/folder`."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class WebLocator:
+    """`https://host[:port][/path]`, or `http://`.
+
+    Attributes:
+        host: lower case; an IPv6 address without its brackets.
+        path: begins with a slash and does not end with one; empty: the whole host.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def url(self) -> str:
+        """Without a slash at its end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{host}{port}{self.path}"
+
+    def is_below(self, root: "WebLocator") -> bool:
+        """Whether it is the root or leads below it."""
+        place = (self.scheme, self.host, self.port)
+        return place == (root.scheme, root.host, root.port) and (
+            self.path == root.path or self.path.startswith(f"{root.path}/")
+        )
+
+
+Locator = FolderLocator | WebLocator
+
+
+def read_locator(text: str) -> Locator:
+    """What a locator means; nothing is looked at yet.
+
+    Raises:
+        StoreError: it is none. What may be a secret in it is not repeated.
+    """
+    if len(text.encode(errors="replace")) > LOCATOR_MAX:
+        raise StoreError(f"a locator has at most {LOCATOR_MAX} bytes: use a shorter path")
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError as error:
+        raise StoreError(f"{mask_url(text)!r} is not a URL ({error})") from None
+    if "@" in url.netloc or "?" in text or "#" in text:
+        raise StoreError(
+            f"{mask_url(text)!r} is no public locator: it stands on chain for all to read, so it "
+            "has no user, no query, no signature and no fragment"
+        )
+    if url.scheme == "file" and url.netloc in ("", "localhost"):
+        path = Path(unquote(url.path))
+        if path.is_absolute() and "\0" not in str(path):
+            return FolderLocator(path)
+    elif url.scheme in _PORTS and port != 0:
+        host = (url.hostname or "").lower()
+        segments = url.path.split("/")
+        if _is_host(host) and _PATH.fullmatch(url.path) and not {".", ".."} & set(segments):
+            path_text = url.path.removesuffix("/")
+            return WebLocator(url.scheme, host, port or _PORTS[url.scheme], path_text)
+    raise StoreError(
+        f"{mask_url(text)!r} is not a store: write https://host/path or file:///an/absolute/folder"
+    )
+
+
+def _is_host(text: str) -> bool:
+    if ":" not in text:
+        return _HOST.fullmatch(text) is not None
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return "%" not in text

@@ -1,0 +1,115 @@
+"""From locators to stores, and which of those that strangers publish are opened here.
+
+https at a public address       always
+file, http, any other address   at or below what the operator named
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+from assay.network.store.base import ObjectStore, StoreError
+from assay.network.store.folder import FolderStore, open_folder
+from assay.network.store.http import HttpClient
+from assay.network.store.locators import FolderLocator, Locator, WebLocator, read_locator
+from assay.network.store.web import WebStore
+
+
+@cache
+def _get_client(trusted: bool) -> HttpClient:
+    """One for the whole program, so that connections are used again."""
+    return HttpClient(trusted)
+
+
+def open_store(locator: str, client: HttpClient | None = None) -> ObjectStore:
+    """The store that one's own operator names by its locator; a folder must exist.
+
+    Args:
+        client: reads from the web; None: one that reads at any address.
+
+    Raises:
+        StoreError: too long, of a kind that is not served, or no such folder.
+    """
+    return _open(read_locator(locator), client or _get_client(True))
+
+
+def _open(place: Locator, client: HttpClient) -> ObjectStore:
+    return WebStore(place, client) if isinstance(place, WebLocator) else _open_existing(place)
+
+
+def _open_existing(place: FolderLocator) -> FolderStore:
+    path = place.path
+    try:
+        exists = path.is_dir()
+    except OSError as error:
+        raise StoreError(f"the store folder {str(path)!r} cannot be looked up: {error}") from error
+    if not exists:
+        raise StoreError(f"the store folder {str(path)!r} does not exist: create it, or correct it")
+    return open_folder(path)
+
+
+class ReadableStores:
+    """Which of the locators that strangers published are opened here; see this module's table.
+
+    Args:
+        roots: locators that this program's operator named.
+        strangers, own: read from the web what anybody named, and what the operator did; None: the
+            program's own clients.
+
+    Raises:
+        StoreError: a root is no store.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[str],
+        strangers: HttpClient | None = None,
+        own: HttpClient | None = None,
+    ) -> None:
+        self._strangers, self._own = strangers, own
+        places = [read_locator(root) for root in roots]
+        self._web = [place for place in places if isinstance(place, WebLocator)]
+        self._folders = [_open_existing(p).root for p in places if isinstance(p, FolderLocator)]
+
+    def get(self, locator: str) -> ObjectStore | None:
+        """The store of a locator; None where its owner may not be read from here.
+
+        Raises:
+            StoreError: it may, and cannot be opened.
+        """
+        place = read_locator(locator)
+        if isinstance(place, FolderLocator):
+            folder = _open_existing(place)
+            allowed = any(folder.root.is_relative_to(root) for root in self._folders)
+            return folder if allowed else None
+        if any(place.is_below(root) for root in self._web):
+            return WebStore(place, self._own or _get_client(True))
+        if place.scheme != "https":
+            return None
+        return WebStore(place, self._strangers or _get_client(False))
+
+    def get_as_stranger(self, locator: str) -> ObjectStore | None:
+        """A locator's place on the web as who has named no store reads it; None: it is a folder.
+
+        Raises:
+            StoreError: nobody does.
+        """
+        place = read_locator(locator)
+        if isinstance(place, FolderLocator):
+            return None
+        if place.scheme != "https":
+            raise StoreError(f"{place.url} is read only by who names it with --readable: use https")
+        return WebStore(place, self._strangers or _get_client(False))
+
+    def open(self, locator: str) -> ObjectStore:
+        """The same where nothing can be done without it.
+
+        Raises:
+            StoreError: it may not be read from here, or cannot be opened.
+        """
+        store = self.get(locator)
+        if store is None:
+            raise StoreError(
+                f"{locator!r} is not among the stores that may be read here: name it, or a folder "
+                "above it, with --readable"
+            )
+        return store

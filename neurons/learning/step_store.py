@@ -1,0 +1,164 @@
+"""Steps in a store: what a stranger needs to do one again.
+
+    steps/<digest of the record>/step.json             the record, the checkpoint made
+    steps/<digest of the record>/step.parquet          every group consumed
+    steps/<digest of the record>/before.safetensors    masters and moments before, where published
+
+A checkpoint's manifest names the record, and the record binds the rest, so that it does not matter
+whose store it is. They are uploaded before the checkpoint. Specification, section 11.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+from assay.network import ObjectStore, open_folder
+from assay.neurons.checkpoints import CheckpointFolder, Fetching
+from assay.neurons.files import replace_file
+from assay.neurons.gathering import answer_in_time
+from assay.neurons.learning.steps import (
+    RECORD_BYTES_MAX,
+    StepError,
+    StepFolder,
+    read_config,
+    read_step,
+)
+from assay.neurons.publication import CHUNK_BYTES, map_file, put_object
+from assay.neurons.rules import PublicationError, fetch_parameters, publish_parameters
+from assay.protocol import Parameters
+from assay.protocol.manifest import Manifest
+
+#: Most bytes of a step's groups, and of an optimiser's state, that are uploaded and fetched.
+DATA_BYTES_MAX, STATE_BYTES_MAX = 1 << 30, 1 << 37
+#: Suffix in a trainer's folder → name in a store and most bytes of it.
+_RECORD, _DATA, _STATE = ".json", ".parquet", ".before.safetensors"
+_OBJECTS = {
+    _RECORD: ("step.json", RECORD_BYTES_MAX),
+    _DATA: ("step.parquet", DATA_BYTES_MAX),
+    _STATE: ("before.safetensors", STATE_BYTES_MAX),
+}
+#: Seconds for a chunk.
+_PATIENCE_S = 60.0
+
+
+def publish_step(
+    store: ObjectStore,
+    steps: StepFolder,
+    made: Manifest,
+    parameters: Parameters,
+    with_state: bool,
+) -> list[str]:
+    """Uploads the step that made a checkpoint, each object read back; what is there already stays.
+    Nothing is uploaded of a step that was made elsewhere.
+
+    Args:
+        with_state: the optimiser's state before it, too, where it is kept.
+
+    Returns:
+        What was left out, a line each: too large, or not here.
+
+    Raises:
+        StoreError: the store cannot be read or written.
+        OSError: the trainer's folder cannot be read.
+    """
+    record = steps.get_path(made.number, made.step)
+    if not record.exists():
+        return []
+    left_out = []
+    publish_parameters(store, parameters)
+    for suffix in (*((_STATE,) if with_state else ()), _DATA, _RECORD):  # the record last
+        path = record.with_suffix(suffix)
+        name, limit = _OBJECTS[suffix]
+        size = path.stat().st_size if path.exists() else 0
+        if not 0 < size <= limit:
+            why = f"has {size:,} bytes, more than {limit:,}" if size else "is not here"
+            left_out.append(f"{path.name} is not in the store: it {why}")
+            continue
+        with map_file(path) as data, memoryview(data) as view:
+            put_object(store, make_step_name(made.step, name), sha256(view).digest(), view)
+    return left_out
+
+
+def make_step_name(digest: bytes, name: str) -> str:
+    """Where a file of a step lies below a locator."""
+    return f"steps/{digest.hex()}/{name}"
+
+
+def fetch_step(stores: Sequence[ObjectStore], checkpoint: bytes, folder: Path) -> Path:
+    """Fetches the step that made a checkpoint, with the checkpoint and its parent.
+
+    Args:
+        stores: asked in order: the trainer's, and the owner's for the first checkpoint.
+        checkpoint: its digest.
+        folder: gets `steps` and `models`, as a trainer's has them.
+
+    Returns:
+        The record's file, checked to be the one that the checkpoint names.
+
+    Raises:
+        StepError: the stores have no such step, or another.
+        OperatorError: a store cannot be read, the checkpoint cannot be had, the folder cannot be
+            written.
+    """
+    checkpoints = CheckpointFolder(folder / "models", Fetching(lambda: stores))
+    made = checkpoints.get(checkpoint).manifest
+    path = StepFolder(folder / "steps").get_path(made.number, made.step)
+    try:
+        if not _fetch(stores, made.step, _RECORD, path):
+            raise StepError(
+                f"there is no step record of checkpoint {checkpoint.hex()[:16]}… in any store: "
+                "name its trainer's own"
+            )
+        step = read_step(path)
+        if step.record.digest != made.step or step.child != checkpoint:
+            path.unlink()
+            raise StepError("the store's record is not the one that the checkpoint names")
+        for suffix in (_DATA, _STATE):
+            _fetch(stores, made.step, suffix, path)  # what is missing is said when it is needed
+        parameters = _fetch_parameters(stores, step.record.parameters)
+        publish_parameters(open_folder(folder / "steps" / "rules"), parameters)
+    except OSError as error:
+        raise StepError(f"the step cannot be kept in {folder}: {error}") from None
+    checkpoints.get(step.record.parent)
+    if read_config(step.record).from_genesis:
+        checkpoints.get(parameters.identity.genesis_checkpoint)
+    return path
+
+
+def _fetch_parameters(stores: Sequence[ObjectStore], digest: bytes) -> Parameters:
+    for store in stores[:-1]:
+        with suppress(PublicationError):
+            return fetch_parameters(store, digest)
+    return fetch_parameters(stores[-1], digest)
+
+
+def _fetch(stores: Sequence[ObjectStore], digest: bytes, suffix: str, record: Path) -> bool:
+    """One object beside the record, unless it is there. False: no store has it."""
+    path = record.with_suffix(suffix)
+    if suffix != _RECORD and path.exists():
+        return True
+    return any(_fetch_from(store, digest, suffix, path) for store in stores)
+
+
+def _fetch_from(store: ObjectStore, digest: bytes, suffix: str, path: Path) -> bool:
+    name, limit = _OBJECTS[suffix]
+    source = store.open(make_step_name(digest, name))
+    size = answer_in_time(source.size, _get_patience)
+    if size is None:
+        return False
+    if size > limit:
+        raise StepError(f"the store's {name} has {size:,} bytes; {limit:,} are taken")
+    with replace_file(path) as temporary, temporary.open("wb") as file:
+        for start in range(0, size, CHUNK_BYTES):
+            end = min(size, start + CHUNK_BYTES)
+            data = answer_in_time(partial(source.read, start, end), _get_patience)
+            if data is None or len(data) != end - start:
+                raise StepError(f"the store hands out {name} other than by its size")
+            file.write(data)
+    return True
+
+
+def _get_patience() -> float:
+    return _PATIENCE_S

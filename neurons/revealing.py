@@ -1,0 +1,157 @@
+"""What a miner committed to, from wherever it can be had: bytes count if they match the root.
+
+The miner's own store is asked first. What it does not show, or shows other than committed, is
+looked for in mirrors, where validators leave what they have read:
+
+    mirrors/<window>/<root>    footer and groups of one submission, as `packing` has them
+
+Where nobody has it, the miner's own answer stands.
+"""
+
+from collections.abc import Callable, Sequence
+
+from assay.network.store import ObjectStore, StoreError, within
+from assay.neurons.packing import (
+    PackedReader,
+    PackError,
+    compute_pack_max,
+    decode_pack,
+)
+from assay.protocol import Context, Footer, Header, Reason, Refusal
+from assay.protocol.encoding import EncodingError, decode
+from assay.protocol.submission import compute_group_leaf, compute_submission_root, split_rows
+from assay.verification import SubmissionReader
+
+#: Folder of a mirror.
+MIRRORS = "mirrors"
+#: Seconds for one mirror's answer.
+_MIRROR_S = 20.0
+#: Whoever is asked when the first has nothing; it may raise a StoreError.
+Opener = Callable[[], SubmissionReader]
+
+
+def make_mirror_name(window: int, root: bytes) -> str:
+    """Where a mirror keeps what it has of a submission, below its locator."""
+    return f"{MIRRORS}/{window}/{root.hex()}"
+
+
+def open_pack(store: ObjectStore, context: Context, hotkey: bytes) -> SubmissionReader:
+    """What a mirror has of a hotkey's submission.
+
+    Raises:
+        StoreError: nothing of it, or something else.
+    """
+    name = make_mirror_name(context.window, context.commitments[hotkey].root)
+    with within(_MIRROR_S):
+        data = store.get(name, compute_pack_max(context.parameters))
+    if data is None:
+        raise StoreError(f"the mirror has no {name}")
+    try:
+        return PackedReader(decode_pack(data, context.parameters))
+    except PackError as error:
+        raise StoreError(f"the mirror's {name} is of no use: {error}") from None
+
+
+def is_committed(footer: Footer, root: bytes) -> bool:
+    """Whether a footer's claims are what a root on chain binds."""
+    try:
+        return compute_submission_root(decode(Header, footer.header), footer.leaves) == root
+    except (EncodingError, ValueError):
+        return False
+
+
+def is_group_committed(footer: Footer, index: int, data: bytes, group_size: int) -> bool:
+    """Whether a group's canonical bytes are what a footer's leaf binds."""
+    try:
+        leaf = compute_group_leaf(index, split_rows(data, group_size))
+    except EncodingError:
+        return False
+    return index < len(footer.leaves) and footer.leaves[index] == leaf
+
+
+class MirroredReader:
+    """A `SubmissionReader` over a miner's own store, and mirrors for what that one lacks.
+
+    Args:
+        root: what is on chain.
+        own: opens the miner's file.
+        mirrors: open other copies.
+    """
+
+    def __init__(self, root: bytes, group_size: int, own: Opener, mirrors: Sequence[Opener]):
+        self._root = root
+        self._group_size = group_size
+        self._own = own
+        self._mirrors = mirrors
+        self._readers: list[SubmissionReader] = []
+        self._asked = 0
+        self._footer: Footer | None = None
+
+    def read_footer(self) -> Footer | Refusal:
+        """See `SubmissionReader`.
+
+        Raises:
+            StoreError: the miner's own store cannot be read, and no mirror has it.
+        """
+        own: Footer | Refusal | StoreError
+        try:
+            reader = self._own()
+            own = reader.read_footer()
+            if isinstance(own, Footer) and is_committed(own, self._root):
+                self._readers.append(reader)
+                self._footer = own
+                return own
+        except StoreError as error:
+            own = error
+        if self._ask_mirror():
+            assert self._footer is not None
+            return self._footer
+        if isinstance(own, StoreError):
+            raise own
+        return own
+
+    def read_group(self, index: int) -> bytes | Refusal:
+        """See `SubmissionReader`.
+
+        Raises:
+            StoreError: as `read_footer`.
+        """
+        footer, first = self._footer, None
+        if footer is None:
+            return Refusal(Reason.NOT_REVEALED, "the file is not there", index)
+        position = 0
+        while position < len(self._readers) or self._ask_mirror():
+            found = self._read(self._readers[position], index)
+            good = isinstance(found, bytes)
+            if good and is_group_committed(footer, index, found, self._group_size):  # type: ignore[arg-type]
+                return found  # type: ignore[return-value]
+            first = found if first is None else first
+            position += 1
+        if isinstance(first, StoreError):
+            raise first
+        assert first is not None
+        return first
+
+    def _read(self, reader: SubmissionReader, index: int) -> bytes | Refusal | StoreError:
+        try:
+            return reader.read_group(index)
+        except PackError as error:
+            return Refusal(Reason.NOT_REVEALED, str(error), index)
+        except StoreError as error:
+            return error
+
+    def _ask_mirror(self) -> bool:
+        """Opens the next mirror that has the footer; whether there is one."""
+        while self._asked < len(self._mirrors):
+            opener = self._mirrors[self._asked]
+            self._asked += 1
+            try:
+                reader = opener()
+                footer = reader.read_footer()
+            except StoreError:
+                continue
+            if isinstance(footer, Footer) and is_committed(footer, self._root):
+                self._readers.append(reader)
+                self._footer = footer
+                return True
+        return False

@@ -1,0 +1,260 @@
+"""How a program stands, as it writes it to `status.json` every few seconds.
+
+The document is for `assay status`, for the explorer and for an operator's own scripts: written
+whole or not at all, with the version of its shape. docs/status.md is printed from the types here
+and in `neurons.validating.status`.
+Times are Unix seconds, hotkeys SS58, digests hex, blocks those of the finalized chain.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypedDict
+
+from assay.network.beacon import RelayFigures
+from assay.protocol import Block, Phase, encode_ss58
+from assay.protocol.parameters import Timing
+from assay.protocol.window import compute_block, compute_window
+
+#: Of the document's shape: it grows when a field goes or changes its meaning, not when one comes.
+STATUS_VERSION = 1
+#: What `state` says.
+RUNNING, STOPPED = "running", "stopped"
+#: Rows of each kind.
+SHOWN = 16
+#: Moments of a window after its first block, in order.
+_MOMENTS = (Phase.CHALLENGE, Phase.COMMIT, Phase.AUDIT, Phase.FETCH_END, Phase.VERDICT_END)
+
+
+class CountdownStatus(TypedDict):
+    """Where a window is between its moments (specification, section 2)."""
+
+    phase: str  # the newest moment that has come: CHALLENGE, COMMIT, AUDIT, FETCH_END, VERDICT_END
+    next: str | None  # the one to come; null after VERDICT_END
+    block: int | None  # its block
+    blocks: int | None  # blocks until then
+    seconds: float | None  # the same by the chain's slot
+
+
+class CheckpointStatus(TypedDict):
+    """A checkpoint as the program knows it."""
+
+    digest: str
+    number: int | None  # steps from the genesis; null where it was not opened here yet
+
+
+class FetchingStatus(TypedDict):
+    """A checkpoint on its way."""
+
+    checkpoint: str  # digest
+    bytes: int  # of tensors, here so far
+    of: int  # due
+
+
+class RelayStatus(TypedDict):
+    """A relay of the beacon chain, since the program started."""
+
+    name: str  # host and port
+    pace_seconds: float | None  # moving average until a beacon is there if it is asked first
+    won: int  # races in which its verified beacon came first
+    failed: int  # answers that were errors, broken, or none in time
+    lied: int  # answers that were well-formed and false
+
+
+class BeaconStatus(TypedDict):
+    """The beacon chain, and how it is reached."""
+
+    chain: str  # hash
+    trouble: str | None  # why the round asked for last is not there
+    relays: list[RelayStatus]  # empty where the beacons are the program's own
+
+
+class ProgramStatus(TypedDict):
+    """What every program's document has."""
+
+    version: int  # of this shape: 1
+    program: str  # miner, validator or trainer
+    software: str  # name and version
+    state: str  # running, or stopped: as asked; a killed program leaves what it wrote last
+    pid: int
+    started_at: int
+    at: int  # when this was written: a running program does so at least every ten seconds
+    netuid: int
+    hotkey: str
+    head: int  # newest finalized block seen
+    head_at: float | None  # its timestamp; null before the first
+    best: int | None  # newest block that the node knows, final or not; null where it says nothing
+    window_now: int  # the window of `head`
+    countdown: CountdownStatus  # of that window
+    checkpoint: CheckpointStatus | None  # in force in that window
+    published: CheckpointStatus | None  # the newest that the trainer has committed to
+    published_since: float | None  # when this program first saw it
+    fetching: list[FetchingStatus]
+    beacon: BeaconStatus
+    trouble: str | None  # what a person should know or mend; null while all is well
+    counts: dict[str, dict[str, float]]  # sums since the start, by label: docs/metrics.md
+
+
+class MinerStatus(TypedDict):
+    """What a miner's has besides."""
+
+    at_work: dict[str, int] | None  # window, and groups of it that are done
+    windows: list[dict[str, Any]]  # the newest 16: work, commitment, own verdict, pay
+
+
+class TrainerStatus(TypedDict):
+    """What a trainer's has besides."""
+
+    window: int | None  # learned from next
+    lessons: list[dict[str, Any]]  # the newest 16
+    alarm: str | None  # what has diverged
+    held_out: list[dict[str, Any]]  # checkpoints tried on held-out problems, the newest 16
+
+
+class DemoStatus(TypedDict):
+    """What a demo's has besides: the rest of it is its validator's."""
+
+    stage: str  # what the demo is at; done at the end
+    demo: dict[str, Any]  # its miners, lessons and accuracy, for `assay status`
+
+
+class BeaconFigures(Protocol):
+    """Of a source of beacons, what can be told of it."""
+
+    @property
+    def trouble(self) -> str:
+        """Why the round asked for last is not there; empty when all is well."""
+
+    @property
+    def figures(self) -> Sequence[RelayFigures]:
+        """Each relay's."""
+
+
+class DownloadFigures(Protocol):
+    """Of a checkpoint on its way: digest, bytes of tensors that are here, bytes that are due."""
+
+    digest: bytes
+    done: int
+    due: int
+
+
+class CheckpointFigures(Protocol):
+    """Of a folder of checkpoints, what can be told of it."""
+
+    @property
+    def downloads(self) -> Sequence[DownloadFigures]:
+        """What is on its way now."""
+
+    def find_number(self, digest: bytes) -> int | None:
+        """How many steps from the genesis a checkpoint is; None where it was not opened yet."""
+
+
+@dataclass(slots=True)
+class Sight:
+    """What a program has seen of the chain.
+
+    Attributes:
+        head: the newest finalized block; None before the first look.
+        best: number of the newest block, final or not, where the node says so.
+        in_force: digest of the checkpoint of the window at the head.
+        published: digest and number of the trainer's newest checkpoint.
+        published_since: Unix seconds when that was first seen.
+    """
+
+    head: Block | None = None
+    best: int | None = None
+    in_force: bytes | None = None
+    published: tuple[bytes, int] | None = None
+    published_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose status it is.
+
+    Attributes:
+        beacons: None where the program has its own chain of them.
+        beacon_chain: hash, 32 bytes.
+    """
+
+    program: str
+    software: str
+    netuid: int
+    hotkey: bytes
+    timing: Timing
+    checkpoints: CheckpointFigures
+    beacon_chain: bytes
+    beacons: BeaconFigures | None = None
+    sight: Sight = field(default_factory=Sight)
+
+
+def describe_program(subject: Subject) -> dict[str, Any]:
+    """What is known of any program; `describe_self` and what troubles it are added.
+
+    Returns:
+        a `ProgramStatus` but for those fields.
+    """
+    sight, checkpoints, beacons = subject.sight, subject.checkpoints, subject.beacons
+    head = 0 if sight.head is None else sight.head.number
+    window, published = compute_window(subject.timing, head), sight.published
+    return {
+        "version": STATUS_VERSION,
+        "program": subject.program,
+        "software": subject.software,
+        "netuid": subject.netuid,
+        "hotkey": encode_ss58(subject.hotkey),
+        "head": head,
+        "head_at": None if sight.head is None else sight.head.timestamp_ms / 1_000,
+        "best": sight.best,
+        "window_now": window,
+        "countdown": describe_countdown(subject.timing, window, head),
+        "checkpoint": None if sight.in_force is None else CheckpointStatus(
+            digest=sight.in_force.hex(), number=checkpoints.find_number(sight.in_force)
+        ),
+        "published": None if published is None else CheckpointStatus(
+            digest=published[0].hex(), number=published[1]
+        ),
+        "published_since": sight.published_since,
+        "fetching": [
+            FetchingStatus(checkpoint=download.digest.hex(), bytes=download.done, of=download.due)
+            for download in checkpoints.downloads
+        ],
+        "beacon": BeaconStatus(
+            chain=subject.beacon_chain.hex(),
+            trouble=None if beacons is None else beacons.trouble or None,
+            relays=[] if beacons is None else [_describe_relay(relay) for relay in beacons.figures],
+        ),
+    }  # fmt: skip
+
+
+def describe_self(state: str, started_at: int) -> dict[str, Any]:
+    """When the document is written, by which process, in which state."""
+    return {
+        "state": state, "pid": os.getpid(), "started_at": started_at, "at": int(time.time()),
+    }  # fmt: skip
+
+
+def _describe_relay(relay: RelayFigures) -> RelayStatus:
+    return RelayStatus(
+        name=relay.name,
+        pace_seconds=None if relay.pace_s is None else round(relay.pace_s, 3),
+        won=relay.won,
+        failed=relay.failed,
+        lied=relay.lied,
+    )
+
+
+def describe_countdown(timing: Timing, window: int, head: int) -> CountdownStatus:
+    """Where a window is at a block."""
+    blocks = {phase: compute_block(timing, window, phase) for phase in _MOMENTS}
+    came = [phase for phase, block in blocks.items() if block <= head]
+    due = next((phase for phase, block in blocks.items() if block > head), None)
+    left = None if due is None else blocks[due] - head
+    return CountdownStatus(
+        phase=(came[-1] if came else Phase.CHECKPOINT).name,
+        next=None if due is None else due.name,
+        block=None if due is None else blocks[due],
+        blocks=left,
+        seconds=None if left is None else left * timing.slot_ms / 1_000,
+    )

@@ -1,0 +1,232 @@
+"""Miners' files read ahead of the judge, several at a time: the network waits beside the model.
+
+Each file is read on one of a few threads, within a deadline and the sizes of an honest file, and
+kept until it is judged; so many bytes of them at most. What is read is only kept bytes: verdicts
+do not depend on the order in which they came. A file that did not come is asked for again at a
+later block, like any other.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Condition, Thread
+
+from assay.network.parquet_worker import ParquetWorker, WorkerError
+from assay.network.store import ObjectStore, StoreError, within
+from assay.neurons.packing import PackedReader, PackedSubmission, RecordingReader
+from assay.neurons.revealing import is_committed, is_group_committed
+from assay.neurons.submissions import OUR_FAULTS, FileSources, StoreFinder, open_submission
+from assay.protocol import Context, Footer, Refusal
+from assay.protocol.selection import select_groups
+from assay.verification import SubmissionReader
+from assay.verification.judge import find_commitment
+
+#: Files read at a time, and read or kept ahead of the judge.
+THREADS, AHEAD = 24, 64
+#: Kept bytes beyond which no file more is begun.
+_KEPT_BYTES = 256 << 20
+#: Seconds that one file's servers are waited for, mirrors and all: when it is asked for first,
+#: twice as many each further time, and at most. Whoever drips bytes holds up nobody but himself.
+_FIRST_S, _FILE_S = 10.0, 80.0
+#: Seconds that a caller waits for the first file to come.
+_WAIT_S = 0.5
+
+_Key = tuple[int, bytes]
+#: What is read by whom, and seconds for it.
+_Job = tuple[Context, bytes, SubmissionReader, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One file as far as an audit asks for it.
+
+    Attributes:
+        packed: what was read; None: the miner has nothing to be read.
+        whole: all of it is what the root on chain binds.
+        error: our own fault; the caller raises it.
+    """
+
+    packed: PackedSubmission | None
+    whole: bool
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """The sources of files with another parser."""
+
+    stores: StoreFinder
+    worker: ParquetWorker
+    mirrors: Callable[[], Sequence[ObjectStore]]
+
+
+#: Called with what was read whole, once, by who takes it.
+Keep = Callable[[Context, PackedSubmission], None]
+
+
+class ReadAhead:
+    """Reads files for one judge. Its methods are for the judge's thread.
+
+    Args:
+        keep: called with every whole file that is taken.
+        workers: children that parse, beside the sources' own: one is busy with 256 miners' files
+            for twenty seconds.
+    """
+
+    def __init__(
+        self,
+        sources: FileSources,
+        keep: Keep | None = None,
+        workers: int = 0,
+        threads: int = THREADS,
+    ) -> None:
+        self._own = [ParquetWorker() for _ in range(workers)]
+        self._sources = [
+            _Places(sources.stores, worker, sources.mirrors)
+            for worker in (sources.worker, *self._own)
+        ]
+        self._turn = 0
+        self._keep = keep
+        self._changed = Condition()
+        self._begun: set[_Key] = set()
+        self._there: dict[_Key, Fetched] = {}
+        self._tries: dict[_Key, int] = {}
+        self._kept_bytes = 0
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._threads = [
+            Thread(target=self._work, name="read ahead", daemon=True) for _ in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """No file more is begun; what is under way ends by its deadline, or with the program."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        for worker in self._own:
+            worker.close()
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Files under way, and files and bytes that wait for the judge."""
+        with self._changed:
+            return len(self._begun), len(self._there)
+
+    def choose(self, context: Context, due: Sequence[bytes]) -> bytes | None:
+        """The first of these hotkeys that can be judged without waiting for the network.
+
+        Begins to read the files of those next in line; waits a moment where none has come.
+        """
+        deadline = time.monotonic() + _WAIT_S
+        for hotkey in due:
+            if not self._begin(context, hotkey):
+                break
+        with self._changed:
+            while True:
+                for hotkey in due:
+                    key = context.window, hotkey
+                    if key in self._there or isinstance(find_commitment(context, hotkey), Refusal):
+                        return hotkey
+                rest = deadline - time.monotonic()
+                if rest <= 0:
+                    return None
+                self._changed.wait(rest)
+
+    def choose_late(self, context: Context, due: Sequence[bytes]) -> bytes | None:
+        """The first of these whose file had come by FETCH_END; what is under way is dropped."""
+        with self._changed:
+            self._begun = {key for key in self._begun if key[0] != context.window}
+            return next((h for h in due if (context.window, h) in self._there), None)
+
+    def take(self, context: Context, hotkey: bytes) -> SubmissionReader | None:
+        """See `FilesAhead`.
+
+        Raises:
+            WorkerError, OUR_FAULTS: what went wrong with reading it.
+        """
+        with self._changed:
+            fetched = self._there.pop((context.window, hotkey), None)
+            if fetched is None:
+                return None
+            self._kept_bytes -= _measure(fetched)
+        if fetched.error is not None:
+            raise fetched.error
+        if fetched.packed is None:
+            return None
+        if fetched.whole and self._keep is not None:
+            self._keep(context, fetched.packed)
+        return PackedReader(fetched.packed)
+
+    def forget(self, window: int) -> None:
+        """Nothing of a window is asked for any more."""
+        with self._changed:
+            self._begun = {key for key in self._begun if key[0] != window}
+            self._tries = {key: n for key, n in self._tries.items() if key[0] != window}
+            for key in [key for key in self._there if key[0] == window]:
+                self._kept_bytes -= _measure(self._there.pop(key))
+
+    def _begin(self, context: Context, hotkey: bytes) -> bool:
+        """Has a file read unless it was begun; whether another may be begun after it."""
+        key = context.window, hotkey
+        with self._changed:
+            full = len(self._begun) + len(self._there) >= AHEAD or self._kept_bytes > _KEPT_BYTES
+            if full:
+                return False
+            if key in self._begun or key in self._there:
+                return True
+        if isinstance(find_commitment(context, hotkey), Refusal):
+            return True
+        self._turn = (self._turn + 1) % len(self._sources)
+        reader = open_submission(context, hotkey, self._sources[self._turn])
+        with self._changed:
+            self._begun.add(key)
+        seconds = min(_FILE_S, _FIRST_S * 2 ** self._tries.get(key, 0))
+        self._tries[key] = self._tries.get(key, 0) + 1
+        self._jobs.put((context, hotkey, reader, seconds))
+        return True
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            context, hotkey, reader, seconds = job
+            key = context.window, hotkey
+            with self._changed:
+                wanted = key in self._begun
+            fetched = fetch(context, hotkey, reader, seconds) if wanted else Fetched(None, False)
+            with self._changed:
+                if key in self._begun:  # else it comes too late
+                    self._begun.discard(key)
+                    self._there[key] = fetched
+                    self._kept_bytes += _measure(fetched)
+                self._changed.notify_all()
+
+
+def fetch(
+    context: Context, hotkey: bytes, reader: SubmissionReader, seconds: float = _FILE_S
+) -> Fetched:
+    """All that an audit asks of a file, in the judge's own order and no further than it would."""
+    recording, work = RecordingReader(reader), context.parameters.work
+    root = context.commitments[hotkey].root
+    whole = False
+    try:
+        with within(seconds):
+            footer = recording.read_footer()
+            if isinstance(footer, Footer) and is_committed(footer, root):
+                chosen = select_groups(
+                    context.audit_seed, hotkey, len(footer.leaves), work.audited_groups,
+                    work.sampled_groups,
+                )  # fmt: skip
+                whole = all(
+                    isinstance(data := recording.read_group(index), bytes)
+                    and is_group_committed(footer, index, data, work.group_size)
+                    for index in sorted(chosen.audited + chosen.sampled)
+                )
+    except (WorkerError, StoreError, *OUR_FAULTS) as error:
+        return Fetched(None, False, error)
+    return Fetched(recording.pack(hotkey), whole)
+
+
+def _measure(fetched: Fetched) -> int:
+    """Bytes that it holds."""
+    packed = fetched.packed
+    return 0 if packed is None else sum(len(group.rows or b"") for group in packed.groups)

@@ -1,0 +1,118 @@
+"""What a validator has read of miners' files, left in its own store for others to find by root.
+
+Of each submission that an audit could read whole: the footer, and the groups that all validators
+choose. Whoever finds a miner's store away takes these; they are held against the root on chain like
+the miner's own. Writing happens beside the judge and never keeps it waiting: what does not fit into
+the queue is left out, and so is what the store refuses.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import Full, Queue
+from threading import Thread
+
+from assay.network.store import ObjectStore, StoreError
+from assay.neurons.packing import PackedSubmission, encode_pack
+from assay.neurons.revealing import MIRRORS, make_mirror_name
+from assay.neurons.submissions import FileSources
+from assay.neurons.validating.ahead import THREADS, ReadAhead
+from assay.protocol import Context
+
+logger = logging.getLogger("assay")
+
+#: Children that parse files, on as many processors.
+_WORKERS = 4
+#: Submissions that wait to be written.
+_WAITING = 64
+#: Seconds that a program which ends waits for the writer.
+_END_S = 5.0
+
+
+class Mirror:
+    """Writes copies into a store, on a thread of its own.
+
+    Args:
+        windows: the newest so many windows are kept.
+    """
+
+    def __init__(self, store: ObjectStore, windows: int) -> None:
+        self._store = store
+        self._windows = windows
+        self._newest = -1
+        self._refused = False
+        self._left_out = 0
+        self._queue: Queue[tuple[Context, PackedSubmission] | None] = Queue(_WAITING)
+        self._thread = Thread(target=self._work, name="mirror", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the writer, after what it is at."""
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        self._queue.put(None)
+        self._thread.join(_END_S)
+
+    def put(self, context: Context, packed: PackedSubmission) -> None:
+        """Takes a submission that was read whole."""
+        try:
+            self._queue.put_nowait((context, packed))
+        except Full:
+            self._left_out += 1
+            if self._left_out == 1:
+                logger.warning(
+                    "the store is slow: not all that was audited is mirrored there",
+                    extra={"event": "mirror_trouble"},
+                )
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None:
+            context, packed = job
+            try:
+                if context.window > self._newest:
+                    self._newest = context.window
+                    self._clear()
+                root = context.commitments[packed.hotkey].root
+                self._store.put(make_mirror_name(context.window, root), encode_pack(packed))
+                self._refused = False
+            except StoreError as error:
+                if not self._refused:
+                    logger.warning(
+                        "what was audited is not mirrored: %s",
+                        error,
+                        extra={"event": "mirror_trouble"},
+                    )
+                self._refused = True
+
+    def _clear(self) -> None:
+        """Takes away windows that are old by now."""
+        for name in self._store.list(MIRRORS):
+            window = name.removeprefix(f"{MIRRORS}/").partition("/")[0]
+            if window.isdecimal() and int(window) <= self._newest - self._windows:
+                self._store.delete(name)
+
+
+@contextmanager
+def read_ahead(
+    sources: FileSources, store: ObjectStore | None, windows: int, fetches: int = THREADS
+) -> Iterator[ReadAhead | None]:
+    """Files read ahead, and mirrored where there is a store for it.
+
+    Args:
+        store: one's own, which others can read; None: there is none.
+        windows: mirrored; 0: none.
+        fetches: files read at a time; 0: each when it is judged, and nothing is mirrored.
+    """
+    if not fetches:
+        yield None
+        return
+    mirror = Mirror(store, windows) if store is not None and windows else None
+    workers = min(_WORKERS, os.cpu_count() or 1) - 1
+    ahead = ReadAhead(sources, None if mirror is None else mirror.put, workers, fetches)
+    try:
+        yield ahead
+    finally:
+        ahead.close()
+        if mirror is not None:
+            mirror.close()

@@ -1,0 +1,33 @@
+"""What more than one file of lies needs. Each is told by a `Liar`, see `audited.py`."""
+
+from assay.protocol import encode_ss58
+from assay.protocol.record import Seen
+from tests.adversarial.audited import HOTKEYS, LIAR
+
+ADDRESS = encode_ss58(LIAR)
+
+
+def raise_a_score(liar):
+    liar.change_row(1, "alice", score=liar.get_row(1, "alice").score + 1)
+
+
+def raise_a_value(liar):
+    row = liar.get_row(1, "alice")
+    values = (row.values[0] + 7, *row.values[1:])
+    liar.change_row(1, "alice", values=values, score=5 * sum(values) // 4)
+
+
+def refuse_for(reason):
+    def lie(liar):
+        liar.change_row(1, "alice", reason=reason, values=(), score=0, witness=b"")
+
+    lie.__name__ = f"refuse_for_{reason}"
+    return lie
+
+
+def find_earlier(network, public, window):
+    """What nora's slot held some blocks before the commitment block."""
+    from assay.neurons.windows import get_window_commitments
+
+    committed = get_window_commitments(network.chain, window, 12 * window + 8)[HOTKEYS["nora"]]
+    return Seen(committed.root, committed.groups, committed.locator)

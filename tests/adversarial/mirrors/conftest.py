@@ -1,0 +1,38 @@
+"""An honest store of the genesis, and a mirror of it that a test may have lie."""
+
+import pytest
+
+from assay.network import ObjectStore, open_folder
+from assay.neurons import checkpoints as checkpoints_module
+from assay.neurons import gathering
+from assay.neurons.publication import publish_checkpoint
+from assay.training import GENESIS
+from tests.adversarial.mirrors.lab import DIGEST, Mirror
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> ObjectStore:
+    store = open_folder(tmp_path_factory.mktemp("store"))
+    publish_checkpoint(store, GENESIS, DIGEST)
+    return store
+
+
+@pytest.fixture
+def mirror(store) -> Mirror:
+    return Mirror(store)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(gathering, "CHUNK_BYTES", 1 << 14)
+
+
+@pytest.fixture
+def one_worker(monkeypatch):
+    monkeypatch.setattr(gathering, "WORKERS", 1)
+
+
+@pytest.fixture
+def unmeasured(monkeypatch):
+    """μ and scale are not what these tests are about, and take a while."""
+    monkeypatch.setattr(checkpoints_module, "measure_manifest", lambda manifest, folder: manifest)

@@ -1,0 +1,113 @@
+"""A round that comes late, or never: its window waits for it, and no other window does."""
+
+import json
+
+import pytest
+
+from assay.protocol import Phase
+from assay.protocol.window import compute_block, compute_round
+from tests.adversarial.mortal import TIMING, Mortal
+
+#: The window whose round is withheld, and blocks that are played.
+WINDOW, BLOCKS = 5, 60
+
+
+class Waiting(Mortal):
+    """A validator whose relays lack one round until a block.
+
+    Args:
+        phase: whose round.
+        until: block at which it comes at last; None: never.
+    """
+
+    def __init__(self, folder, monkeypatch, phase, until):
+        super().__init__(folder, monkeypatch)
+        number = compute_block(TIMING, WINDOW, phase)
+        get = self.beacons.get
+
+        def get_or_wait(asked):
+            head = self.real.get_head()
+            late = until is None or head < until
+            if late and head >= number:
+                block = self.real.get_block(number)
+                if asked == compute_round(TIMING, self.beacons.chain, block.timestamp_ms):
+                    return None
+            return get(asked)
+
+        monkeypatch.setattr(self.beacons, "get", get_or_wait)
+
+    def read_reasons(self):
+        """Window → reasons of its verdicts, in order of hotkeys."""
+        files = self.folder.glob("verdicts/window-*.json")
+        records = [json.loads(file.read_text()) for file in files]
+        return {r["window"]: [v["reason"] for v in r["verdicts"]] for r in records}
+
+    def list_settled(self):
+        """Windows that count, and windows that are abstained from."""
+        files = self.folder.glob("verdicts/settlement-*.json")
+        found = [json.loads(file.read_text()) for file in files]
+        return (
+            {w for settlement in found for w in settlement["windows"]},
+            {w for settlement in found for w in settlement["abstained"]},
+        )
+
+
+@pytest.fixture
+def whole(tmp_path, monkeypatch):
+    mortal = Mortal(tmp_path / "whole", monkeypatch)
+    mortal.play(BLOCKS)
+    return mortal
+
+
+@pytest.mark.parametrize("kills", [False, True], ids=["", "killed"])
+def test_a_challenge_that_never_comes_costs_its_window_and_no_other(tmp_path, monkeypatch, kills):
+    mortal = Waiting(tmp_path / "never", monkeypatch, Phase.CHALLENGE, None)
+    mortal.play(compute_block(TIMING, WINDOW + 1, Phase.CHALLENGE) + 2)
+    assert WINDOW + 1 in mortal.validator.audits  # opened while the one before it waits
+    if kills:
+        mortal.restart()
+        assert WINDOW + 1 in mortal.validator.audits
+        assert WINDOW not in mortal.validator.audits
+    mortal.play(BLOCKS - mortal.real.get_head())
+    reasons = mortal.read_reasons()
+    assert WINDOW not in reasons
+    assert all(reasons[window] for window in (WINDOW - 1, WINDOW + 1, WINDOW + 2, WINDOW + 3))
+    counted, abstained = mortal.list_settled()
+    assert abstained == {WINDOW}
+    assert {WINDOW - 1, WINDOW + 1, WINDOW + 2} <= counted
+    assert mortal.chain.sent
+    assert mortal.validator.trouble is None
+
+
+@pytest.mark.parametrize("kills", [False, True], ids=["", "killed"])
+def test_a_challenge_that_comes_before_its_audit_changes_nothing(
+    tmp_path, monkeypatch, whole, kills
+):
+    until = compute_block(TIMING, WINDOW, Phase.AUDIT)
+    mortal = Waiting(tmp_path / "late", monkeypatch, Phase.CHALLENGE, until)
+    mortal.play(until - 1)
+    assert WINDOW not in mortal.validator.audits
+    if kills:
+        mortal.restart()
+    mortal.play(BLOCKS - mortal.real.get_head())
+    assert mortal.describe() == whole.describe()
+
+
+def test_an_audit_round_that_never_comes_is_abstained_from(tmp_path, monkeypatch, whole):
+    mortal = Waiting(tmp_path / "never", monkeypatch, Phase.AUDIT, None)
+    mortal.play(BLOCKS)
+    reasons = mortal.read_reasons()
+    assert reasons[WINDOW] == []
+    counted, abstained = mortal.list_settled()
+    assert abstained == {WINDOW}
+    assert WINDOW not in counted
+    assert all(reasons[window] for window in (WINDOW - 1, WINDOW + 1))
+
+
+def test_a_challenge_that_comes_too_late_is_never_judged(tmp_path, monkeypatch):
+    """Past VERDICT_END nothing is opened any more, whatever the relays have then."""
+    until = compute_block(TIMING, WINDOW, Phase.VERDICT_END) + 1
+    mortal = Waiting(tmp_path / "late", monkeypatch, Phase.CHALLENGE, until)
+    mortal.play(BLOCKS)
+    assert WINDOW not in mortal.read_reasons()
+    assert mortal.list_settled()[1] == {WINDOW}

@@ -1,0 +1,114 @@
+"""Validators who lie about a verdict: `assay audit --model` names the lie."""
+
+from dataclasses import replace
+
+import pytest
+
+from assay.protocol import Outcome, Reason
+from tests.adversarial.audited import HOTKEYS, accuse, audit_liar, list_differences, read_records
+
+
+def accept_a_cheat(liar):
+    row = liar.get_row(1, "mallory")
+    liar.change_row(
+        1, "mallory", reason=Reason.ACCEPTED, values=liar.true_values, witness=row.witness
+        + bytes(64 - len(row.witness)), score=5 * sum(liar.true_values) // 4,
+    )  # fmt: skip
+
+
+def refuse_the_honest(reason):
+    def lie(liar):
+        liar.change_row(1, "alice", reason=reason, values=(), score=0)
+
+    lie.__name__ = f"refuse_the_honest_for_{reason}"
+    return lie
+
+
+def give_another_reason(liar):
+    liar.change_row(1, "mallory", reason=Reason.LOGPROB_MISMATCH)
+
+
+def copy_anothers_verdicts(liar):
+    """Every verdict is right; whose forward passes they were shows."""
+    for name in ("alice", "bob", "mallory"):
+        theirs = next(r for r in liar.rivals[1].members if r.hotkey == HOTKEYS[name])
+        liar.change_row(1, name, witness=theirs.witness)
+
+
+def invent_a_witness(liar):
+    liar.change_row(1, "alice", witness=bytes(64))
+
+
+def shift_a_witness_by_two(liar):
+    row = liar.get_row(1, "alice")
+    first = (row.witness[0] + 2) % 256
+    liar.change_row(1, "alice", witness=bytes([first]) + row.witness[1:])
+
+
+def declare_a_good_checkpoint_void(liar):
+    rows = [
+        replace(row, reason=None, values=(), score=0, witness=b"")
+        for row in liar.windows[1].members
+    ]
+    liar.change(1, outcome=Outcome.VOID, members=tuple(rows))
+
+
+MODEL_LIES = [
+    (accept_a_cheat, "verdicts", "says ACCEPTED, and it is SKETCH_MISMATCH"),
+    (refuse_the_honest(Reason.SAMPLING_MISMATCH), "verdicts", "and it is ACCEPTED"),
+    (refuse_the_honest(Reason.SKETCH_MISMATCH), "verdicts", "and it is ACCEPTED"),
+    (refuse_the_honest(Reason.LOGPROB_MISMATCH), "verdicts", "and it is ACCEPTED"),
+    (give_another_reason, "verdicts", "says LOGPROB_MISMATCH, and it is SKETCH_MISMATCH"),
+    (copy_anothers_verdicts, "witness", "it did not run one, or copied another's"),
+    (invent_a_witness, "witness", "it did not run one, or copied another's"),
+    (shift_a_witness_by_two, "witness", "1 of 64 bytes"),
+    (declare_a_good_checkpoint_void, "checkpoint", "it can be used"),
+]
+
+
+@pytest.mark.parametrize(("lie", "check", "words"), MODEL_LIES, ids=lambda v: getattr(
+    v, "__name__", None))  # fmt: skip
+def test_a_verdict_that_only_the_model_refutes(lie, check, words, public, liar, network, models):
+    """Without a model it is counted as a claim, and nobody is accused."""
+    liar.rivals = read_records(network.records, "rival")[0]
+    liar.true_values = find_true_values(public, liar)
+    before = audit_liar(public, liar).windows[1].claims
+    lie(liar)
+    liar.agree()
+    report = audit_liar(public, liar)
+    assert list_differences(report) == []
+    assert report.windows[1].claims > 0
+    assert before == 3  # alice, bob and mallory
+    found, sentence = accuse(public, liar, models=models)
+    assert (found, words in sentence) == (check, True), sentence
+
+
+def find_true_values(public, liar):
+    """What mallory's groups would be worth were they genuine: a liar can compute that much."""
+    from assay.neurons.auditing.facts import derive_context
+    from assay.neurons.auditing.findings import Findings
+    from assay.verification import examine
+
+    record = liar.windows[1]
+    context = derive_context(public, record, Findings(1))
+    outline, hotkey = public.outlines.get(record.checkpoint), HOTKEYS["mallory"]
+    reader = public.submissions.open(context, hotkey)
+    examined = examine(reader, hotkey, context, outline.tokenizer, manifest=outline.manifest)
+    return tuple(group.value for group in examined.accept().groups)
+
+
+def test_a_ledger_that_crossed_for_nobody(public, liar, models):
+    liar.change_row(2, "alice", reason=Reason.LEDGER_MISMATCH, values=(), score=0)
+    found, sentence = accuse(public, liar, models=models)
+    assert (found, "says LEDGER_MISMATCH, and it is ACCEPTED" in sentence) == ("verdicts", True)
+
+
+def test_a_ledger_that_began_outside_of_the_range(public, liar, models):
+    """Window 2 begins the settlement that window 3 goes on with: nobody is accused unseen."""
+    liar.change_row(3, "alice", reason=Reason.LEDGER_MISMATCH, values=(), score=0)
+    liar.agree()
+    report = audit_liar(public, liar, models=models, windows=range(3, 6))
+    assert list_differences(report) == []
+    assert "the ledger of its seat runs from" in report.windows[0].unknown[0][1]
+    found, _ = accuse(public, liar, models=models)
+    assert found == "verdicts"

@@ -1,0 +1,205 @@
+"""Levels that follow held-out success: what a trainer publishes, and what it may not claim."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from assay.environments import levels as rule
+from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.learning.held_out import HeldOut, count_held_out
+from assay.neurons.learning.lessons import Reading
+from assay.neurons.learning.reexecution import reexecute
+from assay.neurons.learning.setup import TrainerConfig
+from assay.neurons.learning.steps import StepError, StepFolder, read_step
+from assay.neurons.learning.trainer import Trainer
+from assay.protocol import StepSuccess
+from tests.adversarial.test_reexecuting_steps import LEARNING, get_steps
+from tests.adversarial.trainer_bench import Calls, RecordedChain
+
+#: Held-out problems, and so few that conclusions are drawn from them here.
+PROBLEMS = 24
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_groups():
+    """One group of each file, judged once: enough to learn from, and quick."""
+    judge, judged = Reading.judge, {}
+
+    def judge_few(reading, hotkey, checkpoint, sources):
+        key = reading.context.window, hotkey, checkpoint.digest
+        if key not in judged:
+            alone = Reading(reading.context, [])
+            judge(alone, hotkey, checkpoint, sources)
+            judged[key] = alone.groups[:1]
+        reading.groups += judged[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Reading, "judge", judge_few)
+        yield
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Sets from how many thousandths on levels climb, and up to how many they descend."""
+
+    def set_rule(climb, descend):
+        monkeypatch.setattr(rule, "PROBLEMS_MIN", PROBLEMS)
+        monkeypatch.setattr(rule, "CLIMB", climb)
+        monkeypatch.setattr(rule, "DESCEND", descend)
+
+    return set_rule
+
+
+class Course:
+    """A trainer over the world's two windows; it may be restarted between them."""
+
+    def __init__(self, world, folder, held_out, store=None):
+        self.world, self.folder, self.held_out, self.store = world, folder, held_out, store
+        self.lessons, self.said = [], []
+        self.chain = RecordedChain(world.chain, world.hotkeys["trainer"], Calls())
+        self.models = CheckpointFolder(folder / "models")
+        self.models.add(world.checkpoint.folder, world.checkpoint.digest)
+        self.start()
+
+    def start(self):
+        sources = replace(self.world.sources, chain=self.chain, checkpoints=self.models)
+        config = TrainerConfig(
+            LEARNING, "test:trainer", self.store, folder=self.folder / "course", last_window=1,
+            steps=StepFolder(self.folder / "steps", 5), held_out=self.held_out,
+        )  # fmt: skip
+        hotkey = self.world.hotkeys["trainer"]
+        self.trainer = Trainer(
+            hotkey, self.world.parameters, sources, config, self.lessons.append, self.said.append
+        )
+        self.trainer.step()
+
+    def run(self, window=2):
+        self.chain.head = self.world.chain.get_head()
+        while self.trainer.window != window:
+            self.trainer.step()
+            assert self.trainer.trouble is None
+        return self
+
+    def restart(self):
+        self.trainer.close()
+        self.models = CheckpointFolder(self.folder / "models")
+        self.held_out = HeldOut(self.world.parameters, PROBLEMS)
+        self.start()
+        return self
+
+    @staticmethod
+    def load(folder, digest):
+        return CheckpointFolder(folder / "models").get(digest)
+
+    @property
+    def levels(self):
+        return [lesson.published.levels for lesson in self.lessons]
+
+    @property
+    def steps(self):
+        return [read_step(path) for path in get_steps(self.folder)]
+
+    def verify(self, step):
+        return reexecute(step, CheckpointFolder(self.folder / "models"))
+
+    def read_files(self):
+        return {
+            path.relative_to(self.folder): path.read_bytes()
+            for name in ("models", "steps", "course")
+            for path in (self.folder / name).rglob("*")
+            if path.is_file()
+        }
+
+
+def make_course(world, folder, problems=PROBLEMS):
+    return Course(world, folder, HeldOut(world.parameters, problems))
+
+
+def test_solved_problems_make_the_next_ones_harder(world, tmp_path, eager):
+    eager(climb=1, descend=0)
+    course = make_course(world, tmp_path).run()
+    assert world.checkpoint.manifest.levels == (5, 6)
+    assert course.levels == [(6, 7), (7, 8)]
+    assert "levels 5, 6 become 6, 7" in course.said[-2]
+    first, second = course.steps
+    models = CheckpointFolder(tmp_path / "models")
+    for step in (first, second):
+        parent = models.get(step.record.parent)
+        counts = count_held_out(parent, world.parameters, PROBLEMS)
+        assert step.record.held_out == counts
+        assert [count.level for count in counts] == list(parent.manifest.levels)
+        assert sum(count.asked for count in counts) == PROBLEMS
+        assert course.verify(step).equal
+    # both windows were mined under the genesis: the second lesson's levels are not its child's
+    assert [lesson.levels for lesson in course.lessons] == [(5, 6), (5, 6)]
+
+
+def test_unsolved_problems_make_them_easier_and_a_restart_changes_nothing(world, tmp_path, eager):
+    eager(climb=1_001, descend=1_000)
+    course = make_course(world, tmp_path / "whole").run()
+    assert course.levels == [(4, 5), (3, 4)]
+    other = make_course(world, tmp_path / "halves").run(window=1).restart().run()
+    assert other.read_files() == course.read_files()
+    assert course.verify(course.steps[1]).equal
+
+
+def test_without_held_out_problems_levels_stay(world, tmp_path, eager):
+    eager(climb=0, descend=0)
+    course = make_course(world, tmp_path / "none", problems=0).run(window=1)
+    assert course.levels == [(5, 6)]
+    assert [step.record.held_out for step in course.steps] == [()]
+    plain = Course(world, tmp_path / "plain", None).run(window=1)
+    assert plain.read_files() == course.read_files()
+    assert course.verify(course.steps[0]).equal
+
+
+def test_too_few_of_them_move_nothing_and_that_is_said_once(world, tmp_path):
+    course = make_course(world, tmp_path).run()
+    assert course.levels == [(5, 6), (5, 6)]
+    said = [line for line in course.said if "fewer than 200 held-out problems" in line]
+    assert len(said) == 1
+
+
+class Boaster(HeldOut):
+    """Says that all was solved."""
+
+    def count(self, checkpoint):
+        """What it says."""
+        return tuple(replace(count, solved=count.asked) for count in super().count(checkpoint))
+
+
+def test_a_trainer_that_makes_success_up(world, tmp_path, eager):
+    """Levels that suit a friend's model follow from counts that nobody else finds."""
+    eager(climb=700, descend=0)
+    course = Course(world, tmp_path, Boaster(world.parameters, PROBLEMS)).run(window=1)
+    assert course.levels == [(6, 7)]
+    finding = course.verify(course.steps[0])
+    assert not finding.equal
+    assert "of the held-out problems the parent solves" in finding.detail
+
+
+def test_levels_that_do_not_follow(world, tmp_path):
+    course = make_course(world, tmp_path).run(window=1)
+    (step,) = course.steps
+    models = CheckpointFolder(tmp_path / "models")
+    honest = models.get(step.child)
+    weights = {n: w.bfloat16() for n, w in honest.model.state_dict().items()}
+    forged = models.publish(
+        models.get(step.record.parent), weights, step.record.digest, levels=(1, 2)
+    )
+    finding = course.verify(replace(step, child=forged.digest))
+    assert not finding.equal
+    assert finding.detail.endswith("manifest has other levels")
+    shutil.rmtree(tmp_path / "models" / forged.digest.hex())
+    named = course.verify(replace(step, child=forged.digest))  # nothing here to hold it against
+    assert "not here" in named.detail
+
+
+def test_a_record_that_would_have_the_verifier_work_for_ever(world, tmp_path):
+    course = make_course(world, tmp_path).run(window=1)
+    (step,) = course.steps
+    record = replace(step.record, held_out=(StepSuccess(5, 0, 2**32 - 1),))
+    (tmp_path / "models" / step.child.hex()).rename(tmp_path / "elsewhere")
+    with pytest.raises(StepError, match="more than anybody asks"):
+        course.verify(replace(step, record=record))

@@ -1,0 +1,160 @@
+"""Steps that a stranger fetches from a public store and does again; stores that lie about them."""
+
+import json
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from typer.testing import CliRunner
+
+from assay.network import open_folder
+from assay.neurons.commands.cli import app
+from assay.neurons.learning import step_store
+from assay.neurons.learning.held_out import HeldOut
+from assay.neurons.learning.step_store import fetch_step, make_step_name, publish_step
+from assay.neurons.learning.steps import StepError, StepFolder, read_step
+from assay.neurons.publication import publish_checkpoint
+from tests.adversarial.test_moving_levels import Course, few_groups
+from tests.adversarial.test_reexecuting_steps import get_steps
+
+__all__ = ["few_groups"]
+
+
+@pytest.fixture(scope="module")
+def public(world):
+    """The store of a trainer that has made two checkpoints."""
+    with TemporaryDirectory(prefix="assay-") as folder:  # short: for a locator
+        yield _make_public(world, Path(folder))
+
+
+def _make_public(world, folder):
+    store = open_folder(folder / "store")
+    course = Course(world, folder, HeldOut(world.parameters, 8), store=store).run()
+    course.trainer.step()  # uploads the second
+    assert course.trainer._course.uploaded
+    (folder / "owner").mkdir()
+    publish_checkpoint(
+        open_folder(folder / "owner"), world.checkpoint.folder, world.checkpoint.digest
+    )
+    return folder
+
+
+@pytest.fixture
+def mine():
+    """A stranger's folder, where a copy of the store may lie."""
+    with TemporaryDirectory(prefix="assay-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def spoilt(public, mine):
+    """A copy of the store, and the first step in it."""
+    shutil.copytree(public / "store", mine / "store")
+    step = read_step(get_steps(public)[0])
+    return mine / "store", step
+
+
+@pytest.fixture
+def verify(public):
+    def run(store, step, folder):
+        stores = ["--store", f"file://{store}", "--store", f"file://{public / 'owner'}"]
+        arguments = ["train", "verify-step", step.child.hex(), *stores, "--dir", str(folder)]
+        return CliRunner().invoke(app, [*arguments, "--json"])
+
+    return run
+
+
+def test_a_stranger_does_the_first_step_again(public, verify, mine):
+    step = read_step(get_steps(public)[0])
+    result = verify(public / "store", step, mine / "mine")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["equal"] is True
+    fetched = read_step(get_steps(mine / "mine")[0])
+    assert (fetched.record, fetched.child) == (step.record, step.child)
+
+
+def test_without_the_optimisers_state_a_later_step_is_no_verdict(public, verify, mine, world):
+    step = read_step(get_steps(public)[1])
+    shutil.copytree(public / "store", mine / "store")
+    result = verify(mine / "store", step, mine / "mine")
+    assert result.exit_code == 2
+    assert "publish_states" in result.output
+    made = Course.load(public, step.child).manifest
+    steps, store = StepFolder(public / "steps"), open_folder(mine / "store")
+    assert publish_step(store, steps, made, world.parameters, with_state=True) == []
+    assert verify(mine / "store", step, mine / "mine").exit_code == 0
+
+
+def test_what_is_too_large_is_left_out_and_said(public, mine, world, monkeypatch):
+    step = read_step(get_steps(public)[0])
+    monkeypatch.setitem(step_store._OBJECTS, ".parquet", ("step.parquet", 100))
+    made = Course.load(public, step.child).manifest
+    store = open_folder(mine / "store")
+    (line,) = publish_step(store, StepFolder(public / "steps"), made, world.parameters, False)
+    assert "more than 100" in line
+    assert {name.rpartition("/")[2] for name in store.list("steps")} == {"step.json"}
+
+
+def lose_record(folder):
+    (folder / "step.json").unlink()
+    return "no step record"
+
+
+def give_another(folder):
+    (other,) = (path for path in folder.parent.iterdir() if path != folder)
+    shutil.copyfile(other / "step.json", folder / "step.json")
+    return "not the one that the checkpoint names"
+
+
+def name_another_child(folder):
+    value = json.loads((folder / "step.json").read_text())
+    (folder / "step.json").write_text(json.dumps(value | {"child": "00" * 32}))
+    return "not the one that the checkpoint names"
+
+
+def send_too_much(folder):
+    with (folder / "step.parquet").open("ab") as file:
+        file.truncate((1 << 30) + 1)
+    return "are taken"
+
+
+def lose_data(folder):
+    (folder / "step.parquet").unlink()
+    return "cannot be read"
+
+
+def cut_data(folder):
+    data = (folder / "step.parquet").read_bytes()
+    (folder / "step.parquet").write_bytes(data[:-100])
+    return "cannot be read"
+
+
+def give_the_others_data(folder):
+    (other,) = (path for path in folder.parent.iterdir() if path != folder)
+    shutil.copyfile(other / "step.parquet", folder / "step.parquet")
+    return "not what the step"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lose_record, give_another, name_another_child, send_too_much, lose_data, cut_data,
+     give_the_others_data],
+)  # fmt: skip
+def test_a_store_that_lies_is_no_verdict(spoilt, verify, mine, spoil):
+    store, step = spoilt
+    expected = spoil(store / make_step_name(step.record.digest, "x").removesuffix("/x"))
+    result = verify(store, step, mine / "mine")
+    assert result.exit_code == 2, result.output
+    assert expected in result.output
+
+
+def test_a_digest_that_is_none(public, mine):
+    result = CliRunner().invoke(
+        app, ["train", "verify-step", "12", "--store", f"file://{public / 'store'}"]
+    )
+    assert result.exit_code == 2
+    assert "64 hex digits" in result.output
+    genesis = read_step(get_steps(public)[0]).record.parent
+    with pytest.raises(StepError, match="no step record"):
+        fetch_step([open_folder(public / "owner")], genesis, mine)

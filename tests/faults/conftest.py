@@ -1,0 +1,38 @@
+"""A node of a development chain with a subnet on it, and proxies that end with their test."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+
+import pytest
+
+from assay.network.chain.devnet import Devnet, Seal
+from assay.neurons.config import use_sdk_cache
+from tests.faults.proxy import FaultProxy
+from tests.integration.chain.nets import RuntimeNet, open_net
+
+Before = Callable[[str], FaultProxy]
+
+
+@pytest.fixture(scope="session")
+def subnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeNet]:
+    """A subnet with three members, one of whom has committed to something."""
+    use_sdk_cache(tmp_path_factory.mktemp("sdk"))
+    with Devnet(tmp_path_factory.mktemp("devnet"), block_time=1.0, seal=Seal.INSTANT) as devnet:
+        net = open_net(devnet.endpoint, tmp_path_factory.mktemp("state"))
+        hotkeys = net.register(3)
+        net.chain.set_commitment(hotkeys[0], b"committed")
+        net.pass_blocks(2)
+        yield net
+        net.connection.close()
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def before(stack: ExitStack) -> Before:
+    """Puts a proxy before a service."""
+    return lambda upstream: stack.enter_context(closing(FaultProxy(upstream)))

@@ -1,0 +1,178 @@
+"""What a program keeps of the past has an end: tables, folders, dictionaries."""
+
+import json
+import threading
+from dataclasses import fields, replace
+
+import pytest
+
+from assay.inference import CheckpointError
+from assay.network.chain import SimulatedChain
+from assay.network.chain.devnet import database as devnet_database
+from assay.network.chain.evm import LedgerEntry
+from assay.neurons import checkpoints, gathering
+from assay.neurons.archive import Archive
+from assay.neurons.checkpoints import CheckpointFolder, Fetching
+from assay.neurons.database import Database
+from assay.neurons.gathering import answer_in_time
+from assay.neurons.mining.history import (
+    History,
+    MinedWindow,
+    OwnVerdict,
+    Payment,
+    describe_history,
+)
+from assay.neurons.rules import PublicationError
+from assay.neurons.validating import ledger_outbox, outbox
+from assay.neurons.validating.audits import Settlement, WindowAudit
+from assay.neurons.validating.ledger_outbox import LedgerOutbox, list_ledger_rows
+from assay.neurons.validating.outbox import State, WeightsOutbox, list_rows
+from assay.neurons.windows import Challenge
+from assay.protocol import Beacon, Block, Reason
+from assay.verification import Ledger, Seat
+from tests.adversarial.mortal import make_parameters
+
+HOTKEY = b"\x01" * 32
+
+
+@pytest.fixture
+def history(tmp_path):
+    with History(tmp_path / "history.sqlite", bytes(32), 3, HOTKEY, kept=20) as history:
+        yield history
+
+
+def live(history, windows):
+    """A miner's windows, three a settlement, judged and paid."""
+    for window in windows:
+        settlement = 36 * (window // 3 + 1)
+        history.write_mined(MinedWindow(window, 12 * window, bytes(32), 4, groups=4))
+        verdict = OwnVerdict(window, settlement, window, True, True, Reason.ACCEPTED, "good")
+        history.write_verdict(verdict, Seat(1, 0), Ledger(window, (0.5,)))
+        history.write_payment(Payment(settlement, settlement + 36, 1))
+
+
+def count(history, table):
+    return history._read(f"SELECT count(*) AS n FROM {table}")[0]["n"]
+
+
+def test_a_miners_history(history):
+    live(history, range(100))
+    assert [mined.window for mined in history.get_mined()] == list(range(80, 100))
+    assert [verdict.window for verdict in history.get_verdicts()] == list(range(80, 100))
+    assert count(history, "ledgers") == count(history, "payments") == 8
+    assert history.get_ledger(36 * 34, Seat(1, 0)).rollouts == 99
+
+
+def test_a_miners_status_reads_no_more_than_it_shows(history):
+    """Every second: its cost must not grow with the past."""
+    live(history, range(20))
+    whole = describe_history(history)
+    read = []
+    history._database.set_trace_callback(read.append)
+    assert describe_history(history, 5) == whole[-5:]
+    history._database.set_trace_callback(None)
+    assert len(read) == 3
+    assert all("window >=" in text or "LIMIT 5" in text or "settlement >=" in text for text in read)
+
+
+def test_windows_without_a_verdict_are_found_among_many(history):
+    live(history, range(10))
+    history.write_mined(MinedWindow(10, 120, bytes(32), 4))
+    provisional = OwnVerdict(11, 99, 11, False, True, Reason.NOT_REVEALED, "not yet")
+    history.write_mined(MinedWindow(11, 132, bytes(32), 4))
+    history.write_verdict(provisional, None, Ledger())
+    assert [mined.window for mined in history.get_unjudged()] == [10, 11]
+
+
+def test_weights_of_long_ago(monkeypatch):
+    """What was confirmed or superseded goes; what waits stays, however old."""
+    monkeypatch.setattr(outbox, "KEPT_ROWS", 5)
+    database = Database()
+    box = WeightsOutbox(database, SimulatedChain(b"", 1, 0, 1_000, 10), HOTKEY)
+    for epoch in range(30):
+        box.put(epoch, {1: epoch + 1})
+        (row,) = list_rows(database, 1)
+        if epoch % 10:
+            box._save(replace(row, state=State.CONFIRMED))
+        elif epoch == 10:
+            box._save(replace(row, state=State.SENDING))
+    assert [row.epoch for row in list_rows(database, 99)] == [29, 28, 27, 26, 25, 10]
+
+
+def test_posts_of_long_ago(monkeypatch):
+    monkeypatch.setattr(ledger_outbox, "KEPT_ROWS", 5)
+    database = Database()
+    box = LedgerOutbox(database, None, 6)
+    entry = LedgerEntry(
+        **{f.name: bytes(32) if f.type in (bytes, "bytes") else 1 for f in fields(LedgerEntry)}
+    )
+    for epoch in range(30):
+        box.put(epoch, entry)
+        (row,) = list_ledger_rows(database, 1)
+        if epoch != 10:
+            box._save(replace(row, state=ledger_outbox.State.CONFIRMED))
+    assert [row.epoch for row in list_ledger_rows(database, 99)] == [29, 28, 27, 26, 25, 10]
+
+
+def test_a_validators_files(tmp_path):
+    """Contexts, verdicts and settlements of the last windows; another's file is left alone."""
+    archive, parameters = Archive(tmp_path, kept=8), make_parameters()
+    (tmp_path / "verdicts").mkdir()
+    (tmp_path / "verdicts" / "notes.json").write_text("{}")
+    for window in range(60):
+        challenge = Challenge(
+            window, Block(window, bytes(32), 1), Beacon(7, bytes(48)), bytes(32), parameters
+        )
+        archive.write_window(WindowAudit(challenge))
+        archive.write_settlement(Settlement(window, (window,), (), {}, {}))
+    names = sorted(path.name for path in (tmp_path / "verdicts").iterdir())
+    for kind in ("window", "settlement"):
+        numbers = {int(n.split("-")[1][:-5]) for n in names if n.startswith(kind)}
+        assert set(range(52, 60)) <= numbers <= set(range(49, 60))
+    assert "notes.json" in names
+    again = Archive(tmp_path, kept=2)  # after a start with another limit
+    again.write_settlement(Settlement(60, (60,), (), {}, {}))
+    again.write_window(WindowAudit(challenge))
+    assert len(list((tmp_path / "verdicts").glob("window-*.json"))) == 2
+    assert json.loads((tmp_path / "verdicts" / "window-59.json").read_text())["window"] == 59
+
+
+def test_checkpoints_that_nobody_had(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "_FAILURES_MAX", 5)
+    folder = CheckpointFolder(tmp_path, Fetching(lambda: ()))
+    for number in range(20):
+        with pytest.raises(CheckpointError):
+            folder.get(bytes([number]) * 32)
+    assert [digest[0] for digest in folder._failures] == list(range(15, 20))
+
+
+def test_calls_to_stores_that_never_return(monkeypatch):
+    """Each costs a thread; past a number of them nobody is asked any more."""
+    monkeypatch.setattr(gathering, "CALLS_MAX", 3)
+    released = threading.Event()
+    before = threading.active_count()
+    try:
+        for _ in range(3):
+            with pytest.raises(PublicationError, match="no answer"):
+                answer_in_time(released.wait, lambda: -1.0)
+        with pytest.raises(PublicationError, match="hang"):
+            answer_in_time(lambda: 1, lambda: 1.0)
+        assert threading.active_count() <= before + 3
+    finally:
+        released.set()
+    for thread in threading.enumerate():
+        if thread.name == "store call":
+            thread.join(10)
+    assert answer_in_time(lambda: 1, lambda: 9.0) == 1
+
+
+def test_a_development_chains_keys_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(devnet_database, "_IDS_MAX", 10)
+    database = devnet_database.Database(tmp_path / "chain.sqlite")
+    for number in range(8):
+        keys = [b"key %d" % n for n in range(number * 5, number * 5 + 5)]
+        database.amend(number, dict.fromkeys(keys, b"%d" % number))
+        assert len(database._ids) <= 10
+    assert len(database.load_newest_state()) == 40
+    assert database.read_state(b"key 3", 7) == b"0"
+    database.close()

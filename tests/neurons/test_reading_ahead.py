@@ -1,0 +1,284 @@
+"""Files read ahead of the judge: nobody's slowness is another's, and what is late is left out."""
+
+import threading
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import pytest
+
+from assay.network import ParquetWorker, StoreError, open_folder
+from assay.neurons.packing import PackedReader, encode_pack
+from assay.neurons.revealing import make_mirror_name
+from assay.neurons.submissions import (
+    Sources,
+    judge_hotkey,
+    know_no_mirrors,
+    open_submission,
+)
+from assay.neurons.validating import ahead as module
+from assay.neurons.validating.ahead import ReadAhead, fetch
+from assay.neurons.validating.mirror import Mirror
+from assay.neurons.windows import get_challenge, get_context
+from assay.protocol import Footer, Phase, Reason, Refusal, encode_ss58
+from assay.protocol.commitment import make_object_name
+from assay.protocol.window import compute_block
+from assay.verification import Ledger
+from tests.neurons.mining import ALICE, HOTKEYS, LOCATOR
+
+BOB = HOTKEYS["owner"]
+
+
+@dataclass
+class Shown:
+    """A window that Alice has mined, and everything to judge it."""
+
+    context: object
+    sources: Sources
+    checkpoint: object
+    name: str
+
+    def judge(self, sources=None):
+        return judge_hotkey(
+            self.context, ALICE, self.checkpoint, sources or self.sources, Ledger()
+        )[0]
+
+
+@pytest.fixture(scope="module")
+def worker():
+    with ParquetWorker() as worker:
+        yield worker
+
+
+@pytest.fixture
+def shown(make_subnet, quick_miner, genesis, worker):
+    subnet = make_subnet()
+    miner = subnet.start(quick_miner)
+    timing = subnet.parameters.timing
+    subnet.run_to(miner, compute_block(timing, 0, Phase.AUDIT) + 6)
+    challenge = get_challenge(subnet.chain, subnet.beacons, subnet.parameters, 0)
+    context = get_context(subnet.chain, subnet.beacons, subnet.parameters, challenge)
+    sources = Sources(
+        subnet.chain, subnet.beacons, subnet.checkpoints, {LOCATOR: subnet.store}, worker
+    )
+    return Shown(context, sources, genesis, make_object_name(encode_ss58(ALICE), 0))
+
+
+class Broken:
+    """A store that cannot be read."""
+
+    def open(self, name):
+        return self
+
+    def size(self):
+        raise StoreError("the wire is cut")
+
+    def get(self, name, limit):
+        raise StoreError("the wire is cut")
+
+
+class Silent(Broken):
+    """One that answers when it is told to."""
+
+    def __init__(self):
+        self.free = threading.Event()
+
+    def size(self):
+        assert self.free.wait(60)
+
+
+def with_store(shown, store, mirrors=()):
+    return replace(shown.sources, stores={LOCATOR: store}, mirrors=lambda: mirrors)
+
+
+def mirror_of(shown, folder):
+    """A store with what a validator leaves there."""
+    fetched = fetch(shown.context, ALICE, open_submission(shown.context, ALICE, shown.sources))
+    assert fetched.whole
+    store = open_folder(folder)
+    name = make_mirror_name(0, shown.context.commitments[ALICE].root)
+    store.put(name, encode_pack(fetched.packed))
+    return store, name
+
+
+def test_what_is_read_ahead_is_judged_alike(shown):
+    plain = shown.judge()
+    kept = []
+    with closing(ReadAhead(shown.sources, lambda *taken: kept.append(taken))) as ahead:
+        assert ahead.choose(shown.context, [ALICE]) == ALICE
+        found = shown.judge(replace(shown.sources, ahead=ahead))
+    assert plain.accepted
+    assert found == plain
+    assert [packed.hotkey for _, packed in kept] == [ALICE]
+
+
+def test_who_has_nothing_to_be_read_is_judged_at_once(shown):
+    with closing(ReadAhead(shown.sources)) as ahead:
+        assert ahead.choose(shown.context, [BOB, ALICE]) == BOB
+        assert ahead.take(shown.context, BOB) is None
+
+
+def test_a_silent_store_holds_up_nobody_else(shown, monkeypatch):
+    """Alice's store is silent; a second hotkey with the same commitment has a good one."""
+    monkeypatch.setattr(module, "_WAIT_S", 5.0)
+    silent = Silent()
+    committed = replace(shown.context.commitments[ALICE], locator="test:silent")
+    members = {**shown.context.members, BOB: shown.context.members[ALICE]}
+    commitments = {BOB: committed, ALICE: shown.context.commitments[ALICE]}
+    context = replace(shown.context, members=members, commitments=commitments)
+    stores = {**shown.sources.stores, "test:silent": silent}
+    with closing(ReadAhead(replace(shown.sources, stores=stores))) as ahead:
+        assert ahead.choose(context, [BOB, ALICE]) == ALICE
+        assert ahead.take(context, ALICE) is not None
+        monkeypatch.setattr(module, "_WAIT_S", 0.0)
+        assert ahead.choose(context, [BOB]) is None
+        # past FETCH_END what is under way counts no more, even if it comes
+        assert ahead.choose_late(context, [BOB]) is None
+        silent.free.set()
+        for thread in ahead._threads:
+            thread.join(0.01)
+        assert ahead.choose_late(context, [BOB]) is None
+        assert ahead.take(context, BOB) is None
+
+
+def test_what_came_in_time_is_judged_after_fetch_end(shown, monkeypatch):
+    monkeypatch.setattr(module, "_WAIT_S", 30.0)
+    with closing(ReadAhead(shown.sources)) as ahead:
+        assert ahead.choose(shown.context, [ALICE]) == ALICE
+        assert ahead.choose_late(shown.context, [ALICE]) == ALICE
+        assert shown.judge(replace(shown.sources, ahead=ahead)).accepted
+        assert ahead.choose_late(shown.context, [ALICE]) is None
+
+
+def test_memory_is_bounded(shown, monkeypatch):
+    monkeypatch.setattr(module, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(module, "_WAIT_S", 30.0)
+    with closing(ReadAhead(shown.sources)) as ahead:
+        assert ahead.choose(shown.context, [ALICE]) == ALICE
+        assert ahead._kept_bytes > 0
+        assert not ahead._begin(replace(shown.context, window=9), ALICE)
+        ahead.take(shown.context, ALICE)
+        assert ahead._kept_bytes == 0
+
+
+def test_a_window_that_is_over_is_forgotten(shown, monkeypatch):
+    monkeypatch.setattr(module, "_WAIT_S", 30.0)
+    with closing(ReadAhead(shown.sources)) as ahead:
+        ahead.choose(shown.context, [ALICE])
+        ahead.forget(0)
+        assert ahead.counts == (0, 0)
+        assert ahead._kept_bytes == 0
+        assert ahead._tries == {}
+
+
+def test_our_own_fault_is_ours(shown, monkeypatch):
+    """What breaks while it is read ahead is tried once more by the judge itself."""
+    monkeypatch.setattr(module, "_WAIT_S", 30.0)
+
+    def break_down(*_):
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(module, "is_committed", break_down)
+    with closing(ReadAhead(shown.sources)) as ahead:
+        assert ahead.choose(shown.context, [ALICE]) == ALICE
+        assert shown.judge(replace(shown.sources, ahead=ahead)).accepted
+
+
+# --- mirrors
+
+
+def test_a_store_that_is_away_is_made_good_by_a_mirror(shown, tmp_path):
+    mirror, _ = mirror_of(shown, tmp_path / "mirror")
+    for own in (Broken(), open_folder(tmp_path / "empty")):
+        assert shown.judge(with_store(shown, own)).reason is Reason.NOT_REVEALED
+        assert shown.judge(with_store(shown, own, [Broken(), mirror])) == shown.judge()
+    assert shown.judge(replace(shown.sources, stores={}, mirrors=lambda: [mirror])).accepted
+
+
+def test_a_store_with_other_bytes_is_made_good_by_a_mirror(shown, tmp_path):
+    """In the footer, or in a group that the audit asks for."""
+    mirror, _ = mirror_of(shown, tmp_path / "mirror")
+    genuine = shown.sources.stores[LOCATOR].get(shown.name, 1 << 24)
+    for place in (10, len(genuine) // 2, len(genuine) - 200):
+        store = open_folder(tmp_path / str(place))
+        spoiled = genuine[:place] + bytes([genuine[place] ^ 1]) + genuine[place + 1 :]
+        store.put(shown.name, spoiled)
+        assert shown.judge(with_store(shown, store, [mirror])).accepted
+    assert not shown.judge(with_store(shown, store)).accepted
+
+
+def test_a_mirror_that_lies_changes_nothing(shown, tmp_path):
+    mirror, name = mirror_of(shown, tmp_path / "mirror")
+    good = mirror.get(name, 1 << 24)
+    plain = shown.judge(with_store(shown, Broken()))
+    other = fetch(shown.context, ALICE, open_submission(shown.context, ALICE, shown.sources))
+    footer = replace(other.packed.footer, leaves=(bytes(32),) * 4)
+    lies = [
+        b"", b"x" * 100, good[:-1], good + b"x", good[:50] + b"\0" + good[51:],
+        encode_pack(replace(other.packed, footer=footer)),
+        encode_pack(replace(other.packed, footer=None)),
+    ]  # fmt: skip
+    for lie in lies:
+        mirror.put(name, lie)
+        assert shown.judge(with_store(shown, Broken(), [mirror])) == plain
+        assert shown.judge(replace(shown.sources, mirrors=lambda: [mirror])).accepted
+
+
+def test_mirrors_with_a_part_each_make_a_whole(shown, tmp_path):
+    whole = fetch(shown.context, ALICE, open_submission(shown.context, ALICE, shown.sources))
+    mirrors = []
+    for part in range(2):
+        groups = tuple(group for group in whole.packed.groups if group.index % 2 == part)
+        store = open_folder(tmp_path / str(part))
+        name = make_mirror_name(0, shown.context.commitments[ALICE].root)
+        store.put(name, encode_pack(replace(whole.packed, groups=groups)))
+        mirrors.append(store)
+    assert shown.judge(with_store(shown, Broken(), mirrors)).accepted
+    found = shown.judge(with_store(shown, Broken(), mirrors[:1]))
+    assert found.reason is Reason.NOT_REVEALED
+
+
+def test_a_validator_leaves_what_it_read_and_clears_away_the_old(shown, tmp_path):
+    store = open_folder(tmp_path)
+    store.put("mirrors/-3/old", b"no window of ours")
+    packed = fetch(
+        shown.context, ALICE, open_submission(shown.context, ALICE, shown.sources)
+    ).packed
+    with closing(Mirror(store, 2)) as mirror:
+        for window in range(4):
+            mirror.put(replace(shown.context, window=window), packed)
+        while not mirror._queue.empty():
+            threading.Event().wait(0.01)
+    root = shown.context.commitments[ALICE].root.hex()
+    assert store.list("mirrors") == ("mirrors/-3/old", f"mirrors/2/{root}", f"mirrors/3/{root}")
+    context = replace(shown.context, window=3)
+    reader = open_submission(context, ALICE, with_store(shown, Broken(), [store]))
+    footer = reader.read_footer()
+    assert isinstance(footer, Footer)
+    assert reader.read_group(0) == PackedReader(packed).read_group(0)
+
+
+def test_a_mirror_that_cannot_be_written_is_said_once(shown, caplog):
+    packed = fetch(
+        shown.context, ALICE, open_submission(shown.context, ALICE, shown.sources)
+    ).packed
+
+    class Full(Broken):
+        def list(self, prefix):
+            return ()
+
+        def put(self, name, data):
+            raise StoreError("the disk is full")
+
+    with closing(Mirror(Full(), 2)) as mirror:
+        for _ in range(3):
+            mirror.put(shown.context, packed)
+        while not mirror._queue.empty():
+            threading.Event().wait(0.01)
+    assert caplog.text.count("is not mirrored: the disk is full") == 1
+
+
+def test_nobody_is_asked_where_there_is_no_mirror(shown):
+    assert know_no_mirrors() == ()
+    empty = replace(shown.context, commitments={})
+    found = open_submission(empty, ALICE, shown.sources).read_footer()
+    assert isinstance(found, Refusal)

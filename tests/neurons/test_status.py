@@ -1,0 +1,128 @@
+"""status.json and `assay status`: where a window is, whether a program lives and keeps up."""
+
+import io
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from assay.neurons.commands.program_view import Sign, find_lags, render_head
+from assay.neurons.commands.status import Request, run_status
+from assay.neurons.config import ConfigError
+from assay.neurons.programs import claim_folder
+from assay.neurons.status import CountdownStatus, describe_countdown
+from assay.protocol.errors import OperatorError
+from assay.protocol.parameters import DEMO_TIMING
+from tests.statuses import VALIDATOR, check_status
+
+START = 7 * DEMO_TIMING.window_blocks
+
+
+@pytest.mark.parametrize(
+    ("after", "phase", "due"),
+    [
+        (0, "CHALLENGE", "COMMIT"),
+        (DEMO_TIMING.commit_offset - 1, "CHALLENGE", "COMMIT"),
+        (DEMO_TIMING.commit_offset, "COMMIT", "AUDIT"),
+        (DEMO_TIMING.audit_offset, "AUDIT", "FETCH_END"),
+        (DEMO_TIMING.fetch_end, "FETCH_END", "VERDICT_END"),
+        (DEMO_TIMING.verdict_end, "VERDICT_END", None),
+    ],
+)
+def test_a_window_is_between_two_of_its_moments(after: int, phase: str, due: str | None) -> None:
+    found = describe_countdown(DEMO_TIMING, 7, START + after)
+    assert (found["phase"], found["next"]) == (phase, due)
+    if found["block"] is None:
+        assert found == CountdownStatus(
+            phase=phase, next=None, block=None, blocks=None, seconds=None
+        )
+    else:
+        assert found["blocks"] == found["block"] - START - after > 0
+        assert found["seconds"] == found["blocks"] * DEMO_TIMING.slot_ms / 1_000
+
+
+def test_before_its_first_block_a_window_has_only_its_checkpoint() -> None:
+    found = describe_countdown(DEMO_TIMING, 7, START - 1)
+    assert (found["phase"], found["next"], found["blocks"]) == ("CHECKPOINT", "CHALLENGE", 1)
+
+
+def draw(status: dict[str, Any], sign: Sign) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    with console.capture() as said:
+        console.print(render_head(status, sign))
+    return said.get()
+
+
+def test_the_sample_has_the_shape() -> None:
+    check_status(VALIDATOR)
+
+
+@pytest.mark.parametrize(
+    ("state", "held", "age", "said"),
+    [
+        ("running", True, 3, "running"),
+        ("running", None, 3, "running"),
+        ("running", True, 300, "busy with one step for 5 min"),
+        ("running", False, 2, "NOT RUNNING: it ended without a word 2 s ago"),
+        ("running", None, 7_200, "NOT RUNNING, or out of reach: written 2 h ago"),
+        ("stopped", False, 200_000, "stopped 2 days ago"),
+    ],
+)
+def test_a_dead_program_is_said_to_be_dead(
+    state: str, held: bool | None, age: int, said: str
+) -> None:
+    assert said in draw(VALIDATOR | {"state": state}, Sign(held, age)).splitlines()[0]
+
+
+def test_it_says_what_it_is_late_with() -> None:
+    window = {"window": 3, "state": "final", "void": None, "members": 2, "verdicts": [{}]}
+    row = {"epoch": 5, "state": "due"}
+    status = VALIDATOR | {"at": 1_000, "head_at": 500.0, "head": 200}
+    late = status | {"windows": [window], "settlements": [row]}
+    assert find_lags(late) == [
+        "the newest final block is 8 min old",
+        "window 3 was not judged in full",
+        "the weights of epoch 5 are not sent yet",
+    ]
+    assert "behind: the newest final block" in draw(late, Sign(True, 1))
+    well = status | {"head_at": 990.0, "windows": [window | {"verdicts": [{}, {}]}]}
+    assert find_lags(well) == []
+    assert "up to date" in draw(well, Sign(True, 1))
+
+
+def test_a_folder_whose_program_was_killed_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(claim_folder(tmp_path, "validator"))
+        (tmp_path / "status.json").write_text(json.dumps(VALIDATOR))
+        run_status(Request(tmp_path), as_json=False)
+        assert "busy with one step" in capsys.readouterr().out
+    run_status(Request(tmp_path), as_json=False)  # nobody holds the folder's lock any more
+    assert "NOT RUNNING" in capsys.readouterr().out
+    run_status(Request(tmp_path), as_json=True)
+    assert json.loads(capsys.readouterr().out) == VALIDATOR
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"program": "x"}', "[" * 100_000])
+def test_a_damaged_status_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "status.json").write_text(text)
+    with pytest.raises(ConfigError, match="damaged"):
+        run_status(Request(tmp_path), as_json=False)
+
+
+def test_what_does_not_go_together_is_said(tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text(json.dumps(VALIDATOR))
+    for request, as_json, words in (
+        (Request(tmp_path, None, "5x"), False, "--record"),
+        (Request(tmp_path, str(tmp_path), "5x"), False, "--hotkey"),
+        (Request(tmp_path, str(tmp_path)), False, "no record"),
+        (Request(tmp_path, str(tmp_path / "nowhere")), False, "no folder"),
+        (Request(tmp_path), True, "--watch"),
+        (Request(tmp_path), False, "terminal"),
+    ):
+        with pytest.raises(OperatorError, match=words):
+            run_status(request, as_json, watch=True)

@@ -1,0 +1,115 @@
+"""A real S3-speaking server (moto, over HTTP, signatures checked) and a public address before it.
+
+The public address is what R2, MinIO and CloudFront have: whoever asks reads, by range or whole,
+without credentials.
+"""
+
+import json
+import urllib.request
+from contextlib import closing
+from types import TracebackType
+from typing import Self
+
+import boto3
+import obstore
+from moto.server import ThreadedMotoServer
+from obstore.store import S3Store
+from pydantic import SecretStr
+
+from assay.network.store import BucketAddress, BucketStore, Credentials, open_bucket
+from tests.network.stores.hostile import Hostile, answer
+
+REGION = "us-east-1"
+BUCKET = "miners"
+PREFIX = "one"
+
+
+class S3:
+    """The server, a bucket, a key that may do everything in it, and the bucket's public address.
+
+    Attributes:
+        endpoint: of the service.
+        key_id, secret: of the key.
+        public: locator of the bucket's prefix.
+    """
+
+    def __init__(self) -> None:
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        host, port = self._server.get_host_and_port()
+        self.endpoint = f"http://{host}:{port}"
+        self._ask("reset-auth", b"1e9")
+        iam = self.connect("iam")
+        iam.create_user(UserName="miner")
+        rule = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [rule]})
+        iam.put_user_policy(UserName="miner", PolicyName="all", PolicyDocument=policy)
+        key = iam.create_access_key(UserName="miner")["AccessKey"]
+        self.key_id, self.secret = key["AccessKeyId"], key["SecretAccessKey"]
+        self.connect("s3").create_bucket(Bucket=BUCKET)
+        self._ask("reset-auth", b"0")  # from here on every signature is checked
+        self._reader = S3Store(
+            BUCKET,
+            endpoint=self.endpoint,
+            region=REGION,
+            access_key_id=self.key_id,
+            secret_access_key=self.secret,
+            client_options={"allow_http": True},
+        )
+        self.front = Hostile(self._show)
+        self.public = f"{self.front.url}/{PREFIX}"
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with closing(self.front):
+            self._ask("reset", b"all")
+            self._server.stop()
+
+    @property
+    def credentials(self) -> Credentials:
+        return Credentials(SecretStr(self.key_id), SecretStr(self.secret))
+
+    def open(self, credentials: Credentials | None = None) -> BucketStore:
+        """The bucket as who writes it sees it."""
+        address = BucketAddress(BUCKET, PREFIX, self.endpoint, REGION)
+        return open_bucket(address, credentials or self.credentials)
+
+    def connect(self, service: str):
+        """A client of AWS's own, with the key."""
+        key_id, secret = getattr(self, "key_id", "root"), getattr(self, "secret", "root")
+        return boto3.client(
+            service, endpoint_url=self.endpoint, region_name=REGION,
+            aws_access_key_id=key_id, aws_secret_access_key=secret,
+        )  # fmt: skip
+
+    def _ask(self, what: str, data: bytes) -> None:
+        request = urllib.request.Request(
+            f"{self.endpoint}/moto-api/{what}", data, {"Content-Type": "text/plain"}
+        )
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+
+    def _show(self, method, path, headers, connection) -> bool:
+        try:
+            found = obstore.get(self._reader, path.lstrip("/"))
+        except FileNotFoundError:
+            answer(connection, 404)
+            return True
+        data, etag = bytes(found.bytes()), f"ETag: {found.meta['e_tag']}"
+        if method == "HEAD":
+            answer(connection, 200, b"", f"Content-Length: {len(data)}", etag)
+        elif "range" in headers:
+            first, last = map(int, headers["range"].removeprefix("bytes=").split("-"))
+            last = min(last, len(data) - 1)
+            where = f"Content-Range: bytes {first}-{last}/{len(data)}"
+            answer(connection, 206, data[first : last + 1], where, etag)
+        else:
+            answer(connection, 200, data, etag)
+        return True

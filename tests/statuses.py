@@ -1,0 +1,53 @@
+"""Checks that a status.json has the shape that docs/status.md prints."""
+
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from assay.neurons.status import DemoStatus, MinerStatus, ProgramStatus, TrainerStatus
+from assay.neurons.validating.status import ValidatorStatus
+
+#: A validator that has seen nothing yet: what can be unknown is.
+VALIDATOR: dict[str, Any] = {
+    "version": 1, "program": "validator", "software": "assay 1", "state": "running", "pid": 1,
+    "started_at": 0, "at": 0, "netuid": 7, "hotkey": "5x", "head": 0, "head_at": None, "best": None,
+    "window_now": 0, "checkpoint": None, "published": None, "published_since": None,
+    "countdown": {"phase": "CHALLENGE", "next": "COMMIT", "block": 1, "blocks": 1, "seconds": 1.0},
+    "fetching": [], "beacon": {"chain": "", "trouble": None, "relays": []}, "trouble": None,
+    "counts": {}, "windows": [], "settlements": [], "record": None, "posts": [],
+    "posting_trouble": None,
+}  # fmt: skip
+
+_OWN = {"miner": MinerStatus, "validator": ValidatorStatus, "trainer": TrainerStatus}
+
+
+def check_status(document: dict[str, Any]) -> None:
+    """Every field is there, of its type, and no other."""
+    shapes: list[Any] = [ProgramStatus, _OWN[document["program"]]]
+    if "demo" in document:
+        shapes.append(DemoStatus)
+    fields = {name: kind for shape in shapes for name, kind in get_type_hints(shape).items()}
+    _check_fields(document, fields, document["program"])
+
+
+def _check_fields(value: Any, fields: dict[str, Any], where: str) -> None:
+    assert value.keys() == fields.keys(), (where, value.keys() ^ fields.keys())
+    for name, kind in fields.items():
+        _check(value[name], kind, f"{where}.{name}")
+
+
+def _check(value: Any, kind: Any, where: str) -> None:
+    if kind is Any:
+        return
+    if get_origin(kind) is UnionType:
+        kinds = [part for part in get_args(kind) if (part is NoneType) is (value is None)]
+        assert kinds, where
+        _check(value, kinds[0], where)
+    elif get_origin(kind) in (list, dict):
+        assert type(value) is get_origin(kind), where
+        for item in value.values() if isinstance(value, dict) else value:
+            _check(item, get_args(kind)[-1], where)
+    elif hasattr(kind, "__total__"):
+        _check_fields(value, get_type_hints(kind), where)
+    else:
+        allowed = (int, float) if kind is float else (kind,)
+        assert type(value) in allowed, (where, value)
