@@ -32,6 +32,7 @@ from assay.network import open_folder
 from assay.neurons.config import TrainerSettings
 from assay.neurons.files import remove_unfinished, replace_file, write_json
 from assay.neurons.learning.lessons import Reading, Taken
+from assay.neurons.learning.step_size import check_size
 from assay.neurons.rules import publish_parameters
 from assay.protocol import Domain, EncodingError, Parameters, StepRecord, StepSource, StepSuccess
 from assay.protocol.encoding import from_json, read_hex, read_json, to_json
@@ -176,9 +177,11 @@ def read_taken(step: Step) -> list[Taken]:
     """
     path, record = step.path.with_suffix(".parquet"), step.record
     try:
-        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()), pre_buffer=False)
+        data = path.read_bytes()
+        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
         if not file.schema_arrow.equals(_SCHEMA):
             raise ValueError("its columns are not a step's")
+        check_size(file, data)
         taken = _read_table(file.read(use_threads=False))
         root = compute_root_of(taken, record.window, record.parent)
     except (OSError, ValueError, pa.ArrowException, MemoryError, OverflowError) as error:

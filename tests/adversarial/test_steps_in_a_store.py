@@ -6,6 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
@@ -151,6 +154,22 @@ def test_a_store_that_lies_is_no_verdict(spoilt, verify, mine, spoil):
     result = verify(store, step, mine / "mine")
     assert result.exit_code == 2, result.output
     assert expected in result.output
+
+
+def test_few_bytes_that_unpack_to_many(spoilt, verify, mine, monkeypatch):
+    """Four thousand bytes took six gigabytes before the root could be held against them."""
+    monkeypatch.setattr("assay.neurons.learning.step_size.VALUES_MAX", 1 << 20)
+    store, step = spoilt
+    path = store / make_step_name(step.record.digest, "step.parquet")
+    table, count = pq.read_table(path).slice(0, 1), (1 << 20) + 1
+    zeros = pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), np.zeros(count, np.uint32))
+    at = table.schema.get_field_index("tokens")
+    field = table.schema.field(at)
+    pq.write_table(table.set_column(at, field, zeros.cast(field.type)), path, compression="zstd")
+    assert path.stat().st_size < 1 << 14
+    result = verify(store, step, mine / "mine")
+    assert result.exit_code == 2
+    assert "unpacks to more than" in result.output
 
 
 @pytest.mark.parametrize("spoil", [lose_record, name_another_child, send_too_much, cut_data,
