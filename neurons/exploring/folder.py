@@ -72,24 +72,23 @@ class RunFolder:
         """What the program last wrote of itself."""
         document = self._status.read()
         try:
-            if "stage" in document:
-                done = document["stage"] == "done"
-                program = "the run has ended" if done else f"the demo: {document['stage']}"
-                windows = [{"window": p["window"], "state": p["phase"]} for p in document["phases"]]
-                return Live(int(document["block"]), not done, program, None, windows)
-            fresh = time.time() - document["at"] < _STALE_S
-            name = str(document["program"])
-            program = f"the {name}" if fresh else f"the {name} has stopped"
+            windows = document["windows"] if document["program"] == "validator" else []
             trouble = document.get("trouble")
-            windows = document["windows"] if name == "validator" else []
-            return Live(int(document["head"]), fresh, program, trouble and str(trouble), windows)
+            if "stage" in document:
+                moving = document["stage"] != "done"
+                program = f"the demo: {document['stage']}" if moving else "the run has ended"
+            else:
+                fresh = time.time() - document["at"] < _STALE_S
+                moving = fresh and document["state"] == "running"
+                program = f"the {document['program']}" + ("" if moving else " has stopped")
+            return Live(int(document["head"]), moving, program, trouble and str(trouble), windows)
         except _BROKEN:
             return None
 
     def get_names(self) -> dict[str, str]:
         """A demo's miners: hotkey in SS58 → name."""
         try:
-            rows = self._status.read()["miners"]
+            rows = self._status.read()["demo"]["miners"]
             return {str(row["hotkey"]): str(row["name"]) for row in rows}
         except _BROKEN:
             return {}

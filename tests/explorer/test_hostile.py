@@ -57,7 +57,7 @@ def poison(folder):
         changed = replace(found, members=members, software="<script>pwned=1</script>")
         file.write_bytes(encode(changed))
     status = json.loads((folder / "status.json").read_text())
-    for miner in status["miners"]:
+    for miner in status["demo"]["miners"]:
         miner["name"] = EVIL
     status["stage"] = EVIL
     (folder / "status.json").write_text(json.dumps(status))

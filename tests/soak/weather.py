@@ -169,6 +169,9 @@ class FaultyBeacons:
             raise BeaconSourceError("no relay answers")
         return None if fault.kind == "round late" else Beacon(number, bytes(48))
 
+    trouble = ""
+    figures = ()
+
     def check(self) -> dict[str, str]:
         """As relays say of themselves."""
         return {}
