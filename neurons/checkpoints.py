@@ -229,6 +229,10 @@ class CheckpointFolder:
         while len(self._opened) > OPENED_MAX:
             self._opened.popitem(last=False)
 
+    def holds(self, digest: bytes) -> bool:
+        """Whether its folder is here, damaged or not."""
+        return self._is_here(digest)
+
     def _is_here(self, digest: bytes) -> bool:
         return digest in self._opened or (self._root / digest.hex()).exists()
 

@@ -105,6 +105,7 @@ def verify_step(
     directory: Annotated[
         Path, typer.Option("--dir", metavar="DIR", help="Folder for what is fetched.")
     ] = Path("assay-steps"),
+    config: Config = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -116,9 +117,8 @@ def verify_step(
     with plain_errors():
         from assay.neurons.commands.learning import fetch_record
         from assay.neurons.commands.learning import verify_step as run
-        from assay.neurons.config import load_settings
 
-        load_settings(None, {})  # nothing is set for it, but a mistyped variable is still named
+        load(config, None)  # the network's files of problems; a mistyped variable is named
         path = Path(record) if not store else fetch_record(store, record, directory)
         raise typer.Exit(OK if run(path, models, as_json, quiet) else FINDING)
 
@@ -148,7 +148,6 @@ def export(
     """
     with plain_errors():
         from assay.neurons.commands.learning import run_export
-        from assay.neurons.config import load_settings
 
-        folder = load_settings(config, {"trainer": {"dir": directory}}).trainer.dir
+        folder = load(config, None, trainer={"dir": directory}).trainer.dir
         run_export(folder, out, windows, as_json, quiet)

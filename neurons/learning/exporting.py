@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from assay.environments import (
     Environment,
+    Problem,
     RewardWeights,
     compute_reward,
     get_weights,
@@ -24,6 +25,7 @@ from assay.inference.checkpoint import FolderTokenizer
 from assay.network import open_folder
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.files import replace_file, write_file
+from assay.neurons.learning.consumed import describe_group, make_problem_of, verify_provenance
 from assay.neurons.learning.lessons import Taken
 from assay.neurons.learning.steps import Step, StepError, read_config, read_step, read_taken
 from assay.neurons.rules import fetch_parameters
@@ -131,7 +133,9 @@ def _make_rows(
     weights = get_weights(parameters.environment)
     tokenizer = _find_tokenizer(step, parameters, checkpoints)
     scaled = read_config(record).scaled
+    verify_provenance(record, taken, parameters.identity.trainer)
     for one in taken:
+        problem = make_problem_of(one, parameters, tokenizer)
         advantages = compute_advantages(one.group.rewards, scaled=scaled)
         for rollout in range(len(one.group.rewards)):
             yield {
@@ -147,23 +151,23 @@ def _make_rows(
                 "step": record.number,
                 "step_record": record.digest.hex(),
                 "proof": one.proof.hex(),
-            } | _score(one, rollout, environment, weights, tokenizer)
+            } | _score(one, rollout, problem, environment, weights, tokenizer)
 
 
 def _score(
     one: Taken,
     rollout: int,
+    problem: Problem,
     environment: Environment,
     weights: RewardWeights,
     tokenizer: FolderTokenizer,
 ) -> dict[str, Any]:
-    problem = environment.make_problem(one.problem_seed, one.levels)
     text = tokenizer.decode(one.group.completions[rollout])
     parts, reward = environment.score(problem, text), one.group.rewards[rollout]
     if compute_reward(parts, weights) != reward:
         raise StepError(
-            f"window {one.window}, {encode_ss58(one.hotkey)}, group {one.index}, rollout "
-            f"{rollout}: the reward that was learned from is not what the environment gives"
+            f"{describe_group(one)}, rollout {rollout}: the reward that was learned from is not "
+            "what the environment gives"
         )
     return {
         "prompt": problem.prompt,

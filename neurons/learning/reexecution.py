@@ -1,7 +1,8 @@
 """A training step done again from what its folder holds: equal, or the first tensor that differs.
 
-What it does not show: that the consumed groups were accepted on chain. The record's sources name
-each submission's root, and `assay verify` judges those.
+Rewards are computed and the trainer's own groups generated again. What it does not show: that the
+miners' groups were accepted on chain, and that their log-probabilities are right. The record's
+sources name each submission's root, and `assay verify` judges those.
 """
 
 import platform
@@ -11,9 +12,10 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from assay.inference import Checkpoint, CheckpointError
+from assay.inference import Checkpoint
 from assay.network import open_folder
 from assay.neurons.checkpoints import CheckpointFolder, measure_manifest
+from assay.neurons.learning.consumed import find_false_group
 from assay.neurons.learning.held_out import compute_next_levels, count_held_out
 from assay.neurons.learning.setup import make_learner
 from assay.neurons.learning.steps import (
@@ -31,6 +33,8 @@ from assay.training import Learner
 
 #: Held-out problems that a record may name: as many as the settings allow.
 PROBLEMS_TRIED_MAX = 100_000
+#: Threads that a record may name: as many as the settings allow.
+THREADS_MAX = 1_024
 #: What differs, and the tensor where it is one.
 _Difference = tuple[str, str | None]
 
@@ -69,7 +73,13 @@ def reexecute(
     record = step.record
     taken = read_taken(step)
     remarks = _compare_places(record)
+    if not 1 <= record.threads <= THREADS_MAX:
+        raise StepError(f"the record names {record.threads:,} threads: 1 to {THREADS_MAX:,} may be")
     torch.set_num_threads(record.threads)
+    parameters = _fetch_parameters(step)
+    false = find_false_group(record, taken, parameters, checkpoints.get(record.parent))
+    if false is not None:
+        return Finding(False, None, false, remarks)
     learner = _make_learner(step, checkpoints)
     say(f"step {record.number}: {record.groups} groups of window {record.window}, once more")
     learner.learn([one.group for one in taken])
@@ -80,7 +90,7 @@ def reexecute(
         finding = "the weights are equal, and the optimiser's state after the step differs", None
     if finding is None:
         say(f"step {record.number}: the levels of what it made")
-        finding = _compare_manifests(step, _fetch_parameters(step), parent, child)
+        finding = _compare_manifests(step, parameters, parent, child)
     if finding is not None:
         return Finding(False, finding[1], finding[0], remarks)
     seen = "" if child is not None else " (its folder is not here: compared with the record)"
@@ -107,6 +117,8 @@ def _compare_manifests(
 ) -> _Difference | None:
     """Levels from held-out success, and the made checkpoint's manifest as a whole."""
     record, before = step.record, parent.manifest
+    if record.number != before.number + 1:
+        return f"the record is of checkpoint {record.number}, its parent's child is not", None
     asked = sum(success.asked for success in record.held_out)
     if asked > PROBLEMS_TRIED_MAX:
         raise StepError(f"the record names {asked:,} held-out problems: more than anybody asks")
@@ -169,10 +181,8 @@ def _make_learner(step: Step, checkpoints: CheckpointFolder) -> Learner:
 
 
 def _get_child(step: Step, checkpoints: CheckpointFolder) -> Checkpoint | None:
-    try:
-        return checkpoints.get(step.child)
-    except CheckpointError:
-        return None
+    """None where it is not here; one that is here and damaged is never passed over."""
+    return checkpoints.get(step.child) if checkpoints.holds(step.child) else None
 
 
 def _find_first_difference(weights: Mapping[str, Tensor], child: Checkpoint) -> str | None:

@@ -8,22 +8,26 @@ A checkpoint's manifest names the record, and the record binds the rest, so that
 whose store it is. They are uploaded before the checkpoint. Specification, section 11.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from assay.network import ObjectStore, open_folder
+from assay.network import ObjectStore, StoreError, open_folder
 from assay.neurons.checkpoints import CheckpointFolder, Fetching
 from assay.neurons.files import replace_file
 from assay.neurons.gathering import answer_in_time
 from assay.neurons.learning.steps import (
     RECORD_BYTES_MAX,
+    Step,
     StepError,
     StepFolder,
+    digest_tensors_of,
     read_config,
+    read_state_before,
     read_step,
+    read_taken,
 )
 from assay.neurons.publication import CHUNK_BYTES, map_file, put_object
 from assay.neurons.rules import PublicationError, fetch_parameters, publish_parameters
@@ -105,18 +109,23 @@ def fetch_step(stores: Sequence[ObjectStore], checkpoint: bytes, folder: Path) -
     checkpoints = CheckpointFolder(folder / "models", Fetching(lambda: stores))
     made = checkpoints.get(checkpoint).manifest
     path = StepFolder(folder / "steps").get_path(made.number, made.step)
+
+    def check_record() -> None:
+        step = read_step(path)
+        if step.record.digest != made.step or step.child != checkpoint:
+            raise StepError("the store's record is not the one that the checkpoint names")
+
     try:
-        if not _fetch(stores, made.step, _RECORD, path):
+        if not _fetch(stores, made.step, _RECORD, path, check_record):
             raise StepError(
                 f"there is no step record of checkpoint {checkpoint.hex()[:16]}… in any store: "
                 "name its trainer's own"
             )
         step = read_step(path)
-        if step.record.digest != made.step or step.child != checkpoint:
-            path.unlink()
-            raise StepError("the store's record is not the one that the checkpoint names")
-        for suffix in (_DATA, _STATE):
-            _fetch(stores, made.step, suffix, path)  # what is missing is said when it is needed
+        # what is missing is said when it is needed
+        _fetch(stores, made.step, _DATA, path, lambda: read_taken(step))
+        with suppress(StepError):
+            _fetch(stores, made.step, _STATE, path, lambda: _check_state(step))
         parameters = _fetch_parameters(stores, step.record.parameters)
         publish_parameters(open_folder(folder / "steps" / "rules"), parameters)
     except OSError as error:
@@ -129,17 +138,52 @@ def fetch_step(stores: Sequence[ObjectStore], checkpoint: bytes, folder: Path) -
 
 def _fetch_parameters(stores: Sequence[ObjectStore], digest: bytes) -> Parameters:
     for store in stores[:-1]:
-        with suppress(PublicationError):
+        with suppress(PublicationError, StoreError):
             return fetch_parameters(store, digest)
     return fetch_parameters(stores[-1], digest)
 
 
-def _fetch(stores: Sequence[ObjectStore], digest: bytes, suffix: str, record: Path) -> bool:
-    """One object beside the record, unless it is there. False: no store has it."""
-    path = record.with_suffix(suffix)
-    if suffix != _RECORD and path.exists():
-        return True
-    return any(_fetch_from(store, digest, suffix, path) for store in stores)
+def _check_state(step: Step) -> None:
+    state = read_state_before(step)
+    try:
+        right = state is not None and digest_tensors_of(state) == step.record.optimiser_before
+    except (KeyError, TypeError):  # numbers of another kind than any state has
+        right = False
+    if not right:
+        raise StepError("the store's optimiser's state is not what the record says")
+
+
+def _fetch(
+    stores: Sequence[ObjectStore],
+    digest: bytes,
+    suffix: str,
+    record: Path,
+    check: Callable[[], object],
+) -> bool:
+    """One object beside the record, unless it is there and right. False: no store has it.
+
+    Args:
+        check: raises StepError for what is there now: it goes, and the next store is asked.
+
+    Raises:
+        StepError: no store has the right one; says of each why not.
+    """
+    path, reasons = record.with_suffix(suffix), []
+    if path.exists():
+        with suppress(StepError):
+            check()
+            return True
+    for store in stores:
+        try:
+            if _fetch_from(store, digest, suffix, path):
+                check()
+                return True
+        except (StepError, PublicationError, StoreError) as error:
+            reasons.append(str(error))
+            path.unlink(missing_ok=True)
+    if reasons:
+        raise StepError("; ".join(reasons))
+    return False
 
 
 def _fetch_from(store: ObjectStore, digest: bytes, suffix: str, path: Path) -> bool:

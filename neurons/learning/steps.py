@@ -29,8 +29,10 @@ import assay.training.grpo
 import assay.training.learner
 import assay.training.lora
 from assay.network import open_folder
+from assay.neurons.config import TrainerSettings
 from assay.neurons.files import remove_unfinished, replace_file, write_json
 from assay.neurons.learning.lessons import Reading, Taken
+from assay.neurons.learning.step_size import check_size
 from assay.neurons.rules import publish_parameters
 from assay.protocol import Domain, EncodingError, Parameters, StepRecord, StepSource, StepSuccess
 from assay.protocol.encoding import from_json, read_hex, read_json, to_json
@@ -175,9 +177,11 @@ def read_taken(step: Step) -> list[Taken]:
     """
     path, record = step.path.with_suffix(".parquet"), step.record
     try:
-        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()), pre_buffer=False)
+        data = path.read_bytes()
+        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
         if not file.schema_arrow.equals(_SCHEMA):
             raise ValueError("its columns are not a step's")
+        check_size(file, data)
         taken = _read_table(file.read(use_threads=False))
         root = compute_root_of(taken, record.window, record.parent)
     except (OSError, ValueError, pa.ArrowException, MemoryError, OverflowError) as error:
@@ -243,9 +247,24 @@ def read_config(record: StepRecord) -> LearnConfig:
         values: dict[str, Any] = json.loads(record.config)
         loss = LossConfig(**values.pop("loss"))
         values |= {name: tuple(values[name]) for name in ("betas", "excluded")}
-        return LearnConfig(loss=loss, **values)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        config = LearnConfig(loss=loss, **values)
+        _require_bounds(config)
+        return config
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StepError(f"the record's settings are not a learner's: {error}") from None
+
+
+def _require_bounds(config: LearnConfig) -> None:
+    """Raises ValueError or TypeError where no settings make such a config: nobody learns so, and a
+    stranger's record would have us work for ever."""
+    values = {n: v for n, v in asdict(config).items() if n in TrainerSettings.model_fields}
+    loss = {"clip_low": config.loss.low, "clip_high": config.loss.high, "clip_cap": config.loss.cap,
+            "kl_weight": config.loss.kl_weight, "level": config.loss.level}  # fmt: skip
+    TrainerSettings.model_validate(values | loss, strict=True)
+    if type(config.from_genesis) is not bool:
+        raise TypeError("from_genesis is true or false")
+    if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):
+        raise ValueError(f"betas {config.betas} are not two numbers from 0 to 1")
 
 
 def compute_code_digest() -> bytes:

@@ -11,9 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from assay.environments.problem_file import get_known_files
 from assay.inference import CheckpointError
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.commands.cli import app
+from assay.neurons.learning import steps
 from assay.neurons.learning.exporting import ExportError, export_steps
 from assay.neurons.learning.mixing import choose_external, generate_own
 from assay.neurons.learning.reexecution import reexecute
@@ -21,6 +23,8 @@ from assay.neurons.learning.setup import TrainerConfig
 from assay.neurons.learning.steps import (
     StepError,
     StepFolder,
+    compute_root_of,
+    read_config,
     read_step,
     read_taken,
 )
@@ -207,11 +211,117 @@ def test_what_cannot_be_done_again_is_no_verdict(course, spoil):
     assert result.exit_code == 2
 
 
+def test_a_damaged_checkpoint_is_never_called_equal(course):
+    """Passed over as if it were not here, its step was equal whatever lay in its folder."""
+    step = read_step(get_steps(course)[1])
+    path = course / "models" / step.child.hex() / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.unlink()
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="not those of its manifest"):
+        verify(course)
+
+
+@pytest.mark.parametrize("threads", [0, 2**32 - 1])
+def test_a_record_that_asks_for_any_number_of_threads(taught, threads):
+    step = read_step(get_steps(taught)[0])
+    lie = replace(step, record=replace(step.record, threads=threads))
+    with pytest.raises(StepError, match="threads"):
+        reexecute(lie, CheckpointFolder(taught / "models"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("epochs", 10**9), ("epochs", "1"), ("epochs", 0), ("groups_per_batch", 0),
+     ("rows_per_pass", -1), ("learning_rate", float("nan")), ("lora_rank", 10**6),
+     ("betas", [0.9]), ("betas", [2, 2]), ("seed", -1), ("scaled", 1), ("from_genesis", "yes")],
+)  # fmt: skip
+def test_settings_that_no_trainer_has(taught, name, value):
+    """A stranger's settings would have us work for ever, or die of them."""
+    step = read_step(get_steps(taught)[0])
+    config = json.dumps(json.loads(step.record.config) | {name: value})
+    with pytest.raises(StepError, match="not a learner's"):
+        read_config(replace(step.record, config=config))
+    with pytest.raises(StepError, match="not a learner's"):
+        read_config(replace(step.record, config="[" * 100_000))
+
+
+def write_taken(step, taken):
+    """Groups of a trainer's own making, and the record that goes with them."""
+    pq.write_table(steps._make_table(taken), step.path.with_suffix(".parquet"))
+    root = compute_root_of(taken, step.record.window, step.record.parent)
+    return replace(step, record=replace(step.record, consumed=root, groups=len(taken)))
+
+
+def test_a_reward_that_the_environment_never_gave(course):
+    """A trainer that teaches what it likes: its record is consistent, its rewards are made up."""
+    step = read_step(get_steps(course)[0])
+    taken = read_taken(step)
+    taken[3].group.rewards[1] ^= 1
+    finding = reexecute(write_taken(step, taken), CheckpointFolder(course / "models"))
+    assert (finding.equal, finding.tensor) == (False, None)
+    assert "group 3: rollout 1's reward is not what the environment gives" in finding.detail
+
+
+def test_a_token_beyond_the_vocabulary(course):
+    step = read_step(get_steps(course)[0])
+    taken = read_taken(step)
+    taken[0].group.completions[0][0] = 2**32 - 1
+    finding = reexecute(write_taken(step, taken), CheckpointFolder(course / "models"))
+    assert "can never be drawn" in finding.detail
+
+
+def test_own_groups_that_the_parent_never_generated(world, tmp_path):
+    """Nobody else judges them: junk that is called the trainer's own is named."""
+    train(world, tmp_path, local_groups=2, external_groups=1)
+    step = read_step(get_steps(tmp_path)[0])
+    taken = read_taken(step)
+    taken[1].group.behaviour_logprobs[0][0] -= 1.0
+    finding = reexecute(write_taken(step, taken), CheckpointFolder(tmp_path / "models"))
+    assert not finding.equal
+    assert "group 0: not what the parent generates" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"window": 7}, "record's window"), ({"proof": bytes(32)}, "other submissions"),
+     ({"problem_seed": bytes(32)}, "makes another prompt"), ({"levels": (1,)}, "another prompt"),
+     ({"levels": (99,)}, "not legal"), ({"levels": ()}, "not empty")],
+)  # fmt: skip
+def test_what_the_root_does_not_bind_is_held_against_what_it_does(course, tmp_path, change, said):
+    """Seed, levels, window and proof: else a store could sell its own texts as the prompts."""
+    step = read_step(get_steps(course)[0])
+    taken = read_taken(step)
+    assert write_taken(step, [replace(taken[0], **change), *taken[1:]]).record == step.record
+    with pytest.raises(StepError, match=said):
+        verify(course, 1)
+    with pytest.raises(StepError, match=said):
+        export_steps(course, tmp_path / "set", range(1))
+
+
+def test_sources_that_nothing_was_learned_from(course):
+    step = read_step(get_steps(course)[0])
+    sources = tuple(replace(source, root=bytes(32)) for source in step.record.sources)
+    lie = replace(step, record=replace(step.record, sources=sources))
+    with pytest.raises(StepError, match="other submissions"):
+        reexecute(lie, CheckpointFolder(course / "models"))
+
+
 def test_only_the_last_states_are_kept(world, tmp_path):
     train(world, tmp_path, kept=1)
     assert verify(tmp_path, 2).equal
     assert verify(tmp_path, 1).equal  # it began with the genesis' own weights and no moments
     assert len(list((tmp_path / "steps").glob("*.before.safetensors"))) == 1
+
+
+@pytest.mark.parametrize("command", [("train", "verify-step", "none"), ("export", "--out", "none")])
+def test_both_find_the_networks_files_of_problems(tmp_path, monkeypatch, command):
+    """Without them no step of a network that asks `gsm:SHA256` can be verified or exported."""
+    monkeypatch.setattr("assay.environments.problem_file._known", {})
+    (tmp_path / "rules.toml").write_text(f'environments.files = ["{tmp_path / "train.jsonl"}"]\n')
+    assert invoke(*command, "--config", tmp_path / "rules.toml").exit_code == 2  # no such step
+    assert get_known_files() == (tmp_path / "train.jsonl",)
 
 
 # --- mixing and staleness

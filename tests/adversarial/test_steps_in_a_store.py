@@ -2,16 +2,23 @@
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from assay.network import open_folder
+from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.commands.cli import app
 from assay.neurons.learning import step_store
 from assay.neurons.learning.held_out import HeldOut
+from assay.neurons.learning.reexecution import reexecute
 from assay.neurons.learning.step_store import fetch_step, make_step_name, publish_step
 from assay.neurons.learning.steps import StepError, StepFolder, read_step
 from assay.neurons.publication import publish_checkpoint
@@ -147,6 +154,47 @@ def test_a_store_that_lies_is_no_verdict(spoilt, verify, mine, spoil):
     result = verify(store, step, mine / "mine")
     assert result.exit_code == 2, result.output
     assert expected in result.output
+
+
+def test_few_bytes_that_unpack_to_many(spoilt, verify, mine, monkeypatch):
+    """Four thousand bytes took six gigabytes before the root could be held against them."""
+    monkeypatch.setattr("assay.neurons.learning.step_size.VALUES_MAX", 1 << 20)
+    store, step = spoilt
+    path = store / make_step_name(step.record.digest, "step.parquet")
+    table, count = pq.read_table(path).slice(0, 1), (1 << 20) + 1
+    zeros = pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), np.zeros(count, np.uint32))
+    at = table.schema.get_field_index("tokens")
+    field = table.schema.field(at)
+    pq.write_table(table.set_column(at, field, zeros.cast(field.type)), path, compression="zstd")
+    assert path.stat().st_size < 1 << 14
+    result = verify(store, step, mine / "mine")
+    assert result.exit_code == 2
+    assert "unpacks to more than" in result.output
+
+
+@pytest.mark.parametrize("spoil", [lose_record, name_another_child, send_too_much, cut_data,
+                                   give_the_others_data])  # fmt: skip
+def test_a_lying_store_does_not_hide_an_honest_one(spoilt, public, mine, spoil):
+    """Named first, and what it gave before is in the folder."""
+    store, step = spoilt
+    spoil(store / make_step_name(step.record.digest, "x").removesuffix("/x"))
+    stores = [open_folder(path) for path in (store, public / "owner", public / "store")]
+    with suppress(StepError):
+        fetch_step(stores[:2], step.child, mine / "mine")
+    path = fetch_step(stores, step.child, mine / "mine")
+    assert reexecute(read_step(path), CheckpointFolder(mine / "mine" / "models")).equal
+
+
+def test_a_lying_optimisers_state_is_not_kept(public, mine, world):
+    step = read_step(get_steps(public)[1])
+    shutil.copytree(public / "store", mine / "store")
+    folder = mine / "store" / make_step_name(step.record.digest, "x").removesuffix("/x")
+    state = load_file(step.path.with_suffix(".before.safetensors"))
+    save_file({n: w.double() for n, w in state.items()}, folder / "before.safetensors")
+    stores = [open_folder(path) for path in (mine / "store", public / "owner")]
+    path = fetch_step(stores, step.child, mine / "mine")
+    with pytest.raises(StepError, match="not kept here"):
+        reexecute(read_step(path), CheckpointFolder(mine / "mine" / "models"))
 
 
 def test_a_digest_that_is_none(public, mine):
