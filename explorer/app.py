@@ -106,7 +106,8 @@ class Explorer:
     def _describe_state(self, request: Request) -> dict[str, Any]:
         """What every page has around its own part."""
         reader, progress = self._reader, self._reader.indexer.progress
-        path = request.url.path.removesuffix("/") or "/"
+        # one slash at its head: two would make the link one to another host
+        path = "/" + request.url.path.strip("/")
         query = request.url.query
         json_path = ("/index" if path == "/" else path) + ".json" + (f"?{query}" if query else "")
         return {

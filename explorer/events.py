@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
+from assay.explorer.guard import get_network
+
 #: Streams at once, in all and of one client; seconds that one lasts, and between signs of life.
 STREAMS, STREAMS_PER_CLIENT = 64, 8
 _LASTS_S, _BEAT_S = 300.0, 15.0
@@ -56,13 +58,15 @@ class Events:
 
     async def serve(self, request: Request) -> Response:
         """The stream, or a refusal where there are too many."""
-        client = request.client.host if request.client else ""
+        client = get_network(request.client.host if request.client else "")
         if self._open.total() >= STREAMS or self._open[client] >= STREAMS_PER_CLIENT:
             return PlainTextResponse("Too many streams.\n", 503, {"retry-after": "60"})
         if request.method == "HEAD":
             return Response(media_type="text/event-stream")
+        body = self._stream(client)
+        await anext(body)  # it counts from here on: of many that ask at once, none slips through
         return StreamingResponse(
-            self._stream(client),
+            body,
             media_type="text/event-stream",
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )
@@ -72,6 +76,7 @@ class Events:
         try:
             ends = time.monotonic() + _LASTS_S
             seen = self._version
+            yield b""
             yield b"retry: 3000\n\n"
             while time.monotonic() < ends and not self._closing:
                 assert self._changed is not None  # bound before anything is served

@@ -106,7 +106,7 @@ class Rates:
 
     def take(self, client: str) -> bool:
         """Whether a client may ask now."""
-        key, now = _get_network(client), self._clock()
+        key, now = get_network(client), self._clock()
         left, then = self._buckets.pop(key, (float(BURST), now))
         left = min(float(BURST), left + (now - then) * RATE)
         allowed = left >= 1
@@ -116,7 +116,7 @@ class Rates:
         return allowed
 
 
-def _get_network(client: str) -> str:
+def get_network(client: str) -> str:
     """A client of IPv6 has a whole /64 to ask from."""
     try:
         address = ip_address(client)

@@ -101,16 +101,15 @@ def _describe_moment(parameters: Parameters, window: int, head: int) -> View:
 
 
 def _describe_said(note: object) -> View | None:
-    """What a validator beside this page has come to so far."""
+    """How far a validator beside this page is. Not what it came to: verdicts are for its operator
+    alone until the weights are open on chain, even as a count."""
     if not isinstance(note, dict):
         return None
     verdicts = note.get("verdicts", [])
-    accepted = sum(1 for verdict in verdicts if verdict.get("reason") == "ACCEPTED")
     return {
         "state": str(note.get("state", "")),
         "trouble": note.get("void") or note.get("missing"),
         "judged": len(verdicts),
-        "accepted": accepted,
     }
 
 

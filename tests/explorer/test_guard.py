@@ -85,8 +85,11 @@ def test_streams_are_bounded_and_end_with_the_server():
             client = type("Client", (), {"host": "10.0.0.1"})
 
         streams = []
-        for _ in range(STREAMS_PER_CLIENT):
-            answer = await events.serve(Asked())
+        # all ask before the first is answered
+        answers = [await events.serve(Asked()) for _ in range(STREAMS_PER_CLIENT + 4)]
+        codes = [answer.status_code for answer in answers]
+        assert codes == [200] * STREAMS_PER_CLIENT + [503] * 4
+        for answer in answers[:STREAMS_PER_CLIENT]:
             body = answer.body_iterator
             assert await anext(body) == b"retry: 3000\n\n"
             streams.append(body)

@@ -14,7 +14,7 @@ import pytest
 
 from assay.protocol import decode_settlement_record
 from tests.explorer.inside import Page, list_numbers, look_into
-from tests.explorer.program import ASSAY, list_pages
+from tests.explorer.program import ASSAY, list_pages, serve
 
 pytestmark = pytest.mark.slow
 _ROLLOUT_S = 400
@@ -224,3 +224,33 @@ def test_a_run_whose_record_comes_later_is_waited_for(copy, tmp_path):
             assert process.stdout.readline().startswith("http://127.0.0.1:")
         finally:
             process.terminate()
+
+
+def test_what_a_validator_comes_to_is_not_told_before_its_weights_are_open(copy):
+    """Its status.json holds verdicts that nobody else may see yet."""
+    status = json.loads((copy / "status.json").read_text())
+    newest = status["windows"][-1]
+    assert any(verdict["reason"] == "ACCEPTED" for verdict in newest["verdicts"])
+    status |= {"stage": "mining", "head": status["head"] - 20}
+    newest["window"] += 1  # one that no record has
+    (copy / "status.json").write_text(json.dumps(status))
+    with serve(copy.parent, "--dir", copy.name) as explorer:
+        explorer.wait_until_read()
+        live = explorer.get_json("/")["live"]
+        said = {w["window"]: w["said"] for w in live["windows"]}[newest["window"]]
+        assert said == {
+            "state": newest["state"], "trouble": None, "judged": len(newest["verdicts"]),
+        }  # fmt: skip
+        page = explorer.get("/")[2]
+        now = page[page.index('id="now"') : page.index('id="settled"')]
+        assert "accepted" not in now.lower()
+        assert explorer.get(f"/window/{newest['window']}")[0] == 404
+
+
+def test_no_address_makes_a_page_link_to_another_host(served):
+    for path in ("//evil.example/x", "//evil.example", "///evil.example/miners?q=1"):
+        status, _, page = served.get(path)
+        assert status == 404
+        links = re.findall(r'href="([^"]*)"', page)
+        assert links
+        assert not [link for link in links if link.startswith(("//", "http"))]
