@@ -1,16 +1,18 @@
 """What a miner committed to, from wherever it can be had: bytes count if they match the root.
 
 The miner's own store is asked first. What it does not show, or shows other than committed, is
-looked for in mirrors, where validators leave what they have read:
+looked for in mirrors, where validators leave what they have read, and a part of the time for a file
+is kept for them:
 
     mirrors/<window>/<root>    footer and groups of one submission, as `packing` has them
 
-Where nobody has it, the miner's own answer stands.
+Where nobody has it, the miner's own answer stands. What a mirror says beside such bytes is nobody's
+word: no verdict comes of it.
 """
 
 from collections.abc import Callable, Sequence
 
-from assay.network.store import ObjectStore, StoreError, within
+from assay.network.store import ObjectStore, StoreError, sparing, within
 from assay.neurons.packing import (
     PackedReader,
     PackError,
@@ -84,6 +86,8 @@ class MirroredReader:
         self._own = own
         self._mirrors = mirrors
         self._readers: list[SubmissionReader] = []
+        self._mine: SubmissionReader | None = None
+        self._failure: StoreError | None = None
         self._asked = 0
         self._footer: Footer | None = None
 
@@ -95,14 +99,15 @@ class MirroredReader:
         """
         own: Footer | Refusal | StoreError
         try:
-            reader = self._own()
-            own = reader.read_footer()
+            with sparing(_MIRROR_S):
+                reader = self._own()
+                own = reader.read_footer()
             if isinstance(own, Footer) and is_committed(own, self._root):
                 self._readers.append(reader)
-                self._footer = own
+                self._mine, self._footer = reader, own
                 return own
         except StoreError as error:
-            own = error
+            own = self._failure = error
         if self._ask_mirror():
             assert self._footer is not None
             return self._footer
@@ -116,25 +121,29 @@ class MirroredReader:
         Raises:
             StoreError: as `read_footer`.
         """
-        footer, first = self._footer, None
+        footer = self._footer
+        own: bytes | Refusal | StoreError | None = self._failure
         if footer is None:
             return Refusal(Reason.NOT_REVEALED, "the file is not there", index)
         position = 0
         while position < len(self._readers) or self._ask_mirror():
-            found = self._read(self._readers[position], index)
+            reader = self._readers[position]
+            found = self._read(reader, index)
             good = isinstance(found, bytes)
             if good and is_group_committed(footer, index, found, self._group_size):  # type: ignore[arg-type]
                 return found  # type: ignore[return-value]
-            first = found if first is None else first
+            own = found if reader is self._mine else own
             position += 1
-        if isinstance(first, StoreError):
-            raise first
-        assert first is not None
-        return first
+        if isinstance(own, StoreError):
+            raise own
+        return own or Refusal(Reason.NOT_REVEALED, "neither miner nor mirrors show it", index)
 
     def _read(self, reader: SubmissionReader, index: int) -> bytes | Refusal | StoreError:
         try:
-            return reader.read_group(index)
+            if reader is not self._mine:
+                return reader.read_group(index)
+            with sparing(_MIRROR_S):
+                return reader.read_group(index)
         except PackError as error:
             return Refusal(Reason.NOT_REVEALED, str(error), index)
         except StoreError as error:
@@ -146,7 +155,8 @@ class MirroredReader:
             opener = self._mirrors[self._asked]
             self._asked += 1
             try:
-                reader = opener()
+                with sparing(_MIRROR_S):
+                    reader = opener()
                 footer = reader.read_footer()
             except StoreError:
                 continue

@@ -25,7 +25,7 @@ from assay.network.store.bucket import (
     read_bucket,
 )
 from assay.network.store.folder import FolderStore, open_file, open_folder
-from assay.network.store.http import HttpClient, HttpPatience, within
+from assay.network.store.http import HttpClient, HttpPatience, sparing, within
 from assay.network.store.locators import WebLocator, read_locator
 from assay.network.store.opening import ReadableStores, open_store
 
@@ -50,5 +50,6 @@ __all__ = [
     "open_store",
     "read_bucket",
     "read_locator",
+    "sparing",
     "within",
 ]

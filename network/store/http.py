@@ -28,6 +28,11 @@ from assay.network.text import describe_error
 
 #: Connections of one client, and idle ones of them that are kept for so many seconds.
 _CONNECTIONS, _IDLE, _IDLE_S = 64, 32, 15.0
+#: After so many pieces of a body they have so many bytes on average at least. Each costs the
+#: processor the same, and bytes in chunks of their own would cost it seconds a megabyte.
+_PIECES, _PIECE_BYTES = 1_024, 64
+#: What an answer may have beside its body: headers, interim answers, framing.
+_OVERHEAD = 256 << 10
 #: Statuses of a server that may do better next time.
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _HEADERS: list[tuple[bytes | str, bytes | str]] = [
@@ -49,6 +54,8 @@ class _Allowance:
 #: on all of its requests.
 _deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
 _allowance: ContextVar[_Allowance | None] = ContextVar("allowance", default=None)
+#: What this thread's request may still read off the wire, headers and framing with it.
+_wire: ContextVar[list[int] | None] = ContextVar("wire", default=None)
 
 
 @contextmanager
@@ -65,6 +72,18 @@ def within(seconds: float) -> Iterator[None]:
         _allowance.reset(token)
         if outer is not None:
             outer.seconds -= before - inner.seconds
+
+
+@contextmanager
+def sparing(seconds: float) -> Iterator[None]:
+    """What is done in here leaves so many of the thread's seconds to what comes after it, or half
+    of them where there are fewer."""
+    outer = _allowance.get()
+    if outer is None:
+        yield
+        return
+    with within(outer.seconds - min(seconds, outer.seconds / 2)):
+        yield
 
 
 @contextmanager
@@ -188,6 +207,7 @@ class HttpClient:
 
     def _ask_once(self, method: str, url: str, headers: RequestHeaders, limit: int) -> Answer:
         silence_s = self._patience.silence_s
+        _wire.set([limit + limit // 4 + _OVERHEAD])
         timeout = {"connect": silence_s, "read": silence_s, "write": silence_s, "pool": _get_rest()}
         with self._pool.stream(
             method, url, headers=headers, extensions={"timeout": timeout}
@@ -203,8 +223,10 @@ class HttpClient:
             if method != "HEAD" and response.status in (200, 206):
                 if int(length) > limit:
                     raise StoreError(f"{url} has {length} bytes; at most {limit} are read")
-                for chunk in response.iter_stream():
+                for pieces, chunk in enumerate(response.iter_stream()):
                     body += chunk
+                    if pieces > _PIECES and len(body) < pieces * _PIECE_BYTES:
+                        raise StoreError(f"{url} sends its bytes one by one")
                     if len(body) > limit:
                         raise StoreError(f"{url} sends more than {limit} bytes, which are read")
                     if not _get_rest():
@@ -286,7 +308,13 @@ class _HurriedStream(httpcore.NetworkStream):
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _hurry(timeout, httpcore.ReadTimeout))
+        left = _wire.get()
+        if left is not None and left[0] <= 0:
+            raise StoreError("a server sends more beside what was asked for than answers have")
+        data = self._inner.read(max_bytes, _hurry(timeout, httpcore.ReadTimeout))
+        if left is not None:
+            left[0] -= len(data)
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._inner.write(buffer, _hurry(timeout, httpcore.WriteTimeout))

@@ -14,7 +14,9 @@ from assay.network.store.base import LOCATOR_MAX, StoreError
 from assay.network.text import mask_url
 
 _PORTS = {"https": 443, "http": 80}
-_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62}\.?)*[a-z0-9]|[a-z0-9]")
+# every text matches in one way at most: a stranger's locator must not keep the matcher busy
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}")
 _PATH = re.compile(r"(/[A-Za-z0-9_.~-]+)*/?")
 
 

@@ -6,6 +6,7 @@ file, http, any other address   at or below what the operator named
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 from assay.network.store.base import ObjectStore, StoreError
 from assay.network.store.folder import FolderStore, open_folder
@@ -78,14 +79,22 @@ class ReadableStores:
         """
         place = read_locator(locator)
         if isinstance(place, FolderLocator):
-            folder = _open_existing(place)
-            allowed = any(folder.root.is_relative_to(root) for root in self._folders)
-            return folder if allowed else None
+            # nobody learns from here what other folders this machine has
+            return _open_existing(place) if self._is_allowed(place.path) else None
         if any(place.is_below(root) for root in self._web):
             return WebStore(place, self._own or _get_client(True))
         if place.scheme != "https":
             return None
         return WebStore(place, self._strangers or _get_client(False))
+
+    def _is_allowed(self, path: Path) -> bool:
+        if not self._folders:
+            return False
+        try:
+            real = path.resolve()
+        except (OSError, RuntimeError):  # RuntimeError: links that lead in a circle
+            return False
+        return any(real.is_relative_to(root) for root in self._folders)
 
     def get_as_stranger(self, locator: str) -> ObjectStore | None:
         """A locator's place on the web as who has named no store reads it; None: it is a folder.

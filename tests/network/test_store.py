@@ -275,3 +275,11 @@ def check_roots(folder: Path) -> None:
     for locator in ("", "ftp://example.org/a", f"{root}/nobody"):
         with pytest.raises(StoreError):
             stores.get(locator)
+
+
+def test_probing_a_validator_for_the_folders_it_has(folder: Path) -> None:
+    """Outside of what may be read, a folder that is there and one that is not look alike."""
+    for roots in ([], [folder.as_uri()]):
+        stores = ReadableStores(roots)
+        for probe in (folder.parent, folder.parent / "none", folder.parent / "none/../none"):
+            assert stores.get(f"file://{probe}") is None

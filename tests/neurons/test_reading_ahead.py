@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from assay.network import ParquetWorker, StoreError, open_folder
-from assay.neurons.packing import PackedReader, encode_pack
+from assay.network.store.http import _allowance
+from assay.neurons.packing import PackedReader, PackedRefusal, encode_pack
 from assay.neurons.revealing import make_mirror_name
 from assay.neurons.submissions import (
     Sources,
@@ -206,16 +207,51 @@ def test_a_store_with_other_bytes_is_made_good_by_a_mirror(shown, tmp_path):
     assert not shown.judge(with_store(shown, store)).accepted
 
 
+class Dripping(Broken):
+    """One that takes all the time it is given."""
+
+    def size(self):
+        _allowance.get().seconds = 0.0
+        raise StoreError("it drips")
+
+    def get(self, name, limit):
+        self.size()
+
+
+def test_a_store_that_drips_to_some_validators_leaves_time_for_mirrors(shown, tmp_path):
+    """So does a mirror that drips."""
+
+    class Timed(Broken):
+        def get(self, name, limit):
+            assert _allowance.get().seconds > 1.0
+            return mirror.get(name, limit)
+
+    mirror, _ = mirror_of(shown, tmp_path / "mirror")
+    sources = with_store(shown, Dripping(), [Dripping(), Timed()])
+    found = fetch(shown.context, ALICE, open_submission(shown.context, ALICE, sources), 10.0)
+    assert found.whole
+
+
 def test_a_mirror_that_lies_changes_nothing(shown, tmp_path):
     mirror, name = mirror_of(shown, tmp_path / "mirror")
     good = mirror.get(name, 1 << 24)
     plain = shown.judge(with_store(shown, Broken()))
     other = fetch(shown.context, ALICE, open_submission(shown.context, ALICE, shown.sources))
     footer = replace(other.packed.footer, leaves=(bytes(32),) * 4)
+
+    def with_groups(**fields):
+        groups = tuple(replace(group, **fields) for group in other.packed.groups)
+        return encode_pack(replace(other.packed, groups=groups))
+
     lies = [
         b"", b"x" * 100, good[:-1], good + b"x", good[:50] + b"\0" + good[51:],
         encode_pack(replace(other.packed, footer=footer)),
         encode_pack(replace(other.packed, footer=None)),
+        with_groups(rows=b"junk"), with_groups(rows=other.packed.groups[0].rows),
+        *(
+            with_groups(rows=None, refusal=PackedRefusal(reason, "so says the mirror"))
+            for reason in (Reason.MALFORMED, Reason.SAMPLING_MISMATCH, Reason.ACCEPTED)
+        ),
     ]  # fmt: skip
     for lie in lies:
         mirror.put(name, lie)

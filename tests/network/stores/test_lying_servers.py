@@ -4,6 +4,8 @@ import gzip
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -16,6 +18,7 @@ import trustme
 from assay.network import ReadableStores, StoreError, open_store
 from assay.network.store import HttpPatience, within
 from assay.network.store.addresses import is_public, resolve_name
+from assay.network.store.locators import WebLocator, read_locator
 from tests.network.stores.hostile import CALM, DATA, ETAG, HASTY, Hostile, answer, behave
 
 Reach = Callable[..., tuple]
@@ -128,6 +131,33 @@ def test_a_locator_that_carries_a_secret(locator: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("host", ["a" * 71 + "-", "a" * 71 + "!", "a." * 35 + "-", "a-" * 35])
+def test_a_locator_that_keeps_the_matcher_busy(host: str) -> None:
+    """A host that is none is found out in one pass: on the chain, all validators read it."""
+    script = (
+        f"from assay.network.store.locators import read_locator; read_locator('https://{host}')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=20)
+    assert b"is not a store" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "host", ["a", "_a.b-c.example", "127.1", "a1-2.r2.dev", "xn--a-b", "a__b.c"]
+)
+def test_hosts_that_are_some(host: str) -> None:
+    place = read_locator(f"https://{host.upper()}/x")
+    assert isinstance(place, WebLocator)
+    assert place.host == host
+
+
+@pytest.mark.parametrize(
+    "host", ["a.", "a..b", ".a", "-a", "a-.b", "a.-b", "a%2e", "a" * 64, "\u0430"]
+)
+def test_hosts_that_are_none(host: str) -> None:
+    with pytest.raises(StoreError, match="is not a store"):
+        read_locator(f"https://{host}/x")
+
+
 # --- redirects
 
 
@@ -159,6 +189,26 @@ def test_endless_body(reach: Reach) -> None:
         get_some(store)
     assert tracemalloc.get_traced_memory()[1] < 4 << 20
     tracemalloc.stop()
+
+
+def test_every_byte_in_a_chunk_of_its_own(reach: Reach) -> None:
+    def crumble(method, path, headers, connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(b"1\r\nx\r\n" * 50_000 + b"0\r\n\r\n")
+
+    store, _ = reach(crumble)
+    with pytest.raises(StoreError, match="one by one"):
+        store.get("x", 1 << 20)
+
+
+def test_interim_answers_without_end(reach: Reach) -> None:
+    def promise(method, path, headers, connection):
+        while True:
+            connection.sendall(b"HTTP/1.1 103 Soon\r\n\r\n" * 1_000)
+
+    store, _ = reach(promise)
+    with pytest.raises(StoreError, match="more beside what was asked for"):
+        get_some(store)
 
 
 @pytest.mark.parametrize("place", ["status", "headers", "body"])
