@@ -84,6 +84,7 @@ class SubmissionFile:
 
     Args:
         expected: groups that will be asked for; the first of them brings them all.
+        budget: what earlier readings of the same file have left; None: all that the limits give.
 
     Attributes:
         budget: processor time that reading it may still take.
@@ -95,13 +96,14 @@ class SubmissionFile:
         worker: ParquetWorker,
         limits: Limits,
         expected: Sequence[int] = (),
+        budget: Budget | None = None,
     ) -> None:
         self._expected = tuple(expected)
         self._groups: dict[int, bytes] = {}
         self._source = source
         self._worker = worker
         self._limits = limits
-        self.budget = Budget(limits.cpu_seconds)
+        self.budget = Budget(limits.cpu_seconds) if budget is None else budget
         self._opened: _Opened | Refusal | None = None
 
     def read_footer(self) -> Footer | Refusal:

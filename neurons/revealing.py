@@ -19,9 +19,8 @@ from assay.neurons.packing import (
     compute_pack_max,
     decode_pack,
 )
-from assay.protocol import Context, Footer, Header, Reason, Refusal
-from assay.protocol.encoding import EncodingError, decode
-from assay.protocol.submission import compute_group_leaf, compute_submission_root, split_rows
+from assay.protocol import Context, Footer, Reason, Refusal
+from assay.protocol.submission import is_committed, is_group_committed
 from assay.verification import SubmissionReader
 
 #: Folder of a mirror.
@@ -52,23 +51,6 @@ def open_pack(store: ObjectStore, context: Context, hotkey: bytes) -> Submission
         return PackedReader(decode_pack(data, context.parameters))
     except PackError as error:
         raise StoreError(f"the mirror's {name} is of no use: {error}") from None
-
-
-def is_committed(footer: Footer, root: bytes) -> bool:
-    """Whether a footer's claims are what a root on chain binds."""
-    try:
-        return compute_submission_root(decode(Header, footer.header), footer.leaves) == root
-    except (EncodingError, ValueError):
-        return False
-
-
-def is_group_committed(footer: Footer, index: int, data: bytes, group_size: int) -> bool:
-    """Whether a group's canonical bytes are what a footer's leaf binds."""
-    try:
-        leaf = compute_group_leaf(index, split_rows(data, group_size))
-    except EncodingError:
-        return False
-    return index < len(footer.leaves) and footer.leaves[index] == leaf
 
 
 class MirroredReader:

@@ -4,14 +4,15 @@ Validator and trainer both come through here; `assay verify` brings a file of it
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from assay.environments import open_environment
 from assay.inference import Checkpoint, Outline, UnusableCheckpointError
-from assay.network.parquet_worker import ParquetWorker, WorkerError
-from assay.network.store import ObjectStore, StoreError
+from assay.network.parquet_worker import Budget, ParquetWorker, WorkerError
+from assay.network.store import ObjectStore, StoreError, within
 from assay.network.submission_file import SubmissionFile
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.ports import BeaconSource, Chain
@@ -25,6 +26,10 @@ from assay.verification import Forward, Ledger, SubmissionReader, Verdict, judge
 
 #: What a broken judge or model raises. The network's and the operator's errors are not among them.
 OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
+
+
+#: Seconds that a judge who has files read ahead waits for servers itself, once that went wrong.
+_AGAIN_S = 20.0
 
 
 class StoreFinder(Protocol):
@@ -93,9 +98,15 @@ class AbsentSubmission:
         return Refusal(Reason.NOT_REVEALED, "the file is not there", index)
 
 
-def open_submission(context: Context, hotkey: bytes, sources: FileSources) -> SubmissionReader:
+def open_submission(
+    context: Context, hotkey: bytes, sources: FileSources, budget: Budget | None = None
+) -> SubmissionReader:
     """A reader of the file that a hotkey committed to: its own copy, or any mirror's that matches
-    the root."""
+    the root.
+
+    Args:
+        budget: of the parser's time; None: a fresh one.
+    """
     committed = context.commitments.get(hotkey)
     if committed is None:
         return AbsentSubmission()
@@ -106,7 +117,8 @@ def open_submission(context: Context, hotkey: bytes, sources: FileSources) -> Su
             return AbsentSubmission()
         source = store.open(make_object_name(encode_ss58(hotkey), context.window))
         limits = get_limits(context.parameters)
-        return SubmissionFile(source, sources.worker, limits, _list_expected(context, hotkey))
+        expected = _list_expected(context, hotkey)
+        return SubmissionFile(source, sources.worker, limits, expected, budget)
 
     mirrors = sources.mirrors()
     if not mirrors:
@@ -186,13 +198,15 @@ def judge_hotkey(
                 submission = sources.ahead.take(context, hotkey)
             if submission is None:
                 submission = open_submission(context, hotkey, sources)
-            return judge_and_carry(
-                submission, hotkey, context, checkpoint, ledger, groups=groups, forward=forward,
-                validator=validator,
-            )  # fmt: skip
+            with _allow_seconds(sources):
+                return judge_and_carry(
+                    submission, hotkey, context, checkpoint, ledger, groups=groups,
+                    forward=forward, validator=validator,
+                )  # fmt: skip
         except StoreError as error:
             detail = f"the file cannot be read from its store: {error}"
-            return Verdict(context.window, hotkey, Reason.NOT_REVEALED, detail), ledger
+            found = Verdict(context.window, hotkey, Reason.NOT_REVEALED, detail, unbound=True)
+            return found, ledger
         except WorkerError:
             raise
         except OUR_FAULTS as error:
@@ -201,6 +215,11 @@ def judge_hotkey(
             if not last:
                 sources.worker.renew()
     return verdict, ledger
+
+
+def _allow_seconds(sources: Sources) -> AbstractContextManager[None]:
+    """Whoever reads on the judge's own thread, which others wait for, does not read for long."""
+    return nullcontext() if sources.ahead is None else within(_AGAIN_S)
 
 
 def judge_with_checkpoint(

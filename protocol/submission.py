@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.protocol.encoding import U16, U32, U64, Digest, EncodingError, encode
+from assay.protocol.encoding import U16, U32, U64, Digest, EncodingError, decode, encode
 from assay.protocol.hashing import Domain, compute_root, hash_fields
 
 #: Largest value of a log-probability, 2^-16 nats: three bytes of information.
@@ -116,3 +116,20 @@ def compute_submission_root(header: Header, leaves: Sequence[bytes]) -> bytes:
         ValueError: there is no group.
     """
     return compute_root(leaves, hash_fields(Domain.HEADER_LEAF, encode(header)))
+
+
+def is_committed(footer: Footer, root: bytes) -> bool:
+    """Whether a footer's claims are what a root on chain binds."""
+    try:
+        return compute_submission_root(decode(Header, footer.header), footer.leaves) == root
+    except (EncodingError, ValueError):
+        return False
+
+
+def is_group_committed(footer: Footer, index: int, data: bytes, group_size: int) -> bool:
+    """Whether a group's canonical bytes are what a footer's leaf binds."""
+    try:
+        leaf = compute_group_leaf(index, split_rows(data, group_size))
+    except EncodingError:
+        return False
+    return index < len(footer.leaves) and footer.leaves[index] == leaf

@@ -35,6 +35,8 @@ from assay.protocol.submission import (
     compute_group_leaf,
     compute_submission_root,
     decode_rollout,
+    is_committed,
+    is_group_committed,
     split_rows,
 )
 from assay.verification.ledger import Ledger
@@ -164,6 +166,7 @@ class _Case:
             group=refusal.group,
             rollout=refusal.rollout,
             token=refusal.token,
+            unbound=refusal.unbound,
         )
 
     def accept(self, shown: dict[int, Group]) -> Verdict:
@@ -256,7 +259,14 @@ def _read_footer(
     """The footer, its header and root checked; the checkpoint last."""
     footer = submission.read_footer()
     if isinstance(footer, Refusal):
+        return replace(footer, unbound=True)
+    fault = _find_footer_fault(footer, case, committed)
+    if fault is None:
         return footer
+    return replace(fault, unbound=not is_committed(footer, committed.root))
+
+
+def _find_footer_fault(footer: Footer, case: _Case, committed: Committed) -> Refusal | None:
     try:
         header = decode(Header, footer.header)
     except EncodingError as error:
@@ -282,7 +292,7 @@ def _read_footer(
         return Refusal(
             Reason.WRONG_CHECKPOINT, "the work is for another checkpoint than the one in force"
         )
-    return footer
+    return None
 
 
 def _choose(context: Context, hotkey: bytes, count: int, groups: Sequence[int] | None) -> Selection:
@@ -305,14 +315,17 @@ def _read_groups(
     for index in sorted(chosen.audited + chosen.sampled):
         data = submission.read_group(index)
         if isinstance(data, Refusal):
-            return replace(data, group=index)
+            return replace(data, group=index, unbound=True)
         try:
             rows = split_rows(data, size)
             group = [decode_rollout(row) for row in rows]
         except EncodingError as error:
-            return Refusal(Reason.MALFORMED, f"group {index} {error}", index)
+            bound = is_group_committed(footer, index, data, size)
+            detail = f"group {index} {error}"
+            return Refusal(Reason.MALFORMED, detail, index, unbound=not bound)
         if compute_group_leaf(index, rows) != footer.leaves[index]:
-            return Refusal(Reason.ROOT_MISMATCH, f"group {index} is not the one committed", index)
+            detail = f"group {index} is not the one committed"
+            return Refusal(Reason.ROOT_MISMATCH, detail, index, unbound=True)
         if index in chosen.audited:
             shown[index] = group
     return shown

@@ -65,6 +65,8 @@ class Verdict:
             state that drew the last token measured of it, under the validator's own projection
             (section 10); empty where no validator was named. Not consensus: it differs from one
             validator to another, and by 1 from machine to machine.
+        unbound: refused for bytes that are not what the root on chain binds, or for their lack:
+            until FETCH_END they may still be shown.
     """
 
     window: int
@@ -79,6 +81,7 @@ class Verdict:
     groups: tuple[GroupValue, ...] = ()
     tokens: int = 0
     witness: bytes = b""
+    unbound: bool = False
 
     @property
     def accepted(self) -> bool:

@@ -122,9 +122,8 @@ class Review:
         seat = None if member is None else Seat(member.uid, member.registered_at)
         before = Ledger() if seat is None else self._history.get_ledger(settlement, seat)
         verdict, after = judge_hotkey(context, self._hotkey, checkpoint, sources, before)
-        final = verdict.reason is not Reason.NOT_REVEALED or head > self._compute_block(
-            mined.window, Phase.FETCH_END
-        )
+        unbound = verdict.unbound or verdict.reason is Reason.NOT_REVEALED
+        final = not unbound or head > self._compute_block(mined.window, Phase.FETCH_END)
         known = self._history.get_verdicts(mined.window)
         own = self._make_verdict(context, verdict, mined, settlement, head, final)
         self._history.write_verdict(own, seat, after)

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Condition, Thread
 
-from assay.network.parquet_worker import ParquetWorker, WorkerError
+from assay.network.parquet_worker import Budget, ParquetWorker, WorkerError
 from assay.network.store import ObjectStore, StoreError, within
 from assay.neurons.packing import PackedReader, PackedSubmission, RecordingReader
-from assay.neurons.revealing import is_committed, is_group_committed
+from assay.neurons.rules import get_limits
 from assay.neurons.submissions import OUR_FAULTS, FileSources, StoreFinder, open_submission
 from assay.protocol import Context, Footer, Refusal
 from assay.protocol.selection import select_groups
+from assay.protocol.submission import is_committed, is_group_committed
 from assay.verification import SubmissionReader
 from assay.verification.judge import find_commitment
 
@@ -92,6 +93,8 @@ class ReadAhead:
         self._begun: set[_Key] = set()
         self._there: dict[_Key, Fetched] = {}
         self._tries: dict[_Key, int] = {}
+        # a file that is shown anew at each block gets no more of the parser's time than one
+        self._budgets: dict[_Key, Budget] = {}
         self._kept_bytes = 0
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads = [
@@ -163,6 +166,7 @@ class ReadAhead:
         with self._changed:
             self._begun = {key for key in self._begun if key[0] != window}
             self._tries = {key: n for key, n in self._tries.items() if key[0] != window}
+            self._budgets = {key: b for key, b in self._budgets.items() if key[0] != window}
             for key in [key for key in self._there if key[0] == window]:
                 self._kept_bytes -= _measure(self._there.pop(key))
 
@@ -178,7 +182,8 @@ class ReadAhead:
         if isinstance(find_commitment(context, hotkey), Refusal):
             return True
         self._turn = (self._turn + 1) % len(self._sources)
-        reader = open_submission(context, hotkey, self._sources[self._turn])
+        budget = self._budgets.setdefault(key, Budget(get_limits(context.parameters).cpu_seconds))
+        reader = open_submission(context, hotkey, self._sources[self._turn], budget)
         with self._changed:
             self._begun.add(key)
         seconds = min(_FILE_S, _FIRST_S * 2 ** self._tries.get(key, 0))

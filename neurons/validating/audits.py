@@ -14,7 +14,7 @@ class WindowAudit:
 
     Attributes:
         void: why the window counts for nobody, whoever judges it: its checkpoint is unusable.
-        withheld: what was asked for in time and not shown so far.
+        withheld: what was asked for in time and not shown so far, or shown other than committed.
         missing: what this validator lacked when it last tried.
     """
 
@@ -29,8 +29,9 @@ class WindowAudit:
     missing: str | None = None
 
     def add(self, verdict: Verdict, asked_at: int, seconds: float) -> None:
-        """One submission asked for at a block and judged; not shown, it may be asked for again."""
-        withheld = verdict.reason is Reason.NOT_REVEALED
+        """One submission asked for at a block and judged; what the root on chain binds was not
+        shown, it may be asked for again: another validator may have been shown it."""
+        withheld = verdict.unbound or verdict.reason is Reason.NOT_REVEALED
         (self.withheld if withheld else self.verdicts)[verdict.hotkey] = verdict
         self.asked_at[verdict.hotkey], self.seconds[verdict.hotkey] = asked_at, seconds
 

@@ -2,9 +2,14 @@
 
 from dataclasses import replace
 
-from assay.network import WorkerError
+import pytest
+
+from assay.network import WorkerError, open_folder
 from assay.neurons import submissions
+from assay.neurons.packing import encode_pack
+from assay.neurons.revealing import make_mirror_name
 from assay.neurons.validating import validator as module
+from assay.neurons.validating.ahead import fetch
 from assay.protocol import (
     Phase,
     Reason,
@@ -140,6 +145,66 @@ def test_a_file_shown_late_but_in_time_is_judged(fresh_world):
     hidden.rename(file)
     watched.run_to_settlement(1)
     assert watched.audit(0).verdicts[alice].reason is Reason.ACCEPTED
+
+
+@pytest.mark.parametrize("place", ["footer", "group", "another file"])
+def test_a_store_that_shows_one_validator_a_broken_file_first_splits_no_verdicts(
+    fresh_world, tmp_path, place
+):
+    """Before the other validator has mirrored the true one: both find it, and both accept."""
+    world, timing = fresh_world, fresh_world.parameters.timing
+    alice, bob = world.hotkeys["alice"], world.hotkeys["bob"]
+    world.mint(compute_block(timing, 0, Phase.AUDIT))
+    folder = world.folder / "store"
+    (true,) = folder.rglob(f"{encode_ss58(alice)}/window-0.parquet")
+    (other,) = folder.rglob(f"{encode_ss58(bob)}/window-0.parquet")
+    data = true.read_bytes()
+    at = {"footer": len(data) - 200, "group": 10}.get(place)
+    broken = other.read_bytes() if at is None else data[:at] + b"\0~\0~" + data[at + 4 :]
+    lying, mirror = open_folder(tmp_path / "lying"), open_folder(tmp_path / "mirror")
+    (locator,) = world.sources.stores
+    lying.put(true.relative_to(folder).as_posix(), broken)
+    lying.put(other.relative_to(folder).as_posix(), other.read_bytes())
+    shown_broken = replace(world.sources, stores={locator: lying}, mirrors=lambda: [mirror])
+    first, second = Watched(replace(world, sources=shown_broken)), Watched(world)
+
+    def step_both_to(block):
+        while world.chain.get_head() < block:
+            world.mint()
+            for watched in (first, second):
+                while watched.validator.step():
+                    pass
+
+    step_both_to(compute_block(timing, 0, Phase.FETCH_END) - 2)
+    assert first.audit(0).withheld[alice].reason in {Reason.MALFORMED, Reason.WRONG_HEADER}
+    assert first.audit(0).verdicts[bob].reason is Reason.ACCEPTED
+    context = second.audit(0).context
+    copy = fetch(context, alice, submissions.open_submission(context, alice, world.sources))
+    mirror.put(make_mirror_name(0, context.commitments[alice].root), encode_pack(copy.packed))
+    step_both_to(compute_block(timing, 0, Phase.VERDICT_END))
+    for watched in (first, second):
+        assert watched.audit(0).verdicts[alice].reason is Reason.ACCEPTED
+
+
+def test_a_file_that_stays_broken_is_refused_for_what_it_is(fresh_world):
+    """At FETCH_END, and so it is after a restart; what the root binds is refused at once."""
+    world, timing = fresh_world, fresh_world.parameters.timing
+    alice = world.hotkeys["alice"]
+    world.mint(compute_block(timing, 0, Phase.AUDIT))
+    (file,) = (world.folder / "store").rglob(f"{encode_ss58(alice)}/window-0.parquet")
+    file.write_bytes(file.read_bytes()[:-100])
+    watched = Watched(world)
+    while world.chain.get_head() < compute_block(timing, 0, Phase.FETCH_END):
+        world.mint()
+        while watched.validator.step():
+            pass
+    kept = watched.validator._journal.load_audits()[0]
+    for audit in (kept, watched.audit(0)):
+        assert alice not in audit.verdicts
+        assert audit.withheld[alice].unbound
+    watched.run_to_settlement_of(0)
+    assert watched.audit(0).verdicts[alice].reason is Reason.MALFORMED
+    assert watched.audit(0).complete
 
 
 def test_a_worker_that_fails_is_not_the_miners_fault(fresh_world, monkeypatch):

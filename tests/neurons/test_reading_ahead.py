@@ -171,6 +171,48 @@ def test_a_window_that_is_over_is_forgotten(shown, monkeypatch):
         assert ahead._tries == {}
 
 
+def test_a_file_that_is_broken_at_each_block_gets_no_more_of_the_parsers_time(
+    shown, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "_WAIT_S", 30.0)
+    store = open_folder(tmp_path)
+    genuine = shown.sources.stores[LOCATOR].get(shown.name, 1 << 24)
+    store.put(shown.name, genuine[:10] + b"junk" + genuine[14:])
+    left = []
+    with closing(ReadAhead(with_store(shown, store))) as ahead:
+        for _ in range(3):
+            assert ahead.choose(shown.context, [ALICE]) == ALICE
+            assert not ahead.take(shown.context, ALICE)._packed.is_whole
+            ((_, budget),) = ahead._budgets.items()
+            left.append(budget.left)
+        budget.left = 0.0
+        ahead.choose(shown.context, [ALICE])
+        spent = ahead.take(shown.context, ALICE).read_footer()
+        ahead.forget(0)
+        assert ahead._budgets == {}
+    assert left == sorted(left, reverse=True)
+    assert spent.reason is Reason.TOO_LARGE
+
+
+def test_a_second_try_of_the_judges_own_waits_for_no_server_for_long(shown, monkeypatch):
+    """On its thread, everybody else waits with it."""
+    monkeypatch.setattr(module, "_WAIT_S", 30.0)
+    monkeypatch.setattr(module, "is_committed", lambda *_: 1 // 0)
+
+    class Watching:
+        def open(self, name):
+            seen.append(_allowance.get())
+            return shown.sources.stores[LOCATOR].open(name)
+
+    seen = []
+    sources = with_store(shown, Watching())
+    with closing(ReadAhead(sources)) as ahead:
+        assert ahead.choose(shown.context, [ALICE]) == ALICE
+        sources = with_store(shown, Watching(), [Broken()])
+        assert shown.judge(replace(sources, ahead=ahead)).accepted
+    assert seen[-1].seconds <= 20.0
+
+
 def test_our_own_fault_is_ours(shown, monkeypatch):
     """What breaks while it is read ahead is tried once more by the judge itself."""
     monkeypatch.setattr(module, "_WAIT_S", 30.0)
