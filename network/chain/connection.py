@@ -8,7 +8,10 @@ use from several threads.
 A node is also left by what its finalized head says: it lags behind what was seen before, it does
 not move, or it contradicts another node's. The other endpoints are asked for theirs now and then.
 
-What this does not know: whether a node lies about its head or its state.
+A head far beyond what a second node has confirmed counts only if another one that answers is near.
+
+What this does not know: whether a node lies about its state; nor, where no other one answers, about
+its head.
 """
 
 import asyncio
@@ -39,8 +42,8 @@ from assay.network.chain.failures import (
     is_vague,
     make_wrong_genesis,
 )
-from assay.network.chain.heads import LEAST_STILL_S, STILL_BLOCKS, Heads
-from assay.network.chain.survey import Finding, compare
+from assay.network.chain.heads import LAG_BLOCKS, LEAST_STILL_S, STILL_BLOCKS, Heads
+from assay.network.chain.survey import Finding, ask_all, compare, is_near, judge, outvotes
 from assay.network.chain.target import Target, name_node
 
 if TYPE_CHECKING:
@@ -275,9 +278,46 @@ class Connection:
         text = await substrate.raw.get_chain_finalised_head()
         number = int(await substrate.raw.get_block_number(text))
         hash_ = bytes.fromhex(text.removeprefix("0x"))
-        now, choice = self._loop.time(), self._has_choice()
-        self.heads.hear(substrate.endpoint, number, hash_, now, choice=choice)
+        node, heads = substrate.endpoint, self.heads
+        if number > dialing.MOST_BLOCKS:
+            raise ValueError(f"no chain has a block {number}")
+        if not await self._overturn(node, number, hash_) and number > heads.confirmed + LAG_BLOCKS:
+            others = await self._ask_others({node}, number)
+            trouble = judge(heads, hash_, others, self._loop.time())
+            if trouble is not None:
+                logger.warning(
+                    "%s, at block %d, %s", self.where, number, trouble,
+                    extra={"event": "head_denied"},
+                )  # fmt: skip
+                raise UnfitError(trouble)
+        heads.hear(node, number, hash_, self._loop.time(), choice=self._has_choice())
         return number
+
+    async def _ask_others(self, known: set[str], number: int) -> dict[str, dialing.Peek]:
+        """What the nodes that are not set aside say of a block, but for some."""
+        target, nodes = self.target, set(self.target.endpoints) - known
+        wait_s = min(target.deadline_s, target.head_s / _HEAD_SHARE) / 2
+        fit = [endpoint for endpoint in nodes if not self._is_aside(endpoint)]
+        return await ask_all(self.genesis_hash, fit, number, wait_s)
+
+    async def _overturn(self, node: str, number: int, hash_: bytes) -> bool:
+        """Whether a node that contradicts what was final has more on its side than that: then it
+        is the others who have lied."""
+        rivals = self.heads.find_rivals(number, hash_)
+        if not rivals - {node}:
+            return False
+        others = await self._ask_others(rivals | {node}, number)
+        if not outvotes(rivals, hash_, others):
+            return False
+        self.heads.disown(rivals)
+        for rival in rivals:
+            self._set_aside(rival, WrongChainError(
+                f"{name_node(rival)} alone has named a block {number} as final that other nodes "
+                "contradict: it follows a fork, or lies"
+            ))  # fmt: skip
+        if self._substrate is not None and self._substrate.endpoint in rivals:
+            self._leave(self._substrate)
+        return True
 
     async def _survey(self) -> None:
         """Asks the other nodes, again and again, how far they have come."""
@@ -296,15 +336,24 @@ class Connection:
         where = name_node(endpoint)
         if seen is None:
             return
+        self.heads.watch(endpoint, seen.finalized, self._loop.time())
         if finding is Finding.FOREIGN:
             error = make_wrong_genesis(endpoint, seen.genesis, self.genesis_hash)
             self._set_aside(endpoint, error)
         elif finding is Finding.ASTRAY:
+            if seen.known is not None and await self._overturn(endpoint, seen.asked, seen.known):
+                return
             self._set_aside(endpoint, WrongChainError(
                 f"{where} and {self.where} name different blocks at one height as final: one of "
                 "them follows a fork, or lies"
             ))  # fmt: skip
+        elif finding is Finding.FINE:
+            reached = min(self.heads.newest, seen.finalized)
+            self.heads.confirmed = max(self.heads.confirmed, reached)
         elif finding is Finding.AHEAD:
+            others = await self._ask_others({endpoint, self.endpoint}, seen.finalized)
+            if not any(is_near(other, seen.finalized) for other in others.values()):
+                return  # one alone: it is asked once the node in use stands still
             logger.warning(
                 "%s has come to block %d only, and %s to block %d: going on there",
                 self.where, self.heads.newest, where, seen.finalized, extra={"event": "node_lags"},

@@ -25,6 +25,8 @@ logger = logging.getLogger("assay.chain")
 
 #: Longest answer of a node, bytes: metadata take 2 MB, a full block 10 MB in hex.
 MESSAGE_BYTES = 64 * 1024 * 1024
+#: Substrate numbers blocks in 32 bits.
+MOST_BLOCKS = 2**32 - 1
 #: Longest wait for a websocket's handshake, and for its end.
 HANDSHAKE_S, CLOSE_S = 10.0, 15.0
 #: Longest answer to a question outside the SDK, bytes, and the wait for all of them.
@@ -138,11 +140,13 @@ class Peek:
     Attributes:
         genesis: hash of block 0, 32 bytes.
         finalized: number of its newest finalized block.
-        known: hash of the block that was asked for, 32 bytes; None: it has not come so far.
+        asked: number of the block that was asked for.
+        known: its hash, 32 bytes; None: it has not come so far.
     """
 
     genesis: bytes
     finalized: int
+    asked: int
     known: bytes | None
 
 
@@ -160,11 +164,16 @@ async def peek(url: str, number: int) -> Peek:
             header = await _ask(socket, "chain_getHeader", ["0x" + (head or b"").hex()])
             genesis = _read_hash(await _ask(socket, "chain_getBlockHash", [0]))
             known = _read_hash(await _ask(socket, "chain_getBlockHash", [number]))
-        finally:
             await socket.close()
+        except BaseException:
+            socket.transport.abort()  # a farewell may take longer than the question
+            raise
     if not isinstance(header, dict) or genesis is None:
         raise ValueError("it has no head or no block 0")
-    return Peek(genesis, int(str(header.get("number")), 16), known)
+    finalized = int(str(header.get("number")), 16)
+    if not 0 <= finalized <= MOST_BLOCKS:
+        raise ValueError(f"no chain has a block {finalized}")
+    return Peek(genesis, finalized, number, known)
 
 
 async def _ask(socket: ClientConnection, method: str, params: list[Any]) -> Any:

@@ -1,7 +1,7 @@
 """What finalized heads tell of the nodes that name them: who lags, who stands still, who forks.
 
 No I/O and no clock. What it does not know: which of two nodes that contradict each other is right.
-What was final before stands.
+What was final before stands, unless more nodes deny it than have ever named it.
 """
 
 import logging
@@ -26,17 +26,20 @@ class Heads:
 
     Attributes:
         newest: number of the newest, -1 before the first.
+        confirmed: newest that a second node has come to too, -1 before the first.
         still_s: a node whose head stands still for so long is left.
     """
 
     def __init__(self, still_s: float) -> None:
-        self.newest = -1
+        self.newest = self.confirmed = -1
         self.still_s = still_s
         self._grown_at = float("-inf")
         self._patient_since = float("-inf")
         self._said = False
         self._lagging: dict[str, int] = {}
         self._marks: OrderedDict[int, bytes] = OrderedDict()
+        self._namers: dict[int, set[str]] = {}
+        self._moved: dict[str, tuple[int, float]] = {}
 
     def begin(self, now: float) -> None:
         """A node is in use from now on."""
@@ -65,8 +68,9 @@ class Heads:
             )
         self._lagging.clear()
         self._marks[number] = hash_
+        self._namers.setdefault(number, set()).add(node)
         while len(self._marks) > _MARKS:
-            self._marks.popitem(last=False)
+            del self._namers[self._marks.popitem(last=False)[0]]
         if number > self.newest:
             self.newest, self._grown_at, self._said = number, now, False
             self._patient_since = now
@@ -92,9 +96,32 @@ class Heads:
             extra={"event": "nodes_lag"},
         )
         self.newest, self._grown_at, self._patient_since = number, now, now
+        self.confirmed = min(self.confirmed, number)
         self._lagging.clear()
-        for mark in [mark for mark in self._marks if mark > number]:
-            del self._marks[mark]
+        self._forget([mark for mark in self._marks if mark > number])
+
+    def watch(self, node: str, number: int, now: float) -> bool:
+        """Whether a node's finalized head still moves, as far as is known of it."""
+        before, moved_at = self._moved.get(node, (-1, now))
+        if number != before:
+            self._moved[node] = number, now
+            return True
+        return now - moved_at <= self.still_s
+
+    def find_rivals(self, number: int, hash_: bytes) -> set[str]:
+        """Who has named another hash of a block."""
+        differs = self._marks.get(number, hash_) != hash_
+        return set(self._namers[number]) if differs else set()
+
+    def disown(self, nodes: set[str]) -> None:
+        """Forgets what nobody but these nodes has named: they have lied."""
+        self._forget([mark for mark in self._marks if self._namers[mark] <= nodes])
+        self.newest = max(self._marks, default=-1)
+        self.confirmed = min(self.confirmed, self.newest)
+
+    def _forget(self, marks: list[int]) -> None:
+        for mark in marks:
+            del self._marks[mark], self._namers[mark]
 
     def find_mark(self, number: int) -> tuple[int, bytes] | None:
         """The newest block at or below a number whose hash was heard."""

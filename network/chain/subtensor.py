@@ -25,6 +25,7 @@ from assay.network.chain.errors import (
     TooSoonError,
     UnknownOutcomeError,
 )
+from assay.network.chain.heads import LAG_BLOCKS
 from assay.network.chain.history import BlockBody, read_body
 from assay.network.chain.reading import (
     SubnetState,
@@ -129,6 +130,9 @@ class SubtensorChain:
                 return number
             newest = self._connection.read_head()
             self._follow_runtime()
+            if newest < number - LAG_BLOCKS:  # no node answers that has come so far: it was a lie
+                kept = self._archive.get_newest("block")
+                number = kept[0] if kept is not None else -1
             self._head = (max(number, newest), time.monotonic())  # a lagging node takes none back
             return self._head[0]
 

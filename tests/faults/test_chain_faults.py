@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 from assay.network.chain import ChainError, Connection, SubtensorChain, Target, WrongChainError
 from assay.network.chain.devnet import Devnet, Seal
 from assay.network.chain.heads import LAG_BLOCKS
+from tests.faults.liar import Liar
 from tests.faults.proxy import WEBSOCKET_FAULTS, FaultProxy
 from tests.integration.chain.nets import RuntimeNet
 
@@ -145,7 +146,8 @@ def test_a_node_that_lags_is_left(
 ) -> None:
     """The one in use falls behind: the other ones are asked now and then, and taken over to."""
     slow, quick = twins
-    connection = open_connection(stack, slow.endpoint, quick.endpoint, survey_s=0.05)
+    also = before(quick.endpoint).url  # one alone would not be believed
+    connection = open_connection(stack, slow.endpoint, quick.endpoint, also, survey_s=0.05)
     assert connection.read_head() == 5
     slow.new_blocks(1)
     quick.new_blocks(1 + LAG_BLOCKS)
@@ -153,7 +155,7 @@ def test_a_node_that_lags_is_left(
     time.sleep(0.2)
     assert connection.endpoint == slow.endpoint  # behind as nodes are
     quick.new_blocks(1)
-    wait_until(lambda: connection.endpoint == quick.endpoint)
+    wait_until(lambda: connection.endpoint != slow.endpoint)
     assert connection.read_head() == 6 + LAG_BLOCKS + 1
 
 
@@ -164,14 +166,17 @@ def test_a_node_that_lags_is_not_taken_over_to(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     slow, quick = twins
-    proxy = before(quick.endpoint)
-    connection = open_connection(stack, proxy.url, slow.endpoint, head_s=8.0, patience_s=8.0)
+    proxy, also = before(quick.endpoint), before(quick.endpoint)
+    connection = open_connection(
+        stack, proxy.url, slow.endpoint, also.url, head_s=8.0, patience_s=8.0
+    )
     quick.new_blocks(LAG_BLOCKS + 1)
     assert connection.read_head() == 5 + LAG_BLOCKS + 1
     proxy.set_fault("refuse", times=1)  # a moment's loss
     assert connection.read_head() == 5 + LAG_BLOCKS + 1
-    assert "has come to block 5 only" in caplog.text or connection.endpoint == proxy.url
+    assert connection.endpoint != slow.endpoint
     proxy.set_fault("refuse")
+    also.set_fault("refuse")
     assert connection.read_head() == 5  # nobody else is there
     assert "going on from block 5" in caplog.text
 
@@ -234,6 +239,83 @@ def test_a_node_that_follows_a_fork_ends_what_has_no_other(
     other.heads.hear(ours.endpoint, *hash_, 0.0, choice=False)
     with pytest.raises(WrongChainError, match="follows a fork"):
         other.read_head()
+
+
+# --- one node that lies among honest ones
+
+#: Nobody is left for being slow.
+CALM = {"deadline_s": 20.0, "patience_s": 60.0, "head_s": 60.0}
+#: No chain has come so far, or could have.
+CLAIMS = (1_000, 2**31, 2**62)
+
+
+@pytest.fixture
+def liar(twins: tuple[Devnet, Devnet], stack: ExitStack) -> Liar:
+    return stack.enter_context(closing(Liar(twins[0].endpoint)))
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+@pytest.mark.parametrize("honest", [1, 2])
+def test_a_liar_far_ahead_does_not_displace_honest_nodes(
+    claim: int, honest: int, twins: tuple[Devnet, Devnet], liar: Liar, stack: ExitStack
+) -> None:
+    nodes = [devnet.endpoint for devnet in twins][:honest]
+    connection = open_connection(stack, *nodes, liar.url, survey_s=0.05, **CALM)
+    assert connection.read_head() == 5
+    liar.claim_head(claim)
+    for head in (6, 7, 8):
+        for devnet in twins:
+            devnet.new_blocks(1)
+        time.sleep(0.15)
+        assert connection.read_head() == head
+        assert connection.endpoint != liar.url
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_preferred_node_that_lies_about_its_head_is_left_at_once(
+    claim: int, twins: tuple[Devnet, Devnet], liar: Liar, stack: ExitStack
+) -> None:
+    liar.claim_head(claim)
+    connection = open_connection(stack, liar.url, twins[1].endpoint, **CALM)
+    assert connection.read_head() == 5
+    assert connection.heads.newest == 5
+
+
+def test_a_liar_that_creeps_ahead_is_left(
+    twins: tuple[Devnet, Devnet], liar: Liar, stack: ExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Never far at once: what counts is how far it is from what another node has confirmed."""
+    connection = open_connection(stack, liar.url, twins[1].endpoint, **CALM)
+    assert connection.read_head() == 5
+    for claim in range(5 + LAG_BLOCKS - 1, 60, LAG_BLOCKS - 1):
+        liar.claim_hash(claim, f"0x{claim:064x}")
+        assert connection.read_head() <= 5 + LAG_BLOCKS
+    assert connection.endpoint == twins[1].endpoint
+    assert "claims to be far ahead alone" in caplog.text
+
+
+@pytest.mark.parametrize("surveyed", [False, True])
+def test_a_false_hash_named_first_turns_on_who_named_it(
+    surveyed: bool, twins: tuple[Devnet, Devnet], liar: Liar, before: Before, stack: ExitStack
+) -> None:
+    honest = twins[0].endpoint, twins[1].endpoint
+    survey_s = 0.05 if surveyed else 0.0
+    connection = open_connection(stack, liar.url, *honest, survey_s=survey_s, **CALM)
+    for devnet in twins:
+        devnet.new_blocks(1)
+    liar.claim_hash(6, "0x" + "66" * 32)
+    assert connection.read_head() == 6
+    for devnet in twins:
+        devnet.new_blocks(0 if not surveyed else LAG_BLOCKS)
+    if surveyed:
+        wait_until(lambda: connection.endpoint in honest)
+    else:
+        liar.hang_up()
+    head = connection.read_head()
+    assert head == 6 + (LAG_BLOCKS if surveyed else 0)
+    assert not connection._is_aside(honest[0])
+    assert not connection._is_aside(honest[1])
+    assert connection._is_aside(liar.url)
 
 
 def test_no_head_is_waited_for_longer_than_asked(

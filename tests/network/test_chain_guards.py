@@ -95,6 +95,14 @@ def test_a_node_that_lags_takes_no_block_back(node: Any, chain: SubtensorChain) 
     assert [chain.get_head() for _ in range(3)] == [100, 100, 101]
 
 
+def test_a_head_that_no_node_has_come_to_is_given_up(node: Any, chain: SubtensorChain) -> None:
+    """A lie is not kept for the process's life; nothing final that was read is taken back."""
+    node.heads = [100, 2**31, 101, 60]
+    assert [chain.get_head() for _ in range(3)] == [100, 2**31, 101]
+    chain._archive.put("block", 99, "[]")
+    assert chain.get_head() == 99
+
+
 def test_a_uid_dearer_than_allowed_is_not_bought(chain: SubtensorChain) -> None:
     hotkey = chain.add_wallet(DevWallet("//Alice", "//Alice//hot"))
     with pytest.raises(ChainError, match=r"more than the .* allowed"):

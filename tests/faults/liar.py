@@ -1,0 +1,90 @@
+"""A node among honest ones that lies about what is final, and hands on everything else."""
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.sync.server import ServerConnection, serve
+
+#: Method, parameters, the honest answer → what the liar says.
+Lie = Callable[[str, list[Any], Any], Any]
+
+
+class Liar:
+    """Stands before the node at `upstream`.
+
+    Attributes:
+        lie: what becomes of its answers; None: nothing.
+    """
+
+    def __init__(self, upstream: str) -> None:
+        self.lie: Lie | None = None
+        self._upstream = upstream
+        self._server = serve(self._speak, "127.0.0.1", 0, compression=None)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        self.url = f"ws://127.0.0.1:{self._server.socket.getsockname()[1]}"
+
+    def close(self) -> None:
+        """Ends it."""
+        self._server.shutdown()
+        self._thread.join(10)
+
+    def claim_head(self, number: int) -> None:
+        """From now on its newest final block bears this number; of others it speaks the truth."""
+
+        def lie(method: str, _: list[Any], result: Any) -> Any:
+            return result | {"number": hex(number)} if method == "chain_getHeader" else result
+
+        self.lie = lie
+
+    def claim_hash(self, number: int, hash_: str) -> None:
+        """From now on its newest final block is this one."""
+
+        def lie(method: str, params: list[Any], result: Any) -> Any:
+            if method in ("chain_getFinalizedHead", "chain_getFinalisedHead"):
+                return hash_
+            if method == "chain_getBlockHash" and params == [number]:
+                return hash_
+            if method == "chain_getHeader" and params == [hash_]:
+                return {
+                    "number": hex(number),
+                    "parentHash": "0x" + "00" * 32,
+                    "stateRoot": "0x" + "00" * 32,
+                    "extrinsicsRoot": "0x" + "00" * 32,
+                    "digest": {"logs": []},
+                }
+            return result
+
+        self.lie = lie
+
+    def hang_up(self) -> None:
+        """From now on every question ends the connection."""
+
+        def lie(*_: Any) -> Any:
+            raise ConnectionResetError
+
+        self.lie = lie
+
+    def _speak(self, client: ServerConnection) -> None:
+        try:
+            with connect(self._upstream, compression=None, max_size=2**26) as node:
+                for text in client:
+                    client.send(self._answer(node, text))
+        except (ConnectionClosed, OSError):
+            pass  # either side has left
+
+    def _answer(self, node: Any, text: str | bytes) -> str:
+        request = json.loads(text)
+        node.send(text)
+        while True:
+            answer = json.loads(node.recv(30))
+            if answer.get("id") == request["id"]:
+                break
+        if self.lie is not None:
+            result = self.lie(request["method"], request.get("params", []), answer.get("result"))
+            answer = {"jsonrpc": "2.0", "id": request["id"], "result": result}
+        return json.dumps(answer)
