@@ -30,9 +30,10 @@ def served(demo):
         yield explorer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """A real browser."""
+    """A real browser. No longer than a module's tests: meanwhile playwright holds the thread's event
+    loop, and nobody else can run one."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not Path(CHROMIUM).exists():
         pytest.skip(f"{CHROMIUM} is not there: install Debian's chromium to run these")
