@@ -32,7 +32,7 @@ def served(demo):
 
 @pytest.fixture(scope="module")
 def chromium():
-    """A real browser. No longer than a module's tests: meanwhile playwright holds the thread's event
+    """A real browser. No longer than a module's tests: as long, playwright holds the thread's event
     loop, and nobody else can run one."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not Path(CHROMIUM).exists():

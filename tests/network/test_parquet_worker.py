@@ -316,7 +316,7 @@ def test_interrupted_request_leaves_no_answer_behind(
     pid = own.pid
     assert pid
 
-    def interrupt(pipe: object, event: int, deadline: float) -> None:
+    def interrupt(pipe: object, event: int, deadline: float, seconds: float) -> None:
         if event == selectors.EVENT_READ:
             raise KeyboardInterrupt
 
