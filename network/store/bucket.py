@@ -20,13 +20,13 @@ from obstore.store import S3Store
 from pydantic import SecretStr
 
 from assay.network.store.base import (
-    LIST_MAX,
     ObjectSource,
     ObjectStore,
     StoreError,
     check_folder,
     check_name,
 )
+from assay.network.store.objects import list_names, read_whole
 from assay.network.text import mask_url
 
 #: Bytes of a part of a large object, and parts on their way together.
@@ -169,28 +169,17 @@ class BucketStore(ObjectStore):
         """See `ObjectStore`."""
         check_name(name)
         try:
-            result = obstore.get(self._store, name)
-            size = result.meta["size"]
-            if size > limit:
-                raise StoreError(f"{name} has {size} bytes; at most {limit} are read")
-            return bytes(result.bytes())
-        except FileNotFoundError:
-            return None
+            return read_whole(self._store, name, limit)
         except (OSError, BaseError) as error:
             raise self._explain(f"cannot read {name}", error) from None
 
     def list(self, prefix: str = "") -> tuple[str, ...]:
         """See `ObjectStore`."""
         folder = check_folder(prefix)
-        names: list[str] = []
         try:
-            for chunk in obstore.list(self._store, prefix=folder or None):
-                names.extend(entry["path"] for entry in chunk)
-                if len(names) > LIST_MAX:
-                    raise StoreError(f"more than {LIST_MAX} objects below {folder!r}: list less")
+            return list_names(self._store, folder)
         except (OSError, BaseError) as error:
             raise self._explain("cannot list objects", error) from None
-        return tuple(sorted(names))
 
     def delete(self, name: str) -> None:
         """See `ObjectStore`."""

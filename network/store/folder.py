@@ -8,13 +8,13 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
 from assay.network.store.base import (
-    LIST_MAX,
     ObjectSource,
     ObjectStore,
     StoreError,
     check_folder,
     check_name,
 )
+from assay.network.store.objects import list_names, read_whole
 
 
 class FolderStore(ObjectStore):
@@ -55,28 +55,17 @@ class FolderStore(ObjectStore):
         if not self._check_inside(name):
             return None
         try:
-            result = obstore.get(self._store, name)
-            size = result.meta["size"]
-            if size > limit:
-                raise StoreError(f"{name} has {size} bytes; at most {limit} are read")
-            return bytes(result.bytes())
-        except FileNotFoundError:
-            return None
+            return read_whole(self._store, name, limit)
         except (OSError, BaseError) as error:
             raise self._explain(f"cannot read {name}", error) from error
 
     def list(self, prefix: str = "") -> tuple[str, ...]:
         """See `ObjectStore`."""
         folder = check_folder(prefix)
-        names: list[str] = []
         try:
-            for chunk in obstore.list(self._store, prefix=folder or None):
-                names.extend(entry["path"] for entry in chunk)
-                if len(names) > LIST_MAX:
-                    raise StoreError(f"more than {LIST_MAX} objects below {folder!r}: list less")
+            return list_names(self._store, folder)
         except (OSError, BaseError) as error:
             raise self._explain("cannot list objects", error) from error
-        return tuple(sorted(names))
 
     def delete(self, name: str) -> None:
         """See `ObjectStore`."""
