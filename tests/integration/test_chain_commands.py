@@ -33,7 +33,8 @@ def run(*arguments, env=None, stdin=subprocess.DEVNULL):
         (("weights", "set", "70000=1", "--netuid", "1"), "is no weight"),
         (("register", "--netuid", "1", "--wallet", "nobody"), "assay wallet create"),
         (("register", "--netuid", "70000"), "netuid"),
-        (("subnet", "publish", "--netuid", "1", "--store", "http://a"), "is not a store"),
+        (("subnet", "publish", "--netuid", "1", "--store", "ftp://a"), "is not a store"),
+        (("subnet", "publish", "--netuid", "1", "--store", "https://a"), "upload ="),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(tmp_path, arguments, words):

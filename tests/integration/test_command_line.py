@@ -235,7 +235,7 @@ def leave_out_measured(document):
         return [leave_out_measured(part) for part in document]
     if not isinstance(document, dict):
         return document
-    left = document.keys() - {"seconds", "peak_rss_mib"}
+    left = document.keys() - {"seconds", "peak_rss_mib", "at", "started_at", "pid"}
     return {key: leave_out_measured(document[key]) for key in left}
 
 
