@@ -6,7 +6,6 @@ Validator and trainer both come through here; `assay verify` brings a file of it
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from assay.environments import open_environment
@@ -16,7 +15,7 @@ from assay.network.store import ObjectStore, StoreError, within
 from assay.network.submission_file import SubmissionFile
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.ports import BeaconSource, Chain
-from assay.neurons.revealing import MirroredReader, open_pack
+from assay.neurons.revealing import Mirror, MirroredReader
 from assay.neurons.rules import get_limits
 from assay.protocol import Context, Footer, Parameters, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
@@ -51,8 +50,9 @@ class FileSources(Protocol):
         """Parses them."""
 
     @property
-    def mirrors(self) -> Callable[[], Sequence[ObjectStore]]:
-        """Stores that may have what a miner's own does not show."""
+    def mirrors(self) -> Callable[[bytes], Sequence[Mirror]]:
+        """Stores that may have what a miner's own does not show of the submission of a root, in
+        the order in which they are asked."""
 
 
 class FilesAhead(Protocol):
@@ -62,7 +62,7 @@ class FilesAhead(Protocol):
         """What was read of a file, once; None: nothing was."""
 
 
-def know_no_mirrors() -> Sequence[ObjectStore]:
+def know_no_mirrors(root: bytes) -> Sequence[Mirror]:
     """For who reads miners' own stores alone."""
     return ()
 
@@ -73,7 +73,7 @@ class Sources:
 
     Attributes:
         stores: a locator on chain is a stranger's word, and leads only where these allow.
-        mirrors: stores that may have what a miner's own does not show.
+        mirrors: see `FileSources`.
         ahead: files that were read ahead; None: each is read when it is judged.
     """
 
@@ -82,7 +82,7 @@ class Sources:
     checkpoints: CheckpointFolder
     stores: StoreFinder
     worker: ParquetWorker
-    mirrors: Callable[[], Sequence[ObjectStore]] = know_no_mirrors
+    mirrors: Callable[[bytes], Sequence[Mirror]] = know_no_mirrors
     ahead: FilesAhead | None = None
 
 
@@ -120,11 +120,8 @@ def open_submission(
         expected = _list_expected(context, hotkey)
         return SubmissionFile(source, sources.worker, limits, expected, budget)
 
-    mirrors = sources.mirrors()
-    if not mirrors:
-        return open_own()
-    others = [partial(open_pack, store, context, hotkey) for store in mirrors]
-    return MirroredReader(committed.root, context.parameters.work.group_size, open_own, others)
+    mirrors = sources.mirrors(committed.root)
+    return MirroredReader(context, hotkey, open_own, mirrors) if mirrors else open_own()
 
 
 def _list_expected(context: Context, hotkey: bytes) -> list[int]:
@@ -217,7 +214,7 @@ def judge_hotkey(
     return verdict, ledger
 
 
-def _allow_seconds(sources: Sources) -> AbstractContextManager[None]:
+def _allow_seconds(sources: Sources) -> AbstractContextManager[object]:
     """Whoever reads on the judge's own thread, which others wait for, does not read for long."""
     return nullcontext() if sources.ahead is None else within(_AGAIN_S)
 

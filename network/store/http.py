@@ -44,7 +44,7 @@ RequestHeaders = Sequence[tuple[bytes | str, bytes | str]]
 
 
 @dataclass(slots=True)
-class _Allowance:
+class Allowance:
     """Seconds that a thread may still wait for servers."""
 
     seconds: float
@@ -53,21 +53,21 @@ class _Allowance:
 #: Until when the request at hand has to be done, on the monotonic clock; what this thread may spend
 #: on all of its requests.
 _deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
-_allowance: ContextVar[_Allowance | None] = ContextVar("allowance", default=None)
+_allowance: ContextVar[Allowance | None] = ContextVar("allowance", default=None)
 #: What this thread's request may still read off the wire, headers and framing with it.
 _wire: ContextVar[list[int] | None] = ContextVar("wire", default=None)
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
+def within(seconds: float) -> Iterator[Allowance]:
     """So long, in all, does this thread wait in here for servers on the web; what it does between
-    two requests does not count."""
+    two requests does not count. What is left of it is told."""
     outer = _allowance.get()
-    inner = _Allowance(seconds if outer is None else min(seconds, outer.seconds))
+    inner = Allowance(seconds if outer is None else min(seconds, outer.seconds))
     before = inner.seconds
     token = _allowance.set(inner)
     try:
-        yield
+        yield inner
     finally:
         _allowance.reset(token)
         if outer is not None:

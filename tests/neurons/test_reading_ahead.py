@@ -8,6 +8,7 @@ import pytest
 
 from assay.network import ParquetWorker, StoreError, open_folder
 from assay.network.store.http import _allowance
+from assay.neurons.mirrors import KnownMirror
 from assay.neurons.packing import PackedReader, PackedRefusal, encode_pack
 from assay.neurons.revealing import make_mirror_name
 from assay.neurons.submissions import (
@@ -88,7 +89,11 @@ class Silent(Broken):
 
 
 def with_store(shown, store, mirrors=()):
-    return replace(shown.sources, stores={LOCATOR: store}, mirrors=lambda: mirrors)
+    return with_mirrors(replace(shown.sources, stores={LOCATOR: store}), *mirrors)
+
+
+def with_mirrors(sources, *mirrors):
+    return replace(sources, mirrors=lambda root: [KnownMirror(store) for store in mirrors])
 
 
 def mirror_of(shown, folder):
@@ -234,7 +239,7 @@ def test_a_store_that_is_away_is_made_good_by_a_mirror(shown, tmp_path):
     for own in (Broken(), open_folder(tmp_path / "empty")):
         assert shown.judge(with_store(shown, own)).reason is Reason.NOT_REVEALED
         assert shown.judge(with_store(shown, own, [Broken(), mirror])) == shown.judge()
-    assert shown.judge(replace(shown.sources, stores={}, mirrors=lambda: [mirror])).accepted
+    assert shown.judge(with_mirrors(replace(shown.sources, stores={}), mirror)).accepted
 
 
 def test_a_store_with_other_bytes_is_made_good_by_a_mirror(shown, tmp_path):
@@ -298,7 +303,7 @@ def test_a_mirror_that_lies_changes_nothing(shown, tmp_path):
     for lie in lies:
         mirror.put(name, lie)
         assert shown.judge(with_store(shown, Broken(), [mirror])) == plain
-        assert shown.judge(replace(shown.sources, mirrors=lambda: [mirror])).accepted
+        assert shown.judge(with_mirrors(shown.sources, mirror)).accepted
 
 
 def test_mirrors_with_a_part_each_make_a_whole(shown, tmp_path):
@@ -356,7 +361,7 @@ def test_a_mirror_that_cannot_be_written_is_said_once(shown, caplog):
 
 
 def test_nobody_is_asked_where_there_is_no_mirror(shown):
-    assert know_no_mirrors() == ()
+    assert know_no_mirrors(bytes(32)) == ()
     empty = replace(shown.context, commitments={})
     found = open_submission(empty, ALICE, shown.sources).read_footer()
     assert isinstance(found, Refusal)
