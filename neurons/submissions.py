@@ -3,6 +3,7 @@
 Validator and trainer both come through here; `assay verify` brings a file of its own.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from assay.network.parquet_worker import Budget, ParquetWorker, WorkerError
 from assay.network.store import ObjectStore, StoreError, within
 from assay.network.submission_file import SubmissionFile
 from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.packing import explain_unread
 from assay.neurons.ports import BeaconSource, Chain
 from assay.neurons.revealing import Mirror, MirroredReader
 from assay.neurons.rules import get_limits
@@ -22,6 +24,8 @@ from assay.protocol.commitment import make_object_name
 from assay.protocol.manifest import find_fault
 from assay.protocol.selection import select_groups
 from assay.verification import Forward, Ledger, SubmissionReader, Verdict, judge
+
+logger = logging.getLogger("assay")
 
 #: What a broken judge or model raises. The network's and the operator's errors are not among them.
 OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
@@ -188,6 +192,7 @@ def judge_hotkey(
     Raises:
         WorkerError: we cannot parse anything: look again later.
     """
+    name = f"what {encode_ss58(hotkey)} shows in window {context.window}"
     for last in (False, True):
         try:
             submission = None
@@ -201,13 +206,15 @@ def judge_hotkey(
                     forward=forward, validator=validator,
                 )  # fmt: skip
         except StoreError as error:
-            detail = f"the file cannot be read from its store: {error}"
+            detail = explain_unread(error)
             found = Verdict(context.window, hotkey, Reason.NOT_REVEALED, detail, unbound=True)
             return found, ledger
         except WorkerError:
             raise
         except OUR_FAULTS as error:
-            detail = f"our own fault, not the miner's: {type(error).__name__}: {error}"
+            # its text may name files of this machine, and verdicts are published
+            logger.exception("the judge is broken by %s", name, extra={"event": "judge_broken"})
+            detail = f"our own fault, not the miner's: {type(error).__name__}"
             verdict = Verdict(context.window, hotkey, Reason.INTERNAL, detail)
             if not last:
                 sources.worker.renew()
