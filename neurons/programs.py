@@ -221,7 +221,7 @@ class Loop:
             old = now - self._written >= HEARTBEAT_S
             if not old and known | {"at": 0} == self._known | {"at": 0}:
                 return
-            write_json(self._file, known)
+            write_json(self._file, known, durable=False)  # the next one comes in seconds
             self._known, self._written = known, now
         except (OperatorError, OSError) as error:  # a full disk ends nothing
             if not self._unwritten:
