@@ -29,7 +29,7 @@ _LAG_SLOTS = 10
 #: Bytes that a program's own files take beside checkpoints, with room to spare.
 _DISK_BYTES = 1 << 30
 #: Name under a hotkey's folder in its store that checks write over and over.
-_PROBE = "probe"
+PROBE = "probe"
 
 
 class State(StrEnum):
@@ -242,7 +242,7 @@ def check_store(
         stamp: makes this object another one than the last check's.
         public: the same as strangers do who have named no store; None: there is no such way.
     """
-    name = f"{encode_ss58(hotkey)}/{_PROBE}"
+    name = f"{encode_ss58(hotkey)}/{PROBE}"
     data = f"assay probe {stamp}".encode()
     store.put(name, data)
     start = len(data) // 2
