@@ -222,7 +222,7 @@ def _open_records(
     if len(locators) > 1:
         raise ConfigError(f"whose record? name one with --hotkey: {', '.join(sorted(locators))}")
     if settings.store.locator is not None:
-        return open_store(settings.store.locator), settings.store.locator
+        return open_stores(settings).open(settings.store.locator), settings.store.locator
     if folder is not None:
         raise NoRecordError(
             f"{folder} holds no record yet: it is there once the first settlement's weights are "
