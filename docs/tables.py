@@ -36,6 +36,7 @@ from assay.neurons.status import (
     ProgramStatus,
     RelayStatus,
     TrainerStatus,
+    UploadStatus,
 )
 from assay.neurons.validating.record_book import RecordStatus
 from assay.neurons.validating.status import (
@@ -315,7 +316,7 @@ def make_settings() -> str:
 STATUSES = (
     ProgramStatus, CountdownStatus, CheckpointStatus, FetchingStatus, BeaconStatus, RelayStatus,
     ValidatorStatus, WindowStatus, RoundStatus, VerdictStatus, SettlementStatus, RecordStatus,
-    MinerStatus, TrainerStatus, DemoStatus,
+    MinerStatus, UploadStatus, TrainerStatus, DemoStatus,
     PublicStatus, PublicWindowStatus, PublicRoundStatus, PublicVerdictStatus,
 )  # fmt: skip
 

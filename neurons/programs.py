@@ -145,6 +145,7 @@ class Loop:
         self._known: dict[str, Any] = {}
         self._looked = self._written = float("-inf")
         self._unwritten = False
+        self._watch.beat = lambda: self._write(RUNNING)
 
     def run(self) -> None:
         """Returns when asked to stop.
