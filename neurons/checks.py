@@ -90,7 +90,8 @@ def check_chain(chain: Chain, parameters: Parameters | None) -> Check:
 def check_clock(chain: Chain, timing: Timing, now_ms: int) -> Check:
     """The machine's clock against the newest final block's time."""
     age_ms = now_ms - chain.get_block(chain.get_head()).timestamp_ms
-    detail = f"the newest final block is {age_ms / 1_000:.1f} s old by this machine's clock"
+    when = f"{age_ms / 1_000:.1f} s old" if age_ms >= 0 else f"{-age_ms / 1_000:.1f} s ahead"
+    detail = f"the newest final block is {when} by this machine's clock"
     if age_ms < -timing.slot_ms:
         return Check("clock", State.FAIL, detail, "set the clock: it is slow; run an NTP client")
     if age_ms > timing.window_blocks * timing.slot_ms:
