@@ -6,7 +6,7 @@ from typing import Any
 
 from assay.explorer.ports import Post
 from assay.explorer.reader import Reader
-from assay.explorer.views.common import Query, View, make_paging
+from assay.explorer.views.common import Query, View, describe_trouble, make_paging
 
 _ROWS_MAX = 512
 _ENTRIES = 50
@@ -84,7 +84,7 @@ def _describe_post(reader: Reader, post: Post) -> View:
         "state": post.state,
         "transaction": post.transaction,
         "block": post.block,
-        "trouble": post.trouble,
+        "trouble": describe_trouble(post.trouble),
         "score_root": root,
         "recorded_root": None if row is None else row["score_root"].hex(),
         "equal": None if row is None else root == row["score_root"].hex(),

@@ -2,7 +2,7 @@
 
 from assay.explorer.ports import Live
 from assay.explorer.reader import Reader
-from assay.explorer.views.common import Query, View, divide
+from assay.explorer.views.common import Query, View, describe_trouble, divide
 from assay.explorer.views.settlements import show_weights
 from assay.explorer.words import DOING, PHASES
 from assay.protocol import Parameters, Phase
@@ -76,7 +76,7 @@ def describe_live(parameters: Parameters, live: Live) -> View:
         "head": live.head,
         "moving": live.moving,
         "program": live.program,
-        "trouble": live.trouble,
+        "trouble": describe_trouble(live.trouble),
         "window": now,
         "block_of_window": live.head - now * timing.window_blocks,
         "next_window_in": (now + 1) * timing.window_blocks - live.head,
@@ -108,7 +108,7 @@ def _describe_said(note: object) -> View | None:
     verdicts = note.get("verdicts", [])
     return {
         "state": str(note.get("state", "")),
-        "trouble": note.get("void") or note.get("missing"),
+        "trouble": describe_trouble(str(note.get("void") or note.get("missing") or "")),
         "judged": len(verdicts),
     }
 

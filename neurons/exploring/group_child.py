@@ -55,6 +55,7 @@ class GroupReader:
         torch.set_num_threads(1)
         self._worker = ParquetWorker()
         self._models: OrderedDict[bytes, Any] = OrderedDict()
+        self._told: str | None = None  # for the operator: it may name folders and endpoints
 
     def answer(self, request: bytes) -> bytes:
         """A group, or why it cannot be shown."""
@@ -63,9 +64,11 @@ class GroupReader:
         try:
             found = self._read(asked, context, bytes.fromhex(asked["hotkey"]), asked["group"])
         except (StoreError, CheckpointError, WorkerError) as error:
-            found = Lack(str(error))
+            self._told = str(error)
+            found = Lack("it cannot be read just now: its store or the checkpoint does not answer")
         kind = "lack" if isinstance(found, Lack) else "group"
-        return json.dumps({"kind": kind, "value": asdict(found)}).encode()
+        told, self._told = self._told, None
+        return json.dumps({"kind": kind, "value": asdict(found), "told": told}).encode()
 
     def _read(
         self, asked: dict[str, Any], context: Context, hotkey: bytes, group: int
@@ -164,7 +167,8 @@ class GroupReader:
             return outline, checkpoint, None
         why = f"read from the file alone, without margins: checkpoint {short}… is not at hand"
         if lacks and place is not None and place != folder:
-            why = f"read from the file alone, without margins: {lacks[0]}"
+            self._told = lacks[0]
+            why = f"read from the file alone, without margins: checkpoint {short}… does not open"
         if folder is None:
             why += "; --model names a folder of checkpoints"
         if outline is None:
@@ -174,7 +178,9 @@ class GroupReader:
                     context.checkpoint
                 )
             except CheckpointError as error:
-                return None, None, f"nothing can be read of the file without its tokenizer: {error}"
+                self._told = str(error)
+                why = f"nothing can be read of the file: the tokenizer of checkpoint {short}… is away"
+                return None, None, why
         return outline, None, why
 
 
