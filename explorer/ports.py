@@ -175,11 +175,26 @@ class Lack:
     passing: bool = False
 
 
-class Commands(Protocol):
-    """The command that derives again what a page shows; None: none can, `explain` says why."""
+@dataclass(frozen=True, slots=True)
+class AuditCommand:
+    """What derives windows again, and the settlements that hold them.
 
-    def audit(self, first: int, last: int) -> str | None:
-        """Of windows, and the settlements that hold them."""
+    Attributes:
+        first, last: of the windows that it was asked for, those it covers.
+        runs_model: whether it runs every forward pass again.
+    """
+
+    text: str
+    first: int
+    last: int
+    runs_model: bool
+
+
+class Commands(Protocol):
+    """The command that derives again what a page shows; None: none can."""
+
+    def audit(self, first: int, last: int) -> AuditCommand | None:
+        """Of windows, and the settlements that hold them; as many of them as it can."""
 
     def verify(self, window: int, hotkey: str) -> str | None:
         """Of one submission."""
@@ -187,8 +202,8 @@ class Commands(Protocol):
     def training(self) -> str | None:
         """Of the newest training step."""
 
-    def gauntlet(self) -> str | None:
-        """Of the table of attacks."""
+    def gauntlet(self, table: Mapping[str, Any]) -> str | None:
+        """Of a table of attacks, as it was asked for."""
 
 
 class Surroundings(Protocol):

@@ -6,7 +6,13 @@ from typing import Any
 
 from assay.explorer.ports import Post
 from assay.explorer.reader import Reader
-from assay.explorer.views.common import Query, View, describe_trouble, make_paging
+from assay.explorer.views.common import (
+    Query,
+    View,
+    describe_audit,
+    describe_trouble,
+    make_paging,
+)
 
 _ROWS_MAX = 512
 _ENTRIES = 50
@@ -27,7 +33,7 @@ def view_gauntlet(reader: Reader, query: Query) -> View:
         "windows": None if document is None else _get_number(document, "windows"),
         "seconds": None if document is None else _get_number(document, "seconds"),
         "rows": [_describe_row(row) for row in rows[:_ROWS_MAX]],
-        "command": reader.around.commands.gauntlet(),
+        "command": None if document is None else reader.around.commands.gauntlet(document),
     }
 
 
@@ -61,7 +67,8 @@ def view_ledger(reader: Reader, query: Query) -> View:
     shown = list(posts or ())[paging["offset"] : paging["offset"] + _ENTRIES]
     epochs = [post.epoch for post in shown]
     covered = reader.ask_one(
-        "SELECT min(window) AS first, max(window) AS last FROM windows WHERE epoch = ?",
+        "SELECT min(window) AS first, max(window) AS last FROM windows WHERE epoch BETWEEN ? AND ?",
+        min(epochs, default=0),
         max(epochs, default=-1),
     )
     return {
@@ -71,9 +78,7 @@ def view_ledger(reader: Reader, query: Query) -> View:
         "link": reader.around.ledger_link,
         "posts": [_describe_post(reader, post) for post in shown],
         "paging": paging,
-        "command": None if covered["first"] is None
-        else reader.around.commands.audit(covered["first"], covered["last"]),
-    }  # fmt: skip
+    } | describe_audit(reader, covered["first"], covered["last"])
 
 
 def _describe_post(reader: Reader, post: Post) -> View:

@@ -72,6 +72,24 @@ def divide(part: int, whole: int, digits: int = 6) -> float | None:
     return round(part / whole, digits) if whole else None
 
 
+def describe_audit(reader: Reader, first: int | None, last: int | None) -> View:
+    """The command that derives windows again, and which of those wanted it covers: None of both
+    where there is none, or no window."""
+    nothing: View = {"command": None, "covers": None}
+    if first is None or last is None:
+        return nothing
+    found = reader.around.commands.audit(first, last)
+    if found is None:
+        return nothing
+    covers = {
+        "first": found.first,
+        "last": found.last,
+        "whole": (found.first, found.last) == (first, last),
+        "runs_model": found.runs_model,
+    }
+    return {"command": found.text, "covers": covers}
+
+
 def describe_trouble(sentence: str | None) -> View | None:
     """What may be said of a program's trouble: the sentence itself is its operator's."""
     found = find_trouble(sentence)

@@ -1,6 +1,7 @@
 """`assay explorer`: pages over a validator's record, until Ctrl-C."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -9,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from assay.explorer import Index, Limits, make_app
+from assay.network import StoreError
 from assay.neurons.config import ConfigError, ExplorerSettings
 from assay.neurons.exploring.serving import bind, serve
 from assay.neurons.exploring.sources import Request, open_source
@@ -24,6 +26,7 @@ def run_explorer(request: Request, as_json: bool, quiet: bool) -> int:
         OperatorError: there is nothing to serve, or nowhere to.
     """
     own = request.settings.explorer
+    _check_places(request)
     with ExitStack() as stack:
         opened = stack.enter_context(bind(own.host, own.port))
         listeners: list[Callable[[], None]] = []
@@ -32,7 +35,10 @@ def run_explorer(request: Request, as_json: bool, quiet: bool) -> int:
             for listener in listeners:
                 listener()
 
-        source = open_source(request, stack, tell, _make_waiter(quiet))
+        try:
+            source = open_source(request, stack, tell, _make_waiter(quiet))
+        except StoreError as error:
+            raise ConfigError(f"{error}: see that the store answers from here") from None
         subject = source.subject
         name = f"{encode_ss58(subject.validator)}-{subject.parameters.digest.hex()[:16]}.sqlite"
         index = Index(_open_folder(own.index, stack) / name, subject.validator,
@@ -51,6 +57,31 @@ def run_explorer(request: Request, as_json: bool, quiet: bool) -> int:
         )
         serve(app, opened)
     return 0
+
+
+def _check_places(request: Request) -> None:
+    """What was named must be what it is named as.
+
+    Raises:
+        ConfigError: a file stands for a folder, a folder may not be read, or it is not clear whose
+            record is meant.
+    """
+    own = request.settings.explorer
+    record = own.record or ""
+    if record.startswith(("http://", "https://")) and own.hotkey is None and not request.online:
+        raise ConfigError(f"{record} shows no list of its records: name a validator with --hotkey")
+    named = {"--dir": own.dir, "--trainer": own.trainer, "--model": own.model,
+             "--record": Path(record) if record and "://" not in record else None}  # fmt: skip
+    for option, place in named.items():
+        if place is None or not place.exists():
+            continue  # that is said where it is looked for
+        if not place.is_dir():
+            raise ConfigError(f"{option} {place} is a file: name a folder")
+        if not os.access(place, os.R_OK | os.X_OK):
+            raise ConfigError(
+                f"{option} {place} cannot be read: run the explorer as a user who may, or change "
+                "the folder's mode"
+            )
 
 
 def _say(address: str, place: str, as_json: bool, quiet: bool) -> None:

@@ -179,7 +179,7 @@ class GroupReader:
                 )
             except CheckpointError as error:
                 self._told = str(error)
-                why = f"nothing can be read of the file: the tokenizer of checkpoint {short}… is away"
+                why = f"without the tokenizer of checkpoint {short}… nothing can be read"
                 return None, None, why
         return outline, None, why
 

@@ -100,7 +100,10 @@ def bind(host: str, port: int) -> socket.socket:
         )[0]
         opened = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise ConfigError(f"--host {host}: {error.strerror or error}") from None
+        raise ConfigError(
+            f"--host {host}: {error.strerror or error}; name an address of this machine, such as "
+            "127.0.0.1"
+        ) from None
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(address)

@@ -201,18 +201,18 @@ def test_whoever_reads_a_byte_a_second_is_hung_up_on(hasty):
         said += slow.recv(1)
         assert len(said) < 300
     assert said.startswith(b"HTTP")
-    with pytest.raises(ConnectionResetError):
-        while len(said) < 32 << 20:
-            said += slow.recv(1 << 16)
+    assert len(read_to_the_end(slow)) < 32 << 20
 
 
 def test_a_body_that_drips_holds_no_connection(hasty):
     with connect(hasty) as opened:
         opened.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n")
-        with pytest.raises(OSError, match=r"reset|Broken pipe"):
-            while True:
-                opened.sendall(b"a")
-                time.sleep(0.2)
+        ended = select.poll()
+        ended.register(opened, 0)
+        sent = 0
+        while not ended.poll(200):
+            sent += opened.send(b"a")
+            assert sent < 300
 
 
 def test_a_connection_that_goes_on_asking_is_kept(hasty):
