@@ -84,7 +84,10 @@ class GroupReader:
         problem = environment.make_problem(seed, outline.manifest.levels)
         vocabulary = len(outline.tokenizer.drawable)
         if any(int(rollout.tokens.max()) >= vocabulary for rollout in rollouts):
-            checkpoint, note = None, "it holds ids that the model does not have: not measured"
+            checkpoint, note = (
+                None,
+                "The model was not run here: the file holds ids that it does not have.",
+            )
         measured: list[Measurement | None] = [None] * len(rollouts)
         if checkpoint is not None:
             measured = [*_measure(context, checkpoint, hotkey, group, problem.prompt, rollouts)]
@@ -165,12 +168,15 @@ class GroupReader:
         outline, checkpoint, lacks = open_model(place, context)
         if checkpoint is not None:
             return outline, checkpoint, None
-        why = f"read from the file alone, without margins: checkpoint {short}… is not at hand"
+        lack = f"checkpoint {short}… is not at hand"
         if lacks and place is not None and place != folder:
             self._told = lacks[0]
-            why = f"read from the file alone, without margins: checkpoint {short}… does not open"
-        if folder is None:
-            why += "; --model names a folder of checkpoints"
+            lack = f"checkpoint {short}… does not open"
+        why = (
+            f"The model was not run here: {lack}. Tokens, claimed log-probabilities and the reward "
+            "come from the miner’s file; margins and distances take a forward pass"
+        )
+        why += ", for which --model names a folder of checkpoints." if folder is None else "."
         if outline is None:
             stores = [open_folder(Path(folder)) for folder in asked["stores"]]
             try:
