@@ -24,9 +24,10 @@ from assay.explorer.indexing import Indexer
 from assay.explorer.pages import Pages
 from assay.explorer.ports import Subject, Surroundings
 from assay.explorer.reader import NotFoundError, Reader
-from assay.explorer.views.attacks import view_gauntlet, view_ledger
+from assay.explorer.views.attacks import view_gauntlet
 from assay.explorer.views.common import Query, View
 from assay.explorer.views.course import view_training
+from assay.explorer.views.ledger import view_ledger
 from assay.explorer.views.miners import view_miner, view_miners
 from assay.explorer.views.overview import view_overview
 from assay.explorer.views.rollouts import view_rollout
