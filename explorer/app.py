@@ -107,6 +107,7 @@ class Explorer:
     def _describe_state(self, request: Request) -> dict[str, Any]:
         """What every page has around its own part."""
         reader, progress = self._reader, self._reader.indexer.progress
+        live = reader.around.read_live()
         # one slash at its head: two would make the link one to another host
         path = "/" + request.url.path.strip("/")
         query = request.url.query
@@ -118,6 +119,7 @@ class Explorer:
             "netuid": reader.subject.parameters.identity.netuid,
             "place": reader.subject.place,
             "progress": progress,
+            "since_ms": None if live is None else live.since_ms,
         }
 
 

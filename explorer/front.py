@@ -30,7 +30,7 @@ class Front:
     """
 
     def __init__(self, hosts: tuple[str, ...]) -> None:
-        self.awaited = "it is being opened"
+        self.awaited = "the record is being looked for"
         self._pages = Pages()
         self._guard = Guard(self._tell, hosts)
         self._app: ASGIApp | None = None

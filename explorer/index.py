@@ -30,7 +30,8 @@ CREATE TABLE settlements (
     epoch INTEGER PRIMARY KEY, previous_epoch INTEGER NOT NULL, digest BLOB NOT NULL,
     previous BLOB NOT NULL, first INTEGER, last INTEGER, counted INTEGER NOT NULL,
     total TEXT NOT NULL, miners INTEGER NOT NULL, weighed INTEGER NOT NULL,
-    score_root BLOB NOT NULL, checkpoint BLOB NOT NULL, audit_round TEXT NOT NULL, weights_digest BLOB NOT NULL,
+    score_root BLOB NOT NULL, checkpoint BLOB NOT NULL, audit_round TEXT NOT NULL,
+    weights_digest BLOB NOT NULL,
     sound INTEGER NOT NULL
 );
 CREATE TABLE windows (

@@ -19,7 +19,7 @@ from assay.protocol import encode_ss58
 from assay.protocol.errors import OperatorError
 
 #: Seconds before a page says that something is still being opened, and for that to end.
-_OPENING_S, _STOPPING_S = 4.0, 5.0
+_OPENING_S, _STOPPING_S = 8.0, 5.0
 
 
 def run_explorer(request: Request, as_json: bool, quiet: bool) -> int:
@@ -146,8 +146,9 @@ def _say(address: str, place: str | None, as_json: bool, quiet: bool) -> None:
         print(json.dumps({"address": address, "record": place}), flush=True)
     else:
         print(address, flush=True)
-        if place is not None and not quiet:
-            print(f"assay: shows the record in {place}; Ctrl-C ends it", file=sys.stderr)
+        if not quiet:
+            what = "looks for the record" if place is None else f"shows the record in {place}"
+            print(f"assay: {what}; Ctrl-C ends it", file=sys.stderr)
 
 
 def _open_folder(folder: Path, stack: ExitStack) -> Path:

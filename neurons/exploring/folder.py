@@ -16,7 +16,7 @@ from assay.explorer import Live, Manifest, Post, Shown, Training
 #: Largest JSON that is read, bytes.
 _BYTES_MAX = 64 << 20
 #: A program's status older than this is what it left when it ended, seconds.
-_STALE_S = 20.0
+_STALE_S = 15.0
 #: Steps, points and posts that are taken.
 _ROWS_MAX = 4_096
 #: Settlements after an epoch's whose blocks may show its weights.
