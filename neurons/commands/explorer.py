@@ -41,7 +41,7 @@ def run_explorer(request: Request, as_json: bool, quiet: bool) -> int:
         place = opening.wait(_OPENING_S)
         host, port = opened.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-        _say(address, place, as_json, quiet)
+        _say(address, place, as_json, quiet or opening.waits)
         serve(server, opened)
         opening.stop()
         if opening.failure is not None:
@@ -54,6 +54,7 @@ class _Opening:
 
     Attributes:
         failure: why there will be none.
+        waits: whether something is awaited that is not there.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class _Opening:
         self._front = front
         self._hosts = hosts
         self._quiet = quiet
-        self._said = False
+        self.waits = False
         self._place: str | None = None
         self._done = threading.Event()
         self._stop = threading.Event()
@@ -135,9 +136,9 @@ class _Opening:
 
     def _tell(self, sentence: str) -> None:
         self._front.awaited = sentence
-        if not self._said and not self._quiet:
+        if not self.waits and not self._quiet:
             print(f"assay: {sentence}; waiting for it, Ctrl-C ends it", file=sys.stderr, flush=True)
-        self._said = True
+        self.waits = True
         self._done.set()
 
 

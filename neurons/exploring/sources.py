@@ -23,7 +23,7 @@ from assay.neurons.exploring.places import (
     find_models,
     find_trainer,
 )
-from assay.neurons.exploring.surroundings import Around, Pace
+from assay.neurons.exploring.surroundings import Around, LocalnetMark, Pace
 from assay.neurons.ports import Objects
 from assay.neurons.rules import PublicationError, fetch_parameters
 from assay.neurons.wiring import open_stores
@@ -94,8 +94,11 @@ def open_source(
     while request.later is not None:
         try:
             request = replace(request, settings=request.later(), later=None)
-        except ConfigError as error:
-            wait(str(error))
+        except ConfigError:
+            wait(
+                f"no localnet has been started in {request.localnet}: `assay localnet --dir "
+                f"{request.localnet}` in another terminal"
+            )
             _pause(ended)
     chain = None
     if request.online is not None:
@@ -150,7 +153,9 @@ def _open_around(
         groups=groups,
         pace=Pace(found.parameters.timing.slot_ms),
         events=events,
-    )
+        localnet=None if request.localnet is None
+        else LocalnetMark(request.localnet, found.parameters.identity.genesis_hash),
+    )  # fmt: skip
 
 
 def _pause(ended: threading.Event) -> None:
@@ -217,6 +222,11 @@ def _look_for_record(request: Request, folder: Path | None, chain: ChainView | N
     validator = settings.explorer.hotkey
     if validator is None and folder is not None and settings.explorer.record is None:
         validator = RunFolder(folder, b"").get_hotkey()
+    if request.localnet is not None and validator is None and not announced:
+        raise NoRecordError(
+            f"nobody validates on the localnet in {request.localnet} yet: `assay validate "
+            f"--localnet {request.localnet} --wallet validator` in another terminal"
+        )
     objects, place = _open_records(request, folder, announced, validator)
     hotkey = _find_validator(validator, objects, place, announced)
     address = encode_ss58(hotkey)

@@ -32,6 +32,10 @@ from assay.protocol.errors import OperatorError
 _MANIFEST_BYTES = 16 << 20
 #: Manifests and shown weights that are kept.
 _KEPT = 1_024
+_REPLACED = (
+    "the localnet was begun anew, and this page shows the one before it: start `assay explorer` "
+    "again"
+)
 #: A block is overdue after so many slots, and so many seconds at least.
 _OVERDUE_SLOTS, _OVERDUE_S = 8, 12.0
 
@@ -46,6 +50,7 @@ class Around:
         stores: where checkpoints' manifests may lie.
         pace: of the chain's blocks.
         events: of the ledger, where an EVM node is named.
+        localnet: the one that is shown.
     """
 
     commands: Commands
@@ -61,6 +66,7 @@ class Around:
     groups: Groups
     pace: "Pace"
     events: LedgerEvents | None = None
+    localnet: "LocalnetMark | None" = None
     _manifests: OrderedDict[bytes, Manifest] = field(default_factory=OrderedDict)
     _shown: OrderedDict[int, Shown] = field(default_factory=OrderedDict)
 
@@ -69,6 +75,8 @@ class Around:
         run = None if self.run is None else self.run.read_live()
         chain = None if self.chain is None else self.chain.read_live()
         live = join_words(run, chain)
+        if live is not None and self.localnet is not None and self.localnet.is_replaced():
+            return replace(live, moving=False, trouble=_REPLACED, since_ms=None)
         if live is None or not live.moving or live.since_ms is not None:
             return live
         since_ms = self.pace.note(live.head)
@@ -163,6 +171,24 @@ def join_words(run: Live | None, chain: Live | None) -> Live | None:
     return replace(
         chain, head=head, program=f"{chain.program}; {run.program}", trouble=chain.trouble
     )
+
+
+class LocalnetMark:
+    """Tells whether a localnet's folder holds another network by now.
+
+    Args:
+        genesis_hash: of the one that is shown, 32 bytes.
+    """
+
+    def __init__(self, folder: Path, genesis_hash: bytes) -> None:
+        self._file = JsonFile(folder / "localnet.json")
+        self._genesis = genesis_hash.hex()
+
+    def is_replaced(self) -> bool:
+        """Whether it was begun anew."""
+        document = self._file.read()
+        found = document.get("genesis_hash") if isinstance(document, dict) else None
+        return found is not None and found != self._genesis
 
 
 class Pace:
