@@ -99,8 +99,10 @@ def test_events_are_compared_with_the_record(
         assert entry is not None
         assert rows[first.epoch]["digest"] == entry.digest.hex()
         assert [d["name"] for d in rows[second.epoch]["differing"]] == [
-            "root of scores", "audit round",
-        ]  # fmt: skip
+            "root of scores",
+            "record",
+            "audit round",
+        ]
         page = inside.get("/ledger").text
         assert not set(Page(page).values) - set(list_numbers(inside.get("/ledger.json").json()))
         links = set(re.findall(rf'href="{LINK}/([^"]*)"', page))
