@@ -34,9 +34,8 @@ class Front:
         self._pages = Pages()
         self._guard = Guard(self._tell, hosts)
         self._app: ASGIApp | None = None
+        self._ready: tuple[ASGIApp, Callable[[], None], Callable[[], None]] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._begin: Callable[[], None] | None = None
-        self._end: Callable[[], None] | None = None
 
     def install(self, app: ASGIApp, begin: Callable[[], None], end: Callable[[], None]) -> None:
         """Puts the pages in place, from any thread.
@@ -44,10 +43,16 @@ class Front:
         Args:
             begin, end: called in the event loop, before the first request and when serving ends.
         """
-        self._app, self._begin, self._end = app, begin, end
+        self._ready = app, begin, end
         loop = self._loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(begin)
+            loop.call_soon_threadsafe(self._take)
+
+    def _take(self) -> None:
+        if self._ready is not None and self._app is None:
+            app, begin, _ = self._ready
+            begin()
+            self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the server's beginning and end."""
@@ -59,12 +64,11 @@ class Front:
     async def _live(self, receive: Receive, send: Send) -> None:
         self._loop = asyncio.get_running_loop()
         await receive()
-        if self._begin is not None:
-            self._begin()
+        self._take()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        if self._end is not None:
-            self._end()
+        if self._ready is not None and self._app is not None:
+            self._ready[2]()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _tell(self, scope: Scope, receive: Receive, send: Send) -> None:
