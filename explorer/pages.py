@@ -44,6 +44,10 @@ class Pages:
         """A whole page."""
         return self._environment.get_template(template).render(d=document, s=state)
 
+    def read_static(self, name: str) -> bytes:
+        """One of the files beside the pages."""
+        return (_HERE / "static" / name).read_bytes()
+
 
 def _finish(value: Any) -> Any:
     """The last look at whatever a template writes: a filter may be forgotten, this is not."""

@@ -18,8 +18,9 @@ class Trouble:
 
 #: Kind → what the trouble is about, and what a sentence of that kind speaks of.
 TROUBLES: dict[str, tuple[str, str]] = {
+    "anew": ("a chain that was begun anew: its explorer is to be started again", r"^.*begun anew"),
     "weights": ("setting weights on chain", r"weights?|uid"),
-    "ledger": ("posting to the ledger", r"ledger|settlements? of epoch|entry|evm"),
+    "ledger": ("the ledger", r"ledger|settlements? of epoch|entry|evm"),
     "record": ("publishing the record", r"records?|slot|announce\w*"),
     "window": ("judging a window in full", r"windows? \d+|submissions?|verdicts?"),
     "beacon": ("the beacon", r"beacons?|rounds?|relays?|drand"),

@@ -77,6 +77,7 @@ def describe_live(parameters: Parameters, live: Live) -> View:
         "moving": live.moving,
         "program": live.program,
         "trouble": describe_trouble(live.trouble),
+        "since_ms": live.since_ms,
         "window": now,
         "block_of_window": live.head - now * timing.window_blocks,
         "next_window_in": (now + 1) * timing.window_blocks - live.head,

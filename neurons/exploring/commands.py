@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from assay.explorer import AuditCommand
+from assay.neurons.exploring.evm import LedgerPlace
 from assay.neurons.exploring.folder import TrainerFolder
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.commitment import make_object_name
+from assay.protocol.record import make_settlement_record_name
 
 #: Windows that one audit takes, as `assay.neurons.auditing.bundle` has it: importing that would
 #: load models' libraries into the process that serves.
@@ -30,6 +33,7 @@ class ShellCommands:
         online: flags that name the chain; None: no chain was named.
         records: where the record lies, if it must be named.
         store: a folder of miners' files.
+        ledger: what is read of the EVM. record: folder of the record, where it is one.
     """
 
     validator: str
@@ -40,6 +44,8 @@ class ShellCommands:
     records: str | None = None
     store: Path | None = None
     trainer: Path | None = None
+    ledger: LedgerPlace | None = None
+    record: Path | None = None
 
     def audit(self, first: int, last: int) -> AuditCommand | None:
         """Of the bundle where it holds them all, else of what the chain shows, else of as much as
@@ -82,6 +88,33 @@ class ShellCommands:
             return int(about["windows"][0]), int(about["windows"][1])
         except (OSError, ValueError, LookupError, TypeError):
             return None
+
+    def ledger_flags(self) -> list[str]:
+        """The ledger and an EVM node; an address that holds more than a host is left to whoever
+        types it."""
+        place = self.ledger
+        assert place is not None  # its callers have looked
+        parts = urlsplit(place.endpoint)
+        plain = parts.path in ("", "/") and not parts.query and parts.username is None
+        flags = ["--evm", place.endpoint if plain else "https://EVM-NODE"]
+        return [*flags, "--chain-id", str(place.chain_id), "--contract", place.contract]
+
+    def compare(self, epoch: int, first: int, last: int, miner: str | None) -> str | None:
+        """An audit where a chain is named; else of the record's file alone, or of what stands."""
+        if self.ledger is None:
+            return None
+        netuid = str(self.parameters.identity.netuid)
+        if self.online is not None:
+            words = ["assay", "audit", "--validator", self.validator, *self.online]
+            words += ["--windows", _write_span(first, last)]
+            words += [] if self.records is None else ["--records", self.records]
+            return shlex.join([*words, *self.ledger_flags()])
+        name = make_settlement_record_name(self.validator, epoch)
+        if self.record is not None and miner is not None:
+            words = ["assay", "ledger", "verify-score", str(self.record / name), "--miner", miner]
+        else:
+            words = ["assay", "ledger", "show", self.validator, str(epoch)]
+        return shlex.join([*words, "--netuid", netuid, *self.ledger_flags()])
 
     def verify(self, window: int, hotkey: str) -> str | None:
         """Where file, context and model all lie here."""

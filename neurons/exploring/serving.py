@@ -117,8 +117,8 @@ def bind(host: str, port: int) -> socket.socket:
     return opened
 
 
-def serve(app: ASGIApp, opened: socket.socket, patience: Patience = Patience()) -> None:
-    """Serves until Ctrl-C or SIGTERM."""
+def make_server(app: ASGIApp, patience: Patience = Patience()) -> uvicorn.Server:
+    """What serves an application; its `should_exit` ends it from another thread."""
     protocol = type("HastyProtocol", (_HastyProtocol,), {"patience": patience})
     config = uvicorn.Config(
         app,
@@ -133,9 +133,14 @@ def serve(app: ASGIApp, opened: socket.socket, patience: Patience = Patience()) 
         timeout_graceful_shutdown=_GRACE_S,
         h11_max_incomplete_event_size=_HEAD_BYTES,
     )
+    return uvicorn.Server(config)
+
+
+def serve(server: uvicorn.Server, opened: socket.socket) -> None:
+    """Serves until Ctrl-C or SIGTERM."""
     before = signal.signal(signal.SIGTERM, _ignore)  # the server passes on what has ended it
     try:
-        uvicorn.Server(config).run(sockets=[opened])
+        server.run(sockets=[opened])
     except KeyboardInterrupt:
         return
     finally:

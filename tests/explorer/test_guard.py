@@ -129,7 +129,7 @@ SERVER = """
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
-from assay.neurons.exploring.serving import Patience, bind, serve
+from assay.neurons.exploring.serving import Patience, bind, make_server, serve
 
 async def large(request):
     return Response(b"a" * (32 << 20))
@@ -140,7 +140,7 @@ async def small(request):
 opened = bind("127.0.0.1", 0)
 print(opened.getsockname()[1], flush=True)
 app = Starlette(routes=[Route("/large", large), Route("/", small)])
-serve(app, opened, Patience(connections=12, per_client=8, request_s=1, answer_s=2))
+serve(make_server(app, Patience(connections=12, per_client=8, request_s=1, answer_s=2)), opened)
 """
 ASKED = b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
