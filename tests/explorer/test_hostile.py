@@ -67,7 +67,7 @@ def poison(folder):
     for one in status["windows"]:
         one["missing"] = f"no answer from wss://10.0.0.7:9944/{SECRET}"
     status["posts"] = [{"epoch": 1, "state": EVIL, "transaction": None, "block": None,
-                        "trouble": f"https://evm.example/{SECRET}", "entry": {}}]  # fmt: skip
+                        "trouble": f"ledger: https://evm.example/{SECRET}", "entry": {}}]  # fmt: skip
     (folder / "status.json").write_text(json.dumps(status))
     row = {"attack": EVIL, "model": EVIL, "reasons": {EVIL: 1}, "legal": EVIL, "differs": "NaN"}
     gauntlet = {"rows": [row, EVIL, None], "windows": EVIL, "seconds": 1e308}
