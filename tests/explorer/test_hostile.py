@@ -66,8 +66,9 @@ def poison(folder):
     status["trouble"] = f"the store {SECRET} cannot be read: {EVIL}"
     for one in status["windows"]:
         one["missing"] = f"no answer from wss://10.0.0.7:9944/{SECRET}"
-    status["posts"] = [{"epoch": 1, "state": EVIL, "transaction": None, "block": None,
-                        "trouble": f"ledger: https://evm.example/{SECRET}", "entry": {}}]  # fmt: skip
+    said = f"ledger: https://evm.example/{SECRET}"
+    post = {"epoch": 1, "state": EVIL, "transaction": None, "block": None}
+    status["posts"] = [post | {"trouble": said, "entry": {}}]
     (folder / "status.json").write_text(json.dumps(status))
     row = {"attack": EVIL, "model": EVIL, "reasons": {EVIL: 1}, "legal": EVIL, "differs": "NaN"}
     gauntlet = {"rows": [row, EVIL, None], "windows": EVIL, "seconds": 1e308}
