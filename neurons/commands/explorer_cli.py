@@ -32,7 +32,8 @@ def explorer(
         typer.Option(
             "--dir",
             metavar="DIR",
-            help="What a demo or a validator has left, or leaves now [default: assay-demo].",
+            help="What a demo, a validator or a localnet has left, or leaves now [default: "
+            "assay-demo, else assay-localnet].",
         ),
     ] = None,
     record: Annotated[
@@ -114,6 +115,12 @@ def explorer(
         from assay.neurons.commands.explorer import run_explorer
         from assay.neurons.exploring.sources import Request
 
+        if localnet is None and netuid is None:
+            settings = read(None)
+            own, usual = settings.explorer, settings.localnet.dir
+            named = own.dir or own.record or settings.chain.netuid
+            if not named and not settings.demo.out.is_dir() and find_localnet(usual) is not None:
+                localnet = usual  # nothing else is here
         online: tuple[str, ...] | None = None
         later: Callable[[], Settings] | None = None
         begun = localnet
@@ -122,7 +129,7 @@ def explorer(
             if find_localnet(localnet) is None:  # it may be about to begin
                 begun, later = None, lambda: read(localnet)
         elif netuid is not None:
-            named = () if network is None else ("--network", network)
-            online = (*named, "--netuid", str(netuid))
+            chain = () if network is None else ("--network", network)
+            online = (*chain, "--netuid", str(netuid))
         asked = Request(read(begun), online, localnet, later)
         raise typer.Exit(run_explorer(asked, as_json, quiet))

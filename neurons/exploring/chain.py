@@ -81,6 +81,10 @@ class ChainView:
             live[1], moving, "the chain", trouble and trouble[0], since_ms=trouble and trouble[1]
         )
 
+    def get_trouble(self) -> tuple[str, int] | None:
+        """See `Answers.describe`."""
+        return self._answers.describe()
+
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> Shown | None:
         """The weights; None while they are not known."""
         if self.validator is None:

@@ -86,10 +86,16 @@ class RunFolder:
         except _BROKEN:
             return None
 
-    def get_hotkey(self) -> str | None:
-        """Whose folder it is, where it is a validator's; SS58."""
+    def get_hotkey(self, netuid: int | None) -> str | None:
+        """Whose folder it is, where it is a validator's; SS58.
+
+        Args:
+            netuid: of the subnet that is asked for; a validator of another one is not meant.
+        """
         document = self._status.read()
         try:
+            if netuid is not None and document.get("netuid", netuid) != netuid:
+                return None
             return str(document["hotkey"]) if document["program"] == "validator" else None
         except _BROKEN:
             return None

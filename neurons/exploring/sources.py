@@ -221,7 +221,7 @@ def _look_for_record(request: Request, folder: Path | None, chain: ChainView | N
     parameters, announced = _ask_chain(request, chain)
     validator = settings.explorer.hotkey
     if validator is None and folder is not None and settings.explorer.record is None:
-        validator = RunFolder(folder, b"").get_hotkey()
+        validator = RunFolder(folder, b"").get_hotkey(settings.chain.netuid)
     if request.localnet is not None and validator is None and not announced:
         raise NoRecordError(
             f"nobody validates on the localnet in {request.localnet} yet: `assay validate "

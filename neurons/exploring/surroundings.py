@@ -75,6 +75,9 @@ class Around:
         run = None if self.run is None else self.run.read_live()
         chain = None if self.chain is None else self.chain.read_live()
         live = join_words(run, chain)
+        silence = None if self.chain is None or chain is not None else self.chain.get_trouble()
+        if live is not None and silence is not None:  # it has never answered
+            live = replace(live, trouble=silence[0], since_ms=silence[1])
         if live is not None and self.localnet is not None and self.localnet.is_replaced():
             return replace(live, moving=False, trouble=_REPLACED, since_ms=None)
         if live is None or not live.moving or live.since_ms is not None:
