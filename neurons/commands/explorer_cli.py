@@ -95,7 +95,8 @@ def explorer(
     with plain_errors():
         from assay.neurons.localnet.description import find_localnet
 
-        if localnet is None and directory is not None and find_localnet(directory) is not None:
+        own_localnet = directory is not None and directory.is_dir() and find_localnet(directory)
+        if localnet is None and own_localnet:
             localnet, directory = directory, None  # a localnet's folder is a localnet
 
         def read(folder: Path | None) -> "Settings":
