@@ -51,6 +51,7 @@ EVENTS: dict[str, str] = {
     "devnet_started": "development chain: it serves",
     "drand_signature_false": "development chain: a false round",
     "epoch_settled": "a settlement, and how many it pays",
+    "explorer_trouble": "explorer: what it cannot read or run; pages say less",
     "file_unread": "debugging: why a miner's file cannot be read, as this machine's network has it",
     "head_denied": "a node claims a final block that others do not confirm; it is left",
     "head_still": "a node shows no new final block; another is looked for",
