@@ -133,8 +133,8 @@ def test_pages_follow_a_record_that_grows_and_a_validator_that_is_restarted(chro
         (record / "latest.json.new").rename(record / "latest.json")
 
     def tell(head, trouble):
-        status = {"program": "validator", "head": head, "windows": [], "posts": [],
-                  "trouble": trouble, "at": int(time.time())}  # fmt: skip
+        status = {"program": "validator", "state": "running", "head": head, "windows": [],
+                  "posts": [], "trouble": trouble, "at": int(time.time())}  # fmt: skip
         (copy / "status.new").write_text(json.dumps(status))
         (copy / "status.new").rename(copy / "status.json")
 
