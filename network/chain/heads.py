@@ -118,7 +118,7 @@ class Heads:
         self.second(node, number, now)
         while len(self._marks) > _MARKS:
             del self._namers[self._marks.popitem(last=False)[0]]
-        if not self._based:
+        if not self._based and head.at_ms:
             self._base, self._based = (number, head.at_ms), True
         if number > self.newest:
             self.newest, self._grown_at, self._said, self.last = number, now, False, head

@@ -12,7 +12,8 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from assay.network.chain.errors import DisputedError, WrongChainError
 from assay.network.chain.failures import (
@@ -20,6 +21,7 @@ from assay.network.chain.failures import (
     UnfitError,
     describe,
     get_faults,
+    is_forgotten,
     make_wrong_genesis,
 )
 from assay.network.chain.heads import LAG_BLOCKS, Heads, Words
@@ -51,7 +53,7 @@ class Survey:
                 asked. The SDK's and `NONSENSE`: it does not answer.
         """
         node, heads = substrate.endpoint, self._heads
-        head = await read_head(substrate.raw.rpc_request, heads.last)
+        head = await read_head(partial(_ask_sdk, substrate), heads.last)
         excess = heads.find_excess(head, _get_wall_ms())
         if excess is not None:
             raise self._nodes.deny(node, excess)
@@ -270,6 +272,16 @@ def judge(heads: Heads, head: Head, others: dict[str, Peek], wall_ms: int) -> st
         f"claims block {head.number} to be final, far ahead alone: no other node that answers is "
         f"beyond {max(behind)}"
     )
+
+
+async def _ask_sdk(substrate: "RpcSubstrate", method: str, params: list[Any]) -> Any:
+    """None where the node has forgotten the state: then it has shown no time."""
+    try:
+        return await substrate.raw.rpc_request(method, params)
+    except get_faults() as error:
+        if is_forgotten(error):
+            return None
+        raise
 
 
 def _date(said: dict[str, bytes]) -> Words:
