@@ -255,9 +255,10 @@ class Trainer:
         except WrongChainError:
             raise
         except ChainError as error:
-            first = compute_block(parameters.timing, course.window, Phase.CHECKPOINT)
-            if head - first < STATE_BLOCKS:
+            gone, timing = head - STATE_BLOCKS, parameters.timing
+            if compute_block(timing, course.window, Phase.CHECKPOINT) > gone:
                 raise
+            course.window = max(course.window, compute_window(timing, gone))
             return self._skip(course, str(error))
         self.trouble = None
         if context is None:
