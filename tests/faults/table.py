@@ -59,6 +59,7 @@ class Phase:
 
 _WHOLE = "a round is asked for whole, never by range"
 _BEACON = {("beacon", name): _WHOLE for name in _RANGES}
+_SIGNED = "who writes a bucket signs its ranges: the service itself refuses another one"
 _BODILESS = "what was written, or is not there, is answered without a body"
 _IN_BODY = (*_RANGES, "altered body", "length too short")
 _KNOWN = "both rounds are known, and kept"
@@ -111,7 +112,7 @@ PHASES: Mapping[str, Phase] = {
         range(_TIMING.audit_offset + 1, _TIMING.audit_offset + 2),
         [["bucket"] * _EVERY["bucket"]],
         {},
-        {},
+        {("bucket", name): _SIGNED for name in _RANGES},
     ),
     "next checkpoint": Phase(
         range(_TIMING.audit_offset + 3, _TIMING.verdict_end), [["checkpoints"] * 2], {}, {}

@@ -26,7 +26,7 @@ from tests.killing import stage as killing_stages
 from tests.killing.outcome import Outcome
 
 #: Runs after which what has not struck does not strike.
-RUNS_MAX = 12
+RUNS_MAX = 16
 Play = Callable[[Plan, bool], tuple[Outcome, Weather]]
 
 
@@ -178,8 +178,8 @@ def test_a_file_that_is_not_shown_until_fetching_is_over(
     play: Play, undisturbed: Outcome, name: str, reasons: set[str]
 ) -> None:
     """What a store does not show in time is withheld, and so is what it shows other than committed.
-    It is not asked for later."""
-    blocks = range(FAULT_TIMING.audit_offset, FAULT_TIMING.fetch_end + 1)
+    It is not asked for later. What is final is a block behind the chain's newest."""
+    blocks = range(FAULT_TIMING.audit_offset, FAULT_TIMING.fetch_end + 2)
     outcome, _ = play(last("submissions", name, blocks), False)
     (record,) = read_verdicts(outcome)
     found = {verdict["reason"] for verdict in record["verdicts"]} - {"NO_COMMITMENT"}
