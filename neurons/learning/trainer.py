@@ -145,6 +145,8 @@ class Trainer:
             return self._open(course)
         if self._reading.waiting:
             return self._read(course, self._reading)
+        if self._reading.looks_again(self._sources.chain.get_head()):
+            return bool(self._reading.waiting) or self._prepare(course)
         self._finish(course, self._reading)
         return True
 
@@ -300,10 +302,12 @@ class Trainer:
         behind = course.parent.manifest.number - checkpoint.manifest.number
         if behind > self._config.staleness:
             return self._skip(course, f"its rollouts are {behind} checkpoints behind")
+        hotkey = reading.waiting.pop(0)
         try:
-            reading.judge(reading.waiting.pop(0), checkpoint, sources)
-        except WorkerError as error:  # we lack something: this file teaches nothing
+            reading.judge(hotkey, checkpoint, sources)
+        except WorkerError as error:  # we lack something, and look again
             self.trouble = str(error)
+            reading.withheld.append(hotkey)
         return True
 
     def _finish(self, course: _Course, reading: Reading) -> None:
@@ -316,8 +320,9 @@ class Trainer:
                 self._take_back(window, error)
                 return
             self._on_lesson(lesson)
-        elif reading.absent:
-            self._skip(course, f"{reading.absent} of its files cannot be had, and no other is good")
+        elif reading.withheld:
+            lack = f"{len(reading.withheld)} of its files cannot be had"
+            self._skip(course, f"{lack}, and no other is good")
         else:
             self._leave(course)
             self._save(course)
@@ -328,7 +333,7 @@ class Trainer:
         counts = () if held_out is None else held_out.count(parent)
         levels = compute_next_levels(self._parameters, parent.manifest.levels, counts)
         reading.groups = mix_groups(
-            reading.groups, parent, self._parameters, reading.context.window,
+            reading.sort_groups(), parent, self._parameters, reading.context.window,
             self._config.local_groups, self._config.external_groups,
         )  # fmt: skip
         before = learner.export_state()
