@@ -203,7 +203,7 @@ def test_a_simulated_chains_blocks():
 
 def test_reading_a_checkpoints_tensors(tmp_path):
     """A program reads new ones for as long as it runs: nothing of those before stays."""
-    file, count, times = tmp_path / "model.safetensors", 40, 20
+    file, count, times = tmp_path / "model.safetensors", 40, 50
     save_file({str(n): torch.zeros(300, 4) for n in range(count)}, file)
     kept = []
     for repeats in (times, 0, times):  # the first ones warm up
@@ -211,4 +211,4 @@ def test_reading_a_checkpoints_tensors(tmp_path):
             assert len(read_tensors(file)) == count
         gc.collect()
         kept.append(sys.getallocatedblocks())
-    assert kept[2] - kept[1] < count * times / 4  # less than one object a tensor, by far
+    assert kept[2] - kept[1] < count * times  # mapped, it was two objects a tensor
