@@ -108,7 +108,7 @@ class Index:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._generation = 0
-        self._open: list[sqlite3.Connection] = []
+        self._open: dict[threading.Thread, sqlite3.Connection] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._prepare()
@@ -136,7 +136,7 @@ class Index:
         """Closes every thread's connection; whoever asks afterwards opens another."""
         with self._lock:
             self._generation += 1
-            for connection in self._open:
+            for connection in self._open.values():
                 connection.close()
             self._open.clear()
 
@@ -188,8 +188,11 @@ class Index:
             connection.execute("PRAGMA synchronous = OFF")  # all of it can be read again
             connection.execute("PRAGMA cache_size = -2000")  # KiB a connection
             with self._lock:
+                # a server's threads come and go with its load
+                for thread in [thread for thread in self._open if not thread.is_alive()]:
+                    self._open.pop(thread).close()
                 self._local.connection = self._generation, connection
-                self._open.append(connection)
+                self._open[threading.current_thread()] = connection
         assert isinstance(connection, sqlite3.Connection)  # put there just now, or before
         return connection
 

@@ -182,6 +182,7 @@ class Indexer:
         if record is None or record.epoch != epoch:
             self._unreadable[epoch] = time.monotonic()
             return None
+        self._unreadable.pop(epoch, None)
         windows = [
             self._read_window(covered.window, covered.record, covered.outcome.value)
             for covered in record.windows

@@ -97,7 +97,7 @@ class Trainer:
         self._challenge: Challenge | None = None
         self._reading: Reading | None = None
         self._retry_at = float("-inf")
-        self._said: set[str] = set()
+        self._said: set[str] = set()  # with the last lesson
 
     @property
     def window(self) -> int | None:
@@ -355,10 +355,10 @@ class Trainer:
         course.unsaid = self._make_announcement(course.parent)
         self._leave(course)
         self._save(course, learner=True)
-        for line in describe_levels(self._parameters, parent.manifest.levels, counts):
-            if line not in self._said:
-                self._said.add(line)
-                self._report(f"{self.name}: {line}")
+        lines = describe_levels(self._parameters, parent.manifest.levels, counts)
+        for line in [line for line in lines if line not in self._said]:
+            self._report(f"{self.name}: {line}")
+        self._said = set(lines)
         return Lesson(reading.context.window, reading.rewards, stats, manifest, reading.levels)
 
     def _take_back(self, window: int, error: Exception) -> None:
