@@ -53,7 +53,6 @@ EVENTS: dict[str, str] = {
     "epoch_settled": "a settlement, and how many it pays",
     "explorer_trouble": "explorer: what it cannot read or run; pages say less",
     "file_unread": "debugging: why a miner's file cannot be read, as this machine's network has it",
-    "head_denied": "a node claims a final block that others do not confirm; it is left",
     "head_denied": "a node claims a final block that time does not allow, or others do not confirm",
     "head_disputed": "two nodes name different final blocks, and no third decides: nothing is done",
     "head_still": "a node shows no new final block; another is looked for",
