@@ -6,6 +6,7 @@ on a solid-state disk (`bench/files.py`).
 """
 
 import errno
+import fcntl
 import json
 import os
 import tempfile
@@ -39,18 +40,41 @@ def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
 def replace_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iterator[Path]:
     """A name beside `path` to write to; what stands there in the end takes its place at once."""
     _make_folder(path.parent, durable)
-    descriptor, name = tempfile.mkstemp(UNFINISHED, f".{path.name[:_NAME]}.", path.parent)
-    os.close(descriptor)
+    descriptor, name = _begin(path)
     try:
-        yield Path(name)
-        os.chmod(name, mode)  # mkstemp's 0600 would hide public files from other users
-        if durable:
-            _sync(Path(name))
-        os.replace(name, path)
-        if durable:
-            _sync(path.parent)
+        try:
+            yield Path(name)
+            os.chmod(name, mode)  # 0600 would hide public files from other users
+            if durable:
+                _sync(Path(name))
+            os.replace(name, path)
+            if durable:
+                _sync(path.parent)
+        finally:
+            Path(name).unlink(missing_ok=True)  # nothing is there if all went well
     finally:
-        Path(name).unlink(missing_ok=True)  # nothing is there if all went well
+        os.close(descriptor)
+
+
+def _begin(path: Path) -> tuple[int, str]:
+    """An empty file beside `path`, locked until its descriptor is closed. One name a file: what a
+    killed writer left is written over. Of two writers at a time one gets a name of its own."""
+    name = str(path.with_name(f".{path.name[:_NAME]}{UNFINISHED}"))
+    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # another writer may have renamed it since: then this is the file in its place
+        if os.path.samestat(os.fstat(descriptor), os.lstat(name)):
+            os.ftruncate(descriptor, 0)
+            os.fchmod(descriptor, 0o600)
+            return descriptor, name
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return tempfile.mkstemp(UNFINISHED, f".{path.name[:_NAME]}.", path.parent)
 
 
 def move_folder(folder: Path, target: Path) -> None:

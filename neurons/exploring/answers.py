@@ -1,10 +1,13 @@
 """Whether somebody who is asked again and again answers, and since when not."""
 
+import logging
 import threading
 import time
 
 #: Seconds that an answer may take before it is said that there is none.
 SLOW_S = 5.0
+
+logger = logging.getLogger(__name__)
 
 
 class Answers:
@@ -27,11 +30,14 @@ class Answers:
             self._asked = time.monotonic()
 
     def end(self, trouble: str | None = None) -> None:
-        """It has answered, or there is trouble."""
+        """It has answered, or there is trouble: the operator reads which, pages say the kind."""
         with self._lock:
+            is_news = trouble not in (None, self._trouble)
             self._asked, self._trouble = None, trouble
             if trouble is None:
                 self._good_ms = time.time_ns() // 1_000_000
+        if is_news:
+            logger.warning("%s", trouble, extra={"event": "explorer_trouble"})
 
     def describe(self) -> tuple[str, int] | None:
         """What is wrong and since when, Unix milliseconds; None while nothing is.

@@ -84,3 +84,25 @@ def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
     store = open_folder(tmp_path)
     store.put(name, b"four")
     assert store.list() == (name,)
+
+
+def test_what_a_killed_writer_left_is_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with replace_file(path) as temporary:
+        temporary.write_bytes(b"half of what was to come")
+        os.link(temporary, tmp_path / "kept")
+    (tmp_path / "kept").rename(temporary)  # as a kill would have left it
+    write_file(path, b"whole")
+    assert path.read_bytes() == b"whole"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_two_writers_at_a_time_do_not_write_into_each_others_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with replace_file(path) as first:
+        first.write_bytes(b"first")
+        with replace_file(path) as second:
+            second.write_bytes(b"second")
+        assert path.read_bytes() == b"second"
+    assert path.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["file"]

@@ -112,7 +112,8 @@ def test_events_are_compared_with_the_record(
             assert words in page
 
         # the command on the page, as it stands: what is missing is not proven, then it is
-        command = unescape(re.search(r"<code>(assay ledger [^<]*)</code>", page).group(1))  # type: ignore[union-attr]
+        command = found["command"]
+        assert command in unescape(re.sub("<[^>]*>", "", page))
         done = CliRunner().invoke(app, shlex.split(command)[1:])
         assert done.exit_code == 1, (command, done.output)
         before = stage.anvil.rpc("evm_snapshot")
@@ -129,7 +130,7 @@ def test_events_are_compared_with_the_record(
             found = await_page(inside, lambda d: d["evm"]["trouble"])
         finally:
             stage.anvil._process.send_signal(signal.SIGCONT)
-        assert "does not answer" in found["evm"]["trouble"]
+        assert found["evm"]["trouble"] == {"kind": "ledger", "about": "the ledger"}
         assert 0 <= time.time() * 1_000 - found["evm"]["since_ms"] < PATIENCE_S * 1_000
         assert get_states(found)[first.epoch] == "equal", "what was read stays"
         assert "trying since" in inside.get("/ledger").text
@@ -166,10 +167,15 @@ def test_what_is_not_published_is_not_told(
 
 
 def test_a_node_of_another_chain_is_told(
-    stage: Stage, records: list[SettlementRecord], tmp_path: Path
+    stage: Stage,
+    records: list[SettlementRecord],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """Everybody that it is the ledger, the operator why."""
     record = {"record": str(tmp_path / "record"), "hotkey": ADDRESS}
     with look_into(None, ledger=name_ledger(stage, chain_id=964), **record) as inside:
         found = await_page(inside, lambda d: d["evm"]["trouble"])
-        assert re.search("chain 42.*964", found["evm"]["trouble"])
+        assert found["evm"]["trouble"] == {"kind": "ledger", "about": "the ledger"}
+        assert re.search("chain 42.*964", caplog.text)
         assert set(get_states(found).values()) == {"unread"}
