@@ -295,7 +295,7 @@ def test_ctrl_c_ends_cleanly(tmp_path, seconds, pace):
     )
     time.sleep(seconds)  # where the interrupt falls is the point, not how long anything took
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
     with pytest.raises(ProcessLookupError):
@@ -403,6 +403,6 @@ def test_a_run_that_was_killed_leaves_nothing_in_the_way(tmp_path):
     while (folder / ".status.json.half").exists() and time.monotonic() < deadline:
         time.sleep(0.1)  # until it has taken the folder: it was not refused
     os.killpg(again.pid, signal.SIGINT)
-    _, stderr = again.communicate(timeout=60)
+    _, stderr = again.communicate(timeout=120)
     assert again.returncode == 130, stderr
     assert not (folder / ".status.json.half").exists()
