@@ -18,6 +18,7 @@ from assay.network import ObjectStore, StoreError, open_folder
 from assay.neurons.checkpoints import CheckpointFolder, Fetching
 from assay.neurons.files import replace_file
 from assay.neurons.gathering import answer_in_time
+from assay.neurons.learning.step_file import DATA_BYTES_MAX
 from assay.neurons.learning.steps import (
     RECORD_BYTES_MAX,
     Step,
@@ -34,8 +35,8 @@ from assay.neurons.rules import PublicationError, fetch_parameters, publish_para
 from assay.protocol import Parameters
 from assay.protocol.manifest import Manifest
 
-#: Most bytes of a step's groups, and of an optimiser's state, that are uploaded and fetched.
-DATA_BYTES_MAX, STATE_BYTES_MAX = 1 << 30, 1 << 37
+#: Most bytes of an optimiser's state that are uploaded and fetched.
+STATE_BYTES_MAX = 1 << 37
 #: Suffix in a trainer's folder → name in a store and most bytes of it.
 _RECORD, _DATA, _STATE = ".json", ".parquet", ".before.safetensors"
 _OBJECTS = {

@@ -15,11 +15,11 @@ from assay.environments.problem_file import get_known_files
 from assay.inference import CheckpointError
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.commands.cli import app
-from assay.neurons.learning import steps
 from assay.neurons.learning.exporting import ExportError, export_steps
 from assay.neurons.learning.mixing import choose_external, generate_own
 from assay.neurons.learning.reexecution import reexecute
 from assay.neurons.learning.setup import TrainerConfig
+from assay.neurons.learning.step_file import write_groups
 from assay.neurons.learning.steps import (
     StepError,
     StepFolder,
@@ -249,7 +249,7 @@ def test_settings_that_no_trainer_has(taught, name, value):
 
 def write_taken(step, taken):
     """Groups of a trainer's own making, and the record that goes with them."""
-    pq.write_table(steps._make_table(taken), step.path.with_suffix(".parquet"))
+    write_groups(step.path.with_suffix(".parquet"), taken)
     root = compute_root_of(taken, step.record.window, step.record.parent)
     return replace(step, record=replace(step.record, consumed=root, groups=len(taken)))
 
@@ -434,7 +434,7 @@ def test_a_reward_that_the_environment_never_gave_is_not_exported(course, tmp_pa
     step = read_step(get_steps(course)[0])
     taken = read_taken(step)
     taken[0].group.rewards[0] ^= 1
-    monkeypatch.setattr("assay.neurons.learning.exporting.read_taken", lambda step: taken)
+    monkeypatch.setattr("assay.neurons.learning.exporting.read_taken", lambda *_: taken)
     with pytest.raises(StepError, match="not what the environment gives"):
         export_steps(course, tmp_path / "set", range(1))
     assert not (tmp_path / "set" / "README.md").exists()

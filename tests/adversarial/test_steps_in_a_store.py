@@ -158,7 +158,7 @@ def test_a_store_that_lies_is_no_verdict(spoilt, verify, mine, spoil):
 
 def test_few_bytes_that_unpack_to_many(spoilt, verify, mine, monkeypatch):
     """Four thousand bytes took six gigabytes before the root could be held against them."""
-    monkeypatch.setattr("assay.neurons.learning.step_size.VALUES_MAX", 1 << 20)
+    monkeypatch.setattr("assay.neurons.learning.step_file.VALUES_MAX", 1 << 20)
     store, step = spoilt
     path = store / make_step_name(step.record.digest, "step.parquet")
     table, count = pq.read_table(path).slice(0, 1), (1 << 20) + 1
