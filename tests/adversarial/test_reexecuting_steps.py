@@ -346,10 +346,11 @@ def test_own_groups_beside_the_miners(world, tmp_path):
 
 def test_the_choice_among_the_miners_is_nobodys(taught):
     taken = read_taken(read_step(get_steps(taught)[0]))
-    chosen = choose_external(taken, 4, 0, bytes(32))
-    assert chosen == choose_external(taken, 4, 0, bytes(32))
-    assert chosen != choose_external(taken, 4, 1, bytes(32))
-    assert choose_external(taken, 99, 0, bytes(32)) == taken
+    chosen = choose_external(taken, 4, bytes(32))
+    assert chosen == [one for one in taken if one in chosen]  # in their order
+    assert chosen == choose_external([one for one in taken if one in chosen], 4, bytes(32))
+    assert chosen != choose_external(taken, 4, b"1" * 32)
+    assert choose_external(taken, 99, bytes(32)) == taken
 
 
 def test_sequential_learns_from_the_newest_alone(world, tmp_path):
