@@ -107,8 +107,9 @@ def read_held(
     for index in wanted:
         try:
             data = reader.read_group(index)
-        except PackError as error:  # a bundle has the groups that an audit asks for
-            data = Refusal(Reason.NOT_REVEALED, str(error), index)
+        except PackError:
+            why = "a bundle has the groups that an audit asks for; --files names whole files"
+            data = Refusal(Reason.NOT_REVEALED, why, index)
         if isinstance(data, bytes) and is_group_committed(footer, index, data, group_size):
             groups[index] = data
             continue

@@ -281,13 +281,16 @@ def _check_held(
 ) -> bool:
     """The file's own bytes; whether all of the step's groups are there and genuine."""
     name = encode_ss58(hotkey)
-    found.look(Check.FILES)
+    if held.groups:
+        found.look(Check.FILES)
     if held.missing:
+        check = Check.GROUPS if held.groups else Check.FILES
+        count = len({one.index for one in groups})
         found.miss(
-            Check.FILES,
-            f"{name}: {len(held.missing)} of {len(groups)} groups cannot be had as committed: "
-            f"{held.why}",
+            check,
+            f"{name}: {len(held.missing)} of {count} groups cannot be had as committed: {held.why}",
         )
+        found.miss(Check.LOGPROBS, f"{name}: those of the same {len(held.missing)} groups")
     present = [one for one in groups if one.index in held.groups]
     if not present:
         return False
