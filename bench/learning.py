@@ -29,6 +29,7 @@ matplotlib.use("Agg")
 import torch
 from figures import FAST, Figure, report, time_cpu
 from matplotlib import pyplot
+from matplotlib.ticker import MaxNLocator
 
 from assay.environments import open_environment
 from assay.inference import Checkpoint, Request, load_checkpoint
@@ -271,6 +272,7 @@ def plot(name: str, title: str, curves: dict[str, list[Curve]]) -> None:
         axes.plot(steps, means, "o-", label=f"{label} ({len(runs)} seeds)")
         axes.fill_between(steps, lows, highs, alpha=0.15)
     axes.set(xlabel="steps", ylabel="held-out accuracy", ylim=(0, 1), title=title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     PLOTS.mkdir(exist_ok=True)
     figure.savefig(PLOTS / f"learning_{name}.png")

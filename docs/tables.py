@@ -11,6 +11,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from assay.neurons.checks import PROBE
 from assay.neurons.commands.record_view import (
     PublicRoundStatus,
     PublicStatus,
@@ -18,8 +19,13 @@ from assay.neurons.commands.record_view import (
     PublicWindowStatus,
 )
 from assay.neurons.config import list_settings
+from assay.neurons.learning.step_store import make_step_name
 from assay.neurons.logs import EVENTS
 from assay.neurons.metrics import COMMON, OWN, Metric, get_served_name
+from assay.neurons.packing import PackedFooter, PackedGroup, PackedRefusal, PackedSubmission
+from assay.neurons.publication import make_delta_name, make_tensor_name
+from assay.neurons.revealing import make_mirror_name
+from assay.neurons.rules import make_checkpoint_name, make_parameters_name
 from assay.neurons.status import (
     BeaconStatus,
     CheckpointStatus,
@@ -30,6 +36,7 @@ from assay.neurons.status import (
     ProgramStatus,
     RelayStatus,
     TrainerStatus,
+    UploadStatus,
 )
 from assay.neurons.validating.record_book import RecordStatus
 from assay.neurons.validating.status import (
@@ -40,6 +47,7 @@ from assay.neurons.validating.status import (
     WindowStatus,
 )
 from assay.protocol import Beacon, BeaconChain, Calibration, Committed, Header, Manifest, Member
+from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import (
     Choice,
     FixedBytes,
@@ -74,6 +82,10 @@ from assay.protocol.record import (
     SettlementRecord,
     Weight,
     WindowRecord,
+    make_latest_name,
+    make_settlement_record_name,
+    make_statistics_name,
+    make_window_record_name,
 )
 from assay.protocol.step import StepRecord, StepSource, StepSuccess
 from assay.protocol.window import WINDOW_SCHEDULE, Phase
@@ -110,7 +122,63 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     StepRecord: {},
     StepSource: {},
     StepSuccess: {},
+    PackedSubmission: {},
+    PackedFooter: {},
+    PackedGroup: {},
+    PackedRefusal: {},
 }
+
+_ONE, _OTHER, _NUMBER = b"\x01" * 32, b"\x02" * 32, 7_654_321
+
+
+def _name(made: str, one: str = "", other: str = "", number: str = "") -> str:
+    """A name with words in place of what it was made of."""
+    found = made.replace(_ONE.hex(), one).replace(_OTHER.hex(), other)
+    return found.replace(str(_NUMBER), number)
+
+
+#: Every object of a store: its name, who writes it, what it is held against.
+OBJECTS = [
+    (
+        _name(make_object_name("<hotkey>", _NUMBER), number="<window>"),
+        "miner", "section 4; the root on chain",
+    ),
+    (
+        _name(make_mirror_name(_NUMBER, _ONE), "<root>", number="<window>"),
+        "validator", "below; the root on chain, which is the miner's",
+    ),
+    (
+        _name(make_window_record_name("<hotkey>", _NUMBER), number="<window>"),
+        "validator", "section 10; the record after it",
+    ),
+    (
+        _name(make_settlement_record_name("<hotkey>", _NUMBER), number="<epoch block>"),
+        "validator", "section 10; the digest on chain, or the record after it",
+    ),
+    (
+        _name(make_statistics_name("<hotkey>", _NUMBER), number="<window>"),
+        "validator", "for people; nothing",
+    ),
+    (make_latest_name("<hotkey>"), "validator", "section 10; what it names has that digest"),
+    (
+        _name(make_parameters_name(_ONE), "<digest>"),
+        "owner", "section 0; the digest on chain",
+    ),
+    (
+        _name(make_checkpoint_name(_ONE, "<file>"), "<digest>"),
+        "owner, trainer", "section 7; the digest on chain",
+    ),
+    (
+        _name(make_delta_name(_ONE, _OTHER), "<digest>", "<SHA-256>"),
+        "trainer", "section 7; the SHA-256 of the tensor that it makes",
+    ),
+    (_name(make_tensor_name(_ONE), "<SHA-256>"), "owner, trainer", "section 7; its own SHA-256"),
+    (
+        _name(make_step_name(_ONE, "<file>"), "<digest>"),
+        "trainer", "section 11; the checkpoint's manifest",
+    ),
+    (f"<hotkey>/{PROBE}", "all", "written by `assay doctor` to see whether it can be read; nothing"),
+]  # fmt: skip
 
 #: What each label's fields are, in order.
 PREIMAGES = {
@@ -248,7 +316,7 @@ def make_settings() -> str:
 STATUSES = (
     ProgramStatus, CountdownStatus, CheckpointStatus, FetchingStatus, BeaconStatus, RelayStatus,
     ValidatorStatus, WindowStatus, RoundStatus, VerdictStatus, SettlementStatus, RecordStatus,
-    MinerStatus, TrainerStatus, DemoStatus,
+    MinerStatus, UploadStatus, TrainerStatus, DemoStatus,
     PublicStatus, PublicWindowStatus, PublicRoundStatus, PublicVerdictStatus,
 )  # fmt: skip
 
@@ -292,6 +360,12 @@ def make_metrics(rows: tuple[Metric, ...]) -> str:
     return "\n".join(lines)
 
 
+def make_objects() -> str:
+    """Names in stores."""
+    lines = ["| name | written by | what it is; what binds its bytes |", "|---|---|---|"]
+    return "\n".join(lines + [f"| `{name}` | {who} | {what} |" for name, who, what in OBJECTS])
+
+
 def make_events() -> str:
     """Log events by name."""
     lines = ["| event | when |", "|---|---|"]
@@ -311,6 +385,7 @@ def fill(text: str, parts: dict[str, str], page: str) -> str:
 def main() -> int:
     """Rewrites or checks; the exit code."""
     texts = {"schedule": make_schedule(), "labels": make_labels(), "reasons": make_reasons()}
+    texts["objects"] = make_objects()
     texts |= {of.__name__: make_record(of) for of in RECORDS}
     shapes = "\n\n".join(make_status(of) for of in STATUSES)
     figures = {"every program": make_metrics(COMMON), "events": make_events()}

@@ -24,9 +24,10 @@ from assay.explorer.indexing import Indexer
 from assay.explorer.pages import Pages
 from assay.explorer.ports import Subject, Surroundings
 from assay.explorer.reader import NotFoundError, Reader
-from assay.explorer.views.attacks import view_gauntlet, view_ledger
+from assay.explorer.views.attacks import view_gauntlet
 from assay.explorer.views.common import Query, View
 from assay.explorer.views.course import view_training
+from assay.explorer.views.ledger import view_ledger
 from assay.explorer.views.miners import view_miner, view_miners
 from assay.explorer.views.overview import view_overview
 from assay.explorer.views.rollouts import view_rollout
@@ -106,6 +107,7 @@ class Explorer:
     def _describe_state(self, request: Request) -> dict[str, Any]:
         """What every page has around its own part."""
         reader, progress = self._reader, self._reader.indexer.progress
+        live = reader.around.read_live()
         # one slash at its head: two would make the link one to another host
         path = "/" + request.url.path.strip("/")
         query = request.url.query
@@ -117,6 +119,7 @@ class Explorer:
             "netuid": reader.subject.parameters.identity.netuid,
             "place": reader.subject.place,
             "progress": progress,
+            "since_ms": None if live is None else live.since_ms,
         }
 
 

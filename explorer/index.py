@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay.protocol import SettlementRecord, WindowRecord, encode_ss58
+from assay.protocol import SettlementRecord, WindowRecord, encode_ss58, make_score_tree
+from assay.protocol.record import NOTHING
+from assay.protocol.score_tree import compute_weights_digest
 
 #: Changes with the tables below: an older file is made anew.
-_VERSION = 1
+_VERSION = 2
 #: Largest number that the index holds.
 NUMBER_MAX = 1 << 62
 #: Seconds a reader waits for the writer.
@@ -27,7 +29,10 @@ CREATE TABLE about (version INTEGER NOT NULL, validator BLOB NOT NULL, parameter
 CREATE TABLE settlements (
     epoch INTEGER PRIMARY KEY, previous_epoch INTEGER NOT NULL, digest BLOB NOT NULL,
     previous BLOB NOT NULL, first INTEGER, last INTEGER, counted INTEGER NOT NULL,
-    total TEXT NOT NULL, miners INTEGER NOT NULL, weighed INTEGER NOT NULL, score_root BLOB NOT NULL
+    total TEXT NOT NULL, miners INTEGER NOT NULL, weighed INTEGER NOT NULL,
+    score_root BLOB NOT NULL, checkpoint BLOB NOT NULL, audit_round TEXT NOT NULL,
+    weights_digest BLOB NOT NULL,
+    sound INTEGER NOT NULL
 );
 CREATE TABLE windows (
     window INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, outcome TEXT NOT NULL, link TEXT NOT NULL,
@@ -103,7 +108,7 @@ class Index:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._generation = 0
-        self._open: list[sqlite3.Connection] = []
+        self._open: dict[threading.Thread, sqlite3.Connection] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._prepare()
@@ -131,7 +136,7 @@ class Index:
         """Closes every thread's connection; whoever asks afterwards opens another."""
         with self._lock:
             self._generation += 1
-            for connection in self._open:
+            for connection in self._open.values():
                 connection.close()
             self._open.clear()
 
@@ -183,8 +188,11 @@ class Index:
             connection.execute("PRAGMA synchronous = OFF")  # all of it can be read again
             connection.execute("PRAGMA cache_size = -2000")  # KiB a connection
             with self._lock:
+                # a server's threads come and go with its load
+                for thread in [thread for thread in self._open if not thread.is_alive()]:
+                    self._open.pop(thread).close()
                 self._local.connection = self._generation, connection
-                self._open.append(connection)
+                self._open[threading.current_thread()] = connection
         assert isinstance(connection, sqlite3.Connection)  # put there just now, or before
         return connection
 
@@ -222,12 +230,15 @@ class Index:
             numbers = [indexed.window for indexed in windows]
             counted = sum(1 for indexed in windows if indexed.outcome == "counted")
             database.execute(
-                "INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO settlements VALUES "
+                "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     settlement.epoch, settlement.previous_epoch, settlement.digest,
                     settlement.previous, min(numbers, default=None), max(numbers, default=None),
                     counted, str(sum(score.score for score in settlement.scores)),
                     len(settlement.scores), len(weights), settlement.score_root,
+                    settlement.checkpoint, str(settlement.audit_round), settlement.weights_digest,
+                    has_true_roots(settlement),
                 ),
             )  # fmt: skip
 
@@ -278,6 +289,18 @@ class Index:
                 ),
             )  # fmt: skip
         database.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def has_true_roots(record: SettlementRecord) -> bool:
+    """Whether a settlement's score root and weights' digest are those of its scores and weights."""
+    pairs = [(score.hotkey, score.score) for score in record.scores]
+    weights = sorted((weight.uid, weight.weight) for weight in record.weights)
+    try:
+        root = make_score_tree(pairs).root if pairs else NOTHING
+        digest = compute_weights_digest(weights)
+    except ValueError:  # a hotkey or a uid stands twice
+        return False
+    return record.score_root == root and record.weights_digest == digest
 
 
 def _fit(number: int) -> int:

@@ -6,6 +6,7 @@ that was rewritten shows as another digest under an indexed settlement: then all
 """
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -35,6 +36,7 @@ from assay.protocol.record import (
     make_window_record_name,
 )
 
+logger = logging.getLogger(__name__)
 _R = TypeVar("_R", WindowRecord, SettlementRecord)
 #: Seconds between two looks at what is newest, and before what could not be read is tried again.
 LOOK_S, AGAIN_S = 2.0, 60.0
@@ -49,7 +51,7 @@ class Progress:
     Attributes:
         done: whether all that can be read has been.
         settlements: read so far. lowest: epoch that is read next, 0 where there is none.
-        trouble: what keeps it from being read, for people.
+        trouble: what keeps it from being read, for strangers: the log says why.
     """
 
     done: bool = False
@@ -73,7 +75,7 @@ class Indexer:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
         self._unreadable: dict[int, float] = {}  # epoch → when it was last tried
-        self._hint: bytes | None = None
+        self._said: str | None = None
         self.progress = Progress()
 
     def start(self) -> None:
@@ -91,9 +93,12 @@ class Indexer:
             try:
                 self.step()
             except (OperatorError, OSError) as error:
-                self._note(trouble=f"the record cannot be read: {error}")
+                self._say(f"the record cannot be read: {error}")
+                self._note(trouble="the record cannot be read just now")
             except IndexDamagedError:
                 self._begin_again()
+            else:
+                self._said = None
             self._stop.wait(LOOK_S)
 
     def _begin_again(self) -> None:
@@ -103,8 +108,15 @@ class Indexer:
             self._unreadable.clear()
             self._note()
         except (IndexDamagedError, OSError) as error:
-            self.progress = Progress(trouble=f"the index cannot be made: {error}")
+            self._say(f"the index cannot be made: {error}")
+            self.progress = Progress(trouble="the index cannot be made")
             self._on_change()
+
+    def _say(self, sentence: str) -> None:
+        """To whoever runs the explorer, once: it may name folders and endpoints."""
+        if sentence != self._said:
+            self._said = sentence
+            logger.warning("%s", sentence, extra={"event": "explorer_trouble"})
 
     def step(self) -> None:
         """Reads all that is new or was left over.
@@ -170,6 +182,7 @@ class Indexer:
         if record is None or record.epoch != epoch:
             self._unreadable[epoch] = time.monotonic()
             return None
+        self._unreadable.pop(epoch, None)
         windows = [
             self._read_window(covered.window, covered.record, covered.outcome.value)
             for covered in record.windows

@@ -34,12 +34,19 @@ class Pages:
         self._environment.filters.update(
             integer=write_integer, percent=write_percent, real=write_real, time=write_time,
             short=shorten, clean=show_hidden, part=quote_part, millionths=write_millionths,
+            whole=write_digest, command=write_command,
         )  # fmt: skip
-        self._environment.globals.update(mark=get_mark, marks=MARKS, address=make_address)
+        self._environment.globals.update(
+            mark=get_mark, marks=MARKS, address=make_address, place=place_on_axis
+        )
 
     def render(self, template: str, document: dict[str, Any], state: dict[str, Any]) -> str:
         """A whole page."""
         return self._environment.get_template(template).render(d=document, s=state)
+
+    def read_static(self, name: str) -> bytes:
+        """One of the files beside the pages."""
+        return (_HERE / "static" / name).read_bytes()
 
 
 def _finish(value: Any) -> Any:
@@ -100,6 +107,25 @@ def shorten(text: str | None, length: int = 8) -> Markup:
     return Markup('<span class="id" title="{}">{}</span>').format(
         show_hidden(text), show_hidden(short)
     )
+
+
+def write_digest(text: str) -> Markup:
+    """The whole of a digest, which may be broken every sixteen characters."""
+    parts = [text[start : start + 16] for start in range(0, len(text), 16)]
+    return Markup('<span class="id whole">{}</span>').format(Markup("<wbr>").join(parts))
+
+
+def write_command(text: str) -> Markup:
+    """A command whose words are broken only where one alone is too long for its line."""
+    return Markup(" ").join(
+        Markup("<span>{}</span>").format(show_hidden(word)) for word in text.split(" ")
+    )
+
+
+def place_on_axis(axis: dict[str, Any], value: int) -> str:
+    """Percent of the way from an axis' first value to its last."""
+    length = axis["last"] - axis["first"]
+    return f"{100 * (value - axis['first']) / length if length else 50.0:.2f}"
 
 
 def quote_part(text: str) -> str:

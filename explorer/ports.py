@@ -48,6 +48,7 @@ class Live:
         trouble: what its program waits for that should not be so; None while all is well.
         windows: those that are not settled yet, the newest last: window, state, and a verdict's
             reason and score by hotkey in SS58.
+        since_ms: since when there is trouble, Unix milliseconds, where that is known.
     """
 
     head: int
@@ -55,6 +56,7 @@ class Live:
     program: str
     trouble: str | None = None
     windows: Sequence[Mapping[str, Any]] = ()
+    since_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,45 @@ class Post:
     block: int | None
     trouble: str | None
     entry: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A settlement's entry as the ledger's event has it.
+
+    Attributes:
+        block: of the EVM.
+        transaction: hash, hex.
+        entry: `score_root`, `record_digest`, `checkpoint`, `weights_digest` in hex, `audit_round`.
+    """
+
+    epoch: int
+    block: int
+    transaction: str
+    entry: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerReading:
+    """The ledger's events, as far as they were read.
+
+    Attributes:
+        node: whom they come from, for people.
+        head: the EVM's newest block; None before the first answer.
+        first: all events from this block up to the head were read; None before the first answer.
+        confirmations: blocks on top of an entry before it is held to stand.
+        trouble: what keeps it from being read on; None while nothing does.
+        since_ms: when the node answered last, Unix milliseconds, where there is trouble.
+        posted: epoch → entry.
+    """
+
+    node: str
+    head: int | None
+    first: int | None
+    confirmations: int
+    trouble: str | None
+    since_ms: int | None
+    posted: Mapping[int, Posted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +216,30 @@ class Lack:
     passing: bool = False
 
 
-class Commands(Protocol):
-    """The command that derives again what a page shows; None: none can, `explain` says why."""
+@dataclass(frozen=True, slots=True)
+class AuditCommand:
+    """What derives windows again, and the settlements that hold them.
 
-    def audit(self, first: int, last: int) -> str | None:
-        """Of windows, and the settlements that hold them."""
+    Attributes:
+        first, last: of the windows that it was asked for, those it covers.
+        runs_model: whether it runs every forward pass again.
+    """
+
+    text: str
+    first: int
+    last: int
+    runs_model: bool
+
+
+class Commands(Protocol):
+    """The command that derives again what a page shows; None: none can."""
+
+    def audit(self, first: int, last: int) -> AuditCommand | None:
+        """Of windows, and the settlements that hold them; as many of them as it can."""
+
+    def compare(self, epoch: int, first: int, last: int, miner: str | None) -> str | None:
+        """Of a settlement's entry on the EVM: the settlement, its windows, and one of its miners in
+        SS58."""
 
     def verify(self, window: int, hotkey: str) -> str | None:
         """Of one submission."""
@@ -187,8 +247,8 @@ class Commands(Protocol):
     def training(self) -> str | None:
         """Of the newest training step."""
 
-    def gauntlet(self) -> str | None:
-        """Of the table of attacks."""
+    def gauntlet(self, table: Mapping[str, Any]) -> str | None:
+        """Of a table of attacks, as it was asked for."""
 
 
 class Surroundings(Protocol):
@@ -219,7 +279,18 @@ class Surroundings(Protocol):
         ever does."""
 
     def list_posts(self) -> Sequence[Post] | None:
-        """Ledger entries, the newest first; None: nothing is known of a ledger."""
+        """What the validator beside this page says that it posts, the newest first; None: there is
+        none."""
+
+    def read_ledger(self, first: int) -> LedgerReading | None:
+        """The ledger's own events. Waits for nobody: what is not read yet is not there.
+
+        Args:
+            first: block from which on they are wanted.
+
+        Returns:
+            None: no EVM node is named.
+        """
 
     def read_training(self) -> Training | None:
         """What the trainer has left."""

@@ -42,7 +42,7 @@ from assay.inference.folder import (
 )
 from assay.network.store import ObjectStore
 from assay.neurons.fetching import MIRRORS_MAX, FetchLimits, fetch_checkpoint
-from assay.neurons.files import hold_folder, write_json
+from assay.neurons.files import hold_folder, move_folder, write_json
 from assay.neurons.publication import Progress, ignore_progress
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import Manifest, compute_tensor_root
@@ -375,7 +375,7 @@ def _tell(download: Download) -> Progress:
 
 def _move(temporary: Path, target: Path) -> None:
     temporary.chmod(0o755)
-    temporary.rename(target)
+    move_folder(temporary, target)
 
 
 def _read_number(folder: Path) -> int:

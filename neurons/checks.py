@@ -29,7 +29,7 @@ _LAG_SLOTS = 10
 #: Bytes that a program's own files take beside checkpoints, with room to spare.
 _DISK_BYTES = 1 << 30
 #: Name under a hotkey's folder in its store that checks write over and over.
-_PROBE = "probe"
+PROBE = "probe"
 
 
 class State(StrEnum):
@@ -90,7 +90,8 @@ def check_chain(chain: Chain, parameters: Parameters | None) -> Check:
 def check_clock(chain: Chain, timing: Timing, now_ms: int) -> Check:
     """The machine's clock against the newest final block's time."""
     age_ms = now_ms - chain.get_block(chain.get_head()).timestamp_ms
-    detail = f"the newest final block is {age_ms / 1_000:.1f} s old by this machine's clock"
+    when = f"{age_ms / 1_000:.1f} s old" if age_ms >= 0 else f"{-age_ms / 1_000:.1f} s ahead"
+    detail = f"the newest final block is {when} by this machine's clock"
     if age_ms < -timing.slot_ms:
         return Check("clock", State.FAIL, detail, "set the clock: it is slow; run an NTP client")
     if age_ms > timing.window_blocks * timing.slot_ms:
@@ -242,7 +243,7 @@ def check_store(
         stamp: makes this object another one than the last check's.
         public: the same as strangers do who have named no store; None: there is no such way.
     """
-    name = f"{encode_ss58(hotkey)}/{_PROBE}"
+    name = f"{encode_ss58(hotkey)}/{PROBE}"
     data = f"assay probe {stamp}".encode()
     store.put(name, data)
     start = len(data) // 2

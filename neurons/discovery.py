@@ -5,11 +5,10 @@ other parameters names another network: programs stop rather than work for the o
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import Protocol
 
 from assay.network import ObjectStore, StoreError
-from assay.network.chain import ChainError, Hyperparameters
+from assay.network.chain import Hyperparameters
 from assay.neurons.ports import Chain
 from assay.neurons.rules import PublicationError, fetch_parameters
 from assay.protocol import (
@@ -20,10 +19,6 @@ from assay.protocol import (
     parse_commitment,
 )
 from assay.protocol.errors import OperatorError
-
-#: Validators' stores that are asked for what a miner's lacks, and blocks between two looks at who
-#: they are.
-_MIRRORS_MAX, _MIRRORS_BLOCKS = 6, 30
 
 OpenStore = Callable[[str], ObjectStore]
 
@@ -148,58 +143,6 @@ def make_mirrors(
             yield store
 
     return iterate
-
-
-class MirrorList:
-    """Stores of validators, which have what miners' own do not show: those of the largest stake
-    that announce a record, after one's own mirrors. Looked for on chain now and then.
-
-    Args:
-        find: opens a stranger's locator; None where it is not read from here.
-        own: mirrors that the operator named.
-        hotkey: one's own, which is left out.
-    """
-
-    def __init__(
-        self,
-        chain: SubnetChain,
-        find: Callable[[str], ObjectStore | None],
-        own: Sequence[ObjectStore],
-        hotkey: bytes,
-    ) -> None:
-        self._chain = chain
-        self._find = find
-        self._own = tuple(own)
-        self._hotkey = hotkey
-        self._found: tuple[ObjectStore, ...] = ()
-        self._due = -1
-
-    def __call__(self) -> tuple[ObjectStore, ...]:
-        """The stores, in the order in which they are asked; an old list where the chain fails."""
-        with suppress(ChainError):
-            head = self._chain.get_head()
-            if head >= self._due:
-                self._due = head + _MIRRORS_BLOCKS
-                self._found = self._look(head)
-        return self._own + self._found
-
-    def _look(self, head: int) -> tuple[ObjectStore, ...]:
-        slots = self._chain.get_commitments(head)
-        rows = [row for row in self._chain.get_metagraph(head) if row.permit]
-        locators: list[str] = []
-        for row in sorted(rows, key=lambda row: (-row.stake, row.hotkey)):
-            commitment = parse_commitment(slots.get(row.hotkey, b""))
-            if commitment is None or commitment.tag is not Tag.RECORD:
-                continue
-            if row.hotkey != self._hotkey and commitment.locator not in locators:
-                locators.append(commitment.locator)
-        stores = []
-        for locator in locators[:_MIRRORS_MAX]:
-            with suppress(StoreError):
-                store = self._find(locator)
-                if store is not None:
-                    stores.append(store)
-        return tuple(stores)
 
 
 def find_mismatch(chain: SubnetChain, parameters: Parameters) -> str | None:

@@ -32,7 +32,7 @@ from assay.inference.folder import (
 )
 from assay.inference.tensors import TABLE_FILE, compute_size, decode_table, plan_file
 from assay.network.store import ObjectStore, StoreError
-from assay.neurons.files import hold_folder, write_file
+from assay.neurons.files import hold_folder, move_folder, write_file
 from assay.neurons.gathering import Gathering, Piece, answer_in_time
 from assay.neurons.publication import (
     CHUNK_BYTES,
@@ -87,7 +87,7 @@ def fetch_checkpoint(
     with _hold_partial(root, digest) as folder:
         mirrors = list(islice(stores, MIRRORS_MAX))
         _Download(mirrors, digest, folder, limits or FetchLimits(), progress).run()
-        folder.rename(target)
+        move_folder(folder, target)
     return target
 
 

@@ -1,41 +1,29 @@
-"""Files that are whole or not there: written beside their place, then renamed."""
+"""Files and folders of a program: written whole, locked, cleared of what was cut off."""
 
 import fcntl
-import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-#: Ends the name of what is being written.
-_UNFINISHED = ".tmp"
+from assay.network.files import (
+    is_unfinished,
+    move_folder,
+    replace_file,
+    write_file,
+    write_json,
+)
 
-
-def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Writes atomically; a reader sees the old file or the new one."""
-    with replace_file(path, mode) as temporary:
-        temporary.write_bytes(data)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON atomically."""
-    write_file(path, (json.dumps(value, indent=1) + "\n").encode())
-
-
-@contextmanager
-def replace_file(path: Path, mode: int = 0o644) -> Iterator[Path]:
-    """A name beside `path` to write to; what stands there in the end takes its place at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(_UNFINISHED, f".{path.name}.", path.parent)
-    os.close(descriptor)
-    try:
-        yield Path(name)
-        os.chmod(name, mode)  # mkstemp's 0600 would hide public files from other users
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)  # nothing is there if all went well
+__all__ = [
+    "hold_folder",
+    "is_locked",
+    "move_folder",
+    "remove_unfinished",
+    "replace_file",
+    "take_lock",
+    "write_file",
+    "write_json",
+]
 
 
 def remove_unfinished(folder: Path, marker: str) -> None:
@@ -47,7 +35,7 @@ def remove_unfinished(folder: Path, marker: str) -> None:
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not any(Path(place, name).glob(marker))]
         for name in names:
-            if name.startswith(".") and name.endswith(_UNFINISHED):
+            if is_unfinished(name):
                 Path(place, name).unlink(missing_ok=True)
 
 

@@ -16,7 +16,6 @@ from assay.neurons.checkpoints import CHECKPOINTS_KEPT, CheckpointFolder, Fetchi
 from assay.neurons.config import ConfigError, Settings
 from assay.neurons.discovery import (
     DiscoveryError,
-    MirrorList,
     find_mismatch,
     find_parameters,
     has_parameters_changed,
@@ -24,6 +23,7 @@ from assay.neurons.discovery import (
     read_announcement,
 )
 from assay.neurons.logs import ORIGIN
+from assay.neurons.mirrors import MirrorList
 from assay.neurons.programs import ParametersChangedError, claim_folder
 from assay.neurons.rules import PublicationError, fetch_parameters, publish_parameters
 from assay.neurons.status import Sight

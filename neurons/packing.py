@@ -5,6 +5,7 @@ They hash to the root on chain, so the Parquet around them need not be kept; of 
 not be read, what was said of it is.
 """
 
+import logging
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from assay.protocol.encoding import (
 )
 from assay.protocol.errors import OperatorError
 from assay.verification import SubmissionReader
+
+logger = logging.getLogger("assay")
 
 T = TypeVar("T")
 #: Groups of one file: what the parameters allow at most. Bytes of one group's rows.
@@ -145,7 +148,13 @@ def _keep_failure(read: Callable[[], T]) -> T | Refusal:
     try:
         return read()
     except StoreError as error:
-        return Refusal(Reason.NOT_REVEALED, f"the file cannot be read from its store: {error}")
+        return Refusal(Reason.NOT_REVEALED, explain_unread(error))
+
+
+def explain_unread(error: StoreError) -> str:
+    """Why a file is not revealed, for all to read; the operator's log has all that is known."""
+    logger.debug("a file cannot be read: %s", error, extra={"event": "file_unread"})
+    return f"the file cannot be read from its store: {error.public}"
 
 
 def _pack_refusal(refusal: Refusal) -> PackedRefusal:

@@ -145,6 +145,7 @@ class Loop:
         self._known: dict[str, Any] = {}
         self._looked = self._written = float("-inf")
         self._unwritten = False
+        self._watch.beat = lambda: self._write(RUNNING)
 
     def run(self) -> None:
         """Returns when asked to stop.
@@ -221,7 +222,7 @@ class Loop:
             old = now - self._written >= HEARTBEAT_S
             if not old and known | {"at": 0} == self._known | {"at": 0}:
                 return
-            write_json(self._file, known)
+            write_json(self._file, known, durable=False)  # the next one comes in seconds
             self._known, self._written = known, now
         except (OperatorError, OSError) as error:  # a full disk ends nothing
             if not self._unwritten:

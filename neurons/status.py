@@ -96,10 +96,21 @@ class ProgramStatus(TypedDict):
     counts: dict[str, dict[str, float]]  # sums since the start, by label: docs/metrics.md
 
 
+class UploadStatus(TypedDict):
+    """A miner's file on its way into its store."""
+
+    window: int
+    bytes: int  # of this try, that the connection has taken
+    of: int  # bytes of the file
+    tries: int  # begun, each of which sends all of it
+    done: bool  # the store has it
+
+
 class MinerStatus(TypedDict):
     """What a miner's has besides."""
 
     at_work: dict[str, int] | None  # window, and groups of it that are done
+    upload: UploadStatus | None  # of the newest file since the program started
     windows: list[dict[str, Any]]  # the newest 16: work, commitment, own verdict, pay
 
 

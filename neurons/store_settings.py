@@ -17,6 +17,11 @@ class StoreSettings(BaseModel):
         None, description="s3://bucket/path, written to and read by others at the locator"
     )
     endpoint: str | None = Field(None, description="URL of the S3 service; None: AWS's")
+    ca_file: Path | None = Field(
+        None,
+        description="PEM file of a private authority, trusted beside the system's for endpoint and "
+        "locator alone",
+    )
     region: str | None = Field(None, description="of the bucket; needed at AWS alone")
     credentials: Path | None = Field(
         None,

@@ -3,10 +3,10 @@
 Validator and trainer both come through here; `assay verify` brings a file of its own.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from assay.environments import open_environment
@@ -15,14 +15,17 @@ from assay.network.parquet_worker import Budget, ParquetWorker, WorkerError
 from assay.network.store import ObjectStore, StoreError, within
 from assay.network.submission_file import SubmissionFile
 from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.packing import explain_unread
 from assay.neurons.ports import BeaconSource, Chain
-from assay.neurons.revealing import MirroredReader, open_pack
+from assay.neurons.revealing import Mirror, MirroredReader
 from assay.neurons.rules import get_limits
 from assay.protocol import Context, Footer, Parameters, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.manifest import find_fault
 from assay.protocol.selection import select_groups
 from assay.verification import Forward, Ledger, SubmissionReader, Verdict, judge
+
+logger = logging.getLogger("assay")
 
 #: What a broken judge or model raises. The network's and the operator's errors are not among them.
 OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
@@ -51,8 +54,9 @@ class FileSources(Protocol):
         """Parses them."""
 
     @property
-    def mirrors(self) -> Callable[[], Sequence[ObjectStore]]:
-        """Stores that may have what a miner's own does not show."""
+    def mirrors(self) -> Callable[[bytes], Sequence[Mirror]]:
+        """Stores that may have what a miner's own does not show of the submission of a root, in
+        the order in which they are asked."""
 
 
 class FilesAhead(Protocol):
@@ -62,7 +66,7 @@ class FilesAhead(Protocol):
         """What was read of a file, once; None: nothing was."""
 
 
-def know_no_mirrors() -> Sequence[ObjectStore]:
+def know_no_mirrors(root: bytes) -> Sequence[Mirror]:
     """For who reads miners' own stores alone."""
     return ()
 
@@ -73,7 +77,7 @@ class Sources:
 
     Attributes:
         stores: a locator on chain is a stranger's word, and leads only where these allow.
-        mirrors: stores that may have what a miner's own does not show.
+        mirrors: see `FileSources`.
         ahead: files that were read ahead; None: each is read when it is judged.
     """
 
@@ -82,7 +86,7 @@ class Sources:
     checkpoints: CheckpointFolder
     stores: StoreFinder
     worker: ParquetWorker
-    mirrors: Callable[[], Sequence[ObjectStore]] = know_no_mirrors
+    mirrors: Callable[[bytes], Sequence[Mirror]] = know_no_mirrors
     ahead: FilesAhead | None = None
 
 
@@ -120,11 +124,8 @@ def open_submission(
         expected = _list_expected(context, hotkey)
         return SubmissionFile(source, sources.worker, limits, expected, budget)
 
-    mirrors = sources.mirrors()
-    if not mirrors:
-        return open_own()
-    others = [partial(open_pack, store, context, hotkey) for store in mirrors]
-    return MirroredReader(committed.root, context.parameters.work.group_size, open_own, others)
+    mirrors = sources.mirrors(committed.root)
+    return MirroredReader(context, hotkey, open_own, mirrors) if mirrors else open_own()
 
 
 def _list_expected(context: Context, hotkey: bytes) -> list[int]:
@@ -191,6 +192,7 @@ def judge_hotkey(
     Raises:
         WorkerError: we cannot parse anything: look again later.
     """
+    name = f"what {encode_ss58(hotkey)} shows in window {context.window}"
     for last in (False, True):
         try:
             submission = None
@@ -204,20 +206,22 @@ def judge_hotkey(
                     forward=forward, validator=validator,
                 )  # fmt: skip
         except StoreError as error:
-            detail = f"the file cannot be read from its store: {error}"
+            detail = explain_unread(error)
             found = Verdict(context.window, hotkey, Reason.NOT_REVEALED, detail, unbound=True)
             return found, ledger
         except WorkerError:
             raise
         except OUR_FAULTS as error:
-            detail = f"our own fault, not the miner's: {type(error).__name__}: {error}"
+            # its text may name files of this machine, and verdicts are published
+            logger.exception("the judge is broken by %s", name, extra={"event": "judge_broken"})
+            detail = f"our own fault, not the miner's: {type(error).__name__}"
             verdict = Verdict(context.window, hotkey, Reason.INTERNAL, detail)
             if not last:
                 sources.worker.renew()
     return verdict, ledger
 
 
-def _allow_seconds(sources: Sources) -> AbstractContextManager[None]:
+def _allow_seconds(sources: Sources) -> AbstractContextManager[object]:
     """Whoever reads on the judge's own thread, which others wait for, does not read for long."""
     return nullcontext() if sources.ahead is None else within(_AGAIN_S)
 

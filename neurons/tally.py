@@ -45,16 +45,18 @@ def ignore_status(status: dict[str, Any]) -> None:
     """Nobody watches."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Watch:
     """What a program's loop tells of itself.
 
     Attributes:
         note: called with each new status.
+        beat: has the status written, if it has changed, while a step takes long; the loop's.
     """
 
     tally: Tally = field(default_factory=Tally)
     note: Callable[[dict[str, Any]], None] = ignore_status
+    beat: Callable[[], None] = lambda: None
 
 
 class Verdicts:

@@ -3,6 +3,7 @@
 Every command that reaches the outside opens it here, so that all of them mean the same by a flag.
 """
 
+import ssl
 import time
 from collections.abc import Iterator
 from configparser import ConfigParser
@@ -28,6 +29,7 @@ from assay.network.chain.state import TAO
 from assay.network.chain.target import PATIENCE_S
 from assay.network.store import (
     Credentials,
+    HttpClient,
     WebLocator,
     open_bucket,
     read_bucket,
@@ -40,6 +42,8 @@ from assay.neurons.store_settings import StoreSettings
 _PATIENCE_S = 20.0
 #: Longest file of credentials, bytes.
 _CREDENTIALS_BYTES = 64 << 10
+#: Longest file of authorities, bytes.
+_CA_BYTES = 4 << 20
 _KEY_NAMES = ("access_key_id", "secret_access_key", "session_token")
 
 
@@ -145,7 +149,46 @@ def open_stores(settings: Settings) -> ReadableStores:
         StoreError: one of them is none.
     """
     own = settings.store.locator
-    return ReadableStores([*settings.store.readable, *([] if own is None else [own])])
+    if own is None:
+        return ReadableStores(settings.store.readable)
+    client = open_home(settings.store)
+    home = None if client is None else (own, client)
+    return ReadableStores([*settings.store.readable, own], home=home)
+
+
+def open_home(store: StoreSettings) -> HttpClient | None:
+    """Who reads at one's own locator, where that has a certificate of a private authority.
+
+    Raises:
+        ConfigError: see `_read_authorities`.
+    """
+    authorities = _read_authorities(store)
+    if authorities is None:
+        return None
+    context = ssl.create_default_context()
+    context.load_verify_locations(cadata=authorities)
+    return HttpClient(True, tls=context)
+
+
+def _read_authorities(store: StoreSettings) -> str | None:
+    """PEM of the authorities that settings name.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds no certificate.
+    """
+    if store.ca_file is None:
+        return None
+    file = store.ca_file.expanduser()
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(_CA_BYTES).decode("ascii")
+        ssl.create_default_context().load_verify_locations(cadata=text)
+    except OSError as error:  # SSLError is one, too
+        reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError(f"{file}, ca_file under [store]: {reason}") from None
+    except ValueError:
+        raise ConfigError(f"{file}, ca_file under [store], is no PEM file") from None
+    return text
 
 
 def open_own_store(settings: Settings) -> tuple[ObjectStore, str]:
@@ -179,7 +222,8 @@ def open_own_store(settings: Settings) -> tuple[ObjectStore, str]:
             f"where is {address.url}? name the service's endpoint under [store], or at AWS the "
             "bucket's region"
         )
-    return open_bucket(address, read_credentials(store)), store.locator
+    authorities = _read_authorities(store)
+    return open_bucket(address, read_credentials(store), authorities), store.locator
 
 
 def read_credentials(settings: StoreSettings) -> Credentials:

@@ -16,6 +16,20 @@ def test_the_specifications_tables_come_from_the_code():
     assert done.returncode == 0, "run python docs/tables.py"
 
 
+def test_every_name_in_a_store_stands_in_the_specification():
+    """What makes names is found by how it is called; the table is made by calling it."""
+    rooms = [ROOT / room for room in ("protocol", "network", "neurons", "training")]
+    sources = [path.read_text() for room in rooms for path in room.rglob("*.py")]
+    makers = {
+        name for text in sources
+        for name in re.findall(r"^def (make_\w*name)\((?!self)", text, re.M)
+    }  # fmt: skip
+    assert len(makers) >= 11
+    tables = (ROOT / "docs" / "tables.py").read_text()
+    called = set(re.findall(r"\b(make_\w*name)\(", tables))
+    assert makers == called
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_path_that_a_page_names_is_there(page):
     text = page.read_text()

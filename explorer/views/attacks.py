@@ -1,15 +1,13 @@
-"""The gauntlet's last table, and the ledger's entries."""
+"""The gauntlet's last table."""
 
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from assay.explorer.ports import Post
 from assay.explorer.reader import Reader
-from assay.explorer.views.common import Query, View, make_paging
+from assay.explorer.views.common import Query, View
 
 _ROWS_MAX = 512
-_ENTRIES = 50
 #: Figures of a row of the gauntlet, with what they are.
 _FIGURES = (
     "differs", "caught_given_differs", "detected_per_rollout", "detected_per_group",
@@ -27,7 +25,7 @@ def view_gauntlet(reader: Reader, query: Query) -> View:
         "windows": None if document is None else _get_number(document, "windows"),
         "seconds": None if document is None else _get_number(document, "seconds"),
         "rows": [_describe_row(row) for row in rows[:_ROWS_MAX]],
-        "command": reader.around.commands.gauntlet(),
+        "command": None if document is None else reader.around.commands.gauntlet(document),
     }
 
 
@@ -51,41 +49,4 @@ def _describe_row(row: Mapping[str, Any]) -> View:
             for reason, count in (reasons.items() if type(reasons) is dict else ())
             if type(count) is int
         },
-    }
-
-
-def view_ledger(reader: Reader, query: Query) -> View:
-    """What was posted to the EVM, or is to be."""
-    posts = reader.around.list_posts()
-    paging = make_paging(query, len(posts or ()), _ENTRIES)
-    shown = list(posts or ())[paging["offset"] : paging["offset"] + _ENTRIES]
-    epochs = [post.epoch for post in shown]
-    covered = reader.ask_one(
-        "SELECT min(window) AS first, max(window) AS last FROM windows WHERE epoch = ?",
-        max(epochs, default=-1),
-    )
-    return {
-        "title": "Ledger",
-        "known": posts is not None,
-        "contract": reader.around.contract,
-        "link": reader.around.ledger_link,
-        "posts": [_describe_post(reader, post) for post in shown],
-        "paging": paging,
-        "command": None if covered["first"] is None
-        else reader.around.commands.audit(covered["first"], covered["last"]),
-    }  # fmt: skip
-
-
-def _describe_post(reader: Reader, post: Post) -> View:
-    row = reader.ask_one("SELECT * FROM settlements WHERE epoch = ?", post.epoch)
-    root = str(post.entry.get("score_root", ""))
-    return {
-        "epoch": post.epoch,
-        "state": post.state,
-        "transaction": post.transaction,
-        "block": post.block,
-        "trouble": post.trouble,
-        "score_root": root,
-        "recorded_root": None if row is None else row["score_root"].hex(),
-        "equal": None if row is None else root == row["score_root"].hex(),
     }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.explorer.reader import Reader
+from assay.explorer.troubles import find_trouble
 from assay.explorer.words import get_mark
 
 View = dict[str, Any]
@@ -69,6 +70,30 @@ def make_strip(verdicts: Iterable[tuple[int, str | None]]) -> View:
 def divide(part: int, whole: int, digits: int = 6) -> float | None:
     """A share, None of nothing."""
     return round(part / whole, digits) if whole else None
+
+
+def describe_audit(reader: Reader, first: int | None, last: int | None) -> View:
+    """The command that derives windows again, and which of those wanted it covers: None of both
+    where there is none, or no window."""
+    nothing: View = {"command": None, "covers": None}
+    if first is None or last is None:
+        return nothing
+    found = reader.around.commands.audit(first, last)
+    if found is None:
+        return nothing
+    covers = {
+        "first": found.first,
+        "last": found.last,
+        "whole": (found.first, found.last) == (first, last),
+        "runs_model": found.runs_model,
+    }
+    return {"command": found.text, "covers": covers}
+
+
+def describe_trouble(sentence: str | None) -> View | None:
+    """What may be said of a program's trouble: the sentence itself is its operator's."""
+    found = find_trouble(sentence)
+    return None if found is None else {"kind": found.kind, "about": found.about}
 
 
 def name_hotkey(reader: Reader, address: str) -> str | None:

@@ -1,11 +1,16 @@
 """Training: reward over windows, held-out accuracy, checkpoints and their parents."""
 
+from collections.abc import Sequence
+from itertools import cycle
+
 from assay.explorer.ports import Training
 from assay.explorer.reader import Reader
 from assay.explorer.views.common import Query, View, divide
 
 #: Points of a chart, and checkpoints in the table.
 _POINTS, _CHECKPOINTS = 200, 50
+#: Ticks of an axis, at most.
+_TICKS = 7
 
 
 def view_training(reader: Reader, query: Query) -> View:
@@ -22,15 +27,31 @@ def view_training(reader: Reader, query: Query) -> View:
         for row in rows
     ]  # fmt: skip
     points = [dict(point) for point in (training.points if training else ())][-_POINTS:]
+    tried = [point for point in points if point.get("value") is not None]
     return {
         "title": "Training",
         "rewards": rewards,
+        "reward_axis": make_axis([row["window"] for row in rows]),
         "points": points,
-        "tried": [point for point in points if point.get("value") is not None],
+        "tried": tried,
+        "tried_axis": make_axis([point["number"] for point in tried]),
         "has_trainer": training is not None,
         "checkpoints": _list_checkpoints(reader, training),
         "command": reader.around.commands.training(),
     }
+
+
+def make_axis(values: Sequence[int]) -> View:
+    """An axis of whole numbers from the least to the greatest: its ends, and few ticks, each a
+    multiple of 1, 2 or 5 times a power of ten."""
+    if not values:
+        return {"first": 0, "last": 0, "ticks": []}
+    first, last = min(values), max(values)
+    step, factors = 1, cycle((2, 2.5, 2))
+    while (last - first) // step >= _TICKS:
+        step = int(step * next(factors))
+    begin = -(-first // step) * step
+    return {"first": first, "last": last, "ticks": list(range(begin, last + 1, step))}
 
 
 def _list_checkpoints(reader: Reader, training: Training | None) -> list[View]:

@@ -6,6 +6,7 @@ from assay.explorer.reader import NotFoundError, Reader
 from assay.explorer.views.common import (
     Query,
     View,
+    describe_audit,
     divide,
     make_paging,
     make_strip,
@@ -44,7 +45,8 @@ def view_miners(reader: Reader, query: Query) -> View:
     newest = reader.ask_one(
         "SELECT epoch, total, first, last FROM settlements ORDER BY epoch DESC LIMIT 1"
     )
-    last = reader.ask_one("SELECT max(window) AS last FROM windows")["last"] or 0
+    known = reader.ask_one("SELECT min(window) AS first, max(window) AS last FROM windows")
+    last = known["last"] or 0
     return {
         "title": "Miners",
         "sort": sort,
@@ -54,9 +56,7 @@ def view_miners(reader: Reader, query: Query) -> View:
         "strip_windows": _STRIP,
         "miners": [_describe(reader, row, newest, last) for row in rows],
         "paging": paging,
-        "command": None if newest is None or newest["first"] is None
-        else reader.around.commands.audit(newest["first"], newest["last"]),
-    }  # fmt: skip
+    } | describe_audit(reader, known["first"], known["last"])
 
 
 def _search(reader: Reader, text: str) -> tuple[str, tuple[Any, ...]]:
@@ -128,25 +128,38 @@ def view_miner(reader: Reader, query: Query, hotkey: str) -> View:
         "SELECT reason, count(*) AS n FROM rows WHERE miner = ? GROUP BY reason ORDER BY n DESC",
         row["id"],
     )
-    shown = [cell["window"] for cell in rows]
-    return describe_miner(reader, row) | {
-        "title": f"Miner {name_hotkey(reader, hotkey) or hotkey[:8] + '…'}",
-        "strip": make_strip((cell["window"], cell["reason"]) for cell in strip[::-1]),
-        "reasons": [
-            {"reason": r["reason"] or "no verdict", "count": r["n"],
-             "word": get_mark(r["reason"]).word, "rule": reader.around.get_rules().get(r["reason"])}
-            for r in reasons
-        ],
-        "rows": [
-            {"window": r["window"], "uid": r["uid"], "groups": r["groups"], "reason": r["reason"],
-             "score": r["score"]}
-            for r in rows
-        ],
-        "settlements": _list_settlements(reader, row["id"]),
-        "paging": paging,
-        "command": reader.around.commands.verify(shown[0], hotkey) if shown and rows[0]["groups"]
-        else reader.around.commands.audit(shown[0], shown[0]) if shown else None,
-    }  # fmt: skip
+    span = reader.ask_one(
+        "SELECT min(window) AS first, max(window) AS last FROM rows WHERE miner = ?", row["id"]
+    )
+    return (
+        describe_miner(reader, row)
+        | {
+            "title": f"Miner {name_hotkey(reader, hotkey) or hotkey[:8] + '…'}",
+            "strip": make_strip((cell["window"], cell["reason"]) for cell in strip[::-1]),
+            "reasons": [
+                {
+                    "reason": r["reason"] or "no verdict",
+                    "count": r["n"],
+                    "word": get_mark(r["reason"]).word,
+                    "rule": reader.around.get_rules().get(r["reason"]),
+                }
+                for r in reasons
+            ],
+            "rows": [
+                {
+                    "window": r["window"],
+                    "uid": r["uid"],
+                    "groups": r["groups"],
+                    "reason": r["reason"],
+                    "score": r["score"],
+                }
+                for r in rows
+            ],
+            "settlements": _list_settlements(reader, row["id"]),
+            "paging": paging,
+        }
+        | describe_audit(reader, span["first"], span["last"])
+    )
 
 
 def _list_settlements(reader: Reader, miner: int) -> list[View]:

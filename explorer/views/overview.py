@@ -2,7 +2,7 @@
 
 from assay.explorer.ports import Live
 from assay.explorer.reader import Reader
-from assay.explorer.views.common import Query, View, divide
+from assay.explorer.views.common import Query, View, describe_audit, describe_trouble, divide
 from assay.explorer.views.settlements import show_weights
 from assay.explorer.words import DOING, PHASES
 from assay.protocol import Parameters, Phase
@@ -19,7 +19,10 @@ def view_overview(reader: Reader, query: Query) -> View:
     rows = reader.ask("SELECT * FROM windows ORDER BY window DESC LIMIT ?", _WINDOWS)
     settled = reader.ask_one("SELECT epoch FROM settlements ORDER BY epoch DESC LIMIT 1")
     epoch = None if settled is None else settled["epoch"]
-    shown = rows[::-1]
+    span = reader.ask_one(
+        "SELECT min(window) AS first FROM windows WHERE epoch = ? OR window >= ?",
+        epoch, rows[-1]["window"] if rows else 0,
+    )  # fmt: skip
     return {
         "title": "Overview",
         "network": describe_network(reader),
@@ -35,10 +38,7 @@ def view_overview(reader: Reader, query: Query) -> View:
         "windows": [describe_window(row) for row in rows],
         "settlements": reader.ask_one("SELECT count(*) AS n FROM settlements")["n"],
         "settled_windows": reader.ask_one("SELECT count(*) AS n FROM windows")["n"],
-        "command": None if not shown else reader.around.commands.audit(
-            shown[0]["window"], shown[-1]["window"]
-        ),
-    }  # fmt: skip
+    } | describe_audit(reader, span["first"], rows[0]["window"] if rows else None)  # fmt: skip
 
 
 def describe_network(reader: Reader) -> View:
@@ -76,7 +76,8 @@ def describe_live(parameters: Parameters, live: Live) -> View:
         "head": live.head,
         "moving": live.moving,
         "program": live.program,
-        "trouble": live.trouble,
+        "trouble": describe_trouble(live.trouble),
+        "since_ms": live.since_ms,
         "window": now,
         "block_of_window": live.head - now * timing.window_blocks,
         "next_window_in": (now + 1) * timing.window_blocks - live.head,
@@ -108,7 +109,7 @@ def _describe_said(note: object) -> View | None:
     verdicts = note.get("verdicts", [])
     return {
         "state": str(note.get("state", "")),
-        "trouble": note.get("void") or note.get("missing"),
+        "trouble": describe_trouble(str(note.get("void") or note.get("missing") or "")),
         "judged": len(verdicts),
     }
 

@@ -3,7 +3,7 @@
 from assay.explorer.ports import GroupReading, Lack, RolloutReading, TokenReading
 from assay.explorer.reader import NotFoundError, Reader
 from assay.explorer.views.common import Query, View, name_hotkey
-from assay.explorer.views.windows import select
+from assay.explorer.views.windows import describe_check, select
 from assay.protocol import encode_ss58
 from assay.protocol.gumbel import FRACTION_BITS
 
@@ -50,9 +50,7 @@ def view_rollout(
         "recorded_reward": rewards[rollout] if rollout < len(rewards) else None,
         "lack": None,
         "reading": None,
-        "command": reader.around.commands.verify(window, hotkey)
-        or reader.around.commands.audit(window, window),
-    }  # fmt: skip
+    } | describe_check(reader, window, hotkey)  # fmt: skip
     if isinstance(reading, Lack):
         return found | {"lack": {"why": reading.why, "passing": reading.passing}}
     shown = next((r for r in reading.rollouts if r.number == rollout), None)

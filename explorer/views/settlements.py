@@ -3,7 +3,14 @@
 from typing import Any
 
 from assay.explorer.reader import NotFoundError, Reader
-from assay.explorer.views.common import Query, View, divide, make_paging, name_hotkey
+from assay.explorer.views.common import (
+    Query,
+    View,
+    describe_audit,
+    divide,
+    make_paging,
+    name_hotkey,
+)
 from assay.protocol import Reason
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 
@@ -25,8 +32,11 @@ def view_weights(reader: Reader, query: Query) -> View:
         "weights": weights,
         "settlements": [_describe(row) for row in rows],
         "paging": paging,
-        "command": None if weights is None else weights["command"],
-    }
+    } | describe_audit(
+        reader,
+        min((row["first"] for row in rows if row["first"] is not None), default=None),
+        max((row["last"] for row in rows if row["last"] is not None), default=None),
+    )
 
 
 def view_settlement(reader: Reader, query: Query, epoch: int) -> View:
@@ -49,8 +59,10 @@ def view_settlement(reader: Reader, query: Query, epoch: int) -> View:
             for w in windows
         ],
         "weights": weights,
-        "command": weights["command"],
-    }  # fmt: skip
+    } | describe_audit(
+        reader, windows[0]["window"] if windows else None,
+        windows[-1]["window"] if windows else None,
+    )  # fmt: skip
 
 
 def _describe(row: Any) -> View:
@@ -91,10 +103,6 @@ def show_weights(reader: Reader, epoch: int, limit: int) -> View:
     total = sum(int(row["score"]) for row in held)
     for row in rows:
         row["share"] = divide(row["score"], total)
-    windows = reader.ask_one(
-        "SELECT min(window) AS first, max(window) AS last FROM windows WHERE epoch = ?", epoch
-    )
-    begins = windows["first"]
     return {
         "epoch": epoch,
         "total": total,
@@ -103,10 +111,7 @@ def show_weights(reader: Reader, epoch: int, limit: int) -> View:
         "derived": None if derived is None else derived == record,
         "block": None if shown is None else shown.block,
         "on_chain": None if shown is None else dict(shown.weights) == record,
-        "command": None if begins is None else reader.around.commands.audit(
-            begins, windows["last"]
-        ),
-    }  # fmt: skip
+    }
 
 
 def _describe_seat(

@@ -4,7 +4,15 @@ from math import log
 from typing import Any
 
 from assay.explorer.reader import NotFoundError, Reader, WindowFile
-from assay.explorer.views.common import Query, View, count_reasons, divide, make_paging, name_hotkey
+from assay.explorer.views.common import (
+    Query,
+    View,
+    count_reasons,
+    describe_audit,
+    divide,
+    make_paging,
+    name_hotkey,
+)
 from assay.explorer.views.overview import describe_window
 from assay.explorer.words import DECIDES, PHASES, get_mark
 from assay.protocol import Context, MemberRow, Phase, Stream, encode_ss58
@@ -30,8 +38,7 @@ def view_windows(reader: Reader, query: Query) -> View:
         "title": "Windows",
         "windows": [describe_window(row) for row in rows],
         "paging": paging,
-        "command": None if not rows else reader.around.commands.audit(min(numbers), max(numbers)),
-    }
+    } | describe_audit(reader, min(numbers, default=None), max(numbers, default=None))
 
 
 def view_window(reader: Reader, query: Query, window: int) -> View:
@@ -60,8 +67,7 @@ def view_window(reader: Reader, query: Query, window: int) -> View:
         "reasons": count_reasons([m.reason and m.reason.value for m in members]),
         "members": [] if file is None else [_describe_member(reader, file, m) for m in shown],
         "paging": paging,
-        "command": reader.around.commands.audit(window, window),
-    }
+    } | describe_audit(reader, window, window)
 
 
 def _open(reader: Reader, window: int) -> tuple[Any, WindowFile | None]:
@@ -234,9 +240,15 @@ def view_member(reader: Reader, query: Query, window: int, hotkey: str) -> View:
         "group_values": _describe_groups(row, words, chosen),
         "group_size": reader.subject.parameters.work.group_size,
         "has_model": reader.around.has_model,
-        "command": reader.around.commands.verify(window, hotkey)
-        or reader.around.commands.audit(window, window),
-    }  # fmt: skip
+    } | describe_check(reader, window, hotkey)  # fmt: skip
+
+
+def describe_check(reader: Reader, window: int, hotkey: str) -> View:
+    """The command that judges one submission again; where there is none, that of its window."""
+    command = reader.around.commands.verify(window, hotkey)
+    if command is None:
+        return describe_audit(reader, window, window)
+    return {"command": command, "covers": None}
 
 
 def _describe_groups(row: MemberRow, words: View, chosen: View | None) -> list[View]:

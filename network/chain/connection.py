@@ -5,13 +5,7 @@ open, or which answers nonsense, is left and the next endpoint asked; once all w
 pause, which grows. Every node must prove the genesis hash before anything it says is used. Safe to
 use from several threads.
 
-A node is also left by what its finalized head says: it lags behind what was seen before, it does
-not move, or it contradicts another node's. The other endpoints are asked for theirs now and then.
-
-A head far beyond what a second node has confirmed counts only if another one that answers is near.
-
-What this does not know: whether a node lies about its state; nor, where no other one answers, about
-its head.
+Whose turn it is stands in `nodes`, and who is believed in `survey`.
 """
 
 import asyncio
@@ -40,28 +34,21 @@ from assay.network.chain.failures import (
     is_forgotten,
     is_refusal,
     is_vague,
-    make_wrong_genesis,
 )
-from assay.network.chain.heads import LAG_BLOCKS, LEAST_STILL_S, STILL_BLOCKS, Heads
-from assay.network.chain.survey import Finding, ask_all, compare, is_near, judge, outvotes
-from assay.network.chain.target import Target, name_node
+from assay.network.chain.heads import LEAST_STILL_S, Heads
+from assay.network.chain.nodes import Check, Nodes
+from assay.network.chain.survey import Survey
+from assay.network.chain.target import HEAD_SHARE, Target, name_node
 
 if TYPE_CHECKING:
     from bittensor import RpcSubstrate
 
 T = TypeVar("T")
-Check = Callable[["RpcSubstrate"], Awaitable[None]]
 
 logger = logging.getLogger("assay.chain")
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 15.0
-#: Longest wait for a node to open a connection and hand out its metadata.
-CONNECT_S = 60.0
-#: How long a node that speaks for another chain, or another history, is not asked again.
-ASIDE_S = 600.0
-#: What a node may take for its head, of a call's patience: so many are asked in time.
-_HEAD_SHARE = 3
 
 
 class Connection:
@@ -79,15 +66,10 @@ class Connection:
     def __init__(self, target: Target, seed: int | None = None) -> None:
         self.target = target
         self.heads = Heads(LEAST_STILL_S if target.still_s is None else target.still_s)
-        self._genesis = target.genesis_hash
-        self._checks: list[Check] = []
-        self._substrate: RpcSubstrate | None = None
-        self._dialling: asyncio.Task[RpcSubstrate] | None = None
-        self._turn = 0
-        self._aside: dict[str, tuple[float, WrongChainError]] = {}
+        self._nodes = Nodes(target, self.heads)
+        self._survey = Survey(self._nodes, self.heads)
         self._random = random.Random(seed)
         self._loop = asyncio.new_event_loop()
-        self._closing: set[asyncio.Task[None]] = set()
         self._hurry = asyncio.Event()
         self._lost_at: float | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="chain", daemon=True)
@@ -98,18 +80,18 @@ class Connection:
             self.close()
             raise
         if len(target.endpoints) > 1 and target.survey_s:
-            asyncio.run_coroutine_threadsafe(self._survey(), self._loop)
+            asyncio.run_coroutine_threadsafe(self._look_around(), self._loop)
 
     @property
     def genesis_hash(self) -> bytes:
         """Hash of block 0, 32 bytes."""
-        assert self._genesis is not None  # the constructor has connected
-        return self._genesis
+        assert self._nodes.genesis is not None  # the constructor has connected
+        return self._nodes.genesis
 
     @property
     def endpoint(self) -> str:
         """The node in use, or the next one to try."""
-        return self.target.endpoints[self._turn % len(self.target.endpoints)]
+        return self._nodes.endpoint
 
     @property
     def where(self) -> str:
@@ -119,7 +101,7 @@ class Connection:
     def add_check(self, check: Check) -> None:
         """Has every node from here on, the present one included, pass a check before its use."""
         self.read(check)
-        self._checks.append(check)
+        self._nodes.checks.append(check)
 
     def read(
         self, op: Callable[["RpcSubstrate"], Awaitable[T]], patience_s: float | None = None
@@ -136,15 +118,33 @@ class Connection:
         limit_s = self.target.patience_s if patience_s is None else patience_s
         return self._run(op, self.target.deadline_s, limit_s, resend=True)
 
+    def read_twice(self, op: Callable[["RpcSubstrate"], Awaitable[T]]) -> T:
+        """The same, of something that must not be false: a second node is asked as well.
+
+        Raises:
+            DisputedError: two nodes contradict each other, and no other one decides.
+            ForgottenError, ChainError: as for `read`.
+        """
+        return self.read(lambda substrate: self._survey.read_twice(substrate, op))
+
+    def keep(self, number: int, hash_: bytes, at_ms: int) -> None:
+        """Tells of a final block that an earlier run has read.
+
+        Args:
+            at_ms: its timestamp, Unix milliseconds.
+        """
+        self._loop.call_soon_threadsafe(self.heads.keep, number, hash_, at_ms)
+
     def read_head(self) -> int:
         """Number of the newest finalized block, from a node that keeps up.
 
         Raises:
+            DisputedError: nodes contradict each other, as many on one side as on the other.
             ChainError: no node says so within the target's `head_s`.
         """
         limit_s = min(self.target.head_s, self.target.patience_s)
-        deadline_s = min(self.target.deadline_s, limit_s / _HEAD_SHARE)
-        return self._run(self._ask_head, deadline_s, limit_s, resend=True)
+        deadline_s = min(self.target.deadline_s, limit_s / HEAD_SHARE)
+        return self._run(self._survey.ask_head, deadline_s, limit_s, resend=True)
 
     def send(self, op: Callable[["RpcSubstrate"], Awaitable[T]]) -> T:
         """The answer to something that must not happen twice: never asked again once begun.
@@ -202,7 +202,7 @@ class Connection:
             left_s = started + patience_s - self._loop.time()
             try:
                 async with asyncio.timeout(left_s):
-                    substrate = await self._get_substrate()
+                    substrate = await self._nodes.get_substrate()
                 left_s = started + patience_s - self._loop.time()
                 async with asyncio.timeout(min(deadline_s, left_s) if resend else deadline_s):
                     answer = await op(substrate)
@@ -211,7 +211,7 @@ class Connection:
             except faults as error:
                 self._judge_failure(error, substrate, where, resend)
                 trouble = f"{where} {describe_failure(error)}"
-                self._leave(substrate)
+                self._nodes.leave(substrate)
                 if substrate is not None and not resend:
                     raise UnknownOutcomeError(f"{trouble}; what was sent may yet happen") from error
                 tries, tried = tries + 1, self._loop.time() - started
@@ -241,11 +241,13 @@ class Connection:
         """
         if isinstance(error, WrongChainError):
             if substrate is not None:
-                self._set_aside(substrate.endpoint, error)
-            if not self._has_choice():
+                self._nodes.set_aside(substrate.endpoint, error)
+            if not self._nodes.has_choice:
                 raise error
             return
-        lost = substrate is None or substrate is not self._substrate or dialing.is_cut(substrate)
+        lost = (
+            substrate is None or substrate is not self._nodes.substrate or dialing.is_cut(substrate)
+        )
         if lost or not is_refusal(error):
             return
         if not resend and is_vague(error):
@@ -272,183 +274,20 @@ class Connection:
             )
             self._lost_at = None
 
-    # --- heads
-
-    async def _ask_head(self, substrate: "RpcSubstrate") -> int:
-        text = await substrate.raw.get_chain_finalised_head()
-        number = int(await substrate.raw.get_block_number(text))
-        hash_ = bytes.fromhex(text.removeprefix("0x"))
-        node, heads = substrate.endpoint, self.heads
-        if number > dialing.MOST_BLOCKS:
-            raise ValueError(f"no chain has a block {number}")
-        if not await self._overturn(node, number, hash_) and number > heads.confirmed + LAG_BLOCKS:
-            others = await self._ask_others({node}, number)
-            trouble = judge(heads, hash_, others, self._loop.time())
-            if trouble is not None:
-                logger.warning(
-                    "%s, at block %d, %s", self.where, number, trouble,
-                    extra={"event": "head_denied"},
-                )  # fmt: skip
-                raise UnfitError(trouble)
-        heads.hear(node, number, hash_, self._loop.time(), choice=self._has_choice())
-        return number
-
-    async def _ask_others(self, known: set[str], number: int) -> dict[str, dialing.Peek]:
-        """What the nodes that are not set aside say of a block, but for some."""
-        target, nodes = self.target, set(self.target.endpoints) - known
-        wait_s = min(target.deadline_s, target.head_s / _HEAD_SHARE) / 2
-        fit = [endpoint for endpoint in nodes if not self._is_aside(endpoint)]
-        return await ask_all(self.genesis_hash, fit, number, wait_s)
-
-    async def _overturn(self, node: str, number: int, hash_: bytes) -> bool:
-        """Whether a node that contradicts what was final has more on its side than that: then it
-        is the others who have lied."""
-        rivals = self.heads.find_rivals(number, hash_)
-        if not rivals - {node}:
-            return False
-        others = await self._ask_others(rivals | {node}, number)
-        if not outvotes(rivals, hash_, others):
-            return False
-        self.heads.disown(rivals)
-        for rival in rivals:
-            self._set_aside(rival, WrongChainError(
-                f"{name_node(rival)} alone has named a block {number} as final that other nodes "
-                "contradict: it follows a fork, or lies"
-            ))  # fmt: skip
-        if self._substrate is not None and self._substrate.endpoint in rivals:
-            self._leave(self._substrate)
-        return True
-
-    async def _survey(self) -> None:
+    async def _look_around(self) -> None:
         """Asks the other nodes, again and again, how far they have come."""
-        target = self.target
+        target, nodes = self.target, self._nodes
         while True:
             await asyncio.sleep(target.survey_s)
+            ask_head = self._survey.ask_head
             with contextlib.suppress(ChainError):  # said by whoever needs the node
-                await self._try(self._ask_head, target.deadline_s, target.head_s, resend=True)
-            for endpoint in target.endpoints:
-                if endpoint != self.endpoint and not self._is_aside(endpoint):
-                    await self._compare(endpoint)
-
-    async def _compare(self, endpoint: str) -> None:
-        """Another node beside the one in use: who lags is left, who contradicts is set aside."""
-        finding, seen = await compare(self.heads, self.genesis_hash, endpoint)
-        where = name_node(endpoint)
-        if seen is None:
-            return
-        self.heads.watch(endpoint, seen.finalized, self._loop.time())
-        if finding is Finding.FOREIGN:
-            error = make_wrong_genesis(endpoint, seen.genesis, self.genesis_hash)
-            self._set_aside(endpoint, error)
-        elif finding is Finding.ASTRAY:
-            if seen.known is not None and await self._overturn(endpoint, seen.asked, seen.known):
-                return
-            self._set_aside(endpoint, WrongChainError(
-                f"{where} and {self.where} name different blocks at one height as final: one of "
-                "them follows a fork, or lies"
-            ))  # fmt: skip
-        elif finding is Finding.FINE:
-            reached = min(self.heads.newest, seen.finalized)
-            self.heads.confirmed = max(self.heads.confirmed, reached)
-        elif finding is Finding.AHEAD:
-            others = await self._ask_others({endpoint, self.endpoint}, seen.finalized)
-            if not any(is_near(other, seen.finalized) for other in others.values()):
-                return  # one alone: it is asked once the node in use stands still
-            logger.warning(
-                "%s has come to block %d only, and %s to block %d: going on there",
-                self.where, self.heads.newest, where, seen.finalized, extra={"event": "node_lags"},
-            )  # fmt: skip
-            self._leave(self._substrate)
-            self._turn = self.target.endpoints.index(endpoint)
-
-    # --- nodes
-
-    async def _get_substrate(self) -> "RpcSubstrate":
-        """The node in use, or the one that is being connected to: whoever stops waiting for it
-        finds it connected later."""
-        if self._substrate is not None:
-            return self._substrate
-        if self._dialling is None:
-            self._dialling = self._loop.create_task(self._dial())
-            self._dialling.add_done_callback(self._note_dialled)
-        return await asyncio.shield(self._dialling)
-
-    def _note_dialled(self, task: "asyncio.Task[RpcSubstrate]") -> None:
-        self._dialling = None
-        if not task.cancelled():
-            task.exception()  # heard by who waited, if anybody did
-
-    async def _dial(self) -> "RpcSubstrate":
-        endpoint, target = self.endpoint, self.target
-        if self._is_aside(endpoint):
-            raise self._aside[endpoint][1]  # as are all
-        substrate = None
-        try:
-            async with asyncio.timeout(CONNECT_S):
-                substrate = await dialing.open_substrate(
-                    endpoint, self.target.archives, self.target.deadline_s
-                )
-                await self._require_chain(substrate)
-                for check in self._checks:
-                    await check(substrate)
-                if target.still_s is None:
-                    blocks_s = STILL_BLOCKS * await substrate.block_time()
-                    self.heads.still_s = max(LEAST_STILL_S, blocks_s)
-        except BaseException as error:
-            if isinstance(error, WrongChainError):
-                self._set_aside(endpoint, error)
-            if substrate is not None:
-                self._close_later(substrate)
-            self._advance()
-            raise
-        self.heads.begin(self._loop.time())
-        self._substrate = substrate
-        return substrate
-
-    async def _require_chain(self, substrate: "RpcSubstrate") -> None:
-        genesis = bytes.fromhex((await substrate.block_hash(0)).removeprefix("0x"))
-        if self._genesis is not None and genesis != self._genesis:
-            raise make_wrong_genesis(substrate.endpoint, genesis, self._genesis)
-        self._genesis = genesis
-
-    def _set_aside(self, endpoint: str, error: WrongChainError) -> None:
-        """A node of another chain, or with another history, is not asked for a while."""
-        if len(self.target.endpoints) > 1:
-            if endpoint not in self._aside:
-                logger.error("%s", error, extra={"event": "node_set_aside"})
-            self._aside[endpoint] = self._loop.time() + ASIDE_S, error
-
-    def _is_aside(self, endpoint: str) -> bool:
-        return endpoint in self._aside and self._loop.time() < self._aside[endpoint][0]
-
-    def _has_choice(self) -> bool:
-        """Whether another node may be asked."""
-        fit = [endpoint for endpoint in self.target.endpoints if not self._is_aside(endpoint)]
-        return len(self.target.endpoints) > 1 and bool(fit)
-
-    def _advance(self) -> None:
-        """To the next node that is not set aside; to the next one where all are."""
-        for _ in self.target.endpoints:
-            self._turn += 1
-            if not self._is_aside(self.endpoint):
-                return
-
-    def _leave(self, substrate: "RpcSubstrate | None") -> None:
-        if substrate is not None and substrate is self._substrate:
-            self._substrate = None
-            self._advance()
-            self._close_later(substrate)
-
-    def _close_later(self, substrate: "RpcSubstrate") -> None:
-        """Closing a half-open websocket takes long; nobody waits for it."""
-        task = self._loop.create_task(dialing.close(substrate))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+                await self._try(ask_head, target.deadline_s, target.head_s, resend=True)
+                for endpoint in target.endpoints:
+                    if endpoint != nodes.endpoint and not nodes.is_aside(endpoint):
+                        await self._survey.compare(endpoint)
 
     async def _shut(self) -> None:
-        self._leave(self._substrate)
-        if self._closing:
-            await asyncio.wait(self._closing, timeout=FIRST_PAUSE_S)
+        await self._nodes.shut(FIRST_PAUSE_S)
         left = asyncio.all_tasks() - {asyncio.current_task()}  # the SDK's, of nodes that are silent
         for task in left:
             task.cancel()

@@ -9,8 +9,8 @@ names.
 import asyncio
 import json
 import logging
-from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import ClientConnection
@@ -25,14 +25,8 @@ logger = logging.getLogger("assay.chain")
 
 #: Longest answer of a node, bytes: metadata take 2 MB, a full block 10 MB in hex.
 MESSAGE_BYTES = 64 * 1024 * 1024
-#: Substrate numbers blocks in 32 bits.
-MOST_BLOCKS = 2**32 - 1
 #: Longest wait for a websocket's handshake, and for its end.
 HANDSHAKE_S, CLOSE_S = 10.0, 15.0
-#: Longest answer to a question outside the SDK, bytes, and the wait for all of them.
-_PEEK_BYTES, _PEEK_S = 1024 * 1024, 10.0
-#: What `peek` raises of a node that does not answer, or not to the question.
-PEEK_ERRORS = (OSError, WebSocketException, TimeoutError, ValueError)
 
 
 class _NoRedirect(_Connect):
@@ -69,7 +63,16 @@ async def open_substrate(
 
         def _interface(self, endpoint: str, fallbacks: list[str]) -> "SubstrateConnection":
             interface = super()._interface(endpoint, fallbacks)
-            interface._session._connect = partial(_dial_living, answer_s=answer_s)
+            session = interface._session
+            session._connect = partial(_dial_living, answer_s=answer_s)
+            request = session.request
+
+            async def hold(method: str, params: list[Any] | None = None) -> Any:
+                answer = await request(method, params)
+                check_answer(method, params or [], answer)
+                return answer
+
+            session.request = hold  # type: ignore[method-assign]
             return interface
 
     # the SDK's own fallback nodes would not be asked which chain they are of
@@ -90,7 +93,7 @@ async def _dial_living(url: str, answer_s: float) -> ClientConnection:
     socket = await dial(url)
     try:
         async with asyncio.timeout(answer_s):
-            await _ask(socket, "chain_getBlockHash", [0])
+            await ask(socket, "chain_getBlockHash", [0])
     except BaseException:
         socket.transport.abort()
         raise
@@ -133,50 +136,12 @@ async def close(substrate: "RpcSubstrate") -> None:
         logger.debug("closing a connection: %s", error, extra={"event": "connection_closed"})
 
 
-@dataclass(frozen=True, slots=True)
-class Peek:
-    """What a node says of itself, unchecked.
-
-    Attributes:
-        genesis: hash of block 0, 32 bytes.
-        finalized: number of its newest finalized block.
-        asked: number of the block that was asked for.
-        known: its hash, 32 bytes; None: it has not come so far.
-    """
-
-    genesis: bytes
-    finalized: int
-    asked: int
-    known: bytes | None
-
-
-async def peek(url: str, number: int) -> Peek:
-    """Asks a node how far it has come, and for one block's hash; without the SDK, which would
-    fetch the runtime first.
+async def ask(socket: ClientConnection, method: str, params: list[Any]) -> Any:
+    """A node's answer, past the SDK.
 
     Raises:
-        OSError, WebSocketException, TimeoutError, ValueError: it does not answer, or nonsense.
+        ValueError: it is none. OSError, WebSocketException: there is none.
     """
-    async with asyncio.timeout(_PEEK_S):
-        socket = await dial(url, _PEEK_BYTES)
-        try:
-            head = _read_hash(await _ask(socket, "chain_getFinalizedHead", []))
-            header = await _ask(socket, "chain_getHeader", ["0x" + (head or b"").hex()])
-            genesis = _read_hash(await _ask(socket, "chain_getBlockHash", [0]))
-            known = _read_hash(await _ask(socket, "chain_getBlockHash", [number]))
-            await socket.close()
-        except BaseException:
-            socket.transport.abort()  # a farewell may take longer than the question
-            raise
-    if not isinstance(header, dict) or genesis is None:
-        raise ValueError("it has no head or no block 0")
-    finalized = int(str(header.get("number")), 16)
-    if not 0 <= finalized <= MOST_BLOCKS:
-        raise ValueError(f"no chain has a block {finalized}")
-    return Peek(genesis, finalized, number, known)
-
-
-async def _ask(socket: ClientConnection, method: str, params: list[Any]) -> Any:
     request = {"jsonrpc": "2.0", "id": method, "method": method, "params": params}
     await socket.send(json.dumps(request))
     answer = json.loads(await socket.recv())
@@ -185,10 +150,24 @@ async def _ask(socket: ClientConnection, method: str, params: list[Any]) -> Any:
     return answer["result"]
 
 
-def _read_hash(text: Any) -> bytes | None:
-    if text is None:
-        return None
-    value = bytes.fromhex(str(text).removeprefix("0x"))
-    if len(value) != 32:
-        raise ValueError("a block's hash has 32 bytes")
-    return value
+def check_answer(method: str, params: list[Any], answer: Any) -> None:
+    """Holds an answer about many keys to the keys that were asked: the SDK takes what it finds, and
+    a default for what it does not.
+
+    Raises:
+        ValueError: keys are missing, come twice, or were not asked for.
+    """
+    if method == "state_queryStorageAt":
+        asked = sorted({key.lower() for key in params[0]})
+        changes = [(group["block"], key) for group in answer or [] for key, _ in group["changes"]]
+        if sorted(key.lower() for _, key in changes) != asked:
+            raise ValueError(f"{len(asked)} keys were asked for, and it answers for others")
+        if len(params) > 1 and params[1] and {block for block, _ in changes} - {params[1]}:
+            raise ValueError("it answers for another block")
+    elif method == "state_getKeysPaged":
+        prefix, count, start = (*params, None)[:3]
+        keys = [key.lower() for key in answer or []]
+        floor = (start or prefix).lower()
+        ordered = all(before < key for before, key in pairwise([floor, *keys]))
+        if len(keys) > count or not ordered or any(not k.startswith(prefix) for k in keys):
+            raise ValueError(f"it lists keys twice, out of order, or not below {prefix}")

@@ -11,6 +11,10 @@ class WrongChainError(ChainError):
     """The node speaks for another chain than the one asked for. Nothing of it is used."""
 
 
+class DisputedError(ChainError):
+    """Nodes contradict each other, as many on one side as on the other: neither is followed."""
+
+
 class ForgottenError(ChainError):
     """State of a block that the nodes asked have forgotten: only an archive node still has it."""
 

@@ -78,6 +78,8 @@ class SimulatedChain:
         tempo: an epoch comes every tempo + 1 blocks, as on subtensor where nothing is said of
             epochs but their tempo (spec 293); newer runtimes leave out the one.
         hotkeys: registered in block 0, uids in this order.
+        kept: newest blocks that it remembers, at least those whose state it does; None: all. A node
+            has them on disk.
 
     Attributes:
         rules: may be replaced at any time; holds from the next call on.
@@ -91,12 +93,14 @@ class SimulatedChain:
         slot_ms: int,
         tempo: int,
         hotkeys: Sequence[bytes] = (),
+        kept: int | None = None,
     ) -> None:
         self.runtime = "a simulator, no runtime"
         self.genesis_hash = sha256(b"assay simulated chain" + seed).digest()
         self.netuid = netuid
         self._tempo = tempo
         self._slot_ms = slot_ms
+        self._kept = None if kept is None else max(kept, STATE_BLOCKS)
         self._lock = Lock()
         self._blocks = [Block(0, self.genesis_hash, genesis_ms)]
         members = {hotkey: Member(uid, 0) for uid, hotkey in enumerate(hotkeys)}
@@ -121,6 +125,8 @@ class SimulatedChain:
             self._bodies[number] = self._pending.commitments
             self._blocks.append(block)
             self._pending = _Pending()
+            if self._kept is not None and len(self._blocks) > self._kept:
+                del self._bodies[self._blocks.pop(0).number]
             return block
 
     def _apply(self, old: _State, number: int) -> _State:
@@ -176,11 +182,15 @@ class SimulatedChain:
         """A block of the past.
 
         Raises:
+            ForgottenError: it is not remembered.
             ChainError: it does not exist yet.
         """
-        if not 0 <= number < len(self._blocks):
-            raise ChainError(f"block {number} is not there: the head is {self.get_head()}")
-        return self._blocks[number]
+        with self._lock:
+            first, head = self._blocks[0].number, self._blocks[-1].number
+            if first <= number <= head:
+                return self._blocks[number - first]
+        kind = ForgottenError if 0 <= number < first else ChainError
+        raise kind(f"block {number} is not there: the head is {head}")
 
     def get_body(self, number: int) -> BlockBody:
         """What stays of a block whose state is forgotten."""

@@ -4,8 +4,9 @@ Only finalized blocks are handed out, always state *at* a block, and what was re
 good. The chain is asked in batches: a subnet of 256 neurons takes as many requests as one of two.
 Safe to use from several threads.
 
-What it does not know: whether a node lies. What is checked is that it speaks for the right chain
-and for the same history as the state kept here.
+What it does not know: whether a lone node lies. What is checked is that it speaks for the right
+chain and for the same history as the state kept here; a second node is asked for members and
+commitments too.
 """
 
 import json
@@ -91,6 +92,7 @@ class SubtensorChain:
         logger.info("%s: %s", connection.where, self._runtime, extra={"event": "node_found"})
         name = f"chain-{connection.genesis_hash.hex()[:16]}-{netuid}.sqlite"
         self._archive = StateArchive(folder / name, connection.genesis_hash, netuid)
+        self._tell_kept()
         connection.add_check(self._require_same_history)
         if not connection.read(lambda s: s.query(MODULE, "NetworksAdded", [netuid])):
             raise ChainError(f"this chain has no subnet {netuid}: create it, or name another")
@@ -385,7 +387,8 @@ class SubtensorChain:
     def _get_state(self, number: int) -> SubnetState:
         kept = self._archive.get("state", number)
         if kept is None:
-            state = self._read_at(number, lambda s, h: read_state(s, self.netuid, h))
+            block = "0x" + self.get_block(number).hash.hex()
+            state = self._connection.read_twice(lambda s: read_state(s, self.netuid, block))
             self._archive.put("state", number, encode_state(state))
             return state
         return decode_state(kept)
@@ -410,6 +413,13 @@ class SubtensorChain:
                 self._runtime,
                 extra={"event": "runtime_upgraded"},
             )
+
+    def _tell_kept(self) -> None:
+        """The newest block that an earlier run has read: heads are held against it."""
+        newest = self._archive.get_newest("block")
+        if newest is not None:
+            text, timestamp = json.loads(newest[1])
+            self._connection.keep(newest[0], bytes.fromhex(text), timestamp)
 
     async def _require_same_history(self, substrate: "RpcSubstrate") -> None:
         newest = self._archive.get_newest("block")

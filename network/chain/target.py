@@ -10,6 +10,8 @@ PATIENCE_S = 120.0
 #: Longest wait for the newest head, all nodes together: a neuron that gets none says so, and has
 #: other things to do.
 HEAD_S = 20.0
+#: What a node may take for its head, of a call's patience: so many are asked in time.
+HEAD_SHARE = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,22 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 
 
 class StoreError(OperatorError):
-    """A store cannot be used; the message says what to do about it."""
+    """A store cannot be used; the message says what to do about it, to the operator of the machine:
+    it may hold what names mean in his network, and where his folders are."""
+
+    @property
+    def public(self) -> str:
+        """The same for everybody, with nothing in it that only this machine can know."""
+        return "it cannot be reached from where its reader is"
+
+
+class ServedError(StoreError):
+    """What is wrong with a locator, or with what is served there, for all who look."""
+
+    @property
+    def public(self) -> str:
+        """All of it."""
+        return str(self)
 
 
 class ObjectSource(Protocol):

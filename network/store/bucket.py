@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import obstore
@@ -28,6 +29,9 @@ from assay.network.store.base import (
 )
 from assay.network.store.objects import list_names, read_whole
 from assay.network.text import mask_url
+
+if TYPE_CHECKING:  # the package has it for checkers alone
+    from obstore.store import ClientConfig
 
 #: Bytes of a part of a large object, and parts on their way together.
 PART_BYTES, _PARTS = 8 << 20, 4
@@ -96,8 +100,13 @@ def read_bucket(upload: str, endpoint: str | None, region: str) -> BucketAddress
     return BucketAddress(bucket, prefix, endpoint, region)
 
 
-def open_bucket(address: BucketAddress, credentials: Credentials) -> "BucketStore":
+def open_bucket(
+    address: BucketAddress, credentials: Credentials, certificates: str | None = None
+) -> "BucketStore":
     """The bucket as a store. Nothing is asked of the service yet.
+
+    Args:
+        certificates: PEM of authorities that are trusted beside the system's.
 
     Raises:
         StoreError: the client cannot be made of this.
@@ -106,6 +115,14 @@ def open_bucket(address: BucketAddress, credentials: Credentials) -> "BucketStor
     more = {} if token is None else {"session_token": token.get_secret_value()}
     if address.endpoint is not None:
         more["endpoint"] = address.endpoint
+    options: ClientConfig = {
+        "allow_http": (address.endpoint or "").startswith("http://"),
+        "connect_timeout": timedelta(seconds=_CONNECT_S),
+        "timeout": timedelta(seconds=_REQUEST_S),
+        "user_agent": "assay",
+    }
+    if certificates is not None:
+        options["root_certificate"] = certificates
     try:
         store = S3Store(
             address.bucket,
@@ -113,12 +130,7 @@ def open_bucket(address: BucketAddress, credentials: Credentials) -> "BucketStor
             region=address.region,
             access_key_id=credentials.access_key_id.get_secret_value(),
             secret_access_key=credentials.secret_access_key.get_secret_value(),
-            client_options={
-                "allow_http": (address.endpoint or "").startswith("http://"),
-                "connect_timeout": timedelta(seconds=_CONNECT_S),
-                "timeout": timedelta(seconds=_REQUEST_S),
-                "user_agent": "assay",
-            },
+            client_options=options,
             retry_config={
                 "max_retries": _RETRIES,
                 "retry_timeout": timedelta(seconds=_RETRY_S),

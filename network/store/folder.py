@@ -7,6 +7,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
+from assay.network.files import is_unfinished, replace_file, write_file
 from assay.network.store.base import (
     ObjectSource,
     ObjectStore,
@@ -33,16 +34,17 @@ class FolderStore(ObjectStore):
         """See `ObjectStore`."""
         self._check_inside(name)
         try:
-            obstore.put(self._store, name, data)
-        except (OSError, BaseError) as error:
+            write_file(self._root / name, data)
+        except OSError as error:
             raise self._explain(f"cannot write {name}", error) from error
 
     def put_parts(self, name: str, parts: Iterable[bytes]) -> None:
         """See `ObjectStore`."""
         self._check_inside(name)
         try:
-            obstore.put(self._store, name, iter(parts))
-        except (OSError, BaseError) as error:
+            with replace_file(self._root / name) as temporary, temporary.open("wb") as file:
+                file.writelines(parts)
+        except OSError as error:
             raise self._explain(f"cannot write {name}", error) from error
 
     def open(self, name: str) -> ObjectSource:
@@ -63,9 +65,10 @@ class FolderStore(ObjectStore):
         """See `ObjectStore`."""
         folder = check_folder(prefix)
         try:
-            return list_names(self._store, folder)
+            names = list_names(self._store, folder)
         except (OSError, BaseError) as error:
             raise self._explain("cannot list objects", error) from error
+        return tuple(name for name in names if not is_unfinished(name.rpartition("/")[2]))
 
     def delete(self, name: str) -> None:
         """See `ObjectStore`."""

@@ -23,7 +23,7 @@ from assay.network.store.addresses import (
     is_public,
     resolve_name,
 )
-from assay.network.store.base import StoreError
+from assay.network.store.base import ServedError, StoreError
 from assay.network.text import describe_error
 
 #: Connections of one client, and idle ones of them that are kept for so many seconds.
@@ -44,7 +44,7 @@ RequestHeaders = Sequence[tuple[bytes | str, bytes | str]]
 
 
 @dataclass(slots=True)
-class _Allowance:
+class Allowance:
     """Seconds that a thread may still wait for servers."""
 
     seconds: float
@@ -53,21 +53,21 @@ class _Allowance:
 #: Until when the request at hand has to be done, on the monotonic clock; what this thread may spend
 #: on all of its requests.
 _deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
-_allowance: ContextVar[_Allowance | None] = ContextVar("allowance", default=None)
+_allowance: ContextVar[Allowance | None] = ContextVar("allowance", default=None)
 #: What this thread's request may still read off the wire, headers and framing with it.
 _wire: ContextVar[list[int] | None] = ContextVar("wire", default=None)
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
+def within(seconds: float) -> Iterator[Allowance]:
     """So long, in all, does this thread wait in here for servers on the web; what it does between
-    two requests does not count."""
+    two requests does not count. What is left of it is told."""
     outer = _allowance.get()
-    inner = _Allowance(seconds if outer is None else min(seconds, outer.seconds))
+    inner = Allowance(seconds if outer is None else min(seconds, outer.seconds))
     before = inner.seconds
     token = _allowance.set(inner)
     try:
-        yield
+        yield inner
     finally:
         _allowance.reset(token)
         if outer is not None:
@@ -196,13 +196,14 @@ class HttpClient:
         except (httpcore.TimeoutException, TimeoutError) as error:
             if _get_rest() > 0 and not last:
                 return None
-            raise StoreError(f"{url} did not answer in time ({describe_error(error)})") from None
+            text = f"{url} did not answer in time ({describe_error(error)})"
+            raise _name_kind(error)(text) from None
         except (httpcore.NetworkError, httpcore.RemoteProtocolError, OSError) as error:
             if _get_rest() > 0 and not last:
                 return None
-            raise StoreError(f"{url} cannot be read ({describe_error(error)})") from None
+            raise _name_kind(error)(f"{url} cannot be read ({describe_error(error)})") from None
         except (httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
-            raise StoreError(f"{url} cannot be read ({describe_error(error)})") from None
+            raise ServedError(f"{url} cannot be read ({describe_error(error)})") from None
         return None if answer.status in _BUSY and not last else answer
 
     def _ask_once(self, method: str, url: str, headers: RequestHeaders, limit: int) -> Answer:
@@ -214,7 +215,7 @@ class HttpClient:
         ) as response:
             found = _read_headers(url, response.headers)
             if 300 <= response.status < 400:
-                raise StoreError(
+                raise ServedError(
                     f"{url} redirects (status {response.status}): a locator is read where it "
                     "leads, name the place itself"
                 )
@@ -222,16 +223,23 @@ class HttpClient:
             body = bytearray()
             if method != "HEAD" and response.status in (200, 206):
                 if int(length) > limit:
-                    raise StoreError(f"{url} has {length} bytes; at most {limit} are read")
+                    raise ServedError(f"{url} has {length} bytes; at most {limit} are read")
                 for pieces, chunk in enumerate(response.iter_stream()):
                     body += chunk
                     if pieces > _PIECES and len(body) < pieces * _PIECE_BYTES:
-                        raise StoreError(f"{url} sends its bytes one by one")
+                        raise ServedError(f"{url} sends its bytes one by one")
                     if len(body) > limit:
-                        raise StoreError(f"{url} sends more than {limit} bytes, which are read")
+                        raise ServedError(f"{url} sends more than {limit} bytes, which are read")
                     if not _get_rest():
                         raise TimeoutError(f"{len(body)} bytes had come by then")
             return Answer(response.status, found, bytes(body))
+
+
+def _name_kind(error: Exception) -> type[StoreError]:
+    """Whose matter it is that something failed: before a connection stands, it may be that of this
+    machine's network, and even which names that one knows is nobody else's business."""
+    ours = httpcore.ConnectError | httpcore.ConnectTimeout | httpcore.PoolTimeout
+    return StoreError if isinstance(error, ours) else ServedError
 
 
 def _get_rest() -> float:
@@ -245,13 +253,13 @@ def _read_headers(url: str, raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
     for name, value in raw:
         key = name.decode("ascii", "replace").lower()
         if key in ("content-range", "content-encoding", "etag") and key in found:
-            raise StoreError(f"{url} sends two headers {key}")
+            raise ServedError(f"{url} sends two headers {key}")
         found[key] = value.decode("latin-1").strip()
     if found.get("content-encoding", "identity").lower() != "identity":
-        raise StoreError(f"{url} sends compressed bytes, which were not asked for")
+        raise ServedError(f"{url} sends compressed bytes, which were not asked for")
     length = found.get("content-length", "0")
     if not (length.isascii() and length.isdigit() and len(length) < 20):
-        raise StoreError(f"{url} does not say how many bytes it sends")
+        raise ServedError(f"{url} does not say how many bytes it sends")
     return found
 
 
@@ -272,14 +280,20 @@ class _PinnedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Any = None,
     ) -> httpcore.NetworkStream:
-        addresses = self._resolve(host, port, min(self._connect_s, _get_rest()))[:ADDRESSES_MAX]
+        try:
+            found = self._resolve(host, port, min(self._connect_s, _get_rest()))
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(str(error)) from None
+        except OSError as error:
+            raise httpcore.ConnectError(describe_error(error)) from None
+        addresses = found[:ADDRESSES_MAX]
         hidden = [address for address in addresses if not is_public(address)]
         if hidden and not self._trusted:
             raise StoreError(
                 f"{host} leads to {hidden[0]}, which is no public address: it is read only where "
                 "its operator names it with --readable"
             )
-        failure: Exception = OSError(f"{host} has no address")
+        failure: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in addresses:
             rest = min(self._connect_s, _get_rest())
             if not rest:
@@ -310,7 +324,7 @@ class _HurriedStream(httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         left = _wire.get()
         if left is not None and left[0] <= 0:
-            raise StoreError("a server sends more beside what was asked for than answers have")
+            raise ServedError("a server sends more beside what was asked for than answers have")
         data = self._inner.read(max_bytes, _hurry(timeout, httpcore.ReadTimeout))
         if left is not None:
             left[0] -= len(data)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from assay.network.store.base import LOCATOR_MAX, StoreError
+from assay.network.store.base import LOCATOR_MAX, ServedError
 from assay.network.text import mask_url
 
 _PORTS = {"https": 443, "http": 80}
@@ -63,17 +63,17 @@ def read_locator(text: str) -> Locator:
     """What a locator means; nothing is looked at yet.
 
     Raises:
-        StoreError: it is none. What may be a secret in it is not repeated.
+        ServedError: it is none. What may be a secret in it is not repeated.
     """
     if len(text.encode(errors="replace")) > LOCATOR_MAX:
-        raise StoreError(f"a locator has at most {LOCATOR_MAX} bytes: use a shorter path")
+        raise ServedError(f"a locator has at most {LOCATOR_MAX} bytes: use a shorter path")
     try:
         url = urlsplit(text)
         port = url.port
     except ValueError as error:
-        raise StoreError(f"{mask_url(text)!r} is not a URL ({error})") from None
+        raise ServedError(f"{mask_url(text)!r} is not a URL ({error})") from None
     if "@" in url.netloc or "?" in text or "#" in text:
-        raise StoreError(
+        raise ServedError(
             f"{mask_url(text)!r} is no public locator: it stands on chain for all to read, so it "
             "has no user, no query, no signature and no fragment"
         )
@@ -87,7 +87,7 @@ def read_locator(text: str) -> Locator:
         if _is_host(host) and _PATH.fullmatch(url.path) and not {".", ".."} & set(segments):
             path_text = url.path.removesuffix("/")
             return WebLocator(url.scheme, host, port or _PORTS[url.scheme], path_text)
-    raise StoreError(
+    raise ServedError(
         f"{mask_url(text)!r} is not a store: write https://host/path or file:///an/absolute/folder"
     )
 

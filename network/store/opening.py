@@ -55,6 +55,7 @@ class ReadableStores:
         roots: locators that this program's operator named.
         strangers, own: read from the web what anybody named, and what the operator did; None: the
             program's own clients.
+        home: a locator of the operator's own, and who reads at or below it; None: as `own`.
 
     Raises:
         StoreError: a root is no store.
@@ -65,8 +66,10 @@ class ReadableStores:
         roots: Sequence[str],
         strangers: HttpClient | None = None,
         own: HttpClient | None = None,
+        home: tuple[str, HttpClient] | None = None,
     ) -> None:
         self._strangers, self._own = strangers, own
+        self._home = None if home is None else (read_locator(home[0]), home[1])
         places = [read_locator(root) for root in roots]
         self._web = [place for place in places if isinstance(place, WebLocator)]
         self._folders = [_open_existing(p).root for p in places if isinstance(p, FolderLocator)]
@@ -81,6 +84,10 @@ class ReadableStores:
         if isinstance(place, FolderLocator):
             # nobody learns from here what other folders this machine has
             return _open_existing(place) if self._is_allowed(place.path) else None
+        if self._home is not None:
+            root, client = self._home
+            if isinstance(root, WebLocator) and place.is_below(root):
+                return WebStore(place, client)
         if any(place.is_below(root) for root in self._web):
             return WebStore(place, self._own or _get_client(True))
         if place.scheme != "https":

@@ -9,7 +9,13 @@ import re
 from collections.abc import Iterable
 from typing import NoReturn
 
-from assay.network.store.base import ObjectSource, ObjectStore, StoreError, check_name
+from assay.network.store.base import (
+    ObjectSource,
+    ObjectStore,
+    ServedError,
+    StoreError,
+    check_name,
+)
 from assay.network.store.http import Answer, HttpClient
 from assay.network.store.locators import WebLocator
 
@@ -57,7 +63,7 @@ class WebStore(ObjectStore):
         if answer.status in _ABSENT:
             return None
         if answer.status != 200:
-            raise StoreError(f"{url} answers with status {answer.status}")
+            raise ServedError(f"{url} answers with status {answer.status}")
         return answer.body
 
     def _refuse(self) -> NoReturn:
@@ -80,9 +86,9 @@ class _WebObject:
         if answer.status in _ABSENT:
             return None
         if answer.status != 200:
-            raise StoreError(f"{self._url} answers with status {answer.status}")
+            raise ServedError(f"{self._url} answers with status {answer.status}")
         if "content-length" not in answer.headers:
-            raise StoreError(f"{self._url} does not say how long it is")
+            raise ServedError(f"{self._url} does not say how long it is")
         self._note_version(int(answer.headers["content-length"]), answer)
         return self._size
 
@@ -97,7 +103,7 @@ class _WebObject:
             size = self.size()
             return None if size is None else self.read(start, end)
         if end - start > READ_MAX:
-            raise StoreError(f"{end - start} bytes of {self._url} are more than one read takes")
+            raise ServedError(f"{end - start} bytes of {self._url} are more than one read takes")
         answer = self._client.ask("GET", self._url, end - start, f"bytes={start}-{end - 1}")
         if answer.status in _ABSENT:
             return None
@@ -109,13 +115,13 @@ class _WebObject:
             self._note_version(len(answer.body), answer)
             return answer.body
         if answer.status == 200:
-            raise StoreError(f"{self._url} is not served by range: use a server that does")
-        raise StoreError(f"{self._url} answers with status {answer.status}")
+            raise ServedError(f"{self._url} is not served by range: use a server that does")
+        raise ServedError(f"{self._url} answers with status {answer.status}")
 
     def _read_past_the_end(self, answer: Answer, start: int) -> bytes:
         said = _NO_RANGE.fullmatch(answer.headers.get("content-range", ""))
         if said is not None and int(said[1]) > start:
-            raise StoreError(f"{self._url} refuses a range that lies within it")
+            raise ServedError(f"{self._url} refuses a range that lies within it")
         if said is not None:
             self._note_version(int(said[1]), answer)
         return b""
@@ -124,12 +130,12 @@ class _WebObject:
         text = answer.headers.get("content-range", "")
         said = _CONTENT_RANGE.fullmatch(text)
         if said is None:
-            raise StoreError(f"{self._url} sends a part and does not say which")
+            raise ServedError(f"{self._url} sends a part and does not say which")
         first, last, total = map(int, said.groups())
         if first != start or last != min(end, total) - 1:
-            raise StoreError(f"{self._url} sends another part than was asked for")
+            raise ServedError(f"{self._url} sends another part than was asked for")
         if len(answer.body) != last - first + 1:
-            raise StoreError(f"{self._url} sends a part of another length than it says")
+            raise ServedError(f"{self._url} sends a part of another length than it says")
         self._note_version(total, answer)
         return answer.body
 
@@ -137,5 +143,5 @@ class _WebObject:
         etag = answer.headers.get("etag")
         changed = self._size is not None and size != self._size
         if changed or (etag and self._etag and etag != self._etag):
-            raise StoreError(f"{self._url} has changed while it was read")
+            raise ServedError(f"{self._url} has changed while it was read")
         self._size, self._etag = size, etag or self._etag

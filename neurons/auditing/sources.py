@@ -14,9 +14,10 @@ from assay.inference import (
 )
 from assay.inference.folder import MANIFEST_FILE, SMALL_FILE_BYTES, SMALL_FILES, verify_manifest
 from assay.network.parquet_worker import ParquetWorker
-from assay.network.store import ObjectStore, StoreError
+from assay.network.store import StoreError
 from assay.neurons.files import write_file
 from assay.neurons.ports import Objects
+from assay.neurons.revealing import Mirror
 from assay.neurons.rules import make_checkpoint_name
 from assay.neurons.submissions import StoreFinder, know_no_mirrors, open_submission
 from assay.protocol import Context
@@ -32,7 +33,7 @@ class StoredSubmissions:
 
     stores: StoreFinder
     worker: ParquetWorker
-    mirrors: Callable[[], Sequence[ObjectStore]] = know_no_mirrors
+    mirrors: Callable[[bytes], Sequence[Mirror]] = know_no_mirrors
 
     def open(self, context: Context, hotkey: bytes) -> SubmissionReader:
         """A reader of what a hotkey committed to."""

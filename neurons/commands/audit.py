@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 
-from assay.network import ObjectStore, ParquetWorker, ReadableStores
+from assay.network import ObjectStore, ParquetWorker, ReadableStores, open_store
 from assay.network.beacon import HttpBeacons
 from assay.network.chain import SubtensorChain
 from assay.neurons.auditing.auditor import Progress, audit
@@ -32,6 +32,7 @@ from assay.neurons.commands.console import open_console
 from assay.neurons.config import ConfigError, Settings
 from assay.neurons.discovery import find_parameters, make_mirrors
 from assay.neurons.ledger import open_ledger, open_node
+from assay.neurons.mirrors import MirrorList
 from assay.neurons.ports import Objects
 from assay.neurons.wiring import now_ms, open_chain, open_stores
 from assay.protocol import (
@@ -165,13 +166,15 @@ def reach(settings: Settings, request: Request) -> Iterator[Reached]:
         )
         stack.callback(beacons.close)
         worker = stack.enter_context(ParquetWorker())
-        mirrors = make_mirrors(chain, parameters, stores.open)
+        own = [open_store(locator) for locator in settings.store.mirrors]
+        mirrors = make_mirrors(chain, parameters, stores.open, own)
+        files = StoredSubmissions(stores, worker, MirrorList(chain, stores.get, own, bytes(32)))
         public = Public(
             chain=chain,
             beacons=beacons,
             parameters=parameters,
             records=records,
-            submissions=StoredSubmissions(stores, worker),
+            submissions=files,
             outlines=FetchedOutlines(scratch / "models", mirrors),
             copies=copies,
             models=models,

@@ -164,7 +164,7 @@ def _show(
             return
         drawn[0] = now
         status = describe_status(run)
-        write_json(out / "status.json", status)
+        write_json(out / "status.json", status, durable=False)
         if live is not None:
             live.update(render_status(status), refresh=True)
 

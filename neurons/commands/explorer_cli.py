@@ -1,11 +1,12 @@
 """The command `explorer`."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assay.neurons.commands.ledger_cli import Contract
+from assay.neurons.commands.ledger_cli import ChainId, Contract, Endpoint
 from assay.neurons.commands.options import (
     AsJson,
     Config,
@@ -18,6 +19,9 @@ from assay.neurons.commands.options import (
     plain_errors,
 )
 
+if TYPE_CHECKING:
+    from assay.neurons.config import Settings
+
 app = typer.Typer()
 
 
@@ -28,7 +32,8 @@ def explorer(
         typer.Option(
             "--dir",
             metavar="DIR",
-            help="What a demo or a validator has left, or leaves now [default: assay-demo].",
+            help="What a demo, a validator or a localnet has left, or leaves now [default: "
+            "assay-demo, else assay-localnet].",
         ),
     ] = None,
     record: Annotated[
@@ -56,6 +61,8 @@ def explorer(
         str | None,
         typer.Option(metavar="URL", help="An EVM explorer that ledger entries link to."),
     ] = None,
+    evm: Endpoint = None,
+    chain_id: ChainId = None,
     contract: Contract = None,
     host: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Where to listen [default: 127.0.0.1].")
@@ -86,25 +93,44 @@ def explorer(
     it again. Exit 0 stopped by request; 2 there is nothing to show, or nowhere to.
     """
     with plain_errors():
-        settings = load(
-            config,
-            localnet,
-            chain={"network": network, "netuid": netuid},
-            store={"readable": readable or None},
-            ledger={"contract": contract},
-            explorer={
-                "dir": directory, "record": record, "hotkey": hotkey, "model": model,
-                "trainer": trainer, "gauntlet": gauntlet, "evm_explorer": evm_explorer,
-                "host": host, "port": port, "hosts": allow_host or None, "index": index,
-            },
-        )  # fmt: skip
+        from assay.neurons.localnet.description import find_localnet
+
+        own_localnet = directory is not None and directory.is_dir() and find_localnet(directory)
+        if localnet is None and own_localnet:
+            localnet, directory = directory, None  # a localnet's folder is a localnet
+
+        def read(folder: Path | None) -> "Settings":
+            return load(
+                config,
+                folder,
+                chain={"network": network, "netuid": netuid},
+                store={"readable": readable or None},
+                ledger={"endpoint": evm, "chain_id": chain_id, "contract": contract},
+                explorer={
+                    "dir": directory, "record": record, "hotkey": hotkey, "model": model,
+                    "trainer": trainer, "gauntlet": gauntlet, "evm_explorer": evm_explorer,
+                    "host": host, "port": port, "hosts": allow_host or None, "index": index,
+                },
+            )  # fmt: skip
+
         from assay.neurons.commands.explorer import run_explorer
         from assay.neurons.exploring.sources import Request
 
+        if localnet is None and netuid is None:
+            settings = read(None)
+            own, usual = settings.explorer, settings.localnet.dir
+            named = own.dir or own.record or settings.chain.netuid
+            if not named and not settings.demo.out.is_dir() and find_localnet(usual) is not None:
+                localnet = usual  # nothing else is here
         online: tuple[str, ...] | None = None
+        later: Callable[[], Settings] | None = None
+        begun = localnet
         if localnet is not None:
             online = ("--localnet", str(localnet))
+            if find_localnet(localnet) is None:  # it may be about to begin
+                begun, later = None, lambda: read(localnet)
         elif netuid is not None:
-            named = () if network is None else ("--network", network)
-            online = (*named, "--netuid", str(netuid))
-        raise typer.Exit(run_explorer(Request(settings, online), as_json, quiet))
+            chain = () if network is None else ("--network", network)
+            online = (*chain, "--netuid", str(netuid))
+        asked = Request(read(begun), online, localnet, later)
+        raise typer.Exit(run_explorer(asked, as_json, quiet))

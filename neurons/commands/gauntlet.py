@@ -69,6 +69,7 @@ def run_gauntlet(settings: GauntletSettings, as_json: bool, quiet: bool) -> int:
             f"nothing ran of {settings.only!r}: it needs the bench models, so run it without --fast"
         )
     document = describe(rows, time.monotonic() - started)
+    document["asked"] = {"fast": settings.fast, "groups": groups, "only": settings.only}
     if settings.out is not None:
         write_json(settings.out / "gauntlet.json", document)
     if as_json:

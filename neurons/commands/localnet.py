@@ -65,6 +65,7 @@ A validator, in another:
 The trainer, whose key is {localnet.trainer.wallet}:
   assay train {at}
 And to look:
+  assay explorer {at}
   assay status --dir {folder / "miner"}
   assay metagraph {at}
   assay doctor {at} --wallet miner

@@ -36,7 +36,7 @@ from assay.neurons.mining.review import Review
 from assay.neurons.mining.workbook import Workbook
 from assay.neurons.ports import Neuron
 from assay.neurons.programs import Loop, catch_signals
-from assay.neurons.status import SHOWN, Subject, describe_program
+from assay.neurons.status import SHOWN, Subject, UploadStatus, describe_program
 from assay.neurons.tally import Verdicts, Watch, meter
 from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.neurons.validating.ledger_outbox import describe_ledger_row, list_ledger_rows
@@ -94,17 +94,25 @@ def run_miner(
             review = Review(
                 hotkey, member.parameters, sources, history, make_report("window_judged")
             )
+            miner.uploads.beat = lambda: watch.beat()  # the loop's, which comes after it
             verdicts = Verdicts(watch.tally, list_reasons(describe_history(history, SHOWN)))
 
             def describe() -> dict[str, Any]:
                 progress, rows = miner.progress, describe_history(history, SHOWN)
                 done = None if progress is None else {"window": progress[0], "groups": progress[1]}
                 verdicts.note(list_reasons(rows))
-                return {"at_work": done, "windows": rows}
+                return {"at_work": done, "upload": _describe_upload(miner), "windows": rows}
 
             warn_briefly(_look_around(member, "miner", store, locator), now_ms())
             neuron = MinerWithReview(miner, review, watch.tally)
             return _drive(member, neuron, describe, Standing(member), as_json, watch)
+
+
+def _describe_upload(miner: Miner) -> UploadStatus | None:
+    up = miner.uploads.newest
+    if up is None:
+        return None
+    return UploadStatus(window=up.window, bytes=up.sent, of=up.size, tries=up.tries, done=up.done)
 
 
 def make_miner_config(own: MinerSettings, parameters: Parameters) -> MinerConfig:

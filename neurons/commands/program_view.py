@@ -127,7 +127,15 @@ def _name_round(moment: dict[str, Any] | None) -> str:
 def _render_miner(status: dict[str, Any]) -> list[RenderableType]:
     work = status["at_work"]
     doing = Text("" if work is None else f"window {work['window']}: {work['groups']} groups done")
-    return [doing, render_history(status["windows"])]
+    return [doing, *_render_upload(status.get("upload")), render_history(status["windows"])]
+
+
+def _render_upload(up: dict[str, Any] | None) -> list[RenderableType]:
+    """A file on its way; nothing once it is there. Programs of before do not tell."""
+    if up is None or up["done"]:
+        return []
+    text = f"uploading window {up['window']}: {up['bytes'] / 1e6:.1f} of {up['of'] / 1e6:.1f} MB"
+    return [Text(text + (f", try {up['tries']}" if up["tries"] > 1 else ""))]
 
 
 def _render_validator(status: dict[str, Any]) -> list[RenderableType]:

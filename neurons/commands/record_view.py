@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assay.network import ObjectStore, open_store
+from assay.network.store import StoreError
 from assay.neurons.auditing.bundle import open_records
 from assay.neurons.commands.program_view import describe_age, render_shares
 from assay.neurons.config import ConfigError
@@ -92,7 +93,8 @@ def describe_record(where: str, validator: bytes | None) -> dict[str, Any]:
         validator: whose record; None: the only one there.
 
     Raises:
-        ConfigError: there is none, or it is damaged. StoreError: the store cannot be read.
+        ConfigError: there is none, it is damaged, or it cannot be read. StoreError: the store
+            cannot be listed.
     """
     store = open_store(where) if "://" in where else open_records(Path(where))
     address = encode_ss58(validator) if validator is not None else _find_only(store, where)
@@ -103,7 +105,11 @@ def describe_record(where: str, validator: bytes | None) -> dict[str, Any]:
             for covered in settlement.windows[-_SHOWN:]
         ]
     except (EncodingError, LookupError, TypeError, ValueError):
-        raise ConfigError(f"the record of {address} in {where} is damaged") from None
+        raise ConfigError(
+            f"the record of {address} in {where} is damaged: name another copy with --record"
+        ) from None
+    except StoreError as error:
+        raise ConfigError(f"{error}: see that the store answers from here") from None
     return dict(
         PublicStatus(
             record=where,
@@ -119,6 +125,8 @@ def describe_record(where: str, validator: bytes | None) -> dict[str, Any]:
 
 
 def _find_only(store: ObjectStore, where: str) -> str:
+    if where.startswith(("http://", "https://")):
+        raise ConfigError(f"{where} shows no list of its records: name a validator with --hotkey")
     found = {name.split("/")[0] for name in store.list() if name.endswith("/latest.json")}
     if len(found) == 1:
         (address,) = found

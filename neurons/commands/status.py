@@ -107,7 +107,20 @@ def _read(folder: Path) -> dict[str, Any]:
     try:
         with file.open("rb") as opened:
             data = opened.read(_STATUS_BYTES)
+    except NotADirectoryError:
+        raise ConfigError(
+            f"--dir {folder} is a file: name the folder of a run, which holds status.json"
+        ) from None
+    except PermissionError as error:
+        raise ConfigError(
+            f"{file} cannot be read ({error.strerror}): ask as the user who runs the program"
+        ) from None
     except OSError:
+        if not folder.is_dir():
+            raise ConfigError(
+                f"--dir {folder}: there is no such folder; start `assay demo --out {folder}`, or "
+                "name the --dir of a miner, validator or trainer"
+            ) from None
         below = sorted(str(found.parent) for found in folder.glob("*/status.json"))
         if below:
             raise ConfigError(

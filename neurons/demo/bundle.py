@@ -54,6 +54,19 @@ def leave_bundle(
             outlines=FetchedOutlines(Path(scratch), lambda: mirrors),
             copies={},
         )
+        recorded = _find_recorded(records, windows)
+        folder = out / BUNDLE_FOLDER
         return export_bundle(
-            public, validator, windows, out / BUNDLE_FOLDER, Path(scratch), mirrors, lambda *_: None
+            public, validator, recorded, folder, Path(scratch), mirrors, lambda *_: None
         )
+
+
+def _find_recorded(records: ObjectStore, windows: range) -> range:
+    """The demo's windows, and those before them that its settlements name: the validator abstained
+    from them, and left a record that says so."""
+    found = [
+        int(name.rpartition("/window-")[2].removesuffix(".record"))
+        for name in records.list()
+        if name.endswith(".record") and "/window-" in name
+    ]
+    return range(min(found, default=windows.start), windows.stop)

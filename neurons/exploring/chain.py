@@ -8,6 +8,7 @@ from typing import Any
 
 from assay.explorer import Live, Shown
 from assay.neurons.config import ConfigError, Settings
+from assay.neurons.exploring.answers import Answers
 from assay.neurons.exploring.helper import BusyError, Helper
 from assay.protocol import Parameters
 from assay.protocol.encoding import EncodingError
@@ -38,7 +39,7 @@ class ChainView:
             "store": settings.store.model_dump(mode="json"),
         }
         self._live: tuple[float, int] | None = None
-        self._trouble: str | None = None
+        self._answers = Answers("the chain’s node")
         self._shown: dict[int, tuple[float, Shown | None]] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -71,11 +72,18 @@ class ChainView:
     def read_live(self) -> Live | None:
         """The head as it was seen last."""
         with self._lock:
-            live, trouble = self._live, self._trouble
+            live = self._live
         if live is None:
             return None
-        fresh = time.monotonic() - live[0] < _STALE_S
-        return Live(live[1], fresh, "the chain", trouble if fresh else trouble or "no new block")
+        trouble = self._answers.describe()
+        moving = time.monotonic() - live[0] < _STALE_S
+        return Live(
+            live[1], moving, "the chain", trouble and trouble[0], since_ms=trouble and trouble[1]
+        )
+
+    def get_trouble(self) -> tuple[str, int] | None:
+        """See `Answers.describe`."""
+        return self._answers.describe()
 
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> Shown | None:
         """The weights; None while they are not known."""
@@ -88,6 +96,8 @@ class ChainView:
             or time.monotonic() - kept[0] < _AGAIN_S
         ):
             return kept[1]
+        if self._answers.describe() is not None:  # no page waits for a node that does not answer
+            return None if kept is None else kept[1]
         request = {
             "do": "weights", "epoch": epoch, "validator": self.validator.hex(),
             "wanted": [[uid, weight] for uid, weight in wanted.items()],
@@ -115,10 +125,10 @@ class ChainView:
 
     def _watch(self) -> None:
         while not self._stop.is_set():
+            self._answers.begin()
             found = self._ask({"do": "head"}, _FIRST_S)
-            with self._lock:
-                if isinstance(found, str):
-                    self._trouble = found
-                else:
-                    self._live, self._trouble = (time.monotonic(), int(found["head"])), None
+            self._answers.end(found if isinstance(found, str) else None)
+            if not isinstance(found, str):
+                with self._lock:
+                    self._live = time.monotonic(), int(found["head"])
             self._stop.wait(_EVERY_S)

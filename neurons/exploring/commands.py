@@ -2,12 +2,24 @@
 
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
+from assay.explorer import AuditCommand
+from assay.neurons.exploring.evm import LedgerPlace
 from assay.neurons.exploring.folder import TrainerFolder
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.commitment import make_object_name
+from assay.protocol.record import make_settlement_record_name
+
+#: Windows that one audit takes, as `assay.neurons.auditing.bundle` has it: importing that would
+#: load models' libraries into the process that serves.
+WINDOWS_MAX = 10_000
+#: Longest name of a strategy that a command is made with, characters.
+_NAME = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +33,7 @@ class ShellCommands:
         online: flags that name the chain; None: no chain was named.
         records: where the record lies, if it must be named.
         store: a folder of miners' files.
+        ledger: what is read of the EVM. record: folder of the record, where it is one.
     """
 
     validator: str
@@ -31,28 +44,38 @@ class ShellCommands:
     records: str | None = None
     store: Path | None = None
     trainer: Path | None = None
+    ledger: LedgerPlace | None = None
+    record: Path | None = None
 
-    def audit(self, first: int, last: int) -> str | None:
-        """Of the bundle where it holds these windows, else of what the chain shows."""
-        span = _write_span(first, last)
-        local = [] if self.parameters.beacon == QUICKNET else ["--allow-local-beacon"]
+    def audit(self, first: int, last: int) -> AuditCommand | None:
+        """Of the bundle where it holds them all, else of what the chain shows, else of as much as
+        the bundle holds."""
+        first = max(first, last - WINDOWS_MAX + 1)
         bundled = self._read_bundle()
-        if self.folder is not None and bundled and bundled[0] <= last and first <= bundled[1]:
-            span = _write_span(max(first, bundled[0]), min(last, bundled[1]))
-            words = ["assay", "audit", "--offline", str(self.folder / "bundle"), "--windows", span]
-            words += local
-            if self.models is not None:
-                words += ["--model", str(self.models)]
-            return shlex.join(words)
-        if self.online is None and self.records is None:
+        whole = bundled is not None and bundled[0] <= first and last <= bundled[1]
+        if bundled is not None and (whole or not self._is_reachable()):
+            first, last = max(first, bundled[0]), min(last, bundled[1])
+            words = ["--offline", str(self.folder / "bundle")] if self.folder else []
+            if self.parameters.beacon != QUICKNET:
+                words.append("--allow-local-beacon")
+        elif self._is_reachable():
+            words = ["--validator", self.validator]
+            words += self.online or ("--netuid", str(self.parameters.identity.netuid))
+            if self.records is not None:
+                words += ["--records", self.records]
+        else:
             return None
-        words = ["assay", "audit", "--validator", self.validator, "--windows", span]
-        words += self.online or ("--netuid", str(self.parameters.identity.netuid))
-        if self.records is not None:
-            words += ["--records", self.records]
+        if first > last:
+            return None
+        words += ["--windows", _write_span(first, last)]
         if self.models is not None:
             words += ["--model", str(self.models)]
-        return shlex.join(words)
+        text = shlex.join(["assay", "audit", *words])
+        return AuditCommand(text, first, last, self.models is not None)
+
+    def _is_reachable(self) -> bool:
+        """Whether a chain, or the record's place beside the usual one, was named."""
+        return self.online is not None or self.records is not None
 
     def _read_bundle(self) -> tuple[int, int] | None:
         """The windows that the folder's bundle holds."""
@@ -65,6 +88,33 @@ class ShellCommands:
             return int(about["windows"][0]), int(about["windows"][1])
         except (OSError, ValueError, LookupError, TypeError):
             return None
+
+    def ledger_flags(self) -> list[str]:
+        """The ledger and an EVM node; an address that holds more than a host is left to whoever
+        types it."""
+        place = self.ledger
+        assert place is not None  # its callers have looked
+        parts = urlsplit(place.endpoint)
+        plain = parts.path in ("", "/") and not parts.query and parts.username is None
+        flags = ["--evm", place.endpoint if plain else "https://EVM-NODE"]
+        return [*flags, "--chain-id", str(place.chain_id), "--contract", place.contract]
+
+    def compare(self, epoch: int, first: int, last: int, miner: str | None) -> str | None:
+        """An audit where a chain is named; else of the record's file alone, or of what stands."""
+        if self.ledger is None:
+            return None
+        netuid = str(self.parameters.identity.netuid)
+        if self.online is not None:
+            words = ["assay", "audit", "--validator", self.validator, *self.online]
+            words += ["--windows", _write_span(first, last)]
+            words += [] if self.records is None else ["--records", self.records]
+            return shlex.join([*words, *self.ledger_flags()])
+        name = make_settlement_record_name(self.validator, epoch)
+        if self.record is not None and miner is not None:
+            words = ["assay", "ledger", "verify-score", str(self.record / name), "--miner", miner]
+        else:
+            words = ["assay", "ledger", "show", self.validator, str(epoch)]
+        return shlex.join([*words, "--netuid", netuid, *self.ledger_flags()])
 
     def verify(self, window: int, hotkey: str) -> str | None:
         """Where file, context and model all lie here."""
@@ -96,9 +146,19 @@ class ShellCommands:
         step = None if self.trainer is None else TrainerFolder(self.trainer).get_newest_step()
         return None if step is None else shlex.join(["assay", "train", "verify-step", str(step)])
 
-    def gauntlet(self) -> str | None:
-        """Measured again."""
-        return "assay gauntlet"
+    def gauntlet(self, table: Mapping[str, Any]) -> str | None:
+        """Measured again, as much of it as the table was asked for."""
+        asked = table.get("asked")
+        asked = asked if isinstance(asked, dict) else {}
+        words = ["assay", "gauntlet"]
+        if asked.get("fast") is True:
+            words.append("--fast")
+        if type(asked.get("groups")) is int:
+            words += ["--groups", str(asked["groups"])]
+        only = asked.get("only")
+        if isinstance(only, str) and only.isprintable() and len(only) <= _NAME:
+            words.append(f"--only={only}")
+        return shlex.join(words)
 
 
 def _write_span(first: int, last: int) -> str:

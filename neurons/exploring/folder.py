@@ -6,6 +6,7 @@ All of it is JSON that programs write for people: what is not as it should be is
 import json
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ from assay.explorer import Live, Manifest, Post, Shown, Training
 #: Largest JSON that is read, bytes.
 _BYTES_MAX = 64 << 20
 #: A program's status older than this is what it left when it ended, seconds.
-_STALE_S = 30.0
+_STALE_S = 15.0
 #: Steps, points and posts that are taken.
 _ROWS_MAX = 4_096
 #: Settlements after an epoch's whose blocks may show its weights.
 _LOOKS = 3
 #: 97.5 % quantile of the standard normal distribution.
 _Z = 1.959963984540054
-_BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+_BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError)
 
 
 class JsonFile:
@@ -80,8 +81,22 @@ class RunFolder:
             else:
                 fresh = time.time() - document["at"] < _STALE_S
                 moving = fresh and document["state"] == "running"
-                program = f"the {document['program']}" + ("" if moving else " has stopped")
+                program = f"the {document['program']}" + ("" if moving else _describe_end(document))
             return Live(int(document["head"]), moving, program, trouble and str(trouble), windows)
+        except _BROKEN:
+            return None
+
+    def get_hotkey(self, netuid: int | None) -> str | None:
+        """Whose folder it is, where it is a validator's; SS58.
+
+        Args:
+            netuid: of the subnet that is asked for; a validator of another one is not meant.
+        """
+        document = self._status.read()
+        try:
+            if netuid is not None and document.get("netuid", netuid) != netuid:
+                return None
+            return str(document["hotkey"]) if document["program"] == "validator" else None
         except _BROKEN:
             return None
 
@@ -231,6 +246,14 @@ def _describe_point(row: Mapping[str, Any]) -> dict[str, Any]:
         "high": round(min(1.0, centre + half), 4),
         "problems": n,
     }
+
+
+def _describe_end(document: Mapping[str, Any]) -> str:
+    """Of a program that says nothing new: how it ended."""
+    if document["state"] != "running":
+        return " has stopped"
+    last = datetime.fromtimestamp(document["at"], UTC)
+    return f" was last heard of at {last:%H:%M:%S} UTC"
 
 
 def parse_manifest(data: bytes | None) -> Manifest | None:

@@ -55,6 +55,7 @@ class GroupReader:
         torch.set_num_threads(1)
         self._worker = ParquetWorker()
         self._models: OrderedDict[bytes, Any] = OrderedDict()
+        self._told: str | None = None  # for the operator: it may name folders and endpoints
 
     def answer(self, request: bytes) -> bytes:
         """A group, or why it cannot be shown."""
@@ -63,9 +64,11 @@ class GroupReader:
         try:
             found = self._read(asked, context, bytes.fromhex(asked["hotkey"]), asked["group"])
         except (StoreError, CheckpointError, WorkerError) as error:
-            found = Lack(str(error))
+            self._told = str(error)
+            found = Lack("it cannot be read just now: its store or the checkpoint does not answer")
         kind = "lack" if isinstance(found, Lack) else "group"
-        return json.dumps({"kind": kind, "value": asdict(found)}).encode()
+        told, self._told = self._told, None
+        return json.dumps({"kind": kind, "value": asdict(found), "told": told}).encode()
 
     def _read(
         self, asked: dict[str, Any], context: Context, hotkey: bytes, group: int
@@ -81,7 +84,10 @@ class GroupReader:
         problem = environment.make_problem(seed, outline.manifest.levels)
         vocabulary = len(outline.tokenizer.drawable)
         if any(int(rollout.tokens.max()) >= vocabulary for rollout in rollouts):
-            checkpoint, note = None, "it holds ids that the model does not have: not measured"
+            checkpoint, note = (
+                None,
+                "The model was not run here: the file holds ids that it does not have.",
+            )
         measured: list[Measurement | None] = [None] * len(rollouts)
         if checkpoint is not None:
             measured = [*_measure(context, checkpoint, hotkey, group, problem.prompt, rollouts)]
@@ -162,11 +168,15 @@ class GroupReader:
         outline, checkpoint, lacks = open_model(place, context)
         if checkpoint is not None:
             return outline, checkpoint, None
-        why = f"read from the file alone, without margins: checkpoint {short}… is not at hand"
+        lack = f"checkpoint {short}… is not at hand"
         if lacks and place is not None and place != folder:
-            why = f"read from the file alone, without margins: {lacks[0]}"
-        if folder is None:
-            why += "; --model names a folder of checkpoints"
+            self._told = lacks[0]
+            lack = f"checkpoint {short}… does not open"
+        why = (
+            f"The model was not run here: {lack}. Tokens, claimed log-probabilities and the reward "
+            "come from the miner’s file; margins and distances take a forward pass"
+        )
+        why += ", for which --model names a folder of checkpoints." if folder is None else "."
         if outline is None:
             stores = [open_folder(Path(folder)) for folder in asked["stores"]]
             try:
@@ -174,7 +184,9 @@ class GroupReader:
                     context.checkpoint
                 )
             except CheckpointError as error:
-                return None, None, f"nothing can be read of the file without its tokenizer: {error}"
+                self._told = str(error)
+                why = f"without the tokenizer of checkpoint {short}… nothing can be read"
+                return None, None, why
         return outline, None, why
 
 

@@ -1,6 +1,7 @@
 """Groups of miners' files, measured again by a helper: cached, limited, never waited for long."""
 
 import json
+import logging
 import threading
 import time
 import zlib
@@ -14,6 +15,7 @@ from assay.explorer import GroupReading, Lack, RolloutReading, TokenReading
 from assay.neurons.exploring.helper import BusyError, Helper
 from assay.protocol import Context, context_to_json
 
+logger = logging.getLogger(__name__)
 _BOOT = (
     "from assay.neurons.exploring.child import serve;"
     "from assay.neurons.exploring.group_child import GroupReader;"
@@ -115,7 +117,7 @@ class Groups:
         with self._lock:
             self._asked.pop(key, None)
             if isinstance(document, str) or document["kind"] == "lack":
-                why = document if isinstance(document, str) else str(document["value"]["why"])
+                why = _tell(document)
                 self._failed[key] = time.monotonic(), why
                 while len(self._failed) > 256:
                     self._failed.popitem(last=False)
@@ -124,6 +126,16 @@ class Groups:
                 while sum(map(len, self._kept.values())) > _KEPT_BYTES and len(self._kept) > 1:
                     self._kept.popitem(last=False)
         self._on_change()
+
+
+def _tell(document: dict[str, Any] | str) -> str:
+    """Why there is no group, for pages; whoever runs the explorer is told more."""
+    told = document if isinstance(document, str) else document.get("told")
+    if told is not None:
+        logger.warning("a rollout: %s", told, extra={"event": "explorer_trouble"})
+    if isinstance(document, str):
+        return "it cannot be run just now"
+    return str(document["value"]["why"])
 
 
 def _decode(document: dict[str, Any]) -> GroupReading:

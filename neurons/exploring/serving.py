@@ -3,49 +3,89 @@
 import asyncio
 import signal
 import socket
+import struct
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from assay.explorer import get_network
 from assay.neurons.config import ConfigError
 
-#: Seconds for a request's head; connections at once; bytes of a head; seconds that a connection may
-#: idle, and that open pages have when the server stops.
-_HEAD_S, _CONNECTIONS, _HEAD_BYTES, _IDLE_S, _GRACE_S = 10.0, 256, 16 << 10, 10, 2
+#: Bytes of a request's head, and seconds that open pages have when the server stops.
+_HEAD_BYTES, _GRACE_S = 16 << 10, 2
+#: What has a socket forget what it was to send when it is closed.
+_NO_LINGER = socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+#: Seconds between two looks at a connection.
+_LOOK_S = 0.5
+_FULL = b"Too many connections.\n"
+_REFUSAL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 60\r\n"
+    b"content-type: text/plain\r\ncontent-length: %d\r\n\r\n%b" % (len(_FULL), _FULL)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How much of the server a client may hold, and for how long.
+
+    Attributes:
+        connections, per_client: open at once; a /64 of IPv6 is one client.
+        request_s: seconds until the whole head of the next request is there, from the connection's
+            beginning or from the answer before; whole ones.
+        answer_s: seconds within which an answer must have left for whoever reads it.
+    """
+
+    connections: int = 256
+    per_client: int = 64
+    request_s: int = 10
+    answer_s: int = 60
 
 
 class _HastyProtocol(H11Protocol):
-    """Ends a connection whose request does not come to an end."""
+    """Refuses a client that holds too many connections, and ends those that keep it waiting: for a
+    request that does not come to its end, or for somebody who does not read."""
 
-    _deadline: asyncio.TimerHandle | None = None
+    patience = Patience()
+    network = ""
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._hurry()
+        self.network = get_network(self.client[0] if self.client else "")
+        self._asked_at = self._taken_at = self.loop.time()
+        same = sum(getattr(other, "network", None) == self.network for other in self.connections)
+        if same > self.patience.per_client or len(self.connections) > self.patience.connections:
+            transport.write(_REFUSAL)
+            transport.close()
+        self._look()
 
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.conn.their_state is h11.IDLE:
-            self._hurry()
+    def on_response_complete(self) -> None:
+        self._asked_at = self.loop.time()
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
 
-    def _hurry(self) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(_HEAD_S, self._end)
-
-    def _end(self) -> None:
-        self._deadline = None
-        busy = self.cycle is not None and not self.cycle.response_complete
-        if self.conn.their_state is h11.IDLE and not busy and not self.transport.is_closing():
+    def _look(self) -> None:
+        now = self.loop.time()
+        unread = self.transport.get_write_buffer_size() > 0
+        if not unread:
+            self._taken_at = now
+        if unread or (self.cycle is not None and not self.cycle.response_complete):
+            self._asked_at = now
+        if now - self._taken_at > self.patience.answer_s:
+            # closing would wait until all is read; so would the system's own buffer of the socket
+            self.transport.get_extra_info("socket").setsockopt(*_NO_LINGER)
+            self.transport.abort()
+        elif now - self._asked_at > self.patience.request_s:
             self.transport.close()
+        self._timer = self.loop.call_later(_LOOK_S, self._look)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -60,7 +100,10 @@ def bind(host: str, port: int) -> socket.socket:
         )[0]
         opened = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise ConfigError(f"--host {host}: {error.strerror or error}") from None
+        raise ConfigError(
+            f"--host {host}: {error.strerror or error}; name an address of this machine, such as "
+            "127.0.0.1"
+        ) from None
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(address)
@@ -74,25 +117,30 @@ def bind(host: str, port: int) -> socket.socket:
     return opened
 
 
-def serve(app: ASGIApp, opened: socket.socket) -> None:
-    """Serves until Ctrl-C or SIGTERM."""
+def make_server(app: ASGIApp, patience: Patience = Patience()) -> uvicorn.Server:
+    """What serves an application; its `should_exit` ends it from another thread."""
+    protocol = type("HastyProtocol", (_HastyProtocol,), {"patience": patience})
     config = uvicorn.Config(
         app,
-        http=_HastyProtocol,
+        http=protocol,
         ws="none",
         lifespan="on",
         log_level="error",
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=_CONNECTIONS,
-        timeout_keep_alive=_IDLE_S,
+        timeout_keep_alive=patience.request_s,
         timeout_graceful_shutdown=_GRACE_S,
         h11_max_incomplete_event_size=_HEAD_BYTES,
     )
+    return uvicorn.Server(config)
+
+
+def serve(server: uvicorn.Server, opened: socket.socket) -> None:
+    """Serves until Ctrl-C or SIGTERM."""
     before = signal.signal(signal.SIGTERM, _ignore)  # the server passes on what has ended it
     try:
-        uvicorn.Server(config).run(sockets=[opened])
+        server.run(sockets=[opened])
     except KeyboardInterrupt:
         return
     finally:

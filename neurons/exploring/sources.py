@@ -1,21 +1,29 @@
 """From what was asked for on the command line to a record, and what is around it."""
 
-import time
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import urlsplit
 
 from assay.explorer import Subject
 from assay.network import FolderStore, ObjectStore, open_folder, open_store
 from assay.neurons.config import ConfigError, Settings
 from assay.neurons.exploring.chain import ChainView
 from assay.neurons.exploring.commands import ShellCommands
-from assay.neurons.exploring.folder import JsonFile, RunFolder, TrainerFolder
+from assay.neurons.exploring.evm import LedgerEvents
+from assay.neurons.exploring.folder import JsonFile, RunFolder
 from assay.neurons.exploring.groups import Groups
-from assay.neurons.exploring.surroundings import Around
+from assay.neurons.exploring.places import (
+    check_contract,
+    check_link,
+    find_gauntlet,
+    find_ledger,
+    find_models,
+    find_trainer,
+)
+from assay.neurons.exploring.surroundings import Around, LocalnetMark, Pace
 from assay.neurons.ports import Objects
 from assay.neurons.rules import PublicationError, fetch_parameters
 from assay.neurons.wiring import open_stores
@@ -44,10 +52,14 @@ class Request:
 
     Attributes:
         online: flags that name the chain, as they were given; None: none was.
+        localnet: folder of the localnet that was named: it is waited for.
+        later: settings with those of a localnet that was not there yet, once it is.
     """
 
     settings: Settings
     online: tuple[str, ...] | None
+    localnet: Path | None = None
+    later: Callable[[], Settings] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,69 +71,109 @@ class Source:
 
 
 def open_source(
-    request: Request, stack: ExitStack, on_change: Callable[[], None], wait: Callable[[str], None]
+    request: Request,
+    stack: ExitStack,
+    on_change: Callable[[], None],
+    wait: Callable[[str], None],
+    stop: threading.Event | None = None,
 ) -> Source:
     """Finds the record.
 
     Args:
         stack: closes what was opened.
         on_change: called when something that was being computed is there.
-        wait: called once with a sentence, where a run is there and its record is not yet.
+        wait: called with a sentence at every look, where a run is there and what is needed of it is
+            not yet.
+        stop: ends the waiting.
 
     Raises:
         ConfigError: there is none, or it is not clear which.
         StoreError: a store cannot be read.
     """
-    settings = request.settings
-    folder = _find_folder(request)
+    ended = stop or threading.Event()
+    while request.later is not None:
+        try:
+            request = replace(request, settings=request.later(), later=None)
+        except ConfigError:
+            wait(
+                f"no localnet has been started in {request.localnet}: `assay localnet --dir "
+                f"{request.localnet}` in another terminal"
+            )
+            _pause(ended)
     chain = None
     if request.online is not None:
-        chain = ChainView(settings)
+        chain = ChainView(request.settings)
         stack.callback(chain.close)
-    found = _find_record(request, folder, chain, wait)
-    run = None if folder is None else RunFolder(folder, found.validator)
-    trainer = _find_trainer(settings, folder)
+    folder, found = _find_record(request, chain, wait, ended)
     if chain is not None:
         chain.validator = found.validator
         chain.start()
-    models = _find_models(settings, folder)
+    around = _open_around(request, stack, on_change, folder, found, chain)
+    return Source(Subject(found.validator, found.parameters, found.objects, found.place), around)
+
+
+def _open_around(
+    request: Request,
+    stack: ExitStack,
+    on_change: Callable[[], None],
+    folder: Path | None,
+    found: "_Found",
+    chain: ChainView | None,
+) -> Around:
+    settings = request.settings
+    trainer = find_trainer(settings, folder)
+    models = find_models(settings, folder, found.begun)
     kept = [] if folder is None else [folder / "store", folder / "bundle" / "store"]
     roots = [path for path in (*kept, found.root) if path is not None and path.is_dir()]
     scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
     groups = Groups(models, roots, _list_readable(settings), scratch, on_change)
     stack.callback(groups.close)
+    place = find_ledger(settings, found.validator, found.parameters)
+    events = None if place is None else LedgerEvents(place, on_change)
+    if events is not None:
+        stack.callback(events.close)
     store = None if folder is None else folder / "store"
     commands = ShellCommands(
         encode_ss58(found.validator), found.parameters, folder, models, request.online,
         None if settings.explorer.record is None else settings.explorer.record,
         store if store is not None and store.is_dir() else found.root,
-        None if trainer is None else trainer.root,
+        trainer.root, place, found.root,
     )  # fmt: skip
-    around = Around(
+    return Around(
         commands=commands,
         has_model=models is not None,
         ledger_link=check_link(settings.explorer.evm_explorer),
-        contract=settings.ledger.contract,
-        run=run,
+        contract=check_contract(settings.ledger.contract),
+        run=None if folder is None else RunFolder(folder, found.validator),
         trainer=trainer,
         chain=chain,
         models=models,
         stores=[open_folder(root) for root in roots],
-        gauntlet=JsonFile(_find_gauntlet(settings, folder)),
+        gauntlet=JsonFile(find_gauntlet(settings, folder)),
         groups=groups,
-    )
-    return Source(Subject(found.validator, found.parameters, found.objects, found.place), around)
+        pace=Pace(found.parameters.timing.slot_ms),
+        events=events,
+        localnet=None if request.localnet is None
+        else LocalnetMark(request.localnet, found.parameters.identity.genesis_hash),
+    )  # fmt: skip
+
+
+def _pause(ended: threading.Event) -> None:
+    if ended.wait(_LOOK_S):
+        raise ConfigError("stopped before there was anything to show")
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A record: whose, where, by which rules. root: its store's folder, where it is one."""
+    """A record: whose, where, by which rules. root: its store's folder, where it is one; begun:
+    whether anything of it is there."""
 
     validator: bytes
     parameters: Parameters
     objects: Objects
     root: Path | None
     place: str
+    begun: bool
 
 
 def _find_folder(request: Request) -> Path | None:
@@ -149,54 +201,66 @@ def _find_folder(request: Request) -> Path | None:
 
 
 def _find_record(
-    request: Request, folder: Path | None, chain: ChainView | None, wait: Callable[[str], None]
-) -> _Found:
+    request: Request, chain: ChainView | None, wait: Callable[[str], None], ended: threading.Event
+) -> tuple[Path | None, _Found]:
+    """The run's folder and its record, waited for where they will be there."""
     while True:
+        folder = _find_folder(request)
         try:
-            return _look_for_record(request, folder, chain)
+            return folder, _look_for_record(request, folder, chain)
         except NoRecordError as error:
             live = None if folder is None else RunFolder(folder, b"").read_live()
             if chain is None and (live is None or not live.moving):
                 raise
             wait(str(error))
-            time.sleep(_LOOK_S)
+            _pause(ended)
 
 
 def _look_for_record(request: Request, folder: Path | None, chain: ChainView | None) -> _Found:
     settings = request.settings
-    parameters, announced = _ask_chain(settings, chain)
-    objects, place = _open_records(request, folder, announced)
-    validator = _find_validator(settings, objects, place, announced)
-    address = encode_ss58(validator)
+    parameters, announced = _ask_chain(request, chain)
+    validator = settings.explorer.hotkey
+    if validator is None and folder is not None and settings.explorer.record is None:
+        validator = RunFolder(folder, b"").get_hotkey(settings.chain.netuid)
+    if request.localnet is not None and validator is None and not announced:
+        raise NoRecordError(
+            f"nobody validates on the localnet in {request.localnet} yet: `assay validate "
+            f"--localnet {request.localnet} --wallet validator` in another terminal"
+        )
+    objects, place = _open_records(request, folder, announced, validator)
+    hotkey = _find_validator(validator, objects, place, announced)
+    address = encode_ss58(hotkey)
     data = objects.get(make_latest_name(address), _LATEST_BYTES)
-    if data is None:
+    # a run beside this page is shown before it has settled anything
+    if data is None and (parameters is None or folder is None):
         raise NoRecordError(
             f"{place} holds no record of {address} yet: it is published once its first "
             "settlement's weights are open"
         )
     if parameters is None:
+        assert data is not None  # see above
         digest = _read_parameters_digest(objects, address, data)
         parameters = _find_parameters(digest, objects, folder, place)
     root = objects.root if isinstance(objects, FolderStore) else None
-    return _Found(validator, parameters, objects, root, place)
+    return _Found(hotkey, parameters, objects, root, place, data is not None)
 
 
 def _ask_chain(
-    settings: Settings, chain: ChainView | None
+    request: Request, chain: ChainView | None
 ) -> tuple[Parameters | None, dict[str, str]]:
-    """What the chain says; where a record is named, what it does not say may stand beside that."""
+    """What the chain says. A localnet may be stopped and its record be at hand."""
     if chain is None:
         return None, {}
     try:
         return chain.find()
     except ConfigError:
-        if settings.explorer.record is None:
+        if request.settings.explorer.record is None and request.localnet is None:
             raise
         return None, {}
 
 
 def _open_records(
-    request: Request, folder: Path | None, announced: dict[str, str]
+    request: Request, folder: Path | None, announced: dict[str, str], wanted: str | None
 ) -> tuple[ObjectStore, str]:
     settings = request.settings
     named = settings.explorer.record
@@ -208,8 +272,9 @@ def _open_records(
         return open_folder(Path(named)), named
     if folder is not None and (folder / "record").is_dir():
         return open_folder(folder / "record"), str(folder)
-    wanted = settings.explorer.hotkey
     locators = {wanted: announced[wanted]} if wanted in announced else announced
+    if wanted is not None and wanted not in announced and settings.store.locator is not None:
+        locators = {}
     if len(locators) == 1:
         (locator,) = locators.values()
         store = open_stores(settings).get(locator)
@@ -222,7 +287,7 @@ def _open_records(
     if len(locators) > 1:
         raise ConfigError(f"whose record? name one with --hotkey: {', '.join(sorted(locators))}")
     if settings.store.locator is not None:
-        return open_store(settings.store.locator), settings.store.locator
+        return open_stores(settings).open(settings.store.locator), settings.store.locator
     if folder is not None:
         raise NoRecordError(
             f"{folder} holds no record yet: it is there once the first settlement's weights are "
@@ -239,9 +304,8 @@ def _list_addresses(objects: ObjectStore) -> list[str]:
 
 
 def _find_validator(
-    settings: Settings, objects: ObjectStore, place: str, announced: dict[str, str]
+    named: str | None, objects: ObjectStore, place: str, announced: dict[str, str]
 ) -> bytes:
-    named = settings.explorer.hotkey
     if named is not None:
         try:
             return decode_ss58(named)
@@ -299,55 +363,6 @@ def _find_parameters(
     )
 
 
-def _find_trainer(settings: Settings, folder: Path | None) -> TrainerFolder | None:
-    named = settings.explorer.trainer
-    if named is not None and not named.is_dir():
-        raise ConfigError(f"--trainer {named}: there is no such folder")
-    places = (named, folder, settings.trainer.dir)
-    return next(
-        (TrainerFolder(place) for place in places if place and (place / "steps").is_dir()), None
-    )
-
-
-def _find_models(settings: Settings, folder: Path | None) -> Path | None:
-    named = settings.explorer.model
-    if named is not None and not named.is_dir():
-        raise ConfigError(f"--model {named}: there is no such folder")
-    if named is not None:
-        return named
-    kept = None if folder is None else folder / "models"
-    return kept if kept is not None and kept.is_dir() else None
-
-
-def _find_gauntlet(settings: Settings, folder: Path | None) -> Path:
-    named = settings.explorer.gauntlet
-    if named is not None and not named.is_file():
-        raise ConfigError(f"--gauntlet {named}: there is no such file")
-    if named is not None:
-        return named
-    place = settings.gauntlet.out or folder or Path()
-    return place / "gauntlet.json"
-
-
 def _list_readable(settings: Settings) -> list[str]:
     own = settings.store.locator
     return [*settings.store.readable, *([] if own is None else [own])]
-
-
-def check_link(address: str | None) -> str | None:
-    """The address of an EVM explorer as pages may link to it: https, or http.
-
-    Raises:
-        ConfigError: it is something else.
-    """
-    if address is None:
-        return None
-    try:
-        parts = urlsplit(address)
-        plain = parts.scheme in ("https", "http") and parts.hostname and parts.username is None
-        _ = parts.port
-    except ValueError:
-        plain = False
-    if not plain or parts.query or parts.fragment or not address.isprintable() or " " in address:
-        raise ConfigError(f"--evm-explorer {address!r}: write it as https://host/path")
-    return address.rstrip("/")

@@ -1,9 +1,10 @@
 """Everything around a record, put together from what is at hand."""
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from assay.explorer import (
     Commands,
     GroupReading,
     Lack,
+    LedgerReading,
     Live,
     Manifest,
     Post,
@@ -19,6 +21,7 @@ from assay.explorer import (
 )
 from assay.neurons.explaining.texts import TEXTS
 from assay.neurons.exploring.chain import ChainView
+from assay.neurons.exploring.evm import LedgerEvents
 from assay.neurons.exploring.folder import JsonFile, RunFolder, TrainerFolder, parse_manifest
 from assay.neurons.exploring.groups import Groups
 from assay.neurons.ports import Objects
@@ -29,6 +32,12 @@ from assay.protocol.errors import OperatorError
 _MANIFEST_BYTES = 16 << 20
 #: Manifests and shown weights that are kept.
 _KEPT = 1_024
+_REPLACED = (
+    "the localnet was begun anew, and this page shows the one before it: start `assay explorer` "
+    "again"
+)
+#: A block is overdue after so many slots, and so many seconds at least.
+_OVERDUE_SLOTS, _OVERDUE_S = 8, 12.0
 
 
 @dataclass(slots=True)
@@ -39,6 +48,9 @@ class Around:
         run: the folder of a demo or a validator.
         chain: asked where the run does not say.
         stores: where checkpoints' manifests may lie.
+        pace: of the chain's blocks.
+        events: of the ledger, where an EVM node is named.
+        localnet: the one that is shown.
     """
 
     commands: Commands
@@ -52,15 +64,28 @@ class Around:
     stores: Sequence[Objects]
     gauntlet: JsonFile
     groups: Groups
+    pace: "Pace"
+    events: LedgerEvents | None = None
+    localnet: "LocalnetMark | None" = None
     _manifests: OrderedDict[bytes, Manifest] = field(default_factory=OrderedDict)
     _shown: OrderedDict[int, Shown] = field(default_factory=OrderedDict)
 
     def read_live(self) -> Live | None:
-        """The run's word; where it has ended or has none, the chain's."""
-        live = None if self.run is None else self.run.read_live()
-        if (live is None or not live.moving) and self.chain is not None:
-            return self.chain.read_live() or live
-        return live
+        """The run's word and the chain's: the newest head of both, and whatever troubles either."""
+        run = None if self.run is None else self.run.read_live()
+        chain = None if self.chain is None else self.chain.read_live()
+        live = join_words(run, chain)
+        silence = None if self.chain is None or chain is not None else self.chain.get_trouble()
+        if live is not None and silence is not None:  # it has never answered
+            live = replace(live, trouble=silence[0], since_ms=silence[1])
+        if live is not None and self.localnet is not None and self.localnet.is_replaced():
+            return replace(live, moving=False, trouble=_REPLACED, since_ms=None)
+        if live is None or not live.moving or live.since_ms is not None:
+            return live
+        since_ms = self.pace.note(live.head)
+        if since_ms is None:
+            return live
+        return replace(live, trouble=live.trouble or "no new block", since_ms=since_ms)
 
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> Shown | None:
         """The chain's, or what a bundle has of it. What was once as wanted stays."""
@@ -74,6 +99,10 @@ class Around:
             while len(self._shown) > _KEPT:
                 self._shown.popitem(last=False)
         return found
+
+    def read_ledger(self, first: int) -> LedgerReading | None:
+        """See `Surroundings`."""
+        return None if self.events is None else self.events.read(first)
 
     def list_posts(self) -> Sequence[Post] | None:
         """See `Surroundings`."""
@@ -134,6 +163,58 @@ class Around:
         return self.groups.read(context, hotkey, group)
 
 
+def join_words(run: Live | None, chain: Live | None) -> Live | None:
+    """What a program beside this page and the chain say together."""
+    if run is None or chain is None:
+        return run or chain
+    trouble = (chain.trouble, chain.since_ms) if chain.trouble else (run.trouble, None)
+    head = max(run.head, chain.head)
+    if run.moving:
+        return replace(run, head=head, trouble=trouble[0], since_ms=trouble[1])
+    return replace(
+        chain, head=head, program=f"{chain.program}; {run.program}", trouble=chain.trouble
+    )
+
+
+class LocalnetMark:
+    """Tells whether a localnet's folder holds another network by now.
+
+    Args:
+        genesis_hash: of the one that is shown, 32 bytes.
+    """
+
+    def __init__(self, folder: Path, genesis_hash: bytes) -> None:
+        self._file = JsonFile(folder / "localnet.json")
+        self._genesis = genesis_hash.hex()
+
+    def is_replaced(self) -> bool:
+        """Whether it was begun anew."""
+        document = self._file.read()
+        found = document.get("genesis_hash") if isinstance(document, dict) else None
+        return found is not None and found != self._genesis
+
+
+class Pace:
+    """Whether blocks come as they should. Safe to share between threads.
+
+    Args:
+        slot_ms: between two blocks.
+    """
+
+    def __init__(self, slot_ms: int) -> None:
+        self._overdue_s = max(_OVERDUE_S, _OVERDUE_SLOTS * slot_ms / 1_000)
+        self._seen: tuple[int, float, int] | None = None
+        self._lock = threading.Lock()
+
+    def note(self, head: int) -> int | None:
+        """Since when no new block was seen, Unix milliseconds; None while none is overdue."""
+        with self._lock:
+            now = time.monotonic()
+            if self._seen is None or self._seen[0] != head:
+                self._seen = head, now, time.time_ns() // 1_000_000
+            return self._seen[2] if now - self._seen[1] > self._overdue_s else None
+
+
 _RULES = {reason.value: text.rule for reason, text in TEXTS.items()}
 
 
@@ -163,7 +244,7 @@ class Watch:
         states = [
             (w.get("window"), w.get("state"), len(w.get("verdicts", ()))) for w in live.windows
         ]
-        return live.head, live.moving, live.trouble, states
+        return live.head, live.moving, live.program, live.trouble, live.since_ms, states
 
     def stop(self) -> None:
         """Ends it."""

@@ -18,6 +18,9 @@ from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group, LearnStats
 from assay.verification import Forward, Ledger, Measurement, Projection
 
+#: Blocks at which a file that is withheld is looked for.
+LOOKS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
@@ -62,14 +65,34 @@ class Reading:
     """A window whose submissions are being judged.
 
     Attributes:
-        waiting: hotkeys whose files were not looked at yet.
-        absent: files that were committed to and cannot be had.
+        waiting: hotkeys whose files are to be looked at.
+        withheld: those whose files were not shown, or other than committed, when looked at last.
+        looks: how often files were looked at, the withheld ones once more each time.
+        looked_at: head of the last look.
     """
 
     context: Context
     waiting: list[bytes]
     groups: list[Taken] = field(default_factory=list)
-    absent: int = 0
+    withheld: list[bytes] = field(default_factory=list)
+    looks: int = 1
+    looked_at: int | None = None
+
+    def looks_again(self, head: int) -> bool:
+        """Whether there is more to come: what is withheld is looked for at `LOOKS` blocks, since a
+        store may be away for a moment; no longer, so that nobody keeps a lesson waiting."""
+        if not self.withheld or self.looks >= LOOKS:
+            return False
+        if self.looked_at is None:
+            self.looked_at = head
+        elif head > self.looked_at:
+            self.looked_at, self.looks = head, self.looks + 1
+            self.waiting, self.withheld = self.withheld, []
+        return True
+
+    def sort_groups(self) -> list[Taken]:
+        """Groups in an order that does not depend on which file came first."""
+        return sorted(self.groups, key=lambda taken: (taken.hotkey, taken.index))
 
     @property
     def rewards(self) -> tuple[int, ...]:
@@ -102,7 +125,8 @@ class Reading:
             groups=groups,
             forward=forward,
         )
-        self.absent += verdict.reason is Reason.NOT_REVEALED
+        if verdict.unbound or verdict.reason is Reason.NOT_REVEALED:
+            self.withheld.append(hotkey)
         if not verdict.accepted:
             return
         whole = forward.seen[-len(groups) :]  # the heads may have been measured before them

@@ -135,6 +135,7 @@ def draw(points: list[Point], path: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import MaxNLocator
 
     figure, axes = pyplot.subplots(figsize=(8, 4.5), dpi=120, layout="constrained")
     numbers = [point.number for point in points]
@@ -147,6 +148,7 @@ def draw(points: list[Point], path: Path) -> None:
     lows, highs = zip(*(score.interval for score in scores), strict=True)
     axes.fill_between(numbers, lows, highs, alpha=0.2)
     axes.set(xlabel="checkpoint", ylim=(0, 1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     with replace_file(path) as temporary:
         figure.savefig(temporary, format="png")

@@ -21,12 +21,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 
 import assay.training.grpo
 import assay.training.learner
 import assay.training.lora
+from assay.inference import read_tensors
 from assay.network import ParquetWorker, open_folder
 from assay.neurons.config import TrainerSettings
 from assay.neurons.files import remove_unfinished, replace_file, write_json
@@ -180,8 +182,8 @@ def read_taken(step: Step, parser: ParquetWorker | None = None) -> list[Taken]:
 def read_state_before(step: Step) -> dict[str, Tensor] | None:
     """Masters and moments before a step, None where they are not kept or cannot be read."""
     try:
-        return load_file(step.path.with_suffix(".before.safetensors"))
-    except (OSError, ValueError, RuntimeError):
+        return read_tensors(step.path.with_suffix(".before.safetensors"))
+    except (OSError, SafetensorError, ValueError, RuntimeError):
         return None
 
 

@@ -97,7 +97,7 @@ class Trainer:
         self._challenge: Challenge | None = None
         self._reading: Reading | None = None
         self._retry_at = float("-inf")
-        self._said: set[str] = set()
+        self._said: set[str] = set()  # with the last lesson
 
     @property
     def window(self) -> int | None:
@@ -145,6 +145,8 @@ class Trainer:
             return self._open(course)
         if self._reading.waiting:
             return self._read(course, self._reading)
+        if self._reading.looks_again(self._sources.chain.get_head()):
+            return bool(self._reading.waiting) or self._prepare(course)
         self._finish(course, self._reading)
         return True
 
@@ -255,9 +257,10 @@ class Trainer:
         except WrongChainError:
             raise
         except ChainError as error:
-            first = compute_block(parameters.timing, course.window, Phase.CHECKPOINT)
-            if head - first < STATE_BLOCKS:
+            gone, timing = head - STATE_BLOCKS, parameters.timing
+            if compute_block(timing, course.window, Phase.CHECKPOINT) > gone:
                 raise
+            course.window = max(course.window, compute_window(timing, gone))
             return self._skip(course, str(error))
         self.trouble = None
         if context is None:
@@ -299,10 +302,12 @@ class Trainer:
         behind = course.parent.manifest.number - checkpoint.manifest.number
         if behind > self._config.staleness:
             return self._skip(course, f"its rollouts are {behind} checkpoints behind")
+        hotkey = reading.waiting.pop(0)
         try:
-            reading.judge(reading.waiting.pop(0), checkpoint, sources)
-        except WorkerError as error:  # we lack something: this file teaches nothing
+            reading.judge(hotkey, checkpoint, sources)
+        except WorkerError as error:  # we lack something, and look again
             self.trouble = str(error)
+            reading.withheld.append(hotkey)
         return True
 
     def _finish(self, course: _Course, reading: Reading) -> None:
@@ -315,8 +320,9 @@ class Trainer:
                 self._take_back(window, error)
                 return
             self._on_lesson(lesson)
-        elif reading.absent:
-            self._skip(course, f"{reading.absent} of its files cannot be had, and no other is good")
+        elif reading.withheld:
+            lack = f"{len(reading.withheld)} of its files cannot be had"
+            self._skip(course, f"{lack}, and no other is good")
         else:
             self._leave(course)
             self._save(course)
@@ -327,7 +333,7 @@ class Trainer:
         counts = () if held_out is None else held_out.count(parent)
         levels = compute_next_levels(self._parameters, parent.manifest.levels, counts)
         reading.groups = mix_groups(
-            reading.groups, parent, reading.context,
+            reading.sort_groups(), parent, reading.context,
             self._config.local_groups, self._config.external_groups,
         )  # fmt: skip
         before = learner.export_state()
@@ -349,10 +355,10 @@ class Trainer:
         course.unsaid = self._make_announcement(course.parent)
         self._leave(course)
         self._save(course, learner=True)
-        for line in describe_levels(self._parameters, parent.manifest.levels, counts):
-            if line not in self._said:
-                self._said.add(line)
-                self._report(f"{self.name}: {line}")
+        lines = describe_levels(self._parameters, parent.manifest.levels, counts)
+        for line in [line for line in lines if line not in self._said]:
+            self._report(f"{self.name}: {line}")
+        self._said = set(lines)
         return Lesson(reading.context.window, reading.rewards, stats, manifest, reading.levels)
 
     def _take_back(self, window: int, error: Exception) -> None:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from assay.inference import read_tensors
 from assay.neurons.files import replace_file, take_lock, write_json
 from assay.protocol.encoding import (
     U8,
@@ -163,7 +164,7 @@ class TrainerFolder:
     def load_learner(self, checkpoint: bytes) -> dict[str, Tensor] | None:
         """The learner's state after a checkpoint, None where it is gone or cannot be read."""
         try:
-            return load_file(self._get_learner_path(checkpoint))
+            return read_tensors(self._get_learner_path(checkpoint))
         except (OSError, SafetensorError):
             return None
 

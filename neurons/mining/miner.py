@@ -21,7 +21,7 @@ from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.mining.delivery import Delivery, Parcel
 from assay.neurons.mining.history import History, MinedWindow
 from assay.neurons.mining.keeping import Keeping
-from assay.neurons.mining.uploading import upload
+from assay.neurons.mining.uploading import Uploads
 from assay.neurons.mining.workbook import Mark, Page, Workbook
 from assay.neurons.ports import BeaconSource, Chain
 from assay.neurons.rules import get_limits
@@ -136,7 +136,7 @@ class Miner:
     ) -> None:
         self.name = name
         self.hotkey = hotkey
-        self.count = DraftCount()
+        self.count, self.uploads = DraftCount(), Uploads(self._tell)
         self._parameters = parameters
         self._outside = outside
         self.config = config
@@ -310,7 +310,7 @@ class Miner:
     def upload(self, window: int, data: bytes) -> None:
         """Puts a window's file where its locator says."""
         name = make_object_name(encode_ss58(self.hotkey), window)
-        upload(self._outside.store, name, data, self._tell)
+        self.uploads.put(self._outside.store, window, name, data)
 
     def _post(self, work: Work) -> Parcel:
         """Hands sealed work over for delivery."""

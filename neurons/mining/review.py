@@ -23,6 +23,9 @@ from assay.protocol import Context, Parameters, Phase, Reason
 from assay.protocol.window import compute_block
 from assay.verification import Ledger, Seat, Verdict, compute_score
 
+#: Blocks at which a checkpoint is looked for when the window's verdicts are final already.
+_LOOKS = 3
+
 
 class Review:
     """Fills a history with verdicts and payments, one thing a step.
@@ -55,6 +58,7 @@ class Review:
         self._report = report
         self._rests_at: int | None = None
         self._tried: dict[int, int] = {}
+        self._lacked: dict[int, int] = {}
 
     def step(self) -> bool:
         """Judges one window or looks up one payment; False until the next block once none is due.
@@ -114,7 +118,9 @@ class Review:
             self._give_up(mined, settlement, head, f"the window counts for nobody: {error}")
             return True
         except CheckpointError as error:
-            if head < self._compute_block(mined.window, Phase.VERDICT_END):
+            looks = self._lacked.pop(mined.window, 0) + 1
+            if looks < _LOOKS or head < self._compute_block(mined.window, Phase.VERDICT_END):
+                self._lacked[mined.window] = looks  # its store may be away for a moment
                 raise
             self._give_up(mined, settlement, head, str(error))
             return True

@@ -1,7 +1,8 @@
-"""A file on its way into a store, with a line now and then for who waits."""
+"""A file on its way into a store: how far it is, for who waits."""
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from assay.network.store import ObjectStore
 
@@ -9,14 +10,44 @@ from assay.network.store import ObjectStore
 _PART_BYTES, _LINE_S = 8 << 20, 5.0
 
 
-def upload(store: ObjectStore, name: str, data: bytes, tell: Callable[[str], None]) -> None:
+@dataclass(slots=True)
+class Upload:
+    """How far a window's file is. A try sends all of it: nothing is seen of one that broke off.
+
+    Attributes:
+        sent: bytes of this try that the connection has taken.
+        size: bytes of the file.
+        tries: begun, this one with them.
+        done: the store has it.
+    """
+
+    window: int
+    sent: int = 0
+    size: int = 0
+    tries: int = 0
+    done: bool = False
+
+
+def upload(
+    store: ObjectStore,
+    name: str,
+    data: bytes,
+    tell: Callable[[str], None],
+    note: Callable[[int], None] = lambda sent: None,
+) -> None:
     """Writes a file whole; a reader sees all of it or nothing.
+
+    Args:
+        tell: called with a line now and then.
+        note: called with the bytes that are on their way, now and then and at the end.
 
     Raises:
         StoreError: the store cannot be written.
     """
+    note(0)
     if len(data) <= _PART_BYTES:
         store.put(name, data)
+        note(len(data))
         return
     begun = said = time.monotonic()
 
@@ -24,12 +55,47 @@ def upload(store: ObjectStore, name: str, data: bytes, tell: Callable[[str], Non
         nonlocal said
         for start in range(0, len(data), _PART_BYTES):
             yield data[start : start + _PART_BYTES]
+            done = min(len(data), start + _PART_BYTES)
+            note(done)
             if time.monotonic() - said > _LINE_S:
                 said = time.monotonic()
-                done = min(len(data), start + _PART_BYTES)
                 tell(f"{done / 1e6:.1f} of {len(data) / 1e6:.1f} MB of {name} are on their way")
 
     store.put_parts(name, cut())
     seconds = time.monotonic() - begun
     if seconds > _LINE_S:
         tell(f"{name} is up, {len(data) / 1e6:.1f} MB in {seconds:.0f} s")
+
+
+class Uploads:
+    """One file after the other.
+
+    Args:
+        tell: called with a line now and then.
+
+    Attributes:
+        newest: the file that went up last, or goes.
+        beat: called while one goes up, which can take long.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.newest: Upload | None = None
+        self.beat: Callable[[], None] = lambda: None
+        self._tell = tell
+
+    def put(self, store: ObjectStore, window: int, name: str, data: bytes) -> None:
+        """Writes a window's file; the same window once more is another try.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        before = self.newest
+        tries = before.tries if before is not None and before.window == window else 0
+        self.newest = now = Upload(window, 0, len(data), tries + 1)
+
+        def note(sent: int) -> None:
+            now.sent = sent
+            self.beat()
+
+        upload(store, name, data, self._tell, note)
+        now.done = True

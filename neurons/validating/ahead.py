@@ -13,8 +13,9 @@ from queue import SimpleQueue
 from threading import Condition, Thread
 
 from assay.network.parquet_worker import Budget, ParquetWorker, WorkerError
-from assay.network.store import ObjectStore, StoreError, within
+from assay.network.store import StoreError, within
 from assay.neurons.packing import PackedReader, PackedSubmission, RecordingReader
+from assay.neurons.revealing import Mirror
 from assay.neurons.rules import get_limits
 from assay.neurons.submissions import OUR_FAULTS, FileSources, StoreFinder, open_submission
 from assay.protocol import Context, Footer, Refusal
@@ -59,7 +60,7 @@ class _Places:
 
     stores: StoreFinder
     worker: ParquetWorker
-    mirrors: Callable[[], Sequence[ObjectStore]]
+    mirrors: Callable[[bytes], Sequence[Mirror]]
 
 
 #: Called with what was read whole, once, by who takes it.

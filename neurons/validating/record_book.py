@@ -14,7 +14,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.store import ObjectStore, StoreError
@@ -184,7 +184,7 @@ class RecordBook:
                 audit = audits.get(window.window)
                 if audit is not None:
                     name = make_statistics_name(self._address, window.window)
-                    objects[name] = _write_json(describe_audit(audit))
+                    objects[name] = _write_json(_describe_publicly(audit))
             for name, data in objects.items():
                 database.execute(
                     "INSERT INTO record_objects VALUES (?, ?, ?)", (name, record.epoch, data)
@@ -339,6 +339,17 @@ class RecordBook:
 def get_software() -> str:
     """Name and version of this program, as records state it."""
     return f"assay {version('assay')}"
+
+
+def _describe_publicly(audit: WindowAudit) -> dict[str, Any]:
+    """A window for people. What a validator lacked it knows by its own network's names and its own
+    folders, which are nobody else's."""
+    described = describe_audit(audit)
+    if audit.void is not None:
+        described["void"] = "the checkpoint is unusable, whoever looks"
+    if audit.missing is not None:
+        described["missing"] = "this validator lacked chain, beacon or checkpoint"
+    return described
 
 
 def _write_json(value: object) -> bytes:

@@ -137,10 +137,22 @@ class Validator:
 
     def _open_window(self, head: int) -> bool:
         """A window whose beacon is late keeps none of those after it waiting."""
+        self._pass_forgotten(head)
         current = compute_window(self._parameters.timing, head)
         last = current if self._last is None else min(current, self._last)
         waiting = range(self._next_window, last + 1)
         return any(self._try_window(w, head) for w in waiting if w not in self.audits)
+
+    def _pass_forgotten(self, head: int) -> None:
+        """Leaves windows to others whose state no plain node has any more, however many at once."""
+        timing = self._parameters.timing
+        last = (head - STATE_BLOCKS - timing.verdict_end) // timing.window_blocks
+        if self._last is not None:
+            last = min(last, self._last)
+        if last >= self._next_window:
+            self._next_window = last + 1
+            self._go_on()
+            self._journal.pass_window(last)
 
     def _try_window(self, window: int, head: int) -> bool:
         """Opens a window, or leaves it to others once that is all that is left to do."""

@@ -6,6 +6,7 @@ import pytest
 
 from assay.network import WorkerError, open_folder
 from assay.neurons import submissions
+from assay.neurons.mirrors import KnownMirror
 from assay.neurons.packing import encode_pack
 from assay.neurons.revealing import make_mirror_name
 from assay.neurons.validating import validator as module
@@ -165,7 +166,9 @@ def test_a_store_that_shows_one_validator_a_broken_file_first_splits_no_verdicts
     (locator,) = world.sources.stores
     lying.put(true.relative_to(folder).as_posix(), broken)
     lying.put(other.relative_to(folder).as_posix(), other.read_bytes())
-    shown_broken = replace(world.sources, stores={locator: lying}, mirrors=lambda: [mirror])
+    shown_broken = replace(
+        world.sources, stores={locator: lying}, mirrors=lambda root: [KnownMirror(mirror)]
+    )
     first, second = Watched(replace(world, sources=shown_broken)), Watched(world)
 
     def step_both_to(block):

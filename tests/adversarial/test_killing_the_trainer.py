@@ -290,12 +290,36 @@ def test_a_node_that_answers_nothing_costs_no_young_window(bench, undisturbed):
 
 
 def test_files_that_are_gone_are_said(bench, monkeypatch):
-    monkeypatch.setattr(
-        lessons.Reading, "judge", lambda reading, *_: setattr(reading, "absent", reading.absent + 1)
-    )
+    """They are looked for at a few blocks, and keep no lesson waiting for longer."""
+    looked = []
+
+    def withhold(reading, hotkey, *_):
+        looked.append((reading.context.window, hotkey, bench.chain.head))
+        reading.withheld.append(hotkey)
+
+    monkeypatch.setattr(lessons.Reading, "judge", withhold)
     bench.run()
     assert ["2 of its files cannot be had" in line for line in bench.said] == [True, True]
     assert bench.published == []
+    assert len(set(looked)) == len(looked) == 2 * 2 * lessons.LOOKS
+
+
+def test_a_store_that_is_away_for_a_moment_costs_nothing(bench, undisturbed, monkeypatch):
+    """Each window's first file comes at the second look: the lesson is as if it had come first."""
+    judge, away = lessons.Reading.judge, set()
+
+    def look(reading, hotkey, checkpoint, sources):
+        if reading.context.window in away:
+            judge(reading, hotkey, checkpoint, sources)
+        else:
+            away.add(reading.context.window)
+            reading.withheld.append(hotkey)
+
+    monkeypatch.setattr(lessons.Reading, "judge", look)
+    bench.run()
+    assert away == {0, 1}
+    assert bench.said == []
+    require_same(bench, undisturbed)
 
 
 def test_another_chain_ends_it(bench):

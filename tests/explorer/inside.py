@@ -24,13 +24,14 @@ class Inside:
 
 
 @contextmanager
-def look_into(folder, index=None, **settings):
+def look_into(folder, index=None, ledger=None, **settings):
     """An explorer over a run's folder."""
     with ExitStack() as stack:
         if index is None:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="assay-"))
             index = Path(scratch) / "index.sqlite"
-        asked = Request(Settings(explorer={"dir": folder, **settings}), None)
+        sections = {} if ledger is None else {"ledger": ledger}
+        asked = Request(Settings(explorer={"dir": folder, **settings}, **sections), None)
         source = open_source(asked, stack, lambda: None, lambda sentence: None)
         subject = source.subject
         kept = Index(index, subject.validator, subject.parameters.digest)

@@ -133,8 +133,8 @@ def test_pages_follow_a_record_that_grows_and_a_validator_that_is_restarted(chro
         (record / "latest.json.new").rename(record / "latest.json")
 
     def tell(head, trouble):
-        status = {"program": "validator", "head": head, "windows": [], "posts": [],
-                  "trouble": trouble, "at": int(time.time())}  # fmt: skip
+        status = {"program": "validator", "state": "running", "head": head, "windows": [],
+                  "posts": [], "trouble": trouble, "at": int(time.time())}  # fmt: skip
         (copy / "status.new").write_text(json.dumps(status))
         (copy / "status.new").rename(copy / "status.json")
 
@@ -155,7 +155,7 @@ def test_pages_follow_a_record_that_grows_and_a_validator_that_is_restarted(chro
         page.locator("#now", has_text="not known").wait_for()
         # it comes back, waits for something, and settles once more
         tell(160, "the chain does not answer")
-        page.locator("#now", has_text="the chain does not answer").wait_for()
+        page.locator("#now", has_text="Trouble with the chain").wait_for()
         announce(settled[-1])
         page.locator("#settled", has_text=f"{settled[-1].epoch:,}").wait_for()
         assert page.evaluate("window.untouched") is True, "the page was never loaded anew"

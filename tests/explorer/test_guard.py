@@ -1,7 +1,11 @@
 """What stands before every page."""
 
 import asyncio
+import select
 import socket
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -44,6 +48,8 @@ def test_every_answer_has_the_policy(client):
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
+        assert "base-uri 'none'" in policy
+        assert "form-action 'self'" in policy  # the search of miners
         assert "unsafe" not in policy
         assert answer.headers["referrer-policy"] == "no-referrer"
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -117,3 +123,102 @@ def test_half_a_request_is_not_waited_for(served):
     with socket.create_connection(("127.0.0.1", served.port), 60) as large:
         large.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"a" * 40_000)
         assert b"200" not in large.recv(100)
+
+
+SERVER = """
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+from assay.neurons.exploring.serving import Patience, bind, make_server, serve
+
+async def large(request):
+    return Response(b"a" * (32 << 20))
+
+async def small(request):
+    return Response(b"here")
+
+opened = bind("127.0.0.1", 0)
+print(opened.getsockname()[1], flush=True)
+app = Starlette(routes=[Route("/large", large), Route("/", small)])
+serve(make_server(app, Patience(connections=12, per_client=8, request_s=1, answer_s=2)), opened)
+"""
+ASKED = b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def hasty():
+    """A server with little patience: its port."""
+    process = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def connect(port, client="127.0.0.1"):
+    return socket.create_connection(("127.0.0.1", port), 30, source_address=(client, 0))
+
+
+def ask(opened, path=b"/"):
+    opened.sendall(ASKED % path)
+    return opened.recv(4_096)
+
+
+def read_to_the_end(opened):
+    """What came until it was hung up on."""
+    data = b""
+    try:
+        while part := opened.recv(1 << 16):
+            data += part
+    except ConnectionResetError:
+        pass
+    return data
+
+
+def test_a_client_holds_so_many_connections_and_others_still_come_in(hasty):
+    held = [connect(hasty) for _ in range(8)]
+    assert b"200 OK" in ask(held[0])
+    refused = connect(hasty)
+    assert b"503" in read_to_the_end(refused)
+    others = [connect(hasty, "127.0.0.2") for _ in range(4)]
+    assert b"200 OK" in ask(others[0])
+    assert b"503" in read_to_the_end(connect(hasty, "127.0.0.3")), "twelve in all"
+    for one in (*held, *others):  # idle, or kept alive after an answer: ended by the deadline
+        assert read_to_the_end(one).count(b"HTTP/1.1") == 0
+    with connect(hasty) as again:
+        assert b"200 OK" in ask(again)
+
+
+def test_whoever_reads_a_byte_a_second_is_hung_up_on(hasty):
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    slow.settimeout(30)
+    slow.connect(("127.0.0.1", hasty))
+    slow.sendall(ASKED % b"/large")
+    ended = select.poll()
+    ended.register(slow, 0)  # whatever is asked for, the end is told
+    said = b""
+    while not ended.poll(200):  # 32 MiB at this pace: a year
+        said += slow.recv(1)
+        assert len(said) < 300
+    assert said.startswith(b"HTTP")
+    assert len(read_to_the_end(slow)) < 32 << 20
+
+
+def test_a_body_that_drips_holds_no_connection(hasty):
+    with connect(hasty) as opened:
+        opened.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n")
+        ended = select.poll()
+        ended.register(opened, 0)
+        sent = 0
+        while not ended.poll(200):
+            sent += opened.send(b"a")
+            assert sent < 300
+
+
+def test_a_connection_that_goes_on_asking_is_kept(hasty):
+    with connect(hasty) as opened:
+        for _ in range(8):
+            assert b"200 OK" in ask(opened)
+            time.sleep(0.3)

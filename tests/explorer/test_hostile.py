@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from assay.explorer import GroupReading, RolloutReading, TokenReading
+from assay.explorer.troubles import find_trouble
 from assay.explorer.words import show_hidden
 from assay.protocol import decode_window_record
 from assay.protocol.encoding import encode
@@ -18,6 +19,8 @@ EVIL = (
     "</code></pre><script>pwned=1</script><img src=x onerror=pwned=1>\"'><svg onload=pwned=1>"
     "{{7*7}}{% raw %}javascript:pwned=1\x00\x1b[2J\u202egnp.exe\u2066\u200b\ufeff\u3164"
 )
+#: What a program's own sentences may name, and no page may.
+SECRET = "/home/operator/keys-7c1f"
 #: Whatever turns the direction of text, writes nothing, or ends a line unseen.
 INVISIBLE = set("\x00\x1b\u202e\u2066\u200b\ufeff\u3164\u00ad\u2028")
 LOCATOR = "</bdi><script>pwned=1</script>\u202e'\"><img src=x onerror=pwned=1>"[:60]
@@ -60,6 +63,12 @@ def poison(folder):
     for miner in status["demo"]["miners"]:
         miner["name"] = EVIL
     status["stage"] = EVIL
+    status["trouble"] = f"the store {SECRET} cannot be read: {EVIL}"
+    for one in status["windows"]:
+        one["missing"] = f"no answer from wss://10.0.0.7:9944/{SECRET}"
+    said = f"ledger: https://evm.example/{SECRET}"
+    post = {"epoch": 1, "state": EVIL, "transaction": None, "block": None}
+    status["posts"] = [post | {"trouble": said, "entry": {}}]
     (folder / "status.json").write_text(json.dumps(status))
     row = {"attack": EVIL, "model": EVIL, "reasons": {EVIL: 1}, "legal": EVIL, "differs": "NaN"}
     gauntlet = {"rows": [row, EVIL, None], "windows": EVIL, "seconds": 1e308}
@@ -86,6 +95,7 @@ def test_hostile_text_stays_text(hostile, demo):
         answer = hostile.get(path)
         assert answer.status_code == 200, (path, answer.text[-500:])
         assert not INVISIBLE & set(answer.text), path
+        assert SECRET not in answer.text, path
         page = Page(answer.text)
         seen += "pwned=1" in "".join(page.text)
         for tag, attributes in page.elements:
@@ -104,6 +114,34 @@ def test_hostile_json_is_json(hostile, demo):
         assert answer.headers["content-type"] == "application/json"
         assert answer.headers["x-content-type-options"] == "nosniff"
         answer.json()
+        assert SECRET not in answer.text, path
+
+
+def test_a_trouble_is_told_by_its_kind(hostile):
+    """The sentence is for `assay status`; what it is about is for everybody."""
+    live = hostile.get("/index.json").json()["live"]
+    assert live["trouble"] == {"kind": "store", "about": "a store"}
+    assert "Trouble with a store." in hostile.get("/").text
+    said = [entry["said"] for entry in hostile.get("/ledger.json").json()["entries"]]
+    assert [one["trouble"]["kind"] for one in said if one] == ["ledger"]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "kind"),
+    [
+        ("weights of epoch 12, again in block 30: wss://a.example does not answer", "weights"),
+        ("settlement of epoch 12, again in block 30: the account holds too little", "ledger"),
+        ("the record of window 3 cannot be published: s3://bucket refuses", "record"),
+        ("beacon round 7 is late", "beacon"),
+        ("the chain does not answer", "chain"),
+        ("/var/lib/assay: no space left on the disk", "disk"),
+        ("it rains in 10.0.0.7", "other"),
+    ],
+)
+def test_a_trouble_is_of_the_kind_that_it_speaks_of_first(sentence, kind):
+    found = find_trouble(sentence)
+    assert found is not None
+    assert found.kind == kind
 
 
 def test_a_record_other_than_the_settled_one_is_named(hostile, demo):

@@ -11,7 +11,12 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+import torch
+from typer.testing import CliRunner
 
+from assay.neurons.auditing.bundle import AUDITED_MAX
+from assay.neurons.commands.cli import app
+from assay.neurons.exploring.commands import WINDOWS_MAX
 from assay.protocol import decode_settlement_record
 from tests.explorer.inside import Page, list_numbers, look_into
 from tests.explorer.program import ASSAY, list_pages, serve
@@ -49,8 +54,7 @@ def test_every_page_is_there_with_the_numbers_that_its_json_has(served, demo):
         missing = set(page.values) - set(list_numbers(document))
         assert not missing, (path, missing)
         assert sum(tag == "h1" for tag, _ in page.elements) == 1
-        if document["command"] is not None:
-            assert document["command"] in unescape(html)
+        assert find_command(html) == document["command"], path  # as it is shown
 
 
 def test_pages_say_what_the_demo_came_to(served, summary):
@@ -88,25 +92,67 @@ def test_a_refused_rollout_shows_the_very_token(served, demo, summary):
     assert found["prompt"].endswith("=?\n")
 
 
-def test_commands_on_pages_work_as_they_stand(served, demo, summary):
-    """Copied from the page into a shell, in the folder that the explorer was started in."""
-    window = summary["windows"][1]
-    honest = next(v["hotkey"] for v in window["verdicts"] if v["role"] == "honest")
-    cheat = next(v["hotkey"] for v in window["verdicts"] if v["role"] == "cheat")
-    number = window["window"]
-    for path, code, said in (
-        (f"/window/{number}/{honest}", 0, "ACCEPTED"),
-        (f"/window/{number}/{cheat}", 1, "MISMATCH"),
-        (f"/window/{number}", 0, "All of it matches"),
-    ):
-        html = served.get(path)[2]
-        command = unescape(re.search(r"<code>(assay [^<]*)</code>", html).group(1))
-        words = shlex.split(command)
-        done = subprocess.run(
-            [ASSAY, *words[1:]], cwd=demo.parent, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == code, (command, done.stdout, done.stderr)
-        assert said in done.stdout
+def find_command(html):
+    """The command that a page names, as it is copied."""
+    found = re.search(r"<pre[^>]*><code>(<span>assay</span>.*?)</code></pre>", html)
+    return found and unescape(re.sub(r"</?span>", "", found.group(1)))
+
+
+def invoke(*words):
+    """A command in this process: what it needs is imported once."""
+    threads = torch.get_num_threads()
+    try:
+        return CliRunner().invoke(app, [*map(str, words)])
+    finally:
+        torch.set_num_threads(threads)  # some commands set it
+
+
+def test_every_page_s_command_derives_again_what_it_shows(demo, tmp_path, monkeypatch):
+    """Copied from the page, run in the folder that the explorer was started in."""
+    monkeypatch.chdir(demo.parent)
+    small = ("gauntlet", "--fast", "--groups", 2, "--only", "constant sketch", "--quiet")
+    assert invoke(*small, "--out", tmp_path).exit_code == 0
+    shown = json.loads((tmp_path / "gauntlet.json").read_text())
+    commands, seen = {}, {}
+    with look_into(Path(demo.name), gauntlet=tmp_path / "gauntlet.json") as inside:
+        for path in list_pages(demo):
+            html = inside.get(path).text
+            document = inside.get("/index.json" if path == "/" else path + ".json").json()
+            seen[path] = document
+            assert find_command(html) == document["command"], path
+            if document["command"]:
+                commands.setdefault(document["command"], []).append(path)
+            if document.get("covers"):
+                assert document["covers"]["whole"], "every window that the page lists"
+                lists = [document.get(name) for name in ("windows", "rows")]
+                listed = [w["window"] for rows in lists if type(rows) is list for w in rows]
+                assert all(document["covers"]["first"] <= w <= document["covers"]["last"]
+                           for w in listed)  # fmt: skip
+    left = set(list_pages(demo)) - {path for paths in commands.values() for path in paths}
+    assert left == {"/ledger"}, "the demo posts nothing"
+    outcomes = {w["outcome"] for w in seen["/windows"]["windows"]}
+    assert outcomes == {"counted", "abstained"}, "those abstained from are derived as well"
+    for command, paths in commands.items():
+        words = shlex.split(command)[1:]
+        done = invoke(*words, "--json")
+        refused = words[0] == "verify" and seen[paths[0]]["reason"] != "ACCEPTED"
+        assert done.exit_code == refused, (command, done.output)
+        document = json.loads(done.stdout)
+        if paths == ["/gauntlet"]:
+            assert document["rows"] == shown["rows"]
+        elif paths == ["/training"]:
+            newest = seen["/training"]["checkpoints"][0]
+            assert (document["digest"], document["number"]) == (newest["step"], newest["number"])
+        elif words[0] == "verify":
+            assert document["reason"] == seen[paths[0]]["reason"]
+            assert document["hotkey"] == seen[paths[0]]["hotkey"]
+        else:
+            assert all(w["matched"] for w in document["windows"])
+            assert document["weights_match"] is not False
+
+
+def test_a_command_asks_for_no_more_than_one_audit_takes():
+    assert WINDOWS_MAX == AUDITED_MAX
 
 
 def test_the_process_that_serves_has_no_model_in_it(served):
@@ -167,17 +213,48 @@ def test_what_is_not_there_says_so(served):
         (["--dir", "{demo}", "--evm-explorer", "javascript:alert(1)"], "https://host"),
         (["--dir", "{demo}", "--model", "nowhere"], "--model nowhere"),
         (["--dir", "{demo}", "--port", "{port}"], "name another with --port"),
+        (["--dir", "{demo}/summary.json"], "is a file"),
+        (["--record", "{demo}/summary.json"], "is a file"),
+        (["--record", "http://127.0.0.1:1/none"], "name a validator with --hotkey"),
+        (["--record", "http://127.0.0.1:1/none", "--hotkey",
+          "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"], "see that the store answers"),
+        (["--dir", "{demo}", "--port", "99999"], "explorer.port"),
+        (["--dir", "{demo}", "--host", "nowhere.invalid"], "name an address of this machine"),
+        (["--dir", "{demo}/models"], "holds no record yet"),
         (["--record", "{demo}/bundle/store", "--hotkey",
           "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"], "holds no record of"),
     ],
 )  # fmt: skip
-def test_errors_are_one_line_that_helps(served, demo, tmp_path, arguments, said):
+def test_errors_are_one_line_that_helps(served, demo, tmp_path, arguments, said, monkeypatch):
     given = [a.format(demo=demo, port=served.port) for a in arguments]
     port = [] if "--port" in given else ["--port", "0"]
-    done = subprocess.run(
-        [ASSAY, "explorer", *given, *port], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 2, done.stderr
+    monkeypatch.chdir(tmp_path)
+    done = invoke("explorer", *given, *port)
+    assert done.exit_code == 2, done.stderr
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--record", "http://127.0.0.1:1/none"], "name a validator with --hotkey"),
+        (["--record", "http://127.0.0.1:1/none", "--hotkey",
+          "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"], "see that the store answers"),
+        (["--record", "{demo}/record", "--hotkey", "5Nonsense"], "--hotkey"),
+        (["--record", "nowhere"], "is no folder"),
+        (["--hotkey", "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"], "with --record"),
+        (["--dir", "{demo}/summary.json"], "is a file"),
+        (["--dir", "{demo}/models"], "holds no run"),
+        (["--dir", "nowhere"], "there is no such folder"),
+        (["--dir", "{demo}", "--watch", "--json"], "name one of them"),
+        (["--dir", "{demo}", "--watch"], "needs a terminal"),
+    ],
+)  # fmt: skip
+def test_errors_of_status_are_one_line_that_helps(demo, tmp_path, arguments, said, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = invoke("status", *(a.format(demo=demo) for a in arguments))
+    assert done.exit_code == 2, done.stderr
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 

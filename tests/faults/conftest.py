@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 
 from assay.network.chain.devnet import Devnet, Seal
 from assay.neurons.config import use_sdk_cache
+from tests.faults.connections import Twins, open_twins
 from tests.faults.proxy import FaultProxy
 from tests.integration.chain.nets import RuntimeNet, open_net
 
@@ -36,3 +38,17 @@ def stack() -> Iterator[ExitStack]:
 def before(stack: ExitStack) -> Before:
     """Puts a proxy before a service."""
     return lambda upstream: stack.enter_context(closing(FaultProxy(upstream)))
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> Iterator[Twins]:
+    """Two nodes of one chain, whose newest final block is of now."""
+    with open_twins(tmp_path / "twins") as twins:
+        yield twins
+
+
+@pytest.fixture
+def old_twins(tmp_path: Path) -> Iterator[Twins]:
+    """The same, an hour behind the clock."""
+    with open_twins(tmp_path / "twins", age_s=3_600.0) as twins:
+        yield twins

@@ -44,19 +44,22 @@ async def serve(proxy: "FaultProxy", link: "Link") -> None:
             return await link.hang()
         method, path = request.first_line.split()[:2]
         fault = proxy.draw(f"{method} {path}")
-        if fault is not None and fault.name in _UNSERVED:
+        if fault is not None and fault.name in _UNSERVED and proxy.note(fault):
             await _turn_away(link, fault.name)
             continue
-        asked = _shift(request) if fault and "range" in fault.name else request
-        if fault is not None and fault.name == "whole body":
-            asked = request.with_header("Range", None)
+        asked = request if fault is None else _ask_otherwise(fault.name, request)
         answer = await _ask(proxy, asked, bodiless=method == "HEAD")
         if link.dead.is_set():
             return await link.hang()
-        if fault is None:
+        sent = answer.encode()
+        if fault is not None and fault.name in _ALTERED:
+            sent = _alter(proxy, fault.name, request, answer)
+            changed = sent != answer.encode() or (asked is not request and answer.status < 300)
+            fault = fault if changed else None
+        if fault is None or proxy.note(fault) is None:
             await link.send(answer.encode())
         else:
-            await _spoil(proxy, link, fault, request, answer)
+            await _spoil(link, fault, answer, sent)
         proxy.previous.append(answer)
         if (request.find("connection") or "").lower() == "close":
             return None
@@ -86,9 +89,7 @@ async def _ask(proxy: "FaultProxy", request: Message, *, bodiless: bool) -> Mess
     return answer
 
 
-async def _spoil(
-    proxy: "FaultProxy", link: "Link", fault: "Fault", request: Message, answer: Message
-) -> None:
+async def _spoil(link: "Link", fault: "Fault", answer: Message, altered: bytes) -> None:
     """Sends an answer that is not as it should be."""
     name, whole = fault.name, answer.encode()
     middle = len(answer.head) + len(answer.body) // 2 if answer.body else len(whole) // 2
@@ -108,18 +109,21 @@ async def _spoil(
         await link.send(whole)
     elif name in _POURED:
         await _pour(link, *_POURED[name](answer))
-    elif name == "length too long":
-        longer = answer.with_header("Content-Length", str(len(answer.body) + 9))
-        await _send_last(link, longer.encode())
-    elif name == "length too short":
-        shorter = answer.with_header("Content-Length", str(max(0, len(answer.body) - 9)))
-        await _send_last(link, shorter.encode())
     else:
-        await link.send(_replace(proxy, name, request, answer))
+        await link.send(altered)
+        if "length" in name:
+            link.writer.close()
 
 
-def _replace(proxy: "FaultProxy", name: str, request: Message, answer: Message) -> bytes:
-    """What is sent in an answer's place."""
+def _alter(proxy: "FaultProxy", name: str, request: Message, answer: Message) -> bytes:
+    """What is sent in an answer's place; itself where there is nothing to alter."""
+    if name == "length too long":
+        return answer.with_header("Content-Length", str(len(answer.body) + 9)).encode()
+    if name == "length too short":
+        if not answer.body and answer.find("content-length") in (None, "0"):
+            return answer.encode()
+        shorter = str(max(0, len(answer.body) - 9))
+        return answer.with_header("Content-Length", shorter).encode()
     if name == "wrong range":
         asked = request.find("range")
         total = (answer.find("content-range") or "/*").rpartition("/")[2]
@@ -141,6 +145,13 @@ def _replace(proxy: "FaultProxy", name: str, request: Message, answer: Message) 
     return answer.encode()  # "whole body", "shifted range": the service was asked for it
 
 
+def _ask_otherwise(name: str, request: Message) -> Message:
+    """What the service is asked in place of a request; itself where nothing is to be changed."""
+    if name == "whole body" and request.find("range") is not None:
+        return request.with_header("Range", None)
+    return _shift(request) if name in ("wrong range", "shifted range") else request
+
+
 def _shift(request: Message) -> Message:
     """The same, asking for bytes one further on, or one before."""
     first, dash, last = (request.find("range") or "").removeprefix("bytes=").partition("-")
@@ -153,11 +164,6 @@ def _shift(request: Message) -> Message:
 def _write(status: int, body: bytes, *headers: str) -> bytes:
     lines = [f"HTTP/1.1 {status} -", f"Content-Length: {len(body)}", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
-
-
-async def _send_last(link: "Link", data: bytes) -> None:
-    await link.send(data)
-    link.writer.close()
 
 
 async def _pour(link: "Link", head: bytes, part: bytes) -> None:
@@ -197,6 +203,11 @@ _UNSERVED = {
     "busy": _write(503, b"", "Retry-After: 3600"),
     "not there": _write(404, b""),
 }
+#: What is another answer than the service's; the other faults are in how it comes.
+_ALTERED = (
+    "length too long", "length too short", "wrong range", "whole body", "shifted range", "garbage",
+    "altered body", "reordered",
+)  # fmt: skip
 _POURED = {
     "endless body": _pour_body,
     "endless head": _pour_head,

@@ -9,6 +9,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
+from assay.network.chain.looking import hash_header
+
 #: Method, parameters, the honest answer → what the liar says.
 Lie = Callable[[str, list[Any], Any], Any]
 
@@ -18,10 +20,12 @@ class Liar:
 
     Attributes:
         lie: what becomes of its answers; None: nothing.
+        asked: questions so far.
     """
 
     def __init__(self, upstream: str) -> None:
         self.lie: Lie | None = None
+        self.asked = 0
         self._upstream = upstream
         self._server = serve(self._speak, "127.0.0.1", 0, compression=None)
         self._thread = threading.Thread(target=self._server.serve_forever)
@@ -41,22 +45,33 @@ class Liar:
 
         self.lie = lie
 
-    def claim_hash(self, number: int, hash_: str) -> None:
-        """From now on its newest final block is this one."""
+    def claim_block(self, number: int, at_ms: int, *, down_to: int | None = None) -> None:
+        """From now on its newest final block is one of its own, of that time.
+
+        Args:
+            down_to: from this block on it calls all of its blocks by that one's hash; None: that
+                one alone.
+        """
+        lowest = number if down_to is None else down_to
+        nothing = "0x" + "00" * 32
+        header = {
+            "number": hex(number),
+            "parentHash": f"0x{number:064x}",
+            "stateRoot": nothing,
+            "extrinsicsRoot": nothing,
+            "digest": {"logs": []},
+        }
+        text = "0x" + hash_header(header).hex()
 
         def lie(method: str, params: list[Any], result: Any) -> Any:
             if method in ("chain_getFinalizedHead", "chain_getFinalisedHead"):
-                return hash_
-            if method == "chain_getBlockHash" and params == [number]:
-                return hash_
-            if method == "chain_getHeader" and params == [hash_]:
-                return {
-                    "number": hex(number),
-                    "parentHash": "0x" + "00" * 32,
-                    "stateRoot": "0x" + "00" * 32,
-                    "extrinsicsRoot": "0x" + "00" * 32,
-                    "digest": {"logs": []},
-                }
+                return text
+            if method == "chain_getBlockHash" and lowest <= params[0] <= number:
+                return text
+            if method == "chain_getHeader" and params == [text]:
+                return header
+            if method.startswith("state_getStorage") and params[-1] == text:
+                return "0x" + at_ms.to_bytes(8, "little").hex()
             return result
 
         self.lie = lie
@@ -79,6 +94,7 @@ class Liar:
 
     def _answer(self, node: Any, text: str | bytes) -> str:
         request = json.loads(text)
+        self.asked += 1
         node.send(text)
         while True:
             answer = json.loads(node.recv(30))

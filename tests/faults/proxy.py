@@ -15,6 +15,7 @@ the fault is over, as behind a router that has forgotten it. New connections are
 import asyncio
 import contextlib
 import random
+import re
 import socket
 import struct
 import threading
@@ -45,7 +46,8 @@ class Fault:
 
     Attributes:
         name: of `HTTP_FAULTS` or `WEBSOCKET_FAULTS`.
-        only: what is struck: answers to requests whose path, or JSON-RPC method, holds this.
+        only: what is struck: answers to requests in whose method and path, or JSON-RPC method, this
+            pattern is found.
         share: of those, drawn by the proxy's seed.
         times: as often as this, and then no more; 0: no end.
         delay_s: of "latency" per answer, of "drip" per byte.
@@ -95,7 +97,8 @@ class FaultProxy:
     Attributes:
         url: its own, with the upstream's path.
         requests: requests seen: path or JSON-RPC method → how often.
-        hits: answers and connections that a fault has struck, by its name.
+        hits: answers and connections that a fault has struck, by its name; an answer that it leaves
+            as it was is none.
         connections: how many were accepted.
         previous: the newest HTTP answer that was given.
 
@@ -169,14 +172,14 @@ class FaultProxy:
             self._loop.close()
 
     def draw(self, asked: str) -> Fault | None:
-        """Notes a request; what is to go wrong with its answer. For the proxy's own thread."""
+        """Notes a request; what may go wrong with its answer. For the proxy's own thread."""
         self.requests[asked] += 1
         fault = self._fault
-        if fault is None or fault.only not in asked:
+        if fault is None or not re.search(fault.only, asked):
             return None
         if fault.share < 1 and self.random.random() >= fault.share:
             return None
-        return self.note(fault)
+        return fault
 
     def note(self, fault: Fault) -> Fault | None:
         """Counts a strike; None: it has struck often enough."""

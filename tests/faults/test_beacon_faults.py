@@ -49,7 +49,7 @@ def test_each_fault_of_a_relay(
     assert found == (LOCAL.get(2) if name in HARMLESS else None)
     assert (alone.trouble == "") == (found is not None)
     assert open_source("beside", proxy.url, relay).get(3) == LOCAL.get(3)
-    assert proxy.hits[name] >= 1
+    assert (proxy.hits[name] >= 1) == ("range" not in name and name != "whole body")
     proxy.clear()
     fresh = open_source("fresh", proxy.url)  # one that has lied is left alone for a while
     assert fresh.get(4) == LOCAL.get(4)

@@ -1,16 +1,17 @@
-"""Every fault before the chain and before the beacon, in every phase of a window.
+"""Every fault before the chain, the beacon and the store, in every phase of a window.
 
-A real miner, validator and trainer over a development network on a virtual clock. Where a fault is
-over before the next block, the run's outcome is the undisturbed one's: what was mined and committed
-to, verdicts, ledgers, weights, pay, the public record's files, see `tests.killing.outcome`. Where
-it lasts until a phase is over, the window ends as the protocol says.
+A real miner, validator and trainer over a development network on a virtual clock, with a bucket for
+their files. Where a fault is over before the next block, the run's outcome is the undisturbed
+one's: what was mined and committed to, verdicts, ledgers, weights, pay, the public record's files,
+the store, see `tests.killing.outcome`. Where it lasts until a phase is over, the window ends as the
+protocol says.
 
-Two answers that bear each other's numbers ("swapped") are left out: that is a node that lies, and
-nothing but another node can tell. `make faults` plays it.
+`tests.faults.table` names every phase, service and fault, and says why some cannot strike; each of
+the others is seen to strike. `make faults` plays it.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,32 +20,14 @@ from typing import Any
 
 import pytest
 
-from tests.faults.proxy import HTTP_FAULTS, WEBSOCKET_FAULTS
-from tests.faults.stage import FaultStage, Plan, Strike
+from tests.faults.stage import FAULT_TIMING, FaultStage, Plan, Weather
+from tests.faults.table import FAULTS, PHASES, list_cells, make_plan
 from tests.killing import stage as killing_stages
-from tests.killing.network import TIMING
 from tests.killing.outcome import Outcome
 
-#: Blocks after a window's first at which something is done, and what.
-PHASES = {
-    "challenge": 1,  # its round is out a block later
-    "commitment sent": TIMING.commit_offset - 3,
-    "commitment block": TIMING.commit_offset,
-    "audit": TIMING.audit_offset + 1,
-    "verdicts": TIMING.verdict_end,
-    "settlement": TIMING.verdict_end + 1,
-}
-FAULTS: Mapping[str, Sequence[str]] = {
-    "chain": [name for name in WEBSOCKET_FAULTS if name != "swapped"],
-    "beacon": list(HTTP_FAULTS),
-}
-#: Under these work goes on: they come last, when there is none left for others to strike.
-HARMLESS = ("latency", "reordered", "wrong range", "shifted range", "whole body")
-#: Faults of a service that strike in one phase of a run, and runs that strike with all in each.
-TOGETHER = 7
-RUNS = max(-(-len(names) // TOGETHER) for names in FAULTS.values())
-Hits = dict[str, dict[str, int]]
-Play = Callable[[Plan, bool], tuple[Outcome, Hits]]
+#: Runs after which what has not struck does not strike.
+RUNS_MAX = 16
+Play = Callable[[Plan, bool], tuple[Outcome, Weather]]
 
 
 def open_stage(root: str) -> None:
@@ -52,16 +35,20 @@ def open_stage(root: str) -> None:
     killing_stages.current = FaultStage(Path(root))
 
 
-def play_there(plan: Plan, clear: bool) -> tuple[Outcome, Hits]:
+def play_there(plan: Plan, clear: bool) -> tuple[Outcome, Weather]:
+    """Blocks are counted from the window's first."""
     stage = killing_stages.current
     assert isinstance(stage, FaultStage)
     first = stage.start_block + 1
-    return stage.play_in({first + at: strikes for at, strikes in plan.items()}, clear)
+    outcome, weather = stage.play_in({first + at: s for at, s in plan.items()}, clear)
+    return outcome, Weather(
+        {block - first: struck for block, struck in weather.struck.items()},
+        {block - first: asked for block, asked in weather.asked.items()},
+    )
 
 
 @pytest.fixture(scope="module")
 def play() -> Iterator[Play]:
-    """Plays a plan whose blocks are counted from the window's first."""
     sys.path.append(str(Path(__file__).parents[2]))  # the stage's process imports this module too
     with TemporaryDirectory(prefix="assay-") as root:  # short: for a locator
         spawn = get_context("spawn")
@@ -70,8 +57,13 @@ def play() -> Iterator[Play]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(play: Play) -> Outcome:
-    return play({}, True)[0]
+def calm(play: Play) -> tuple[Outcome, Weather]:
+    return play({}, True)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(calm: tuple[Outcome, Weather]) -> Outcome:
+    return calm[0]
 
 
 def find_differences(outcome: Outcome, undisturbed: Outcome) -> list[str]:
@@ -87,65 +79,62 @@ def compare(found: Any, expected: Any, path: str = "") -> Iterator[str]:
         yield f"{path}: {found!r:.300} instead of {expected!r:.300}"
 
 
-def make_plan(run: int) -> Plan:
-    """Over all runs each fault of each service strikes in each phase."""
+def test_the_table_is_whole() -> None:
+    """Each service is struck in a phase or, said with the reason, asked by nobody in it."""
+    for service, names in FAULTS.items():
+        struck = {name for _, of, name in list_cells() if of == service}
+        spared = {name for p in PHASES.values() for of, name in p.spared if of == service}
+        assert struck | spared == set(names), service
+    for name, phase in PHASES.items():
+        assert not {service for service, _ in phase.cells} & phase.unasked.keys(), name
 
-    def choose(service: str, phase: int) -> list[Strike]:
-        names = FAULTS[service]
-        first = (run + phase) * TOGETHER
-        return [(service, names[(first + at) % len(names)]) for at in range(TOGETHER)]
 
-    return {
-        at: sorted(
-            [*choose("beacon", phase), *choose("chain", phase)],
-            key=lambda strike: strike[1] in HARMLESS,
-        )
-        for phase, at in enumerate(PHASES.values())
+@pytest.mark.faults
+def test_nobody_asks_where_the_table_says_so(calm: tuple[Outcome, Weather]) -> None:
+    _, weather = calm
+    asked = {
+        (name, service)
+        for name, phase in PHASES.items()
+        for block in phase.blocks
+        for service, count in weather.asked.get(block, {}).items()
+        if count
     }
-
-
-def test_the_matrix_is_whole() -> None:
-    struck = {
-        (at, *strike)
-        for run in range(RUNS)
-        for at, strikes in make_plan(run).items()
-        for strike in strikes
-    }
-    assert struck == {
-        (at, service, name)
-        for at in PHASES.values()
-        for service, names in FAULTS.items()
-        for name in names
-    }
+    assert not asked & {(name, of) for name, phase in PHASES.items() for of in phase.unasked}
 
 
 @pytest.mark.faults
 def test_every_fault_in_every_phase(play: Play, undisturbed: Outcome) -> None:
-    """A fault strikes where there is work left that asks; over all runs each of them does."""
-    struck: dict[str, set[str]] = {service: set() for service in FAULTS}
-    for run in range(RUNS):
-        outcome, hits = play(make_plan(run), True)
-        assert find_differences(outcome, undisturbed) == []
-        for service, names in hits.items():
-            struck[service] |= names.keys()
-    for service, names in FAULTS.items():
-        assert set(names) - set(HARMLESS) <= struck[service], service
+    left, runs = list_cells(), 0
+    while left and runs < RUNS_MAX:
+        plan, owners = make_plan(left)
+        outcome, weather = play(plan, True)
+        runs += 1
+        assert find_differences(outcome, undisturbed) == [], weather.struck
+        struck = {
+            (owners[block], *strike) for block, all_ in weather.struck.items() for strike in all_
+        }
+        print(f"run {runs}: {len(struck)} of {sum(map(len, plan.values()))} have struck")
+        left -= struck
+    print(f"{len(list_cells()) - len(left)} of {len(list_cells())} have struck")
+    assert left == set()
 
 
 @pytest.mark.faults
 def test_a_bad_day(play: Play, undisturbed: Outcome) -> None:
-    """One fault a phase, of either service where it is asked."""
+    """One fault of each service where it is asked."""
     plan: Plan = {
-        PHASES["challenge"]: [("beacon", "altered body"), ("chain", "half-open")],
-        PHASES["commitment sent"]: [("chain", "cut")],
-        PHASES["audit"]: [("beacon", "stall"), ("chain", "garbage")],
-        PHASES["settlement"]: [("chain", "deaf")],
+        1: [("beacon", "altered body"), ("chain", "half-open"), ("bucket", "cut")],
+        FAULT_TIMING.audit_offset + 1: [
+            ("beacon", "stall"),
+            ("chain", "garbage"),
+            ("checkpoints", "redirect"),
+        ],
+        FAULT_TIMING.audit_offset + 2: [("submissions", "stall")],
+        FAULT_TIMING.verdict_end + 1: [("chain", "deaf")],
     }
-    outcome, hits = play(plan, True)
+    outcome, weather = play(plan, True)
     assert find_differences(outcome, undisturbed) == []
-    for strikes in plan.values():
-        for service, name in strikes:
-            assert hits[service].get(name), (service, name)
+    assert weather.struck == plan
 
 
 def last(service: str, name: str, blocks: range) -> Plan:
@@ -153,31 +142,70 @@ def last(service: str, name: str, blocks: range) -> Plan:
     return {at: [(service, name)] for at in blocks}
 
 
-@pytest.mark.faults
-@pytest.mark.parametrize("name", ["half-open", "refuse"])
-def test_no_chain_until_the_commitment_block_is_past(
-    play: Play, undisturbed: Outcome, name: str
-) -> None:
-    """Nobody could commit: everyone is NO_COMMITMENT, and an all-zero settlement is the owner's."""
-    blocks = range(TIMING.commit_offset + 1)
-    outcome, _ = play(last("chain", name, blocks), False)
-    (record,) = read_verdicts(outcome)
-    assert {verdict["reason"] for verdict in record["verdicts"]} == {"NO_COMMITMENT"}
+def require_nothing_earned(outcome: Outcome, undisturbed: Outcome) -> None:
+    """An all-zero settlement is the owner's, and nothing was learned."""
     ((_, state, row),) = outcome.found["validator"]["outbox"]
     assert (state, row) == ("confirmed", [(0, 65_535)])
+    assert undisturbed.found["trainer"].keys() - outcome.found["trainer"].keys()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("service", "name"),
+    [("chain", "half-open"), ("chain", "refuse"), ("bucket", "busy"), ("bucket", "stall")],
+)
+def test_no_chain_or_no_upload_until_the_commitment_block_is_past(
+    play: Play, undisturbed: Outcome, service: str, name: str
+) -> None:
+    """Nobody could commit: everyone is NO_COMMITMENT."""
+    outcome, _ = play(last(service, name, range(FAULT_TIMING.commit_offset + 1)), False)
+    (record,) = read_verdicts(outcome)
+    assert {verdict["reason"] for verdict in record["verdicts"]} == {"NO_COMMITMENT"}
+    require_nothing_earned(outcome, undisturbed)
     assert outcome.found["miner"] != undisturbed.found["miner"]
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("first", [0, TIMING.audit_offset], ids=["challenge", "audit"])
-def test_a_round_that_comes_after_the_verdicts(
-    play: Play, undisturbed: Outcome, first: int
+@pytest.mark.parametrize(
+    ("name", "reasons"),
+    [
+        ("not there", {"NOT_REVEALED"}),
+        ("half-open", {"NOT_REVEALED"}),
+        ("altered body", {"MALFORMED", "ROOT_MISMATCH", "NOT_REVEALED"}),
+    ],
+)
+def test_a_file_that_is_not_shown_until_fetching_is_over(
+    play: Play, undisturbed: Outcome, name: str, reasons: set[str]
 ) -> None:
+    """What a store does not show in time is withheld, and so is what it shows other than committed.
+    It is not asked for later. What is final is a block behind the chain's newest."""
+    blocks = range(FAULT_TIMING.audit_offset, FAULT_TIMING.fetch_end + 2)
+    outcome, _ = play(last("submissions", name, blocks), False)
+    (record,) = read_verdicts(outcome)
+    found = {verdict["reason"] for verdict in record["verdicts"]} - {"NO_COMMITMENT"}
+    assert len(found) == 1, found
+    assert found <= reasons
+    require_nothing_earned(outcome, undisturbed)
+    assert outcome.found["commitments taken"][0] in undisturbed.found["commitments taken"]
+
+
+@pytest.mark.faults
+def test_a_checkpoint_that_cannot_be_had_until_verdicts_are_final(play: Play) -> None:
+    """Without it a validator abstains: that it is not to be had is nobody's to prove."""
+    blocks = range(FAULT_TIMING.audit_offset, FAULT_TIMING.verdict_end + 1)
+    require_abstention(play(last("checkpoints", "not there", blocks), False)[0])
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("first", [0, FAULT_TIMING.audit_offset], ids=["challenge", "audit"])
+def test_a_round_that_comes_after_the_verdicts(play: Play, first: int) -> None:
     """Without a beacon in time a validator abstains: no verdict, no weights, and another round is
     never taken."""
-    blocks = range(first, TIMING.verdict_end + 1)
-    outcome, hits = play(last("beacon", "not there", blocks), False)
-    assert hits["beacon"]["not there"] > 1
+    blocks = range(first, FAULT_TIMING.verdict_end + 1)
+    require_abstention(play(last("beacon", "not there", blocks), False)[0])
+
+
+def require_abstention(outcome: Outcome) -> None:
     assert not [v for record in read_verdicts(outcome) for v in record["verdicts"]]
     assert outcome.found["validator"]["outbox"] == []
     assert outcome.found["weights taken"] == []

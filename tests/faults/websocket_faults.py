@@ -155,7 +155,7 @@ class _Conversation:
             if frame.opcode in (TEXT, BINARY):
                 said = json.loads(frame.payload)
                 for request in said if isinstance(said, list) else [said]:
-                    self._struck[request["id"]] = self._proxy.draw(request["method"])
+                    self._struck[request["id"]] = self._draw(request["method"])
             self._writer.write(frame.raw)
             await self._writer.drain()
 
@@ -170,6 +170,13 @@ class _Conversation:
                 await self._link.send(frame.raw)
             else:
                 await self._spoil(fault, frame, message)
+
+    def _draw(self, method: str) -> "Fault | None":
+        """What a request's answer meets; of two that are exchanged it shows when both are there."""
+        fault = self._proxy.draw(method)
+        if fault is None or fault.name in ("reordered", "swapped"):
+            return fault
+        return self._proxy.note(fault)
 
     def _find_fault(self, message: Any) -> "Fault | None":
         """What its request has met; a notification meets what goes wrong with all."""
@@ -206,7 +213,7 @@ class _Conversation:
             await asyncio.sleep(fault.delay_s)
             await link.send(frame.raw)
         elif name in ("reordered", "swapped"):
-            await self._hold_back(message, swap=name == "swapped")
+            await self._hold_back(fault, message)
         elif name == "endless body":
             await link.send(write_frame(_FILLER, TEXT, final=False))
             while not link.dead.is_set():
@@ -217,7 +224,7 @@ class _Conversation:
         else:
             await link.send(_lie_about_length(name, frame))
 
-    async def _hold_back(self, message: Any, *, swap: bool) -> None:
+    async def _hold_back(self, fault: "Fault", message: Any) -> None:
         """Sends answers in pairs, the later one first; one that stays alone is sent as it is."""
         self._held.append(message)
         if len(self._held) < 2:
@@ -228,7 +235,8 @@ class _Conversation:
             self._release.cancel()
         first, second = self._held
         self._held = []
-        if swap and isinstance(first, dict) and isinstance(second, dict):
+        self._proxy.note(fault)
+        if fault.name == "swapped" and isinstance(first, dict) and isinstance(second, dict):
             first["id"], second["id"] = second["id"], first["id"]
         for answer in (second, first):
             await self._link.send(write_frame(json.dumps(answer).encode()))

@@ -127,10 +127,12 @@ def test_a_stranger_audits_the_demo(played, tmp_path):
         done = run("audit", "--offline", bundle, "--allow-local-beacon", "--json", *models)
         report = json.loads(done.stdout)
         assert done.returncode == 0, done.stderr
-        assert [window["window"] for window in report["windows"]] == windows
         assert all(window["matched"] for window in report["windows"])
-        assert {window["claims"] for window in report["windows"]} == ({0} if models else {5})
-        assert ("witness" in report["windows"][0]["checked"]) is bool(models)
+        numbers = [window["window"] for window in report["windows"]]
+        assert numbers == list(range(numbers[0], windows[-1] + 1)), "the whole record"
+        mined = [window for window in report["windows"] if window["window"] in windows]
+        assert {window["claims"] for window in mined} == ({0} if models else {5})
+        assert ("witness" in mined[0]["checked"]) is bool(models)
         assert (report["weights_match"], report["ledger_match"]) == (True, None)
     refused = run("audit", "--offline", bundle)
     assert refused.returncode == 2
@@ -293,7 +295,7 @@ def test_ctrl_c_ends_cleanly(tmp_path, seconds, pace):
     )
     time.sleep(seconds)  # where the interrupt falls is the point, not how long anything took
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
     with pytest.raises(ProcessLookupError):
@@ -401,6 +403,6 @@ def test_a_run_that_was_killed_leaves_nothing_in_the_way(tmp_path):
     while (folder / ".status.json.half").exists() and time.monotonic() < deadline:
         time.sleep(0.1)  # until it has taken the folder: it was not refused
     os.killpg(again.pid, signal.SIGINT)
-    _, stderr = again.communicate(timeout=60)
+    _, stderr = again.communicate(timeout=120)
     assert again.returncode == 130, stderr
     assert not (folder / ".status.json.half").exists()

@@ -13,11 +13,12 @@ from assay.network.chain.development import send_tao
 from assay.network.chain.devnet import Devnet, Seal
 from assay.network.chain.state import TAO
 from assay.network.chain.wallets import get_coldkey
+from assay.network.store import open_folder
 from assay.neurons import presets
 from assay.neurons.config import use_sdk_cache
 from assay.neurons.localnet import founding as localnet
 from assay.protocol import Phase, encode_ss58
-from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.parameters import DEMO_TIMING, Timing
 from assay.protocol.window import compute_block, compute_window
 from assay.training import GENESIS
 
@@ -44,17 +45,23 @@ def load_everything() -> None:
         importlib.import_module(module)
 
 
-def found_network(net: Path, beacon_ms: int) -> tuple[int, int, int, dict[str, str]]:
+def found_network(
+    net: Path, beacon_ms: int, timing: Timing = TIMING, locator: str | None = None
+) -> tuple[int, int, int, dict[str, str]]:
     """A localnet on which miner and validator are registered, at the block before a window.
+
+    Args:
+        locator: where the owner's store, the folder `store`, is read; None: as that folder.
 
     Returns:
         That block, its time in milliseconds, the last block of a run, role → hotkey's address.
     """
-    presets.PRESETS = {"demo": replace(presets.PRESETS["demo"], timing=TIMING)}
-    localnet.DEMO_TIMING = TIMING
+    presets.PRESETS = {"demo": replace(presets.PRESETS["demo"], timing=timing)}
     (net / "store").mkdir()
+    localnet.open_store = lambda _: open_folder(net / "store")
     beacons = LocalBeacon(SEED, beacon_ms, 1_000, lambda: 0)
-    founding = localnet.found(net / "chain", 1.0, beacons.chain, (net / "store").as_uri())
+    locator = locator or (net / "store").as_uri()
+    founding = localnet.found(net / "chain", 1.0, beacons.chain, locator)
     use_sdk_cache(net.parent / "sdk")
     wallets = {role: open_wallet(name, "default", net) for role, name in WALLETS.items()}
     with Devnet(net / "chain", seal=Seal.INSTANT) as devnet:
@@ -66,19 +73,19 @@ def found_network(net: Path, beacon_ms: int) -> tuple[int, int, int, dict[str, s
         for role in buyers:
             chain.register(hotkeys[role], chain.quote_registration(hotkeys[role]).cost)
         chain.add_stake(hotkeys["validator"], 100 * TAO, any_price=True)
-        devnet.new_blocks(2 * TIMING.tempo)  # an epoch gives the validator its permit
-        window = find_window(chain)
-        start = compute_block(TIMING, window, Phase.CHALLENGE) - 1
+        devnet.new_blocks(2 * timing.tempo)  # an epoch gives the validator its permit
+        window = find_window(chain, timing)
+        start = compute_block(timing, window, Phase.CHALLENGE) - 1
         devnet.new_blocks(start - devnet.get_head())
         now_ms = devnet._chain.now_ms
         connection.close()
     addresses = {role: encode_ss58(hotkey) for role, hotkey in hotkeys.items()}
-    paid = compute_block(TIMING, window, Phase.VERDICT_END) + 1 + TIMING.tempo
+    paid = compute_block(timing, window, Phase.VERDICT_END) + 1 + timing.tempo
     return start, now_ms, paid + 2, addresses
 
 
-def find_window(chain: SubtensorChain) -> int:
+def find_window(chain: SubtensorChain, timing: Timing) -> int:
     """The first window to come whose verdicts an epoch follows at once."""
-    first = compute_window(TIMING, chain.get_head()) + 1
-    ends = {w: compute_block(TIMING, w, Phase.VERDICT_END) for w in range(first, first + 30)}
+    first = compute_window(timing, chain.get_head()) + 1
+    ends = {w: compute_block(timing, w, Phase.VERDICT_END) for w in range(first, first + 30)}
     return next(window for window, end in ends.items() if chain.is_epoch(end + 1))

@@ -4,7 +4,8 @@ Compared: commitments, weights and metagraph in the newest state; every weights 
 ever took, in order; every commitment that it ever took, each once; the store, byte by byte; the
 validator's verdicts and its rows in the outbox; the miner's history; the trainer's course with its
 optimiser. Not compared: signatures and nonces, block hashes and so what a public record holds, fees
-and so balances, seconds, and the blocks in which an extrinsic stands, which a restart may move.
+and so balances, seconds, what was missing for a while, and the blocks in which an extrinsic stands,
+which a restart may move.
 """
 
 import json
@@ -72,6 +73,8 @@ def describe_validator(folder: Path) -> dict[str, Any]:
         record = json.loads(path.read_text())
         for verdict in record.get("verdicts", ()):
             verdict.pop("seconds")
+        if record.get("complete"):
+            record.pop("missing")
         records[str(path.relative_to(folder))] = {
             k: v for k, v in record.items() if "audit_block" not in k
         }

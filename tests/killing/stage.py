@@ -59,14 +59,18 @@ class StuckError(Exception):
 class Actor:
     """A process and the pipe to it.
 
+    Args:
+        daemon: it ends with this process, which does not wait for it.
+
     Attributes:
         state: "busy"; "claimed", which has handed over an extrinsic, or so it says; "submitted",
             whose extrinsic waits for a block; "idle".
         lives: how often it was started.
     """
 
-    def __init__(self, role: str) -> None:
+    def __init__(self, role: str, daemon: bool = False) -> None:
         self.role = role
+        self._daemon = daemon
         self.state = "busy"
         self.lives = 0
         self.pipe: Any = None
@@ -82,7 +86,7 @@ class Actor:
             mine.close()
             become(log, run, other, *arguments)
 
-        self.process = fork.Process(target=begin)
+        self.process = fork.Process(target=begin, daemon=self._daemon)
         self.process.start()
         other.close()
         self.state = "busy"
@@ -249,18 +253,25 @@ class Stage:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.net, self.logs, self._pristine = root / "net", root / "logs", root / "pristine"
-        self.port = _find_port()
+        self.port = find_port()
         torch.set_num_threads(1)
         load_everything()
         self.beacon_ms = (time.time_ns() // 1_000_000 - 1_000_000) // 1_000 * 1_000
         self.net.mkdir()
         self.logs.mkdir()
-        founded = self._apart(found_network, self.net, self.beacon_ms)
+        founded = self.found()
         self.start_block, self.start_ms, self.end_block, self.addresses = founded
         founding = read_founding(self.net / "chain")
         assert founding is not None
         self.founding = founding
         self.net.rename(self._pristine)
+
+    def found(self) -> tuple[int, int, int, dict[str, str]]:
+        """Founds the network; see `found_network`."""
+        founded: tuple[int, int, int, dict[str, str]] = self._apart(
+            found_network, self.net, self.beacon_ms
+        )
+        return founded
 
     def play(self, fates: Fates) -> Outcome:
         """A run on the network as it was founded, and all that there is to compare."""
@@ -318,7 +329,7 @@ class Stage:
             process.join(PATIENCE_S)
 
 
-def _find_port() -> int:
+def find_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])

@@ -1,13 +1,17 @@
 """What a program keeps of the past has an end: tables, folders, dictionaries."""
 
+import gc
 import json
+import sys
 import threading
 from dataclasses import fields, replace
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from assay.inference import CheckpointError
-from assay.network.chain import SimulatedChain
+from assay.inference import CheckpointError, read_tensors
+from assay.network.chain import STATE_BLOCKS, ForgottenError, SimulatedChain
 from assay.network.chain.devnet import database as devnet_database
 from assay.network.chain.evm import LedgerEntry
 from assay.neurons import checkpoints, gathering
@@ -176,3 +180,35 @@ def test_a_development_chains_keys_in_memory(tmp_path, monkeypatch):
     assert len(database.load_newest_state()) == 40
     assert database.read_state(b"key 3", 7) == b"0"
     database.close()
+
+
+def test_a_simulated_chains_blocks():
+    """One that forgets has the hashes of one that does not, and is no shorter than its state."""
+    whole, short = (
+        SimulatedChain(b"", 1, 0, 1_000, 10, (HOTKEY,), kept=kept) for kept in (None, 1)
+    )
+    for chain in (whole, short):
+        for number in range(STATE_BLOCKS + 9):
+            chain.set_commitment(HOTKEY, b"%d" % number)
+            chain.mint()
+    head, first = whole.get_head(), short.get_head() - STATE_BLOCKS + 1
+    assert len(short._blocks) == len(short._bodies) == STATE_BLOCKS
+    for number in (first, head):
+        assert short.get_body(number) == whole.get_body(number)
+        assert short.get_commitments(number) == whole.get_commitments(number)
+    assert whole.get_block(0).hash == short.genesis_hash
+    with pytest.raises(ForgottenError):
+        short.get_block(first - 1)
+
+
+def test_reading_a_checkpoints_tensors(tmp_path):
+    """A program reads new ones for as long as it runs: nothing of those before stays."""
+    file, count, times = tmp_path / "model.safetensors", 40, 50
+    save_file({str(n): torch.zeros(300, 4) for n in range(count)}, file)
+    kept = []
+    for repeats in (times, 0, times):  # the first ones warm up
+        for _ in range(repeats):
+            assert len(read_tensors(file)) == count
+        gc.collect()
+        kept.append(sys.getallocatedblocks())
+    assert kept[2] - kept[1] < count * times  # mapped, it was two objects a tensor

@@ -108,6 +108,24 @@ def test_the_dashboard_asks_for_what_there_is() -> None:
         }  # fmt: skip
 
 
+def test_the_dashboard_s_panels_stand_beside_each_other_and_show_their_legends() -> None:
+    """A legend that does not say so is hidden by dashboards of this schema."""
+    dashboard = json.loads((ROOT / "docs" / "grafana" / "assay.json").read_text())
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboard["panels"]:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        assert place["x"] + place["w"] <= 24
+        taken |= cells
+        legend = panel.get("options", {}).get("legend")
+        assert legend is None or (legend["showLegend"] is True and legend["calcs"] == [])
+
+
 def test_alerts_on_the_page_ask_for_what_there_is() -> None:
     page = (ROOT / "docs" / "metrics.md").read_text()
     named = set(re.findall(r"assay_[a-z_]+", page)) - {"assay_"}

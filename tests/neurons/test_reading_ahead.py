@@ -1,13 +1,16 @@
 """Files read ahead of the judge: nobody's slowness is another's, and what is late is left out."""
 
+import socket
 import threading
 from contextlib import closing
 from dataclasses import dataclass, replace
 
 import pytest
 
-from assay.network import ParquetWorker, StoreError, open_folder
+from assay.network import ParquetWorker, ReadableStores, StoreError, open_folder
+from assay.network.store import HttpClient, HttpPatience
 from assay.network.store.http import _allowance
+from assay.neurons.mirrors import KnownMirror
 from assay.neurons.packing import PackedReader, PackedRefusal, encode_pack
 from assay.neurons.revealing import make_mirror_name
 from assay.neurons.submissions import (
@@ -24,6 +27,7 @@ from assay.protocol import Footer, Phase, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.window import compute_block
 from assay.verification import Ledger
+from tests.network.stores.hostile import Hostile, answer
 from tests.neurons.mining import ALICE, HOTKEYS, LOCATOR
 
 BOB = HOTKEYS["owner"]
@@ -88,7 +92,11 @@ class Silent(Broken):
 
 
 def with_store(shown, store, mirrors=()):
-    return replace(shown.sources, stores={LOCATOR: store}, mirrors=lambda: mirrors)
+    return with_mirrors(replace(shown.sources, stores={LOCATOR: store}), *mirrors)
+
+
+def with_mirrors(sources, *mirrors):
+    return replace(sources, mirrors=lambda root: [KnownMirror(store) for store in mirrors])
 
 
 def mirror_of(shown, folder):
@@ -226,6 +234,73 @@ def test_our_own_fault_is_ours(shown, monkeypatch):
         assert shown.judge(replace(shown.sources, ahead=ahead)).accepted
 
 
+# --- what is said of it
+
+
+def refuse_to_resolve(host, port, seconds):
+    raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+
+def refuse_in_time(host, port, seconds):
+    raise TimeoutError("10.0.0.2 did not answer")
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_verdict_says_nothing_of_the_validators_network(shown, caplog, ahead):
+    """A locator whose name means something in the validator's network alone, a name that nobody
+    knows, and one that nobody answers are one to whoever reads verdicts."""
+    caplog.set_level("DEBUG", "assay")
+    committed = replace(shown.context.commitments[ALICE], locator="https://vault.corp.example/m")
+    shown.context = replace(shown.context, commitments={ALICE: committed})
+    said = set()
+    nothing = socket.create_server(("127.0.0.1", 0))
+    port = nothing.getsockname()[1]
+    nothing.close()
+    resolvers = (
+        lambda host, port, seconds: ["10.20.30.40"], lambda host, port, seconds: [],
+        refuse_to_resolve, refuse_in_time,
+    )  # fmt: skip
+    patience = HttpPatience(connect_s=0.5, total_s=1.0, tries=1)
+    for resolve in resolvers:
+        with closing(HttpClient(False, resolve, patience)) as client:
+            sources = replace(shown.sources, stores=ReadableStores([], client))
+            if ahead:
+                fetched = fetch(
+                    shown.context, ALICE, open_submission(shown.context, ALICE, sources)
+                )
+                said.add(fetched.packed.refusal.detail)
+            else:
+                said.add(shown.judge(sources).detail)
+    root = f"http://127.0.0.1:{port}"  # a place that the operator has named
+    committed = replace(committed, locator=root)
+    shown.context = replace(shown.context, commitments={ALICE: committed})
+    said.add(shown.judge(replace(shown.sources, stores=ReadableStores([root]))).detail)
+    (detail,) = said
+    assert "vault" not in detail
+    assert "10." not in detail
+    assert "10.20.30.40" in caplog.text  # which is the operator's to read
+
+
+def test_a_verdict_says_nothing_of_the_validators_folders(shown, tmp_path):
+    folder = tmp_path / "secret-name"
+    store = open_folder(folder)
+    (folder / shown.name).parent.mkdir()
+    (folder / shown.name).symlink_to(tmp_path)
+    found = shown.judge(with_store(shown, store))
+    assert found.reason is Reason.NOT_REVEALED
+    assert "secret-name" not in found.detail
+
+
+def test_a_verdict_says_what_everybody_can_see(shown):
+    """That is the miner's to mend."""
+    with closing(Hostile(lambda method, path, headers, connection: answer(connection, 500))) as web:
+        committed = replace(shown.context.commitments[ALICE], locator=web.url)
+        shown.context = replace(shown.context, commitments={ALICE: committed})
+        stores = ReadableStores([web.url], None, HttpClient(True, patience=HttpPatience(tries=1)))
+        found = shown.judge(replace(shown.sources, stores=stores))
+    assert "answers with status 500" in found.detail
+
+
 # --- mirrors
 
 
@@ -234,7 +309,7 @@ def test_a_store_that_is_away_is_made_good_by_a_mirror(shown, tmp_path):
     for own in (Broken(), open_folder(tmp_path / "empty")):
         assert shown.judge(with_store(shown, own)).reason is Reason.NOT_REVEALED
         assert shown.judge(with_store(shown, own, [Broken(), mirror])) == shown.judge()
-    assert shown.judge(replace(shown.sources, stores={}, mirrors=lambda: [mirror])).accepted
+    assert shown.judge(with_mirrors(replace(shown.sources, stores={}), mirror)).accepted
 
 
 def test_a_store_with_other_bytes_is_made_good_by_a_mirror(shown, tmp_path):
@@ -298,7 +373,7 @@ def test_a_mirror_that_lies_changes_nothing(shown, tmp_path):
     for lie in lies:
         mirror.put(name, lie)
         assert shown.judge(with_store(shown, Broken(), [mirror])) == plain
-        assert shown.judge(replace(shown.sources, mirrors=lambda: [mirror])).accepted
+        assert shown.judge(with_mirrors(shown.sources, mirror)).accepted
 
 
 def test_mirrors_with_a_part_each_make_a_whole(shown, tmp_path):
@@ -356,7 +431,7 @@ def test_a_mirror_that_cannot_be_written_is_said_once(shown, caplog):
 
 
 def test_nobody_is_asked_where_there_is_no_mirror(shown):
-    assert know_no_mirrors() == ()
+    assert know_no_mirrors(bytes(32)) == ()
     empty = replace(shown.context, commitments={})
     found = open_submission(empty, ALICE, shown.sources).read_footer()
     assert isinstance(found, Refusal)

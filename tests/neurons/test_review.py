@@ -259,6 +259,31 @@ def test_a_checkpoint_that_is_gone_leaves_the_verdict_open(
     assert (own.reason, own.final, own.detail) == (None, True, "not here")
 
 
+def test_a_checkpoint_that_is_away_for_a_moment_costs_no_verdict(
+    make_subnet, quick_miner, start, monkeypatch
+):
+    """Of a miner that comes back when the verdicts are final already."""
+    subnet = make_subnet()
+    _, run_to = start(subnet, quick_miner)
+    run_to(8)
+    while subnet.chain.get_head() < get_block(subnet, 0, Phase.VERDICT_END):
+        subnet.chain.mint()
+    honest, heads = module.open_checkpoint, set()
+
+    def look(*arguments):
+        heads.add(subnet.chain.get_head())
+        if len(heads) < 3:
+            raise CheckpointError("not here")
+        return honest(*arguments)
+
+    monkeypatch.setattr(module, "open_checkpoint", look)
+    review, run_to = start(subnet, quick_miner)
+    run_to(subnet.chain.get_head() + 5)
+    (own,) = subnet.history.get_verdicts(0)
+    assert (own.reason, own.final) == (Reason.ACCEPTED, True)
+    assert review.trouble is None
+
+
 def test_a_miner_that_was_away_too_long_does_not_ask_for_ever(make_subnet, quick_miner, start):
     """Plain nodes forget: what is older than their state is left open, what is newer is judged."""
     subnet = make_subnet()

@@ -10,7 +10,9 @@ from pathlib import Path
 
 _LIBC = ctypes.CDLL(None)
 #: Of glibc's malloc.h.
-_ARENA_MAX = -8
+_ARENA_MAX, _MMAP_THRESHOLD = -8, -3
+#: Bytes from which on a block is the system's own: glibc's default, which would grow by itself.
+_LARGE = 128 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +26,12 @@ class Gauge:
     tasks: int
 
 
-def use_few_arenas() -> None:
-    """Has the allocator share two heaps among all threads: here several programs live in one
-    process, and each of their lives begins a thread, with a heap of its own to fragment."""
-    _LIBC.mallopt(_ARENA_MAX, 2)
+def fix_allocator() -> None:
+    """Has the allocator share one heap among all threads, and keep no large block that is free:
+    here several programs live in one process, and each of their lives begins threads, with heaps
+    of their own to fragment."""
+    _LIBC.mallopt(_ARENA_MAX, 1)
+    _LIBC.mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
 def look() -> Gauge:

@@ -24,8 +24,9 @@ STORE = ("store away", "store empty", "store lies", "disk full")
 SELF = ("parser dies", "killed")
 #: Of these some last until a window is lost; none of the others is worth anything for long.
 LONG = ("node away", "head stands still", "relays away", "round late", "store away", "disk full")
-#: Blocks that a short fault lasts, and a long one.
-_SHORT, _LONG = (1, 2), (14, 30)
+KINDS = (*CHAIN, *BEACON, *STORE, *SELF)
+#: Blocks that a short fault lasts, and a long one; that a short one waits for somebody to meet it.
+_SHORT, _LONG, _WAITS = (1, 2), (14, 30), 12
 #: Calls into ports after which a program is killed.
 _CALLS = 8
 
@@ -35,6 +36,7 @@ class Fault:
     """One thing that goes wrong. Blocks are [start, end).
 
     Attributes:
+        waits: a short one begins when a call meets it, so many blocks later at most.
         call: of a kill, before the so many-th call into a port.
     """
 
@@ -42,6 +44,7 @@ class Fault:
     start: int
     end: int
     call: int = 0
+    waits: int = 0
 
     @property
     def long(self) -> bool:
@@ -70,6 +73,7 @@ class Weather:
         self._get_head = get_head
         self._thread: int | None = None
         self._survived: dict[Fault, int] = {}
+        self._met: dict[Fault, int] = {}
 
     def enter(self) -> None:
         """Called by the program's own thread: no other is killed."""
@@ -78,7 +82,7 @@ class Weather:
     def find(self, *kinds: str) -> Fault | None:
         """What of these kinds goes on at this block; a program may be killed over the question."""
         head = self._get_head()
-        now = [fault for fault in self.faults if fault.start <= head < fault.end]
+        now = [fault for fault in self.faults if self._is_on(fault, head)]
         for fault in now if self._thread == threading.get_ident() else ():
             if fault.kind == "killed":
                 self._survived[fault] = calls = self._survived.get(fault, 0) + 1
@@ -87,8 +91,13 @@ class Weather:
                     raise Killed
         found = next((fault for fault in now if fault.kind in kinds), None)
         if found is not None:
+            self._met.setdefault(found, head)
             self.counts[found.kind] += 1
         return found
+
+    def _is_on(self, fault: Fault, head: int) -> bool:
+        late = self._met.get(fault, min(head, fault.start + fault.waits)) - fault.start
+        return fault.start <= head < fault.end + max(0, late)
 
     def spoils(self, blocks: range) -> bool:
         """Whether something long went on in these blocks."""
@@ -96,15 +105,18 @@ class Weather:
 
 
 def _draw_faults(draw: random.Random, windows: Sequence[range]) -> list[Fault]:
-    faults, free = [], 0
+    """No kind comes again before each of the others was there."""
+    faults, free, deck = [], 0, list[str]()
     for blocks in windows:
-        kind = draw.choice((*CHAIN, *BEACON, *STORE, *SELF))
-        long = draw.random() < 0.06 and kind in LONG
+        deck = deck or draw.sample(KINDS, len(KINDS))
+        long = draw.random() < 0.06 and deck[-1] in LONG
         start = draw.choice(blocks)
         length = draw.randint(*(_LONG if long else _SHORT))
-        if draw.random() < 0.8 and start >= free:
-            faults.append(Fault(kind, start, start + length, draw.randrange(_CALLS)))
-            free = start + length + len(blocks) // 2
+        if start >= free:
+            waits = 0 if long else _WAITS
+            end = start + length
+            faults.append(Fault(deck.pop(), start, end, draw.randrange(_CALLS), waits))
+            free = end + waits // 2 + len(blocks) // 2
     return faults
 
 

@@ -25,12 +25,12 @@ from assay.inference.folder import MANIFEST_FILE, PASSAGES_FILE, read_passages
 from assay.inference.passages import digest_passages, encode_passages
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.race import Patience
-from assay.network.chain import SimulatedChain
+from assay.network.chain import STATE_BLOCKS, SimulatedChain
 from assay.network.chain.simulator import SimulatedRules
 from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import open_folder
 from assay.neurons.checkpoints import CheckpointFolder, measure_manifest
-from assay.neurons.database import Database
+from assay.neurons.database import VALIDATOR_FILE, Database
 from assay.neurons.demo_rules import NETUID, make_demo_parameters
 from assay.neurons.files import write_file, write_json
 from assay.neurons.publication import publish_checkpoint
@@ -102,7 +102,7 @@ class World:
         self.hotkeys = {name: sha256(name.encode()).digest() for name in NAMES}
         self.chain = SimulatedChain(
             b"soak %d" % seed, NETUID, GENESIS_MS, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo,
-            tuple(self.hotkeys.values()),
+            tuple(self.hotkeys.values()), kept=STATE_BLOCKS,
         )  # fmt: skip
         self.chain.rules = SimulatedRules(permits=True)
         self.beacons = LocalBeacon(b"soak %d" % seed, GENESIS_MS, 1_000, self.get_now_ms)
@@ -167,11 +167,12 @@ class World:
 
     def _make_witness(self) -> tuple[Validator, ParquetWorker]:
         worker = ParquetWorker()
+        self._database = Database(self.folder / "witness" / VALIDATOR_FILE)
         # where the trainer makes them: all that it publishes is there before it says so
         models = CheckpointFolder(self.folder / "trainer" / "models")
         validator = Validator(
             self.hotkeys["witness"], self.parameters,
-            Sources(self.chain, self.beacons, models, self.stores, worker), Database(),
+            Sources(self.chain, self.beacons, models, self.stores, worker), self._database,
             lambda _: None, self.check.add_window, self.check.add_settlement, start=1,
         )  # fmt: skip
         return validator, worker
@@ -211,6 +212,7 @@ class World:
         for program in self.programs:
             program.stop()
         self._worker.close()
+        self._database.close()
 
 
 class _Log(logging.Handler):

@@ -102,6 +102,26 @@ class ScoreLedger:
                     return Posted(entry, int(event["blockNumber"]), bytes(event["transactionHash"]))
         return None
 
+    def list_posted(self, hotkey: bytes, first: int, last: int) -> list[tuple[int, Posted]]:
+        """Entries of a hotkey's in some blocks, from their events: settlement's epoch and entry, as
+        they came. A node refuses more blocks than a thousand or so."""
+        with self.node.explain():
+            found = self._contract.events.Posted().get_logs(
+                {"netuid": self.netuid, "hotkey": hotkey}, from_block=first, to_block=last
+            )
+            return [
+                (
+                    int(event["args"]["epoch"]),
+                    Posted(
+                        _read_entry(event["args"]["entry"]),
+                        int(event["blockNumber"]),
+                        bytes(event["transactionHash"]),
+                    ),
+                )
+                for event in found
+                if first <= event["blockNumber"] <= last
+            ]
+
     def check_weights(
         self, check: str, uid: int, hotkey: bytes, epoch: int, entry: LedgerEntry
     ) -> WeightsFound:

@@ -1,0 +1,91 @@
+"""What stands at the address before there is anything to show: a page that says what is awaited.
+
+Once the pages are there they take its place, under the same address; a browser that waits asks
+again by itself.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from assay.explorer.guard import Guard
+from assay.explorer.pages import Pages
+
+#: Seconds after which a browser asks again.
+_AGAIN_S = 2
+
+
+class Front:
+    """An ASGI application that hands on to the pages once there are some.
+
+    Args:
+        hosts: see `Guard`.
+
+    Attributes:
+        awaited: one sentence.
+    """
+
+    def __init__(self, hosts: tuple[str, ...]) -> None:
+        self.awaited = "the record is being looked for"
+        self._pages = Pages()
+        self._guard = Guard(self._tell, hosts)
+        self._app: ASGIApp | None = None
+        self._ready: tuple[ASGIApp, Callable[[], None], Callable[[], None]] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def install(self, app: ASGIApp, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        """Puts the pages in place, from any thread.
+
+        Args:
+            begin, end: called in the event loop, before the first request and when serving ends.
+        """
+        self._ready = app, begin, end
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._take)
+
+    def _take(self) -> None:
+        if self._ready is not None and self._app is None:
+            app, begin, _ = self._ready
+            begin()
+            self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the server's beginning and end."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        await (self._app or self._guard)(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        self._loop = asyncio.get_running_loop()
+        await receive()
+        self._take()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if self._ready is not None and self._app is not None:
+            self._ready[2]()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _tell(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        headers = {"retry-after": str(_AGAIN_S), "vary": "accept"}
+        accepted = request.headers.get("accept", "")
+        path = request.url.path
+        if path in ("/static/style.css", "/static/icon.svg"):
+            name = path.rpartition("/")[2]
+            data = self._pages.read_static(name)
+            kind = "text/css" if name.endswith("css") else "image/svg+xml"
+            await Response(data, media_type=kind)(scope, receive, send)
+        elif path.endswith(".json") or ("json" in accepted and "html" not in accepted):
+            data = json.dumps({"title": "Not yet", "error": self.awaited, "command": None}).encode()
+            await Response(data, 503, headers, "application/json")(scope, receive, send)
+        else:
+            page = self._pages.render(
+                "waiting.html", {"awaited": self.awaited, "again": _AGAIN_S}, {}
+            )
+            await Response(page, 503, headers, "text/html; charset=utf-8")(scope, receive, send)

@@ -1,0 +1,161 @@
+"""The ledger on the EVM: what stands there of each settlement, beside what its record says.
+
+An entry is read from the contract's events; what should stand follows from the record alone. A
+validator's own word of what it posts is shown as such, and of a settlement whose record is not
+published nothing but that it is on its way: its digests are nobody's business before its weights
+are open.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from assay.explorer.ports import LedgerReading, Post, Posted
+from assay.explorer.reader import Reader
+from assay.explorer.views.common import Query, View, describe_trouble, make_paging
+from assay.protocol.record import NOTHING
+from assay.protocol.score_tree import keccak256
+
+_ROWS = 25
+#: Newest settlements that are compared with the ledger.
+_SETTLEMENTS = 4_096
+#: An entry's fields in the contract's order, with what pages call them.
+FIELDS = {
+    "score_root": "root of scores",
+    "record_digest": "record",
+    "checkpoint": "checkpoint",
+    "audit_round": "audit round",
+    "weights_digest": "weights",
+}
+
+
+def view_ledger(reader: Reader, query: Query) -> View:
+    """Every settlement, what should stand on the ledger, and what does."""
+    settled = {row["epoch"]: row for row in reader.ask(
+        "SELECT epoch, digest, first, last, score_root, checkpoint, audit_round, weights_digest, "
+        "sound FROM settlements ORDER BY epoch DESC LIMIT ?", _SETTLEMENTS,
+    )}  # fmt: skip
+    ledger = reader.around.read_ledger(min(settled, default=0))
+    posts = {post.epoch: post for post in reader.around.list_posts() or ()}
+    posted = {} if ledger is None else ledger.posted
+    rows = [
+        _describe(epoch, settled.get(epoch), posts.get(epoch), posted.get(epoch), ledger)
+        for epoch in sorted({*settled, *posts, *posted}, reverse=True)
+    ]
+    paging = make_paging(query, len(rows), _ROWS)
+    states = [row["state"] for row in rows]
+    return {
+        "title": "Ledger",
+        "contract": reader.around.contract,
+        "link": reader.around.ledger_link,
+        "netuid": reader.subject.parameters.identity.netuid,
+        "validator": reader.subject.validator.hex(),
+        "evm": None if ledger is None else {
+            "node": ledger.node, "head": ledger.head, "first": ledger.first,
+            "trouble": describe_trouble(ledger.trouble), "since_ms": ledger.since_ms,
+        },
+        "posting": reader.around.list_posts() is not None,
+        "counts": {state: states.count(state) for state in dict.fromkeys(states)},
+        "entries": rows[paging["offset"] : paging["offset"] + _ROWS],
+        "paging": paging,
+        "command": _find_command(reader, rows, settled),
+    }  # fmt: skip
+
+
+def compute_entry_digest(entry: Mapping[str, Any]) -> str:
+    """What the contract keeps of an entry: keccak256 of its ABI encoding, hex."""
+    words = [
+        int(entry[name]).to_bytes(32, "big")
+        if name == "audit_round"
+        else bytes.fromhex(entry[name])
+        for name in FIELDS
+    ]
+    return keccak256(b"".join(words)).hex()
+
+
+def _make_entry(row: Any) -> dict[str, Any] | None:
+    """What should stand of a settlement; None where it has no score to prove."""
+    if bytes(row["score_root"]) == NOTHING:
+        return None
+    return {
+        "score_root": row["score_root"].hex(),
+        "record_digest": row["digest"].hex(),
+        "checkpoint": row["checkpoint"].hex(),
+        "audit_round": int(row["audit_round"]),
+        "weights_digest": row["weights_digest"].hex(),
+    }
+
+
+def _describe(
+    epoch: int, row: Any, post: Post | None, found: Posted | None, ledger: LedgerReading | None
+) -> View:
+    recorded = None if row is None else _make_entry(row)
+    posted = None if found is None else dict(found.entry)
+    if found is None and post is not None and row is not None:
+        posted = _read_said(post)
+    differing = [
+        {"name": FIELDS[name], "posted": posted[name], "recorded": recorded[name]}
+        for name in FIELDS
+        if posted is not None and recorded is not None and posted[name] != recorded[name]
+    ]
+    head = None if ledger is None else ledger.head
+    return {
+        "epoch": epoch,
+        "state": _find_state(epoch, row, found, ledger, bool(differing)),
+        "recorded": recorded,
+        "digest": None if recorded is None else compute_entry_digest(recorded),
+        "sound": None if row is None else bool(row["sound"]),
+        "posted": posted,
+        "differing": differing,
+        "transaction": found.transaction if found else post.transaction if post else None,
+        "block": found.block if found else post.block if post else None,
+        "on_top": None if found is None or head is None else max(0, head - found.block),
+        "deep": None if found is None or ledger is None or head is None
+        else head - found.block >= ledger.confirmations,
+        "said": None if post is None
+        else {"state": post.state, "trouble": describe_trouble(post.trouble)},
+    }  # fmt: skip
+
+
+def _read_said(post: Post) -> dict[str, Any] | None:
+    """A validator's own word of an entry, whose record is published by now."""
+    entry = {
+        name: post.entry.get(name) if name == "audit_round" else str(post.entry.get(name, ""))
+        for name in FIELDS
+    }
+    return entry if type(entry["audit_round"]) is int else None
+
+
+def _find_state(
+    epoch: int, row: Any, found: Posted | None, ledger: LedgerReading | None, differs: bool
+) -> str:
+    """How the ledger stands to the record: one word.
+
+    equal, different, missing; unrecorded: it stands and no record of it is known here; waiting: it
+    is not recorded and does not stand; none: there is no score, and nothing stands; unread: the
+    ledger is not read, or not so far back.
+    """
+    if found is not None:
+        if row is None:
+            return "unrecorded"
+        return "different" if differs or _make_entry(row) is None else "equal"
+    if row is None:
+        return "waiting"
+    if ledger is None or ledger.first is None or ledger.first > epoch:
+        return "unread"
+    return "none" if _make_entry(row) is None else "missing"
+
+
+def _find_command(reader: Reader, rows: list[View], settled: Mapping[int, Any]) -> str | None:
+    """For the newest settlement that has something to compare."""
+    for row in rows:
+        known = settled.get(row["epoch"])
+        if known is None or row["recorded"] is None or known["first"] is None:
+            continue
+        miner = reader.ask_one(
+            "SELECT m.address FROM scores s JOIN miners m ON m.id = s.miner WHERE s.epoch = ? "
+            "ORDER BY length(s.score) DESC, s.score DESC LIMIT 1", row["epoch"],
+        )  # fmt: skip
+        return reader.around.commands.compare(
+            row["epoch"], known["first"], known["last"], None if miner is None else miner["address"]
+        )
+    return None

@@ -1,0 +1,200 @@
+"""The nodes of one chain: which one is in use, whose turn is next, who is not asked for a while.
+
+Runs on the connection's loop and nowhere else. What it does not know: whether what a node says is
+so; see `survey`.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from assay.network.chain import dialing
+from assay.network.chain.errors import ChainError, WrongChainError
+from assay.network.chain.failures import UnfitError, make_wrong_genesis
+from assay.network.chain.heads import LEAST_STILL_S, STILL_BLOCKS, Heads
+from assay.network.chain.target import Target, name_node
+
+if TYPE_CHECKING:
+    from bittensor import RpcSubstrate
+
+Check = Callable[["RpcSubstrate"], Awaitable[None]]
+
+logger = logging.getLogger("assay.chain")
+
+#: Longest wait for a node to open a connection and hand out its metadata.
+CONNECT_S = 60.0
+#: How long a node that speaks for another chain, or another history, is not asked again; and one
+#: that claims to be where no chain is, which at first is asked sooner.
+ASIDE_S, FIRST_ASIDE_S = 600.0, 60.0
+
+
+class Nodes:
+    """Endpoints and the connection to one of them.
+
+    Attributes:
+        genesis: hash of block 0, 32 bytes; None before the first node has answered.
+        substrate: the node in use; None: none is connected to.
+        checks: what every node must pass before its use.
+    """
+
+    def __init__(self, target: Target, heads: Heads) -> None:
+        self.target = target
+        self.genesis = target.genesis_hash
+        self.substrate: RpcSubstrate | None = None
+        self.checks: list[Check] = []
+        self._heads = heads
+        self._turn = 0
+        self._aside: dict[str, tuple[float, ChainError]] = {}
+        self._denials: dict[str, int] = {}
+        self._dialling: asyncio.Task[RpcSubstrate] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def endpoint(self) -> str:
+        """The node in use, or the next one to try."""
+        return self.target.endpoints[self._turn % len(self.target.endpoints)]
+
+    @property
+    def has_others(self) -> bool:
+        """Whether there is more than one."""
+        return len(self.target.endpoints) > 1
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether another node may be asked."""
+        return self.has_others and bool(self.list_fit())
+
+    def list_fit(self) -> list[str]:
+        """Those that are not set aside, in the target's order."""
+        return [endpoint for endpoint in self.target.endpoints if not self.is_aside(endpoint)]
+
+    # --- connecting
+
+    async def get_substrate(self) -> "RpcSubstrate":
+        """The node in use, or the one that is being connected to: whoever stops waiting for it
+        finds it connected later."""
+        if self.substrate is not None:
+            return self.substrate
+        if self._dialling is None:
+            self._dialling = asyncio.create_task(self._dial())
+            self._dialling.add_done_callback(self._note_dialled)
+        return await asyncio.shield(self._dialling)
+
+    def _note_dialled(self, task: "asyncio.Task[RpcSubstrate]") -> None:
+        self._dialling = None
+        if not task.cancelled():
+            task.exception()  # heard by who waited, if anybody did
+
+    async def _dial(self) -> "RpcSubstrate":
+        endpoint = self.endpoint
+        if self.is_aside(endpoint):
+            raise self._aside[endpoint][1]  # as are all
+        try:
+            substrate = await self.open(endpoint)
+        except BaseException as error:
+            if isinstance(error, WrongChainError):
+                self.set_aside(endpoint, error)
+            self._advance()
+            raise
+        self._heads.begin(time.monotonic())
+        self.substrate = substrate
+        return substrate
+
+    async def open(self, endpoint: str) -> "RpcSubstrate":
+        """A node, connected, that has passed every check.
+
+        Raises:
+            WrongChainError: it has not. BittensorError, OSError, TimeoutError, ValueError and the
+                like: it does not answer, or nonsense.
+        """
+        target, substrate = self.target, None
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                substrate = await dialing.open_substrate(
+                    endpoint, target.archives, target.deadline_s
+                )
+                genesis = bytes.fromhex((await substrate.block_hash(0)).removeprefix("0x"))
+                if self.genesis is not None and genesis != self.genesis:
+                    raise make_wrong_genesis(endpoint, genesis, self.genesis)
+                for check in self.checks:
+                    await check(substrate)
+                slot_s = await substrate.block_time()
+        except BaseException:
+            if substrate is not None:
+                self.close_later(substrate)
+            raise
+        self.genesis = genesis
+        if endpoint == self.endpoint:  # whoever is only asked besides says nothing of the others
+            self._heads.slot_ms = max(1, round(slot_s * 1_000))
+            if target.still_s is None:
+                self._heads.still_s = max(LEAST_STILL_S, STILL_BLOCKS * slot_s)
+        return substrate
+
+    # --- leaving
+
+    def leave(self, substrate: "RpcSubstrate | None") -> None:
+        """The next node's turn, if this one is in use."""
+        if substrate is not None and substrate is self.substrate:
+            self.substrate = None
+            self._advance()
+            self.close_later(substrate)
+
+    def turn_to(self, endpoint: str) -> None:
+        """This node's turn."""
+        self.leave(self.substrate)
+        self._turn = self.target.endpoints.index(endpoint)
+
+    def set_aside(self, endpoint: str, error: ChainError) -> None:
+        """A node of another chain, or with another history, is not asked for a while, and left."""
+        if not self.has_others:
+            return
+        if endpoint not in self._aside:
+            logger.error("%s", error, extra={"event": "node_set_aside"})
+        self._put_aside(endpoint, error, ASIDE_S)
+
+    def deny(self, endpoint: str, trouble: str) -> UnfitError:
+        """Likewise one whose head is not believed: for a minute first, for longer each time."""
+        error, count = UnfitError(trouble), self._denials.get(endpoint, 0)
+        self._denials[endpoint] = count + 1
+        if self.has_others or not count:
+            text = "%s %s; it is not followed"
+            logger.warning(text, name_node(endpoint), trouble, extra={"event": "head_denied"})
+        if self.has_others:
+            self._put_aside(endpoint, error, min(ASIDE_S, FIRST_ASIDE_S * 2**count))
+        return error
+
+    def trust(self, endpoint: str) -> None:
+        """A node's head was believed: what it has claimed before counts no more."""
+        self._denials.pop(endpoint, None)
+        self._aside.pop(endpoint, None)
+
+    def _put_aside(self, endpoint: str, error: ChainError, wait_s: float) -> None:
+        self._aside[endpoint] = time.monotonic() + wait_s, error
+        if self.substrate is not None and self.substrate.endpoint == endpoint:
+            self.leave(self.substrate)
+
+    def is_aside(self, endpoint: str) -> bool:
+        """Whether a node is not to be asked now."""
+        now = time.monotonic()
+        return endpoint in self._aside and now < self._aside[endpoint][0]
+
+    def _advance(self) -> None:
+        """To the next node that is not set aside; to the next one where all are."""
+        for _ in self.target.endpoints:
+            self._turn += 1
+            if not self.is_aside(self.endpoint):
+                return
+
+    def close_later(self, substrate: "RpcSubstrate") -> None:
+        """Closing a half-open websocket takes long; nobody waits for it."""
+        task = asyncio.create_task(dialing.close(substrate))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def shut(self, wait_s: float) -> None:
+        """Ends everything."""
+        self.leave(self.substrate)
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=wait_s)

@@ -1,0 +1,50 @@
+"""Whether somebody who is asked again and again answers, and since when not."""
+
+import logging
+import threading
+import time
+
+#: Seconds that an answer may take before it is said that there is none.
+SLOW_S = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class Answers:
+    """Of one peer. Safe to share between threads.
+
+    Args:
+        who: the peer, as a sentence begins.
+    """
+
+    def __init__(self, who: str) -> None:
+        self._who = who
+        self._lock = threading.Lock()
+        self._good_ms = time.time_ns() // 1_000_000
+        self._asked: float | None = None
+        self._trouble: str | None = None
+
+    def begin(self) -> None:
+        """It is being asked."""
+        with self._lock:
+            self._asked = time.monotonic()
+
+    def end(self, trouble: str | None = None) -> None:
+        """It has answered, or there is trouble: the operator reads which, pages say the kind."""
+        with self._lock:
+            is_news = trouble not in (None, self._trouble)
+            self._asked, self._trouble = None, trouble
+            if trouble is None:
+                self._good_ms = time.time_ns() // 1_000_000
+        if is_news:
+            logger.warning("%s", trouble, extra={"event": "explorer_trouble"})
+
+    def describe(self) -> tuple[str, int] | None:
+        """What is wrong and since when, Unix milliseconds; None while nothing is.
+
+        Whoever is asked again after a failure is in trouble until it has answered.
+        """
+        with self._lock:
+            slow = self._asked is not None and time.monotonic() - self._asked > SLOW_S
+            trouble = self._trouble or (f"{self._who} does not answer" if slow else None)
+            return None if trouble is None else (trouble, self._good_ms)

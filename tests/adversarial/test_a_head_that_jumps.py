@@ -1,0 +1,56 @@
+"""A head that jumps by millions of blocks, by a lie or after long: nothing is walked through."""
+
+from assay.network.chain import ForgottenError
+from assay.protocol.window import compute_window
+from tests.adversarial.mortal import TIMING, Mortal
+from tests.adversarial.trainer_bench import Bench, Calls
+
+#: Blocks: some 38 years of them.
+JUMP = 100_000_000
+
+
+class Jumped:
+    """A chain whose head has jumped; nothing before it is known any more."""
+
+    def __init__(self, chain):
+        self._chain = chain
+        self.asked = 0
+
+    def __getattr__(self, name):
+        return getattr(self._chain, name)
+
+    def get_head(self):
+        return JUMP
+
+    def _forget(self, *_):
+        self.asked += 1
+        raise ForgottenError("state is discarded")
+
+    get_block = get_members = get_commitments = is_epoch = _forget
+
+
+def test_the_validator_passes_over_what_is_forgotten_at_once(tmp_path, monkeypatch):
+    mortal = Mortal(tmp_path, monkeypatch)
+    mortal.play(20)
+    chain = Jumped(mortal.chain)
+    mortal.validator._sources = mortal.validator._sources.__class__(
+        chain, mortal.beacons, None, {}, None
+    )
+    for _ in range(400):
+        mortal.validator.step()
+    assert mortal.validator._next_window > compute_window(TIMING, JUMP) - 100
+    assert chain.asked < 1_000
+
+
+def test_the_trainer_passes_over_what_is_forgotten_at_once(fresh_world, tmp_path):
+    bench = Bench(fresh_world, tmp_path, Calls())
+    bench.step()
+    chain = Jumped(bench.trainer._sources.chain)
+    bench.start(last_window=None)
+    bench.step()
+    object.__setattr__(bench.trainer._sources, "chain", chain)
+    for _ in range(3):
+        bench.trainer.step()
+    now = compute_window(fresh_world.parameters.timing, JUMP)
+    assert bench.trainer._course.window > now - 100
+    assert len(bench.said) < 20

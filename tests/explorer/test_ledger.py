@@ -1,0 +1,69 @@
+"""What the ledger page links to and reads from is looked at first."""
+
+import pytest
+
+from assay.neurons.config import ConfigError, Settings
+from assay.neurons.exploring.commands import ShellCommands
+from assay.neurons.exploring.evm import LedgerPlace
+from assay.neurons.exploring.places import check_contract, check_link, find_ledger
+from assay.protocol import encode_ss58
+from tests.adversarial.mortal import make_parameters
+
+CONTRACT = "0x" + "aB" * 20
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "javascript:alert(1)", "http://evm.example", "https://", "//evm.example", "evm.example",
+        "https://user:secret@evm.example", "https://evm.example/?q=1", "https://evm.example/#x",
+        "https://evm.example/a b", "https://evm.example:port", "https://evm.example/\u202e",
+    ],
+)  # fmt: skip
+def test_no_page_links_to_anything_but_https(address):
+    with pytest.raises(ConfigError, match="--evm-explorer"):
+        check_link(address)
+
+
+def test_links_that_are_taken():
+    assert check_link("https://evm.taostats.io/") == "https://evm.taostats.io"
+    assert check_link("http://localhost:4000/sub/") == "http://localhost:4000/sub"
+    assert check_link(None) is None
+
+
+@pytest.mark.parametrize("address", ["0x12", "aB" * 20, CONTRACT + "0", "0x" + "g" * 40, ""])
+def test_a_contract_is_an_address(address):
+    with pytest.raises(ConfigError, match="40 hexadecimal digits"):
+        check_contract(address)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"contract": None}, "which ledger"),
+        ({"endpoint": "ftp://there"}, "https://host"),
+        ({"chain_id": None}, "--chain-id"),
+    ],
+)
+def test_half_of_a_ledger_is_refused(changes, said):
+    own = {"endpoint": "https://node", "chain_id": 42, "contract": CONTRACT} | changes
+    settings = Settings(ledger=own, chain={"network": "ws://127.0.0.1:9944"})
+    with pytest.raises(ConfigError, match=said):
+        find_ledger(settings, bytes(32), make_parameters())
+
+
+def test_the_command_shows_no_key_of_an_endpoint():
+    """Addresses of EVM nodes often hold a key; pages may be public."""
+    hotkey = encode_ss58(bytes(32))
+    for endpoint, shown in (
+        ("https://node:8545/", "https://node:8545/"),
+        ("https://node/v1/SECRET", "https://EVM-NODE"),
+        ("https://node/?key=SECRET", "https://EVM-NODE"),
+        ("https://me:SECRET@node", "https://EVM-NODE"),
+    ):
+        place = LedgerPlace(endpoint, 42, CONTRACT, 7, bytes(32), 6)
+        commands = ShellCommands(hotkey, make_parameters(), ledger=place)
+        command = commands.compare(5, 1, 2, hotkey)
+        assert command is not None
+        assert "SECRET" not in command
+        assert f"--evm {shown} --chain-id 42 --contract {CONTRACT}" in command

@@ -1,0 +1,217 @@
+"""The explorer beside a localnet: begun before it, its chain killed, begun anew; and all of it as a
+newcomer types it."""
+
+import json
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from assay.explorer import Live
+from assay.network.chain.devnet import Devnet, Seal
+from assay.neurons.exploring.answers import Answers
+from assay.neurons.exploring.surroundings import Pace, join_words
+from assay.neurons.localnet.description import BeaconService, Localnet, Party, write_localnet
+from assay.protocol import Parameters
+from tests.explorer.program import serve
+from tests.integration.test_localnet import Terminal, make_wallet
+
+#: Seconds for anything to show: children have to start on a busy machine.
+PATIENCE_S = 240
+
+
+def wait_for(what, look):
+    """What `look` finds, once it finds something."""
+    ends = time.monotonic() + PATIENCE_S
+    while not (found := look()):
+        assert time.monotonic() < ends, what
+        time.sleep(0.3)
+    return found
+
+
+def find_port():
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return held.getsockname()[1]
+
+
+def describe(folder, demo, devnet, genesis_hash=None):
+    """A localnet's description over a demo's own chain, store and rules."""
+    (rules,) = (demo / "store" / "parameters").glob("*.json")
+    parameters = Parameters.from_json(json.loads(rules.read_text()))
+    localnet = Localnet(
+        endpoint=devnet.endpoint,
+        netuid=parameters.identity.netuid,
+        genesis_hash=genesis_hash or parameters.identity.genesis_hash.hex(),
+        block_time=1.0,
+        parameters=parameters.digest.hex(),
+        beacon=BeaconService("http://127.0.0.1:9", {"period": 1}),
+        store=(folder / "store").as_uri(),
+        owner=Party("//Alice", "5Owner"),
+        trainer=Party("//Trainer", "5Trainer"),
+        wallets=str(folder / "wallets"),
+        settings=str(folder / "assay.toml"),
+    )
+    write_localnet(folder, localnet)
+    return localnet
+
+
+@pytest.mark.slow
+def test_a_localnet_that_comes_later_whose_chain_dies_and_comes_back(demo):
+    """One explorer through all of it, over a real chain."""
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="assay-")))
+        net, port = root / "net", find_port()
+        explorer = stack.enter_context(serve(root, "--localnet", "net"))
+        status, headers, page = explorer.get("/windows")
+        assert status == 503
+        assert "assay localnet --dir net" in page
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "no localnet" in json.loads(explorer.get("/x.json")[2])["error"]
+        assert explorer.get("/static/style.css")[0] == 200
+
+        shutil.copytree(demo / "record", net / "store")
+        shutil.copytree(demo / "store" / "parameters", net / "store" / "parameters")
+        shutil.copytree(demo / "chain", net / "chain")
+        (validator,) = (path.name for path in (demo / "record").iterdir())
+        devnet = stack.enter_context(Devnet(net / "chain", port, seal=Seal.MANUAL))
+        describe(net, demo, devnet)
+
+        def look():
+            status, _, body = explorer.get("/index.json")
+            return json.loads(body) if status == 200 else None
+
+        # nobody validates here: whose record it is stands on chain, or with its validator
+        tell(net / "validator", validator, devnet.get_head())
+        found = wait_for("the record", lambda: (f := look()) and f["live"] and f["weights"] and f)
+        assert found["network"]["validator"] == validator
+        assert "--localnet net" in found["command"]
+
+        # blocks come: the validator says nothing of them, the chain does
+        head = found["live"]["head"]
+        devnet.new_blocks(3)
+        wait_for("new blocks", lambda: look()["live"]["head"] >= head + 2)
+        # the validator was killed: its last word is old, the page goes on by the chain
+        tell(net / "validator", validator, head, age=60)
+        wait_for("its end", lambda: "last heard of" in look()["live"]["program"])
+        found = look()["live"]
+        assert found["program"].startswith("the chain; the validator")
+        assert found["moving"]
+
+        devnet.close()
+        killed = time.time()
+        found = wait_for("trouble", lambda: (f := look()["live"])["since_ms"] and f)
+        assert found["trouble"]["kind"] == "chain"
+        assert found["since_ms"] <= killed * 1_000 + 60_000
+        page = explorer.get("/weights")[2]
+        assert "nothing new from the chain since" in page
+        devnet = stack.enter_context(Devnet(net / "chain", port, seal=Seal.MANUAL))
+        devnet.new_blocks(3)
+        wait_for("the chain again", lambda: look()["live"]["head"] > found["head"])
+        wait_for("calm", lambda: look()["live"]["trouble"] is None)
+
+        describe(net, demo, devnet, "ab" * 32)
+        wait_for(
+            "another localnet", lambda: (look()["live"]["trouble"] or {}).get("kind") == "anew"
+        )
+
+
+def tell(folder, hotkey, head, age=0):
+    """A validator's last word."""
+    folder.mkdir(exist_ok=True)
+    status = {"program": "validator", "hotkey": hotkey, "state": "running", "head": head,
+              "windows": [], "posts": [], "trouble": None, "at": time.time() - age}  # fmt: skip
+    (folder / "status.new").write_text(json.dumps(status))
+    (folder / "status.new").rename(folder / "status.json")
+
+
+def test_both_words_are_heard():
+    run = Live(10, True, "the validator", "no store", ({"window": 1},))
+    chain = Live(12, True, "the chain")
+    assert join_words(run, None) is run
+    assert join_words(None, chain) is chain
+    both = join_words(run, chain)
+    assert (both.head, both.program, both.trouble) == (12, "the validator", "no store")
+    assert both.windows == run.windows
+    silent = Live(12, True, "the chain", "it does not answer", since_ms=7)
+    assert join_words(run, silent).trouble == "it does not answer"
+    ended = Live(10, False, "the validator has stopped", "no store")
+    told = join_words(ended, chain)
+    assert (told.program, told.trouble) == ("the chain; the validator has stopped", None)
+    assert told.moving
+
+
+def test_who_does_not_answer_is_told_before_it_gives_up(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    answers = Answers("the node")
+    answers.begin()
+    assert answers.describe() is None
+    clock[0] += 6
+    assert answers.describe()[0] == "the node does not answer"
+    answers.end("it is gone")
+    answers.begin()  # asked again, it is still in trouble
+    assert answers.describe()[0] == "it is gone"
+    answers.end()
+    assert answers.describe() is None
+
+
+def test_a_chain_that_stands_still_is_told(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    pace = Pace(1_000)
+    assert pace.note(5) is None
+    clock[0] += 11
+    assert pace.note(5) is None
+    clock[0] += 2
+    assert pace.note(5) is not None
+    assert pace.note(6) is None
+    slow = Pace(12_000)
+    assert slow.note(5) is None
+    clock[0] += 90
+    assert slow.note(5) is None
+    clock[0] += 10
+    assert slow.note(5) is not None
+
+
+@pytest.mark.nightly
+def test_as_a_newcomer_types_it(chromium):
+    """Localnet, miner and validator in terminals of their own, the explorer begun before all of
+    them, a browser that is never loaded anew."""
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="assay-")))
+        terminal = Terminal(root, stack)
+        explorer = stack.enter_context(serve(root, "--localnet", "net"))
+        page = chromium.new_context(base_url=explorer.address).new_page()
+        page.set_default_timeout(PATIENCE_S * 1_000)
+        page.goto("/")
+        page.locator("main", has_text="no localnet has been started").wait_for()
+        process, _ = terminal.start_localnet()
+        page.locator("main", has_text="nobody validates").wait_for()
+        at = ("--localnet", str(terminal.folder))
+        for name in ("miner", "validator"):
+            make_wallet(terminal, name)
+        terminal.run("stake", "100", "--wallet", "validator", "--yes", "--any-price")
+        terminal.start("mine", *at, "--wallet", "miner", "--groups", "6")
+        validator = terminal.start("validate", *at, "--wallet", "validator")
+        page.locator("#live-state:text-is('live')").wait_for()
+        page.evaluate("window.untouched = true")
+        page.locator("#now", has_text="final, by the validator").wait_for()
+        page.locator("#settled tbody tr", has_text="yes").first.wait_for()
+
+        validator.send_signal(signal.SIGKILL)
+        page.locator("#now", has_text="was last heard of").wait_for()
+        terminal.start("validate", *at, "--wallet", "validator")
+        page.locator("#now", has_text="final, by the validator").wait_for()
+
+        process.send_signal(signal.SIGKILL)
+        page.locator("#now", has_text="trying since").wait_for()
+        head = explorer.get_json("/index.json")["live"]["head"]
+        terminal.start_localnet()
+        wait_for("blocks", lambda: explorer.get_json("/index.json")["live"]["head"] > head + 12)
+        page.locator("#now .warn").wait_for(state="detached")
+        assert page.evaluate("window.untouched") is True

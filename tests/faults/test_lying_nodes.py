@@ -1,0 +1,279 @@
+"""A node that lies, alone or among honest ones: about its head, about keys, about state."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay.network.chain import ChainError, DisputedError, SubtensorChain
+from assay.network.chain.heads import LAG_BLOCKS
+from tests.faults.connections import CALM, Twins, open_connection, wait_until
+from tests.faults.liar import Liar
+from tests.faults.proxy import FaultProxy
+from tests.integration.chain.nets import RuntimeNet
+
+Before = Callable[[str], FaultProxy]
+
+#: No chain has come so far, or could have.
+CLAIMS = (1_000, 2**31, 2**32 - 1, 2**62)
+
+
+@pytest.fixture
+def liar(twins: Twins, stack: ExitStack) -> Liar:
+    return stack.enter_context(closing(Liar(twins[0].endpoint)))
+
+
+def get_now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@pytest.mark.parametrize("claim", [1_000, 2**32 - 1, 2**62])
+@pytest.mark.parametrize("honest", [1, 2])
+def test_a_liar_far_ahead_does_not_displace_honest_nodes(
+    claim: int, honest: int, twins: Twins, liar: Liar, stack: ExitStack
+) -> None:
+    nodes = [devnet.endpoint for devnet in twins][:honest]
+    connection = open_connection(stack, *nodes, liar.url, survey_s=0.05, **CALM)
+    assert connection.read_head() == 5
+    if claim < 2**32:
+        liar.claim_block(claim, get_now_ms() + claim * 1_000)
+    else:
+        liar.claim_head(claim)
+    for head in (6, 7, 8):
+        for devnet in twins:
+            devnet.new_blocks(1)
+        time.sleep(0.15)
+        assert connection.read_head() == head
+        assert connection.endpoint != liar.url
+
+
+def test_a_header_that_is_not_its_hash_s_is_nonsense(
+    twins: Twins, liar: Liar, stack: ExitStack
+) -> None:
+    for claim in CLAIMS:
+        liar.claim_head(claim)
+        connection = open_connection(stack, liar.url, twins[1].endpoint, **CALM)
+        assert connection.read_head() == 5
+        assert connection.heads.newest == 5
+        with pytest.raises(ChainError, match="answers nonsense"):
+            open_connection(stack, liar.url).read_head()
+
+
+#: What a node claims that nobody contradicts: block, hours from now, what is said of it.
+ALONE = (
+    (2**32 - 1, 0, "at most since block"),
+    (2**32 - 1, 1, "at most since block"),
+    (20_000, 0, "at most since block"),
+    (20_000, 3, "h ahead of this machine's clock"),
+    (200_000_000, 3, "h ahead of this machine's clock"),
+)
+
+
+@pytest.mark.parametrize("greeted", [True, False])
+def test_a_lone_node_is_not_believed_to_be_where_no_chain_can_be(
+    greeted: bool, liar: Liar, stack: ExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Known from an earlier block, or not at all: then only what no chain can have is refused."""
+    for claim, hours, said in ALONE:
+        connection = open_connection(stack, liar.url, head_s=0.4)
+        if greeted:
+            assert connection.read_head() == 5
+        elif claim == 20_000 and not hours:
+            claim = 500_000_000  # more seconds than since 2020
+        caplog.clear()
+        liar.claim_block(claim, get_now_ms() + hours * 3_600_000)
+        with pytest.raises(ChainError, match=said):
+            connection.read_head()
+        said_as = [r.event for r in caplog.records if "is not followed" in r.message]
+        assert said_as == ["head_denied"]
+        liar.lie = None
+        assert connection.read_head() == 5
+
+
+def test_a_lone_node_is_believed_within_what_a_clock_may_be_wrong_by(
+    liar: Liar, stack: ExitStack
+) -> None:
+    connection = open_connection(stack, liar.url)
+    assert connection.read_head() == 5
+    liar.claim_block(3_000, get_now_ms() + 3_600_000)
+    assert connection.read_head() == 3_000
+
+
+def test_a_liar_that_creeps_ahead_is_left(
+    twins: Twins, liar: Liar, stack: ExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Never far at once: what counts is how far it is from what another node has confirmed."""
+    connection = open_connection(stack, liar.url, twins[1].endpoint, **CALM)
+    assert connection.read_head() == 5
+    for claim in range(5 + LAG_BLOCKS - 1, 60, LAG_BLOCKS - 1):
+        liar.claim_block(claim, get_now_ms() + claim * 1_000)
+        assert connection.read_head() <= 5 + LAG_BLOCKS
+    assert connection.endpoint == twins[1].endpoint
+    assert "far ahead alone" in caplog.text
+
+
+def test_a_node_whose_head_was_denied_is_not_asked_again_at_once(
+    twins: Twins, liar: Liar, before: Before, stack: ExitStack
+) -> None:
+    honest = before(twins[1].endpoint)
+    liar.claim_block(1_000, get_now_ms() + 1_000_000)
+    connection = open_connection(stack, liar.url, honest.url, survey_s=0.05, **CALM)
+    assert connection.read_head() == 5
+    asked = liar.asked
+    for _ in range(3):
+        honest.cut()  # the liar's turn, if it had one
+        assert connection.read_head() == 5
+        time.sleep(0.1)
+    assert liar.asked == asked
+
+
+@pytest.mark.parametrize("surveyed", [False, True])
+def test_a_false_hash_named_first_turns_on_who_named_it(
+    surveyed: bool, twins: Twins, liar: Liar, before: Before, stack: ExitStack
+) -> None:
+    honest = twins[0].endpoint, twins[1].endpoint
+    survey_s = 0.05 if surveyed else 0.0
+    connection = open_connection(stack, liar.url, *honest, survey_s=survey_s, **CALM)
+    for devnet in twins:
+        devnet.new_blocks(1)
+    liar.claim_block(6, get_now_ms())
+    assert connection.read_head() == 6
+    for devnet in twins:
+        devnet.new_blocks(0 if not surveyed else LAG_BLOCKS)
+    if surveyed:
+        wait_until(lambda: connection.endpoint in honest)
+    else:
+        liar.hang_up()
+    head = connection.read_head()
+    assert head == 6 + (LAG_BLOCKS if surveyed else 0)
+    assert not connection._nodes.is_aside(honest[0])
+    assert not connection._nodes.is_aside(honest[1])
+    assert connection._nodes.is_aside(liar.url)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_one_of_two_that_takes_its_word_back_ends_the_dispute(
+    first: bool, twins: Twins, liar: Liar, stack: ExitStack
+) -> None:
+    """What was said falsely is not remembered against who did not say it."""
+    nodes = (liar.url, twins[1].endpoint) if first else (twins[1].endpoint, liar.url)
+    connection = open_connection(stack, *nodes, survey_s=0.05, **CALM)
+    assert connection.read_head() == 5
+    for devnet in twins:
+        devnet.new_blocks(1)
+    liar.claim_block(6, get_now_ms())
+    wait_until(lambda: connection._survey._dispute is not None or not connection.read_head())
+    with pytest.raises(DisputedError):
+        connection.read_head()
+    liar.lie = None
+    for devnet in twins:
+        devnet.new_blocks(1)
+    assert connection.read_head() == 7
+
+
+def test_one_of_two_that_contradicts_what_both_have_said_is_left(
+    twins: Twins, liar: Liar, stack: ExitStack
+) -> None:
+    """No pause: it contradicts itself."""
+    connection = open_connection(stack, twins[1].endpoint, liar.url, survey_s=0.05, **CALM)
+    assert connection.read_head() == 5
+    wait_until(lambda: connection.heads.find_agreed() is not None)
+    for devnet in twins:
+        devnet.new_blocks(1)
+    liar.claim_block(6, get_now_ms(), down_to=5)
+    wait_until(lambda: connection._nodes.is_aside(liar.url))
+    assert connection.read_head() == 6
+
+
+# --- keys and state
+
+
+def lie_with(method: str, change: Callable[[list[Any]], list[Any]], liar: Liar) -> None:
+    """What it answers to one method is changed, where there is something to change."""
+    liar.lie = lambda asked, _, result: (
+        change(result) if asked == method and result and len(result[0]) else result
+    )
+
+
+def change_rows(change: Callable[[list[Any]], list[Any]]) -> Callable[[list[Any]], list[Any]]:
+    return lambda groups: [groups[0] | {"changes": change(groups[0]["changes"])}]
+
+
+def rename(rows: list[Any]) -> list[Any]:
+    """A key of the same kind that nobody asked for."""
+    key, value = rows[-1]
+    return [*rows[:-1], [key[:-2] + f"{int(key[-2:], 16) ^ 1:02x}", value]]
+
+
+#: About keys: another one, one missing, one twice; in lists that are paged, likewise.
+KEY_LIES = {
+    "other": ("state_queryStorageAt", change_rows(rename)),
+    "missing": ("state_queryStorageAt", change_rows(lambda rows: rows[:-1])),
+    "double": ("state_queryStorageAt", change_rows(lambda rows: [*rows, rows[0]])),
+    "listed twice": ("state_getKeysPaged", lambda keys: [*keys, keys[-1]]),
+    "listed elsewhere": ("state_getKeysPaged", lambda keys: ["0x" + "00" * 32]),
+    "another block": (
+        "state_queryStorageAt",
+        lambda groups: [groups[0] | {"block": "0x" + "11" * 32}],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KEY_LIES)
+def test_an_answer_for_other_keys_than_were_asked_is_nonsense(
+    name: str, subnet: RuntimeNet, stack: ExitStack, tmp_path: Path
+) -> None:
+    head = subnet.chain.get_head()
+    liar = stack.enter_context(closing(Liar(subnet.endpoint)))
+    alone = SubtensorChain(open_connection(stack, liar.url, **CALM), subnet.netuid, tmp_path / "a")
+    stack.callback(alone.close)
+    connection = open_connection(stack, liar.url, subnet.endpoint, **CALM)
+    chain = SubtensorChain(connection, subnet.netuid, tmp_path / "b")
+    stack.callback(chain.close)
+    lie_with(*KEY_LIES[name], liar)
+    with pytest.raises(ChainError, match="answers nonsense"):
+        alone.get_members(head)
+    assert chain.get_members(head) == subnet.chain.get_members(head)
+    assert chain.get_commitments(head) == subnet.chain.get_commitments(head)
+    assert connection.endpoint == subnet.endpoint
+
+
+def hide(liar: Liar) -> None:
+    """Shows no commitments; whatever else it says is so."""
+    liar.lie = lambda method, _, result: [] if method == "state_getKeysPaged" else result
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_state_that_most_other_nodes_contradict_is_not_taken(
+    place: int, subnet: RuntimeNet, before: Before, stack: ExitStack, tmp_path: Path
+) -> None:
+    head = subnet.chain.get_head()
+    liar = stack.enter_context(closing(Liar(subnet.endpoint)))
+    nodes = [subnet.endpoint, before(subnet.endpoint).url]
+    nodes.insert(place, liar.url)
+    connection = open_connection(stack, *nodes, **CALM)
+    chain = SubtensorChain(connection, subnet.netuid, tmp_path)
+    stack.callback(chain.close)
+    hide(liar)
+    assert subnet.chain.get_commitments(head)
+    assert chain.get_commitments(head) == subnet.chain.get_commitments(head)
+    assert connection._nodes.is_aside(liar.url) == (place < 2)  # else it was not needed
+    assert connection.endpoint != liar.url
+
+
+def test_state_in_which_two_nodes_differ_is_not_taken_nor_kept(
+    subnet: RuntimeNet, stack: ExitStack, tmp_path: Path
+) -> None:
+    head = subnet.chain.get_head()
+    liar = stack.enter_context(closing(Liar(subnet.endpoint)))
+    connection = open_connection(stack, liar.url, subnet.endpoint, **CALM)
+    chain = SubtensorChain(connection, subnet.netuid, tmp_path)
+    stack.callback(chain.close)
+    hide(liar)
+    with pytest.raises(DisputedError, match="different state"):
+        chain.get_commitments(head)
+    liar.hang_up()  # a second node that does not answer costs nothing
+    assert chain.get_commitments(head) == subnet.chain.get_commitments(head)

@@ -1,0 +1,69 @@
+"""A file on its way: told while it goes, counted when it breaks off, written to status.json."""
+
+import json
+import threading
+
+import pytest
+
+from assay.network import StoreError, open_folder
+from assay.neurons.commands.program_view import _render_upload
+from assay.neurons.mining import uploading
+from assay.neurons.mining.miner import MinerConfig
+from assay.neurons.programs import Loop
+from assay.neurons.tally import Watch
+from assay.protocol import encode_ss58
+from assay.protocol.commitment import make_object_name
+from tests.neurons.mining import ALICE
+
+
+class Breaking:
+    """A store that breaks off after its first part, so many times."""
+
+    def __init__(self, store, times):
+        self.store, self.left = store, times
+
+    def put_parts(self, name, parts):
+        if self.left:
+            self.left -= 1
+            parts = iter(parts)
+            next(parts), next(parts)
+            raise StoreError("the wire is cut")
+        self.store.put_parts(name, parts)
+
+
+def test_an_upload_tells_how_far_it_is(make_subnet, quick_miner, tmp_path, monkeypatch):
+    monkeypatch.setattr(uploading, "_PART_BYTES", 10)
+    monkeypatch.setattr("assay.neurons.programs.STATUS_S", 0.0)
+    subnet = make_subnet(MinerConfig(1, 1))
+    store = open_folder(tmp_path / "store")
+    miner = subnet.start(quick_miner, store=Breaking(store, 1))
+    seen, watch = [], Watch()
+
+    def describe():
+        up = miner.uploads.newest
+        return {"upload": up and [up.window, up.sent, up.size, up.tries, up.done]}
+
+    Loop(miner, tmp_path, threading.Event(), describe, lambda: None, watch)
+
+    def beat():
+        watch.beat()
+        seen.append(json.loads((tmp_path / "status.json").read_text())["upload"])
+
+    miner.uploads.beat = beat
+    with pytest.raises(StoreError):
+        miner.upload(3, bytes(25))
+    assert seen == [[3, 0, 25, 1, False], [3, 10, 25, 1, False]]
+    seen.clear()
+    miner.upload(3, bytes(25))  # from its start
+    assert seen == [[3, sent, 25, 2, False] for sent in (0, 10, 20, 25)]
+    assert miner.uploads.newest.done
+    assert store.get(make_object_name(encode_ss58(ALICE), 3), 25) == bytes(25)
+    miner.upload(4, bytes(25))
+    assert miner.uploads.newest.tries == 1
+
+
+def test_an_upload_on_the_terminal():
+    up = {"window": 3, "bytes": 8 << 20, "of": 19_000_000, "tries": 2, "done": False}
+    (line,) = _render_upload(up)
+    assert str(line) == "uploading window 3: 8.4 of 19.0 MB, try 2"
+    assert _render_upload(up | {"done": True}) == _render_upload(None) == []
