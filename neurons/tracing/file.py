@@ -1,21 +1,22 @@
 """A miner's file as far as a step has learned from it: read, held to its root, judged again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.inference import Checkpoint, Outline
-from assay.network import Limits, ObjectStore, ParquetWorker, SubmissionFile
+from assay.network import ObjectStore, ParquetWorker, StoreError, SubmissionFile
+from assay.neurons.auditing.bundle import BundleError
 from assay.neurons.auditing.findings import Check, Findings
 from assay.neurons.auditing.ports import Submissions
 from assay.neurons.learning.consumed import describe_group
 from assay.neurons.learning.lessons import RememberingForward, Taken
 from assay.neurons.learning.step_file import to_integers
 from assay.neurons.packing import PackError
-from assay.neurons.revealing import MirroredReader, open_pack
 from assay.neurons.rules import get_limits
 from assay.neurons.submissions import judge_and_carry
 from assay.protocol import Context, Footer, Reason, Refusal, encode_ss58
@@ -30,14 +31,12 @@ from assay.protocol.submission import (
 from assay.verification import Ledger, SubmissionReader, Verdict, examine
 from assay.verification.logprobs import judge_logprobs
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class SubmissionsBeside:
-    """Miners' files from where an audit finds them, and where it does not, from other stores.
-
-    Attributes:
-        stores: with files by their names, or a mirror's packs.
-    """
+    """Miners' files from where an audit finds them, and what that lacks from other stores."""
 
     first: Submissions
     stores: Sequence[ObjectStore]
@@ -47,20 +46,57 @@ class SubmissionsBeside:
         """A reader of what a hotkey committed to: nothing counts but what its root binds."""
         name = make_object_name(encode_ss58(hotkey), context.window)
         limits = get_limits(context.parameters)
-        others = [
-            opener
-            for store in self.stores
-            for opener in (
-                partial(self._open_file, store, name, limits),
-                partial(open_pack, store, context, hotkey),
-            )
-        ]
-        root = context.commitments[hotkey].root
-        own = partial(self.first.open, context, hotkey)
-        return MirroredReader(root, context.parameters.work.group_size, own, others)
+        readers = [self.first.open(context, hotkey)]
+        readers += [SubmissionFile(store.open(name), self.worker, limits) for store in self.stores]
+        root, size = context.commitments[hotkey].root, context.parameters.work.group_size
+        return _Several(root, size, readers)
 
-    def _open_file(self, store: ObjectStore, name: str, limits: Limits) -> SubmissionReader:
-        return SubmissionFile(store.open(name), self.worker, limits)
+
+@dataclass(slots=True)
+class _Several:
+    """Copies of one file, each good for what the root binds of it.
+
+    Attributes:
+        readers: at first all copies; once the footer is read, those that begin with it.
+    """
+
+    root: bytes
+    group_size: int
+    readers: list[SubmissionReader]
+    footer: Footer | None = None
+
+    def read_footer(self) -> Footer | Refusal:
+        """See `SubmissionReader`; where no copy is good, what the first one says of it."""
+        answers = [_answer(reader.read_footer) for reader in self.readers]
+        copies = list(zip(self.readers, answers, strict=True))
+        self.readers = []
+        for reader, answer in copies:
+            if isinstance(answer, Footer) and is_committed(answer, self.root):
+                self.readers.append(reader)
+                self.footer = answer
+        return self.footer or answers[0]
+
+    def read_group(self, index: int) -> bytes | Refusal:
+        """See `SubmissionReader`, likewise."""
+        first: Refusal | None = None
+        for reader in self.readers:
+            data = _answer(partial(reader.read_group, index))
+            if isinstance(data, Refusal):
+                first = first or data
+            elif self.footer and is_group_committed(self.footer, index, data, self.group_size):
+                return data
+        return first or Refusal(Reason.NOT_REVEALED, "other bytes are served", index)
+
+
+def _answer(read: Callable[[], T]) -> T | Refusal:
+    """What a copy says, a store that cannot be read included."""
+    try:
+        return read()
+    except (BundleError, PackError):
+        why = "a bundle has the groups that an audit asks for; --files names whole files"
+    except StoreError as error:
+        why = f"the file cannot be read from its store: {error}"
+    return Refusal(Reason.NOT_REVEALED, why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,24 +128,16 @@ class Held:
 def read_held(
     reader: SubmissionReader, root: bytes, taken: Sequence[Taken], group_size: int
 ) -> Held:
-    """Reads the groups that a step has taken.
-
-    Raises:
-        StoreError: the store cannot be read.
-    """
+    """Reads the groups that a step has taken."""
     wanted = sorted({one.index for one in taken})
-    footer = reader.read_footer()
+    footer = _answer(reader.read_footer)
     if isinstance(footer, Refusal):
         return Held(footer, {}, tuple(wanted), footer.detail)
     if not is_committed(footer, root):
         return Held(footer, {}, tuple(wanted), "another file is served")
     groups, missing, why = {}, [], ""
     for index in wanted:
-        try:
-            data = reader.read_group(index)
-        except PackError:
-            why = "a bundle has the groups that an audit asks for; --files names whole files"
-            data = Refusal(Reason.NOT_REVEALED, why, index)
+        data = _answer(partial(reader.read_group, index))
         if isinstance(data, bytes) and is_group_committed(footer, index, data, group_size):
             groups[index] = data
             continue

@@ -252,13 +252,9 @@ def _check_source(desk: _Desk, hotkey: bytes, groups: Sequence[Taken], found: Fi
         if fault := _find_misplaced(desk, one, committed.groups):
             found.differ(Check.GROUPS, f"{describe_group(one)}: {fault}")
             return
-    genuine = False
-    try:
-        reader = desk.public.submissions.open(desk.context, hotkey)
-        held = read_held(reader, committed.root, groups, desk.context.parameters.work.group_size)
-        genuine = _check_held(desk, hotkey, groups, held, found)
-    except StoreError as error:
-        found.miss(Check.FILES, f"{name}: the file cannot be read from its store: {error}")
+    reader = desk.public.submissions.open(desk.context, hotkey)
+    held = read_held(reader, committed.root, groups, desk.context.parameters.work.group_size)
+    genuine = _check_held(desk, hotkey, groups, held, found)
     whole = genuine and len(groups) == committed.groups
     _check_verdict(desk, hotkey, whole, found)
 
