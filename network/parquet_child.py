@@ -1,7 +1,7 @@
 """The child of a ParquetWorker: a process that parses what strangers wrote, and may die of it.
 
-It alone imports pyarrow. Its limits are those of `assay.cage`; what is asked of it is
-`assay.network.submission_parser`'s.
+It alone imports pyarrow. Its limits are those of `assay.cage`; what is asked of it is another
+module's: of miners' files `assay.network.submission_parser`'s.
 """
 
 import os
@@ -26,11 +26,14 @@ class FileFault(Exception):
         self.reason = reason
 
 
-def serve(answer: Callable[[bytes], bytes]) -> NoReturn:
+def serve(answer: Callable[[bytes], bytes], memory: int = child.MEMORY_BYTES) -> NoReturn:
     """The child's whole life: answers requests until its standard input closes.
 
     `answer` returns the reply, or raises FileFault or what pyarrow raises at a broken file.
     Anything else, running out of memory above all, ends the process, and the parent concludes.
+
+    Args:
+        memory: bytes of address space that it may add.
     """
     import pyarrow as pa
     import pyarrow.parquet
@@ -48,7 +51,7 @@ def serve(answer: Callable[[bytes], bytes]) -> NoReturn:
         except faults as fault:
             return _pack_fault(fault)
 
-    child.serve(reply)
+    child.serve(reply, memory)
 
 
 def _pack_fault(fault: Exception) -> bytes:

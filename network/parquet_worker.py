@@ -9,7 +9,8 @@ These limits are the last resort: validators of different speed may differ on wh
 near them, and every validator counts alike.
 
 This module is the parent and knows processes, not files: the child's half is
-`assay.network.parquet_child`, what a request means is `assay.network.submission_parser`'s.
+`assay.network.parquet_child`, what a request means is `assay.network.submission_parser`'s, or that
+of another boot.
 """
 
 from types import TracebackType
@@ -31,10 +32,16 @@ _BOOT = (
 
 class ParquetWorker:
     """Keeps one child alive from the first request to `close`. Safe to share between threads:
-    they take turns."""
+    they take turns.
 
-    def __init__(self) -> None:
-        self.cage = Cage("Parquet worker", _BOOT)
+    Args:
+        name, boot, seconds: see `assay.cage.Cage`; as they are, for miners' files.
+    """
+
+    def __init__(
+        self, name: str = "Parquet worker", boot: str = _BOOT, seconds: float | None = None
+    ) -> None:
+        self.cage = Cage(name, boot, seconds)
 
     def __enter__(self) -> Self:
         return self

@@ -284,8 +284,7 @@ class CheckpointFolder:
 
     def _prune(self, newest: bytes) -> None:
         """Removes what nobody needs: the checkpoints used longest ago, what the killed left."""
-        for path in self._root.glob(".*-*"):
-            self._sweep(path)
+        self.sweep(_LEFT_OVER_S)
         if self._keep is None:
             return
         with self._lock, suppress(OSError):  # another program prunes, too, or owns one of them
@@ -301,15 +300,19 @@ class CheckpointFolder:
                     path.rename(gone)
                     shutil.rmtree(gone, ignore_errors=True)
 
-    def _sweep(self, path: Path) -> None:
-        try:
-            if time.time() - path.stat().st_mtime < _LEFT_OVER_S:
-                return
-            with hold_folder(path) as held:
-                if held:
-                    shutil.rmtree(path, ignore_errors=True)
-        except FileNotFoundError:
-            return  # another program swept it
+    def sweep(self, age_s: float = 0.0) -> None:
+        """Removes what programs that were killed have left here.
+
+        Args:
+            age_s: and nobody has touched for as long.
+        """
+        for path in self._root.glob(".*-*"):
+            with suppress(FileNotFoundError, NotADirectoryError):  # swept by another, or none
+                if time.time() - path.stat().st_mtime < age_s:
+                    continue
+                with hold_folder(path) as held:
+                    if held:
+                        shutil.rmtree(path, ignore_errors=True)
 
     def publish(
         self,

@@ -124,10 +124,11 @@ class _Download:
     folder: Path
     limits: FetchLimits
     progress: Progress
+    deadline: float = float("inf")
 
     def run(self) -> None:
         """Cheapest first, each step held against what came before."""
-        deadline = time.monotonic() + self.limits.seconds
+        self.deadline = deadline = time.monotonic() + self.limits.seconds
         manifest, tensors, reasons = self._get_head()
         total = sum(map(compute_size, tensors))
         limit = self._compute_limit()
@@ -204,7 +205,7 @@ class _Download:
     def _fetch(self, store: ObjectStore, name: str, limit: int) -> None:
         """One small file, whole, of the size that the store says."""
         source = store.open(make_checkpoint_name(self.digest, name))
-        size = answer_in_time(source.size, _get_patience)
+        size = answer_in_time(source.size, self._get_patience)
         if size is None:
             raise PublicationError(
                 f"the store has no {name} of checkpoint {self.digest.hex()[:16]}…"
@@ -214,11 +215,15 @@ class _Download:
         parts = []
         for start in range(0, size, CHUNK_BYTES):
             end = min(size, start + CHUNK_BYTES)
-            data = answer_in_time(partial(source.read, start, end), _get_patience)
+            data = answer_in_time(partial(source.read, start, end), self._get_patience)
             if data is None or len(data) != end - start:
                 raise PublicationError(f"the store hands out {name} other than by its size")
             parts.append(data)
         write_file(self.folder / name, b"".join(parts))
+
+    def _get_patience(self) -> float:
+        """Seconds for an answer; none once the time for all of it is over."""
+        return _PATIENCE_S if time.monotonic() < self.deadline else 0.0
 
     # --- room for the tensors
 
@@ -256,10 +261,6 @@ class _Download:
         return {
             name: (path, place.start, place.end - place.start) for name, (path, place) in places
         }
-
-
-def _get_patience() -> float:
-    return _PATIENCE_S
 
 
 def _list_pieces(

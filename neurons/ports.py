@@ -18,6 +18,16 @@ class StateReader(Protocol):
         """All commitment slots at a block: hotkey → payload."""
 
 
+class WindowReader(StateReader, Protocol):
+    """What windows are read from, finalized blocks only."""
+
+    def get_head(self) -> int:
+        """Number of the newest finalized block."""
+
+    def get_block(self, number: int) -> Block:
+        """Hash and timestamp of a finalized block."""
+
+
 class EpochReader(Protocol):
     """Where a subnet's epochs end."""
 
@@ -25,7 +35,7 @@ class EpochReader(Protocol):
         """Whether the subnet's epoch ends with this block; foretold for a block to come."""
 
 
-class Chain(StateReader, EpochReader, Protocol):
+class Chain(WindowReader, EpochReader, Protocol):
     """A subnet's chain, finalized blocks only. Errors are `assay.network.chain.ChainError`s."""
 
     @property
@@ -35,12 +45,6 @@ class Chain(StateReader, EpochReader, Protocol):
     @property
     def runtime(self) -> object:
         """What runs the chain; `str` says it to people."""
-
-    def get_head(self) -> int:
-        """Number of the newest finalized block."""
-
-    def get_block(self, number: int) -> Block:
-        """Hash and timestamp of a finalized block."""
 
     def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
         """Weights at a block: validator's hotkey → uid → u16."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from assay.network.beacon import BeaconSourceError
-from assay.neurons.ports import BeaconSource, Chain, EpochReader, StateReader
+from assay.neurons.ports import BeaconSource, EpochReader, StateReader, WindowReader
 from assay.protocol import (
     Beacon,
     Block,
@@ -72,7 +72,7 @@ def get_checkpoint_digest(chain: StateReader, parameters: Parameters, window: in
 
 
 def get_challenge(
-    chain: Chain, beacons: BeaconSource, parameters: Parameters, window: int
+    chain: WindowReader, beacons: BeaconSource, parameters: Parameters, window: int
 ) -> Challenge | None:
     """The window's challenge, None before its block is final and its beacon out.
 
@@ -91,7 +91,7 @@ def get_challenge(
 
 
 def get_context(
-    chain: Chain, beacons: BeaconSource, parameters: Parameters, challenge: Challenge
+    chain: WindowReader, beacons: BeaconSource, parameters: Parameters, challenge: Challenge
 ) -> Context | None:
     """Everything judging needs, None before the audit block is final and its beacon out.
 

@@ -17,7 +17,7 @@ DIFFERENCES_MAX = 32
 
 
 class Check(StrEnum):
-    """What is re-derived, in the order in which it is. Documented in docs/auditor.md."""
+    """What is re-derived, in the order in which it is: docs/auditor.md; of steps: docs/owner.md."""
 
     RECORD = "record"
     COPIES = "copies"
@@ -34,6 +34,9 @@ class Check(StrEnum):
     SCORES = "scores"
     VERDICTS = "verdicts"
     WITNESS = "witness"
+    GROUPS = "groups"
+    LOGPROBS = "log-probabilities"
+    CHOICE = "choice"
     WINDOWS = "windows"
     SETTLED = "settled scores"
     ROOT = "score root"

@@ -86,7 +86,7 @@ def run_offline(bundle: Path, request: Request, as_json: bool, quiet: bool) -> i
     with TemporaryDirectory(prefix="assay-") as scratch:
         models, copies = _open_models(request), _open_copies(request)
         opened = open_bundle(bundle, Path(scratch), models, copies)
-        _require_beacon(opened.public.parameters, request.allow_local_beacon)
+        require_beacon(opened.public.parameters, request.allow_local_beacon)
         if request.validator not in (None, opened.about.validator):
             raise ConfigError(f"{bundle} is {opened.about.validator}'s, not {request.validator}'s")
         windows = opened.about.windows
@@ -102,7 +102,7 @@ def run_offline(bundle: Path, request: Request, as_json: bool, quiet: bool) -> i
 
 def run_online(settings: Settings, request: Request, as_json: bool, quiet: bool) -> int:
     """Audits what the network shows; the exit code. Raises as `run_offline`."""
-    with _reach(settings, request) as reached, _show_progress(quiet or as_json) as progress:
+    with reach(settings, request) as reached, _show_progress(quiet or as_json) as progress:
         report = audit(reached.public, reached.validator, reached.windows, progress)
     return _tell(report, as_json)
 
@@ -112,7 +112,7 @@ def run_export(settings: Settings, request: Request, out: Path, as_json: bool, q
     if request.windows is None and (out / ABOUT_FILE).is_file():  # begun: the newest has moved on
         begun = read_about(out).windows
         request = replace(request, windows=f"{begun[0]}..{begun[-1]}")
-    with _reach(settings, request) as reached, _show_progress(quiet or as_json) as progress:
+    with reach(settings, request) as reached, _show_progress(quiet or as_json) as progress:
         report = export_bundle(
             reached.public,
             reached.validator,
@@ -133,7 +133,7 @@ def run_export(settings: Settings, request: Request, out: Path, as_json: bool, q
 
 
 @dataclass(frozen=True, slots=True)
-class _Reached:
+class Reached:
     """The network, as an audit reads it."""
 
     public: Public
@@ -144,7 +144,12 @@ class _Reached:
 
 
 @contextmanager
-def _reach(settings: Settings, request: Request) -> Iterator[_Reached]:
+def reach(settings: Settings, request: Request) -> Iterator[Reached]:
+    """The network that settings name.
+
+    Raises:
+        OperatorError: it cannot be reached, or says nothing of what is asked.
+    """
     asked = None if request.windows is None else parse_windows(request.windows)
     models, copies = _open_models(request), _open_copies(request)
     with ExitStack() as stack:
@@ -177,7 +182,7 @@ def _reach(settings: Settings, request: Request) -> Iterator[_Reached]:
             rules=lambda slot: stores.open(slot.locator),
         )
         windows = find_newest(records, validator, parameters, announced) if asked is None else asked
-        yield _Reached(public, validator, windows, scratch / "kept", mirrors)
+        yield Reached(public, validator, windows, scratch / "kept", mirrors)
 
 
 def _require_begun(parameters: Parameters, window: int, head: int) -> None:
@@ -297,7 +302,8 @@ def _open_copies(request: Request) -> dict[str, Objects]:
     return {str(folder): open_records(folder) for folder in request.against}
 
 
-def _require_beacon(parameters: Parameters, allow_local: bool) -> None:
+def require_beacon(parameters: Parameters, allow_local: bool) -> None:
+    """Raises a ConfigError for a beacon chain with a single signer, unless it is allowed."""
     if parameters.beacon != QUICKNET and not allow_local:
         raise ConfigError(
             "the bundle's beacon chain is not quicknet; if it is a demo's own, add "
@@ -349,9 +355,9 @@ def _print_report(report: AuditReport) -> None:
     console = open_console()
     console.print(f"validator {encode_ss58(report.validator)}")
     for found in report.windows:
-        _print_findings(console, f"window {found.number}", found)
+        print_findings(console, f"window {found.number}", found)
     for found in report.settlements:
-        _print_findings(console, f"settlement at block {found.number}", found)
+        print_findings(console, f"settlement at block {found.number}", found)
     claims = sum(found.claims for found in (*report.windows, *report.settlements))
     if claims:
         need = "1 verdict needs" if claims == 1 else f"{claims} verdicts need"
@@ -371,7 +377,8 @@ def _print_report(report: AuditReport) -> None:
         console.print("Nothing differs, and not everything could be checked.", style="yellow")
 
 
-def _print_findings(console: Console, title: str, found: Findings) -> None:
+def print_findings(console: Console, title: str, found: Findings) -> None:
+    """What was looked at, what differs, what could not be looked at."""
     state, style = "matches", "green"
     if found.differences:
         state, style = "DIFFERS", "bold red"

@@ -43,6 +43,13 @@ Records = Annotated[
     ),
 ]
 
+AllowLocalBeacon = Annotated[
+    bool,
+    typer.Option(
+        "--allow-local-beacon", help="Accept a bundle's beacon chain other than quicknet."
+    ),
+]
+
 
 @audit_app.callback(invoke_without_command=True)
 def audit(
@@ -67,12 +74,7 @@ def audit(
         ),
     ] = None,
     records: Records = None,
-    allow_local_beacon: Annotated[
-        bool,
-        typer.Option(
-            "--allow-local-beacon", help="Accept a bundle's beacon chain other than quicknet."
-        ),
-    ] = False,
+    allow_local_beacon: AllowLocalBeacon = False,
     network: NetworkName = None,
     netuid: Netuid = None,
     readable: Readable = None,

@@ -3,36 +3,91 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from assay.network.store import open_store
-from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.auditing.findings import Findings
+from assay.neurons.checkpoints import CheckpointFolder, Fetching
+from assay.neurons.commands.audit import print_findings
+from assay.neurons.commands.console import open_console
+from assay.neurons.commands.options import COULD_NOT_RUN, FINDING, OK
+from assay.neurons.commands.tracing import Tracing, open_tracing
 from assay.neurons.learning.exporting import ExportError, export_steps
-from assay.neurons.learning.reexecution import reexecute
+from assay.neurons.learning.reexecution import Finding, reexecute
 from assay.neurons.learning.step_store import fetch_step
-from assay.neurons.learning.steps import StepError, read_step
+from assay.neurons.learning.steps import Step, StepError, read_step, read_taken
+from assay.neurons.tracing.step import trace_step
 from assay.protocol.encoding import EncodingError, read_hex
 from assay.protocol.hashing import DIGEST_BYTES
 
 
-def verify_step(path: Path, models: Path | None, as_json: bool, quiet: bool) -> bool:
-    """Does a step again and prints what came of it; whether it is equal.
+@dataclass(frozen=True, slots=True)
+class StepRequest:
+    """What was asked for on the command line.
+
+    Attributes:
+        record: a file; with `stores`, a checkpoint's digest.
+        models: folder of checkpoints; None: beside the record's.
+        folder: for what is fetched.
+        tracing: None: nobody's commitments are looked at.
+    """
+
+    record: str
+    models: Path | None
+    stores: Sequence[str]
+    folder: Path
+    tracing: Tracing | None
+
+
+def verify_step(request: StepRequest, as_json: bool, quiet: bool) -> int:
+    """Does a step again and prints what came of it; the exit code.
 
     Raises:
         OperatorError: it could not be done.
     """
-    step = read_step(path)
+    path = Path(request.record)
+    if request.stores:
+        path = fetch_record(request.stores, request.record, request.folder)
+    step, models = read_step(path), request.models
     folder = models if models is not None else path.absolute().parent.parent / "models"
-    finding = reexecute(step, CheckpointFolder(folder), _ignore if quiet else _say)
+    traced = _trace(step, folder, request) if request.tracing is not None else None
+    if traced is not None and not as_json and not quiet:
+        print_findings(open_console(), f"groups of window {step.record.window}", traced)
+    if traced is not None and traced.differences:
+        sentence = f"{traced.differences[0][1]}: it was not done again"
+        finding = Finding(False, None, sentence, ())
+    else:
+        finding = reexecute(step, CheckpointFolder(folder), _ignore if quiet else _say)
     if as_json:
         value = {"number": step.record.number, "digest": step.record.digest.hex()}
-        print(json.dumps(value | asdict(finding), indent=1))
+        groups = {"groups": None if traced is None else traced.to_json("window")}
+        print(json.dumps(value | asdict(finding) | groups, indent=1))
     elif not quiet:
-        print(f"{'EQUAL' if finding.equal else 'DIFFERENT'}  {finding.detail}")
-        for remark in finding.remarks:
-            print(f"  {remark}")
-    return finding.equal
+        _print_finding(finding, traced is not None)
+    if not finding.equal:
+        return FINDING
+    return OK if traced is None or traced.matched else COULD_NOT_RUN
+
+
+def _trace(step: Step, folder: Path, request: StepRequest) -> Findings:
+    assert request.tracing is not None
+    taken = read_taken(step)
+    stores = [open_store(store) for store in request.stores]
+    checkpoints = CheckpointFolder(folder, Fetching(lambda: stores) if stores else None)
+    with open_tracing(request.tracing, step.record.window) as (public, validator):
+        return trace_step(step, taken, public, validator, checkpoints)
+
+
+def _print_finding(finding: Finding, traced: bool) -> None:
+    print(f"{'EQUAL' if finding.equal else 'DIFFERENT'}  {finding.detail}")
+    for remark in finding.remarks:
+        print(f"  {remark}")
+    if not traced:
+        print(
+            "  not checked: that miners had committed to these groups (--offline BUNDLE, or a "
+            "network)"
+        )
 
 
 def fetch_record(stores: Sequence[str], checkpoint: str, folder: Path) -> Path:

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
+from assay.neurons.commands.audit_cli import AllowLocalBeacon, Records, Validator
 from assay.neurons.commands.options import (
-    FINDING,
-    OK,
     AsJson,
     BeaconEndpoints,
     Config,
@@ -105,22 +104,59 @@ def verify_step(
     directory: Annotated[
         Path, typer.Option("--dir", metavar="DIR", help="Folder for what is fetched.")
     ] = Path("assay-steps"),
+    offline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE", help="Hold the groups against a bundle of `assay audit export`."
+        ),
+    ] = None,
+    files: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL", help="Miners' files are also looked for in this store; repeatable."
+        ),
+    ] = None,
+    validator: Validator = None,
+    records: Records = None,
+    allow_local_beacon: AllowLocalBeacon = False,
+    network: NetworkName = None,
+    netuid: Netuid = None,
+    readable: Readable = None,
+    beacon: BeaconEndpoints = None,
+    localnet: LocalnetFolder = None,
     config: Config = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Do a training step again, from the data beside its record, and compare bit by bit.
 
-    Exit 0 equal, 1 different (the first tensor that differs is named), 2 could not run. Another
-    kind of processor or another torch may differ in last bits; what differs here is said.
+    With --offline, --netuid or --localnet its groups are also held against what miners had
+    committed to on chain. Exit 0 equal, 1 different (the first tensor or group that differs is
+    named), 2 could not run, or equal and not all of the groups could be looked at. Another kind of
+    processor or another torch may differ in last bits; what differs here is said.
     """
     with plain_errors():
-        from assay.neurons.commands.learning import fetch_record
+        settings = load(  # the network's files of problems, too; a mistyped variable is named
+            config,
+            localnet,
+            chain={"network": network, "netuid": netuid},
+            store={"readable": readable or None},
+            beacon={"endpoints": beacon or None},
+        )
+        from assay.neurons.commands.audit import Request
+        from assay.neurons.commands.learning import StepRequest
         from assay.neurons.commands.learning import verify_step as run
+        from assay.neurons.commands.tracing import Tracing
+        from assay.neurons.config import ConfigError
 
-        load(config, None)  # the network's files of problems; a mistyped variable is named
-        path = Path(record) if not store else fetch_record(store, record, directory)
-        raise typer.Exit(OK if run(path, models, as_json, quiet) else FINDING)
+        online = None if (network, netuid, localnet) == (None, None, None) else settings
+        place = offline or online
+        request = Request(validator, None, records, allow_local_beacon=allow_local_beacon)
+        tracing = None if place is None else Tracing(place, request, files or ())
+        if tracing is None and (files or validator or records):
+            raise ConfigError("name a bundle with --offline, or a network with --netuid")
+        asked = StepRequest(record, models, store or (), directory, tracing)
+        raise typer.Exit(run(asked, as_json, quiet))
 
 
 @app.command()

@@ -27,6 +27,7 @@ from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.files import replace_file, write_file
 from assay.neurons.learning.consumed import describe_group, make_problem_of, verify_provenance
 from assay.neurons.learning.lessons import Taken
+from assay.neurons.learning.step_file import open_step_parser
 from assay.neurons.learning.steps import Step, StepError, read_config, read_step, read_taken
 from assay.neurons.rules import fetch_parameters
 from assay.protocol import Parameters, encode_ss58
@@ -108,14 +109,16 @@ def export_steps(
             raise ExportError(f"{out} is not empty: name another folder")
         checkpoints = CheckpointFolder(folder / "models")
         groups = rollouts = 0
-        for step in steps:
-            taken = read_taken(step)
-            table = pa.Table.from_pylist(list(_make_rows(step, taken, checkpoints)), _SCHEMA)
-            with replace_file(out / "data" / f"{step.path.stem}.parquet") as temporary:
-                pq.write_table(table, temporary, compression="zstd")
-            groups += len(taken)
-            rollouts += len(table)
-            say(f"step {step.record.number}: {len(table)} rollouts of window {step.record.window}")
+        with open_step_parser() as parser:
+            for step in steps:
+                taken = read_taken(step, parser)
+                table = pa.Table.from_pylist(list(_make_rows(step, taken, checkpoints)), _SCHEMA)
+                with replace_file(out / "data" / f"{step.path.stem}.parquet") as temporary:
+                    pq.write_table(table, temporary, compression="zstd")
+                groups += len(taken)
+                rollouts += len(table)
+                number, window = step.record.number, step.record.window
+                say(f"step {number}: {len(table)} rollouts of window {window}")
         covered = [step.record.window for step in steps]
         summary = Summary(len(steps), groups, rollouts, (min(covered), max(covered)))
         write_file(out / "README.md", _make_card(summary, steps).encode())

@@ -113,7 +113,7 @@ class Reading:
             WorkerError: we lack something that parsing needs.
         """
         context = self.context
-        forward = _RememberingForward(checkpoint.get_reference(context.parameters.work.temperature))
+        forward = RememberingForward(checkpoint.get_reference(context.parameters.work.temperature))
         committed = context.commitments[hotkey]
         groups = range(min(committed.groups, context.parameters.work.group_cap))
         verdict, _ = judge_hotkey(
@@ -146,7 +146,7 @@ class Reading:
 
 
 @dataclass(slots=True)
-class _RememberingForward:
+class RememberingForward:
     """A forward pass that keeps what it saw: the judge's own pass is the trainer's data."""
 
     forward: Forward

@@ -2,8 +2,8 @@
 
 SAPO (Amico et al., 2025) found 4 local with 4 external rollouts to teach more than 8 local ones.
 Own groups are the newest checkpoint's samples, drawn as a miner draws; nobody is paid for them.
-Both the own problems and the choice among the miners' follow from the parent and the window alone,
-so that a step can be done again. Specification, section 11.
+The own problems follow from the parent and the window, the choice among the miners' from the
+window's audit seed, so that a step can be done again. Specification, section 11.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from assay.environments import compute_reward, get_weights, open_environment
 from assay.inference import Checkpoint, GroupRequest, generate_groups
 from assay.neurons.learning.lessons import Taken
-from assay.protocol import Domain, Parameters, Stream, hash_fields
+from assay.protocol import Context, Domain, Parameters, hash_fields
 from assay.protocol.seeds import (
     compute_problem_seed,
     compute_projection_seed,
@@ -27,24 +27,30 @@ _ZERO = bytes(32)
 def mix_groups(
     taken: Sequence[Taken],
     parent: Checkpoint,
-    parameters: Parameters,
-    window: int,
+    context: Context,
     own: int,
     external: int | None,
 ) -> list[Taken]:
     """A lesson's groups: at most `external` of the miners' (None: all), then `own` of one's own."""
     chosen = list(taken)
     if external is not None:
-        chosen = choose_external(taken, external, window, parent.digest)
+        chosen = choose_external(taken, external, context.audit_seed)
+    parameters, window = context.parameters, context.window
     return chosen + (generate_own(parent, parameters, own, window) if own else [])
 
 
-def choose_external(taken: Sequence[Taken], count: int, window: int, parent: bytes) -> list[Taken]:
-    """At most `count` of the miners' groups, evenly drawn, in the order they have."""
-    if len(taken) <= count:
-        return list(taken)
-    stream = Stream(hash_fields(Domain.TRAINER, b"external", parent, window.to_bytes(8, "big")))
-    return [taken[i] for i in sorted(stream.sample(len(taken), count))]
+def choose_external(taken: Sequence[Taken], count: int, audit_seed: bytes) -> list[Taken]:
+    """At most `count` of the miners' groups, those of the lowest ranks, in the order they have."""
+    ranks = [compute_rank(audit_seed, one.hotkey, one.index) for one in taken]
+    lowest = sorted(range(len(taken)), key=ranks.__getitem__)[:count]
+    return [taken[i] for i in sorted(lowest)]
+
+
+def compute_rank(audit_seed: bytes, hotkey: bytes, index: int) -> bytes:
+    """Where a group stands among those that a step could take, 32 bytes. It follows from what
+    nobody knew when miners committed, and of a file that was learned from no other one is needed to
+    see that none was passed over."""
+    return hash_fields(Domain.TRAINER, b"external", audit_seed, hotkey, index.to_bytes(4, "big"))
 
 
 def generate_own(

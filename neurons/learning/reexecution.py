@@ -1,8 +1,7 @@
 """A training step done again from what its folder holds: equal, or the first tensor that differs.
 
-Rewards are computed and the trainer's own groups generated again. What it does not show: that the
-miners' groups were accepted on chain, and that their log-probabilities are right. The record's
-sources name each submission's root, and `assay verify` judges those.
+Rewards are computed and the trainer's own groups generated again. That the miners' groups are what
+they had committed to, and their log-probabilities right, `assay.neurons.tracing` shows.
 """
 
 import platform

@@ -12,6 +12,7 @@ killed between writes the same bytes again. Specification, section 11.
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
@@ -19,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -30,11 +29,16 @@ import assay.training.grpo
 import assay.training.learner
 import assay.training.lora
 from assay.inference import read_tensors
-from assay.network import open_folder
+from assay.network import ParquetWorker, open_folder
 from assay.neurons.config import TrainerSettings
 from assay.neurons.files import remove_unfinished, replace_file, write_json
 from assay.neurons.learning.lessons import Reading, Taken
-from assay.neurons.learning.step_size import check_size
+from assay.neurons.learning.step_file import (
+    open_step_parser,
+    read_groups,
+    to_integers,
+    write_groups,
+)
 from assay.neurons.rules import publish_parameters
 from assay.protocol import Domain, EncodingError, Parameters, StepRecord, StepSource, StepSuccess
 from assay.protocol.encoding import from_json, read_hex, read_json, to_json
@@ -46,31 +50,13 @@ from assay.protocol.manifest import (
     compute_tensor_root,
 )
 from assay.protocol.step import STEP_VERSION, compute_consumed_root, compute_step_leaf
-from assay.protocol.submission import LOGPROB_BITS
-from assay.training import Group, LearnConfig, LossConfig
+from assay.training import LearnConfig, LossConfig
 
 #: A record's file beyond this is refused.
 RECORD_BYTES_MAX = 1 << 25
 #: As safetensors spells them.
 _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.int64: "I64"}
-_UNIT = 1 << LOGPROB_BITS
 _MODULES = (assay.training.grpo, assay.training.learner, assay.training.lora)
-_SCHEMA = pa.schema(
-    [
-        ("window", pa.uint64()),
-        ("hotkey", pa.binary(32)),
-        ("group", pa.uint32()),
-        ("rollout", pa.uint32()),
-        ("checkpoint", pa.binary(32)),
-        ("proof", pa.binary(32)),
-        ("problem_seed", pa.binary(32)),
-        ("levels", pa.list_(pa.uint32())),
-        ("prompt", pa.list_(pa.uint32())),
-        ("tokens", pa.list_(pa.uint32())),
-        ("logprobs", pa.list_(pa.uint32())),
-        ("reward", pa.uint32()),
-    ]
-)
 
 
 class StepError(OperatorError):
@@ -122,7 +108,7 @@ class StepFolder:
         publish_parameters(open_folder(self.folder / "rules"), parameters)
         path = self.get_path(record.number, record.digest)
         with replace_file(path.with_suffix(".parquet")) as temporary:
-            pq.write_table(_make_table(taken), temporary, compression="zstd")
+            write_groups(temporary, taken)
         if self.kept:
             with replace_file(path.with_suffix(".before.safetensors")) as temporary:
                 save_file(dict(before), temporary)
@@ -171,22 +157,22 @@ def read_step(path: Path) -> Step:
         raise StepError(f"{path} cannot be read: {error}") from None
 
 
-def read_taken(step: Step) -> list[Taken]:
+def read_taken(step: Step, parser: ParquetWorker | None = None) -> list[Taken]:
     """What a step consumed, checked against its record.
+
+    Args:
+        parser: see `open_step_parser`; None: one for this file alone.
 
     Raises:
         StepError: it is not there, or not what was consumed.
+        WorkerError: no child can be started to read it.
     """
     path, record = step.path.with_suffix(".parquet"), step.record
     try:
-        data = path.read_bytes()
-        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
-        if not file.schema_arrow.equals(_SCHEMA):
-            raise ValueError("its columns are not a step's")
-        check_size(file, data)
-        taken = _read_table(file.read(use_threads=False))
+        with open_step_parser() if parser is None else nullcontext(parser) as reading:
+            taken = read_groups(path, reading)
         root = compute_root_of(taken, record.window, record.parent)
-    except (OSError, ValueError, pa.ArrowException, MemoryError, OverflowError) as error:
+    except (OSError, ValueError, MemoryError, OverflowError) as error:
         raise StepError(f"{path} cannot be read: {error}") from None
     if root != record.consumed or len(taken) != record.groups:
         raise StepError(f"{path} is not what the step consumed: its root is {root.hex()[:16]}…")
@@ -284,7 +270,7 @@ def compute_root_of(taken: Sequence[Taken], window: int, parent: bytes) -> bytes
             one.checkpoint,
             np.array(one.group.prompt, np.uint32),
             [
-                (np.array(tokens, np.uint32), _to_integers(logprobs), reward)
+                (np.array(tokens, np.uint32), to_integers(logprobs), reward)
                 for tokens, logprobs, reward in zip(
                     one.group.completions,
                     one.group.behaviour_logprobs,
@@ -311,72 +297,9 @@ def digest_tensors_of(state: Mapping[str, Tensor]) -> bytes:
     )
 
 
-def _to_integers(logprobs: Sequence[float]) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    """Exact: they came from integers (`lessons`)."""
-    return np.rint(np.array(logprobs) * -_UNIT).astype(np.uint32)
-
-
 def _count_sources(taken: Sequence[Taken], trainer: bytes) -> tuple[StepSource, ...]:
     counts: dict[tuple[bytes, bytes], int] = {}
     for one in taken:
         if one.hotkey != trainer:
             counts[one.hotkey, one.proof] = counts.get((one.hotkey, one.proof), 0) + 1
     return tuple(StepSource(hotkey, root, n) for (hotkey, root), n in counts.items())
-
-
-def _make_table(taken: Sequence[Taken]) -> pa.Table:
-    rows = [
-        {
-            "window": one.window,
-            "hotkey": one.hotkey,
-            "group": one.index,
-            "rollout": rollout,
-            "checkpoint": one.checkpoint,
-            "proof": one.proof,
-            "problem_seed": one.problem_seed,
-            "levels": one.levels,
-            "prompt": one.group.prompt,
-            "tokens": tokens,
-            "logprobs": _to_integers(logprobs).tolist(),
-            "reward": reward,
-        }
-        for one in taken
-        for rollout, (tokens, logprobs, reward) in enumerate(
-            zip(one.group.completions, one.group.behaviour_logprobs, one.group.rewards, strict=True)
-        )
-    ]
-    return pa.Table.from_pylist(rows, _SCHEMA)
-
-
-def _read_table(table: pa.Table) -> list[Taken]:
-    taken: list[Taken] = []
-    rows: list[dict[str, Any]] = []
-    for row in [*table.to_pylist(), None]:
-        if rows and (row is None or row["rollout"] == 0):
-            taken.append(_read_group(rows))
-            rows = []
-        if row is not None:
-            if row["rollout"] != len(rows) or None in row.values():
-                raise ValueError("its rows are not whole groups in order")
-            rows.append(row)
-    return taken
-
-
-def _read_group(rows: Sequence[Mapping[str, Any]]) -> Taken:
-    first = rows[0]
-    group = Group(
-        list(first["prompt"]),
-        [list(row["tokens"]) for row in rows],
-        [row["reward"] for row in rows],
-        [[value / -_UNIT for value in row["logprobs"]] for row in rows],
-    )
-    return Taken(
-        group,
-        first["window"],
-        first["hotkey"],
-        first["group"],
-        first["checkpoint"],
-        first["proof"],
-        first["problem_seed"],
-        tuple(first["levels"]),
-    )

@@ -333,7 +333,7 @@ class Trainer:
         counts = () if held_out is None else held_out.count(parent)
         levels = compute_next_levels(self._parameters, parent.manifest.levels, counts)
         reading.groups = mix_groups(
-            reading.sort_groups(), parent, self._parameters, reading.context.window,
+            reading.sort_groups(), parent, reading.context,
             self._config.local_groups, self._config.external_groups,
         )  # fmt: skip
         before = learner.export_state()

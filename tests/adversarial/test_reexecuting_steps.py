@@ -15,11 +15,11 @@ from assay.environments.problem_file import get_known_files
 from assay.inference import CheckpointError
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.commands.cli import app
-from assay.neurons.learning import steps
 from assay.neurons.learning.exporting import ExportError, export_steps
 from assay.neurons.learning.mixing import choose_external, generate_own
 from assay.neurons.learning.reexecution import reexecute
 from assay.neurons.learning.setup import TrainerConfig
+from assay.neurons.learning.step_file import write_groups
 from assay.neurons.learning.steps import (
     StepError,
     StepFolder,
@@ -249,7 +249,7 @@ def test_settings_that_no_trainer_has(taught, name, value):
 
 def write_taken(step, taken):
     """Groups of a trainer's own making, and the record that goes with them."""
-    pq.write_table(steps._make_table(taken), step.path.with_suffix(".parquet"))
+    write_groups(step.path.with_suffix(".parquet"), taken)
     root = compute_root_of(taken, step.record.window, step.record.parent)
     return replace(step, record=replace(step.record, consumed=root, groups=len(taken)))
 
@@ -346,10 +346,11 @@ def test_own_groups_beside_the_miners(world, tmp_path):
 
 def test_the_choice_among_the_miners_is_nobodys(taught):
     taken = read_taken(read_step(get_steps(taught)[0]))
-    chosen = choose_external(taken, 4, 0, bytes(32))
-    assert chosen == choose_external(taken, 4, 0, bytes(32))
-    assert chosen != choose_external(taken, 4, 1, bytes(32))
-    assert choose_external(taken, 99, 0, bytes(32)) == taken
+    chosen = choose_external(taken, 4, bytes(32))
+    assert chosen == [one for one in taken if one in chosen]  # in their order
+    assert chosen == choose_external([one for one in taken if one in chosen], 4, bytes(32))
+    assert chosen != choose_external(taken, 4, b"1" * 32)
+    assert choose_external(taken, 99, bytes(32)) == taken
 
 
 def test_sequential_learns_from_the_newest_alone(world, tmp_path):
@@ -434,7 +435,7 @@ def test_a_reward_that_the_environment_never_gave_is_not_exported(course, tmp_pa
     step = read_step(get_steps(course)[0])
     taken = read_taken(step)
     taken[0].group.rewards[0] ^= 1
-    monkeypatch.setattr("assay.neurons.learning.exporting.read_taken", lambda step: taken)
+    monkeypatch.setattr("assay.neurons.learning.exporting.read_taken", lambda *_: taken)
     with pytest.raises(StepError, match="not what the environment gives"):
         export_steps(course, tmp_path / "set", range(1))
     assert not (tmp_path / "set" / "README.md").exists()

@@ -5,6 +5,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 
 import numpy as np
 import pyarrow as pa
@@ -16,12 +17,14 @@ from typer.testing import CliRunner
 from assay.network import open_folder
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.commands.cli import app
+from assay.neurons.files import hold_folder
 from assay.neurons.learning import step_store
 from assay.neurons.learning.held_out import HeldOut
 from assay.neurons.learning.reexecution import reexecute
 from assay.neurons.learning.step_store import fetch_step, make_step_name, publish_step
 from assay.neurons.learning.steps import StepError, StepFolder, read_step
 from assay.neurons.publication import publish_checkpoint
+from assay.protocol.errors import OperatorError
 from tests.adversarial.test_moving_levels import Course, few_groups
 from tests.adversarial.test_reexecuting_steps import get_steps
 
@@ -158,7 +161,7 @@ def test_a_store_that_lies_is_no_verdict(spoilt, verify, mine, spoil):
 
 def test_few_bytes_that_unpack_to_many(spoilt, verify, mine, monkeypatch):
     """Four thousand bytes took six gigabytes before the root could be held against them."""
-    monkeypatch.setattr("assay.neurons.learning.step_size.VALUES_MAX", 1 << 20)
+    monkeypatch.setattr("assay.neurons.learning.step_file.VALUES_MAX", 1 << 20)
     store, step = spoilt
     path = store / make_step_name(step.record.digest, "step.parquet")
     table, count = pq.read_table(path).slice(0, 1), (1 << 20) + 1
@@ -206,3 +209,62 @@ def test_a_digest_that_is_none(public, mine):
     genesis = read_step(get_steps(public)[0]).record.parent
     with pytest.raises(StepError, match="no step record"):
         fetch_step([open_folder(public / "owner")], genesis, mine)
+
+
+class Hanging:
+    """A store that never answers, nor for ever keeps a test from ending."""
+
+    def __init__(self):
+        self.released = Event()
+
+    def open(self, name):
+        return self
+
+    def size(self):
+        self.released.wait(60)
+
+    def get(self, name, limit):
+        self.released.wait(60)
+
+
+def test_stores_that_never_answer_end_with_the_time_for_all_of_it(public, mine):
+    step, store = read_step(get_steps(public)[0]), Hanging()
+    try:
+        with pytest.raises(OperatorError, match="too slow"):
+            fetch_step([store], step.child, mine / "mine", seconds=0.5)
+    finally:
+        store.released.set()
+    with pytest.raises(StepError, match="in time"):
+        fetch_step([open_folder(public / "store")], step.child, mine / "mine", seconds=0.0)
+
+
+def test_what_a_killed_fetch_left_goes_with_the_next(public, mine):
+    step = read_step(get_steps(public)[0])
+    folder = mine / "mine"
+    left = [folder / "steps" / ".step-00000001-aa.parquet.x1y2z3.tmp",
+            folder / "models" / f".fetch-{'00' * 32}" / "model.safetensors",
+            folder / "models" / ".new-abcdef" / "model.safetensors"]  # fmt: skip
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half of it")
+    stores = [open_folder(public / name) for name in ("store", "owner")]
+    fetch_step(stores, step.child, folder)
+    assert not any(path.exists() for path in left)
+    assert not list(folder.rglob(".*"))
+
+
+def test_two_fetches_into_one_folder(public, mine):
+    step = read_step(get_steps(public)[0])
+    folder = mine / "mine"
+    (folder / "steps").mkdir(parents=True)
+    with hold_folder(folder / "steps"), pytest.raises(StepError, match="another program"):
+        fetch_step([open_folder(public / "store")], step.child, folder)
+
+
+def test_the_record_before_comes_with_a_step(public, mine):
+    first, second = map(read_step, get_steps(public))
+    stores = [open_folder(public / name) for name in ("store", "owner")]
+    fetch_step(stores, second.child, mine / "mine")
+    assert [read_step(path).record for path in get_steps(mine / "mine")] == [
+        first.record, second.record
+    ]  # fmt: skip

@@ -1,0 +1,297 @@
+"""A trainer that feeds its model what no miner made, takes what it likes, or tells it otherwise."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from assay.network import ParquetWorker, SubmissionFile, open_folder
+from assay.neurons.auditing.bundle import open_bundle
+from assay.neurons.auditing.findings import Check
+from assay.neurons.checkpoints import CheckpointFolder
+from assay.neurons.commands.audit import Request
+from assay.neurons.commands.cli import app
+from assay.neurons.commands.tracing import Tracing, open_tracing
+from assay.neurons.config import ConfigError
+from assay.neurons.learning.mixing import compute_rank
+from assay.neurons.learning.step_file import open_step_parser, write_groups
+from assay.neurons.learning.steps import compute_root_of, read_step, read_taken
+from assay.neurons.rules import get_limits
+from assay.neurons.tracing.file import SubmissionsBeside
+from assay.neurons.tracing.step import trace_step
+from assay.protocol import encode_ss58
+from assay.protocol.commitment import make_object_name
+from assay.protocol.record import decode_window_record, make_record_context, make_window_record_name
+from assay.protocol.seeds import compute_problem_seed
+from assay.protocol.submission import decode_rollout, split_rows
+from assay.training import Group
+
+
+class Case:
+    """The last step of a demo, its groups, and what an auditor has of the window."""
+
+    def __init__(self, folder, scratch, worker):
+        self.folder = folder
+        self.checkpoints = CheckpointFolder(folder / "models")
+        self.bundle = open_bundle(folder / "bundle", scratch, None)
+        stores = [open_folder(folder / "store")]
+        self.alone = self.bundle.public
+        files = SubmissionsBeside(self.alone.submissions, stores, worker)
+        self.public = replace(self.alone, submissions=files)
+        self.steps = [read_step(path) for path in sorted((folder / "steps").glob("step-*.json"))]
+        self.step = self.steps[-1]
+        self.taken = read_taken(self.step)
+        name = make_window_record_name(encode_ss58(self.bundle.validator), self.step.record.window)
+        self.record = decode_window_record(self.alone.records.get(name, 1 << 24))
+        self.context = make_record_context(self.record, self.alone.parameters)
+
+    def trace(self, taken, step=None, public=None, checkpoints=None):
+        return trace_step(
+            step or self.step, taken, public or self.public, self.bundle.validator,
+            checkpoints or self.checkpoints,
+        )  # fmt: skip
+
+    def read_file(self, hotkey, index, worker):
+        """A group of a miner's file, as a trainer would take it that judges nothing."""
+        name = make_object_name(encode_ss58(hotkey), self.context.window)
+        source = open_folder(self.folder / "store").open(name)
+        parameters = self.context.parameters
+        data = SubmissionFile(source, worker, get_limits(parameters)).read_group(index)
+        return [decode_rollout(row) for row in split_rows(data, parameters.work.group_size)]
+
+
+@pytest.fixture(scope="module")
+def worker():
+    with ParquetWorker() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def case(played, tmp_path_factory, worker):
+    return Case(played[0], tmp_path_factory.mktemp("scratch"), worker)
+
+
+def change(one, **fields):
+    """A group with other completions, rewards or log-probabilities."""
+    return replace(one, group=replace(one.group, **fields))
+
+
+def test_every_honest_step_of_a_demo_leads_to_the_chain(case):
+    with open_step_parser() as parser:
+        for step in case.steps:
+            if step.record.window not in case.bundle.about.windows:
+                continue
+            found = case.trace(read_taken(step, parser), step)
+            assert found.matched, (found.differences, found.unknown)
+            assert {Check.LINK, Check.COMMITMENTS, Check.FILES, Check.GROUPS, Check.LOGPROBS,
+                    Check.VERDICTS, Check.CHOICE} <= set(found.checked)  # fmt: skip
+
+
+def test_the_command_says_so(case):
+    result = invoke(case.step.path, case)
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["equal"] is True
+    assert document["groups"]["matched"] is True
+
+
+def invoke(path, case, *more):
+    store, models = f"file://{case.folder / 'store'}", case.folder / "models"
+    arguments = ["train", "verify-step", path, "--models", models, "--offline",
+                 case.folder / "bundle", "--allow-local-beacon", "--files", store]  # fmt: skip
+    return CliRunner().invoke(app, [*map(str, arguments), "--json", *more])
+
+
+def test_a_forged_group_in_a_consistent_step(case, tmp_path):
+    """Its root, record and reward are right: only the miner has never made it."""
+    shutil.copytree(case.folder / "steps", tmp_path / "steps")
+    taken = list(case.taken)
+    taken[3] = forge(case, taken[3])
+    step = replace(case.step, path=tmp_path / "steps" / case.step.path.name)
+    root = compute_root_of(taken, step.record.window, step.record.parent)
+    record = replace(step.record, consumed=root)
+    write_groups(step.path.with_suffix(".parquet"), taken)
+    value = json.loads(step.path.read_text())
+    value["record"]["consumed"], value["digest"] = root.hex(), record.digest.hex()
+    step.path.write_text(json.dumps(value))
+    result = invoke(step.path, case)
+    assert result.exit_code == 1, result.output
+    document = json.loads(result.stdout)
+    assert document["equal"] is False
+    assert f"group {taken[3].index}: rollout 0 is not the one" in document["detail"]
+
+
+def forge(case, one):
+    """The first rollout becomes a copy of the second that it had: real tokens, real reward."""
+    group, other = one.group, next(
+        i for i, tokens in enumerate(one.group.completions) if tokens != one.group.completions[0]
+    )  # fmt: skip
+    fields = {
+        name: [getattr(group, name)[other], *getattr(group, name)[1:]]
+        for name in ("completions", "rewards", "behaviour_logprobs")
+    }
+    return change(one, **fields)
+
+
+def test_what_a_bundle_lacks_is_said_to_be_unchecked(case):
+    found = case.trace(case.taken, public=case.alone)
+    assert not found.differences
+    assert {check for check, _ in found.unknown} == {Check.GROUPS, Check.LOGPROBS}
+    assert "--files" in found.unknown[0][1]
+
+
+def test_a_forged_group_that_an_audit_asks_for_needs_no_file(case):
+    held = case.alone.submissions.open(case.context, case.taken[0].hotkey)
+    held.read_footer()
+    index = min(held._opened._groups)
+    one = next(one for one in case.taken if one.index == index)
+    found = case.trace([forge(case, one)], public=case.alone)
+    assert "is not the one that its miner had committed to" in found.differences[0][1]
+
+
+def test_log_probabilities_that_the_model_never_gave(case):
+    one = case.taken[0]
+    told = [list(row) for row in one.group.behaviour_logprobs]
+    told[1][2] -= 0.5
+    lie = change(one, behaviour_logprobs=told)
+    ((check, sentence),) = case.trace([lie]).differences[:1]
+    assert check is Check.LOGPROBS
+    assert f"group {one.index}, rollout 1, token 2" in sentence
+
+
+def test_without_the_model_they_are_held_against_the_miners(case, tmp_path):
+    """Its parent is there; the checkpoint in force is an older one."""
+    parent = case.step.record.parent
+    assert parent != case.context.checkpoint
+    few = CheckpointFolder(tmp_path / "models")
+    few.add(case.folder / "models" / parent.hex(), parent)
+    found = case.trace(case.taken, checkpoints=few)
+    assert not found.differences
+    assert [check for check, _ in found.unknown] == [Check.LOGPROBS]
+    one = case.taken[0]
+    told = [[value - 0.5 for value in row] for row in one.group.behaviour_logprobs]
+    found = case.trace([change(one, behaviour_logprobs=told)], checkpoints=few)
+    assert any("is not its miner's" in sentence for _, sentence in found.unknown)
+
+
+def twice(case):
+    return [case.taken[0], case.taken[0]], Check.GROUPS, "learned from twice"
+
+
+def out_of_order(case):
+    return case.taken[1::-1], Check.GROUPS, "not in the order"
+
+
+def of_nobody(case):
+    stranger = replace(case.taken[0], hotkey=b"n" * 32)
+    return [stranger], Check.COMMITMENTS, "did not hold a uid"
+
+
+def of_another_root(case):
+    return [replace(case.taken[0], proof=b"r" * 32)], Check.COMMITMENTS, "had committed to root"
+
+
+def beyond_the_file(case):
+    return [replace(case.taken[0], index=10**6)], Check.GROUPS, "had committed to"
+
+
+def of_another_checkpoint(case):
+    other = replace(case.taken[0], checkpoint=case.step.child)
+    return [other], Check.GROUPS, "was in force"
+
+
+def of_another_problem(case):
+    other = replace(case.taken[0], problem_seed=bytes(32))
+    return [other], Check.GROUPS, "not the one that the window's challenge asks"
+
+
+def at_other_levels(case):
+    return [replace(case.taken[0], levels=(7,))], Check.GROUPS, "of other levels"
+
+
+def passed_over(case):
+    """All but the one that comes first of all."""
+    seed = case.context.audit_seed
+    ranks = {compute_rank(seed, one.hotkey, one.index): one for one in case.taken}
+    first = ranks[min(ranks)]
+    left = [one for one in case.taken if one.hotkey == first.hotkey and one is not first]
+    return left, Check.CHOICE, f"group {first.index} comes before others"
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [twice, out_of_order, of_nobody, of_another_root, beyond_the_file, of_another_checkpoint,
+     of_another_problem, at_other_levels, passed_over],
+)  # fmt: skip
+def test_groups_that_no_step_may_take(case, lie):
+    taken, check, sentence = lie(case)
+    differences = case.trace(taken).differences
+    assert any(found is check and sentence in said for found, said in differences), differences
+
+
+def test_a_choice_by_rank_passes_nobody_over(case):
+    """Fewer than were accepted, and the rule's own."""
+    ranks = {compute_rank(case.context.audit_seed, one.hotkey, one.index) for one in case.taken}
+    bound = sorted(ranks)[4]
+    few = [one for one in case.taken
+           if compute_rank(case.context.audit_seed, one.hotkey, one.index) < bound]  # fmt: skip
+    assert len(few) == 4
+    assert case.trace(few).matched
+
+
+def test_a_cheats_file_that_was_learned_from(case, worker):
+    """Its bytes are as committed; its validator refused them, and so does the judge here."""
+    row = next(r for r in case.record.members if str(r.reason) == "SAMPLING_MISMATCH")
+    rollouts = case.read_file(row.hotkey, 0, worker)
+    group = Group(
+        [1], [rollout.tokens.tolist() for rollout in rollouts], [0] * len(rollouts),
+        [(rollout.logprobs / np.float64(-(1 << 16))).tolist() for rollout in rollouts],
+    )  # fmt: skip
+    seed = compute_problem_seed(case.context.challenge_seed, row.hotkey, 0)
+    one = replace(
+        case.taken[0], group=group, hotkey=row.hotkey, index=0, proof=row.committed.root,
+        problem_seed=seed,
+    )  # fmt: skip
+    found = case.trace([one])
+    assert any("refused its file (SAMPLING_MISMATCH)" in said for _, said in found.differences)
+
+
+def test_a_window_that_the_step_before_has_learned_from(case):
+    lie = replace(case.step, record=replace(case.step.record, parent=case.step.child))
+    found = case.trace(case.taken, lie)
+    assert any(check is Check.LINK and "twice" in said for check, said in found.differences)
+
+
+def test_a_step_whose_forerunner_is_not_here_is_unchecked(case, tmp_path):
+    alone = replace(case.step, path=tmp_path / case.step.path.name)
+    found = case.trace(case.taken[:1], alone)
+    assert any(check is Check.LINK for check, _ in found.unknown)
+
+
+def test_a_bundle_of_other_windows_cannot_say(case):
+    tracing = Tracing(case.folder / "bundle", Request(allow_local_beacon=True))
+    with pytest.raises(ConfigError, match="holds windows"), open_tracing(tracing, 10**6):
+        pass
+
+
+def test_the_file_is_read_in_another_process(case, monkeypatch):
+    """Its native parser is a stranger's to crash."""
+
+    def never(*_, **__):
+        raise AssertionError("it is parsed here")
+
+    monkeypatch.setattr(pq, "ParquetFile", never)
+    assert len(read_taken(case.step)) == len(case.taken)
+
+
+def test_a_network_must_be_named_for_files(case):
+    result = CliRunner().invoke(
+        app, ["train", "verify-step", str(case.step.path), "--files", f"file://{Path.cwd()}"]
+    )
+    assert result.exit_code == 2
+    assert "--offline" in result.output
