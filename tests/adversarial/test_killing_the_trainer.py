@@ -16,7 +16,7 @@ from assay.network.chain.state import STATE_BLOCKS
 from assay.neurons import checkpoints, files
 from assay.neurons.checkpoints import Fetching
 from assay.neurons.fetching import fetch_checkpoint
-from assay.neurons.learning import lessons, steps, trainer_folder
+from assay.neurons.learning import lessons, step_file, steps, trainer_folder
 from assay.neurons.learning.trainer_folder import TrainerError, TrainerFolder
 from assay.neurons.windows import BeaconError
 from assay.protocol import Commitment, Tag, encode_commitment, parse_commitment
@@ -355,7 +355,7 @@ def test_a_lesson_that_nobody_could_use_is_left_out(bench, undisturbed, monkeypa
     [
         (trainer_folder, "save_file"),
         (steps, "save_file"),
-        (steps.pq, "write_table"),
+        (step_file.pq, "write_table"),
         (steps, "write_json"),
     ],
 )
