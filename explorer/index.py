@@ -233,7 +233,7 @@ class Index:
                 "INSERT INTO settlements VALUES "
                 "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    settlement.epoch, settlement.previous_epoch, settlement.digest,
+                    settlement.epoch, _fit(settlement.previous_epoch), settlement.digest,
                     settlement.previous, min(numbers, default=None), max(numbers, default=None),
                     counted, str(sum(score.score for score in settlement.scores)),
                     len(settlement.scores), len(weights), settlement.score_root,
@@ -267,7 +267,7 @@ class Index:
                 None if challenge is None else _fit(challenge.beacon.round),
                 None if audit is None else _fit(audit.beacon.round),
                 indexed.beacons, len(members), committed, accepted, refused,
-                str(sum(row.score for row in members)), indexed.reward_sum, indexed.rewards,
+                str(sum(row.score for row in members)), _fit(indexed.reward_sum), indexed.rewards,
             ),
         )  # fmt: skip
         rows = []

@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 _R = TypeVar("_R", WindowRecord, SettlementRecord)
 #: Seconds between two looks at what is newest, and before what could not be read is tried again.
 LOOK_S, AGAIN_S = 2.0, 60.0
+#: What a document that is not as it should be ends in.
+_BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 #: Largest hint at the newest settlement, and statistics of a window, that are read, bytes.
 _LATEST_BYTES, _STATISTICS_BYTES = 1 << 12, 64 << 20
 
@@ -148,7 +150,7 @@ class Indexer:
         try:
             document = read_json(data)
             epoch, digest = int(document["epoch"]), bytes.fromhex(document["digest"])
-        except (EncodingError, LookupError, TypeError, ValueError):
+        except (EncodingError, *_BROKEN):
             raise OperatorError(f"{make_latest_name(self._address)} is damaged") from None
         return (epoch, digest) if 0 < epoch < NUMBER_MAX else None
 
@@ -263,7 +265,7 @@ def read_statistics(subject: Subject, address: str, window: int) -> dict[str, di
         document = json.loads(data or b"{}")
         found = document.get("verdicts", [])
         return {str(v["hotkey"]): _clean_verdict(v) for v in found}
-    except (OperatorError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (OperatorError, *_BROKEN):
         return {}
 
 

@@ -144,7 +144,11 @@ async def ask(socket: ClientConnection, method: str, params: list[Any]) -> Any:
     """
     request = {"jsonrpc": "2.0", "id": method, "method": method, "params": params}
     await socket.send(json.dumps(request))
-    answer = json.loads(await socket.recv())
+    text = await socket.recv()
+    try:
+        answer = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"it nests its answer to {method} beyond all measure") from None
     if not isinstance(answer, dict) or answer.get("id") != method or "result" not in answer:
         raise ValueError(f"it does not answer {method}")
     return answer["result"]

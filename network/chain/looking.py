@@ -97,8 +97,7 @@ async def read_head(ask: Ask, last: Head | None = None) -> Head:
     if hash_header(header) != hash_:
         raise ValueError("its newest final block is not the one that its hash is of")
     now = await ask("state_getStorage", [_NOW, text])
-    at_ms = 0 if now is None else int.from_bytes(_read_bytes(now), "little")
-    return Head(int(header["number"], 16), hash_, at_ms)
+    return Head(int(header["number"], 16), hash_, 0 if now is None else _read_time(now))
 
 
 def hash_header(header: Any) -> bytes:
@@ -124,6 +123,14 @@ def _encode_compact(value: int) -> bytes:
         if value < 1 << bits:
             return (value << 2 | mode).to_bytes(1 << mode, "little")
     return b"\x03" + value.to_bytes(4, "little")
+
+
+def _read_time(text: Any) -> int:
+    """Unix milliseconds, of 64 bits: longer ones would break whoever reckons with them."""
+    value = _read_bytes(text)
+    if len(value) != 8:
+        raise ValueError("a block's time has 8 bytes")
+    return int.from_bytes(value, "little")
 
 
 def _read_bytes(text: Any) -> bytes:

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from assay.explorer import Front, Index, Limits, make_app
+from assay.explorer import Front, Index, IndexDamagedError, Limits, make_app
 from assay.network import StoreError
 from assay.neurons.config import ConfigError, ExplorerSettings
 from assay.neurons.exploring.serving import bind, make_server, serve
@@ -129,7 +129,10 @@ class _Opening:
         subject = source.subject
         name = f"{encode_ss58(subject.validator)}-{subject.parameters.digest.hex()[:16]}.sqlite"
         folder = _open_folder(self._request.settings.explorer.index, stack)
-        index = Index(folder / name, subject.validator, subject.parameters.digest)
+        try:
+            index = Index(folder / name, subject.validator, subject.parameters.digest)
+        except IndexDamagedError as error:
+            raise ConfigError(f"{error}: name a folder with room with --index") from None
         stack.callback(index.close)
         app, events, indexer = make_app(subject, index, source.around, Limits(self._hosts))
         listeners.append(events.notify)

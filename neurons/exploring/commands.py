@@ -18,6 +18,8 @@ from assay.protocol.record import make_settlement_record_name
 #: Windows that one audit takes, as `assay.neurons.auditing.bundle` has it: importing that would
 #: load models' libraries into the process that serves.
 WINDOWS_MAX = 10_000
+#: What a document that is not as it should be ends in.
+_BROKEN = (ValueError, LookupError, TypeError, ArithmeticError, RecursionError)
 #: Longest name of a strategy that a command is made with, characters.
 _NAME = 64
 
@@ -86,7 +88,7 @@ class ShellCommands:
             if about["validator"] != self.validator:
                 return None
             return int(about["windows"][0]), int(about["windows"][1])
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, *_BROKEN):
             return None
 
     def ledger_flags(self) -> list[str]:
@@ -133,7 +135,7 @@ class ShellCommands:
     def _find_model(self, context: Path) -> Path | None:
         try:
             digest = str(json.loads(context.read_bytes())["checkpoint"])
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, *_BROKEN):
             return None
         assert self.models is not None  # its caller has looked
         place = self.models / digest

@@ -26,6 +26,8 @@ _EVERY_S, _WAIT_S = 3.0, 75.0
 _PAGE, _SMALLEST_PAGE = 1_000, 16
 #: Blocks at the head that are read again at every look.
 _UNSETTLED = 64
+#: Pages of new blocks that are read before the head is asked for again.
+_CATCH_UP = 64
 #: Entries that are kept, the newest.
 _ENTRIES = 4_096
 
@@ -116,7 +118,10 @@ class LedgerEvents:
         with self._lock:
             newest, first, wanted = self._head, self._first, self._wanted
         since = head + 1 if newest is None else max(0, min(newest, head) - _UNSETTLED)
+        start, ends = since, since + _CATCH_UP * self._page
         while since <= head:
+            if since >= ends:  # far behind, or a head that will not come: it is asked for anew
+                return None
             last = min(head, since + self._page - 1)
             trouble = self._read(since, last)
             if trouble is not None:
@@ -126,7 +131,8 @@ class LedgerEvents:
                 self._head = last
         with self._lock:
             self._head = head
-            first = self._first = head + 1 if first is None else first
+            # all from `start` on is read, also where the head before lay beyond the chain
+            first = self._first = start if first is None else min(first, start)
         if first > wanted:
             start = max(wanted, first - self._page)
             trouble = self._read(start, first - 1)

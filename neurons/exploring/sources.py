@@ -331,7 +331,7 @@ def _read_parameters_digest(objects: Objects, address: str, latest: bytes) -> by
     try:
         name = make_settlement_record_name(address, int(read_json(latest)["epoch"]))
         record = decode_settlement_record(objects.get(name, _RECORD_BYTES) or b"")
-    except (EncodingError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, EncodingError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(f"the newest settlement of {address} cannot be read: {error}") from None
     return record.parameters
 

@@ -128,20 +128,28 @@ class ReadAhead:
                 break
         with self._changed:
             while True:
-                for hotkey in due:
-                    key = context.window, hotkey
-                    if key in self._there or isinstance(find_commitment(context, hotkey), Refusal):
-                        return hotkey
+                ready = self._find_ready(context, due)
+                if ready is not None:
+                    return ready
                 rest = deadline - time.monotonic()
                 if rest <= 0:
                     return None
                 self._changed.wait(rest)
 
     def choose_late(self, context: Context, due: Sequence[bytes]) -> bytes | None:
-        """The first of these whose file had come by FETCH_END; what is under way is dropped."""
+        """The first of these whose file had come by FETCH_END, or that has nothing to be read;
+        what is under way is dropped."""
         with self._changed:
             self._begun = {key for key in self._begun if key[0] != context.window}
-            return next((h for h in due if (context.window, h) in self._there), None)
+            return self._find_ready(context, due)
+
+    def _find_ready(self, context: Context, due: Sequence[bytes]) -> bytes | None:
+        """The first whose file is there, or that state alone says all of."""
+        for hotkey in due:
+            there = (context.window, hotkey) in self._there
+            if there or isinstance(find_commitment(context, hotkey), Refusal):
+                return hotkey
+        return None
 
     def take(self, context: Context, hotkey: bytes) -> SubmissionReader | None:
         """See `FilesAhead`.

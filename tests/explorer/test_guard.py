@@ -1,6 +1,7 @@
 """What stands before every page."""
 
 import asyncio
+import re
 import select
 import socket
 import subprocess
@@ -161,8 +162,21 @@ def connect(port, client="127.0.0.1"):
 
 
 def ask(opened, path=b"/"):
+    """Its answer, whole: head and body may come in pieces."""
     opened.sendall(ASKED % path)
-    return opened.recv(4_096)
+    data = opened.recv(4_096)
+    while data and not is_whole(data):
+        part = opened.recv(4_096)
+        if not part:
+            break
+        data += part
+    return data
+
+
+def is_whole(answer):
+    head, found, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    return bool(found) and (length is None or len(body) >= int(length[1]))
 
 
 def read_to_the_end(opened):

@@ -4,7 +4,7 @@ import pytest
 
 from assay.neurons.config import ConfigError, Settings
 from assay.neurons.exploring.commands import ShellCommands
-from assay.neurons.exploring.evm import LedgerPlace
+from assay.neurons.exploring.evm import LedgerEvents, LedgerPlace
 from assay.neurons.exploring.places import check_contract, check_link, find_ledger
 from assay.protocol import encode_ss58
 from tests.adversarial.mortal import make_parameters
@@ -67,3 +67,29 @@ def test_the_command_shows_no_key_of_an_endpoint():
         assert command is not None
         assert "SECRET" not in command
         assert f"--evm {shown} --chain-id 42 --contract {CONTRACT}" in command
+
+
+class Told(LedgerEvents):
+    """Of a node whose word for its head is `head`."""
+
+    head = 500
+    asked = 0
+
+    def _ask(self, request):
+        self.asked += 1
+        assert self.asked < 1_000, "it follows a head that nobody will ever reach"
+        return {"head": self.head} if request["do"] == "head" else {"entries": []}
+
+
+@pytest.mark.parametrize("heads", [[2**60, 500, 520], [500, 2**60, 520, 530]])
+def test_a_head_that_was_a_lie_once_is_forgotten(heads):
+    place = LedgerPlace("https://node", 42, CONTRACT, 7, bytes(32), 6)
+    events = Told(place, lambda: None)
+    try:
+        for head in heads:
+            events.head = head
+            assert events._step() is None
+        assert events._head == heads[-1]
+        assert events._first <= heads[-1], "what lies before it is within reach"
+    finally:
+        events.close()

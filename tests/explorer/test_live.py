@@ -209,7 +209,7 @@ def test_as_a_newcomer_types_it(chromium):
         page.locator("#now", has_text="final, by the validator").wait_for()
 
         process.send_signal(signal.SIGKILL)
-        page.locator("#now", has_text="trying since").wait_for()
+        page.locator("#now", has_text="Trouble with the chain").wait_for()
         head = explorer.get_json("/index.json")["live"]["head"]
         terminal.start_localnet()
         wait_for("blocks", lambda: explorer.get_json("/index.json")["live"]["head"] > head + 12)

@@ -20,11 +20,13 @@ class Liar:
 
     Attributes:
         lie: what becomes of its answers; None: nothing.
+        speak: what becomes of the text of its answers; None: nothing.
         asked: questions so far.
     """
 
     def __init__(self, upstream: str) -> None:
         self.lie: Lie | None = None
+        self.speak: Callable[[str], str] | None = None
         self.asked = 0
         self._upstream = upstream
         self._server = serve(self._speak, "127.0.0.1", 0, compression=None)
@@ -103,4 +105,5 @@ class Liar:
         if self.lie is not None:
             result = self.lie(request["method"], request.get("params", []), answer.get("result"))
             answer = {"jsonrpc": "2.0", "id": request["id"], "result": result}
-        return json.dumps(answer)
+        said = json.dumps(answer)
+        return said if self.speak is None else self.speak(said)

@@ -188,6 +188,37 @@ def test_one_of_two_that_contradicts_what_both_have_said_is_left(
     assert connection.read_head() == 6
 
 
+def break_time(liar: Liar) -> None:
+    """A time of so many bits that no float holds it."""
+    liar.lie = lambda method, _, result: (
+        "0x" + "ff" * 200 if method.startswith("state_getStorage") else result
+    )
+
+
+def break_json(liar: Liar) -> None:
+    """Answers that nest deeper than anybody can read."""
+    liar.speak = lambda _: "[" * 500_000
+
+
+@pytest.mark.parametrize("spoil", [break_time, break_json])
+@pytest.mark.parametrize("first", [True, False])
+def test_an_answer_that_breaks_arithmetic_or_reader_is_nonsense(
+    spoil: Callable[[Liar], None], first: bool, twins: Twins, liar: Liar, stack: ExitStack
+) -> None:
+    """No program ends by it, and the others go on being looked at."""
+    nodes = (liar.url, twins[1].endpoint) if first else (twins[1].endpoint, liar.url)
+    spoil(liar)
+    connection = open_connection(stack, *nodes, survey_s=0.05, **CALM)
+    assert connection.read_head() == 5
+    asked = liar.asked
+    wait_until(lambda: liar.asked > asked + 8)
+    for devnet in twins:
+        devnet.new_blocks(1)
+    assert connection.read_head() == 6
+    with pytest.raises(ChainError):
+        open_connection(stack, liar.url).read_head()
+
+
 # --- keys and state
 
 

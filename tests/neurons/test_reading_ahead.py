@@ -158,6 +158,13 @@ def test_what_came_in_time_is_judged_after_fetch_end(shown, monkeypatch):
         assert ahead.choose_late(shown.context, [ALICE]) is None
 
 
+def test_who_has_nothing_to_be_read_is_judged_after_fetch_end_too(shown):
+    """State says all of it: a checkpoint that comes after FETCH_END loses no window over it."""
+    with closing(ReadAhead(shown.sources)) as ahead:
+        assert ahead.choose_late(shown.context, [ALICE, BOB]) == BOB
+        assert ahead.choose_late(shown.context, [ALICE]) is None
+
+
 def test_memory_is_bounded(shown, monkeypatch):
     monkeypatch.setattr(module, "_KEPT_BYTES", 0)
     monkeypatch.setattr(module, "_WAIT_S", 30.0)

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.soak.gauge import look
-from tests.soak.weather import KINDS
+from tests.soak.weather import KINDS, Fault, Weather
 from tests.soak.world import World
 
 
@@ -36,6 +36,23 @@ def test_twenty_windows_in_bad_weather(monkeypatch):
     assert sum(program.lives for program in world.programs) > len(world.programs)
     for name in ("threads", "descriptors", "children", "tasks"):
         assert getattr(looks[20], name) <= getattr(looks[8], name), name
+
+
+@pytest.mark.parametrize(
+    ("fault", "met", "last"),
+    [
+        (Fault("store away", 10, 30), 18, 29),
+        (Fault("store away", 10, 12, waits=12), 18, 19),
+        (Fault("store away", 10, 12, waits=12), 23, 23),
+    ],
+)
+def test_a_fault_lasts_no_longer_than_it_is_excused_for(fault, met, last):
+    """A long one ends where `spoils` says, however late somebody meets it; a short one waits."""
+    heads = iter(range(met, 60))
+    weather = Weather("", [], lambda: next(heads))
+    weather.faults = [fault]
+    on = [head for head in range(met, 60) if weather.find("store away")]
+    assert on == list(range(met, last + 1))
 
 
 def test_a_finding_is_found(monkeypatch):

@@ -96,7 +96,8 @@ class Weather:
         return found
 
     def _is_on(self, fault: Fault, head: int) -> bool:
-        late = self._met.get(fault, min(head, fault.start + fault.waits)) - fault.start
+        # a long one waits for nobody: it ends where `spoils` says
+        late = min(self._met.get(fault, head), fault.start + fault.waits) - fault.start
         return fault.start <= head < fault.end + max(0, late)
 
     def spoils(self, blocks: range) -> bool:
