@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from assay.network.store import open_store
 from assay.neurons.auditing.findings import Findings
@@ -19,6 +20,7 @@ from assay.neurons.learning.step_store import fetch_step
 from assay.neurons.learning.steps import Step, StepError, read_step, read_taken
 from assay.neurons.tracing.step import trace_step
 from assay.protocol.encoding import EncodingError, read_hex
+from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import DIGEST_BYTES
 
 
@@ -58,11 +60,14 @@ def verify_step(request: StepRequest, as_json: bool, quiet: bool) -> int:
         sentence = f"{traced.differences[0][1]}: it was not done again"
         finding = Finding(False, None, sentence, ())
     else:
-        finding = reexecute(step, CheckpointFolder(folder), _ignore if quiet else _say)
+        try:
+            finding = reexecute(step, CheckpointFolder(folder), _ignore if quiet else _say)
+        except OperatorError as error:
+            if as_json and traced is not None:  # what was seen of the groups is worth having
+                _print_document(step, {"equal": None, "detail": str(error)}, traced)
+            raise
     if as_json:
-        value = {"number": step.record.number, "digest": step.record.digest.hex()}
-        groups = {"groups": None if traced is None else traced.to_json("window")}
-        print(json.dumps(value | asdict(finding) | groups, indent=1))
+        _print_document(step, asdict(finding), traced)
     elif not quiet:
         _print_finding(finding, traced is not None)
     if not finding.equal:
@@ -77,6 +82,12 @@ def _trace(step: Step, folder: Path, request: StepRequest) -> Findings:
     checkpoints = CheckpointFolder(folder, Fetching(lambda: stores) if stores else None)
     with open_tracing(request.tracing, step.record.window) as (public, validator):
         return trace_step(step, taken, public, validator, checkpoints)
+
+
+def _print_document(step: Step, finding: dict[str, Any], traced: Findings | None) -> None:
+    head = {"number": step.record.number, "digest": step.record.digest.hex()}
+    groups = {"groups": None if traced is None else traced.to_json("window")}
+    print(json.dumps(head | finding | groups, indent=1))
 
 
 def _print_finding(finding: Finding, traced: bool) -> None:

@@ -318,10 +318,9 @@ def _check_verdict(desk: _Desk, hotkey: bytes, whole: bool, found: Findings) -> 
             f"{name}: the validator refused its file ({reason}), and it was learned from",
         )
     else:
-        found.notes.append(
-            f"{name}: the validator did not accept its file ({reason or 'no verdict'}); the step "
-            + ("has it, and every group of it is genuine" if whole else "has it")
-        )
+        said = "has no verdict on its file" if reason is None else f"refused its file ({reason})"
+        genuine = ", and every group of it is genuine" if whole else ""
+        found.notes.append(f"{name}: the validator {said}; the step has learned from it{genuine}")
 
 
 def _check_choice(desk: _Desk, sources: dict[bytes, list[Taken]], found: Findings) -> None:

@@ -273,6 +273,16 @@ def test_a_step_whose_forerunner_is_not_here_is_unchecked(case, tmp_path):
     assert any(check is Check.LINK for check, _ in found.unknown)
 
 
+def test_what_was_seen_of_the_groups_is_said_of_a_step_that_cannot_be_done_again(case):
+    step = case.steps[1]
+    assert not step.path.with_suffix(".before.safetensors").exists()
+    result = invoke(step.path, case)
+    assert result.exit_code == 2
+    document = json.loads(result.stdout)
+    assert document["equal"] is None
+    assert document["groups"]["matched"] is True
+
+
 def test_a_bundle_of_other_windows_cannot_say(case):
     tracing = Tracing(case.folder / "bundle", Request(allow_local_beacon=True))
     with pytest.raises(ConfigError, match="holds windows"), open_tracing(tracing, 10**6):
