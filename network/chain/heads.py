@@ -115,7 +115,7 @@ class Heads:
             )
         self._lagging.clear()
         self._marks[number] = head.hash
-        self.second(node, number, now)
+        self.second(node, number, head.hash, now)
         while len(self._marks) > _MARKS:
             del self._namers[self._marks.popitem(last=False)[0]]
         if not self._based and head.at_ms:
@@ -133,9 +133,10 @@ class Heads:
             self._said = True
             raise StillError(f"stands still at block {number}")
 
-    def second(self, node: str, number: int, now: float) -> None:
-        """A node names the hash of a block that stands here."""
-        self._namers.setdefault(number, {})[node] = now
+    def second(self, node: str, number: int, hash_: bytes, now: float) -> None:
+        """A node names a hash; it counts if that still stands here, by when it has answered."""
+        if self._marks.get(number) == hash_:
+            self._namers.setdefault(number, {})[node] = now
 
     def settle_for_less(self, now: float) -> None:
         """Every node was asked: where all that answer lag, one has claimed what is not so."""

@@ -104,7 +104,7 @@ class Survey:
         elif seen.head.number <= heads.newest + LAG_BLOCKS:
             heads.confirmed = max(heads.confirmed, min(heads.newest, seen.head.number))
             if seen.known is not None and number:
-                heads.second(endpoint, number, time.monotonic())
+                heads.second(endpoint, number, seen.known, time.monotonic())
         elif moves:
             await self._overtake(endpoint, seen.head)
 

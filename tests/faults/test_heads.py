@@ -187,3 +187,19 @@ def test_a_head_is_no_further_than_time_allows() -> None:
 def test_a_node_behind_what_was_kept_is_not_taken_for_one_ahead() -> None:
     """A chain that has stood still since: fewer blocks than slots, counted backwards."""
     assert make_heads().find_excess(Head(900, bytes(32), END_MS - 1_000 * HOUR_MS), END_MS) is None
+
+
+def test_a_word_that_comes_after_its_block_was_given_up_counts_for_no_other() -> None:
+    """A node was asked about a hash, and by its answer most others have named another one."""
+    named, other = b"\1" * 32, b"\2" * 32
+    heads = Heads(60.0)
+    heads.hear("ws://a", Head(5, named, 0), 1.0, choice=True)
+    heads.correct(5, other)
+    heads.second("ws://b", 5, named, 2.0)
+    assert heads.find_agreed() is None
+    assert "ws://b" not in heads.find_words(5)
+    heads.hear("ws://a", Head(5, other, 0), 3.0, choice=True)
+    heads.second("ws://b", 5, named, 4.0)
+    assert heads.find_agreed() is None
+    heads.second("ws://c", 5, other, 5.0)
+    assert heads.find_agreed() == (5, other)
