@@ -37,7 +37,7 @@ from assay.network.chain.failures import (
 )
 from assay.network.chain.heads import LEAST_STILL_S, Heads
 from assay.network.chain.nodes import Check, Nodes
-from assay.network.chain.survey import Survey
+from assay.network.chain.survey import OTHERS_SHARE, Survey
 from assay.network.chain.target import HEAD_SHARE, Target, name_node
 
 if TYPE_CHECKING:
@@ -125,7 +125,13 @@ class Connection:
             DisputedError: two nodes contradict each other, and no other one decides.
             ForgottenError, ChainError: as for `read`.
         """
-        return self.read(lambda substrate: self._survey.read_twice(substrate, op))
+        target = self.target
+        return self._run(
+            lambda substrate: self._survey.read_twice(substrate, op),
+            (1 + OTHERS_SHARE) * target.deadline_s,
+            target.patience_s,
+            resend=True,
+        )
 
     def keep(self, number: int, hash_: bytes, at_ms: int) -> None:
         """Tells of a final block that an earlier run has read.

@@ -36,6 +36,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger("assay.chain")
 
+#: What all other nodes have together to confirm an answer, of the deadline for one.
+OTHERS_SHARE = 0.5
+
 
 class Survey:
     """Of one connection's nodes."""
@@ -44,6 +47,7 @@ class Survey:
         self._nodes = nodes
         self._heads = heads
         self._dispute: tuple[int, Words] | None = None
+        self._heard: str | None = None
 
     async def ask_head(self, substrate: "RpcSubstrate") -> int:
         """Number of a node's newest final block, if it is to be believed.
@@ -209,16 +213,10 @@ class Survey:
         Raises:
             DisputedError: as many say this as that. UnfitError: most others say something else.
         """
-        node, nodes = substrate.endpoint, self._nodes
-        answer = await op(substrate)
-        said: dict[str, T] = {}
-        for endpoint in nodes.list_fit():
-            if endpoint != node:
-                with contextlib.suppress(WrongChainError, *get_faults(), *NONSENSE):
-                    async with asyncio.timeout(nodes.target.deadline_s / 4):
-                        said[endpoint] = await self._ask_second(endpoint, op)
-                if said and all(other == answer for other in said.values()):
-                    return answer
+        node = substrate.endpoint
+        async with asyncio.timeout(self._nodes.target.deadline_s):
+            answer = await op(substrate)
+        said = await self._ask_others(node, op, answer)
         differ = {endpoint for endpoint, other in said.items() if other != answer}
         agree = 1 + len(said) - len(differ)
         if agree > len(differ):
@@ -234,6 +232,46 @@ class Survey:
         )
         logger.error("%s", text, extra={"event": "state_disputed"})
         raise DisputedError(text)
+
+    async def _ask_others(
+        self, node: str, op: Callable[["RpcSubstrate"], Awaitable[T]], answer: T
+    ) -> dict[str, T]:
+        """What other nodes answer: of one alone where it agrees, else of all.
+
+        Another one is asked when one has answered, or failed, or is slow: those that hang cost
+        who answers a moment each. Who was heard last is asked first.
+        """
+        said: dict[str, T] = {}
+
+        async def ask(endpoint: str) -> None:
+            with contextlib.suppress(WrongChainError, *get_faults(), *NONSENSE):
+                said[endpoint] = await self._ask_second(endpoint, op)
+                self._heard = endpoint
+
+        waiting = [endpoint for endpoint in self._nodes.list_fit() if endpoint != node]
+        waiting.sort(key=lambda endpoint: endpoint != self._heard)
+        tasks: set[asyncio.Task[None]] = set()
+        limit_s = self._nodes.target.deadline_s * OTHERS_SHARE
+        slow_s = limit_s / 2 / max(1, len(waiting))  # the last one has half the time
+        try:
+            async with asyncio.timeout(limit_s):
+                while waiting or tasks:
+                    if waiting:
+                        tasks.add(asyncio.create_task(ask(waiting.pop(0))))
+                    done, tasks = await asyncio.wait(
+                        tasks, timeout=slow_s, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    for task in done:
+                        task.result()
+                    if said and all(other == answer for other in said.values()):
+                        break
+        except TimeoutError:
+            pass  # who has not answered has no say
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return said
 
     async def _ask_second(self, endpoint: str, op: Callable[["RpcSubstrate"], Awaitable[T]]) -> T:
         substrate = await self._nodes.open(endpoint)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from assay.network.chain import ChainError, DisputedError, SubtensorChain
+from assay.network.chain import ChainError, Connection, DisputedError, SubtensorChain
 from assay.network.chain.heads import LAG_BLOCKS
 from tests.faults.connections import CALM, Twins, open_connection, wait_until
 from tests.faults.liar import Liar
@@ -28,6 +28,14 @@ def liar(twins: Twins, stack: ExitStack) -> Liar:
 
 def get_now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def is_disputed(connection: Connection) -> bool:
+    try:
+        connection.read_head()
+    except DisputedError:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("claim", [1_000, 2**32 - 1, 2**62])
@@ -165,7 +173,7 @@ def test_one_of_two_that_takes_its_word_back_ends_the_dispute(
     for devnet in twins:
         devnet.new_blocks(1)
     liar.claim_block(6, get_now_ms())
-    wait_until(lambda: connection._survey._dispute is not None or not connection.read_head())
+    wait_until(lambda: is_disputed(connection))
     with pytest.raises(DisputedError):
         connection.read_head()
     liar.lie = None
@@ -293,6 +301,27 @@ def test_state_that_most_other_nodes_contradict_is_not_taken(
     assert chain.get_commitments(head) == subnet.chain.get_commitments(head)
     assert connection._nodes.is_aside(liar.url) == (place < 2)  # else it was not needed
     assert connection.endpoint != liar.url
+
+
+def test_nodes_that_hang_do_not_hide_one_that_confirms(
+    subnet: RuntimeNet, before: Before, stack: ExitStack, tmp_path: Path
+) -> None:
+    """Nor hold it up again: who was heard last is asked first."""
+    head = subnet.chain.get_head()
+    silent = [before(subnet.endpoint) for _ in range(4)]
+    healthy = before(subnet.endpoint)
+    nodes = [subnet.endpoint, *(node.url for node in silent), healthy.url]
+    connection = open_connection(stack, *nodes, deadline_s=8.0, patience_s=60.0)
+    chain = SubtensorChain(connection, subnet.netuid, tmp_path)
+    stack.callback(chain.close)
+    for node in silent:
+        node.set_fault("half-open")
+    assert chain.get_commitments(head) == subnet.chain.get_commitments(head)
+    assert connection.endpoint == subnet.endpoint
+    hits = [node.hits["half-open"] for node in silent]
+    assert all(hits)
+    assert chain.get_members(head) == subnet.chain.get_members(head)
+    assert [node.hits["half-open"] for node in silent] == hits
 
 
 def test_state_in_which_two_nodes_differ_is_not_taken_nor_kept(
