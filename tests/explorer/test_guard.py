@@ -236,3 +236,26 @@ def test_a_connection_that_goes_on_asking_is_kept(hasty):
         for _ in range(8):
             assert b"200 OK" in ask(opened)
             time.sleep(0.3)
+
+
+EARLY = """
+import os, signal
+from starlette.applications import Starlette
+from assay.neurons.exploring.serving import bind, make_server, serve
+
+server = make_server(Starlette())
+run = server.run
+
+def run_later(**how):
+    os.kill(os.getpid(), signal.SIGTERM)
+    run(**how)
+
+server.run = run_later
+serve(server, bind("127.0.0.1", 0))
+"""
+
+
+def test_sigterm_ends_a_server_that_has_not_begun():
+    """A supervisor does not wait until the program listens to signals."""
+    process = subprocess.run([sys.executable, "-c", EARLY], timeout=60, check=False)
+    assert process.returncode == 0
