@@ -185,11 +185,11 @@ class BucketStore(ObjectStore):
         except (OSError, BaseError) as error:
             raise self._explain(f"cannot read {name}", error) from None
 
-    def list(self, prefix: str = "") -> tuple[str, ...]:
+    def list(self, prefix: str = "", some: int | None = None) -> tuple[str, ...]:
         """See `ObjectStore`."""
         folder = check_folder(prefix)
         try:
-            return list_names(self._store, folder)
+            return list_names(self._store, folder, some)
         except (OSError, BaseError) as error:
             raise self._explain("cannot list objects", error) from None
 
