@@ -131,8 +131,11 @@ def say_what_opens(place: "Path | Settings", quiet: bool) -> None:
         return
     what = str(place)
     if not isinstance(place, Path):
+        from assay.network.text import name_host
+
+        network = place.chain.network
         subnet = "" if place.chain.netuid is None else f"subnet {place.chain.netuid} of "
-        what = f"{subnet}{place.chain.network}"
+        what = f"{subnet}{name_host(network) if '://' in network else network}"
     print(f"assay: opening {what} …", file=sys.stderr, flush=True)
 
 
@@ -167,7 +170,9 @@ def plain_errors() -> Iterator[None]:
         from assay.protocol.errors import OperatorError
 
         if not isinstance(error, OperatorError):  # a defect of ours: all that is known of it
-            traceback.print_exc()
+            from assay.network.text import hide
+
+            print(hide(traceback.format_exc()), file=sys.stderr)
             _leave("this is a defect of assay; the lines above say where", COULD_NOT_RUN)
         _leave(str(error), COULD_NOT_RUN)
 
