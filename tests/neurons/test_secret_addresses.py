@@ -9,7 +9,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -209,8 +209,9 @@ def test_what_commands_and_pages_show(capsys: pytest.CaptureFixture[str]) -> Non
     say_what_opens(load_settings(None, {"chain": {"network": url, "netuid": 3}}), False)
     told = capsys.readouterr().err
     assert "subnet 3 of wss://node.example:443 …" in told
-    with plain_errors_of(RuntimeError(f"a defect at {url}")):
-        Target((url,))
+    Target((url,))
+    with pytest.raises(typer.Exit), plain_errors():
+        raise RuntimeError(f"a defect at {url}")
     told += capsys.readouterr().err
     assert "this is a defect of assay" in told
     for address in (url, f"wss://node.example/{KEY}", f"wss://{USER}@node.example"):
@@ -219,10 +220,3 @@ def test_what_commands_and_pages_show(capsys: pytest.CaptureFixture[str]) -> Non
         assert show_address(plain, "wss://CHAIN-NODE") == plain
     for secret in SECRETS:
         assert secret not in told
-
-
-@contextmanager
-def plain_errors_of(error: Exception) -> Iterator[None]:
-    with pytest.raises(typer.Exit), plain_errors():
-        yield
-        raise error
