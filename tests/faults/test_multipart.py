@@ -1,6 +1,6 @@
 """A large file goes up in parts, and something goes wrong between two of them.
 
-The bucket is the S3-speaking server's own, behind the proxy; its least part and ours are small here.
+The bucket is the S3-speaking server's own, behind the proxy; its least part and ours are small.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,15 +25,15 @@ PLACES = ("uploads", "partNumber=3", r"POST .*uploadId")
 #: that. Whoever serves one's own bucket is trusted so far.
 UNBEARABLE = "huge length"
 #: No upload asks for a range, and a part is answered without a body.
-RANGES, IN_BODY = (
-    ("wrong range", "whole body", "shifted range"),
-    ("length too short", "altered body"),
-)
+RANGES = ("wrong range", "whole body", "shifted range")
+IN_BODY = ("length too short", "altered body")
 CELLS = [
     (name, place)
     for name in HTTP_FAULTS
     for place in PLACES
-    if name not in (UNBEARABLE, *RANGES) and (name not in IN_BODY or place != PLACES[1])
+    if name not in (UNBEARABLE, *RANGES)
+    and (name not in IN_BODY or place != PLACES[1])
+    and (name != "reordered" or place == PLACES[1])  # the others are asked alone
 ]
 
 
@@ -50,16 +50,20 @@ def test_a_fault_between_two_parts(
     """A reader sees the old file or the new one, whole, and the next try brings the new one."""
     monkeypatch.setattr(moto.s3.models, "S3_UPLOAD_PART_MIN_SIZE", PART // 4)
     monkeypatch.setattr(uploading, "_PART_BYTES", PART)
-    for setting, value in (("PART_BYTES", PART), ("_REQUEST_S", 0.4), ("_RETRIES", 0)):
-        monkeypatch.setattr(buckets, setting, value)
+    monkeypatch.setattr(buckets, "PART_BYTES", PART)
     own = s3.open()
     own.put(NAME, OLD)
     with closing(FaultProxy(s3.endpoint)) as proxy:
         address = read_bucket(f"s3://{BUCKET}/{PREFIX}", proxy.url, REGION)
-        store = open_bucket(address, s3.credentials)
+        patient = hasty = open_bucket(address, s3.credentials)
+        if name != "latency":
+            with monkeypatch.context() as patch:
+                patch.setattr(buckets, "_REQUEST_S", 0.4)
+                patch.setattr(buckets, "_RETRIES", 0)
+                hasty = open_bucket(address, s3.credentials)
         sent: list[int] = []
         proxy.set_fault(name, only=place)
-        failed = fails(lambda: uploading.upload(store, NAME, NEW, print, sent.append))
+        failed = fails(lambda: uploading.upload(hasty, NAME, NEW, print, sent.append))
         assert proxy.hits[name], "it did not strike"
         seen = own.get(NAME, 1 << 20)
         assert seen in (OLD, NEW)
@@ -69,7 +73,7 @@ def test_a_fault_between_two_parts(
             assert not failed
         proxy.clear()
         proxy.drop_dead()
-        uploading.upload(store, NAME, NEW, print, sent.append)
+        uploading.upload(patient, NAME, NEW, print, sent.append)
         assert sent[-1] == len(NEW)
         assert any("partNumber=5" in asked for asked in proxy.requests)
     assert own.get(NAME, 1 << 20) == NEW
