@@ -13,7 +13,7 @@
 static volatile int64_t *offset_s;
 
 __attribute__((constructor)) static void open_offset(void) {
-    const char *name = getenv("ASSAY_TEST_CLOCK");
+    const char *name = getenv("STEPPED_CLOCK");
     int file = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
     if (file < 0) return;
     void *page = mmap(NULL, sizeof *offset_s, PROT_READ, MAP_SHARED, file, 0);

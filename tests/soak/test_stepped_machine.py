@@ -46,7 +46,7 @@ class Clocks:
             file.write((hours * HOUR_S).to_bytes(8, sys.byteorder, signed=True))
 
     def enter(self, name: str) -> list[str]:
-        return ["env", f"LD_PRELOAD={self.library}", f"ASSAY_TEST_CLOCK={self._files[name]}"]
+        return ["env", f"LD_PRELOAD={self.library}", f"STEPPED_CLOCK={self._files[name]}"]
 
 
 class SteppedTerminal(Terminal):
@@ -91,11 +91,11 @@ def test_machines_whose_clocks_are_stepped_come_to_the_same() -> None:
             due = len(rows) + WINDOWS
 
             def find_paid(due: int = due) -> Any:
+                assert [program.poll() for program in programs] == [None, None]
                 found = [r for r in terminal.look("miner").get("windows", []) if r["payment"]]
                 return found if len(found) >= due and terminal.list_confirmed() else None
 
             rows = terminal.wait_for("paid windows", find_paid)
-            assert [program.poll() for program in programs] == [None, None]
         judged = {row["window"]: row for row in terminal.look("validator")["windows"]}
         for program in programs:
             program.send_signal(signal.SIGINT)
