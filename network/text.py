@@ -1,14 +1,53 @@
 """What peers and operators wrote, made fit for a log."""
 
 import re
+from urllib.parse import unquote, urlsplit
+
+#: Shortest part of an address that may be a key: `rpc` and `v1` are none.
+_KEY_MIN = 6
+#: What addresses in use hold beside host and port: peers repeat what they are asked.
+_hidden: set[str] = set()
+
+
+def keep_secret(url: str) -> None:
+    """Has `hide` know what may be a key in an address from now on: user, path and query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return
+    words = {parts.username, parts.password, *re.split(r"[/&=;]", f"{parts.path}&{parts.query}")}
+    known = {word for word in words if word}
+    _hidden.update(w for w in known | {unquote(w) for w in known} if len(w) >= _KEY_MIN)
+
+
+def hide(text: str) -> str:
+    """A text without what addresses in use hold beside host and port."""
+    for word in sorted(_hidden, key=len, reverse=True):
+        text = text.replace(word, "…")
+    return text
+
+
+def name_host(url: str) -> str:
+    """An address without what may be secret in it: user, path, query."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}" + (
+        f":{parts.port}" if parts.port else ""
+    )
 
 
 def describe_error(error: Exception) -> str:
     """One printable line of at most 200 characters, whatever the peer wrote into it."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return "".join(c if c.isprintable() else "?" for c in text)[:200]
+    return "".join(c if c.isprintable() else "?" for c in hide(text))[:200]
 
 
 def mask_url(url: str) -> str:
     """An address without what may be a secret in it: user, query and fragment."""
     return re.sub(r"[?#].*", "…", re.sub(r".*@", "…@", url, flags=re.DOTALL), flags=re.DOTALL)
+
+
+def mask_endpoint(url: str) -> str:
+    """The same of an address that is of no use, and may hold a key all the same."""
+    keep_secret(url)
+    return hide(mask_url(url))

@@ -49,14 +49,12 @@ from assay.protocol.manifest import Manifest, compute_tensor_root
 
 logger = logging.getLogger("assay")
 
-#: Folders of checkpoints that a program keeps on disk, besides the genesis.
-CHECKPOINTS_KEPT = 8
-#: Opened checkpoints kept in memory.
-OPENED_MAX = 4
+#: Checkpoints that a program keeps on disk, besides the genesis; and open in memory.
+CHECKPOINTS_KEPT, OPENED_MAX = 8, 4
 #: Digests that no mirror had whose last answer is remembered.
 _FAILURES_MAX = 64
 #: Seconds until mirrors are asked again for what none had: first, and at most.
-_RETRY_S, _RETRY_MAX_S = 5.0, 300.0
+RETRY_S, RETRY_MAX_S = 5.0, 300.0
 #: What nobody has touched for as long is nobody's: a program was killed over it. Seconds.
 _LEFT_OVER_S = 86_400.0
 #: Seconds that who needs a checkpoint waits for a download that it begins, between two lines about
@@ -70,14 +68,16 @@ class Fetching:
 
     Attributes:
         mirrors: stores to ask, in order; asked for anew each time.
-        retry_s: mirrors that had nothing are asked again after this, then after twice as long.
+        retry_s, longest_s: mirrors that had nothing are asked again after this, then after twice
+            as long, and after so long at the latest.
         in_background: who needs it is told that it is on its way, and waits for nothing long.
     """
 
     mirrors: Callable[[], Iterable[ObjectStore]]
     limits: FetchLimits | None = None
     progress: Progress = ignore_progress
-    retry_s: float = _RETRY_S
+    retry_s: float = RETRY_S
+    longest_s: float = RETRY_MAX_S
     in_background: bool = False
 
 
@@ -218,7 +218,7 @@ class CheckpointFolder:
         except Exception as error:  # noqa: BLE001 - the outermost call of a thread
             download.error = error
             if not isinstance(error, CheckpointError):
-                self._note_failure(digest, error, fetching.retry_s)
+                self._note_failure(digest, error, fetching)
         finally:
             self._downloads.pop(digest, None)
 
@@ -243,7 +243,7 @@ class CheckpointFolder:
                 fetching.mirrors(), digest, self._root, fetching.limits, fetching.progress
             )
         except CheckpointError as error:
-            self._note_failure(digest, error, fetching.retry_s)
+            self._note_failure(digest, error, fetching)
             raise
         self._failures.pop(digest, None)
         self._prune(digest)
@@ -253,9 +253,9 @@ class CheckpointFolder:
         if failure is not None and time.monotonic() < failure.until:
             raise failure.error
 
-    def _note_failure(self, digest: bytes, error: Exception, retry_s: float) -> None:
+    def _note_failure(self, digest: bytes, error: Exception, fetching: Fetching) -> None:
         failure = self._failures.get(digest)
-        wait = retry_s if failure is None else min(2 * failure.wait, _RETRY_MAX_S)
+        wait = min(fetching.retry_s if failure is None else 2 * failure.wait, fetching.longest_s)
         self._failures.pop(digest, None)  # the newest come last
         self._failures[digest] = _Failure(error, time.monotonic() + wait, wait)
         for oldest in list(self._failures)[:-_FAILURES_MAX]:

@@ -12,7 +12,7 @@ from assay.network import ReadableStores, open_folder, open_store
 from assay.network.beacon import HttpBeacons
 from assay.network.chain import ForgottenError, SubtensorChain
 from assay.network.parquet_worker import ParquetWorker
-from assay.neurons.checkpoints import CHECKPOINTS_KEPT, CheckpointFolder, Fetching
+from assay.neurons.checkpoints import CHECKPOINTS_KEPT, RETRY_MAX_S, CheckpointFolder, Fetching
 from assay.neurons.config import ConfigError, Settings
 from assay.neurons.discovery import (
     DiscoveryError,
@@ -38,12 +38,15 @@ from assay.neurons.wiring import (
     open_stores,
 )
 from assay.protocol import Parameters, Phase, Tag, encode_ss58, parse_commitment
+from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block, compute_window
 
 logger = logging.getLogger("assay")
 
 #: Looks a window at what the trainer has published: each reads state that is kept for a while.
 _LOOKS = 6
+#: Tries a window, at least, to have a checkpoint that nobody had.
+_TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,9 @@ def join(
         stack.callback(beacons.close)
         own = [open_store(locator) for locator in settings.store.mirrors]
         fetching = Fetching(
-            make_mirrors(chain, parameters, stores.open, own), in_background=not looking
+            make_mirrors(chain, parameters, stores.open, own),
+            longest_s=find_longest_retry(parameters.timing),
+            in_background=not looking,
         )
         checkpoints = CheckpointFolder(folder / "models", fetching, keep=CHECKPOINTS_KEPT)
         stack.callback(checkpoints.close)
@@ -107,6 +112,12 @@ def join(
         mirrors = MirrorList(chain, stores.get, own, account.hotkey)
         sources = Sources(chain, beacons, checkpoints, stores, worker, mirrors)
         yield Membership(folder, account, chain, parameters, sources, beacons, stores)
+
+
+def find_longest_retry(timing: Timing) -> float:
+    """Seconds until a checkpoint that nobody had is asked for again, at most: there are several
+    tries a window, however short it is."""
+    return min(RETRY_MAX_S, timing.window_blocks * timing.slot_ms / 1_000 / _TRIES)
 
 
 def _find_parameters(chain: SubtensorChain, stores: ReadableStores, folder: Path) -> Parameters:

@@ -20,6 +20,8 @@ from assay.protocol import Tag, parse_commitment
 _KNOWN_MAX, _ASKED_MAX = 64, 6
 #: Blocks between two looks at who they are.
 _LOOK_BLOCKS = 30
+#: Seconds that a chain which did not answer is not asked: every submission wants to know.
+_SILENT_S = 30.0
 #: Seconds that one which failed is asked after all others.
 _SHUNNED_S = 600.0
 
@@ -101,16 +103,19 @@ class MirrorList:
         self._locators: dict[bytes, str] = {}
         self._known: dict[str, KnownMirror] = {}
         self._due = -1
+        self._silent_until = -math.inf
 
     def __call__(self, root: bytes) -> tuple[KnownMirror, ...]:
         """Mirrors of a submission in the order in which they are asked; those that were known last
         where the chain fails."""
-        with suppress(ChainError):
-            head = self._chain.get_head()
-            if head >= self._due:
-                self._due = head + 1
-                self._look(head)
-                self._due = head + _LOOK_BLOCKS
+        if self._clock() >= self._silent_until:
+            try:
+                head = self._chain.get_head()
+                if head >= self._due:
+                    self._look(head)
+                    self._due = head + _LOOK_BLOCKS
+            except ChainError:
+                self._silent_until = self._clock() + _SILENT_S
         hotkeys = order_by_stake(root, self._hotkey, self._stakes)
         mirrors = [*self._own, *(self._known[self._locators[hotkey]] for hotkey in hotkeys)]
         mirrors.sort(key=lambda mirror: mirror.is_shunned)

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from assay.network.chain import WrongChainError
+from assay.network.text import hide
 from assay.neurons.config import ConfigError
 from assay.neurons.files import remove_unfinished, take_lock, write_json
 from assay.neurons.logs import LINES
@@ -192,7 +193,7 @@ class Loop:
         logger.error(
             "a defect of assay, tried again in %g s:\n%s",
             self._pause_s,
-            "".join(traceback.format_exception(error)),
+            hide("".join(traceback.format_exception(error))),
             extra={"event": "defect"},
         )
         if self._defects >= DEFECTS_MAX:

@@ -20,7 +20,7 @@ import httpx
 
 from assay.network.beacon.errors import BeaconSourceError
 from assay.network.beacon.info import read_chain_info
-from assay.network.text import describe_error, mask_url
+from assay.network.text import describe_error, keep_secret, mask_endpoint
 from assay.protocol import Beacon, BeaconChain, EncodingError, Scheme, is_valid_beacon
 from assay.protocol.encoding import Json, read_hex, read_json
 
@@ -207,9 +207,10 @@ def read_url(url: str) -> str:
         plain = plain and not re.search(r"[?#\s{}]", url)
     if not plain:
         raise BeaconSourceError(
-            f"{mask_url(url)!r} is no address of a drand relay: write https://host or "
+            f"{mask_endpoint(url)!r} is no address of a drand relay: write https://host or "
             "http://host:port, without user, query and fragment"
         )
+    keep_secret(url)
     return url.rstrip("/")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from assay.network.beacon.endpoint import Endpoint, Fault, FaultKind, make_client
 from assay.network.beacon.pulses import ChainPulses, ReadPulse
+from assay.network.text import hide
 from assay.protocol import Beacon, BeaconChain
 
 Source = Endpoint | ChainPulses
@@ -133,7 +134,7 @@ class Relays:
             if fault is not None:
                 self._set_aside(endpoint, fault)
         pairs = zip(self._endpoints, faults, strict=True)
-        return {endpoint.url: fault.why if fault else "" for endpoint, fault in pairs}
+        return {hide(endpoint.url): fault.why if fault else "" for endpoint, fault in pairs}
 
     async def close(self) -> None:
         """Ends all races and connections."""

@@ -2,6 +2,7 @@
 
 from assay.network.chain.errors import ChainError, WrongChainError
 from assay.network.chain.target import name_node
+from assay.network.text import hide
 
 #: What decoding an answer raises that is not what was asked for.
 NONSENSE = (ValueError, LookupError, TypeError, AttributeError)
@@ -54,8 +55,9 @@ def is_forgotten(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    """An error in one line, without what may be a key in an endpoint: nodes repeat what they are
+    asked."""
+    return hide(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
 def describe_failure(error: BaseException) -> str:

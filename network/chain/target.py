@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from assay.network.chain.errors import ChainError
+from assay.network.text import keep_secret, mask_endpoint, name_host
 
 #: Longest time that a neuron goes on trying one call.
 PATIENCE_S = 120.0
@@ -42,6 +43,10 @@ class Target:
     still_s: float | None = None
     survey_s: float = 60.0
 
+    def __post_init__(self) -> None:
+        for url in (*self.endpoints, *self.archives):
+            keep_secret(url)
+
     @staticmethod
     def from_name(
         network: str,
@@ -62,7 +67,9 @@ class Target:
         for url in (endpoint, *fallbacks, *archives):
             if not _is_node(url):
                 names = ", ".join(sorted(settings.NETWORKS))
-                raise ChainError(f"{url!r} is no network: name one of {names}, or a ws:// URL")
+                raise ChainError(
+                    f"{mask_endpoint(url)!r} is no network: name one of {names}, or a ws:// URL"
+                )
         if network == settings.DEFAULT_NETWORK and genesis_hash is None:
             genesis_hash = bytes.fromhex(settings.FINNEY_GENESIS_HASH.removeprefix("0x"))
         if public:
@@ -79,12 +86,8 @@ class Target:
 
 
 def name_node(url: str) -> str:
-    """A node's address without what may be secret in it: user, path, query."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}" + (
-        f":{parts.port}" if parts.port else ""
-    )
+    """A node's address for people."""
+    return name_host(url)
 
 
 def _is_node(url: str) -> bool:

@@ -72,8 +72,13 @@ class ObjectStore(ABC):
         has more than `limit` bytes."""
 
     @abstractmethod
-    def list(self, prefix: str = "") -> tuple[str, ...]:
-        """Names below the folder `prefix`, or all of them, sorted; at most `LIST_MAX`."""
+    def list(self, prefix: str = "", some: int | None = None) -> tuple[str, ...]:
+        """Names below the folder `prefix`, or all of them, sorted.
+
+        Args:
+            some: so many are enough, whichever; None: StoreError where there are more than
+                `LIST_MAX`.
+        """
 
     @abstractmethod
     def delete(self, name: str) -> None:

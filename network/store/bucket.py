@@ -28,7 +28,7 @@ from assay.network.store.base import (
     check_name,
 )
 from assay.network.store.objects import list_names, read_whole
-from assay.network.text import mask_url
+from assay.network.text import mask_endpoint, mask_url, name_host
 
 if TYPE_CHECKING:  # the package has it for checkers alone
     from obstore.store import ClientConfig
@@ -95,7 +95,8 @@ def read_bucket(upload: str, endpoint: str | None, region: str) -> BucketAddress
             fine = False
         if not fine or "?" in endpoint or "#" in endpoint:
             raise StoreError(
-                f"{mask_url(endpoint)!r} is no endpoint: write https://host, without user and query"
+                f"{mask_endpoint(endpoint)!r} is no endpoint: write https://host, without user "
+                "and query"
             )
     return BucketAddress(bucket, prefix, endpoint, region)
 
@@ -185,11 +186,11 @@ class BucketStore(ObjectStore):
         except (OSError, BaseError) as error:
             raise self._explain(f"cannot read {name}", error) from None
 
-    def list(self, prefix: str = "") -> tuple[str, ...]:
+    def list(self, prefix: str = "", some: int | None = None) -> tuple[str, ...]:
         """See `ObjectStore`."""
         folder = check_folder(prefix)
         try:
-            return list_names(self._store, folder)
+            return list_names(self._store, folder, some)
         except (OSError, BaseError) as error:
             raise self._explain("cannot list objects", error) from None
 
@@ -227,7 +228,8 @@ class BucketStore(ObjectStore):
         text = str(error)
         status, code = _STATUS.search(text), _CODE.search(text)
         said = [type(error).__name__, *(f[1] for f in (status, code) if f is not None)]
-        where = self._address.endpoint or f"AWS, {self._address.region}"
+        endpoint = self._address.endpoint
+        where = name_host(endpoint) if endpoint else f"AWS, {self._address.region}"
         return StoreError(
             f"{problem} in {self._address.url} at {where} ({', '.join(said)}): see that endpoint, "
             "region and bucket are right, and that the credentials may read, write and list there"

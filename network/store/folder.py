@@ -61,11 +61,11 @@ class FolderStore(ObjectStore):
         except (OSError, BaseError) as error:
             raise self._explain(f"cannot read {name}", error) from error
 
-    def list(self, prefix: str = "") -> tuple[str, ...]:
+    def list(self, prefix: str = "", some: int | None = None) -> tuple[str, ...]:
         """See `ObjectStore`."""
         folder = check_folder(prefix)
         try:
-            names = list_names(self._store, folder)
+            names = list_names(self._store, folder, some)
         except (OSError, BaseError) as error:
             raise self._explain("cannot list objects", error) from error
         return tuple(name for name in names if not is_unfinished(name.rpartition("/")[2]))

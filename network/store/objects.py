@@ -23,16 +23,23 @@ def read_whole(store: LocalStore | S3Store, name: str, limit: int) -> bytes | No
         return None
 
 
-def list_names(store: LocalStore | S3Store, folder: str) -> tuple[str, ...]:
+def list_names(
+    store: LocalStore | S3Store, folder: str, some: int | None = None
+) -> tuple[str, ...]:
     """Names below a folder, or all of them, sorted.
 
+    Args:
+        some: so many are enough.
+
     Raises:
-        StoreError: there are more than `LIST_MAX`.
+        StoreError: all are wanted, and there are more than `LIST_MAX`.
         OSError, BaseError: obstore's, the store cannot be read.
     """
     names: list[str] = []
     for chunk in obstore.list(store, prefix=folder or None):
         names.extend(entry["path"] for entry in chunk)
+        if some is not None and len(names) >= some:
+            return tuple(sorted(names[:some]))
         if len(names) > LIST_MAX:
             raise StoreError(f"more than {LIST_MAX} objects below {folder!r}: list less")
     return tuple(sorted(names))

@@ -42,7 +42,7 @@ class WebStore(ObjectStore):
         """Never: see `ObjectStore`."""
         self._refuse()
 
-    def list(self, prefix: str = "") -> tuple[str, ...]:
+    def list(self, prefix: str = "", some: int | None = None) -> tuple[str, ...]:
         """Never: see `ObjectStore`."""
         self._refuse()
 

@@ -130,7 +130,10 @@ def explorer(
             if find_localnet(localnet) is None:  # it may be about to begin
                 begun, later = None, lambda: read(localnet)
         elif netuid is not None:
-            chain = () if network is None else ("--network", network)
+            from assay.neurons.exploring.commands import show_address
+
+            node = None if network is None else show_address(network, "wss://CHAIN-NODE")
+            chain = () if node is None else ("--network", node)
             online = (*chain, "--netuid", str(netuid))
         asked = Request(read(begun), online, localnet, later)
         raise typer.Exit(run_explorer(asked, as_json, quiet))

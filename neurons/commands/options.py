@@ -131,8 +131,11 @@ def say_what_opens(place: "Path | Settings", quiet: bool) -> None:
         return
     what = str(place)
     if not isinstance(place, Path):
+        from assay.network.text import name_host
+
+        network = place.chain.network
         subnet = "" if place.chain.netuid is None else f"subnet {place.chain.netuid} of "
-        what = f"{subnet}{place.chain.network}"
+        what = f"{subnet}{name_host(network) if '://' in network else network}"
     print(f"assay: opening {what} …", file=sys.stderr, flush=True)
 
 
@@ -160,16 +163,28 @@ def plain_errors() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(OK) from None
     except OSError as error:
-        _leave(f"{error.filename or 'file'}: {error.strerror or error}", COULD_NOT_RUN)
+        _leave(f"{error.filename or _find_place(error)}: {error.strerror or error}", COULD_NOT_RUN)
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:  # noqa: BLE001 - the outermost loop of a program
         from assay.protocol.errors import OperatorError
 
         if not isinstance(error, OperatorError):  # a defect of ours: all that is known of it
-            traceback.print_exc()
+            from assay.network.text import hide
+
+            print(hide(traceback.format_exc()), file=sys.stderr)
             _leave("this is a defect of assay; the lines above say where", COULD_NOT_RUN)
         _leave(str(error), COULD_NOT_RUN)
+
+
+def _find_place(error: OSError) -> str:
+    """Where of ours an error came up that names no file: what the system says is a riddle alone."""
+    root, place = Path(__file__).parents[2], "file"
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        if path.is_relative_to(root) and "site-packages" not in path.relative_to(root).parts:
+            place = f"{path.relative_to(root)}, line {frame.lineno}"
+    return place
 
 
 def _leave(message: str, code: int) -> NoReturn:

@@ -92,13 +92,10 @@ class ShellCommands:
             return None
 
     def ledger_flags(self) -> list[str]:
-        """The ledger and an EVM node; an address that holds more than a host is left to whoever
-        types it."""
+        """The ledger and an EVM node."""
         place = self.ledger
         assert place is not None  # its callers have looked
-        parts = urlsplit(place.endpoint)
-        plain = parts.path in ("", "/") and not parts.query and parts.username is None
-        flags = ["--evm", place.endpoint if plain else "https://EVM-NODE"]
+        flags = ["--evm", show_address(place.endpoint, "https://EVM-NODE")]
         return [*flags, "--chain-id", str(place.chain_id), "--contract", place.contract]
 
     def compare(self, epoch: int, first: int, last: int, miner: str | None) -> str | None:
@@ -165,3 +162,11 @@ class ShellCommands:
 
 def _write_span(first: int, last: int) -> str:
     return str(first) if first == last else f"{first}..{last}"
+
+
+def show_address(address: str, instead: str) -> str:
+    """An address as pages show it; one that holds more than a host, and so perhaps a key, is left
+    to whoever types it."""
+    parts = urlsplit(address)
+    more = parts.netloc and (parts.path not in ("", "/") or parts.query or parts.fragment)
+    return instead if more or "@" in parts.netloc else address

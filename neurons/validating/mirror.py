@@ -9,11 +9,11 @@ the queue is left out, and so is what the store refuses.
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Full, Queue
-from threading import Thread
+from threading import Event, Thread
 
-from assay.network.store import ObjectStore, StoreError
+from assay.network.store import LIST_MAX, ObjectStore, StoreError
 from assay.neurons.packing import PackedSubmission, encode_pack
 from assay.neurons.revealing import MIRRORS, make_mirror_name
 from assay.neurons.submissions import FileSources
@@ -28,6 +28,9 @@ _WORKERS = 4
 _WAITING = 64
 #: Seconds that a program which ends waits for the writer.
 _END_S = 5.0
+#: Copies taken away a window at most, many times what a window brings: what is beyond has to wait,
+#: and so has nothing else.
+_CLEARED_MAX = 4_096
 
 
 class Mirror:
@@ -43,15 +46,16 @@ class Mirror:
         self._newest = -1
         self._refused = False
         self._left_out = 0
+        self._ended = Event()
         self._queue: Queue[tuple[Context, PackedSubmission] | None] = Queue(_WAITING)
         self._thread = Thread(target=self._work, name="mirror", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Ends the writer, after what it is at."""
-        while not self._queue.empty():
-            self._queue.get_nowait()
-        self._queue.put(None)
+        self._ended.set()
+        with suppress(Full):  # then it is at work, and looks before it takes the next one
+            self._queue.put_nowait(None)
         self._thread.join(_END_S)
 
     def put(self, context: Context, packed: PackedSubmission) -> None:
@@ -73,24 +77,35 @@ class Mirror:
                 if context.window > self._newest:
                     self._newest = context.window
                     self._clear()
+            except StoreError as error:  # no reason to write nothing
+                self._note(error)
+            try:
                 root = context.commitments[packed.hotkey].root
                 self._store.put(make_mirror_name(context.window, root), encode_pack(packed))
                 self._refused = False
             except StoreError as error:
-                if not self._refused:
-                    logger.warning(
-                        "what was audited is not mirrored: %s",
-                        error,
-                        extra={"event": "mirror_trouble"},
-                    )
-                self._refused = True
+                self._note(error)
+            if self._ended.is_set():
+                return
+
+    def _note(self, error: StoreError) -> None:
+        if not self._refused:
+            logger.warning(
+                "what was audited is not mirrored: %s",
+                error,
+                extra={"event": "mirror_trouble"},
+            )
+        self._refused = True
 
     def _clear(self) -> None:
-        """Takes away windows that are old by now."""
-        for name in self._store.list(MIRRORS):
+        """Takes away windows that are old by now; some of them, where they are very many."""
+        old: list[str] = []
+        for name in self._store.list(MIRRORS, LIST_MAX):
             window = name.removeprefix(f"{MIRRORS}/").partition("/")[0]
             if window.isdecimal() and int(window) <= self._newest - self._windows:
-                self._store.delete(name)
+                old.append(name)
+        for name in old[:_CLEARED_MAX]:
+            self._store.delete(name)
 
 
 @contextmanager

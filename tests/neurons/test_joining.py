@@ -10,10 +10,10 @@ from assay.network.chain import SimulatedChain, SimulatedRules
 from assay.network.chain.state import TAO
 from assay.neurons import joining
 from assay.neurons.config import ConfigError
-from assay.neurons.joining import Membership, Standing
+from assay.neurons.joining import Membership, Standing, find_longest_retry
 from assay.neurons.programs import ParametersChangedError
 from assay.protocol import Commitment, Tag, encode_commitment
-from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING
 
 OWNER, SELF = (sha256(name).digest() for name in (b"owner", b"self"))
 WINDOW, TEMPO = DEMO_TIMING.window_blocks, DEMO_TIMING.tempo
@@ -120,3 +120,9 @@ def test_what_the_trainer_publishes_is_fetched_at_once(make_place: Any) -> None:
             standing.check()
         assert place.prefetched[: len(wanted)] == wanted
         assert set(place.prefetched) == set(wanted)
+
+
+def test_a_checkpoint_that_nobody_had_is_asked_for_several_times_a_window():
+    window_s = DEMO_TIMING.window_blocks * DEMO_TIMING.slot_ms / 1_000
+    assert find_longest_retry(DEMO_TIMING) == window_s / 8
+    assert find_longest_retry(MAIN_TIMING) == 45.0

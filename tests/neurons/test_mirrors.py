@@ -107,6 +107,24 @@ def test_a_chain_that_is_away_leaves_the_mirrors_that_were_known(net, monkeypatc
     assert mirrors(ROOTS[0]) == before
 
 
+def test_a_chain_that_is_away_is_not_asked_for_each_submission(net, monkeypatch):
+    chain, mirrors, now = net
+    asked = []
+
+    def fail():
+        asked.append(now[0])
+        raise ChainError("the node is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chain, "get_head", fail)
+        for second in range(61):
+            now[0] = float(second)
+            assert len(mirrors(ROOTS[second % 30])) == 1  # one's own; nobody else is known yet
+        assert asked == [0.0, 30.0, 60.0]
+    now[0] = 90.0
+    assert len(mirrors(ROOTS[0])) == 7
+
+
 def test_all_mirrors_of_a_file_have_one_deadline():
     """However many are slow: each takes all that it is given."""
     given = []

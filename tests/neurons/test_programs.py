@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from rich.console import Console
 
 from assay.network.chain import ChainError, WrongChainError
 from assay.neurons import programs
+from assay.neurons.commands.options import plain_errors
 from assay.neurons.commands.program_view import Sign, render_program
 from assay.neurons.config import ConfigError
 from assay.neurons.files import replace_file
@@ -189,3 +191,14 @@ def test_a_ledger_that_fails_before_its_first_post_is_shown() -> None:
     with console.capture() as said:
         console.print(render_program(status, Sign(held=True, age=1)))
     assert "EVM node there does not answer" in said.get()
+
+
+def test_an_error_of_the_system_that_names_no_file_says_where(capsys):
+    with pytest.raises(typer.Exit), plain_errors():
+        os.close(-1)
+    said = capsys.readouterr().err
+    assert said.startswith("assay: tests/neurons/test_programs.py, line ")
+    assert said.endswith(": Bad file descriptor\n")
+    with pytest.raises(typer.Exit), plain_errors():
+        os.open("/nowhere/at all", os.O_RDONLY)
+    assert capsys.readouterr().err == "assay: /nowhere/at all: No such file or directory\n"

@@ -423,7 +423,7 @@ def test_a_mirror_that_cannot_be_written_is_said_once(shown, caplog):
     ).packed
 
     class Full(Broken):
-        def list(self, prefix):
+        def list(self, prefix, some):
             return ()
 
         def put(self, name, data):

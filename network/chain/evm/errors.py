@@ -1,6 +1,7 @@
 """What can go wrong between us and the EVM, and a contract's refusals in words."""
 
 from assay.network.chain.errors import ChainError
+from assay.network.text import hide
 
 
 class EvmError(ChainError):
@@ -10,7 +11,7 @@ class EvmError(ChainError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__("".join(c if c.isprintable() else "?" for c in message))
+        super().__init__("".join(c if c.isprintable() else "?" for c in hide(message)))
 
 
 class SilentError(EvmError):

@@ -11,6 +11,7 @@ from web3.providers.base import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
 from assay.network.chain.evm.errors import EvmError, SilentError
+from assay.network.text import keep_secret
 from assay.protocol.encoding import EncodingError, read_json
 
 #: Longest answer, bytes: a thousand blocks' events of one contract are far below.
@@ -31,6 +32,7 @@ class BoundedProvider(JSONBaseProvider):
     def __init__(self, url: str) -> None:
         super().__init__()
         self._url = _read_url(url)
+        keep_secret(url)
         #: Host and port, for people: the rest of an address may hold a key.
         self.name = self._url.netloc.decode()
         #: Runs while a request does, in whichever thread makes it.

@@ -5,6 +5,7 @@ import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.inference.folder import MANIFEST_FILE, MODEL_FILE
 from assay.network import StoreError, open_folder
+from assay.neurons import checkpoints as checkpoints_module
 from assay.neurons.checkpoints import CheckpointFolder, Fetching
 from assay.neurons.fetching import fetch_checkpoint
 from assay.neurons.publication import publish_checkpoint
@@ -92,6 +94,21 @@ def test_mirrors_that_have_nothing_are_not_asked_all_the_time(store, tmp_path):
     assert len(asked) == 1
     patient = CheckpointFolder(tmp_path, Fetching(iterate, retry_s=0.0))
     assert patient.get(DIGEST).digest == DIGEST
+
+
+def test_however_often_mirrors_had_nothing_they_are_asked_within_the_longest_pause(
+    tmp_path, monkeypatch
+):
+    now, asked = [0.0], []
+    clock = SimpleNamespace(monotonic=lambda: now[0], time=lambda: now[0])
+    monkeypatch.setattr(checkpoints_module, "time", clock)
+    fetching = Fetching(lambda: asked.append(now[0]) or [], longest_s=3.0)
+    checkpoints = CheckpointFolder(tmp_path, fetching)
+    for second in range(13):
+        now[0] = float(second)
+        with pytest.raises(CheckpointError, match="cannot be had"):
+            checkpoints.get(DIGEST)
+    assert asked == [0.0, 3.0, 6.0, 9.0, 12.0]
 
 
 def test_who_needs_what_is_here_waits_for_no_download(mirror, tmp_path):

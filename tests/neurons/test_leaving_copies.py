@@ -1,0 +1,103 @@
+"""The writer of a validator's mirror: it ends when told, and old copies do not stop it."""
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+from queue import Queue
+
+import pytest
+
+from assay.network import StoreError, open_folder
+from assay.network.store import objects
+from assay.neurons.packing import PackedSubmission
+from assay.neurons.validating import mirror as module
+from assay.neurons.validating.mirror import Mirror
+from assay.protocol import context_from_json
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "context.json"
+CONTEXT = context_from_json(json.loads(VECTORS.read_text())["valid"])
+(HOTKEY,) = CONTEXT.commitments
+PACKED = PackedSubmission(HOTKEY, None, None, ())
+ROOT = CONTEXT.commitments[HOTKEY].root.hex()
+
+
+class Slow:
+    """A store whose first copy takes until it is told to go on."""
+
+    def __init__(self):
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.names = []
+
+    def list(self, prefix, some):
+        return ()
+
+    def put(self, name, data):
+        self.names.append(name)
+        self.begun.set()
+        assert self.go_on.wait(30)
+
+
+@pytest.mark.parametrize("waiting", [0, 1, 64])
+def test_what_waits_is_left_when_the_program_ends(waiting, monkeypatch):
+    """However full the queue is, and whether or not the writer comes to it meanwhile."""
+
+    class Racing(Queue):
+        """The writer takes what is there between a look and what is done about it."""
+
+        def empty(self):
+            store.go_on.set()
+            found = super().empty()
+            mirror._thread.join(0.2)
+            return found
+
+    store = Slow()
+    monkeypatch.setattr(module, "Queue", Racing)
+    monkeypatch.setattr(module, "_END_S", 0.01)
+    mirror = Mirror(store, 2)
+    mirror.put(CONTEXT, PACKED)
+    assert store.begun.wait(30)
+    for _ in range(waiting):
+        mirror.put(CONTEXT, PACKED)
+    mirror.close()
+    store.go_on.set()
+    mirror._thread.join(30)
+    assert not mirror._thread.is_alive()
+    assert len(store.names) == 1
+
+
+def write(store, window):
+    mirror = Mirror(store, 2)
+    mirror.put(replace(CONTEXT, window=window), PACKED)
+    while not mirror._queue.empty():
+        threading.Event().wait(0.001)
+    mirror.close()
+
+
+def test_more_old_copies_than_a_store_lists_are_cleared_in_pieces(tmp_path, monkeypatch):
+    for owner in (objects, module):
+        monkeypatch.setattr(owner, "LIST_MAX", 40)
+    monkeypatch.setattr(module, "_CLEARED_MAX", 20)
+    store = open_folder(tmp_path)
+    for window in range(60):
+        store.put(f"mirrors/{window}/{ROOT}", b"old")
+    with pytest.raises(StoreError, match="list less"):
+        store.list("mirrors")
+    left = []
+    for window in (100, 101, 102, 103, 104):
+        write(store, window)
+        left.append(sum(1 for path in tmp_path.rglob("*") if path.is_file()))
+    assert left == [41, 22, 3, 2, 2]
+    assert store.list("mirrors") == (f"mirrors/103/{ROOT}", f"mirrors/104/{ROOT}")
+
+
+def test_what_cannot_be_cleared_away_keeps_nothing_from_being_written(tmp_path):
+    class Stuck(type(open_folder(tmp_path))):
+        def delete(self, name):
+            raise StoreError("it belongs to somebody else")
+
+    store = open_folder(tmp_path)
+    store.__class__ = Stuck
+    store.put(f"mirrors/0/{ROOT}", b"old")
+    write(store, 9)
+    assert f"mirrors/9/{ROOT}" in store.list("mirrors")
