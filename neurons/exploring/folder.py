@@ -4,6 +4,7 @@ All of it is JSON that programs write for people: what is not as it should be is
 """
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ _ROWS_MAX = 4_096
 _LOOKS = 3
 #: 97.5 % quantile of the standard normal distribution.
 _Z = 1.959963984540054
+_DIGEST = re.compile("[0-9a-f]{64}")
 _BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError)
 
 
@@ -257,14 +259,17 @@ def _describe_end(document: Mapping[str, Any]) -> str:
 
 
 def parse_manifest(data: bytes | None) -> Manifest | None:
-    """What a manifest says of where its checkpoint comes from."""
+    """What a manifest says of where its checkpoint comes from; None of what is no manifest (see
+    `assay.protocol.Manifest`)."""
     try:
         document = json.loads(data or b"")
-        parent, step = str(document["parent"]), str(document["step"])
-        return Manifest(
-            int(document["number"]),
-            parent if parent.strip("0") else None,
-            step if step.strip("0") else None,
-        )
+        parent, step, number = document["parent"], document["step"], document["number"]
+        if not _DIGEST.fullmatch(parent) or not _DIGEST.fullmatch(step):
+            return None
+        if type(number) is not int or not 0 <= number < 1 << 64:
+            return None
     except (*_BROKEN, RecursionError):
         return None
+    return Manifest(
+        number, parent if parent.strip("0") else None, step if step.strip("0") else None
+    )

@@ -29,7 +29,8 @@ from assay.neurons.rules import make_checkpoint_name
 from assay.protocol import Context
 from assay.protocol.errors import OperatorError
 
-_MANIFEST_BYTES = 16 << 20
+#: Largest manifest that is read, bytes: a thousand times one of today's.
+_MANIFEST_BYTES = 1 << 20
 #: Manifests and shown weights that are kept.
 _KEPT = 1_024
 _REPLACED = (
@@ -148,7 +149,9 @@ class Around:
     def read_gauntlet(self) -> Mapping[str, Any] | None:
         """See `Surroundings`."""
         document = self.gauntlet.read()
-        return document if isinstance(document, dict) else None
+        if isinstance(document, dict):
+            return document
+        return {} if self.gauntlet.path.is_file() else None  # there is one, and it is none
 
     def get_names(self) -> Mapping[str, str]:
         """See `Surroundings`."""
