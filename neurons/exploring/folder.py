@@ -29,25 +29,27 @@ _BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, 
 
 
 class JsonFile:
-    """A JSON document that is read again when its file has changed."""
+    """A JSON document that is read again when its file has changed. Safe to share between
+    threads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._mark: tuple[int, int, int] | None = None
-        self._value: Any = None
+        self._known: tuple[tuple[int, int, int] | None, Any] = None, None  # one: threads change it
 
     def read(self) -> Any:
         """The document; None where there is none that can be read."""
+        mark, value = self._known
         try:
             stat = self.path.stat()
-            mark = stat.st_mtime_ns, stat.st_size, stat.st_ino
-            if mark != self._mark:
+            now = stat.st_mtime_ns, stat.st_size, stat.st_ino
+            if now != mark:
                 with self.path.open("rb") as opened:
-                    self._value = json.loads(opened.read(_BYTES_MAX))
-                self._mark = mark
+                    value = json.loads(opened.read(_BYTES_MAX))
+                self._known = now, value
         except (OSError, ValueError, RecursionError):
-            self._mark, self._value = None, None
-        return self._value
+            self._known = None, None
+            return None
+        return value
 
 
 class RunFolder:
