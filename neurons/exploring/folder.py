@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from assay.explorer import Live, Manifest, Post, Shown, Training
+from assay.neurons.files import is_locked
 
 #: Largest JSON that is read, bytes.
 _BYTES_MAX = 64 << 20
-#: A program's status older than this is what it left when it ended, seconds.
-_STALE_S = 15.0
+#: A program writes its status every ten seconds at least: whether it lives is looked at after so
+#: many.
+_STALE_S = 13.0
 #: Steps, points and posts that are taken.
 _ROWS_MAX = 4_096
 #: Settlements after an epoch's whose blocks may show its weights.
@@ -83,12 +85,26 @@ class RunFolder:
                 moving = document["stage"] != "done"
                 program = f"the demo: {document['stage']}" if moving else "the run has ended"
             else:
-                fresh = time.time() - document["at"] < _STALE_S
-                moving = fresh and document["state"] == "running"
-                program = f"the {document['program']}" + ("" if moving else _describe_end(document))
+                moving, end = self._describe_end(document)
+                program = f"the {document['program']}{end}"
             return Live(int(document["head"]), moving, program, trouble and str(trouble), windows)
         except _BROKEN:
             return None
+
+    def _describe_end(self, document: Mapping[str, Any]) -> tuple[bool, str]:
+        """Whether a program goes on, and how it ended or is late, after its name."""
+        if document["state"] != "running":
+            return False, " has stopped"
+        last = f"{datetime.fromtimestamp(document['at'], UTC):%Y-%m-%d %H:%M:%S} UTC"
+        if time.time() - document["at"] < _STALE_S:
+            return True, ""
+        match is_locked(self.root / ".assay-validator"):
+            case True:  # a step may take minutes, and so may its beginning
+                return True, f", at work and last heard of at {last}"
+            case False:
+                return False, f" ended without a word: it was last heard of at {last}"
+            case _:
+                return False, f" was last heard of at {last}"
 
     def get_hotkey(self, netuid: int | None) -> str | None:
         """Whose folder it is, where it is a validator's; SS58.
@@ -250,14 +266,6 @@ def _describe_point(row: Mapping[str, Any]) -> dict[str, Any]:
         "high": round(min(1.0, centre + half), 4),
         "problems": n,
     }
-
-
-def _describe_end(document: Mapping[str, Any]) -> str:
-    """Of a program that says nothing new: how it ended."""
-    if document["state"] != "running":
-        return " has stopped"
-    last = datetime.fromtimestamp(document["at"], UTC)
-    return f" was last heard of at {last:%H:%M:%S} UTC"
 
 
 def parse_manifest(data: bytes | None) -> Manifest | None:
