@@ -6,7 +6,6 @@ import socket
 import struct
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -138,14 +137,14 @@ def make_server(app: ASGIApp, patience: Patience = Patience()) -> uvicorn.Server
 
 def serve(server: uvicorn.Server, opened: socket.socket) -> None:
     """Serves until Ctrl-C or SIGTERM."""
-    before = signal.signal(signal.SIGTERM, _ignore)  # the server passes on what has ended it
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        server.should_exit = True  # before it listens for signals, and once more when it has ended
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         server.run(sockets=[opened])
     except KeyboardInterrupt:
         return
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _ignore(number: int, frame: FrameType | None) -> Any:
-    """The server has stopped already."""
