@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from assay.explorer.events import Events
 from assay.explorer.guard import Guard
-from assay.explorer.index import Index, IndexDamagedError
+from assay.explorer.index import NUMBER_MAX, Index, IndexDamagedError
 from assay.explorer.indexing import Indexer
 from assay.explorer.pages import Pages
 from assay.explorer.ports import Subject, Surroundings
@@ -37,8 +37,8 @@ from assay.explorer.views.windows import view_member, view_window, view_windows
 _STATIC = Path(__file__).with_name("static")
 #: Pages made at once; each thread has a connection to the index.
 _THREADS = 8
-#: Longest number in a path, digits: below what the index holds.
-_DIGITS_MAX = 18
+#: Digits of the largest number that the index holds.
+_DIGITS_MAX = len(str(NUMBER_MAX))
 
 MakeView = Callable[..., View]
 #: Path → its view and its template. What stands in braces is a number, or `hotkey`.
@@ -136,11 +136,20 @@ def _parse_path(request: Request) -> dict[str, Any]:
     for name, text in request.path_params.items():
         if name == "hotkey":
             values[name] = text[:64]
-        elif text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX:
-            values[name] = int(text)
         else:
-            raise NotFoundError(f"{name} is a number")
+            values[name] = _parse_number(name, text)
     return values
+
+
+def _parse_number(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or (text[0] == "0" and text != "0"):
+        raise NotFoundError(
+            f"in this address {name} is a whole number: digits alone, without sign and without "
+            "zeros before it"
+        )
+    if len(text) > _DIGITS_MAX or int(text) >= NUMBER_MAX:
+        raise NotFoundError(f"there is no such {name}: all are below {NUMBER_MAX:,}")
+    return int(text)
 
 
 def _describe_error(status: int, why: str) -> View:

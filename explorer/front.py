@@ -17,6 +17,14 @@ from assay.explorer.pages import Pages
 
 #: Seconds after which a browser asks again.
 _AGAIN_S = 2
+#: What may be awaited, as strangers read it: where it will lie is its operator's to know.
+AWAITED = {
+    "opening": "the record is being looked for",
+    "localnet": "no localnet has been started here yet: `assay localnet` in another terminal",
+    "validator": "nobody validates on the localnet yet: `assay validate` in another terminal",
+    "record": "no record is there yet: it is published once its first settlement's weights are "
+    "open",
+}
 
 
 class Front:
@@ -26,11 +34,11 @@ class Front:
         hosts: see `Guard`.
 
     Attributes:
-        awaited: one sentence.
+        awaited: a kind of `AWAITED`.
     """
 
     def __init__(self, hosts: tuple[str, ...]) -> None:
-        self.awaited = "the record is being looked for"
+        self.awaited = "opening"
         self._pages = Pages()
         self._guard = Guard(self._tell, hosts)
         self._app: ASGIApp | None = None
@@ -82,10 +90,16 @@ class Front:
             kind = "text/css" if name.endswith("css") else "image/svg+xml"
             await Response(data, media_type=kind)(scope, receive, send)
         elif path.endswith(".json") or ("json" in accepted and "html" not in accepted):
-            data = json.dumps({"title": "Not yet", "error": self.awaited, "command": None}).encode()
+            document = {
+                "title": "Not yet",
+                "error": AWAITED[self.awaited],
+                "awaited": self.awaited,
+                "command": None,
+            }
+            data = json.dumps(document).encode()
             await Response(data, 503, headers, "application/json")(scope, receive, send)
         else:
             page = self._pages.render(
-                "waiting.html", {"awaited": self.awaited, "again": _AGAIN_S}, {}
+                "waiting.html", {"awaited": AWAITED[self.awaited], "again": _AGAIN_S}, {}
             )
             await Response(page, 503, headers, "text/html; charset=utf-8")(scope, receive, send)

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ from assay.protocol import (
 )
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
+from assay.protocol.parameters import Work
 from assay.protocol.record import (
     NOTHING,
     compute_record_bytes_max,
@@ -42,8 +44,10 @@ _R = TypeVar("_R", WindowRecord, SettlementRecord)
 LOOK_S, AGAIN_S = 2.0, 60.0
 #: What a document that is not as it should be ends in.
 _BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-#: Largest hint at the newest settlement, and statistics of a window, that are read, bytes.
-_LATEST_BYTES, _STATISTICS_BYTES = 1 << 12, 64 << 20
+#: Largest hint at the newest settlement, and statistics of a window, that are read, bytes: of 256
+#: miners with 16 audited groups of 16 rollouts they take 1 MiB, and while they are parsed up to 25
+#: times their size.
+_LATEST_BYTES, STATISTICS_BYTES = 1 << 12, 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +249,7 @@ def _step_back(record: SettlementRecord | None) -> tuple[int, bytes | None]:
 
 def _read_rewards(subject: Subject, address: str, record: WindowRecord) -> tuple[int, int]:
     """Sum of rewards, millionths, and their number: the validator's word, outside its record."""
-    verdicts = read_statistics(subject, address, record.window)
+    verdicts = read_statistics(subject, address, record.window) or {}
     rewards = [
         reward
         for verdict in verdicts.values()
@@ -255,47 +259,58 @@ def _read_rewards(subject: Subject, address: str, record: WindowRecord) -> tuple
     return sum(rewards), len(rewards)
 
 
-def read_statistics(subject: Subject, address: str, window: int) -> dict[str, dict[str, Any]]:
+def read_statistics(
+    subject: Subject, address: str, window: int
+) -> dict[str, dict[str, Any]] | None:
     """A window's verdicts for people: hotkey in SS58 → detail, place, statistics, groups.
 
-    Nothing commits to them: what is not as it should be is left out.
+    Nothing commits to them: a verdict that is not as it should be is left out. None: they cannot be
+    read, or are too large or too broken for it.
     """
     try:
-        data = subject.objects.get(make_statistics_name(address, window), _STATISTICS_BYTES)
-        document = json.loads(data or b"{}")
-        found = document.get("verdicts", [])
-        return {str(v["hotkey"]): _clean_verdict(v) for v in found}
+        data = subject.objects.get(make_statistics_name(address, window), STATISTICS_BYTES)
+        found = json.loads(data or b"{}").get("verdicts", [])
     except (OperatorError, *_BROKEN):
-        return {}
+        return None
+    verdicts = {}
+    for row in found if isinstance(found, list) else ():
+        with suppress(*_BROKEN):
+            verdicts[_cut(row["hotkey"], _NAME)] = _clean_verdict(row, subject.parameters.work)
+    return verdicts
 
 
-#: Characters of a stranger's sentence that are shown.
-_SENTENCE = 400
+#: Characters of a stranger's sentence and of a name that are kept.
+_SENTENCE, _NAME = 400, 64
 _INTEGER_MAX = 1 << 53
+#: What is measured; anything else is not kept.
+_MEASURED = ("margin_max", "log_capital", "logprob_rms", "sketch_mean", "ledger_capital")
 
 
-def _clean_verdict(verdict: dict[str, Any]) -> dict[str, Any]:
+def _cut(value: Any, length: int) -> str:
+    return value[:length] if type(value) is str else ""
+
+
+def _clean_verdict(verdict: dict[str, Any], work: Work) -> dict[str, Any]:
     def get_integer(value: Any) -> int | None:
         return value if type(value) is int and 0 <= value < _INTEGER_MAX else None
 
     groups = []
-    for group in verdict.get("groups", []):
+    for group in verdict.get("groups", [])[: work.audited_groups]:
         index, value = get_integer(group["index"]), get_integer(group["value"])
-        rewards = [get_integer(reward) for reward in group["rewards"]]
+        rewards = [get_integer(reward) for reward in group["rewards"][: work.group_size]]
         if index is not None and value is not None and None not in rewards:
             groups.append({"index": index, "value": value, "rewards": rewards})
+    statistics = verdict.get("statistics", {})
     return {
-        "reason": str(verdict.get("reason", "")),
-        "detail": str(verdict.get("detail", ""))[:_SENTENCE],
+        "reason": _cut(verdict.get("reason"), _NAME),
+        "detail": _cut(verdict.get("detail"), _SENTENCE),
         "group": get_integer(verdict.get("group")),
         "rollout": get_integer(verdict.get("rollout")),
         "token": get_integer(verdict.get("token")),
         "statistics": {
-            str(name): float(value)
-            for name, value in verdict.get("statistics", {}).items()
-            if type(value) in (int, float) and isfinite(value)
+            name: float(statistics[name])
+            for name in _MEASURED
+            if type(statistics.get(name)) in (int, float) and isfinite(statistics[name])
         },
         "groups": groups,
-        "tokens": get_integer(verdict.get("tokens")),
-        "seconds": float(verdict["seconds"]) if type(verdict.get("seconds")) is float else None,
     }

@@ -26,12 +26,17 @@ class WindowFile:
 
     Attributes:
         context: what the record claims it was judged from; None where it names no inputs.
-        verdicts: hotkey in SS58 → words and figures, which nothing commits to.
+        verdicts: hotkey in SS58 → words and figures, which nothing commits to; None where they are
+            too large or cannot be read.
     """
 
     record: WindowRecord
     context: Context | None
-    verdicts: dict[str, dict[str, Any]]
+    verdicts: dict[str, dict[str, Any]] | None
+
+    def get_words(self, address: str) -> dict[str, Any]:
+        """What the validator says of a verdict; nothing where it says nothing."""
+        return (self.verdicts or {}).get(address, {})
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ class Trouble:
 #: Kind → what the trouble is about, and what a sentence of that kind speaks of.
 TROUBLES: dict[str, tuple[str, str]] = {
     "anew": ("a chain that was begun anew: its explorer is to be started again", r"^.*begun anew"),
+    "gauntlet": ("the gauntlet’s table, which is not whole or not one", r"gauntlet"),
     "weights": ("setting weights on chain", r"weights?|uid"),
     "ledger": ("the ledger", r"ledger|settlements? of epoch|entry|evm"),
     "record": ("publishing the record", r"records?|slot|announce\w*"),

@@ -37,18 +37,40 @@ async function changed() {
   busy = false;
 }
 
-const events = new EventSource("/events");
-events.addEventListener("open", () => {
-  if (state.dataset.lost) changed();
-  delete state.dataset.lost;
-  state.textContent = "live";
-});
-events.addEventListener("error", () => {
+// Until the page is left, which closes the stream; a browser that keeps the page shows it again as
+// it was, with no stream.
+let events = null;
+function listen() {
+  events = new EventSource("/events");
+  events.addEventListener("open", () => {
+    if (state.dataset.lost) changed();
+    delete state.dataset.lost;
+    state.textContent = "live";
+  });
+  events.addEventListener("error", (event) => {
+    state.dataset.lost = "1";
+    state.textContent = "not live: the explorer does not answer";
+    // what is refused with an answer, a browser does not ask for again
+    if (event.target.readyState === EventSource.CLOSED && event.target === events) later();
+  });
+  events.addEventListener("changed", changed);
+}
+
+let waits = 0;
+function later() {
+  clearTimeout(waits);
+  waits = setTimeout(listen, 5000);
+}
+
+addEventListener("pagehide", () => {
+  clearTimeout(waits);
+  events.close();
   state.dataset.lost = "1";
-  state.textContent = "not live: the explorer does not answer";
 });
-events.addEventListener("changed", changed);
-addEventListener("pagehide", () => events.close());
+addEventListener("pageshow", (event) => {
+  if (event.persisted) listen();
+});
+listen();
 
 for (const box of document.querySelectorAll(".command")) {
   if (!navigator.clipboard) break;

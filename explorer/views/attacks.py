@@ -1,13 +1,15 @@
 """The gauntlet's last table."""
 
 from collections.abc import Mapping
-from math import isfinite
+from itertools import islice
 from typing import Any
 
 from assay.explorer.reader import Reader
-from assay.explorer.views.common import Query, View
+from assay.explorer.views.common import Query, View, describe_trouble
 
-_ROWS_MAX = 512
+#: Rows, reasons of a row, characters of a name and size of a number that are shown.
+_ROWS_MAX, _REASONS, _NAME, _NUMBER_MAX = 512, 32, 200, 10**15
+_BROKEN = "the gauntlet's table is not as `assay gauntlet` writes it"
 #: Figures of a row of the gauntlet, with what they are.
 _FIGURES = (
     "differs", "caught_given_differs", "detected_per_rollout", "detected_per_group",
@@ -16,14 +18,24 @@ _FIGURES = (
 
 
 def view_gauntlet(reader: Reader, query: Query) -> View:
-    """What every known way to cheat earned, as it was measured last."""
+    """What every known way to cheat earned, as it was measured last. Of a table that is not as
+    `assay gauntlet` writes it, what can be read is shown, and that it is not whole is told."""
     document = reader.around.read_gauntlet()
-    rows = [] if document is None else [r for r in document.get("rows", []) if type(r) is dict]
+    table = {} if document is None else document
+    found = table.get("rows")
+    rows = [row for row in found if type(row) is dict] if type(found) is list else []
+    sound = (
+        type(found) is list
+        and len(rows) == len(found) <= _ROWS_MAX
+        and all(_is_sound(table, name) for name in ("windows", "seconds"))
+        and all(_is_sound(row, name) for row in rows[:_ROWS_MAX] for name in _FIGURES)
+    )
     return {
         "title": "Gauntlet",
         "known": document is not None,
-        "windows": None if document is None else _get_number(document, "windows"),
-        "seconds": None if document is None else _get_number(document, "seconds"),
+        "trouble": None if document is None or sound else describe_trouble(_BROKEN),
+        "windows": _get_number(table, "windows"),
+        "seconds": _get_number(table, "seconds"),
         "rows": [_describe_row(row) for row in rows[:_ROWS_MAX]],
         "command": None if document is None else reader.around.commands.gauntlet(document),
     }
@@ -31,22 +43,34 @@ def view_gauntlet(reader: Reader, query: Query) -> View:
 
 def _get_number(row: Mapping[str, Any], name: str) -> float | int | None:
     value = row.get(name)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
+    if not -_NUMBER_MAX <= value <= _NUMBER_MAX:
+        return None  # NaN is in no range
     return value
+
+
+def _is_sound(row: Mapping[str, Any], name: str) -> bool:
+    """Whether a figure is a number, or not there."""
+    return row.get(name) is None or _get_number(row, name) is not None
 
 
 def _describe_row(row: Mapping[str, Any]) -> View:
     reasons = row.get("reasons")
     return {
-        "attack": str(row.get("attack", "")),
-        "model": str(row.get("model", "")),
+        "attack": _get_name(row, "attack"),
+        "model": _get_name(row, "model"),
         "legal": row.get("legal") is True,
         "pays": row.get("pays") is True,
         **{name: _get_number(row, name) for name in _FIGURES},
         "reasons": {
-            str(reason): count
-            for reason, count in (reasons.items() if type(reasons) is dict else ())
-            if type(count) is int
+            reason[:_NAME]: count
+            for reason, count in islice(reasons.items() if type(reasons) is dict else (), _REASONS)
+            if type(count) is int and 0 <= count <= _NUMBER_MAX
         },
     }
+
+
+def _get_name(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    return value[:_NAME] if type(value) is str else ""

@@ -37,12 +37,9 @@ def view_ledger(reader: Reader, query: Query) -> View:
     ledger = reader.around.read_ledger(min(settled, default=0))
     posts = {post.epoch: post for post in reader.around.list_posts() or ()}
     posted = {} if ledger is None else ledger.posted
-    rows = [
-        _describe(epoch, settled.get(epoch), posts.get(epoch), posted.get(epoch), ledger)
-        for epoch in sorted({*settled, *posts, *posted}, reverse=True)
-    ]
-    paging = make_paging(query, len(rows), _ROWS)
-    states = [row["state"] for row in rows]
+    epochs = sorted({*settled, *posts, *posted}, reverse=True)
+    states = [_find_state(epoch, settled.get(epoch), posted.get(epoch), ledger) for epoch in epochs]
+    paging = make_paging(query, len(epochs), _ROWS)
     return {
         "title": "Ledger",
         "contract": reader.around.contract,
@@ -55,9 +52,12 @@ def view_ledger(reader: Reader, query: Query) -> View:
         },
         "posting": reader.around.list_posts() is not None,
         "counts": {state: states.count(state) for state in dict.fromkeys(states)},
-        "entries": rows[paging["offset"] : paging["offset"] + _ROWS],
+        "entries": [
+            _describe(epoch, settled.get(epoch), posts.get(epoch), posted.get(epoch), ledger)
+            for epoch in epochs[paging["offset"] : paging["offset"] + _ROWS]
+        ],
         "paging": paging,
-        "command": _find_command(reader, rows, settled),
+        "command": _find_command(reader, settled),
     }  # fmt: skip
 
 
@@ -93,14 +93,13 @@ def _describe(
     if found is None and post is not None and row is not None:
         posted = _read_said(post)
     differing = [
-        {"name": FIELDS[name], "posted": posted[name], "recorded": recorded[name]}
-        for name in FIELDS
-        if posted is not None and recorded is not None and posted[name] != recorded[name]
+        {"name": FIELDS[name], "posted": theirs, "recorded": ours}
+        for name, theirs, ours in _list_differing(posted, recorded)
     ]
     head = None if ledger is None else ledger.head
     return {
         "epoch": epoch,
-        "state": _find_state(epoch, row, found, ledger, bool(differing)),
+        "state": _find_state(epoch, row, found, ledger),
         "recorded": recorded,
         "digest": None if recorded is None else compute_entry_digest(recorded),
         "sound": None if row is None else bool(row["sound"]),
@@ -125,9 +124,16 @@ def _read_said(post: Post) -> dict[str, Any] | None:
     return entry if type(entry["audit_round"]) is int else None
 
 
-def _find_state(
-    epoch: int, row: Any, found: Posted | None, ledger: LedgerReading | None, differs: bool
-) -> str:
+def _list_differing(
+    posted: Mapping[str, Any] | None, recorded: Mapping[str, Any] | None
+) -> list[tuple[str, Any, Any]]:
+    """The fields in which two entries differ, with both values."""
+    if posted is None or recorded is None:
+        return []
+    return [(n, posted[n], recorded[n]) for n in FIELDS if posted[n] != recorded[n]]
+
+
+def _find_state(epoch: int, row: Any, found: Posted | None, ledger: LedgerReading | None) -> str:
     """How the ledger stands to the record: one word.
 
     equal, different, missing; unrecorded: it stands and no record of it is known here; waiting: it
@@ -137,7 +143,9 @@ def _find_state(
     if found is not None:
         if row is None:
             return "unrecorded"
-        return "different" if differs or _make_entry(row) is None else "equal"
+        recorded = _make_entry(row)
+        same = recorded is not None and not _list_differing(found.entry, recorded)
+        return "equal" if same else "different"
     if row is None:
         return "waiting"
     if ledger is None or ledger.first is None or ledger.first > epoch:
@@ -145,17 +153,16 @@ def _find_state(
     return "none" if _make_entry(row) is None else "missing"
 
 
-def _find_command(reader: Reader, rows: list[View], settled: Mapping[int, Any]) -> str | None:
+def _find_command(reader: Reader, settled: Mapping[int, Any]) -> str | None:
     """For the newest settlement that has something to compare."""
-    for row in rows:
-        known = settled.get(row["epoch"])
-        if known is None or row["recorded"] is None or known["first"] is None:
+    for epoch, known in settled.items():
+        if known["first"] is None or bytes(known["score_root"]) == NOTHING:
             continue
         miner = reader.ask_one(
             "SELECT m.address FROM scores s JOIN miners m ON m.id = s.miner WHERE s.epoch = ? "
-            "ORDER BY length(s.score) DESC, s.score DESC LIMIT 1", row["epoch"],
+            "ORDER BY length(s.score) DESC, s.score DESC LIMIT 1", epoch,
         )  # fmt: skip
         return reader.around.commands.compare(
-            row["epoch"], known["first"], known["last"], None if miner is None else miner["address"]
+            epoch, known["first"], known["last"], None if miner is None else miner["address"]
         )
     return None

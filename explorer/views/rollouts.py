@@ -3,7 +3,7 @@
 from assay.explorer.ports import GroupReading, Lack, RolloutReading, TokenReading
 from assay.explorer.reader import NotFoundError, Reader
 from assay.explorer.views.common import Query, View, name_hotkey
-from assay.explorer.views.windows import describe_check, select
+from assay.explorer.views.windows import describe_check, describe_unread, select
 from assay.protocol import encode_ss58
 from assay.protocol.gumbel import FRACTION_BITS
 
@@ -28,7 +28,7 @@ def view_rollout(
     if rollout >= size:
         raise NotFoundError(f"a group has {size} rollouts, from 0")
     chosen = select(file.context, row)
-    said = file.verdicts.get(hotkey, {})
+    said = file.get_words(hotkey)
     rewards: list[int] = next(
         (g["rewards"] for g in said.get("groups", []) if g["index"] == group), []
     )
@@ -48,6 +48,7 @@ def view_rollout(
         else "sampled" if chosen is not None and group in chosen["sampled"] else "not drawn",
         "audited": [] if chosen is None else chosen["audited"],
         "recorded_reward": rewards[rollout] if rollout < len(rewards) else None,
+        "unread": describe_unread(file),
         "lack": None,
         "reading": None,
     } | describe_check(reader, window, hotkey)  # fmt: skip

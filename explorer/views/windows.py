@@ -3,6 +3,7 @@
 from math import log
 from typing import Any
 
+from assay.explorer.indexing import STATISTICS_BYTES
 from assay.explorer.reader import NotFoundError, Reader, WindowFile
 from assay.explorer.views.common import (
     Query,
@@ -67,7 +68,13 @@ def view_window(reader: Reader, query: Query, window: int) -> View:
         "reasons": count_reasons([m.reason and m.reason.value for m in members]),
         "members": [] if file is None else [_describe_member(reader, file, m) for m in shown],
         "paging": paging,
+        "unread": describe_unread(file),
     } | describe_audit(reader, window, window)
+
+
+def describe_unread(file: WindowFile | None) -> View | None:
+    """That a window's statistics are not shown, and how large they may be; None where they are."""
+    return {"bytes_max": STATISTICS_BYTES} if file is not None and file.verdicts is None else None
 
 
 def _open(reader: Reader, window: int) -> tuple[Any, WindowFile | None]:
@@ -140,7 +147,7 @@ def _describe_inputs(file: WindowFile, state: str) -> View:
 
 def _describe_member(reader: Reader, file: WindowFile, row: MemberRow) -> View:
     address = encode_ss58(row.hotkey)
-    words = file.verdicts.get(address, {})
+    words = file.get_words(address)
     tests = reader.subject.parameters.tests
     chosen = select(file.context, row)
     return {
@@ -219,7 +226,7 @@ def view_member(reader: Reader, query: Query, window: int, hotkey: str) -> View:
     row = next((m for m in members if encode_ss58(m.hotkey) == hotkey), None)
     if row is None or file is None:
         raise NotFoundError(f"that hotkey is no member of window {window}, or its record is away")
-    words = file.verdicts.get(hotkey, {})
+    words = file.get_words(hotkey)
     chosen = select(file.context, row)
     return _describe_member(reader, file, row) | {
         "title": f"{name_hotkey(reader, hotkey) or hotkey[:8] + '…'} in window {window}",
@@ -240,6 +247,7 @@ def view_member(reader: Reader, query: Query, window: int, hotkey: str) -> View:
         "group_values": _describe_groups(row, words, chosen),
         "group_size": reader.subject.parameters.work.group_size,
         "has_model": reader.around.has_model,
+        "unread": describe_unread(file),
     } | describe_check(reader, window, hotkey)  # fmt: skip
 
 

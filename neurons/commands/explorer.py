@@ -14,7 +14,7 @@ from assay.explorer import Front, Index, IndexDamagedError, Limits, make_app
 from assay.network import StoreError
 from assay.neurons.config import ConfigError, ExplorerSettings
 from assay.neurons.exploring.serving import bind, make_server, serve
-from assay.neurons.exploring.sources import Request, open_source
+from assay.neurons.exploring.sources import NoRecordError, Request, open_source
 from assay.neurons.exploring.surroundings import Watch
 from assay.neurons.files import hold_folder
 from assay.protocol import encode_ss58
@@ -76,6 +76,7 @@ class _Opening:
         self._quiet = quiet
         self.waits = False
         self._place: str | None = None
+        self._told: str | None = None
         self._done = threading.Event()
         self._stop = threading.Event()
 
@@ -143,11 +144,11 @@ class _Opening:
         self._place = subject.place
         self._front.install(app, events.bind, events.close)
 
-    def _tell(self, sentence: str) -> None:
-        self._front.awaited = sentence
-        if not self.waits and not self._quiet:
-            print(f"assay: {sentence}; waiting for it, Ctrl-C ends it", file=sys.stderr, flush=True)
-        self.waits = True
+    def _tell(self, lack: NoRecordError) -> None:
+        self._front.awaited = lack.kind
+        if str(lack) != self._told and not self._quiet:
+            print(f"assay: {lack}; waiting for it, Ctrl-C ends it", file=sys.stderr, flush=True)
+        self.waits, self._told = True, str(lack)
         self._done.set()
 
 

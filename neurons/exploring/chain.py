@@ -4,12 +4,13 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import TimeoutError
+from dataclasses import dataclass
 from typing import Any
 
 from assay.explorer import Live, Shown
 from assay.neurons.config import ConfigError, Settings
 from assay.neurons.exploring.answers import Answers
-from assay.neurons.exploring.helper import BusyError, Helper
+from assay.neurons.exploring.helper import BusyError, Helper, Reply
 from assay.protocol import Parameters
 from assay.protocol.encoding import EncodingError
 
@@ -42,6 +43,8 @@ class ChainView:
         self._answers = Answers("the chain’s node")
         self._shown: dict[int, tuple[float, Shown | None]] = {}
         self._lock = threading.Lock()
+        # of all who look at pages one asks for weights at a time: the head's turn comes next
+        self._asking = threading.Semaphore()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="head", daemon=True)
 
@@ -61,7 +64,10 @@ class ChainView:
         Raises:
             ConfigError: the chain or the parameters cannot be had.
         """
-        found = self._ask({"do": "find"}, _FIRST_S)
+        try:
+            found = _wait(self._helper.ask(self._settings | {"do": "find"}), _FIRST_S)
+        except BusyError:
+            found = "the chain is being asked for something else"
         if isinstance(found, str):
             raise ConfigError(found)
         try:
@@ -89,46 +95,77 @@ class ChainView:
         """The weights; None while they are not known."""
         if self.validator is None:
             return None
-        with self._lock:
-            kept = self._shown.get(epoch)
-        if kept is not None and (
-            (kept[1] is not None and dict(kept[1].weights) == dict(wanted))
-            or time.monotonic() - kept[0] < _AGAIN_S
-        ):
-            return kept[1]
-        if self._answers.describe() is not None:  # no page waits for a node that does not answer
-            return None if kept is None else kept[1]
+        ends = time.monotonic() + _WAIT_S
+        kept = self._find_kept(epoch, wanted)
+        # no page waits for a node that does not answer, nor longer than it may for other pages
+        if kept.good or self._answers.describe() is not None:
+            return kept.shown
+        if not self._asking.acquire(timeout=_WAIT_S):
+            return kept.shown
+        kept = self._find_kept(epoch, wanted)  # whoever was before it may have asked for the same
+        if kept.good:
+            self._asking.release()
+            return kept.shown
         request = {
             "do": "weights", "epoch": epoch, "validator": self.validator.hex(),
             "wanted": [[uid, weight] for uid, weight in wanted.items()],
         }  # fmt: skip
-        found = self._ask(request, _WAIT_S)
-        shown = None
-        if isinstance(found, dict) and found.get("weights") is not None:
-            shown = Shown(int(found["block"]), {int(u): int(w) for u, w in found["weights"]})
-        with self._lock:
-            if len(self._shown) > 256:
-                self._shown.clear()
-            self._shown[epoch] = time.monotonic(), shown
-        return shown
-
-    def _ask(self, request: dict[str, Any], wait_s: float) -> dict[str, Any] | str:
         try:
-            found = self._helper.ask(self._settings | request).result(wait_s)
+            reply = self._helper.ask(self._settings | request)
         except BusyError:
-            return "the chain is being asked for something else"
-        except TimeoutError:
-            return "the chain does not answer in time"
-        if isinstance(found, dict) and "error" in found:
-            return str(found["error"])
-        return found
+            self._asking.release()
+            return kept.shown
+
+        def take(done: Reply) -> None:  # also an answer that came too late for its page
+            with self._lock:
+                if len(self._shown) > 256:
+                    self._shown.clear()
+                self._shown[epoch] = time.monotonic(), _parse_shown(done.result())
+            self._asking.release()
+
+        reply.add_done_callback(take)
+        return _parse_shown(_wait(reply, ends - time.monotonic())) or kept.shown
+
+    def _find_kept(self, epoch: int, wanted: Mapping[int, int]) -> "_Kept":
+        with self._lock:
+            when, shown = self._shown.get(epoch, (float("-inf"), None))
+        same = shown is not None and dict(shown.weights) == dict(wanted)
+        return _Kept(shown, same or time.monotonic() - when < _AGAIN_S)
+
+    def _look(self) -> None:
+        self._answers.begin()
+        try:
+            found = _wait(self._helper.ask(self._settings | {"do": "head"}), _FIRST_S)
+        except BusyError:  # the helper is closed, or asked by others: nothing is known of the node
+            return
+        self._answers.end(found if isinstance(found, str) else None)
+        if not isinstance(found, str):
+            with self._lock:
+                self._live = time.monotonic(), int(found["head"])
 
     def _watch(self) -> None:
         while not self._stop.is_set():
-            self._answers.begin()
-            found = self._ask({"do": "head"}, _FIRST_S)
-            self._answers.end(found if isinstance(found, str) else None)
-            if not isinstance(found, str):
-                with self._lock:
-                    self._live = time.monotonic(), int(found["head"])
+            self._look()
             self._stop.wait(_EVERY_S)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Weights as they were shown last; good: they need not be asked for again now."""
+
+    shown: Shown | None
+    good: bool
+
+
+def _wait(reply: Reply, seconds: float) -> dict[str, Any] | str:
+    try:
+        found = reply.result(max(0.0, seconds))
+    except TimeoutError:
+        return "the chain does not answer in time"
+    return str(found["error"]) if isinstance(found, dict) and "error" in found else found
+
+
+def _parse_shown(found: dict[str, Any] | str) -> Shown | None:
+    if isinstance(found, str) or found.get("weights") is None:
+        return None
+    return Shown(int(found["block"]), {int(uid): int(weight) for uid, weight in found["weights"]})

@@ -22,6 +22,8 @@ WINDOWS_MAX = 10_000
 _BROKEN = (ValueError, LookupError, TypeError, ArithmeticError, RecursionError)
 #: Longest name of a strategy that a command is made with, characters.
 _NAME = 64
+#: Most groups that a command is made with.
+_GROUPS_MAX = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ class ShellCommands:
         words = ["assay", "gauntlet"]
         if asked.get("fast") is True:
             words.append("--fast")
-        if type(asked.get("groups")) is int:
+        if type(asked.get("groups")) is int and 0 < asked["groups"] <= _GROUPS_MAX:
             words += ["--groups", str(asked["groups"])]
         only = asked.get("only")
         if isinstance(only, str) and only.isprintable() and len(only) <= _NAME:

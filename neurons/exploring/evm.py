@@ -37,7 +37,8 @@ class LedgerPlace:
     """Which entries of which ledger.
 
     Attributes:
-        endpoint: of an EVM node; it may hold a key and is shown to nobody but for its host.
+        endpoint: of an EVM node, an http(s) address with a host and, where it names one, a port;
+            it may hold a key and is shown to nobody but for its host.
         contract: address of the ScoreLedger.
         hotkey: whose entries, 32 bytes.
         confirmations: blocks on top before an entry is held to stand.
@@ -63,7 +64,7 @@ class LedgerEvents:
         self._on_change = on_change
         self._helper = Helper("ledger reader", _BOOT)
         parts = urlsplit(place.endpoint)
-        self._node = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+        self._node = parts.netloc.rpartition("@")[2]
         self._answers = Answers(f"EVM node {self._node}")
         self._lock = threading.Lock()
         self._stop = threading.Event()

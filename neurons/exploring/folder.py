@@ -4,6 +4,7 @@ All of it is JSON that programs write for people: what is not as it should be is
 """
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,40 +13,45 @@ from pathlib import Path
 from typing import Any
 
 from assay.explorer import Live, Manifest, Post, Shown, Training
+from assay.neurons.files import is_locked
 
 #: Largest JSON that is read, bytes.
 _BYTES_MAX = 64 << 20
-#: A program's status older than this is what it left when it ended, seconds.
-_STALE_S = 15.0
+#: A program writes its status every ten seconds at least: whether it lives is looked at after so
+#: many.
+_STALE_S = 13.0
 #: Steps, points and posts that are taken.
 _ROWS_MAX = 4_096
 #: Settlements after an epoch's whose blocks may show its weights.
 _LOOKS = 3
 #: 97.5 % quantile of the standard normal distribution.
 _Z = 1.959963984540054
+_DIGEST = re.compile("[0-9a-f]{64}")
 _BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError)
 
 
 class JsonFile:
-    """A JSON document that is read again when its file has changed."""
+    """A JSON document that is read again when its file has changed. Safe to share between
+    threads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._mark: tuple[int, int, int] | None = None
-        self._value: Any = None
+        self._known: tuple[tuple[int, int, int] | None, Any] = None, None  # one: threads change it
 
     def read(self) -> Any:
         """The document; None where there is none that can be read."""
+        mark, value = self._known
         try:
             stat = self.path.stat()
-            mark = stat.st_mtime_ns, stat.st_size, stat.st_ino
-            if mark != self._mark:
+            now = stat.st_mtime_ns, stat.st_size, stat.st_ino
+            if now != mark:
                 with self.path.open("rb") as opened:
-                    self._value = json.loads(opened.read(_BYTES_MAX))
-                self._mark = mark
+                    value = json.loads(opened.read(_BYTES_MAX))
+                self._known = now, value
         except (OSError, ValueError, RecursionError):
-            self._mark, self._value = None, None
-        return self._value
+            self._known = None, None
+            return None
+        return value
 
 
 class RunFolder:
@@ -79,12 +85,26 @@ class RunFolder:
                 moving = document["stage"] != "done"
                 program = f"the demo: {document['stage']}" if moving else "the run has ended"
             else:
-                fresh = time.time() - document["at"] < _STALE_S
-                moving = fresh and document["state"] == "running"
-                program = f"the {document['program']}" + ("" if moving else _describe_end(document))
+                moving, end = self._describe_end(document)
+                program = f"the {document['program']}{end}"
             return Live(int(document["head"]), moving, program, trouble and str(trouble), windows)
         except _BROKEN:
             return None
+
+    def _describe_end(self, document: Mapping[str, Any]) -> tuple[bool, str]:
+        """Whether a program goes on, and how it ended or is late, after its name."""
+        if document["state"] != "running":
+            return False, " has stopped"
+        last = f"{datetime.fromtimestamp(document['at'], UTC):%Y-%m-%d %H:%M:%S} UTC"
+        if time.time() - document["at"] < _STALE_S:
+            return True, ""
+        match is_locked(self.root / ".assay-validator"):
+            case True:  # a step may take minutes, and so may its beginning
+                return True, f", at work and last heard of at {last}"
+            case False:
+                return False, f" ended without a word: it was last heard of at {last}"
+            case _:
+                return False, f" was last heard of at {last}"
 
     def get_hotkey(self, netuid: int | None) -> str | None:
         """Whose folder it is, where it is a validator's; SS58.
@@ -248,23 +268,18 @@ def _describe_point(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _describe_end(document: Mapping[str, Any]) -> str:
-    """Of a program that says nothing new: how it ended."""
-    if document["state"] != "running":
-        return " has stopped"
-    last = datetime.fromtimestamp(document["at"], UTC)
-    return f" was last heard of at {last:%H:%M:%S} UTC"
-
-
 def parse_manifest(data: bytes | None) -> Manifest | None:
-    """What a manifest says of where its checkpoint comes from."""
+    """What a manifest says of where its checkpoint comes from; None of what is no manifest (see
+    `assay.protocol.Manifest`)."""
     try:
         document = json.loads(data or b"")
-        parent, step = str(document["parent"]), str(document["step"])
-        return Manifest(
-            int(document["number"]),
-            parent if parent.strip("0") else None,
-            step if step.strip("0") else None,
-        )
+        parent, step, number = document["parent"], document["step"], document["number"]
+        if not _DIGEST.fullmatch(parent) or not _DIGEST.fullmatch(step):
+            return None
+        if type(number) is not int or not 0 <= number < 1 << 64:
+            return None
     except (*_BROKEN, RecursionError):
         return None
+    return Manifest(
+        number, parent if parent.strip("0") else None, step if step.strip("0") else None
+    )

@@ -64,10 +64,21 @@ def find_ledger(settings: Settings, validator: bytes, parameters: Parameters) ->
             "which ledger? name its address with --contract, or contract under [ledger]"
         )
     number = get_chain_id(settings)
-    if urlsplit(own.endpoint).scheme not in ("http", "https"):
-        raise ConfigError("--evm: write the EVM node's address as https://host")
+    if not _is_node(own.endpoint):  # it may hold a key: it is not repeated
+        raise ConfigError(
+            "--evm: write the EVM node's address as https://host or https://host:port, with a port "
+            "of 1 to 65535"
+        )
     netuid = parameters.identity.netuid
     return LedgerPlace(own.endpoint, number, contract, netuid, validator, own.confirmations)
+
+
+def _is_node(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def find_gauntlet(settings: Settings, folder: Path | None) -> Path:

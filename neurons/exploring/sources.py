@@ -43,7 +43,15 @@ _LOOK_S = 1.0
 
 
 class NoRecordError(ConfigError):
-    """There is no record yet where one will be: it may be waited for."""
+    """There is no record yet where one will be: it may be waited for.
+
+    Attributes:
+        kind: what is awaited, see `assay.explorer.AWAITED`; the message is its operator's.
+    """
+
+    def __init__(self, why: str, kind: str = "record") -> None:
+        super().__init__(why)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,7 @@ def open_source(
     request: Request,
     stack: ExitStack,
     on_change: Callable[[], None],
-    wait: Callable[[str], None],
+    wait: Callable[[NoRecordError], None],
     stop: threading.Event | None = None,
 ) -> Source:
     """Finds the record.
@@ -82,8 +90,7 @@ def open_source(
     Args:
         stack: closes what was opened.
         on_change: called when something that was being computed is there.
-        wait: called with a sentence at every look, where a run is there and what is needed of it is
-            not yet.
+        wait: called at every look where a run is there and what is needed of it is not yet.
         stop: ends the waiting.
 
     Raises:
@@ -95,10 +102,11 @@ def open_source(
         try:
             request = replace(request, settings=request.later(), later=None)
         except ConfigError:
-            wait(
+            why = (
                 f"no localnet has been started in {request.localnet}: `assay localnet --dir "
                 f"{request.localnet}` in another terminal"
             )
+            wait(NoRecordError(why, "localnet"))
             _pause(ended)
     chain = None
     if request.online is not None:
@@ -201,7 +209,10 @@ def _find_folder(request: Request) -> Path | None:
 
 
 def _find_record(
-    request: Request, chain: ChainView | None, wait: Callable[[str], None], ended: threading.Event
+    request: Request,
+    chain: ChainView | None,
+    wait: Callable[[NoRecordError], None],
+    ended: threading.Event,
 ) -> tuple[Path | None, _Found]:
     """The run's folder and its record, waited for where they will be there."""
     while True:
@@ -212,7 +223,7 @@ def _find_record(
             live = None if folder is None else RunFolder(folder, b"").read_live()
             if chain is None and (live is None or not live.moving):
                 raise
-            wait(str(error))
+            wait(error)
             _pause(ended)
 
 
@@ -225,7 +236,8 @@ def _look_for_record(request: Request, folder: Path | None, chain: ChainView | N
     if request.localnet is not None and validator is None and not announced:
         raise NoRecordError(
             f"nobody validates on the localnet in {request.localnet} yet: `assay validate "
-            f"--localnet {request.localnet} --wallet validator` in another terminal"
+            f"--localnet {request.localnet} --wallet validator` in another terminal",
+            "validator",
         )
     objects, place = _open_records(request, folder, announced, validator)
     hotkey = _find_validator(validator, objects, place, announced)

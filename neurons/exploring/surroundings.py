@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from assay.explorer import (
     Commands,
@@ -29,7 +29,8 @@ from assay.neurons.rules import make_checkpoint_name
 from assay.protocol import Context
 from assay.protocol.errors import OperatorError
 
-_MANIFEST_BYTES = 16 << 20
+#: Largest manifest that is read, bytes: a thousand times one of today's.
+_MANIFEST_BYTES = 1 << 20
 #: Manifests and shown weights that are kept.
 _KEPT = 1_024
 _REPLACED = (
@@ -38,6 +39,31 @@ _REPLACED = (
 )
 #: A block is overdue after so many slots, and so many seconds at least.
 _OVERDUE_SLOTS, _OVERDUE_S = 8, 12.0
+
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class Kept(Generic[_K, _V]):
+    """The newest so many values by key. Safe to share between threads."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[_K, _V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: _K) -> _V | None:
+        """A value, None where it is not kept."""
+        with self._lock:
+            return self._values.get(key)
+
+    def put(self, key: _K, value: _V) -> None:
+        """Keeps a value; the oldest goes."""
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
 
 
 @dataclass(slots=True)
@@ -67,8 +93,8 @@ class Around:
     pace: "Pace"
     events: LedgerEvents | None = None
     localnet: "LocalnetMark | None" = None
-    _manifests: OrderedDict[bytes, Manifest] = field(default_factory=OrderedDict)
-    _shown: OrderedDict[int, Shown] = field(default_factory=OrderedDict)
+    _manifests: "Kept[bytes, Manifest]" = field(default_factory=lambda: Kept(_KEPT))
+    _shown: "Kept[int, Shown]" = field(default_factory=lambda: Kept(_KEPT))
 
     def read_live(self) -> Live | None:
         """The run's word and the chain's: the newest head of both, and whatever troubles either."""
@@ -89,15 +115,14 @@ class Around:
 
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> Shown | None:
         """The chain's, or what a bundle has of it. What was once as wanted stays."""
-        if epoch in self._shown and dict(self._shown[epoch].weights) == dict(wanted):
-            return self._shown[epoch]
+        kept = self._shown.get(epoch)
+        if kept is not None and dict(kept.weights) == dict(wanted):
+            return kept
         found = None if self.run is None else self.run.read_shown(epoch, wanted)
         if found is None and self.chain is not None:
             found = self.chain.read_shown(epoch, wanted)
         if found is not None:
-            self._shown[epoch] = found
-            while len(self._shown) > _KEPT:
-                self._shown.popitem(last=False)
+            self._shown.put(epoch, found)
         return found
 
     def read_ledger(self, first: int) -> LedgerReading | None:
@@ -116,14 +141,12 @@ class Around:
 
     def read_manifest(self, checkpoint: bytes) -> Manifest | None:
         """From the folder of models, or from a store."""
-        if checkpoint not in self._manifests:
+        found = self._manifests.get(checkpoint)
+        if found is None:
             found = self._find_manifest(checkpoint)
-            if found is None:
-                return None
-            self._manifests[checkpoint] = found
-            while len(self._manifests) > _KEPT:
-                self._manifests.popitem(last=False)
-        return self._manifests[checkpoint]
+            if found is not None:
+                self._manifests.put(checkpoint, found)
+        return found
 
     def _find_manifest(self, checkpoint: bytes) -> Manifest | None:
         if self.models is not None:
@@ -148,7 +171,9 @@ class Around:
     def read_gauntlet(self) -> Mapping[str, Any] | None:
         """See `Surroundings`."""
         document = self.gauntlet.read()
-        return document if isinstance(document, dict) else None
+        if isinstance(document, dict):
+            return document
+        return {} if self.gauntlet.path.is_file() else None  # there is one, and it is none
 
     def get_names(self) -> Mapping[str, str]:
         """See `Surroundings`."""

@@ -32,7 +32,7 @@ def look_into(folder, index=None, ledger=None, **settings):
             index = Path(scratch) / "index.sqlite"
         sections = {} if ledger is None else {"ledger": ledger}
         asked = Request(Settings(explorer={"dir": folder, **settings}, **sections), None)
-        source = open_source(asked, stack, lambda: None, lambda sentence: None)
+        source = open_source(asked, stack, lambda: None, lambda lack: None)
         subject = source.subject
         kept = Index(index, subject.validator, subject.parameters.digest)
         stack.callback(kept.close)

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from assay.protocol import decode_settlement_record
+from tests.explorer.conftest import CHROMIUM
 from tests.explorer.program import ASSAY, Served, list_pages, serve
 
 pytestmark = pytest.mark.slow
@@ -195,3 +196,27 @@ def test_pages_find_an_explorer_that_was_restarted(chromium, copy):
             first.process.kill()
             first.process.wait(60)
             context.close()
+
+
+def test_a_page_that_the_browser_kept_is_live_again(chromium, served):
+    """Back to a page that was left: a browser shows it as it was, with no stream of its own."""
+    keeping = chromium.browser_type.launch(
+        executable_path=CHROMIUM,
+        args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        ignore_default_args=["--disable-back-forward-cache"],
+    )
+    try:
+        page = keeping.new_page(base_url=served.address)
+        page.set_default_timeout(60_000)
+        page.goto("/")
+        page.locator("#live-state:text-is('live')").wait_for()
+        page.evaluate("window.kept = true")
+        page.evaluate("document.getElementById('now').innerHTML = 'of yesterday'")
+        page.goto("/miners")
+        with page.expect_request("**/events"):
+            page.go_back(wait_until="commit")
+        assert page.evaluate("window.kept") is True, "the browser loaded it anew"
+        page.locator("#now h2").wait_for()
+        page.locator("#live-state:text-is('live')").wait_for()
+    finally:
+        keeping.close()

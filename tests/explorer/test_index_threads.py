@@ -1,9 +1,12 @@
-"""A server's threads come and go with its load, and what they held open goes with them."""
+"""Who has an index open: threads that come and go with the load, and makers that are killed."""
 
 import os
+import subprocess
+import sys
 from threading import Thread
 
 from assay.explorer.index import Index
+from tests.explorer.inside import look_into
 
 
 def count_open(path):
@@ -24,3 +27,20 @@ def test_what_ended_threads_held_open_is_closed(tmp_path):
     )  # this thread's, the last one's, and what SQLite keeps to use again
     index.close()
     assert count_open(path) == 0
+
+
+def test_an_index_whose_maker_is_killed_is_gone_on_with(demo, tmp_path):
+    """At every statement that makes its tables, and at many of those that fill them."""
+    path = tmp_path / "killed.sqlite"
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.explorer.killed_index", demo, path, "5"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 30
+    tables = ("settlements", "windows", "miners", "rows", "scores", "weights")
+    with look_into(demo, path) as killed, look_into(demo, tmp_path / "whole.sqlite") as whole:
+        for table in tables:
+            query = f"SELECT * FROM {table}"
+            found = [sorted(map(tuple, one.index.read(query)), key=repr) for one in (killed, whole)]
+            assert found[0] == found[1] != []

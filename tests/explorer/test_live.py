@@ -5,16 +5,24 @@ import json
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
+from starlette.testclient import TestClient
 
-from assay.explorer import Live
+from assay.explorer import AWAITED, Front, Live
 from assay.network.chain.devnet import Devnet, Seal
+from assay.neurons.commands.explorer import _Opening
+from assay.neurons.config import Settings
 from assay.neurons.exploring.answers import Answers
+from assay.neurons.exploring.folder import RunFolder
+from assay.neurons.exploring.sources import NoRecordError, Request
 from assay.neurons.exploring.surroundings import Pace, join_words
 from assay.neurons.localnet.description import BeaconService, Localnet, Party, write_localnet
 from assay.protocol import Parameters
@@ -69,9 +77,10 @@ def test_a_localnet_that_comes_later_whose_chain_dies_and_comes_back(demo):
         explorer = stack.enter_context(serve(root, "--localnet", "net"))
         status, headers, page = explorer.get("/windows")
         assert status == 503
-        assert "assay localnet --dir net" in page
+        assert "assay localnet" in page
+        assert str(root) not in page
         assert "default-src 'none'" in headers["content-security-policy"]
-        assert "no localnet" in json.loads(explorer.get("/x.json")[2])["error"]
+        assert json.loads(explorer.get("/x.json")[2])["awaited"] == "localnet"
         assert explorer.get("/static/style.css")[0] == 200
 
         shutil.copytree(demo / "record", net / "store")
@@ -176,6 +185,51 @@ def test_a_chain_that_stands_still_is_told(monkeypatch):
     assert slow.note(5) is None
     clock[0] += 10
     assert slow.note(5) is not None
+
+
+_HOLDER = """
+import sys, time
+from assay.neurons.files import take_lock
+file = open(sys.argv[1], "a")
+assert take_lock(file.fileno())
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_validator_that_was_killed_is_told_from_one_that_is_at_work(tmp_path):
+    folder = RunFolder(tmp_path, bytes(32))
+    tell(tmp_path, "5V", 7)
+    assert (folder.read_live().program, folder.read_live().moving) == ("the validator", True)
+    tell(tmp_path, "5V", 7, age=3_600)
+    assert not folder.read_live().moving, "a copy of a folder: nobody can ask for its lock"
+    marker = tmp_path / ".assay-validator"
+    with subprocess.Popen([sys.executable, "-c", _HOLDER, marker], stdout=subprocess.PIPE) as held:
+        assert held.stdout.readline() == b"held\n"
+        live = folder.read_live()
+        assert live.moving
+        assert live.program.startswith("the validator, at work and last heard of at 2")
+        held.kill()
+    live = folder.read_live()
+    assert not live.moving
+    assert live.program.startswith("the validator ended without a word: it was last heard of at 2")
+    assert live.program.endswith(" UTC")
+
+
+def test_what_is_awaited_is_told_without_a_folder_s_path(tmp_path, capsys):
+    """Its operator reads which folder it is, at standard error."""
+    front = Front(("127.0.0.1",))
+    request = Request(Settings(), None, tmp_path / "net")
+    opening = _Opening(request, ExitStack(), front, ("127.0.0.1",), False)
+    client = TestClient(front, base_url="http://127.0.0.1:8400")
+    for kind in ("localnet", "validator", "record"):
+        opening._tell(NoRecordError(f"{tmp_path} holds nothing", kind))
+        page, document = client.get("/windows"), client.get("/index.json")
+        assert (page.status_code, document.status_code) == (503, 503)
+        assert str(tmp_path) not in page.text + document.text
+        assert document.json()["awaited"] == kind
+        assert escape(AWAITED[kind]) in page.text
+    assert capsys.readouterr().err.count(str(tmp_path)) == 1, "once, until it is another sentence"
 
 
 @pytest.mark.nightly

@@ -1,0 +1,110 @@
+"""Many who look at once: what they share is whole for each, and nobody is taken for trouble."""
+
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+
+from assay.explorer import Shown
+from assay.neurons.config import Settings
+from assay.neurons.exploring import chain, surroundings
+from assay.neurons.rules import make_checkpoint_name
+
+#: A chain's reader whose node takes a while for weights, and none for its head.
+_SLOW = """
+import json, time
+from assay.neurons.exploring.child import serve
+def answer(request):
+    asked = json.loads(request)
+    if asked["do"] == "head":
+        return json.dumps({"head": 7}).encode()
+    time.sleep(0.2)
+    return json.dumps({"block": 9, "weights": asked["wanted"]}).encode()
+serve(answer)
+"""
+
+
+@pytest.fixture
+def hurry():
+    """Threads that are changed as often as they can be."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_many_visitors_are_no_trouble_of_the_chain(monkeypatch):
+    monkeypatch.setattr(chain, "_BOOT", _SLOW)
+    monkeypatch.setattr(chain, "_EVERY_S", 0.05)
+    monkeypatch.setattr(chain, "_WAIT_S", 1.0)
+    view = chain.ChainView(Settings(), bytes(32))
+    try:
+        with ThreadPoolExecutor(12) as visitors:
+            asked = [visitors.submit(view.read_shown, epoch, {1: epoch}) for epoch in range(12)]
+            view.start()
+            ends = time.monotonic() + 60
+            while view.read_live() is None or not all(one.done() for one in asked):
+                assert view.get_trouble() is None
+                assert time.monotonic() < ends
+                time.sleep(0.01)
+        shown = [one.result() for one in asked]
+        assert any(shown), "nobody was answered"
+        assert all(one is None or one.block == 9 for one in shown)
+        assert view.read_live().head == 7
+        # whoever was not answered in time is answered later, at once where it is kept by now
+        left = [epoch for epoch, one in enumerate(shown) if one is None]
+        for epoch in left[:1]:
+            while view.read_shown(epoch, {1: epoch}) != Shown(9, {1: epoch}):
+                assert time.monotonic() < ends
+    finally:
+        view.close()
+
+
+def test_manifests_that_are_kept_go_while_others_read_them(monkeypatch, hurry):
+    monkeypatch.setattr(surroundings, "_KEPT", 1)
+    found = {
+        bytes([number]) * 32: json.dumps({"parent": "0" * 64, "step": "0" * 64, "number": number})
+        for number in range(4)
+    }
+    names = {make_checkpoint_name(digest, "manifest.json"): data for digest, data in found.items()}
+    store = SimpleNamespace(get=lambda name, limit: names[name].encode())
+    nothing = dict.fromkeys(
+        ("commands", "ledger_link", "contract", "run", "trainer", "chain", "gauntlet", "groups",
+         "pace", "models"),
+    )  # fmt: skip
+    around = surroundings.Around(has_model=False, stores=[store], **nothing)
+
+    def look(number):
+        return all(
+            around.read_manifest(bytes([n % 4]) * 32).number == n % 4
+            for n in range(number, number + 6_000)
+        )
+
+    with ThreadPoolExecutor(4) as visitors:
+        assert all(visitors.map(look, range(4)))
+
+
+def test_weights_that_are_kept_go_while_others_read_them(monkeypatch):
+    monkeypatch.setattr(surroundings, "_KEPT", 1)
+    run = SimpleNamespace(read_shown=lambda epoch, wanted: Shown(epoch, dict(wanted)))
+    nothing = dict.fromkeys(
+        ("commands", "ledger_link", "contract", "trainer", "chain", "gauntlet", "groups", "pace",
+         "models"),
+    )  # fmt: skip
+    around = surroundings.Around(has_model=False, run=run, stores=(), **nothing)
+
+    class Wanted(dict):
+        """While it is compared, somebody else looks at another settlement."""
+
+        def __iter__(self):
+            return iter(self.keys())
+
+        def keys(self):
+            around.read_shown(2, {1: 2})
+            return super().keys()
+
+    assert around.read_shown(1, {1: 1}).block == 1
+    assert around.read_shown(1, Wanted({1: 1})).block == 1

@@ -1,0 +1,223 @@
+"""What the serving process takes in is bounded, and what is beyond a bound is told."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from assay.explorer.indexing import STATISTICS_BYTES, read_statistics
+from assay.explorer.views import ledger
+from assay.neurons.exploring.folder import parse_manifest
+from assay.protocol import decode_settlement_record, encode_ss58
+from assay.protocol.commitment import make_object_name
+from assay.protocol.encoding import encode
+from tests.explorer.inside import Page, look_into
+
+
+@pytest.fixture
+def run(demo, tmp_path):
+    """A demo's folder without its models and chain, which a test may change."""
+    place = tmp_path / "run"
+    shutil.copytree(demo / "record", place / "record")
+    shutil.copytree(demo / "store" / "parameters", place / "store" / "parameters")
+    shutil.copy(demo / "status.json", place)
+    shutil.copy(demo / "summary.json", place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def small(demo):
+    """An explorer over the demo's record that no test changes."""
+    with look_into(demo) as inside:
+        yield inside
+
+
+def change_statistics(run, change):
+    """Changes a window's statistics: its number, and a hotkey with a verdict in it."""
+    *_, file = sorted((run / "record").glob("*/*.statistics.json"))
+    document = json.loads(file.read_text())
+    (verdict, *_) = [row for row in document["verdicts"] if row["groups"]]
+    change(document, verdict)
+    file.write_text(json.dumps(document))
+    return int(file.name.split("-")[1].split(".")[0]), verdict["hotkey"]
+
+
+def test_statistics_beyond_the_bound_are_not_parsed_and_that_is_told(run):
+    def grow(document, verdict):
+        document["more"] = "x" * STATISTICS_BYTES
+
+    window, hotkey = change_statistics(run, grow)
+    with look_into(run) as inside:
+        for path in (f"/window/{window}", f"/window/{window}/{hotkey}"):
+            assert inside.get(path + ".json").json()["unread"] == {"bytes_max": STATISTICS_BYTES}
+            page = Page(inside.get(path).text)
+            assert "are left out" in "".join(page.text)
+            assert str(STATISTICS_BYTES) in page.values
+        assert inside.get(f"/window/{window - 1}.json").json()["unread"] is None
+        (row,) = inside.index.read("SELECT rewards FROM windows WHERE window = ?", (window,))
+        assert row["rewards"] == 0
+
+
+def test_names_and_sentences_of_statistics_are_cut(run):
+    def fill(document, verdict):
+        verdict |= {"reason": "R" * 9_000, "detail": "D" * 9_000}
+        verdict["statistics"] |= {"S" * 9_000: 1.0}
+        verdict["groups"] = [{"index": 0, "value": 0, "rewards": [1] * 500}] * 500
+        document["verdicts"] += ["H", {"hotkey": "H" * 9_000}, {"statistics": 7}, {"groups": None}]
+
+    window, hotkey = change_statistics(run, fill)
+    with look_into(run) as inside:
+        work = inside.source.subject.parameters.work
+        subject = inside.source.subject
+        verdicts = read_statistics(subject, encode_ss58(subject.validator), window)
+        assert max(map(len, verdicts)) <= 64
+        words = verdicts[hotkey]
+        assert (len(words["reason"]), len(words["detail"])) == (64, 400)
+        assert max(map(len, words["statistics"])) < 64
+        assert len(words["groups"]) <= work.audited_groups
+        assert {len(group["rewards"]) for group in words["groups"]} == {work.group_size}
+        assert inside.get(f"/window/{window}/{hotkey}").status_code == 200
+
+
+def test_a_manifest_is_what_the_specification_says():
+    good = {"parent": "ab" * 32, "step": "0" * 64, "number": 7}
+    found = parse_manifest(json.dumps(good).encode())
+    assert (found.number, found.parent, found.step) == (7, "ab" * 32, None)
+    for wrong in (
+        {"parent": "ab" * 31}, {"parent": "AB" * 32}, {"parent": "ab" * 32 + "\n"},
+        {"step": "x" * 10_000}, {"step": None}, {"number": -1}, {"number": 1 << 64},
+        {"number": 7.0}, {"number": True}, {"number": "7"},
+    ):  # fmt: skip
+        assert parse_manifest(json.dumps(good | wrong).encode()) is None, wrong
+    assert parse_manifest(b"[" * 100_000) is None
+    assert parse_manifest(b"null") is None
+
+
+def test_the_ledger_s_page_works_out_the_rows_that_it_shows(run, monkeypatch):
+    asked = []
+    real = ledger.compute_entry_digest
+    monkeypatch.setattr(
+        ledger, "compute_entry_digest", lambda entry: asked.append(1) or real(entry)
+    )
+    with look_into(run) as inside:
+        (before,) = inside.index.read("SELECT count(*) AS n FROM settlements")
+        columns = [row["name"] for row in inside.index.read("PRAGMA table_info(settlements)")]
+        fixed = ", ".join(columns[1:])
+        with inside.index.write() as database:
+            database.execute(
+                "WITH RECURSIVE n(i) AS (SELECT 100000 UNION ALL SELECT i + 1 FROM n WHERE "
+                f"i < 104999) INSERT INTO settlements (epoch, {fixed}) SELECT i, {fixed} FROM n, "
+                "(SELECT * FROM settlements WHERE counted > 0 LIMIT 1)"
+            )
+        found = inside.get("/ledger.json?page=3").json()
+        assert found["paging"]["count"] == sum(found["counts"].values()) == 4_096
+        assert before["n"] < 100
+        shown = [row["epoch"] for row in found["entries"]]
+        assert shown == list(range(104_949, 104_924, -1))
+        assert all(row["digest"] for row in found["entries"])
+        assert len(asked) == len(shown)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        '{"rows": null}', '{}', '[]', 'null', '"rows"', '{"rows": {"a": 1}}', '{"rows": [1, null]}',
+        '{"rows": [], "windows": 1%s}' % ("0" * 400), '{"rows": [{"differs": 1e999}]}',
+        '{"rows": [{"tokens_to_9999": 1%s}]}' % ("0" * 400), '{"rows": [{"income_error": NaN}]}',
+        '{"rows": [{"differs": "0.5"}]}', '{"rows": [{"differs": true}]}', "[" * 100_000, "{", "",
+        '{"rows": [], "asked": {"groups": 1%s, "only": 7}, "seconds": []}' % ("0" * 400),
+    ],
+)  # fmt: skip
+def test_a_broken_table_of_the_gauntlet_is_told_by_its_kind(run, table):
+    (run / "gauntlet.json").write_text(table)
+    with look_into(run) as inside:
+        found = inside.get("/gauntlet.json")
+        assert found.status_code == 200
+        assert found.json()["trouble"]["kind"] == "gauntlet"
+        page = inside.get("/gauntlet")
+        assert page.status_code == 200
+        assert "Trouble with the gauntlet’s table" in page.text
+        assert "0" * 60 not in page.text
+
+
+def test_what_can_be_read_of_a_table_of_the_gauntlet_is_shown(run):
+    reasons = {f"{n}{'R' * 999}": n for n in range(99)}
+    row = {"attack": "A" * 9_000, "model": "m", "differs": 0.5, "pays": True,
+           "tokens_to_9999": None, "reasons": reasons}  # fmt: skip
+    (run / "gauntlet.json").write_text(json.dumps({"rows": [row], "windows": 200, "seconds": 1.5}))
+    with look_into(run) as inside:
+        found = inside.get("/gauntlet.json").json()
+        assert found["trouble"] is None
+        (shown,) = found["rows"]
+        assert shown["differs"] == 0.5
+        assert len(shown["attack"]) == max(map(len, shown["reasons"])) == 200
+        assert len(shown["reasons"]) == 32
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        ("1000000000000000000", "is not in the record"), (str(2**62 - 1), "is not in the record"),
+        (str(2**62), "all are below"), (str(2**64), "all are below"), ("9" * 300, "all are below"),
+        ("-1", "digits alone"), ("+1", "digits alone"), ("007", "digits alone"),
+        ("00", "digits alone"), ("1e3", "digits alone"), ("1.0", "digits alone"),
+        ("%D9%A1", "digits alone"), ("%20", "digits alone"), ("0x1", "digits alone"),
+    ],
+)  # fmt: skip
+def test_a_number_that_is_none_or_too_large_is_told_why(small, number, said):
+    for path in (f"/window/{number}", f"/settlement/{number}"):
+        answer = small.get(path + ".json")
+        assert answer.status_code == 404, path
+        expected = said.replace("is not in the record", "known")
+        assert expected in answer.json()["error"]
+        page = small.get(path)
+        assert page.status_code == 404
+        assert expected in page.text
+
+
+def test_a_window_of_nineteen_digits_has_its_page(run):
+    (record,) = (run / "record").iterdir()
+    settled = [decode_settlement_record(f.read_bytes()) for f in record.glob("settlement-*.record")]
+    newest = max(settled, key=lambda found: found.epoch)
+    number = 2**62 - 1
+    covered = replace(newest.windows[-1], window=number)
+    changed = replace(newest, windows=(*newest.windows, covered))
+    (record / f"settlement-{newest.epoch}.record").write_bytes(encode(changed))
+    latest = {"epoch": changed.epoch, "digest": changed.digest.hex()}
+    (record / "latest.json").write_text(json.dumps(latest))
+    with look_into(run) as inside:
+        assert f"/window/{number}" in inside.get("/windows").text
+        for path in (f"/window/{number}", "/", "/windows", "/miners", "/weights", "/training"):
+            assert inside.get(path).status_code == 200, path
+
+
+def test_documents_nested_too_deeply_are_not_there(run):
+    deep = "[" * 100_000
+    (run / "bundle").mkdir()
+    (run / "contexts").mkdir()
+    for name in ("bundle/facts.json", "bundle/about.json", "status.json", "summary.json"):
+        (run / name).write_text(deep)
+    (run / "models" / ("ab" * 32)).mkdir(parents=True)
+    (run / "models" / ("ab" * 32) / "manifest.json").write_text(deep)
+    (run / "steps").mkdir()
+    (run / "steps" / "step-1.json").write_text(deep)
+    for file in (run / "record").glob("*/*.statistics.json"):
+        file.write_text(deep)
+    (*_, window) = sorted((run / "record").glob("*/window-*.statistics.json"))
+    number = int(window.name.split("-")[1].split(".")[0])
+    (run / "contexts" / f"window-{number}.json").write_text(deep)
+    with look_into(run) as inside:
+        around, commands = inside.source.around, inside.source.around.commands
+        hotkey = inside.get("/miners.json").json()["miners"][0]["hotkey"]
+        file = run / "store" / make_object_name(hotkey, number)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"a submission")
+        assert around.read_shown(1, {}) is None
+        assert around.read_manifest(bytes.fromhex("ab" * 32)) is None
+        assert around.read_training() is None
+        assert around.read_live() is None
+        assert commands.audit(1, 2) is None
+        assert commands.verify(number, hotkey) is None
+        for path in ("/", "/weights", "/training", f"/window/{number}/{hotkey}", "/miners"):
+            assert inside.get(path).status_code == 200, path
