@@ -138,14 +138,15 @@ def make_server(app: ASGIApp, patience: Patience = Patience()) -> uvicorn.Server
 
 def serve(server: uvicorn.Server, opened: socket.socket) -> None:
     """Serves until Ctrl-C or SIGTERM."""
-    before = signal.signal(signal.SIGTERM, _ignore)  # the server passes on what has ended it
+
+    def end(number: int, frame: FrameType | None) -> Any:
+        """Before the server has its own handlers, and once more when it passes on what ended it."""
+        server.should_exit = True
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         server.run(sockets=[opened])
     except KeyboardInterrupt:
         return
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _ignore(number: int, frame: FrameType | None) -> Any:
-    """The server has stopped already."""
