@@ -32,9 +32,10 @@ class Pages:
             cache_size=64,
         )
         self._environment.filters.update(
-            integer=write_integer, percent=write_percent, real=write_real, time=write_time,
-            short=shorten, clean=show_hidden, part=quote_part, millionths=write_millionths,
-            whole=write_digest, command=write_command,
+            integer=write_integer, percent=write_percent, real=write_real, fixed=write_fixed,
+            time=write_time, short=shorten, clean=show_hidden, part=quote_part,
+            millionths=write_millionths, whole=write_digest, command=write_command,
+            reason=write_reason,
         )  # fmt: skip
         self._environment.globals.update(
             mark=get_mark, marks=MARKS, address=make_address, place=place_on_axis
@@ -76,6 +77,11 @@ def write_real(value: float | None, digits: int = 3) -> Markup:
     if value is None:
         return _NOTHING
     return _write_data(value, "0" if value == 0 else f"{value:.{digits}g}")
+
+
+def write_fixed(value: float | None, digits: int = 3) -> Markup:
+    """So many decimals: what stands in one column lines up."""
+    return _NOTHING if value is None else _write_data(value, f"{value:.{digits}f}")
 
 
 def write_millionths(value: int | None) -> Markup:
@@ -120,6 +126,11 @@ def write_command(text: str) -> Markup:
     return Markup(" ").join(
         Markup("<span>{}</span>").format(show_hidden(word)) for word in text.split(" ")
     )
+
+
+def write_reason(text: str) -> Markup:
+    """A verdict's name, which may be broken behind an underscore."""
+    return Markup("_<wbr>").join(escape(show_hidden(part)) for part in text.split("_"))
 
 
 def place_on_axis(axis: dict[str, Any], value: int) -> str:

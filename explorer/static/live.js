@@ -11,7 +11,10 @@ async function renew() {
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of document.querySelectorAll("[data-live][id]")) {
     const other = fresh.getElementById(part.id);
-    if (!other || part.contains(document.activeElement) || part.innerHTML === other.innerHTML) continue;
+    if (!other) continue;
+    const open = [...part.querySelectorAll("details")].map((one) => one.open);
+    other.querySelectorAll("details").forEach((one, i) => { one.open = open[i] || false; });
+    if (part.contains(document.activeElement) || part.innerHTML === other.innerHTML) continue;
     const scrolled = [...part.querySelectorAll(".scroll")].map((box) => box.scrollLeft);
     part.replaceWith(document.importNode(other, true));
     document.getElementById(part.id).querySelectorAll(".scroll").forEach((box, i) => {

@@ -108,10 +108,12 @@ def show_weights(reader: Reader, epoch: int, limit: int) -> View:
         "total": total,
         "rows": rows[:limit],
         "count": len(rows),
+        "scores_derived": all(row["derived_score"] == row["score"] for row in rows)
+        if complete else None,
         "derived": None if derived is None else derived == record,
         "block": None if shown is None else shown.block,
         "on_chain": None if shown is None else dict(shown.weights) == record,
-    }
+    }  # fmt: skip
 
 
 def _describe_seat(
@@ -128,7 +130,9 @@ def _describe_seat(
         "hotkey": row["address"],
         "name": name_hotkey(reader, row["address"]),
         "score": int(row["score"]),
-        "derived_score": scores.get(Seat(uid, row["registered_at"])),
+        "derived_score": None
+        if derived is None
+        else scores.get(Seat(uid, row["registered_at"]), 0),
         "weight": record.get(uid, 0),
         "derived_weight": None if derived is None else derived.get(uid, 0),
         "chain_weight": None if shown is None else shown.weights.get(uid, 0),

@@ -98,10 +98,10 @@ def bind(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         opened = socket.socket(family, kind, protocol)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name with an empty part cannot be encoded
+        why = getattr(error, "strerror", None) or "it is no name"
         raise ConfigError(
-            f"--host {host}: {error.strerror or error}; name an address of this machine, such as "
-            "127.0.0.1"
+            f"--host {host}: {why}; name an address of this machine, such as 127.0.0.1"
         ) from None
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from assay.protocol import decode_settlement_record
+from assay.protocol import decode_settlement_record, make_score_tree
 from assay.protocol.encoding import encode
 from tests.explorer.inside import look_into
 
@@ -146,6 +146,25 @@ def test_a_settlement_that_leads_forward_ends_the_walk(copy, tmp_path):
     with look_into(copy, tmp_path / "i.sqlite") as inside:
         inside.indexer.step()
         assert list_epochs(inside) == [newest.epoch]
+
+
+def test_scores_that_no_window_gave_are_told(copy, tmp_path):
+    """Twice the score for everybody: weights stay what they are, and the root fits its scores."""
+    newest = read_settlements(copy)[-1]
+    scores = tuple(replace(s, score=2 * s.score) for s in newest.scores)
+    root = make_score_tree([(s.hotkey, s.score) for s in scores]).root
+    with look_into(copy, tmp_path / "true.sqlite") as inside:
+        assert inside.get("/weights.json").json()["weights"]["scores_derived"] is True
+        assert "do not come to" not in inside.get("/weights").text
+    forged = replace(newest, scores=scores, score_root=root)
+    (find_record(copy) / f"settlement-{newest.epoch}.record").write_bytes(encode(forged))
+    announce(copy, forged)
+    with look_into(copy, tmp_path / "forged.sqlite") as inside:
+        found = inside.get("/weights.json").json()["weights"]
+        assert (found["derived"], found["scores_derived"]) == (True, False)
+        first = found["rows"][0]
+        assert first["score"] == 2 * first["derived_score"] > 0
+        assert "its windows’ rows do not come to" in inside.get("/weights").text
 
 
 def test_numbers_that_no_database_holds_are_survived(copy, tmp_path):
