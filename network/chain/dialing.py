@@ -17,14 +17,14 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as _Connect
 from websockets.exceptions import WebSocketException
 
+from assay.network.chain.listening import MESSAGE_BYTES, BoundedSocket, bound_updates
+
 if TYPE_CHECKING:
     from bittensor import RpcSubstrate
     from bittensor._transport.interface import SubstrateConnection
 
 logger = logging.getLogger("assay.chain")
 
-#: Longest answer of a node, bytes: metadata take 2 MB, a full block 10 MB in hex.
-MESSAGE_BYTES = 64 * 1024 * 1024
 #: Longest wait for a websocket's handshake, and for its end.
 HANDSHAKE_S, CLOSE_S = 10.0, 15.0
 
@@ -37,12 +37,20 @@ class _NoRedirect(_Connect):
 
 
 async def dial(url: str, most: int = MESSAGE_BYTES) -> ClientConnection:
-    """A websocket to a node.
+    """A websocket to a node. Proxies that the environment names are not used: which host a program
+    speaks to stands in its settings.
 
     Raises:
         OSError, WebSocketException: there is none.
     """
-    return await _NoRedirect(url, max_size=most, compression=None, open_timeout=HANDSHAKE_S)
+    return await _NoRedirect(
+        url,
+        max_size=most,
+        compression=None,
+        open_timeout=HANDSHAKE_S,
+        proxy=None,
+        create_connection=BoundedSocket,
+    )
 
 
 async def open_substrate(
@@ -73,6 +81,7 @@ async def open_substrate(
                 return answer
 
             session.request = hold  # type: ignore[method-assign]
+            session._dispatch = bound_updates(session)  # type: ignore[method-assign]
             return interface
 
     # the SDK's own fallback nodes would not be asked which chain they are of
