@@ -107,7 +107,9 @@ def test_what_is_no_answer(host: Host, node: EvmNode, body: bytes) -> None:
         node.send(SIGNED)
 
 
-@pytest.mark.parametrize("result", [None, [], {}, "0x", "0xzz", "twelve", {"a": 1}, -1.5])
+@pytest.mark.parametrize(
+    "result", [None, [], {}, "0x", "0xzz", "0x" + "f" * 100_000, "twelve", {"a": 1}, -1.5]
+)
 def test_an_answer_of_another_kind(host: Host, node: EvmNode, result: Any) -> None:
     host.say(result)
     asks: list[Callable[[], object]] = [
