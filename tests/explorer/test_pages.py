@@ -192,9 +192,12 @@ def test_what_is_not_there_says_so(served):
     for path in (
         "/window/999999", "/window/x", "/miner/5Nobody", "/settlement/1", "/nowhere",
         "/window/99999999999999999999999", "/static/../app.py", "/static/nothing.css",
+        "/miners/", "/window/6/",
     ):  # fmt: skip
-        status, headers, _ = served.get(path)
+        status, headers, page = served.get(path)
         assert status == 404, path
+        assert "as JSON" not in page
+        assert "application/json" not in page
         assert headers["x-content-type-options"] == "nosniff"
     status, _, body = served.get("/window/999999.json")
     assert status == 404
@@ -221,6 +224,9 @@ def test_what_is_not_there_says_so(served):
         (["--dir", "{demo}", "--port", "99999"], "explorer.port"),
         (["--dir", "{demo}", "--host", "nowhere.invalid"], "name an address of this machine"),
         (["--dir", "{demo}/models"], "holds no record yet"),
+        *((["--dir", "{demo}", "--allow-host", name], "write the name alone")
+          for name in ("a/b", "explorer.example:443", "https://explorer.example", "[::1]", "",
+                       "bücher.example", "a..b")),
         (["--record", "{demo}/bundle/store", "--hotkey",
           "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"], "holds no record of"),
     ],
@@ -290,7 +296,8 @@ def test_a_settlement_s_numbers_are_its_record_s(served, demo):
 def test_a_run_whose_record_comes_later_is_waited_for(copy, tmp_path):
     (copy / "record").rename(tmp_path / "later")
     status = json.loads((copy / "status.json").read_text())
-    (copy / "status.json").write_text(json.dumps(status | {"stage": "mining"}))
+    status |= {"stage": "mining", "state": "running", "at": int(time.time()) + 600}
+    (copy / "status.json").write_text(json.dumps(status))
     with subprocess.Popen(
         [ASSAY, "explorer", "--dir", copy, "--port", "0", "--index", tmp_path / "index"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -309,6 +316,7 @@ def test_what_a_validator_comes_to_is_not_told_before_its_weights_are_open(copy)
     newest = status["windows"][-1]
     assert any(verdict["reason"] == "ACCEPTED" for verdict in newest["verdicts"])
     status |= {"stage": "mining", "head": status["head"] - 20}
+    status |= {"state": "running", "at": int(time.time()) + 600}
     newest["window"] += 1  # one that no record has
     (copy / "status.json").write_text(json.dumps(status))
     with serve(copy.parent, "--dir", copy.name) as explorer:
