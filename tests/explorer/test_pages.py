@@ -73,6 +73,9 @@ def test_pages_say_what_the_demo_came_to(served, summary):
     training = served.get_json("/training")
     values = [point["value"] for point in training["tried"]]
     assert values == [summary["accuracy"]["before"], summary["accuracy"]["after"]]
+    drawn = Page(served.get("/training")[2]).elements
+    assert sum(tag == "svg" and look.get("class") == "tried" for tag, look in drawn) == len(values)
+    assert sum(tag == "polyline" for tag, _ in drawn) == 1, "nothing between those that were tried"
     parents = {row["digest"]: row["parent"] for row in training["checkpoints"]}
     assert set(filter(None, parents.values())) <= set(parents)
 
@@ -90,6 +93,10 @@ def test_a_refused_rollout_shows_the_very_token(served, demo, summary):
     capital = next(m for m in member["measures"] if m["name"] == "log_capital")
     assert found["log_capital"] == pytest.approx(capital["value"], abs=1e-6)
     assert found["prompt"].endswith("=?\n")
+    page = served.get(path)[2]
+    assert f'level <data value="{found["level"]}">' in page
+    assert f'martingale</dt><dd class="big"><data value="{found["log_capital"]}">' in page
+    assert found["log_capital_bound"] == capital["bound"]
 
 
 def find_command(html):
