@@ -107,6 +107,11 @@ class RunFolder:
             case _:
                 return False, f" was last heard of at {last}"
 
+    def makes_blocks(self) -> bool:
+        """Whether the chain is the program's own: a demo's, whose blocks wait for its work."""
+        document = self._status.read()
+        return isinstance(document, dict) and "stage" in document
+
     def is_alive(self) -> bool:
         """Whether a program works in the folder, or is about to."""
         live = self.read_live()

@@ -226,7 +226,7 @@ def test_a_program_that_was_killed_is_told_from_one_that_is_at_work(tmp_path, na
 
 
 @pytest.mark.parametrize("place", ["store", "rules"])
-def test_a_run_is_shown_before_it_has_settled_anything(demo, tmp_path, place):
+def test_a_run_is_shown_before_it_has_settled_anything(demo, tmp_path, place, monkeypatch):
     """Its rules lie in a demo's store, or are a neuron's own copy."""
     (rules,) = (demo / "store" / "parameters").glob("*.json")
     shutil.copytree(rules.parent, tmp_path / place / "parameters")
@@ -236,6 +236,11 @@ def test_a_run_is_shown_before_it_has_settled_anything(demo, tmp_path, place):
     more = {"stage": "mining", "head": 150, "parameters": rules.stem}
     tell(tmp_path, document["hotkey"], **more)
     with look_into(tmp_path) as inside:
+        clock = time.monotonic()
+        assert inside.get("/").status_code == 200
+        monkeypatch.setattr(time, "monotonic", lambda: clock + 60)
+        assert inside.get("/index.json").json()["live"]["trouble"] is None, "it may take a while"
+        monkeypatch.undo()
         found = inside.get("/index.json").json()
         timing = inside.source.subject.parameters.timing
         live = found["live"]
