@@ -115,9 +115,19 @@ class RunFolder:
     def is_alive(self) -> bool:
         """Whether a program works in the folder, or is about to."""
         live = self.read_live()
-        if live is not None:
-            return live.moving
+        return self.is_held() if live is None else live.moving
+
+    def is_held(self) -> bool:
+        """Whether a program on this machine holds the folder."""
         return any(is_locked(marker) for marker in self.root.glob(".assay-*"))
+
+    def get_locator(self) -> str | None:
+        """Where its program's record goes; None: into the folder, or it does not say."""
+        try:
+            locator = self._status.read()["record"]["locator"]
+            return None if locator is None else str(locator)
+        except _BROKEN:
+            return None
 
     def get_hotkey(self, netuid: int | None) -> str | None:
         """Whose folder it is, where it is a validator's; SS58.

@@ -294,11 +294,22 @@ def _open_records(
     if settings.store.locator is not None:
         return open_stores(settings).open(settings.store.locator), settings.store.locator
     if folder is not None:
-        raise NoRecordError(
-            f"{folder} holds no record yet: it is there once the first settlement's weights are "
-            "open; a validator's that goes to a store is named with --record"
-        )
+        return _open_told(folder)
     raise NoRecordError("nobody announces a record on this subnet yet; name one with --record")
+
+
+def _open_told(folder: Path) -> tuple[ObjectStore, str]:
+    """The store that a run says its record goes to. A program that runs here is our operator's;
+    what a folder from elsewhere says is not opened without being asked for."""
+    run = RunFolder(folder, b"")
+    locator = run.get_locator()
+    if locator is not None and run.is_held():
+        return open_store(locator), str(folder)
+    where = "STORE" if locator is None else repr(locator)
+    raise NoRecordError(
+        f"{folder} holds no record yet: it is there once the first settlement's weights are "
+        f"open; a validator's that goes to a store is named with --record {where}"
+    )
 
 
 def _list_addresses(objects: ObjectStore) -> list[str]:

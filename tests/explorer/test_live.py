@@ -261,6 +261,27 @@ def test_a_run_is_shown_before_it_has_settled_anything(demo, tmp_path, place, mo
         pass
 
 
+def test_a_run_s_own_store_is_read_while_its_program_holds_the_folder(demo, tmp_path):
+    run, store = tmp_path / "run", tmp_path / "store"
+    shutil.copytree(demo / "record", store)
+    shutil.copytree(demo / "store" / "parameters", run / "rules" / "parameters")
+    document = json.loads((demo / "status.json").read_text())
+    tell(run, document["hotkey"], 150, record={"locator": store.as_uri()})
+    with pytest.raises(NoRecordError, match=f"--record '{store.as_uri()}'"), look_into(run):
+        pass
+    marker = run / ".assay-validator"
+    with subprocess.Popen([sys.executable, "-c", _HOLDER, marker], stdout=subprocess.PIPE) as held:
+        try:
+            assert held.stdout.readline() == b"held\n"
+            with look_into(run) as inside:
+                found = inside.get("/index.json").json()
+                assert found["weights"]["derived"] is True
+                assert found["live"]["head"] == 150
+                assert str(store) not in inside.get("/").text
+        finally:
+            held.kill()
+
+
 def test_how_long_something_takes_is_told_as_people_say_it():
     said = {1: "1 s", 119: "119 s", 120: "2 min", 7_199: "120 min", 7_200: "2 h",
             172_799: "48 h", 172_800: "2 days", 0: "0 s"}  # fmt: skip
