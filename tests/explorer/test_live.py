@@ -261,18 +261,27 @@ def test_a_run_is_shown_before_it_has_settled_anything(demo, tmp_path, place, mo
         pass
 
 
-def test_a_run_s_own_store_is_read_while_its_program_holds_the_folder(demo, tmp_path):
-    run, store = tmp_path / "run", tmp_path / "store"
+@pytest.fixture
+def short():
+    """A folder whose stores have locators that are not too long."""
+    with tempfile.TemporaryDirectory(prefix="assay-") as folder:
+        yield Path(folder)
+
+
+def test_a_run_s_own_store_is_read_while_its_program_holds_the_folder(demo, short):
+    run, store = short / "run", short / "store"
     shutil.copytree(demo / "record", store)
     shutil.copytree(demo / "store" / "parameters", run / "rules" / "parameters")
     document = json.loads((demo / "status.json").read_text())
-    tell(run, document["hotkey"], 150, record={"locator": store.as_uri()})
+    said = {"record": {"locator": store.as_uri()}}
+    tell(run, document["hotkey"], 150, age=3_600, **said)
     with pytest.raises(NoRecordError, match=f"--record '{store.as_uri()}'"), look_into(run):
         pass
     marker = run / ".assay-validator"
     with subprocess.Popen([sys.executable, "-c", _HOLDER, marker], stdout=subprocess.PIPE) as held:
         try:
             assert held.stdout.readline() == b"held\n"
+            tell(run, document["hotkey"], 150, **said)
             with look_into(run) as inside:
                 found = inside.get("/index.json").json()
                 assert found["weights"]["derived"] is True
