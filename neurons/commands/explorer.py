@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from assay.protocol.errors import OperatorError
 
 #: Seconds before a page says that something is still being opened, and for that to end.
 _OPENING_S, _STOPPING_S = 8.0, 5.0
+#: A name of a machine, and its longest (RFC 1035).
+_NAME, _NAME_MAX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"), 253
 
 
 def run_explorer(request: Request, as_json: bool, quiet: bool) -> int:
@@ -33,9 +36,9 @@ def run_explorer(request: Request, as_json: bool, quiet: bool) -> int:
     """
     own = request.settings.explorer
     _check_places(request)
+    hosts = tuple(list_hosts(own))
     with ExitStack() as stack:
         opened = stack.enter_context(bind(own.host, own.port))
-        hosts = tuple(list_hosts(own))
         front = Front(hosts)
         server = make_server(front)
         opening = _Opening(request, stack, front, hosts, quiet)
@@ -201,11 +204,29 @@ def _open_folder(folder: Path, stack: ExitStack) -> Path:
 
 def list_hosts(own: ExplorerSettings) -> list[str]:
     """Names by which the page may be asked for: this machine's own while it listens to nobody else,
-    and those that were allowed."""
-    names = [host.lower() for host in own.hosts]
+    and those that were allowed.
+
+    Raises:
+        ConfigError: one of these is no name that a browser asks by.
+    """
+    names = [_check_name(host) for host in own.hosts]
     try:
         address = ip_address(own.host)
     except ValueError:
         return ["127.0.0.1", "::1", "localhost", own.host.lower(), *names]
     own_names = [] if address.is_unspecified else [str(address)]
     return ["127.0.0.1", "::1", "localhost", *own_names, *names]
+
+
+def _check_name(name: str) -> str:
+    """A name as a browser sends it, without the port."""
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        pass
+    if not _NAME.fullmatch(name) or len(name) > _NAME_MAX:
+        raise ConfigError(
+            f"--allow-host {name!r}: write the name alone, as a browser sends it, such as "
+            "explorer.example; without scheme, port or path, other letters than a to z as xn--…"
+        )
+    return name.lower()

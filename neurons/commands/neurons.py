@@ -360,6 +360,7 @@ def _drive(
         member.parameters.timing,
         member.sources.checkpoints,
         member.parameters.beacon.chain_hash,
+        member.parameters.digest,
         member.beacons,
         standing.sight,
     )
