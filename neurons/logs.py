@@ -34,6 +34,7 @@ logger = logging.getLogger("assay")
 #: Event → when a program says so.
 EVENTS: dict[str, str] = {
     "beacon_back": "the round that was waited for is there",
+    "beacon_cache_damaged": "the file of rounds kept on disk is put aside and begun anew",
     "beacon_cache_unwritable": "rounds are no longer kept on disk",
     "beacon_late": "a round is due and not to be had",
     "beacon_missed": "a window is abstained from: its beacon did not come",

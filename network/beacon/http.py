@@ -216,6 +216,11 @@ class HttpBeacons:
             self._trouble = ""
             return
         trouble = f"round {number}, due for {late_s:.0f} s, is waited for: {miss.why}"
+        if miss.absent and late_s > _FAR_S:
+            trouble += (
+                "; if the round is not out anywhere, this machine's clock is ahead: `assay doctor` "
+                "holds it against the chain's"
+            )
         if not self._trouble:
             logger.warning("%s", trouble, extra={"event": "beacon_late"})
         self._trouble = trouble
