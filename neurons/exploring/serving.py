@@ -4,11 +4,15 @@ import asyncio
 import signal
 import socket
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.config import LOGGING_CONFIG
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from assay.explorer import get_network
@@ -94,36 +98,68 @@ def bind(host: str, port: int) -> socket.socket:
         ConfigError: it is taken, or there is no such address.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        opened = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:  # a name with an empty part cannot be encoded
+        return open_socket(host, port)
+    except (socket.gaierror, UnicodeError) as error:  # a name with an empty part cannot be encoded
         why = getattr(error, "strerror", None) or "it is no name"
         raise ConfigError(
             f"--host {host}: {why}; name an address of this machine, such as 127.0.0.1"
         ) from None
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(address)
-        opened.listen(128)
     except OSError as error:
-        opened.close()
         raise ConfigError(
             f"cannot serve on {host}:{port} ({error.strerror}): name another with --port; 0 takes "
             "any that is free"
         ) from None
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        OSError, UnicodeError: it cannot.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    opened = socket.socket(family, kind, protocol)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+        opened.listen(128)
+    except OSError:
+        opened.close()
+        raise
     return opened
 
 
-def make_server(app: ASGIApp, patience: Patience = Patience()) -> uvicorn.Server:
-    """What serves an application; its `should_exit` ends it from another thread."""
+def list_hosts(host: str, more: Sequence[str]) -> list[str]:
+    """Names by which a page may be asked for: this machine's own while it listens to nobody else,
+    and those that were allowed."""
+    names = [name.lower() for name in more]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return ["127.0.0.1", "::1", "localhost", host.lower(), *names]
+    own_names = [] if address.is_unspecified else [str(address)]
+    return ["127.0.0.1", "::1", "localhost", *own_names, *names]
+
+
+def make_server(
+    app: ASGIApp,
+    patience: Patience = Patience(),
+    lines: dict[str, Any] | None = LOGGING_CONFIG,
+) -> uvicorn.Server:
+    """What serves an application; its `should_exit` ends it from another thread.
+
+    Args:
+        lines: where uvicorn logs to; None: left as it is.
+    """
     protocol = type("HastyProtocol", (_HastyProtocol,), {"patience": patience})
     config = uvicorn.Config(
         app,
         http=protocol,
         ws="none",
         lifespan="on",
+        log_config=lines,
         log_level="error",
         access_log=False,
         server_header=False,
