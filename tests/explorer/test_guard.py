@@ -17,8 +17,7 @@ from starlette.testclient import TestClient
 
 from assay.explorer.events import _FULL, STREAMS_PER_CLIENT, Events
 from assay.explorer.guard import BURST, RATE, Guard, Rates, is_known_host
-from assay.neurons.commands.explorer import list_hosts
-from assay.neurons.config import ExplorerSettings
+from assay.neurons.exploring.serving import list_hosts
 
 
 @pytest.fixture
@@ -47,8 +46,8 @@ def test_a_name_that_was_made_to_lead_here_is_refused(client):
 
 
 def test_names_that_are_allowed_are_those_that_a_browser_sends():
-    own = ExplorerSettings(hosts=("Explorer.Example", "2001:DB8:0::1", "a-b_c"))
-    hosts = frozenset(list_hosts(own))
+    allowed = "Explorer.Example", "2001:DB8:0::1", "a-b_c"
+    hosts = frozenset(list_hosts("127.0.0.1", allowed))
     for host in ("explorer.example", "EXPLORER.EXAMPLE:443", "[2001:db8::1]:8400", "a-b_c"):
         assert is_known_host(host, hosts), host
 

@@ -231,7 +231,7 @@ def test_what_is_not_there_says_so(served):
         (["--dir", "{demo}", "--port", "99999"], "explorer.port"),
         (["--dir", "{demo}", "--host", "nowhere.invalid"], "name an address of this machine"),
         (["--dir", "{demo}/models"], "holds no record yet"),
-        *((["--dir", "{demo}", "--allow-host", name], "write the name alone")
+        *((["--dir", "{demo}", "--allow-host", name], "write it alone")
           for name in ("a/b", "explorer.example:443", "https://explorer.example", "[::1]", "",
                        "bücher.example", "a..b")),
         (["--record", "{demo}/bundle/store", "--hotkey",
