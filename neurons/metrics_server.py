@@ -69,15 +69,13 @@ class _Debugging(logging.Handler):
 @contextmanager
 def _debugging() -> Iterator[None]:
     """The server's own lines, as ours."""
-    theirs, handler = logging.getLogger("uvicorn"), _Debugging()
-    before = theirs.propagate
-    theirs.addHandler(handler)
-    theirs.propagate = False
+    theirs = logging.getLogger("uvicorn")
+    before = theirs.propagate, theirs.handlers
+    theirs.propagate, theirs.handlers = False, [_Debugging()]
     try:
         yield
     finally:
-        theirs.propagate = before
-        theirs.removeHandler(handler)
+        theirs.propagate, theirs.handlers = before
 
 
 @contextmanager
