@@ -24,8 +24,9 @@ from assay.network.store.bucket import (
     open_bucket,
     read_bucket,
 )
+from assay.network.store.deadlines import sparing, within
 from assay.network.store.folder import FolderStore, open_file, open_folder
-from assay.network.store.http import HttpClient, HttpPatience, sparing, within
+from assay.network.store.http import HttpClient, HttpPatience
 from assay.network.store.locators import WebLocator, read_locator
 from assay.network.store.opening import ReadableStores, open_store
 
