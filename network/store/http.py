@@ -80,6 +80,8 @@ class Request:
         headers: beside the client's own.
         content: what is sent.
         words: most bytes that are read of what is said to a failure; the rest is cut off.
+        called: what errors call the place, so that they have nothing of its address, nor of what
+            its server wrote; "": its address.
     """
 
     method: str
@@ -88,6 +90,16 @@ class Request:
     headers: RequestHeaders = ()
     content: bytes = b""
     words: int = 0
+    called: str = ""
+
+    @property
+    def place(self) -> str:
+        """What it is asked of, in errors."""
+        return self.called or self.url
+
+    def describe(self, error: Exception) -> str:
+        """What went wrong, in errors."""
+        return type(error).__name__ if self.called else describe_error(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,30 +174,30 @@ class HttpClient:
 
     def _try(self, request: Request, last: bool) -> Answer | None:
         """One request; None: it is worth another."""
-        url = request.url
+        url, describe = request.place, request.describe
         try:
             answer = self._ask_once(request)
         except (httpcore.TimeoutException, TimeoutError) as error:
             if get_rest() > 0 and not last:
                 return None
-            text = f"{url} did not answer in time ({describe_error(error)})"
+            text = f"{url} did not answer in time ({describe(error)})"
             raise _name_kind(error)(text) from None
         except (httpcore.NetworkError, httpcore.RemoteProtocolError, OSError) as error:
             if get_rest() > 0 and not last:
                 return None
-            raise _name_kind(error)(f"{url} cannot be read ({describe_error(error)})") from None
+            raise _name_kind(error)(f"{url} cannot be read ({describe(error)})") from None
         except (httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
-            raise ServedError(f"{url} cannot be read ({describe_error(error)})") from None
+            raise ServedError(f"{url} cannot be read ({describe(error)})") from None
         return None if answer.status in _BUSY and not last else answer
 
     def _ask_once(self, request: Request) -> Answer:
-        silence_s, url, content = self._patience.silence_s, request.url, request.content
+        silence_s, url, content = self._patience.silence_s, request.place, request.content
         limit = (request.limit or 0) + request.words
         _wire.set([limit + limit // 4 + _OVERHEAD])
         timeout = {"connect": silence_s, "read": silence_s, "write": silence_s, "pool": get_rest()}
         with self._pool.stream(
             request.method,
-            url,
+            request.url,
             headers=[*_HEADERS, *request.headers],
             content=_cut(content) if content else None,
             extensions={"timeout": timeout},
@@ -207,7 +219,7 @@ def _cut(content: bytes) -> Iterator[bytes]:
 
 def _read_body(request: Request, response: httpcore.Response, found: Mapping[str, str]) -> bytes:
     """What a request reads of its answer's body."""
-    url, success = request.url, response.status in (200, 206)
+    url, success = request.place, response.status in (200, 206)
     headed = request.method == "HEAD"
     whole = success and request.limit is not None and not headed
     most = (request.limit or 0) if whole else 0 if success or headed else request.words
