@@ -52,8 +52,8 @@ PATIENCE = HttpPatience(
 _FINE = frozenset({200, 204, 206})
 #: Most bytes of an answer in XML, of a page of a listing, and of what is said to a failure.
 _XML_MAX, _PAGE_MAX, _WORDS_MAX = 64 << 10, 4 << 20, 16 << 10
-#: Names that a page is asked for, most pages of a listing, and its seconds.
-_PAGE, _PAGES, _LIST_S = 1_000, 1_000, 300.0
+#: Names that a page is asked for, and most pages, bytes and seconds of a listing.
+_PAGE, _PAGES, _LIST_MAX, _LIST_S = 1_000, 1_000, 256 << 20, 300.0
 #: Seconds for taking away what an upload left behind.
 _ABORT_S = 5.0
 
@@ -181,10 +181,12 @@ class BucketStore(ObjectStore):
         root = self._address.get_key("")
         below = root + (f"{folder}/" if folder else "")
         fields, token = [("list-type", "2"), ("max-keys", f"{_PAGE}"), ("prefix", below)], ""
+        left = _LIST_MAX
         for _ in range(_PAGES):
             more = [("continuation-token", token)] if token else []
             query = write_query([*fields, *more])
-            answer = self._send(problem, _Asked("GET", "", query, limit=_PAGE_MAX))
+            answer = self._send(problem, _Asked("GET", "", query, limit=min(_PAGE_MAX, left)))
+            left -= len(answer.body)
             with self._explaining(problem):
                 keys, token = read_page(answer.body)
                 if not all(key.startswith(below) for key in keys):

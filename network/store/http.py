@@ -226,7 +226,8 @@ def _read_body(request: Request, response: httpcore.Response, found: Mapping[str
     length = found.get("content-length", "0")
     if whole and int(length) > most:
         raise ServedError(f"{url} has {length} bytes; at most {most} are read")
-    if not whole and not most and found.get("content-length") != "0":
+    ended = found.get("content-length") == "0" or (headed and request.words > 0)
+    if not whole and not most and not ended:
         return b""  # nothing is waited for, at the price of the connection
     body = bytearray()
     for pieces, chunk in enumerate(response.iter_stream()):

@@ -13,7 +13,8 @@ from xml.sax.saxutils import escape
 #: Longest token, upload's name and ETag that are taken, characters.
 _TOKEN_MAX = 4_096
 
-_CODE = re.compile(r"<Code>(\w{1,64})</Code>", re.ASCII)
+#: An error's name, as `NoSuchBucket`; no key's name and no token is of that form.
+_CODE = re.compile(r"<Code>([A-Z][a-z][A-Za-z]{1,48})</Code>")
 
 
 def read_code(body: bytes) -> str | None:
