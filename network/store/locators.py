@@ -70,7 +70,7 @@ def read_locator(text: str) -> Locator:
         raise ServedError(f"a locator has at most {LOCATOR_MAX} bytes: use a shorter path")
     if not _PRINTABLE.fullmatch(text):  # urlsplit leaves out blanks that it finds
         raise ServedError(
-            f"{mask_url(text)!r} is not a URL: it has blanks, or letters that have to be escaped"
+            f"{mask_url(text)!r} is not a store: it has blanks, or letters that have to be escaped"
         )
     try:
         url = urlsplit(text)

@@ -140,12 +140,12 @@ def pour(head: str) -> Manners:
     """These headers, and then bytes, far more than anybody may read."""
 
     def manners(method, path, headers, connection) -> None:
-        sent.clear()
+        sent[0] = 0
         connection.sendall(f"HTTP/1.1 {head}\r\n\r\n".encode())
         for _ in range(POURED >> 16):
-            sent.append(connection.send(bytes(1 << 16)))
+            sent[0] += connection.send(bytes(1 << 16))
 
-    sent: list[int] = []
+    sent = [0]
     manners.sent = sent  # type: ignore[attr-defined]
     return manners
 
@@ -162,7 +162,7 @@ def test_a_body_without_an_end(serve, name: str, status: int) -> None:
         assert "Traceback" not in str(error)  # noqa: PT017
     else:
         assert name in ("put", "delete") or status == 404
-    assert sum(manners.sent) < POURED  # type: ignore[attr-defined]
+    assert manners.sent[0] < POURED  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", USES)
@@ -175,7 +175,7 @@ def test_a_length_of_a_terabyte(serve, name: str) -> None:
     if name in ("size", "put", "delete"):  # nobody reads a body there
         USES[name](store)
         return
-    with pytest.raises(StoreError, match="are read|another part|is no"):
+    with pytest.raises(StoreError, match=r"are read|another part|is no"):
         USES[name](store)
 
 
@@ -257,7 +257,7 @@ def test_a_listing_has_one_deadline(serve, monkeypatch: pytest.MonkeyPatch) -> N
 
     store, server = serve(dawdle)
     monkeypatch.setattr(buckets, "_LIST_S", 0.3)
-    with pytest.raises(StoreError, match="in time|cannot be read"):
+    with pytest.raises(StoreError, match=r"in time|cannot be read"):
         store.list()
     assert 1 < len(server.asked) < 10
 
@@ -294,7 +294,7 @@ def test_an_upload_that_the_service_does_not_do(serve, place: str) -> None:
         return True
 
     store, server = serve(lie)
-    with pytest.raises(StoreError, match="cannot write x .*(Internal|without an ETag)"):
+    with pytest.raises(StoreError, match=r"cannot write x .*(Internal|without an ETag)"):
         store.put("x", LARGE)
     taken = ("DELETE", "/miners/one/x?uploadId=7", None) in server.asked
     assert taken is (place != "begin")
@@ -336,7 +336,7 @@ def test_what_the_service_repeats_is_not_repeated(
 
     caplog.set_level(logging.DEBUG, "assay")
     store, server = serve(repeat)
-    for name, use in USES.items():
+    for use in USES.values():
         with pytest.raises(StoreError) as caught:
             use(store)
         told = "".join(traceback.format_exception(caught.value)) + caplog.text
@@ -348,13 +348,12 @@ def test_what_the_service_repeats_is_not_repeated(
 @pytest.mark.parametrize("wrong", ["hunter2\r\nX-Evil: 1", "hunter2 ", "hunter2é", "", "hunter2\0"])
 def test_a_key_that_is_none_is_not_said(wrong: str) -> None:
     good = SecretStr("AKID")
+    address = read_bucket("s3://miners", "http://127.0.0.1:9", "auto")
     for at in range(3):
         words = [good, good, good]
         words[at] = SecretStr(wrong)
         with pytest.raises(StoreError, match="its key, secret or token") as caught:
-            open_bucket(
-                read_bucket("s3://miners", "http://127.0.0.1:9", "auto"), Credentials(*words)
-            )
+            open_bucket(address, Credentials(*words))
         assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
