@@ -155,9 +155,18 @@ def test_what_is_no_bucket(upload: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["e.org", "ftp://e.org", "https://u:hunter2@e.org", "https://e.org/?t=hunter2"]
-)
+    "endpoint",
+    ["e.org", "ftp://e.org", "https://u:hunter2@e.org", "https://e.org/?t=hunter2",
+     "ht\ntps://e.org", "https://e.org ", "https://e.org:0", "https://e.org:x"],
+)  # fmt: skip
 def test_what_is_no_endpoint(endpoint: str) -> None:
     with pytest.raises(StoreError, match="is no endpoint") as caught:
         read_bucket("s3://bucket", endpoint, REGION)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("region", ["", "e.org/", "eu central", "a" * 65])
+def test_what_is_no_region(region: str) -> None:
+    """At AWS it is part of the host's name."""
+    with pytest.raises(StoreError, match="is no region"):
+        read_bucket("s3://bucket", None, region)
