@@ -65,6 +65,11 @@ def take_seconds(seconds: float) -> Iterator[None]:
             allowance.seconds -= time.monotonic() - started
 
 
+def tighten(seconds: float) -> None:
+    """The request at hand has to be done within so many seconds from now, if it had more."""
+    _deadline.set(min(_deadline.get(), time.monotonic() + seconds))
+
+
 def get_rest() -> float:
     """Seconds that this thread has left."""
     return compute_rest(_deadline.get())

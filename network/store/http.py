@@ -23,7 +23,7 @@ from assay.network.store.addresses import (
     resolve_name,
 )
 from assay.network.store.base import ServedError, StoreError
-from assay.network.store.deadlines import get_rest, take_seconds
+from assay.network.store.deadlines import get_rest, take_seconds, tighten
 from assay.network.text import describe_error
 
 #: Connections of one client, and idle ones of them that are kept for so many seconds.
@@ -203,6 +203,9 @@ class HttpClient:
             extensions={"timeout": timeout},
         ) as response:
             found = _read_headers(url, response.headers)
+            if "content-length" in found:  # it is often far less than the most that is read
+                wanted = min(int(found["content-length"]), limit)
+                tighten(self._patience.total_s + wanted / self._patience.bytes_a_second)
             if 300 <= response.status < 400:
                 raise ServedError(
                     f"{url} redirects (status {response.status}): it is asked where it is said "

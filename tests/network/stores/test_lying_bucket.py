@@ -364,3 +364,16 @@ def test_who_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
         store = open_at(f"http://127.0.0.1:{silent.getsockname()[1]}", HASTY)
         with pytest.raises(StoreError, match="in time"):
             store.put("x", bytes(POURED))
+
+
+def test_a_small_object_is_not_waited_for_like_a_large_one(serve) -> None:
+    """Bytes that drip never fall silent, and a thousand are no tebibyte, which would be read."""
+
+    def drip(method, path, headers, connection) -> None:
+        connection.sendall(b"HTTP/1.1 200 So\r\nContent-Length: 1000\r\n\r\n")
+        while not server.wait(0.05):
+            connection.sendall(b"x")
+
+    store, server = serve(drip, HASTY)
+    with pytest.raises(StoreError, match="in time"):
+        store.get("x", 1 << 40)
