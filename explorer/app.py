@@ -198,4 +198,5 @@ def make_app(
         exception_handlers={404: refuse, 500: refuse},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # it would name a host: behind a server of others, ours
     return Guard(app, limits.hosts), events, indexer

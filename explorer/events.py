@@ -19,6 +19,8 @@ STREAMS, STREAMS_PER_CLIENT = 64, 8
 _LASTS_S, _BEAT_S = 300.0, 15.0
 #: Seconds between two events of one stream, at least.
 _PAUSE_S = 1.0
+#: What pages say that get no stream; a script cannot read it of a stream, but of HEAD.
+_FULL = "too many pages are open"
 
 
 class Events:
@@ -60,7 +62,8 @@ class Events:
         """The stream, or a refusal where there are too many."""
         client = get_network(request.client.host if request.client else "")
         if self._open.total() >= STREAMS or self._open[client] >= STREAMS_PER_CLIENT:
-            return PlainTextResponse("Too many streams.\n", 503, {"retry-after": "60"})
+            headers = {"retry-after": "60", "x-reason": _FULL}
+            return PlainTextResponse(f"{_FULL}\n", 503, headers)
         if request.method == "HEAD":
             return Response(media_type="text/event-stream")
         body = self._stream(client)

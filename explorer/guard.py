@@ -40,12 +40,18 @@ class Guard:
     Args:
         hosts: names by which this page may be asked for, lower case, without port: a page of
             another site whose name was made to lead here asks for its own.
+        advice: what whoever runs this does to have it served under another name.
     """
 
     def __init__(
-        self, app: ASGIApp, hosts: Sequence[str], clock: Callable[[], float] = time.monotonic
+        self,
+        app: ASGIApp,
+        hosts: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
+        advice: str = "start it with --allow-host NAME",
     ) -> None:
         self._app = app
+        self._unknown = f"This page is not served under that name: {advice}.\n"
         self._hosts = frozenset(hosts)
         self._rates = Rates(clock)
 
@@ -71,9 +77,7 @@ class Guard:
         if scope["method"] not in _METHODS:
             return PlainTextResponse("This page is read only.\n", 405, {"allow": "GET, HEAD"})
         if not is_known_host(headers.get("host", ""), self._hosts):
-            return PlainTextResponse(
-                "This page is not served under that name: start it with --allow-host NAME.\n", 421
-            )
+            return PlainTextResponse(self._unknown, 421)
         if len(scope["raw_path"]) + len(scope["query_string"]) > _ADDRESS_MAX:
             return PlainTextResponse("The address is too long.\n", 414)
         if headers.get("transfer-encoding") or headers.get("content-length", "0") != "0":

@@ -35,7 +35,7 @@ class Pages:
             integer=write_integer, percent=write_percent, real=write_real, fixed=write_fixed,
             time=write_time, short=shorten, clean=show_hidden, part=quote_part,
             millionths=write_millionths, whole=write_digest, command=write_command,
-            reason=write_reason,
+            reason=write_reason, about=write_about,
         )  # fmt: skip
         self._environment.globals.update(
             mark=get_mark, marks=MARKS, address=make_address, place=place_on_axis
@@ -87,6 +87,18 @@ def write_fixed(value: float | None, digits: int = 3) -> Markup:
 def write_millionths(value: int | None) -> Markup:
     """A reward."""
     return _NOTHING if value is None else _write_data(value, f"{value / 1_000_000:.3f}")
+
+
+def write_about(seconds: float | None) -> Markup:
+    """How long something takes, as people say it: two figures that count, at most."""
+    if seconds is None:
+        return _NOTHING
+    size, unit = next((s, u) for s, u in _UNITS if seconds >= 2 * s or s == 1)
+    count = seconds / size
+    return _write_data(seconds, f"about {round(count)} {unit}")
+
+
+_UNITS = ((86_400, "days"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def write_time(milliseconds: int | None) -> Markup:

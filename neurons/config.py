@@ -264,6 +264,9 @@ class MetricsSettings(BaseModel):
     listen: str | None = Field(
         None, description="HOST:PORT, or PORT on 127.0.0.1, they are served on; None: nowhere"
     )
+    hosts: tuple[str, ...] = Field(
+        (), description="further names and addresses that Prometheus asks for them under"
+    )
 
 
 class ExplorerSettings(BaseModel):

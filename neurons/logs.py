@@ -34,6 +34,7 @@ logger = logging.getLogger("assay")
 #: Event → when a program says so.
 EVENTS: dict[str, str] = {
     "beacon_back": "the round that was waited for is there",
+    "beacon_cache_damaged": "the file of rounds kept on disk is put aside and begun anew",
     "beacon_cache_unwritable": "rounds are no longer kept on disk",
     "beacon_late": "a round is due and not to be had",
     "beacon_missed": "a window is abstained from: its beacon did not come",
@@ -61,6 +62,7 @@ EVENTS: dict[str, str] = {
     "judge_broken": "an error of ours in judging a file, written out in full; it is judged again",
     "lesson_learned": "a window's lesson: groups, reward, checkpoint",
     "lines_lost": "how many lines nobody read in time",
+    "metrics_request_failed": "debugging: what the metrics' server says of a request",
     "miner_note": "something about the miner's work that a person may want to know",
     "mirror_trouble": "what was audited is not, or not wholly, kept in the validator's own store",
     "network_founded": "localnet: a new subnet",

@@ -1,24 +1,31 @@
-"""Serves a running program's figures to Prometheus, over HTTP on this machine."""
+"""Serves a running program's figures to Prometheus: few connections, each within deadlines."""
 
-from collections.abc import Callable, Iterable, Iterator
+import logging
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from socket import AF_INET6
-from socketserver import ThreadingMixIn
 from threading import Thread
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client import GCCollector, PlatformCollector, ProcessCollector, make_wsgi_app
+from prometheus_client import GCCollector, PlatformCollector, ProcessCollector, make_asgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from assay.neurons.config import ConfigError
 from assay.neurons.metrics import COMMON, OWN, Kind
 
+if TYPE_CHECKING:  # a program that serves nothing does not pay for it
+    from uvicorn import Server
+
+logger = logging.getLogger("assay")
+
 #: Where a port alone is served.
 _LOOPBACK = "127.0.0.1"
-#: Seconds that a request may take to come, and the server to end.
-_REQUEST_S, _STOP_S = 10.0, 2.0
+#: Connections in all, and of one client, of which Prometheus needs one; seconds that a request may
+#: take to come, and an answer to be read.
+_CONNECTIONS, _PER_CLIENT, _REQUEST_S, _ANSWER_S = 16, 8, 10, 10
+#: Seconds that the server may take to end.
+_STOP_S = 5.0
 
 
 class StatusCollector(Collector):
@@ -46,29 +53,42 @@ class StatusCollector(Collector):
             yield family
 
 
-class _Request(WSGIRequestHandler):
-    """Says nothing, and waits for nobody long."""
+class _Debugging(logging.Handler):
+    """What the server says is for whoever looks for a defect: a client can bring it about."""
 
-    timeout = _REQUEST_S
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Who looks is no news."""
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Server6(_Server):
-    address_family = AF_INET6
+    def emit(self, record: logging.LogRecord) -> None:
+        """Says it in a line of ours."""
+        error = record.exc_info[1] if record.exc_info else None
+        logger.debug(
+            "the metrics' server says: %s",
+            " ".join(record.getMessage().split()[:50]) + (f" ({error!r:.200})" if error else ""),
+            extra={"event": "metrics_request_failed"},
+        )
 
 
 @contextmanager
-def serve_metrics(listen: str | None, program: str) -> Iterator[Callable[[dict[str, Any]], None]]:
+def _debugging() -> Iterator[None]:
+    """The server's own lines, as ours."""
+    theirs, handler = logging.getLogger("uvicorn"), _Debugging()
+    before = theirs.propagate
+    theirs.addHandler(handler)
+    theirs.propagate = False
+    try:
+        yield
+    finally:
+        theirs.propagate = before
+        theirs.removeHandler(handler)
+
+
+@contextmanager
+def serve_metrics(
+    listen: str | None, program: str, hosts: Sequence[str] = ()
+) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Serves figures for as long as it lasts; gives what is to be called with each new status.
 
     Args:
         listen: HOST:PORT or PORT; None: nothing is served.
+        hosts: names that they are asked for under, beside that host and this machine's own.
 
     Raises:
         ConfigError: no such address, or it is taken.
@@ -77,30 +97,54 @@ def serve_metrics(listen: str | None, program: str) -> Iterator[Callable[[dict[s
         yield lambda status: None
         return
     host, port = read_address(listen)
-    collector, registry = StatusCollector(program), CollectorRegistry()
-    registry.register(collector)
-    for make in (ProcessCollector, PlatformCollector, GCCollector):
-        make(registry=registry)
-    serve = _Server6 if ":" in host else _Server
-    try:
-        server = make_server(host, port, make_wsgi_app(registry), serve, _Request)
-    except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ConfigError(
-            f"--metrics {listen}: cannot listen there ({why}): name another port"
-        ) from None
-    thread = Thread(target=server.serve_forever, name="metrics", daemon=True)
-    thread.start()
+    collector = StatusCollector(program)
+    opened = _listen(listen, host, port)
+    server = _make_server(collector, host, hosts)
+    thread = Thread(target=server.run, args=([opened],), name="metrics", daemon=True)
 
     def note(status: dict[str, Any]) -> None:
         collector.status = status
 
+    with _debugging():
+        thread.start()
+        try:
+            yield note
+        finally:
+            server.should_exit = True
+            thread.join(_STOP_S)
+            opened.close()
+
+
+def _listen(listen: str, host: str, port: int) -> socket.socket:
+    from assay.neurons.exploring.serving import open_socket
+
     try:
-        yield note
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(_STOP_S)
+        return open_socket(host, port)
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no name"
+        raise ConfigError(
+            f"--metrics {listen}: cannot listen there ({why}): name another port"
+        ) from None
+
+
+def _make_server(collector: StatusCollector, host: str, hosts: Sequence[str]) -> "Server":
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    from assay.explorer import Guard
+    from assay.neurons.exploring.serving import Patience, list_hosts, make_server
+
+    registry = CollectorRegistry()
+    registry.register(collector)
+    for make in (ProcessCollector, PlatformCollector, GCCollector):
+        make(registry=registry)
+    app = Guard(
+        Starlette(routes=[Mount("/", make_asgi_app(registry))]),
+        list_hosts(host, hosts),
+        advice="add it to hosts under [metrics]",
+    )
+    patience = Patience(_CONNECTIONS, _PER_CLIENT, _REQUEST_S, _ANSWER_S)
+    return make_server(app, patience, lines=None)
 
 
 def read_address(text: str) -> tuple[str, int]:

@@ -167,6 +167,15 @@ def _unpack_refusal(packed: PackedRefusal | None) -> Refusal:
     return Refusal(packed.reason, packed.detail)
 
 
+def measure_pack(packed: PackedSubmission) -> int:
+    """Bytes of memory that it holds, about; at most `compute_pack_max`."""
+    footer = packed.footer
+    size = 0 if footer is None else len(footer.header) + sum(map(len, footer.leaves))
+    refusals = [packed.refusal, *(group.refusal for group in packed.groups)]
+    size += sum(len(refusal.detail) for refusal in refusals if refusal is not None)
+    return size + sum(len(group.rows or b"") for group in packed.groups)
+
+
 def encode_pack(packed: PackedSubmission) -> bytes:
     """The file's bytes."""
     return zlib.compress(encode(packed), _LEVEL)

@@ -81,6 +81,7 @@ class ProgramStatus(TypedDict):
     started_at: int
     at: int  # when this was written: a running program does so at least every ten seconds
     netuid: int
+    parameters: str  # digest of the network's rules
     hotkey: str
     head: int  # newest finalized block seen
     head_at: float | None  # its timestamp; null before the first
@@ -187,6 +188,7 @@ class Subject:
     Attributes:
         beacons: None where the program has its own chain of them.
         beacon_chain: hash, 32 bytes.
+        parameters: digest of the network's rules, 32 bytes.
     """
 
     program: str
@@ -196,6 +198,7 @@ class Subject:
     timing: Timing
     checkpoints: CheckpointFigures
     beacon_chain: bytes
+    parameters: bytes
     beacons: BeaconFigures | None = None
     sight: Sight = field(default_factory=Sight)
 
@@ -214,6 +217,7 @@ def describe_program(subject: Subject) -> dict[str, Any]:
         "program": subject.program,
         "software": subject.software,
         "netuid": subject.netuid,
+        "parameters": subject.parameters.hex(),
         "hotkey": encode_ss58(subject.hotkey),
         "head": head,
         "head_at": None if sight.head is None else sight.head.timestamp_ms / 1_000,

@@ -40,10 +40,11 @@ async function changed() {
   busy = false;
 }
 
-// Until the page is left, which closes the stream; a browser that keeps the page shows it again as
-// it was, with no stream.
+// While the page is seen: a browser has few connections to one server, and one that waits behind
+// another tab would take one of them.
 let events = null;
 function listen() {
+  rest();
   events = new EventSource("/events");
   events.addEventListener("open", () => {
     if (state.dataset.lost) changed();
@@ -52,11 +53,25 @@ function listen() {
   });
   events.addEventListener("error", (event) => {
     state.dataset.lost = "1";
-    state.textContent = "not live: the explorer does not answer";
+    if (event.target !== events) return;
     // what is refused with an answer, a browser does not ask for again
-    if (event.target.readyState === EventSource.CLOSED && event.target === events) later();
+    if (event.target.readyState === EventSource.CLOSED) later();
+    explain(event.target);
   });
   events.addEventListener("changed", changed);
+}
+
+// A stream does not say why it was refused: the answer to HEAD does.
+async function explain(refused) {
+  let reason = null;
+  try {
+    const answer = await fetch("/events", { method: "HEAD", cache: "no-store" });
+    reason = answer.headers.get("x-reason") || (answer.ok ? "asking again" : answer.statusText);
+  } catch {
+    // nobody is there
+  }
+  if (refused !== events || !state.dataset.lost) return;
+  state.textContent = `not live: ${reason || "the explorer does not answer"}`;
 }
 
 let waits = 0;
@@ -65,15 +80,20 @@ function later() {
   waits = setTimeout(listen, 5000);
 }
 
-addEventListener("pagehide", () => {
+function rest() {
   clearTimeout(waits);
+  if (!events) return;
   events.close();
+  events = null;
   state.dataset.lost = "1";
-});
+}
+
+addEventListener("pagehide", rest);
 addEventListener("pageshow", (event) => {
   if (event.persisted) listen();
 });
-listen();
+document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));
+if (!document.hidden) listen();
 
 for (const box of document.querySelectorAll(".command")) {
   if (!navigator.clipboard) break;

@@ -72,6 +72,7 @@ def describe_live(parameters: Parameters, live: Live) -> View:
         | {"said": _describe_said(notes.get(window))}
         for window in range(now, first - 1, -1)
     ]
+    left = (now + 1) * timing.window_blocks - live.head
     return {
         "head": live.head,
         "moving": live.moving,
@@ -80,7 +81,8 @@ def describe_live(parameters: Parameters, live: Live) -> View:
         "since_ms": live.since_ms,
         "window": now,
         "block_of_window": live.head - now * timing.window_blocks,
-        "next_window_in": (now + 1) * timing.window_blocks - live.head,
+        "next_window_in": left,
+        "next_window_seconds": left * timing.slot_ms / 1_000,
         "windows": windows,
     }
 
@@ -90,6 +92,7 @@ def _describe_moment(parameters: Parameters, window: int, head: int) -> View:
     past = [phase for block, phase in moments if block <= head]
     phase = past[-1] if past else Phase.CHECKPOINT
     following = next(((block, after) for block, after in moments if block > head), None)
+    left = None if following is None else following[0] - head
     start, end = moments[1][0], moments[-1][0]
     return {
         "window": window,
@@ -97,7 +100,8 @@ def _describe_moment(parameters: Parameters, window: int, head: int) -> View:
         "progress": divide(head - start, end - start),
         "next": None if following is None else PHASES[following[1]],
         "next_block": None if following is None else following[0],
-        "blocks_left": None if following is None else following[0] - head,
+        "blocks_left": left,
+        "seconds_left": None if left is None else left * parameters.timing.slot_ms / 1_000,
     }
 
 

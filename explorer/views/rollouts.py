@@ -1,5 +1,7 @@
 """One rollout, token by token."""
 
+from math import log
+
 from assay.explorer.ports import GroupReading, Lack, RolloutReading, TokenReading
 from assay.explorer.reader import NotFoundError, Reader
 from assay.explorer.views.common import Query, View, name_hotkey
@@ -93,6 +95,7 @@ def _describe(reader: Reader, query: Query, rollout: RolloutReading) -> View:
         "margin_cap": round(cap, 9),
         "off": sum(1 for token in tokens if token.margin) if tokens[0].margin is not None else None,
         "log_capital": rollout.log_capital,
+        "log_capital_bound": round(log(2 * tests.alpha_inverse), 9),
         "sketch_mean": rollout.sketch_mean,
         "sketch_bound": tests.sketch_rollout_bound / 1_000,
         "sketch_block": rollout.sketch_block,

@@ -99,6 +99,7 @@ def show_weights(reader: Reader, epoch: int, limit: int) -> View:
     derived = _derive_weights(reader, held, scores) if complete else None
     shown = reader.around.read_shown(epoch, record)
     rows = [_describe_seat(reader, row, record, scores, derived, shown) for row in held]
+    rows += _list_seatless(reader, held, record, scores, derived, shown)
     rows.sort(key=lambda row: (-row["weight"], -row["score"], row["uid"]))
     total = sum(int(row["score"]) for row in held)
     for row in rows:
@@ -107,7 +108,8 @@ def show_weights(reader: Reader, epoch: int, limit: int) -> View:
         "epoch": epoch,
         "total": total,
         "rows": rows[:limit],
-        "count": len(rows),
+        "count": len(held),
+        "listed": len(rows),
         "scores_derived": all(row["derived_score"] == row["score"] for row in rows)
         if complete else None,
         "derived": None if derived is None else derived == record,
@@ -127,6 +129,7 @@ def _describe_seat(
     uid = row["uid"]
     return {
         "uid": uid,
+        "seat": "scored",
         "hotkey": row["address"],
         "name": name_hotkey(reader, row["address"]),
         "score": int(row["score"]),
@@ -137,6 +140,40 @@ def _describe_seat(
         "derived_weight": None if derived is None else derived.get(uid, 0),
         "chain_weight": None if shown is None else shown.weights.get(uid, 0),
     }
+
+
+def _list_seatless(
+    reader: Reader,
+    held: list[Any],
+    record: dict[int, int],
+    scores: dict[Seat, int],
+    derived: dict[int, int] | None,
+    shown: Any,
+) -> list[View]:
+    """Uids with a weight, recorded, derived or shown, or with a derived score, that the settlement
+    names no seat of: the owner's, or one too many."""
+    seats = {Seat(row["uid"], row["registered_at"]) for row in held}
+    left: dict[int, int] = {}
+    for seat, score in scores.items():
+        if derived is not None and score and seat not in seats:
+            left[seat.uid] = left.get(seat.uid, 0) + score
+    on_chain = {} if shown is None else shown.weights
+    uids = {*record, *(derived or {}), *on_chain} - {row["uid"] for row in held} | set(left)
+    owner = reader.subject.parameters.identity.owner_uid
+    return [
+        {
+            "uid": uid,
+            "seat": "owner" if uid == owner else "none",
+            "hotkey": None,
+            "name": None,
+            "score": 0,
+            "derived_score": None if derived is None else left.get(uid, 0),
+            "weight": record.get(uid, 0),
+            "derived_weight": None if derived is None else derived.get(uid, 0),
+            "chain_weight": None if shown is None else on_chain.get(uid, 0),
+        }
+        for uid in sorted(uids)
+    ]
 
 
 def _derive_scores(reader: Reader, epoch: int) -> tuple[dict[Seat, int], bool]:

@@ -1,10 +1,12 @@
 """Rounds that were verified once, kept on disk: a restart asks nobody for them again.
 
 One SQLite file a chain, bounded. It is a cache: what is read from it is verified like everything
-else, and a disk that fails later costs a request, not a window.
+else, a file that is damaged is put aside for a new one, and a disk that fails later costs a
+request, not a window.
 """
 
 import logging
+import os
 import sqlite3
 from collections import OrderedDict
 from pathlib import Path
@@ -28,6 +30,15 @@ CREATE TABLE IF NOT EXISTS rounds (
     signature BLOB NOT NULL, previous_signature BLOB NOT NULL
 );
 """
+#: Name, type and constraints of each column, as SQLite tells them of the table above.
+_COLUMNS = [
+    ("entry", "INTEGER", 0, 1),
+    ("number", "INTEGER", 1, 0),
+    ("signature", "BLOB", 1, 0),
+    ("previous_signature", "BLOB", 1, 0),
+]
+_TELL = "SELECT name, type, \"notnull\", pk FROM pragma_table_info('rounds')"
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _READ = "SELECT signature, previous_signature FROM rounds WHERE number = ?"
 _INSERT = "INSERT OR IGNORE INTO rounds (number, signature, previous_signature) VALUES (?, ?, ?)"
 _DROP = "DELETE FROM rounds WHERE number = ?"
@@ -53,14 +64,18 @@ class RoundCache:
         self._complained = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(self._file, timeout=_BUSY_S, check_same_thread=False)
-            with self._database:
-                self._database.executescript(_SCHEMA)
+            found = _open(self._file)
+            if isinstance(found, str):
+                _put_aside(self._file, found)
+                found = _open(self._file)
         except (OSError, sqlite3.Error) as error:
+            found = str(error)
+        if isinstance(found, str):
             raise BeaconSourceError(
-                f"{self._file} cannot hold beacons: {error}; make the folder writable, or delete "
-                "the file if it is damaged: it is only a cache"
-            ) from error
+                f"{self._file} cannot hold beacons: {found}; make the folder writable, or delete "
+                "the file: it is only a cache"
+            )
+        self._database = found
 
     def get(self, number: int) -> Beacon | None:
         """A round that was put here and is still the chain's."""
@@ -132,3 +147,48 @@ class RoundCache:
                 error,
                 extra={"event": "beacon_cache_unwritable"},
             )
+
+
+def _open(file: Path) -> sqlite3.Connection | str:
+    """The file's database, made where there is none; or what is damaged in it.
+
+    Raises:
+        sqlite3.Error: it cannot be opened, for another reason.
+    """
+    database = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
+    fault = "its table is another"
+    try:
+        with database:
+            database.executescript(_SCHEMA)
+        checked = str(database.execute("PRAGMA quick_check(1)").fetchone()[0])
+        if checked != "ok":
+            fault = " ".join(checked.split())
+        elif database.execute(_TELL).fetchall() == _COLUMNS:
+            return database
+    except sqlite3.Error as error:
+        # of an error with a further code, the lowest byte says which kind it is
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+            database.close()
+            raise
+        fault = str(error)
+    database.close()
+    return fault
+
+
+def _put_aside(file: Path, fault: str) -> None:
+    """Makes way for a new file; one that was put aside before is overwritten.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    aside = file.with_name(file.name + ".damaged")
+    os.replace(file, aside)
+    for log in ("-wal", "-shm"):  # SQLite would take them for the new file's
+        file.with_name(file.name + log).unlink(missing_ok=True)
+    logger.warning(
+        "%s is damaged (%s): it is kept as %s, and beacons are gathered anew",
+        file,
+        fault,
+        aside.name,
+        extra={"event": "beacon_cache_damaged"},
+    )

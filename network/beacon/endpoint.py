@@ -21,11 +21,14 @@ import httpx
 from assay.network.beacon.errors import BeaconSourceError
 from assay.network.beacon.info import read_chain_info
 from assay.network.text import describe_error, keep_secret, mask_endpoint
+from assay.network.wire import BoundedTransport, reading_at_most
 from assay.protocol import Beacon, BeaconChain, EncodingError, Scheme, is_valid_beacon
 from assay.protocol.encoding import Json, read_hex, read_json
 
 #: Longest answer, bytes: a real one has at most 600.
 ANSWER_MAX = 4_096
+#: Most bytes of it on the wire: with headers, interim answers and framing.
+_WIRE_MAX = 16 << 10
 #: Statuses for "no such round": old relays say 404, newer ones "too early".
 _NOT_FOUND, _TOO_EARLY = 404, 425
 _ROUND_PATHS = {1: "/{chain}/public/{number}", 2: "/v2/chains/{chain}/rounds/{number}"}
@@ -219,7 +222,9 @@ def make_client(connect_s: float, answer_s: float, connections: int) -> httpx.As
     return httpx.AsyncClient(
         headers=_HEADERS,
         timeout=httpx.Timeout(answer_s, connect=connect_s),
-        limits=httpx.Limits(max_connections=4 * connections, max_keepalive_connections=connections),
+        transport=BoundedTransport(
+            httpx.Limits(max_connections=4 * connections, max_keepalive_connections=connections)
+        ),
         follow_redirects=False,
         trust_env=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -233,14 +238,15 @@ async def _read(client: httpx.AsyncClient, url: str) -> tuple[int, bytes]:
         EncodingError: the body is too long or compressed.
         httpx.HTTPError: the connection or the peer's HTTP is broken.
     """
-    async with client.stream("GET", url) as response:
-        if response.status_code != httpx.codes.OK:
-            return response.status_code, b""
-        if response.headers.get("content-encoding", "identity") != "identity":
-            raise EncodingError("it is compressed, which was not asked for")
-        body = bytearray()
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > ANSWER_MAX:
-                raise EncodingError(f"it has more than {ANSWER_MAX} bytes")
-        return response.status_code, bytes(body)
+    with reading_at_most(_WIRE_MAX):
+        async with client.stream("GET", url) as response:
+            if response.status_code != httpx.codes.OK:
+                return response.status_code, b""
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise EncodingError("it is compressed, which was not asked for")
+            body = bytearray()
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > ANSWER_MAX:
+                    raise EncodingError(f"it has more than {ANSWER_MAX} bytes")
+            return response.status_code, bytes(body)

@@ -24,6 +24,7 @@ from assay.network.beacon.endpoint import read_url
 from assay.network.beacon.errors import BeaconSourceError
 from assay.network.beacon.pulses import ReadPulse
 from assay.network.beacon.race import Miss, Patience, RelayFigures, Relays
+from assay.network.threads import LookupLoop
 from assay.protocol import QUICKNET, Beacon, BeaconChain
 from assay.protocol.beacon import compute_round_time_ms
 
@@ -91,7 +92,7 @@ class HttpBeacons:
         self._closed = False
         self._cache = RoundCache(chain, folder)
         self._relays = Relays(chain, urls, patience, pulses if chain == QUICKNET else None)
-        self._loop = asyncio.new_event_loop()
+        self._loop = LookupLoop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="beacon", daemon=True)
         self._thread.start()
 
@@ -148,7 +149,7 @@ class HttpBeacons:
             if self._closed:
                 return
             self._closed = True
-            ending = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+            ending = asyncio.run_coroutine_threadsafe(self._relays.close(), self._loop)
         try:
             ending.result(_SLACK_S)
         except TimeoutError:
@@ -161,10 +162,6 @@ class HttpBeacons:
         if not self._thread.is_alive():
             self._loop.close()
         self._cache.close()
-
-    async def _end(self) -> None:
-        await self._relays.close()
-        await self._loop.shutdown_default_executor()  # names are looked up on its threads
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """What `work` returns on the loop's thread."""
@@ -219,6 +216,11 @@ class HttpBeacons:
             self._trouble = ""
             return
         trouble = f"round {number}, due for {late_s:.0f} s, is waited for: {miss.why}"
+        if miss.absent and late_s > _FAR_S:
+            trouble += (
+                "; if the round is not out anywhere, this machine's clock is ahead: `assay doctor` "
+                "holds it against the chain's"
+            )
         if not self._trouble:
             logger.warning("%s", trouble, extra={"event": "beacon_late"})
         self._trouble = trouble

@@ -5,17 +5,20 @@ One more source beside the relays, reached another way, and no more believed tha
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 
 from assay.network.beacon.endpoint import Fault, FaultKind, Remembered
+from assay.network.threads import Threads
 from assay.protocol import Beacon, BeaconChain, is_valid_beacon
 from assay.protocol.errors import OperatorError
 
 #: A round's signature as the chain has it, None where it has none. Blocks for a few seconds at
 #: most, and raises an `OperatorError` where the chain cannot be read.
 ReadPulse = Callable[[int], bytes | None]
+#: Rounds that are read at once, those included that the chain is not waited for any more.
+_READS = 8
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -25,6 +28,8 @@ class ChainPulses(Remembered):
     read: ReadPulse
     url: str = "the chain"
     name: str = "the chain"
+    # nobody else's: names that are looked up in vain would keep the chain from being asked
+    threads: Threads = field(default_factory=lambda: Threads("pulse", _READS))
 
     async def fetch(
         self, client: httpx.AsyncClient, chain: BeaconChain, number: int, answer_s: float
@@ -33,10 +38,10 @@ class ChainPulses(Remembered):
         del client
         try:
             async with asyncio.timeout(answer_s):
-                signature = await asyncio.to_thread(self.read, number)
+                signature = await self.threads.call(lambda: self.read(number))
         except TimeoutError:
             return Fault(FaultKind.FAILED, f"did not answer within {answer_s:g} s")
-        except OperatorError as error:
+        except (OperatorError, OSError) as error:
             return Fault(FaultKind.FAILED, f"cannot be read: {str(error)[:200]}")
         if signature is None:
             return Fault(FaultKind.LATE, "does not have it yet")

@@ -62,10 +62,12 @@ class Miss:
     Attributes:
         why: what each relay did, for people.
         late: every relay answered, and none has the round.
+        absent: one of them at least says that it does not have the round.
     """
 
     why: str
     late: bool
+    absent: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,4 +283,5 @@ class Relays:
         elif not parts:
             parts.append("every relay is set aside, because each has lied")
         late = ended and all(fault.kind is FaultKind.LATE for _, fault in faults) and bool(faults)
-        return Miss("; ".join(parts), late)
+        absent = any(fault.kind is FaultKind.LATE for _, fault in faults)
+        return Miss("; ".join(parts), late, absent)

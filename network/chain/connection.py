@@ -13,6 +13,7 @@ import contextlib
 import logging
 import random
 import threading
+import traceback
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, TypeVar
@@ -287,10 +288,10 @@ class Connection:
             await asyncio.sleep(target.survey_s)
             ask_head = self._survey.ask_head
             with contextlib.suppress(ChainError):  # said by whoever needs the node
-                await self._try(ask_head, target.deadline_s, target.head_s, resend=True)
+                await _survive(self._try(ask_head, target.deadline_s, target.head_s, resend=True))
                 for endpoint in target.endpoints:
                     if endpoint != nodes.endpoint and not nodes.is_aside(endpoint):
-                        await self._survey.compare(endpoint)
+                        await _survive(self._survey.compare(endpoint))
 
     async def _shut(self) -> None:
         await self._nodes.shut(FIRST_PAUSE_S)
@@ -299,3 +300,21 @@ class Connection:
             task.cancel()
         if left:
             await asyncio.wait(left, timeout=FIRST_PAUSE_S)
+
+
+async def _survive(step: Awaitable[object]) -> None:
+    """Nobody waits for the survey: what ends a step of it by a defect is logged here, or nowhere.
+
+    Raises:
+        ChainError: as the step does.
+    """
+    try:
+        await step
+    except ChainError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the outermost loop of a task
+        logger.error(
+            "a defect of assay, while other nodes are asked:\n%s",
+            "".join(traceback.format_exception(error)),
+            extra={"event": "defect"},
+        )

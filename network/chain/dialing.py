@@ -9,7 +9,6 @@ names.
 import asyncio
 import json
 import logging
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,15 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as _Connect
 from websockets.exceptions import WebSocketException
 
+from assay.network.chain.listening import MESSAGE_BYTES, BoundedSocket, bound_updates
+
 if TYPE_CHECKING:
     from bittensor import RpcSubstrate
     from bittensor._transport.interface import SubstrateConnection
+    from bittensor._transport.rpc import RpcSession
 
 logger = logging.getLogger("assay.chain")
 
-#: Longest answer of a node, bytes: metadata take 2 MB, a full block 10 MB in hex.
-MESSAGE_BYTES = 64 * 1024 * 1024
 #: Longest wait for a websocket's handshake, and for its end.
 HANDSHAKE_S, CLOSE_S = 10.0, 15.0
 
@@ -37,12 +37,20 @@ class _NoRedirect(_Connect):
 
 
 async def dial(url: str, most: int = MESSAGE_BYTES) -> ClientConnection:
-    """A websocket to a node.
+    """A websocket to a node. Proxies that the environment names are not used: which host a program
+    speaks to stands in its settings.
 
     Raises:
         OSError, WebSocketException: there is none.
     """
-    return await _NoRedirect(url, max_size=most, compression=None, open_timeout=HANDSHAKE_S)
+    return await _NoRedirect(
+        url,
+        max_size=most,
+        compression=None,
+        open_timeout=HANDSHAKE_S,
+        proxy=None,
+        create_connection=BoundedSocket,
+    )
 
 
 async def open_substrate(
@@ -58,34 +66,81 @@ async def open_substrate(
     """
     from bittensor import RpcSubstrate
 
+    sessions: list[RpcSession] = []
+
     class Strict(RpcSubstrate):
-        """Whose websockets, the archives' too, are opened here."""
+        """Whose websockets, the archives' too, are opened here, and all closed."""
 
         def _interface(self, endpoint: str, fallbacks: list[str]) -> "SubstrateConnection":
             interface = super()._interface(endpoint, fallbacks)
-            session = interface._session
-            session._connect = partial(_dial_living, answer_s=answer_s)
-            request = session.request
-
-            async def hold(method: str, params: list[Any] | None = None) -> Any:
-                answer = await request(method, params)
-                check_answer(method, params or [], answer)
-                return answer
-
-            session.request = hold  # type: ignore[method-assign]
+            _bound_session(interface._session, answer_s)
+            sessions.append(interface._session)
             return interface
+
+        async def close(self) -> None:
+            self._substrate = self._archive_substrate = None
+            await asyncio.gather(*map(_close_session, sessions))
 
     # the SDK's own fallback nodes would not be asked which chain they are of
     substrate = Strict(endpoint, fallback_endpoints=[], archive_endpoints=list(archives))
     usable = False
     try:
         await substrate.connect()
-        _forbid_redialling(substrate)
+        substrate.raw._session._connect = _refuse
         usable = True
     finally:
         if not usable:
+            for session in sessions:  # no farewell: whoever gave up on it does not wait for one
+                _abort(session)
             await close(substrate)
     return substrate
+
+
+def _bound_session(session: "RpcSession", answer_s: float) -> None:
+    """Has the SDK's session take what was asked for, and end when it stumbles over the rest."""
+    request = session.request
+
+    async def hold(method: str, params: list[Any] | None = None) -> Any:
+        answer = await request(method, params)
+        check_answer(method, params or [], answer)
+        return answer
+
+    async def connect(url: str) -> ClientConnection:
+        task = asyncio.current_task()
+        assert task is not None  # the one that reads whatever comes
+        task.add_done_callback(hear)
+        return await _dial_living(url, answer_s)
+
+    def hear(task: "asyncio.Task[Any]") -> None:
+        """Whoever waits for an answer hears that none comes, also where the SDK's own task has
+        stumbled over what the node sent; and asyncio has no word to say about it."""
+        error = None if task.cancelled() else task.exception()
+        if session._closing:
+            return
+        if session._fatal_error is None:
+            session._give_up(ConnectionError(f"the connection was lost: {error or 'it ended'}"))
+        _abort(session)
+
+    session.request = hold  # type: ignore[method-assign]
+    session._dispatch = bound_updates(session)  # type: ignore[method-assign]
+    session._connect = connect
+
+
+async def _refuse(_: str) -> Any:
+    """In place of the SDK's opening another websocket where one broke."""
+    raise ConnectionError("the connection was lost")
+
+
+def _abort(session: "RpcSession") -> None:
+    if session._ws is not None:
+        session._ws.transport.abort()  # type: ignore[attr-defined]
+
+
+async def _close_session(session: "RpcSession") -> None:
+    task = session._supervisor
+    if task is not None and task.done():
+        session._supervisor = None  # the SDK would raise what it has ended by
+    await session.close()
 
 
 async def _dial_living(url: str, answer_s: float) -> ClientConnection:
@@ -98,26 +153,6 @@ async def _dial_living(url: str, answer_s: float) -> ClientConnection:
         socket.transport.abort()
         raise
     return socket
-
-
-def _forbid_redialling(substrate: "RpcSubstrate") -> None:
-    """Has the SDK give up on a websocket that broke instead of opening another one."""
-
-    async def refuse(_: str) -> Any:
-        raise ConnectionError("the connection was lost")
-
-    session = substrate.raw._session
-    session._connect = refuse
-
-    def hear(task: "asyncio.Task[Any]") -> None:
-        """Whoever waits for an answer hears that none comes, also where the SDK's own task has
-        stumbled over what the node sent; and asyncio has no word to say about it."""
-        error = None if task.cancelled() else task.exception()
-        if session._fatal_error is None and not session._closing:
-            session._give_up(ConnectionError(f"the connection was lost: {error or 'it ended'}"))
-
-    if session._supervisor is not None:
-        session._supervisor.add_done_callback(hear)
 
 
 def is_cut(substrate: "RpcSubstrate") -> bool:

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from queue import Empty, SimpleQueue
-from threading import Thread
+
+from assay.network.threads import start_thread
 
 #: Finds a name's addresses: name, port and seconds → addresses. Raises OSError, TimeoutError too.
 Resolve = Callable[[str, int, float], list[str]]
@@ -60,7 +61,7 @@ def resolve_name(host: str, port: int, seconds: float) -> list[str]:
     A lookup that hangs costs a thread, which ends when the resolver gives up.
 
     Raises:
-        OSError: it has none, or there was no answer in time (TimeoutError).
+        OSError: it has none, or there was no answer in time (TimeoutError), or no thread is left.
     """
     answers: SimpleQueue[list[str] | OSError] = SimpleQueue()
 
@@ -71,7 +72,7 @@ def resolve_name(host: str, port: int, seconds: float) -> list[str]:
         except (OSError, UnicodeError) as error:
             answers.put(error if isinstance(error, OSError) else OSError("it is no host's name"))
 
-    Thread(target=look, name="resolve", daemon=True).start()
+    start_thread(look, "resolve")
     try:
         found = answers.get(timeout=max(0.0, seconds))
     except Empty:

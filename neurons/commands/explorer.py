@@ -6,14 +6,13 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from assay.explorer import Front, Index, IndexDamagedError, Limits, make_app
 from assay.network import StoreError
-from assay.neurons.config import ConfigError, ExplorerSettings
-from assay.neurons.exploring.serving import bind, make_server, serve
+from assay.neurons.config import ConfigError
+from assay.neurons.exploring.serving import bind, list_hosts, make_server, serve
 from assay.neurons.exploring.sources import NoRecordError, Request, open_source
 from assay.neurons.exploring.surroundings import Watch
 from assay.neurons.files import hold_folder
@@ -22,6 +21,7 @@ from assay.protocol.errors import OperatorError
 
 #: Seconds before a page says that something is still being opened, and for that to end.
 _OPENING_S, _STOPPING_S = 8.0, 5.0
+#: A name of a machine, and its longest (RFC 1035).
 
 
 def run_explorer(request: Request, as_json: bool, quiet: bool) -> int:
@@ -33,9 +33,9 @@ def run_explorer(request: Request, as_json: bool, quiet: bool) -> int:
     """
     own = request.settings.explorer
     _check_places(request)
+    hosts = tuple(list_hosts(own.host, own.hosts))
     with ExitStack() as stack:
         opened = stack.enter_context(bind(own.host, own.port))
-        hosts = tuple(list_hosts(own))
         front = Front(hosts)
         server = make_server(front)
         opening = _Opening(request, stack, front, hosts, quiet)
@@ -197,15 +197,3 @@ def _open_folder(folder: Path, stack: ExitStack) -> Path:
         raise ConfigError(f"cannot write to {folder} ({error.strerror}): name a folder with "
                           "--index") from None  # fmt: skip
     return Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
-
-
-def list_hosts(own: ExplorerSettings) -> list[str]:
-    """Names by which the page may be asked for: this machine's own while it listens to nobody else,
-    and those that were allowed."""
-    names = [host.lower() for host in own.hosts]
-    try:
-        address = ip_address(own.host)
-    except ValueError:
-        return ["127.0.0.1", "::1", "localhost", own.host.lower(), *names]
-    own_names = [] if address.is_unspecified else [str(address)]
-    return ["127.0.0.1", "::1", "localhost", *own_names, *names]

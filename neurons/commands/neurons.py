@@ -68,7 +68,7 @@ def run_miner(
     _use_threads(own.threads)
     with (
         log_lines(wants_json(settings, as_json), quiet),
-        serve_metrics(settings.metrics.listen, "miner") as note,
+        serve_metrics(settings.metrics.listen, "miner", settings.metrics.hosts) as note,
         join(settings, own.dir, "miner") as member,
     ):
         watch = Watch(note=note)
@@ -164,7 +164,8 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
     _use_threads(own.threads)
     with ExitStack() as stack:
         stack.enter_context(log_lines(wants_json(settings, as_json), quiet))
-        watch = Watch(note=stack.enter_context(serve_metrics(settings.metrics.listen, "validator")))
+        serving = serve_metrics(settings.metrics.listen, "validator", settings.metrics.hosts)
+        watch = Watch(note=stack.enter_context(serving))
         tally = watch.tally
         member = stack.enter_context(join(settings, own.dir, "validator"))
         database = stack.enter_context(closing(Database(own.dir / VALIDATOR_FILE)))
@@ -266,7 +267,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
     _use_threads(own.threads)
     with (
         log_lines(wants_json(settings, as_json), quiet),
-        serve_metrics(settings.metrics.listen, "trainer") as note,
+        serve_metrics(settings.metrics.listen, "trainer", settings.metrics.hosts) as note,
         join(settings, own.dir, "trainer") as member,
     ):
         watch = Watch(note=note)
@@ -360,6 +361,7 @@ def _drive(
         member.parameters.timing,
         member.sources.checkpoints,
         member.parameters.beacon.chain_hash,
+        member.parameters.digest,
         member.beacons,
         standing.sight,
     )

@@ -43,6 +43,7 @@ def describe_status(run: DemoRun) -> dict[str, Any]:
         run.parameters.timing,
         run.checkpoints,
         run.parameters.beacon.chain_hash,
+        run.parameters.digest,
         sight=sight,
     )
     validating = describe_validator(

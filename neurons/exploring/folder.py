@@ -81,30 +81,53 @@ class RunFolder:
         try:
             windows = document["windows"] if document["program"] == "validator" else []
             trouble = document.get("trouble")
-            if "stage" in document:
-                moving = document["stage"] != "done"
-                program = f"the demo: {document['stage']}" if moving else "the run has ended"
+            if document.get("stage") == "done":
+                moving, program = False, "the run has ended"
             else:
-                moving, end = self._describe_end(document)
-                program = f"the {document['program']}{end}"
+                name = "demo" if "stage" in document else str(document["program"])
+                moving, end = self._describe_end(document, name)
+                stage = f": {document['stage']}" if moving and "stage" in document else ""
+                program = f"the {name}{stage}{end}"
             return Live(int(document["head"]), moving, program, trouble and str(trouble), windows)
         except _BROKEN:
             return None
 
-    def _describe_end(self, document: Mapping[str, Any]) -> tuple[bool, str]:
+    def _describe_end(self, document: Mapping[str, Any], name: str) -> tuple[bool, str]:
         """Whether a program goes on, and how it ended or is late, after its name."""
         if document["state"] != "running":
             return False, " has stopped"
         last = f"{datetime.fromtimestamp(document['at'], UTC):%Y-%m-%d %H:%M:%S} UTC"
         if time.time() - document["at"] < _STALE_S:
             return True, ""
-        match is_locked(self.root / ".assay-validator"):
+        match is_locked(self.root / f".assay-{name}"):
             case True:  # a step may take minutes, and so may its beginning
                 return True, f", at work and last heard of at {last}"
             case False:
                 return False, f" ended without a word: it was last heard of at {last}"
             case _:
                 return False, f" was last heard of at {last}"
+
+    def makes_blocks(self) -> bool:
+        """Whether the chain is the program's own: a demo's, whose blocks wait for its work."""
+        document = self._status.read()
+        return isinstance(document, dict) and "stage" in document
+
+    def is_alive(self) -> bool:
+        """Whether a program works in the folder, or is about to."""
+        live = self.read_live()
+        return self.is_held() if live is None else live.moving
+
+    def is_held(self) -> bool:
+        """Whether a program on this machine holds the folder."""
+        return any(is_locked(marker) for marker in self.root.glob(".assay-*"))
+
+    def get_locator(self) -> str | None:
+        """Where its program's record goes; None: into the folder, or it does not say."""
+        try:
+            locator = self._status.read()["record"]["locator"]
+            return None if locator is None else str(locator)
+        except _BROKEN:
+            return None
 
     def get_hotkey(self, netuid: int | None) -> str | None:
         """Whose folder it is, where it is a validator's; SS58.
@@ -117,6 +140,13 @@ class RunFolder:
             if netuid is not None and document.get("netuid", netuid) != netuid:
                 return None
             return str(document["hotkey"]) if document["program"] == "validator" else None
+        except _BROKEN:
+            return None
+
+    def get_parameters(self) -> bytes | None:
+        """Digest of the rules that its program works by."""
+        try:
+            return bytes.fromhex(self._status.read()["parameters"])
         except _BROKEN:
             return None
 

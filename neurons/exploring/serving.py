@@ -1,19 +1,25 @@
 """Serving pages: one process, one port, deadlines on whoever asks."""
 
 import asyncio
+import re
 import signal
 import socket
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.config import LOGGING_CONFIG
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from assay.explorer import get_network
 from assay.neurons.config import ConfigError
 
+_NAME, _NAME_MAX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"), 253
 #: Bytes of a request's head, and seconds that open pages have when the server stops.
 _HEAD_BYTES, _GRACE_S = 16 << 10, 2
 #: What has a socket forget what it was to send when it is closed.
@@ -94,36 +100,87 @@ def bind(host: str, port: int) -> socket.socket:
         ConfigError: it is taken, or there is no such address.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        opened = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:  # a name with an empty part cannot be encoded
+        return open_socket(host, port)
+    except (socket.gaierror, UnicodeError) as error:  # a name with an empty part cannot be encoded
         why = getattr(error, "strerror", None) or "it is no name"
         raise ConfigError(
             f"--host {host}: {why}; name an address of this machine, such as 127.0.0.1"
         ) from None
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(address)
-        opened.listen(128)
     except OSError as error:
-        opened.close()
         raise ConfigError(
             f"cannot serve on {host}:{port} ({error.strerror}): name another with --port; 0 takes "
             "any that is free"
         ) from None
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        OSError, UnicodeError: it cannot.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    opened = socket.socket(family, kind, protocol)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+        opened.listen(128)
+    except OSError:
+        opened.close()
+        raise
     return opened
 
 
-def make_server(app: ASGIApp, patience: Patience = Patience()) -> uvicorn.Server:
-    """What serves an application; its `should_exit` ends it from another thread."""
+def list_hosts(host: str, more: Sequence[str]) -> list[str]:
+    """Names by which a page may be asked for: this machine's own while it listens to nobody else,
+    and those that were allowed.
+
+    Raises:
+        ConfigError: one of these is no name that a browser asks by.
+    """
+    names = [_check_name(name) for name in more]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return ["127.0.0.1", "::1", "localhost", host.lower(), *names]
+    own_names = [] if address.is_unspecified else [str(address)]
+    return ["127.0.0.1", "::1", "localhost", *own_names, *names]
+
+
+def _check_name(name: str) -> str:
+    """A name as a browser sends it, without the port."""
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        pass
+    if not _NAME.fullmatch(name) or len(name) > _NAME_MAX:
+        raise ConfigError(
+            f"{name!r} is no name that a host is asked by: write it alone, as a browser sends it, "
+            "such as explorer.example; without scheme, port or path, other letters than a to z as "
+            "xn--…"
+        )
+    return name.lower()
+
+
+def make_server(
+    app: ASGIApp,
+    patience: Patience = Patience(),
+    lines: dict[str, Any] | None = LOGGING_CONFIG,
+) -> uvicorn.Server:
+    """What serves an application; its `should_exit` ends it from another thread.
+
+    Args:
+        lines: where uvicorn logs to; None: left as it is.
+    """
     protocol = type("HastyProtocol", (_HastyProtocol,), {"patience": patience})
     config = uvicorn.Config(
         app,
         http=protocol,
         ws="none",
         lifespan="on",
+        log_config=lines,
         log_level="error",
         access_log=False,
         server_header=False,

@@ -23,21 +23,14 @@ from assay.neurons.exploring.places import (
     find_models,
     find_trainer,
 )
+from assay.neurons.exploring.rules import find_own_parameters, find_recorded_parameters
 from assay.neurons.exploring.surroundings import Around, LocalnetMark, Pace
 from assay.neurons.ports import Objects
-from assay.neurons.rules import PublicationError, fetch_parameters
 from assay.neurons.wiring import open_stores
-from assay.protocol import (
-    Parameters,
-    context_from_json,
-    decode_settlement_record,
-    decode_ss58,
-    encode_ss58,
-)
-from assay.protocol.encoding import EncodingError, read_json
-from assay.protocol.record import make_latest_name, make_settlement_record_name
+from assay.protocol import Parameters, decode_ss58, encode_ss58
+from assay.protocol.record import make_latest_name
 
-_LATEST_BYTES, _RECORD_BYTES, _CONTEXT_BYTES = 1 << 12, 256 << 20, 16 << 20
+_LATEST_BYTES = 1 << 12
 #: Seconds between two looks for a record that is not there yet.
 _LOOK_S = 1.0
 
@@ -220,8 +213,7 @@ def _find_record(
         try:
             return folder, _look_for_record(request, folder, chain)
         except NoRecordError as error:
-            live = None if folder is None else RunFolder(folder, b"").read_live()
-            if chain is None and (live is None or not live.moving):
+            if chain is None and (folder is None or not RunFolder(folder, b"").is_alive()):
                 raise
             wait(error)
             _pause(ended)
@@ -244,6 +236,8 @@ def _look_for_record(request: Request, folder: Path | None, chain: ChainView | N
     address = encode_ss58(hotkey)
     data = objects.get(make_latest_name(address), _LATEST_BYTES)
     # a run beside this page is shown before it has settled anything
+    if data is None and parameters is None and folder is not None:
+        parameters = find_own_parameters(folder)
     if data is None and (parameters is None or folder is None):
         raise NoRecordError(
             f"{place} holds no record of {address} yet: it is published once its first "
@@ -251,8 +245,7 @@ def _look_for_record(request: Request, folder: Path | None, chain: ChainView | N
         )
     if parameters is None:
         assert data is not None  # see above
-        digest = _read_parameters_digest(objects, address, data)
-        parameters = _find_parameters(digest, objects, folder, place)
+        parameters = find_recorded_parameters(objects, address, data, folder, place)
     root = objects.root if isinstance(objects, FolderStore) else None
     return _Found(hotkey, parameters, objects, root, place, data is not None)
 
@@ -301,11 +294,22 @@ def _open_records(
     if settings.store.locator is not None:
         return open_stores(settings).open(settings.store.locator), settings.store.locator
     if folder is not None:
-        raise NoRecordError(
-            f"{folder} holds no record yet: it is there once the first settlement's weights are "
-            "open; a validator's that goes to a store is named with --record"
-        )
+        return _open_told(folder)
     raise NoRecordError("nobody announces a record on this subnet yet; name one with --record")
+
+
+def _open_told(folder: Path) -> tuple[ObjectStore, str]:
+    """The store that a run says its record goes to. A program that runs here is our operator's;
+    what a folder from elsewhere says is not opened without being asked for."""
+    run = RunFolder(folder, b"")
+    locator = run.get_locator()
+    if locator is not None and run.is_held():
+        return open_store(locator), str(folder)
+    where = "STORE" if locator is None else repr(locator)
+    raise NoRecordError(
+        f"{folder} holds no record yet: it is there once the first settlement's weights are "
+        f"open; a validator's that goes to a store is named with --record {where}"
+    )
 
 
 def _list_addresses(objects: ObjectStore) -> list[str]:
@@ -337,42 +341,6 @@ def _find_validator(
         raise ConfigError(f"{place} holds several records: name one with --hotkey: "
                           + ", ".join(there))  # fmt: skip
     raise NoRecordError(f"{place} holds no record yet; --hotkey names whose it will be")
-
-
-def _read_parameters_digest(objects: Objects, address: str, latest: bytes) -> bytes:
-    try:
-        name = make_settlement_record_name(address, int(read_json(latest)["epoch"]))
-        record = decode_settlement_record(objects.get(name, _RECORD_BYTES) or b"")
-    except (ArithmeticError, EncodingError, LookupError, TypeError, ValueError) as error:
-        raise ConfigError(f"the newest settlement of {address} cannot be read: {error}") from None
-    return record.parameters
-
-
-def _find_parameters(
-    digest: bytes, objects: Objects, folder: Path | None, place: str
-) -> Parameters:
-    """The rules that a record names: a digest names them, so any copy will do."""
-    stores: list[Objects] = [objects]
-    if folder is not None:
-        stores += [open_folder(p) for p in (folder / "store", folder / "steps" / "rules")
-                   if p.is_dir()]  # fmt: skip
-    for store in stores:
-        try:
-            return fetch_parameters(store, digest)
-        except PublicationError:
-            continue
-    for file in sorted((folder / "contexts").glob("window-*.json")) if folder is not None else ():
-        try:
-            with file.open("rb") as opened:
-                parameters = context_from_json(read_json(opened.read(_CONTEXT_BYTES))).parameters
-        except (OSError, EncodingError):
-            continue
-        if parameters.digest == digest:
-            return parameters
-    raise ConfigError(
-        f"{place} does not hold the rules that its record names, {digest.hex()[:16]}…: name the "
-        "chain that they stand on with --netuid or --localnet"
-    )
 
 
 def _list_readable(settings: Settings) -> list[str]:

@@ -108,6 +108,8 @@ class Around:
             return replace(live, moving=False, trouble=_REPLACED, since_ms=None)
         if live is None or not live.moving or live.since_ms is not None:
             return live
+        if self.run is not None and self.run.makes_blocks():
+            return live
         since_ms = self.pace.note(live.head)
         if since_ms is None:
             return live

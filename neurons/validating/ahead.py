@@ -1,9 +1,9 @@
 """Miners' files read ahead of the judge, several at a time: the network waits beside the model.
 
 Each file is read on one of a few threads, within a deadline and the sizes of an honest file, and
-kept until it is judged; so many bytes of them at most. What is read is only kept bytes: verdicts
-do not depend on the order in which they came. A file that did not come is asked for again at a
-later block, like any other.
+kept until it is judged; so many bytes of them at most, and a file under way counts as the largest
+that can come. What is read is only kept bytes: verdicts do not depend on the order in which they
+came. A file that did not come is asked for again at a later block, like any other.
 """
 
 import time
@@ -14,7 +14,13 @@ from threading import Condition, Thread
 
 from assay.network.parquet_worker import Budget, ParquetWorker, WorkerError
 from assay.network.store import StoreError, within
-from assay.neurons.packing import PackedReader, PackedSubmission, RecordingReader
+from assay.neurons.packing import (
+    PackedReader,
+    PackedSubmission,
+    RecordingReader,
+    compute_pack_max,
+    measure_pack,
+)
 from assay.neurons.revealing import Mirror
 from assay.neurons.rules import get_limits
 from assay.neurons.submissions import OUR_FAULTS, FileSources, StoreFinder, open_submission
@@ -26,7 +32,7 @@ from assay.verification.judge import find_commitment
 
 #: Files read at a time, and read or kept ahead of the judge.
 THREADS, AHEAD = 24, 64
-#: Kept bytes beyond which no file more is begun.
+#: Most bytes kept, or on their way: a file that may exceed them is begun only where it is alone.
 _KEPT_BYTES = 256 << 20
 #: Seconds that one file's servers are waited for, mirrors and all: when it is asked for first,
 #: twice as many each further time, and at most. Whoever drips bytes holds up nobody but himself.
@@ -96,7 +102,8 @@ class ReadAhead:
         self._tries: dict[_Key, int] = {}
         # a file that is shown anew at each block gets no more of the parser's time than one
         self._budgets: dict[_Key, Budget] = {}
-        self._kept_bytes = 0
+        #: Of files that are there; of files under way, whether they are still wanted or not.
+        self._kept_bytes = self._reserved_bytes = 0
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads = [
             Thread(target=self._work, name="read ahead", daemon=True) for _ in range(threads)
@@ -182,9 +189,10 @@ class ReadAhead:
     def _begin(self, context: Context, hotkey: bytes) -> bool:
         """Has a file read unless it was begun; whether another may be begun after it."""
         key = context.window, hotkey
+        size = compute_pack_max(context.parameters)
         with self._changed:
-            full = len(self._begun) + len(self._there) >= AHEAD or self._kept_bytes > _KEPT_BYTES
-            if full:
+            held = self._kept_bytes + self._reserved_bytes
+            if len(self._begun) + len(self._there) >= AHEAD or 0 < held > _KEPT_BYTES - size:
                 return False
             if key in self._begun or key in self._there:
                 return True
@@ -195,6 +203,7 @@ class ReadAhead:
         reader = open_submission(context, hotkey, self._sources[self._turn], budget)
         with self._changed:
             self._begun.add(key)
+            self._reserved_bytes += size
         seconds = min(_FILE_S, _FIRST_S * 2 ** self._tries.get(key, 0))
         self._tries[key] = self._tries.get(key, 0) + 1
         self._jobs.put((context, hotkey, reader, seconds))
@@ -202,17 +211,23 @@ class ReadAhead:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            context, hotkey, reader, seconds = job
-            key = context.window, hotkey
-            with self._changed:
-                wanted = key in self._begun
-            fetched = fetch(context, hotkey, reader, seconds) if wanted else Fetched(None, False)
-            with self._changed:
-                if key in self._begun:  # else it comes too late
-                    self._begun.discard(key)
-                    self._there[key] = fetched
-                    self._kept_bytes += _measure(fetched)
-                self._changed.notify_all()
+            self._read(*job)
+            del job  # what was read is not held while the next one is waited for
+
+    def _read(
+        self, context: Context, hotkey: bytes, reader: SubmissionReader, seconds: float
+    ) -> None:
+        key = context.window, hotkey
+        with self._changed:
+            wanted = key in self._begun
+        fetched = fetch(context, hotkey, reader, seconds) if wanted else Fetched(None, False)
+        with self._changed:
+            self._reserved_bytes -= compute_pack_max(context.parameters)
+            if key in self._begun:  # else it comes too late
+                self._begun.discard(key)
+                self._there[key] = fetched
+                self._kept_bytes += _measure(fetched)
+            self._changed.notify_all()
 
 
 def fetch(
@@ -242,5 +257,4 @@ def fetch(
 
 def _measure(fetched: Fetched) -> int:
     """Bytes that it holds."""
-    packed = fetched.packed
-    return 0 if packed is None else sum(len(group.rows or b"") for group in packed.groups)
+    return 0 if fetched.packed is None else measure_pack(fetched.packed)

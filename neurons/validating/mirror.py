@@ -11,10 +11,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from queue import Full, Queue
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 from assay.network.store import LIST_MAX, ObjectStore, StoreError
-from assay.neurons.packing import PackedSubmission, encode_pack
+from assay.neurons.packing import PackedSubmission, encode_pack, measure_pack
 from assay.neurons.revealing import MIRRORS, make_mirror_name
 from assay.neurons.submissions import FileSources
 from assay.neurons.validating.ahead import THREADS, ReadAhead
@@ -24,8 +24,9 @@ logger = logging.getLogger("assay")
 
 #: Children that parse files, on as many processors.
 _WORKERS = 4
-#: Submissions that wait to be written.
-_WAITING = 64
+#: Submissions that wait to be written, and bytes of them with the one that is being written; one
+#: that is larger waits alone.
+_WAITING, _WAITING_BYTES = 64, 64 << 20
 #: Seconds that a program which ends waits for the writer.
 _END_S = 5.0
 #: Copies taken away a window at most, many times what a window brings: what is beyond has to wait,
@@ -48,6 +49,8 @@ class Mirror:
         self._left_out = 0
         self._ended = Event()
         self._queue: Queue[tuple[Context, PackedSubmission] | None] = Queue(_WAITING)
+        self._lock = Lock()
+        self._held_bytes = 0
         self._thread = Thread(target=self._work, name="mirror", daemon=True)
         self._thread.start()
 
@@ -60,8 +63,13 @@ class Mirror:
 
     def put(self, context: Context, packed: PackedSubmission) -> None:
         """Takes a submission that was read whole."""
+        size = measure_pack(packed)
         try:
-            self._queue.put_nowait((context, packed))
+            with self._lock:
+                if 0 < self._held_bytes > _WAITING_BYTES - size:
+                    raise Full
+                self._queue.put_nowait((context, packed))
+                self._held_bytes += size
         except Full:
             self._left_out += 1
             if self._left_out == 1:
@@ -72,21 +80,26 @@ class Mirror:
 
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
-            context, packed = job
-            try:
-                if context.window > self._newest:
-                    self._newest = context.window
-                    self._clear()
-            except StoreError as error:  # no reason to write nothing
-                self._note(error)
-            try:
-                root = context.commitments[packed.hotkey].root
-                self._store.put(make_mirror_name(context.window, root), encode_pack(packed))
-                self._refused = False
-            except StoreError as error:
-                self._note(error)
+            self._write(*job)
+            with self._lock:
+                self._held_bytes -= measure_pack(job[1])
+            del job  # while the next one is waited for
             if self._ended.is_set():
                 return
+
+    def _write(self, context: Context, packed: PackedSubmission) -> None:
+        try:
+            if context.window > self._newest:
+                self._newest = context.window
+                self._clear()
+        except StoreError as error:  # no reason to write nothing
+            self._note(error)
+        try:
+            root = context.commitments[packed.hotkey].root
+            self._store.put(make_mirror_name(context.window, root), encode_pack(packed))
+            self._refused = False
+        except StoreError as error:
+            self._note(error)
 
     def _note(self, error: StoreError) -> None:
         if not self._refused:

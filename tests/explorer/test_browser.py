@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from assay.explorer.events import STREAMS_PER_CLIENT
 from assay.protocol import decode_settlement_record
 from tests.explorer.conftest import CHROMIUM
 from tests.explorer.program import ASSAY, Served, list_pages, serve
@@ -196,6 +197,42 @@ def test_pages_find_an_explorer_that_was_restarted(chromium, copy):
             first.process.kill()
             first.process.wait(60)
             context.close()
+
+
+def test_pages_beyond_the_streams_of_a_client_say_so(chromium, served):
+    """Each in a window of its own; those that nobody sees hold no stream."""
+    contexts = [
+        chromium.new_context(base_url=served.address) for _ in range(STREAMS_PER_CLIENT + 1)
+    ]
+    try:
+        pages = [context.new_page() for context in contexts]
+        for page in pages:
+            page.set_default_timeout(60_000)
+            page.goto("/gauntlet")
+        for page in pages[:-1]:
+            wait_for_state(page, "live")
+        wait_for_state(pages[-1], "not live: too many pages are open")
+        hide(pages[0], True)
+        wait_for_state(pages[-1], "live")
+        hide(pages[1], True)
+        hide(pages[0], False)
+        wait_for_state(pages[0], "live")
+    finally:
+        for context in contexts:
+            context.close()
+
+
+def wait_for_state(page, said):
+    page.locator(f"#live-state:text-is('{said}')").wait_for()
+
+
+def hide(page, hidden):
+    """As if its tab were behind another: without a screen no tab ever is."""
+    page.evaluate(
+        "value => { Object.defineProperty(document, 'hidden', { value, configurable: true });"
+        " document.dispatchEvent(new Event('visibilitychange')); }",
+        hidden,
+    )
 
 
 def test_a_page_that_the_browser_kept_is_live_again(chromium, served):

@@ -15,8 +15,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from assay.explorer.events import STREAMS_PER_CLIENT, Events
+from assay.explorer.events import _FULL, STREAMS_PER_CLIENT, Events
 from assay.explorer.guard import BURST, RATE, Guard, Rates, is_known_host
+from assay.neurons.exploring.serving import list_hosts
 
 
 @pytest.fixture
@@ -41,6 +42,13 @@ def test_a_name_that_was_made_to_lead_here_is_refused(client):
         assert client.get("/", headers={"host": host}).status_code == 421, host
     hosts = frozenset(("127.0.0.1", "localhost", "::1"))
     for host in ("127.0.0.1", "LOCALHOST:8400", "[::1]:8400", "localhost:1"):
+        assert is_known_host(host, hosts), host
+
+
+def test_names_that_are_allowed_are_those_that_a_browser_sends():
+    allowed = "Explorer.Example", "2001:DB8:0::1", "a-b_c"
+    hosts = frozenset(list_hosts("127.0.0.1", allowed))
+    for host in ("explorer.example", "EXPLORER.EXAMPLE:443", "[2001:db8::1]:8400", "a-b_c"):
         assert is_known_host(host, hosts), host
 
 
@@ -100,6 +108,8 @@ def test_streams_are_bounded_and_end_with_the_server():
             body = answer.body_iterator
             assert await anext(body) == b"retry: 3000\n\n"
             streams.append(body)
+        refused = await events.serve(type("Head", (Asked,), {"method": "HEAD"}))
+        assert (refused.status_code, refused.headers["x-reason"]) == (503, _FULL)
         assert (await events.serve(Asked())).status_code == 503
         events.notify()
         assert (await anext(streams[0])).startswith(b"event: changed")

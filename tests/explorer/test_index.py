@@ -8,6 +8,8 @@ import pytest
 
 from assay.protocol import decode_settlement_record, make_score_tree
 from assay.protocol.encoding import encode
+from assay.protocol.record import Weight
+from assay.protocol.score_tree import compute_weights_digest
 from tests.explorer.inside import look_into
 
 pytestmark = pytest.mark.slow
@@ -165,6 +167,26 @@ def test_scores_that_no_window_gave_are_told(copy, tmp_path):
         first = found["rows"][0]
         assert first["score"] == 2 * first["derived_score"] > 0
         assert "its windows’ rows do not come to" in inside.get("/weights").text
+
+
+def test_a_weight_without_a_seat_has_its_row(copy, tmp_path):
+    newest = read_settlements(copy)[-1]
+    free = max(weight.uid for weight in newest.weights) + 90
+    weights = (*newest.weights, Weight(free, 9))
+    digest = compute_weights_digest([(w.uid, w.weight) for w in weights])
+    forged = replace(newest, weights=weights, weights_digest=digest)
+    (find_record(copy) / f"settlement-{newest.epoch}.record").write_bytes(encode(forged))
+    announce(copy, forged)
+    with look_into(copy, tmp_path / "i.sqlite") as inside:
+        found = inside.get("/weights.json").json()["weights"]
+        assert (found["derived"], found["scores_derived"]) == (False, True)
+        assert found["listed"] == found["count"] + 1
+        (row,) = [row for row in found["rows"] if row["uid"] == free]
+        assert (row["hotkey"], row["seat"], row["weight"]) == (None, "none", 9)
+        assert row["derived_weight"] == 0
+        for path in ("/", "/weights", f"/settlement/{newest.epoch}"):
+            page = inside.get(path).text
+            assert "no seat recorded" in page
 
 
 def test_numbers_that_no_database_holds_are_survived(copy, tmp_path):

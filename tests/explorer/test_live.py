@@ -17,6 +17,7 @@ from markupsafe import escape
 from starlette.testclient import TestClient
 
 from assay.explorer import AWAITED, Front, Live
+from assay.explorer.pages import write_about
 from assay.network.chain.devnet import Devnet, Seal
 from assay.neurons.commands.explorer import _Opening
 from assay.neurons.config import Settings
@@ -26,6 +27,7 @@ from assay.neurons.exploring.sources import NoRecordError, Request
 from assay.neurons.exploring.surroundings import Pace, join_words
 from assay.neurons.localnet.description import BeaconService, Localnet, Party, write_localnet
 from assay.protocol import Parameters
+from tests.explorer.inside import look_into
 from tests.explorer.program import serve
 from tests.integration.test_localnet import Terminal, make_wallet
 
@@ -129,11 +131,12 @@ def test_a_localnet_that_comes_later_whose_chain_dies_and_comes_back(demo):
         )
 
 
-def tell(folder, hotkey, head, age=0):
+def tell(folder, hotkey, head=0, age=0, **more):
     """A validator's last word."""
     folder.mkdir(exist_ok=True)
     status = {"program": "validator", "hotkey": hotkey, "state": "running", "head": head,
-              "windows": [], "posts": [], "trouble": None, "at": time.time() - age}  # fmt: skip
+              "windows": [], "posts": [], "trouble": None,
+              "at": time.time() - age} | more  # fmt: skip
     (folder / "status.new").write_text(json.dumps(status))
     (folder / "status.new").rename(folder / "status.json")
 
@@ -197,23 +200,102 @@ time.sleep(600)
 """
 
 
-def test_a_validator_that_was_killed_is_told_from_one_that_is_at_work(tmp_path):
+@pytest.mark.parametrize(("name", "more"), [("validator", {}), ("demo", {"stage": "mining"})])
+def test_a_program_that_was_killed_is_told_from_one_that_is_at_work(tmp_path, name, more):
     folder = RunFolder(tmp_path, bytes(32))
-    tell(tmp_path, "5V", 7)
-    assert (folder.read_live().program, folder.read_live().moving) == ("the validator", True)
-    tell(tmp_path, "5V", 7, age=3_600)
+    tell(tmp_path, "5V", 7, **more)
+    busy = f"the {name}{': mining' if more else ''}"
+    assert (folder.read_live().program, folder.read_live().moving) == (busy, True)
+    tell(tmp_path, "5V", 7, age=3_600, **more)
     assert not folder.read_live().moving, "a copy of a folder: nobody can ask for its lock"
-    marker = tmp_path / ".assay-validator"
+    assert not folder.is_alive()
+    marker = tmp_path / f".assay-{name}"
     with subprocess.Popen([sys.executable, "-c", _HOLDER, marker], stdout=subprocess.PIPE) as held:
         assert held.stdout.readline() == b"held\n"
         live = folder.read_live()
         assert live.moving
-        assert live.program.startswith("the validator, at work and last heard of at 2")
+        assert live.program.startswith(f"{busy}, at work and last heard of at 2")
+        (tmp_path / "status.json").rename(tmp_path / "status.old")
+        assert folder.is_alive(), "it has said nothing yet"
+        (tmp_path / "status.old").rename(tmp_path / "status.json")
         held.kill()
     live = folder.read_live()
     assert not live.moving
-    assert live.program.startswith("the validator ended without a word: it was last heard of at 2")
+    assert live.program.startswith(f"the {name} ended without a word: it was last heard of at 2")
     assert live.program.endswith(" UTC")
+
+
+@pytest.mark.parametrize("place", ["store", "rules"])
+def test_a_run_is_shown_before_it_has_settled_anything(demo, tmp_path, place, monkeypatch):
+    """Its rules lie in a demo's store, or are a neuron's own copy."""
+    (rules,) = (demo / "store" / "parameters").glob("*.json")
+    shutil.copytree(rules.parent, tmp_path / place / "parameters")
+    (tmp_path / "record").mkdir()
+    document = json.loads((demo / "status.json").read_text())
+    assert document["parameters"] == rules.stem
+    more = {"stage": "mining", "head": 150, "parameters": rules.stem}
+    tell(tmp_path, document["hotkey"], **more)
+    with look_into(tmp_path) as inside:
+        clock = time.monotonic()
+        assert inside.get("/").status_code == 200
+        monkeypatch.setattr(time, "monotonic", lambda: clock + 60)
+        assert inside.get("/index.json").json()["live"]["trouble"] is None, "it may take a while"
+        monkeypatch.undo()
+        found = inside.get("/index.json").json()
+        timing = inside.source.subject.parameters.timing
+        live = found["live"]
+        assert (live["head"], live["program"]) == (150, "the demo: mining")
+        assert live["window"] == 150 // timing.window_blocks
+        assert live["next_window_seconds"] == live["next_window_in"] * timing.slot_ms / 1_000
+        row = live["windows"][0]
+        assert row["seconds_left"] == row["blocks_left"] * timing.slot_ms / 1_000 > 0
+        assert (found["weights"], found["windows"]) == (None, [])
+        for path in ("/", "/windows", "/miners", "/weights", "/training", "/ledger"):
+            assert inside.get(path).status_code == 200, path
+        page = inside.get("/").text
+        assert "150</data>" in page
+        assert "Nothing is settled yet" in page
+        assert "about " in page
+    tell(tmp_path, document["hotkey"], **more, age=3_600)
+    with pytest.raises(NoRecordError), look_into(tmp_path):
+        pass
+
+
+@pytest.fixture
+def short():
+    """A folder whose stores have locators that are not too long."""
+    with tempfile.TemporaryDirectory(prefix="assay-") as folder:
+        yield Path(folder)
+
+
+def test_a_run_s_own_store_is_read_while_its_program_holds_the_folder(demo, short):
+    run, store = short / "run", short / "store"
+    shutil.copytree(demo / "record", store)
+    shutil.copytree(demo / "store" / "parameters", run / "rules" / "parameters")
+    document = json.loads((demo / "status.json").read_text())
+    said = {"record": {"locator": store.as_uri()}}
+    tell(run, document["hotkey"], 150, age=3_600, **said)
+    with pytest.raises(NoRecordError, match=f"--record '{store.as_uri()}'"), look_into(run):
+        pass
+    marker = run / ".assay-validator"
+    with subprocess.Popen([sys.executable, "-c", _HOLDER, marker], stdout=subprocess.PIPE) as held:
+        try:
+            assert held.stdout.readline() == b"held\n"
+            tell(run, document["hotkey"], 150, **said)
+            with look_into(run) as inside:
+                found = inside.get("/index.json").json()
+                assert found["weights"]["derived"] is True
+                assert found["live"]["head"] == 150
+                assert str(store) not in inside.get("/").text
+        finally:
+            held.kill()
+
+
+def test_how_long_something_takes_is_told_as_people_say_it():
+    said = {1: "1 s", 119: "119 s", 120: "2 min", 7_199: "120 min", 7_200: "2 h",
+            172_799: "48 h", 172_800: "2 days", 0: "0 s"}  # fmt: skip
+    for seconds, words in said.items():
+        assert write_about(float(seconds)) == f'<data value="{float(seconds)}">about {words}</data>'
 
 
 def test_what_is_awaited_is_told_without_a_folder_s_path(tmp_path, capsys):

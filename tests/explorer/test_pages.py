@@ -73,6 +73,9 @@ def test_pages_say_what_the_demo_came_to(served, summary):
     training = served.get_json("/training")
     values = [point["value"] for point in training["tried"]]
     assert values == [summary["accuracy"]["before"], summary["accuracy"]["after"]]
+    drawn = Page(served.get("/training")[2]).elements
+    assert sum(tag == "svg" and look.get("class") == "tried" for tag, look in drawn) == len(values)
+    assert sum(tag == "polyline" for tag, _ in drawn) == 1, "nothing between those that were tried"
     parents = {row["digest"]: row["parent"] for row in training["checkpoints"]}
     assert set(filter(None, parents.values())) <= set(parents)
 
@@ -90,6 +93,10 @@ def test_a_refused_rollout_shows_the_very_token(served, demo, summary):
     capital = next(m for m in member["measures"] if m["name"] == "log_capital")
     assert found["log_capital"] == pytest.approx(capital["value"], abs=1e-6)
     assert found["prompt"].endswith("=?\n")
+    page = served.get(path)[2]
+    assert f'level <data value="{found["level"]}">' in page
+    assert f'martingale</dt><dd class="big"><data value="{found["log_capital"]}">' in page
+    assert found["log_capital_bound"] == capital["bound"]
 
 
 def find_command(html):
@@ -192,9 +199,12 @@ def test_what_is_not_there_says_so(served):
     for path in (
         "/window/999999", "/window/x", "/miner/5Nobody", "/settlement/1", "/nowhere",
         "/window/99999999999999999999999", "/static/../app.py", "/static/nothing.css",
+        "/miners/", "/window/6/",
     ):  # fmt: skip
-        status, headers, _ = served.get(path)
+        status, headers, page = served.get(path)
         assert status == 404, path
+        assert "as JSON" not in page
+        assert "application/json" not in page
         assert headers["x-content-type-options"] == "nosniff"
     status, _, body = served.get("/window/999999.json")
     assert status == 404
@@ -221,6 +231,9 @@ def test_what_is_not_there_says_so(served):
         (["--dir", "{demo}", "--port", "99999"], "explorer.port"),
         (["--dir", "{demo}", "--host", "nowhere.invalid"], "name an address of this machine"),
         (["--dir", "{demo}/models"], "holds no record yet"),
+        *((["--dir", "{demo}", "--allow-host", name], "write it alone")
+          for name in ("a/b", "explorer.example:443", "https://explorer.example", "[::1]", "",
+                       "bücher.example", "a..b")),
         (["--record", "{demo}/bundle/store", "--hotkey",
           "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"], "holds no record of"),
     ],
@@ -290,7 +303,8 @@ def test_a_settlement_s_numbers_are_its_record_s(served, demo):
 def test_a_run_whose_record_comes_later_is_waited_for(copy, tmp_path):
     (copy / "record").rename(tmp_path / "later")
     status = json.loads((copy / "status.json").read_text())
-    (copy / "status.json").write_text(json.dumps(status | {"stage": "mining"}))
+    status |= {"stage": "mining", "state": "running", "at": int(time.time()) + 600}
+    (copy / "status.json").write_text(json.dumps(status))
     with subprocess.Popen(
         [ASSAY, "explorer", "--dir", copy, "--port", "0", "--index", tmp_path / "index"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -309,6 +323,7 @@ def test_what_a_validator_comes_to_is_not_told_before_its_weights_are_open(copy)
     newest = status["windows"][-1]
     assert any(verdict["reason"] == "ACCEPTED" for verdict in newest["verdicts"])
     status |= {"stage": "mining", "head": status["head"] - 20}
+    status |= {"state": "running", "at": int(time.time()) + 600}
     newest["window"] += 1  # one that no record has
     (copy / "status.json").write_text(json.dumps(status))
     with serve(copy.parent, "--dir", copy.name) as explorer:

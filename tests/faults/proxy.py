@@ -50,7 +50,8 @@ class Fault:
             pattern is found.
         share: of those, drawn by the proxy's seed.
         times: as often as this, and then no more; 0: no end.
-        delay_s: of "latency" per answer, of "drip" per byte.
+        delay_s: of "latency" per answer, of "drip" per byte, of "empty fragments"
+            per fragment.
     """
 
     name: str

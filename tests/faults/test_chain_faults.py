@@ -61,7 +61,10 @@ def test_each_fault_of_a_node(
 
 
 #: What takes a node away altogether, each in another way.
-LOST = ("refuse", "half-open", "cut", "stall", "garbage", "huge length", "endless body", "redirect")
+LOST = (
+    "refuse", "half-open", "cut", "stall", "garbage", "huge length", "endless body",
+    "empty fragments", "redirect",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LOST)

@@ -27,6 +27,7 @@ FAULTS = {
     "drip": "answers come byte by byte",
     "latency": "answers come late",
     "endless body": "an answer whose frames never end",
+    "empty fragments": "an answer that goes on in fragments of nothing",
     "length too long": "a frame that announces more bytes than it has",
     "length too short": "a frame that announces fewer bytes than it has",
     "huge length": "a frame that announces an exbibyte",
@@ -219,6 +220,11 @@ class _Conversation:
             while not link.dead.is_set():
                 await link.send(write_frame(_FILLER, 0, final=False))
                 await asyncio.sleep(0)
+        elif name == "empty fragments":
+            await link.send(write_frame(b"{", TEXT, final=False))
+            while not link.dead.is_set():
+                await link.send(write_frame(b"", 0, final=False))
+                await asyncio.sleep(fault.delay_s)
         elif name == "garbage":
             await link.send(self._proxy.random.choice(_GARBAGE))
         else:

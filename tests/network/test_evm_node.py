@@ -107,7 +107,9 @@ def test_what_is_no_answer(host: Host, node: EvmNode, body: bytes) -> None:
         node.send(SIGNED)
 
 
-@pytest.mark.parametrize("result", [None, [], {}, "0x", "0xzz", "twelve", {"a": 1}, -1.5])
+@pytest.mark.parametrize(
+    "result", [None, [], {}, "0x", "0xzz", "0x" + "f" * 100_000, "twelve", {"a": 1}, -1.5]
+)
 def test_an_answer_of_another_kind(host: Host, node: EvmNode, result: Any) -> None:
     host.say(result)
     asks: list[Callable[[], object]] = [
@@ -222,6 +224,26 @@ def test_a_node_that_drips_headers(monkeypatch: pytest.MonkeyPatch) -> None:
             with pytest.raises(SilentError, match="does not answer"):
                 node.get_head()
             assert time.monotonic() - started < 2.0
+
+
+def test_a_node_that_floods_interim_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up by what it sends, long before the deadline."""
+    monkeypatch.setattr(module, "ANSWER_S", 60.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def flood() -> None:
+            peer, _ = server.accept()
+            with peer, suppress(OSError):
+                while True:
+                    peer.sendall(b"HTTP/1.1 103 -\r\n\r\n" * 500)
+
+        threading.Thread(target=flood, daemon=True).start()
+        port = server.getsockname()[1]
+        with (
+            closing(EvmNode(f"http://127.0.0.1:{port}", 42)) as node,
+            pytest.raises(SilentError, match="sends more than an answer has"),
+        ):
+            node.get_head()
 
 
 @pytest.mark.parametrize("status", [301, 307, 404, 429, 500])

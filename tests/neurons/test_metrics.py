@@ -1,8 +1,11 @@
 """Figures for Prometheus: the table, what is served of it, and the dashboard over it."""
 
 import json
+import logging
 import re
 import socket
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from assay.network import StoreError
 from assay.network.store import open_folder
+from assay.neurons import metrics_server
 from assay.neurons.config import ConfigError
 from assay.neurons.metrics import COMMON, OWN, Kind, get_served_name
 from assay.neurons.metrics_server import read_address, serve_metrics
@@ -70,6 +74,93 @@ def test_a_taken_port_is_said_so() -> None:
         serve_metrics(f"127.0.0.1:{port}", "miner"),
     ):
         pass
+
+
+ASKED = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+
+
+def connect(stack: ExitStack, port: int, client: int = 1) -> socket.socket:
+    address = f"127.0.0.{client}", 0
+    return stack.enter_context(
+        socket.create_connection(("127.0.0.1", port), 60, source_address=address)
+    )
+
+
+def test_idle_clients_are_bounded_and_cost_no_thread(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Eight of one client, sixteen in all; each holds its place here as long as it likes."""
+    monkeypatch.setattr(metrics_server, "_REQUEST_S", 3_600)
+    port = find_port()
+    with ExitStack() as stack:
+        stack.enter_context(serve_metrics(str(port), "miner"))
+        threads = threading.active_count()
+        held = [connect(stack, port) for _ in range(8)]
+        refused = [read_to_the_end(connect(stack, port)) for _ in range(20)]
+        held += [connect(stack, port, 2) for _ in range(8)]
+        refused += [read_to_the_end(connect(stack, port, 2)) for _ in range(20)]
+        refused += [read_to_the_end(connect(stack, port, 3)) for _ in range(4)]
+        assert all(answer.startswith(b"HTTP/1.1 503") for answer in refused)
+        assert threading.active_count() == threads
+        for one in held:
+            one.sendall(ASKED + b"\r\n")
+            assert read_to_the_end(one).startswith(b"HTTP/1.1 200")
+        assert scrape(port)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_half_a_request_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(metrics_server, "_REQUEST_S", 1)
+    port = find_port()
+    with serve_metrics(str(port), "miner"), ExitStack() as stack:
+        silent, slow = connect(stack, port), connect(stack, port)
+        slow.sendall(ASKED)
+        assert read_to_the_end(silent) == read_to_the_end(slow) == b""
+        body = connect(stack, port)  # which may drip: none is read
+        body.sendall(ASKED + b"Content-Length: 1000\r\n\r\n")
+        assert read_to_the_end(body).startswith(b"HTTP/1.1 413")
+    assert capfd.readouterr() == ("", "")
+
+
+def read_to_the_end(opened: socket.socket) -> bytes:
+    said = b""
+    try:
+        while part := opened.recv(1 << 16):
+            said += part
+    except ConnectionResetError:
+        pass
+    return said
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:9464", 200), ("localhost", 200), ("[::1]:9464", 200), ("miner.example:1", 200),
+        ("evil.example", 421), ("127.0.0.1.evil.example", 421), ("10.0.0.1", 421),
+    ],
+)  # fmt: skip
+def test_who_asks_under_another_name_is_refused(host: str, status: int) -> None:
+    """A page of another site whose name was made to lead here."""
+    port = find_port()
+    with serve_metrics(str(port), "miner", ["Miner.example"]):
+        answer = httpx.get(f"http://127.0.0.1:{port}/metrics", headers={"Host": host}, timeout=10)
+    assert answer.status_code == status
+    assert (status == 421) == ("hosts under [metrics]" in answer.text)
+
+
+def test_what_the_server_says_is_a_line_like_any_other(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    port = find_port()
+    with serve_metrics(str(port), "miner") as note, caplog.at_level(logging.DEBUG, "assay"):
+        note({"not": "a status"})
+        assert httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).status_code == 500
+    [record] = caplog.records
+    assert (record.levelname, record.__dict__["event"]) == ("DEBUG", "metrics_request_failed")
+    assert "KeyError" in record.getMessage()
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("text", ["", "here", "1.2.3.4:", ":0", "127.0.0.1:70000", "h:1x", "h:٣"])

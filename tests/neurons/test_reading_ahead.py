@@ -11,7 +11,16 @@ from assay.network import ParquetWorker, ReadableStores, StoreError, open_folder
 from assay.network.store import HttpClient, HttpPatience
 from assay.network.store.deadlines import _allowance
 from assay.neurons.mirrors import KnownMirror
-from assay.neurons.packing import PackedReader, PackedRefusal, encode_pack
+from assay.neurons.packing import (
+    PackedFooter,
+    PackedGroup,
+    PackedReader,
+    PackedRefusal,
+    PackedSubmission,
+    compute_pack_max,
+    encode_pack,
+    measure_pack,
+)
 from assay.neurons.revealing import make_mirror_name
 from assay.neurons.submissions import (
     Sources,
@@ -20,11 +29,13 @@ from assay.neurons.submissions import (
     open_submission,
 )
 from assay.neurons.validating import ahead as module
+from assay.neurons.validating import mirror as mirroring
 from assay.neurons.validating.ahead import ReadAhead, fetch
 from assay.neurons.validating.mirror import Mirror
 from assay.neurons.windows import get_challenge, get_context
 from assay.protocol import Footer, Phase, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
+from assay.protocol.parameters import MAIN_WORK
 from assay.protocol.window import compute_block
 from assay.verification import Ledger
 from tests.network.stores.hostile import Hostile, answer
@@ -174,6 +185,41 @@ def test_memory_is_bounded(shown, monkeypatch):
         assert not ahead._begin(replace(shown.context, window=9), ALICE)
         ahead.take(shown.context, ALICE)
         assert ahead._kept_bytes == 0
+
+
+def test_memory_is_bounded_by_what_may_still_come(shown):
+    """Of files that are under way the largest that can come counts: nobody waits for it to come."""
+    silent, names = Silent(), [b"%032d" % number for number in range(module.AHEAD)]
+    # as on the main network, where sixty-four of the largest would be half a gigabyte
+    context = replace(
+        shown.context,
+        parameters=replace(shown.context.parameters, work=MAIN_WORK),
+        members=dict.fromkeys(names, shown.context.members[ALICE]),
+        commitments=dict.fromkeys(names, shown.context.commitments[ALICE]),
+    )
+    largest = compute_pack_max(context.parameters)
+    assert module.AHEAD * largest > module._KEPT_BYTES > module.THREADS * largest
+    with closing(ReadAhead(with_store(shown, silent))) as ahead:
+        begun = [name for name in names if ahead._begin(context, name)]
+        assert len(begun) * largest <= module._KEPT_BYTES < (len(begun) + 1) * largest
+        assert ahead._reserved_bytes == len(begun) * largest
+        # threads go on with what is not wanted any more, until its deadline
+        ahead.forget(context.window)
+        assert ahead.counts == (0, 0)
+        assert not ahead._begin(replace(context, window=9), names[0])
+        silent.free.set()
+        with ahead._changed:
+            assert ahead._changed.wait_for(lambda: ahead._reserved_bytes == 0, 60)
+        assert ahead._begin(replace(context, window=9), names[0])
+
+
+def test_a_pack_is_measured_by_all_that_a_peer_chooses():
+    footer = PackedFooter(b"h" * 100, (b"l" * 32,) * 7)
+    refusal = PackedRefusal(Reason.MALFORMED, "d" * 50)
+    groups = PackedGroup(0, b"r" * 1_000, None), PackedGroup(1, None, refusal)
+    packed = PackedSubmission(ALICE, footer, None, groups)
+    assert measure_pack(packed) == 100 + 7 * 32 + 1_000 + 50
+    assert measure_pack(PackedSubmission(ALICE, None, refusal, ())) == 50
 
 
 def test_a_window_that_is_over_is_forgotten(shown, monkeypatch):
@@ -415,6 +461,41 @@ def test_a_validator_leaves_what_it_read_and_clears_away_the_old(shown, tmp_path
     footer = reader.read_footer()
     assert isinstance(footer, Footer)
     assert reader.read_group(0) == PackedReader(packed).read_group(0)
+
+
+def test_what_waits_for_a_store_that_stalls_is_bounded_by_bytes(shown, caplog):
+    started, free = threading.Event(), threading.Event()
+
+    class Stalls(Broken):
+        written = 0
+
+        def list(self, prefix, some):
+            return ()
+
+        def put(self, name, data):
+            started.set()
+            assert free.wait(60)
+            self.written += 1
+
+    store = Stalls()
+    size = mirroring._WAITING_BYTES // 4
+    packed = PackedSubmission(ALICE, None, None, (PackedGroup(0, bytes(size), None),))
+    huge = PackedSubmission(ALICE, None, None, (PackedGroup(0, bytes(5 * size), None),))
+    with closing(Mirror(store, 2)) as mirror:
+        mirror.put(shown.context, packed)
+        assert started.wait(60)  # what is being written counts
+        for _ in range(9):
+            mirror.put(shown.context, packed)
+            assert mirror._held_bytes <= mirroring._WAITING_BYTES
+        assert mirror._left_out == 6
+        assert caplog.text.count("not all that was audited is mirrored") == 1
+        free.set()
+        while mirror._held_bytes:
+            threading.Event().wait(0.01)
+        mirror.put(shown.context, huge)  # alone, nothing is too large
+        while mirror._held_bytes:
+            threading.Event().wait(0.01)
+    assert store.written == 5
 
 
 def test_a_mirror_that_cannot_be_written_is_said_once(shown, caplog):

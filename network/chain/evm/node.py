@@ -107,7 +107,7 @@ class EvmNode:
             WrongChainError: the node speaks for another chain.
         """
         with self.explain():
-            found = self._eth.chain_id
+            found = _read_count(self._eth.chain_id)
         if found != self.chain_id:
             raise WrongChainError(
                 f"EVM node {self._provider.name} speaks for chain {found}, and settings name "

@@ -12,10 +12,14 @@ from web3.types import RPCEndpoint, RPCResponse
 
 from assay.network.chain.evm.errors import EvmError, SilentError
 from assay.network.text import keep_secret
+from assay.network.threads import LookupLoop
+from assay.network.wire import Allowance, BoundedTransport, reading_at_most
 from assay.protocol.encoding import EncodingError, read_json
 
 #: Longest answer, bytes: a thousand blocks' events of one contract are far below.
 ANSWER_MAX = 4 << 20
+#: Bytes of an answer's head on the wire, interim answers with it, and of the rest.
+_HEAD_MAX, _REST_MAX = 64 << 10, ANSWER_MAX + ANSWER_MAX // 4
 #: Seconds for a connection, and for one answer.
 CONNECT_S, ANSWER_S = 5.0, 20.0
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
@@ -36,10 +40,11 @@ class BoundedProvider(JSONBaseProvider):
         #: Host and port, for people: the rest of an address may hold a key.
         self.name = self._url.netloc.decode()
         #: Runs while a request does, in whichever thread makes it.
-        self._loop = asyncio.new_event_loop()
+        self._loop = LookupLoop()
         self._client = httpx.AsyncClient(
             headers=_HEADERS,
             timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+            transport=BoundedTransport(),
             follow_redirects=False,
             trust_env=False,
         )
@@ -63,10 +68,15 @@ class BoundedProvider(JSONBaseProvider):
         return cast(RPCResponse, answer)
 
     async def _post(self, body: bytes) -> bytes:
+        with reading_at_most(_HEAD_MAX) as wire:
+            return await self._read(body, wire)
+
+    async def _read(self, body: bytes, wire: Allowance) -> bytes:
         async with (
             asyncio.timeout(ANSWER_S),  # over headers as well, which may come by the byte
             self._client.stream("POST", self._url, content=body) as response,
         ):
+            wire.size += _REST_MAX
             if response.status_code != httpx.codes.OK:
                 raise SilentError(
                     f"EVM node {self.name} answers with status {response.status_code}"

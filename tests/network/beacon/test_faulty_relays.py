@@ -63,6 +63,10 @@ STALLS: dict[str, Answer] = {
 #: What fails → (how it answers, words of the trouble).
 FAILURES: dict[str, tuple[Answer, str]] = {
     "head without end": (pour(OK, b"X-Filler: " + b"y" * 1_000 + b"\r\n"), "cannot be read"),
+    "interim answers without end": (
+        pour(b"", b"HTTP/1.1 103 -\r\n\r\n" * 500),
+        "it sends more than an answer has",
+    ),
     "body without end": (pour(OK + b"\r\n", b" " * 1_000), "more than 4096 bytes"),
     "chunks without end": (
         pour(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"3e8\r\n" + b" " * 1_000 + b"\r\n"),

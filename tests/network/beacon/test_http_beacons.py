@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -230,11 +231,23 @@ def test_a_clock_that_is_set_an_hour_back_costs_nothing_and_is_said(
     assert caplog.text.count("clock is right again") == 1
 
 
-def test_a_clock_that_is_set_an_hour_ahead_costs_nothing(honest: Relay, open_source: Open) -> None:
+def test_a_clock_that_is_set_an_hour_ahead_costs_nothing_and_is_said(
+    honest: Relay, start: Start, open_source: Open
+) -> None:
     source = open_source(honest.url, now_ms=lambda: NOW_MS + 3_600_000)
     assert source.get(ROUNDS) is not None
     assert source.get(ROUNDS + 1) is None  # asked for, and not out
+    assert "due for 3599 s" in source.trouble
+    assert "this machine's clock is ahead" in source.trouble
     assert source.get(ROUNDS - 1) is not None
+    broken = start(send(write_answer(b"", 500)))  # knows nothing of when a round is out
+    late = open_source(broken.url, now_ms=lambda: NOW_MS + 3_600_000)
+    assert late.get(ROUNDS + 1) is None
+    assert "due for 3599 s" in late.trouble
+    assert "clock" not in late.trouble
+    beside = open_source(broken.url, honest.url, now_ms=lambda: NOW_MS + 3_600_000)
+    assert beside.get(ROUNDS + 1) is None
+    assert "this machine's clock is ahead" in beside.trouble
 
 
 @pytest.mark.parametrize("status", [404, 425])
@@ -359,11 +372,61 @@ def test_a_full_disk_costs_no_beacon(
     assert "keeps no beacons" in caplog.text
 
 
-def test_a_damaged_cache_is_named(local: LocalBeacon, tmp_path: Path) -> None:
-    with closing(HttpBeacons(local.chain, ["http://127.0.0.1:1"], tmp_path, lambda: 0)):
+def write_noise(file: Path, start: int) -> None:
+    """Bytes that are no pages, from so far in."""
+    data = file.read_bytes()
+    noise = b"".join(sha256(b"%d" % turn).digest() for turn in range(1 + len(data) // 32))
+    file.write_bytes(data[:start] + noise[: len(data) - start])
+
+
+def make_table(file: Path, text: str) -> None:
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("DROP TABLE rounds")
+        database.execute(f"CREATE TABLE rounds ({text})")
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "no database": lambda file: file.write_bytes(b"no database" * 99),
+    "all but the first bytes": lambda file: write_noise(file, 100),
+    "all but the first page": lambda file: write_noise(file, 4_096),
+    "cut off": lambda file: file.write_bytes(file.read_bytes()[:5_000]),
+    "another table": lambda file: make_table(file, "a"),
+    "a column more": lambda file: make_table(
+        file,
+        "entry INTEGER PRIMARY KEY, number INTEGER NOT NULL UNIQUE, signature BLOB NOT NULL, "
+        "previous_signature BLOB NOT NULL, more BLOB NOT NULL",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_cache_is_put_aside_and_begun_anew(
+    name: str, local: LocalBeacon, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = (local.get(number) or Beacon(0, b"") for number in (1, 2))
+    with closing(RoundCache(local.chain, tmp_path)) as cache:
+        cache.put(first)
+    [file] = tmp_path.glob("*.sqlite")
+    for _ in range(2):  # what was put aside before is in nobody's way
+        DAMAGES[name](file)
+        damaged = file.read_bytes()
+        with closing(RoundCache(local.chain, tmp_path)) as cache:
+            assert cache.get(1) is None
+            cache.put(second)
+        with closing(RoundCache(local.chain, tmp_path)) as cache:
+            assert cache.get(2) == second
+        [aside] = tmp_path.glob("*.damaged")
+        assert aside.read_bytes() == damaged
+    events = [record.__dict__["event"] for record in caplog.records]
+    assert events == ["beacon_cache_damaged"] * 2
+
+
+def test_a_cache_that_cannot_be_opened_is_named(local: LocalBeacon, tmp_path: Path) -> None:
+    with closing(RoundCache(local.chain, tmp_path)):
         pass
     [file] = tmp_path.glob("*.sqlite")
-    file.write_bytes(b"no database" * 99)
+    file.unlink()
+    file.mkdir()
     before = threading.active_count()
     with pytest.raises(BeaconSourceError, match="delete the file"):
         HttpBeacons(local.chain, ["http://127.0.0.1:1"], tmp_path, lambda: 0)

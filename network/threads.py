@@ -1,0 +1,91 @@
+"""Calls that may hang, each on a thread of its own: none holds up another, nor the program's end.
+
+The threads of asyncio's own executor are few, shared by all that blocks, and waited for at the end.
+"""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import BoundedSemaphore, Thread
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+#: Lookups of names at once: those of a resolver that hangs for half a minute, many times over.
+_LOOKUPS = 64
+
+
+def start_thread(work: Callable[[], None], name: str) -> None:
+    """Starts a thread that ends with the program.
+
+    Raises:
+        OSError: this machine lets no further one be started.
+    """
+    try:
+        Thread(target=work, name=name, daemon=True).start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, f"no thread can be started: {error}") from None
+
+
+class Threads:
+    """Daemon threads of one purpose, one a call.
+
+    Args:
+        most: at once; a call that nobody waits for any more counts until it ends.
+    """
+
+    def __init__(self, name: str, most: int) -> None:
+        self._name = name
+        self._most = most
+        self._free = BoundedSemaphore(most)
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """What a function returns, for as long as the caller waits for it.
+
+        Raises:
+            OSError: too many calls hang, or no thread can be started; else what it raises.
+        """
+        carried: Future[T] = Future()
+        carried.set_running_or_notify_cancel()  # so that it stays settable when nobody waits
+
+        def run() -> None:
+            try:
+                carried.set_result(function())
+            except BaseException as error:  # noqa: BLE001 - whoever called raises it
+                carried.set_exception(error)
+            finally:
+                self._free.release()
+
+        if not self._free.acquire(blocking=False):
+            raise OSError(errno.EAGAIN, f"{self._most} calls before it still hang")
+        try:
+            start_thread(run, self._name)
+        except OSError:
+            self._free.release()
+            raise
+        return await asyncio.wrap_future(carried)
+
+
+class LookupLoop(asyncio.SelectorEventLoop):
+    """An event loop whose lookups of names keep nothing but themselves waiting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lookups = Threads("resolve", _LOOKUPS)
+
+    async def getaddrinfo(
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:  # addresses, in a type that Python's releases write each in its own way
+        """See `asyncio`."""
+        return await self._lookups.call(
+            lambda: socket.getaddrinfo(host, port, family, type, proto, flags)
+        )

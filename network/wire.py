@@ -1,0 +1,100 @@
+"""What httpx may read of an answer, counted on the wire: interim answers, headers and framing too.
+
+Interim answers (1xx) may come without end. Each costs the processor something and gives nothing to
+whoever counts a body's bytes, so a deadline alone leaves a processor busy until it is over.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from ssl import SSLContext
+from typing import Any
+
+import httpcore
+import httpx
+from httpcore import AnyIOBackend  # the one of asyncio
+
+
+@dataclass(slots=True)
+class Allowance:
+    """Bytes that may still be read off the wire, within TLS."""
+
+    size: int
+
+
+#: Of the request that this task makes.
+_allowance: ContextVar[Allowance | None] = ContextVar("wire", default=None)
+
+
+@contextmanager
+def reading_at_most(size: int) -> Iterator[Allowance]:
+    """Requests made in here read so many bytes in all; more may be allowed meanwhile."""
+    allowance = Allowance(size)
+    token = _allowance.set(allowance)
+    try:
+        yield allowance
+    finally:
+        _allowance.reset(token)
+
+
+class BoundedTransport(httpx.AsyncHTTPTransport):
+    """httpx's own over HTTP/1.1, which keeps to `reading_at_most`; asks no proxy.
+
+    Raises:
+        httpx.RemoteProtocolError: from requests: the peer sends more than is allowed.
+    """
+
+    def __init__(self, limits: httpx.Limits | None = None) -> None:
+        limits = limits or httpx.Limits(max_connections=100, max_keepalive_connections=20)
+        context = httpx.create_ssl_context(trust_env=False)
+        super().__init__(verify=context, trust_env=False, limits=limits)
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=context,
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            retries=0,
+            network_backend=_CountingBackend(),
+        )
+
+
+class _CountingBackend(AnyIOBackend):
+    """Connects to streams that count."""
+
+    async def connect_tcp(self, *args: Any, **more: Any) -> httpcore.AsyncNetworkStream:
+        return _CountingStream(await super().connect_tcp(*args, **more))
+
+
+class _CountingStream(httpcore.AsyncNetworkStream):
+    """A stream that reads no more than the task at hand may."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        left = _allowance.get()
+        if left is None:
+            return await self._inner.read(max_bytes, timeout)
+        if left.size <= 0:
+            raise httpcore.RemoteProtocolError("it sends more than an answer has")
+        data = await self._inner.read(min(max_bytes, left.size), timeout)
+        left.size -= len(data)
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return _CountingStream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
