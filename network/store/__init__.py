@@ -17,17 +17,14 @@ from assay.network.store.base import (
     ObjectStore,
     StoreError,
 )
-from assay.network.store.bucket import (
-    BucketAddress,
-    BucketStore,
-    Credentials,
-    open_bucket,
-    read_bucket,
-)
+from assay.network.store.bucket import BucketStore, open_bucket
+from assay.network.store.bucket_address import BucketAddress, read_bucket
+from assay.network.store.deadlines import sparing, within
 from assay.network.store.folder import FolderStore, open_file, open_folder
-from assay.network.store.http import HttpClient, HttpPatience, sparing, within
+from assay.network.store.http import HttpClient, HttpPatience
 from assay.network.store.locators import WebLocator, read_locator
 from assay.network.store.opening import ReadableStores, open_store
+from assay.network.store.signing import Credentials
 
 __all__ = [
     "LIST_MAX",

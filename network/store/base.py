@@ -90,14 +90,20 @@ class ObjectStore(ABC):
         return None
 
 
+def is_name(text: str) -> bool:
+    """Whether it is an object's name: plain path segments, which mean one thing to every kind of
+    store."""
+    fine = len(text) <= NAME_MAX and _NAME.fullmatch(text) is not None
+    return fine and not {".", ".."} & set(text.split("/"))
+
+
 def check_name(name: str) -> None:
-    """Plain path segments only: what means one thing to every kind of store.
+    """See `is_name`.
 
     Raises:
         StoreError: it is something else.
     """
-    parts = name.split("/")
-    if len(name) > NAME_MAX or not _NAME.fullmatch(name) or "." in parts or ".." in parts:
+    if not is_name(name):
         raise StoreError(
             f"{name[:NAME_MAX]!r} is no object's name: use letters, digits and ._- between slashes"
         )

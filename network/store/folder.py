@@ -9,13 +9,13 @@ from obstore.store import LocalStore
 
 from assay.network.files import is_unfinished, replace_file, write_file
 from assay.network.store.base import (
+    LIST_MAX,
     ObjectSource,
     ObjectStore,
     StoreError,
     check_folder,
     check_name,
 )
-from assay.network.store.objects import list_names, read_whole
 
 
 class FolderStore(ObjectStore):
@@ -57,7 +57,7 @@ class FolderStore(ObjectStore):
         if not self._check_inside(name):
             return None
         try:
-            return read_whole(self._store, name, limit)
+            return _read_whole(self._store, name, limit)
         except (OSError, BaseError) as error:
             raise self._explain(f"cannot read {name}", error) from error
 
@@ -65,7 +65,7 @@ class FolderStore(ObjectStore):
         """See `ObjectStore`."""
         folder = check_folder(prefix)
         try:
-            names = list_names(self._store, folder, some)
+            names = _list_names(self._store, folder, some)
         except (OSError, BaseError) as error:
             raise self._explain("cannot list objects", error) from error
         return tuple(name for name in names if not is_unfinished(name.rpartition("/")[2]))
@@ -103,6 +103,43 @@ class FolderStore(ObjectStore):
             f"{problem} in the store {self._root} ({cause}): see that the folder exists, is yours "
             "to read and write, and that its disk is not full"
         )
+
+
+def _read_whole(store: LocalStore, name: str, limit: int) -> bytes | None:
+    """An object's bytes, all of one version; None: it is not there.
+
+    Raises:
+        StoreError: it has more than `limit` bytes.
+        OSError, BaseError: obstore's, the folder cannot be read.
+    """
+    try:
+        result = obstore.get(store, name)
+        size = result.meta["size"]
+        if size > limit:
+            raise StoreError(f"{name} has {size} bytes; at most {limit} are read")
+        return bytes(result.bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _list_names(store: LocalStore, folder: str, some: int | None) -> tuple[str, ...]:
+    """Names below a folder, or all of them, sorted.
+
+    Args:
+        some: so many are enough.
+
+    Raises:
+        StoreError: all are wanted, and there are more than `LIST_MAX`.
+        OSError, BaseError: obstore's, the folder cannot be read.
+    """
+    names: list[str] = []
+    for chunk in obstore.list(store, prefix=folder or None):
+        names.extend(entry["path"] for entry in chunk)
+        if some is not None and len(names) >= some:
+            return tuple(sorted(names[:some]))
+        if len(names) > LIST_MAX:
+            raise StoreError(f"more than {LIST_MAX} objects below {folder!r}: list less")
+    return tuple(sorted(names))
 
 
 class _StoredObject:

@@ -1,4 +1,5 @@
-"""An HTTP client for stores of strangers: nothing they send or leave out holds it up or fills it.
+"""An HTTP client for stores, strangers' and one's own: nothing that they send or leave out holds it
+up or fills it.
 
 A name is looked up once and the connection goes to an address that was checked, under the name's
 own TLS certificate. No redirect is followed, no proxy asked, no variable of the environment read,
@@ -9,7 +10,6 @@ drip do not stretch it, and a limit of bytes. What goes wrong is a StoreError.
 import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +19,11 @@ import httpcore
 from assay.network.store.addresses import (
     ADDRESSES_MAX,
     Resolve,
-    compute_rest,
     is_public,
     resolve_name,
 )
 from assay.network.store.base import ServedError, StoreError
+from assay.network.store.deadlines import get_rest, take_seconds, tighten
 from assay.network.text import describe_error
 
 #: Connections of one client, and idle ones of them that are kept for so many seconds.
@@ -31,6 +31,8 @@ _CONNECTIONS, _IDLE, _IDLE_S = 64, 32, 15.0
 #: After so many pieces of a body they have so many bytes on average at least. Each costs the
 #: processor the same, and bytes in chunks of their own would cost it seconds a megabyte.
 _PIECES, _PIECE_BYTES = 1_024, 64
+#: Bytes of a piece that is sent.
+_SENT = 64 << 10
 #: What an answer may have beside its body: headers, interim answers, framing.
 _OVERHEAD = 256 << 10
 #: Statuses of a server that may do better next time.
@@ -43,62 +45,8 @@ _HEADERS: list[tuple[bytes | str, bytes | str]] = [
 RequestHeaders = Sequence[tuple[bytes | str, bytes | str]]
 
 
-@dataclass(slots=True)
-class Allowance:
-    """Seconds that a thread may still wait for servers."""
-
-    seconds: float
-
-
-#: Until when the request at hand has to be done, on the monotonic clock; what this thread may spend
-#: on all of its requests.
-_deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
-_allowance: ContextVar[Allowance | None] = ContextVar("allowance", default=None)
 #: What this thread's request may still read off the wire, headers and framing with it.
 _wire: ContextVar[list[int] | None] = ContextVar("wire", default=None)
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[Allowance]:
-    """So long, in all, does this thread wait in here for servers on the web; what it does between
-    two requests does not count. What is left of it is told."""
-    outer = _allowance.get()
-    inner = Allowance(seconds if outer is None else min(seconds, outer.seconds))
-    before = inner.seconds
-    token = _allowance.set(inner)
-    try:
-        yield inner
-    finally:
-        _allowance.reset(token)
-        if outer is not None:
-            outer.seconds -= before - inner.seconds
-
-
-@contextmanager
-def sparing(seconds: float) -> Iterator[None]:
-    """What is done in here leaves so many of the thread's seconds to what comes after it, or half
-    of them where there are fewer."""
-    outer = _allowance.get()
-    if outer is None:
-        yield
-        return
-    with within(outer.seconds - min(seconds, outer.seconds / 2)):
-        yield
-
-
-@contextmanager
-def _take_seconds(seconds: float) -> Iterator[None]:
-    """The deadline of one request, within the thread's allowance and at its expense."""
-    allowance, started = _allowance.get(), time.monotonic()
-    if allowance is not None:
-        seconds = min(seconds, allowance.seconds)
-    token = _deadline.set(started + max(0.0, seconds))
-    try:
-        yield
-    finally:
-        _deadline.reset(token)
-        if allowance is not None:
-            allowance.seconds -= time.monotonic() - started
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +72,43 @@ class HttpPatience:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of a server, and how much of its answer is read.
+
+    Attributes:
+        limit: most bytes of a success's body; None: nobody reads it.
+        headers: beside the client's own.
+        content: what is sent.
+        words: most bytes that are read of what is said to a failure; the rest is cut off.
+        called: what errors call the place, so that they have nothing of its address, nor of what
+            its server wrote; "": its address.
+    """
+
+    method: str
+    url: str
+    limit: int | None
+    headers: RequestHeaders = ()
+    content: bytes = b""
+    words: int = 0
+    called: str = ""
+
+    @property
+    def place(self) -> str:
+        """What it is asked of, in errors."""
+        return self.called or self.url
+
+    def describe(self, error: Exception) -> str:
+        """What went wrong, in errors."""
+        return type(error).__name__ if self.called else describe_error(error)
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer, read to its end.
+    """One answer.
 
     Attributes:
         headers: by lower-case name.
+        body: of a success all of it, if it was wanted; else its beginning.
     """
 
     status: int
@@ -167,72 +147,103 @@ class HttpClient:
         self._pool.close()
 
     def ask(self, method: str, url: str, limit: int, wanted: str | None = None) -> Answer:
-        """An answer, with a body of at most `limit` bytes.
+        """What is at a place, at most `limit` bytes; see `send`.
 
         Args:
             wanted: a Range header.
+        """
+        headers = () if wanted is None else (("Range", wanted),)
+        return self.send(Request(method, url, limit, headers))
+
+    def send(self, request: Request) -> Answer:
+        """An answer.
 
         Raises:
-            StoreError: there is none, it is late or too long, compressed, or no HTTP.
+            StoreError: there is none, it is late or too long, compressed, or no HTTP. No header
+                that was sent is in it.
         """
         patience = self._patience
-        seconds = patience.total_s + limit / patience.bytes_a_second
-        headers = _HEADERS if wanted is None else [*_HEADERS, ("Range", wanted)]
-        with _take_seconds(seconds):
+        size = (request.limit or 0) + len(request.content)
+        with take_seconds(patience.total_s + size / patience.bytes_a_second):
             for attempt in range(1, patience.tries + 1):
-                last = attempt == patience.tries
-                answer = self._try(method, url, headers, limit, last)
+                answer = self._try(request, attempt == patience.tries)
                 if answer is not None:
                     return answer
-                time.sleep(min(patience.pause_s * 2 ** (attempt - 1), _get_rest()))
+                time.sleep(min(patience.pause_s * 2 ** (attempt - 1), get_rest()))
         raise AssertionError("the last try answers or raises")
 
-    def _try(
-        self, method: str, url: str, headers: RequestHeaders, limit: int, last: bool
-    ) -> Answer | None:
+    def _try(self, request: Request, last: bool) -> Answer | None:
         """One request; None: it is worth another."""
+        url, describe = request.place, request.describe
         try:
-            answer = self._ask_once(method, url, headers, limit)
+            answer = self._ask_once(request)
         except (httpcore.TimeoutException, TimeoutError) as error:
-            if _get_rest() > 0 and not last:
+            if get_rest() > 0 and not last:
                 return None
-            text = f"{url} did not answer in time ({describe_error(error)})"
+            text = f"{url} did not answer in time ({describe(error)})"
             raise _name_kind(error)(text) from None
         except (httpcore.NetworkError, httpcore.RemoteProtocolError, OSError) as error:
-            if _get_rest() > 0 and not last:
+            if get_rest() > 0 and not last:
                 return None
-            raise _name_kind(error)(f"{url} cannot be read ({describe_error(error)})") from None
+            raise _name_kind(error)(f"{url} cannot be read ({describe(error)})") from None
         except (httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
-            raise ServedError(f"{url} cannot be read ({describe_error(error)})") from None
+            raise ServedError(f"{url} cannot be read ({describe(error)})") from None
         return None if answer.status in _BUSY and not last else answer
 
-    def _ask_once(self, method: str, url: str, headers: RequestHeaders, limit: int) -> Answer:
-        silence_s = self._patience.silence_s
+    def _ask_once(self, request: Request) -> Answer:
+        silence_s, url, content = self._patience.silence_s, request.place, request.content
+        limit = (request.limit or 0) + request.words
         _wire.set([limit + limit // 4 + _OVERHEAD])
-        timeout = {"connect": silence_s, "read": silence_s, "write": silence_s, "pool": _get_rest()}
+        timeout = {"connect": silence_s, "read": silence_s, "write": silence_s, "pool": get_rest()}
         with self._pool.stream(
-            method, url, headers=headers, extensions={"timeout": timeout}
+            request.method,
+            request.url,
+            headers=[*_HEADERS, *request.headers],
+            content=_cut(content) if content else None,
+            extensions={"timeout": timeout},
         ) as response:
             found = _read_headers(url, response.headers)
+            if "content-length" in found:  # it is often far less than the most that is read
+                wanted = min(int(found["content-length"]), limit)
+                tighten(self._patience.total_s + wanted / self._patience.bytes_a_second)
             if 300 <= response.status < 400:
                 raise ServedError(
-                    f"{url} redirects (status {response.status}): a locator is read where it "
-                    "leads, name the place itself"
+                    f"{url} redirects (status {response.status}): it is asked where it is said "
+                    "to be and nowhere else, name the place itself"
                 )
-            length = found.get("content-length", "0")
-            body = bytearray()
-            if method != "HEAD" and response.status in (200, 206):
-                if int(length) > limit:
-                    raise ServedError(f"{url} has {length} bytes; at most {limit} are read")
-                for pieces, chunk in enumerate(response.iter_stream()):
-                    body += chunk
-                    if pieces > _PIECES and len(body) < pieces * _PIECE_BYTES:
-                        raise ServedError(f"{url} sends its bytes one by one")
-                    if len(body) > limit:
-                        raise ServedError(f"{url} sends more than {limit} bytes, which are read")
-                    if not _get_rest():
-                        raise TimeoutError(f"{len(body)} bytes had come by then")
-            return Answer(response.status, found, bytes(body))
+            return Answer(response.status, found, _read_body(request, response, found))
+
+
+def _cut(content: bytes) -> Iterator[bytes]:
+    """Pieces, each of which is sent within the time that is left."""
+    for start in range(0, len(content), _SENT):
+        yield content[start : start + _SENT]
+
+
+def _read_body(request: Request, response: httpcore.Response, found: Mapping[str, str]) -> bytes:
+    """What a request reads of its answer's body."""
+    url, success = request.place, response.status in (200, 206)
+    headed = request.method == "HEAD"
+    whole = success and request.limit is not None and not headed
+    most = (request.limit or 0) if whole else 0 if success or headed else request.words
+    length = found.get("content-length", "0")
+    if whole and int(length) > most:
+        raise ServedError(f"{url} has {length} bytes; at most {most} are read")
+    ended = found.get("content-length") == "0" or (headed and request.words > 0)
+    if not whole and not most and not ended:
+        return b""  # nothing is waited for, at the price of the connection
+    body = bytearray()
+    for pieces, chunk in enumerate(response.iter_stream()):
+        body += chunk
+        if pieces > _PIECES and len(body) < pieces * _PIECE_BYTES:
+            raise ServedError(f"{url} sends its bytes one by one")
+        if len(body) > most and not whole:
+            break
+        if len(body) > most:
+            raise ServedError(f"{url} sends more than {most} bytes, which are read")
+        if not get_rest():
+            raise TimeoutError(f"{len(body)} bytes had come by then")
+    return bytes(body[:most])
 
 
 def _name_kind(error: Exception) -> type[StoreError]:
@@ -240,11 +251,6 @@ def _name_kind(error: Exception) -> type[StoreError]:
     machine's network, and even which names that one knows is nobody else's business."""
     ours = httpcore.ConnectError | httpcore.ConnectTimeout | httpcore.PoolTimeout
     return StoreError if isinstance(error, ours) else ServedError
-
-
-def _get_rest() -> float:
-    """Seconds that this thread has left."""
-    return compute_rest(_deadline.get())
 
 
 def _read_headers(url: str, raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -281,7 +287,7 @@ class _PinnedBackend(httpcore.NetworkBackend):
         socket_options: Any = None,
     ) -> httpcore.NetworkStream:
         try:
-            found = self._resolve(host, port, min(self._connect_s, _get_rest()))
+            found = self._resolve(host, port, min(self._connect_s, get_rest()))
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(str(error)) from None
         except OSError as error:
@@ -295,7 +301,7 @@ class _PinnedBackend(httpcore.NetworkBackend):
             )
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in addresses:
-            rest = min(self._connect_s, _get_rest())
+            rest = min(self._connect_s, get_rest())
             if not rest:
                 raise httpcore.ConnectTimeout("no time is left to connect")
             try:
@@ -351,7 +357,7 @@ class _HurriedStream(httpcore.NetworkStream):
 
 def _hurry(timeout: float | None, late: type[httpcore.TimeoutException]) -> float:
     """What is left of a timeout and of the deadline; a timeout of 0 would mean none at all."""
-    rest = _get_rest()
+    rest = get_rest()
     if timeout is not None:
         rest = min(rest, timeout)
     if not rest:

@@ -17,6 +17,7 @@ _PORTS = {"https": 443, "http": 80}
 # every text matches in one way at most: a stranger's locator must not keep the matcher busy
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}")
+_PRINTABLE = re.compile(r"[!-~]*")
 _PATH = re.compile(r"(/[A-Za-z0-9_.~-]+)*/?")
 
 
@@ -67,6 +68,10 @@ def read_locator(text: str) -> Locator:
     """
     if len(text.encode(errors="replace")) > LOCATOR_MAX:
         raise ServedError(f"a locator has at most {LOCATOR_MAX} bytes: use a shorter path")
+    if not _PRINTABLE.fullmatch(text):  # urlsplit leaves out blanks that it finds
+        raise ServedError(
+            f"{mask_url(text)!r} is not a store: it has blanks, or letters that have to be escaped"
+        )
     try:
         url = urlsplit(text)
         port = url.port
@@ -81,7 +86,7 @@ def read_locator(text: str) -> Locator:
         path = Path(unquote(url.path))
         if path.is_absolute() and "\0" not in str(path):
             return FolderLocator(path)
-    elif url.scheme in _PORTS and port != 0:
+    elif url.scheme in _PORTS and port != 0 and _is_plain(url.netloc, port):
         host = (url.hostname or "").lower()
         segments = url.path.split("/")
         if _is_host(host) and _PATH.fullmatch(url.path) and not {".", ".."} & set(segments):
@@ -90,6 +95,12 @@ def read_locator(text: str) -> Locator:
     raise ServedError(
         f"{mask_url(text)!r} is not a store: write https://host/path or file:///an/absolute/folder"
     )
+
+
+def _is_plain(netloc: str, port: int | None) -> bool:
+    """Whether a port is written as everybody writes it, or not at all."""
+    written = re.search(r":([^\]:]*)$", netloc)
+    return written is None or written[1] == str(port)
 
 
 def _is_host(text: str) -> bool:

@@ -138,11 +138,7 @@ def _hurry_stores(storm: Any) -> None:
     open_bucket = wiring.open_bucket
 
     def open_moody(*arguments: Any) -> BucketStore:
-        calm = open_bucket(*arguments)
-        # given to the client when it is made
-        buckets._CONNECT_S, buckets._REQUEST_S = 0.4, 0.6  # type: ignore[assignment]
-        buckets._RETRIES, buckets._RETRY_S = 1, 1
-        return Moody(calm, open_bucket(*arguments), storm)  # type: ignore[return-value]
+        return open_bucket(*arguments, patience=Moody(buckets.PATIENCE, hasty, storm))  # type: ignore[arg-type]
 
     wiring.open_bucket = open_moody
     joining._LOOKS = 1 << 10  # the next checkpoint is asked for at each block

@@ -191,7 +191,8 @@ def test_folder_or_pipe_in_the_place_of_an_object(store: ObjectStore, folder: Pa
 
 LOCATORS = ["", "store", "/store", "s3://b/c", "file://", "file://host/tmp",
             "file:tmp", "file:///tmp?x=1", "file:///tmp#x", "file:///tmp%00", "file:///tmp\0x",
-            "http://[", "é", "file:///" + "x" * 5_000, "file:///no/such/folder"]  # fmt: skip
+            "http://[", "é", "file:///tmp\n", "fi\nle:///tmp", " file:///tmp",
+            "file:///tmp é", "file:///" + "x" * 5_000, "file:///no/such/folder"]  # fmt: skip
 
 
 @pytest.mark.parametrize("locator", LOCATORS, ids=lambda text: text[:20] or "empty")

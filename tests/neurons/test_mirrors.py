@@ -9,7 +9,7 @@ import pytest
 
 from assay.network import StoreError, open_folder
 from assay.network.chain import ChainError, SimulatedChain
-from assay.network.store.http import _allowance
+from assay.network.store.deadlines import _allowance
 from assay.neurons.mirrors import KnownMirror, MirrorList, order_by_stake
 from assay.neurons.revealing import MirroredReader
 from assay.protocol import Commitment, Tag, context_from_json, encode_commitment

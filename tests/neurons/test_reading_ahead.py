@@ -9,7 +9,7 @@ import pytest
 
 from assay.network import ParquetWorker, ReadableStores, StoreError, open_folder
 from assay.network.store import HttpClient, HttpPatience
-from assay.network.store.http import _allowance
+from assay.network.store.deadlines import _allowance
 from assay.neurons.mirrors import KnownMirror
 from assay.neurons.packing import (
     PackedFooter,

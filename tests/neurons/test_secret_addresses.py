@@ -24,8 +24,7 @@ from assay.network.beacon import BeaconSourceError, HttpBeacons, Patience
 from assay.network.chain import ChainError, Connection, Target
 from assay.network.chain import connection as connecting
 from assay.network.chain.evm import EvmNode
-from assay.network.store import Credentials, open_bucket, read_bucket
-from assay.network.store import bucket as buckets
+from assay.network.store import Credentials, HttpPatience, open_bucket, read_bucket
 from assay.neurons.commands.options import plain_errors, say_what_opens
 from assay.neurons.config import load_settings
 from assay.neurons.exploring.commands import show_address
@@ -33,7 +32,8 @@ from assay.neurons.programs import STATUS_FILE, Loop
 from assay.protocol import QUICKNET
 
 KEY, USER, WORD = "Hunter2ApiKey7f3a9c", "hunter2user", "hunter2word"
-SECRETS = (KEY, USER, WORD)
+SESSION = "hunter2session"
+SECRETS = (KEY, USER, WORD, SESSION)
 
 Answer = Callable[[bytes], bytes | None]
 
@@ -164,14 +164,12 @@ def test_a_relay_of_beacons(
     require_silence(caplog, tmp_path, caught.value)
 
 
-def test_a_bucket(
-    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: Any
-) -> None:
-    monkeypatch.setattr(buckets, "_RETRIES", 0)
-    monkeypatch.setattr(buckets, "_REQUEST_S", 1)
+def test_a_bucket(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    patience = HttpPatience(total_s=1, tries=1)
     for host in list_hosts(server):
         address = read_bucket("s3://bucket/x", f"http://{host}/{KEY}", "auto")
-        store = open_bucket(address, Credentials(SecretStr(USER), SecretStr(WORD)))
+        credentials = Credentials(SecretStr(USER), SecretStr(WORD), SecretStr(SESSION))
+        store = open_bucket(address, credentials, patience=patience)
         uses: list[Callable[[], Any]] = [
             partial(store.put, "x", b"x"), partial(store.get, "x", 9), store.list,
             partial(store.delete, "x"),

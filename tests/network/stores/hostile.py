@@ -84,10 +84,18 @@ def _read_request(connection: socket.socket) -> tuple[str, str, dict[str, str]] 
         if not got:
             return None
         raw += got
-    first, *lines = raw.decode().split("\r\n\r\n")[0].split("\r\n")
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
     method, path, _ = first.split()
     pairs = (line.split(":", 1) for line in lines)
-    return method, path, {name.strip().lower(): value.strip() for name, value in pairs}
+    headers = {name.strip().lower(): value.strip() for name, value in pairs}
+    left = int(headers.get("content-length", "0")) - len(body)
+    while left > 0:
+        got = connection.recv(min(left, 65_536))
+        if not got:
+            return None
+        left -= len(got)
+    return method, path, headers
 
 
 def answer(connection: socket.socket, status: int, body: bytes = b"", *headers: str) -> None:

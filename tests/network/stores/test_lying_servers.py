@@ -158,6 +158,20 @@ def test_hosts_that_are_none(host: str) -> None:
         read_locator(f"https://{host}/x")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["ht\ntps://ex\tample.com/a\r", "  https://example.com", "https://example.com/\x00",
+     "https://exam\u212ale.com", "https://example.com:0443", "https://example.com:",
+     "https://[::1]:0443", "https://[::1]:", "https://example.com/a b"],
+)  # fmt: skip
+def test_a_locator_has_one_spelling(text: str) -> None:
+    with pytest.raises(StoreError, match="is not a store"):
+        read_locator(text)
+    place = read_locator("https://[::1]:8443/a/")
+    assert isinstance(place, WebLocator)
+    assert place.url == "https://[::1]:8443/a"
+
+
 # --- redirects
 
 

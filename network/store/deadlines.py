@@ -1,0 +1,75 @@
+"""How long a thread waits for servers: one deadline a request, and one allowance for many."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from assay.network.store.addresses import compute_rest
+
+
+@dataclass(slots=True)
+class Allowance:
+    """Seconds that a thread may still wait for servers."""
+
+    seconds: float
+
+
+#: Until when the request at hand has to be done, on the monotonic clock; what this thread may spend
+#: on all of its requests.
+_deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
+_allowance: ContextVar[Allowance | None] = ContextVar("allowance", default=None)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[Allowance]:
+    """So long, in all, does this thread wait in here for servers on the web; what it does between
+    two requests does not count. What is left of it is told."""
+    outer = _allowance.get()
+    inner = Allowance(seconds if outer is None else min(seconds, outer.seconds))
+    before = inner.seconds
+    token = _allowance.set(inner)
+    try:
+        yield inner
+    finally:
+        _allowance.reset(token)
+        if outer is not None:
+            outer.seconds -= before - inner.seconds
+
+
+@contextmanager
+def sparing(seconds: float) -> Iterator[None]:
+    """What is done in here leaves so many of the thread's seconds to what comes after it, or half
+    of them where there are fewer."""
+    outer = _allowance.get()
+    if outer is None:
+        yield
+        return
+    with within(outer.seconds - min(seconds, outer.seconds / 2)):
+        yield
+
+
+@contextmanager
+def take_seconds(seconds: float) -> Iterator[None]:
+    """The deadline of one request, within the thread's allowance and at its expense."""
+    allowance, started = _allowance.get(), time.monotonic()
+    if allowance is not None:
+        seconds = min(seconds, allowance.seconds)
+    token = _deadline.set(started + max(0.0, seconds))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+        if allowance is not None:
+            allowance.seconds -= time.monotonic() - started
+
+
+def tighten(seconds: float) -> None:
+    """The request at hand has to be done within so many seconds from now, if it had more."""
+    _deadline.set(min(_deadline.get(), time.monotonic() + seconds))
+
+
+def get_rest() -> float:
+    """Seconds that this thread has left."""
+    return compute_rest(_deadline.get())

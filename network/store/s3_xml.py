@@ -1,0 +1,91 @@
+"""What an S3 service says in XML, and what it is told.
+
+Source: Amazon S3 API reference, ListObjectsV2, CreateMultipartUpload, CompleteMultipartUpload and
+"Error responses". Whatever is wrong with an answer is a ValueError that repeats nothing of it but a
+word that names an error.
+"""
+
+import re
+from collections.abc import Sequence
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+#: Longest token, upload's name and ETag that are taken, characters.
+_TOKEN_MAX = 4_096
+
+#: An error's name, as `NoSuchBucket`; no key's name and no token is of that form.
+_CODE = re.compile(r"<Code>([A-Z][a-z][A-Za-z]{1,48})</Code>")
+
+
+def read_code(body: bytes) -> str | None:
+    """What an error is called; None: it has no name."""
+    found = _CODE.search(body.decode(errors="replace"))
+    return None if found is None else found[1]
+
+
+def read_page(body: bytes) -> tuple[list[str], str]:
+    """Keys of one page of a listing, and how the next one is asked for; "": there is none.
+
+    Raises:
+        ValueError: it is no such page.
+    """
+    root = _read(body, "ListBucketResult")
+    keys = [_find(entry, "Key") for entry in root.iterfind("{*}Contents")]
+    if root.findtext("{*}IsTruncated") != "true":
+        return keys, ""
+    return keys, _find(root, "NextContinuationToken")
+
+
+def read_upload(body: bytes) -> str:
+    """The name of an upload that was begun.
+
+    Raises:
+        ValueError: none was.
+    """
+    return _find(_read(body, "InitiateMultipartUploadResult"), "UploadId")
+
+
+def require_complete(body: bytes) -> None:
+    """A service may notice after it has said 200 that it cannot put the parts together.
+
+    Raises:
+        ValueError: it has not.
+    """
+    _read(body, "CompleteMultipartUploadResult")
+
+
+def write_parts(tags: Sequence[str]) -> bytes:
+    """Which parts an object has, by their ETags, in order.
+
+    Raises:
+        ValueError: one is none.
+    """
+    if any(not 0 < len(tag) <= _TOKEN_MAX or not tag.isprintable() for tag in tags):
+        raise ValueError("a part came to be without an ETag")
+    parts = "".join(
+        f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(tag)}</ETag></Part>"
+        for number, tag in enumerate(tags, 1)
+    )
+    space = "http://s3.amazonaws.com/doc/2006-03-01/"
+    return f'<CompleteMultipartUpload xmlns="{space}">{parts}</CompleteMultipartUpload>'.encode()
+
+
+def _read(body: bytes, expected: str) -> ElementTree.Element:
+    """The element that an answer is."""
+    try:
+        text = body.decode()
+        if "<!DOCTYPE" in text:  # entities are declared there, and S3 has none
+            raise ValueError("the answer declares a document type")
+        root = ElementTree.fromstring(text)
+    except (UnicodeDecodeError, ElementTree.ParseError):
+        raise ValueError("the answer is no XML") from None
+    if root.tag.rpartition("}")[2] != expected:
+        raise ValueError(f"the answer is no {expected} ({read_code(body) or 'something else'})")
+    return root
+
+
+def _find(element: ElementTree.Element, name: str) -> str:
+    text = element.findtext(f"{{*}}{name}") or ""
+    if not 0 < len(text) <= _TOKEN_MAX:
+        raise ValueError(f"the answer has no {name}")
+    return text

@@ -1,0 +1,379 @@
+"""The service of one's own bucket, where it lies: it is led nowhere, learns nothing more, and costs
+no more than its limits.
+"""
+
+import logging
+import socket
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from assay.network.store import (
+    BucketStore,
+    Credentials,
+    HttpPatience,
+    StoreError,
+    open_bucket,
+    read_bucket,
+)
+from assay.network.store import bucket as buckets
+from tests.network.stores.hostile import CALM, HASTY, Hostile, Manners, answer
+
+KEY, SECRET, TOKEN = "AKIAHUNTER2", "hunter2/Very+Secret", "hunter2session"
+PART = 1_024
+LARGE = bytes(3 * PART)
+BEGUN = b"<InitiateMultipartUploadResult><UploadId>7</UploadId></InitiateMultipartUploadResult>"
+ENDED = b"<CompleteMultipartUploadResult/>"
+POURED = 64 << 20
+#: What a bucket is used for.
+USES: dict[str, Callable[[BucketStore], Any]] = {
+    "get": lambda store: store.get("x", 100),
+    "size": lambda store: store.open("x").size(),
+    "read": lambda store: store.open("x").read(0, 10),
+    "list": lambda store: store.list(),
+    "put": lambda store: store.put("x", b"small"),
+    "put a large one": lambda store: store.put("x", LARGE),
+    "delete": lambda store: store.delete("x"),
+}
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buckets, "PART_BYTES", PART)
+
+
+@pytest.fixture
+def serve(start: Callable[..., Hostile]) -> Callable[..., tuple[BucketStore, Hostile]]:
+    """A service of these manners, and one's bucket there."""
+
+    def serve(manners: Manners, patience: HttpPatience = CALM) -> tuple[BucketStore, Hostile]:
+        server = start(manners)
+        return open_at(server.url, patience), server
+
+    return serve
+
+
+def open_at(url: str, patience: HttpPatience = CALM) -> BucketStore:
+    credentials = Credentials(SecretStr(KEY), SecretStr(SECRET), SecretStr(TOKEN))
+    return open_bucket(read_bucket("s3://miners/one", url, "auto"), credentials, patience=patience)
+
+
+def behave(method, path, headers, connection) -> bool:
+    """A service that does all that is asked and keeps nothing of it."""
+    if method == "POST":
+        answer(connection, 200, BEGUN if "uploads=" in path else ENDED)
+    elif "list-type" in path:
+        answer(connection, 200, b"<ListBucketResult/>")
+    elif method == "GET" and "range" in headers:
+        answer(connection, 206, bytes(10), "Content-Range: bytes 0-9/10")
+    elif method == "GET":
+        answer(connection, 200, bytes(10))
+    elif method == "HEAD":
+        answer(connection, 200, b"", "Content-Length: 10")
+    elif method == "DELETE":
+        answer(connection, 204)
+    else:
+        answer(connection, 200, b"", 'ETag: "one"')
+    return True
+
+
+def test_who_behaves(serve) -> None:
+    store, server = serve(behave)
+    assert [use(store) for use in USES.values()] == [bytes(10), 10, bytes(10), (), None, None, None]
+    asked = [(method, path) for method, path, _ in server.asked]
+    assert ("PUT", "/miners/one/x?partNumber=3&uploadId=7") in asked
+    assert asked[-2:] == [("POST", "/miners/one/x?uploadId=7"), ("DELETE", "/miners/one/x")]
+    assert server.headers["x-amz-security-token"] == TOKEN
+
+
+#: Where a service redirects: a method and what stands in its path.
+PLACES = [(m, "") for m in ("GET", "HEAD", "PUT", "POST", "DELETE")] + [
+    ("GET", "list-type"), ("PUT", "partNumber"), ("POST", "uploadId")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "words"), PLACES)
+@pytest.mark.parametrize("status", [301, 307])
+def test_no_redirect_is_followed(serve, start, method: str, words: str, status: int) -> None:
+    elsewhere = start(behave)
+
+    def lead_away(asked, path, headers, connection) -> bool:
+        if asked != method or words not in path:
+            return behave(asked, path, headers, connection)
+        answer(connection, status, b"", f"Location: {elsewhere.url}{path}")
+        return True
+
+    store, _ = serve(lead_away)
+    refused = 0
+    for use in USES.values():
+        try:
+            use(store)
+        except StoreError as error:
+            assert f"redirects (status {status})" in str(error)  # noqa: PT017
+            refused += 1
+    assert refused
+    assert elsewhere.connections == 0
+
+
+def test_the_environment_changes_nothing(serve, start, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere, server = start(behave), start(behave)
+    for name in ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROXY_URL",
+                 "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):  # fmt: skip
+        monkeypatch.setenv(name, elsewhere.url)
+    for name in ("AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_REGION", "AWS_REQUEST_PAYER",
+                 "AWS_SKIP_SIGNATURE", "AWS_UNSIGNED_PAYLOAD", "AWS_BUCKET"):  # fmt: skip
+        monkeypatch.setenv(name, "true")
+    credentials = Credentials(SecretStr(KEY), SecretStr(SECRET))
+    store = open_bucket(read_bucket("s3://miners/one", server.url, "auto"), credentials)
+    for use in USES.values():
+        use(store)
+        assert server.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIAHUNTER2")
+        assert "/auto/s3/aws4_request" in server.headers["authorization"]
+        assert not {"x-amz-security-token", "x-amz-request-payer"} & server.headers.keys()
+    assert elsewhere.connections == 0
+
+
+def pour(head: str) -> Manners:
+    """These headers, and then bytes, far more than anybody may read."""
+
+    def manners(method, path, headers, connection) -> None:
+        sent[0] = 0
+        connection.sendall(f"HTTP/1.1 {head}\r\n\r\n".encode())
+        for _ in range(POURED >> 16):
+            sent[0] += connection.send(bytes(1 << 16))
+
+    sent = [0]
+    manners.sent = sent  # type: ignore[attr-defined]
+    return manners
+
+
+@pytest.mark.parametrize("name", [name for name in USES if name != "size"])
+@pytest.mark.parametrize("status", [200, 206, 400, 404])
+def test_a_body_without_an_end(serve, name: str, status: int) -> None:
+    """Some uses need no more than the status, which they have; none reads what is poured."""
+    manners = pour(f"{status} So")
+    store, _ = serve(manners)
+    try:
+        USES[name](store)
+    except StoreError as error:
+        assert "Traceback" not in str(error)  # noqa: PT017
+    else:
+        assert name in ("put", "delete") or status == 404
+    assert manners.sent[0] < POURED  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", USES)
+def test_a_length_of_a_terabyte(serve, name: str) -> None:
+    def lie(method, path, headers, connection) -> bool:
+        answer(connection, 200, b"", f"Content-Length: {1 << 40}", 'ETag: "one"')
+        return method == "HEAD"
+
+    store, _ = serve(lie, HASTY)
+    if name in ("size", "put", "delete"):  # nobody reads a body there
+        USES[name](store)
+        return
+    with pytest.raises(StoreError, match=r"are read|another part|is no"):
+        USES[name](store)
+
+
+def test_a_part_that_is_longer_than_asked_for(serve) -> None:
+    for body, said in ((bytes(11), "0-9/10"), (bytes(9), "0-9/10"), (bytes(10), "1-10/11")):
+
+        def lie(method, path, headers, connection, body=body, said=said) -> bool:
+            if method == "HEAD":
+                return behave(method, path, headers, connection)
+            answer(connection, 206, body, f"Content-Range: bytes {said}")
+            return True
+
+        with pytest.raises(StoreError, match=r"at most 10 are read|another part"):
+            serve(lie)[0].open("x").read(0, 10)
+
+
+def test_an_object_of_no_length(serve) -> None:
+    def lie(method, path, headers, connection) -> None:
+        connection.sendall(b"HTTP/1.1 200 So\r\n\r\n")
+
+    for name in ("get", "size"):
+        with pytest.raises(StoreError, match="not said how long"):
+            USES[name](serve(lie)[0])
+
+
+def write_page(*keys: str, token: str | None = None) -> bytes:
+    entries = "".join(f"<Contents><Key>{key}</Key></Contents>" for key in keys)
+    more = "" if token is None else f"<NextContinuationToken>{token}</NextContinuationToken>"
+    truncated = str(token is not None).lower()
+    space = "http://s3.amazonaws.com/doc/2006-03-01/"
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="{space}">'
+        f"<IsTruncated>{truncated}</IsTruncated>{entries}{more}</ListBucketResult>"
+    ).encode()
+
+
+def serve_pages(pages: Iterator[bytes]) -> Manners:
+    def manners(method, path, headers, connection) -> bool:
+        answer(connection, 200, next(pages))
+        return True
+
+    return manners
+
+
+def test_a_listing_in_pages(serve) -> None:
+    pages = [write_page("one/a", "one/b/c", token="t+/&amp;1"), write_page(token="2"),
+             write_page("one/d", "one/a b", "one/e/", "one/")]  # fmt: skip
+    store, server = serve(serve_pages(iter(pages)))
+    assert store.list() == ("a", "b/c", "d")  # what has no object's name, others put there
+    assert "continuation-token=t%2B%2F%261&" in server.asked[1][1]
+    assert all("prefix=one%2F" in path for _, path, _ in server.asked)
+    store, _ = serve(serve_pages(iter([write_page("one/a", "one/b", token="1")])))
+    assert store.list(some=1) == ("a",)
+
+
+def test_a_listing_without_an_end(serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = (write_page(token=str(n)) for n in range(1 << 40))
+    monkeypatch.setattr(buckets, "_PAGES", 5)
+    store, server = serve(serve_pages(endless))
+    with pytest.raises(StoreError, match="5 pages have no end"):
+        store.list()
+    assert len(server.asked) == 5
+    monkeypatch.setattr(buckets, "_LIST_MAX", 1_000)
+    with pytest.raises(StoreError, match="are read"):
+        store.list()
+    monkeypatch.setattr(buckets, "LIST_MAX", 3)
+    store, _ = serve(serve_pages(iter([write_page(*(f"one/{n}" for n in range(4)))])))
+    with pytest.raises(StoreError, match="more than 3 objects"):
+        store.list()
+
+
+def test_a_listing_has_one_deadline(serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each page comes in time, all of them never."""
+
+    def dawdle(method, path, headers, connection) -> bool:
+        server.wait(0.05)
+        answer(connection, 200, write_page(token="1"))
+        return True
+
+    store, server = serve(dawdle)
+    monkeypatch.setattr(buckets, "_LIST_S", 0.3)
+    with pytest.raises(StoreError, match=r"in time|cannot be read"):
+        store.list()
+    assert 1 < len(server.asked) < 10
+
+
+BILLION = b'<!DOCTYPE a [<!ENTITY b "ha">]><ListBucketResult>&b;</ListBucketResult>'
+
+
+@pytest.mark.parametrize(
+    "page",
+    [b"", b"<", b"\xff\xfe", BILLION, b"\xef\xbb\xbf" + BILLION, BILLION.decode().encode("utf-16"),
+     b"<Error><Code>SlowDown</Code></Error>", write_page("two/a"), write_page(token=""),
+     write_page(""), write_page("one/" + "x" * 5_000)],
+    ids=range(11),
+)  # fmt: skip
+def test_what_is_no_listing(serve, page: bytes) -> None:
+    store, _ = serve(serve_pages(iter([page])))
+    with pytest.raises(StoreError, match="cannot list objects in s3://miners/one"):
+        store.list()
+
+
+@pytest.mark.parametrize("place", ["begin", "part", "end"])
+def test_an_upload_that_the_service_does_not_do(serve, place: str) -> None:
+    """It says 200 all the same; what is there already is taken away."""
+
+    def lie(method, path, headers, connection) -> bool:
+        if place == "begin" and "uploads=" in path:
+            answer(connection, 200, b"<Error><Code>Internal</Code></Error>")
+        elif place == "part" and "partNumber" in path:
+            answer(connection, 200)
+        elif place == "end" and method == "POST" and "uploadId" in path:
+            answer(connection, 200, b"<Error><Code>Internal</Code></Error>")
+        else:
+            behave(method, path, headers, connection)
+        return True
+
+    store, server = serve(lie)
+    with pytest.raises(StoreError, match=r"cannot write x .*(Internal|without an ETag)"):
+        store.put("x", LARGE)
+    taken = ("DELETE", "/miners/one/x?uploadId=7", None) in server.asked
+    assert taken is (place != "begin")
+
+
+def test_a_bucket_that_is_missing_is_not_an_object_that_is(serve) -> None:
+    def miss(method, path, headers, connection) -> bool:
+        answer(connection, 404, b"<Error><Code>NoSuchBucket</Code></Error>")
+        return True
+
+    store, _ = serve(miss)
+    for name in ("get", "list", "delete"):
+        with pytest.raises(StoreError, match="status 404, NoSuchBucket"):
+            USES[name](store)
+
+
+ECHOES = {
+    "status line": "what is {}\r\n\r\n",
+    "reason": "HTTP/1.1 403 {}\r\nContent-Length: 0\r\n\r\n",
+    "header": "HTTP/1.1 200 So\r\n{}\r\n\r\n",
+    "encoding": "HTTP/1.1 200 So\r\nContent-Encoding: {}\r\n\r\n",
+    "length": "HTTP/1.1 200 So\r\nContent-Length: {}\r\n\r\n",
+    "code": "HTTP/1.1 403 So\r\nConnection: close\r\n\r\n<Code>{}</Code>",
+    "key as code": "HTTP/1.1 403 So\r\nConnection: close\r\n\r\n<Code>AKIAHUNTER2</Code>",
+    "token as code": "HTTP/1.1 403 So\r\nConnection: close\r\n\r\n<Code>hunter2session</Code>",
+    "location": "HTTP/1.1 302 So\r\nLocation: http://{}/\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("place", ECHOES)
+def test_what_the_service_repeats_is_not_repeated(
+    serve, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each in all places where a server has words."""
+
+    def repeat(method, path, headers, connection) -> None:
+        words = f"{headers['x-amz-security-token']} {headers['authorization']}"
+        connection.sendall(ECHOES[place].format(words).encode())
+
+    caplog.set_level(logging.DEBUG, "assay")
+    store, server = serve(repeat)
+    for use in USES.values():
+        with pytest.raises(StoreError) as caught:
+            use(store)
+        told = "".join(traceback.format_exception(caught.value)) + caplog.text
+        assert "hunter2" not in told.lower()
+        assert "Signature" not in told
+    assert server.asked
+
+
+@pytest.mark.parametrize("wrong", ["hunter2\r\nX-Evil: 1", "hunter2 ", "hunter2é", "", "hunter2\0"])
+def test_a_key_that_is_none_is_not_said(wrong: str) -> None:
+    good = SecretStr("AKID")
+    address = read_bucket("s3://miners", "http://127.0.0.1:9", "auto")
+    for at in range(3):
+        words = [good, good, good]
+        words[at] = SecretStr(wrong)
+        with pytest.raises(StoreError, match="its key, secret or token") as caught:
+            open_bucket(address, Credentials(*words))
+        assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_who_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part is sent to somebody who does not read it: more than the kernels hold for him."""
+    monkeypatch.setattr(buckets, "PART_BYTES", POURED)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        store = open_at(f"http://127.0.0.1:{silent.getsockname()[1]}", HASTY)
+        with pytest.raises(StoreError, match="in time"):
+            store.put("x", bytes(POURED))
+
+
+def test_a_small_object_is_not_waited_for_like_a_large_one(serve) -> None:
+    """Bytes that drip never fall silent, and a thousand are no tebibyte, which would be read."""
+
+    def drip(method, path, headers, connection) -> None:
+        connection.sendall(b"HTTP/1.1 200 So\r\nContent-Length: 1000\r\n\r\n")
+        while not server.wait(0.05):
+            connection.sendall(b"x")
+
+    store, server = serve(drip, HASTY)
+    with pytest.raises(StoreError, match="in time"):
+        store.get("x", 1 << 40)
