@@ -101,7 +101,7 @@ def test_the_command_says_so(case):
 
 
 def invoke(path, case, *more):
-    store, models = f"file://{case.folder / 'store'}", case.folder / "models"
+    store, models = (case.folder / "store").as_uri(), case.folder / "models"
     arguments = ["train", "verify-step", path, "--models", models, "--offline",
                  case.folder / "bundle", "--allow-local-beacon", "--files", store]  # fmt: skip
     return CliRunner().invoke(app, [*map(str, arguments), "--json", *more])
@@ -301,7 +301,7 @@ def test_the_file_is_read_in_another_process(case, monkeypatch):
 
 def test_a_network_must_be_named_for_files(case):
     result = CliRunner().invoke(
-        app, ["train", "verify-step", str(case.step.path), "--files", f"file://{Path.cwd()}"]
+        app, ["train", "verify-step", str(case.step.path), "--files", Path.cwd().as_uri()]
     )
     assert result.exit_code == 2
     assert "--offline" in result.output

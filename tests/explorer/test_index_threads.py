@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from threading import Thread
 
 from assay.explorer.index import Index
 from tests.explorer.inside import look_into
+
+ROOT = Path(__file__).parents[2]
 
 
 def count_open(path):
@@ -32,9 +35,11 @@ def test_what_ended_threads_held_open_is_closed(tmp_path):
 def test_an_index_whose_maker_is_killed_is_gone_on_with(demo, tmp_path):
     """At every statement that makes its tables, and at many of those that fill them."""
     path = tmp_path / "killed.sqlite"
+    # it holds where PYTHONSAFEPATH keeps the working directory out, too
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}  # noqa: TID251 - a child needs a whole environment
     done = subprocess.run(
         [sys.executable, "-m", "tests.explorer.killed_index", demo, path, "5"],
-        capture_output=True, text=True, timeout=120,
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 30

@@ -9,7 +9,7 @@ from queue import Queue
 import pytest
 
 from assay.network import StoreError, open_folder
-from assay.network.store import objects
+from assay.network.store import folder
 from assay.neurons.packing import PackedSubmission
 from assay.neurons.validating import mirror as module
 from assay.neurons.validating.mirror import Mirror
@@ -75,7 +75,7 @@ def write(store, window):
 
 
 def test_more_old_copies_than_a_store_lists_are_cleared_in_pieces(tmp_path, monkeypatch):
-    for owner in (objects, module):
+    for owner in (folder, module):
         monkeypatch.setattr(owner, "LIST_MAX", 40)
     monkeypatch.setattr(module, "_CLEARED_MAX", 20)
     store = open_folder(tmp_path)

@@ -7,6 +7,7 @@ import pytest
 import trustme
 
 from assay.network import StoreError
+from assay.network.store.http import HttpPatience
 from assay.neurons.config import ConfigError, load_settings
 from assay.neurons.wiring import open_own_store, open_stores
 from tests.network.stores.hostile import Hostile, answer
@@ -50,7 +51,7 @@ def ca_file(authority, tmp_path):
 
 
 def test_a_bucket_behind_a_private_authority(start, ca_file, monkeypatch):
-    monkeypatch.setattr("assay.network.store.bucket._RETRIES", 0)
+    monkeypatch.setattr("assay.network.store.bucket.PATIENCE", HttpPatience(tries=1))
     server, url = start()
     bucket = {"upload": "s3://miners/one", "endpoint": url} | KEYS
     with pytest.raises(StoreError, match="cannot write x"):
