@@ -40,6 +40,7 @@ from assay.network.chain.heads import LEAST_STILL_S, Heads
 from assay.network.chain.nodes import Check, Nodes
 from assay.network.chain.survey import OTHERS_SHARE, Survey
 from assay.network.chain.target import HEAD_SHARE, Target, name_node
+from assay.network.threads import LookupLoop
 
 if TYPE_CHECKING:
     from bittensor import RpcSubstrate
@@ -70,7 +71,7 @@ class Connection:
         self._nodes = Nodes(target, self.heads)
         self._survey = Survey(self._nodes, self.heads)
         self._random = random.Random(seed)
-        self._loop = asyncio.new_event_loop()
+        self._loop = LookupLoop()
         self._hurry = asyncio.Event()
         self._lost_at: float | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="chain", daemon=True)

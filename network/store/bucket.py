@@ -14,7 +14,7 @@ import re
 import ssl
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,6 +41,7 @@ from assay.network.store.s3_xml import (
 )
 from assay.network.store.signing import Credentials, Signer, write_query
 from assay.network.store.web import READ_MAX
+from assay.network.threads import start_thread
 
 #: Bytes of a part of a large object, and parts on their way together.
 PART_BYTES, _PARTS = 8 << 20, 4
@@ -221,15 +222,38 @@ class BucketStore(ObjectStore):
         """Sends parts, some at a time, and says what the service calls them."""
         tags = []
         waiting: deque[Future[Answer]] = deque()
-        with ThreadPoolExecutor(_PARTS, "upload") as pool:
+        try:
             for number, piece in enumerate(pieces, 1):
                 if len(waiting) == _PARTS:
                     tags.append(waiting.popleft().result().headers.get("etag", ""))
                 query = f"partNumber={number}&{upload}"
                 asked = _Asked("PUT", name, query, content=piece)
-                waiting.append(pool.submit(self._send, problem, asked))
+                waiting.append(self._send_beside(problem, asked))
             tags.extend(part.result().headers.get("etag", "") for part in waiting)
+        except StoreError:  # not so who is interrupted: he waits for nothing
+            wait(waiting)
+            raise
         return tags
+
+    def _send_beside(self, problem: str, asked: "_Asked") -> Future[Answer]:
+        """`_send` on a thread that does not hold up the program's end.
+
+        Raises:
+            StoreError: this machine lets no further one be started.
+        """
+        sent: Future[Answer] = Future()
+
+        def run() -> None:
+            try:
+                sent.set_result(self._send(problem, asked))
+            except BaseException as error:  # noqa: BLE001 - whoever waits for it raises it
+                sent.set_exception(error)
+
+        try:
+            start_thread(run, "upload")
+        except OSError as error:
+            raise StoreError(f"{problem}: {error}") from None
+        return sent
 
     def _send(self, problem: str, asked: "_Asked") -> Answer:
         """The answer to a request that was well received.

@@ -65,6 +65,16 @@ def take_seconds(seconds: float) -> Iterator[None]:
             allowance.seconds -= time.monotonic() - started
 
 
+@contextmanager
+def trying() -> Iterator[None]:
+    """One of a request's tries: what is tightened in here is so for no other one."""
+    token = _deadline.set(_deadline.get())
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
 def tighten(seconds: float) -> None:
     """The request at hand has to be done within so many seconds from now, if it had more."""
     _deadline.set(min(_deadline.get(), time.monotonic() + seconds))

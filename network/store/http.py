@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpcore
@@ -23,7 +23,7 @@ from assay.network.store.addresses import (
     resolve_name,
 )
 from assay.network.store.base import ServedError, StoreError
-from assay.network.store.deadlines import get_rest, take_seconds, tighten
+from assay.network.store.deadlines import get_rest, take_seconds, tighten, trying
 from assay.network.text import describe_error
 
 #: Connections of one client, and idle ones of them that are kept for so many seconds.
@@ -87,8 +87,8 @@ class Request:
     method: str
     url: str
     limit: int | None
-    headers: RequestHeaders = ()
-    content: bytes = b""
+    headers: RequestHeaders = field(default=(), repr=False)  # a signature and a token among them
+    content: bytes = field(default=b"", repr=False)
     words: int = 0
     called: str = ""
 
@@ -166,7 +166,8 @@ class HttpClient:
         size = (request.limit or 0) + len(request.content)
         with take_seconds(patience.total_s + size / patience.bytes_a_second):
             for attempt in range(1, patience.tries + 1):
-                answer = self._try(request, attempt == patience.tries)
+                with trying():
+                    answer = self._try(request, attempt == patience.tries)
                 if answer is not None:
                     return answer
                 time.sleep(min(patience.pause_s * 2 ** (attempt - 1), get_rest()))

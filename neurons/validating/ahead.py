@@ -113,6 +113,8 @@ class ReadAhead:
 
     def close(self) -> None:
         """No file more is begun; what is under way ends by its deadline, or with the program."""
+        with self._changed:
+            self._begun.clear()
         for _ in self._threads:
             self._jobs.put(None)
         for worker in self._own:
@@ -162,7 +164,7 @@ class ReadAhead:
         """See `FilesAhead`.
 
         Raises:
-            WorkerError, OUR_FAULTS: what went wrong with reading it.
+            WorkerError, OUR_FAULTS: what went wrong with reading it; a defect, too.
         """
         with self._changed:
             fetched = self._there.pop((context.window, hotkey), None)
@@ -220,7 +222,10 @@ class ReadAhead:
         key = context.window, hotkey
         with self._changed:
             wanted = key in self._begun
-        fetched = fetch(context, hotkey, reader, seconds) if wanted else Fetched(None, False)
+        try:
+            fetched = fetch(context, hotkey, reader, seconds) if wanted else Fetched(None, False)
+        except BaseException as error:  # noqa: BLE001 - whoever takes the file raises it
+            fetched = Fetched(None, False, error)
         with self._changed:
             self._reserved_bytes -= compute_pack_max(context.parameters)
             if key in self._begun:  # else it comes too late

@@ -1,8 +1,11 @@
 """What the chain adapter knows without a chain."""
 
+import concurrent.futures.thread
 import json
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import cast
 
@@ -136,6 +139,28 @@ def test_keys_in_an_address_are_not_shown() -> None:
 def test_nobody_to_talk_to_is_an_error_with_advice_not_a_hang() -> None:
     with pytest.raises(ChainError, match="check that the node runs"):
         Connection(Target(("ws://127.0.0.1:9",), patience_s=0.1))
+
+
+def test_a_lookup_that_hangs_does_not_hold_up_the_programs_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Threads of the event loop's own executor are waited for when a program ends."""
+    answered, looking = threading.Event(), []
+
+    def hang(*_: object, **__: object) -> None:
+        looking.append(threading.current_thread())
+        answered.wait(30.0)
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    try:
+        with pytest.raises(ChainError, match="does not answer"):
+            Connection(Target(("ws://node.example:9944",), patience_s=0.3))
+        assert looking
+        joined = vars(concurrent.futures.thread)["_threads_queues"]
+        assert not [thread for thread in looking if thread in joined or not thread.daemon]
+    finally:
+        answered.set()
 
 
 def test_only_loopback_is_loopback() -> None:

@@ -287,6 +287,46 @@ def test_our_own_fault_is_ours(shown, monkeypatch):
         assert shown.judge(replace(shown.sources, ahead=ahead)).accepted
 
 
+def test_a_defect_costs_neither_a_thread_nor_the_bytes_it_had_reserved(shown, monkeypatch):
+    """The judge's thread raises it; what comes after it is read ahead as before."""
+    monkeypatch.setattr(module, "_WAIT_S", 30.0)
+
+    def break_down(*_):
+        raise AttributeError("a defect")
+
+    with closing(ReadAhead(shown.sources, threads=1)) as ahead:
+        with monkeypatch.context() as broken:
+            broken.setattr(module, "is_committed", break_down)
+            assert ahead.choose(shown.context, [ALICE]) == ALICE
+            with pytest.raises(AttributeError, match="a defect"):
+                ahead.take(shown.context, ALICE)
+        assert ahead._reserved_bytes == 0
+        assert ahead.choose(shown.context, [ALICE]) == ALICE
+        assert shown.judge(replace(shown.sources, ahead=ahead)).accepted
+
+
+def test_who_is_closed_begins_no_file_more(shown, monkeypatch):
+    begun, go_on = [], threading.Event()
+
+    def hang(context, hotkey, *_):
+        begun.append(hotkey)
+        go_on.wait(10.0)
+        return module.Fetched(None, False)
+
+    monkeypatch.setattr(module, "fetch", hang)
+    monkeypatch.setattr(module, "_WAIT_S", 0.1)
+    ahead = ReadAhead(shown.sources, threads=1)
+    again = replace(shown.context, window=shown.context.window + 1)
+    for context in (shown.context, again):
+        assert ahead.choose(context, [ALICE]) is None
+    ahead.close()
+    go_on.set()
+    for thread in ahead._threads:
+        thread.join(10.0)
+    assert begun == [ALICE]
+    assert ahead._reserved_bytes == 0
+
+
 # --- what is said of it
 
 

@@ -4,6 +4,7 @@ no more than its limits.
 
 import logging
 import socket
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -298,6 +299,57 @@ def test_an_upload_that_the_service_does_not_do(serve, place: str) -> None:
         store.put("x", LARGE)
     taken = ("DELETE", "/miners/one/x?uploadId=7", None) in server.asked
     assert taken is (place != "begin")
+
+
+def test_blanks_while_parts_are_put_together(serve) -> None:
+    def take_long(method, path, headers, connection) -> bool:
+        if method == "POST" and "uploadId" in path:
+            answer(connection, 200, b" \n  <?xml version='1.0' encoding='UTF-8'?>\n" + ENDED)
+        else:
+            behave(method, path, headers, connection)
+        return True
+
+    serve(take_long)[0].put("x", LARGE)
+
+
+def test_who_is_interrupted_waits_for_no_part(serve) -> None:
+    """Nor does the program's end: what is on its way is so on a thread of its own."""
+    interrupted, heard = threading.Event(), []
+
+    def hang(method, path, headers, connection) -> bool:
+        if method == "PUT":
+            heard.append(interrupted.wait(5.0))
+        behave(method, path, headers, connection)
+        return True
+
+    def cut() -> Iterator[bytes]:
+        yield from (bytes(PART), bytes(PART))
+        raise KeyboardInterrupt
+
+    store, server = serve(hang)
+    with pytest.raises(KeyboardInterrupt):
+        store.put_parts("x", cut())
+    threads = [one for one in threading.enumerate() if one.name == "upload"]
+    assert threads
+    assert all(one.daemon for one in threads)
+    interrupted.set()
+    for one in threads:
+        one.join(10.0)
+    assert heard
+    assert all(heard)
+    assert ("DELETE", "/miners/one/x?uploadId=7", None) in server.asked
+
+
+def test_a_machine_without_threads_is_said_like_all_else(serve, monkeypatch) -> None:
+    store, server = serve(behave)
+
+    def refuse(work, name):
+        raise OSError("no thread can be started")
+
+    monkeypatch.setattr(buckets, "start_thread", refuse)
+    with pytest.raises(StoreError, match="cannot write x: no thread"):
+        store.put("x", LARGE)
+    assert ("DELETE", "/miners/one/x?uploadId=7", None) in server.asked
 
 
 def test_a_bucket_that_is_missing_is_not_an_object_that_is(serve) -> None:

@@ -1,6 +1,7 @@
 """A store on the web as a good server serves it: whole, by range, over few connections."""
 
 import threading
+import time
 
 import pytest
 
@@ -96,6 +97,22 @@ def test_a_busy_server_is_asked_again(start, connect) -> None:
     store = open_store(server.url, connect(True, patience=QUICK))
     assert store.open("x").read(0, 4) == DATA[:4]
     assert len(server.asked) == 3
+
+
+def test_a_busy_server_shortens_no_later_try(start, connect) -> None:
+    """Its short answer is not waited for as long as what was asked for, which comes after it."""
+    statuses = [503]
+
+    def be_slow(method, path, headers, socket):
+        if statuses:
+            answer(socket, statuses.pop())
+            return True
+        time.sleep(0.6)
+        return behave(method, path, headers, socket)
+
+    patience = HttpPatience(total_s=0.3, bytes_a_second=1 << 10, tries=2, pause_s=0.0)
+    store = open_store(start(be_slow).url, connect(True, patience=patience))
+    assert len(store.open("x").read(0, 20 << 10)) == len(DATA)
 
 
 def test_a_server_that_stays_busy(start, connect) -> None:
