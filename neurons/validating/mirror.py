@@ -51,8 +51,12 @@ class Mirror:
         self._queue: Queue[tuple[Context, PackedSubmission] | None] = Queue(_WAITING)
         self._lock = Lock()
         self._held_bytes = 0
-        self._thread = Thread(target=self._work, name="mirror", daemon=True)
-        self._thread.start()
+        self._thread = self._start()
+
+    def _start(self) -> Thread:
+        thread = Thread(target=self._work, name="mirror", daemon=True)
+        thread.start()
+        return thread
 
     def close(self) -> None:
         """Ends the writer, after what it is at."""
@@ -64,6 +68,8 @@ class Mirror:
     def put(self, context: Context, packed: PackedSubmission) -> None:
         """Takes a submission that was read whole."""
         size = measure_pack(packed)
+        if not self._thread.is_alive() and not self._ended.is_set():
+            self._thread = self._start()  # a defect, which its thread has told, has ended it
         try:
             with self._lock:
                 if 0 < self._held_bytes > _WAITING_BYTES - size:
@@ -80,9 +86,11 @@ class Mirror:
 
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
-            self._write(*job)
-            with self._lock:
-                self._held_bytes -= measure_pack(job[1])
+            try:
+                self._write(*job)
+            finally:
+                with self._lock:
+                    self._held_bytes -= measure_pack(job[1])
             del job  # while the next one is waited for
             if self._ended.is_set():
                 return

@@ -101,3 +101,20 @@ def test_what_cannot_be_cleared_away_keeps_nothing_from_being_written(tmp_path):
     store.put(f"mirrors/0/{ROOT}", b"old")
     write(store, 9)
     assert f"mirrors/9/{ROOT}" in store.list("mirrors")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_defect_costs_one_copy_and_neither_the_thread_nor_its_bytes(tmp_path, monkeypatch):
+    store = open_folder(tmp_path)
+    whole = store.put
+    monkeypatch.setattr(store, "put", lambda *_: 1 / 0)
+    mirror = Mirror(store, 2)
+    mirror.put(CONTEXT, PACKED)
+    mirror._thread.join(30)
+    assert mirror._held_bytes == 0
+    monkeypatch.setattr(store, "put", whole)
+    mirror.put(CONTEXT, PACKED)
+    while mirror._held_bytes:
+        threading.Event().wait(0.001)
+    mirror.close()
+    assert sum(1 for path in tmp_path.rglob("*") if path.is_file()) == 1
