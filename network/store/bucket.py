@@ -45,7 +45,7 @@ from assay.network.threads import start_thread
 
 #: Bytes of a part of a large object, and parts on their way together.
 PART_BYTES, _PARTS = 8 << 20, 4
-#: A request is tried again for a minute and a half, longer where it has much to send.
+#: A request has a minute and a half with all its tries, longer where it has much to send.
 PATIENCE = HttpPatience(
     connect_s=10.0, silence_s=30.0, total_s=90.0, bytes_a_second=64 << 10, tries=5
 )
@@ -298,8 +298,8 @@ class BucketStore(ObjectStore):
         answer with the key's name and with the text that was signed."""
         return StoreError(
             f"{problem} in {self._address.url} at {self._address.service} ({cause}): see that "
-            "endpoint, region and bucket are right, and that the credentials may read, write and "
-            "list there"
+            "endpoint, region, bucket and this machine's clock are right, and that the credentials "
+            "may read, write and list there"
         )
 
 
