@@ -34,7 +34,7 @@ from assay.verification.judge import find_commitment
 THREADS, AHEAD = 24, 64
 #: Most bytes kept, or on their way: a file that may exceed them is begun only where it is alone.
 _KEPT_BYTES = 256 << 20
-#: Seconds that one file's servers are waited for, mirrors and all, at most: when it is asked for first,
+#: Seconds that one file's servers are waited for, mirrors and all: at the first time, at most,
 #: twice as many each further time, and at most. Whoever drips bytes holds up nobody but himself.
 _FIRST_S, _FILE_S = 10.0, 80.0
 #: Seconds that a caller waits for the first file to come.
