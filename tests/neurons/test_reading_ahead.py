@@ -33,6 +33,7 @@ from assay.neurons.validating import mirror as mirroring
 from assay.neurons.validating.ahead import ReadAhead, fetch
 from assay.neurons.validating.mirror import Mirror
 from assay.neurons.windows import get_challenge, get_context
+from assay.protocol import Footer, Phase, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.parameters import DEMO_TIMING, MAIN_WORK
 from assay.protocol.window import compute_block
