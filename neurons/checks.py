@@ -236,7 +236,8 @@ def check_store(
     stamp: int,
     public: Callable[[], ObjectStore | None] = lambda: None,
 ) -> Check:
-    """Writes a small object under the hotkey's own name and reads it back, whole and in part.
+    """Writes a small object under the hotkey's own name and reads it back, whole and in part,
+    and asks for its size, as validators do.
 
     Args:
         shown: the store as validators reach it.
@@ -246,8 +247,8 @@ def check_store(
     name = f"{encode_ss58(hotkey)}/{PROBE}"
     data = f"assay probe {stamp}".encode()
     store.put(name, data)
-    start = len(data) // 2
-    found = shown.open(name).read(start, len(data))
+    start, source = len(data) // 2, shown.open(name)
+    found = source.read(start, len(data))
     if found != data[start:] or shown.get(name, len(data)) != data:
         what = "is not there" if found is None else "holds other bytes"
         return Check(
@@ -256,6 +257,13 @@ def check_store(
             f"{name} was written, and read back where the locator leads it {what}",
             "have the locator lead to the very store that is written, open to all readers, and "
             "without a cache between",
+        )
+    if source.size() != len(data):  # validators ask for it first
+        return Check(
+            "store",
+            State.FAIL,
+            f"{name} was written and read back, but its size is not told where the locator leads",
+            "have the server answer HEAD as it answers GET",
         )
     detail = f"{name} was written and read back by range"
     try:

@@ -88,7 +88,9 @@ def _open_surroundings(
     rules = None
     if chain is not None and stores is not None:
         rules = opening.open(
-            "rules", "ask the subnet's owner", lambda: find_parameters(chain, stores.open)
+            "rules",
+            "mind what it says of the store, else ask the subnet's owner",
+            lambda: find_parameters(chain, stores.open),
         )
     beacons = None
     if rules is not None:
@@ -135,7 +137,7 @@ def _open_stores(
 ) -> tuple[tuple[ObjectStore, str] | None, ReadableStores | None]:
     """The store written to with its locator, of who has one, and those that may be read: all but
     one's own where that cannot be opened, so that it does not hide what others serve."""
-    remedy = "name a store that can be opened, with --store or --readable"
+    remedy = "mend what it says, or name another with --store or --readable"
     own = None
     if role != "validator" or settings.store.locator is not None:
         own = opening.open("store", remedy, lambda: open_own_store(settings))

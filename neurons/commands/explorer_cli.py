@@ -135,5 +135,8 @@ def explorer(
             node = None if network is None else show_address(network, "wss://CHAIN-NODE")
             chain = () if node is None else ("--network", node)
             online = (*chain, "--netuid", str(netuid))
+        if online is not None:  # what lets others' files be read lets an audit read them
+            online += () if config is None else ("--config", str(config))
+            online += tuple(word for place in readable or () for word in ("--readable", place))
         asked = Request(read(begun), online, localnet, later)
         raise typer.Exit(run_explorer(asked, as_json, quiet))

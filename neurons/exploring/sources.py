@@ -52,7 +52,7 @@ class Request:
     """What was asked for beside the settings.
 
     Attributes:
-        online: flags that name the chain, as they were given; None: none was.
+        online: flags that name the chain, and settings, as they were given; None: none was.
         localnet: folder of the localnet that was named: it is waited for.
         later: settings with those of a localnet that was not there yet, once it is.
     """

@@ -34,7 +34,7 @@ from assay.verification.judge import find_commitment
 THREADS, AHEAD = 24, 64
 #: Most bytes kept, or on their way: a file that may exceed them is begun only where it is alone.
 _KEPT_BYTES = 256 << 20
-#: Seconds that one file's servers are waited for, mirrors and all: when it is asked for first,
+#: Seconds that one file's servers are waited for, mirrors and all: at the first time, at most,
 #: twice as many each further time, and at most. Whoever drips bytes holds up nobody but himself.
 _FIRST_S, _FILE_S = 10.0, 80.0
 #: Seconds that a caller waits for the first file to come.
@@ -206,7 +206,10 @@ class ReadAhead:
         with self._changed:
             self._begun.add(key)
             self._reserved_bytes += size
-        seconds = min(_FILE_S, _FIRST_S * 2 ** self._tries.get(key, 0))
+        timing = context.parameters.timing
+        fetch_s = (timing.fetch_end - timing.audit_offset) * timing.slot_ms / 1_000
+        first_s = min(_FIRST_S, fetch_s / 4)  # on a quick chain, too, the silent have a verdict
+        seconds = min(_FILE_S, first_s * 2 ** self._tries.get(key, 0))
         self._tries[key] = self._tries.get(key, 0) + 1
         self._jobs.put((context, hotkey, reader, seconds))
         return True

@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from collections import namedtuple
+from contextlib import closing
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from assay.network.chain import ChainError, SimulatedRules
-from assay.network.store import open_folder
+from assay.network.store import ReadableStores, open_folder
 from assay.neurons import checks, doctor
 from assay.neurons.checkpoints import CheckpointFolder
 from assay.neurons.checks import Check, State, check_disk, check_memory, check_relays
@@ -23,6 +24,7 @@ from assay.neurons.config import ConfigError, load_settings
 from assay.neurons.doctor import Surroundings, examine, look_briefly, warn_briefly
 from assay.neurons.memory import _read_container, _read_machine, estimate_memory, measure_shape
 from assay.training import LearnConfig
+from tests.network.stores.hostile import Hostile, answer
 from tests.neurons.mining import ALICE, HOTKEYS, Fuse, Fused
 
 GIB = 1 << 30
@@ -144,6 +146,31 @@ def test_ones_own_store_that_cannot_be_opened_does_not_hide_the_others():
         readable.open(theirs)
         (failure,) = opening.failures
         assert "does not exist" in failure.detail
+
+
+def test_a_server_that_hides_sizes_is_found_before_validators_ask_it(subnet):
+    """Some let strangers GET, and answer HEAD with 403."""
+    with TemporaryDirectory(prefix="assay-") as folder:
+        written = open_folder(Path(folder))
+
+        def show(method, path, headers, connection):
+            data = written.get(path.lstrip("/"), 1_000) or b""
+            if method == "HEAD":
+                answer(connection, heads, b"", f"Content-Length: {len(data)}")
+            elif "range" in headers:
+                first, last = map(int, headers["range"].removeprefix("bytes=").split("-"))
+                where = f"Content-Range: bytes {first}-{last}/{len(data)}"
+                answer(connection, 206, data[first : last + 1], where)
+            else:
+                answer(connection, 200, data)
+            return True
+
+        with closing(Hostile(show)) as server:
+            shown = ReadableStores((server.url,)).open(server.url)
+            for heads, state in ((200, State.OK), (403, State.FAIL)):
+                found = checks.check_store(written, shown, ALICE, heads)
+                assert found.state is state, found
+            assert "HEAD" in found.remedy
 
 
 def test_what_could_not_be_opened_is_said_first_and_what_it_hides_last(subnet):

@@ -35,7 +35,7 @@ from assay.neurons.validating.mirror import Mirror
 from assay.neurons.windows import get_challenge, get_context
 from assay.protocol import Footer, Phase, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
-from assay.protocol.parameters import MAIN_WORK
+from assay.protocol.parameters import DEMO_TIMING, MAIN_WORK
 from assay.protocol.window import compute_block
 from assay.verification import Ledger
 from tests.network.stores.hostile import Hostile, answer
@@ -158,6 +158,26 @@ def test_a_silent_store_holds_up_nobody_else(shown, monkeypatch):
             thread.join(0.01)
         assert ahead.choose_late(context, [BOB]) is None
         assert ahead.take(context, BOB) is None
+
+
+def test_a_first_try_ends_long_before_fetch_end_on_a_quick_chain(shown, monkeypatch):
+    """Else one silent miner has no verdict, and the window counts for nobody."""
+    asked = []
+
+    def note(context, hotkey, reader, seconds):
+        asked.append(seconds)
+        return module.Fetched(None, False)
+
+    monkeypatch.setattr(module, "fetch", note)
+    monkeypatch.setattr(module, "_WAIT_S", 30.0)
+    parameters = replace(shown.context.parameters, timing=DEMO_TIMING)
+    with closing(ReadAhead(shown.sources)) as ahead:
+        for _ in range(2):
+            assert ahead.choose(replace(shown.context, parameters=parameters), [ALICE]) == ALICE
+            ahead.take(shown.context, ALICE)
+    blocks = DEMO_TIMING.fetch_end - DEMO_TIMING.audit_offset
+    assert asked[0] * 4_000 <= blocks * DEMO_TIMING.slot_ms
+    assert asked[1] == 2 * asked[0]
 
 
 def test_what_came_in_time_is_judged_after_fetch_end(shown, monkeypatch):
