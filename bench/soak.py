@@ -6,8 +6,9 @@ says how). A second validator that is never disturbed says what should have come
 
 Memory is what is resident of that process, after garbage was collected and the allocator has given
 back what it can: it has one heap and keeps no free block of 128 KiB or more. The process holds the
-five programs and, since time is theirs, the simulated chain with its newest 256 blocks. Compared
-are medians of five looks, at windows 100 to 120 and at 480 to 500.
+five programs and, since time is theirs, the simulated chain with its newest 256 blocks. It moves by
+ten MiB, as programs die and begin; compared are medians of twenty looks, at windows 100 to 195 and at
+405 to 500.
 """
 
 import json
@@ -27,8 +28,8 @@ from tests.soak.world import World
 WINDOWS, SEED = (60, 1) if FAST else (500, 1)
 #: Growth is from here on: everything has been used by then.
 WARM = WINDOWS // 5
-#: Windows between two looks; the median of some at either end is compared.
-EVERY, LOOKS = WINDOWS // 100 or 1, 5
+#: Windows between two looks; the median of a fifth of them at either end is compared.
+EVERY, LOOKS = WINDOWS // 100 or 1, 20
 GROWTH_PERCENT = 1.0
 
 
