@@ -7,8 +7,8 @@ says how). A second validator that is never disturbed says what should have come
 Memory is what is resident of that process, after garbage was collected and the allocator has given
 back what it can: it has one heap and keeps no free block of 128 KiB or more. The process holds the
 five programs and, since time is theirs, the simulated chain with its newest 256 blocks. It moves by
-ten MiB, as programs die and begin; compared are medians of twenty looks, at windows 100 to 195 and at
-405 to 500.
+ten MiB as programs die and begin: compared are medians of twenty looks, at windows 100 to 195 and
+at 405 to 500.
 """
 
 import json
