@@ -146,7 +146,7 @@ class Loop:
         self._known: dict[str, Any] = {}
         self._looked = self._written = float("-inf")
         self._unwritten = False
-        self._watch.beat = lambda: self._write(RUNNING)
+        self._watch.beat = self._beat
 
     def run(self) -> None:
         """Returns when asked to stop.
@@ -208,6 +208,13 @@ class Loop:
             logger.info("over: %s", _shorten(before or ""), extra={"event": "trouble_over"})
         else:
             logger.warning("%s", trouble, extra={"event": "trouble"})
+
+    def _beat(self) -> None:
+        """A sign of life within a step, and what holds it up."""
+        trouble = self._neuron.trouble
+        if trouble is not None:
+            self._say(trouble)
+        self._write(RUNNING)
 
     def _write(self, state: str) -> None:
         """What has changed every second, and that it lives every ten."""

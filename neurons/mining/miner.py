@@ -160,7 +160,8 @@ class Miner:
     def trouble(self) -> str | None:
         """What keeps it from working right now, and what to do; None where nothing does."""
         troubles = [*self._troubles.values(), *self._keeping.troubles.values()]
-        return "; ".join([*troubles, *filter(None, [self._delivery.trouble])]) or None
+        others = self._delivery.trouble, self.uploads.trouble
+        return "; ".join([*troubles, *filter(None, others)]) or None
 
     def step(self) -> bool:
         """Opens the current window, generates some of its groups, or commits.

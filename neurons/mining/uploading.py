@@ -2,12 +2,18 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 from assay.network.store import ObjectStore
+from assay.network.threads import start_thread
 
 #: A file above this goes up in parts of this size, bytes; seconds between two lines.
 _PART_BYTES, _LINE_S = 8 << 20, 5.0
+#: Seconds between two looks at an upload; and after which one that does not move is told.
+_BEAT_S, _SLOW_S = 1.0, 10.0
 
 
 @dataclass(slots=True)
@@ -75,11 +81,13 @@ class Uploads:
 
     Attributes:
         newest: the file that went up last, or goes.
-        beat: called while one goes up, which can take long.
+        beat: called while one goes up, which can take long: at least once a second, here.
+        trouble: why nothing of it moves; None: it does.
     """
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self.newest: Upload | None = None
+        self.trouble: str | None = None
         self.beat: Callable[[], None] = lambda: None
         self._tell = tell
 
@@ -92,10 +100,32 @@ class Uploads:
         before = self.newest
         tries = before.tries if before is not None and before.window == window else 0
         self.newest = now = Upload(window, 0, len(data), tries + 1)
+        news: SimpleQueue[int | None] = SimpleQueue()
+        result: Future[None] = Future()
 
-        def note(sent: int) -> None:
-            now.sent = sent
-            self.beat()
+        def work() -> None:
+            try:
+                upload(store, name, data, self._tell, news.put)
+                result.set_result(None)
+            except BaseException as error:  # noqa: BLE001 - whoever waits raises it
+                result.set_exception(error)
+            news.put(None)
 
-        upload(store, name, data, self._tell, note)
+        start_thread(work, "upload")
+        moved = time.monotonic()
+        try:
+            while not result.done() or not news.empty():
+                with suppress(Empty):
+                    sent = news.get(timeout=_BEAT_S)
+                    if sent is None:
+                        break
+                    now.sent, moved, self.trouble = sent, time.monotonic(), None
+                if time.monotonic() - moved > _SLOW_S:
+                    self.trouble = (
+                        f"the store has taken nothing of {name} for more than {_SLOW_S:g} s"
+                    )
+                self.beat()
+            result.result()
+        finally:
+            self.trouble = None
         now.done = True

@@ -62,6 +62,42 @@ def test_an_upload_tells_how_far_it_is(make_subnet, quick_miner, tmp_path, monke
     assert miner.uploads.newest.tries == 1
 
 
+class Hanging:
+    """A store that takes nothing until it is let go."""
+
+    def __init__(self):
+        self.gone_on = threading.Event()
+
+    def put(self, name, data):
+        assert self.gone_on.wait(60)
+
+
+def test_a_store_that_hangs_is_told_while_it_does(
+    make_subnet, quick_miner, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(uploading, "_BEAT_S", 0.01)
+    monkeypatch.setattr(uploading, "_SLOW_S", 0.05)
+    monkeypatch.setattr("assay.neurons.programs.STATUS_S", 0.0)
+    store, watch = Hanging(), Watch()
+    miner = make_subnet(MinerConfig(1, 1)).start(quick_miner, store=store)
+    Loop(miner, tmp_path, threading.Event(), dict, lambda: None, watch)
+    told = set()
+
+    def beat():
+        watch.beat()
+        told.add(json.loads((tmp_path / "status.json").read_text())["trouble"])
+        if miner.trouble is not None:
+            store.gone_on.set()
+
+    miner.uploads.beat = beat
+    miner.upload(3, bytes(25))
+    name = make_object_name(encode_ss58(ALICE), 3)
+    assert told == {None, f"the store has taken nothing of {name} for more than 0.05 s"}
+    assert caplog.text.count("has taken nothing") == 1
+    assert miner.trouble is None
+    assert miner.uploads.newest.done
+
+
 def test_an_upload_on_the_terminal():
     up = {"window": 3, "bytes": 8 << 20, "of": 19_000_000, "tries": 2, "done": False}
     (line,) = _render_upload(up)
