@@ -85,7 +85,7 @@ def test_killed_while_weights_are_sent(tmp_path, monkeypatch, short_doubt):
 
 
 @pytest.mark.parametrize(
-    "seed", [*range(3), *(pytest.param(s, marks=pytest.mark.slow) for s in range(3, 40))]
+    "seed", [*range(8), *(pytest.param(s, marks=pytest.mark.kill) for s in range(8, 40))]
 )
 def test_killed_again_and_again(tmp_path, monkeypatch, short_doubt, seed):
     draw = random.Random(seed)

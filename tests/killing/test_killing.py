@@ -98,7 +98,7 @@ def test_killed_at_every_kind_of_point(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.kill) for seed in range(2, 6))]
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.kill) for seed in range(1, 6))]
 )
 def test_everybody_is_killed_again_and_again(play: Play, undisturbed: Outcome, seed: int) -> None:
     draw = random.Random(seed)
