@@ -1,17 +1,20 @@
 """What an S3 service says in XML, and what it is told.
 
-Source: Amazon S3 API reference, ListObjectsV2, CreateMultipartUpload, CompleteMultipartUpload and
-"Error responses". Whatever is wrong with an answer is a ValueError that repeats nothing of it but a
-word that names an error.
+Source: Amazon S3 API reference, ListObjectsV2, CreateMultipartUpload, ListMultipartUploads,
+ListParts, CompleteMultipartUpload and "Error responses". Whatever is wrong with an answer is a
+ValueError that repeats nothing of it but a word that names an error.
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 #: Longest token, upload's name and ETag that are taken, characters.
 _TOKEN_MAX = 4_096
+#: Most bytes of a page of names, uploads or parts.
+PAGE_MAX = 4 << 20
 
 #: An error's name, as `NoSuchBucket`; no key's name and no token is of that form.
 _CODE = re.compile(r"<Code>([A-Z][a-z][A-Za-z]{1,48})</Code>")
@@ -45,6 +48,49 @@ def read_upload(body: bytes) -> str:
     return _find(_read(body, "InitiateMultipartUploadResult"), "UploadId")
 
 
+def read_begun(body: bytes, key: str) -> list[str]:
+    """Names of uploads of one object that did not end, the newest last.
+
+    Raises:
+        ValueError: it is no list of uploads.
+    """
+    root = _read(body, "ListMultipartUploadsResult")
+    uploads = [one for one in root.iterfind("{*}Upload") if one.findtext("{*}Key") == key]
+    return [
+        name for _, name in sorted((_find(u, "Initiated"), _find(u, "UploadId")) for u in uploads)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of an object that is not put together yet.
+
+    Attributes:
+        size: bytes.
+        md5: its ETag; of most services, and in hexadecimal digits.
+    """
+
+    size: int
+    md5: str
+
+
+def read_parts(body: bytes) -> tuple[dict[int, Part], str]:
+    """Parts by number, and after which one the next page begins; "": there is none.
+
+    Raises:
+        ValueError: it is no list of parts.
+    """
+    root = _read(body, "ListPartsResult", "ListPartsResponse")  # both are in use
+    parts = {
+        _find_number(part, "PartNumber"): Part(
+            _find_number(part, "Size"), _find(part, "ETag").strip('"')
+        )
+        for part in root.iterfind("{*}Part")
+    }
+    more = root.findtext("{*}IsTruncated") == "true"
+    return parts, f"{_find_number(root, 'NextPartNumberMarker')}" if more else ""
+
+
 def require_complete(body: bytes) -> None:
     """A service may notice after it has said 200 that it cannot put the parts together.
 
@@ -70,7 +116,7 @@ def write_parts(tags: Sequence[str]) -> bytes:
     return f'<CompleteMultipartUpload xmlns="{space}">{parts}</CompleteMultipartUpload>'.encode()
 
 
-def _read(body: bytes, expected: str) -> ElementTree.Element:
+def _read(body: bytes, *expected: str) -> ElementTree.Element:
     """The element that an answer is."""
     try:
         text = body.decode().lstrip()  # blanks come while parts are put together
@@ -79,8 +125,8 @@ def _read(body: bytes, expected: str) -> ElementTree.Element:
         root = ElementTree.fromstring(text)
     except (UnicodeDecodeError, ElementTree.ParseError):
         raise ValueError("the answer is no XML") from None
-    if root.tag.rpartition("}")[2] != expected:
-        raise ValueError(f"the answer is no {expected} ({read_code(body) or 'something else'})")
+    if root.tag.rpartition("}")[2] not in expected:
+        raise ValueError(f"the answer is no {expected[0]} ({read_code(body) or 'something else'})")
     return root
 
 
@@ -89,3 +135,10 @@ def _find(element: ElementTree.Element, name: str) -> str:
     if not 0 < len(text) <= _TOKEN_MAX:
         raise ValueError(f"the answer has no {name}")
     return text
+
+
+def _find_number(element: ElementTree.Element, name: str) -> int:
+    text = _find(element, name)
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise ValueError(f"the answer has no {name}")
+    return int(text)

@@ -18,10 +18,11 @@ _BEAT_S, _SLOW_S = 1.0, 10.0
 
 @dataclass(slots=True)
 class Upload:
-    """How far a window's file is. A try sends all of it: nothing is seen of one that broke off.
+    """How far a window's file is. Nothing is seen of a try that broke off; the next one goes on
+    where it was, where the store can.
 
     Attributes:
-        sent: bytes of this try that the connection has taken.
+        sent: bytes that this try has found there or given to the connection.
         size: bytes of the file.
         tries: begun, this one with them.
         done: the store has it.

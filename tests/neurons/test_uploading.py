@@ -54,7 +54,7 @@ def test_an_upload_tells_how_far_it_is(make_subnet, quick_miner, tmp_path, monke
         miner.upload(3, bytes(25))
     assert seen == [[3, 0, 25, 1, False], [3, 10, 25, 1, False]]
     seen.clear()
-    miner.upload(3, bytes(25))  # from its start
+    miner.upload(3, bytes(25))
     assert seen == [[3, sent, 25, 2, False] for sent in (0, 10, 20, 25)]
     assert miner.uploads.newest.done
     assert store.get(make_object_name(encode_ss58(ALICE), 3), 25) == bytes(25)

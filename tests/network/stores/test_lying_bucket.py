@@ -17,6 +17,7 @@ from assay.network.store import (
     Credentials,
     HttpPatience,
     StoreError,
+    bucket_service,
     open_bucket,
     read_bucket,
 )
@@ -281,7 +282,7 @@ def test_what_is_no_listing(serve, page: bytes) -> None:
 
 @pytest.mark.parametrize("place", ["begin", "part", "end"])
 def test_an_upload_that_the_service_does_not_do(serve, place: str) -> None:
-    """It says 200 all the same; what is there already is taken away."""
+    """It says 200 all the same; what it can make no object of is taken away."""
 
     def lie(method, path, headers, connection) -> bool:
         if place == "begin" and "uploads=" in path:
@@ -298,7 +299,7 @@ def test_an_upload_that_the_service_does_not_do(serve, place: str) -> None:
     with pytest.raises(StoreError, match=r"cannot write x .*(Internal|without an ETag)"):
         store.put("x", LARGE)
     taken = ("DELETE", "/miners/one/x?uploadId=7", None) in server.asked
-    assert taken is (place != "begin")
+    assert taken is (place == "end")
 
 
 def test_blanks_while_parts_are_put_together(serve) -> None:
@@ -326,7 +327,7 @@ def test_who_is_interrupted_waits_for_no_part(serve) -> None:
         yield from (bytes(PART), bytes(PART))
         raise KeyboardInterrupt
 
-    store, server = serve(hang)
+    store, _ = serve(hang)
     with pytest.raises(KeyboardInterrupt):
         store.put_parts("x", cut())
     threads = [one for one in threading.enumerate() if one.name == "upload"]
@@ -337,19 +338,17 @@ def test_who_is_interrupted_waits_for_no_part(serve) -> None:
         one.join(10.0)
     assert heard
     assert all(heard)
-    assert ("DELETE", "/miners/one/x?uploadId=7", None) in server.asked
 
 
 def test_a_machine_without_threads_is_said_like_all_else(serve, monkeypatch) -> None:
-    store, server = serve(behave)
+    store, _ = serve(behave)
 
     def refuse(work, name):
         raise OSError("no thread can be started")
 
-    monkeypatch.setattr(buckets, "start_thread", refuse)
+    monkeypatch.setattr(bucket_service, "start_thread", refuse)
     with pytest.raises(StoreError, match="cannot write x: no thread"):
         store.put("x", LARGE)
-    assert ("DELETE", "/miners/one/x?uploadId=7", None) in server.asked
 
 
 def test_a_bucket_that_is_missing_is_not_an_object_that_is(serve) -> None:

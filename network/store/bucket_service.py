@@ -1,0 +1,133 @@
+"""Requests to one's own bucket at an S3-compatible service, signed.
+
+Everything goes through `HttpClient`: no redirect, no proxy, no variable of the environment, and
+limits of bytes and time. Credentials stay in here: no error, log or representation has them, nor
+what the service answers.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from assay.network.store.base import StoreError
+from assay.network.store.bucket_address import BucketAddress
+from assay.network.store.http import Answer, HttpClient, Request
+from assay.network.store.s3_xml import read_code
+from assay.network.store.signing import Signer
+from assay.network.threads import start_thread
+
+#: Statuses of what was well received.
+_FINE = frozenset({200, 204, 206})
+#: And of what may be received later, beside a server's own errors.
+_LATER = frozenset({408, 429})
+#: Most bytes that are read of what is said to a failure.
+_WORDS_MAX = 16 << 10
+
+
+class RefusedError(StoreError):
+    """The service has understood a request, and does not do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request to a bucket.
+
+    Attributes:
+        name: of an object; "": it is about the bucket.
+        query: `write_query`'s.
+        wanted: a Range header.
+        limit: bytes of the answer; None: nobody reads them.
+        absent: whether the object may be missing.
+    """
+
+    method: str
+    name: str
+    query: str = ""
+    wanted: str | None = None
+    content: bytes = b""
+    limit: int | None = None
+    absent: bool = False
+
+
+class BucketService:
+    """Who keeps a bucket.
+
+    Attributes:
+        address: of the bucket.
+    """
+
+    def __init__(self, client: HttpClient, address: BucketAddress, signer: Signer) -> None:
+        self._client = client
+        self.address = address
+        self._signer = signer
+
+    def send_beside(self, problem: str, asked: Asked) -> Future[Answer]:
+        """`_send` on a thread that does not hold up the program's end.
+
+        Raises:
+            StoreError: this machine lets no further one be started.
+        """
+        sent: Future[Answer] = Future()
+
+        def run() -> None:
+            try:
+                sent.set_result(self.send(problem, asked))
+            except BaseException as error:  # noqa: BLE001 - whoever waits for it raises it
+                sent.set_exception(error)
+
+        try:
+            start_thread(run, "upload")
+        except OSError as error:
+            raise StoreError(f"{problem}: {error}") from None
+        return sent
+
+    def send(self, problem: str, asked: Asked) -> Answer:
+        """The answer to a request that was well received.
+
+        Raises:
+            RefusedError: it was refused, and will be next time.
+            StoreError: nobody answered, or who did could not do it now.
+        """
+        url = self.address.root
+        if asked.name:
+            url += f"/{self.address.get_key(asked.name)}"
+        if asked.query:
+            url += f"?{asked.query}"
+        now = datetime.now(UTC)
+        headers = self._signer.sign(asked.method, url, asked.content, asked.wanted, now)
+        if asked.method in ("PUT", "POST"):
+            headers = [*headers, ("content-length", str(len(asked.content)))]
+        request = Request(
+            asked.method, url, asked.limit, headers, asked.content, _WORDS_MAX, called="it"
+        )
+        try:
+            answer = self._client.send(request)
+        except StoreError as error:
+            raise self.explain(problem, str(error)) from None
+        code = read_code(answer.body) if answer.status >= 400 else None
+        if answer.status in _FINE or (
+            answer.status == 404 and asked.absent and code != "NoSuchBucket"
+        ):
+            return answer
+        said = f"status {answer.status}" + (f", {code}" if code is not None else "")
+        lasting = answer.status < 500 and answer.status not in _LATER
+        raise self.explain(problem, said, RefusedError if lasting else StoreError)
+
+    @contextmanager
+    def explaining(self, problem: str) -> Iterator[None]:
+        """What is wrong with an answer, said as everything else is."""
+        try:
+            yield
+        except ValueError as error:
+            raise self.explain(problem, str(error)) from None
+
+    def explain(self, problem: str, cause: str, kind: type[StoreError] = StoreError) -> StoreError:
+        """Nothing that the service wrote is in a cause but a status and an error's name. Services
+        answer with the key's name and with the text that was signed."""
+        return kind(
+            f"{problem} in {self.address.url} at {self.address.service} ({cause}): see that "
+            "endpoint, region, bucket and this machine's clock are right, and that the credentials "
+            "may read, write and list there"
+        )

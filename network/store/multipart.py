@@ -1,0 +1,173 @@
+"""A large object goes up in parts, none of which is seen before the service puts them together.
+
+What an upload that broke off, or was killed, has left there is taken up: a part that is there with
+our own bytes, by the MD5 that is its ETag, is not sent again. Where a service names parts otherwise
+(AWS does under a key of its key management), all of them are.
+
+Source: Amazon S3 API reference, "Uploading and copying objects using multipart upload" and "Object
+integrity".
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, wait
+from contextlib import suppress
+
+from assay.network.store.base import StoreError
+from assay.network.store.bucket_service import Asked, BucketService, RefusedError
+from assay.network.store.deadlines import within
+from assay.network.store.http import Answer
+from assay.network.store.s3_xml import (
+    PAGE_MAX,
+    Part,
+    read_begun,
+    read_parts,
+    read_upload,
+    require_complete,
+    write_parts,
+)
+from assay.network.store.signing import write_query
+
+#: Parts on their way together.
+_PARTS = 4
+#: Most bytes of an answer that names no parts.
+_XML_MAX = 64 << 10
+#: Most pages of parts, of 1,000 each: S3 puts no more together.
+_PAGES = 10
+#: Most older uploads of an object that are cleared away for a new one.
+_OLDER = 16
+#: Seconds for finding what was left there, or out that all of it is; and for taking it away.
+_LOOK_S, _ABORT_S = 20.0, 5.0
+
+
+def upload(service: BucketService, name: str, pieces: Iterable[bytes]) -> None:
+    """Writes an object from parts, whole.
+
+    Args:
+        pieces: of one size, but the last one.
+
+    Raises:
+        StoreError: it cannot be written. What is there of it is found by the next try, unless the
+            service cannot make the object of that.
+    """
+    problem = f"cannot write {name}"
+    begun = _find_begun(service, name)
+    there = {} if begun is None else _find_parts(service, name, begun)
+    if begun is None:
+        answer = service.send(problem, Asked("POST", name, "uploads=", limit=_XML_MAX))
+        with service.explaining(problem):
+            begun = write_query([("uploadId", read_upload(answer.body))])
+    sending = _Sending(service, name, begun, there)
+    sending.send_parts(pieces)
+    sending.complete()
+
+
+def _find_begun(service: BucketService, name: str) -> str | None:
+    """The upload of an object that was begun last and did not end, as a query; None: it is not
+    known, and nothing is lost by that but what it may have taken."""
+    problem = f"cannot find uploads of {name}"
+    key = service.address.get_key(name)
+    query = write_query([("uploads", ""), ("prefix", key)])
+    with suppress(StoreError), within(_LOOK_S):
+        answer = service.send(problem, Asked("GET", "", query, limit=PAGE_MAX))
+        with service.explaining(problem):
+            uploads = [write_query([("uploadId", one)]) for one in read_begun(answer.body, key)]
+        for older in uploads[:-1][:_OLDER]:
+            _take_away(service, name, older)
+        return uploads[-1] if uploads else None
+    return None
+
+
+def _take_away(service: BucketService, name: str, begun: str) -> None:
+    """An upload that nothing will come of; its parts would be paid for."""
+    with suppress(StoreError), within(_ABORT_S):
+        service.send(f"cannot clear away {name}", Asked("DELETE", name, begun))
+
+
+def _find_parts(service: BucketService, name: str, begun: str) -> Mapping[int, Part]:
+    """Parts that are there, by number, as far as it can be known."""
+    problem, found, after = f"cannot find parts of {name}", {}, ""
+    with suppress(StoreError), within(_LOOK_S):
+        for _ in range(_PAGES):
+            query = f"part-number-marker={after}&{begun}" if after else begun
+            answer = service.send(problem, Asked("GET", name, query, limit=PAGE_MAX))
+            with service.explaining(problem):
+                parts, after = read_parts(answer.body)
+            found.update(parts)
+            if not after:
+                break
+    return found
+
+
+class _Sending:
+    """An upload that was begun.
+
+    Args:
+        begun: its name, as a query.
+        there: parts of it that the service has.
+    """
+
+    def __init__(
+        self, service: BucketService, name: str, begun: str, there: Mapping[int, Part]
+    ) -> None:
+        self._service = service
+        self._name = name
+        self._problem = f"cannot write {name}"
+        self._begun = begun
+        self._there = there
+        self._tags: list[str] = []
+        self._digests = bytearray()
+        self._waiting: deque[tuple[int, Future[Answer]]] = deque()
+
+    def send_parts(self, pieces: Iterable[bytes]) -> None:
+        """Sends what is not there, some at a time."""
+        try:
+            for number, piece in enumerate(pieces, 1):
+                digest = hashlib.md5(piece, usedforsecurity=False)
+                self._digests += digest.digest()
+                part = self._there.get(number)
+                if part == Part(len(piece), digest.hexdigest()):
+                    self._tags.append(f'"{part.md5}"')
+                    continue
+                if len(self._waiting) == _PARTS:
+                    self._await_one()
+                query = f"partNumber={number}&{self._begun}"
+                asked = Asked("PUT", self._name, query, content=piece)
+                self._tags.append("")
+                self._waiting.append((number, self._service.send_beside(self._problem, asked)))
+            while self._waiting:
+                self._await_one()
+        except StoreError:  # not so who is interrupted: he waits for nothing
+            wait(part for _, part in self._waiting)
+            raise
+
+    def _await_one(self) -> None:
+        number, part = self._waiting.popleft()
+        self._tags[number - 1] = part.result().headers.get("etag", "")
+
+    def complete(self) -> None:
+        """Has the service make the object of the parts."""
+        with self._service.explaining(self._problem):
+            parts = write_parts(self._tags)
+        asked = Asked("POST", self._name, self._begun, content=parts, limit=_XML_MAX)
+        try:
+            ended = self._service.send(self._problem, asked)
+            try:
+                require_complete(ended.body)
+            except ValueError as error:
+                raise self._service.explain(self._problem, str(error), RefusedError) from None
+        except StoreError as error:
+            if self._is_there():  # its answer was lost, and who asks again is told of no upload
+                return
+            if isinstance(error, RefusedError):
+                _take_away(self._service, self._name, self._begun)
+            raise
+
+    def _is_there(self) -> bool:
+        """Whether the object is there, of these parts."""
+        made = hashlib.md5(self._digests, usedforsecurity=False).hexdigest()
+        with suppress(StoreError), within(_LOOK_S):
+            answer = self._service.send(self._problem, Asked("HEAD", self._name))
+            return answer.headers.get("etag", "").strip('"') == f"{made}-{len(self._tags)}"
+        return False
