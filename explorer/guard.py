@@ -51,7 +51,7 @@ class Guard:
         advice: str = "start it with --allow-host NAME",
     ) -> None:
         self._app = app
-        self._unknown = f"This page is not served under that name: {advice}.\n"
+        self._unknown = f"Nothing is served here under that name: {advice}.\n"
         self._hosts = frozenset(hosts)
         self._rates = Rates(clock)
 
@@ -75,7 +75,7 @@ class Guard:
     def _find_refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
         if scope["method"] not in _METHODS:
-            return PlainTextResponse("This page is read only.\n", 405, {"allow": "GET, HEAD"})
+            return PlainTextResponse("Nothing can be written here.\n", 405, {"allow": "GET, HEAD"})
         if not is_known_host(headers.get("host", ""), self._hosts):
             return PlainTextResponse(self._unknown, 421)
         if len(scope["raw_path"]) + len(scope["query_string"]) > _ADDRESS_MAX:

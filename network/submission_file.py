@@ -168,7 +168,7 @@ class SubmissionFile:
     def _read_tail(self) -> "_Opened | Refusal":
         size = self._source.size()
         if size is None:
-            return Refusal(Reason.NOT_REVEALED, "there is no such file in the store")
+            return Refusal(Reason.NOT_REVEALED, "the store has no such file, or not for everybody")
         if size > self._limits.file_bytes:
             return _too_large(f"the file has {size} bytes", self._limits.file_bytes)
         if size < len(MAGIC) + TRAILER:

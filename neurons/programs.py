@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from types import FrameType
 from typing import Any
 
@@ -110,10 +111,6 @@ def catch_signals(hurry: Callable[[], None]) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _shorten(text: str) -> str:
-    return text if len(text) <= _SHORT else text[:_SHORT] + "…"
-
-
 class Loop:
     """Drives one neuron until it is asked to stop.
 
@@ -205,7 +202,11 @@ class Loop:
             return
         before, self._said = self._said, trouble
         if trouble is None:
-            logger.info("over: %s", _shorten(before or ""), extra={"event": "trouble_over"})
+            logger.info(
+                "over: %s",
+                shorten(before or "", _SHORT, placeholder=" …"),
+                extra={"event": "trouble_over"},
+            )
         else:
             logger.warning("%s", trouble, extra={"event": "trouble"})
 

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,6 +24,7 @@ from assay.neurons.demo.plot import plot_reward
 from assay.neurons.demo.report import describe_status, describe_summary
 from assay.neurons.demo.view import render_status, render_summary
 from assay.neurons.files import take_lock, write_json
+from assay.neurons.status import STOPPED
 
 #: Seconds between two drawings, and between two writings of status.json.
 _REFRESH_S = 0.25
@@ -149,8 +150,10 @@ def _heed_interrupts() -> Iterator[Callable[[], None]]:
 def _show(
     errors: Console, out: Path, quiet: bool, require_wanted: Callable[[], None]
 ) -> Iterator[Callable[[DemoRun], None]]:
-    """A live table on a terminal, a line a window elsewhere; status.json in any case."""
+    """A live table on a terminal, a line a window elsewhere; status.json in any case, which says
+    in the end that nobody is at work any more."""
     drawn = [0.0]
+    status: dict[str, Any] = {}
     seen: set[int] = set()
     live = Live(console=errors, auto_refresh=False) if errors.is_terminal and not quiet else None
 
@@ -163,16 +166,19 @@ def _show(
         if now - drawn[0] < _REFRESH_S and not last:
             return
         drawn[0] = now
-        status = describe_status(run)
+        status.update(describe_status(run))
         write_json(out / "status.json", status, durable=False)
         if live is not None:
             live.update(render_status(status), refresh=True)
 
-    if live is None:
-        yield update
-    else:
-        with live:
+    try:
+        with live or nullcontext():
             yield update
+    finally:
+        if status:
+            status |= {"state": STOPPED, "at": int(time.time())}
+            with suppress(OSError):  # what is raised already says more
+                write_json(out / "status.json", status, durable=False)
 
 
 def _print_news(errors: Console, run: DemoRun, seen: set[int]) -> None:

@@ -301,6 +301,7 @@ def test_ctrl_c_ends_cleanly(tmp_path, seconds, pace):
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)  # nothing of it is left
     for path in (tmp_path / "run").rglob("*.json"):
+        assert path.name != "status.json" or json.loads(path.read_text())["state"] == "stopped"
         json.loads(path.read_text())
 
 
