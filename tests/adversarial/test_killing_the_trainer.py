@@ -23,6 +23,9 @@ from assay.protocol import Commitment, Tag, encode_commitment, parse_commitment
 from assay.training import Learner
 from tests.adversarial.trainer_bench import HELD, LOST, Bench, Calls, Killed
 
+#: A third of the points in each run of the tests, all of them in `make kill`.
+THIRDS = [0, *(pytest.param(share, marks=pytest.mark.kill) for share in (1, 2))]
+
 
 @pytest.fixture(scope="module")
 def calls():
@@ -127,13 +130,14 @@ def test_killed_again_and_again(bench, undisturbed):
 
 
 @pytest.mark.slow
-def test_a_chain_or_store_that_fails_once_at_every_call(world, tmp_path, calls, undisturbed):
+@pytest.mark.parametrize("share", THIRDS)
+def test_a_chain_or_store_that_fails_once_at_every_call(world, tmp_path, calls, undisturbed, share):
     """The same trainer goes on, says what it met, and publishes the same. One tensor's upload is
     like another's: of the store's calls every twentieth."""
     calls_made = undisturbed.calls_made
     places = [due for due, name in enumerate(calls_made, 1) if name in _ERRORS]
     stored = [due for due in places if calls_made[due - 1] in ("open", "put")]
-    for due in sorted({*places} - {*stored} | {*stored[::20]}):
+    for due in sorted({*places} - {*stored} | {*stored[::20]})[share::3]:
         bench = Bench(world, tmp_path / str(due), calls)
         calls.due, calls.errors = len(calls.names) + due, _ERRORS
         bench.run()

@@ -30,6 +30,8 @@ from tests.adversarial.watched import Watched
 BLOCKS = 28
 #: What changes something: the rest only reads.
 WRITES = ("commit", "set_weights", "on_", "judge", "put", "set_commitment")
+#: A third of the points in each run of the tests, all of them in `make kill`.
+THIRDS = [0, *(pytest.param(share, marks=pytest.mark.kill) for share in (1, 2))]
 
 
 @pytest.fixture
@@ -74,9 +76,12 @@ def is_write(name):
 
 
 @pytest.mark.slow
-def test_killed_before_and_after_every_write(tmp_path, monkeypatch, short_doubt):
+@pytest.mark.parametrize("share", THIRDS)
+def test_killed_before_and_after_every_write(tmp_path, monkeypatch, short_doubt, share):
     """Between two writes one kill is as another: what is on disk and on chain is the same."""
-    compare_kills(tmp_path, monkeypatch, lambda number, name: is_write(name))
+    compare_kills(
+        tmp_path, monkeypatch, lambda number, name: number % 3 == share and is_write(name)
+    )
 
 
 def test_killed_while_weights_are_sent(tmp_path, monkeypatch, short_doubt):
