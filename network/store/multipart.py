@@ -72,7 +72,7 @@ def upload(service: BucketService, name: str, pieces: Iterable[bytes]) -> None:
         answer = service.send(problem, Asked("POST", name, "uploads=", limit=_XML_MAX))
         with service.explaining(problem):
             begun = write_query([("uploadId", read_upload(answer.body))])
-    sending = _Sending(service, name, begun, there)
+    sending = _Sending(service, name, begun, there or {})
     try:
         sending.send_parts(pieces)
         sending.complete()
@@ -131,18 +131,17 @@ class _Sending:
 
     Args:
         begun: its name, as a query.
-        there: parts of it that the service has; None: it was begun for this try.
+        there: parts of it that the service has.
     """
 
     def __init__(
-        self, service: BucketService, name: str, begun: str, there: Mapping[int, Part] | None
+        self, service: BucketService, name: str, begun: str, there: Mapping[int, Part]
     ) -> None:
         self._service = service
         self._name = name
         self._problem = f"cannot write {name}"
         self._begun = begun
-        self._there = there or {}
-        self._old = there is not None
+        self._there = there
         self._brought = False
         self._ends = False
         self._tags: list[str] = []
@@ -179,11 +178,11 @@ class _Sending:
 
     def is_hopeless(self, error: StoreError) -> bool:
         """Whether nothing comes of this upload after what went wrong: the service refuses to make
-        the object of its parts, or it was taken up and got no further."""
-        stuck = self._old and not self._brought
-        if self._ends:
-            return isinstance(error, RefusedError) or (stuck and isinstance(error, FailedError))
-        return stuck and isinstance(error, RefusedError)
+        the object of its parts, or this try got it no further."""
+        kinds = (RefusedError, FailedError) if self._ends else RefusedError
+        if self._brought:
+            return self._ends and isinstance(error, RefusedError)
+        return isinstance(error, kinds)
 
     def complete(self) -> None:
         """Has the service make the object of the parts."""

@@ -397,13 +397,21 @@ def test_what_does_not_get_on_is_left(start, refused, parts: int, done: list[boo
 
 @pytest.mark.parametrize(
     ("refused", "parts"),
-    [({"PUT .*partNumber=3": ODD}, 1), ({"PUT ": (503, b"")}, 1), ({"PUT ": BROKEN}, 1),
+    [({"PUT .*partNumber=3": ODD}, 1), ({"PUT .*partNumber=1": ODD}, 0), ({"PUT ": (503, b"")}, 1), ({"PUT ": BROKEN}, 1),
      ({"POST .*uploadId": (503, b"")}, 3), ({"POST .*uploadId": BROKEN}, 0)],
 )  # fmt: skip
 def test_what_may_get_on_is_kept(start, refused, parts: int) -> None:
     one = Held(refused, parts)
     assert try_often(start, one, 1)[0] == [False]
     assert one.there
+
+
+def test_a_new_upload_that_takes_no_part_is_not_left(start) -> None:
+    one = Held({"PUT ": ODD})
+    one.there = False
+    done, server = try_often(start, one, 1)
+    assert done == [False]
+    assert ("DELETE", "/miners/one/x?uploadId=8", None) in server.asked
 
 
 @pytest.mark.parametrize(
