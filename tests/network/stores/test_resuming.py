@@ -397,8 +397,8 @@ def test_what_does_not_get_on_is_left(start, refused, parts: int, done: list[boo
 
 @pytest.mark.parametrize(
     ("refused", "parts"),
-    [({"PUT .*partNumber=3": ODD}, 1), ({"PUT .*partNumber=1": ODD}, 0), ({"PUT ": (503, b"")}, 1), ({"PUT ": BROKEN}, 1),
-     ({"POST .*uploadId": (503, b"")}, 3), ({"POST .*uploadId": BROKEN}, 0)],
+    [({"PUT .*partNumber=3": ODD}, 1), ({"PUT .*partNumber=1": ODD}, 0), ({"PUT ": (503, b"")}, 1),
+     ({"PUT ": BROKEN}, 1), ({"POST .*uploadId": (503, b"")}, 3), ({"POST .*uploadId": BROKEN}, 0)],
 )  # fmt: skip
 def test_what_may_get_on_is_kept(start, refused, parts: int) -> None:
     one = Held(refused, parts)
