@@ -20,14 +20,33 @@ from assay.network.threads import start_thread
 
 #: Statuses of what was well received.
 _FINE = frozenset({200, 204, 206})
-#: And of what may be received later, beside a server's own errors.
+#: And of what may be received later, beside a server's own errors; so may what these name, which
+#: AWS says with statuses that else are lasting, or after it has said 200.
 _LATER = frozenset({408, 429})
+_LATER_CODES = frozenset({"OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown"})
 #: Most bytes that are read of what is said to a failure.
 _WORDS_MAX = 16 << 10
 
 
 class RefusedError(StoreError):
     """The service has understood a request, and does not do it."""
+
+
+class FailedError(StoreError):
+    """The service has failed over a request, which may be that request's matter or not."""
+
+
+def name_failure(status: int, code: str | None) -> type[StoreError]:
+    """What it means that a request was not well received.
+
+    Args:
+        code: the error's name, if it has one.
+    """
+    if status == 500 or code == "InternalError":
+        return FailedError
+    lasting = status < 500 or status == 501  # which is said of what a service does not have
+    later = status in _LATER or code in _LATER_CODES
+    return RefusedError if lasting and not later else StoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +107,7 @@ class BucketService:
 
         Raises:
             RefusedError: it was refused, and will be next time.
+            FailedError: the service has failed.
             StoreError: nobody answered, or who did could not do it now.
         """
         url = self.address.root
@@ -112,16 +132,15 @@ class BucketService:
         ):
             return answer
         said = f"status {answer.status}" + (f", {code}" if code is not None else "")
-        lasting = answer.status < 500 and answer.status not in _LATER
-        raise self.explain(problem, said, RefusedError if lasting else StoreError)
+        raise self.explain(problem, said, name_failure(answer.status, code))
 
     @contextmanager
-    def explaining(self, problem: str) -> Iterator[None]:
+    def explaining(self, problem: str, kind: type[StoreError] = StoreError) -> Iterator[None]:
         """What is wrong with an answer, said as everything else is."""
         try:
             yield
         except ValueError as error:
-            raise self.explain(problem, str(error)) from None
+            raise self.explain(problem, str(error), kind) from None
 
     def explain(self, problem: str, cause: str, kind: type[StoreError] = StoreError) -> StoreError:
         """Nothing that the service wrote is in a cause but a status and an error's name. Services

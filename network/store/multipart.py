@@ -2,7 +2,8 @@
 
 What an upload that broke off, or was killed, has left there is taken up: a part that is there with
 our own bytes, by the MD5 that is its ETag, is not sent again. Where a service names parts otherwise
-(AWS does under a key of its key management), all of them are.
+(AWS does under a key of its key management), all of them are. What does not get on is taken away,
+so that the next try begins anew, and so is what a service would not tell the next try of.
 
 Source: Amazon S3 API reference, "Uploading and copying objects using multipart upload" and "Object
 integrity".
@@ -15,13 +16,20 @@ from concurrent.futures import Future, wait
 from contextlib import suppress
 
 from assay.network.store.base import StoreError
-from assay.network.store.bucket_service import Asked, BucketService, RefusedError
+from assay.network.store.bucket_service import (
+    Asked,
+    BucketService,
+    FailedError,
+    RefusedError,
+    name_failure,
+)
 from assay.network.store.deadlines import within
 from assay.network.store.http import Answer
 from assay.network.store.s3_xml import (
     PAGE_MAX,
     Part,
     read_begun,
+    read_code,
     read_parts,
     read_upload,
     require_complete,
@@ -49,34 +57,48 @@ def upload(service: BucketService, name: str, pieces: Iterable[bytes]) -> None:
 
     Raises:
         StoreError: it cannot be written. What is there of it is found by the next try, unless the
-            service cannot make the object of that.
+            service does not tell of it, or cannot make the object of that.
     """
     problem = f"cannot write {name}"
-    begun = _find_begun(service, name)
-    there = {} if begun is None else _find_parts(service, name, begun)
-    if begun is None:
+    told, begun = True, None
+    try:
+        begun = _find_begun(service, name)
+    except RefusedError:
+        told = False
+    except StoreError:  # the next try may be told
+        pass
+    there = None if begun is None else _find_parts(service, name, begun)
+    if begun is None or there is None:
         answer = service.send(problem, Asked("POST", name, "uploads=", limit=_XML_MAX))
         with service.explaining(problem):
             begun = write_query([("uploadId", read_upload(answer.body))])
-    sending = _Sending(service, name, begun, there)
-    sending.send_parts(pieces)
-    sending.complete()
+    sending = _Sending(service, name, begun, there or {})
+    try:
+        sending.send_parts(pieces)
+        sending.complete()
+    except StoreError as error:
+        if not told or sending.is_hopeless(error):
+            _take_away(service, name, begun)
+        raise
 
 
 def _find_begun(service: BucketService, name: str) -> str | None:
-    """The upload of an object that was begun last and did not end, as a query; None: it is not
-    known, and nothing is lost by that but what it may have taken."""
+    """The upload of an object that was begun last and did not end, as a query; None: there is none.
+
+    Raises:
+        RefusedError: the service does not tell.
+        StoreError: it does not now.
+    """
     problem = f"cannot find uploads of {name}"
     key = service.address.get_key(name)
     query = write_query([("uploads", ""), ("prefix", key)])
-    with suppress(StoreError), within(_LOOK_S):
+    with within(_LOOK_S):
         answer = service.send(problem, Asked("GET", "", query, limit=PAGE_MAX))
-        with service.explaining(problem):
+        with service.explaining(problem, RefusedError):
             uploads = [write_query([("uploadId", one)]) for one in read_begun(answer.body, key)]
         for older in uploads[:-1][:_OLDER]:
             _take_away(service, name, older)
-        return uploads[-1] if uploads else None
-    return None
+    return uploads[-1] if uploads else None
 
 
 def _take_away(service: BucketService, name: str, begun: str) -> None:
@@ -85,13 +107,17 @@ def _take_away(service: BucketService, name: str, begun: str) -> None:
         service.send(f"cannot clear away {name}", Asked("DELETE", name, begun))
 
 
-def _find_parts(service: BucketService, name: str, begun: str) -> Mapping[int, Part]:
-    """Parts that are there, by number, as far as it can be known."""
+def _find_parts(service: BucketService, name: str, begun: str) -> Mapping[int, Part] | None:
+    """Parts that are there, by number, as far as it can be known; None: there is no such upload.
+    MinIO has listed ones that were gone."""
     problem, found, after = f"cannot find parts of {name}", {}, ""
     with suppress(StoreError), within(_LOOK_S):
         for _ in range(_PAGES):
             query = f"part-number-marker={after}&{begun}" if after else begun
-            answer = service.send(problem, Asked("GET", name, query, limit=PAGE_MAX))
+            asked = Asked("GET", name, query, limit=PAGE_MAX, absent=True)
+            answer = service.send(problem, asked)
+            if answer.status == 404:
+                return None
             with service.explaining(problem):
                 parts, after = read_parts(answer.body)
             found.update(parts)
@@ -116,6 +142,8 @@ class _Sending:
         self._problem = f"cannot write {name}"
         self._begun = begun
         self._there = there
+        self._brought = False
+        self._ends = False
         self._tags: list[str] = []
         self._digests = bytearray()
         self._waiting: deque[tuple[int, Future[Answer]]] = deque()
@@ -139,30 +167,39 @@ class _Sending:
             while self._waiting:
                 self._await_one()
         except StoreError:  # not so who is interrupted: he waits for nothing
-            wait(part for _, part in self._waiting)
+            ended = wait(part for _, part in self._waiting).done
+            self._brought |= any(part.exception() is None for part in ended)
             raise
 
     def _await_one(self) -> None:
         number, part = self._waiting.popleft()
         self._tags[number - 1] = part.result().headers.get("etag", "")
+        self._brought = True
+
+    def is_hopeless(self, error: StoreError) -> bool:
+        """Whether nothing comes of this upload after what went wrong: the service refuses to make
+        the object of its parts, or this try got it no further."""
+        kinds = (RefusedError, FailedError) if self._ends else RefusedError
+        if self._brought:
+            return self._ends and isinstance(error, RefusedError)
+        return isinstance(error, kinds)
 
     def complete(self) -> None:
         """Has the service make the object of the parts."""
         with self._service.explaining(self._problem):
             parts = write_parts(self._tags)
+        self._ends = True
         asked = Asked("POST", self._name, self._begun, content=parts, limit=_XML_MAX)
         try:
             ended = self._service.send(self._problem, asked)
             try:
                 require_complete(ended.body)
             except ValueError as error:
-                raise self._service.explain(self._problem, str(error), RefusedError) from None
-        except StoreError as error:
-            if self._is_there():  # its answer was lost, and who asks again is told of no upload
-                return
-            if isinstance(error, RefusedError):
-                _take_away(self._service, self._name, self._begun)
-            raise
+                kind = name_failure(ended.status, read_code(ended.body))
+                raise self._service.explain(self._problem, str(error), kind) from None
+        except StoreError:
+            if not self._is_there():  # else its answer was lost: asked again it knows of no upload
+                raise
 
     def _is_there(self) -> bool:
         """Whether the object is there, of these parts."""
