@@ -3,17 +3,12 @@
 import json
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from assay.inference import load_checkpoint
 from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import open_file
 from assay.network.submission_file import SubmissionFile
 from assay.neurons.rules import get_limits
-from assay.neurons.submissions import (
-    find_checkpoint_fault,
-    judge_with_checkpoint,
-)
 from assay.protocol import (
     QUICKNET,
     Context,
@@ -28,6 +23,9 @@ from assay.protocol import (
 from assay.protocol.encoding import decode, read_json
 from assay.protocol.errors import OperatorError
 from assay.verification import Verdict
+
+if TYPE_CHECKING:
+    from assay.inference import Checkpoint
 
 #: A context of a full subnet is below 200 KiB.
 _CONTEXT_BYTES = 16 << 20
@@ -52,18 +50,15 @@ def verify_file(
     """
     started = perf_counter()
     context = _read_context(context_path, allow_local_beacon)
-    checkpoint = load_checkpoint(model, context.checkpoint)
-    try:
-        fault = find_checkpoint_fault(checkpoint, context.parameters)
-    except ValueError as error:  # an environment that this version does not have
-        raise VerifyError(f"{context_path}: {error}") from None
-    if fault is not None:
-        raise VerifyError(f"the window is void for everyone: its checkpoint is unusable: {fault}")
+    named = _parse_hotkey(hotkey) if hotkey else None
     if not file.is_file():
         raise VerifyError(f"there is no file {file}")
+    checkpoint = _load_model(model, context, context_path)
+    from assay.neurons.submissions import judge_with_checkpoint
+
     with ParquetWorker() as worker:
         submission = SubmissionFile(open_file(file), worker, get_limits(context.parameters))
-        key = _parse_hotkey(hotkey) if hotkey else _read_hotkey(submission)
+        key = named or _read_hotkey(submission)
         if isinstance(key, Refusal):
             unnamed = Verdict(context.window, bytes(32), key.reason, key.detail)
             return unnamed.to_json(perf_counter() - started) | {"hotkey": None}
@@ -73,6 +68,22 @@ def verify_file(
             groups = range(min(committed.groups, context.parameters.work.group_cap))
         verdict = judge_with_checkpoint(submission, key, context, checkpoint, groups=groups)
     return verdict.to_json(perf_counter() - started)
+
+
+def _load_model(folder: Path, context: Context, context_path: Path) -> "Checkpoint":
+    """The checkpoint in force, if a window can be judged with it."""
+    # PyTorch takes seconds to load, and what is wrong with the other files is said before
+    from assay.inference import load_checkpoint
+    from assay.neurons.submissions import find_checkpoint_fault
+
+    checkpoint = load_checkpoint(folder, context.checkpoint)
+    try:
+        fault = find_checkpoint_fault(checkpoint, context.parameters)
+    except ValueError as error:  # an environment that this version does not have
+        raise VerifyError(f"{context_path}: {error}") from None
+    if fault is not None:
+        raise VerifyError(f"the window is void for everyone: its checkpoint is unusable: {fault}")
+    return checkpoint
 
 
 def _read_context(path: Path, allow_local_beacon: bool) -> Context:
