@@ -12,6 +12,7 @@ weights (normal, deviation 0.02), and a child whose masters all moved by 4e-6: f
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -200,7 +201,8 @@ def time_fetch(source: Path, digest: bytes, root: Path, repeats: int = 3) -> flo
 
 
 def time_disk(path: Path, source: Path, repeats: int = 3) -> float:
-    """Least seconds to read as many bytes, hash them and write them: a thread a core, no more."""
+    """Least seconds to read as many bytes, hash them and write them to the disk: a thread a core,
+    no more."""
     threads = torch.get_num_threads()
     size = source.stat().st_size
     part = -(-size // threads // CHUNK_BYTES) * CHUNK_BYTES
@@ -222,6 +224,8 @@ def time_disk(path: Path, source: Path, repeats: int = 3) -> float:
         began = perf_counter()
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(run, range(0, size, part)))
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
         taken.append(perf_counter() - began)
     path.unlink()
     return min(taken)
