@@ -166,7 +166,8 @@ class _Sending:
                 self._waiting.append((number, self._service.send_beside(self._problem, asked)))
             while self._waiting:
                 self._await_one()
-        except StoreError:  # not so who is interrupted: he waits for nothing
+        except (StoreError, OSError, RuntimeError):  # ours, or of who reads the pieces: a late part
+            # would fall into the next try. Who is interrupted waits for nothing
             ended = wait(part for _, part in self._waiting).done
             self._brought |= any(part.exception() is None for part in ended)
             raise
