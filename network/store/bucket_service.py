@@ -83,7 +83,7 @@ class BucketService:
         self._signer = signer
 
     def send_beside(self, problem: str, asked: Asked) -> Future[Answer]:
-        """`_send` on a thread that does not hold up the program's end.
+        """`send` on a thread that does not hold up the program's end.
 
         Raises:
             StoreError: this machine lets no further one be started.
