@@ -30,11 +30,7 @@ from assay.neurons.submissions import judge_with_checkpoint
 from assay.neurons.windows import get_challenge, get_context
 from assay.protocol import Committed, Context, Header, Parameters, Reason
 from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
-from assay.protocol.seeds import (
-    compute_problem_seed,
-    compute_projection_seed,
-    compute_rollout_seed,
-)
+from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import compute_submission_root
 from assay.verification import make_projection
 
@@ -75,14 +71,23 @@ def main() -> None:
     report(
         f"audit of {MINERS} miners × {GROUPS} groups × {ROLLOUTS} × {TOKENS} tokens, demo model",
         [
-            Figure("memory at most: the process and its Parquet worker", own + child, "MiB",
-                   bound=MEMORY_MIB),
-            Figure("audited", MINERS * tokens / seconds, "tokens/s",
-                   "generated and verified by the miner", tokens / generated),
+            Figure(
+                "memory at most: the process and its Parquet worker",
+                own + child,
+                "MiB",
+                bound=MEMORY_MIB,
+            ),
+            Figure(
+                "audited",
+                MINERS * tokens / seconds,
+                "tokens/s",
+                "generated and verified by the miner",
+                tokens / generated,
+            ),
             Figure("the whole audit", seconds, "s"),
         ],
         THREADS,
-    )  # fmt: skip
+    )
 
 
 def open_window(checkpoint: Checkpoint) -> Context:

@@ -154,9 +154,15 @@ def view(tensor: Tensor) -> memoryview:
 def make_large(models: Path) -> tuple[bytes, bytes]:
     """Two checkpoints of 405 million weights, the second one step after the first."""
     generator = torch.Generator().manual_seed(1)
-    shapes = {"q": (HIDDEN, HIDDEN), "k": (HIDDEN, HIDDEN), "v": (HIDDEN, HIDDEN),
-              "o": (HIDDEN, HIDDEN), "up": (INNER, HIDDEN), "gate": (INNER, HIDDEN),
-              "down": (HIDDEN, INNER)}  # fmt: skip
+    shapes = {
+        "q": (HIDDEN, HIDDEN),
+        "k": (HIDDEN, HIDDEN),
+        "v": (HIDDEN, HIDDEN),
+        "o": (HIDDEN, HIDDEN),
+        "up": (INNER, HIDDEN),
+        "gate": (INNER, HIDDEN),
+        "down": (HIDDEN, INNER),
+    }
     parent: dict[str, Tensor] = {}
     child: dict[str, Tensor] = {}
     for layer in range(LAYERS):
@@ -174,8 +180,13 @@ def save_large(models: Path, weights: dict[str, Tensor], parent: bytes) -> bytes
     shutil.copytree(GENESIS, folder)
     save_file(weights, folder / MODEL_FILE, metadata={"format": "pt"})
     config = json.loads((folder / "config.json").read_text())
-    config |= {"hidden_size": HIDDEN, "intermediate_size": INNER, "num_hidden_layers": LAYERS,
-               "num_attention_heads": 16, "num_key_value_heads": 16}  # fmt: skip
+    config |= {
+        "hidden_size": HIDDEN,
+        "intermediate_size": INNER,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 16,
+    }
     config.pop("layer_types", None)
     (folder / "config.json").write_text(json.dumps(config))
     manifest = replace(

@@ -77,9 +77,15 @@ def list_bench(rows: dict[str, Row]) -> list[Figure]:
             row = rows[title]
             missed = (1 - (row.detected_low or 0.0)) ** rollouts
             figures.append(
-                Figure(f"bench: {title}, missed per {tokens} tokens", missed, "share",
-                       "differing rollouts", row.differs, bound=bound)
-            )  # fmt: skip
+                Figure(
+                    f"bench: {title}, missed per {tokens} tokens",
+                    missed,
+                    "share",
+                    "differing rollouts",
+                    row.differs,
+                    bound=bound,
+                )
+            )
     for title in SKETCHES:
         missed = 1 - (rows[title].caught_given_differs or 0.0)
         figures.append(Figure(f"bench: {title}, missed", missed, "share", bound=0))

@@ -98,8 +98,11 @@ def compare(size: Size, device: str, drift_ids: slice, repeats: int) -> Iterator
             rms, largest = float(apart.square().mean().sqrt()), float(apart.max())
             yield Figure(
                 f"{where}: {name}, drift from float64 (largest {largest:.1e})",
-                rms, "logits", "plain fp32's", own,
-            )  # fmt: skip
+                rms,
+                "logits",
+                "plain fp32's",
+                own,
+            )
             if name == "split3":
                 beside = float((logits - plain).square().mean().sqrt())
                 label = f"{where}: {name}, drift from plain fp32"
@@ -108,8 +111,11 @@ def compare(size: Size, device: str, drift_ids: slice, repeats: int) -> Iterator
             tokens = ids.numel()
             yield Figure(
                 f"{where}: {name}, verify",
-                taken / tokens * 1e6, "µs/token", "plain fp32", seconds / tokens * 1e6,
-            )  # fmt: skip
+                taken / tokens * 1e6,
+                "µs/token",
+                "plain fp32",
+                seconds / tokens * 1e6,
+            )
             del other, logits, apart
 
 

@@ -129,16 +129,29 @@ class Record:
             seen = Seen(digest(f"root {uid}"), 24, "https://a-store.example/miners")
             rows.append(
                 MemberRow(
-                    hotkey, uid, 7, seen, reason, VALUES if accepted else (),
-                    24 * sum(VALUES) // 4 if accepted else 0, hotkey * 2,
+                    hotkey,
+                    uid,
+                    7,
+                    seen,
+                    reason,
+                    VALUES if accepted else (),
+                    24 * sum(VALUES) // 4 if accepted else 0,
+                    hotkey * 2,
                 )
-            )  # fmt: skip
+            )
         return WindowRecord(
-            RECORD_VERSION, "assay bench", self.parameters.digest, VALIDATOR, window, previous,
-            Outcome.COUNTED, self._make_moment(window, Phase.CHALLENGE),
-            self._make_moment(window, Phase.AUDIT), digest(f"checkpoint {window // 20}"),
+            RECORD_VERSION,
+            "assay bench",
+            self.parameters.digest,
+            VALIDATOR,
+            window,
+            previous,
+            Outcome.COUNTED,
+            self._make_moment(window, Phase.CHALLENGE),
+            self._make_moment(window, Phase.AUDIT),
+            digest(f"checkpoint {window // 20}"),
             tuple(rows),
-        )  # fmt: skip
+        )
 
     def _make_settlement(
         self, windows: list[WindowRecord], previous: bytes, epoch_before: int
@@ -156,44 +169,80 @@ class Record:
         pairs = [(HOTKEYS[seat.uid], score) for seat, score in scores.items()]
         listed = sorted(weights.items())
         return SettlementRecord(
-            RECORD_VERSION, "assay bench", self.parameters.digest, VALIDATOR,
-            compute_block(DEMO_TIMING, last.window, Phase.VERDICT_END), epoch_before, previous,
-            tuple(CoveredWindow(w.window, w.digest, w.outcome) for w in windows), last.checkpoint,
+            RECORD_VERSION,
+            "assay bench",
+            self.parameters.digest,
+            VALIDATOR,
+            compute_block(DEMO_TIMING, last.window, Phase.VERDICT_END),
+            epoch_before,
+            previous,
+            tuple(CoveredWindow(w.window, w.digest, w.outcome) for w in windows),
+            last.checkpoint,
             last.audit.beacon.round,
             tuple(SeatScore(hotkey, uid, 7, score) for uid, (hotkey, score) in enumerate(pairs)),
-            make_score_tree(pairs).root, tuple(Weight(*one) for one in listed),
+            make_score_tree(pairs).root,
+            tuple(Weight(*one) for one in listed),
             compute_weights_digest(listed),
-        )  # fmt: skip
+        )
 
 
 def make_statistics() -> str:
     """Of the newest window: what its page shows beside its record."""
-    statistics = {"margin_max": 1e-5, "log_capital": 0.1, "logprob_rms": 1e-5, "sketch_mean": 0.01,
-                  "ledger_capital": 0.2}  # fmt: skip
+    statistics = {
+        "margin_max": 1e-5,
+        "log_capital": 0.1,
+        "logprob_rms": 1e-5,
+        "sketch_mean": 0.01,
+        "ledger_capital": 0.2,
+    }
     reason = REASONS[WINDOWS // 50 % len(REASONS)]
     verdicts = [
-        {"hotkey": encode_ss58(hotkey), "reason": reason.value, "detail": "4 of 24 groups judged",
-         "statistics": statistics, "groups": []}
+        {
+            "hotkey": encode_ss58(hotkey),
+            "reason": reason.value,
+            "detail": "4 of 24 groups judged",
+            "statistics": statistics,
+            "groups": [],
+        }
         for hotkey in HOTKEYS
-    ]  # fmt: skip
+    ]
     return json.dumps({"verdicts": verdicts})
 
 
 def list_pages() -> list[str]:
     hotkey = encode_ss58(HOTKEYS[0])
     return [
-        "/", "/miners", f"/miner/{hotkey}", "/windows", "/windows?page=100", f"/window/{WINDOWS}",
-        f"/window/{WINDOWS}/{hotkey}", "/weights", "/ledger", "/training", "/gauntlet",
-    ]  # fmt: skip
+        "/",
+        "/miners",
+        f"/miner/{hotkey}",
+        "/windows",
+        "/windows?page=100",
+        f"/window/{WINDOWS}",
+        f"/window/{WINDOWS}/{hotkey}",
+        "/weights",
+        "/ledger",
+        "/training",
+        "/gauntlet",
+    ]
 
 
 @contextmanager
 def run_program(record: Path, index: Path) -> Iterator[tuple[str, int]]:
     """`assay explorer` as a program of its own; its address and process id."""
     command = [
-        sys.executable, "-P", "-m", "assay.neurons.entry", "explorer", "--record", str(record),
-        "--index", str(index), "--port", "0", "--quiet",
-    ]  # fmt: skip
+        sys.executable,
+        "-P",
+        "-m",
+        "assay.neurons.entry",
+        "explorer",
+        "--record",
+        str(record),
+        "--index",
+        str(index),
+        "--port",
+        "0",
+        "--quiet",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -221,9 +270,13 @@ def main() -> None:
         settings = Settings(explorer={"record": str(folder)})  # type: ignore[arg-type] # by name
         figures = measure_pages(record, settings, index_folder)
         figures.append(
-            Figure("memory of the program, at its highest", measure_memory(folder, index_folder),
-                   "MiB", bound=150)
-        )  # fmt: skip
+            Figure(
+                "memory of the program, at its highest",
+                measure_memory(folder, index_folder),
+                "MiB",
+                bound=150,
+            )
+        )
         report(f"explorer: {WINDOWS:,} windows, {MINERS} miners", figures, threads=1)
 
 

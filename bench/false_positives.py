@@ -204,12 +204,7 @@ def main() -> None:
         (f"largest ln L, {settlements:,} settlements simulated", ledger, "", float(-np.log(alpha))),
         (f"a margin above the cap in {LONGEST:,} tokens", above_cap, "", alpha / 2),
         ("P(an honest rollout is refused), bound", grown * alpha / 2 + above_cap, "", alpha),
-        (
-            "P(an honest ledger crosses), bound",
-            crossing * alpha,
-            "",
-            1.001 * alpha,
-        ),
+        ("P(an honest ledger crosses), bound", crossing * alpha, "", 1.001 * alpha),
     ]
     figures = [Figure(name, value, unit, bound=bound) for name, value, unit, bound in rows]
     report("honest work: refused, and the bound on it", figures, THREADS)

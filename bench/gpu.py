@@ -12,9 +12,14 @@ from work import load_genesis, make_random_work
 ROLLOUTS, TOKENS, ALONE = 16, 128, 2
 #: The shape of Qwen2-1.5B.
 LARGE = Qwen2Config(
-    vocab_size=151_936, hidden_size=1_536, intermediate_size=8_960, num_hidden_layers=28,
-    num_attention_heads=12, num_key_value_heads=2, tie_word_embeddings=True,
-)  # fmt: skip
+    vocab_size=151_936,
+    hidden_size=1_536,
+    intermediate_size=8_960,
+    num_hidden_layers=28,
+    num_attention_heads=12,
+    num_key_value_heads=2,
+    tie_word_embeddings=True,
+)
 
 
 def main() -> None:

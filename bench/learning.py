@@ -99,9 +99,13 @@ def run_loop(
     hotkeys = {n: sha256(f"{seed} {n}".encode()).digest() for n in ("owner", "trainer", *names)}
     name = f"learning {seed}".encode()
     chain = SimulatedChain(
-        name, NETUID, 1_700_000_000_000, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo,
+        name,
+        NETUID,
+        1_700_000_000_000,
+        DEMO_TIMING.slot_ms,
+        DEMO_TIMING.tempo,
         tuple(hotkeys.values()),
-    )  # fmt: skip
+    )
     beacons = LocalBeacon(
         name, 1_700_000_000_000, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
     )
@@ -126,12 +130,15 @@ def run_loop(
         parameters,
         Sources(chain, beacons, checkpoints, {LOCATOR: store}, worker),
         TrainerConfig(
-            replace(LEARNING, seed=seed), LOCATOR,
-            steps=StepFolder(folder / "steps", STEPS), last_window=windows - 1, **mixing,
+            replace(LEARNING, seed=seed),
+            LOCATOR,
+            steps=StepFolder(folder / "steps", STEPS),
+            last_window=windows - 1,
+            **mixing,
         ),
         lessons.append,
         lambda line: print(f"  {line}"),
-    )  # fmt: skip
+    )
 
     def play() -> None:
         with worker:
@@ -181,8 +188,9 @@ def run_bare(course: Course) -> float:
         with torch.no_grad():
             for one in taken:
                 longest = max(map(len, one.group.completions))
-                rows = [one.group.prompt + c + [0] * (longest - len(c))
-                        for c in one.group.completions]  # fmt: skip
+                rows = [
+                    one.group.prompt + c + [0] * (longest - len(c)) for c in one.group.completions
+                ]
                 model(input_ids=torch.tensor(rows), use_cache=False).logits.log_softmax(-1)
         learner.learn([one.group for one in taken])
 
@@ -218,27 +226,55 @@ def run_trl(course: Course, seed: int) -> Curve:
     class Keep(TrainerCallback):  # type: ignore[misc] # untyped
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.global_step % (batches * LEARNING.epochs) == 0:
-                states.append({n: w.detach().to(torch.bfloat16).clone()
-                               for n, w in model.state_dict().items()})  # fmt: skip
+                states.append(
+                    {
+                        n: w.detach().to(torch.bfloat16).clone()
+                        for n, w in model.state_dict().items()
+                    }
+                )
 
     config = GRPOConfig(
-        output_dir=str(course.folder / "trl"), use_cpu=True, bf16=False, report_to=[],
-        save_strategy="no", logging_strategy="no", disable_tqdm=True, seed=seed,
-        learning_rate=LEARNING.learning_rate, lr_scheduler_type="constant", weight_decay=0.0,
-        adam_beta1=LEARNING.betas[0], adam_beta2=LEARNING.betas[1], max_grad_norm=1.0,
-        per_device_train_batch_size=LEARNING.groups_per_batch * size, num_generations=size,
-        gradient_accumulation_steps=1, steps_per_generation=batches,
-        num_iterations=LEARNING.epochs, max_steps=len(steps) * batches * LEARNING.epochs,
-        max_completion_length=genesis.manifest.max_tokens, temperature=1.0, top_k=0, beta=0.0,
-        loss_type="dapo", scale_rewards="none", epsilon=LEARNING.loss.low,
-        epsilon_high=LEARNING.loss.high, delta=LEARNING.loss.cap, shuffle_dataset=False,
-    )  # fmt: skip
+        output_dir=str(course.folder / "trl"),
+        use_cpu=True,
+        bf16=False,
+        report_to=[],
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+        seed=seed,
+        learning_rate=LEARNING.learning_rate,
+        lr_scheduler_type="constant",
+        weight_decay=0.0,
+        adam_beta1=LEARNING.betas[0],
+        adam_beta2=LEARNING.betas[1],
+        max_grad_norm=1.0,
+        per_device_train_batch_size=LEARNING.groups_per_batch * size,
+        num_generations=size,
+        gradient_accumulation_steps=1,
+        steps_per_generation=batches,
+        num_iterations=LEARNING.epochs,
+        max_steps=len(steps) * batches * LEARNING.epochs,
+        max_completion_length=genesis.manifest.max_tokens,
+        temperature=1.0,
+        top_k=0,
+        beta=0.0,
+        loss_type="dapo",
+        scale_rewards="none",
+        epsilon=LEARNING.loss.low,
+        epsilon_high=LEARNING.loss.high,
+        delta=LEARNING.loss.cap,
+        shuffle_dataset=False,
+    )
     used = batches * LEARNING.groups_per_batch  # whole minibatches, as TRL takes them
     prompts = [problem.prompt for step in problems for problem in step[:used]]
     trainer = GRPOTrainer(
-        model, reward_funcs=reward, args=config, processing_class=make_tokenizer(),
-        train_dataset=Dataset.from_dict({"prompt": prompts}), callbacks=[Keep()],
-    )  # fmt: skip
+        model,
+        reward_funcs=reward,
+        args=config,
+        processing_class=make_tokenizer(),
+        train_dataset=Dataset.from_dict({"prompt": prompts}),
+        callbacks=[Keep()],
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer.train()
@@ -323,9 +359,10 @@ def main() -> None:
     local = repeat("8 local", lambda s: run_loop(s, groups=4, local_groups=8, external_groups=0))
     mixed = repeat("4 + 4", lambda s: run_loop(s, groups=4, local_groups=4, external_groups=4))
     plot(
-        "loop", "the loop beside TRL's own trainer",
+        "loop",
+        "the loop beside TRL's own trainer",
         {"Assay, async": clean, "Assay, sequential": newest, "TRL": theirs},
-    )  # fmt: skip
+    )
     dirty = [course.curve for course in poisoned]
     plot("poisoned", "forgers among the miners", {"honest alone": clean, "with forgers": dirty})
     alone, both = [c.curve for c in local], [c.curve for c in mixed]
@@ -340,19 +377,30 @@ def main() -> None:
         [
             Figure("gain of the loop, sums of three terms", gain, "points"),
             Figure("processor time that it took", seconds, "s", bound=600),
-            Figure("TRL's gain minus the sequential loop's", better, "points",
-                   bound=compute_noise(newest, theirs)),
-            Figure("what staleness costs: sequential gain minus async",
-                   mean(map(compute_gain, newest)) - gain, "points"),
+            Figure(
+                "TRL's gain minus the sequential loop's",
+                better,
+                "points",
+                bound=compute_noise(newest, theirs),
+            ),
+            Figure(
+                "what staleness costs: sequential gain minus async",
+                mean(map(compute_gain, newest)) - gain,
+                "points",
+            ),
             Figure("loop", seconds, "s", "bare training", mean(bare), ratio_bound=1.4),
-            Figure("clean gain minus poisoned", abs(gain - mean(map(compute_gain, dirty))),
-                   "points", bound=compute_noise(clean, dirty)),
+            Figure(
+                "clean gain minus poisoned",
+                abs(gain - mean(map(compute_gain, dirty))),
+                "points",
+                bound=compute_noise(clean, dirty),
+            ),
             Figure("forgers' groups refused", sum(c.refused for c in poisoned), "groups"),
             Figure("gain of 8 local", mean(map(compute_gain, alone)), "points"),
             Figure("gain of 4 + 4", mean(map(compute_gain, both)), "points"),
         ],
         torch.get_num_threads(),
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -47,8 +47,10 @@ class Terminals:
         """A command to its end; its JSON document."""
         done = subprocess.run(
             [ASSAY, *arguments, "--localnet", str(self.folder), "--json"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode:
             raise SystemExit(f"assay {' '.join(arguments)}: {done.stderr}")
         return json.loads(done.stdout)
@@ -100,9 +102,11 @@ class Terminals:
         rows = self.read("validator", "status.json").get("settlements", [])
         stands = {row["epoch"] for row in rows if row["state"] == "confirmed"}
         covered = {window for row in settling for window in row["windows"]}
-        return settling if wanted <= covered and all(
-            row["epoch_block"] in stands for row in settling
-        ) else []  # fmt: skip
+        return (
+            settling
+            if wanted <= covered and all(row["epoch_block"] in stands for row in settling)
+            else []
+        )
 
     def read_statuses(self) -> list[Any]:
         """What all six write of themselves, once all do."""
@@ -205,26 +209,33 @@ def main() -> None:
         Figure("memory of the six, shared pages once (PSS)", six.pss, "MiB", bound=MEMORY_MIB),
         Figure("the same, shared pages in each (RSS)", six.rss, "MiB"),
         Figure("memory of the localnet (PSS)", alone.pss, "MiB"),
-        *(
-            Figure(f"memory of {name} (PSS)", size, "MiB") for name, size in six.pss_of.items()
-        ),
-        *(
-            Figure(f"processor time, {name}", seconds, "s") for name, seconds in processors.items()
-        ),
+        *(Figure(f"memory of {name} (PSS)", size, "MiB") for name, size in six.pss_of.items()),
+        *(Figure(f"processor time, {name}", seconds, "s") for name, seconds in processors.items()),
         Figure(
             "processor time of all, of each core's",
             sum(processors.values()) / (paid - started) / (os.cpu_count() or 1),
             "",
         ),
-        Figure("windows of honest miners not accepted",
-               sum(r != "ACCEPTED" for name in HONEST for r in reasons[name]), "", bound=0),
-        Figure("windows of cheats accepted",
-               sum(r == "ACCEPTED" for name in CHEATS for r in reasons[name]), "", bound=0),
-        Figure("incentive of cheats",
-               sum(p["incentive"] for name in CHEATS for p in payments[name].values()) / 65_535,
-               "", bound=0),
+        Figure(
+            "windows of honest miners not accepted",
+            sum(r != "ACCEPTED" for name in HONEST for r in reasons[name]),
+            "",
+            bound=0,
+        ),
+        Figure(
+            "windows of cheats accepted",
+            sum(r == "ACCEPTED" for name in CHEATS for r in reasons[name]),
+            "",
+            bound=0,
+        ),
+        Figure(
+            "incentive of cheats",
+            sum(p["incentive"] for name in CHEATS for p in payments[name].values()) / 65_535,
+            "",
+            bound=0,
+        ),
         Figure("lessons of the trainer", lessons, ""),
-    ]  # fmt: skip
+    ]
     report("Six programs on one machine, a block every second", figures, 1)
 
 

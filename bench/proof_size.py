@@ -37,32 +37,52 @@ def main() -> None:
     plain = io.BytesIO()
     ids = pa.array([r.tokens for g in groups for r in g], pa.list_(pa.uint32()))
     pq.write_table(
-        pa.table({"tokens": ids}), plain, compression="zstd", write_statistics=False,
+        pa.table({"tokens": ids}),
+        plain,
+        compression="zstd",
+        write_statistics=False,
         row_group_size=DEMO_WORK.group_size,
-    )  # fmt: skip
+    )
     row = groups[0][0]
     proof = row.sketch.nbytes / len(row.tokens) + (LOGPROB_MAX.bit_length() + 7) // 8
     assert max(int(r.logprobs.max()) for g in groups for r in g) <= LOGPROB_MAX
     proofs = [
-        Figure("proof: sketch + logprob", proof, "B/token",
-               "the public subnet's sketch alone", PublicSketch.BYTES, bound=5)
-    ]  # fmt: skip
+        Figure(
+            "proof: sketch + logprob",
+            proof,
+            "B/token",
+            "the public subnet's sketch alone",
+            PublicSketch.BYTES,
+            bound=5,
+        )
+    ]
     if (toploc := load_toploc()) is not None:
         (chunk,) = build_toploc(toploc, torch.randn(TOPLOC_TOKENS, 1_536).bfloat16())
         theirs = len(chunk) / TOPLOC_TOKENS
         proofs.append(
-            Figure("proof: sketch + logprob", proof, "B/token", "toploc, without logprobs",
-                   theirs, bound=5)
-        )  # fmt: skip
+            Figure(
+                "proof: sketch + logprob",
+                proof,
+                "B/token",
+                "toploc, without logprobs",
+                theirs,
+                bound=5,
+            )
+        )
     report(
         f"size of a submission, {GROUPS} groups, {tokens:,} tokens of the demo model",
         [
             *proofs,
-            Figure("file, footer and ids included", len(data) / tokens, "B/token",
-                   "token ids alone", len(plain.getvalue()) / tokens),
+            Figure(
+                "file, footer and ids included",
+                len(data) / tokens,
+                "B/token",
+                "token ids alone",
+                len(plain.getvalue()) / tokens,
+            ),
         ],
         2,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -61,19 +61,30 @@ def make_audit(parameters: Parameters, window: int) -> WindowAudit:
     committed_at = compute_block(timing, window, Phase.COMMIT)
     committed = Committed(digest(f"root {window}"), work.group_cap, committed_at, LOCATOR)
     context = Context(
-        window, blocks[0], blocks[1], beacons[0], beacons[1],
+        window,
+        blocks[0],
+        blocks[1],
+        beacons[0],
+        beacons[1],
         {hotkey: Member(uid, 7) for uid, hotkey in enumerate(HOTKEYS)},
-        dict.fromkeys(HOTKEYS, committed), digest("checkpoint"), parameters,
-    )  # fmt: skip
+        dict.fromkeys(HOTKEYS, committed),
+        digest("checkpoint"),
+        parameters,
+    )
     challenge = Challenge(window, blocks[0], beacons[0], digest("checkpoint"), parameters)
     audit = WindowAudit(challenge, context)
     rollouts = work.audited_groups * work.group_size
     groups = tuple(GroupValue(i, 28_000 + i, ()) for i in range(work.audited_groups))
     for hotkey in HOTKEYS:
         verdict = Verdict(
-            window, hotkey, Reason.ACCEPTED, "all genuine", work.group_cap, groups=groups,
+            window,
+            hotkey,
+            Reason.ACCEPTED,
+            "all genuine",
+            work.group_cap,
+            groups=groups,
             witness=hotkey * (2 * rollouts // 32),
-        )  # fmt: skip
+        )
         audit.add(verdict, committed_at, 0.0)
     return audit
 
@@ -83,9 +94,13 @@ def make_all() -> Callable[[], tuple[list[WindowRecord], SettlementRecord]]:
     audits = {window: make_audit(parameters, window) for window in WINDOWS}
     seats = {Seat(uid, 7): hotkey for uid, hotkey in enumerate(HOTKEYS)}
     settlement = Settlement(
-        EPOCH, tuple(WINDOWS), (), dict.fromkeys(seats, 86_000_000),
-        {seat.uid: 65_535 for seat in seats}, seats,
-    )  # fmt: skip
+        EPOCH,
+        tuple(WINDOWS),
+        (),
+        dict.fromkeys(seats, 86_000_000),
+        {seat.uid: 65_535 for seat in seats},
+        seats,
+    )
     author = Author("assay 0.1.0", parameters.digest, digest("validator"))
     return lambda: make_records(author, Ends(), settlement, audits)
 

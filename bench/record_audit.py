@@ -38,24 +38,12 @@ from assay.neurons.submissions import AbsentSubmission, judge_and_carry, open_su
 from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.neurons.validating.records import Author, Ends, make_records
 from assay.neurons.windows import get_challenge, get_context
-from assay.protocol import (
-    Commitment,
-    Context,
-    Header,
-    Phase,
-    Tag,
-    encode_commitment,
-    encode_ss58,
-)
+from assay.protocol import Commitment, Context, Header, Phase, Tag, encode_commitment, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode
 from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
 from assay.protocol.record import make_settlement_record_name, make_window_record_name
-from assay.protocol.seeds import (
-    compute_problem_seed,
-    compute_projection_seed,
-    compute_rollout_seed,
-)
+from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import compute_submission_root
 from assay.protocol.window import compute_block, compute_settled_windows
 from assay.training import GENESIS
@@ -91,19 +79,29 @@ class Stage:
     """
 
     def __init__(
-        self, folder: Path, worker: ParquetWorker, checkpoint: Checkpoint, windows: int,
+        self,
+        folder: Path,
+        worker: ParquetWorker,
+        checkpoint: Checkpoint,
+        windows: int,
         genuine: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.folder, self.worker, self.checkpoint = folder, worker, checkpoint
         self.windows, self.genuine = range(windows), genuine
         self.chain = SimulatedChain(
-            b"bench", NETUID, GENESIS_MS, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo,
+            b"bench",
+            NETUID,
+            GENESIS_MS,
+            DEMO_TIMING.slot_ms,
+            DEMO_TIMING.tempo,
             (*OTHERS, *HOTKEYS),
-        )  # fmt: skip
+        )
         self.beacons = LocalBeacon(
-            b"bench", GENESIS_MS, 1_000,
+            b"bench",
+            GENESIS_MS,
+            1_000,
             lambda: self.chain.get_block(self.chain.get_head()).timestamp_ms,
-        )  # fmt: skip
+        )
         self.parameters = make_demo_parameters(
             self.chain.genesis_hash, self.beacons.chain, 0, TRAINER, checkpoint.digest
         )
@@ -151,9 +149,13 @@ class Stage:
                 self.pool[(first + 7 * index) % POOL] for index in range(count)
             ]
             header = Header(
-                PROTOCOL_VERSION, self.parameters.digest, window, hotkey, challenge.checkpoint,
+                PROTOCOL_VERSION,
+                self.parameters.digest,
+                window,
+                hotkey,
+                challenge.checkpoint,
                 count,
-            )  # fmt: skip
+            )
             name = make_object_name(encode_ss58(hotkey), window)
             self.stores[LOCATOR].put(name, write_submission(header, groups))
             root = compute_submission_root(header, compute_leaves(groups))
@@ -296,13 +298,17 @@ def main() -> None:
         f"assay audit of {WINDOWS} windows × {MINERS} miners, demo model",
         [
             Figure("from a bundle, without a model", offline, "s", bound=SECONDS),
-            Figure("from a bundle, with the model", WINDOWS / GENUINE * modelled, "s",
-                   bound=MODEL_SECONDS),
+            Figure(
+                "from a bundle, with the model",
+                WINDOWS / GENUINE * modelled,
+                "s",
+                bound=MODEL_SECONDS,
+            ),
             Figure("from miners' files, leaving the bundle", cpu, "s", "on the clock", wall),
             Figure("the bundle", size / 2**20, "MiB"),
         ],
         1,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -48,20 +48,47 @@ def main() -> None:
     report(
         f"keyed sampling at V = {VOCABULARY:,} (all paths agree bit for bit)",
         [
-            Figure("numpy, one row", in_numpy * 1e3, "ms/token",
-                   "numpy without the fast path", slow * 1e3, bound=1.1),
-            Figure("compiled, one row", compiled * 1e3, "ms/token",
-                   "multinomial", plain * 1e3, bound=0.6),
-            Figure(f"compiled, {ROWS} rows", batch / ROWS * 1e3, "ms/token",
-                   "multinomial", plain_batch / ROWS * 1e3, bound=0.6),
-            Figure("tensors (a GPU's path, here on the CPU), one row", tensors * 1e3, "ms/token",
-                   "multinomial", plain * 1e3),
-            Figure(f"compiled, V = {SMALL_VOCABULARY}, {SMALL_ROWS} rows",
-                   small / SMALL_ROWS * 1e6, "µs/token",
-                   "multinomial", small_plain / SMALL_ROWS * 1e6),
+            Figure(
+                "numpy, one row",
+                in_numpy * 1e3,
+                "ms/token",
+                "numpy without the fast path",
+                slow * 1e3,
+                bound=1.1,
+            ),
+            Figure(
+                "compiled, one row",
+                compiled * 1e3,
+                "ms/token",
+                "multinomial",
+                plain * 1e3,
+                bound=0.6,
+            ),
+            Figure(
+                f"compiled, {ROWS} rows",
+                batch / ROWS * 1e3,
+                "ms/token",
+                "multinomial",
+                plain_batch / ROWS * 1e3,
+                bound=0.6,
+            ),
+            Figure(
+                "tensors (a GPU's path, here on the CPU), one row",
+                tensors * 1e3,
+                "ms/token",
+                "multinomial",
+                plain * 1e3,
+            ),
+            Figure(
+                f"compiled, V = {SMALL_VOCABULARY}, {SMALL_ROWS} rows",
+                small / SMALL_ROWS * 1e6,
+                "µs/token",
+                "multinomial",
+                small_plain / SMALL_ROWS * 1e6,
+            ),
         ],
         1,
-    )  # fmt: skip
+    )
 
 
 def draw_slowly(logits: np.ndarray, seed: bytes) -> tuple[int, int]:

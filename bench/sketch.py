@@ -8,13 +8,7 @@ from types import ModuleType
 import numpy as np
 import torch
 from figures import Figure, measure_together, report
-from others import (
-    PublicSketch,
-    build_toploc,
-    check_toploc,
-    is_toploc_accepted,
-    load_toploc,
-)
+from others import PublicSketch, build_toploc, check_toploc, is_toploc_accepted, load_toploc
 from torch import Tensor
 from work import load_genesis, make_any_projection, make_requests
 
@@ -97,10 +91,14 @@ def measure_forgeries(generator: np.random.Generator, toploc: ModuleType | None)
             honest = forgery == "honest"
             figures.append(
                 Figure(
-                    f"accepted by ours: {forgery}", 100 * ours, "%",
-                    other, 100 * accepted[other][forgery], bound=None if honest else 0,
+                    f"accepted by ours: {forgery}",
+                    100 * ours,
+                    "%",
+                    other,
+                    100 * accepted[other][forgery],
+                    bound=None if honest else 0,
                 )
-            )  # fmt: skip
+            )
     return figures
 
 

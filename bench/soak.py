@@ -41,8 +41,12 @@ def play(world: World) -> list[tuple[int, Gauge]]:
         if window % EVERY == 0 and window <= WINDOWS:
             looks.append((window, look()))
             gauge = looks[-1][1]
-            print(f"  window {window}: {gauge.memory / 2**20:.1f} MiB, {gauge.threads} threads, "
-                  f"{gauge.descriptors} descriptors", file=sys.stderr, flush=True)  # fmt: skip
+            print(
+                f"  window {window}: {gauge.memory / 2**20:.1f} MiB, {gauge.threads} threads, "
+                f"{gauge.descriptors} descriptors",
+                file=sys.stderr,
+                flush=True,
+            )
 
     world.play(after)
     return looks
@@ -77,25 +81,44 @@ def main() -> None:
     check = world.check
     for finding in [*check.findings, *world.log.defects]:
         print(f"  NOT AS IT SHOULD BE: {finding}", file=sys.stderr)
-    print(json.dumps({"met": weather, "lives": lives, "excused": check.excused,
-                      "files and bytes": folders}), file=sys.stderr)  # fmt: skip
+    print(
+        json.dumps(
+            {"met": weather, "lives": lives, "excused": check.excused, "files and bytes": folders}
+        ),
+        file=sys.stderr,
+    )
     before, now = compare(looks, "memory")
     figures = [
-        Figure(f"five programs and the simulated chain, resident at window {WINDOWS}",
-               now / 2**20, "MiB", f"at window {WARM}",
-               before / 2**20, ratio_bound=1 + GROWTH_PERCENT / 100),
-        *(Figure(f"{name} more than at window {WARM}", compare(looks, name)[1]
-                 - compare(looks, name)[0], "", bound=0)
-          for name in ("threads", "descriptors", "children", "tasks")),
+        Figure(
+            f"five programs and the simulated chain, resident at window {WINDOWS}",
+            now / 2**20,
+            "MiB",
+            f"at window {WARM}",
+            before / 2**20,
+            ratio_bound=1 + GROWTH_PERCENT / 100,
+        ),
+        *(
+            Figure(
+                f"{name} more than at window {WARM}",
+                compare(looks, name)[1] - compare(looks, name)[0],
+                "",
+                bound=0,
+            )
+            for name in ("threads", "descriptors", "children", "tasks")
+        ),
         Figure("lost, or other than without faults", len(check.findings), "", bound=0),
         Figure("defects that a program has met", len(world.log.defects), "", bound=0),
         Figure("commitments and settlements as without faults", check.equal, ""),
         Figure("windows that a long fault has cost", sum(check.excused.values()), ""),
         Figure("kills", sum(lives.values()) - len(lives), ""),
-        Figure("calls that met another fault", sum(sum(w.values()) for w in weather.values())
-               - sum(w.get("killed", 0) for w in weather.values()), ""),
+        Figure(
+            "calls that met another fault",
+            sum(sum(w.values()) for w in weather.values())
+            - sum(w.get("killed", 0) for w in weather.values()),
+            "",
+        ),
         Figure("processor time of a window", seconds / WINDOWS, "s"),
-    ]  # fmt: skip
+    ]
     report(
         f"Soak: {WINDOWS} windows on the virtual clock, faults drawn from seed {SEED}", figures, 1
     )

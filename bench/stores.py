@@ -81,9 +81,8 @@ def make_context(folder: Path, port: int) -> Context:
     """A window that all miners have committed to; one file per miner in `folder`, but for the
     header all alike: the first one whole, of the others the header alone."""
     chain = SimulatedChain(
-        b"bench", NETUID, GENESIS_MS, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo,
-        (bytes(32), *HOTKEYS),
-    )  # fmt: skip
+        b"bench", NETUID, GENESIS_MS, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo, (bytes(32), *HOTKEYS)
+    )
     beacons = LocalBeacon(
         b"bench", GENESIS_MS, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
     )
@@ -196,9 +195,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="assay-") as name, ParquetWorker() as worker:
         folder = Path(name)
         server = subprocess.Popen(
-            [sys.executable, __file__, "serve", name], text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, __file__, "serve", name],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         assert server.stdin is not None
         assert server.stdout is not None
         with server:

@@ -12,9 +12,14 @@ ROLLOUTS, TOKENS, THREADS = 16, 128, 2
 #: The larger model decodes this many of the rollouts alone, and their time is scaled.
 ALONE = 1
 LARGE = Qwen2Config(
-    vocab_size=16_384, hidden_size=768, intermediate_size=2_048, num_hidden_layers=12,
-    num_attention_heads=12, num_key_value_heads=4, tie_word_embeddings=False,
-)  # fmt: skip
+    vocab_size=16_384,
+    hidden_size=768,
+    intermediate_size=2_048,
+    num_hidden_layers=12,
+    num_attention_heads=12,
+    num_key_value_heads=4,
+    tie_word_embeddings=False,
+)
 
 
 def main() -> None:
@@ -45,11 +50,23 @@ def compare(name: str, times: tuple[float, float, float], scaled: str = "") -> l
     """Verifying beside generating in one batch and one by one, ms."""
     verified, batched, one_by_one = (seconds * 1e3 for seconds in times)
     return [
-        Figure(f"{name}: verify a group", verified, "ms", "generate in one batch", batched,
-               ratio_bound=0.30),
-        Figure(f"{name}: verify a group", verified, "ms", f"generate one by one{scaled}",
-               one_by_one, ratio_bound=0.06),
-    ]  # fmt: skip
+        Figure(
+            f"{name}: verify a group",
+            verified,
+            "ms",
+            "generate in one batch",
+            batched,
+            ratio_bound=0.30,
+        ),
+        Figure(
+            f"{name}: verify a group",
+            verified,
+            "ms",
+            f"generate one by one{scaled}",
+            one_by_one,
+            ratio_bound=0.06,
+        ),
+    ]
 
 
 if __name__ == "__main__":

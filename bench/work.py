@@ -149,7 +149,7 @@ def make_random_work(
         temperature=1_024,
         tokens=tokens,
         alone=alone,
-    )  # fmt: skip
+    )
 
 
 def _copy_as(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:

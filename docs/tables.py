@@ -178,7 +178,7 @@ OBJECTS = [
         "trainer", "section 11; the checkpoint's manifest",
     ),
     (f"<hotkey>/{PROBE}", "all", "written by `assay doctor` to see whether it can be read; nothing"),
-]  # fmt: skip
+]
 
 #: What each label's fields are, in order.
 PREIMAGES = {
@@ -318,7 +318,7 @@ STATUSES = (
     ValidatorStatus, WindowStatus, RoundStatus, VerdictStatus, SettlementStatus, RecordStatus,
     MinerStatus, UploadStatus, TrainerStatus, DemoStatus,
     PublicStatus, PublicWindowStatus, PublicRoundStatus, PublicVerdictStatus,
-)  # fmt: skip
+)
 
 
 def make_status(of: type[Any]) -> str:

@@ -20,11 +20,7 @@ from assay.environments.base import (
 )
 from assay.environments.catalogue import EnvironmentEntry, list_environments
 from assay.environments.levels import PROBLEMS_MIN, Success, compute_levels, find_undecided
-from assay.environments.problem_file import (
-    ProblemFileError,
-    add_problem_files,
-    compute_file_digest,
-)
+from assay.environments.problem_file import ProblemFileError, add_problem_files, compute_file_digest
 from assay.environments.registry import (
     ENVIRONMENTS,
     make_environment,

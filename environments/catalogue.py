@@ -39,10 +39,7 @@ def list_environments() -> list[EnvironmentEntry]:
         ),
         *_list_files(),
         EnvironmentEntry(
-            mixture.NAME,
-            (),
-            {},
-            "several of the others by weight, such as mix,arithmetic=3,sat=1",
+            mixture.NAME, (), {}, "several of the others by weight, such as mix,arithmetic=3,sat=1"
         ),
         *_list_datasets(),
         EnvironmentEntry(

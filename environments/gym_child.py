@@ -21,8 +21,17 @@ _ENTRIES = 256
 #: Where entries without an answer of their own keep one that is right.
 _EXAMPLES = "example_answer", "example_correct_answer", "possible_answer"
 #: What no dataset does and no scorer may: a stranger's answer must not reach any of it.
-_FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn",
-              "os.spawn", "os.kill", "ctypes.")  # fmt: skip
+_FORBIDDEN = (
+    "socket.",
+    "subprocess.",
+    "os.system",
+    "os.exec",
+    "os.fork",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.kill",
+    "ctypes.",
+)
 
 
 def main() -> NoReturn:

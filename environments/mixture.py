@@ -41,9 +41,7 @@ class Mixture:
     name = NAME
 
     def __init__(
-        self,
-        params: Mapping[str, int],
-        make: Callable[[str, Mapping[str, int]], Environment],
+        self, params: Mapping[str, int], make: Callable[[str, Mapping[str, int]], Environment]
     ) -> None:
         """Makes the parts by `make` from name and settings.
 

@@ -11,18 +11,11 @@ from assay.protocol.parameters import EnvironmentChoice
 
 #: Name → constructor from parameters, which raises ValueError for illegal ones.
 ENVIRONMENTS: Mapping[str, Callable[[Mapping[str, int]], Environment]] = MappingProxyType(
-    {
-        arithmetic.NAME: arithmetic.Arithmetic,
-        gsm.NAME: gsm.Gsm,
-        sat.NAME: sat.Sat,
-    }
+    {arithmetic.NAME: arithmetic.Arithmetic, gsm.NAME: gsm.Gsm, sat.NAME: sat.Sat}
 )
 #: Of `name:what`, name → constructor from what and parameters.
 FAMILIES: Mapping[str, Callable[[str, Mapping[str, int]], Environment]] = MappingProxyType(
-    {
-        gsm.NAME: gsm.GsmFile,
-        gym.NAME: gym.ReasoningGym,
-    }
+    {gsm.NAME: gsm.GsmFile, gym.NAME: gym.ReasoningGym}
 )
 _CHOSEN = re.compile(r"([^,=]+)=(-?[0-9]{1,18})")
 

@@ -157,10 +157,7 @@ def _describe_error(status: int, why: str) -> View:
 
 
 def make_app(
-    subject: Subject,
-    index: Index,
-    around: Surroundings,
-    limits: Limits = Limits(),
+    subject: Subject, index: Index, around: Surroundings, limits: Limits = Limits()
 ) -> tuple[ASGIApp, Events, Indexer]:
     """The page as an ASGI application, what tells it of changes, and what reads the record. Whoever
     serves it starts and stops the indexer."""
@@ -193,10 +190,6 @@ def make_app(
     for path, (view, template) in PAGES.items():
         routes += make_route(path, view, template)
     routes.append(Mount("/static", StaticFiles(directory=_STATIC)))
-    app = Starlette(
-        routes=routes,
-        exception_handlers={404: refuse, 500: refuse},
-        lifespan=lifespan,
-    )
+    app = Starlette(routes=routes, exception_handlers={404: refuse, 500: refuse}, lifespan=lifespan)
     app.router.redirect_slashes = False  # it would name a host: behind a server of others, ours
     return Guard(app, limits.hosts), events, indexer

@@ -122,8 +122,9 @@ class Index:
             with self.write() as database:
                 database.executescript(_SCHEMA)
                 database.execute(f"PRAGMA user_version = {_VERSION}")
-                database.execute("INSERT INTO about VALUES (?, ?, ?)",
-                                 (_VERSION, validator, parameters))  # fmt: skip
+                database.execute(
+                    "INSERT INTO about VALUES (?, ?, ?)", (_VERSION, validator, parameters)
+                )
             return
         about = self.read("SELECT version, validator, parameters FROM about")
         named = [(row["version"], row["validator"], row["parameters"]) for row in about]
@@ -220,9 +221,14 @@ class Index:
                 database.execute(
                     "UPDATE miners SET settled_at = ?, settled = ?, weight = ? "
                     "WHERE id = ? AND settled_at < ?",
-                    (settlement.epoch, str(score.score), weights.get(score.uid, 0), miner,
-                     settlement.epoch),
-                )  # fmt: skip
+                    (
+                        settlement.epoch,
+                        str(score.score),
+                        weights.get(score.uid, 0),
+                        miner,
+                        settlement.epoch,
+                    ),
+                )
             database.executemany(
                 "INSERT INTO weights VALUES (?, ?, ?)",
                 [(settlement.epoch, uid, weight) for uid, weight in weights.items()],
@@ -230,17 +236,25 @@ class Index:
             numbers = [indexed.window for indexed in windows]
             counted = sum(1 for indexed in windows if indexed.outcome == "counted")
             database.execute(
-                "INSERT INTO settlements VALUES "
-                "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    settlement.epoch, _fit(settlement.previous_epoch), settlement.digest,
-                    settlement.previous, min(numbers, default=None), max(numbers, default=None),
-                    counted, str(sum(score.score for score in settlement.scores)),
-                    len(settlement.scores), len(weights), settlement.score_root,
-                    settlement.checkpoint, str(settlement.audit_round), settlement.weights_digest,
+                    settlement.epoch,
+                    _fit(settlement.previous_epoch),
+                    settlement.digest,
+                    settlement.previous,
+                    min(numbers, default=None),
+                    max(numbers, default=None),
+                    counted,
+                    str(sum(score.score for score in settlement.scores)),
+                    len(settlement.scores),
+                    len(weights),
+                    settlement.score_root,
+                    settlement.checkpoint,
+                    str(settlement.audit_round),
+                    settlement.weights_digest,
                     has_true_roots(settlement),
                 ),
-            )  # fmt: skip
+            )
 
     def _put_window(
         self, database: sqlite3.Connection, ids: "_Ids", epoch: int, indexed: IndexedWindow
@@ -253,23 +267,33 @@ class Index:
         committed = sum(1 for row in members if row.committed is not None)
         accepted = sum(1 for row in members if row.reason is not None and row.reason == "ACCEPTED")
         refused = sum(
-            1 for row in members
+            1
+            for row in members
             if row.reason is not None and row.reason not in ("ACCEPTED", "NO_COMMITMENT")
-        )  # fmt: skip
+        )
         challenge = None if record is None else record.challenge
         audit = None if record is None else record.audit
         database.execute(
             "INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                indexed.window, epoch, indexed.outcome, indexed.link,
+                indexed.window,
+                epoch,
+                indexed.outcome,
+                indexed.link,
                 b"" if record is None else record.checkpoint,
                 None if challenge is None else _fit(challenge.timestamp_ms),
                 None if challenge is None else _fit(challenge.beacon.round),
                 None if audit is None else _fit(audit.beacon.round),
-                indexed.beacons, len(members), committed, accepted, refused,
-                str(sum(row.score for row in members)), _fit(indexed.reward_sum), indexed.rewards,
+                indexed.beacons,
+                len(members),
+                committed,
+                accepted,
+                refused,
+                str(sum(row.score for row in members)),
+                _fit(indexed.reward_sum),
+                indexed.rewards,
             ),
-        )  # fmt: skip
+        )
         rows = []
         for row in members:
             miner = ids.get(row.hotkey, row.uid)
@@ -283,11 +307,18 @@ class Index:
                 "uid = iif(seen <= ?, ?, uid), reason = iif(seen <= ?, ?, reason), "
                 "seen = max(seen, ?) WHERE id = ?",
                 (
-                    groups > 0, reason == "ACCEPTED",
-                    reason not in (None, "ACCEPTED", "NO_COMMITMENT"), score, indexed.window,
-                    row.uid, indexed.window, reason, indexed.window, miner,
+                    groups > 0,
+                    reason == "ACCEPTED",
+                    reason not in (None, "ACCEPTED", "NO_COMMITMENT"),
+                    score,
+                    indexed.window,
+                    row.uid,
+                    indexed.window,
+                    reason,
+                    indexed.window,
+                    miner,
                 ),
-            )  # fmt: skip
+            )
         database.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
 

@@ -32,11 +32,20 @@ class Pages:
             cache_size=64,
         )
         self._environment.filters.update(
-            integer=write_integer, percent=write_percent, real=write_real, fixed=write_fixed,
-            time=write_time, short=shorten, clean=show_hidden, part=quote_part,
-            millionths=write_millionths, whole=write_digest, command=write_command,
-            reason=write_reason, about=write_about,
-        )  # fmt: skip
+            integer=write_integer,
+            percent=write_percent,
+            real=write_real,
+            fixed=write_fixed,
+            time=write_time,
+            short=shorten,
+            clean=show_hidden,
+            part=quote_part,
+            millionths=write_millionths,
+            whole=write_digest,
+            command=write_command,
+            reason=write_reason,
+            about=write_about,
+        )
         self._environment.globals.update(
             mark=get_mark, marks=MARKS, address=make_address, place=place_on_axis
         )

@@ -85,11 +85,7 @@ def measure_centre(
 
 
 def measure_rates(
-    a: Reference,
-    b: Reference,
-    contexts: Sequence[Passage],
-    levels: Sequence[int],
-    temperature: int,
+    a: Reference, b: Reference, contexts: Sequence[Passage], levels: Sequence[int], temperature: int
 ) -> Calibration:
     """κ_k of the pair over all contexts; see `fit_rates`.
 

@@ -45,10 +45,7 @@ from assay.inference.implementations import (
 )
 from assay.inference.reference import CausalModel, Reference
 from assay.protocol.encoding import read_json
-from assay.protocol.manifest import (
-    Calibration,
-    Manifest,
-)
+from assay.protocol.manifest import Calibration, Manifest
 from assay.verification import Forward
 
 

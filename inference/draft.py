@@ -45,11 +45,7 @@ class Drafter:
     """
 
     def __init__(
-        self,
-        model: PreTrainedModel,
-        drawable: NDArray[np.bool_],
-        rules: Rules,
-        batch: int = 256,
+        self, model: PreTrainedModel, drawable: NDArray[np.bool_], rules: Rules, batch: int = 256
     ) -> None:
         self._model = model
         self._rules = rules

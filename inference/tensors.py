@@ -83,8 +83,10 @@ def plan_file(tensors: Sequence[TensorDigest]) -> tuple[bytes, dict[str, int]]:
     for tensor in sorted(tensors, key=lambda tensor: tensor.name):
         end = at + compute_size(tensor)
         header[tensor.name] = {
-            "dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [at, end],
-        }  # fmt: skip
+            "dtype": tensor.dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": [at, end],
+        }
         starts[tensor.name] = at
         at = end
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()

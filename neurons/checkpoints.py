@@ -21,13 +21,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from assay.inference import (
-    Checkpoint,
-    CheckpointError,
-    Reference,
-    load_checkpoint,
-    measure_centre,
-)
+from assay.inference import Checkpoint, CheckpointError, Reference, load_checkpoint, measure_centre
 from assay.inference.checkpoint import load_model
 from assay.inference.folder import (
     CALIBRATION_FILE,

@@ -203,9 +203,11 @@ def check_program(file: Path) -> Check:
     if lost:
         names = ", ".join(map(str, lost))
         return Check(
-            "program", State.WARN, f"of the last windows it lacked something in {names}: "
-            f"{lost[max(lost)]}", "if that goes on, mend what it names",
-        )  # fmt: skip
+            "program",
+            State.WARN,
+            f"of the last windows it lacked something in {names}: {lost[max(lost)]}",
+            "if that goes on, mend what it names",
+        )
     return Check("program", State.OK, "says that all is well")
 
 

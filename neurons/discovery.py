@@ -11,13 +11,7 @@ from assay.network import ObjectStore, StoreError
 from assay.network.chain import Hyperparameters
 from assay.neurons.ports import Chain
 from assay.neurons.rules import PublicationError, fetch_parameters
-from assay.protocol import (
-    Commitment,
-    Parameters,
-    Tag,
-    encode_ss58,
-    parse_commitment,
-)
+from assay.protocol import Commitment, Parameters, Tag, encode_ss58, parse_commitment
 from assay.protocol.errors import OperatorError
 
 OpenStore = Callable[[str], ObjectStore]

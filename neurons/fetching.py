@@ -34,11 +34,7 @@ from assay.inference.tensors import TABLE_FILE, compute_size, decode_table, plan
 from assay.network.store import ObjectStore, StoreError
 from assay.neurons.files import hold_folder, move_folder, write_file
 from assay.neurons.gathering import Gathering, Piece, answer_in_time
-from assay.neurons.publication import (
-    CHUNK_BYTES,
-    Progress,
-    ignore_progress,
-)
+from assay.neurons.publication import CHUNK_BYTES, Progress, ignore_progress
 from assay.neurons.rules import PublicationError, make_checkpoint_name
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.manifest import Manifest, TensorDigest

@@ -6,13 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from assay.network.files import (
-    is_unfinished,
-    move_folder,
-    replace_file,
-    write_file,
-    write_json,
-)
+from assay.network.files import is_unfinished, move_folder, replace_file, write_file, write_json
 
 __all__ = [
     "hold_folder",

@@ -15,14 +15,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerFast
 
 from assay.environments import Environment, add_problem_files, make_environment
-from assay.inference import (
-    Drafter,
-    Reference,
-    Rules,
-    make_model,
-    measure_rates,
-    sample_passages,
-)
+from assay.inference import Drafter, Reference, Rules, make_model, measure_rates, sample_passages
 from assay.inference.checkpoint import FolderTokenizer, load_model, load_tokenizer
 from assay.inference.folder import (
     CALIBRATION_FILE,
@@ -46,12 +39,7 @@ from assay.neurons.demo_rules import (
 )
 from assay.neurons.files import write_file, write_json
 from assay.protocol.encoding import to_json
-from assay.protocol.manifest import (
-    ZERO_DIGEST,
-    Calibration,
-    Manifest,
-    compute_tensor_root,
-)
+from assay.protocol.manifest import ZERO_DIGEST, Calibration, Manifest, compute_tensor_root
 from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS
 
 #: Problems whose sampled completions make the calibration set.

@@ -286,9 +286,15 @@ class LineWriter(logging.Handler):
         with self._counting:
             lost, self._lost = self._lost, 0
         record = logger.makeRecord(
-            logger.name, logging.WARNING, __file__, 0, "%d lines were lost: nobody read them",
-            (lost,), None, extra={"event": "lines_lost"},
-        )  # fmt: skip
+            logger.name,
+            logging.WARNING,
+            __file__,
+            0,
+            "%d lines were lost: nobody read them",
+            (lost,),
+            None,
+            extra={"event": "lines_lost"},
+        )
         self._write(self.format(record) + "\n")
 
     def _lose(self) -> None:

@@ -14,14 +14,7 @@ from assay.neurons.presets import Preset, make_identity, make_parameters
 from assay.neurons.publication import Progress, ignore_progress, publish_checkpoint
 from assay.neurons.rules import publish_parameters
 from assay.neurons.submissions import find_checkpoint_fault
-from assay.protocol import (
-    BeaconChain,
-    Commitment,
-    Parameters,
-    Tag,
-    encode_commitment,
-    encode_ss58,
-)
+from assay.protocol import BeaconChain, Commitment, Parameters, Tag, encode_commitment, encode_ss58
 from assay.protocol.parameters import find_parameters_fault
 
 #: Seconds for a commitment to come to stand in a final block, and between two looks.

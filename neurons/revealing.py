@@ -12,12 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from assay.network.store import StoreError, sparing, within
-from assay.neurons.packing import (
-    PackedReader,
-    PackError,
-    compute_pack_max,
-    decode_pack,
-)
+from assay.neurons.packing import PackedReader, PackError, compute_pack_max, decode_pack
 from assay.protocol import Context, Footer, Reason, Refusal
 from assay.protocol.submission import is_committed, is_group_committed
 from assay.verification import SubmissionReader

@@ -224,12 +224,14 @@ def describe_program(subject: Subject) -> dict[str, Any]:
         "best": sight.best,
         "window_now": window,
         "countdown": describe_countdown(subject.timing, window, head),
-        "checkpoint": None if sight.in_force is None else CheckpointStatus(
+        "checkpoint": None
+        if sight.in_force is None
+        else CheckpointStatus(
             digest=sight.in_force.hex(), number=checkpoints.find_number(sight.in_force)
         ),
-        "published": None if published is None else CheckpointStatus(
-            digest=published[0].hex(), number=published[1]
-        ),
+        "published": None
+        if published is None
+        else CheckpointStatus(digest=published[0].hex(), number=published[1]),
         "published_since": sight.published_since,
         "fetching": [
             FetchingStatus(checkpoint=download.digest.hex(), bytes=download.done, of=download.due)
@@ -240,14 +242,12 @@ def describe_program(subject: Subject) -> dict[str, Any]:
             trouble=None if beacons is None else beacons.trouble or None,
             relays=[] if beacons is None else [_describe_relay(relay) for relay in beacons.figures],
         ),
-    }  # fmt: skip
+    }
 
 
 def describe_self(state: str, started_at: int) -> dict[str, Any]:
     """When the document is written, by which process, in which state."""
-    return {
-        "state": state, "pid": os.getpid(), "started_at": started_at, "at": int(time.time()),
-    }  # fmt: skip
+    return {"state": state, "pid": os.getpid(), "started_at": started_at, "at": int(time.time())}
 
 
 def _describe_relay(relay: RelayFigures) -> RelayStatus:

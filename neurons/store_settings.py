@@ -24,8 +24,7 @@ class StoreSettings(BaseModel):
     )
     region: str | None = Field(None, description="of the bucket; needed at AWS alone")
     credentials: Path | None = Field(
-        None,
-        description="file with the bucket's keys, as AWS's tools keep it; None: as below",
+        None, description="file with the bucket's keys, as AWS's tools keep it; None: as below"
     )
     profile: str = Field("default", description="section of that file")
     access_key_id: SecretStr | None = Field(

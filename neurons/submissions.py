@@ -202,9 +202,15 @@ def judge_hotkey(
                 submission = open_submission(context, hotkey, sources)
             with _allow_seconds(sources):
                 return judge_and_carry(
-                    submission, hotkey, context, checkpoint, ledger, groups=groups,
-                    forward=forward, validator=validator,
-                )  # fmt: skip
+                    submission,
+                    hotkey,
+                    context,
+                    checkpoint,
+                    ledger,
+                    groups=groups,
+                    forward=forward,
+                    validator=validator,
+                )
         except StoreError as error:
             detail = explain_unread(error)
             found = Verdict(context.window, hotkey, Reason.NOT_REVEALED, detail, unbound=True)

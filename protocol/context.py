@@ -108,10 +108,7 @@ def find_context_fault(context: Context) -> str | None:
     if fault is not None:
         return f"parameters: {fault}"
     timing, beacon = context.parameters.timing, context.parameters.beacon
-    if (
-        context.challenge_block.number,
-        context.audit_block.number,
-    ) != (
+    if (context.challenge_block.number, context.audit_block.number) != (
         compute_block(timing, context.window, Phase.CHALLENGE),
         compute_block(timing, context.window, Phase.AUDIT),
     ):

@@ -14,16 +14,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.protocol.encoding import (
-    U16,
-    U32,
-    U64,
-    Digest,
-    Many,
-    Prefixed,
-    Record,
-    encode,
-)
+from assay.protocol.encoding import U16, U32, U64, Digest, Many, Prefixed, Record, encode
 from assay.protocol.hashing import Domain, compute_root, hash_fields
 from assay.protocol.record import MEMBERS_MAX, Software
 

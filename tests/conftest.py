@@ -44,8 +44,10 @@ def _play(out, said):
             usual.bind(("127.0.0.1", 9_944))
         done = subprocess.run(
             [Path(sys.executable).with_name("assay"), "demo", "--fast", "--out", out, "--json"],
-            capture_output=True, text=True, timeout=500,
+            capture_output=True,
+            text=True,
+            timeout=500,
             env={**os.environ, "ASSAY_DEMO__WINDOWS": "6", "ASSAY_DEMO__PROBLEMS": "1000"},  # noqa: TID251 - a child's
-        )  # fmt: skip
+        )
     assert done.returncode == 0, done.stderr
     said.write_text(json.dumps({"stdout": done.stdout, "stderr": done.stderr}))

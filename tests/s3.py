@@ -85,9 +85,12 @@ class S3:
         """A client of AWS's own, with the key."""
         key_id, secret = getattr(self, "key_id", "root"), getattr(self, "secret", "root")
         return boto3.client(
-            service, endpoint_url=self.endpoint, region_name=REGION,
-            aws_access_key_id=key_id, aws_secret_access_key=secret,
-        )  # fmt: skip
+            service,
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=key_id,
+            aws_secret_access_key=secret,
+        )
 
     def _ask(self, what: str, data: bytes) -> None:
         request = urllib.request.Request(

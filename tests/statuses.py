@@ -8,15 +8,34 @@ from assay.neurons.validating.status import ValidatorStatus
 
 #: A validator that has seen nothing yet: what can be unknown is.
 VALIDATOR: dict[str, Any] = {
-    "version": 1, "program": "validator", "software": "assay 1", "state": "running", "pid": 1,
-    "started_at": 0, "at": 0, "netuid": 7, "parameters": "", "hotkey": "5x",
-    "head": 0, "head_at": None, "best": None,
-    "window_now": 0, "checkpoint": None, "published": None, "published_since": None,
+    "version": 1,
+    "program": "validator",
+    "software": "assay 1",
+    "state": "running",
+    "pid": 1,
+    "started_at": 0,
+    "at": 0,
+    "netuid": 7,
+    "parameters": "",
+    "hotkey": "5x",
+    "head": 0,
+    "head_at": None,
+    "best": None,
+    "window_now": 0,
+    "checkpoint": None,
+    "published": None,
+    "published_since": None,
     "countdown": {"phase": "CHALLENGE", "next": "COMMIT", "block": 1, "blocks": 1, "seconds": 1.0},
-    "fetching": [], "beacon": {"chain": "", "trouble": None, "relays": []}, "trouble": None,
-    "counts": {}, "windows": [], "settlements": [], "record": None, "posts": [],
+    "fetching": [],
+    "beacon": {"chain": "", "trouble": None, "relays": []},
+    "trouble": None,
+    "counts": {},
+    "windows": [],
+    "settlements": [],
+    "record": None,
+    "posts": [],
     "posting_trouble": None,
-}  # fmt: skip
+}
 
 _OWN = {"miner": MinerStatus, "validator": ValidatorStatus, "trainer": TrainerStatus}
 

@@ -21,9 +21,10 @@ def test_every_name_in_a_store_stands_in_the_specification():
     rooms = [ROOT / room for room in ("protocol", "network", "neurons", "training")]
     sources = [path.read_text() for room in rooms for path in room.rglob("*.py")]
     makers = {
-        name for text in sources
+        name
+        for text in sources
         for name in re.findall(r"^def (make_\w*name)\((?!self)", text, re.M)
-    }  # fmt: skip
+    }
     assert len(makers) >= 11
     tables = (ROOT / "docs" / "tables.py").read_text()
     called = set(re.findall(r"\b(make_\w*name)\(", tables))

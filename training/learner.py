@@ -245,8 +245,9 @@ class Learner:
 def _add_up(loss: Loss) -> Loss:
     """The team's loss, without its graph."""
     _, team = get_team()
-    value, *sums = add_up([loss.value.item() / team, loss.tokens, loss.clipped, loss.ratio_sum,
-                           loss.kl_sum])  # fmt: skip
+    value, *sums = add_up(
+        [loss.value.item() / team, loss.tokens, loss.clipped, loss.ratio_sum, loss.kl_sum]
+    )
     return Loss(torch.tensor(value), int(sums[0]), int(sums[1]), sums[2], sums[3])
 
 

@@ -13,13 +13,7 @@ from assay.verification.incentives import (
 )
 from assay.verification.judge import Examined, examine, find_commitment, judge
 from assay.verification.ledger import Ledger
-from assay.verification.ports import (
-    Forward,
-    Measurement,
-    Projection,
-    SubmissionReader,
-    Tokenizer,
-)
+from assay.verification.ports import Forward, Measurement, Projection, SubmissionReader, Tokenizer
 from assay.verification.settlement import (
     Result,
     Seat,

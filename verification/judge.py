@@ -10,23 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from assay.environments import (
-    Environment,
-    Problem,
-    compute_reward,
-    get_weights,
-    open_environment,
-)
+from assay.environments import Environment, Problem, compute_reward, get_weights, open_environment
 from assay.protocol.context import Committed, Context
 from assay.protocol.encoding import EncodingError, decode
 from assay.protocol.manifest import Calibration, Manifest
 from assay.protocol.parameters import PROTOCOL_VERSION
 from assay.protocol.reason import Reason, Refusal
-from assay.protocol.seeds import (
-    compute_problem_seed,
-    compute_projection_seed,
-    compute_witness_seed,
-)
+from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_witness_seed
 from assay.protocol.selection import Selection, select_groups
 from assay.protocol.submission import (
     Footer,

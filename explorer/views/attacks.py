@@ -12,9 +12,15 @@ _ROWS_MAX, _REASONS, _NAME, _NUMBER_MAX = 512, 32, 200, 10**15
 _BROKEN = "the gauntlet's table is not as `assay gauntlet` writes it"
 #: Figures of a row of the gauntlet, with what they are.
 _FIGURES = (
-    "differs", "caught_given_differs", "detected_per_rollout", "detected_per_group",
-    "detected_per_window", "tokens_to_9999", "income_per_compute", "income_error",
-)  # fmt: skip
+    "differs",
+    "caught_given_differs",
+    "detected_per_rollout",
+    "detected_per_group",
+    "detected_per_window",
+    "tokens_to_9999",
+    "income_per_compute",
+    "income_error",
+)
 
 
 def view_gauntlet(reader: Reader, query: Query) -> View:

@@ -22,10 +22,13 @@ def view_training(reader: Reader, query: Query) -> View:
         _POINTS,
     )[::-1]
     rewards = [
-        {"window": row["window"], "rollouts": row["rewards"],
-         "reward": divide(row["reward_sum"], row["rewards"] * 1_000_000, 4)}
+        {
+            "window": row["window"],
+            "rollouts": row["rewards"],
+            "reward": divide(row["reward_sum"], row["rewards"] * 1_000_000, 4),
+        }
         for row in rows
-    ]  # fmt: skip
+    ]
     points = [dict(point) for point in (training.points if training else ())][-_POINTS:]
     tried = [point for point in points if point.get("value") is not None]
     return {
@@ -80,9 +83,12 @@ def _list_checkpoints(reader: Reader, training: Training | None) -> list[View]:
     for digest, step in steps.items():
         row = rows.setdefault(digest, {"digest": digest, "first": None, "last": None})
         row |= {
-            "number": step["number"], "parent": step["parent"], "step": step["record"],
-            "groups": step["groups"], "trained_on": step["window"],
-        }  # fmt: skip
+            "number": step["number"],
+            "parent": step["parent"],
+            "step": step["record"],
+            "groups": step["groups"],
+            "trained_on": step["window"],
+        }
     return sorted(
         rows.values(), key=lambda row: (row["number"] is None, -(row["number"] or 0), row["digest"])
     )[:_CHECKPOINTS]

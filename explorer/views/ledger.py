@@ -30,10 +30,14 @@ FIELDS = {
 
 def view_ledger(reader: Reader, query: Query) -> View:
     """Every settlement, what should stand on the ledger, and what does."""
-    settled = {row["epoch"]: row for row in reader.ask(
-        "SELECT epoch, digest, first, last, score_root, checkpoint, audit_round, weights_digest, "
-        "sound FROM settlements ORDER BY epoch DESC LIMIT ?", _SETTLEMENTS,
-    )}  # fmt: skip
+    settled = {
+        row["epoch"]: row
+        for row in reader.ask(
+            "SELECT epoch, digest, first, last, score_root, checkpoint, audit_round, "
+            "weights_digest, sound FROM settlements ORDER BY epoch DESC LIMIT ?",
+            _SETTLEMENTS,
+        )
+    }
     ledger = reader.around.read_ledger(min(settled, default=0))
     posts = {post.epoch: post for post in reader.around.list_posts() or ()}
     posted = {} if ledger is None else ledger.posted
@@ -46,9 +50,14 @@ def view_ledger(reader: Reader, query: Query) -> View:
         "link": reader.around.ledger_link,
         "netuid": reader.subject.parameters.identity.netuid,
         "validator": reader.subject.validator.hex(),
-        "evm": None if ledger is None else {
-            "node": ledger.node, "head": ledger.head, "first": ledger.first,
-            "trouble": describe_trouble(ledger.trouble), "since_ms": ledger.since_ms,
+        "evm": None
+        if ledger is None
+        else {
+            "node": ledger.node,
+            "head": ledger.head,
+            "first": ledger.first,
+            "trouble": describe_trouble(ledger.trouble),
+            "since_ms": ledger.since_ms,
         },
         "posting": reader.around.list_posts() is not None,
         "counts": {state: states.count(state) for state in dict.fromkeys(states)},
@@ -58,7 +67,7 @@ def view_ledger(reader: Reader, query: Query) -> View:
         ],
         "paging": paging,
         "command": _find_command(reader, settled),
-    }  # fmt: skip
+    }
 
 
 def compute_entry_digest(entry: Mapping[str, Any]) -> str:
@@ -108,11 +117,13 @@ def _describe(
         "transaction": found.transaction if found else post.transaction if post else None,
         "block": found.block if found else post.block if post else None,
         "on_top": None if found is None or head is None else max(0, head - found.block),
-        "deep": None if found is None or ledger is None or head is None
+        "deep": None
+        if found is None or ledger is None or head is None
         else head - found.block >= ledger.confirmations,
-        "said": None if post is None
+        "said": None
+        if post is None
         else {"state": post.state, "trouble": describe_trouble(post.trouble)},
-    }  # fmt: skip
+    }
 
 
 def _read_said(post: Post) -> dict[str, Any] | None:
@@ -160,8 +171,9 @@ def _find_command(reader: Reader, settled: Mapping[int, Any]) -> str | None:
             continue
         miner = reader.ask_one(
             "SELECT m.address FROM scores s JOIN miners m ON m.id = s.miner WHERE s.epoch = ? "
-            "ORDER BY length(s.score) DESC, s.score DESC LIMIT 1", epoch,
-        )  # fmt: skip
+            "ORDER BY length(s.score) DESC, s.score DESC LIMIT 1",
+            epoch,
+        )
         return reader.around.commands.compare(
             epoch, known["first"], known["last"], None if miner is None else miner["address"]
         )

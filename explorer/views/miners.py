@@ -40,8 +40,10 @@ def view_miners(reader: Reader, query: Query) -> View:
     paging = make_paging(query, found["n"], _MINERS, q=search, sort=sort)
     rows = reader.ask(
         f"SELECT * FROM miners WHERE {where} ORDER BY {_SORTS[sort]} LIMIT ? OFFSET ?",
-        *values, _MINERS, paging["offset"],
-    )  # fmt: skip
+        *values,
+        _MINERS,
+        paging["offset"],
+    )
     newest = reader.ask_one(
         "SELECT epoch, total, first, last FROM settlements ORDER BY epoch DESC LIMIT 1"
     )
@@ -79,8 +81,9 @@ def _describe(reader: Reader, row: Any, newest: Any, last: int) -> View:
     settled = int(row["settled"]) if current else 0
     strip = reader.ask(
         "SELECT window, reason FROM rows WHERE miner = ? AND window > ? ORDER BY window",
-        row["id"], last - _STRIP,
-    )  # fmt: skip
+        row["id"],
+        last - _STRIP,
+    )
     return describe_miner(reader, row) | {
         "settled": settled,
         "share": divide(settled, int(newest["total"])) if newest is not None else None,
@@ -118,12 +121,15 @@ def view_miner(reader: Reader, query: Query, hotkey: str) -> View:
     paging = make_paging(query, row["windows"], _ROWS)
     rows = reader.ask(
         "SELECT * FROM rows WHERE miner = ? ORDER BY window DESC LIMIT ? OFFSET ?",
-        row["id"], _ROWS, paging["offset"],
-    )  # fmt: skip
+        row["id"],
+        _ROWS,
+        paging["offset"],
+    )
     strip = reader.ask(
         "SELECT window, reason FROM rows WHERE miner = ? ORDER BY window DESC LIMIT ?",
-        row["id"], _LONG_STRIP,
-    )  # fmt: skip
+        row["id"],
+        _LONG_STRIP,
+    )
     reasons = reader.ask(
         "SELECT reason, count(*) AS n FROM rows WHERE miner = ? GROUP BY reason ORDER BY n DESC",
         row["id"],
@@ -171,7 +177,12 @@ def _list_settlements(reader: Reader, miner: int) -> list[View]:
         miner,
     )
     return [
-        {"epoch": r["epoch"], "uid": r["uid"], "score": int(r["score"]), "weight": r["weight"],
-         "share": divide(int(r["score"]), int(r["total"]))}
+        {
+            "epoch": r["epoch"],
+            "uid": r["uid"],
+            "score": int(r["score"]),
+            "weight": r["weight"],
+            "share": divide(int(r["score"]), int(r["total"])),
+        }
         for r in rows
-    ]  # fmt: skip
+    ]

@@ -21,14 +21,17 @@ def view_overview(reader: Reader, query: Query) -> View:
     epoch = None if settled is None else settled["epoch"]
     span = reader.ask_one(
         "SELECT min(window) AS first FROM windows WHERE epoch = ? OR window >= ?",
-        epoch, rows[-1]["window"] if rows else 0,
-    )  # fmt: skip
+        epoch,
+        rows[-1]["window"] if rows else 0,
+    )
     return {
         "title": "Overview",
         "network": describe_network(reader),
         "live": None if live is None else describe_live(reader.subject.parameters, live),
         "checkpoint": _describe_checkpoint(reader),
-        "beacons": None if newest is None else {
+        "beacons": None
+        if newest is None
+        else {
             "window": newest["window"],
             "challenge_round": newest["challenge_round"],
             "audit_round": newest["audit_round"],
@@ -38,7 +41,7 @@ def view_overview(reader: Reader, query: Query) -> View:
         "windows": [describe_window(row) for row in rows],
         "settlements": reader.ask_one("SELECT count(*) AS n FROM settlements")["n"],
         "settled_windows": reader.ask_one("SELECT count(*) AS n FROM windows")["n"],
-    } | describe_audit(reader, span["first"], rows[0]["window"] if rows else None)  # fmt: skip
+    } | describe_audit(reader, span["first"], rows[0]["window"] if rows else None)
 
 
 def describe_network(reader: Reader) -> View:

@@ -46,14 +46,17 @@ def view_rollout(
         "rollout": rollout,
         "group_size": size,
         "groups": row.committed.groups,
-        "chosen": "audited" if chosen is not None and group in chosen["audited"]
-        else "sampled" if chosen is not None and group in chosen["sampled"] else "not drawn",
+        "chosen": "audited"
+        if chosen is not None and group in chosen["audited"]
+        else "sampled"
+        if chosen is not None and group in chosen["sampled"]
+        else "not drawn",
         "audited": [] if chosen is None else chosen["audited"],
         "recorded_reward": rewards[rollout] if rollout < len(rewards) else None,
         "unread": describe_unread(file),
         "lack": None,
         "reading": None,
-    } | describe_check(reader, window, hotkey)  # fmt: skip
+    } | describe_check(reader, window, hotkey)
     if isinstance(reading, Lack):
         return found | {"lack": {"why": reading.why, "passing": reading.passing}}
     shown = next((r for r in reading.rollouts if r.number == rollout), None)

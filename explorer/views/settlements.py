@@ -24,8 +24,9 @@ def view_weights(reader: Reader, query: Query) -> View:
     paging = make_paging(query, found["n"], _SETTLEMENTS)
     rows = reader.ask(
         "SELECT * FROM settlements ORDER BY epoch DESC LIMIT ? OFFSET ?",
-        _SETTLEMENTS, paging["offset"],
-    )  # fmt: skip
+        _SETTLEMENTS,
+        paging["offset"],
+    )
     weights = None if newest is None else show_weights(reader, newest["epoch"], 256)
     return {
         "title": "Weights",
@@ -54,15 +55,22 @@ def view_settlement(reader: Reader, query: Query, epoch: int) -> View:
         "title": f"Settlement at block {epoch}",
         "settlement": _describe(row),
         "windows": [
-            {"window": w["window"], "outcome": w["outcome"], "link": w["link"],
-             "accepted": w["accepted"], "refused": w["refused"], "score": int(w["score"])}
+            {
+                "window": w["window"],
+                "outcome": w["outcome"],
+                "link": w["link"],
+                "accepted": w["accepted"],
+                "refused": w["refused"],
+                "score": int(w["score"]),
+            }
             for w in windows
         ],
         "weights": weights,
     } | describe_audit(
-        reader, windows[0]["window"] if windows else None,
+        reader,
+        windows[0]["window"] if windows else None,
         windows[-1]["window"] if windows else None,
-    )  # fmt: skip
+    )
 
 
 def _describe(row: Any) -> View:
@@ -111,11 +119,12 @@ def show_weights(reader: Reader, epoch: int, limit: int) -> View:
         "count": len(held),
         "listed": len(rows),
         "scores_derived": all(row["derived_score"] == row["score"] for row in rows)
-        if complete else None,
+        if complete
+        else None,
         "derived": None if derived is None else derived == record,
         "block": None if shown is None else shown.block,
         "on_chain": None if shown is None else dict(shown.weights) == record,
-    }  # fmt: skip
+    }
 
 
 def _describe_seat(
@@ -188,11 +197,13 @@ def _derive_scores(reader: Reader, epoch: int) -> tuple[dict[Seat, int], bool]:
     )
     results = [
         Result(
-            row["window"], Seat(row["uid"], row["registered_at"]), Reason(row["reason"]),
+            row["window"],
+            Seat(row["uid"], row["registered_at"]),
+            Reason(row["reason"]),
             row["score"],
         )
         for row in rows
-    ]  # fmt: skip
+    ]
     return compute_settlement(results), all(row["link"] == "ok" for row in counted)
 
 

@@ -91,8 +91,7 @@ def _open(reader: Reader, window: int) -> tuple[Any, WindowFile | None]:
 def _order(file: WindowFile) -> list[MemberRow]:
     """Those who committed first, by score; the others by uid."""
     return sorted(
-        file.record.members,
-        key=lambda m: (m.committed is None, -m.score, m.reason is None, m.uid),
+        file.record.members, key=lambda m: (m.committed is None, -m.score, m.reason is None, m.uid)
     )
 
 
@@ -101,10 +100,13 @@ def make_timeline(reader: Reader, window: int) -> View:
     timing = reader.subject.parameters.timing
     live = reader.around.read_live()
     moments = [
-        {"name": PHASES[phase], "block": compute_block(timing, window, phase),
-         "decides": DECIDES[phase]}
+        {
+            "name": PHASES[phase],
+            "block": compute_block(timing, window, phase),
+            "decides": DECIDES[phase],
+        }
         for phase in Phase
-    ]  # fmt: skip
+    ]
     first, last = moments[0]["block"], moments[-1]["block"]
     start = compute_block(timing, window, Phase.CHALLENGE)
     return {
@@ -126,13 +128,17 @@ def _describe_inputs(file: WindowFile, state: str) -> View:
         "previous": record.previous.hex(),
         "checkpoint": record.checkpoint.hex(),
         "beacons": state,
-        "challenge": None if challenge is None else {
+        "challenge": None
+        if challenge is None
+        else {
             "block_hash": challenge.block_hash.hex(),
             "time_ms": challenge.timestamp_ms,
             "round": challenge.beacon.round,
             "signature": challenge.beacon.signature.hex(),
         },
-        "audit": None if audit is None else {
+        "audit": None
+        if audit is None
+        else {
             "block_hash": audit.block_hash.hex(),
             "time_ms": audit.timestamp_ms,
             "round": audit.beacon.round,
@@ -142,7 +148,7 @@ def _describe_inputs(file: WindowFile, state: str) -> View:
         "audit_seed": None
         if context is None or context.audit is None
         else context.audit_seed.hex(),
-    }  # fmt: skip
+    }
 
 
 def _describe_member(reader: Reader, file: WindowFile, row: MemberRow) -> View:
@@ -228,27 +234,33 @@ def view_member(reader: Reader, query: Query, window: int, hotkey: str) -> View:
         raise NotFoundError(f"that hotkey is no member of window {window}, or its record is away")
     words = file.get_words(hotkey)
     chosen = select(file.context, row)
-    return _describe_member(reader, file, row) | {
-        "title": f"{name_hotkey(reader, hotkey) or hotkey[:8] + '…'} in window {window}",
-        "window": window,
-        "registered_at": row.registered_at,
-        "rule": reader.around.get_rules().get(row.reason.value if row.reason else ""),
-        "place": {
-            name: words[name]
-            for name in ("group", "rollout", "token")
-            if words.get(name) is not None
-        },
-        "commitment": None if row.committed is None else {
-            "root": row.committed.root.hex(),
-            "groups": row.committed.groups,
-            "locator": row.committed.locator,
-        },
-        "selection": chosen,
-        "group_values": _describe_groups(row, words, chosen),
-        "group_size": reader.subject.parameters.work.group_size,
-        "has_model": reader.around.has_model,
-        "unread": describe_unread(file),
-    } | describe_check(reader, window, hotkey)  # fmt: skip
+    return (
+        _describe_member(reader, file, row)
+        | {
+            "title": f"{name_hotkey(reader, hotkey) or hotkey[:8] + '…'} in window {window}",
+            "window": window,
+            "registered_at": row.registered_at,
+            "rule": reader.around.get_rules().get(row.reason.value if row.reason else ""),
+            "place": {
+                name: words[name]
+                for name in ("group", "rollout", "token")
+                if words.get(name) is not None
+            },
+            "commitment": None
+            if row.committed is None
+            else {
+                "root": row.committed.root.hex(),
+                "groups": row.committed.groups,
+                "locator": row.committed.locator,
+            },
+            "selection": chosen,
+            "group_values": _describe_groups(row, words, chosen),
+            "group_size": reader.subject.parameters.work.group_size,
+            "has_model": reader.around.has_model,
+            "unread": describe_unread(file),
+        }
+        | describe_check(reader, window, hotkey)
+    )
 
 
 def describe_check(reader: Reader, window: int, hotkey: str) -> View:

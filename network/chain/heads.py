@@ -128,8 +128,11 @@ class Heads:
             if not self._said:
                 logger.warning(
                     "%s: block %d has been the newest final one for %.0f s; looking elsewhere",
-                    name_node(node), number, now - self._grown_at, extra={"event": "head_still"},
-                )  # fmt: skip
+                    name_node(node),
+                    number,
+                    now - self._grown_at,
+                    extra={"event": "head_still"},
+                )
             self._said = True
             raise StillError(f"stands still at block {number}")
 

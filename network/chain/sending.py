@@ -53,11 +53,7 @@ class Sender:
 
         async def submit(client: "Client") -> "ExtrinsicResult":
             return await client.submit_call(
-                call,
-                wallet,
-                signer=signer,
-                period=EXTRINSIC_BLOCKS,
-                wait_for_finalization=final,
+                call, wallet, signer=signer, period=EXTRINSIC_BLOCKS, wait_for_finalization=final
             )
 
         return self._send(submit, wallet, signer)

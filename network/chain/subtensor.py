@@ -20,12 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from assay.network.chain.archive import StateArchive
 from assay.network.chain.connection import Connection
 from assay.network.chain.epochs import Epochs
-from assay.network.chain.errors import (
-    ChainError,
-    ForgottenError,
-    TooSoonError,
-    UnknownOutcomeError,
-)
+from assay.network.chain.errors import ChainError, ForgottenError, TooSoonError, UnknownOutcomeError
 from assay.network.chain.heads import LAG_BLOCKS
 from assay.network.chain.history import BlockBody, read_body
 from assay.network.chain.reading import (

@@ -96,9 +96,11 @@ class Survey:
             seen = await peek(endpoint, number)
         except PEEK_ERRORS as error:
             logger.debug(
-                "%s does not say how far it has come: %s", name_node(endpoint), describe(error),
+                "%s does not say how far it has come: %s",
+                name_node(endpoint),
+                describe(error),
                 extra={"event": "node_silent"},
-            )  # fmt: skip
+            )
             return
         moves = heads.watch(endpoint, seen.head.number, time.monotonic())
         if seen.genesis != genesis:
@@ -123,9 +125,12 @@ class Survey:
             return
         logger.warning(
             "%s has come to block %d only, and %s to block %d: going on there",
-            name_node(nodes.endpoint), heads.newest, name_node(endpoint), head.number,
+            name_node(nodes.endpoint),
+            heads.newest,
+            name_node(endpoint),
+            head.number,
             extra={"event": "node_lags"},
-        )  # fmt: skip
+        )
         nodes.turn_to(endpoint)
 
     # --- contradictions
@@ -182,10 +187,13 @@ class Survey:
 
     def _set_aside(self, endpoints: Iterable[str], number: int) -> None:
         for endpoint in endpoints:
-            self._nodes.set_aside(endpoint, WrongChainError(
-                f"{name_node(endpoint)} calls another block {number} final than other nodes do: it "
-                "follows a fork, or lies"
-            ))  # fmt: skip
+            self._nodes.set_aside(
+                endpoint,
+                WrongChainError(
+                    f"{name_node(endpoint)} calls another block {number} final than other nodes "
+                    "do: it follows a fork, or lies"
+                ),
+            )
 
     async def _ask(self, number: int, without: str | None = None) -> dict[str, Peek]:
         """What the nodes of this chain that are not set aside say of a block, if they do."""
@@ -282,10 +290,13 @@ class Survey:
 
     def _refuse_state(self, endpoints: set[str]) -> None:
         for endpoint in endpoints:
-            self._nodes.set_aside(endpoint, WrongChainError(
-                f"{name_node(endpoint)} shows another state of a final block than most other nodes "
-                "do: it is broken, or lies"
-            ))  # fmt: skip
+            self._nodes.set_aside(
+                endpoint,
+                WrongChainError(
+                    f"{name_node(endpoint)} shows another state of a final block than most other "
+                    "nodes do: it is broken, or lies"
+                ),
+            )
 
 
 def judge(heads: Heads, head: Head, others: dict[str, Peek], wall_ms: int) -> str | None:

@@ -23,19 +23,28 @@ _NOT_PUBLIC_4 = tuple(
     map(
         IPv4Network,
         (
-            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
-            "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16",
-            "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
+            "0.0.0.0/8",
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "172.16.0.0/12",
+            "192.0.0.0/24",
+            "192.0.2.0/24",
+            "192.88.99.0/24",
+            "192.168.0.0/16",
+            "198.18.0.0/15",
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+            "224.0.0.0/3",
         ),
     )
-)  # fmt: skip
+)
 #: Everything else of IPv6 is mapped, local, multicast or not handed out: ::1, ::ffff:0:0/96,
 #: 64:ff9b:1::/48, fc00::/7, fe80::/10, ff00::/8.
 _UNICAST_6 = IPv6Network("2000::/3")
 #: Special purposes with Teredo, documentation, 6to4, documentation.
-_NOT_PUBLIC_6 = tuple(
-    map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
-)  # fmt: skip
+_NOT_PUBLIC_6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
 #: RFC 6052: the last four bytes are an IPv4 address, which is where it leads.
 _NAT64 = IPv6Network("64:ff9b::/96")
 

@@ -16,12 +16,7 @@ from typing import Any
 
 import httpcore
 
-from assay.network.store.addresses import (
-    ADDRESSES_MAX,
-    Resolve,
-    is_public,
-    resolve_name,
-)
+from assay.network.store.addresses import ADDRESSES_MAX, Resolve, is_public, resolve_name
 from assay.network.store.base import ServedError, StoreError
 from assay.network.store.deadlines import get_rest, take_seconds, tighten, trying
 from assay.network.text import describe_error

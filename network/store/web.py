@@ -9,13 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import NoReturn
 
-from assay.network.store.base import (
-    ObjectSource,
-    ObjectStore,
-    ServedError,
-    StoreError,
-    check_name,
-)
+from assay.network.store.base import ObjectSource, ObjectStore, ServedError, StoreError, check_name
 from assay.network.store.http import Answer, HttpClient
 from assay.network.store.locators import WebLocator
 

@@ -331,8 +331,11 @@ def _check_announced(published: _Published, found: Findings) -> None:
     for _ in range(_STEPS_MAX):
         record = published.get_settlement(epoch, None)
         if record is None:
-            found.miss(Check.ANNOUNCED, f"the settlement of epoch {epoch} is announced, or linked "
-                       "to from the announced one, and not published")  # fmt: skip
+            found.miss(
+                Check.ANNOUNCED,
+                f"the settlement of epoch {epoch} is announced, or linked "
+                "to from the announced one, and not published",
+            )
             return
         found.look(Check.ANNOUNCED)
         if record.digest != digest:

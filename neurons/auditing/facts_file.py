@@ -264,8 +264,13 @@ def _recall(facts: Facts, name: str, number: int) -> Any:
     try:
         return _READERS[name](number, answer)
     except (
-        TypeError, ValueError, ArithmeticError, LookupError, AttributeError, EncodingError,
-    ) as error:  # fmt: skip
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        AttributeError,
+        EncodingError,
+    ) as error:
         raise ChainError(f"the bundle's {name} of block {number}: {error!r}") from None
 
 

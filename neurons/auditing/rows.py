@@ -16,13 +16,7 @@ from assay.neurons.auditing.ports import Submissions
 from assay.neurons.submissions import judge_and_carry
 from assay.protocol import Context, Reason, encode_ss58
 from assay.protocol.record import MemberRow
-from assay.verification import (
-    Examined,
-    Ledger,
-    SubmissionReader,
-    Verdict,
-    examine,
-)
+from assay.verification import Examined, Ledger, SubmissionReader, Verdict, examine
 
 #: Decided by the chain alone.
 _BY_CHAIN = frozenset({Reason.NOT_REGISTERED, Reason.NO_COMMITMENT})

@@ -9,13 +9,7 @@ from assay.neurons.auditing.findings import Check, Findings
 from assay.neurons.auditing.ports import Public
 from assay.neurons.auditing.shown import check_shown_weights, find_weight, pair_weights
 from assay.protocol import encode_ss58
-from assay.protocol.record import (
-    NOTHING,
-    Outcome,
-    SeatScore,
-    SettlementRecord,
-    WindowRecord,
-)
+from assay.protocol.record import NOTHING, Outcome, SeatScore, SettlementRecord, WindowRecord
 from assay.protocol.score_tree import compute_weights_digest, make_score_tree
 from assay.protocol.window import compute_settled_windows
 from assay.verification import Result, Seat, compute_settlement, compute_weights
@@ -69,10 +63,7 @@ def check_settlement(
 
 
 def _check_covered(
-    public: Public,
-    record: SettlementRecord,
-    windows: Mapping[int, WindowRecord],
-    found: Findings,
+    public: Public, record: SettlementRecord, windows: Mapping[int, WindowRecord], found: Findings
 ) -> Sequence[int]:
     """Every window between two epochs of the chain, with the outcome of its record; those that it
     may leave out."""

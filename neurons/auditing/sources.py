@@ -5,13 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from assay.inference import (
-    Checkpoint,
-    CheckpointError,
-    Outline,
-    load_checkpoint,
-    load_outline,
-)
+from assay.inference import Checkpoint, CheckpointError, Outline, load_checkpoint, load_outline
 from assay.inference.folder import MANIFEST_FILE, SMALL_FILE_BYTES, SMALL_FILES, verify_manifest
 from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import StoreError

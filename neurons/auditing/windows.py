@@ -74,11 +74,7 @@ def _check_outcome(record: WindowRecord, found: Findings) -> None:
 
 
 def _check_rows(
-    public: Public,
-    record: WindowRecord,
-    context: Context,
-    ledgers: Ledgers | None,
-    found: Findings,
+    public: Public, record: WindowRecord, context: Context, ledgers: Ledgers | None, found: Findings
 ) -> bool:
     outline = _open_outline(public, record, context, found)
     if outline is None:

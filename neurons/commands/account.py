@@ -50,9 +50,12 @@ def run_register(settings: Settings, max_cost: int | None, confirm: Confirm, as_
         left = chain.get_balance(account.coldkey)
         name = encode_ss58(account.hotkey)
         document = {
-            "netuid": chain.netuid, "hotkey": name, "uid": uid,
-            "paid_rao": paid, "balance_rao": left,
-        }  # fmt: skip
+            "netuid": chain.netuid,
+            "hotkey": name,
+            "uid": uid,
+            "paid_rao": paid,
+            "balance_rao": left,
+        }
     words = f"paid {format_tao(paid)}" if paid else "registered before, nothing paid"
     text = f"{name} holds uid {uid} of subnet {chain.netuid}: {words}, {format_tao(left)} left"
     _print(document, as_json, text)
@@ -209,8 +212,12 @@ def run_wallet_create(settings: WalletSettings, encrypted: bool, as_json: bool) 
         "hotkey_name": settings.hotkey,
         "hotkey": encode_ss58(get_hotkey(wallet)),
     }
-    _print(document, as_json, f"wallet {settings.name}: coldkey {document['coldkey']}\n"
-           f"  hotkey {settings.hotkey}: {document['hotkey']}")  # fmt: skip
+    _print(
+        document,
+        as_json,
+        f"wallet {settings.name}: coldkey {document['coldkey']}\n"
+        f"  hotkey {settings.hotkey}: {document['hotkey']}",
+    )
 
 
 def run_wallet_list(settings: WalletSettings, as_json: bool) -> None:

@@ -64,8 +64,7 @@ def audit(
         ),
     ] = None,
     offline: Annotated[
-        Path | None,
-        typer.Option(metavar="BUNDLE", help="Work from a bundle, without any network."),
+        Path | None, typer.Option(metavar="BUNDLE", help="Work from a bundle, without any network.")
     ] = None,
     against: Annotated[
         list[Path] | None,

@@ -197,19 +197,35 @@ def _print_report(report: dict[str, Any], out: Path) -> None:
         f"{report['contexts']:,} contexts, mean Gini impurity {report['mean_gini']:.3g}"
     )
     for name, text in (
-        ("margins", f"beyond the cap of {report['cap']:.3g} logits: {report['rate_beyond_cap']:.2g}"
-         f" a token (at most 1e-10); {report['margin_once_in_1e8']:.2g} is passed once in 1e8"),
-        ("envelope", f"held-out rates are {envelope['worst_bin']:.3g} of the bound in the worst "
-         f"Gini bin, {envelope['worst_context']:.3g} in the worst context; α grows by "
-         f"{envelope['alpha_growth']:.3g}"),
-        ("manifest", "not compared: its rates are for the network's cap" if stored is None else
-         f"rates in force: {stored['worst_bin']:.3g} of the bound in the worst Gini bin, "
-         f"{stored['worst_context']:.3g} in the worst context"),
-        ("sketch", f"worst block {honest['sketch_block']:.3g} of {honest['sketch_block_bound']}, "
-         f"worst rollout {honest['sketch_rollout']:.3g} of {honest['sketch_rollout_bound']}"),
-        ("logprobs", f"largest {honest['logprob_max']} of {honest['logprob_max_bound']}, worst RMS "
-         f"{honest['logprob_rms']:.3g} of {honest['logprob_rms_bound']}, in 2^-16 nats"),
-    ):  # fmt: skip
+        (
+            "margins",
+            f"beyond the cap of {report['cap']:.3g} logits: {report['rate_beyond_cap']:.2g}"
+            f" a token (at most 1e-10); {report['margin_once_in_1e8']:.2g} is passed once in 1e8",
+        ),
+        (
+            "envelope",
+            f"held-out rates are {envelope['worst_bin']:.3g} of the bound in the worst "
+            f"Gini bin, {envelope['worst_context']:.3g} in the worst context; α grows by "
+            f"{envelope['alpha_growth']:.3g}",
+        ),
+        (
+            "manifest",
+            "not compared: its rates are for the network's cap"
+            if stored is None
+            else f"rates in force: {stored['worst_bin']:.3g} of the bound in the worst Gini bin, "
+            f"{stored['worst_context']:.3g} in the worst context",
+        ),
+        (
+            "sketch",
+            f"worst block {honest['sketch_block']:.3g} of {honest['sketch_block_bound']}, "
+            f"worst rollout {honest['sketch_rollout']:.3g} of {honest['sketch_rollout_bound']}",
+        ),
+        (
+            "logprobs",
+            f"largest {honest['logprob_max']} of {honest['logprob_max_bound']}, worst RMS "
+            f"{honest['logprob_rms']:.3g} of {honest['logprob_rms_bound']}, in 2^-16 nats",
+        ),
+    ):
         console.print(f"  {name:<9} {text}")
     table = Table(box=None, pad_edge=False, padding=(0, 2))
     for heading in ("attack", "flips a token", "beyond the cap", "sketch fails", "logprobs fail"):
@@ -223,7 +239,9 @@ def _print_report(report: dict[str, Any], out: Path) -> None:
     console.print(table)
     for sentence in (*report["refused"], *report["findings"]):
         console.print(f"! {sentence}")
-    files = [_REPORT_FILE, _PLOT_FILE] if report["refused"] else [
-        f"{CALIBRATION_FILE} ({report['calibration'][:16]}…)", _REPORT_FILE, _PLOT_FILE,
-    ]  # fmt: skip
+    files = (
+        [_REPORT_FILE, _PLOT_FILE]
+        if report["refused"]
+        else [f"{CALIBRATION_FILE} ({report['calibration'][:16]}…)", _REPORT_FILE, _PLOT_FILE]
+    )
     console.print(f"In {out}: {', '.join(files)}")

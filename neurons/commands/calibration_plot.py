@@ -49,14 +49,20 @@ def draw_pair(pair: Pair) -> bytes:
     _finish_margins(margins, pair)
     bound = pair.tests.logprob_max_bound / 2**LOGPROB_BITS
     logprobs.set(
-        xscale="log", yscale="log", title="Log-probabilities", ylabel="share of tokens beyond",
+        xscale="log",
+        yscale="log",
+        title="Log-probabilities",
+        ylabel="share of tokens beyond",
         xlabel="difference, nats (leftmost: none)",
-    )  # fmt: skip
+    )
     _mark(logprobs, bound, "bound of the largest")
     sketches.set(
-        xscale="log", yscale="log", title="Sketches", ylabel="share of rollouts beyond",
+        xscale="log",
+        yscale="log",
+        title="Sketches",
+        ylabel="share of rollouts beyond",
         xlabel="mean difference a token (leftmost: none)",
-    )  # fmt: skip
+    )
     _mark(sketches, pair.tests.sketch_rollout_bound / 1_000, "bound of a rollout")
     for axes in (margins, logprobs, sketches):
         axes.spines[["top", "right"]].set_visible(False)
@@ -73,23 +79,40 @@ def draw_pair(pair: Pair) -> bytes:
 
 def _finish_margins(axes: Axes, pair: Pair) -> None:
     axes.set(
-        xscale="log", yscale="log", ylim=(_RATE_MIN, 2), xlim=(GRID[0], GRID[-1]),
-        title="Margins", xlabel="τ, logits", ylabel="P(margin > τ) a token",
-    )  # fmt: skip
+        xscale="log",
+        yscale="log",
+        ylim=(_RATE_MIN, 2),
+        xlim=(GRID[0], GRID[-1]),
+        title="Margins",
+        xlabel="τ, logits",
+        ylabel="P(margin > τ) a token",
+    )
     _mark(axes, pair.tests.margin_cap / 2**FRACTION_BITS, "cap")
     tests, honest = pair.tests, pair.honest
     rates = fit_pair(pair)
     bounds = compute_honest_rates(honest.gini, rates, tests, pair.temperature / 1024).mean(axis=0)
     levels = np.maximum(np.array(tests.margin_levels) / 2**FRACTION_BITS, GRID[0])
     axes.plot(
-        levels, bounds, color=_HONEST, linestyle="none", marker="v", markersize=6, clip_on=False,
-        markerfacecolor="white", label="bound of honest rates at the levels",
-    )  # fmt: skip
+        levels,
+        bounds,
+        color=_HONEST,
+        linestyle="none",
+        marker="v",
+        markersize=6,
+        clip_on=False,
+        markerfacecolor="white",
+        label="bound of honest rates at the levels",
+    )
     axes.axhline(CAP_RATE_MAX, color=_BOUND, linestyle=":", linewidth=1)
     axes.annotate(
-        "most that may pass the cap", (GRID[-1], CAP_RATE_MAX), (-4, 4), color=_BOUND,
-        textcoords="offset points", ha="right", fontsize=9,
-    )  # fmt: skip
+        "most that may pass the cap",
+        (GRID[-1], CAP_RATE_MAX),
+        (-4, 4),
+        color=_BOUND,
+        textcoords="offset points",
+        ha="right",
+        fontsize=9,
+    )
 
 
 def _draw_survival(
@@ -105,6 +128,14 @@ def _draw_survival(
 def _mark(axes: Axes, place: float, text: str) -> None:
     axes.axvline(place, color=_BOUND, linestyle="--", linewidth=1.2)
     axes.annotate(
-        text, (place, 0), (-4, 6), xycoords=("data", "axes fraction"), color=_BOUND, rotation=90,
-        textcoords="offset points", ha="right", va="bottom", fontsize=9,
-    )  # fmt: skip
+        text,
+        (place, 0),
+        (-4, 6),
+        xycoords=("data", "axes fraction"),
+        color=_BOUND,
+        rotation=90,
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        fontsize=9,
+    )

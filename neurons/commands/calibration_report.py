@@ -141,9 +141,13 @@ def compute_distances(comparison: Comparison) -> tuple[Floats, Floats]:
 
 
 def _describe_envelope(
-    found: Comparison, lengths: NDArray[np.int64], chosen: NDArray[np.bool_],
-    rates: Calibration, tests: Tests, t: float,
-) -> dict[str, Any]:  # fmt: skip
+    found: Comparison,
+    lengths: NDArray[np.int64],
+    chosen: NDArray[np.bool_],
+    rates: Calibration,
+    tests: Tests,
+    t: float,
+) -> dict[str, Any]:
     """Measured rates over the bounds of the sampling test, by bin of Gini impurity and context.
 
     A ratio of at most 1 keeps the promise of the sampling test; the worst of all levels counts.

@@ -51,8 +51,7 @@ def mine(
     ] = None,
     threads: Threads = None,
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Check everything, time some groups, send nothing."),
+        bool, typer.Option("--dry-run", help="Check everything, time some groups, send nothing.")
     ] = False,
     localnet: LocalnetFolder = None,
     config: Config = None,
@@ -171,8 +170,7 @@ def stake(
     hotkey: HotkeyName = None,
     wallet_path: WalletPath = None,
     any_price: Annotated[
-        bool,
-        typer.Option("--any-price", help="Even where this moves the price by more than 5 %."),
+        bool, typer.Option("--any-price", help="Even where this moves the price by more than 5 %.")
     ] = False,
     yes: Yes = False,
     localnet: LocalnetFolder = None,

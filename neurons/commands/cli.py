@@ -36,26 +36,20 @@ def demo(
     fast: Annotated[
         bool | None,
         typer.Option(
-            "--fast/--real-time",
-            help="Virtual clock, or a block a second [default: real time].",
+            "--fast/--real-time", help="Virtual clock, or a block a second [default: real time]."
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder to leave everything in [default: assay-demo].",
-        ),
+        typer.Option(metavar="DIR", help="Folder to leave everything in [default: assay-demo]."),
     ] = None,
     windows: Annotated[int | None, typer.Option(help="Windows to mine [default: 8].")] = None,
     groups: Annotated[
-        int | None,
-        typer.Option(help="Groups an honest miner does a window [default: 24]."),
+        int | None, typer.Option(help="Groups an honest miner does a window [default: 24].")
     ] = None,
     problems: Annotated[int | None, typer.Option(help="Held-out problems [default: 1500].")] = None,
     seed: Annotated[
-        str | None,
-        typer.Option(help="Another seed is another run [default: assay]."),
+        str | None, typer.Option(help="Another seed is another run [default: assay].")
     ] = None,
     config: Config = None,
     quiet: Quiet = False,
@@ -70,9 +64,13 @@ def demo(
     weights, no better model.
     """
     given = {
-        "out": out, "fast": fast, "windows": windows,
-        "groups": groups, "problems": problems, "seed": seed,
-    }  # fmt: skip
+        "out": out,
+        "fast": fast,
+        "windows": windows,
+        "groups": groups,
+        "problems": problems,
+        "seed": seed,
+    }
     with plain_errors():
         from assay.neurons.config import load_settings
 
@@ -89,10 +87,7 @@ def verify(
     model: Annotated[Path, typer.Option(metavar="FOLDER", help="The checkpoint in force.")],
     hotkey: Annotated[
         str | None,
-        typer.Option(
-            metavar="SS58",
-            help="Whose file it should be [default: the header's].",
-        ),
+        typer.Option(metavar="SS58", help="Whose file it should be [default: the header's]."),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Judge all groups, not only the audited.")
@@ -137,8 +132,7 @@ def calibrate(
         int | None, typer.Option(help="Contexts of its set to read [default: all].")
     ] = None,
     cap: Annotated[
-        float | None,
-        typer.Option(metavar="LOGITS", help="Try another margin cap [default: 2e-4]."),
+        float | None, typer.Option(metavar="LOGITS", help="Try another margin cap [default: 2e-4].")
     ] = None,
     out: Annotated[
         Path | None,
@@ -171,8 +165,7 @@ def gauntlet(
         typer.Option("--fast/--whole", help="The shipped model only, few groups [default: whole]."),
     ] = None,
     only: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Part of the name of the strategies to run."),
+        str | None, typer.Option(metavar="NAME", help="Part of the name of the strategies to run.")
     ] = None,
     models: Annotated[
         Path | None,
@@ -211,11 +204,7 @@ def gauntlet(
 def status(
     directory: Annotated[
         Path | None,
-        typer.Option(
-            "--dir",
-            metavar="DIR",
-            help="Folder of a run [default: assay-demo].",
-        ),
+        typer.Option("--dir", metavar="DIR", help="Folder of a run [default: assay-demo]."),
     ] = None,
     record: Annotated[
         str | None,
@@ -224,8 +213,7 @@ def status(
         ),
     ] = None,
     hotkey: Annotated[
-        str | None,
-        typer.Option(metavar="SS58", help="Whose record [default: the only one there]."),
+        str | None, typer.Option(metavar="SS58", help="Whose record [default: the only one there].")
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Draw it again every second, until Ctrl-C.")

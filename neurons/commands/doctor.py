@@ -96,10 +96,12 @@ def _open_surroundings(
     if rules is not None:
         endpoints = settings.beacon.endpoints
         beacons = opening.open(
-            "relays", "name relays with --beacon", lambda: stack.enter_context(
+            "relays",
+            "name relays with --beacon",
+            lambda: stack.enter_context(
                 closing(HttpBeacons(rules.beacon, endpoints, scratch / "beacons", now_ms))
             ),
-        )  # fmt: skip
+        )
     checkpoints = None
     if chain is not None and stores is not None and rules is not None:
         mirrors = opening.open(

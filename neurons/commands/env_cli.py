@@ -27,8 +27,7 @@ Seed = Annotated[
     str, typer.Option("--seed", metavar="HEX", help="32 bytes; a window's challenge seed, say.")
 ]
 Hotkey = Annotated[
-    str | None,
-    typer.Option("--hotkey", metavar="SS58", help="Whose problems [default: nobody's]."),
+    str | None, typer.Option("--hotkey", metavar="SS58", help="Whose problems [default: nobody's].")
 ]
 Levels = Annotated[
     list[int] | None, typer.Option("--level", help="Levels in force; may repeat [default: all].")

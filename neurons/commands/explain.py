@@ -17,12 +17,7 @@ from assay.neurons.discovery import find_parameters, make_mirrors
 from assay.neurons.explaining.explanation import explain
 from assay.neurons.explaining.facts import Facts
 from assay.neurons.explaining.folder import gather_from_folder, has_contexts, parse_hotkey
-from assay.neurons.explaining.material import (
-    ExplainError,
-    Material,
-    leave,
-    make_reproduction,
-)
+from assay.neurons.explaining.material import ExplainError, Material, leave, make_reproduction
 from assay.neurons.explaining.network import Asked, Reach, gather_from_network
 from assay.neurons.wiring import now_ms, open_account, open_chain, open_stores
 

@@ -61,12 +61,7 @@ class _Opening:
     """
 
     def __init__(
-        self,
-        request: Request,
-        stack: ExitStack,
-        front: Front,
-        hosts: tuple[str, ...],
-        quiet: bool,
+        self, request: Request, stack: ExitStack, front: Front, hosts: tuple[str, ...], quiet: bool
     ) -> None:
         self.failure: OperatorError | OSError | None = None
         self._request = request
@@ -163,8 +158,12 @@ def _check_places(request: Request) -> None:
     record = own.record or ""
     if record.startswith(("http://", "https://")) and own.hotkey is None and not request.online:
         raise ConfigError(f"{record} shows no list of its records: name a validator with --hotkey")
-    named = {"--dir": own.dir, "--trainer": own.trainer, "--model": own.model,
-             "--record": Path(record) if record and "://" not in record else None}  # fmt: skip
+    named = {
+        "--dir": own.dir,
+        "--trainer": own.trainer,
+        "--model": own.model,
+        "--record": Path(record) if record and "://" not in record else None,
+    }
     for option, place in named.items():
         if place is None or not place.exists():
             continue  # that is said where it is looked for
@@ -194,6 +193,7 @@ def _open_folder(folder: Path, stack: ExitStack) -> Path:
         if stack.enter_context(hold_folder(folder)):
             return folder
     except OSError as error:
-        raise ConfigError(f"cannot write to {folder} ({error.strerror}): name a folder with "
-                          "--index") from None  # fmt: skip
+        raise ConfigError(
+            f"cannot write to {folder} ({error.strerror}): name a folder with --index"
+        ) from None
     return Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))

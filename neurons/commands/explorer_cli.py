@@ -41,8 +41,7 @@ def explorer(
         typer.Option(metavar="STORE", help="The store a record lies in, a URL or a folder."),
     ] = None,
     hotkey: Annotated[
-        str | None,
-        typer.Option(metavar="SS58", help="Whose record [default: the only one there]."),
+        str | None, typer.Option(metavar="SS58", help="Whose record [default: the only one there].")
     ] = None,
     model: Annotated[
         Path | None,
@@ -58,8 +57,7 @@ def explorer(
         Path | None, typer.Option(metavar="FILE", help="A gauntlet.json to show.")
     ] = None,
     evm_explorer: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="An EVM explorer that ledger entries link to."),
+        str | None, typer.Option(metavar="URL", help="An EVM explorer that ledger entries link to.")
     ] = None,
     evm: Endpoint = None,
     chain_id: ChainId = None,
@@ -107,11 +105,19 @@ def explorer(
                 store={"readable": readable or None},
                 ledger={"endpoint": evm, "chain_id": chain_id, "contract": contract},
                 explorer={
-                    "dir": directory, "record": record, "hotkey": hotkey, "model": model,
-                    "trainer": trainer, "gauntlet": gauntlet, "evm_explorer": evm_explorer,
-                    "host": host, "port": port, "hosts": allow_host or None, "index": index,
+                    "dir": directory,
+                    "record": record,
+                    "hotkey": hotkey,
+                    "model": model,
+                    "trainer": trainer,
+                    "gauntlet": gauntlet,
+                    "evm_explorer": evm_explorer,
+                    "host": host,
+                    "port": port,
+                    "hosts": allow_host or None,
+                    "index": index,
                 },
-            )  # fmt: skip
+            )
 
         from assay.neurons.commands.explorer import run_explorer
         from assay.neurons.exploring.sources import Request

@@ -113,9 +113,14 @@ def render(rows: Sequence[Row], model: str) -> Table:
     )
     table.add_column("strategy", no_wrap=True)
     for name in (
-        "rollouts\ndiffer", "of these\ncaught", "rollouts\ncaught", "groups\ncaught",
-        "windows\ncaught", "tokens to\n99.99 %", "income\n",
-    ):  # fmt: skip
+        "rollouts\ndiffer",
+        "of these\ncaught",
+        "rollouts\ncaught",
+        "groups\ncaught",
+        "windows\ncaught",
+        "tokens to\n99.99 %",
+        "income\n",
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("refused for", no_wrap=True)
     for row in rows:

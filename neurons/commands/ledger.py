@@ -65,9 +65,11 @@ def run_key(settings: Settings, as_json: bool) -> None:
     """
     file, address, created = create_key(settings)
     document: dict[str, Any] = {
-        "address": address, "account": compute_mirror(address), "file": str(file),
+        "address": address,
+        "account": compute_mirror(address),
+        "file": str(file),
         "created": created,
-    }  # fmt: skip
+    }
     text = f"{address}, in {file}\nfor gas, send a little TAO to {document['account']}"
     if settings.ledger.endpoint is not None:
         with open_node(settings) as node:
@@ -89,9 +91,11 @@ def run_deploy(settings: Settings, confirm: Confirm, as_json: bool) -> None:
             raise ConfigError(_NOT_AGREED)
         found = deploy_contracts(node, open_key(settings), settings.ledger.confirmations)
     document = {
-        "chain_id": node.chain_id, "contract": found.ledger, "weights_check": found.weights_check,
+        "chain_id": node.chain_id,
+        "contract": found.ledger,
+        "weights_check": found.weights_check,
         "transactions": [_describe(receipt) for receipt in found.receipts],
-    }  # fmt: skip
+    }
     text = f"ScoreLedger {found.ledger}\nWeightsCheck {found.weights_check}"
     cost = sum(receipt.cost for receipt in found.receipts)
     _print(document, as_json, f"{text}\npaid {format_wei(cost)}; name them under [ledger]")
@@ -128,9 +132,7 @@ def run_bind(settings: Settings, confirm: Confirm, as_json: bool) -> None:
             return signature
 
         receipt = bind_hotkey(ledger, key, account.hotkey, sign, settings.ledger.confirmations)
-    document = {
-        "hotkey": name, "poster": key.address, "bound_before": False, **_describe(receipt)
-    }  # fmt: skip
+    document = {"hotkey": name, "poster": key.address, "bound_before": False, **_describe(receipt)}
     text = f"{key.address} posts for {name} since block {receipt.block}"
     _print(document, as_json, f"{text}; paid {format_wei(receipt.cost)}")
 
@@ -159,13 +161,16 @@ def run_show(
             found = ledger.check_weights(check, uid, hotkey, epoch, posted.entry)
             weights = {"equal": found.equal, "digest": found.digest.hex()}
     document: dict[str, Any] = {
-        "netuid": ledger.netuid, "validator": validator, "epoch": epoch,
-        "digest": digest.hex() if any(digest) else None, "poster": binding.poster,
+        "netuid": ledger.netuid,
+        "validator": validator,
+        "epoch": epoch,
+        "digest": digest.hex() if any(digest) else None,
+        "poster": binding.poster,
         "entry": None if posted is None else encode_entry(posted.entry),
         "block": None if posted is None else posted.block,
         "transaction": None if posted is None else posted.transaction.hex(),
         "weights": weights,
-    }  # fmt: skip
+    }
     _print(document, as_json, _tell(document))
     return any(digest)
 
@@ -214,12 +219,21 @@ def run_verify(
         contract = node.open_contract(load_artifact(LEDGER), ledger.address)
         call = contract.encode_abi(
             "verifyScore",
-            [ledger.netuid, record.validator, record.epoch, entry.to_abi(), hotkey, claimed,
-             list(proof)],
-        )  # fmt: skip
+            [
+                ledger.netuid,
+                record.validator,
+                record.epoch,
+                entry.to_abi(),
+                hotkey,
+                claimed,
+                list(proof),
+            ],
+        )
     document = _describe_proof(record, entry, miner, claimed, proof) | {
-        "proven": proven, "contract": ledger.address, "call": call,
-    }  # fmt: skip
+        "proven": proven,
+        "contract": ledger.address,
+        "call": call,
+    }
     said = "proven" if proven else "NOT proven: another record, score or ledger"
     _print(document, as_json, f"{miner} has {claimed:,} in epoch {record.epoch}: {said}")
     return proven
@@ -229,11 +243,15 @@ def _describe_proof(
     record: SettlementRecord, entry: LedgerEntry, miner: str, score: int, proof: tuple[bytes, ...]
 ) -> dict[str, Any]:
     return {
-        "validator": encode_ss58(record.validator), "validator_hex": record.validator.hex(),
-        "epoch": record.epoch, "entry": encode_entry(entry), "miner": miner,
-        "miner_hex": decode_ss58(miner).hex(), "score": score,
+        "validator": encode_ss58(record.validator),
+        "validator_hex": record.validator.hex(),
+        "epoch": record.epoch,
+        "entry": encode_entry(entry),
+        "miner": miner,
+        "miner_hex": decode_ss58(miner).hex(),
+        "score": score,
         "proof": [node.hex() for node in proof],
-    }  # fmt: skip
+    }
 
 
 def run_ledger_status(settings: Settings, as_json: bool) -> None:
@@ -281,9 +299,11 @@ def _ask(node: EvmNode, gas: int) -> str:
 
 def _describe(receipt: EvmReceipt) -> dict[str, Any]:
     return {
-        "transaction": receipt.hash.hex(), "block": receipt.block, "gas": receipt.gas_used,
+        "transaction": receipt.hash.hex(),
+        "block": receipt.block,
+        "gas": receipt.gas_used,
         "cost_wei": receipt.cost,
-    }  # fmt: skip
+    }
 
 
 def _print(document: dict[str, Any], as_json: bool, text: str) -> None:

@@ -85,12 +85,17 @@ def run_miner(
                 hotkey,
                 member.parameters,
                 Outside(
-                    member.chain, sources.beacons, sources.checkpoints, store, locator,
-                    workbook, history,
+                    member.chain,
+                    sources.beacons,
+                    sources.checkpoints,
+                    store,
+                    locator,
+                    workbook,
+                    history,
                 ),
                 make_miner_config(own, member.parameters),
                 make_report("miner_note"),
-            )  # fmt: skip
+            )
             review = Review(
                 hotkey, member.parameters, sources, history, make_report("window_judged")
             )
@@ -294,11 +299,16 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                 lesson.published.digest.hex()[:16],
                 extra={"event": "lesson_learned"},
             )
-            lessons.append({
-                "window": lesson.window, "groups": len(lesson.rewards), "reward": round(reward, 4),
-                "checkpoint": lesson.published.number, "digest": lesson.published.digest.hex(),
-                "stats": asdict(lesson.stats),
-            })  # fmt: skip
+            lessons.append(
+                {
+                    "window": lesson.window,
+                    "groups": len(lesson.rewards),
+                    "reward": round(reward, 4),
+                    "checkpoint": lesson.published.number,
+                    "digest": lesson.published.digest.hex(),
+                    "stats": asdict(lesson.stats),
+                }
+            )
             del lessons[:-SHOWN]
             watch.tally.add("lessons")
             watch.tally.add("groups", len(lesson.rewards))
@@ -316,13 +326,18 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
         warn_briefly(_look_around(member, "trainer", store, locator), now_ms())
         try:
             return _drive(
-                member, TrainerWithMonitor(trainer, monitor),
+                member,
+                TrainerWithMonitor(trainer, monitor),
                 lambda: {
-                    "window": trainer.window, "lessons": lessons, "alarm": monitor.alarm,
+                    "window": trainer.window,
+                    "lessons": lessons,
+                    "alarm": monitor.alarm,
                     "held_out": [asdict(point) for point in monitor.points[-SHOWN:]],
                 },
-                Standing(member), as_json, watch,
-            )  # fmt: skip
+                Standing(member),
+                as_json,
+                watch,
+            )
         finally:
             trainer.close()
 

@@ -56,9 +56,7 @@ WalletPath = Annotated[
 StoreLocator = Annotated[
     str | None,
     typer.Option(
-        "--store",
-        metavar="URL",
-        help="Where others read your files: file:///folder, https://…",
+        "--store", metavar="URL", help="Where others read your files: file:///folder, https://…"
     ),
 ]
 Readable = Annotated[

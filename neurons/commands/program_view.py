@@ -67,9 +67,10 @@ def render_head(status: dict[str, Any], sign: Sign) -> RenderableType:
         done, due = item["bytes"] / 1e9, item["of"] / 1e9
         text.append(f"\nfetching checkpoint {item['checkpoint'][:16]}…: {done:.2f} of {due:.2f} GB")
     behind = find_lags(status)
-    text.append(f"\nbehind: {'; '.join(behind)}" if behind else "\nup to date", style=(
-        "yellow" if behind else "green"
-    ))  # fmt: skip
+    text.append(
+        f"\nbehind: {'; '.join(behind)}" if behind else "\nup to date",
+        style=("yellow" if behind else "green"),
+    )
     for trouble in (status["trouble"], status["beacon"]["trouble"]):
         if trouble and trouble not in behind:
             text.append(f"\n{trouble}", style="yellow")
@@ -108,9 +109,10 @@ def find_lags(status: dict[str, Any]) -> list[str]:
     lags += [
         f"window {window['window']} was not judged in full"
         for window in (status["windows"] if status["program"] == "validator" else ())
-        if window["state"] == "final" and window["void"] is None
+        if window["state"] == "final"
+        and window["void"] is None
         and len(window["verdicts"]) < (window["members"] or 0)
-    ]  # fmt: skip
+    ]
     lags += [
         f"the weights of epoch {row['epoch']} are not sent yet"
         for row in status.get("settlements", ())
@@ -203,9 +205,12 @@ def render_shares(
     for uid in sorted(uids, key=int):
         weight, score = weights.get(uid, 0), scores.get(uid)
         table.add_row(
-            uid, "" if score is None else f"{score:,}", f"{weight:,}",
-            f"{100 * weight / total:.1f} %", hotkeys.get(uid, ""),
-        )  # fmt: skip
+            uid,
+            "" if score is None else f"{score:,}",
+            f"{weight:,}",
+            f"{100 * weight / total:.1f} %",
+            hotkeys.get(uid, ""),
+        )
     return table if table.rows else Text("")
 
 
@@ -247,9 +252,11 @@ def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
     for lesson in status["lessons"]:
         digest = lesson["digest"][:16] + "…"
         table.add_row(
-            *(str(lesson[key]) for key in ("window", "groups")), f"{lesson['reward']:.3f}",
+            *(str(lesson[key]) for key in ("window", "groups")),
+            f"{lesson['reward']:.3f}",
             str(lesson["checkpoint"]),
-            f"{tried[lesson['checkpoint']]:.3f}" if lesson["checkpoint"] in tried else "", digest,
-        )  # fmt: skip
+            f"{tried[lesson['checkpoint']]:.3f}" if lesson["checkpoint"] in tried else "",
+            digest,
+        )
     alarm = status["alarm"]
     return [table] if alarm is None else [table, Text(alarm, style="red")]

@@ -8,11 +8,7 @@ from assay.neurons.config import ConfigError, PublishSettings, Settings
 from assay.neurons.logs import log_lines, make_report, wants_json
 from assay.neurons.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.neurons.publishing import make_subnet_parameters, publish_subnet
-from assay.neurons.wiring import (
-    open_account,
-    open_chain,
-    open_own_store,
-)
+from assay.neurons.wiring import open_account, open_chain, open_own_store
 from assay.protocol import QUICKNET, BeaconChain
 from assay.protocol.ss58 import decode_ss58
 from assay.training import GENESIS
@@ -37,9 +33,8 @@ def run_subnet_publish(
     with log_lines(wants_json(settings, as_json), quiet), open_chain(settings.chain) as chain:
         chain.add_wallet(account.wallet)
         parameters = make_subnet_parameters(
-            chain, beacon, genesis, trainer, rules.environment, PRESETS[rules.preset],
-            rules.slot_ms,
-        )  # fmt: skip
+            chain, beacon, genesis, trainer, rules.environment, PRESETS[rules.preset], rules.slot_ms
+        )
         parameters = change_parameters(parameters, changes)
         question = (
             f"Publish parameters {parameters.digest.hex()[:16]}… for subnet {chain.netuid}? "
@@ -48,14 +43,22 @@ def run_subnet_publish(
         if not confirm(question):
             raise ConfigError("not agreed to: nothing was published")
         block = publish_subnet(
-            chain, account.hotkey, store, locator, parameters, genesis,
+            chain,
+            account.hotkey,
+            store,
+            locator,
+            parameters,
+            genesis,
             make_report("publication_note"),
-        )  # fmt: skip
+        )
     digest = parameters.digest.hex()
     document = {
-        "netuid": chain.netuid, "parameters": digest, "locator": locator, "block": block,
+        "netuid": chain.netuid,
+        "parameters": digest,
+        "locator": locator,
+        "block": block,
         "checkpoint": parameters.identity.genesis_checkpoint.hex(),
-    }  # fmt: skip
+    }
     text = f"subnet {chain.netuid} has parameters {digest[:16]}…, seen in block {block}"
     print_result(document, as_json, f"{text}; `assay subnet show` says what everybody sees")
 

@@ -12,13 +12,7 @@ from assay.network.chain.state import format_tao
 from assay.neurons.config import ConfigError, Settings
 from assay.neurons.discovery import find_parameters
 from assay.neurons.windows import get_checkpoint_digest
-from assay.neurons.wiring import (
-    connect,
-    open_account,
-    open_chain,
-    open_stores,
-    require_netuid,
-)
+from assay.neurons.wiring import connect, open_account, open_chain, open_stores, require_netuid
 from assay.protocol import QUICKNET, BeaconChain, encode_ss58
 from assay.protocol.window import compute_window
 
@@ -95,20 +89,33 @@ def run_subnet_show(settings: Settings, as_json: bool) -> None:
     lines = (
         ("subnet", f"{chain.netuid}, {len(members)} of {rules.max_uids} uids held, block {head}"),
         ("owner", encode_ss58(owner)),
-        ("registration", f"{format_tao(rules.registration_cost)}"
-         + ("" if rules.registration_open else ", closed")),
-        ("weights", ("timelocked, " if rules.commit_reveal else "in the clear, ")
-         + (f"{rules.weights_rate_limit} blocks apart" if rules.weights_rate_limit else "any time")
-         + f"; tempo {rules.tempo} blocks"),
+        (
+            "registration",
+            f"{format_tao(rules.registration_cost)}"
+            + ("" if rules.registration_open else ", closed"),
+        ),
+        (
+            "weights",
+            ("timelocked, " if rules.commit_reveal else "in the clear, ")
+            + (
+                f"{rules.weights_rate_limit} blocks apart"
+                if rules.weights_rate_limit
+                else "any time"
+            )
+            + f"; tempo {rules.tempo} blocks",
+        ),
         ("parameters", parameters.digest.hex()),
         ("window", f"{window} now; {timing.window_blocks} blocks, {seconds:g} s"),
-        ("work", f"{work.group_size} rollouts a group, at most {work.group_cap} groups of up to "
-         f"{work.max_tokens} tokens; {work.audited_groups} audited"),
+        (
+            "work",
+            f"{work.group_size} rollouts a group, at most {work.group_cap} groups of up to "
+            f"{work.max_tokens} tokens; {work.audited_groups} audited",
+        ),
         ("environment", parameters.environment.name),
         ("beacon", name_beacon(parameters.beacon)),
         ("trainer", encode_ss58(parameters.identity.trainer)),
         ("checkpoint", checkpoint.hex()),
-    )  # fmt: skip
+    )
     for name, value in lines:
         Console().print(f"{name:<13} {value}", highlight=False, soft_wrap=True)
 

@@ -190,10 +190,15 @@ def subnet_publish(
             wallet={"name": wallet, "hotkey": hotkey, "path": wallet_path},
             store={"locator": store},
             publish={
-                "trainer": trainer, "genesis": genesis, "preset": preset, "changes": changes,
-                "environment": environment, "beacon_info": beacon_info, "slot_ms": slot_ms,
+                "trainer": trainer,
+                "genesis": genesis,
+                "preset": preset,
+                "changes": changes,
+                "environment": environment,
+                "beacon_info": beacon_info,
+                "slot_ms": slot_ms,
             },
-        )  # fmt: skip
+        )
         from assay.neurons.commands.publish import run_subnet_publish
 
         ask = confirm(yes, as_json)

@@ -93,11 +93,14 @@ def _draw(document: dict[str, Any], by_uid: Mapping[int, str]) -> None:
             name = by_uid.get(int(uid), "nobody")
             console.print(
                 f"  {uid:>5}  {weight:>6,}  {100 * weight / total:5.1f} %  {name}",
-                highlight=False, soft_wrap=True,
-            )  # fmt: skip
+                highlight=False,
+                soft_wrap=True,
+            )
     if not document["validators"]:
-        console.print(f"nobody has weights on subnet {document['netuid']} at block "
-                      f"{document['block']}", highlight=False)  # fmt: skip
+        console.print(
+            f"nobody has weights on subnet {document['netuid']} at block {document['block']}",
+            highlight=False,
+        )
     if "settlements" in document:
         console.print(render_settlements(document["settlements"]))
 
@@ -143,9 +146,12 @@ def run_weights_set(
                 time.sleep(_LOOK_S)
         block, timelocked = _await(chain, account.hotkey, row, deadline)
     document = {
-        "netuid": chain.netuid, "hotkey": name, "block": block, "timelocked": timelocked,
+        "netuid": chain.netuid,
+        "hotkey": name,
+        "block": block,
+        "timelocked": timelocked,
         "weights": {str(uid): weight for uid, weight in row.items()},
-    }  # fmt: skip
+    }
     if as_json:
         print(json.dumps(document))
     elif timelocked:

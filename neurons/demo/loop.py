@@ -24,12 +24,7 @@ from assay.neurons.database import VALIDATOR_FILE, Database
 from assay.neurons.demo.bundle import leave_bundle
 from assay.neurons.demo.network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
 from assay.neurons.demo.players import FreePlayers, Players, TurnPlayers
-from assay.neurons.demo_rules import (
-    DEMO_ENVIRONMENT,
-    DEMO_LEARNING,
-    DEMO_SETTINGS,
-    DEMO_WORK,
-)
+from assay.neurons.demo_rules import DEMO_ENVIRONMENT, DEMO_LEARNING, DEMO_SETTINGS, DEMO_WORK
 from assay.neurons.gauntlet.drafting import BestOfSeedsMiner, CheapModelMiner
 from assay.neurons.gauntlet.files import FakingMiner
 from assay.neurons.learning.evaluation import Accuracy, evaluate

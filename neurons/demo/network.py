@@ -207,9 +207,16 @@ class DevnetNetwork:
             tempo = {"netuid": netuid, "tempo": DEMO_TIMING.tempo}
             change_settings(connection, [("sudo_set_tempo", tempo)])
             self.parameters = publish_rules(
-                chain, hotkeys[OWNER], hotkeys[TRAINER], self.beacons.chain, store, LOCATOR,
-                genesis, DEMO_TIMING.slot_ms, devnet.new_blocks,
-            )  # fmt: skip
+                chain,
+                hotkeys[OWNER],
+                hotkeys[TRAINER],
+                self.beacons.chain,
+                store,
+                LOCATOR,
+                genesis,
+                DEMO_TIMING.slot_ms,
+                devnet.new_blocks,
+            )
             self.first_window = compute_window(DEMO_TIMING, devnet.get_head()) + 2
             first = compute_block(DEMO_TIMING, self.first_window, Phase.CHALLENGE)
             devnet.new_blocks(first - 1 - devnet.get_head())

@@ -24,9 +24,14 @@ def plot_reward(summary: dict[str, Any], path: Path) -> None:
         spread.append(1.96 * deviation / len(found) ** 0.5)
     figure, axes = pyplot.subplots(figsize=(8, 4.5), dpi=120, layout="constrained")
     axes.errorbar(
-        windows, rewards, yerr=spread, color=_HONEST, marker="o", capsize=3,
+        windows,
+        rewards,
+        yerr=spread,
+        color=_HONEST,
+        marker="o",
+        capsize=3,
         label="reward of the accepted groups (mean, 95 %)",
-    )  # fmt: skip
+    )
     accuracy = summary["accuracy"]
     mined = [window["window"] for window in summary["windows"]]
     places = [mined[0] - 0.6, mined[-1] + 0.6]
@@ -34,10 +39,14 @@ def plot_reward(summary: dict[str, Any], path: Path) -> None:
         low, high = accuracy[f"{when}_interval95"]
         value = accuracy[when]
         axes.errorbar(
-            [place], [value], yerr=[[value - low], [high - value]], color=_ACCURACY, marker="s",
+            [place],
+            [value],
+            yerr=[[value - low], [high - value]],
+            color=_ACCURACY,
+            marker="s",
             capsize=3,
             label="held-out accuracy before and after (95 %)" if when == "before" else None,
-        )  # fmt: skip
+        )
         axes.annotate(
             f"{100 * value:.1f} %",
             (place, value),

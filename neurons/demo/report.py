@@ -112,11 +112,14 @@ def _name_phase(run: DemoRun, window: int, block: int) -> str:
 def _describe_miner(run: DemoRun, actor: Actor, weights: Any) -> dict[str, Any]:
     hotkey, uid = actor.miner.hotkey, actor.seat.uid
     verdicts = [
-        {"window": w, "reason": audit.verdicts[hotkey].reason.value,
-         "score": compute_score(audit.verdicts[hotkey])}
+        {
+            "window": w,
+            "reason": audit.verdicts[hotkey].reason.value,
+            "score": compute_score(audit.verdicts[hotkey]),
+        }
         for w, audit in list(run.validator.audits.items())
         if hotkey in audit.verdicts
-    ]  # fmt: skip
+    ]
     progress = actor.miner.progress
     return {
         "name": actor.miner.name,

@@ -16,8 +16,9 @@ def render_status(document: dict[str, Any]) -> RenderableType:
     """Header, miners, and what was learned."""
     status = document["demo"]
     parts: list[RenderableType] = [
-        _render_header(document["stage"], status), _render_miners(status)
-    ]  # fmt: skip
+        _render_header(document["stage"], status),
+        _render_miners(status),
+    ]
     if status["lessons"]:
         parts.append(_render_lessons(status))
     parts += [Text(note, style="yellow") for note in status["notes"]]

@@ -158,11 +158,7 @@ def _list_groups(words: Statement | None, facts: Facts) -> dict[int, int]:
         return {}
     work = context.parameters.work
     chosen = select_groups(
-        context.audit_seed,
-        facts.hotkey,
-        committed.groups,
-        work.audited_groups,
-        work.sampled_groups,
+        context.audit_seed, facts.hotkey, committed.groups, work.audited_groups, work.sampled_groups
     )
     if len(chosen.audited) != len(words.values):
         return {}

@@ -80,12 +80,7 @@ class Records:
         name = make_statistics_name(encode_ss58(self.validator), window)
         words = find_words(self.objects.get(name, _STATISTICS_BYTES), hotkey, row.reason)
         return Statement(
-            self.who,
-            record.outcome,
-            row.reason,
-            values=row.values,
-            score=row.score,
-            **words,
+            self.who, record.outcome, row.reason, values=row.values, score=row.score, **words
         )
 
     def read_settled(self, hotkey: bytes, epoch: int) -> Settled | None:
@@ -136,9 +131,14 @@ def find_words(data: bytes | None, hotkey: bytes, reason: Reason | None) -> dict
         }
         detail = "".join(c for c in str(verdict["detail"])[:_SENTENCE] if c.isprintable())
     except (
-        ValueError, ArithmeticError, LookupError, TypeError, AttributeError, StopIteration,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        StopIteration,
         RecursionError,
-    ):  # fmt: skip
+    ):
         return {}
     # zeros say that no model was run
     return words | {

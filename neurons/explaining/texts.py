@@ -226,17 +226,9 @@ TEXTS: Mapping[Reason, Text] = {
             "another attention",
             "tokens are steered among near ties",
         ),
-        (
-            "compare your machine with the reference: `assay calibrate --model FOLDER`",
-            _DRAFT,
-        ),
+        ("compare your machine with the reference: `assay calibrate --model FOLDER`", _DRAFT),
     ),
-    Reason.ACCEPTED: Text(
-        8,
-        "Every check passed on every group that the audit drew.",
-        (),
-        (),
-    ),
+    Reason.ACCEPTED: Text(8, "Every check passed on every group that the audit drew.", (), ()),
     Reason.INTERNAL: Text(
         8,
         "A validator that cannot judge abstains; where only some files break its judge, these lose "

@@ -107,9 +107,11 @@ class ChainView:
             self._asking.release()
             return kept.shown
         request = {
-            "do": "weights", "epoch": epoch, "validator": self.validator.hex(),
+            "do": "weights",
+            "epoch": epoch,
+            "validator": self.validator.hex(),
             "wanted": [[uid, weight] for uid, weight in wanted.items()],
-        }  # fmt: skip
+        }
         try:
             reply = self._helper.ask(self._settings | request)
         except BusyError:

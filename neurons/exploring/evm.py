@@ -90,9 +90,14 @@ class LedgerEvents:
                 self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
                 self._thread.start()
             return LedgerReading(
-                self._node, self._head, self._first, self._place.confirmations,
-                trouble and trouble[0], trouble and trouble[1], dict(self._posted),
-            )  # fmt: skip
+                self._node,
+                self._head,
+                self._first,
+                self._place.confirmations,
+                trouble and trouble[0],
+                trouble and trouble[1],
+                dict(self._posted),
+            )
 
     def get_mark(self) -> object:
         """Differs once there is something new to show."""
@@ -163,9 +168,12 @@ class LedgerEvents:
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         place = self._place
         fixed = {
-            "endpoint": place.endpoint, "chain_id": place.chain_id, "contract": place.contract,
-            "netuid": place.netuid, "hotkey": place.hotkey.hex(),
-        }  # fmt: skip
+            "endpoint": place.endpoint,
+            "chain_id": place.chain_id,
+            "contract": place.contract,
+            "netuid": place.netuid,
+            "hotkey": place.hotkey.hex(),
+        }
         self._answers.begin()
         try:
             found = self._helper.ask(fixed | request).result(_WAIT_S)

@@ -40,6 +40,8 @@ class LedgerReader:
 
 def _describe(epoch: int, posted: Posted) -> dict[str, Any]:
     return {
-        "epoch": epoch, "block": posted.block, "transaction": posted.transaction.hex(),
+        "epoch": epoch,
+        "block": posted.block,
+        "transaction": posted.transaction.hex(),
         "entry": encode_entry(posted.entry),
-    }  # fmt: skip
+    }

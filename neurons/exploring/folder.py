@@ -195,10 +195,16 @@ class RunFolder:
         try:
             rows = self._status.read()["posts"][:_ROWS_MAX]
             return [
-                Post(int(r["epoch"]), str(r["state"]), r["transaction"] and str(r["transaction"]),
-                     r["block"], r["trouble"] and str(r["trouble"]), dict(r["entry"]))
+                Post(
+                    int(r["epoch"]),
+                    str(r["state"]),
+                    r["transaction"] and str(r["transaction"]),
+                    r["block"],
+                    r["trouble"] and str(r["trouble"]),
+                    dict(r["entry"]),
+                )
                 for r in rows
-            ]  # fmt: skip
+            ]
         except _BROKEN:
             return None
 

@@ -101,8 +101,10 @@ class Groups:
             if len(self._begun) == _A_MINUTE and now - self._begun[0] < 60:
                 return Lack("too many groups were asked for just now.", True)
             request = self._fixed | {
-                "context": context_to_json(context), "hotkey": hotkey.hex(), "group": group,
-            }  # fmt: skip
+                "context": context_to_json(context),
+                "hotkey": hotkey.hex(),
+                "group": group,
+            }
             try:
                 future = self._helper.ask(request)
             except BusyError:

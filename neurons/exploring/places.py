@@ -26,9 +26,11 @@ def find_trainer(settings: Settings, folder: Path | None) -> TrainerFolder:
         raise ConfigError(f"--trainer {named}: there is no such folder")
     places = (named, folder, settings.trainer.dir)
     return TrainerFolder(
-        next((place for place in places if place and (place / "steps").is_dir()),
-             named or settings.trainer.dir)
-    )  # fmt: skip
+        next(
+            (place for place in places if place and (place / "steps").is_dir()),
+            named or settings.trainer.dir,
+        )
+    )
 
 
 def find_models(settings: Settings, folder: Path | None, begun: bool) -> Path | None:

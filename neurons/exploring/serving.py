@@ -165,9 +165,7 @@ def _check_name(name: str) -> str:
 
 
 def make_server(
-    app: ASGIApp,
-    patience: Patience = Patience(),
-    lines: dict[str, Any] | None = LOGGING_CONFIG,
+    app: ASGIApp, patience: Patience = Patience(), lines: dict[str, Any] | None = LOGGING_CONFIG
 ) -> uvicorn.Server:
     """What serves an application; its `should_exit` ends it from another thread.
 

@@ -135,11 +135,17 @@ def _open_around(
         stack.callback(events.close)
     store = None if folder is None else folder / "store"
     commands = ShellCommands(
-        encode_ss58(found.validator), found.parameters, folder, models, request.online,
+        encode_ss58(found.validator),
+        found.parameters,
+        folder,
+        models,
+        request.online,
         None if settings.explorer.record is None else settings.explorer.record,
         store if store is not None and store.is_dir() else found.root,
-        trainer.root, place, found.root,
-    )  # fmt: skip
+        trainer.root,
+        place,
+        found.root,
+    )
     return Around(
         commands=commands,
         has_model=models is not None,
@@ -154,9 +160,10 @@ def _open_around(
         groups=groups,
         pace=Pace(found.parameters.timing.slot_ms),
         events=events,
-        localnet=None if request.localnet is None
+        localnet=None
+        if request.localnet is None
         else LocalnetMark(request.localnet, found.parameters.identity.genesis_hash),
-    )  # fmt: skip
+    )
 
 
 def _pause(ended: threading.Event) -> None:
@@ -338,8 +345,9 @@ def _find_validator(
     if len(announced) == 1:
         return decode_ss58(next(iter(announced)))
     if there:
-        raise ConfigError(f"{place} holds several records: name one with --hotkey: "
-                          + ", ".join(there))  # fmt: skip
+        raise ConfigError(
+            f"{place} holds several records: name one with --hotkey: " + ", ".join(there)
+        )
     raise NoRecordError(f"{place} holds no record yet; --hotkey names whose it will be")
 
 

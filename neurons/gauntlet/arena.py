@@ -217,8 +217,9 @@ def make_row(
     if low > 0:
         needed = max(1, math.ceil(math.log(_MISSED) / math.log1p(-min(low, 1 - 1e-9))))
     relative = income.mean / best.mean
-    error = relative * math.hypot(income.error / income.mean if income.mean else 0.0,
-                                  best.error / best.mean)  # fmt: skip
+    error = relative * math.hypot(
+        income.error / income.mean if income.mean else 0.0, best.error / best.mean
+    )
     return Row(
         attack=kind.title,
         model=model,

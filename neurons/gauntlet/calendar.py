@@ -14,14 +14,7 @@ from assay.neurons.gauntlet.base import Strategy
 from assay.neurons.gauntlet.files import FakingMiner
 from assay.neurons.mining.miner import Group, Miner, Work, compute_leaves
 from assay.neurons.windows import get_context
-from assay.protocol import (
-    Commitment,
-    Context,
-    Header,
-    Phase,
-    Tag,
-    encode_commitment,
-)
+from assay.protocol import Commitment, Context, Header, Phase, Tag, encode_commitment
 from assay.protocol.parameters import PROTOCOL_VERSION
 from assay.protocol.selection import Selection, select_groups
 from assay.protocol.submission import compute_submission_root

@@ -11,14 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from assay.inference import GroupRequest, KeyedSampler, Request
-from assay.neurons.gauntlet.base import (
-    Strategy,
-    Tokens,
-    Verified,
-    make_bf16,
-    make_int4,
-    make_int8,
-)
+from assay.neurons.gauntlet.base import Strategy, Tokens, Verified, make_bf16, make_int4, make_int8
 from assay.neurons.mining.miner import Group, Work
 from assay.protocol import Domain, Rollout, hash_fields
 

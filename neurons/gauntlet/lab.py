@@ -316,11 +316,7 @@ class Lab:
         seed = self._context.audit_seed
         positions = select_positions(seed, miner.hotkey, index, number, len(tokens))
         sampling = judge_sampling(
-            m.margins,
-            m.gini,
-            self._judged.calibration,
-            tests,
-            self.parameters.work.temperature,
+            m.margins, m.gini, self._judged.calibration, tests, self.parameters.work.temperature
         )
         return (
             judge_sketch(rollout.sketch, m.sketch, tests).token is not None

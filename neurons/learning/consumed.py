@@ -8,13 +8,7 @@ of it is not consistent with what is bound is no ground to accuse anybody, and n
 from collections import Counter
 from collections.abc import Sequence
 
-from assay.environments import (
-    Environment,
-    Problem,
-    compute_reward,
-    get_weights,
-    open_environment,
-)
+from assay.environments import Environment, Problem, compute_reward, get_weights, open_environment
 from assay.inference import Checkpoint
 from assay.inference.checkpoint import FolderTokenizer
 from assay.neurons.learning.lessons import Taken

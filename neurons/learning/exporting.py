@@ -43,14 +43,16 @@ _COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "quality": (pa.float64(), "part of the reward, 0 to 1"),
     "satisfaction": (pa.float64(), "part of the reward, 0 to 1"),
     "advantage": (
-        pa.float64(), "as learned with: the reward against its group's; null where the group's are "
+        pa.float64(),
+        "as learned with: the reward against its group's; null where the group's are "
         "all equal, and it taught nothing",
     ),
     "level": (pa.uint32(), "of the problem"),
     "prompt_tokens": (pa.list_(pa.uint32()), "token ids of the prompt"),
     "tokens": (pa.list_(pa.uint32()), "token ids of the completion, end token included"),
     "logprobs": (
-        pa.list_(pa.float32()), "natural logarithm of each token's probability under `checkpoint`, "
+        pa.list_(pa.float32()),
+        "natural logarithm of each token's probability under `checkpoint`, "
         "as the trainer computed it",
     ),
     "window": (pa.uint64(), "in which it was generated"),
@@ -62,10 +64,11 @@ _COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "step": (pa.uint64(), "number of the checkpoint learned from it"),
     "step_record": (pa.string(), "digest of that step's record"),
     "proof": (
-        pa.string(), "root of the submission, as committed on chain: `group` and `rollout` say "
+        pa.string(),
+        "root of the submission, as committed on chain: `group` and `rollout` say "
         "where in it; zeros for the trainer's own",
     ),
-}  # fmt: skip
+}
 _SCHEMA = pa.schema([(name, kind) for name, (kind, _) in _COLUMNS.items()])
 
 

@@ -12,11 +12,7 @@ from assay.environments import compute_reward, get_weights, open_environment
 from assay.inference import Checkpoint, GroupRequest, generate_groups
 from assay.neurons.learning.lessons import Taken
 from assay.protocol import Context, Domain, Parameters, hash_fields
-from assay.protocol.seeds import (
-    compute_problem_seed,
-    compute_projection_seed,
-    compute_rollout_seed,
-)
+from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group
 from assay.verification import make_projection
@@ -25,11 +21,7 @@ _ZERO = bytes(32)
 
 
 def mix_groups(
-    taken: Sequence[Taken],
-    parent: Checkpoint,
-    context: Context,
-    own: int,
-    external: int | None,
+    taken: Sequence[Taken], parent: Checkpoint, context: Context, own: int, external: int | None
 ) -> list[Taken]:
     """A lesson's groups: at most `external` of the miners' (None: all), then `own` of one's own."""
     chosen = list(taken)

@@ -141,9 +141,12 @@ def draw(points: list[Point], path: Path) -> None:
     numbers = [point.number for point in points]
     scores = [Accuracy(point.correct, point.problems) for point in points]
     axes.errorbar(
-        numbers, [p.reward for p in points], [1.96 * p.reward_error for p in points],
-        capsize=2, label="reward of what was learned from",
-    )  # fmt: skip
+        numbers,
+        [p.reward for p in points],
+        [1.96 * p.reward_error for p in points],
+        capsize=2,
+        label="reward of what was learned from",
+    )
     axes.plot(numbers, [score.value for score in scores], "o-", label="held-out success")
     lows, highs = zip(*(score.interval for score in scores), strict=True)
     axes.fill_between(numbers, lows, highs, alpha=0.2)

@@ -139,9 +139,10 @@ def _compare_manifests(
     if expected == child.manifest and child.digest == step.child:
         return None
     names = [
-        f.name for f in fields(expected)
+        f.name
+        for f in fields(expected)
         if getattr(expected, f.name) != getattr(child.manifest, f.name)
-    ]  # fmt: skip
+    ]
     return f"the made checkpoint's manifest has other {', '.join(names)}", None
 
 

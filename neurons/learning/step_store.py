@@ -53,11 +53,7 @@ FETCH_SECONDS, _PATIENCE_S = 6 * 3_600.0, 60.0
 
 
 def publish_step(
-    store: ObjectStore,
-    steps: StepFolder,
-    made: Manifest,
-    parameters: Parameters,
-    with_state: bool,
+    store: ObjectStore, steps: StepFolder, made: Manifest, parameters: Parameters, with_state: bool
 ) -> list[str]:
     """Uploads the step that made a checkpoint, each object read back; what is there already stays.
     Nothing is uploaded of a step that was made elsewhere.

@@ -246,8 +246,13 @@ def _require_bounds(config: LearnConfig) -> None:
     """Raises ValueError or TypeError where no settings make such a config: nobody learns so, and a
     stranger's record would have us work for ever."""
     values = {n: v for n, v in asdict(config).items() if n in TrainerSettings.model_fields}
-    loss = {"clip_low": config.loss.low, "clip_high": config.loss.high, "clip_cap": config.loss.cap,
-            "kl_weight": config.loss.kl_weight, "level": config.loss.level}  # fmt: skip
+    loss = {
+        "clip_low": config.loss.low,
+        "clip_high": config.loss.high,
+        "clip_cap": config.loss.cap,
+        "kl_weight": config.loss.kl_weight,
+        "level": config.loss.level,
+    }
     TrainerSettings.model_validate(values | loss, strict=True)
     if type(config.from_genesis) is not bool:
         raise TypeError("from_genesis is true or false")

@@ -30,14 +30,7 @@ from assay.neurons.learning.trainer_folder import TrainerError, TrainerFolder, T
 from assay.neurons.publication import Progress, ignore_progress, publish_checkpoint
 from assay.neurons.submissions import Sources, open_checkpoint
 from assay.neurons.windows import BeaconError, Challenge, get_challenge, get_context
-from assay.protocol import (
-    Commitment,
-    Parameters,
-    Phase,
-    Tag,
-    encode_commitment,
-    parse_commitment,
-)
+from assay.protocol import Commitment, Parameters, Phase, Tag, encode_commitment, parse_commitment
 from assay.protocol.window import compute_block, compute_window
 from assay.training import Learner
 
@@ -333,16 +326,24 @@ class Trainer:
         counts = () if held_out is None else held_out.count(parent)
         levels = compute_next_levels(self._parameters, parent.manifest.levels, counts)
         reading.groups = mix_groups(
-            reading.sort_groups(), parent, reading.context,
-            self._config.local_groups, self._config.external_groups,
-        )  # fmt: skip
+            reading.sort_groups(),
+            parent,
+            reading.context,
+            self._config.local_groups,
+            self._config.external_groups,
+        )
         before = learner.export_state()
         stats = learner.learn([taken.group for taken in reading.groups])
         weights = learner.bf16_state()
         record = make_record(
-            self._parameters, reading, parent.manifest, counts, learner.config,
-            (before, learner.export_state()), weights,
-        )  # fmt: skip
+            self._parameters,
+            reading,
+            parent.manifest,
+            counts,
+            learner.config,
+            (before, learner.export_state()),
+            weights,
+        )
         if steps is not None:
             steps.keep_data(record, self._parameters, reading.groups, before)
         manifest = checkpoints.publish(parent, weights, record.digest, levels)
@@ -395,9 +396,12 @@ class Trainer:
         if store is not None and not course.uploaded:
             if self._config.steps is not None:
                 for line in publish_step(
-                    store, self._config.steps, parent.manifest, self._parameters,
+                    store,
+                    self._config.steps,
+                    parent.manifest,
+                    self._parameters,
                     self._config.publish_states,
-                ):  # fmt: skip
+                ):
                     self._report(f"{self.name}: {line}")
             publish_checkpoint(store, parent.folder, parent.digest, self._progress)
             course.uploaded = True

@@ -18,15 +18,7 @@ from torch import Tensor
 
 from assay.inference import read_tensors
 from assay.neurons.files import replace_file, take_lock, write_json
-from assay.protocol.encoding import (
-    U8,
-    U64,
-    Digest,
-    EncodingError,
-    from_json,
-    read_json,
-    to_json,
-)
+from assay.protocol.encoding import U8, U64, Digest, EncodingError, from_json, read_json, to_json
 from assay.protocol.errors import OperatorError
 
 _STATE_FILE = "trainer.json"

@@ -129,9 +129,16 @@ def _found_subnet(
         pass_blocks(1)
         slot_ms = round(block_time * 1_000)
         parameters = publish_rules(
-            chain, owner_hotkey, trainer, beacon, open_store(store), store, GENESIS, slot_ms,
+            chain,
+            owner_hotkey,
+            trainer,
+            beacon,
+            open_store(store),
+            store,
+            GENESIS,
+            slot_ms,
             pass_blocks,
-        )  # fmt: skip
+        )
     finally:
         chain.close()
     return Founding(

@@ -131,15 +131,9 @@ def dry_run(
     """
     chain, hotkey = outside.chain, candidate.hotkey
     checks = [
+        attempt("chain", "name a node that answers", lambda: check_chain(chain, parameters)),
         attempt(
-            "chain",
-            "name a node that answers",
-            lambda: check_chain(chain, parameters),
-        ),
-        attempt(
-            "clock",
-            "mend the chain first",
-            lambda: check_clock(chain, parameters.timing, now_ms),
+            "clock", "mend the chain first", lambda: check_clock(chain, parameters.timing, now_ms)
         ),
         attempt(
             "registration",

@@ -28,10 +28,7 @@ class Keeping:
     """
 
     def __init__(
-        self,
-        workbook: Workbook | None,
-        history: History | None,
-        report: Callable[[str], None],
+        self, workbook: Workbook | None, history: History | None, report: Callable[[str], None]
     ) -> None:
         self.troubles: dict[str, str] = {}
         self._workbook = workbook

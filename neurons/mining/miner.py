@@ -39,11 +39,7 @@ from assay.protocol import (
 )
 from assay.protocol.commitment import make_object_name
 from assay.protocol.parameters import PROTOCOL_VERSION
-from assay.protocol.seeds import (
-    compute_problem_seed,
-    compute_projection_seed,
-    compute_rollout_seed,
-)
+from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import compute_group_leaf, compute_submission_root, encode_rollout
 from assay.protocol.window import compute_block, compute_window
 from assay.verification import Projection, make_projection

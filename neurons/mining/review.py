@@ -13,12 +13,7 @@ from assay.network.chain import ChainError, ForgottenError, WrongChainError
 from assay.neurons.mining.history import History, HistoryError, MinedWindow, OwnVerdict, Payment
 from assay.neurons.mining.payments import find_payment
 from assay.neurons.submissions import Sources, judge_hotkey, open_checkpoint
-from assay.neurons.windows import (
-    BeaconError,
-    find_settlement,
-    get_challenge,
-    get_context,
-)
+from assay.neurons.windows import BeaconError, find_settlement, get_challenge, get_context
 from assay.protocol import Context, Parameters, Phase, Reason
 from assay.protocol.window import compute_block
 from assay.verification import Ledger, Seat, Verdict, compute_score

@@ -250,9 +250,12 @@ def fetch(
             footer = recording.read_footer()
             if isinstance(footer, Footer) and is_committed(footer, root):
                 chosen = select_groups(
-                    context.audit_seed, hotkey, len(footer.leaves), work.audited_groups,
+                    context.audit_seed,
+                    hotkey,
+                    len(footer.leaves),
+                    work.audited_groups,
                     work.sampled_groups,
-                )  # fmt: skip
+                )
                 whole = all(
                     isinstance(data := recording.read_group(index), bytes)
                     and is_group_committed(footer, index, data, work.group_size)

@@ -112,9 +112,7 @@ class Mirror:
     def _note(self, error: StoreError) -> None:
         if not self._refused:
             logger.warning(
-                "what was audited is not mirrored: %s",
-                error,
-                extra={"event": "mirror_trouble"},
+                "what was audited is not mirrored: %s", error, extra={"event": "mirror_trouble"}
             )
         self._refused = True
 

@@ -149,14 +149,17 @@ class RecordBook:
         if isinstance(ends, str):
             logger.warning(
                 "this validator has published records before and its database knows of none: it "
-                "begins a second chain of them, which audits will point at, since %s", ends,
+                "begins a second chain of them, which audits will point at, since %s",
+                ends,
                 extra={"event": "records_begun_again"},
-            )  # fmt: skip
+            )
         elif ends is not None:
             logger.warning(
                 "the database knows of no records: going on from the published one of epoch %d, "
-                "which the chain binds", ends.epoch, extra={"event": "records_recovered"},
-            )  # fmt: skip
+                "which the chain binds",
+                ends.epoch,
+                extra={"event": "records_recovered"},
+            )
             with self._database.transaction():
                 self._database.execute(
                     "INSERT INTO record_ends VALUES (?, ?, ?)",

@@ -86,14 +86,14 @@ def _make_window_record(
         previous=previous,
         outcome=Outcome.COUNTED if counted else outcome,
         challenge=challenge,
-        audit=None if context is None or beacon is None else _make_moment(
-            context.audit_block, beacon
-        ),
+        audit=None
+        if context is None or beacon is None
+        else _make_moment(context.audit_block, beacon),
         checkpoint=checkpoint,
         members=()
         if audit is None or context is None
         else tuple(_make_row(hotkey, audit, context) for hotkey in sorted(context.members)),
-    )  # fmt: skip
+    )
 
 
 def _make_moment(block: Block, beacon: Beacon) -> Moment:

@@ -78,11 +78,7 @@ class ValidatorStatus(TypedDict):
 
 
 def describe_validator(
-    validator: Validator,
-    timing: Timing,
-    head: int,
-    database: Database,
-    book: RecordBook | None,
+    validator: Validator, timing: Timing, head: int, database: Database, book: RecordBook | None
 ) -> dict[str, Any]:
     """What a validator knows, but for its posts to the ledger. It may go on meanwhile.
 

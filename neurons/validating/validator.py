@@ -278,12 +278,7 @@ class Validator:
             audit.void, audit.missing = void, missing
 
     def _judge(
-        self,
-        audit: WindowAudit,
-        context: Context,
-        hotkey: bytes,
-        checkpoint: Checkpoint,
-        head: int,
+        self, audit: WindowAudit, context: Context, hotkey: bytes, checkpoint: Checkpoint, head: int
     ) -> None:
         """Judges one hotkey. What is not shown yet is asked for at each block until FETCH_END."""
         started, sources = perf_counter(), self._sources

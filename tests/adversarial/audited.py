@@ -102,9 +102,14 @@ class Network:
 
     def export(self, worker, out, validator=LIAR, public=None):
         return export_bundle(
-            public or self.make_public(worker), validator, WINDOWS, out, self.folder / "scratch",
-            [ModelFolders(self.models)], lambda *_: None,
-        )  # fmt: skip
+            public or self.make_public(worker),
+            validator,
+            WINDOWS,
+            out,
+            self.folder / "scratch",
+            [ModelFolders(self.models)],
+            lambda *_: None,
+        )
 
 
 def play_network(folder, worker):
@@ -120,8 +125,9 @@ def play_network(folder, worker):
     checkpoint = load_checkpoint(GENESIS)
     checkpoints = CheckpointFolder(folder / "models")
     checkpoints.add(GENESIS, checkpoint.digest)
-    taught = checkpoints.publish(checkpoint, checkpoint.load_trainable().bfloat16().state_dict(),
-                                 b"\1" * 32)  # fmt: skip
+    taught = checkpoints.publish(
+        checkpoint, checkpoint.load_trainable().bfloat16().state_dict(), b"\1" * 32
+    )
     parameters = make_demo_parameters(
         chain.genesis_hash, beacons.chain, 0, HOTKEYS["trainer"], checkpoint.digest
     )
@@ -142,9 +148,14 @@ def play_network(folder, worker):
         tempo = parameters.timing.tempo
         book = RecordBook(database, chain, author, tempo, records, RECORDS)
         validators[name] = Validator(
-            HOTKEYS[name], parameters, sources, database, *[lambda _: None] * 3, WINDOWS[-1],
+            HOTKEYS[name],
+            parameters,
+            sources,
+            database,
+            *[lambda _: None] * 3,
+            WINDOWS[-1],
             book=book,
-        )  # fmt: skip
+        )
     last = make_settlement_record_name(encode_ss58(RIVAL), EPOCHS[-1])
     while not (folder / "records" / last).exists():
         _play_block(chain, [*neurons, *validators.values()], taught)
@@ -397,9 +408,7 @@ class ForgetfulChain:
 
     def __getattr__(self, name):
         found = getattr(self._chain, name)
-        if name not in (
-            "get_members", "get_commitments", "get_weights", "get_owner", "is_epoch",
-        ):  # fmt: skip
+        if name not in ("get_members", "get_commitments", "get_weights", "get_owner", "is_epoch"):
             return found
 
         def read(number):

@@ -33,13 +33,7 @@ from assay.protocol.submission import compute_submission_root
 from assay.training import GENESIS
 from assay.training.genesis_model import make_model
 from assay.verification import Verdict
-from tests.adversarial.audited import (
-    Liar,
-    list_differences,
-    open_audit,
-    play_network,
-    read_records,
-)
+from tests.adversarial.audited import Liar, list_differences, open_audit, play_network, read_records
 
 LOCATOR = "test:store"
 GROUPS = 5

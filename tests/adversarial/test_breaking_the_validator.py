@@ -11,11 +11,7 @@ from assay.neurons.packing import encode_pack
 from assay.neurons.revealing import make_mirror_name
 from assay.neurons.validating import validator as module
 from assay.neurons.validating.ahead import fetch
-from assay.protocol import (
-    Phase,
-    Reason,
-    encode_ss58,
-)
+from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.window import compute_block
 from assay.verification import Ledger, Verdict
 from tests.adversarial.watched import Watched

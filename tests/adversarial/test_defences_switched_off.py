@@ -19,17 +19,10 @@ from assay.neurons.windows import get_context
 from assay.protocol import Committed, Header, Reason, Refusal, hash_fields
 from assay.protocol.hashing import Domain
 from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS
-from assay.protocol.seeds import (
-    compute_problem_seed,
-    compute_projection_seed,
-    compute_rollout_seed,
-)
+from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.selection import Selection, select_groups
 from assay.protocol.window import compute_round
-from assay.verification import (
-    Ledger,
-    trial,
-)
+from assay.verification import Ledger, trial
 from assay.verification.logprobs import LogprobResult
 from assay.verification.sampling import SamplingResult, count_bets, judge_sampling
 from assay.verification.sketch import SketchResult
@@ -57,13 +50,31 @@ def pass_sampling(margins, gini, calibration, tests, temperature):
 @pytest.mark.parametrize(
     "title",
     [
-        "best of 3", "reject and resample", "other seed", "temperature .9", "temperature .7",
-        "greedy", "top-k 5", "top-p .95", "int4 weights", "smaller model", "sibling checkpoint",
-        "foreign model", "prefill only", "altered prompt", "splice of 1", "splice of 8",
-        "splice of 16", "splice of 32", "ended early", "skipped end token",
-        "copied from another hotkey", "replayed from another window", "token crafted at the cap",
+        "best of 3",
+        "reject and resample",
+        "other seed",
+        "temperature .9",
+        "temperature .7",
+        "greedy",
+        "top-k 5",
+        "top-p .95",
+        "int4 weights",
+        "smaller model",
+        "sibling checkpoint",
+        "foreign model",
+        "prefill only",
+        "altered prompt",
+        "splice of 1",
+        "splice of 8",
+        "splice of 16",
+        "splice of 32",
+        "ended early",
+        "skipped end token",
+        "copied from another hotkey",
+        "replayed from another window",
+        "token crafted at the cap",
     ],
-)  # fmt: skip
+)
 def test_without_the_sampling_test(title, lab, monkeypatch):
     """Sketches and log-probabilities are genuine: nothing else sees whose tokens these are."""
     groups = make(lab, title)
@@ -73,8 +84,7 @@ def test_without_the_sampling_test(title, lab, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "title",
-    ["constant sketch", "zero sketch", "random sketch", "shuffled sketch", "copied sketch"],
+    "title", ["constant sketch", "zero sketch", "random sketch", "shuffled sketch", "copied sketch"]
 )
 def test_without_the_sketch_test(title, lab, monkeypatch):
     groups = make(lab, title)
@@ -242,9 +252,7 @@ def test_without_sampled_groups(lab, monkeypatch):
     audited = frozenset(find_selection(lab, len(groups)).audited)
     assert submit(lab, Holes, groups, audited).reason is Reason.MALFORMED
     monkeypatch.setattr(
-        judge_module,
-        "select_groups",
-        lambda *args: Selection(select_groups(*args).audited, ()),
+        judge_module, "select_groups", lambda *args: Selection(select_groups(*args).audited, ())
     )
     assert submit(lab, Holes, groups, audited).reason is Reason.ACCEPTED
 

@@ -253,12 +253,7 @@ def test_no_reason_lacks_an_explanation_or_an_attack():
         assert text.rule.endswith(".")
         assert 1 <= text.section <= 9
         assert bool(text.causes) == bool(text.remedies) == (reason is not Reason.ACCEPTED)
-    elsewhere = {
-        Reason.ACCEPTED,
-        Reason.NOT_REVEALED,
-        Reason.LEDGER_MISMATCH,
-        Reason.INTERNAL,
-    }
+    elsewhere = {Reason.ACCEPTED, Reason.NOT_REVEALED, Reason.LEDGER_MISMATCH, Reason.INTERNAL}
     assert {reason for reason, _ in ATTACKS.values()} | elsewhere == set(Reason)
 
 
@@ -314,9 +309,13 @@ def test_a_file_that_is_nowhere(world, tmp_path):
 def test_a_ledger_adds_up_what_one_file_cannot_show(world, tmp_path):
     folder = write_run(world, start(world), tmp_path)
     write_verdict(
-        world, folder, Reason.LEDGER_MISMATCH,
-        group=3, rollout=1, statistics={"margin_max": 1e-5, "ledger_capital": 16.5},
-    )  # fmt: skip
+        world,
+        folder,
+        Reason.LEDGER_MISMATCH,
+        group=3,
+        rollout=1,
+        statistics={"margin_max": 1e-5, "ledger_capital": 16.5},
+    )
     explanation, reproduction = ask(world, folder)
     (measure,) = explanation.measures
     assert (measure.name, measure.value, measure.exceeded) == ("settlement's ledger", 16.5, True)

@@ -75,8 +75,9 @@ def test_the_settlement_is_followed_from_score_to_pay(mortal, worker):
     assert explanation.who == f"validator {encode_ss58(VALIDATOR)}"
     settled = explanation.facts.settled
     audits = mortal.validator.audits
-    scores = {w.window: 2 * audits[w.window].verdicts[ALICE].groups[0].value
-              for w in settled.windows}  # fmt: skip
+    scores = {
+        w.window: 2 * audits[w.window].verdicts[ALICE].groups[0].value for w in settled.windows
+    }
     assert {w.window: w.score for w in settled.windows} == scores
     assert settled.score == sum(scores.values())
     assert has(explanation.pay, f"{settled.score:,}", "that all seats came to")

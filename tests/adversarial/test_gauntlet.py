@@ -27,10 +27,7 @@ from assay.verification.sampling import SamplingResult, count_bets
 from assay.verification.sketch import SketchResult
 
 #: Strategies whose rollouts are almost always the honest ones, so that eight groups show nothing.
-SELDOM = {
-    "steering ties within the cap",
-    "one optimiser step stale",
-}
+SELDOM = {"steering ties within the cap", "one optimiser step stale"}
 #: What refuses each; sampling unless named here.
 REASONS = {
     "grinding the beacon": Reason.SKETCH_MISMATCH,
@@ -191,17 +188,35 @@ def test_stopping_before_dear_problems(lab, measured):
 def test_the_command(tmp_path: Path) -> None:
     result = CliRunner().invoke(
         app,
-        ["gauntlet", "--fast", "--only", "greedy", "--groups", "4", "--json",
-         "--models", str(tmp_path / "none"), "--out", str(tmp_path)],
-    )  # fmt: skip
+        [
+            "gauntlet",
+            "--fast",
+            "--only",
+            "greedy",
+            "--groups",
+            "4",
+            "--json",
+            "--models",
+            str(tmp_path / "none"),
+            "--out",
+            str(tmp_path),
+        ],
+    )
     assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     assert document == json.loads((tmp_path / "gauntlet.json").read_text())
     assert "greedy" in [row["attack"] for row in document["rows"]]
     assert document["windows"] == 200
     assert document["honest"]["legal"]
-    keys = {"attack", "legal", "detected_per_rollout", "detected_per_group", "tokens_to_9999",
-            "income_per_compute", "reasons"}  # fmt: skip
+    keys = {
+        "attack",
+        "legal",
+        "detected_per_rollout",
+        "detected_per_group",
+        "tokens_to_9999",
+        "income_per_compute",
+        "reasons",
+    }
     assert all(keys <= row.keys() for row in document["rows"])
 
 

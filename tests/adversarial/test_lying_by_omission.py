@@ -310,9 +310,14 @@ def test_who_judges_by_parameters_that_are_not_in_force_yet(change, liar):
 def test_a_bundle_holds_the_earlier_parameters(network, change, tmp_path):
     public = change.make_public(network.chain, change.before)
     report = export_bundle(
-        public, LIAR, range(1, 2), tmp_path / "bundle", tmp_path / "scratch",
-        [ModelFolders(network.models)], lambda *_: None,
-    )  # fmt: skip
+        public,
+        LIAR,
+        range(1, 2),
+        tmp_path / "bundle",
+        tmp_path / "scratch",
+        [ModelFolders(network.models)],
+        lambda *_: None,
+    )
     assert report.matched
     with open_audit(tmp_path / "bundle") as opened:
         assert opened.parameters == change.after

@@ -139,8 +139,9 @@ SETTLEMENT_LIES = [
 ]
 
 
-@pytest.mark.parametrize(("lie", "check", "words"), SETTLEMENT_LIES, ids=lambda v: getattr(
-    v, "__name__", None))  # fmt: skip
+@pytest.mark.parametrize(
+    ("lie", "check", "words"), SETTLEMENT_LIES, ids=lambda v: getattr(v, "__name__", None)
+)
 def test_a_settlement_lies(lie, check, words, public, liar):
     lie(liar)
     found, sentence = accuse(public, liar)

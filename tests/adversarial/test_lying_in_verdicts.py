@@ -11,9 +11,13 @@ from tests.adversarial.audited import HOTKEYS, accuse, audit_liar, list_differen
 def accept_a_cheat(liar):
     row = liar.get_row(1, "mallory")
     liar.change_row(
-        1, "mallory", reason=Reason.ACCEPTED, values=liar.true_values, witness=row.witness
-        + bytes(64 - len(row.witness)), score=5 * sum(liar.true_values) // 4,
-    )  # fmt: skip
+        1,
+        "mallory",
+        reason=Reason.ACCEPTED,
+        values=liar.true_values,
+        witness=row.witness + bytes(64 - len(row.witness)),
+        score=5 * sum(liar.true_values) // 4,
+    )
 
 
 def refuse_the_honest(reason):
@@ -66,8 +70,9 @@ MODEL_LIES = [
 ]
 
 
-@pytest.mark.parametrize(("lie", "check", "words"), MODEL_LIES, ids=lambda v: getattr(
-    v, "__name__", None))  # fmt: skip
+@pytest.mark.parametrize(
+    ("lie", "check", "words"), MODEL_LIES, ids=lambda v: getattr(v, "__name__", None)
+)
 def test_a_verdict_that_only_the_model_refutes(lie, check, words, public, liar, network, models):
     """Without a model it is counted as a claim, and nobody is accused."""
     liar.rivals = read_records(network.records, "rival")[0]

@@ -267,8 +267,9 @@ WINDOW_LIES = [
 ]
 
 
-@pytest.mark.parametrize(("lie", "check", "words"), WINDOW_LIES, ids=lambda v: getattr(
-    v, "__name__", None))  # fmt: skip
+@pytest.mark.parametrize(
+    ("lie", "check", "words"), WINDOW_LIES, ids=lambda v: getattr(v, "__name__", None)
+)
 def test_a_windows_record_lies(lie, check, words, public, liar, network):
     liar.other_commitments = {(1, "nora"): find_earlier(network, public, 1)}
     liar.rivals = read_records(network.records, "rival")[0]

@@ -38,9 +38,13 @@ def test_a_file_that_is_gone_is_not_a_lie_and_not_a_match(public, liar):
     """Nora showed nothing and is paid: what she committed to is not there to say otherwise."""
     row = liar.get_row(1, "alice")
     liar.change_row(
-        1, "nora", reason=Reason.ACCEPTED, values=row.values[:3],
-        score=sum(row.values[:3]), witness=row.witness[:48],
-    )  # fmt: skip
+        1,
+        "nora",
+        reason=Reason.ACCEPTED,
+        values=row.values[:3],
+        score=sum(row.values[:3]),
+        witness=row.witness[:48],
+    )
     liar.agree()
     report = audit_liar(public, liar)
     assert not report.differs
@@ -97,13 +101,13 @@ def test_old_windows_are_proven_by_what_blocks_still_hold(network, worker):
         missed = {check.value for check, _ in found.unknown}
         assert missed == {"checkpoint"}, found.unknown
         assert all("it needs an archive endpoint" in why for _, why in found.unknown)
-        assert {
-            *("blocks", "beacons", "members", "commitments", "values", "scores"),
-        } <= {check.value for check in found.checked}
+        assert {*("blocks", "beacons", "members", "commitments", "values", "scores")} <= {
+            check.value for check in found.checked
+        }
         assert "members are proven by the seats that they still hold" in found.notes
     for found in report.settlements:
         assert {check.value for check, _ in found.unknown} == {
-            *("windows", "settled scores", "weights on chain"),
+            *("windows", "settled scores", "weights on chain")
         }
         assert {"score root", "weights"} <= {check.value for check in found.checked}
     assert [found.number for found in report.settlements] == [48, 73]

@@ -53,9 +53,14 @@ class CountingSubmissions:
 def export(network, worker, out, submissions, **changes):
     public = network.make_public(worker, submissions=submissions, **changes)
     return export_bundle(
-        public, LIAR, WINDOWS, out, network.folder / "scratch", [ModelFolders(network.models)],
+        public,
+        LIAR,
+        WINDOWS,
+        out,
+        network.folder / "scratch",
+        [ModelFolders(network.models)],
         lambda *_: None,
-    )  # fmt: skip
+    )
 
 
 def list_files(folder):

@@ -12,10 +12,7 @@ from assay.neurons import submissions
 from assay.neurons.mining.miner import Miner
 from assay.neurons.submissions import find_checkpoint_fault, open_checkpoint
 from assay.neurons.windows import get_checkpoint_digest
-from assay.protocol import (
-    Phase,
-    parse_commitment,
-)
+from assay.protocol import Phase, parse_commitment
 from assay.protocol.window import compute_block
 from assay.training import LearnConfig, Learner
 from assay.verification import trial

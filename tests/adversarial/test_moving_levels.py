@@ -65,9 +65,14 @@ class Course:
     def start(self):
         sources = replace(self.world.sources, chain=self.chain, checkpoints=self.models)
         config = TrainerConfig(
-            LEARNING, "test:trainer", self.store, folder=self.folder / "course", last_window=1,
-            steps=StepFolder(self.folder / "steps", 5), held_out=self.held_out,
-        )  # fmt: skip
+            LEARNING,
+            "test:trainer",
+            self.store,
+            folder=self.folder / "course",
+            last_window=1,
+            steps=StepFolder(self.folder / "steps", 5),
+            held_out=self.held_out,
+        )
         hotkey = self.world.hotkeys["trainer"]
         self.trainer = Trainer(
             hotkey, self.world.parameters, sources, config, self.lessons.append, self.said.append

@@ -90,10 +90,7 @@ def test_records_say_what_the_validator_came_to(tmp_path, monkeypatch):
             hotkey: (held[hotkey].uid, held[hotkey].registered_at) for hotkey, _ in pairs
         }
         last = windows[max(c.window for c in record.windows if c.outcome is Outcome.COUNTED)]
-        assert (record.checkpoint, record.audit_round) == (
-            last.checkpoint,
-            last.audit.beacon.round,
-        )
+        assert (record.checkpoint, record.audit_round) == (last.checkpoint, last.audit.beacon.round)
     for window, record in windows.items():
         audit = mortal.validator.audits[window]
         context = make_record_context(record, mortal.parameters)
@@ -307,9 +304,13 @@ def test_a_stranger_comes_to_the_same_verdicts_and_witnesses(fresh_world, tmp_pa
     author = Author(get_software(), world.parameters.digest, validator)
     tempo = world.parameters.timing.tempo
     neuron = Validator(
-        validator, world.parameters, world.sources, database, *[lambda _: None] * 3,
+        validator,
+        world.parameters,
+        world.sources,
+        database,
+        *[lambda _: None] * 3,
         book=RecordBook(database, world.chain, author, tempo, records, None),
-    )  # fmt: skip
+    )
     while not any("settlement" in name for name in records.list()):
         world.mint()
         while neuron.step():
@@ -329,9 +330,14 @@ def test_a_stranger_comes_to_the_same_verdicts_and_witnesses(fresh_world, tmp_pa
         for row in record.members:
             submission = open_submission(context, row.hotkey, world.sources)
             verdict, _ = judge_and_carry(
-                submission, row.hotkey, context, world.checkpoint, Ledger(), forward=another,
+                submission,
+                row.hotkey,
+                context,
+                world.checkpoint,
+                Ledger(),
+                forward=another,
                 validator=validator,
-            )  # fmt: skip
+            )
             assert (verdict.reason, compute_score(verdict)) == (row.reason, row.score)
             assert tuple(group.value for group in verdict.groups) == row.values
             ours, theirs = (np.frombuffer(w, np.int8) for w in (verdict.witness, row.witness))

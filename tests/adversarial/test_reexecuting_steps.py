@@ -111,9 +111,11 @@ def test_the_record_is_bound_to_chain_and_checkpoint(taught, world):
         committed = world.contexts[record.window].commitments
         assert {s.hotkey: (s.root, s.groups) for s in record.sources} == {
             world.hotkeys[name]: (
-                committed[world.hotkeys[name]].root, committed[world.hotkeys[name]].groups
-            ) for name in ("alice", "bob")
-        }  # fmt: skip
+                committed[world.hotkeys[name]].root,
+                committed[world.hotkeys[name]].groups,
+            )
+            for name in ("alice", "bob")
+        }
 
 
 def test_a_checkpoint_with_other_weights_is_named_by_its_tensor(course, world):
@@ -233,10 +235,21 @@ def test_a_record_that_asks_for_any_number_of_threads(taught, threads):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("epochs", 10**9), ("epochs", "1"), ("epochs", 0), ("groups_per_batch", 0),
-     ("rows_per_pass", -1), ("learning_rate", float("nan")), ("lora_rank", 10**6),
-     ("betas", [0.9]), ("betas", [2, 2]), ("seed", -1), ("scaled", 1), ("from_genesis", "yes")],
-)  # fmt: skip
+    [
+        ("epochs", 10**9),
+        ("epochs", "1"),
+        ("epochs", 0),
+        ("groups_per_batch", 0),
+        ("rows_per_pass", -1),
+        ("learning_rate", float("nan")),
+        ("lora_rank", 10**6),
+        ("betas", [0.9]),
+        ("betas", [2, 2]),
+        ("seed", -1),
+        ("scaled", 1),
+        ("from_genesis", "yes"),
+    ],
+)
 def test_settings_that_no_trainer_has(taught, name, value):
     """A stranger's settings would have us work for ever, or die of them."""
     step = read_step(get_steps(taught)[0])
@@ -285,10 +298,15 @@ def test_own_groups_that_the_parent_never_generated(world, tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"window": 7}, "record's window"), ({"proof": bytes(32)}, "other submissions"),
-     ({"problem_seed": bytes(32)}, "makes another prompt"), ({"levels": (1,)}, "another prompt"),
-     ({"levels": (99,)}, "not legal"), ({"levels": ()}, "not empty")],
-)  # fmt: skip
+    [
+        ({"window": 7}, "record's window"),
+        ({"proof": bytes(32)}, "other submissions"),
+        ({"problem_seed": bytes(32)}, "makes another prompt"),
+        ({"levels": (1,)}, "another prompt"),
+        ({"levels": (99,)}, "not legal"),
+        ({"levels": ()}, "not empty"),
+    ],
+)
 def test_what_the_root_does_not_bind_is_held_against_what_it_does(course, tmp_path, change, said):
     """Seed, levels, window and proof: else a store could sell its own texts as the prompts."""
     step = read_step(get_steps(course)[0])
@@ -385,9 +403,10 @@ def exported(taught, tmp_path):
 
 def test_the_data_set_is_what_was_learned_from(exported, taught, world):
     rows = [
-        row for path in sorted((exported / "data").glob("*.parquet"))
+        row
+        for path in sorted((exported / "data").glob("*.parquet"))
         for row in pq.read_table(path).to_pylist()
-    ]  # fmt: skip
+    ]
     taken = [one for path in get_steps(taught) for one in read_taken(read_step(path))]
     size = world.parameters.work.group_size
     assert len(rows) == size * len(taken)
@@ -416,8 +435,9 @@ def test_the_datasets_library_loads_it(exported, monkeypatch, tmp_path):
 
 
 def test_a_window_alone_and_an_empty_range(taught, tmp_path):
-    result = invoke("export", "--dir", taught, "--out", tmp_path / "one", "--windows", "1..1",
-                    "--json")  # fmt: skip
+    result = invoke(
+        "export", "--dir", taught, "--out", tmp_path / "one", "--windows", "1..1", "--json"
+    )
     assert result.exit_code == 0
     assert json.loads(result.stdout)["windows"] == [1, 1]
     assert "window" in (tmp_path / "one" / "README.md").read_text()

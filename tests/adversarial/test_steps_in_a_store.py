@@ -148,9 +148,16 @@ def give_the_others_data(folder):
 
 @pytest.mark.parametrize(
     "spoil",
-    [lose_record, give_another, name_another_child, send_too_much, lose_data, cut_data,
-     give_the_others_data],
-)  # fmt: skip
+    [
+        lose_record,
+        give_another,
+        name_another_child,
+        send_too_much,
+        lose_data,
+        cut_data,
+        give_the_others_data,
+    ],
+)
 def test_a_store_that_lies_is_no_verdict(spoilt, verify, mine, spoil):
     store, step = spoilt
     expected = spoil(store / make_step_name(step.record.digest, "x").removesuffix("/x"))
@@ -175,8 +182,9 @@ def test_few_bytes_that_unpack_to_many(spoilt, verify, mine, monkeypatch):
     assert "unpacks to more than" in result.output
 
 
-@pytest.mark.parametrize("spoil", [lose_record, name_another_child, send_too_much, cut_data,
-                                   give_the_others_data])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil", [lose_record, name_another_child, send_too_much, cut_data, give_the_others_data]
+)
 def test_a_lying_store_does_not_hide_an_honest_one(spoilt, public, mine, spoil):
     """Named first, and what it gave before is in the folder."""
     store, step = spoilt
@@ -241,9 +249,11 @@ def test_stores_that_never_answer_end_with_the_time_for_all_of_it(public, mine):
 def test_what_a_killed_fetch_left_goes_with_the_next(public, mine):
     step = read_step(get_steps(public)[0])
     folder = mine / "mine"
-    left = [folder / "steps" / ".step-00000001-aa.parquet.x1y2z3.tmp",
-            folder / "models" / f".fetch-{'00' * 32}" / "model.safetensors",
-            folder / "models" / ".new-abcdef" / "model.safetensors"]  # fmt: skip
+    left = [
+        folder / "steps" / ".step-00000001-aa.parquet.x1y2z3.tmp",
+        folder / "models" / f".fetch-{'00' * 32}" / "model.safetensors",
+        folder / "models" / ".new-abcdef" / "model.safetensors",
+    ]
     for path in left:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half of it")
@@ -266,5 +276,6 @@ def test_the_record_before_comes_with_a_step(public, mine):
     stores = [open_folder(public / name) for name in ("store", "owner")]
     fetch_step(stores, second.child, mine / "mine")
     assert [read_step(path).record for path in get_steps(mine / "mine")] == [
-        first.record, second.record
-    ]  # fmt: skip
+        first.record,
+        second.record,
+    ]

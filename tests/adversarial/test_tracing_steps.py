@@ -52,9 +52,12 @@ class Case:
 
     def trace(self, taken, step=None, public=None, checkpoints=None):
         return trace_step(
-            step or self.step, taken, public or self.public, self.bundle.validator,
+            step or self.step,
+            taken,
+            public or self.public,
+            self.bundle.validator,
             checkpoints or self.checkpoints,
-        )  # fmt: skip
+        )
 
     def read_file(self, hotkey, index, worker):
         """A group of a miner's file, as a trainer would take it that judges nothing."""
@@ -88,8 +91,15 @@ def test_every_honest_step_of_a_demo_leads_to_the_chain(case):
                 continue
             found = case.trace(read_taken(step, parser), step)
             assert found.matched, (found.differences, found.unknown)
-            assert {Check.LINK, Check.COMMITMENTS, Check.FILES, Check.GROUPS, Check.LOGPROBS,
-                    Check.VERDICTS, Check.CHOICE} <= set(found.checked)  # fmt: skip
+            assert {
+                Check.LINK,
+                Check.COMMITMENTS,
+                Check.FILES,
+                Check.GROUPS,
+                Check.LOGPROBS,
+                Check.VERDICTS,
+                Check.CHOICE,
+            } <= set(found.checked)
 
 
 def test_the_command_says_so(case):
@@ -102,8 +112,18 @@ def test_the_command_says_so(case):
 
 def invoke(path, case, *more):
     store, models = (case.folder / "store").as_uri(), case.folder / "models"
-    arguments = ["train", "verify-step", path, "--models", models, "--offline",
-                 case.folder / "bundle", "--allow-local-beacon", "--files", store]  # fmt: skip
+    arguments = [
+        "train",
+        "verify-step",
+        path,
+        "--models",
+        models,
+        "--offline",
+        case.folder / "bundle",
+        "--allow-local-beacon",
+        "--files",
+        store,
+    ]
     return CliRunner().invoke(app, [*map(str, arguments), "--json", *more])
 
 
@@ -128,9 +148,14 @@ def test_a_forged_group_in_a_consistent_step(case, tmp_path):
 
 def forge(case, one):
     """The first rollout becomes a copy of the second that it had: real tokens, real reward."""
-    group, other = one.group, next(
-        i for i, tokens in enumerate(one.group.completions) if tokens != one.group.completions[0]
-    )  # fmt: skip
+    group, other = (
+        one.group,
+        next(
+            i
+            for i, tokens in enumerate(one.group.completions)
+            if tokens != one.group.completions[0]
+        ),
+    )
     fields = {
         name: [getattr(group, name)[other], *getattr(group, name)[1:]]
         for name in ("completions", "rewards", "behaviour_logprobs")
@@ -225,9 +250,18 @@ def passed_over(case):
 
 @pytest.mark.parametrize(
     "lie",
-    [twice, out_of_order, of_nobody, of_another_root, beyond_the_file, of_another_checkpoint,
-     of_another_problem, at_other_levels, passed_over],
-)  # fmt: skip
+    [
+        twice,
+        out_of_order,
+        of_nobody,
+        of_another_root,
+        beyond_the_file,
+        of_another_checkpoint,
+        of_another_problem,
+        at_other_levels,
+        passed_over,
+    ],
+)
 def test_groups_that_no_step_may_take(case, lie):
     taken, check, sentence = lie(case)
     differences = case.trace(taken).differences
@@ -238,8 +272,11 @@ def test_a_choice_by_rank_passes_nobody_over(case):
     """Fewer than were accepted, and the rule's own."""
     ranks = {compute_rank(case.context.audit_seed, one.hotkey, one.index) for one in case.taken}
     bound = sorted(ranks)[4]
-    few = [one for one in case.taken
-           if compute_rank(case.context.audit_seed, one.hotkey, one.index) < bound]  # fmt: skip
+    few = [
+        one
+        for one in case.taken
+        if compute_rank(case.context.audit_seed, one.hotkey, one.index) < bound
+    ]
     assert len(few) == 4
     assert case.trace(few).matched
 
@@ -249,14 +286,20 @@ def test_a_cheats_file_that_was_learned_from(case, worker):
     row = next(r for r in case.record.members if str(r.reason) == "SAMPLING_MISMATCH")
     rollouts = case.read_file(row.hotkey, 0, worker)
     group = Group(
-        [1], [rollout.tokens.tolist() for rollout in rollouts], [0] * len(rollouts),
+        [1],
+        [rollout.tokens.tolist() for rollout in rollouts],
+        [0] * len(rollouts),
         [(rollout.logprobs / np.float64(-(1 << 16))).tolist() for rollout in rollouts],
-    )  # fmt: skip
+    )
     seed = compute_problem_seed(case.context.challenge_seed, row.hotkey, 0)
     one = replace(
-        case.taken[0], group=group, hotkey=row.hotkey, index=0, proof=row.committed.root,
+        case.taken[0],
+        group=group,
+        hotkey=row.hotkey,
+        index=0,
+        proof=row.committed.root,
         problem_seed=seed,
-    )  # fmt: skip
+    )
     found = case.trace([one])
     assert any("refused its file (SAMPLING_MISMATCH)" in said for _, said in found.differences)
 

@@ -18,9 +18,15 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 def test_the_second_process_follows_to_the_end(tmp_path):
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
-        "-m", "tests.adversarial.team_neuron", str(tmp_path),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--standalone",
+        "-m",
+        "tests.adversarial.team_neuron",
+        str(tmp_path),
+    ]
     # it holds where PYTHONSAFEPATH keeps the working directory out, too
     env = {**os.environ, "PYTHONPATH": str(ROOT)}  # noqa: TID251 - a child needs a whole environment
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)

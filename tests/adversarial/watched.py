@@ -11,12 +11,7 @@ from assay.neurons.database import Database
 from assay.neurons.learning.setup import TrainerConfig
 from assay.neurons.learning.trainer import Trainer
 from assay.neurons.validating.validator import Validator
-from assay.protocol import (
-    Commitment,
-    Phase,
-    Tag,
-    encode_commitment,
-)
+from assay.protocol import Commitment, Phase, Tag, encode_commitment
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import compute_tensor_root
 from assay.protocol.window import compute_block

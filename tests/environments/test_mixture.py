@@ -60,16 +60,23 @@ def test_adversarial_answer(trick: str, level: int) -> None:
 def test_settings_of_parts_come_with_their_defaults() -> None:
     given_one = make_environment("mix", {"sat": 2, "gsm": 1, "sat.k": 4})
     assert dict(given_one.params) == {
-        "gsm": 1, "gsm.largest": 20, "sat": 2, "sat.density": 426, "sat.k": 4,
-    }  # fmt: skip
+        "gsm": 1,
+        "gsm.largest": 20,
+        "sat": 2,
+        "sat.density": 426,
+        "sat.k": 4,
+    }
     assert make_environment("mix", given_one.params).digest == given_one.digest
 
 
 def test_whatever_changes_a_problem_changes_the_digest() -> None:
     settings = [
-        {"sat": 2, "gsm": 1}, {"sat": 1, "gsm": 1}, {"sat": 2, "arithmetic": 1},
-        {"sat": 2, "gsm": 1, "sat.k": 4}, {"sat": 2, "gsm": 1, "arithmetic": 1},
-    ]  # fmt: skip
+        {"sat": 2, "gsm": 1},
+        {"sat": 1, "gsm": 1},
+        {"sat": 2, "arithmetic": 1},
+        {"sat": 2, "gsm": 1, "sat.k": 4},
+        {"sat": 2, "gsm": 1, "arithmetic": 1},
+    ]
     assert len({make_environment("mix", each).digest for each in settings}) == len(settings)
 
 

@@ -56,8 +56,11 @@ def serve(cwd, *arguments):
     with tempfile.TemporaryDirectory(prefix="assay-") as index:
         process = subprocess.Popen(
             [ASSAY, "explorer", "--port", "0", "--index", index, "--json", *map(str, arguments)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=cwd,
+        )
         try:
             line = process.stdout.readline()
             assert line, process.stderr.read()
@@ -79,8 +82,17 @@ def list_pages(demo):
     number, honest, cheat = window["window"], by_role["honest"], by_role["cheat"]
     epoch = summary["settlements"][0]["epoch_block"]
     return [
-        "/", "/miners", f"/miner/{cheat}", "/windows", f"/window/{number}",
-        f"/window/{number}/{honest}", f"/window/{number}/{cheat}",
-        f"/window/{number}/{honest}/0/0", "/weights", f"/settlement/{epoch}", "/ledger",
-        "/training", "/gauntlet",
-    ]  # fmt: skip
+        "/",
+        "/miners",
+        f"/miner/{cheat}",
+        "/windows",
+        f"/window/{number}",
+        f"/window/{number}/{honest}",
+        f"/window/{number}/{cheat}",
+        f"/window/{number}/{honest}/0/0",
+        "/weights",
+        f"/settlement/{epoch}",
+        "/ledger",
+        "/training",
+        "/gauntlet",
+    ]

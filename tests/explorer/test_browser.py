@@ -135,8 +135,15 @@ def test_pages_follow_a_record_that_grows_and_a_validator_that_is_restarted(chro
         (record / "latest.json.new").rename(record / "latest.json")
 
     def tell(head, trouble):
-        status = {"program": "validator", "state": "running", "head": head, "windows": [],
-                  "posts": [], "trouble": trouble, "at": int(time.time())}  # fmt: skip
+        status = {
+            "program": "validator",
+            "state": "running",
+            "head": head,
+            "windows": [],
+            "posts": [],
+            "trouble": trouble,
+            "at": int(time.time()),
+        }
         (copy / "status.new").write_text(json.dumps(status))
         (copy / "status.new").rename(copy / "status.json")
 
@@ -170,8 +177,10 @@ def test_pages_find_an_explorer_that_was_restarted(chromium, copy):
         def start(port):
             process = subprocess.Popen(
                 [ASSAY, "explorer", "--dir", copy, "--port", str(port), "--index", index, "--json"],
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            )  # fmt: skip
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
             line = process.stdout.readline()
             assert line, process.stderr.read()
             return Served(process, json.loads(line)["address"])

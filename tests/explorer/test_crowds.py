@@ -72,9 +72,19 @@ def test_manifests_that_are_kept_go_while_others_read_them(monkeypatch, hurry):
     names = {make_checkpoint_name(digest, "manifest.json"): data for digest, data in found.items()}
     store = SimpleNamespace(get=lambda name, limit: names[name].encode())
     nothing = dict.fromkeys(
-        ("commands", "ledger_link", "contract", "run", "trainer", "chain", "gauntlet", "groups",
-         "pace", "models"),
-    )  # fmt: skip
+        (
+            "commands",
+            "ledger_link",
+            "contract",
+            "run",
+            "trainer",
+            "chain",
+            "gauntlet",
+            "groups",
+            "pace",
+            "models",
+        )
+    )
     around = surroundings.Around(has_model=False, stores=[store], **nothing)
 
     def look(number):
@@ -91,9 +101,18 @@ def test_weights_that_are_kept_go_while_others_read_them(monkeypatch):
     monkeypatch.setattr(surroundings, "_KEPT", 1)
     run = SimpleNamespace(read_shown=lambda epoch, wanted: Shown(epoch, dict(wanted)))
     nothing = dict.fromkeys(
-        ("commands", "ledger_link", "contract", "trainer", "chain", "gauntlet", "groups", "pace",
-         "models"),
-    )  # fmt: skip
+        (
+            "commands",
+            "ledger_link",
+            "contract",
+            "trainer",
+            "chain",
+            "gauntlet",
+            "groups",
+            "pace",
+            "models",
+        )
+    )
     around = surroundings.Around(has_model=False, run=run, stores=(), **nothing)
 
     class Wanted(dict):

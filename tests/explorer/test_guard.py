@@ -37,8 +37,15 @@ def test_only_reading_is_answered(client):
 
 
 def test_a_name_that_was_made_to_lead_here_is_refused(client):
-    for host in ("evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "", "[::1",
-                 "127.0.0.1/", "x:y"):  # fmt: skip
+    for host in (
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost@evil.example",
+        "",
+        "[::1",
+        "127.0.0.1/",
+        "x:y",
+    ):
         assert client.get("/", headers={"host": host}).status_code == 421, host
     hosts = frozenset(("127.0.0.1", "localhost", "::1"))
     for host in ("127.0.0.1", "LOCALHOST:8400", "[::1]:8400", "localhost:1"):

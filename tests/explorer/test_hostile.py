@@ -30,8 +30,10 @@ class HostileGroups:
     """Completions that nobody's tokenizer would have to hold back."""
 
     def read(self, context, hotkey, group):
-        tokens = [TokenReading(n, EVIL[n : n + 7], 0.5, n % 2 == 0, 1.0, 3, 0.5, 0.0)
-                  for n in range(0, len(EVIL), 7)]  # fmt: skip
+        tokens = [
+            TokenReading(n, EVIL[n : n + 7], 0.5, n % 2 == 0, 1.0, 3, 0.5, 0.0)
+            for n in range(0, len(EVIL), 7)
+        ]
         rollouts = [RolloutReading(n, tokens, EVIL, 0, {EVIL: 1}) for n in range(8)]
         return GroupReading(EVIL, 1, True, EVIL, rollouts)
 
@@ -153,10 +155,14 @@ def test_a_record_other_than_the_settled_one_is_named(hostile, demo):
 
 def test_hostile_addresses_are_answered_like_any(hostile):
     for path in (
-        "/miner/" + "%3Cscript%3Epwned=1%3C/script%3E", "/miners?q=%3Cscript%3Epwned%3D1",
-        "/miners?sort=%3Cscript%3E&q=%00%E2%80%AE", "/window/%3Cscript%3E", "/window/8/%2e%2e/0/0",
-        "/window/1/5x/18446744073709551615/0", "/miners?" + "q=a&" * 200,
-    ):  # fmt: skip
+        "/miner/" + "%3Cscript%3Epwned=1%3C/script%3E",
+        "/miners?q=%3Cscript%3Epwned%3D1",
+        "/miners?sort=%3Cscript%3E&q=%00%E2%80%AE",
+        "/window/%3Cscript%3E",
+        "/window/8/%2e%2e/0/0",
+        "/window/1/5x/18446744073709551615/0",
+        "/miners?" + "q=a&" * 200,
+    ):
         answer = hostile.get(path)
         assert answer.status_code in (200, 404, 414), path
         assert "<script>pwned" not in answer.text

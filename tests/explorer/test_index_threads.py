@@ -39,8 +39,12 @@ def test_an_index_whose_maker_is_killed_is_gone_on_with(demo, tmp_path):
     env = {**os.environ, "PYTHONPATH": str(ROOT)}  # noqa: TID251 - a child needs a whole environment
     done = subprocess.run(
         [sys.executable, "-m", "tests.explorer.killed_index", demo, path, "5"],
-        cwd=ROOT, env=env, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 30
     tables = ("settlements", "windows", "miners", "rows", "scores", "weights")

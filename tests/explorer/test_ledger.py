@@ -15,11 +15,19 @@ CONTRACT = "0x" + "aB" * 20
 @pytest.mark.parametrize(
     "address",
     [
-        "javascript:alert(1)", "http://evm.example", "https://", "//evm.example", "evm.example",
-        "https://user:secret@evm.example", "https://evm.example/?q=1", "https://evm.example/#x",
-        "https://evm.example/a b", "https://evm.example:port", "https://evm.example/\u202e",
+        "javascript:alert(1)",
+        "http://evm.example",
+        "https://",
+        "//evm.example",
+        "evm.example",
+        "https://user:secret@evm.example",
+        "https://evm.example/?q=1",
+        "https://evm.example/#x",
+        "https://evm.example/a b",
+        "https://evm.example:port",
+        "https://evm.example/\u202e",
     ],
-)  # fmt: skip
+)
 def test_no_page_links_to_anything_but_https(address):
     with pytest.raises(ConfigError, match="--evm-explorer"):
         check_link(address)
@@ -98,11 +106,20 @@ def test_a_head_that_was_a_lie_once_is_forgotten(heads):
 @pytest.mark.parametrize(
     "endpoint",
     [
-        "https://", "https:///v1/SECRET", "https://SECRET@", "https://node:99999/SECRET",
-        "https://node:SECRET", "https://node:-1/SECRET", "https://[::1/SECRET",
-        "https://[SECRET]:8545", "https://node:0", "ws://node/SECRET", "node:8545", "",
+        "https://",
+        "https:///v1/SECRET",
+        "https://SECRET@",
+        "https://node:99999/SECRET",
+        "https://node:SECRET",
+        "https://node:-1/SECRET",
+        "https://[::1/SECRET",
+        "https://[SECRET]:8545",
+        "https://node:0",
+        "ws://node/SECRET",
+        "node:8545",
+        "",
     ],
-)  # fmt: skip
+)
 def test_an_evm_node_that_has_no_address_is_told_without_its_key(endpoint):
     own = {"endpoint": endpoint, "chain_id": 42, "contract": CONTRACT}
     with pytest.raises(ConfigError, match="https://host") as told:
@@ -113,10 +130,12 @@ def test_an_evm_node_that_has_no_address_is_told_without_its_key(endpoint):
 @pytest.mark.parametrize(
     ("endpoint", "shown"),
     [
-        ("https://node:8545/v1/SECRET", "node:8545"), ("https://me:SECRET@node", "node"),
-        ("http://[::1]:8545", "[::1]:8545"), ("http://[::1]?k=SECRET", "[::1]"),
+        ("https://node:8545/v1/SECRET", "node:8545"),
+        ("https://me:SECRET@node", "node"),
+        ("http://[::1]:8545", "[::1]:8545"),
+        ("http://[::1]?k=SECRET", "[::1]"),
     ],
-)  # fmt: skip
+)
 def test_pages_name_an_evm_node_by_its_host(endpoint, shown):
     own = {"endpoint": endpoint, "chain_id": 42, "contract": CONTRACT}
     events = Told(find_ledger(Settings(ledger=own), bytes(32), make_parameters()), lambda: None)

@@ -85,10 +85,17 @@ def test_a_manifest_is_what_the_specification_says():
     found = parse_manifest(json.dumps(good).encode())
     assert (found.number, found.parent, found.step) == (7, "ab" * 32, None)
     for wrong in (
-        {"parent": "ab" * 31}, {"parent": "AB" * 32}, {"parent": "ab" * 32 + "\n"},
-        {"step": "x" * 10_000}, {"step": None}, {"number": -1}, {"number": 1 << 64},
-        {"number": 7.0}, {"number": True}, {"number": "7"},
-    ):  # fmt: skip
+        {"parent": "ab" * 31},
+        {"parent": "AB" * 32},
+        {"parent": "ab" * 32 + "\n"},
+        {"step": "x" * 10_000},
+        {"step": None},
+        {"number": -1},
+        {"number": 1 << 64},
+        {"number": 7.0},
+        {"number": True},
+        {"number": "7"},
+    ):
         assert parse_manifest(json.dumps(good | wrong).encode()) is None, wrong
     assert parse_manifest(b"[" * 100_000) is None
     assert parse_manifest(b"null") is None
@@ -122,13 +129,25 @@ def test_the_ledger_s_page_works_out_the_rows_that_it_shows(run, monkeypatch):
 @pytest.mark.parametrize(
     "table",
     [
-        '{"rows": null}', '{}', '[]', 'null', '"rows"', '{"rows": {"a": 1}}', '{"rows": [1, null]}',
-        '{"rows": [], "windows": 1%s}' % ("0" * 400), '{"rows": [{"differs": 1e999}]}',
-        '{"rows": [{"tokens_to_9999": 1%s}]}' % ("0" * 400), '{"rows": [{"income_error": NaN}]}',
-        '{"rows": [{"differs": "0.5"}]}', '{"rows": [{"differs": true}]}', "[" * 100_000, "{", "",
+        '{"rows": null}',
+        "{}",
+        "[]",
+        "null",
+        '"rows"',
+        '{"rows": {"a": 1}}',
+        '{"rows": [1, null]}',
+        '{"rows": [], "windows": 1%s}' % ("0" * 400),
+        '{"rows": [{"differs": 1e999}]}',
+        '{"rows": [{"tokens_to_9999": 1%s}]}' % ("0" * 400),
+        '{"rows": [{"income_error": NaN}]}',
+        '{"rows": [{"differs": "0.5"}]}',
+        '{"rows": [{"differs": true}]}',
+        "[" * 100_000,
+        "{",
+        "",
         '{"rows": [], "asked": {"groups": 1%s, "only": 7}, "seconds": []}' % ("0" * 400),
     ],
-)  # fmt: skip
+)
 def test_a_broken_table_of_the_gauntlet_is_told_by_its_kind(run, table):
     (run / "gauntlet.json").write_text(table)
     with look_into(run) as inside:
@@ -143,8 +162,14 @@ def test_a_broken_table_of_the_gauntlet_is_told_by_its_kind(run, table):
 
 def test_what_can_be_read_of_a_table_of_the_gauntlet_is_shown(run):
     reasons = {f"{n}{'R' * 999}": n for n in range(99)}
-    row = {"attack": "A" * 9_000, "model": "m", "differs": 0.5, "pays": True,
-           "tokens_to_9999": None, "reasons": reasons}  # fmt: skip
+    row = {
+        "attack": "A" * 9_000,
+        "model": "m",
+        "differs": 0.5,
+        "pays": True,
+        "tokens_to_9999": None,
+        "reasons": reasons,
+    }
     (run / "gauntlet.json").write_text(json.dumps({"rows": [row], "windows": 200, "seconds": 1.5}))
     with look_into(run) as inside:
         found = inside.get("/gauntlet.json").json()
@@ -158,13 +183,22 @@ def test_what_can_be_read_of_a_table_of_the_gauntlet_is_shown(run):
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        ("1000000000000000000", "is not in the record"), (str(2**62 - 1), "is not in the record"),
-        (str(2**62), "all are below"), (str(2**64), "all are below"), ("9" * 300, "all are below"),
-        ("-1", "digits alone"), ("+1", "digits alone"), ("007", "digits alone"),
-        ("00", "digits alone"), ("1e3", "digits alone"), ("1.0", "digits alone"),
-        ("%D9%A1", "digits alone"), ("%20", "digits alone"), ("0x1", "digits alone"),
+        ("1000000000000000000", "is not in the record"),
+        (str(2**62 - 1), "is not in the record"),
+        (str(2**62), "all are below"),
+        (str(2**64), "all are below"),
+        ("9" * 300, "all are below"),
+        ("-1", "digits alone"),
+        ("+1", "digits alone"),
+        ("007", "digits alone"),
+        ("00", "digits alone"),
+        ("1e3", "digits alone"),
+        ("1.0", "digits alone"),
+        ("%D9%A1", "digits alone"),
+        ("%20", "digits alone"),
+        ("0x1", "digits alone"),
     ],
-)  # fmt: skip
+)
 def test_a_number_that_is_none_or_too_large_is_told_why(small, number, said):
     for path in (f"/window/{number}", f"/settlement/{number}"):
         answer = small.get(path + ".json")

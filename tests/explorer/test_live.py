@@ -134,9 +134,16 @@ def test_a_localnet_that_comes_later_whose_chain_dies_and_comes_back(demo):
 def tell(folder, hotkey, head=0, age=0, **more):
     """A validator's last word."""
     folder.mkdir(exist_ok=True)
-    status = {"program": "validator", "hotkey": hotkey, "state": "running", "head": head,
-              "windows": [], "posts": [], "trouble": None,
-              "at": time.time() - age} | more  # fmt: skip
+    status = {
+        "program": "validator",
+        "hotkey": hotkey,
+        "state": "running",
+        "head": head,
+        "windows": [],
+        "posts": [],
+        "trouble": None,
+        "at": time.time() - age,
+    } | more
     (folder / "status.new").write_text(json.dumps(status))
     (folder / "status.new").rename(folder / "status.json")
 
@@ -292,8 +299,16 @@ def test_a_run_s_own_store_is_read_while_its_program_holds_the_folder(demo, shor
 
 
 def test_how_long_something_takes_is_told_as_people_say_it():
-    said = {1: "1 s", 119: "119 s", 120: "2 min", 7_199: "120 min", 7_200: "2 h",
-            172_799: "48 h", 172_800: "2 days", 0: "0 s"}  # fmt: skip
+    said = {
+        1: "1 s",
+        119: "119 s",
+        120: "2 min",
+        7_199: "120 min",
+        7_200: "2 h",
+        172_799: "48 h",
+        172_800: "2 days",
+        0: "0 s",
+    }
     for seconds, words in said.items():
         assert write_about(float(seconds)) == f'<data value="{float(seconds)}">about {words}</data>'
 

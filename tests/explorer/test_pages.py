@@ -133,8 +133,9 @@ def test_every_page_s_command_derives_again_what_it_shows(demo, tmp_path, monkey
                 assert document["covers"]["whole"], "every window that the page lists"
                 lists = [document.get(name) for name in ("windows", "rows")]
                 listed = [w["window"] for rows in lists if type(rows) is list for w in rows]
-                assert all(document["covers"]["first"] <= w <= document["covers"]["last"]
-                           for w in listed)  # fmt: skip
+                assert all(
+                    document["covers"]["first"] <= w <= document["covers"]["last"] for w in listed
+                )
     left = set(list_pages(demo)) - {path for paths in commands.values() for path in paths}
     assert left == {"/ledger"}, "the demo posts nothing"
     outcomes = {w["outcome"] for w in seen["/windows"]["windows"]}
@@ -173,12 +174,17 @@ def test_the_process_that_serves_has_no_model_in_it(served):
 
 def test_what_serves_imports_no_model_and_no_chain():
     done = subprocess.run(
-        [sys.executable, "-c",
-         "import assay.neurons.commands.explorer, sys;"
-         "print([m for m in ('torch','transformers','bittensor','web3','pyarrow') "
-         "if m in sys.modules])"],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            "import assay.neurons.commands.explorer, sys;"
+            "print([m for m in ('torch','transformers','bittensor','web3','pyarrow') "
+            "if m in sys.modules])",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.stdout.strip() == "[]", done.stderr
 
 
@@ -197,10 +203,17 @@ def test_lists_are_sorted_searched_and_paged(served, summary):
 
 def test_what_is_not_there_says_so(served):
     for path in (
-        "/window/999999", "/window/x", "/miner/5Nobody", "/settlement/1", "/nowhere",
-        "/window/99999999999999999999999", "/static/../app.py", "/static/nothing.css",
-        "/miners/", "/window/6/",
-    ):  # fmt: skip
+        "/window/999999",
+        "/window/x",
+        "/miner/5Nobody",
+        "/settlement/1",
+        "/nowhere",
+        "/window/99999999999999999999999",
+        "/static/../app.py",
+        "/static/nothing.css",
+        "/miners/",
+        "/window/6/",
+    ):
         status, headers, page = served.get(path)
         assert status == 404, path
         assert "as JSON" not in page
@@ -218,26 +231,51 @@ def test_what_is_not_there_says_so(served):
         ([], "nothing to show"),
         (["--record", "nowhere"], "no such folder"),
         (["--dir", "{demo}", "--hotkey", "5Nonsense"], "is no hotkey"),
-        (["--dir", "{demo}", "--hotkey", "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"],
-         "holds no record of"),
+        (
+            ["--dir", "{demo}", "--hotkey", "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"],
+            "holds no record of",
+        ),
         (["--dir", "{demo}", "--evm-explorer", "javascript:alert(1)"], "https://host"),
         (["--dir", "{demo}", "--model", "nowhere"], "--model nowhere"),
         (["--dir", "{demo}", "--port", "{port}"], "name another with --port"),
         (["--dir", "{demo}/summary.json"], "is a file"),
         (["--record", "{demo}/summary.json"], "is a file"),
         (["--record", "http://127.0.0.1:1/none"], "name a validator with --hotkey"),
-        (["--record", "http://127.0.0.1:1/none", "--hotkey",
-          "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"], "see that the store answers"),
+        (
+            [
+                "--record",
+                "http://127.0.0.1:1/none",
+                "--hotkey",
+                "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty",
+            ],
+            "see that the store answers",
+        ),
         (["--dir", "{demo}", "--port", "99999"], "explorer.port"),
         (["--dir", "{demo}", "--host", "nowhere.invalid"], "name an address of this machine"),
         (["--dir", "{demo}/models"], "holds no record yet"),
-        *((["--dir", "{demo}", "--allow-host", name], "write it alone")
-          for name in ("a/b", "explorer.example:443", "https://explorer.example", "[::1]", "",
-                       "bücher.example", "a..b")),
-        (["--record", "{demo}/bundle/store", "--hotkey",
-          "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"], "holds no record of"),
+        *(
+            (["--dir", "{demo}", "--allow-host", name], "write it alone")
+            for name in (
+                "a/b",
+                "explorer.example:443",
+                "https://explorer.example",
+                "[::1]",
+                "",
+                "bücher.example",
+                "a..b",
+            )
+        ),
+        (
+            [
+                "--record",
+                "{demo}/bundle/store",
+                "--hotkey",
+                "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty",
+            ],
+            "holds no record of",
+        ),
     ],
-)  # fmt: skip
+)
 def test_errors_are_one_line_that_helps(served, demo, tmp_path, arguments, said, monkeypatch):
     given = [a.format(demo=demo, port=served.port) for a in arguments]
     port = [] if "--port" in given else ["--port", "0"]
@@ -252,8 +290,15 @@ def test_errors_are_one_line_that_helps(served, demo, tmp_path, arguments, said,
     ("arguments", "said"),
     [
         (["--record", "http://127.0.0.1:1/none"], "name a validator with --hotkey"),
-        (["--record", "http://127.0.0.1:1/none", "--hotkey",
-          "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"], "see that the store answers"),
+        (
+            [
+                "--record",
+                "http://127.0.0.1:1/none",
+                "--hotkey",
+                "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty",
+            ],
+            "see that the store answers",
+        ),
         (["--record", "{demo}/record", "--hotkey", "5Nonsense"], "--hotkey"),
         (["--record", "nowhere"], "is no folder"),
         (["--hotkey", "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"], "with --record"),
@@ -263,7 +308,7 @@ def test_errors_are_one_line_that_helps(served, demo, tmp_path, arguments, said,
         (["--dir", "{demo}", "--watch", "--json"], "name one of them"),
         (["--dir", "{demo}", "--watch"], "needs a terminal"),
     ],
-)  # fmt: skip
+)
 def test_errors_of_status_are_one_line_that_helps(demo, tmp_path, arguments, said, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = invoke("status", *(a.format(demo=demo) for a in arguments))
@@ -307,8 +352,10 @@ def test_a_run_whose_record_comes_later_is_waited_for(copy, tmp_path):
     (copy / "status.json").write_text(json.dumps(status))
     with subprocess.Popen(
         [ASSAY, "explorer", "--dir", copy, "--port", "0", "--index", tmp_path / "index"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         try:
             assert "waiting for it" in process.stderr.readline()
             (tmp_path / "later").rename(copy / "record")
@@ -331,8 +378,10 @@ def test_what_a_validator_comes_to_is_not_told_before_its_weights_are_open(copy)
         live = explorer.get_json("/")["live"]
         said = {w["window"]: w["said"] for w in live["windows"]}[newest["window"]]
         assert said == {
-            "state": newest["state"], "trouble": None, "judged": len(newest["verdicts"]),
-        }  # fmt: skip
+            "state": newest["state"],
+            "trouble": None,
+            "judged": len(newest["verdicts"]),
+        }
         page = explorer.get("/")[2]
         now = page[page.index('id="now"') : page.index('id="settled"')]
         assert "accepted" not in now.lower()

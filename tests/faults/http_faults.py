@@ -205,9 +205,15 @@ _UNSERVED = {
 }
 #: What is another answer than the service's; the other faults are in how it comes.
 _ALTERED = (
-    "length too long", "length too short", "wrong range", "whole body", "shifted range", "garbage",
-    "altered body", "reordered",
-)  # fmt: skip
+    "length too long",
+    "length too short",
+    "wrong range",
+    "whole body",
+    "shifted range",
+    "garbage",
+    "altered body",
+    "reordered",
+)
 _POURED = {
     "endless body": _pour_body,
     "endless head": _pour_head,

@@ -31,9 +31,17 @@ SERVICES: Mapping[str, tuple[str, str]] = {
 }
 #: Faults that are in a body: of a store's answers they strike those that have one.
 _IN_BODY = (
-    "endless body", "length too long", "length too short", "huge length", "wrong range",
-    "whole body", "shifted range", "bomb", "altered body", "drip",
-)  # fmt: skip
+    "endless body",
+    "length too long",
+    "length too short",
+    "huge length",
+    "wrong range",
+    "whole body",
+    "shifted range",
+    "bomb",
+    "altered body",
+    "drip",
+)
 #: Seconds that who ends a turn waits for a download in the background.
 _DOWNLOAD_S = 30.0
 

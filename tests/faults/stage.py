@@ -150,9 +150,15 @@ class FaultRun(Run):
         store = settings.store.model_copy(update={"endpoint": self._urls["bucket"]})
         settings = settings.model_copy(update={"chain": chain, "store": store})
         self.actors[role].start(
-            self._log(role), run_neuron, role, settings, self._stage.net, self._clock,
-            self._make_points(role), self._storm,
-        )  # fmt: skip
+            self._log(role),
+            run_neuron,
+            role,
+            settings,
+            self._stage.net,
+            self._clock,
+            self._make_points(role),
+            self._storm,
+        )
 
 
 class FaultStage(Stage):

@@ -23,10 +23,15 @@ HARMLESS: Mapping[str, Sequence[str]] = {
     "checkpoints": ("reordered", "whole body", "latency"),
     "submissions": ("reordered", "whole body", "latency"),
     "bucket": (
-        "endless body", "length too long", "length too short", "huge length", "bomb", "reordered",
+        "endless body",
+        "length too long",
+        "length too short",
+        "huge length",
+        "bomb",
+        "reordered",
         "latency",
     ),
-}  # fmt: skip
+}
 #: (phase, service, fault).
 Cell = tuple[str, str, str]
 

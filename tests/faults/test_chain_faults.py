@@ -62,9 +62,16 @@ def test_each_fault_of_a_node(
 
 #: What takes a node away altogether, each in another way.
 LOST = (
-    "refuse", "half-open", "cut", "stall", "garbage", "huge length", "endless body",
-    "empty fragments", "redirect",
-)  # fmt: skip
+    "refuse",
+    "half-open",
+    "cut",
+    "stall",
+    "garbage",
+    "huge length",
+    "endless body",
+    "empty fragments",
+    "redirect",
+)
 
 
 @pytest.mark.parametrize("name", LOST)

@@ -176,8 +176,7 @@ def list_sessions() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("count", "size", "cut"),
-    [(EARLY, 1, False), (EARLY + 1, 1, True), (1, UPDATE_CHARS, True)],
+    ("count", "size", "cut"), [(EARLY, 1, False), (EARLY + 1, 1, True), (1, UPDATE_CHARS, True)]
 )
 def test_updates_that_nobody_asked_for(count: int, size: int, cut: bool, twins: Twins) -> None:
     """Some are kept, for whoever is about to subscribe; more end the connection."""

@@ -91,9 +91,7 @@ def read_vectors(name: str) -> Any:
 
 # Fixed binary encodings and their JSON forms
 
-ENCODED: tuple[type[Any], ...] = (
-    Header, Manifest, Calibration, Parameters, Beacon,
-)  # fmt: skip
+ENCODED: tuple[type[Any], ...] = (Header, Manifest, Calibration, Parameters, Beacon)
 
 
 def attack_encoding(of: type[Any], data: bytes) -> None:

@@ -75,9 +75,14 @@ def test_split_products_are_plain_fp32(hidden):
     """bf16 matrix units with fp32 sums: as near to float64 as plain fp32 is to within a factor."""
     torch.manual_seed(0)
     config = Qwen2Config(
-        vocab_size=512, hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=3,
-        num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=False,
-    )  # fmt: skip
+        vocab_size=512,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=False,
+    )
     model = Qwen2ForCausalLM(config).eval().requires_grad_(False).cuda()
     ids = torch.arange(192, device="cuda").view(2, 96)
     model.lm_head.weight.mul_(3 / model(ids).logits.std())

@@ -22,8 +22,12 @@ TEMPERATURES = (1, 717, 1_024, 1_024, 2_048, 65_536)
 NUMPY_ROWS = 20  # of each batch: it draws row by row
 LAST = 2**32 - 1
 #: Words at the ends of their range under the key of 32 zero bytes: (position, id, word).
-EXTREMES = [(912_458, 579, 0), (1_789_872, 3_200, 0), (1_367_078, 1_121, LAST),
-            (4_606_878, 4_089, LAST)]  # fmt: skip
+EXTREMES = [
+    (912_458, 579, 0),
+    (1_789_872, 3_200, 0),
+    (1_367_078, 1_121, LAST),
+    (4_606_878, 4_089, LAST),
+]
 
 
 def draw_slowly(logits, drawable, words, temperature):
@@ -54,8 +58,20 @@ def make_logits(kind, shape, words, temperature, rng):
     return shapes[kind]().astype(np.float32)
 
 
-KINDS = ("flat", "normal", "normal", "equal", "all but tied", "tied to a unit", "huge",
-         "huge and tied", "tiny", "ascending", "one peak", "signed zeros")  # fmt: skip
+KINDS = (
+    "flat",
+    "normal",
+    "normal",
+    "equal",
+    "all but tied",
+    "tied to a unit",
+    "huge",
+    "huge and tied",
+    "tiny",
+    "ascending",
+    "one peak",
+    "signed zeros",
+)
 
 
 def get_paths(sampler):

@@ -119,9 +119,11 @@ def test_logprobs_are_rounded_to_the_nearest_and_clipped():
     reference = Reference(Stub(logits), np.ones(2, bool), 1_024)
     projection = Projection(np.ones((4, 2), np.float32), np.zeros(4, np.float32), 1.0)
     rows = _Rows(
-        torch.zeros(3, 4), torch.ones(3, dtype=torch.int64),
-        torch.zeros(3, 4, dtype=torch.int64), torch.arange(3),
-    )  # fmt: skip
+        torch.zeros(3, 4),
+        torch.ones(3, dtype=torch.int64),
+        torch.zeros(3, 4, dtype=torch.int64),
+        torch.arange(3),
+    )
     found = reference._measure_chunk(rows, SketchBuilder(projection))[3].tolist()
     surprise = [-float(row.double().log_softmax(0)[1]) * 2**16 for row in logits]
     assert found == [round(surprise[0]), 2**24 - 1, round(surprise[2])]

@@ -192,8 +192,11 @@ def test_the_command_answers_in_one_line_and_stops_when_asked(tmp_path):
     ):
         done = subprocess.run(
             [ASSAY, "calibrate", *map(str, flags), "--out", str(tmp_path / "out")],
-            capture_output=True, text=True, env=environment, timeout=120,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=120,
+        )
         assert done.returncode == 2
         assert done.stderr.splitlines()[-1].startswith("assay: ")
         assert message in done.stderr
@@ -202,8 +205,11 @@ def test_the_command_answers_in_one_line_and_stops_when_asked(tmp_path):
     out = tmp_path / "stopped"
     running = subprocess.Popen(
         [ASSAY, "calibrate", "--model", str(GENESIS), "--out", str(out)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
     assert running.stderr is not None
     while "reads" not in running.stderr.readline():
         pass

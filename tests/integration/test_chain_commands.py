@@ -13,9 +13,13 @@ ASSAY = str(Path(sys.executable).with_name("assay"))
 
 def run(*arguments, env=None, stdin=subprocess.DEVNULL):
     return subprocess.run(
-        [ASSAY, *map(str, arguments)], capture_output=True, text=True, timeout=120, stdin=stdin,
+        [ASSAY, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        stdin=stdin,
         env={**os.environ, **(env or {})},  # noqa: TID251 - a child needs a whole environment
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(

@@ -77,11 +77,15 @@ def test_verify_says_offline_what_the_validator_said(played):
     name = f"window-{window['window']}"
     for verdict in window["verdicts"]:
         done = run(
-            "verify", out / "store" / verdict["hotkey"] / f"{name}.parquet",
-            "--context", out / "contexts" / f"{name}.json",
-            "--model", out / "models" / window["checkpoint"],
-            "--allow-local-beacon", "--json",
-        )  # fmt: skip
+            "verify",
+            out / "store" / verdict["hotkey"] / f"{name}.parquet",
+            "--context",
+            out / "contexts" / f"{name}.json",
+            "--model",
+            out / "models" / window["checkpoint"],
+            "--allow-local-beacon",
+            "--json",
+        )
         again = json.loads(done.stdout)
         assert done.returncode == (0 if verdict["role"] == "honest" else 1), done.stderr
         assert again["reason"] == verdict["reason"]
@@ -214,9 +218,17 @@ def test_status_reads_a_run(played):
 def test_the_same_seed_gives_the_same_files(played, tmp_path):
     out, summary, _ = played
     done = run(
-        "demo", "--fast", "--out", tmp_path / "again", "--json", "--quiet",
-        "--windows", "6", "--problems", "1000",
-    )  # fmt: skip
+        "demo",
+        "--fast",
+        "--out",
+        tmp_path / "again",
+        "--json",
+        "--quiet",
+        "--windows",
+        "6",
+        "--problems",
+        "1000",
+    )
     assert done.stderr == ""
     assert leave_out_measured(json.loads(done.stdout)) == leave_out_measured(summary)
     files = [p for p in out.rglob("*") if p.suffix in (".parquet", ".json", ".safetensors")]
@@ -281,8 +293,7 @@ def test_the_chain_that_a_demo_leaves_says_what_the_summary_says(played, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("seconds", "pace"),
-    [(0.3, "--fast"), (4.0, "--fast"), (14.0, "--real-time"), (14.0, "--fast")],
+    ("seconds", "pace"), [(0.3, "--fast"), (4.0, "--fast"), (14.0, "--real-time"), (14.0, "--fast")]
 )
 def test_ctrl_c_ends_cleanly(tmp_path, seconds, pace):
     """At the start, while founding or evaluating, and in the middle of mining."""
@@ -333,7 +344,7 @@ def make_config(folder: Path, text: str) -> Path:
         (["demo"], {}, "[demo\n", "not TOML"),
         (["demo", "--config", "absent.toml"], {}, None, "absent.toml"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_answered_in_a_line(tmp_path, arguments, env, config, words):
     if config is not None:
         arguments = [*arguments, "--config", make_config(tmp_path, config)]

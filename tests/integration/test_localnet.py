@@ -76,8 +76,11 @@ class Terminal:
         """A command to its end; its JSON document."""
         done = subprocess.run(
             self.command(*arguments, "--localnet", str(self.folder), "--json"),
-            capture_output=True, text=True, timeout=PATIENCE_S, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
         assert done.returncode in codes, done.stderr
         return json.loads(done.stdout)
 
@@ -287,8 +290,11 @@ def test_a_localnet_begins_in_a_folder_alone_and_says_what_to_type(terminal: Ter
     assert described["pids"] == {"localnet": process.pid}
     second = subprocess.run(
         [ASSAY, "localnet", "--dir", str(terminal.folder)],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert second.returncode == 2
     assert "another localnet runs" in second.stderr
     process.send_signal(signal.SIGINT)
@@ -301,7 +307,11 @@ def test_a_localnet_begins_in_a_folder_alone_and_says_what_to_type(terminal: Ter
         options = [word for word in words if word.startswith("--")]
         named = words[1:3] if words[1] == "wallet" else words[1:2]
         help_text = subprocess.run(
-            [ASSAY, *named, "--help"], capture_output=True, text=True, timeout=60, check=True,
+            [ASSAY, *named, "--help"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
             env={**os.environ, "COLUMNS": "200"},  # noqa: TID251 - a child needs a whole one
-        ).stdout  # fmt: skip
+        ).stdout
         assert all(option in help_text for option in options), words

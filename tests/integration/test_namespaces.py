@@ -51,9 +51,11 @@ def time_connection(hosts: Hosts, host: str, port: int) -> float:
     """Seconds for a connection to the chain's host and an end of it, least of some."""
     program = f"import socket; socket.create_connection(('{hosts.addresses[CHAIN]}', {port}), 20)"
     command = [
-        *hosts.enter(host), "python3", "-c",
+        *hosts.enter(host),
+        "python3",
+        "-c",
         f"import time; b = time.perf_counter(); {program}; print(time.perf_counter() - b)",
-    ]  # fmt: skip
+    ]
     times = [
         float(
             subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout

@@ -113,10 +113,17 @@ def describe_chain(net: Path, addresses: dict[str, str], end: int) -> dict[str, 
             encode_ss58(h): sorted(row.items()) for h, row in chain.get_weights(head).items()
         }
         rows = [
-            (row.uid, encode_ss58(row.hotkey), row.stake, row.permit, row.incentive, row.dividends,
-             row.emission)
+            (
+                row.uid,
+                encode_ss58(row.hotkey),
+                row.stake,
+                row.permit,
+                row.incentive,
+                row.dividends,
+                row.emission,
+            )
             for row in chain.get_metagraph(head)
-        ]  # fmt: skip
+        ]
         taken = list_taken(devnet, set(addresses.values()))
         forgotten = list_forgotten(net, devnet)
         connection.close()

@@ -134,9 +134,7 @@ def _set_time(clock: Any) -> None:
     """The chain's time for whoever asks what time it is, and shorter pauses before a node is asked
     again; deadlines are left as they are."""
     time = SimpleNamespace(
-        time=lambda: clock.value / 1e3,
-        monotonic=lambda: clock.value / 1e3,
-        sleep=lambda _: None,
+        time=lambda: clock.value / 1e3, monotonic=lambda: clock.value / 1e3, sleep=lambda _: None
     )
     for module in (subtensor, http, trainer):
         module.time = time  # type: ignore[attr-defined]

@@ -172,9 +172,14 @@ class Run:
     def _start(self, role: str) -> None:
         settings = self._stage.make_settings(role, self._beacon_url)
         self.actors[role].start(
-            self._log(role), run_neuron, role, settings, self._stage.net, self._clock,
+            self._log(role),
+            run_neuron,
+            role,
+            settings,
+            self._stage.net,
+            self._clock,
             self._make_points(role),
-        )  # fmt: skip
+        )
 
     def _bury(self, actor: Actor) -> None:
         actor.process.join(PATIENCE_S)

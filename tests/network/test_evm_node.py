@@ -95,10 +95,18 @@ def test_another_chain_is_refused(host: Host, node: EvmNode) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"{", b"[]", b"null", b"{}", b'{"result"', b"\xff\xfe", b"[" * 5_000,
-        b'{"id": 1, "jsonrpc": "2.0", "result": null, "result": 1}', b"NaN",
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"result"',
+        b"\xff\xfe",
+        b"[" * 5_000,
+        b'{"id": 1, "jsonrpc": "2.0", "result": null, "result": 1}',
+        b"NaN",
     ],
-)  # fmt: skip
+)
 def test_what_is_no_answer(host: Host, node: EvmNode, body: bytes) -> None:
     host.answer = lambda request: body
     with pytest.raises(SilentError):

@@ -257,12 +257,7 @@ LIES = {
     "chunk past all integers": ((*CHUNK, DATA_PAGE), (1 << 63) - 1, None, Reason.MALFORMED),
     "chunk of an earlier row group": ((*CHUNK, DATA_PAGE), 4, None, Reason.MALFORMED),
     "dictionary in another row group": ((*CHUNK, DICTIONARY_PAGE), 4, INT64, Reason.MALFORMED),
-    "data in another file": (
-        (ROW_GROUPS, 1, 1, 0, 1),
-        b"/etc/passwd",
-        BINARY,
-        Reason.MALFORMED,
-    ),
+    "data in another file": ((ROW_GROUPS, 1, 1, 0, 1), b"/etc/passwd", BINARY, Reason.MALFORMED),
     "huge num_rows": ((3,), 1 << 62, None, Reason.MALFORMED),
     "negative num_rows": ((3,), -1, None, Reason.MALFORMED),
     "row group of 2^40 rows": ((ROW_GROUPS, 1, 3), 1 << 40, None, Reason.MALFORMED),

@@ -75,10 +75,7 @@ BAD = {
     "bytes after the last page": (make_page(DATA, 4) + b"\0", Reason.MALFORMED),
     "two dictionaries": (DICT * 2 + make_page(DATA, 4), Reason.MALFORMED),
     "a dictionary at the end": (make_page(DATA, 4) + DICT, Reason.MALFORMED),
-    "a dictionary of too many": (
-        make_page(DICTIONARY, 5) + make_page(DATA, 4),
-        Reason.MALFORMED,
-    ),
+    "a dictionary of too many": (make_page(DICTIONARY, 5) + make_page(DATA, 4), Reason.MALFORMED),
     "a dictionary of a negative number": (
         make_page(DICTIONARY, -1) + make_page(DATA, 4),
         Reason.MALFORMED,

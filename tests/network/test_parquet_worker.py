@@ -14,13 +14,7 @@ from pathlib import Path
 import pytest
 
 from assay.cage import child, parent
-from assay.network import (
-    Budget,
-    ParquetWorker,
-    SubmissionFile,
-    WorkerError,
-    parquet_child,
-)
+from assay.network import Budget, ParquetWorker, SubmissionFile, WorkerError, parquet_child
 from assay.protocol import Footer, Reason, Refusal
 from tests.network.conftest import LIMITS, MemorySource, expect
 
@@ -126,10 +120,7 @@ DEATHS = {
 
 @pytest.mark.parametrize("name", DEATHS)
 def test_file_that_ends_every_child(
-    own: ParquetWorker,
-    boot: Callable[[str], None],
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
+    own: ParquetWorker, boot: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     code, words = DEATHS[name]
     boot(SERVE.format(code))
@@ -237,10 +228,7 @@ def test_child_that_cannot_start(
 
 
 def test_child_killed_while_it_starts(
-    own: ParquetWorker,
-    boot: Callable[[str], None],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    own: ParquetWorker, boot: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Short of memory just now: it is started again after a pause, and again."""
     monkeypatch.setattr(parent, "START_PAUSES", (0.0, 0.0))

@@ -132,8 +132,26 @@ def test_readers_never_see_half_an_object(store: ObjectStore) -> None:
     assert store.list() == ("x",)
 
 
-ESCAPES = ["..", "../x", "a/../../x", "/etc/passwd", "a//b", "a/", "", ".", "./x", "a/./b", "a\0b",
-           "a\\b", "a%2e%2e", "é", "x\n", "a b", "x#1", "x" * (NAME_MAX + 1)]  # fmt: skip
+ESCAPES = [
+    "..",
+    "../x",
+    "a/../../x",
+    "/etc/passwd",
+    "a//b",
+    "a/",
+    "",
+    ".",
+    "./x",
+    "a/./b",
+    "a\0b",
+    "a\\b",
+    "a%2e%2e",
+    "é",
+    "x\n",
+    "a b",
+    "x#1",
+    "x" * (NAME_MAX + 1),
+]
 
 
 @pytest.mark.parametrize("name", ESCAPES)
@@ -189,10 +207,27 @@ def test_folder_or_pipe_in_the_place_of_an_object(store: ObjectStore, folder: Pa
     assert open_file(folder / "pipe").size() is None
 
 
-LOCATORS = ["", "store", "/store", "s3://b/c", "file://", "file://host/tmp",
-            "file:tmp", "file:///tmp?x=1", "file:///tmp#x", "file:///tmp%00", "file:///tmp\0x",
-            "http://[", "é", "file:///tmp\n", "fi\nle:///tmp", " file:///tmp",
-            "file:///tmp é", "file:///" + "x" * 5_000, "file:///no/such/folder"]  # fmt: skip
+LOCATORS = [
+    "",
+    "store",
+    "/store",
+    "s3://b/c",
+    "file://",
+    "file://host/tmp",
+    "file:tmp",
+    "file:///tmp?x=1",
+    "file:///tmp#x",
+    "file:///tmp%00",
+    "file:///tmp\0x",
+    "http://[",
+    "é",
+    "file:///tmp\n",
+    "fi\nle:///tmp",
+    " file:///tmp",
+    "file:///tmp é",
+    "file:///" + "x" * 5_000,
+    "file:///no/such/folder",
+]
 
 
 @pytest.mark.parametrize("locator", LOCATORS, ids=lambda text: text[:20] or "empty")

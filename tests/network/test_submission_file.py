@@ -186,9 +186,14 @@ def test_child_that_sends_the_reader_elsewhere(honest: bytes, span: tuple[int, i
 def test_same_input_same_bytes() -> None:
     first, second = make_groups(3), make_groups(3)
     strided = [
-        [Rollout(r.tokens.repeat(2)[::2], r.logprobs.astype(np.uint64), r.sketch[:, ::-1][:, ::-1])
-         for r in group] for group in second
-    ]  # fmt: skip
+        [
+            Rollout(
+                r.tokens.repeat(2)[::2], r.logprobs.astype(np.uint64), r.sketch[:, ::-1][:, ::-1]
+            )
+            for r in group
+        ]
+        for group in second
+    ]
     written = write_submission(make_header(3), first)
     assert written == write_submission(make_header(3), first)
     assert written == write_submission(make_header(3), strided)

@@ -19,13 +19,7 @@ from assay.neurons.archive import Archive
 from assay.neurons.checkpoints import CheckpointFolder, Fetching
 from assay.neurons.database import Database
 from assay.neurons.gathering import answer_in_time
-from assay.neurons.mining.history import (
-    History,
-    MinedWindow,
-    OwnVerdict,
-    Payment,
-    describe_history,
-)
+from assay.neurons.mining.history import History, MinedWindow, OwnVerdict, Payment, describe_history
 from assay.neurons.rules import PublicationError
 from assay.neurons.validating import ledger_outbox, outbox
 from assay.neurons.validating.audits import Settlement, WindowAudit

@@ -99,8 +99,9 @@ def test_whoever_sends_lets_the_others_go_on_and_is_there_again_after_the_block(
 
 def test_what_the_block_does_not_take_is_waited_for_in_the_next() -> None:
     pool, log = Pool(), list[str]()
-    players = TurnPlayers([Player("a", log, pool, "s."), Player("b", log, pool, "|")],
-                          pool.count, lambda: None)  # fmt: skip
+    players = TurnPlayers(
+        [Player("a", log, pool, "s."), Player("b", log, pool, "|")], pool.count, lambda: None
+    )
     players.start()
     players.play()
     players.play()  # no block has come

@@ -179,9 +179,7 @@ def test_what_could_not_be_opened_is_said_first_and_what_it_hides_last(subnet):
     found = examine(around, 0, [failure])
     assert found[0] is failure
     hidden = [check.check for check in found if check.detail == "not looked at"]
-    assert hidden == [
-        "clock", "registration", "relays", "beacon", "checkpoint", "memory", "store",
-    ]  # fmt: skip
+    assert hidden == ["clock", "registration", "relays", "beacon", "checkpoint", "memory", "store"]
     assert all(check.remedy for check in found if check.state is not State.OK)
 
 
@@ -316,15 +314,19 @@ def test_without_a_subnet_there_is_nothing_to_look_at():
         ({"trouble": None, "windows": []}, ("ok", "all is well")),
         ({"trouble": "no node answers"}, ("warn", "no node answers")),
         (
-            {"trouble": None, "windows": [
-                {"window": 3, "missing": None}, {"window": 4, "missing": "2 of 6 not judged"},
-            ]},
+            {
+                "trouble": None,
+                "windows": [
+                    {"window": 3, "missing": None},
+                    {"window": 4, "missing": "2 of 6 not judged"},
+                ],
+            },
             ("warn", "in 4: 2 of 6 not judged"),
         ),
         ({"windows": [{"groups": 3}]}, ("ok", "all is well")),  # a miner's rows say nothing of it
         ([], ("warn", "is damaged")),
     ],
-)  # fmt: skip
+)
 def test_what_a_program_says_of_itself(subnet, status, expected):
     """A validator that falls behind is found without reading its log."""
     folder = subnet.folder / "miner"

@@ -80,9 +80,14 @@ def origin(nowhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_document_says_when_who_where_and_what(origin: None) -> None:
     line = make_formatter(True, Console(file=io.StringIO())).format(make_record("no node"))
     assert json.loads(line) == {
-        "at": "1970-01-01T00:00:00.250Z", "level": "info", "event": "trouble",
-        "message": "no node", "window": 3, "phase": "CHALLENGE", "hotkey": "5abcdefghijklmn",
-    }  # fmt: skip
+        "at": "1970-01-01T00:00:00.250Z",
+        "level": "info",
+        "event": "trouble",
+        "message": "no node",
+        "window": 3,
+        "phase": "CHALLENGE",
+        "hotkey": "5abcdefghijklmn",
+    }
 
 
 def test_before_the_chain_was_looked_at_the_fields_are_there_and_null() -> None:
@@ -162,8 +167,11 @@ def test_a_reader_that_does_not_read_stops_nothing() -> None:
 def test_lines_that_nobody_could_take_are_counted() -> None:
     done = subprocess.run(
         [sys.executable, "-c", SHOUT + SHOUT.replace("range(5_000)", "range(1)")],
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     lost = [line["message"] for line in lines if line["event"] == "lines_lost"]
     written = sum(line["event"] == "trouble" for line in lines)
@@ -189,6 +197,10 @@ print("went on")
 """
     done = subprocess.run(
         [sys.executable, "-c", script],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60, check=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     assert done.stdout == "went on\n"

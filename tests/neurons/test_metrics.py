@@ -60,8 +60,11 @@ def test_what_is_not_known_has_no_figure_and_nothing_fails_for_it() -> None:
     assert {s.value for s in found["assay_validator_verdicts"].samples} == {0.0}
     (info,) = found["assay_info"].samples
     assert info.labels == {
-        "program": "validator", "software": "assay 1", "netuid": "7", "hotkey": "5x"
-    }  # fmt: skip
+        "program": "validator",
+        "software": "assay 1",
+        "netuid": "7",
+        "hotkey": "5x",
+    }
     with pytest.raises(httpx.ConnectError):  # it ends with the program
         scrape(port)
 
@@ -137,10 +140,15 @@ def read_to_the_end(opened: socket.socket) -> bytes:
 @pytest.mark.parametrize(
     ("host", "status"),
     [
-        ("127.0.0.1:9464", 200), ("localhost", 200), ("[::1]:9464", 200), ("miner.example:1", 200),
-        ("evil.example", 421), ("127.0.0.1.evil.example", 421), ("10.0.0.1", 421),
+        ("127.0.0.1:9464", 200),
+        ("localhost", 200),
+        ("[::1]:9464", 200),
+        ("miner.example:1", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("10.0.0.1", 421),
     ],
-)  # fmt: skip
+)
 def test_who_asks_under_another_name_is_refused(host: str, status: int) -> None:
     """A page of another site whose name was made to lead here."""
     port = find_port()
@@ -194,9 +202,11 @@ def test_the_dashboard_asks_for_what_there_is() -> None:
     for program in OWN:  # every figure of a program's own that the page names is worth a panel
         missing = {get_served_name(m) for m in OWN[program]} - asked
         assert missing <= {
-            "assay_miner_window", "assay_miner_drafted_tokens_total",
-            "assay_validator_settlements_total", "assay_trainer_held_out_checkpoint",
-        }  # fmt: skip
+            "assay_miner_window",
+            "assay_miner_drafted_tokens_total",
+            "assay_validator_settlements_total",
+            "assay_trainer_held_out_checkpoint",
+        }
 
 
 def test_the_dashboard_s_panels_stand_beside_each_other_and_show_their_legends() -> None:

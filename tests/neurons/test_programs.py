@@ -125,24 +125,15 @@ def test_what_waits_longer_and_longer_is_bounded(
 def test_a_folder_is_one_programs_own(tmp_path: Path) -> None:
     folder = tmp_path / "miner"
     with claim_folder(folder, "miner"):
-        with (
-            pytest.raises(ConfigError, match="another miner runs"),
-            claim_folder(folder, "miner"),
-        ):
+        with pytest.raises(ConfigError, match="another miner runs"), claim_folder(folder, "miner"):
             pass
-        with (
-            pytest.raises(ConfigError, match="holds files of"),
-            claim_folder(folder, "validator"),
-        ):
+        with pytest.raises(ConfigError, match="holds files of"), claim_folder(folder, "validator"):
             pass
     with claim_folder(folder, "miner"):
         pass
     blocked = tmp_path / "file"
     blocked.touch()
-    with (
-        pytest.raises(ConfigError, match="cannot write"),
-        claim_folder(blocked / "a", "miner"),
-    ):
+    with pytest.raises(ConfigError, match="cannot write"), claim_folder(blocked / "a", "miner"):
         pass
 
 

@@ -22,12 +22,7 @@ from assay.neurons.packing import (
     measure_pack,
 )
 from assay.neurons.revealing import make_mirror_name
-from assay.neurons.submissions import (
-    Sources,
-    judge_hotkey,
-    know_no_mirrors,
-    open_submission,
-)
+from assay.neurons.submissions import Sources, judge_hotkey, know_no_mirrors, open_submission
 from assay.neurons.validating import ahead as module
 from assay.neurons.validating import mirror as mirroring
 from assay.neurons.validating.ahead import ReadAhead, fetch
@@ -370,9 +365,11 @@ def test_a_verdict_says_nothing_of_the_validators_network(shown, caplog, ahead):
     port = nothing.getsockname()[1]
     nothing.close()
     resolvers = (
-        lambda host, port, seconds: ["10.20.30.40"], lambda host, port, seconds: [],
-        refuse_to_resolve, refuse_in_time,
-    )  # fmt: skip
+        lambda host, port, seconds: ["10.20.30.40"],
+        lambda host, port, seconds: [],
+        refuse_to_resolve,
+        refuse_in_time,
+    )
     patience = HttpPatience(connect_s=0.5, total_s=1.0, tries=1)
     for resolve in resolvers:
         with closing(HttpClient(False, resolve, patience)) as client:
@@ -474,15 +471,20 @@ def test_a_mirror_that_lies_changes_nothing(shown, tmp_path):
         return encode_pack(replace(other.packed, groups=groups))
 
     lies = [
-        b"", b"x" * 100, good[:-1], good + b"x", good[:50] + b"\0" + good[51:],
+        b"",
+        b"x" * 100,
+        good[:-1],
+        good + b"x",
+        good[:50] + b"\0" + good[51:],
         encode_pack(replace(other.packed, footer=footer)),
         encode_pack(replace(other.packed, footer=None)),
-        with_groups(rows=b"junk"), with_groups(rows=other.packed.groups[0].rows),
+        with_groups(rows=b"junk"),
+        with_groups(rows=other.packed.groups[0].rows),
         *(
             with_groups(rows=None, refusal=PackedRefusal(reason, "so says the mirror"))
             for reason in (Reason.MALFORMED, Reason.SAMPLING_MISMATCH, Reason.ACCEPTED)
         ),
-    ]  # fmt: skip
+    ]
     for lie in lies:
         mirror.put(name, lie)
         assert shown.judge(with_store(shown, Broken(), [mirror])) == plain

@@ -53,11 +53,15 @@ ANSWERS: dict[str, Answer] = {
     "broken": lambda line: _say("500 Internal Server Error", repr(line)),
     "elsewhere": lambda line: _say("302 Found", "", f"Location: http://127.0.0.1:9/{KEY}"),
     "no json": lambda line: _say("200 OK", f"{line!r} is what you ask"),
-    "a refusal": lambda line: _say("200 OK", json.dumps(
-        {"jsonrpc": "2.0", "id": 0, "error": {"code": -32000, "message": f"bad key: {line!r}"}})),
+    "a refusal": lambda line: _say(
+        "200 OK",
+        json.dumps(
+            {"jsonrpc": "2.0", "id": 0, "error": {"code": -32000, "message": f"bad key: {line!r}"}}
+        ),
+    ),
     "lying length": lambda line: _say("200 OK", "").replace(b": 0", b": 99") + line,
     "odd header": lambda line: _say("200 OK", "", f"Hunter2 {line!r}"),
-}  # fmt: skip
+}
 
 
 class Server:
@@ -171,9 +175,11 @@ def test_a_bucket(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixtu
         credentials = Credentials(SecretStr(USER), SecretStr(WORD), SecretStr(SESSION))
         store = open_bucket(address, credentials, patience=patience)
         uses: list[Callable[[], Any]] = [
-            partial(store.put, "x", b"x"), partial(store.get, "x", 9), store.list,
+            partial(store.put, "x", b"x"),
+            partial(store.get, "x", 9),
+            store.list,
             partial(store.delete, "x"),
-        ]  # fmt: skip
+        ]
         for use in uses:
             with suppress(StoreError):  # some answers are a success to some
                 use()

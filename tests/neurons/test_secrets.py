@@ -83,15 +83,27 @@ def test_no_secret_leaves_the_program(
     with ParquetWorker() as worker, closing(Database(tmp_path / "validator.sqlite")) as database:
         sources = Sources(subnet.chain, subnet.beacons, models, open_stores(settings), worker)
         book = RecordBook(
-            database, subnet.chain, author, subnet.parameters.timing.tempo, store, locator,
+            database,
+            subnet.chain,
+            author,
+            subnet.parameters.timing.tempo,
+            store,
+            locator,
             published.append,
-        )  # fmt: skip
+        )
         with read_ahead(sources, store, 4) as ahead:
             validator = Validator(
-                VALIDATOR, subnet.parameters, sources, database, archive.write_context,
-                archive.write_window, archive.write_settlement, book=book, ahead=ahead,
+                VALIDATOR,
+                subnet.parameters,
+                sources,
+                database,
+                archive.write_context,
+                archive.write_window,
+                archive.write_settlement,
+                book=book,
+                ahead=ahead,
                 last_window=0,
-            )  # fmt: skip
+            )
             while not published:
                 assert subnet.chain.get_head() < 120
                 subnet.run_to(miner, subnet.chain.get_head() + 1)
@@ -123,8 +135,10 @@ def test_no_secret_is_in_what_goes_wrong(s3, settings, monkeypatch, tmp_path, ca
     monkeypatch.setenv("ASSAY_STORE__ACCESS_KEY_ID", KEY_ID)
     monkeypatch.setenv("ASSAY_STORE__SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
-    settings = load_settings(None, {"store": settings.store.model_dump(include={
-        "locator", "upload", "endpoint", "region"})})  # fmt: skip
+    settings = load_settings(
+        None,
+        {"store": settings.store.model_dump(include={"locator", "upload", "endpoint", "region"})},
+    )
     store, locator = open_own_store(settings)
     told = [repr(settings), repr(store), settings.model_dump_json()]
     for use in (
@@ -206,9 +220,14 @@ def test_doctor_reads_back_what_it_wrote_at_the_public_address(s3, settings, tmp
     store, locator = open_own_store(settings)
     stores = open_stores(settings)
     around = Surroundings(
-        "miner", tmp_path, 1, hotkey=ALICE, store=store, shown=stores.get(locator),
+        "miner",
+        tmp_path,
+        1,
+        hotkey=ALICE,
+        store=store,
+        shown=stores.get(locator),
         public=lambda: stores.get_as_stranger(locator),
-    )  # fmt: skip
+    )
 
     def look(around):
         return {check.check: check for check in look_briefly(around, 7)}["store"]

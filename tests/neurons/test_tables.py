@@ -36,11 +36,16 @@ def summary():
         ],
         "lessons": [{"window": 5, "rewards": [400_000, 500_000]}],
         "accuracy": {
-            "problems": 1_500, "before": 0.37, "before_interval95": [0.35, 0.39],
-            "after": 0.63, "after_interval95": [0.61, 0.65],
+            "problems": 1_500,
+            "before": 0.37,
+            "before_interval95": [0.35, 0.39],
+            "after": 0.63,
+            "after_interval95": [0.61, 0.65],
         },
-        "promises_broken": [], "seconds": 60.0, "peak_rss_mib": 1_000,
-    }  # fmt: skip
+        "promises_broken": [],
+        "seconds": 60.0,
+        "peak_rss_mib": 1_000,
+    }
 
 
 def draw(drawn, width):

@@ -27,23 +27,48 @@ from assay.protocol.record import CoveredWindow, Moment, SeatScore, Seen, Weight
 MOMENT = Moment(b"\1" * 32, 1_700_000_000_000, Beacon(7, b"s" * 48, b""))
 ROWS = (
     MemberRow(
-        b"\1" * 32, 3, 17, Seen(b"r" * 32, 12, "https://a.example"), Reason.ACCEPTED,
-        (1_000, 2**64), 2**70, b"\x01\xff" * 32,
+        b"\1" * 32,
+        3,
+        17,
+        Seen(b"r" * 32, 12, "https://a.example"),
+        Reason.ACCEPTED,
+        (1_000, 2**64),
+        2**70,
+        b"\x01\xff" * 32,
     ),
     MemberRow(b"\2" * 32, 4, 17, None, Reason.NO_COMMITMENT, (), 0, b""),
     MemberRow(b"\3" * 32, 5, 17, Seen(b"r" * 32, 1, ""), None, (), 0, b""),
-)  # fmt: skip
+)
 WINDOW = WindowRecord(
-    1, "assay 0.1", b"p" * 32, b"v" * 32, 1_000, bytes(32), Outcome.COUNTED, MOMENT, MOMENT,
-    b"c" * 32, ROWS,
-)  # fmt: skip
+    1,
+    "assay 0.1",
+    b"p" * 32,
+    b"v" * 32,
+    1_000,
+    bytes(32),
+    Outcome.COUNTED,
+    MOMENT,
+    MOMENT,
+    b"c" * 32,
+    ROWS,
+)
 UNKNOWN = replace(WINDOW, outcome=Outcome.ABSTAINED, challenge=None, audit=None, members=())
 SETTLEMENT = SettlementRecord(
-    1, "assay 0.1", b"p" * 32, b"v" * 32, 720, 360, b"q" * 32,
+    1,
+    "assay 0.1",
+    b"p" * 32,
+    b"v" * 32,
+    720,
+    360,
+    b"q" * 32,
     (CoveredWindow(1, b"a" * 32, Outcome.COUNTED), CoveredWindow(2, b"b" * 32, Outcome.VOID)),
-    b"c" * 32, 99, (SeatScore(b"\1" * 32, 3, 17, 5), SeatScore(b"\2" * 32, 4, 17, 0)),
-    b"t" * 32, (Weight(0, 9), Weight(3, 65_535)), b"w" * 32,
-)  # fmt: skip
+    b"c" * 32,
+    99,
+    (SeatScore(b"\1" * 32, 3, 17, 5), SeatScore(b"\2" * 32, 4, 17, 0)),
+    b"t" * 32,
+    (Weight(0, 9), Weight(3, 65_535)),
+    b"w" * 32,
+)
 NONE_COUNTS = replace(
     SETTLEMENT, checkpoint=bytes(32), audit_round=0, scores=(), score_root=bytes(32), weights=()
 )

@@ -28,11 +28,24 @@ def hash_by_hand(label: str, *fields: bytes) -> bytes:
 
 
 RECORD = StepRecord(
-    STEP_VERSION, "assay 1.0", "torch 2 x", 2, digest("code"), digest("parameters"), 7, 3,
-    digest("parent"), (StepSource(digest("alice"), digest("root"), 5),), 6, digest("consumed"),
-    (StepSuccess(5, 30, 128), StepSuccess(6, 9, 128)), '{"seed":1}', digest("before"),
-    digest("after"), digest("tensors"),
-)  # fmt: skip
+    STEP_VERSION,
+    "assay 1.0",
+    "torch 2 x",
+    2,
+    digest("code"),
+    digest("parameters"),
+    7,
+    3,
+    digest("parent"),
+    (StepSource(digest("alice"), digest("root"), 5),),
+    6,
+    digest("consumed"),
+    (StepSuccess(5, 30, 128), StepSuccess(6, 9, 128)),
+    '{"seed":1}',
+    digest("before"),
+    digest("after"),
+    digest("tensors"),
+)
 
 
 def text(value: str) -> bytes:
@@ -40,14 +53,30 @@ def text(value: str) -> bytes:
 
 
 def test_the_record_byte_by_byte() -> None:
-    data = b"".join([
-        (1).to_bytes(2, "big"), text("assay 1.0"), text("torch 2 x"), (2).to_bytes(4, "big"),
-        digest("code"), digest("parameters"), (7).to_bytes(8, "big"), (3).to_bytes(8, "big"),
-        digest("parent"), (1).to_bytes(4, "big"), digest("alice"), digest("root"),
-        (5).to_bytes(4, "big"), (6).to_bytes(4, "big"), digest("consumed"),
-        *(n.to_bytes(4, "big") for n in (2, 5, 30, 128, 6, 9, 128)), text('{"seed":1}'),
-        digest("before"), digest("after"), digest("tensors"),
-    ])  # fmt: skip
+    data = b"".join(
+        [
+            (1).to_bytes(2, "big"),
+            text("assay 1.0"),
+            text("torch 2 x"),
+            (2).to_bytes(4, "big"),
+            digest("code"),
+            digest("parameters"),
+            (7).to_bytes(8, "big"),
+            (3).to_bytes(8, "big"),
+            digest("parent"),
+            (1).to_bytes(4, "big"),
+            digest("alice"),
+            digest("root"),
+            (5).to_bytes(4, "big"),
+            (6).to_bytes(4, "big"),
+            digest("consumed"),
+            *(n.to_bytes(4, "big") for n in (2, 5, 30, 128, 6, 9, 128)),
+            text('{"seed":1}'),
+            digest("before"),
+            digest("after"),
+            digest("tensors"),
+        ]
+    )
     assert encode(RECORD) == data
     assert RECORD.digest == hash_by_hand("step", data)
     assert decode(StepRecord, data) == RECORD == from_json(StepRecord, to_json(RECORD))
@@ -61,11 +90,14 @@ def test_leaf_and_root() -> None:
     ]
     leaf = compute_step_leaf(digest("alice"), 4, digest("model"), prompt, rollouts)
     assert leaf == hash_by_hand(
-        "step-leaf", digest("alice"), bytes([0, 0, 0, 4]), digest("model"),
+        "step-leaf",
+        digest("alice"),
+        bytes([0, 0, 0, 4]),
+        digest("model"),
         bytes([0, 0, 0, 1, 0, 0, 0, 2]),
         bytes([0, 0, 0, 9, 0, 1, 0x11, 0x70, 0, 15, 0x42, 0x40]),
         bytes([0, 0, 0, 8, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0]),
-    )  # fmt: skip
+    )
     other = digest("other leaf")
     top = hash_by_hand("node", leaf, other)
     assert compute_consumed_root([leaf, other], 7, digest("parent")) == hash_by_hand(

@@ -45,13 +45,7 @@ class Program:
     """
 
     def __init__(
-        self,
-        role: str,
-        name: str,
-        folder: Path,
-        world: Any,
-        weather: Weather,
-        groups: int = 0,
+        self, role: str, name: str, folder: Path, world: Any, weather: Weather, groups: int = 0
     ) -> None:
         self.role = role
         self.name = name
@@ -154,9 +148,12 @@ class Program:
             beacons: Any = FaultyBeacons(world.beacons, weather)
             if world.relay is not None:
                 beacons = HttpBeacons(
-                    world.beacons.chain, [world.relay], folder / "beacons",
-                    lambda: int(world.get_now_ms() + world.clock_offset_ms), world.patience,
-                )  # fmt: skip
+                    world.beacons.chain,
+                    [world.relay],
+                    folder / "beacons",
+                    lambda: int(world.get_now_ms() + world.clock_offset_ms),
+                    world.patience,
+                )
                 stack.callback(beacons.close)
             sources = Sources(chain, beacons, models, stores, Parser(worker, weather))  # type: ignore[arg-type]
             account = Account(None, world.hotkeys[self.name], world.hotkeys[self.name])  # type: ignore[arg-type]

@@ -35,8 +35,9 @@ class Clocks:
         source = Path(__file__).with_name("stepped.c")
         subprocess.run(
             ["cc", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", self.library, source],
-            check=True, timeout=60,
-        )  # fmt: skip
+            check=True,
+            timeout=60,
+        )
         self._files = {name: root / f"{name}.clock" for name in PROGRAMS}
         for name in PROGRAMS:
             self._files[name].write_bytes(bytes(8))

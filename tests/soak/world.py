@@ -37,14 +37,7 @@ from assay.neurons.publication import publish_checkpoint
 from assay.neurons.submissions import Sources
 from assay.neurons.validating.audits import Settlement, WindowAudit
 from assay.neurons.validating.validator import Validator
-from assay.protocol import (
-    Commitment,
-    Phase,
-    Reason,
-    Tag,
-    encode_commitment,
-    parse_commitment,
-)
+from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, parse_commitment
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block
@@ -101,9 +94,14 @@ class World:
         self.folder = folder
         self.hotkeys = {name: sha256(name.encode()).digest() for name in NAMES}
         self.chain = SimulatedChain(
-            b"soak %d" % seed, NETUID, GENESIS_MS, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo,
-            tuple(self.hotkeys.values()), kept=STATE_BLOCKS,
-        )  # fmt: skip
+            b"soak %d" % seed,
+            NETUID,
+            GENESIS_MS,
+            DEMO_TIMING.slot_ms,
+            DEMO_TIMING.tempo,
+            tuple(self.hotkeys.values()),
+            kept=STATE_BLOCKS,
+        )
         self.chain.rules = SimulatedRules(permits=True)
         self.beacons = LocalBeacon(b"soak %d" % seed, GENESIS_MS, 1_000, self.get_now_ms)
         self.stores: dict[str, Any] = {
@@ -112,13 +110,18 @@ class World:
         take_over(self.get_now_ms, patch)
         self._found()
         spans = [
-            range(compute_block(DEMO_TIMING, w, Phase.CHALLENGE),
-                  compute_block(DEMO_TIMING, w + 1, Phase.CHALLENGE))
+            range(
+                compute_block(DEMO_TIMING, w, Phase.CHALLENGE),
+                compute_block(DEMO_TIMING, w + 1, Phase.CHALLENGE),
+            )
             for w in range(_CALM, windows - 2 * _CALM)
-        ]  # fmt: skip
+        ]
         self.programs = [
             Program(
-                role, name, folder / name, self,
+                role,
+                name,
+                folder / name,
+                self,
                 Weather(f"{seed} {name}", [] if calm else spans, self.chain.get_head),
                 MINERS.get(name, 0),
             )
@@ -127,7 +130,7 @@ class World:
                 ("validator", "validator"),
                 ("trainer", "trainer"),
             )
-        ]  # fmt: skip
+        ]
         self.windows = windows
         self.relay: str | None = None
         self.patience = Patience()
@@ -171,10 +174,15 @@ class World:
         # where the trainer makes them: all that it publishes is there before it says so
         models = CheckpointFolder(self.folder / "trainer" / "models")
         validator = Validator(
-            self.hotkeys["witness"], self.parameters,
-            Sources(self.chain, self.beacons, models, self.stores, worker), self._database,
-            lambda _: None, self.check.add_window, self.check.add_settlement, start=1,
-        )  # fmt: skip
+            self.hotkeys["witness"],
+            self.parameters,
+            Sources(self.chain, self.beacons, models, self.stores, worker),
+            self._database,
+            lambda _: None,
+            self.check.add_window,
+            self.check.add_settlement,
+            start=1,
+        )
         return validator, worker
 
     def play(self, after: Callable[[int], None]) -> None:

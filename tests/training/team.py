@@ -24,10 +24,14 @@ def make_learner(rank: int = 0) -> Learner:
 def make_groups() -> list[Group]:
     """Four rows a group and three a pass: one process is without a row of its own at times."""
     return [
-        Group([10 + i, 11], [[5, 5, 1], [6, 7, 8, 1], [9, 1], [5, 1]], [1_000_000, 0, 200_000, 7],
-              [[-4.5] * 3, [-4.6] * 4, [-4.4] * 2, [-4.5] * 2])
+        Group(
+            [10 + i, 11],
+            [[5, 5, 1], [6, 7, 8, 1], [9, 1], [5, 1]],
+            [1_000_000, 0, 200_000, 7],
+            [[-4.5] * 3, [-4.6] * 4, [-4.4] * 2, [-4.5] * 2],
+        )
         for i in range(3)
-    ]  # fmt: skip
+    ]
 
 
 def main(folder: Path, rank: int) -> None:

@@ -47,11 +47,21 @@ def compute_theirs(model, inputs, folder, loss_type, level):
     from trl import GRPOConfig, GRPOTrainer
 
     config = GRPOConfig(
-        output_dir=str(folder), use_cpu=True, report_to=[], bf16=False, loss_type=loss_type,
-        importance_sampling_level=level, epsilon=CLIPS.low, epsilon_high=CLIPS.high,
-        delta=CLIPS.cap, beta=0.0, per_device_train_batch_size=ROWS,
-        num_generations=ROWS, steps_per_generation=1, use_bias_correction_kl=False,
-    )  # fmt: skip
+        output_dir=str(folder),
+        use_cpu=True,
+        report_to=[],
+        bf16=False,
+        loss_type=loss_type,
+        importance_sampling_level=level,
+        epsilon=CLIPS.low,
+        epsilon_high=CLIPS.high,
+        delta=CLIPS.cap,
+        beta=0.0,
+        per_device_train_batch_size=ROWS,
+        num_generations=ROWS,
+        steps_per_generation=1,
+        use_bias_correction_kl=False,
+    )
     trainer = GRPOTrainer(
         model,
         reward_funcs=lambda completions, **_: [0.0] * len(completions),

@@ -18,9 +18,16 @@ ROOT = Path(__file__).parents[2]
 def run_team(folder, rank):
     folder.mkdir()
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone",
-        "-m", "tests.training.team", str(folder), str(rank),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--standalone",
+        "-m",
+        "tests.training.team",
+        str(folder),
+        str(rank),
+    ]
     # it holds where PYTHONSAFEPATH keeps the working directory out, too
     env = {**os.environ, "PYTHONPATH": str(ROOT)}  # noqa: TID251 - a child needs a whole environment
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)

@@ -92,12 +92,7 @@ def iterate_bad_manifests() -> list[Json]:
         ("another version", "the manifest's version is 2", "version", 2),
         ("a calibration it does not name", "the calibration is not", "calibration", "00" * 32),
         ("a rate too few", "has 7 rates, not 8", "rates", rates[:7]),
-        (
-            "a rate beyond its limit",
-            "a calibrated rate exceeds",
-            "rates",
-            steep,
-        ),
+        ("a rate beyond its limit", "a calibrated rate exceeds", "rates", steep),
         ("a scale below its limit", "scale 65535 is outside", "scale", 65_535),
         ("a scale beyond its limit", "scale 4194305 is outside", "scale", 4_194_305),
         ("a centre far out", "the centre lies farther out", "centre", [262_144, -1, 0]),

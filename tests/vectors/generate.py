@@ -26,13 +26,7 @@ HERE = Path(__file__).parent
 DATA = HERE.parent / "data"
 sys.path.insert(0, str(HERE))
 from bad_inputs import BAD_ADDRESSES  # noqa: E402
-from judging import (  # noqa: E402
-    make_completions,
-    make_draws,
-    make_logprobs,
-    make_sampling,
-    make_sketch,
-)
+from judging import make_completions, make_draws, make_logprobs, make_sampling, make_sketch  # noqa: E402
 from objects import (  # noqa: E402
     make_beacons,
     make_commitments,

@@ -277,12 +277,7 @@ def _enter(about: str, rollouts: list[int | None], bets: Sequence[Any]) -> Json:
         if crossed is None and ledger.is_crossed(TESTS):
             crossed = count
     capital = round(ledger.compute_log_capital(TESTS), 6)
-    return {
-        "about": about,
-        "rollouts": rollouts,
-        "log_capital": capital,
-        "crossed_after": crossed,
-    }
+    return {"about": about, "rollouts": rollouts, "log_capital": capital, "crossed_after": crossed}
 
 
 def make_completions() -> Json:

@@ -40,20 +40,40 @@ def make_windows() -> list[WindowRecord]:
     ]
     rows = (
         MemberRow(
-            BOB, 2, 77, Seen(digest("root"), 12, "https://store.example/é"), Reason.ACCEPTED,
-            (1_234_567, 2**64), 2**65, bytes([0, 1, 127, 128, 255, 254]),
+            BOB,
+            2,
+            77,
+            Seen(digest("root"), 12, "https://store.example/é"),
+            Reason.ACCEPTED,
+            (1_234_567, 2**64),
+            2**65,
+            bytes([0, 1, 127, 128, 255, 254]),
         ),
         MemberRow(ALICE, 65_535, 2**64 - 1, None, Reason.NO_COMMITMENT, (), 0, b""),
         MemberRow(digest("unjudged"), 3, 0, Seen(digest("other"), 1, ""), None, (), 0, b""),
-    )  # fmt: skip
+    )
     first = WindowRecord(
-        RECORD_VERSION, SOFTWARE, PARAMETERS.digest, VALIDATOR, WINDOW, NOTHING, Outcome.COUNTED,
-        *moments, digest("checkpoint"), tuple(sorted(rows, key=lambda row: row.hotkey)),
-    )  # fmt: skip
+        RECORD_VERSION,
+        SOFTWARE,
+        PARAMETERS.digest,
+        VALIDATOR,
+        WINDOW,
+        NOTHING,
+        Outcome.COUNTED,
+        *moments,
+        digest("checkpoint"),
+        tuple(sorted(rows, key=lambda row: row.hotkey)),
+    )
     unknown = replace(
-        first, window=WINDOW + 1, previous=first.digest, outcome=Outcome.ABSTAINED, challenge=None,
-        audit=None, checkpoint=NOTHING, members=(),
-    )  # fmt: skip
+        first,
+        window=WINDOW + 1,
+        previous=first.digest,
+        outcome=Outcome.ABSTAINED,
+        challenge=None,
+        audit=None,
+        checkpoint=NOTHING,
+        members=(),
+    )
     return [first, unknown]
 
 
@@ -62,12 +82,21 @@ def make_settlement(windows: list[WindowRecord]) -> SettlementRecord:
     scores.sort(key=lambda score: score.hotkey)
     weights = [(0, 3_277), (2, 65_535)]
     return SettlementRecord(
-        RECORD_VERSION, SOFTWARE, PARAMETERS.digest, VALIDATOR, 12_072, 12_048, digest("previous"),
+        RECORD_VERSION,
+        SOFTWARE,
+        PARAMETERS.digest,
+        VALIDATOR,
+        12_072,
+        12_048,
+        digest("previous"),
         tuple(CoveredWindow(w.window, w.digest, w.outcome) for w in windows),
-        digest("checkpoint"), 4_007, tuple(scores),
+        digest("checkpoint"),
+        4_007,
+        tuple(scores),
         make_score_tree([(score.hotkey, score.score) for score in scores]).root,
-        tuple(Weight(uid, weight) for uid, weight in weights), compute_weights_digest(weights),
-    )  # fmt: skip
+        tuple(Weight(uid, weight) for uid, weight in weights),
+        compute_weights_digest(weights),
+    )
 
 
 def make_record() -> Json:
@@ -94,29 +123,24 @@ Bad = dict[str, tuple[str, Callable[[Any], bytes]]]
 
 BAD_WINDOWS: Bad = {
     "another version": ("version", lambda r: encode(replace(r, version=2))),
-    "members in another order": (
-        "members", lambda r: encode(replace(r, members=r.members[::-1]))
-    ),
+    "members in another order": ("members", lambda r: encode(replace(r, members=r.members[::-1]))),
     "a member twice": ("members", lambda r: encode(replace(r, members=r.members[:1] * 2))),
     "an outcome nobody knows": ("outcome", lambda r: encode(r).replace(b"counted", b"Counted")),
     "a reason nobody knows": ("reason", lambda r: encode(r).replace(b"ACCEPTED", b"ACCEPTE!")),
     "cut off": ("ends after", lambda r: encode(r)[:-1]),
     "a byte too many": ("after its end", lambda r: encode(r) + b"\0"),
-}  # fmt: skip
+}
 BAD_SETTLEMENTS: Bad = {
     "another version": ("version", lambda r: encode(replace(r, version=0))),
-    "windows in another order": (
-        "windows", lambda r: encode(replace(r, windows=r.windows[::-1]))
-    ),
+    "windows in another order": ("windows", lambda r: encode(replace(r, windows=r.windows[::-1]))),
     "scores in another order": ("scores", lambda r: encode(replace(r, scores=r.scores[::-1]))),
-    "weights in another order": (
-        "weights", lambda r: encode(replace(r, weights=r.weights[::-1]))
-    ),
+    "weights in another order": ("weights", lambda r: encode(replace(r, weights=r.weights[::-1]))),
     "a weight of 0": (
-        "weights", lambda r: encode(replace(r, weights=(Weight(0, 0), *r.weights[1:])))
+        "weights",
+        lambda r: encode(replace(r, weights=(Weight(0, 0), *r.weights[1:]))),
     ),
     "a byte too many": ("after its end", lambda r: encode(r) + b"\0"),
-}  # fmt: skip
+}
 
 
 def _iterate_bad(good: Any, bad: Bad) -> Any:

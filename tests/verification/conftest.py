@@ -33,11 +33,7 @@ from assay.protocol.encoding import encode
 from assay.protocol.gumbel import FRACTION_BITS, compute_gumbels
 from assay.protocol.parameters import EnvironmentChoice, Setting
 from assay.protocol.prf import compute_key, compute_words
-from assay.protocol.seeds import (
-    compute_problem_seed,
-    compute_projection_seed,
-    compute_rollout_seed,
-)
+from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.selection import Selection, select_groups
 from assay.protocol.submission import (
     LOGPROB_BITS,

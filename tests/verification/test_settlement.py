@@ -112,10 +112,7 @@ def test_every_reason_has_its_consequence() -> None:
 def test_swapping_the_hotkey_does_not_shed_the_zero() -> None:
     """Settlements know seats, not hotkeys: a swapped hotkey keeps uid and registration block."""
     swapped = Seat(SEAT.uid, SEAT.registered_at)
-    caught = [
-        Result(1, SEAT, Reason.SAMPLING_MISMATCH, 0),
-        Result(2, swapped, Reason.ACCEPTED, 9),
-    ]
+    caught = [Result(1, SEAT, Reason.SAMPLING_MISMATCH, 0), Result(2, swapped, Reason.ACCEPTED, 9)]
     assert compute_settlement(caught) == {SEAT: 0}
 
 

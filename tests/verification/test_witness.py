@@ -94,8 +94,13 @@ def test_an_appeal_leaves_the_first_passs_witness(world: World) -> None:
     forward = Disturbed(world, raise_margins(cap + 1, lambda r: r == 5))
     parts = world.tokenizer, forward, world.calibration, Ledger()
     verdict, _ = judge(
-        reader, world.hotkey, context, *parts, manifest=world.manifest,
-        appeal=Disturbed(world, say_nothing_else), validator=VALIDATOR,
-    )  # fmt: skip
+        reader,
+        world.hotkey,
+        context,
+        *parts,
+        manifest=world.manifest,
+        appeal=Disturbed(world, say_nothing_else),
+        validator=VALIDATOR,
+    )
     assert verdict.accepted
     assert verdict.witness == world.judge(world.mine(), validator=VALIDATOR).witness

@@ -23,11 +23,7 @@ from assay.network.chain.devnet.extrinsics import (
     get_unsigned,
 )
 from assay.network.chain.devnet.genesis import build_genesis
-from assay.network.chain.devnet.header import (
-    Header,
-    compute_extrinsics_root,
-    compute_state_root,
-)
+from assay.network.chain.devnet.header import Header, compute_extrinsics_root, compute_state_root
 from assay.network.chain.devnet.pallets.balances import (
     charge_fee,
     compute_fee,

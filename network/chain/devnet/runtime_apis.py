@@ -10,11 +10,7 @@ from typing import Any
 from assay.network.chain.devnet.codec import Codec
 from assay.network.chain.devnet.errors import MalformedError, RpcError
 from assay.network.chain.devnet.extrinsics import take_apart
-from assay.network.chain.devnet.pallets.balances import (
-    compute_fee,
-    get_nonce,
-    make_dispatch_info,
-)
+from assay.network.chain.devnet.pallets.balances import compute_fee, get_nonce, make_dispatch_info
 from assay.network.chain.devnet.pallets.schedule import get_next_epoch
 from assay.network.chain.devnet.pallets.staking import (
     PRICE_UNIT,

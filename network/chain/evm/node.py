@@ -199,8 +199,11 @@ class EvmNode:
             )
         self._require_money(key, gas * price)
         fields = call.describe(key.address) | {
-            "gas": gas, "gasPrice": price, "nonce": nonce, "chainId": self.chain_id,
-        }  # fmt: skip
+            "gas": gas,
+            "gasPrice": price,
+            "nonce": nonce,
+            "chainId": self.chain_id,
+        }
         del fields["from"]
         raw, hash_ = key.sign(fields)
         return SignedCall(raw, hash_, nonce, price)

@@ -87,14 +87,17 @@ def test_a_lying_delta(child, tmp_path, how):
     name = max(names, key=lambda n: published.open(n).size())
     data = published.get(name, 1 << 30)
     other = min(names, key=lambda n: published.open(n).size())
-    published.put(name, {
-        "flip": flip(data, 0),
-        "cut": data[:-1],
-        "bomb": BOMB + data[12:],
-        "another": published.get(other, 1 << 30),
-        "long": data + b"\0",
-        "huge": data * 40,
-    }[how])  # fmt: skip
+    published.put(
+        name,
+        {
+            "flip": flip(data, 0),
+            "cut": data[:-1],
+            "bomb": BOMB + data[12:],
+            "another": published.get(other, 1 << 30),
+            "long": data + b"\0",
+            "huge": data * 40,
+        }[how],
+    )
     _, whole = fetch_child(child, tmp_path / "miner")
     assert whole == {Path(name).name}
 

@@ -71,8 +71,11 @@ class Stage:
         """A command to its end; its JSON document."""
         done = subprocess.run(
             [ASSAY, *arguments, "--config", str(self.config), "--json"],
-            capture_output=True, text=True, timeout=PATIENCE_S, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
         assert done.returncode in codes, done.stderr
         return json.loads(done.stdout) if done.stdout else None
 

@@ -11,16 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from epoch_cases import (
-    CASES,
-    EMISSION,
-    FIVE_EPOCHS,
-    STAKES,
-    TEMPO,
-    UIDS,
-    VALIDATORS,
-    make_inputs,
-)
+from epoch_cases import CASES, EMISSION, FIVE_EPOCHS, STAKES, TEMPO, UIDS, VALIDATORS, make_inputs
 from epochs import (
     get_expected,
     go_before_epoch,

@@ -38,10 +38,20 @@ class Anvil:
             port = probe.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{port}"
         self._process = subprocess.Popen(
-            [BINARY, "--port", str(port), "--chain-id", str(CHAIN_ID), "--hardfork", "cancun",
-             "--number", str(FIRST_BLOCK), "--silent"],
+            [
+                BINARY,
+                "--port",
+                str(port),
+                "--chain-id",
+                str(CHAIN_ID),
+                "--hardfork",
+                "cancun",
+                "--number",
+                str(FIRST_BLOCK),
+                "--silent",
+            ],
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         self._client = httpx.Client(timeout=10.0, trust_env=False)
         deadline = time.monotonic() + 20.0
         while True:

@@ -27,9 +27,21 @@ def make_record(epoch: int) -> SettlementRecord:
     root = make_score_tree([(score.hotkey, score.score) for score in scores]).root
     nothing = bytes(32)
     return SettlementRecord(
-        RECORD_VERSION, "assay test", nothing, nothing, epoch, 0, nothing, (), nothing, 0, scores,
-        root, (), compute_weights_digest([]),
-    )  # fmt: skip
+        RECORD_VERSION,
+        "assay test",
+        nothing,
+        nothing,
+        epoch,
+        0,
+        nothing,
+        (),
+        nothing,
+        0,
+        scores,
+        root,
+        (),
+        compute_weights_digest([]),
+    )
 
 
 def await_(condition: object, seconds: float = 20.0) -> None:

@@ -115,9 +115,14 @@ def test_gas_stays_within_what_was_promised(stage: Stage) -> None:
     deep = next(h for h, _ in MINERS if len(TREE.get_proof(h)) == 8)
     contract = stage.node.open_contract(load_artifact(LEDGER), stage.ledger.address)
     call = contract.functions.verifyScore(
-        NETUID, stage.hotkey.public, EPOCH, ENTRY.to_abi(), deep, dict(MINERS)[deep],
+        NETUID,
+        stage.hotkey.public,
+        EPOCH,
+        ENTRY.to_abi(),
+        deep,
+        dict(MINERS)[deep],
         list(TREE.get_proof(deep)),
-    )  # fmt: skip
+    )
     assert call.estimate_gas() <= 45_000
 
 
@@ -321,9 +326,14 @@ def test_the_standard_json_compiles_to_what_is_deployed(stage: Stage, name: str)
     )
     source = (CONTRACTS / "verify" / f"{name}.json").read_text()
     done = subprocess.run(
-        ["node", "-e", script], input=source, cwd=CONTRACTS, capture_output=True, text=True,
-        check=True, timeout=60,
-    )  # fmt: skip
+        ["node", "-e", script],
+        input=source,
+        cwd=CONTRACTS,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
     built = json.loads(done.stdout)["contracts"][f"src/{name}.sol"][name]["evm"]
     assert load_artifact(name).bytecode.hex() == built["bytecode"]["object"]
     address = stage.deployed.ledger if name == LEDGER else stage.deployed.weights_check

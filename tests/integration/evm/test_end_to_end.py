@@ -19,11 +19,7 @@ from assay.neurons.config import ConfigError, Settings, load_settings
 from assay.neurons.database import Database
 from assay.neurons.ledger import create_key, open_key, open_posting
 from assay.neurons.validating import outbox
-from assay.neurons.validating.ledger_outbox import (
-    LedgerOutbox,
-    State,
-    list_ledger_rows,
-)
+from assay.neurons.validating.ledger_outbox import LedgerOutbox, State, list_ledger_rows
 from assay.neurons.validating.ledger_thread import LedgerThread
 from assay.protocol import (
     SettlementRecord,
@@ -186,9 +182,13 @@ def make_settings(stage: Stage, folder: Path, **ledger: Any) -> Settings:
     password.write_text("correct horse\n")
     password.chmod(0o600)
     own = {
-        "endpoint": stage.anvil.endpoint, "chain_id": CHAIN_ID, "contract": stage.ledger.address,
-        "key": folder / "key.json", "password_file": password, "confirmations": 0,
-    }  # fmt: skip
+        "endpoint": stage.anvil.endpoint,
+        "chain_id": CHAIN_ID,
+        "contract": stage.ledger.address,
+        "key": folder / "key.json",
+        "password_file": password,
+        "confirmations": 0,
+    }
     return load_settings(None, {"chain": {"netuid": NETUID}, "ledger": own | ledger})
 
 
@@ -368,9 +368,12 @@ def test_an_operators_way(stage: Stage, tmp_path: Path, monkeypatch: pytest.Monk
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
-    stage: Stage, tmp_path: Path, arguments: tuple[object, ...], changes: dict[str, object],
+    stage: Stage,
+    tmp_path: Path,
+    arguments: tuple[object, ...],
+    changes: dict[str, object],
     words: str,
-) -> None:  # fmt: skip
+) -> None:
     operator = Operator(stage, tmp_path)
     keystore = {"address": "ab" * 20}
     operator.key.write_text(json.dumps(keystore))

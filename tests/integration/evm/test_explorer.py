@@ -25,12 +25,7 @@ from assay.neurons.validating.ledger_outbox import LedgerOutbox
 from assay.protocol import SettlementRecord, encode_ss58
 from tests.adversarial.mortal import Mortal
 from tests.explorer.inside import Inside, Page, list_numbers, look_into
-from tests.integration.evm.test_end_to_end import (  # noqa: F401 - short_doubt is a fixture
-    VALIDATOR,
-    bind,
-    read_settlements,
-    short_doubt,
-)
+from tests.integration.evm.test_end_to_end import VALIDATOR, bind, read_settlements, short_doubt  # noqa: F401 - short_doubt is a fixture
 
 pytestmark = pytest.mark.slow
 ADDRESS = encode_ss58(VALIDATOR)
@@ -144,9 +139,12 @@ def test_what_is_not_published_is_not_told(
     epoch, entry = records[-1].epoch + 11, make_ledger_entry(records[-1])
     assert entry is not None
     secret = {
-        "score_root": "5e" * 32, "record_digest": "6e" * 32, "checkpoint": "7e" * 32,
-        "audit_round": 987_654_321, "weights_digest": "8e" * 32,
-    }  # fmt: skip
+        "score_root": "5e" * 32,
+        "record_digest": "6e" * 32,
+        "checkpoint": "7e" * 32,
+        "audit_round": 987_654_321,
+        "weights_digest": "8e" * 32,
+    }
     said = {"state": "due", "transaction": None, "block": None, "trouble": None}
     posts = [{"epoch": epoch, "entry": secret, **said}]
     status = {"program": "validator", "posts": posts, "head": 1, "windows": [], "at": 0}
@@ -167,10 +165,7 @@ def test_what_is_not_published_is_not_told(
 
 
 def test_a_node_of_another_chain_is_told(
-    stage: Stage,
-    records: list[SettlementRecord],
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+    stage: Stage, records: list[SettlementRecord], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Everybody that it is the ledger, the operator why."""
     record = {"record": str(tmp_path / "record"), "hotkey": ADDRESS}

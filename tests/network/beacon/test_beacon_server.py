@@ -9,12 +9,7 @@ import httpx
 import pytest
 from conftest import GENESIS_MS, NOW_MS, ROUNDS
 
-from assay.network.beacon import (
-    BeaconServer,
-    BeaconSourceError,
-    LocalBeacon,
-    read_chain_info,
-)
+from assay.network.beacon import BeaconServer, BeaconSourceError, LocalBeacon, read_chain_info
 
 
 @pytest.fixture(scope="module")

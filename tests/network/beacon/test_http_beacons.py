@@ -574,10 +574,7 @@ def test_relays_are_checked_against_the_pin(
 ) -> None:
     local = LocalBeacon(b"pinned", GENESIS_MS, 1_000, lambda: NOW_MS)
     other = LocalBeacon(b"another", GENESIS_MS, 1_000, lambda: NOW_MS)
-    with (
-        closing(BeaconServer(local)) as good,
-        closing(BeaconServer(other)) as ignorant,
-    ):
+    with closing(BeaconServer(local)) as good, closing(BeaconServer(other)) as ignorant:
         liar = start(lambda path, writer: _send_info(other, writer))
         urls = [good.url, ignorant.url, liar.url, dead := find_closed_port()]
         patience = Patience(stagger_s=0.01, pause_s=0)

@@ -184,10 +184,7 @@ def test_a_fee_is_what_length_and_weight_cost_and_the_tip_comes_on_top(lab: Lab)
 def test_a_call_that_fails_is_paid_for_and_leaves_nothing_else(lab: Lab) -> None:
     before = lab.get_free(ALICE), lab.get_free(BOB)
     too_much = GIFT | {"value": before[0]}
-    calls = [
-        lab.codec.encode_call(*TRANSFER, GIFT),
-        lab.codec.encode_call(*TRANSFER, too_much),
-    ]
+    calls = [lab.codec.encode_call(*TRANSFER, GIFT), lab.codec.encode_call(*TRANSFER, too_much)]
     error = lab.do(ALICE, "Utility", "batch_all", calls=calls)
     assert error == "{'Token': 'FundsUnavailable'}"
     assert lab.get_free(BOB) == before[1]

@@ -18,11 +18,7 @@ from assay.network.chain.devnet.extrinsics import (
     take_apart,
 )
 from assay.network.chain.devnet.header import Header
-from assay.network.chain.devnet.metadata import (
-    SPEC_VERSION,
-    TRANSACTION_VERSION,
-    load_metadata,
-)
+from assay.network.chain.devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION, load_metadata
 from assay.network.chain.devnet.pallets.balances import compute_fee
 from assay.network.chain.devnet.runtime_apis import RuntimeApis
 from assay.network.chain.devnet.scale import encode_compact, hash_blake2

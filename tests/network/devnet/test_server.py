@@ -113,11 +113,7 @@ def test_heads_are_told_as_they_come_and_as_they_become_final(devnet: Devnet) ->
         heard = [client.hear() for _ in range(4)]
         assert [
             m["params"]["result"]["number"] for m in heard if m["method"] == "chain_newHead"
-        ] == [
-            "0x1",
-            "0x2",
-            "0x3",
-        ]
+        ] == ["0x1", "0x2", "0x3"]
         (last,) = (m["params"] for m in heard if m["method"] == "chain_finalizedHead")
         assert (last["subscription"], last["result"]["number"]) == (final, "0x1")
         assert client.ask("chain_unsubscribeNewHeads", best) is True
@@ -158,19 +154,13 @@ def test_storage_is_told_when_it_changes(devnet: Devnet) -> None:
             json.dumps({"id": 1, "method": "dev_setStorage", "params": [{"No": {"such": 1}}]}),
             -32602,
         ),
-        (
-            json.dumps({"id": 1, "method": "dev_setStorage", "params": [[["0x00"]]]}),
-            -32602,
-        ),
+        (json.dumps({"id": 1, "method": "dev_setStorage", "params": [[["0x00"]]]}), -32602),
         ('{"id": 1, "method": "dev_newBlock", "params": [1e400]}', -32602),
         ('{"id": 1, "method": "chain_getBlockHash", "params": [[[0]]]}', -32602),
         (json.dumps({"id": 1, "method": "author_submitExtrinsic", "params": ["0x00"]}), 1010),
         (json.dumps({"id": 1, "method": "author_submitAndWatchExtrinsic"}), -32602),
         (json.dumps({"id": 1, "method": "state_call", "params": ["No_such", "0x"]}), 4003),
-        (
-            json.dumps({"id": 1, "method": "state_call", "params": ["Core_version", "0x"]}),
-            4003,
-        ),
+        (json.dumps({"id": 1, "method": "state_call", "params": ["Core_version", "0x"]}), 4003),
         (
             json.dumps(
                 {

@@ -7,13 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from assay.network import ObjectStore, StoreError, open_store
-from assay.network.store import (
-    BucketAddress,
-    Credentials,
-    HttpPatience,
-    open_bucket,
-    read_bucket,
-)
+from assay.network.store import BucketAddress, Credentials, HttpPatience, open_bucket, read_bucket
 from assay.network.store.bucket import PART_BYTES
 from tests.s3 import BUCKET, PREFIX, REGION, S3
 
@@ -143,8 +137,18 @@ def test_names_that_escape(store: ObjectStore) -> None:
                 use(name)
 
 
-BAD = ["", "s3:/bucket", "https://bucket", "s3://", "s3://B", "s3://a", "s3://bucket/../x",
-       "s3://bucket//x", "s3://key:hunter2@bucket/x", "s3://bucket/x?sig=hunter2"]  # fmt: skip
+BAD = [
+    "",
+    "s3:/bucket",
+    "https://bucket",
+    "s3://",
+    "s3://B",
+    "s3://a",
+    "s3://bucket/../x",
+    "s3://bucket//x",
+    "s3://key:hunter2@bucket/x",
+    "s3://bucket/x?sig=hunter2",
+]
 
 
 @pytest.mark.parametrize("upload", BAD)
@@ -156,9 +160,17 @@ def test_what_is_no_bucket(upload: str) -> None:
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["e.org", "ftp://e.org", "https://u:hunter2@e.org", "https://e.org/?t=hunter2",
-     "ht\ntps://e.org", "https://e.org ", "https://e.org:0", "https://e.org:x"],
-)  # fmt: skip
+    [
+        "e.org",
+        "ftp://e.org",
+        "https://u:hunter2@e.org",
+        "https://e.org/?t=hunter2",
+        "ht\ntps://e.org",
+        "https://e.org ",
+        "https://e.org:0",
+        "https://e.org:x",
+    ],
+)
 def test_what_is_no_endpoint(endpoint: str) -> None:
     with pytest.raises(StoreError, match="is no endpoint") as caught:
         read_bucket("s3://bucket", endpoint, REGION)

@@ -93,8 +93,10 @@ def test_who_behaves(serve) -> None:
 
 #: Where a service redirects: a method and what stands in its path.
 PLACES = [(m, "") for m in ("GET", "HEAD", "PUT", "POST", "DELETE")] + [
-    ("GET", "list-type"), ("PUT", "partNumber"), ("POST", "uploadId")
-]  # fmt: skip
+    ("GET", "list-type"),
+    ("PUT", "partNumber"),
+    ("POST", "uploadId"),
+]
 
 
 @pytest.mark.parametrize(("method", "words"), PLACES)
@@ -122,11 +124,26 @@ def test_no_redirect_is_followed(serve, start, method: str, words: str, status: 
 
 def test_the_environment_changes_nothing(serve, start, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere, server = start(behave), start(behave)
-    for name in ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROXY_URL",
-                 "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):  # fmt: skip
+    for name in (
+        "AWS_ENDPOINT",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_PROXY_URL",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ):
         monkeypatch.setenv(name, elsewhere.url)
-    for name in ("AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_REGION", "AWS_REQUEST_PAYER",
-                 "AWS_SKIP_SIGNATURE", "AWS_UNSIGNED_PAYLOAD", "AWS_BUCKET"):  # fmt: skip
+    for name in (
+        "AWS_SESSION_TOKEN",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_REGION",
+        "AWS_REQUEST_PAYER",
+        "AWS_SKIP_SIGNATURE",
+        "AWS_UNSIGNED_PAYLOAD",
+        "AWS_BUCKET",
+    ):
         monkeypatch.setenv(name, "true")
     credentials = Credentials(SecretStr(KEY), SecretStr(SECRET))
     store = open_bucket(read_bucket("s3://miners/one", server.url, "auto"), credentials)
@@ -223,8 +240,11 @@ def serve_pages(pages: Iterator[bytes]) -> Manners:
 
 
 def test_a_listing_in_pages(serve) -> None:
-    pages = [write_page("one/a", "one/b/c", token="t+/&amp;1"), write_page(token="2"),
-             write_page("one/d", "one/a b", "one/e/", "one/")]  # fmt: skip
+    pages = [
+        write_page("one/a", "one/b/c", token="t+/&amp;1"),
+        write_page(token="2"),
+        write_page("one/d", "one/a b", "one/e/", "one/"),
+    ]
     store, server = serve(serve_pages(iter(pages)))
     assert store.list() == ("a", "b/c", "d")  # what has no object's name, others put there
     assert "continuation-token=t%2B%2F%261&" in server.asked[1][1]
@@ -269,11 +289,21 @@ BILLION = b'<!DOCTYPE a [<!ENTITY b "ha">]><ListBucketResult>&b;</ListBucketResu
 
 @pytest.mark.parametrize(
     "page",
-    [b"", b"<", b"\xff\xfe", BILLION, b"\xef\xbb\xbf" + BILLION, BILLION.decode().encode("utf-16"),
-     b"<Error><Code>SlowDown</Code></Error>", write_page("two/a"), write_page(token=""),
-     write_page(""), write_page("one/" + "x" * 5_000)],
+    [
+        b"",
+        b"<",
+        b"\xff\xfe",
+        BILLION,
+        b"\xef\xbb\xbf" + BILLION,
+        BILLION.decode().encode("utf-16"),
+        b"<Error><Code>SlowDown</Code></Error>",
+        write_page("two/a"),
+        write_page(token=""),
+        write_page(""),
+        write_page("one/" + "x" * 5_000),
+    ],
     ids=range(11),
-)  # fmt: skip
+)
 def test_what_is_no_listing(serve, page: bytes) -> None:
     store, _ = serve(serve_pages(iter([page])))
     with pytest.raises(StoreError, match="cannot list objects in s3://miners/one"):

@@ -36,19 +36,64 @@ def get_some(store) -> bytes | None:
 
 
 PRIVATE = [
-    "0.0.0.0", "10.1.2.3", "100.64.0.1", "127.0.0.1", "127.8.8.8", "169.254.169.254", "172.16.0.1",
-    "172.31.255.255", "192.0.0.8", "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.18.0.1",
-    "198.51.100.7", "203.0.113.7", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255",
-    "::", "::1", "::7f00:1", "::ffff:127.0.0.1", "::ffff:8.8.8.8", "64:ff9b::7f00:1",
-    "64:ff9b::a9fe:a9fe", "64:ff9b::10.0.0.1", "64:ff9b:1::808:808", "100::1", "2001::1",
-    "2001:db8::1", "2002:7f00:1::", "2002:808:808::", "3fff::1", "5f00::1", "fc00::1",
-    "fd00:ec2::254", "fe80::1", "fe80::1%eth0", "fec0::1", "ff02::1", "localhost", "",
-]  # fmt: skip
+    "0.0.0.0",
+    "10.1.2.3",
+    "100.64.0.1",
+    "127.0.0.1",
+    "127.8.8.8",
+    "169.254.169.254",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.0.0.8",
+    "192.0.2.1",
+    "192.88.99.1",
+    "192.168.1.1",
+    "198.18.0.1",
+    "198.51.100.7",
+    "203.0.113.7",
+    "224.0.0.1",
+    "239.1.1.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::7f00:1",
+    "::ffff:127.0.0.1",
+    "::ffff:8.8.8.8",
+    "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:a9fe",
+    "64:ff9b::10.0.0.1",
+    "64:ff9b:1::808:808",
+    "100::1",
+    "2001::1",
+    "2001:db8::1",
+    "2002:7f00:1::",
+    "2002:808:808::",
+    "3fff::1",
+    "5f00::1",
+    "fc00::1",
+    "fd00:ec2::254",
+    "fe80::1",
+    "fe80::1%eth0",
+    "fec0::1",
+    "ff02::1",
+    "localhost",
+    "",
+]
 PUBLIC = [
-    "1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.0", "172.15.0.1", "172.32.0.1",
-    "198.17.0.1", "198.20.0.1", "223.255.255.255", "2606:4700::1111", "2a00:1450::1",
+    "1.1.1.1",
+    "8.8.8.8",
+    "100.63.255.255",
+    "100.128.0.0",
+    "172.15.0.1",
+    "172.32.0.1",
+    "198.17.0.1",
+    "198.20.0.1",
+    "223.255.255.255",
+    "2606:4700::1111",
+    "2a00:1450::1",
     "64:ff9b::808:808",
-]  # fmt: skip
+]
 
 
 def test_addresses_that_are_not_public() -> None:
@@ -117,10 +162,14 @@ def test_plain_http_and_private_addresses_where_configured(connect, start) -> No
 
 
 SECRETS = [
-    "https://user:hunter2@example.org/a", "https://hunter2@example.org", "https://e.org/a?sig=hunter2",
-    "https://e.org/a?X-Amz-Signature=hunter2", "https://e.org/a#hunter2", "https://e.org/a?",
+    "https://user:hunter2@example.org/a",
+    "https://hunter2@example.org",
+    "https://e.org/a?sig=hunter2",
+    "https://e.org/a?X-Amz-Signature=hunter2",
+    "https://e.org/a#hunter2",
+    "https://e.org/a?",
     "file://u:hunter2@localhost/tmp",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("locator", SECRETS)
@@ -160,10 +209,18 @@ def test_hosts_that_are_none(host: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["ht\ntps://ex\tample.com/a\r", "  https://example.com", "https://example.com/\x00",
-     "https://exam\u212ale.com", "https://example.com:0443", "https://example.com:",
-     "https://[::1]:0443", "https://[::1]:", "https://example.com/a b"],
-)  # fmt: skip
+    [
+        "ht\ntps://ex\tample.com/a\r",
+        "  https://example.com",
+        "https://example.com/\x00",
+        "https://exam\u212ale.com",
+        "https://example.com:0443",
+        "https://example.com:",
+        "https://[::1]:0443",
+        "https://[::1]:",
+        "https://example.com/a b",
+    ],
+)
 def test_a_locator_has_one_spelling(text: str) -> None:
     with pytest.raises(StoreError, match="is not a store"):
         read_locator(text)
@@ -308,7 +365,7 @@ LIES = {
     "refused within the object": (lie("Content-Range: bytes */4096", status=416), "lies within"),
     "another success": (lie(status=204, body=b""), "status 204"),
     "teapot": (lie(status=418), "status 418"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", LIES)
@@ -396,14 +453,15 @@ ABSURD = {
     "a NUL": b"HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n",
     "an odd chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     "a chunk of exabytes": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    + b"f" * 30 + b"\r\n",
+    + b"f" * 30
+    + b"\r\n",
     "endless interim answers": b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000,
     "cut in the status": b"HTTP/1.1 2",
     "cut in the headers": b"HTTP/1.1 200 OK\r\nContent-Le",
     "cut in the body": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc",
     "cut in a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\nabc",
     "nothing": b"",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ABSURD)

@@ -242,8 +242,11 @@ def test_parts_come_in_pages(service) -> None:
     store.put("x", LARGE)
     assert one.sent == [3]
     pages = [path for method, path, _ in server.asked if method == "GET"]
-    assert pages == ["/miners?prefix=one%2Fx&uploads=", "/miners/one/x?uploadId=7",
-                     "/miners/one/x?part-number-marker=1&uploadId=7"]  # fmt: skip
+    assert pages == [
+        "/miners?prefix=one%2Fx&uploads=",
+        "/miners/one/x?uploadId=7",
+        "/miners/one/x?part-number-marker=1&uploadId=7",
+    ]
 
 
 def test_pages_without_an_end(service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,11 +260,18 @@ def test_pages_without_an_end(service, monkeypatch: pytest.MonkeyPatch) -> None:
 
 #: What a service may say of uploads and parts that leaves nothing to take up.
 NOTHING = [
-    (501, b"<Error><Code>NotImplemented</Code></Error>"), (403, b""), (404, b""), (200, b""),
-    (200, b"<"), (200, b"<ListBucketResult/>"), (200, write_parts({0: b""}, "x")),
-    (200, write_parts({1: b"", 2: bytes(PART)}, size=PART - 1)), (200, write_uploads(("two", "7"))),
-    (200, write_uploads(("one/x", ""))), (200, b"<!DOCTYPE a><ListPartsResult/>"),
-]  # fmt: skip
+    (501, b"<Error><Code>NotImplemented</Code></Error>"),
+    (403, b""),
+    (404, b""),
+    (200, b""),
+    (200, b"<"),
+    (200, b"<ListBucketResult/>"),
+    (200, write_parts({0: b""}, "x")),
+    (200, write_parts({1: b"", 2: bytes(PART)}, size=PART - 1)),
+    (200, write_uploads(("two", "7"))),
+    (200, write_uploads(("one/x", ""))),
+    (200, b"<!DOCTYPE a><ListPartsResult/>"),
+]
 
 
 @pytest.mark.parametrize("place", ["uploads=", "GET /miners/one/x?"])
@@ -313,12 +323,19 @@ def test_an_end_whose_answer_was_lost(service, lost: tuple[int, bytes]) -> None:
 
 @pytest.mark.parametrize(
     ("said", "kept"),
-    [((400, b"<Error><Code>InvalidPart</Code></Error>"), False), (GONE, False), ((503, b""), True),
-     ((429, b""), True), ((500, b""), True), ((501, b""), False), ((200, b""), False),
-     ((400, b"<Error><Code>RequestTimeout</Code></Error>"), True),
-     ((200, b"<Error><Code>InvalidPart</Code></Error>"), False),
-     ((200, b"<Error><Code>InternalError</Code></Error>"), True)],
-)  # fmt: skip
+    [
+        ((400, b"<Error><Code>InvalidPart</Code></Error>"), False),
+        (GONE, False),
+        ((503, b""), True),
+        ((429, b""), True),
+        ((500, b""), True),
+        ((501, b""), False),
+        ((200, b""), False),
+        ((400, b"<Error><Code>RequestTimeout</Code></Error>"), True),
+        ((200, b"<Error><Code>InvalidPart</Code></Error>"), False),
+        ((200, b"<Error><Code>InternalError</Code></Error>"), True),
+    ],
+)
 def test_what_can_become_no_object_is_taken_away(
     service, said: tuple[int, bytes], kept: bool
 ) -> None:
@@ -383,12 +400,15 @@ BROKEN = (500, b"<Error><Code>InternalError</Code></Error>")
 
 @pytest.mark.parametrize(
     ("refused", "parts", "done"),
-    [({"uploadId=7": GONE, "GET .*uploads=": (200, write_uploads(("one/x", "7")))}, 0, [True]),
-     ({"PUT .*uploadId=7": ODD}, 2, [False, True]), ({"PUT .*uploadId=7": GONE}, 0, [False, True]),
-     ({"POST .*uploadId=7": BROKEN}, 3, [False, True]),
-     ({"POST .*uploadId=7": (200, BROKEN[1])}, 3, [False, True])],
+    [
+        ({"uploadId=7": GONE, "GET .*uploads=": (200, write_uploads(("one/x", "7")))}, 0, [True]),
+        ({"PUT .*uploadId=7": ODD}, 2, [False, True]),
+        ({"PUT .*uploadId=7": GONE}, 0, [False, True]),
+        ({"POST .*uploadId=7": BROKEN}, 3, [False, True]),
+        ({"POST .*uploadId=7": (200, BROKEN[1])}, 3, [False, True]),
+    ],
     ids=["listed when gone", "parts refused", "gone in between", "no end", "no end, said late"],
-)  # fmt: skip
+)
 def test_what_does_not_get_on_is_left(start, refused, parts: int, done: list[bool]) -> None:
     """MinIO has listed uploads that were taken away; AWS takes no part without a checksum for one
     that another program began with some. Each try that took them up would end in the same way."""
@@ -397,9 +417,15 @@ def test_what_does_not_get_on_is_left(start, refused, parts: int, done: list[boo
 
 @pytest.mark.parametrize(
     ("refused", "parts"),
-    [({"PUT .*partNumber=3": ODD}, 1), ({"PUT .*partNumber=1": ODD}, 0), ({"PUT ": (503, b"")}, 1),
-     ({"PUT ": BROKEN}, 1), ({"POST .*uploadId": (503, b"")}, 3), ({"POST .*uploadId": BROKEN}, 0)],
-)  # fmt: skip
+    [
+        ({"PUT .*partNumber=3": ODD}, 1),
+        ({"PUT .*partNumber=1": ODD}, 0),
+        ({"PUT ": (503, b"")}, 1),
+        ({"PUT ": BROKEN}, 1),
+        ({"POST .*uploadId": (503, b"")}, 3),
+        ({"POST .*uploadId": BROKEN}, 0),
+    ],
+)
 def test_what_may_get_on_is_kept(start, refused, parts: int) -> None:
     one = Held(refused, parts)
     assert try_often(start, one, 1)[0] == [False]
@@ -416,9 +442,14 @@ def test_a_new_upload_that_takes_no_part_is_not_left(start) -> None:
 
 @pytest.mark.parametrize(
     ("said", "kept"),
-    [((403, b""), False), ((501, b""), False), ((200, b"<ListBucketResult/>"), False),
-     ((503, b""), True), ((200, write_uploads()), True)],
-)  # fmt: skip
+    [
+        ((403, b""), False),
+        ((501, b""), False),
+        ((200, b"<ListBucketResult/>"), False),
+        ((503, b""), True),
+        ((200, write_uploads()), True),
+    ],
+)
 def test_what_the_next_try_is_not_told_of_is_not_left(start, said, kept: bool) -> None:
     """Each try would leave as much there as the file has, and nobody would find it."""
     one = Held({"GET .*uploads=": said, "PUT .*partNumber=3": (503, b"")})

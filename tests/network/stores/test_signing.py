@@ -27,9 +27,13 @@ CASES = [
 @pytest.mark.parametrize("token", [None, "session/token=="])
 @pytest.mark.parametrize(("method", "url", "content", "wanted"), CASES)
 def test_a_signature(
-    method: str, url: str, content: bytes, wanted: str | None, token: str | None,
+    method: str,
+    url: str,
+    content: bytes,
+    wanted: str | None,
+    token: str | None,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     secret = None if token is None else SecretStr(token)
     credentials = Credentials(SecretStr("AKID"), SecretStr("se/cr+et"), secret)
     made = Signer(credentials, "eu-central-1").sign(method, url, content, wanted, NOW)

@@ -126,10 +126,7 @@ SUBNET_SETTINGS: Mapping[str, Setting] = {
     ),
     "bonds_penalty": Setting("bonds_penalty", "BondsPenalty", "BondsPenaltySet", "BondsPenalty"),
     "rao_recycled": Setting(
-        "rao_recycled",
-        "RAORecycledForRegistration",
-        "RAORecycledForRegistrationSet",
-        window=False,
+        "rao_recycled", "RAORecycledForRegistration", "RAORecycledForRegistrationSet", window=False
     ),
     "commit_reveal_weights_enabled": Setting(
         "enabled", "CommitRevealWeightsEnabled", "CommitRevealEnabled", "CommitRevealEnabled"

@@ -9,14 +9,7 @@ from typing import Any
 from assay.network.chain.devnet.errors import DispatchError
 from assay.network.chain.devnet.pallets.balances import get_free, take
 from assay.network.chain.devnet.pallets.neurons import add_neuron, own_hotkey, require_subnet
-from assay.network.chain.devnet.runtime import (
-    MODULE,
-    Origin,
-    Runtime,
-    call,
-    ensure,
-    require_signed,
-)
+from assay.network.chain.devnet.runtime import MODULE, Origin, Runtime, call, ensure, require_signed
 from assay.network.chain.devnet.state import View
 
 #: Subtensor's only mechanism: a pool of its own.

@@ -19,12 +19,7 @@ def set_weights(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) 
     ensure(not runtime.get("CommitRevealWeightsEnabled", netuid), "CommitRevealEnabled")
     require_mechanism(runtime, netuid, arguments.get("mecid", MAIN_MECHANISM))
     put_weights(
-        runtime,
-        netuid,
-        hotkey,
-        arguments["dests"],
-        arguments["weights"],
-        arguments["version_key"],
+        runtime, netuid, hotkey, arguments["dests"], arguments["weights"], arguments["version_key"]
     )
 
 
