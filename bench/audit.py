@@ -18,20 +18,22 @@ import torch
 from figures import Figure, report
 from work import load_genesis
 
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.submissions import SubmissionFile, write_submission
+from assay.artifacts.submissions.intake import judge_with_checkpoint
+from assay.artifacts.submissions.submission_layout import get_limits
+from assay.devnet import SimulatedChain
 from assay.environments import open_environment
 from assay.inference import Checkpoint, GroupRequest, generate_groups
-from assay.network import ParquetWorker, SubmissionFile, open_file, write_submission
+from assay.network import open_file
 from assay.network.beacon import LocalBeacon
-from assay.network.chain import SimulatedChain
-from assay.neurons.demo_rules import DEMO_WORK, NETUID, make_demo_parameters
-from assay.neurons.mining.miner import compute_leaves
-from assay.neurons.rules import get_limits
-from assay.neurons.submissions import judge_with_checkpoint
-from assay.neurons.windows import get_challenge, get_context
+from assay.neurons.miner.miner import compute_leaves
+from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Committed, Context, Header, Parameters, Reason
 from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import compute_submission_root
+from assay.subnet.demo_rules import DEMO_WORK, NETUID, make_demo_parameters
 from assay.verification import make_projection
 
 MINERS, GROUPS, ROLLOUTS, TOKENS, THREADS = 256, 4, 16, 128, 1

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from assay.neurons.commands.neurons import run_miner
-from assay.neurons.commands.options import (
+from assay.cli.neurons import run_miner
+from assay.cli.options import (
     Config,
     HotkeyName,
     LocalnetFolder,
@@ -21,10 +21,10 @@ from assay.neurons.commands.options import (
     load,
     plain_errors,
 )
-from assay.neurons.config import ConfigError
-from assay.neurons.gauntlet.base import Strategy
-from assay.neurons.gauntlet.files import CopiedFromAnother, ReplayedFromAnotherWindow
-from assay.neurons.gauntlet.table import CHOOSING, NOT_WORKING
+from assay.gauntlet.forging import CopiedFromAnother, ReplayedFromAnotherWindow
+from assay.gauntlet.strategy import Strategy
+from assay.gauntlet.table import CHOOSING, NOT_WORKING
+from assay.neurons.settings.schema import ConfigError
 
 #: Those that a program has all it needs for: no other model, no other's file, no calendar to watch.
 ALONE = {

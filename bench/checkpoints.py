@@ -30,6 +30,9 @@ from figures import Figure, report
 from safetensors.torch import save_file
 from torch import Tensor
 
+from assay.artifacts.checkpoints.checkpoint_fetch import fetch_checkpoint
+from assay.artifacts.checkpoints.checkpoint_publish import CHUNK_BYTES, publish_checkpoint
+from assay.artifacts.checkpoints.delta import apply_delta, make_delta
 from assay.environments import make_environment
 from assay.inference import Checkpoint, Request, load_checkpoint
 from assay.inference.folder import (
@@ -40,12 +43,9 @@ from assay.inference.folder import (
     find_tensors,
 )
 from assay.network import open_folder
-from assay.neurons.fetching import fetch_checkpoint
-from assay.neurons.publication import CHUNK_BYTES, publish_checkpoint
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import TensorPlace, compute_tensor_root
 from assay.training import GENESIS, Group, LearnConfig, Learner
-from assay.training.delta import apply_delta, make_delta
 from assay.training.text_model import TextConfig, train_text_model
 
 GROUPS, GROUP_SIZE, STEPS, MEASURED = 8, 8, 6, 3

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from figures import Figure, report
 
-from assay.network.chain.evm import LedgerEntry, LedgerPoster
-from assay.network.chain.evm.contracts import LEDGER, load_artifact
-from assay.neurons.database import Database
-from assay.neurons.validating.ledger_outbox import LedgerOutbox, State, list_ledger_rows
+from assay.network.evm import LedgerEntry, LedgerPoster
+from assay.network.evm.contracts import LEDGER, load_artifact
+from assay.neurons.program.database import Database
+from assay.neurons.validator.ledger_outbox import LedgerOutbox, State, list_ledger_rows
 from assay.protocol.score_tree import compute_weights_digest, keccak256, make_score_tree
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/integration/evm"))

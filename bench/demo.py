@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from figures import Figure, report
 
+from assay.demo import demo_run as loop
+from assay.demo.demo_network import DevnetNetwork, Network
+from assay.demo.demo_run import Demo, DemoRun, found_devnet
+from assay.devnet import SimulatedChain
 from assay.network.beacon import LocalBeacon
-from assay.network.chain import SimulatedChain
-from assay.neurons.config import DemoSettings
-from assay.neurons.demo import loop
-from assay.neurons.demo.loop import Demo, DemoRun, found_devnet
-from assay.neurons.demo.network import DevnetNetwork, Network
-from assay.neurons.learning.evaluation import Accuracy
+from assay.neurons.settings.schema import DemoSettings
+from assay.neurons.trainer.evaluation import Accuracy
 from assay.protocol import Beacon, Block
 from assay.protocol.beacon import compute_round_time_ms
 from assay.protocol.parameters import DEMO_TIMING

@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from figures import Figure, report
 
-from assay.neurons.gauntlet.arena import Row, choose, run_family
-from assay.neurons.gauntlet.bench_models import BENCH, SHIPPED, build_models, open_family
-from assay.neurons.gauntlet.lab import Lab
-from assay.neurons.gauntlet.steering import measure_steering
+from assay.gauntlet.arena import Row, choose, run_family
+from assay.gauntlet.bench_models import BENCH, SHIPPED, build_models, open_family
+from assay.gauntlet.lab import Lab
+from assay.gauntlet.steering import measure_steering
 
 MODELS = Path("assay-models")
 GROUPS, STEERING_GROUPS = 16, 24

@@ -19,8 +19,8 @@ from bittensor_core import Keypair, Runtime
 from figures import Figure, report
 from websockets.sync.client import ClientConnection, connect
 
-from assay.network.chain.devnet.codec import SS58_TYPE
-from assay.network.chain.devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION, load_metadata
+from assay.devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION, load_metadata
+from assay.devnet.scale_codec import SS58_TYPE
 
 NEURONS = 256
 ROUNDS = 8  # commitments of each
@@ -32,7 +32,7 @@ AIM_S = 1_000 / 300
 SERVE = f"""
 import sys, time
 from pathlib import Path
-from assay.network.chain.devnet import Devnet
+from assay.devnet import Devnet
 devnet = Devnet(Path(sys.argv[1]), block_time={BLOCK_S})
 devnet.start()
 print(devnet.endpoint, flush=True)

@@ -25,12 +25,11 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
+from assay.artifacts.parameters.parameter_file import make_parameters_name
 from assay.explorer import Index, make_app
+from assay.explorer.sources.record_sources import Request, open_source
 from assay.network.beacon import LocalBeacon
-from assay.neurons.config import Settings
-from assay.neurons.demo_rules import make_demo_parameters
-from assay.neurons.exploring.sources import Request, open_source
-from assay.neurons.rules import make_parameters_name
+from assay.neurons.settings.schema import Settings
 from assay.protocol import (
     MemberRow,
     Outcome,
@@ -59,6 +58,7 @@ from assay.protocol.record import (
 )
 from assay.protocol.score_tree import compute_weights_digest
 from assay.protocol.window import compute_block, compute_round
+from assay.subnet.demo_rules import make_demo_parameters
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 
 WINDOWS, MINERS, TOGETHER = (500 if FAST else 10_000), 32, 12
@@ -233,7 +233,7 @@ def run_program(record: Path, index: Path) -> Iterator[tuple[str, int]]:
         sys.executable,
         "-P",
         "-m",
-        "assay.neurons.entry",
+        "assay.cli.entry",
         "explorer",
         "--record",
         str(record),

@@ -22,9 +22,9 @@ from work import load_genesis, make_any_projection, make_requests
 
 from assay.inference import Checkpoint, Reference, Side, compare, generate_groups
 from assay.inference.passages import Passage
-from assay.neurons.demo_rules import DEMO_WORK
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.parameters import DEMO_TIMING, SMALL_MODEL_TESTS
+from assay.subnet.demo_rules import DEMO_WORK
 from assay.verification import Ledger
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import (

@@ -31,25 +31,25 @@ from figures import FAST, Figure, report, time_cpu
 from matplotlib import pyplot
 from matplotlib.ticker import MaxNLocator
 
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.submissions.intake import Sources
+from assay.devnet import SimulatedChain
 from assay.environments import open_environment
+from assay.gauntlet.forging import FakingMiner, JunkAppended, ShuffledSketch
 from assay.inference import Checkpoint, Request, load_checkpoint
-from assay.network import ParquetWorker
 from assay.network.beacon import LocalBeacon
-from assay.network.chain import SimulatedChain
+from assay.network.folder_locks import write_json
 from assay.network.store import open_folder
-from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.demo_rules import NETUID, make_demo_parameters
-from assay.neurons.files import write_json
-from assay.neurons.gauntlet.files import FakingMiner, JunkAppended, ShuffledSketch
-from assay.neurons.learning.evaluation import Accuracy, evaluate
-from assay.neurons.learning.lessons import Lesson
-from assay.neurons.learning.setup import TrainerConfig, make_learner
-from assay.neurons.learning.steps import StepFolder, read_step, read_taken
-from assay.neurons.learning.trainer import Trainer
-from assay.neurons.mining.miner import Miner, MinerConfig, Outside
-from assay.neurons.submissions import Sources
+from assay.neurons.miner.miner import Miner, MinerConfig, Outside
+from assay.neurons.trainer.evaluation import Accuracy, evaluate
+from assay.neurons.trainer.lessons import Lesson
+from assay.neurons.trainer.steps import StepFolder, read_step, read_taken
+from assay.neurons.trainer.trainer import Trainer
+from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import DEMO_TIMING
+from assay.subnet.demo_rules import NETUID, make_demo_parameters
 from assay.training import GENESIS, LearnConfig
 from assay.training.genesis_model import make_tokenizer
 
@@ -291,7 +291,7 @@ def run_trl(course: Course, seed: int) -> Curve:
 
 
 def read_parameters(course: Course) -> Any:
-    from assay.neurons.rules import fetch_parameters
+    from assay.artifacts.parameters.parameter_file import fetch_parameters
 
     step = read_step(next((course.folder / "steps").glob("step-*.json")))
     return fetch_parameters(open_folder(course.folder / "steps" / "rules"), step.record.parameters)

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from figures import Figure, measure, report
 
-from assay.network import Limits, ParquetWorker, SubmissionFile, write_submission
-from assay.network.submission_layout import CPU_SECONDS
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.submissions import Limits, SubmissionFile, write_submission
+from assay.artifacts.submissions.submission_layout import CPU_SECONDS
 from assay.protocol import Header, Rollout
 from assay.protocol.parameters import MAIN_WORK
 

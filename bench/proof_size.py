@@ -10,11 +10,11 @@ from figures import Figure, report
 from others import TOPLOC_TOKENS, PublicSketch, build_toploc, load_toploc
 from work import load_genesis, make_any_projection, make_requests
 
+from assay.artifacts.submissions import write_submission
 from assay.inference import generate_groups
-from assay.network import write_submission
-from assay.neurons.demo_rules import DEMO_WORK
 from assay.protocol import Header
 from assay.protocol.submission import LOGPROB_MAX
+from assay.subnet.demo_rules import DEMO_WORK
 
 GROUPS = 24
 

@@ -10,10 +10,9 @@ from hashlib import sha256
 
 from figures import Figure, measure, report
 
-from assay.neurons.demo_rules import make_demo_parameters
-from assay.neurons.validating.audits import Settlement, WindowAudit
-from assay.neurons.validating.records import Author, Ends, make_records
-from assay.neurons.windows import Challenge
+from assay.neurons.session.window_reader import Challenge
+from assay.neurons.validator.make_records import Author, Ends, make_records
+from assay.neurons.validator.window_audit import Settlement, WindowAudit
 from assay.protocol import (
     QUICKNET,
     Beacon,
@@ -31,6 +30,7 @@ from assay.protocol import (
 from assay.protocol.encoding import encode
 from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK
 from assay.protocol.window import compute_block
+from assay.subnet.demo_rules import make_demo_parameters
 from assay.verification import GroupValue, Seat, Verdict
 
 MINERS, WINDOWS, EPOCH = 64, range(1_000, 1_012), 30_450

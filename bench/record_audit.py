@@ -20,24 +20,24 @@ import torch
 from figures import Figure, report, time_cpu
 from work import load_genesis, make_requests
 
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.submissions import write_submission
+from assay.artifacts.submissions.intake import AbsentSubmission, judge_and_carry, open_submission
+from assay.audit.auditor import audit
+from assay.audit.bundle import open_bundle
+from assay.audit.bundle_export import export_bundle
+from assay.audit.ports import Models, Public
+from assay.audit.sources import FetchedOutlines, StoredSubmissions
+from assay.demo.demo_bundle import ModelFolders
+from assay.devnet import SimulatedChain, simulator
 from assay.environments import open_environment
 from assay.inference import Checkpoint, GroupRequest, generate_groups
-from assay.network import ParquetWorker, write_submission
 from assay.network.beacon import LocalBeacon
-from assay.network.chain import SimulatedChain, simulator
 from assay.network.store import open_folder
-from assay.neurons.auditing.auditor import audit
-from assay.neurons.auditing.bundle import open_bundle
-from assay.neurons.auditing.export import export_bundle
-from assay.neurons.auditing.ports import Models, Public
-from assay.neurons.auditing.sources import FetchedOutlines, StoredSubmissions
-from assay.neurons.demo.bundle import ModelFolders
-from assay.neurons.demo_rules import NETUID, make_demo_parameters
-from assay.neurons.mining.miner import Group, compute_leaves
-from assay.neurons.submissions import AbsentSubmission, judge_and_carry, open_submission
-from assay.neurons.validating.audits import Settlement, WindowAudit
-from assay.neurons.validating.records import Author, Ends, make_records
-from assay.neurons.windows import get_challenge, get_context
+from assay.neurons.miner.miner import Group, compute_leaves
+from assay.neurons.session.window_reader import get_challenge, get_context
+from assay.neurons.validator.make_records import Author, Ends, make_records
+from assay.neurons.validator.window_audit import Settlement, WindowAudit
 from assay.protocol import Commitment, Context, Header, Phase, Tag, encode_commitment, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode
@@ -46,6 +46,7 @@ from assay.protocol.record import make_settlement_record_name, make_window_recor
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import compute_submission_root
 from assay.protocol.window import compute_block, compute_settled_windows
+from assay.subnet.demo_rules import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.verification import (
     Ledger,

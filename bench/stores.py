@@ -24,13 +24,14 @@ import numpy as np
 if __name__ == "__main__" and sys.argv[1:2] != ["serve"]:
     from figures import FAST, Figure, report
 
-from assay.network import ParquetWorker, ReadableStores, write_submission
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.submissions import write_submission
+from assay.artifacts.submissions.intake import know_no_mirrors, open_submission
+from assay.artifacts.submissions.read_ahead import THREADS, ReadAhead, fetch
+from assay.devnet import SimulatedChain
+from assay.network import ReadableStores
 from assay.network.beacon import LocalBeacon
-from assay.network.chain import SimulatedChain
-from assay.neurons.demo_rules import NETUID, make_demo_parameters
-from assay.neurons.submissions import know_no_mirrors, open_submission
-from assay.neurons.validating.ahead import THREADS, ReadAhead, fetch
-from assay.neurons.windows import get_challenge, get_context
+from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import (
     Commitment,
     Context,
@@ -47,6 +48,7 @@ from assay.protocol.encoding import encode
 from assay.protocol.parameters import DEMO_TIMING, MAIN_WORK, PROTOCOL_VERSION
 from assay.protocol.submission import compute_group_leaf, compute_submission_root, encode_rollout
 from assay.protocol.window import compute_block
+from assay.subnet.demo_rules import NETUID, make_demo_parameters
 
 MINERS, GROUPS, TOKENS, VOCABULARY = 256, 1_024, 230, 151_936
 LATENCY_S, BOUND_S = 0.020, 20.0

@@ -19,10 +19,10 @@ from assay.inference import (
     Rules,
     load_checkpoint,
 )
-from assay.neurons.demo_rules import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.protocol import Domain, hash_fields
 from assay.protocol.manifest import Calibration
 from assay.protocol.parameters import SMALL_MODEL_TESTS
+from assay.subnet.demo_rules import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.training import GENESIS
 from assay.verification import Projection, make_projection
 from assay.verification.sampling import judge_sampling

@@ -11,22 +11,22 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from assay.neurons.checks import PROBE
-from assay.neurons.commands.record_view import (
+from assay.neurons.session.checks import PROBE
+from assay.cli.record_view import (
     PublicRoundStatus,
     PublicStatus,
     PublicVerdictStatus,
     PublicWindowStatus,
 )
-from assay.neurons.config import list_settings
-from assay.neurons.learning.step_store import make_step_name
-from assay.neurons.logs import EVENTS
-from assay.neurons.metrics import COMMON, OWN, Metric, get_served_name
-from assay.neurons.packing import PackedFooter, PackedGroup, PackedRefusal, PackedSubmission
-from assay.neurons.publication import make_delta_name, make_tensor_name
-from assay.neurons.revealing import make_mirror_name
-from assay.neurons.rules import make_checkpoint_name, make_parameters_name
-from assay.neurons.status import (
+from assay.neurons.settings.schema import list_settings
+from assay.neurons.trainer.step_store import make_step_name
+from assay.neurons.program.logs import EVENTS
+from assay.neurons.program.metrics import COMMON, OWN, Metric, get_served_name
+from assay.artifacts.submissions.pack import PackedFooter, PackedGroup, PackedRefusal, PackedSubmission
+from assay.artifacts.checkpoints.checkpoint_publish import make_delta_name, make_tensor_name
+from assay.artifacts.submissions.mirrored_reader import make_mirror_name
+from assay.artifacts.parameters.parameter_file import make_checkpoint_name, make_parameters_name
+from assay.neurons.program.program_status import (
     BeaconStatus,
     CheckpointStatus,
     CountdownStatus,
@@ -38,8 +38,8 @@ from assay.neurons.status import (
     TrainerStatus,
     UploadStatus,
 )
-from assay.neurons.validating.record_book import RecordStatus
-from assay.neurons.validating.status import (
+from assay.neurons.validator.record_book import RecordStatus
+from assay.neurons.validator.validator_status import (
     RoundStatus,
     SettlementStatus,
     ValidatorStatus,

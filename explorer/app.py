@@ -18,7 +18,6 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from assay.explorer.events import Events
-from assay.explorer.guard import Guard
 from assay.explorer.index import NUMBER_MAX, Index, IndexDamagedError
 from assay.explorer.indexing import Indexer
 from assay.explorer.pages import Pages
@@ -33,6 +32,7 @@ from assay.explorer.views.overview import view_overview
 from assay.explorer.views.rollouts import view_rollout
 from assay.explorer.views.settlements import view_settlement, view_weights
 from assay.explorer.views.windows import view_member, view_window, view_windows
+from assay.network.web.guard import Guard
 
 _STATIC = Path(__file__).with_name("static")
 #: Pages made at once; each thread has a connection to the index.

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from assay.explorer.guard import get_network
+from assay.network.web.guard import get_network
 
 #: Streams at once, in all and of one client; seconds that one lasts, and between signs of life.
 STREAMS, STREAMS_PER_CLIENT = 64, 8

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from assay.explorer.guard import Guard
 from assay.explorer.pages import Pages
+from assay.network.web.guard import Guard
 
 #: Seconds after which a browser asks again.
 _AGAIN_S = 2

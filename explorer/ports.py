@@ -1,6 +1,6 @@
 """What the explorer needs from outside: a record, and what is around it as far as it is there.
 
-Adapters live in `assay.neurons.exploring`. All text that comes through here is a stranger's until a
+Adapters live in `assay.explorer.sources`. All text that comes through here is a stranger's until a
 template has escaped it.
 """
 

@@ -3,8 +3,13 @@
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from assay.neurons.status import DemoStatus, MinerStatus, ProgramStatus, TrainerStatus
-from assay.neurons.validating.status import ValidatorStatus
+from assay.neurons.program.program_status import (
+    DemoStatus,
+    MinerStatus,
+    ProgramStatus,
+    TrainerStatus,
+)
+from assay.neurons.validator.validator_status import ValidatorStatus
 
 #: A validator that has seen nothing yet: what can be unknown is.
 VALIDATOR: dict[str, Any] = {

@@ -4,13 +4,6 @@ What it needs from outside comes through three ports: `SubmissionReader`, `Token
 This room never runs a model, reads a file or a clock, talks to a network, or trusts a miner's word.
 """
 
-from assay.verification.incentives import (
-    compute_adaptive_gain,
-    compute_audit_detection,
-    compute_expected_gain,
-    compute_expected_income,
-    compute_stopping_gain,
-)
 from assay.verification.judge import Examined, examine, find_commitment, judge
 from assay.verification.ledger import Ledger
 from assay.verification.ports import Forward, Measurement, Projection, SubmissionReader, Tokenizer
@@ -40,13 +33,8 @@ __all__ = [
     "SubmissionReader",
     "Tokenizer",
     "Verdict",
-    "compute_adaptive_gain",
-    "compute_audit_detection",
-    "compute_expected_gain",
-    "compute_expected_income",
     "compute_score",
     "compute_settlement",
-    "compute_stopping_gain",
     "compute_value",
     "compute_weights",
     "examine",

@@ -14,25 +14,25 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.submissions.intake import Sources
+from assay.audit.auditor import audit
+from assay.audit.bundle import open_bundle
+from assay.audit.bundle_export import export_bundle
+from assay.audit.ports import Public
+from assay.audit.sources import FetchedOutlines, StoredSubmissions
+from assay.demo.demo_bundle import ModelFolders
+from assay.devnet import SimulatedChain
+from assay.gauntlet.forging import FakingMiner
 from assay.inference import load_checkpoint
 from assay.network.beacon import LocalBeacon
-from assay.network.chain import ForgottenError, SimulatedChain
+from assay.network.chain import ForgottenError
 from assay.network.store import open_folder
-from assay.neurons.auditing.auditor import audit
-from assay.neurons.auditing.bundle import open_bundle
-from assay.neurons.auditing.export import export_bundle
-from assay.neurons.auditing.ports import Public
-from assay.neurons.auditing.sources import FetchedOutlines, StoredSubmissions
-from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.database import Database
-from assay.neurons.demo.bundle import ModelFolders
-from assay.neurons.demo_rules import NETUID, make_demo_parameters
-from assay.neurons.gauntlet.files import FakingMiner
-from assay.neurons.mining.miner import Miner, MinerConfig, Outside
-from assay.neurons.submissions import Sources
-from assay.neurons.validating.record_book import RecordBook
-from assay.neurons.validating.records import Author
-from assay.neurons.validating.validator import Validator
+from assay.neurons.miner.miner import Miner, MinerConfig, Outside
+from assay.neurons.program.database import Database
+from assay.neurons.validator.make_records import Author
+from assay.neurons.validator.record_book import RecordBook
+from assay.neurons.validator.validator import Validator
 from assay.protocol import (
     Commitment,
     Tag,
@@ -53,6 +53,7 @@ from assay.protocol.record import (
     make_window_record_name,
 )
 from assay.protocol.score_tree import compute_weights_digest
+from assay.subnet.demo_rules import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 

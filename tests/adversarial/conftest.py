@@ -12,24 +12,26 @@ from pathlib import Path
 import pytest
 import torch
 
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.submissions import SubmissionFile, write_submission
+from assay.artifacts.submissions.intake import Sources, judge_with_checkpoint
+from assay.artifacts.submissions.submission_layout import get_limits
+from assay.audit.sources import ModelShelf
+from assay.devnet import SimulatedChain
+from assay.gauntlet.bench_models import SHIPPED, Family
+from assay.gauntlet.lab import Lab
+from assay.gauntlet.strategy import prefill
 from assay.inference import Checkpoint, Rules, load_checkpoint
-from assay.network import ParquetWorker, SubmissionFile, open_file, write_submission
+from assay.network import open_file
 from assay.network.beacon import LocalBeacon
-from assay.network.chain import SimulatedChain
 from assay.network.store import open_folder
-from assay.neurons.auditing.sources import ModelShelf
-from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.demo_rules import NETUID, make_demo_parameters
-from assay.neurons.gauntlet.base import prefill
-from assay.neurons.gauntlet.bench_models import SHIPPED, Family
-from assay.neurons.gauntlet.lab import Lab
-from assay.neurons.mining.miner import Group, Miner, MinerConfig, Outside, Work, compute_leaves
-from assay.neurons.rules import get_limits
-from assay.neurons.submissions import Sources, judge_with_checkpoint
-from assay.neurons.windows import get_challenge, get_context
+from assay.neurons.miner.miner import Group, Miner, MinerConfig, Outside, Work, compute_leaves
+from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Committed, Context, Header, Parameters
 from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
 from assay.protocol.submission import compute_submission_root
+from assay.subnet.demo_rules import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.training.genesis_model import make_model
 from assay.verification import Verdict

@@ -14,22 +14,22 @@ from pathlib import Path
 
 import numpy as np
 
+from assay.artifacts.submissions.intake import Sources
+from assay.devnet import SimulatedChain
 from assay.network.beacon import LocalBeacon
-from assay.network.chain import SimulatedChain
 from assay.network.store import FolderStore, open_folder
-from assay.neurons import windows
-from assay.neurons.archive import Archive
-from assay.neurons.database import Database
-from assay.neurons.demo_rules import NETUID, make_demo_parameters
-from assay.neurons.submissions import Sources
-from assay.neurons.validating import validator as module
-from assay.neurons.validating.outbox import list_rows
-from assay.neurons.validating.record_book import RecordBook
-from assay.neurons.validating.records import Author
-from assay.neurons.validating.validator import Validator
+from assay.neurons.program.database import Database
+from assay.neurons.session import window_reader as windows
+from assay.neurons.validator import validator as module
+from assay.neurons.validator.make_records import Author
+from assay.neurons.validator.record_book import RecordBook
+from assay.neurons.validator.run_archive import Archive
+from assay.neurons.validator.validator import Validator
+from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Phase, Reason
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block
+from assay.subnet.demo_rules import NETUID, make_demo_parameters
 from assay.verification import GroupValue, Statistics, Verdict
 
 GENESIS_MS = 1_700_000_000_000

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from assay.inference import load_checkpoint
-from assay.neurons.learning.setup import make_learner
-from assay.neurons.learning.team import SharedLearner, follow, join_team
+from assay.neurons.trainer.team import SharedLearner, follow, join_team
+from assay.neurons.trainer.trainer_setup import make_learner
 from assay.training import GENESIS, Group, LearnConfig, LossConfig
 
 CONFIG = LearnConfig(

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from assay.network import WorkerError, open_folder
-from assay.neurons import submissions
-from assay.neurons.mirrors import KnownMirror
-from assay.neurons.packing import encode_pack
-from assay.neurons.revealing import make_mirror_name
-from assay.neurons.validating import validator as module
-from assay.neurons.validating.ahead import fetch
+from assay.artifacts.parquet import WorkerError
+from assay.artifacts.submissions import intake as submissions
+from assay.artifacts.submissions.mirror_list import KnownMirror
+from assay.artifacts.submissions.mirrored_reader import make_mirror_name
+from assay.artifacts.submissions.pack import encode_pack
+from assay.artifacts.submissions.read_ahead import fetch
+from assay.network import open_folder
+from assay.neurons.validator import validator as module
 from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.window import compute_block
 from assay.verification import Ledger, Verdict

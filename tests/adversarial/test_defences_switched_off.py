@@ -7,15 +7,15 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from assay.neurons import windows
-from assay.neurons.gauntlet.base import Strategy, prefill
-from assay.neurons.gauntlet.calendar import OverwritesTheCommitment
-from assay.neurons.gauntlet.lab import MemorySubmission
-from assay.neurons.gauntlet.steering import count_bearable
-from assay.neurons.gauntlet.table import CHOOSING, NOT_WORKING
-from assay.neurons.mining.miner import Miner, MinerConfig, compute_leaves
-from assay.neurons.submissions import judge_with_checkpoint, open_submission
-from assay.neurons.windows import get_context
+from assay.artifacts.submissions.intake import judge_with_checkpoint, open_submission
+from assay.gauntlet.calendar import OverwritesTheCommitment
+from assay.gauntlet.lab import MemorySubmission
+from assay.gauntlet.steering import count_bearable
+from assay.gauntlet.strategy import Strategy, prefill
+from assay.gauntlet.table import CHOOSING, NOT_WORKING
+from assay.neurons.miner.miner import Miner, MinerConfig, compute_leaves
+from assay.neurons.session import window_reader as windows
+from assay.neurons.session.window_reader import get_context
 from assay.protocol import Committed, Header, Reason, Refusal, hash_fields
 from assay.protocol.hashing import Domain
 from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS

@@ -13,16 +13,16 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from assay.network import write_submission
-from assay.neurons.commands.cli import app
-from assay.neurons.commands.explain_view import render_explanation
-from assay.neurons.explaining.explanation import explain
-from assay.neurons.explaining.folder import gather_from_folder
-from assay.neurons.explaining.material import ExplainError, leave, make_reproduction
-from assay.neurons.explaining.texts import TEXTS
-from assay.neurons.files import write_file, write_json
-from assay.neurons.gauntlet.base import make_int4
-from assay.neurons.mining.miner import compute_leaves
+from assay.artifacts.submissions import write_submission
+from assay.audit.explain.explanation import explain
+from assay.audit.explain.from_folder import gather_from_folder
+from assay.audit.explain.material import ExplainError, leave, make_reproduction
+from assay.audit.explain.texts import TEXTS
+from assay.cli.app import app
+from assay.cli.explain_view import render_explanation
+from assay.gauntlet.strategy import make_int4
+from assay.network.folder_locks import write_file, write_json
+from assay.neurons.miner.miner import compute_leaves
 from assay.protocol import Committed, Header, Phase, Reason, context_to_json, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.selection import select_groups

@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import pytest
 
+from assay.audit.explain.explanation import explain
+from assay.audit.explain.from_folder import gather_from_folder
+from assay.audit.explain.from_network import Asked, Reach, gather_from_network
+from assay.audit.explain.material import ExplainError
+from assay.audit.explain.published_words import Records, find_words
 from assay.inference import CheckpointError
 from assay.network import StoreError
 from assay.network.chain import ForgottenError
-from assay.neurons.explaining.explanation import explain
-from assay.neurons.explaining.folder import gather_from_folder
-from assay.neurons.explaining.material import ExplainError
-from assay.neurons.explaining.network import Asked, Reach, gather_from_network
-from assay.neurons.explaining.records import Records, find_words
-from assay.neurons.mining.history import History, MinedWindow
-from assay.neurons.validating import outbox
+from assay.neurons.miner.mining_history import History, MinedWindow
+from assay.neurons.validator import weights_outbox as outbox
 from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, encode_ss58
 from assay.protocol.record import make_statistics_name
 from assay.protocol.window import compute_block

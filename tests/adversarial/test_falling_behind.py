@@ -5,8 +5,8 @@ import json
 import pytest
 
 from assay.inference import CheckpointError
-from assay.neurons.validating import validator as module
-from assay.neurons.validating.outbox import State, list_rows
+from assay.neurons.validator import validator as module
+from assay.neurons.validator.weights_outbox import State, list_rows
 from assay.protocol import Phase
 from assay.protocol.window import compute_block
 from tests.adversarial.mortal import HOTKEYS, TIMING, Mortal

@@ -9,19 +9,20 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from assay.network import ParquetWorker
-from assay.neurons.commands.cli import app
-from assay.neurons.gauntlet.arena import choose, make_row, make_stopping_row, run_family
-from assay.neurons.gauntlet.arena import compute_income as resample
-from assay.neurons.gauntlet.bench_models import SHIPPED
-from assay.neurons.gauntlet.calendar_lab import CalendarLab
-from assay.neurons.gauntlet.drafting import Honest
-from assay.neurons.gauntlet.lab import Lab
-from assay.neurons.gauntlet.steering import bound_gain, find_best_share, measure_steering
-from assay.neurons.gauntlet.table import CALENDAR, CHOOSING, LEGAL, NOT_WORKING, STRATEGIES
+from assay.artifacts.parquet import ParquetWorker
+from assay.cli.app import app
+from assay.gauntlet.arena import choose, make_row, make_stopping_row, run_family
+from assay.gauntlet.arena import compute_income as resample
+from assay.gauntlet.bench_models import SHIPPED
+from assay.gauntlet.calendar_lab import CalendarLab
+from assay.gauntlet.drafting import Honest
+from assay.gauntlet.incentives import compute_stopping_gain
+from assay.gauntlet.lab import Lab
+from assay.gauntlet.steering import bound_gain, find_best_share, measure_steering
+from assay.gauntlet.table import CALENDAR, CHOOSING, LEGAL, NOT_WORKING, STRATEGIES
 from assay.protocol import Reason
 from assay.protocol.parameters import SMALL_MODEL_TESTS
-from assay.verification import compute_stopping_gain, trial
+from assay.verification import trial
 from assay.verification.logprobs import LogprobResult
 from assay.verification.sampling import SamplingResult, count_bets
 from assay.verification.sketch import SketchResult

@@ -9,16 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from assay.artifacts.checkpoints import checkpoint_folder as checkpoints
+from assay.artifacts.checkpoints.checkpoint_fetch import fetch_checkpoint
+from assay.artifacts.checkpoints.checkpoint_folder import Fetching
 from assay.inference import load_checkpoint
 from assay.network import StoreError
+from assay.network import folder_locks as files
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.state import STATE_BLOCKS
-from assay.neurons import checkpoints, files
-from assay.neurons.checkpoints import Fetching
-from assay.neurons.fetching import fetch_checkpoint
-from assay.neurons.learning import lessons, step_file, steps, trainer_folder
-from assay.neurons.learning.trainer_folder import TrainerError, TrainerFolder
-from assay.neurons.windows import BeaconError
+from assay.neurons.session.window_reader import BeaconError
+from assay.neurons.trainer import lessons, step_file, steps, trainer_folder
+from assay.neurons.trainer.trainer_folder import TrainerError, TrainerFolder
 from assay.protocol import Commitment, Tag, encode_commitment, parse_commitment
 from assay.training import Learner
 from tests.adversarial.trainer_bench import HELD, LOST, Bench, Calls, Killed

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assay.artifacts.submissions.intake import judge_hotkey
 from assay.network.chain import ChainError, WrongChainError
-from assay.neurons.database import Database, JournalError
-from assay.neurons.submissions import judge_hotkey
-from assay.neurons.validating import outbox
-from assay.neurons.validating import validator as module
-from assay.neurons.validating.journal import Journal, Progress
-from assay.neurons.validating.outbox import State, list_rows
-from assay.neurons.validating.validator import Validator
-from assay.neurons.windows import Challenge
+from assay.neurons.program.database import Database, JournalError
+from assay.neurons.session.window_reader import Challenge
+from assay.neurons.validator import validator as module
+from assay.neurons.validator import weights_outbox as outbox
+from assay.neurons.validator.journal import Journal, Progress
+from assay.neurons.validator.validator import Validator
+from assay.neurons.validator.weights_outbox import State, list_rows
 from assay.protocol import Beacon, Block, Reason
 from assay.protocol.window import compute_window
 from assay.verification import GroupValue, Ledger, Seat, Statistics, Verdict

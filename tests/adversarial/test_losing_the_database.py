@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from assay.neurons.database import Database
-from assay.neurons.validating import outbox
-from assay.neurons.validating.record_book import RecordBook
-from assay.neurons.validating.records import Author
+from assay.neurons.program.database import Database
+from assay.neurons.validator import weights_outbox as outbox
+from assay.neurons.validator.make_records import Author
+from assay.neurons.validator.record_book import RecordBook
 from assay.protocol import (
     Commitment,
     Tag,

@@ -6,17 +6,16 @@ from itertools import pairwise
 
 import pytest
 
+from assay.devnet import SimulatedChain, SimulatedRules
 from assay.network.chain import (
     EXTRINSIC_BLOCKS,
     ChainError,
-    SimulatedChain,
-    SimulatedRules,
     TooSoonError,
     UnknownOutcomeError,
     WrongChainError,
 )
-from assay.neurons.database import Database, JournalError
-from assay.neurons.validating.outbox import DOUBT_BLOCKS, State, WeightsOutbox, list_rows
+from assay.neurons.program.database import Database, JournalError
+from assay.neurons.validator.weights_outbox import DOUBT_BLOCKS, State, WeightsOutbox, list_rows
 
 FULL = 65_535
 ONE, TWO, THREE = {1: FULL}, {0: 7, 2: FULL}, {0: FULL, 1: 1}

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from assay.network.chain.evm import make_ledger_entry
-from assay.neurons.auditing.auditor import audit
-from assay.neurons.auditing.bundle import open_records
+from assay.audit.auditor import audit
+from assay.audit.bundle import open_records
+from assay.network.evm import make_ledger_entry
 from assay.protocol import Reason
 from assay.protocol.encoding import encode
 from assay.protocol.record import NOTHING, make_settlement_record_name, make_window_record_name
@@ -112,7 +112,7 @@ class Ledger(dict):
 
 
 def test_another_digest_in_the_ledger(public, liar):
-    from assay.neurons.commands.audit import describe_report
+    from assay.cli.audit import describe_report
 
     liar.agree()
     right = {epoch: make_ledger_entry(r).digest for epoch, r in liar.settlements.items()}

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from assay.artifacts.parameters.parameter_file import make_parameters_name
+from assay.audit.auditor import audit
+from assay.audit.bundle_export import export_bundle
+from assay.cli.audit import _open_published, find_newest
+from assay.demo.demo_bundle import ModelFolders
 from assay.network.chain import ForgottenError
 from assay.network.store import ReadableStores, StoreError
-from assay.neurons.auditing.auditor import audit
-from assay.neurons.auditing.export import export_bundle
-from assay.neurons.commands.audit import _open_published, find_newest
-from assay.neurons.config import ConfigError
-from assay.neurons.demo.bundle import ModelFolders
-from assay.neurons.rules import make_parameters_name
+from assay.neurons.settings.schema import ConfigError
 from assay.protocol import Commitment, Outcome, Reason, Tag, encode_commitment, encode_ss58
 from assay.protocol.record import NOTHING, make_latest_name
 from tests.adversarial.audited import (

@@ -90,8 +90,8 @@ def test_a_verdict_that_only_the_model_refutes(lie, check, words, public, liar, 
 
 def find_true_values(public, liar):
     """What mallory's groups would be worth were they genuine: a liar can compute that much."""
-    from assay.neurons.auditing.facts import derive_context
-    from assay.neurons.auditing.findings import Findings
+    from assay.audit.derived_context import derive_context
+    from assay.audit.findings import Findings
     from assay.verification import examine
 
     record = liar.windows[1]

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from assay.audit.auditor import audit
 from assay.network.chain import ForgottenError
-from assay.neurons.auditing.auditor import audit
 from assay.protocol import Outcome, Reason
 from assay.protocol.record import NOTHING, make_settlement_record_name, make_window_record_name
 from tests.adversarial.audited import (

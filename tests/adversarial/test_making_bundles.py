@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from assay.audit.auditor import audit
+from assay.audit.bundle import BundleError, open_records
+from assay.audit.bundle_export import export_bundle
+from assay.audit.sealing import SUMS_FILE, SealError
+from assay.demo.demo_bundle import ModelFolders
 from assay.network.chain import ChainError
-from assay.neurons.auditing.auditor import audit
-from assay.neurons.auditing.bundle import BundleError, open_records
-from assay.neurons.auditing.export import export_bundle
-from assay.neurons.auditing.sealing import SUMS_FILE, SealError
-from assay.neurons.demo.bundle import ModelFolders
 from tests.adversarial.audited import (
     HOTKEYS,
     LIAR,

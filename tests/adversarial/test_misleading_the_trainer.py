@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from assay.artifacts.parquet import WorkerError
+from assay.artifacts.submissions import intake as submissions
+from assay.artifacts.submissions.intake import find_checkpoint_fault, open_checkpoint
 from assay.inference import CheckpointError, UnusableCheckpointError
-from assay.network import WorkerError
-from assay.neurons import submissions
-from assay.neurons.mining.miner import Miner
-from assay.neurons.submissions import find_checkpoint_fault, open_checkpoint
-from assay.neurons.windows import get_checkpoint_digest
+from assay.neurons.miner.miner import Miner
+from assay.neurons.session.window_reader import get_checkpoint_digest
 from assay.protocol import Phase, parse_commitment
 from assay.protocol.window import compute_block
 from assay.training import LearnConfig, Learner

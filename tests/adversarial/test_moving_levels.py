@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.environments import levels as rule
-from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.learning.held_out import HeldOut, count_held_out
-from assay.neurons.learning.lessons import Reading
-from assay.neurons.learning.reexecution import reexecute
-from assay.neurons.learning.setup import TrainerConfig
-from assay.neurons.learning.steps import StepError, StepFolder, read_step
-from assay.neurons.learning.trainer import Trainer
+from assay.neurons.trainer.held_out import HeldOut, count_held_out
+from assay.neurons.trainer.lessons import Reading
+from assay.neurons.trainer.reexecution import reexecute
+from assay.neurons.trainer.steps import StepError, StepFolder, read_step
+from assay.neurons.trainer.trainer import Trainer
+from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.protocol import StepSuccess
 from tests.adversarial.test_reexecuting_steps import LEARNING, get_steps
 from tests.adversarial.trainer_bench import Calls, RecordedChain

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from assay.gauntlet.strategy import make_int4
 from assay.inference import Request
-from assay.neurons.gauntlet.base import make_int4
 from assay.protocol import Header, Reason, Stream
 from assay.protocol.manifest import digest_safetensors
 from assay.verification import compute_score
@@ -267,7 +267,7 @@ def test_junk_groups_pass_only_where_nobody_looks(world):
 
 def test_serving_other_bytes_than_committed(world):
     """A sampled group is fetched and compared with its leaf even where it is not judged."""
-    from assay.network import write_submission
+    from assay.artifacts.submissions import write_submission
 
     groups = world.genuine("alice", 1)
     header = Header(

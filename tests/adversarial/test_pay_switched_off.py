@@ -4,21 +4,19 @@ from hashlib import sha256
 
 import pytest
 
-from assay.neurons.demo_rules import DEMO_WORK
+from assay.gauntlet.incentives import WINDOWS, compute_expected_gain, compute_stopping_gain
 from assay.protocol import Reason, Stream
+from assay.subnet.demo_rules import DEMO_WORK
 from assay.verification import (
     GroupValue,
     Result,
     Seat,
     Verdict,
-    compute_expected_gain,
     compute_score,
     compute_settlement,
-    compute_stopping_gain,
     compute_value,
     settlement,
 )
-from assay.verification.incentives import WINDOWS
 
 SEAT, OTHER = Seat(1, 1), Seat(2, 1)
 

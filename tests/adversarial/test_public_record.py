@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from assay.artifacts.submissions.intake import judge_and_carry, open_submission
 from assay.network.chain import ChainError
 from assay.network.store import StoreError, open_folder
-from assay.neurons.database import Database
-from assay.neurons.submissions import judge_and_carry, open_submission
-from assay.neurons.validating import outbox
-from assay.neurons.validating.outbox import State, list_rows
-from assay.neurons.validating.record_book import RecordBook, get_software
-from assay.neurons.validating.records import Author
-from assay.neurons.validating.validator import Validator
+from assay.neurons.program.database import Database
+from assay.neurons.validator import weights_outbox as outbox
+from assay.neurons.validator.make_records import Author
+from assay.neurons.validator.record_book import RecordBook, get_software
+from assay.neurons.validator.validator import Validator
+from assay.neurons.validator.weights_outbox import State, list_rows
 from assay.protocol import (
     Outcome,
     Reason,

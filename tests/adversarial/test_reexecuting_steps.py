@@ -11,16 +11,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.cli.app import app
 from assay.environments.problem_file import get_known_files
 from assay.inference import CheckpointError
-from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.commands.cli import app
-from assay.neurons.learning.exporting import ExportError, export_steps
-from assay.neurons.learning.mixing import choose_external, generate_own
-from assay.neurons.learning.reexecution import reexecute
-from assay.neurons.learning.setup import TrainerConfig
-from assay.neurons.learning.step_file import write_groups
-from assay.neurons.learning.steps import (
+from assay.neurons.trainer.exporting import ExportError, export_steps
+from assay.neurons.trainer.mixing import choose_external, generate_own
+from assay.neurons.trainer.reexecution import reexecute
+from assay.neurons.trainer.step_file import write_groups
+from assay.neurons.trainer.steps import (
     StepError,
     StepFolder,
     compute_root_of,
@@ -28,7 +27,8 @@ from assay.neurons.learning.steps import (
     read_step,
     read_taken,
 )
-from assay.neurons.learning.trainer import Trainer
+from assay.neurons.trainer.trainer import Trainer
+from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.protocol import encode_ss58
 from assay.training import LearnConfig, LossConfig, compute_advantages
 from tests.adversarial.trainer_bench import Calls, RecordedChain
@@ -455,7 +455,7 @@ def test_a_reward_that_the_environment_never_gave_is_not_exported(course, tmp_pa
     step = read_step(get_steps(course)[0])
     taken = read_taken(step)
     taken[0].group.rewards[0] ^= 1
-    monkeypatch.setattr("assay.neurons.learning.exporting.read_taken", lambda *_: taken)
+    monkeypatch.setattr("assay.neurons.trainer.exporting.read_taken", lambda *_: taken)
     with pytest.raises(StepError, match="not what the environment gives"):
         export_steps(course, tmp_path / "set", range(1))
     assert not (tmp_path / "set" / "README.md").exists()

@@ -14,16 +14,16 @@ import pytest
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.cli.app import app
 from assay.network import open_folder
-from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.commands.cli import app
-from assay.neurons.files import hold_folder
-from assay.neurons.learning import step_store
-from assay.neurons.learning.held_out import HeldOut
-from assay.neurons.learning.reexecution import reexecute
-from assay.neurons.learning.step_store import fetch_step, make_step_name, publish_step
-from assay.neurons.learning.steps import StepError, StepFolder, read_step
-from assay.neurons.publication import publish_checkpoint
+from assay.network.folder_locks import hold_folder
+from assay.neurons.trainer import step_store
+from assay.neurons.trainer.held_out import HeldOut
+from assay.neurons.trainer.reexecution import reexecute
+from assay.neurons.trainer.step_store import fetch_step, make_step_name, publish_step
+from assay.neurons.trainer.steps import StepError, StepFolder, read_step
 from assay.protocol.errors import OperatorError
 from tests.adversarial.test_moving_levels import Course, few_groups
 from tests.adversarial.test_reexecuting_steps import get_steps
@@ -168,7 +168,7 @@ def test_a_store_that_lies_is_no_verdict(spoilt, verify, mine, spoil):
 
 def test_few_bytes_that_unpack_to_many(spoilt, verify, mine, monkeypatch):
     """Four thousand bytes took six gigabytes before the root could be held against them."""
-    monkeypatch.setattr("assay.neurons.learning.step_file.VALUES_MAX", 1 << 20)
+    monkeypatch.setattr("assay.neurons.trainer.step_file.VALUES_MAX", 1 << 20)
     store, step = spoilt
     path = store / make_step_name(step.record.digest, "step.parquet")
     table, count = pq.read_table(path).slice(0, 1), (1 << 20) + 1

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from assay.artifacts.checkpoints import checkpoint_folder as module
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, Fetching
+from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.inference import CheckpointError
 from assay.network import StoreError, open_folder
-from assay.neurons import checkpoints as module
-from assay.neurons.checkpoints import CheckpointFolder, Fetching
-from assay.neurons.joining import Standing
-from assay.neurons.mining.miner import Miner, MinerConfig, Outside
-from assay.neurons.publication import publish_checkpoint
+from assay.neurons.miner.miner import Miner, MinerConfig, Outside
+from assay.neurons.session.session import Standing
 from assay.protocol import Reason
 from assay.protocol.window import compute_window
 from assay.training import GENESIS

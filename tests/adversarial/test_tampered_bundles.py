@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from assay.neurons.auditing.bundle import BundleError
-from assay.neurons.auditing.sealing import SUMS_FILE, SealError, find_broken_seals, seal_folder
-from assay.neurons.commands.cli import app
+from assay.audit.bundle import BundleError
+from assay.audit.sealing import SUMS_FILE, SealError, find_broken_seals, seal_folder
+from assay.cli.app import app
 from tests.adversarial.audited import HOTKEYS, open_audit, play_network
 
 FLIPS = 2_400

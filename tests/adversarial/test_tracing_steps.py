@@ -10,20 +10,22 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from assay.network import ParquetWorker, SubmissionFile, open_folder
-from assay.neurons.auditing.bundle import open_bundle
-from assay.neurons.auditing.findings import Check
-from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.commands.audit import Request
-from assay.neurons.commands.cli import app
-from assay.neurons.commands.tracing import Tracing, open_tracing
-from assay.neurons.config import ConfigError
-from assay.neurons.learning.mixing import compute_rank
-from assay.neurons.learning.step_file import open_step_parser, write_groups
-from assay.neurons.learning.steps import compute_root_of, read_step, read_taken
-from assay.neurons.rules import get_limits
-from assay.neurons.tracing.file import SubmissionsBeside
-from assay.neurons.tracing.step import trace_step
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.submissions import SubmissionFile
+from assay.artifacts.submissions.submission_layout import get_limits
+from assay.audit.bundle import open_bundle
+from assay.audit.findings import Check
+from assay.audit.provenance.step_provenance import trace_step
+from assay.audit.provenance.step_submissions import SubmissionsBeside
+from assay.cli.app import app
+from assay.cli.audit import Request
+from assay.cli.step_sources import Tracing, open_tracing
+from assay.network import open_folder
+from assay.neurons.settings.schema import ConfigError
+from assay.neurons.trainer.mixing import compute_rank
+from assay.neurons.trainer.step_file import open_step_parser, write_groups
+from assay.neurons.trainer.steps import compute_root_of, read_step, read_taken
 from assay.protocol import encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.record import decode_window_record, make_record_context, make_window_record_name

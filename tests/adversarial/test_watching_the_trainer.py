@@ -5,11 +5,11 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.learning.alarm import HALF, Point
-from assay.neurons.learning.held_out import HeldOut
-from assay.neurons.learning.lessons import Lesson
-from assay.neurons.learning.monitor import Monitor, MonitorError
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.neurons.trainer.alarm import HALF, Point
+from assay.neurons.trainer.held_out import HeldOut
+from assay.neurons.trainer.lessons import Lesson
+from assay.neurons.trainer.monitor import Monitor, MonitorError
 from assay.training import LearnStats
 
 STATS = LearnStats(2, 0, 1, 10, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0)
@@ -75,7 +75,7 @@ def test_a_full_disk_and_a_damaged_file_are_said(world, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("assay.neurons.learning.monitor.write_json", refuse)
+        patch.setattr("assay.neurons.trainer.monitor.write_json", refuse)
         with pytest.raises(MonitorError, match="No space left"):
             monitor.step()
     (tmp_path / "progress.json").write_text('[{"number": 1}]')

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.network import ObjectStore, open_folder
 from assay.network.chain import ChainError, UnknownOutcomeError
 from assay.network.chain.state import STATE_BLOCKS
-from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.learning.setup import TrainerConfig
-from assay.neurons.learning.steps import StepFolder
-from assay.neurons.learning.trainer import Trainer
+from assay.neurons.trainer.steps import StepFolder
+from assay.neurons.trainer.trainer import Trainer
+from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.protocol import parse_commitment
 from assay.training import GENESIS, LearnConfig
 

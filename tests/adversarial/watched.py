@@ -7,10 +7,10 @@ from dataclasses import replace
 from safetensors.torch import save_file
 
 from assay.inference.folder import digest_tensors
-from assay.neurons.database import Database
-from assay.neurons.learning.setup import TrainerConfig
-from assay.neurons.learning.trainer import Trainer
-from assay.neurons.validating.validator import Validator
+from assay.neurons.program.database import Database
+from assay.neurons.trainer.trainer import Trainer
+from assay.neurons.trainer.trainer_setup import TrainerConfig
+from assay.neurons.validator.validator import Validator
 from assay.protocol import Commitment, Phase, Tag, encode_commitment
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import compute_tensor_root

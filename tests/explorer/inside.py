@@ -8,8 +8,8 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from assay.explorer import Index, make_app
-from assay.neurons.config import Settings
-from assay.neurons.exploring.sources import Request, open_source
+from assay.explorer.sources.record_sources import Request, open_source
+from assay.neurons.settings.schema import Settings
 
 
 class Inside:

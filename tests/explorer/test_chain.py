@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.network.chain.devnet import Devnet, Seal
-from assay.neurons.exploring.helper import BusyError, Helper
+from assay.devnet import Devnet, Seal
+from assay.explorer.sources.helper import BusyError, Helper
 from tests.explorer.program import serve
 
 pytestmark = pytest.mark.slow
@@ -37,7 +37,7 @@ def test_head_and_weights_come_from_the_chain(demo, tmp_path):
 
 
 def test_a_helper_ends_when_it_idles_and_starts_again():
-    boot = "from assay.neurons.exploring.child import serve; serve(lambda asked: asked)"
+    boot = "from assay.explorer.sources.helper_child import serve; serve(lambda asked: asked)"
     helper = Helper("echo", boot, idle_s=0.2)
     try:
         assert helper.ask({"a": 1}).result(120) == {"a": 1}
@@ -55,7 +55,7 @@ def test_a_helper_ends_when_it_idles_and_starts_again():
 
 def test_a_helper_that_dies_is_told_in_a_sentence():
     boot = (
-        "from assay.neurons.exploring.child import serve; import os; "
+        "from assay.explorer.sources.helper_child import serve; import os; "
         "serve(lambda asked: os.kill(os.getpid(), 9))"
     )
     helper = Helper("mortal", boot)

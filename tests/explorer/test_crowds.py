@@ -8,15 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from assay.artifacts.parameters.parameter_file import make_checkpoint_name
 from assay.explorer import Shown
-from assay.neurons.config import Settings
-from assay.neurons.exploring import chain, surroundings
-from assay.neurons.rules import make_checkpoint_name
+from assay.explorer.sources import chain_view as chain
+from assay.explorer.sources import surroundings
+from assay.neurons.settings.schema import Settings
 
 #: A chain's reader whose node takes a while for weights, and none for its head.
 _SLOW = """
 import json, time
-from assay.neurons.exploring.child import serve
+from assay.explorer.sources.helper_child import serve
 def answer(request):
     asked = json.loads(request)
     if asked["do"] == "head":

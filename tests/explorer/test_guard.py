@@ -16,8 +16,8 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from assay.explorer.events import _FULL, STREAMS_PER_CLIENT, Events
-from assay.explorer.guard import BURST, RATE, Guard, Rates, is_known_host
-from assay.neurons.exploring.serving import list_hosts
+from assay.network.web.guard import BURST, RATE, Guard, Rates, is_known_host
+from assay.network.web.serving import list_hosts
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ SERVER = """
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
-from assay.neurons.exploring.serving import Patience, bind, make_server, serve
+from assay.network.web.serving import Patience, bind, make_server, serve
 
 async def large(request):
     return Response(b"a" * (32 << 20))
@@ -258,7 +258,7 @@ def test_a_connection_that_goes_on_asking_is_kept(hasty):
 EARLY = """
 import os, signal
 from starlette.applications import Starlette
-from assay.neurons.exploring.serving import bind, make_server, serve
+from assay.network.web.serving import bind, make_server, serve
 
 server = make_server(Starlette())
 run = server.run

@@ -2,10 +2,10 @@
 
 import pytest
 
-from assay.neurons.config import ConfigError, Settings
-from assay.neurons.exploring.commands import ShellCommands
-from assay.neurons.exploring.evm import LedgerEvents, LedgerPlace
-from assay.neurons.exploring.places import check_contract, check_link, find_ledger
+from assay.explorer.sources.ledger_events import LedgerEvents, LedgerPlace
+from assay.explorer.sources.places import check_contract, check_link, find_ledger
+from assay.explorer.sources.shell_commands import ShellCommands
+from assay.neurons.settings.schema import ConfigError, Settings
 from assay.protocol import encode_ss58
 from tests.adversarial.mortal import make_parameters
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from assay.explorer.indexing import STATISTICS_BYTES, read_statistics
+from assay.explorer.sources.run_folder import parse_manifest
 from assay.explorer.views import ledger
-from assay.neurons.exploring.folder import parse_manifest
 from assay.protocol import decode_settlement_record, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode

@@ -16,16 +16,16 @@ import pytest
 from markupsafe import escape
 from starlette.testclient import TestClient
 
+from assay.cli.explorer import _Opening
+from assay.demo.localnet.description import BeaconService, Localnet, Party, write_localnet
+from assay.devnet import Devnet, Seal
 from assay.explorer import AWAITED, Front, Live
 from assay.explorer.pages import write_about
-from assay.network.chain.devnet import Devnet, Seal
-from assay.neurons.commands.explorer import _Opening
-from assay.neurons.config import Settings
-from assay.neurons.exploring.answers import Answers
-from assay.neurons.exploring.folder import RunFolder
-from assay.neurons.exploring.sources import NoRecordError, Request
-from assay.neurons.exploring.surroundings import Pace, join_words
-from assay.neurons.localnet.description import BeaconService, Localnet, Party, write_localnet
+from assay.explorer.sources.answers import Answers
+from assay.explorer.sources.record_sources import NoRecordError, Request
+from assay.explorer.sources.run_folder import RunFolder
+from assay.explorer.sources.surroundings import Pace, join_words
+from assay.neurons.settings.schema import Settings
 from assay.protocol import Parameters
 from tests.explorer.inside import look_into
 from tests.explorer.program import serve
@@ -199,7 +199,7 @@ def test_a_chain_that_stands_still_is_told(monkeypatch):
 
 _HOLDER = """
 import sys, time
-from assay.neurons.files import take_lock
+from assay.network.folder_locks import take_lock
 file = open(sys.argv[1], "a")
 assert take_lock(file.fileno())
 print("held", flush=True)

@@ -14,9 +14,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from assay.neurons.auditing.bundle import AUDITED_MAX
-from assay.neurons.commands.cli import app
-from assay.neurons.exploring.commands import WINDOWS_MAX
+from assay.audit.bundle import AUDITED_MAX
+from assay.cli.app import app
+from assay.explorer.sources.shell_commands import WINDOWS_MAX
 from assay.protocol import decode_settlement_record
 from tests.explorer.inside import Page, list_numbers, look_into
 from tests.explorer.program import ASSAY, list_pages, serve
@@ -177,7 +177,7 @@ def test_what_serves_imports_no_model_and_no_chain():
         [
             sys.executable,
             "-c",
-            "import assay.neurons.commands.explorer, sys;"
+            "import assay.cli.explorer, sys;"
             "print([m for m in ('torch','transformers','bittensor','web3','pyarrow') "
             "if m in sys.modules])",
         ],

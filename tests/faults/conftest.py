@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.network.chain.devnet import Devnet, Seal
-from assay.neurons.config import use_sdk_cache
+from assay.devnet import Devnet, Seal
+from assay.neurons.settings.schema import use_sdk_cache
 from tests.faults.connections import Twins, open_twins
 from tests.faults.proxy import FaultProxy
 from tests.integration.chain.nets import RuntimeNet, open_net

@@ -5,15 +5,17 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
+from assay.artifacts.checkpoints import checkpoint_folder as checkpoints
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.cli import neurons as commands
 from assay.network.beacon import Patience
 from assay.network.chain import Target
 from assay.network.chain import connection as connecting
 from assay.network.store import BucketStore, HttpClient, HttpPatience, opening
 from assay.network.store import bucket as buckets
-from assay.neurons import checkpoints, joining, wiring
-from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.commands import neurons as commands
-from assay.neurons.config import Settings
+from assay.neurons.session import resources as wiring
+from assay.neurons.session import session as joining
+from assay.neurons.settings.schema import Settings
 from tests.faults.proxy import FaultProxy
 from tests.killing import programs
 from tests.killing.points import Points

@@ -13,6 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.parquet.parquet_child import FileFault
+from assay.artifacts.parquet.parquet_pages import check_pages
+from assay.artifacts.submissions import Limits, SubmissionFile, write_submission
+from assay.artifacts.submissions.submission_file import unpack_footer
 from assay.environments import MILLION, gsm
 from assay.environments.problem_file import read_row
 from assay.inference import UnusableCheckpointError
@@ -20,10 +25,6 @@ from assay.inference.architecture import compute_bytes_max, find_misfit
 from assay.inference.checkpoint import load_tokenizer
 from assay.inference.folder import PASSAGES_FILE, TOKENIZER_FILES
 from assay.inference.passages import decode_passages, encode_passages
-from assay.network import Limits, ParquetWorker, SubmissionFile, write_submission
-from assay.network.parquet_child import FileFault
-from assay.network.parquet_pages import check_pages
-from assay.network.submission_file import unpack_footer
 from assay.protocol import (
     QUICKNET,
     Beacon,

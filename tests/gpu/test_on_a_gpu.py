@@ -17,9 +17,9 @@ from assay.inference import (
     measure_rates,
 )
 from assay.inference.folder import read_passages
-from assay.neurons.demo_rules import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.protocol import Domain, hash_fields
 from assay.protocol.parameters import SMALL_MODEL_TESTS
+from assay.subnet.demo_rules import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.training import GENESIS
 from assay.verification import make_projection
 

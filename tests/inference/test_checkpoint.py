@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.inference import CheckpointError, load_checkpoint
 from assay.inference.folder import digest_tensors
-from assay.neurons.checkpoints import CheckpointFolder
 from assay.protocol.manifest import find_fault
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.training import GENESIS

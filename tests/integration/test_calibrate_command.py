@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from assay.inference import CheckpointError, Comparison, ImplementationError
-from assay.neurons.commands.calibrate import run_calibrate
-from assay.neurons.commands.calibration_report import (
+from assay.cli.calibrate import run_calibrate
+from assay.cli.calibration_report import (
     CAP_RATE_MAX,
     GRID,
     Pair,
@@ -23,7 +22,8 @@ from assay.neurons.commands.calibration_report import (
     find_margin,
     list_thresholds,
 )
-from assay.neurons.config import CalibrateSettings, ConfigError
+from assay.inference import CheckpointError, Comparison, ImplementationError
+from assay.neurons.settings.schema import CalibrateSettings, ConfigError
 from assay.protocol import Calibration
 from assay.protocol.encoding import from_json
 from assay.protocol.parameters import SMALL_MODEL_TESTS, make_tests

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from assay.devnet import Devnet, Seal
 from assay.network.chain import Connection, SubtensorChain, Target
-from assay.network.chain.devnet import Devnet, Seal
-from assay.neurons.config import use_sdk_cache
+from assay.neurons.settings.schema import use_sdk_cache
 from assay.protocol import decode_ss58
 from tests.statuses import check_status
 

@@ -8,31 +8,32 @@ from pathlib import Path
 
 import pytest
 
-from assay.inference import CheckpointError, load_checkpoint
-from assay.network import FolderStore, ObjectStore, StoreError, open_folder, open_store
-from assay.network.beacon import LocalBeacon
-from assay.network.chain import ChainError, SimulatedChain
-from assay.neurons import publishing
-from assay.neurons.checkpoints import CheckpointFolder, Fetching
-from assay.neurons.config import ConfigError
-from assay.neurons.discovery import (
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, Fetching
+from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.parameters.discovery import (
     DiscoveryError,
     find_parameters,
     has_parameters_changed,
     make_mirrors,
 )
-from assay.neurons.presets import PRESETS, change_parameters, read_changes
-from assay.neurons.publication import publish_checkpoint
-from assay.neurons.publishing import make_subnet_parameters, publish_subnet
-from assay.neurons.rules import (
+from assay.artifacts.parameters.parameter_file import (
     PARAMETERS_BYTES_MAX,
     PublicationError,
     fetch_parameters,
     make_parameters_name,
     publish_parameters,
 )
+from assay.devnet import SimulatedChain
+from assay.inference import CheckpointError, load_checkpoint
+from assay.network import FolderStore, ObjectStore, StoreError, open_folder, open_store
+from assay.network.beacon import LocalBeacon
+from assay.network.chain import ChainError
+from assay.neurons.settings.schema import ConfigError
 from assay.protocol import QUICKNET, Commitment, Parameters, Tag, encode_commitment
 from assay.protocol.parameters import find_parameters_fault
+from assay.subnet import publishing
+from assay.subnet.presets import PRESETS, change_parameters, read_changes
+from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 from assay.training import GENESIS
 
 NETUID = 25

@@ -19,9 +19,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from assay.network import open_store
 from assay.network.chain import Connection, SubtensorChain, Target
-from assay.neurons.config import use_sdk_cache
-from assay.neurons.logs import EVENTS
-from assay.neurons.metrics import COMMON, OWN, get_served_name
+from assay.neurons.program.logs import EVENTS
+from assay.neurons.program.metrics import COMMON, OWN, get_served_name
+from assay.neurons.settings.schema import use_sdk_cache
 from assay.protocol import (
     SettlementRecord,
     Tag,

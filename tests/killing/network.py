@@ -6,20 +6,20 @@ from pathlib import Path
 
 import bittensor  # noqa: F401 - so that no process loads it for itself
 
+from assay.demo.localnet import localnet_founding as localnet
+from assay.devnet import Devnet, Seal
+from assay.devnet.development_calls import send_tao
 from assay.inference import load_checkpoint
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import Connection, SubtensorChain, Target, open_wallet
-from assay.network.chain.development import send_tao
-from assay.network.chain.devnet import Devnet, Seal
 from assay.network.chain.state import TAO
 from assay.network.chain.wallets import get_coldkey
 from assay.network.store import open_folder
-from assay.neurons import presets
-from assay.neurons.config import use_sdk_cache
-from assay.neurons.localnet import founding as localnet
+from assay.neurons.settings.schema import use_sdk_cache
 from assay.protocol import Phase, encode_ss58
 from assay.protocol.parameters import DEMO_TIMING, Timing
 from assay.protocol.window import compute_block, compute_window
+from assay.subnet import presets
 from assay.training import GENESIS
 
 #: One window, then an epoch right after its verdicts, then the epoch that pays by its weights.

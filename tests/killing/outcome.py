@@ -15,14 +15,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from assay.demo.localnet.localnet_founding import read_founding
+from assay.devnet import Devnet, Seal
+from assay.devnet.devnet_errors import MalformedError
+from assay.devnet.extrinsics import take_apart
 from assay.network.chain import Connection, SubtensorChain, Target
-from assay.network.chain.devnet import Devnet, Seal
-from assay.network.chain.devnet.errors import MalformedError
-from assay.network.chain.devnet.extrinsics import take_apart
-from assay.neurons.config import use_sdk_cache
-from assay.neurons.database import VALIDATOR_FILE, Database
-from assay.neurons.localnet.founding import read_founding
-from assay.neurons.validating.outbox import list_rows
+from assay.neurons.program.database import VALIDATOR_FILE, Database
+from assay.neurons.settings.schema import use_sdk_cache
+from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Tag, encode_ss58
 
 

@@ -19,18 +19,18 @@ from typing import Any
 import torch
 from websockets.asyncio.server import ServerConnection
 
+from assay.artifacts.parquet.parquet_worker import ParquetWorker
+from assay.cli import neurons as commands
+from assay.devnet import Devnet, Seal
+from assay.devnet.rpc_server import Server
 from assay.network.beacon import BeaconServer, LocalBeacon, http
 from assay.network.chain import connection as connecting
 from assay.network.chain import dialing, subtensor
-from assay.network.chain.devnet import Devnet, Seal
-from assay.network.chain.devnet.server import Server
-from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import FolderStore
-from assay.neurons import joining
-from assay.neurons.commands import neurons as commands
-from assay.neurons.config import Settings
-from assay.neurons.learning import trainer
-from assay.neurons.validating import outbox
+from assay.neurons.session import session as joining
+from assay.neurons.settings.schema import Settings
+from assay.neurons.trainer import trainer
+from assay.neurons.validator import weights_outbox as outbox
 from tests.killing.points import TURN, Points, WatchedSocket
 
 #: A pool dies with its node here, so what was lost is known to be lost after so many blocks.

@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 
-from assay.neurons.config import (
+from assay.demo.localnet.localnet_founding import read_founding
+from assay.neurons.settings.schema import (
     BeaconSettings,
     ChainSettings,
     MinerSettings,
@@ -28,7 +29,6 @@ from assay.neurons.config import (
     ValidatorSettings,
     WalletSettings,
 )
-from assay.neurons.localnet.founding import read_founding
 from tests.killing.network import SEED, WALLETS, found_network, load_everything
 from tests.killing.outcome import Outcome, describe
 from tests.killing.points import Fate, Points

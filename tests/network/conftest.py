@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assay.network import Limits, ParquetWorker, SubmissionFile, write_submission
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.submissions import Limits, SubmissionFile, write_submission
 from assay.protocol import Header, Reason, Refusal, Rollout
 
 LIMITS = Limits(group_size=4, group_cap=8, max_tokens=64)

@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assay.network import Limits, ParquetWorker, write_submission
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.submissions import Limits, write_submission
 from assay.protocol import Reason
 from tests.network.conftest import (
     expect,

@@ -181,9 +181,7 @@ def test_a_wallet_that_is_not_there_says_which_file(tmp_path: Path) -> None:
 
 
 def test_the_command_line_does_not_load_the_sdk() -> None:
-    code = (
-        "import sys, json, assay.neurons.commands.cli;print(json.dumps('bittensor' in sys.modules))"
-    )
+    code = "import sys, json, assay.cli.app;print(json.dumps('bittensor' in sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
     )

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from assay.network.chain import ChainError, UnknownOutcomeError, WrongChainError
-from assay.network.chain.evm import EvmError, EvmKey, EvmNode, RevertedError, compute_mirror
-from assay.network.chain.evm import provider as module
-from assay.network.chain.evm.contracts import LedgerEntry, explain_revert
-from assay.network.chain.evm.errors import SilentError
-from assay.network.chain.evm.node import SignedCall
+from assay.network.evm import EvmError, EvmKey, EvmNode, RevertedError, compute_mirror
+from assay.network.evm import provider as module
+from assay.network.evm.contracts import LedgerEntry, explain_revert
+from assay.network.evm.evm_errors import SilentError
+from assay.network.evm.evm_node import SignedCall
 from assay.protocol.score_tree import keccak256
 
 SECRET = keccak256(b"a secret of this test")

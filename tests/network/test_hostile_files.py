@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assay.network import SubmissionFile, write_submission
-from assay.network.submission_parser import encode_rows
+from assay.artifacts.submissions import SubmissionFile, write_submission
+from assay.artifacts.submissions.submission_parser import encode_rows
 from assay.protocol import EncodingError, Reason
 from assay.protocol.submission import decode_rollout, split_rows
 from tests.network.conftest import (

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from assay.network import Limits
-from assay.network.parquet_child import FileFault
-from assay.network.parquet_pages import check_pages
+from assay.artifacts.parquet.parquet_child import FileFault
+from assay.artifacts.parquet.parquet_pages import check_pages
+from assay.artifacts.submissions import Limits
 from assay.protocol import Reason
 from tests.network.conftest import (
     expect,

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from assay.artifacts.parquet import Budget, ParquetWorker, WorkerError, parquet_child
+from assay.artifacts.submissions import SubmissionFile
 from assay.cage import child, parent
-from assay.network import Budget, ParquetWorker, SubmissionFile, WorkerError, parquet_child
 from assay.protocol import Footer, Reason, Refusal
 from tests.network.conftest import LIMITS, MemorySource, expect
 
 #: A child that answers each request by running one line of Python.
-SERVE = "from assay.network.parquet_child import serve;serve(lambda request: {})"
+SERVE = "from assay.artifacts.parquet.parquet_child import serve;serve(lambda request: {})"
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.network import Budget, Limits, ParquetWorker, SubmissionFile, write_submission
+from assay.artifacts.parquet import Budget, ParquetWorker
+from assay.artifacts.submissions import Limits, SubmissionFile, write_submission
 from assay.protocol import Footer, Reason, Refusal, Rollout
 from assay.protocol.encoding import encode
 from assay.protocol.submission import compute_group_leaf, encode_rollout, split_rows

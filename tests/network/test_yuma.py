@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.network.chain.yuma import (
+from assay.devnet.yuma import (
     EpochInputs,
     EpochResult,
     Row,

@@ -6,9 +6,9 @@ from tempfile import TemporaryDirectory
 import pytest
 import torch
 
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.inference import load_checkpoint
-from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.mining.miner import Miner
+from assay.neurons.miner.miner import Miner
 from assay.training import GENESIS
 from tests.neurons.mining import Subnet
 

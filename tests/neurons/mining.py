@@ -5,17 +5,17 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.devnet import SimulatedChain
 from assay.network.beacon import LocalBeacon
-from assay.network.chain import SimulatedChain
 from assay.network.store import open_folder
-from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.demo_rules import NETUID, make_demo_parameters
-from assay.neurons.mining.history import History
-from assay.neurons.mining.miner import Miner, MinerConfig, Outside
-from assay.neurons.mining.workbook import Workbook
+from assay.neurons.miner.miner import Miner, MinerConfig, Outside
+from assay.neurons.miner.mining_history import History
+from assay.neurons.miner.workbook import Workbook
 from assay.protocol import encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.parameters import DEMO_TIMING
+from assay.subnet.demo_rules import NETUID, make_demo_parameters
 
 LOCATOR = "test:store"
 GENESIS_MS = 1_700_000_000_000

@@ -10,22 +10,31 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from assay.artifacts.checkpoints import checkpoint_folder as checkpoints
+from assay.artifacts.checkpoints import tensor_download as gathering
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, Fetching
+from assay.artifacts.checkpoints.tensor_download import answer_in_time
+from assay.artifacts.parameters.parameter_file import PublicationError
+from assay.devnet import SimulatedChain
+from assay.devnet import block_database as devnet_database
 from assay.inference import CheckpointError, read_tensors
-from assay.network.chain import STATE_BLOCKS, ForgottenError, SimulatedChain
-from assay.network.chain.devnet import database as devnet_database
-from assay.network.chain.evm import LedgerEntry
-from assay.neurons import checkpoints, gathering
-from assay.neurons.archive import Archive
-from assay.neurons.checkpoints import CheckpointFolder, Fetching
-from assay.neurons.database import Database
-from assay.neurons.gathering import answer_in_time
-from assay.neurons.mining.history import History, MinedWindow, OwnVerdict, Payment, describe_history
-from assay.neurons.rules import PublicationError
-from assay.neurons.validating import ledger_outbox, outbox
-from assay.neurons.validating.audits import Settlement, WindowAudit
-from assay.neurons.validating.ledger_outbox import LedgerOutbox, list_ledger_rows
-from assay.neurons.validating.outbox import State, WeightsOutbox, list_rows
-from assay.neurons.windows import Challenge
+from assay.network.chain import STATE_BLOCKS, ForgottenError
+from assay.network.evm import LedgerEntry
+from assay.neurons.miner.mining_history import (
+    History,
+    MinedWindow,
+    OwnVerdict,
+    Payment,
+    describe_history,
+)
+from assay.neurons.program.database import Database
+from assay.neurons.session.window_reader import Challenge
+from assay.neurons.validator import ledger_outbox
+from assay.neurons.validator import weights_outbox as outbox
+from assay.neurons.validator.ledger_outbox import LedgerOutbox, list_ledger_rows
+from assay.neurons.validator.run_archive import Archive
+from assay.neurons.validator.weights_outbox import State, WeightsOutbox, list_rows
+from assay.neurons.validator.window_audit import Settlement, WindowAudit
 from assay.protocol import Beacon, Block, Reason
 from assay.verification import Ledger, Seat
 from tests.adversarial.mortal import make_parameters

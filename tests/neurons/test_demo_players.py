@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from assay.neurons.commands.demo import _heed_interrupts
-from assay.neurons.demo.players import FreePlayers, TurnPlayers
+from assay.cli.demo import _heed_interrupts
+from assay.demo.players import FreePlayers, TurnPlayers
 
 #: Longest wait for a thread, seconds.
 PATIENCE_S = 10.0

@@ -8,13 +8,13 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.cli.checks_view import render_dry_run
+from assay.devnet import SimulatedRules
 from assay.network.beacon import LocalBeacon
-from assay.network.chain import SimulatedRules
 from assay.network.store import open_folder
-from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.commands.checks_view import render_dry_run
-from assay.neurons.mining.dry_run import Candidate, compute_window_seconds, dry_run
-from assay.neurons.mining.miner import MinerConfig, Outside
+from assay.neurons.miner.dry_run import Candidate, compute_window_seconds, dry_run
+from assay.neurons.miner.miner import MinerConfig, Outside
 from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
 from assay.protocol.parameters import MAIN_TIMING
 from tests.neurons.mining import ALICE, GENESIS_MS, HOTKEYS, LOCATOR, Fuse, Fused

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from assay.artifacts.submissions.intake import find_checkpoint_fault
 from assay.environments import add_problem_files, open_environment, problem_file
 from assay.inference import load_checkpoint
-from assay.neurons.choosing import open_text
-from assay.neurons.config import ConfigError
-from assay.neurons.demo_rules import make_demo_parameters
-from assay.neurons.genesis import make_genesis
-from assay.neurons.learning.evaluation import evaluate
-from assay.neurons.presets import change_parameters, parse_environment
-from assay.neurons.submissions import find_checkpoint_fault
+from assay.neurons.settings.environment_choice import open_text
+from assay.neurons.settings.schema import ConfigError
+from assay.neurons.trainer.evaluation import evaluate
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.encoding import decode, encode
+from assay.subnet.demo_rules import make_demo_parameters
+from assay.subnet.genesis_checkpoint import make_genesis
+from assay.subnet.presets import change_parameters, parse_environment
 from assay.training import GENESIS
 
 

@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import pytest
 
-from assay.network.chain import SimulatedChain, SimulatedRules
+from assay.devnet import SimulatedChain, SimulatedRules
 from assay.network.chain.state import TAO
-from assay.neurons import joining
-from assay.neurons.config import ConfigError
-from assay.neurons.joining import Membership, Standing, find_longest_retry
-from assay.neurons.programs import ParametersChangedError
+from assay.neurons.program.program_loop import ParametersChangedError
+from assay.neurons.session import session as joining
+from assay.neurons.session.session import Membership, Standing, find_longest_retry
+from assay.neurons.settings.schema import ConfigError
 from assay.protocol import Commitment, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING
 

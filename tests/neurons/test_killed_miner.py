@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from assay.neurons.mining.miner import MinerConfig
-from assay.neurons.mining.workbook import Mark
+from assay.neurons.miner.miner import MinerConfig
+from assay.neurons.miner.workbook import Mark
 from assay.protocol import Phase, parse_commitment
 from assay.protocol.window import compute_block
 from tests.neurons.mining import ALICE, Fuse, Killed, fuse_files
@@ -141,7 +141,7 @@ def test_back_too_late_it_goes_on_with_the_next_window(make_subnet, quick_miner)
 
 def test_only_the_missing_groups_are_generated(make_subnet, genesis, models):
     """With the real model all the way: a restart costs what was not finished, and no more."""
-    from assay.neurons.mining.miner import Miner
+    from assay.neurons.miner.miner import Miner
 
     asked = []
 

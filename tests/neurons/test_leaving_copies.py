@@ -8,11 +8,11 @@ from queue import Queue
 
 import pytest
 
+from assay.artifacts.submissions import mirror_writer as module
+from assay.artifacts.submissions.mirror_writer import Mirror
+from assay.artifacts.submissions.pack import PackedSubmission
 from assay.network import StoreError, open_folder
 from assay.network.store import folder
-from assay.neurons.packing import PackedSubmission
-from assay.neurons.validating import mirror as module
-from assay.neurons.validating.mirror import Mirror
 from assay.protocol import context_from_json
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "context.json"

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from assay.network.beacon import read_chain_info
-from assay.network.chain import ChainError
-from assay.neurons.commands import options
-from assay.neurons.commands.status import Request, run_status
-from assay.neurons.config import ConfigError, Settings, load_settings
-from assay.neurons.localnet import founding, services
-from assay.neurons.localnet.description import (
+from assay.cli import options
+from assay.cli.status import Request, run_status
+from assay.demo.localnet import localnet_founding as founding
+from assay.demo.localnet import services
+from assay.demo.localnet.description import (
     BeaconService,
     Localnet,
     Party,
@@ -25,8 +23,11 @@ from assay.neurons.localnet.description import (
     read_settings,
     write_localnet,
 )
-from assay.neurons.localnet.founding import found, get_begin_ms, read_founding
-from assay.neurons.localnet.services import run_services
+from assay.demo.localnet.localnet_founding import found, get_begin_ms, read_founding
+from assay.demo.localnet.services import run_services
+from assay.network.beacon import read_chain_info
+from assay.network.chain import ChainError
+from assay.neurons.settings.schema import ConfigError, Settings, load_settings
 
 NASTY = 'a "quoted" \\ folder\twith ü and 😀'
 
@@ -253,7 +254,7 @@ FOUNDING = """
 import os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from assay.neurons.localnet.services import _prepare_founder
+from assay.demo.localnet.services import _prepare_founder
 with ProcessPoolExecutor(1, get_context("spawn"), initializer=_prepare_founder) as apart:
     print(apart.submit(os.getpid).result(), flush=True)
     apart.submit(time.sleep, 600).result()

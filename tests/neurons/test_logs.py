@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from assay.neurons.logs import EVENTS, ORIGIN, log_lines, make_formatter, mask_secrets
-from assay.neurons.status import Sight
+from assay.neurons.program.logs import EVENTS, ORIGIN, log_lines, make_formatter, mask_secrets
+from assay.neurons.program.program_status import Sight
 from assay.protocol import Block
 from assay.protocol.parameters import DEMO_TIMING
 
@@ -21,7 +21,7 @@ ROOMS = ("cage", "environments", "inference", "network", "neurons", "training", 
 #: Writes far more than a pipe holds, and than may wait.
 SHOUT = """
 import logging, sys
-from assay.neurons.logs import log_lines
+from assay.neurons.program.logs import log_lines
 with log_lines(as_json=True, quiet=False):
     for n in range(5_000):
         logging.getLogger("assay").info("x" * 500, extra={"event": "trouble"})
@@ -183,7 +183,7 @@ def test_a_signal_in_the_middle_of_a_line_stops_nothing() -> None:
     """Its handler says something, too, in the same thread."""
     script = """
 import logging, os, signal
-from assay.neurons.logs import log_lines
+from assay.neurons.program.logs import log_lines
 logger = logging.getLogger("assay")
 def say(*_):
     logger.info("signal", extra={"event": "stopping"})

@@ -15,11 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from assay.network import StoreError
 from assay.network.store import open_folder
-from assay.neurons import metrics_server
-from assay.neurons.config import ConfigError
-from assay.neurons.metrics import COMMON, OWN, Kind, get_served_name
-from assay.neurons.metrics_server import read_address, serve_metrics
-from assay.neurons.tally import Tally, Verdicts, meter
+from assay.neurons.program import metrics_server
+from assay.neurons.program.metrics import COMMON, OWN, Kind, get_served_name
+from assay.neurons.program.metrics_server import read_address, serve_metrics
+from assay.neurons.program.tally import Tally, Verdicts, meter
+from assay.neurons.settings.schema import ConfigError
 from tests.statuses import VALIDATOR
 
 ROOT = Path(__file__).parents[2]

@@ -2,14 +2,14 @@
 
 import pytest
 
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network import StoreError
 from assay.network.beacon import BeaconSourceError
 from assay.network.chain import ChainError, UnknownOutcomeError, WrongChainError
-from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.mining import miner as module
-from assay.neurons.mining.delivery import Delivery, Parcel
-from assay.neurons.mining.miner import MinerConfig
+from assay.neurons.miner import miner as module
+from assay.neurons.miner.delivery import Delivery, Parcel
+from assay.neurons.miner.miner import MinerConfig
 from assay.protocol import Beacon, parse_commitment
 from assay.protocol.parameters import DEMO_TIMING
 from assay.training import GENESIS

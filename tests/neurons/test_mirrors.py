@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from assay.artifacts.submissions.mirror_list import KnownMirror, MirrorList, order_by_stake
+from assay.artifacts.submissions.mirrored_reader import MirroredReader
+from assay.devnet import SimulatedChain
 from assay.network import StoreError, open_folder
-from assay.network.chain import ChainError, SimulatedChain
+from assay.network.chain import ChainError
 from assay.network.store.deadlines import _allowance
-from assay.neurons.mirrors import KnownMirror, MirrorList, order_by_stake
-from assay.neurons.revealing import MirroredReader
 from assay.protocol import Commitment, Tag, context_from_json, encode_commitment
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "context.json"

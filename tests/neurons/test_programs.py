@@ -12,13 +12,13 @@ import pytest
 import typer
 from rich.console import Console
 
+from assay.cli.options import plain_errors
+from assay.cli.program_view import Sign, render_program
 from assay.network.chain import ChainError, WrongChainError
-from assay.neurons import programs
-from assay.neurons.commands.options import plain_errors
-from assay.neurons.commands.program_view import Sign, render_program
-from assay.neurons.config import ConfigError
-from assay.neurons.files import replace_file
-from assay.neurons.programs import Loop, catch_signals, claim_folder
+from assay.network.folder_locks import replace_file
+from assay.neurons.program import program_loop as programs
+from assay.neurons.program.program_loop import Loop, catch_signals, claim_folder
+from assay.neurons.settings.schema import ConfigError
 from tests.statuses import VALIDATOR
 
 

@@ -7,11 +7,19 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from assay.network import ParquetWorker, ReadableStores, StoreError, open_folder
-from assay.network.store import HttpClient, HttpPatience
-from assay.network.store.deadlines import _allowance
-from assay.neurons.mirrors import KnownMirror
-from assay.neurons.packing import (
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.submissions import mirror_writer as mirroring
+from assay.artifacts.submissions import read_ahead as module
+from assay.artifacts.submissions.intake import (
+    Sources,
+    judge_hotkey,
+    know_no_mirrors,
+    open_submission,
+)
+from assay.artifacts.submissions.mirror_list import KnownMirror
+from assay.artifacts.submissions.mirror_writer import Mirror
+from assay.artifacts.submissions.mirrored_reader import make_mirror_name
+from assay.artifacts.submissions.pack import (
     PackedFooter,
     PackedGroup,
     PackedReader,
@@ -21,13 +29,11 @@ from assay.neurons.packing import (
     encode_pack,
     measure_pack,
 )
-from assay.neurons.revealing import make_mirror_name
-from assay.neurons.submissions import Sources, judge_hotkey, know_no_mirrors, open_submission
-from assay.neurons.validating import ahead as module
-from assay.neurons.validating import mirror as mirroring
-from assay.neurons.validating.ahead import ReadAhead, fetch
-from assay.neurons.validating.mirror import Mirror
-from assay.neurons.windows import get_challenge, get_context
+from assay.artifacts.submissions.read_ahead import ReadAhead, fetch
+from assay.network import ReadableStores, StoreError, open_folder
+from assay.network.store import HttpClient, HttpPatience
+from assay.network.store.deadlines import _allowance
+from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Footer, Phase, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.parameters import DEMO_TIMING, MAIN_WORK

@@ -7,23 +7,23 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.submissions.intake import Sources, judge_hotkey
+from assay.gauntlet.forging import RandomSketch
 from assay.inference import CheckpointError
-from assay.network import ParquetWorker
 from assay.network.chain import ChainError
-from assay.neurons.gauntlet.files import RandomSketch
-from assay.neurons.mining import review as module
-from assay.neurons.mining.history import (
+from assay.neurons.miner import review as module
+from assay.neurons.miner.history_view import render_history
+from assay.neurons.miner.miner import Miner
+from assay.neurons.miner.mining_history import (
     History,
     HistoryError,
     MinedWindow,
     OwnVerdict,
     describe_history,
 )
-from assay.neurons.mining.history_view import render_history
-from assay.neurons.mining.miner import Miner
-from assay.neurons.mining.review import Review
-from assay.neurons.submissions import Sources, judge_hotkey
-from assay.neurons.windows import find_settlement, get_challenge, get_context
+from assay.neurons.miner.review import Review
+from assay.neurons.session.window_reader import find_settlement, get_challenge, get_context
 from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.window import compute_block

@@ -19,16 +19,16 @@ import pytest
 import typer
 from pydantic import SecretStr
 
+from assay.cli.options import plain_errors, say_what_opens
+from assay.explorer.sources.shell_commands import show_address
 from assay.network import StoreError
 from assay.network.beacon import BeaconSourceError, HttpBeacons, Patience
 from assay.network.chain import ChainError, Connection, Target
 from assay.network.chain import connection as connecting
-from assay.network.chain.evm import EvmNode
+from assay.network.evm import EvmNode
 from assay.network.store import Credentials, HttpPatience, open_bucket, read_bucket
-from assay.neurons.commands.options import plain_errors, say_what_opens
-from assay.neurons.config import load_settings
-from assay.neurons.exploring.commands import show_address
-from assay.neurons.programs import STATUS_FILE, Loop
+from assay.neurons.program.program_loop import STATUS_FILE, Loop
+from assay.neurons.settings.schema import load_settings
 from assay.protocol import QUICKNET
 
 KEY, USER, WORD = "Hunter2ApiKey7f3a9c", "hunter2user", "hunter2word"

@@ -11,20 +11,21 @@ from dataclasses import replace
 
 import pytest
 
-from assay.network import ParquetWorker, StoreError
-from assay.neurons.archive import Archive
-from assay.neurons.checks import State
-from assay.neurons.config import ConfigError, load_settings
-from assay.neurons.database import Database
-from assay.neurons.doctor import Surroundings, look_briefly
-from assay.neurons.mining.miner import MinerConfig
-from assay.neurons.submissions import Sources
-from assay.neurons.validating import ahead as ahead_module
-from assay.neurons.validating.mirror import read_ahead
-from assay.neurons.validating.record_book import RecordBook
-from assay.neurons.validating.records import Author
-from assay.neurons.validating.validator import Validator
-from assay.neurons.wiring import open_own_store, open_stores
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.submissions import read_ahead as ahead_module
+from assay.artifacts.submissions.intake import Sources
+from assay.artifacts.submissions.mirror_writer import read_ahead
+from assay.network import StoreError
+from assay.neurons.miner.miner import MinerConfig
+from assay.neurons.program.database import Database
+from assay.neurons.session.checks import State
+from assay.neurons.session.preflight import Surroundings, look_briefly
+from assay.neurons.session.resources import open_own_store, open_stores
+from assay.neurons.settings.schema import ConfigError, load_settings
+from assay.neurons.validator.make_records import Author
+from assay.neurons.validator.record_book import RecordBook
+from assay.neurons.validator.run_archive import Archive
+from assay.neurons.validator.validator import Validator
 from assay.protocol import Reason, encode_ss58
 from tests.neurons.mining import ALICE, HOTKEYS
 from tests.s3 import BUCKET, PREFIX, REGION, S3

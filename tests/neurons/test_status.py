@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from assay.neurons.commands.program_view import Sign, find_lags, render_head
-from assay.neurons.commands.status import Request, run_status
-from assay.neurons.config import ConfigError
-from assay.neurons.programs import claim_folder
-from assay.neurons.status import CountdownStatus, describe_countdown
+from assay.cli.program_view import Sign, find_lags, render_head
+from assay.cli.status import Request, run_status
+from assay.neurons.program.program_loop import claim_folder
+from assay.neurons.program.program_status import CountdownStatus, describe_countdown
+from assay.neurons.settings.schema import ConfigError
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import DEMO_TIMING
 from tests.statuses import VALIDATOR, check_status

@@ -7,13 +7,13 @@ import pytest
 from matplotlib import pyplot
 from rich.console import Console
 
-from assay.neurons.checks import Check, State
-from assay.neurons.commands import console as room
-from assay.neurons.commands.checks_view import render_checks
-from assay.neurons.commands.console import FIGURES, open_console
-from assay.neurons.commands.demo import count_late
-from assay.neurons.demo.plot import plot_reward
-from assay.neurons.demo.view import render_summary
+from assay.cli import console as room
+from assay.cli.checks_view import render_checks
+from assay.cli.console import FIGURES, open_console
+from assay.cli.demo import count_late
+from assay.demo.demo_view import render_summary
+from assay.demo.plot import plot_reward
+from assay.neurons.session.checks import Check, State
 
 SCORES = (11_058, 12_276, 12_534, 11_046)
 

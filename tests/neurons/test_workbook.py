@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.neurons.mining.workbook import Mark, Workbook, WorkbookError
-from assay.neurons.windows import get_challenge
+from assay.neurons.miner.workbook import Mark, Workbook, WorkbookError
+from assay.neurons.session.window_reader import get_challenge
 from assay.protocol import parse_commitment
 from assay.protocol.submission import encode_rollout
 from tests.neurons.mining import ALICE, HOTKEYS

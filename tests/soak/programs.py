@@ -12,18 +12,27 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from assay.artifacts.checkpoints import checkpoint_folder as checkpoints_module
+from assay.artifacts.checkpoints.checkpoint_folder import (
+    CHECKPOINTS_KEPT,
+    CheckpointFolder,
+    Fetching,
+)
+from assay.artifacts.parameters.discovery import make_mirrors
+from assay.artifacts.parquet.parquet_worker import ParquetWorker
+from assay.artifacts.submissions.intake import Sources
+from assay.cli import neurons as commands
 from assay.network.beacon import HttpBeacons
-from assay.network.parquet_worker import ParquetWorker
-from assay.neurons import checkpoints as checkpoints_module
-from assay.neurons import programs
-from assay.neurons.checkpoints import CHECKPOINTS_KEPT, CheckpointFolder, Fetching
-from assay.neurons.commands import neurons as commands
-from assay.neurons.config import MinerSettings, Settings, TrainerSettings, ValidatorSettings
-from assay.neurons.discovery import make_mirrors
-from assay.neurons.joining import Membership
-from assay.neurons.learning import trainer as trainer_module
-from assay.neurons.submissions import Sources
-from assay.neurons.wiring import Account
+from assay.neurons.program import program_loop as programs
+from assay.neurons.session.resources import Account
+from assay.neurons.session.session import Membership
+from assay.neurons.settings.schema import (
+    MinerSettings,
+    Settings,
+    TrainerSettings,
+    ValidatorSettings,
+)
+from assay.neurons.trainer import trainer as trainer_module
 from tests.soak.weather import FaultyBeacons, FaultyChain, FaultyStore, Killed, Weather
 
 #: Seconds that a turn may take: a program that hangs fails the soak.

@@ -20,27 +20,28 @@ from typing import Any
 
 import torch
 
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, measure_manifest
+from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.parquet.parquet_worker import ParquetWorker
+from assay.artifacts.submissions.intake import Sources
+from assay.devnet import SimulatedChain
+from assay.devnet.simulator import SimulatedRules
 from assay.inference import load_checkpoint
 from assay.inference.folder import MANIFEST_FILE, PASSAGES_FILE, read_passages
 from assay.inference.passages import digest_passages, encode_passages
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.race import Patience
-from assay.network.chain import STATE_BLOCKS, SimulatedChain
-from assay.network.chain.simulator import SimulatedRules
-from assay.network.parquet_worker import ParquetWorker
+from assay.network.chain import STATE_BLOCKS
+from assay.network.folder_locks import write_file, write_json
 from assay.network.store import open_folder
-from assay.neurons.checkpoints import CheckpointFolder, measure_manifest
-from assay.neurons.database import VALIDATOR_FILE, Database
-from assay.neurons.demo_rules import NETUID, make_demo_parameters
-from assay.neurons.files import write_file, write_json
-from assay.neurons.publication import publish_checkpoint
-from assay.neurons.submissions import Sources
-from assay.neurons.validating.audits import Settlement, WindowAudit
-from assay.neurons.validating.validator import Validator
+from assay.neurons.program.database import VALIDATOR_FILE, Database
+from assay.neurons.validator.validator import Validator
+from assay.neurons.validator.window_audit import Settlement, WindowAudit
 from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, parse_commitment
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block
+from assay.subnet.demo_rules import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from tests.soak.programs import Program, StuckError, take_over
 from tests.soak.weather import Weather

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assay.artifacts.checkpoints import delta as module
+from assay.artifacts.checkpoints.delta import apply_delta, make_delta
 from assay.protocol.encoding import EncodingError
-from assay.training import delta as module
-from assay.training.delta import apply_delta, make_delta
 
 
 def apply(parent: bytes, delta: bytes) -> bytes:

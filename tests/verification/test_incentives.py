@@ -4,13 +4,13 @@ from itertools import product
 
 import pytest
 
-from assay.verification import (
+from assay.gauntlet.incentives import (
+    WINDOWS,
     compute_adaptive_gain,
     compute_audit_detection,
     compute_expected_gain,
     compute_expected_income,
 )
-from assay.verification.incentives import WINDOWS
 
 #: Of a faked window, a genuine one costing 1.
 COSTS = [0.001, 0.01, 0.1, 0.3, 0.6, 0.8, 0.95]

@@ -2,10 +2,10 @@
 
 import pytest
 
+from assay.artifacts.checkpoints import checkpoint_folder as checkpoints_module
+from assay.artifacts.checkpoints import tensor_download as gathering
+from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.network import ObjectStore, open_folder
-from assay.neurons import checkpoints as checkpoints_module
-from assay.neurons import gathering
-from assay.neurons.publication import publish_checkpoint
 from assay.training import GENESIS
 from tests.adversarial.mirrors.lab import DIGEST, Mirror
 

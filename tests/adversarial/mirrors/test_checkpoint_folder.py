@@ -11,13 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from assay.artifacts.checkpoints import checkpoint_folder as checkpoints_module
+from assay.artifacts.checkpoints.checkpoint_fetch import fetch_checkpoint
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, Fetching
+from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.inference.folder import MANIFEST_FILE, MODEL_FILE
 from assay.network import StoreError, open_folder
-from assay.neurons import checkpoints as checkpoints_module
-from assay.neurons.checkpoints import CheckpointFolder, Fetching
-from assay.neurons.fetching import fetch_checkpoint
-from assay.neurons.publication import publish_checkpoint
 from assay.protocol.manifest import Manifest
 from assay.training import GENESIS
 from tests.adversarial.mirrors.lab import DIGEST, NAMES, SMALL, Mirror, flip, require_whole

@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from assay.artifacts.checkpoints.checkpoint_fetch import fetch_checkpoint
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.inference.folder import MODEL_FILE, find_tensors
 from assay.network import open_folder
-from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.fetching import fetch_checkpoint
-from assay.neurons.publication import publish_checkpoint
 from assay.protocol.manifest import Manifest
 from assay.training import GENESIS
 from tests.adversarial.mirrors.lab import DIGEST, SMALL, TENSORS, Mirror, flip

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from assay.artifacts.checkpoints import checkpoint_fetch as fetching
+from assay.artifacts.checkpoints import tensor_download as gathering
+from assay.artifacts.checkpoints.checkpoint_fetch import FetchLimits, fetch_checkpoint
 from assay.inference import CheckpointError
 from assay.inference.folder import MANIFEST_FILE
 from assay.inference.tensors import TABLE_FILE, encode_table
 from assay.network import StoreError
-from assay.neurons import fetching, gathering
-from assay.neurons.fetching import FetchLimits, fetch_checkpoint
 from tests.adversarial.mirrors.lab import (
     DIGEST,
     NAMES,

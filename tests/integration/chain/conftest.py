@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from assay.devnet import Devnet, Seal
 from assay.network.chain import Connection
-from assay.network.chain.devnet import Devnet, Seal
-from assay.neurons.config import use_sdk_cache
+from assay.neurons.settings.schema import use_sdk_cache
 
 sys.path.insert(0, str(Path(__file__).parent))
 from nets import Net, RuntimeNet, SimulatedNet, open_net, start_node

@@ -14,16 +14,9 @@ from typing import Any
 
 from websockets.sync.client import connect
 
-from assay.network.chain import (
-    Connection,
-    DevWallet,
-    SimulatedChain,
-    SimulatedRules,
-    SubtensorChain,
-    Target,
-    create_subnet,
-)
-from assay.network.chain.development import change_settings
+from assay.devnet import SimulatedChain, SimulatedRules
+from assay.devnet.development_calls import change_settings
+from assay.network.chain import Connection, DevWallet, SubtensorChain, Target, create_subnet
 from assay.network.chain.sending import Sender
 
 TAO = 10**9

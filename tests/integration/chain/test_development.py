@@ -3,8 +3,8 @@
 import pytest
 from nets import TAO, RuntimeNet
 
+from assay.devnet.development_calls import change_settings, send_tao
 from assay.network.chain import ChainError
-from assay.network.chain.development import change_settings, send_tao
 
 
 def test_money_for_a_newcomer(subnet: RuntimeNet) -> None:

@@ -8,22 +8,22 @@ import pytest
 import torch
 from nets import TAO, TEMPO, RuntimeNet, open_net
 
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.parquet.parquet_worker import ParquetWorker
+from assay.artifacts.submissions.intake import Sources
+from assay.gauntlet.drafting import CheapModelMiner
 from assay.inference import load_checkpoint
 from assay.network.beacon import LocalBeacon
-from assay.network.parquet_worker import ParquetWorker
 from assay.network.store import open_folder
-from assay.neurons.checkpoints import CheckpointFolder
-from assay.neurons.database import Database
-from assay.neurons.demo_rules import make_demo_parameters
-from assay.neurons.gauntlet.drafting import CheapModelMiner
-from assay.neurons.mining.miner import Miner, MinerConfig, Outside
-from assay.neurons.submissions import Sources
-from assay.neurons.validating.outbox import State, list_rows
-from assay.neurons.validating.validator import Validator
+from assay.neurons.miner.miner import Miner, MinerConfig, Outside
+from assay.neurons.program.database import Database
+from assay.neurons.validator.validator import Validator
+from assay.neurons.validator.weights_outbox import State, list_rows
 from assay.protocol import Commitment, Parameters, Phase, Reason, Tag, encode_commitment
 from assay.protocol.commitment import parse_commitment
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block, compute_window
+from assay.subnet.demo_rules import make_demo_parameters
 from assay.training import GENESIS
 
 LOCATOR = "file:store"

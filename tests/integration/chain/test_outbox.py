@@ -7,8 +7,8 @@ from typing import Any
 from nets import TAO, Net, RuntimeNet
 
 from assay.network.chain.state import LARGEST_WEIGHT as FULL
-from assay.neurons.database import Database
-from assay.neurons.validating.outbox import State, WeightsOutbox, WeightsRow, list_rows
+from assay.neurons.program.database import Database
+from assay.neurons.validator.weights_outbox import State, WeightsOutbox, WeightsRow, list_rows
 
 
 class Watched:

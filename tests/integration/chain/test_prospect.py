@@ -6,12 +6,12 @@ import pytest
 from nets import TAO, TEMPO, Net
 
 from assay.network.beacon import LocalBeacon
-from assay.neurons.checks import State, check_chain, check_registration
-from assay.neurons.demo_rules import make_demo_parameters
-from assay.neurons.mining.dry_run import Candidate, estimate_earning
-from assay.neurons.windows import find_epoch
+from assay.neurons.miner.dry_run import Candidate, estimate_earning
+from assay.neurons.session.checks import State, check_chain, check_registration
+from assay.neurons.session.window_reader import find_epoch
 from assay.protocol import Commitment, Parameters, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING
+from assay.subnet.demo_rules import make_demo_parameters
 
 
 def make_parameters(net: Net, commit_offset: int = 1) -> Parameters:

@@ -4,12 +4,16 @@ from pathlib import Path
 
 from nets import Net
 
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, Fetching
+from assay.artifacts.parameters.discovery import (
+    find_parameters,
+    has_parameters_changed,
+    make_mirrors,
+)
 from assay.network import open_folder
-from assay.neurons.checkpoints import CheckpointFolder, Fetching
-from assay.neurons.discovery import find_parameters, has_parameters_changed, make_mirrors
-from assay.neurons.presets import PRESETS, change_parameters
-from assay.neurons.publishing import make_subnet_parameters, publish_subnet
 from assay.protocol import QUICKNET
+from assay.subnet.presets import PRESETS, change_parameters
+from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 from assay.training import GENESIS
 
 

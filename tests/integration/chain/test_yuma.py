@@ -24,7 +24,7 @@ from epochs import (
 )
 from nets import RuntimeNet
 
-from assay.network.chain.yuma import compute_epoch, compute_uid_to_prune
+from assay.devnet.yuma import compute_epoch, compute_uid_to_prune
 
 MODULE = "SubtensorModule"
 VECTORS = Path(__file__).parents[2] / "data" / "yuma.json"

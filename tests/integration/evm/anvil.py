@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from bittensor.sp_core import Keypair
 
-from assay.network.chain.evm import EvmKey, EvmNode, ScoreLedger, bind_hotkey, deploy_contracts
+from assay.network.evm import EvmKey, EvmNode, ScoreLedger, bind_hotkey, deploy_contracts
 from assay.protocol.score_tree import keccak256
 
 CONTRACTS = Path(__file__).parents[3] / "contracts"

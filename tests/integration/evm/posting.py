@@ -6,9 +6,9 @@ from pathlib import Path
 from anvil import Stage
 
 from assay.network.chain import UnknownOutcomeError
-from assay.network.chain.evm import LedgerEntry, LedgerPoster, SignedCall, bind_hotkey
-from assay.neurons.database import Database
-from assay.neurons.validating.ledger_outbox import LedgerOutbox, LedgerRow, State, list_ledger_rows
+from assay.network.evm import LedgerEntry, LedgerPoster, SignedCall, bind_hotkey
+from assay.neurons.program.database import Database
+from assay.neurons.validator.ledger_outbox import LedgerOutbox, LedgerRow, State, list_ledger_rows
 from assay.protocol import SettlementRecord, make_score_tree
 from assay.protocol.record import RECORD_VERSION, SeatScore
 from assay.protocol.score_tree import compute_weights_digest, keccak256

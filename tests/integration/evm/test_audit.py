@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from anvil import NETUID, Stage
 
-from assay.network import ParquetWorker
+from assay.artifacts.parquet import ParquetWorker
+from assay.audit.auditor import audit
+from assay.cli.audit import _open_ledger, describe_report
 from assay.network.chain import WrongChainError
-from assay.network.chain.evm import LedgerPoster, bind_hotkey
-from assay.neurons.auditing.auditor import audit
-from assay.neurons.commands.audit import _open_ledger, describe_report
-from assay.neurons.config import load_settings
-from assay.neurons.database import Database
-from assay.neurons.validating.ledger_outbox import LedgerOutbox
+from assay.network.evm import LedgerPoster, bind_hotkey
+from assay.neurons.program.database import Database
+from assay.neurons.settings.schema import load_settings
+from assay.neurons.validator.ledger_outbox import LedgerOutbox
 from assay.protocol import SettlementRecord
 from tests.adversarial.audited import (
     EPOCHS,

@@ -14,7 +14,7 @@ import pytest
 from anvil import CHAIN_ID, CONTRACTS, NETUID, SR25519, STORAGE, Hotkey, Stage
 
 from assay.network.chain import ChainError, WrongChainError
-from assay.network.chain.evm import (
+from assay.network.evm import (
     Binding,
     EvmError,
     EvmNode,
@@ -25,9 +25,9 @@ from assay.network.chain.evm import (
     ScoreLedger,
     bind_hotkey,
     compute_binding_message,
-    setup,
 )
-from assay.network.chain.evm.contracts import LEDGER, WEIGHTS_CHECK, load_artifact
+from assay.network.evm import deployment as setup
+from assay.network.evm.contracts import LEDGER, WEIGHTS_CHECK, load_artifact
 from assay.protocol.score_tree import compute_weights_digest, keccak256, make_score_tree
 
 EPOCH = 4_321

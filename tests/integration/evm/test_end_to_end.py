@@ -12,15 +12,15 @@ from anvil import CHAIN_ID, NETUID, SR25519, STORAGE, Stage
 from click.testing import Result
 from typer.testing import CliRunner
 
-from assay.network.chain.evm import LedgerPoster, bind_hotkey, make_ledger_entry
-from assay.network.chain.evm.errors import SilentError
-from assay.neurons.commands.cli import app
-from assay.neurons.config import ConfigError, Settings, load_settings
-from assay.neurons.database import Database
-from assay.neurons.ledger import create_key, open_key, open_posting
-from assay.neurons.validating import outbox
-from assay.neurons.validating.ledger_outbox import LedgerOutbox, State, list_ledger_rows
-from assay.neurons.validating.ledger_thread import LedgerThread
+from assay.cli.app import app
+from assay.network.evm import LedgerPoster, bind_hotkey, make_ledger_entry
+from assay.network.evm.evm_errors import SilentError
+from assay.neurons.program.database import Database
+from assay.neurons.settings.schema import ConfigError, Settings, load_settings
+from assay.neurons.validator import weights_outbox as outbox
+from assay.neurons.validator.evm_opening import create_key, open_key, open_posting
+from assay.neurons.validator.ledger_outbox import LedgerOutbox, State, list_ledger_rows
+from assay.neurons.validator.ledger_thread import LedgerThread
 from assay.protocol import (
     SettlementRecord,
     decode_settlement_record,

@@ -15,14 +15,14 @@ import pytest
 from anvil import CHAIN_ID, Stage
 from typer.testing import CliRunner
 
-from assay.network.chain.evm import LedgerPoster, ScoreLedger, make_ledger_entry
+from assay.artifacts.parameters.parameter_file import publish_parameters
+from assay.cli.app import app
+from assay.network.evm import LedgerPoster, ScoreLedger, make_ledger_entry
 from assay.network.store import open_folder
-from assay.neurons.commands.cli import app
-from assay.neurons.database import Database
-from assay.neurons.demo_rules import NETUID
-from assay.neurons.rules import publish_parameters
-from assay.neurons.validating.ledger_outbox import LedgerOutbox
+from assay.neurons.program.database import Database
+from assay.neurons.validator.ledger_outbox import LedgerOutbox
 from assay.protocol import SettlementRecord, encode_ss58
+from assay.subnet.demo_rules import NETUID
 from tests.adversarial.mortal import Mortal
 from tests.explorer.inside import Inside, Page, list_numbers, look_into
 from tests.integration.evm.test_end_to_end import VALIDATOR, bind, read_settlements, short_doubt  # noqa: F401 - short_doubt is a fixture

@@ -10,10 +10,11 @@ from anvil import CHAIN_ID, NETUID, SR25519, Anvil, Stage
 from posting import DEEP, KilledError, Validator, await_, make_entry, make_record
 
 from assay.network.chain import UnknownOutcomeError, WrongChainError
-from assay.network.chain.evm import EvmKey, EvmNode, LedgerPoster, ScoreLedger, bind_hotkey, node
-from assay.neurons.database import Database
-from assay.neurons.validating.ledger_outbox import LedgerOutbox, State, list_ledger_rows
-from assay.neurons.validating.ledger_thread import LedgerThread
+from assay.network.evm import EvmKey, EvmNode, LedgerPoster, ScoreLedger, bind_hotkey
+from assay.network.evm import evm_node as node
+from assay.neurons.program.database import Database
+from assay.neurons.validator.ledger_outbox import LedgerOutbox, State, list_ledger_rows
+from assay.neurons.validator.ledger_thread import LedgerThread
 from assay.protocol.score_tree import keccak256
 
 

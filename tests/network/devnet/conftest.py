@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.network.chain.devnet.codec import Codec
+from assay.devnet.scale_codec import Codec
 
 sys.path.insert(0, str(Path(__file__).parent))
 from devlab import METADATA, Lab

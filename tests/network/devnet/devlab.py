@@ -5,14 +5,14 @@ from typing import Any
 
 from bittensor_core import Keypair
 
-from assay.network.chain.devnet.chain import Chain, MadeBlock
-from assay.network.chain.devnet.codec import Codec
-from assay.network.chain.devnet.database import Database
-from assay.network.chain.devnet.extrinsics import make_payload
-from assay.network.chain.devnet.metadata import load_metadata
-from assay.network.chain.devnet.runtime import MODULE
-from assay.network.chain.devnet.scale import encode_bytes, encode_compact
-from assay.network.chain.yuma import compute_epoch
+from assay.devnet.block_database import Database
+from assay.devnet.devnet_chain import Chain, MadeBlock
+from assay.devnet.devnet_runtime import MODULE
+from assay.devnet.extrinsics import make_payload
+from assay.devnet.metadata import load_metadata
+from assay.devnet.scale import encode_bytes, encode_compact
+from assay.devnet.scale_codec import Codec
+from assay.devnet.yuma import compute_epoch
 
 TAO = 10**9
 SLOT_MS = 1_000

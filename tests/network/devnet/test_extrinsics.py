@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from devlab import TAO, Lab, get_key, sign
 
-from assay.network.chain.devnet.errors import InvalidTransactionError, RpcError
-from assay.network.chain.devnet.extrinsics import EXTRINSIC_BYTES, decode_extrinsic
-from assay.network.chain.devnet.pallets.balances import WEIGHT_FEE
-from assay.network.chain.devnet.pool import SIGNER_SIZE
-from assay.network.chain.devnet.scale import encode_bytes
+from assay.devnet.devnet_errors import InvalidTransactionError, RpcError
+from assay.devnet.extrinsics import EXTRINSIC_BYTES, decode_extrinsic
+from assay.devnet.pallets.balances import WEIGHT_FEE
+from assay.devnet.pool import SIGNER_SIZE
+from assay.devnet.scale import encode_bytes
 
 ALICE, BOB = get_key("//Alice"), get_key("//Bob")
 GIFT = {"dest": BOB.ss58_address, "value": TAO}

@@ -8,20 +8,14 @@ import pytest
 from bittensor_core import Keypair
 from bittensor_core import Runtime as CoreRuntime
 
-from assay.network.chain.devnet.codec import SS58_TYPE, Codec
-from assay.network.chain.devnet.errors import DispatchError, InvalidTransactionError
-from assay.network.chain.devnet.extrinsics import (
-    Era,
-    decode_extrinsic,
-    encode_bare,
-    make_payload,
-    take_apart,
-)
-from assay.network.chain.devnet.header import Header
-from assay.network.chain.devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION, load_metadata
-from assay.network.chain.devnet.pallets.balances import compute_fee
-from assay.network.chain.devnet.runtime_apis import RuntimeApis
-from assay.network.chain.devnet.scale import encode_compact, hash_blake2
+from assay.devnet.block_header import Header
+from assay.devnet.devnet_errors import DispatchError, InvalidTransactionError
+from assay.devnet.extrinsics import Era, decode_extrinsic, encode_bare, make_payload, take_apart
+from assay.devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION, load_metadata
+from assay.devnet.pallets.balances import compute_fee
+from assay.devnet.runtime_apis import RuntimeApis
+from assay.devnet.scale import encode_compact, hash_blake2
+from assay.devnet.scale_codec import SS58_TYPE, Codec
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "bittensor-golden.json").read_text())
 SLOT_MS = 250

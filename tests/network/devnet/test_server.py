@@ -14,11 +14,11 @@ from devlab import TAO, get_key, sign
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from assay.devnet import DESCRIPTION, Devnet, Seal
+from assay.devnet.rpc_server import connections_logger
 from assay.network.chain import ChainError, Connection, DevWallet, Target, create_subnet
-from assay.network.chain.devnet import DESCRIPTION, Devnet, Seal
-from assay.network.chain.devnet.server import connections_logger
 from assay.network.chain.sending import Sender
-from assay.neurons.config import use_sdk_cache
+from assay.neurons.settings.schema import use_sdk_cache
 
 ALICE, BOB = get_key("//Alice"), get_key("//Bob")
 
@@ -93,7 +93,7 @@ def test_an_extrinsic_is_ready_then_in_a_block_then_final(devnet: Devnet) -> Non
 def test_extrinsics_that_are_final_leave_room_for_more(
     devnet: Devnet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("assay.network.chain.devnet.server._MOST_SUBSCRIPTIONS", 1)
+    monkeypatch.setattr("assay.devnet.rpc_server._MOST_SUBSCRIPTIONS", 1)
     with open_client(devnet) as client:
         for nonce in range(3):
             watch = client.ask("author_submitAndWatchExtrinsic", transfer(devnet, nonce))

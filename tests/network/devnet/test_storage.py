@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from devlab import GENESIS_MS, TAO, Lab, get_key, sign
 
+from assay.devnet import Devnet, Seal
+from assay.devnet.block_database import Database
+from assay.devnet.devnet_errors import RpcError
+from assay.devnet.devnet_state import State
+from assay.devnet.scale_codec import Codec
 from assay.network.chain import ChainError
-from assay.network.chain.devnet import Devnet, Seal
-from assay.network.chain.devnet.codec import Codec
-from assay.network.chain.devnet.database import Database
-from assay.network.chain.devnet.errors import RpcError
-from assay.network.chain.devnet.state import State
 
 ALICE, BOB = get_key("//Alice"), get_key("//Bob")
 
@@ -140,7 +140,7 @@ def test_a_second_process_does_not_get_the_same_folder(lab: Lab) -> None:
     lab.pass_blocks()
     program = (
         "import sys; from pathlib import Path; "
-        "from assay.network.chain.devnet import Devnet; Devnet(Path(sys.argv[1]))"
+        "from assay.devnet import Devnet; Devnet(Path(sys.argv[1]))"
     )
     ran = subprocess.run(
         [sys.executable, "-c", program, str(lab.folder)],
@@ -160,7 +160,7 @@ def test_another_block_time_is_another_network(tmp_path: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from assay.network.chain.devnet import Devnet, Seal
+from assay.devnet import Devnet, Seal
 devnet = Devnet(Path(sys.argv[1]), seal=Seal.MANUAL)
 devnet.start()
 print(devnet.genesis_hash.hex(), flush=True)

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from devlab import OWNER, TAO, Lab, get_key
 
-from assay.network.chain.devnet.pallets.registration import compute_decay
-from assay.network.chain.devnet.runtime import MODULE
+from assay.devnet.devnet_runtime import MODULE
+from assay.devnet.pallets.registration import compute_decay
 
 ALICE = get_key("//Alice")
 

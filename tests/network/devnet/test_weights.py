@@ -9,8 +9,8 @@ import pytest
 from bittensor_core import encrypt_at_round, inner_ciphertext
 from devlab import OWNER, TAO, Lab, get_key
 
-from assay.network.chain.devnet.runtime import MODULE
-from assay.network.chain.devnet.scale import encode_compact
+from assay.devnet.devnet_runtime import MODULE
+from assay.devnet.scale import encode_compact
 
 BEACONS = json.loads((Path(__file__).parents[2] / "data" / "drand-beacons.json").read_text())
 ROUND = BEACONS["quicknet"]["beacons"][0]

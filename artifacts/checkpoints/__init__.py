@@ -1,0 +1,1 @@
+"""Checkpoints: model folders by digest, published, fetched, opened."""

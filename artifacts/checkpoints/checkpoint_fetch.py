@@ -1,0 +1,274 @@
+"""A checkpoint from stores that nobody trusts: names are ours, sizes and time are limited.
+
+The manifest is held against the digest, everything small against the manifest, the list of tensors
+too; from then on every byte to come is known by its SHA-256 and its size, and any store may give
+it. What was cut off goes on where it ended: tensors that are right are kept.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from assay.artifacts.checkpoints.checkpoint_publish import CHUNK_BYTES, Progress, ignore_progress
+from assay.artifacts.checkpoints.tensor_download import Gathering, Piece, answer_in_time
+from assay.artifacts.parameters.parameter_file import PublicationError, make_checkpoint_name
+from assay.inference.architecture import compute_bytes_max
+from assay.inference.folder import (
+    CONFIG_FILE,
+    JSON_BYTES,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    SMALL_FILE_BYTES,
+    SMALL_FILES,
+    CheckpointError,
+    UnusableCheckpointError,
+    find_tensors,
+    read_small_file,
+    verify_manifest,
+    verify_small_files,
+)
+from assay.inference.tensors import TABLE_FILE, compute_size, decode_table, plan_file
+from assay.network.folder_locks import hold_folder, move_folder, write_file
+from assay.network.store import ObjectStore, StoreError
+from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol.manifest import Manifest, TensorDigest
+
+#: Most stores that are asked for one checkpoint.
+MIRRORS_MAX = 16
+#: A fetched checkpoint leaves this much of the disk free, bytes.
+_DISK_MARGIN = 256 << 20
+#: Seconds for a chunk of a small file.
+_PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """What one checkpoint may cost.
+
+    Attributes:
+        checkpoint_bytes: size of its tensors, if its config.json does not imply less.
+        seconds: for all of it, whatever the stores do.
+    """
+
+    checkpoint_bytes: int = 128 << 30
+    seconds: float = 6 * 3_600.0
+
+
+def fetch_checkpoint(
+    stores: Iterable[ObjectStore],
+    digest: bytes,
+    root: Path,
+    limits: FetchLimits | None = None,
+    progress: Progress = ignore_progress,
+) -> Path:
+    """The folder `root/<digest>`, fetched unless it is there. It is there whole or not at all.
+
+    Where its parent lies in `root` and a store has deltas, these are fetched in place of tensors.
+    Whether the checkpoint is of use is not asked: only that it is the one of the digest.
+
+    Raises:
+        UnusableCheckpointError: it is what the digest says, and can be of no use to anybody.
+        CheckpointError: the stores do not have it, says of each why not; or our own disk, or
+            another program is fetching it just now.
+    """
+    target = root / digest.hex()
+    if target.exists():
+        return target
+    with _hold_partial(root, digest) as folder:
+        mirrors = list(islice(stores, MIRRORS_MAX))
+        _Download(mirrors, digest, folder, limits or FetchLimits(), progress).run()
+        move_folder(folder, target)
+    return target
+
+
+@contextmanager
+def _hold_partial(root: Path, digest: bytes) -> Iterator[Path]:
+    """The folder for what has come so far, ours alone; what the disk refuses is a clear error."""
+    folder = root / f".fetch-{digest.hex()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with hold_folder(folder) as held:
+            if not held:
+                raise CheckpointError(
+                    f"another program is fetching checkpoint {digest.hex()[:16]}… into {root}: "
+                    "look again when it has ended"
+                )
+            try:
+                yield folder
+            except OSError:
+                shutil.rmtree(folder, ignore_errors=True)  # a full disk has its room back
+                raise
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot keep checkpoint {digest.hex()[:16]}… below {root} ({error}): see that the "
+            "folder is yours to write and its disk not full"
+        ) from error
+
+
+@dataclass(slots=True)
+class _Download:
+    """One checkpoint from several stores into a folder of its own."""
+
+    mirrors: list[ObjectStore]
+    digest: bytes
+    folder: Path
+    limits: FetchLimits
+    progress: Progress
+    deadline: float = float("inf")
+
+    def run(self) -> None:
+        """Cheapest first, each step held against what came before."""
+        self.deadline = deadline = time.monotonic() + self.limits.seconds
+        manifest, tensors, reasons = self._get_head()
+        total = sum(map(compute_size, tensors))
+        limit = self._compute_limit()
+        if total > limit:
+            raise CheckpointError(
+                f"checkpoint {self.digest.hex()[:16]}… has {total:,} bytes of tensors, and "
+                f"{limit:,} are taken"
+            )
+        first, starts = plan_file(tensors)
+        file = self.folder / MODEL_FILE
+        resumed = self._reserve(file, len(first) + total)
+        with file.open("r+b") as opened:
+            opened.write(first)
+        pieces = _list_pieces(tensors, starts, self._find_parent(manifest))
+        gathering = Gathering(file, self.digest, pieces, self.mirrors, resumed, deadline)
+        try:
+            gathering.run(self.progress)
+        except PublicationError as error:
+            raise self._explain([*reasons, str(error)]) from None
+        keep = {MANIFEST_FILE, *SMALL_FILES, MODEL_FILE}
+        for path in self.folder.iterdir():
+            if path.name not in keep:
+                path.unlink()
+
+    def _explain(self, reasons: list[str]) -> CheckpointError:
+        said = "; ".join(reasons) or "no mirror is known"
+        name = self.digest.hex()[:16]
+        return CheckpointError(f"checkpoint {name}… is not here and cannot be had: {said}")
+
+    # --- everything but the tensors
+
+    def _get_head(self) -> tuple[Manifest, list[TensorDigest], list[str]]:
+        """Manifest and tensors, every small file in its place; and of each store that was asked in
+        vain why. Such a store is asked for nothing else."""
+        try:
+            return *self._read_head(), []
+        except UnusableCheckpointError:
+            raise
+        except CheckpointError:  # not all of it, or not the right one
+            pass
+        reasons: list[str] = []
+        while self.mirrors:
+            try:
+                return *self._fetch_head(self.mirrors[0]), reasons
+            except (PublicationError, StoreError) as error:
+                reasons.append(f"mirror {len(reasons) + 1}: {error}")
+                self.mirrors = self.mirrors[1:]
+        raise self._explain(reasons)
+
+    def _fetch_head(self, store: ObjectStore) -> tuple[Manifest, list[TensorDigest]]:
+        try:
+            self._fetch(store, MANIFEST_FILE, JSON_BYTES)
+            verify_manifest(self.folder, self.digest)
+            for name in SMALL_FILES:
+                self._fetch(store, name, SMALL_FILE_BYTES)
+            self._fetch(store, TABLE_FILE, JSON_BYTES)
+            return self._read_head()
+        except UnusableCheckpointError:
+            raise
+        except CheckpointError as error:
+            raise PublicationError(
+                f"the store's copy of checkpoint {self.digest.hex()[:16]}… is not it: {error}"
+            ) from None
+
+    def _read_head(self) -> tuple[Manifest, list[TensorDigest]]:
+        manifest = verify_manifest(self.folder, self.digest)
+        verify_small_files(self.folder, manifest)
+        try:
+            table = read_small_file(self.folder, TABLE_FILE, JSON_BYTES)
+            return manifest, decode_table(table, manifest)
+        except EncodingError as error:
+            raise CheckpointError(f"{self.folder / TABLE_FILE} {error}") from None
+
+    def _fetch(self, store: ObjectStore, name: str, limit: int) -> None:
+        """One small file, whole, of the size that the store says."""
+        source = store.open(make_checkpoint_name(self.digest, name))
+        size = answer_in_time(source.size, self._get_patience)
+        if size is None:
+            raise PublicationError(
+                f"the store has no {name} of checkpoint {self.digest.hex()[:16]}…"
+            )
+        if size > limit:
+            raise PublicationError(f"the store's {name} has {size:,} bytes; {limit:,} are taken")
+        parts = []
+        for start in range(0, size, CHUNK_BYTES):
+            end = min(size, start + CHUNK_BYTES)
+            data = answer_in_time(partial(source.read, start, end), self._get_patience)
+            if data is None or len(data) != end - start:
+                raise PublicationError(f"the store hands out {name} other than by its size")
+            parts.append(data)
+        write_file(self.folder / name, b"".join(parts))
+
+    def _get_patience(self) -> float:
+        """Seconds for an answer; none once the time for all of it is over."""
+        return _PATIENCE_S if time.monotonic() < self.deadline else 0.0
+
+    # --- room for the tensors
+
+    def _compute_limit(self) -> int:
+        """Bytes of tensors that are taken: what a model of this config.json may have. A config that
+        says nothing leaves the general limit: the digest may be of what is of no use."""
+        try:
+            config = read_json(read_small_file(self.folder, CONFIG_FILE, JSON_BYTES))
+        except (CheckpointError, EncodingError):
+            config = None
+        implied = compute_bytes_max(config)
+        most = self.limits.checkpoint_bytes
+        return most if implied is None else min(most, implied)
+
+    def _reserve(self, file: Path, size: int) -> bool:
+        """Has the disk promise the room before anything is fetched. Whether something was there."""
+        if file.exists() and file.stat().st_size == size:
+            return True
+        file.unlink(missing_ok=True)
+        free = shutil.disk_usage(self.folder).free
+        if free < size + _DISK_MARGIN:
+            raise OSError(f"{size:,} bytes are to come, and {free:,} are free")
+        with file.open("wb") as opened:
+            os.posix_fallocate(opened.fileno(), 0, max(1, size))
+        return False
+
+    def _find_parent(self, manifest: Manifest) -> dict[str, tuple[Path, int, int]]:
+        """The parent's tensors, if it is here: name → file, offset and size."""
+        folder = self.folder.parent / manifest.parent.hex()
+        try:
+            verify_manifest(folder, manifest.parent)
+            places = find_tensors(folder).items()
+        except CheckpointError:
+            return {}
+        return {
+            name: (path, place.start, place.end - place.start) for name, (path, place) in places
+        }
+
+
+def _list_pieces(
+    tensors: list[TensorDigest], starts: dict[str, int], parents: dict[str, tuple[Path, int, int]]
+) -> list[Piece]:
+    """Every tensor once, whatever its names."""
+    same: dict[tuple[bytes, int], list[str]] = {}
+    for tensor in tensors:
+        same.setdefault((tensor.sha256, compute_size(tensor)), []).append(tensor.name)
+    pieces = []
+    for (digest, size), names in same.items():
+        path, offset, length = parents.get(names[0], (Path(), 0, -1))
+        offsets = tuple(starts[name] for name in names)
+        pieces.append(Piece(digest, size, offsets, (path, offset) if length == size else None))
+    return pieces

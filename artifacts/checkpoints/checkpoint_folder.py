@@ -1,0 +1,393 @@
+"""Model folders by digest: opened and verified once, fetched and published whole or not at all.
+
+A program fetches in the background: it goes on with the checkpoint in force while the next one
+comes, and finds it open when the window begins from which the protocol names it.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from threading import Lock, Thread
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from assay.artifacts.checkpoints.checkpoint_fetch import MIRRORS_MAX, FetchLimits, fetch_checkpoint
+from assay.artifacts.checkpoints.checkpoint_publish import Progress, ignore_progress
+from assay.inference import Checkpoint, CheckpointError, Reference, load_checkpoint, measure_centre
+from assay.inference.checkpoint import load_model
+from assay.inference.folder import (
+    CALIBRATION_FILE,
+    CONFIG_FILE,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    PASSAGES_FILE,
+    TOKENIZER_FILES,
+    digest_tensors,
+    read_passages,
+    verify_manifest,
+)
+from assay.network.folder_locks import hold_folder, move_folder, write_json
+from assay.network.store import ObjectStore
+from assay.protocol.encoding import to_json
+from assay.protocol.manifest import Manifest, compute_tensor_root
+
+logger = logging.getLogger("assay")
+
+#: Checkpoints that a program keeps on disk, besides the genesis; and open in memory.
+CHECKPOINTS_KEPT, OPENED_MAX = 8, 4
+#: Digests that no mirror had whose last answer is remembered.
+_FAILURES_MAX = 64
+#: Seconds until mirrors are asked again for what none had: first, and at most.
+RETRY_S, RETRY_MAX_S = 5.0, 300.0
+#: What nobody has touched for as long is nobody's: a program was killed over it. Seconds.
+_LEFT_OVER_S = 86_400.0
+#: Seconds that who needs a checkpoint waits for a download that it begins, between two lines about
+#: one, and for one to end when the program does.
+_SHORT_S, _LINE_S, _END_S = 2.0, 10.0, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """How a checkpoint that is not here is had.
+
+    Attributes:
+        mirrors: stores to ask, in order; asked for anew each time.
+        retry_s, longest_s: mirrors that had nothing are asked again after this, then after twice
+            as long, and after so long at the latest.
+        in_background: who needs it is told that it is on its way, and waits for nothing long.
+    """
+
+    mirrors: Callable[[], Iterable[ObjectStore]]
+    limits: FetchLimits | None = None
+    progress: Progress = ignore_progress
+    retry_s: float = RETRY_S
+    longest_s: float = RETRY_MAX_S
+    in_background: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """The mirrors' last answer, and when they are asked again."""
+
+    error: Exception
+    until: float
+    wait: float
+
+
+@dataclass(slots=True)
+class Download:
+    """One checkpoint on its way, in a thread of its own; bytes of tensors."""
+
+    digest: bytes
+    done: int = 0
+    due: int = 0
+    stopped: bool = False
+    error: Exception | None = None
+    thread: Thread | None = None
+
+    def note(self, done: int, due: int) -> None:
+        """Progress; ends the thread that brings it, where nobody waits any more."""
+        self.done, self.due = done, due
+        if self.stopped:
+            raise CheckpointError("the program ends; what has come is kept")
+
+
+class CheckpointFolder:
+    """`root/<digest>/` for each checkpoint. Safe to use from several threads and processes.
+
+    Args:
+        fetching: without it a checkpoint that is not here is an error.
+        keep: folders that stay when a new one comes, those used last. A genesis, the newest and
+            what is open stay in any case. None: all stay.
+    """
+
+    def __init__(
+        self, root: Path, fetching: Fetching | None = None, keep: int | None = None
+    ) -> None:
+        self._root = root
+        self._fetching = fetching
+        self._keep = keep
+        self._opened: OrderedDict[bytes, Checkpoint] = OrderedDict()
+        self._lock = Lock()
+        self._fetch_lock = Lock()  # another than `_lock`: who needs what is here waits for nobody
+        self._failures: dict[bytes, _Failure] = {}
+        self._downloads: dict[bytes, Download] = {}
+
+    def get(self, digest: bytes) -> Checkpoint:
+        """The checkpoint of a digest, fetched where it is not here, verified when first opened.
+
+        Raises:
+            UnusableCheckpointError: it is what the digest says and of no use to anybody.
+            CheckpointError: it is not here and no mirror has it, or not yet; or the copy here is
+                damaged.
+        """
+        fetching = self._fetching
+        if fetching is not None and fetching.in_background:
+            self._await(digest, fetching)
+        elif fetching is not None and not self._is_here(digest):
+            with self._fetch_lock:
+                if not self._is_here(digest):
+                    self._fetch(digest, fetching)
+        with self._lock:
+            if digest not in self._opened:
+                self._keep_open(load_checkpoint(self._root / digest.hex(), digest))
+            self._opened.move_to_end(digest)
+            return self._opened[digest]
+
+    def prefetch(self, digest: bytes) -> None:
+        """Begins to fetch what may be needed soon, one at a time; `get` says what came of it."""
+        fetching = self._fetching
+        if fetching is None or self._downloads or self._is_here(digest):
+            return
+        failure = self._failures.get(digest)
+        if failure is None or time.monotonic() >= failure.until:
+            self._begin(digest, fetching)
+
+    def find_number(self, digest: bytes) -> int | None:
+        """How many steps from the genesis a checkpoint is that was opened; None for another."""
+        checkpoint = self._opened.get(digest)
+        return None if checkpoint is None else checkpoint.manifest.number
+
+    @property
+    def downloads(self) -> tuple[Download, ...]:
+        """What is on its way now."""
+        return tuple(self._downloads.values())
+
+    def close(self) -> None:
+        """Ends downloads; the next program goes on with what has come."""
+        downloads = self.downloads
+        for download in downloads:
+            download.stopped = True
+        for download in downloads:
+            if download.thread is not None:
+                download.thread.join(_END_S)
+
+    def _await(self, digest: bytes, fetching: Fetching) -> None:
+        """Returns once the checkpoint is here.
+
+        Raises:
+            CheckpointError: it is on its way, or cannot be had.
+        """
+        download = self._downloads.get(digest)
+        if download is None and not self._is_here(digest):
+            self._raise_failure(digest)
+            download = self._begin(digest, fetching)
+            if download.thread is not None:
+                download.thread.join(_SHORT_S)  # a small one is not worth a word
+            if download.error is not None:
+                raise download.error
+        if digest in self._downloads:
+            raise CheckpointError(f"checkpoint {digest.hex()[:16]}… is being fetched")
+
+    def _begin(self, digest: bytes, fetching: Fetching) -> Download:
+        mirrors = list(islice(fetching.mirrors(), MIRRORS_MAX))  # reads the chain: not in a thread
+        download = Download(digest)
+        download.thread = Thread(
+            target=self._run, args=(download, fetching, mirrors), name="checkpoint", daemon=True
+        )
+        self._downloads[digest] = download
+        download.thread.start()
+        return download
+
+    def _run(self, download: Download, fetching: Fetching, mirrors: list[ObjectStore]) -> None:
+        """Fetches and opens one checkpoint; whoever needs it is told of what went wrong."""
+        digest = download.digest
+        watched = replace(fetching, mirrors=lambda: mirrors, progress=_tell(download))
+        try:
+            self._fetch(digest, watched)
+            with suppress(CheckpointError):  # who needs it opens it again, and says so
+                checkpoint = load_checkpoint(self._root / digest.hex(), digest)
+                with self._lock:
+                    self._keep_open(checkpoint)
+        except Exception as error:  # noqa: BLE001 - the outermost call of a thread
+            download.error = error
+            if not isinstance(error, CheckpointError):
+                self._note_failure(digest, error, fetching)
+        finally:
+            self._downloads.pop(digest, None)
+
+    def _keep_open(self, checkpoint: Checkpoint) -> None:
+        with suppress(OSError):  # of a folder that is not ours
+            os.utime(checkpoint.folder)  # used now: `_prune` goes by it
+        self._opened[checkpoint.digest] = checkpoint
+        while len(self._opened) > OPENED_MAX:
+            self._opened.popitem(last=False)
+
+    def holds(self, digest: bytes) -> bool:
+        """Whether its folder is here, damaged or not."""
+        return self._is_here(digest)
+
+    def _is_here(self, digest: bytes) -> bool:
+        return digest in self._opened or (self._root / digest.hex()).exists()
+
+    def _fetch(self, digest: bytes, fetching: Fetching) -> None:
+        self._raise_failure(digest)
+        try:
+            fetch_checkpoint(
+                fetching.mirrors(), digest, self._root, fetching.limits, fetching.progress
+            )
+        except CheckpointError as error:
+            self._note_failure(digest, error, fetching)
+            raise
+        self._failures.pop(digest, None)
+        self._prune(digest)
+
+    def _raise_failure(self, digest: bytes) -> None:
+        failure = self._failures.get(digest)
+        if failure is not None and time.monotonic() < failure.until:
+            raise failure.error
+
+    def _note_failure(self, digest: bytes, error: Exception, fetching: Fetching) -> None:
+        failure = self._failures.get(digest)
+        wait = min(fetching.retry_s if failure is None else 2 * failure.wait, fetching.longest_s)
+        self._failures.pop(digest, None)  # the newest come last
+        self._failures[digest] = _Failure(error, time.monotonic() + wait, wait)
+        for oldest in list(self._failures)[:-_FAILURES_MAX]:
+            self._failures.pop(oldest, None)  # another thread may have
+
+    def add(self, folder: Path, digest: bytes) -> None:
+        """Copies a published folder here, unless it is here already."""
+        target = self._root / digest.hex()
+        if not target.exists():
+            with self._make_temporary() as temporary:
+                shutil.copytree(folder, temporary, dirs_exist_ok=True)
+                os.utime(temporary)  # else it has the original's age
+                _move(temporary, target)
+            self._prune(digest)
+
+    @contextmanager
+    def _make_temporary(self) -> Iterator[Path]:
+        """A folder that takes its place when it is whole, and is gone in any other case."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=self._root, prefix=".new-"))
+        try:
+            with hold_folder(temporary):
+                yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)  # renamed away if all went well
+
+    def _prune(self, newest: bytes) -> None:
+        """Removes what nobody needs: the checkpoints used longest ago, what the killed left."""
+        self.sweep(_LEFT_OVER_S)
+        if self._keep is None:
+            return
+        with self._lock, suppress(OSError):  # another program prunes, too, or owns one of them
+            here = [path for path in self._root.iterdir() if len(path.name) == 2 * len(newest)]
+            here.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+            kept = {digest.hex() for digest in self._opened} | {newest.hex()}
+            numbers = {path: _read_number(path) for path in here}
+            kept |= {path.name for path, n in numbers.items() if n in (0, max(numbers.values()))}
+            for path in here[self._keep :]:
+                if path.name not in kept:
+                    # out of the readers' way first: a folder is whole or not there
+                    gone = Path(tempfile.mkdtemp(dir=self._root, prefix=".old-"))
+                    path.rename(gone)
+                    shutil.rmtree(gone, ignore_errors=True)
+
+    def sweep(self, age_s: float = 0.0) -> None:
+        """Removes what programs that were killed have left here.
+
+        Args:
+            age_s: and nobody has touched for as long.
+        """
+        for path in self._root.glob(".*-*"):
+            with suppress(FileNotFoundError, NotADirectoryError):  # swept by another, or none
+                if time.time() - path.stat().st_mtime < age_s:
+                    continue
+                with hold_folder(path) as held:
+                    if held:
+                        shutil.rmtree(path, ignore_errors=True)
+
+    def publish(
+        self,
+        parent: Checkpoint,
+        weights: Mapping[str, torch.Tensor],
+        step: bytes,
+        levels: tuple[int, ...] | None = None,
+    ) -> Manifest:
+        """Writes a child of `parent` with new weights (bf16) and returns its manifest.
+
+        μ and scale are measured again; rates, calibration set and all else are the parent's.
+
+        Args:
+            step: digest of the step record.
+            levels: of the environment; None: the parent's.
+        """
+        with self._make_temporary() as temporary:
+            for name in (CONFIG_FILE, *TOKENIZER_FILES, CALIBRATION_FILE, PASSAGES_FILE):
+                shutil.copyfile(parent.folder / name, temporary / name)
+            save_file(dict(weights), temporary / MODEL_FILE, metadata={"format": "pt"})
+            manifest = replace(
+                parent.manifest,
+                tensors=compute_tensor_root(digest_tensors(temporary)),
+                parent=parent.digest,
+                step=step,
+                levels=parent.manifest.levels if levels is None else levels,
+                number=parent.manifest.number + 1,
+            )
+            manifest = measure_manifest(manifest, temporary)
+            write_json(temporary / MANIFEST_FILE, to_json(manifest))
+            target = self._root / manifest.digest.hex()
+            if not target.exists():  # the same weights again have the same bytes and digest
+                _move(temporary, target)
+        self._prune(manifest.digest)
+        return manifest
+
+
+def _tell(download: Download) -> Progress:
+    """Progress that a person can follow: a line now and then, none for what is quickly here."""
+    began = said = time.monotonic()
+
+    def note(done: int, due: int) -> None:
+        nonlocal said
+        download.note(done, due)
+        now = time.monotonic()
+        if now - said >= _LINE_S:
+            said = now
+            speed = done / (now - began) / 1e6
+            logger.info(
+                "checkpoint %s…: %.2f of %.2f GB, %.0f MB/s",
+                download.digest.hex()[:16],
+                done / 1e9,
+                due / 1e9,
+                speed,
+                extra={"event": "checkpoint_progress"},
+            )
+
+    return note
+
+
+def _move(temporary: Path, target: Path) -> None:
+    temporary.chmod(0o755)
+    move_folder(temporary, target)
+
+
+def _read_number(folder: Path) -> int:
+    """How many steps from the genesis; -1 for a folder that says nothing."""
+    try:
+        return verify_manifest(folder).number
+    except CheckpointError:
+        return -1
+
+
+def measure_manifest(manifest: Manifest, folder: Path) -> Manifest:
+    """The manifest with μ and scale measured on the weights in `folder`.
+
+    Raises:
+        UnusableCheckpointError: the weights are no model.
+    """
+    model = load_model(folder)
+    drawable = np.ones(model.config.vocab_size, bool)  # states do not depend on it
+    reference = Reference(model, drawable, temperature=1_024)
+    centre, scale = measure_centre(reference, read_passages(folder))
+    return replace(manifest, centre=centre, scale=scale)

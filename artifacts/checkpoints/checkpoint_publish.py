@@ -1,0 +1,172 @@
+"""Checkpoints in a store: written so that whoever reads the commitment can fetch them.
+
+    checkpoints/<digest>/manifest.json, tensors.json and the other small files
+    checkpoints/<digest>/deltas/<SHA-256>    that tensor's difference to the parent's
+    tensors/<SHA-256>                        a tensor's bytes, whichever checkpoints have it
+
+How one is fetched is `assay.artifacts.checkpoints.checkpoint_fetch`.
+"""
+
+import mmap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from assay.artifacts.checkpoints.delta import make_delta
+from assay.artifacts.parameters.parameter_file import make_checkpoint_name
+from assay.inference.folder import (
+    MANIFEST_FILE,
+    SMALL_FILES,
+    CheckpointError,
+    find_tensors,
+    read_small_file,
+    verify_manifest,
+    verify_small_files,
+    verify_tensors,
+)
+from assay.inference.tensors import TABLE_FILE, encode_table
+from assay.network.store import ObjectStore, StoreError
+from assay.protocol.manifest import Manifest, TensorDigest, TensorPlace
+
+#: Read and written at a time, bytes.
+CHUNK_BYTES = 8 << 20
+#: A delta is worth its while up to this part of the tensor, and read no further.
+DELTA_SHARE = 2
+
+#: Called with the bytes done so far and those known to be due.
+Progress = Callable[[int, int], None]
+
+
+def ignore_progress(done: int, due: int) -> None:
+    """Nobody watches."""
+
+
+def make_tensor_name(digest: bytes) -> str:
+    """Where a tensor lies, by the SHA-256 of its bytes."""
+    return f"tensors/{digest.hex()}"
+
+
+def make_delta_name(checkpoint: bytes, digest: bytes) -> str:
+    """Where a tensor's difference to that of its checkpoint's parent lies."""
+    return make_checkpoint_name(checkpoint, f"deltas/{digest.hex()}")
+
+
+def publish_checkpoint(
+    store: ObjectStore, folder: Path, digest: bytes, progress: Progress = ignore_progress
+) -> None:
+    """Uploads a checkpoint, and reads all of it back: when this returns, everybody can fetch it.
+
+    What is there with the right bytes stays. Deltas are made to the parent where it lies beside the
+    folder. The manifest comes last: whoever finds it finds everything.
+
+    Raises:
+        CheckpointError: the folder is not that checkpoint's, or damaged.
+        StoreError: the store cannot be read or written, or gives back something else.
+    """
+    manifest = verify_manifest(folder, digest)
+    verify_small_files(folder, manifest)
+    tensors = verify_tensors(folder, manifest)
+    parent = folder.parent / manifest.parent.hex()
+    try:
+        _Upload(store, folder, manifest, parent if parent.is_dir() else None, progress).run(tensors)
+    except OSError as error:
+        raise CheckpointError(f"cannot read the checkpoint in {folder}: {error}") from error
+
+
+@dataclass(slots=True)
+class _Upload:
+    """One checkpoint on its way into a store."""
+
+    store: ObjectStore
+    folder: Path
+    manifest: Manifest
+    parent: Path | None
+    progress: Progress
+    _done: int = field(init=False, default=0)
+    _due: int = field(init=False, default=0)
+
+    def run(self, tensors: list[TensorDigest]) -> None:
+        places, before = find_tensors(self.folder), self._find_parents()
+        self._due = sum(place.end - place.start for _, place in places.values())
+        for name in SMALL_FILES:
+            self._put_small(name, read_small_file(self.folder, name))
+        self._put_small(TABLE_FILE, encode_table(tensors))
+        for tensor in tensors:
+            path, place = places[tensor.name]
+            with map_file(path) as data, memoryview(data)[place.start : place.end] as view:
+                self._put_delta(tensor, view, before.get(tensor.name))
+                self._put(make_tensor_name(tensor.sha256), tensor.sha256, view)
+            self._done += place.end - place.start
+            self.progress(self._done, self._due)
+        self._put_small(MANIFEST_FILE, read_small_file(self.folder, MANIFEST_FILE))
+
+    def _find_parents(self) -> dict[str, tuple[Path, TensorPlace]]:
+        try:
+            return {} if self.parent is None else find_tensors(self.parent)
+        except CheckpointError:  # no parent, no delta
+            return {}
+
+    def _put_small(self, name: str, data: bytes) -> None:
+        target = make_checkpoint_name(self.manifest.digest, name)
+        self._put(target, sha256(data).digest(), memoryview(data))
+
+    def _put_delta(
+        self, tensor: TensorDigest, child: memoryview, before: tuple[Path, TensorPlace] | None
+    ) -> None:
+        if before is None or not len(child) or len(child) % 2:
+            return
+        path, place = before
+        if place.end - place.start != len(child):
+            return
+        with map_file(path) as data, memoryview(data)[place.start : place.end] as parent:
+            if parent == child:
+                return
+            delta = make_delta(parent, child, len(child) // DELTA_SHARE)
+        if delta is not None:
+            name = make_delta_name(self.manifest.digest, tensor.sha256)
+            self._put(name, sha256(delta).digest(), memoryview(delta))
+
+    def _put(self, name: str, digest: bytes, data: memoryview) -> None:
+        put_object(self.store, name, digest, data)
+
+
+def put_object(store: ObjectStore, name: str, digest: bytes, data: memoryview) -> None:
+    """Writes an object unless it is there, and reads it back.
+
+    Args:
+        digest: SHA-256 of the data.
+
+    Raises:
+        StoreError: the store cannot be read or written, or gives back something else.
+    """
+    if _holds(store, name, digest, len(data)):
+        return
+    parts = (bytes(data[i : i + CHUNK_BYTES]) for i in range(0, len(data), CHUNK_BYTES))
+    if len(data) <= CHUNK_BYTES:
+        store.put(name, next(parts, b""))
+    else:
+        store.put_parts(name, parts)
+    if not _holds(store, name, digest, len(data)):
+        raise StoreError(
+            f"the store gives back other bytes of {name} than were written: nothing is "
+            "published before that is mended"
+        )
+
+
+def _holds(store: ObjectStore, name: str, digest: bytes, size: int) -> bool:
+    source = store.open(name)
+    if source.size() != size:
+        return False
+    found = sha256()
+    for start in range(0, size, CHUNK_BYTES):
+        found.update(source.read(start, min(size, start + CHUNK_BYTES)) or b"")
+    return found.digest() == digest
+
+
+@contextmanager
+def map_file(path: Path) -> Iterator[mmap.mmap]:
+    """A file's bytes, for reading; it must not be empty."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data

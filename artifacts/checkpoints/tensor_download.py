@@ -1,0 +1,382 @@
+"""A checkpoint's tensors from several stores at once; none counts before its SHA-256 is right.
+
+Each worker takes one tensor after the other from one store, so that whoever is at fault is known: a
+store that lies, breaks off or is far slower than another is dropped, and the rest is had from the
+others. A tensor whose parent's is here is made from its delta, where there is one. What an earlier
+attempt left in the file and is right is not fetched again.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Condition, Thread
+from threading import enumerate as enumerate_threads
+from typing import BinaryIO, TypeVar
+
+from assay.artifacts.checkpoints.checkpoint_publish import (
+    CHUNK_BYTES,
+    DELTA_SHARE,
+    Progress,
+    make_delta_name,
+    make_tensor_name,
+)
+from assay.artifacts.checkpoints.delta import apply_delta
+from assay.artifacts.parameters.parameter_file import PublicationError
+from assay.network.store import ObjectSource, ObjectStore, StoreError
+from assay.protocol.encoding import EncodingError
+
+#: Workers in all; each store has one at least.
+WORKERS = 8
+#: Seconds that the last store has for a chunk; with another left, so many times the faster one's
+#: time, and no less than the third.
+_PATIENCE_S, _SLOWER, _HASTE_S = 60.0, 20.0, 2.0
+#: Calls to stores that may be under way at once, those that never return among them.
+CALLS_MAX = 64
+_CALL = "store call"
+#: Seconds between two looks at clocks and progress.
+_TICK_S = 0.2
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One tensor to come.
+
+    Attributes:
+        size: bytes.
+        offsets: where it goes in the file; tensors of the same bytes are one piece.
+        parent: file and offset of the parent's tensor of that name and size, if it is here.
+    """
+
+    sha256: bytes
+    size: int
+    offsets: tuple[int, ...]
+    parent: tuple[Path, int] | None
+
+
+class _StoppedError(PublicationError):
+    """There is no need to go on."""
+
+
+@dataclass(slots=True)
+class _Mirror:
+    """One store, and what is known of it by now."""
+
+    number: int
+    store: ObjectStore
+    lacks: set[bytes] = field(default_factory=set)
+    fault: str | None = None
+    chunk_s: float | None = None
+
+
+class Gathering:
+    """One file's tensors on their way.
+
+    Args:
+        target: the file, of its full size.
+        digest: of the checkpoint.
+        resumed: the file may hold tensors already.
+        deadline: of all of it, on the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        digest: bytes,
+        pieces: Sequence[Piece],
+        mirrors: Sequence[ObjectStore],
+        resumed: bool,
+        deadline: float,
+    ) -> None:
+        self._target = target
+        self._digest = digest
+        self._resumed = resumed
+        self._deadline = deadline
+        self._mirrors = [_Mirror(number, store) for number, store in enumerate(mirrors, 1)]
+        self._changed = Condition()
+        self._todo = sorted(pieces, key=lambda piece: -piece.size)  # else the largest ends alone
+        self._busy = 0
+        self._done = 0
+        self._due = sum(piece.size for piece in pieces)
+        self._stopped = False
+        self._error: OSError | None = None
+
+    def run(self, progress: Progress) -> None:
+        """Returns when every tensor is in the file.
+
+        Raises:
+            PublicationError: the stores together do not have all of it, or not in time.
+            OSError: our own disk.
+        """
+        count = max(1, WORKERS // max(1, len(self._mirrors)))
+        workers = [
+            Thread(target=self._work, args=(mirror,), name="fetch", daemon=True)
+            for mirror in self._mirrors
+            for _ in range(count)
+        ]
+        try:
+            for worker in workers:
+                worker.start()
+            while self._is_going_on():
+                with self._changed:
+                    self._changed.wait(_TICK_S)
+                progress(self._done, self._due)
+        finally:
+            with self._changed:
+                self._stopped = True
+                self._changed.notify_all()
+            for worker in workers:  # none may write into what somebody else goes on with
+                if worker.ident is not None:
+                    worker.join()
+        if self._error is not None:
+            raise self._error
+        if self._todo or self._busy:
+            raise PublicationError(self._explain())
+        progress(self._done, self._due)
+
+    def _is_going_on(self) -> bool:
+        with self._changed:
+            late = time.monotonic() > self._deadline
+            hope = self._busy or any(
+                mirror.fault is None and piece.sha256 not in mirror.lacks
+                for piece in self._todo
+                for mirror in self._mirrors
+            )
+            return bool(hope) and not late and self._error is None
+
+    def _explain(self) -> str:
+        if time.monotonic() > self._deadline:
+            return "the stores are too slow: the time that one checkpoint may take is over"
+        reasons = [
+            f"mirror {mirror.number}: {mirror.fault or 'has not all of its tensors'}"
+            for mirror in self._mirrors
+        ]
+        return "; ".join(reasons)
+
+    # --- one worker
+
+    def _work(self, mirror: _Mirror) -> None:
+        while (piece := self._take(mirror)) is not None:
+            counted, had = _Counter(self), False
+            fault: str | None = "met a defect of ours"
+            try:
+                had, fault = self._get(piece, mirror, counted), None
+            except _StoppedError:
+                fault = None
+            except (PublicationError, StoreError) as error:
+                fault = str(error)
+            except OSError as error:
+                self._error, fault = error, None
+            finally:
+                with self._changed:
+                    self._busy -= 1
+                    mirror.fault = mirror.fault or fault
+                    if not had:
+                        self._done -= counted.bytes
+                        self._todo.append(piece)
+                    self._changed.notify_all()
+
+    def _take(self, mirror: _Mirror) -> Piece | None:
+        """The next tensor that this store may have; None when there is nothing left to do."""
+        with self._changed:
+            while not self._stopped and mirror.fault is None and self._error is None:
+                for index, piece in enumerate(self._todo):
+                    if piece.sha256 not in mirror.lacks:
+                        self._busy += 1
+                        return self._todo.pop(index)
+                self._changed.wait()
+        return None
+
+    def _get(self, piece: Piece, mirror: _Mirror, counted: "_Counter") -> bool:
+        """Whether the tensor is in its places now. False: this store does not have it."""
+        with self._target.open("r+b") as file:
+            if self._resumed and self._is_in_place(piece, file):
+                counted.add(piece.size)
+                return True
+            if piece.parent is not None and self._get_from_parent(piece, mirror, file):
+                counted.add(piece.size)
+                return True
+            source = mirror.store.open(make_tensor_name(piece.sha256))
+            size = self._wait_for(source.size, mirror)
+            if size is None:
+                mirror.lacks.add(piece.sha256)
+                return False
+            if size != piece.size:
+                raise PublicationError(f"has {size:,} bytes for a tensor of {piece.size:,}")
+            if not self._write(piece, file, self._read(source, size, mirror), counted):
+                raise PublicationError("has other bytes for a tensor than its name says")
+        return True
+
+    def _get_from_parent(self, piece: Piece, mirror: _Mirror, file: BinaryIO) -> bool:
+        """Whether it could be made of what is here: the parent's tensor, with or without a delta.
+        Nobody is to blame if not: the parent's copy may be damaged."""
+        assert piece.parent is not None
+        path, offset = piece.parent
+        source = mirror.store.open(make_delta_name(self._digest, piece.sha256))
+        size = self._wait_for(source.size, mirror)
+        if size is not None and size > piece.size // DELTA_SHARE:
+            return False
+        try:
+            with path.open("rb") as parent:
+                parent.seek(offset)
+                if size is None:  # no delta: perhaps nothing has changed
+                    if _digest(parent, piece.size) != piece.sha256:
+                        return False
+                    parent.seek(offset)
+                    return self._write(piece, file, _iterate(parent, piece.size))
+                delta = _Stream(self._read(source, size, mirror))
+                return self._write(piece, file, apply_delta(piece.size, parent.read, delta.take))
+        except (FileNotFoundError, EncodingError):
+            return False
+
+    def _is_in_place(self, piece: Piece, file: BinaryIO) -> bool:
+        for offset in piece.offsets:
+            file.seek(offset)
+            if _digest(file, piece.size) != piece.sha256:
+                return False
+        return True
+
+    def _write(
+        self,
+        piece: Piece,
+        file: BinaryIO,
+        parts: Iterator[bytes],
+        counted: "_Counter | None" = None,
+    ) -> bool:
+        """Writes a tensor to its places, hashed as it goes. Whether it was the right one."""
+        at, found = 0, sha256()
+        for data in parts:
+            if self._stopped:
+                raise _StoppedError
+            found.update(data)
+            for offset in piece.offsets:
+                _write_all(file.fileno(), data, offset + at)
+            at += len(data)
+            if counted is not None:
+                counted.add(len(data))
+        return at == piece.size and found.digest() == piece.sha256
+
+    def _read(self, source: ObjectSource, size: int, mirror: _Mirror) -> Iterator[bytes]:
+        for start in range(0, size, CHUNK_BYTES):
+            end = min(size, start + CHUNK_BYTES)
+            begun = time.monotonic()
+            data = self._wait_for(partial(source.read, start, end), mirror)
+            if data is None or len(data) != end - start:
+                raise PublicationError("hands out an object other than by its size")
+            if end - start == CHUNK_BYTES:
+                mirror.chunk_s = time.monotonic() - begun
+            yield data
+
+    def _wait_for(self, ask: Callable[[], T], mirror: _Mirror) -> T:
+        return answer_in_time(ask, lambda: self._get_patience(mirror))
+
+    def _get_patience(self, mirror: _Mirror) -> float:
+        """Seconds for an answer, as things stand."""
+        if self._stopped or mirror.fault is not None:
+            raise _StoppedError
+        others = [
+            other.chunk_s
+            for other in self._mirrors
+            if other is not mirror and other.fault is None and other.chunk_s is not None
+        ]
+        if not others:
+            return _PATIENCE_S
+        return min(_PATIENCE_S, max(_HASTE_S, _SLOWER * min(others)))
+
+    def count(self, size: int) -> None:
+        """Some bytes more are in the file."""
+        with self._changed:
+            self._done += size
+
+
+@dataclass(slots=True)
+class _Counter:
+    """What one attempt at one tensor has added to the progress."""
+
+    gathering: Gathering
+    bytes: int = 0
+
+    def add(self, size: int) -> None:
+        self.bytes += size
+        self.gathering.count(size)
+
+
+def answer_in_time(ask: Callable[[], T], get_patience: Callable[[], float]) -> T:
+    """What a store answers. Our patience ends where it ends, whatever the store does: a call that
+    never returns costs a thread, which writes nowhere.
+
+    Args:
+        ask: may raise a StoreError.
+        get_patience: seconds since the question; asked again and again.
+
+    Raises:
+        PublicationError: there was no answer in time, or too many calls hang already.
+        StoreError: the store cannot be read.
+    """
+    if sum(thread.name == _CALL for thread in enumerate_threads()) >= CALLS_MAX:
+        raise PublicationError(f"{CALLS_MAX} calls to stores hang: end this program, begin again")
+    answers: SimpleQueue[T | StoreError] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put(ask())
+        except StoreError as error:
+            answers.put(error)
+
+    Thread(target=run, name=_CALL, daemon=True).start()
+    begun = time.monotonic()
+    while True:
+        try:
+            answer = answers.get(timeout=_TICK_S)
+        except Empty:
+            waited = time.monotonic() - begun
+            if waited > get_patience():
+                raise PublicationError(f"too slow: no answer after {waited:.0f} s") from None
+            continue
+        if isinstance(answer, StoreError):
+            raise answer
+        return answer
+
+
+class _Stream:
+    """Parts read as if they were one."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._rest = memoryview(b"")
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes, fewer at the end."""
+        taken: list[bytes | memoryview] = [self._rest[:count]]
+        missing = count - len(taken[0])
+        self._rest = self._rest[count:]
+        while missing and (part := next(self._parts, None)) is not None:
+            taken.append(part[:missing])
+            self._rest = memoryview(part)[missing:]
+            missing -= len(taken[-1])
+        return b"".join(taken)
+
+
+def _iterate(file: BinaryIO, size: int) -> Iterator[bytes]:
+    for start in range(0, size, CHUNK_BYTES):
+        yield file.read(min(CHUNK_BYTES, size - start))
+
+
+def _digest(file: BinaryIO, size: int) -> bytes:
+    found = sha256()
+    for data in _iterate(file, size):
+        found.update(data)
+    return found.digest()
+
+
+def _write_all(descriptor: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written

@@ -1,0 +1,1 @@
+"""A network's parameters: published by the owner, found by everybody."""

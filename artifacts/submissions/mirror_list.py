@@ -1,0 +1,148 @@
+"""Whom to ask for what a miner's own store does not show: other validators' stores, in turn.
+
+Each reader and each submission has an order of its own, drawn by stake: no mirror is hit first by
+everybody, and whoever wants to be asked often needs the stake for it. One that failed or lied is
+asked last for a while. Order is speed alone: no verdict depends on who has shown the bytes.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from hashlib import sha256
+
+from assay.artifacts.parameters.discovery import SubnetChain
+from assay.network.chain import ChainError
+from assay.network.store import ObjectStore, StoreError
+from assay.protocol import Tag, parse_commitment
+
+#: Stores of validators that are known, and asked for one submission.
+_KNOWN_MAX, _ASKED_MAX = 64, 6
+#: Blocks between two looks at who they are.
+_LOOK_BLOCKS = 30
+#: Seconds that a chain which did not answer is not asked: every submission wants to know.
+_SILENT_S = 30.0
+#: Seconds that one which failed is asked after all others.
+_SHUNNED_S = 600.0
+
+
+class KnownMirror:
+    """A store that may have copies, and when it last failed.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, store: ObjectStore, clock: Callable[[], float] = time.monotonic) -> None:
+        self.store = store
+        self._clock = clock
+        self._shunned_until = -math.inf
+
+    def get(self, name: str, limit: int) -> bytes | None:
+        """See `ObjectStore`. A failure is remembered."""
+        try:
+            return self.store.get(name, limit)
+        except StoreError:
+            self.blame()
+            raise
+
+    def blame(self) -> None:
+        """It failed, or what it showed is not what was committed."""
+        self._shunned_until = self._clock() + _SHUNNED_S
+
+    @property
+    def is_shunned(self) -> bool:
+        """Whether others are asked before it."""
+        return self._clock() < self._shunned_until
+
+
+def order_by_stake(root: bytes, reader: bytes, stakes: Mapping[bytes, int]) -> list[bytes]:
+    """Mirrors' hotkeys in the order in which a reader asks them for one submission.
+
+    A weighted draw without replacement (Efraimidis and Spirakis, 2006): who is first is so with
+    the chance of its share of stake. It follows from the arguments alone.
+
+    Args:
+        root: of the submission, 32 bytes.
+        reader: its hotkey, 32 bytes.
+        stakes: rao, by hotkey.
+    """
+
+    def draw(hotkey: bytes) -> tuple[float, bytes]:
+        drawn = int.from_bytes(sha256(root + reader + hotkey).digest()[:7])
+        return -math.log((drawn + 1) / 2**56) / max(1, stakes[hotkey]), hotkey
+
+    return sorted(stakes, key=draw)
+
+
+class MirrorList:
+    """The operator's own mirrors, then stores of validators that announce a record. Looked for on
+    chain now and then. Its methods are for one thread.
+
+    Args:
+        find: opens a stranger's locator; None where it is not read from here.
+        own: mirrors that the operator named.
+        hotkey: one's own, which is left out.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        chain: SubnetChain,
+        find: Callable[[str], ObjectStore | None],
+        own: Sequence[ObjectStore],
+        hotkey: bytes,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._chain = chain
+        self._find = find
+        self._clock = clock
+        self._own = [KnownMirror(store, clock) for store in own]
+        self._hotkey = hotkey
+        self._stakes: dict[bytes, int] = {}
+        self._locators: dict[bytes, str] = {}
+        self._known: dict[str, KnownMirror] = {}
+        self._due = -1
+        self._silent_until = -math.inf
+
+    def __call__(self, root: bytes) -> tuple[KnownMirror, ...]:
+        """Mirrors of a submission in the order in which they are asked; those that were known last
+        where the chain fails."""
+        if self._clock() >= self._silent_until:
+            try:
+                head = self._chain.get_head()
+                if head >= self._due:
+                    self._look(head)
+                    self._due = head + _LOOK_BLOCKS
+            except ChainError:
+                self._silent_until = self._clock() + _SILENT_S
+        hotkeys = order_by_stake(root, self._hotkey, self._stakes)
+        mirrors = [*self._own, *(self._known[self._locators[hotkey]] for hotkey in hotkeys)]
+        mirrors.sort(key=lambda mirror: mirror.is_shunned)
+        return tuple(mirrors[: len(self._own) + _ASKED_MAX])
+
+    def _look(self, head: int) -> None:
+        slots = self._chain.get_commitments(head)
+        rows = [row for row in self._chain.get_metagraph(head) if row.permit]
+        stakes: dict[bytes, int] = {}
+        locators: dict[bytes, str] = {}
+        known: dict[str, KnownMirror] = {}
+        for row in sorted(rows, key=lambda row: (-row.stake, row.hotkey)):
+            commitment = parse_commitment(slots.get(row.hotkey, b""))
+            if commitment is None or commitment.tag is not Tag.RECORD:
+                continue
+            locator = commitment.locator
+            if row.hotkey == self._hotkey or locator in known or len(known) == _KNOWN_MAX:
+                continue
+            mirror = self._known.get(locator) or self._open(locator)
+            if mirror is not None:
+                stakes[row.hotkey], locators[row.hotkey] = row.stake, locator
+                known[locator] = mirror
+        self._stakes, self._locators, self._known = stakes, locators, known
+
+    def _open(self, locator: str) -> KnownMirror | None:
+        with suppress(StoreError):
+            store = self._find(locator)
+            if store is not None:
+                return KnownMirror(store, self._clock)
+        return None

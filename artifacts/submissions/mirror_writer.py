@@ -1,0 +1,152 @@
+"""What a validator has read of miners' files, left in its own store for others to find by root.
+
+Of each submission that an audit could read whole: the footer, and the groups that all validators
+choose. Whoever finds a miner's store away takes these; they are held against the root on chain like
+the miner's own. Writing happens beside the judge and never keeps it waiting: what does not fit into
+the queue is left out, and so is what the store refuses.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from queue import Full, Queue
+from threading import Event, Lock, Thread
+
+from assay.artifacts.submissions.intake import FileSources
+from assay.artifacts.submissions.mirrored_reader import MIRRORS, make_mirror_name
+from assay.artifacts.submissions.pack import PackedSubmission, encode_pack, measure_pack
+from assay.artifacts.submissions.read_ahead import THREADS, ReadAhead
+from assay.network.store import LIST_MAX, ObjectStore, StoreError
+from assay.protocol import Context
+
+logger = logging.getLogger("assay")
+
+#: Children that parse files, on as many processors.
+_WORKERS = 4
+#: Submissions that wait to be written, and bytes of them with the one that is being written; one
+#: that is larger waits alone.
+_WAITING, _WAITING_BYTES = 64, 64 << 20
+#: Seconds that a program which ends waits for the writer.
+_END_S = 5.0
+#: Copies taken away a window at most, many times what a window brings: what is beyond has to wait,
+#: and so has nothing else.
+_CLEARED_MAX = 4_096
+
+
+class Mirror:
+    """Writes copies into a store, on a thread of its own.
+
+    Args:
+        windows: the newest so many windows are kept.
+    """
+
+    def __init__(self, store: ObjectStore, windows: int) -> None:
+        self._store = store
+        self._windows = windows
+        self._newest = -1
+        self._refused = False
+        self._left_out = 0
+        self._ended = Event()
+        self._queue: Queue[tuple[Context, PackedSubmission] | None] = Queue(_WAITING)
+        self._lock = Lock()
+        self._held_bytes = 0
+        self._thread = self._start()
+
+    def _start(self) -> Thread:
+        thread = Thread(target=self._work, name="mirror", daemon=True)
+        thread.start()
+        return thread
+
+    def close(self) -> None:
+        """Ends the writer, after what it is at."""
+        self._ended.set()
+        with suppress(Full):  # then it is at work, and looks before it takes the next one
+            self._queue.put_nowait(None)
+        self._thread.join(_END_S)
+
+    def put(self, context: Context, packed: PackedSubmission) -> None:
+        """Takes a submission that was read whole."""
+        size = measure_pack(packed)
+        if not self._thread.is_alive() and not self._ended.is_set():
+            self._thread = self._start()  # a defect, which its thread has told, has ended it
+        try:
+            with self._lock:
+                if 0 < self._held_bytes > _WAITING_BYTES - size:
+                    raise Full
+                self._queue.put_nowait((context, packed))
+                self._held_bytes += size
+        except Full:
+            self._left_out += 1
+            if self._left_out == 1:
+                logger.warning(
+                    "the store is slow: not all that was audited is mirrored there",
+                    extra={"event": "mirror_trouble"},
+                )
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None:
+            try:
+                self._write(*job)
+            finally:
+                with self._lock:
+                    self._held_bytes -= measure_pack(job[1])
+            del job  # while the next one is waited for
+            if self._ended.is_set():
+                return
+
+    def _write(self, context: Context, packed: PackedSubmission) -> None:
+        try:
+            if context.window > self._newest:
+                self._newest = context.window
+                self._clear()
+        except StoreError as error:  # no reason to write nothing
+            self._note(error)
+        try:
+            root = context.commitments[packed.hotkey].root
+            self._store.put(make_mirror_name(context.window, root), encode_pack(packed))
+            self._refused = False
+        except StoreError as error:
+            self._note(error)
+
+    def _note(self, error: StoreError) -> None:
+        if not self._refused:
+            logger.warning(
+                "what was audited is not mirrored: %s", error, extra={"event": "mirror_trouble"}
+            )
+        self._refused = True
+
+    def _clear(self) -> None:
+        """Takes away windows that are old by now; some of them, where they are very many."""
+        old: list[str] = []
+        for name in self._store.list(MIRRORS, LIST_MAX):
+            window = name.removeprefix(f"{MIRRORS}/").partition("/")[0]
+            if window.isdecimal() and int(window) <= self._newest - self._windows:
+                old.append(name)
+        for name in old[:_CLEARED_MAX]:
+            self._store.delete(name)
+
+
+@contextmanager
+def read_ahead(
+    sources: FileSources, store: ObjectStore | None, windows: int, fetches: int = THREADS
+) -> Iterator[ReadAhead | None]:
+    """Files read ahead, and mirrored where there is a store for it.
+
+    Args:
+        store: one's own, which others can read; None: there is none.
+        windows: mirrored; 0: none.
+        fetches: files read at a time; 0: each when it is judged, and nothing is mirrored.
+    """
+    if not fetches:
+        yield None
+        return
+    mirror = Mirror(store, windows) if store is not None and windows else None
+    workers = min(_WORKERS, os.cpu_count() or 1) - 1
+    ahead = ReadAhead(sources, None if mirror is None else mirror.put, workers, fetches)
+    try:
+        yield ahead
+    finally:
+        ahead.close()
+        if mirror is not None:
+            mirror.close()

@@ -1,0 +1,271 @@
+"""Miners' files read ahead of the judge, several at a time: the network waits beside the model.
+
+Each file is read on one of a few threads, within a deadline and the sizes of an honest file, and
+kept until it is judged; so many bytes of them at most, and a file under way counts as the largest
+that can come. What is read is only kept bytes: verdicts do not depend on the order in which they
+came. A file that did not come is asked for again at a later block, like any other.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Condition, Thread
+
+from assay.artifacts.parquet.parquet_worker import Budget, ParquetWorker, WorkerError
+from assay.artifacts.submissions.intake import OUR_FAULTS, FileSources, StoreFinder, open_submission
+from assay.artifacts.submissions.mirrored_reader import Mirror
+from assay.artifacts.submissions.pack import (
+    PackedReader,
+    PackedSubmission,
+    RecordingReader,
+    compute_pack_max,
+    measure_pack,
+)
+from assay.artifacts.submissions.submission_layout import get_limits
+from assay.network.store import StoreError, within
+from assay.protocol import Context, Footer, Refusal
+from assay.protocol.selection import select_groups
+from assay.protocol.submission import is_committed, is_group_committed
+from assay.verification import SubmissionReader
+from assay.verification.judge import find_commitment
+
+#: Files read at a time, and read or kept ahead of the judge.
+THREADS, AHEAD = 24, 64
+#: Most bytes kept, or on their way: a file that may exceed them is begun only where it is alone.
+_KEPT_BYTES = 256 << 20
+#: Seconds that one file's servers are waited for, mirrors and all: at the first time, at most,
+#: twice as many each further time, and at most. Whoever drips bytes holds up nobody but himself.
+_FIRST_S, _FILE_S = 10.0, 80.0
+#: Seconds that a caller waits for the first file to come.
+_WAIT_S = 0.5
+
+_Key = tuple[int, bytes]
+#: What is read by whom, and seconds for it.
+_Job = tuple[Context, bytes, SubmissionReader, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One file as far as an audit asks for it.
+
+    Attributes:
+        packed: what was read; None: the miner has nothing to be read.
+        whole: all of it is what the root on chain binds.
+        error: our own fault; the caller raises it.
+    """
+
+    packed: PackedSubmission | None
+    whole: bool
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """The sources of files with another parser."""
+
+    stores: StoreFinder
+    worker: ParquetWorker
+    mirrors: Callable[[bytes], Sequence[Mirror]]
+
+
+#: Called with what was read whole, once, by who takes it.
+Keep = Callable[[Context, PackedSubmission], None]
+
+
+class ReadAhead:
+    """Reads files for one judge. Its methods are for the judge's thread.
+
+    Args:
+        keep: called with every whole file that is taken.
+        workers: children that parse, beside the sources' own: one is busy with 256 miners' files
+            for twenty seconds.
+    """
+
+    def __init__(
+        self,
+        sources: FileSources,
+        keep: Keep | None = None,
+        workers: int = 0,
+        threads: int = THREADS,
+    ) -> None:
+        self._own = [ParquetWorker() for _ in range(workers)]
+        self._sources = [
+            _Places(sources.stores, worker, sources.mirrors)
+            for worker in (sources.worker, *self._own)
+        ]
+        self._turn = 0
+        self._keep = keep
+        self._changed = Condition()
+        self._begun: set[_Key] = set()
+        self._there: dict[_Key, Fetched] = {}
+        self._tries: dict[_Key, int] = {}
+        # a file that is shown anew at each block gets no more of the parser's time than one
+        self._budgets: dict[_Key, Budget] = {}
+        #: Of files that are there; of files under way, whether they are still wanted or not.
+        self._kept_bytes = self._reserved_bytes = 0
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._threads = [
+            Thread(target=self._work, name="read ahead", daemon=True) for _ in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """No file more is begun; what is under way ends by its deadline, or with the program."""
+        with self._changed:
+            self._begun.clear()
+        for _ in self._threads:
+            self._jobs.put(None)
+        for worker in self._own:
+            worker.close()
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Files under way, and files and bytes that wait for the judge."""
+        with self._changed:
+            return len(self._begun), len(self._there)
+
+    def choose(self, context: Context, due: Sequence[bytes]) -> bytes | None:
+        """The first of these hotkeys that can be judged without waiting for the network.
+
+        Begins to read the files of those next in line; waits a moment where none has come.
+        """
+        deadline = time.monotonic() + _WAIT_S
+        for hotkey in due:
+            if not self._begin(context, hotkey):
+                break
+        with self._changed:
+            while True:
+                ready = self._find_ready(context, due)
+                if ready is not None:
+                    return ready
+                rest = deadline - time.monotonic()
+                if rest <= 0:
+                    return None
+                self._changed.wait(rest)
+
+    def choose_late(self, context: Context, due: Sequence[bytes]) -> bytes | None:
+        """The first of these whose file had come by FETCH_END, or that has nothing to be read;
+        what is under way is dropped."""
+        with self._changed:
+            self._begun = {key for key in self._begun if key[0] != context.window}
+            return self._find_ready(context, due)
+
+    def _find_ready(self, context: Context, due: Sequence[bytes]) -> bytes | None:
+        """The first whose file is there, or that state alone says all of."""
+        for hotkey in due:
+            there = (context.window, hotkey) in self._there
+            if there or isinstance(find_commitment(context, hotkey), Refusal):
+                return hotkey
+        return None
+
+    def take(self, context: Context, hotkey: bytes) -> SubmissionReader | None:
+        """See `FilesAhead`.
+
+        Raises:
+            WorkerError, OUR_FAULTS: what went wrong with reading it; a defect, too.
+        """
+        with self._changed:
+            fetched = self._there.pop((context.window, hotkey), None)
+            if fetched is None:
+                return None
+            self._kept_bytes -= _measure(fetched)
+        if fetched.error is not None:
+            raise fetched.error
+        if fetched.packed is None:
+            return None
+        if fetched.whole and self._keep is not None:
+            self._keep(context, fetched.packed)
+        return PackedReader(fetched.packed)
+
+    def forget(self, window: int) -> None:
+        """Nothing of a window is asked for any more."""
+        with self._changed:
+            self._begun = {key for key in self._begun if key[0] != window}
+            self._tries = {key: n for key, n in self._tries.items() if key[0] != window}
+            self._budgets = {key: b for key, b in self._budgets.items() if key[0] != window}
+            for key in [key for key in self._there if key[0] == window]:
+                self._kept_bytes -= _measure(self._there.pop(key))
+
+    def _begin(self, context: Context, hotkey: bytes) -> bool:
+        """Has a file read unless it was begun; whether another may be begun after it."""
+        key = context.window, hotkey
+        size = compute_pack_max(context.parameters)
+        with self._changed:
+            held = self._kept_bytes + self._reserved_bytes
+            if len(self._begun) + len(self._there) >= AHEAD or 0 < held > _KEPT_BYTES - size:
+                return False
+            if key in self._begun or key in self._there:
+                return True
+        if isinstance(find_commitment(context, hotkey), Refusal):
+            return True
+        self._turn = (self._turn + 1) % len(self._sources)
+        budget = self._budgets.setdefault(key, Budget(get_limits(context.parameters).cpu_seconds))
+        reader = open_submission(context, hotkey, self._sources[self._turn], budget)
+        with self._changed:
+            self._begun.add(key)
+            self._reserved_bytes += size
+        timing = context.parameters.timing
+        fetch_s = (timing.fetch_end - timing.audit_offset) * timing.slot_ms / 1_000
+        first_s = min(_FIRST_S, fetch_s / 4)  # on a quick chain, too, the silent have a verdict
+        seconds = min(_FILE_S, first_s * 2 ** self._tries.get(key, 0))
+        self._tries[key] = self._tries.get(key, 0) + 1
+        self._jobs.put((context, hotkey, reader, seconds))
+        return True
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            self._read(*job)
+            del job  # what was read is not held while the next one is waited for
+
+    def _read(
+        self, context: Context, hotkey: bytes, reader: SubmissionReader, seconds: float
+    ) -> None:
+        key = context.window, hotkey
+        with self._changed:
+            wanted = key in self._begun
+        try:
+            fetched = fetch(context, hotkey, reader, seconds) if wanted else Fetched(None, False)
+        except BaseException as error:  # noqa: BLE001 - whoever takes the file raises it
+            fetched = Fetched(None, False, error)
+        with self._changed:
+            self._reserved_bytes -= compute_pack_max(context.parameters)
+            if key in self._begun:  # else it comes too late
+                self._begun.discard(key)
+                self._there[key] = fetched
+                self._kept_bytes += _measure(fetched)
+            self._changed.notify_all()
+
+
+def fetch(
+    context: Context, hotkey: bytes, reader: SubmissionReader, seconds: float = _FILE_S
+) -> Fetched:
+    """All that an audit asks of a file, in the judge's own order and no further than it would."""
+    recording, work = RecordingReader(reader), context.parameters.work
+    root = context.commitments[hotkey].root
+    whole = False
+    try:
+        with within(seconds):
+            footer = recording.read_footer()
+            if isinstance(footer, Footer) and is_committed(footer, root):
+                chosen = select_groups(
+                    context.audit_seed,
+                    hotkey,
+                    len(footer.leaves),
+                    work.audited_groups,
+                    work.sampled_groups,
+                )
+                whole = all(
+                    isinstance(data := recording.read_group(index), bytes)
+                    and is_group_committed(footer, index, data, work.group_size)
+                    for index in sorted(chosen.audited + chosen.sampled)
+                )
+    except (WorkerError, StoreError, *OUR_FAULTS) as error:
+        return Fetched(None, False, error)
+    return Fetched(recording.pack(hotkey), whole)
+
+
+def _measure(fetched: Fetched) -> int:
+    """Bytes that it holds."""
+    return 0 if fetched.packed is None else measure_pack(fetched.packed)

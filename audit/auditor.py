@@ -1,0 +1,357 @@
+"""An audit: a validator's windows and settlements over a range, one finding each."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from assay.audit.findings import AuditReport, Check, Findings
+from assay.audit.ports import Public
+from assay.audit.settlement_check import check_settlement
+from assay.audit.window_check import Ledgers, check_window
+from assay.network.chain import ForgottenError
+from assay.network.store import StoreError
+from assay.neurons.session.window_reader import find_settlement
+from assay.protocol import Phase, Tag, encode_ss58, parse_commitment
+from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol.record import (
+    NOTHING,
+    SettlementRecord,
+    WindowRecord,
+    compute_record_bytes_max,
+    decode_settlement_record,
+    decode_window_record,
+    make_latest_name,
+    make_settlement_record_name,
+    make_window_record_name,
+)
+from assay.protocol.window import compute_block
+
+#: Called with the windows done so far and those due.
+Progress = Callable[[int, int], None]
+#: Settlements between the announced one and the newest audited that are followed.
+_STEPS_MAX = 4_096
+_LATEST_BYTES = 1 << 12
+_R = TypeVar("_R", WindowRecord, SettlementRecord)
+
+
+@dataclass(slots=True)
+class _Published:
+    """What a validator has published, read once.
+
+    Attributes:
+        windows, settlements: by number; None: there is none that can be read.
+    """
+
+    public: Public
+    validator: bytes
+    windows: dict[int, WindowRecord | None] = field(default_factory=dict)
+    settlements: dict[int, SettlementRecord | None] = field(default_factory=dict)
+
+    def get_window(self, window: int, found: Findings | None) -> WindowRecord | None:
+        """A window's record; in `found` what is wrong with its bytes."""
+        if window not in self.windows or found is not None:
+            name = make_window_record_name(encode_ss58(self.validator), window)
+            record = self._read(name, decode_window_record, found, lambda: self._excuse(window))
+            if record is not None and record.window != window:
+                if found is not None:
+                    found.differ(Check.RECORD, f"under its name lies window {record.window}'s")
+                record = None
+            self.windows[window] = record
+        return self.windows[window]
+
+    def get_settlement(self, epoch: int, found: Findings | None) -> SettlementRecord | None:
+        """The record of the settlement at an epoch block, likewise."""
+        if epoch not in self.settlements or found is not None:
+            name = make_settlement_record_name(encode_ss58(self.validator), epoch)
+            record = self._read(name, decode_settlement_record, found, lambda: None)
+            if record is not None and record.epoch != epoch:
+                if found is not None:
+                    found.differ(Check.RECORD, f"under its name lies epoch {record.epoch}'s")
+                record = None
+            self.settlements[epoch] = record
+        return self.settlements[epoch]
+
+    def _excuse(self, window: int) -> str | None:
+        """Why a window has no record yet; None where it should have one."""
+        chain, parameters = self.public.chain, self.public.parameters
+        head, end = chain.get_head(), compute_block(parameters.timing, window, Phase.VERDICT_END)
+        if head < end:
+            return (
+                f"window {window} is still open until block {end}, and the chain is at block "
+                f"{head}: no verdict of it is final"
+            )
+        with suppress(ForgottenError):
+            epoch = find_settlement(chain, parameters, window)
+            if head < epoch:
+                return (
+                    f"window {window} is settled at epoch block {epoch}, and the chain is at block "
+                    f"{head}: no record of it is due"
+                )
+        return None
+
+    def _read(
+        self,
+        name: str,
+        decode: Callable[[bytes], _R],
+        found: Findings | None,
+        excuse: Callable[[], str | None],
+    ) -> _R | None:
+        limit = compute_record_bytes_max(self.public.parameters)
+        found = Findings(0) if found is None else found
+        try:
+            data = self.public.records.get(name, limit)
+        except StoreError as error:
+            found.miss(Check.RECORD, str(error))
+            return None
+        if data is None:
+            found.miss(Check.RECORD, excuse() or f"the validator has published no {name}")
+            return None
+        found.look(Check.RECORD)
+        self._compare_copies(name, data, limit, found)
+        try:
+            return decode(data)
+        except EncodingError as error:
+            found.differ(Check.RECORD, f"{name} is not a record: {error}")
+            return None
+
+    def _compare_copies(self, name: str, data: bytes, limit: int, found: Findings) -> None:
+        for whose, copies in self.public.copies.items():
+            other = copies.get(name, limit)
+            if other is None:
+                continue
+            found.look(Check.COPIES)
+            if other != data:
+                found.differ(
+                    Check.COPIES,
+                    f"{whose} has got another {name}: the validator shows different records to "
+                    "different readers, or one of them was changed since; its own is the one that "
+                    "the digest announced on chain leads to",
+                )
+
+
+def audit(
+    public: Public, validator: bytes, windows: range, progress: Progress = lambda *_: None
+) -> AuditReport:
+    """Re-derives what a validator says of windows, and of the settlements that count them.
+
+    Args:
+        validator: its hotkey.
+
+    Raises:
+        ChainError, StoreError, WorkerError: it could not be done.
+    """
+    published = _Published(public, validator)
+    epochs = _find_epochs(published, windows)
+    ledgers: dict[int, Ledgers | None] = {}
+    found_windows = []
+    for done, window in enumerate(windows):
+        progress(done, len(windows))
+        found = Findings(window)
+        record = published.get_window(window, found)
+        if record is not None:
+            _check_window_link(published, record, found)
+            epoch = epochs.get(window)
+            known = ledgers.get(epoch) if epoch is not None else None
+            if epoch is not None and epoch not in ledgers:
+                known = {} if _is_first(published, window, epoch) else None
+            ran = check_window(public, validator, record, known, found)
+            if epoch is not None:
+                ledgers[epoch] = known if ran else None
+        elif window in epochs:
+            ledgers[epochs[window]] = None
+        found_windows.append(found)
+        if window not in epochs:
+            found.notes.append("its settlement has not come, or is not known")
+    found_settlements = [
+        _check_settlement(published, epoch, windows) for epoch in sorted({*epochs.values()})
+    ]
+    if found_settlements:
+        _check_announced(published, found_settlements[-1])
+    progress(len(windows), len(windows))
+    return AuditReport(
+        validator, tuple(found_windows), tuple(found_settlements), public.models is not None
+    )
+
+
+def _find_epochs(published: _Published, windows: Sequence[int]) -> dict[int, int]:
+    """Window → the epoch block that settles it, where that has come.
+
+    By the chain; where it has forgotten, by the settlements that the validator has published.
+    """
+    public, found = published.public, {}
+    head = public.chain.get_head()
+    try:
+        for window in windows:
+            epoch = find_settlement(public.chain, public.parameters, window)
+            if epoch <= head and public.chain.is_epoch(epoch):
+                found[window] = epoch
+    except ForgottenError:
+        for record in _iterate_settlements(published, windows[0]):
+            found |= {c.window: record.epoch for c in record.windows if c.window in windows}
+    return found
+
+
+def _iterate_settlements(published: _Published, first: int) -> Iterator[SettlementRecord]:
+    """Published settlements from the newest back to the one that holds a window."""
+    name = make_latest_name(encode_ss58(published.validator))
+    try:
+        data = published.public.records.get(name, _LATEST_BYTES)
+        epoch = 0 if data is None else int(read_json(data)["epoch"])
+    except (StoreError, EncodingError, KeyError, TypeError, ValueError):
+        return
+    for _ in range(_STEPS_MAX):
+        record = published.get_settlement(epoch, None) if epoch else None
+        if record is None:
+            return
+        yield record
+        if record.previous_epoch >= epoch or any(c.window <= first for c in record.windows):
+            return
+        epoch = record.previous_epoch
+
+
+def _is_first(published: _Published, window: int, epoch: int) -> bool:
+    settlement = published.get_settlement(epoch, None)
+    return settlement is not None and [c.window for c in settlement.windows[:1]] == [window]
+
+
+def _check_window_link(published: _Published, record: WindowRecord, found: Findings) -> None:
+    """A record names the one before it."""
+    window = record.window
+    probe = Findings(window)
+    before = published.get_window(window - 1, probe) if window else None
+    _check_link(record.previous, before, probe, f"window {window - 1}", found)
+
+
+def _check_link(
+    said: bytes,
+    before: WindowRecord | SettlementRecord | None,
+    probe: Findings,
+    name: str,
+    found: Findings,
+) -> None:
+    """Whether a record follows the one before it, `probe` being what reading that has shown."""
+    if before is None:
+        if probe.differences:
+            found.differ(Check.LINK, f"of {name}, before it: {probe.differences[0][1]}")
+        elif said != NOTHING:
+            found.notes.append("the record before it is not there: its link leads nowhere")
+        return
+    found.look(Check.LINK)
+    if said == before.digest:
+        return
+    follows = "starts a chain of its own" if said == NOTHING else "follows another record"
+    found.differ(Check.LINK, f"it {follows} than the one published of {name}")
+
+
+def _check_settlement(published: _Published, epoch: int, windows: range) -> Findings:
+    found = Findings(epoch)
+    record = published.get_settlement(epoch, found)
+    if record is None:
+        return found
+    covered = {
+        c.window: window
+        for c in record.windows
+        if (window := published.get_window(c.window, None)) is not None
+    }
+    outside = [window for window in covered if window not in windows]
+    if outside:
+        found.notes.append(
+            f"outside of the range, taken as recorded: {len(outside)} of its {len(covered)} windows"
+        )
+    _check_settlement_link(published, record, found)
+    left_out = check_settlement(
+        published.public,
+        published.validator,
+        record,
+        covered,
+        lambda other: published.get_settlement(other, None),
+        found,
+    )
+    _check_left_out(published, left_out, found)
+    return found
+
+
+def _check_left_out(published: _Published, windows: Sequence[int], found: Findings) -> None:
+    """A settlement may begin late; what has a record was there, and had to be settled."""
+    silent = [window for window in windows if published.get_window(window, None) is None]
+    for window in windows:
+        if window not in silent:
+            found.differ(
+                Check.WINDOWS, f"window {window} of its epoch has a record, and is not settled"
+            )
+    if silent:
+        found.notes.append(
+            f"windows {silent[0]} to {silent[-1]} of its epoch have no record: the validator had "
+            "not begun, was away, or leaves them out, which nobody can prove"
+        )
+
+
+def _check_settlement_link(
+    published: _Published, record: SettlementRecord, found: Findings
+) -> None:
+    """A settlement names the one before it, and the first one begins with the first window."""
+    if record.previous != NOTHING:
+        probe = Findings(record.epoch)
+        before = published.get_settlement(record.previous_epoch, probe)
+        _check_link(record.previous, before, probe, f"epoch {record.previous_epoch}", found)
+        for epoch, known in sorted(published.settlements.items()):
+            if known is not None and record.previous_epoch < epoch < record.epoch:
+                found.differ(
+                    Check.LINK,
+                    f"it follows epoch {record.previous_epoch}, and passes over the settlement "
+                    f"published of epoch {epoch}",
+                )
+        return
+    first = published.windows.get(record.windows[0].window) if record.windows else None
+    earlier = [e for e, known in published.settlements.items() if known and e < record.epoch]
+    if record.previous_epoch or earlier or (first is not None and first.previous != NOTHING):
+        found.differ(Check.LINK, "it starts a chain of its own, and is not the first")
+
+
+def _check_announced(published: _Published, found: Findings) -> None:
+    """The newest settlement's digest on chain binds all before it: whoever is shown others than
+    everybody else sees it here.
+
+    Args:
+        found: of the newest settlement that is audited; links lead to it from the announced one.
+    """
+    chain = published.public.chain
+    slot = parse_commitment(chain.get_commitments(chain.get_head()).get(published.validator, b""))
+    if slot is None or slot.tag is not Tag.RECORD:
+        found.notes.append(
+            "its slot on chain announces no record: nothing binds it to show the same to all"
+        )
+        return
+    if slot.number < found.number:
+        found.notes.append(
+            f"only what it published up to epoch {slot.number} is bound by the chain"
+        )
+    digest, epoch = slot.digest, slot.number
+    for _ in range(_STEPS_MAX):
+        record = published.get_settlement(epoch, None)
+        if record is None:
+            found.miss(
+                Check.ANNOUNCED,
+                f"the settlement of epoch {epoch} is announced, or linked "
+                "to from the announced one, and not published",
+            )
+            return
+        found.look(Check.ANNOUNCED)
+        if record.digest != digest:
+            found.differ(
+                Check.ANNOUNCED,
+                f"the chain binds the validator to another record of epoch {epoch} than the one "
+                "that is published: it was rewritten, or readers are shown different ones",
+            )
+            return
+        if epoch <= found.number:
+            break
+        digest, epoch = record.previous, record.previous_epoch
+        if digest != NOTHING and epoch < found.number:
+            found.differ(
+                Check.ANNOUNCED,
+                f"the announced settlements lead from epoch {record.epoch} past it to epoch "
+                f"{epoch}: the chain does not bind it",
+            )
+            return

@@ -1,0 +1,228 @@
+"""A bundle: everything that an audit of some windows reads, in a sealed folder.
+
+    about.json                        whose, of which windows
+    facts.json                        what the chain and the beacons said
+    store/…                           records, parameters, checkpoints without their tensors
+    submissions/window-<w>/<hotkey>   what was read of each miner's file
+    SHA256SUMS                        of all of these, and of itself
+
+It is made by an audit whose every answer is kept, so that it holds what an audit asks for and no
+more. What it cannot prove: that whoever made it had asked an honest node.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.artifacts.parameters.parameter_file import fetch_parameters
+from assay.artifacts.ports import Objects
+from assay.artifacts.submissions.pack import PackedReader, PackedSubmission, decode_pack
+from assay.audit.ports import Models, Public
+from assay.audit.recorded_facts import Facts, RecordedBeacons, RecordedChain, RecordedLedger
+from assay.audit.sealing import FILE_BYTES, SUMS_FILE, require_sealed
+from assay.audit.sources import FetchedOutlines
+from assay.network.store import ObjectStore, open_folder
+from assay.protocol import Context, Footer, Parameters, Refusal, decode_ss58, encode_ss58
+from assay.protocol.encoding import EncodingError, Json, read_json
+from assay.protocol.errors import OperatorError
+from assay.verification import SubmissionReader
+
+BUNDLE_VERSION = 1
+ABOUT_FILE, FACTS_FILE, STORE_FOLDER, SUBMISSIONS_FOLDER = (
+    "about.json",
+    "facts.json",
+    "store",
+    "submissions",
+)
+_ABOUT_BYTES = 1 << 16
+#: Windows that are audited at a time: every one costs memory.
+AUDITED_MAX = 10_000
+
+
+class BundleError(OperatorError):
+    """A bundle cannot be made or used: says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Whose record a bundle is of.
+
+    Attributes:
+        validator: hotkey, SS58.
+        parameters: digest, hex.
+    """
+
+    validator: str
+    netuid: int
+    first: int
+    last: int
+    parameters: str
+
+    @property
+    def windows(self) -> range:
+        """The windows to audit."""
+        return range(self.first, self.last + 1)
+
+    def to_json(self) -> dict[str, Json]:
+        """The file's content."""
+        return {
+            "bundle": BUNDLE_VERSION,
+            "validator": self.validator,
+            "netuid": self.netuid,
+            "windows": [self.first, self.last],
+            "parameters": self.parameters,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle, opened: its seals hold."""
+
+    folder: Path
+    about: About
+    public: Public
+
+    @property
+    def validator(self) -> bytes:
+        """Hotkey, 32 bytes."""
+        return decode_ss58(self.about.validator)
+
+
+def open_bundle(
+    folder: Path, scratch: Path, models: Models | None, copies: dict[str, Objects] | None = None
+) -> Bundle:
+    """Opens a bundle after a look at every byte of it.
+
+    Args:
+        scratch: a folder for files of ours.
+        copies: see `Public`.
+
+    Raises:
+        SealError: it is not as it was sealed: names the file.
+        BundleError: it is no bundle of this version.
+    """
+    if not (folder / ABOUT_FILE).is_file() and not (folder / SUMS_FILE).is_file():
+        raise BundleError(f"{folder} is no bundle: `assay audit export --out {folder}` makes one")
+    require_sealed(folder)
+    about = read_about(folder)
+    facts = read_facts(folder)
+    store = open_folder(folder / STORE_FOLDER)
+    parameters = fetch_parameters(store, bytes.fromhex(about.parameters))
+    public = Public(
+        chain=RecordedChain(facts),
+        beacons=RecordedBeacons(facts),
+        parameters=parameters,
+        records=store,
+        submissions=PackedSubmissions(folder / SUBMISSIONS_FOLDER),
+        outlines=FetchedOutlines(scratch, lambda: [store]),
+        copies=copies or {},
+        models=models,
+        ledger=None if facts.ledger is None else RecordedLedger(facts.ledger),
+        rules=lambda _: store,
+    )
+    return Bundle(folder, about, public)
+
+
+def open_records(folder: Path) -> ObjectStore:
+    """The records of a bundle, or of any store, as another reader's copy.
+
+    Raises:
+        BundleError: it is no folder. SealError: it is a bundle and not as it was sealed.
+    """
+    if not folder.is_dir():
+        raise BundleError(f"{folder} is no folder: name a bundle or a store")
+    if (folder / SUMS_FILE).is_file():
+        require_sealed(folder)
+        return open_folder(folder / STORE_FOLDER)
+    return open_folder(folder)
+
+
+def read_about(folder: Path) -> About:
+    """Raises a BundleError where the file is none of this version's."""
+    value = _read_json(folder / ABOUT_FILE, _ABOUT_BYTES)
+    try:
+        if value["bundle"] != BUNDLE_VERSION:
+            raise BundleError(f"{folder} is a bundle of version {value['bundle']}, not 1")
+        first, last = value["windows"]
+        about = About(value["validator"], value["netuid"], first, last, value["parameters"])
+        decode_ss58(about.validator)
+        bytes.fromhex(about.parameters)
+        if about.to_json() != value or not 0 <= first <= last:
+            raise ValueError("a field has no sense")
+        if type(first) is not int or type(last) is not int or last - first >= AUDITED_MAX:
+            raise ValueError(f"windows are two numbers, less than {AUDITED_MAX} apart")
+    except (TypeError, ValueError, KeyError) as error:
+        raise BundleError(f"{folder / ABOUT_FILE} says nothing of a bundle: {error!r}") from None
+    return about
+
+
+def read_facts(folder: Path) -> Facts:
+    """Raises a BundleError where the file is none."""
+    try:
+        return Facts.from_json(_read_json(folder / FACTS_FILE, FILE_BYTES))
+    except EncodingError as error:
+        raise BundleError(f"{folder / FACTS_FILE} {error}") from None
+
+
+def _read_json(path: Path, limit: int) -> Json:
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise BundleError(f"{path} is larger than {limit} bytes")
+        return read_json(data)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read ({error.strerror})") from None
+    except EncodingError as error:
+        raise BundleError(f"{path} {error}") from None
+
+
+def name_pack(folder: Path, context: Context, hotkey: bytes) -> Path:
+    """Where what was read of a hotkey's file lies."""
+    return folder / f"window-{context.window}" / encode_ss58(hotkey)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedSubmissions:
+    """Miners' files out of a bundle."""
+
+    folder: Path
+
+    def open(self, context: Context, hotkey: bytes) -> SubmissionReader:
+        """A reader; what it reads lies in a pack, which is opened when it is asked for."""
+        return _LazyReader(name_pack(self.folder, context, hotkey), hotkey, context.parameters)
+
+
+@dataclass(slots=True)
+class _LazyReader:
+    path: Path
+    hotkey: bytes
+    parameters: Parameters
+    _opened: PackedReader | None = None
+
+    def read_footer(self) -> Footer | Refusal:
+        return self._open().read_footer()
+
+    def read_group(self, index: int) -> bytes | Refusal:
+        return self._open().read_group(index)
+
+    def _open(self) -> PackedReader:
+        if self._opened is None:
+            self._opened = PackedReader(read_pack(self.path, self.hotkey, self.parameters))
+        return self._opened
+
+
+def read_pack(path: Path, hotkey: bytes, parameters: Parameters) -> PackedSubmission:
+    """What was read of a hotkey's file.
+
+    Raises:
+        BundleError, PackError: there is none, or another's.
+    """
+    try:
+        packed = decode_pack(path.read_bytes(), parameters)
+    except OSError as error:
+        raise BundleError(
+            f"{path} cannot be read ({error.strerror}): the bundle was made for other facts"
+        ) from None
+    if packed.hotkey != hotkey:
+        raise BundleError(f"{path} is another hotkey's file")
+    return packed

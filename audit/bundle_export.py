@@ -1,0 +1,202 @@
+"""Making a bundle: an audit whose every answer is kept.
+
+Everything is written when it is read, whole or not at all, the seals last: cut off, the same
+command goes on, and asks for nothing twice that it has.
+"""
+
+import json
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from assay.artifacts.parameters.parameter_file import make_parameters_name
+from assay.artifacts.ports import Objects
+from assay.artifacts.submissions.intake import AbsentSubmission
+from assay.artifacts.submissions.pack import PackedReader, RecordingReader, encode_pack
+from assay.audit.auditor import Progress, audit
+from assay.audit.bundle import (
+    ABOUT_FILE,
+    FACTS_FILE,
+    STORE_FOLDER,
+    SUBMISSIONS_FOLDER,
+    About,
+    BundleError,
+    name_pack,
+    read_about,
+    read_facts,
+    read_pack,
+)
+from assay.audit.findings import AuditReport
+from assay.audit.ports import Public, Submissions
+from assay.audit.recorded_facts import Facts, RecordingBeacons, RecordingChain, RecordingLedger
+from assay.audit.sealing import SUMS_FILE, seal_folder
+from assay.audit.sources import FetchedOutlines
+from assay.network.folder_locks import hold_folder, remove_unfinished, write_file, write_json
+from assay.network.store import StoreError
+from assay.protocol import Context, encode_ss58
+from assay.verification import SubmissionReader
+
+#: Seconds between two writings of the facts.
+_SAVE_S = 5.0
+_MARKER = ".assay-*"
+
+
+def export_bundle(
+    public: Public,
+    validator: bytes,
+    windows: range,
+    folder: Path,
+    scratch: Path,
+    mirrors: Iterable[Objects],
+    progress: Progress,
+) -> AuditReport:
+    """Audits, and leaves a bundle of all that was read. Cut off, the same call goes on.
+
+    Args:
+        scratch: a folder for files of ours.
+        mirrors: where checkpoints are had.
+
+    Raises:
+        BundleError: the folder holds something else, a whole bundle, or is being written.
+        ChainError, StoreError, WorkerError: it could not be done.
+    """
+    parameters, rules = public.parameters, public.rules
+    about = About(
+        encode_ss58(validator),
+        parameters.identity.netuid,
+        windows[0],
+        windows[-1],
+        parameters.digest.hex(),
+    )
+    with ExitStack() as stack:
+        _claim(folder, about, stack)
+        facts = _open_facts(folder, public)
+        kept = _KeptObjects(folder / STORE_FOLDER)
+        name = make_parameters_name(parameters.digest)
+        kept.put(name, (json.dumps(parameters.to_json(), indent=1) + "\n").encode())
+        submissions = _KeptSubmissions(folder / SUBMISSIONS_FOLDER, public.submissions)
+        recording = replace(
+            public,
+            chain=RecordingChain(public.chain, facts),
+            beacons=RecordingBeacons(public.beacons, facts),
+            ledger=None if public.ledger is None else RecordingLedger(public.ledger, facts),
+            records=kept.keep(public.records),
+            submissions=submissions,
+            outlines=FetchedOutlines(scratch, lambda: [kept.keep(store) for store in mirrors]),
+            rules=None if rules is None else lambda slot: kept.keep(rules(slot)),
+        )
+        saver = _Saver(folder / FACTS_FILE, facts)
+
+        def note(done: int, due: int) -> None:
+            saver.save()
+            progress(done, due)
+
+        report = audit(recording, validator, windows, note)
+        submissions.flush()
+        saver.save(now=True)
+        seal_folder(folder)
+    return report
+
+
+def _claim(folder: Path, about: About, stack: ExitStack) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not stack.enter_context(hold_folder(folder)):
+        raise BundleError(f"another program is writing {folder}: name another folder")
+    if (folder / SUMS_FILE).exists():
+        raise BundleError(f"{folder} holds a whole bundle: name another folder")
+    remove_unfinished(folder, _MARKER)
+    if (folder / ABOUT_FILE).exists():
+        if read_about(folder) != about:
+            raise BundleError(
+                f"{folder} holds the beginning of another bundle: it goes on with the windows, "
+                f"validator and network that {folder / ABOUT_FILE} names; or name another folder"
+            )
+    elif any(folder.iterdir()):
+        raise BundleError(f"{folder} is not empty: name another folder")
+    write_json(folder / ABOUT_FILE, about.to_json())
+
+
+def _open_facts(folder: Path, public: Public) -> Facts:
+    if (folder / FACTS_FILE).exists():
+        return read_facts(folder)
+    chain = public.chain
+    return Facts(chain.genesis_hash, chain.netuid, chain.get_head())
+
+
+@dataclass(slots=True)
+class _Saver:
+    """Writes the facts now and then, for whoever is cut off."""
+
+    path: Path
+    facts: Facts
+    saved: float = field(default_factory=time.monotonic)
+
+    def save(self, *, now: bool = False) -> None:
+        if now or time.monotonic() - self.saved > _SAVE_S:
+            write_json(self.path, self.facts.to_json())
+            self.saved = time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptObjects:
+    """The bundle's own store."""
+
+    folder: Path
+
+    def put(self, name: str, data: bytes) -> None:
+        path = self.folder / name
+        if not path.is_file() or path.read_bytes() != data:
+            write_file(path, data)
+
+    def keep(self, objects: Objects) -> Objects:
+        """Objects that are kept here when they are read."""
+        return _Keeping(self, objects)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keeping:
+    kept: _KeptObjects
+    objects: Objects
+
+    def get(self, name: str, limit: int) -> bytes | None:
+        data = self.objects.get(name, limit)
+        if data is not None:
+            self.kept.put(name, data)
+        return data
+
+
+@dataclass(slots=True)
+class _KeptSubmissions:
+    """Files that are packed when they have been read; what is packed whole is not read again."""
+
+    folder: Path
+    submissions: Submissions
+    _open: tuple[Path, bytes, RecordingReader] | None = None
+
+    def open(self, context: Context, hotkey: bytes) -> SubmissionReader:
+        self.flush()
+        path = name_pack(self.folder, context, hotkey)
+        if path.is_file():
+            packed = read_pack(path, hotkey, context.parameters)
+            if packed.is_whole:
+                return PackedReader(packed)
+        reader = RecordingReader(self._open_reader(context, hotkey))
+        self._open = path, hotkey, reader
+        return reader
+
+    def _open_reader(self, context: Context, hotkey: bytes) -> SubmissionReader:
+        try:
+            return self.submissions.open(context, hotkey)
+        except StoreError:
+            return AbsentSubmission()
+
+    def flush(self) -> None:
+        """Writes what was read last."""
+        if self._open is not None:
+            path, hotkey, reader = self._open
+            packed = reader.pack(hotkey)
+            if packed is not None:
+                write_file(path, encode_pack(packed))
+            self._open = None

@@ -1,0 +1,339 @@
+"""What the chain says of a window, as the audit gets it: from state where a node still has it, else
+from what old blocks and later state prove, else at the validator's word, which is then said.
+
+Where state is there, the functions are the validators' own (`assay.neurons.session.window_reader`).
+"""
+
+from dataclasses import dataclass, replace
+
+from assay.artifacts.parameters.parameter_file import PublicationError, fetch_parameters
+from assay.audit.findings import Check, Findings
+from assay.audit.ports import Public, PublicChain
+from assay.environments import open_environment
+from assay.network.chain import ForgottenError
+from assay.network.chain.history import find_signed
+from assay.network.store import StoreError
+from assay.neurons.session.window_reader import (
+    BeaconError,
+    get_beacon,
+    get_checkpoint_digest,
+    get_steady_members,
+    get_window_commitments,
+    select_commitments,
+)
+from assay.protocol import (
+    Beacon,
+    Block,
+    Commitment,
+    Committed,
+    Context,
+    Member,
+    Parameters,
+    Phase,
+    Tag,
+    encode_ss58,
+    parse_commitment,
+)
+from assay.protocol.beacon import is_valid_beacon
+from assay.protocol.record import Moment, WindowRecord, make_record_context
+from assay.protocol.window import compute_block, compute_round
+
+_ARCHIVE = "the nodes asked have forgotten block {}'s state: it needs an archive endpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """What a record says where the chain does not."""
+
+    record: WindowRecord
+    context: Context
+
+    def get_moment(self, check: Phase) -> Moment | None:
+        return self.record.challenge if check is Phase.CHALLENGE else self.record.audit
+
+
+def derive_context(public: Public, record: WindowRecord, found: Findings) -> Context | None:
+    """The window's context by public data, and in `found` where the record differs from it; None
+    where the record names no inputs. What cannot be derived is the record's.
+
+    Raises:
+        ChainError: the chain cannot be read.
+    """
+    context = make_record_context(record, public.parameters)
+    if context is None:
+        return None
+    claimed = _Claimed(record, context)
+    challenge_block, challenge = _derive_moment(public, claimed, Phase.CHALLENGE, found)
+    audit_block, audit = _derive_moment(public, claimed, Phase.AUDIT, found)
+    members = _derive_members(public.chain, claimed, found)
+    return replace(
+        context,
+        challenge_block=challenge_block,
+        challenge=challenge,
+        audit_block=audit_block,
+        audit=audit,
+        checkpoint=_derive_checkpoint(public, claimed, found),
+        members=members if record.audit is not None else {},
+        commitments=_derive_commitments(public.chain, claimed, found),
+    )
+
+
+def _derive_moment(
+    public: Public, claimed: _Claimed, phase: Phase, found: Findings
+) -> tuple[Block, Beacon]:
+    """The block of a phase and the beacon it names."""
+    record, parameters = claimed.record, public.parameters
+    name = phase.name.lower()
+    number = compute_block(parameters.timing, record.window, phase)
+    block = public.chain.get_block(number)
+    said = claimed.get_moment(phase)
+    if said is None:  # it abstained, and what it did not know binds nobody
+        found.notes.append(f"the record names no {name} block")
+        return block, claimed.context.challenge
+    found.look(Check.BLOCKS)
+    if said.block_hash != block.hash:
+        found.differ(
+            Check.BLOCKS,
+            f"the {name} block {number} has hash {block.hash.hex()[:16]}…, and the record says "
+            f"{said.block_hash.hex()[:16]}…",
+        )
+    if said.timestamp_ms != block.timestamp_ms:
+        found.differ(
+            Check.BLOCKS,
+            f"the {name} block {number} was made at {block.timestamp_ms} ms, and the record says "
+            f"{said.timestamp_ms}",
+        )
+    return block, _derive_beacon(public, said, block, name, found)
+
+
+def _derive_beacon(
+    public: Public, said: Moment, block: Block, name: str, found: Findings
+) -> Beacon:
+    """The record's beacon where it is the right one: a signature has one valid value for a round,
+    so nothing need be asked for. Else the one that should stand there."""
+    timing, chain = public.parameters.timing, public.parameters.beacon
+    due = compute_round(timing, chain, block.timestamp_ms)
+    found.look(Check.BEACONS)
+    if said.beacon.round != due:
+        found.differ(
+            Check.BEACONS,
+            f"block {block.number} names beacon round {due} for the {name}, and the record used "
+            f"round {said.beacon.round}",
+        )
+    elif is_valid_beacon(chain, said.beacon):
+        return said.beacon
+    else:
+        found.differ(
+            Check.BEACONS,
+            f"the {name} beacon's signature of round {due} is not the pinned beacon chain's",
+        )
+    try:
+        right = get_beacon(public.beacons, public.parameters, block)
+    except BeaconError as error:
+        right = None
+        found.miss(Check.BEACONS, str(error))
+    return said.beacon if right is None else right
+
+
+def _derive_checkpoint(public: Public, claimed: _Claimed, found: Findings) -> bytes:
+    record, parameters = claimed.record, public.parameters
+    try:
+        digest = get_checkpoint_digest(public.chain, parameters, record.window)
+    except ForgottenError:
+        lead = compute_block(parameters.timing, record.window, Phase.CHECKPOINT)
+        found.miss(Check.CHECKPOINT, _ARCHIVE.format(lead))
+        return record.checkpoint
+    found.look(Check.CHECKPOINT)
+    if digest != record.checkpoint:
+        found.differ(
+            Check.CHECKPOINT,
+            f"checkpoint {digest.hex()[:16]}… was in force, and the record used "
+            f"{record.checkpoint.hex()[:16]}…",
+        )
+    return digest
+
+
+# --- members
+
+
+def _derive_members(chain: PublicChain, claimed: _Claimed, found: Findings) -> dict[bytes, Member]:
+    context = claimed.context
+    said = dict(context.members)
+    first = context.challenge_block.number
+    last = compute_block(context.parameters.timing, context.window, Phase.COMMIT)
+    if claimed.record.audit is None:
+        return said
+    try:
+        members = dict(get_steady_members(chain, first, last))
+    except ForgottenError:
+        _prove_members(chain, said, first, found)
+        return said
+    found.look(Check.MEMBERS)
+    for hotkey in sorted(members.keys() | said.keys()):
+        right, wrong = members.get(hotkey), said.get(hotkey)
+        if right == wrong:
+            continue
+        name = encode_ss58(hotkey)
+        if wrong is None:
+            fault = f"{name} held uid {members[hotkey].uid} in blocks {first} to {last}, and the "
+            fault += "record leaves it out"
+        elif right is None:
+            fault = f"the record has {name}, who did not hold one uid in blocks {first} to {last}"
+        else:
+            fault = f"{name} held uid {right.uid} since block {right.registered_at}, and the "
+            fault += f"record says uid {wrong.uid} since block {wrong.registered_at}"
+        found.differ(Check.MEMBERS, fault)
+    return members
+
+
+def _prove_members(
+    chain: PublicChain, said: dict[bytes, Member], first: int, found: Findings
+) -> None:
+    """A seat keeps its registration block for as long as it lasts, so whoever holds it now with one
+    before the window held it then; but for swaps of hotkeys, which state has forgotten. A uid that
+    was taken since may have been somebody's whom the record leaves out."""
+    now = chain.get_members(chain.get_head())
+    proven = {h for h, m in said.items() if now.get(h) == m and m.registered_at <= first}
+    kept = {h for h, m in now.items() if m.registered_at <= first}
+    taken = {m.uid for m in now.values() if m.registered_at > first}
+    doubtful = len((said.keys() | kept) - proven) + len(taken - {m.uid for m in said.values()})
+    found.look(Check.MEMBERS)
+    if doubtful:
+        found.miss(
+            Check.MEMBERS,
+            f"{len(proven)} of {len(said)} members are proven by later state, {doubtful} are not: "
+            + _ARCHIVE.format(first),
+        )
+    else:
+        found.notes.append("members are proven by the seats that they still hold")
+
+
+# --- commitments
+
+
+def _derive_commitments(
+    chain: PublicChain, claimed: _Claimed, found: Findings
+) -> dict[bytes, Committed]:
+    context, record = claimed.context, claimed.record
+    said = dict(context.commitments)
+    if record.audit is None:
+        return said
+    number = compute_block(context.parameters.timing, context.window, Phase.COMMIT)
+    try:
+        right = dict(get_window_commitments(chain, context.window, number))
+    except ForgottenError:
+        _prove_commitments(chain, claimed, number, found)
+        return said
+    found.look(Check.COMMITMENTS)
+    for row in record.members:
+        wanted, stated = right.get(row.hotkey), said.get(row.hotkey)
+        if wanted == stated:
+            continue
+        found.differ(
+            Check.COMMITMENTS,
+            f"at block {number} {encode_ss58(row.hotkey)} had committed to {_name(wanted)}, and "
+            f"the record says {_name(stated)}",
+        )
+    return right
+
+
+def _prove_commitments(chain: PublicChain, claimed: _Claimed, number: int, found: Findings) -> None:
+    """A commitment is signed by its hotkey in the body of some block of the window's."""
+    context = claimed.context
+    first = context.challenge_block.number
+    signed = find_signed(chain.get_body(block) for block in range(first, number + 1))
+    right = select_commitments(signed, context.window, number)
+    rows = claimed.record.members
+    found.look(Check.COMMITMENTS)
+    proven = [row for row in rows if right.get(row.hotkey) == context.commitments.get(row.hotkey)]
+    if len(proven) < len(rows):
+        found.miss(
+            Check.COMMITMENTS,
+            f"{len(proven)} of {len(rows)} commitments are proven by what blocks {first} to "
+            f"{number} hold, {len(rows) - len(proven)} are not: " + _ARCHIVE.format(number),
+        )
+    else:
+        found.notes.append(f"commitments are proven by the bodies of blocks {first} to {number}")
+
+
+def _name(committed: Committed | None) -> str:
+    if committed is None:
+        return "nothing"
+    return (
+        f"{committed.groups} groups of root {committed.root.hex()[:16]}… at {committed.locator!r}"
+    )
+
+
+# --- parameters
+
+
+def check_parameters(
+    public: Public, record_digest: bytes, number: int, found: Findings
+) -> Public | None:
+    """Whether a record is of the parameters that the owner had published at a block.
+
+    Returns:
+        What the rest is derived again from: by the parameters of then, where the network has
+        replaced them since; None where these are not to be had. A network's change, and what was
+        judged before it, is no lie.
+    """
+    chain, at_hand = public.chain, public.parameters.digest
+    try:
+        payload = chain.get_commitments(number).get(chain.get_owner(number))
+    except ForgottenError:
+        if record_digest == at_hand:
+            found.look(Check.PARAMETERS)
+            return public
+        found.miss(
+            Check.PARAMETERS,
+            f"it used {record_digest.hex()[:16]}…, and whether these were the network's then: "
+            + _ARCHIVE.format(number),
+        )
+        return None
+    slot = parse_commitment(payload or b"")
+    if slot is None or slot.tag is not Tag.PARAMETERS:
+        found.differ(Check.PARAMETERS, f"the owner had published no parameters at block {number}")
+    elif slot.digest != record_digest:
+        found.differ(
+            Check.PARAMETERS,
+            f"the owner had published parameters {slot.digest.hex()[:16]}… at block {number}, and "
+            f"the record used {record_digest.hex()[:16]}…",
+        )
+    elif record_digest != at_hand:
+        return _look_back(public, slot, number, found)
+    found.look(Check.PARAMETERS)
+    return public
+
+
+def _look_back(public: Public, slot: Commitment, number: int, found: Findings) -> Public | None:
+    """The same with the parameters that the owner's slot named at a block, whose digest the chain
+    binds, as far as blocks and beacons mean by them what they mean by those at hand."""
+    lack: str | None = "no store is asked for them"
+    if public.rules is not None:
+        try:
+            then = fetch_parameters(public.rules(slot), slot.digest)
+            lack = _find_lack(then, public.parameters)
+        except (StoreError, PublicationError) as error:
+            lack = str(error)
+        if lack is None:
+            found.look(Check.PARAMETERS)
+            return replace(public, parameters=then)
+    found.miss(
+        Check.PARAMETERS,
+        f"it used {slot.digest.hex()[:16]}…, as the network did at block {number}; those looked "
+        f"with here are {public.parameters.digest.hex()[:16]}…, and nothing of it is derived "
+        f"again: {lack}",
+    )
+    return None
+
+
+def _find_lack(then: Parameters, now: Parameters) -> str | None:
+    """Why nothing can be derived by earlier parameters beside later ones."""
+    chains = [(p.identity.genesis_hash, p.identity.netuid) for p in (then, now)]
+    if chains[0] != chains[1] or (then.timing, then.beacon) != (now.timing, now.beacon):
+        return "they are another network's, or have other windows or beacons"
+    try:
+        open_environment(then.environment)
+    except ValueError as error:  # an older version's, or one of a file that is not here
+        return str(error)
+    return None

@@ -1,0 +1,251 @@
+"""Facts in, an explanation out: which rule, where, by how much, why most likely, what to do.
+
+Pure: no file, no chain, no clock.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assay.audit.explain.measures import Measure, list_measures
+from assay.audit.explain.pay import describe_settled, list_pay
+from assay.audit.explain.texts import TEXTS, Text
+from assay.audit.explain.window_facts import Facts, Statement
+from assay.neurons.miner.mining_history import name_cost
+from assay.protocol import Reason, encode_ss58
+from assay.protocol.commitment import make_object_name
+from assay.protocol.reason import WITHHELD
+from assay.protocol.selection import select_groups
+
+#: Margins of a reference that is a bit off stay below this, logits: bf16's noise is about 0.04.
+_PRECISION_MARGIN = 0.1
+#: Hotkeys of a coldkey that are named.
+_OWNED_SHOWN = 8
+#: Reasons that say something about reading the file rather than about what it holds.
+_FETCHING = WITHHELD - {Reason.WRONG_HEADER, Reason.WRONG_CHECKPOINT}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One hotkey's window, explained.
+
+    Attributes:
+        reason: None where nothing that is known decides.
+        who: by whose word.
+        seen: what was found, one sentence each.
+        groups: audited group's index → its value; empty unless accepted.
+    """
+
+    facts: Facts
+    reason: Reason | None
+    who: str
+    text: Text | None
+    where: Mapping[str, int]
+    seen: tuple[str, ...]
+    measures: tuple[Measure, ...]
+    groups: Mapping[int, int]
+    score: int | None
+    pay: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def accepted(self) -> bool | None:
+        """None where it is not known."""
+        return None if self.reason is None else self.reason is Reason.ACCEPTED
+
+    def to_json(self) -> dict[str, Any]:
+        """One document, for scripts."""
+        facts, text = self.facts, self.text
+        return {
+            "hotkey": encode_ss58(facts.hotkey),
+            "window": facts.context.window,
+            "accepted": self.accepted,
+            "reason": self.reason and self.reason.value,
+            "by": self.who,
+            "rule": text and text.rule,
+            "section": text and text.section,
+            **self.where,
+            "seen": list(self.seen),
+            "measures": [measure.to_json() for measure in self.measures],
+            "causes": list(text.causes) if text else [],
+            "remedies": list(text.remedies) if text else [],
+            "costs": name_cost(self.reason),
+            "groups": [{"index": index, "value": value} for index, value in self.groups.items()],
+            "score": self.score,
+            "said": [_describe(statement) for statement in facts.said],
+            "own": facts.own and _describe(facts.own),
+            "settlement": facts.settled and describe_settled(facts.settled),
+            "pay": list(self.pay),
+            "notes": list(self.notes),
+        }
+
+
+def explain(facts: Facts) -> Explanation:
+    """What validators say comes first; what was found here fills in what they leave out."""
+    found = facts.found.verdict
+    said = next((s for s in facts.said if s.reason is not None), None)
+    words = said or facts.own
+    reason = words.reason if words is not None else None
+    who = words.who if words is not None and reason is not None else ""
+    if reason is None and found is not None:
+        reason = found.reason
+        who = f"the judge on this machine{'' if facts.found.has_model else ', without a model'}"
+    agrees = found is not None and found.reason is reason
+    where = _find_where(words, facts, agrees)
+    statistics = _get_statistics(words, facts, agrees)
+    text = None if reason is None else _order(TEXTS[reason], reason, statistics)
+    groups = _list_groups(words, facts) if reason is Reason.ACCEPTED else {}
+    return Explanation(
+        facts=facts,
+        reason=reason,
+        who=who,
+        text=text,
+        where=where,
+        seen=tuple(_list_seen(words, facts, reason, agrees)),
+        measures=list_measures(facts, reason, statistics),
+        groups=groups,
+        score=_compute_score(words, facts, groups),
+        pay=tuple(list_pay(facts)),
+        notes=tuple(_list_notes(facts, reason)),
+    )
+
+
+def _describe(statement: Statement) -> dict[str, Any]:
+    return {
+        "who": statement.who,
+        "outcome": statement.outcome and statement.outcome.value,
+        "reason": statement.reason and statement.reason.value,
+        "detail": statement.detail,
+        "score": statement.score,
+    }
+
+
+def _find_where(words: Statement | None, facts: Facts, agrees: bool) -> dict[str, int]:
+    found = facts.found.verdict
+    sources: list[Any] = [found] if agrees else []
+    sources += [words] if words is not None else []
+    for source in sources:
+        where = {name: getattr(source, name) for name in ("group", "rollout", "token")}
+        if where["group"] is not None:
+            return {name: value for name, value in where.items() if value is not None}
+    return {}
+
+
+def _get_statistics(words: Statement | None, facts: Facts, agrees: bool) -> Mapping[str, float]:
+    """Measured here where the model was at hand, else as said."""
+    found = facts.found.verdict
+    if agrees and found is not None and facts.found.has_model:
+        statistics: dict[str, float] = found.to_json(0)["statistics"]
+        return statistics
+    return {} if words is None else words.statistics
+
+
+def _order(text: Text, reason: Reason, statistics: Mapping[str, float]) -> Text:
+    """Causes in another order where the figures speak for it."""
+    margin = statistics.get("margin_max", 0.0)
+    if reason is not Reason.SAMPLING_MISMATCH or margin < _PRECISION_MARGIN:
+        return text
+    precision, model, *others = text.causes
+    return Text(text.section, text.rule, (*others, model, precision), text.remedies)
+
+
+def _list_groups(words: Statement | None, facts: Facts) -> dict[int, int]:
+    found, context = facts.found.verdict, facts.context
+    if found is not None and found.accepted:
+        return {group.index: group.value for group in found.groups}
+    committed = context.commitments.get(facts.hotkey)
+    if words is None or committed is None:
+        return {}
+    work = context.parameters.work
+    chosen = select_groups(
+        context.audit_seed, facts.hotkey, committed.groups, work.audited_groups, work.sampled_groups
+    )
+    if len(chosen.audited) != len(words.values):
+        return {}
+    return dict(zip(chosen.audited, words.values, strict=True))
+
+
+def _compute_score(words: Statement | None, facts: Facts, groups: Mapping[int, int]) -> int | None:
+    if words is not None:
+        return words.score
+    committed = facts.context.commitments.get(facts.hotkey)
+    if not groups or committed is None:
+        return None
+    return committed.groups * sum(groups.values()) // len(groups)
+
+
+def _list_seen(
+    words: Statement | None, facts: Facts, reason: Reason | None, agrees: bool
+) -> list[str]:
+    found = facts.found.verdict
+    seen = []
+    if facts.owned:
+        seen.append(_name_owned(facts.owned))
+    if agrees and found is not None:
+        seen.append(found.detail)
+    elif words is not None and words.detail:
+        seen.append(words.detail)
+    close, outline = facts.found.close_up, facts.found.outline
+    if agrees and close is not None and outline is not None and found is not None:
+        read = outline.tokenizer.decode
+        ends = outline.manifest.end_tokens
+
+        def name(token: int) -> str:
+            return f"{token} ({'an end token' if token in ends else repr(read([token]))})"
+
+        if reason is Reason.SAMPLING_MISMATCH:
+            seen.append(
+                f"it submitted id {name(close.claimed)}; the keyed draw is id {name(close.drawn)}"
+            )
+            seen.append(
+                f"{close.off} of the rollout's {close.tokens} tokens are not the keyed draw, "
+                f"{close.above_cap} of them beyond the cap; the sketches, which are compared "
+                "before, passed"
+            )
+        if reason is Reason.LOGPROB_MISMATCH:
+            claimed, measured = close.logprobs
+            seen.append(
+                f"at token {found.token} it claims {claimed:.6f} nats (−ln p), and the reference "
+                f"has {measured:.6f}"
+            )
+    committed = facts.context.commitments.get(facts.hotkey)
+    if reason is Reason.NOT_REVEALED and committed is not None:
+        name_there = make_object_name(encode_ss58(facts.hotkey), facts.context.window)
+        seen.append(f"it was looked for as {name_there} under {committed.locator!r}")
+    return seen
+
+
+def _name_owned(owned: Sequence[bytes]) -> str:
+    shown = ", ".join(encode_ss58(hotkey) for hotkey in owned[:_OWNED_SHOWN])
+    more = f" and {len(owned) - _OWNED_SHOWN} more" if len(owned) > _OWNED_SHOWN else ""
+    return (
+        f"the address is no member's hotkey, and a member's coldkey: name one of its hotkeys with "
+        f"--hotkey: {shown}{more}"
+    )
+
+
+def _list_notes(facts: Facts, reason: Reason | None) -> list[str]:
+    found = facts.found.verdict
+    notes = list(facts.notes)
+    others = [s for s in facts.said if s.reason is not None]
+    notes += [f"{s.who} says {s.reason}" for s in others[1:] if s.reason is not others[0].reason]
+    if found is not None and reason is not None and found.reason is not reason:
+        notes.append(_compare(facts, reason, found.reason))
+    if facts.own is not None and others and facts.own.reason not in (None, reason):
+        notes.append(f"the miner's own judge had said {facts.own.reason}: {facts.own.detail}")
+    return [*notes, *facts.found.lacks]
+
+
+def _compare(facts: Facts, said: Reason, here: Reason) -> str:
+    """Why two judges may differ without either being wrong."""
+    if said is Reason.LEDGER_MISMATCH:
+        return (
+            f"judged by itself the file is {here}: the ledger adds up all windows of the "
+            "settlement, and one file cannot show it"
+        )
+    if said in _FETCHING:
+        return (
+            f"the file that can be read from here now is {here}: the validator could not read it, "
+            "or read another one then"
+        )
+    return f"judged here it is {here}: `assay audit` shows whether the validator's word holds"

@@ -1,0 +1,343 @@
+"""Facts from a network as it is now: chain, beacon, records, stores, and the miner's own folder."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.artifacts.parameters.discovery import SubnetChain
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.ports import BeaconSource, StateReader
+from assay.audit.explain.material import ExplainError, Material, find_model, open_model
+from assay.audit.explain.published_words import Records
+from assay.audit.explain.rerun import judge_again
+from assay.audit.explain.window_facts import Facts, Paid, Settled, Statement
+from assay.audit.ports import Outlines
+from assay.inference import CheckpointError, UnusableCheckpointError
+from assay.network import ObjectStore, ReadableStores, StoreError
+from assay.network.chain import ForgottenError
+from assay.neurons.miner.mining_history import History, HistoryError
+from assay.neurons.miner.payments import find_payment
+from assay.neurons.session.window_reader import find_settlement, get_challenge, get_context
+from assay.protocol import (
+    Context,
+    Parameters,
+    Phase,
+    Reason,
+    Tag,
+    decode_ss58,
+    encode_ss58,
+    find_context_fault,
+    parse_commitment,
+)
+from assay.protocol.commitment import make_object_name
+from assay.protocol.record import make_record_context
+from assay.protocol.window import compute_block
+
+#: Validators whose records are read, unless one is named.
+_VALIDATORS_MAX = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What is looked through.
+
+    Attributes:
+        stores: those that may be read.
+        outlines: checkpoints without their tensors, for who has no model.
+    """
+
+    chain: SubnetChain
+    beacons: BeaconSource
+    parameters: Parameters
+    stores: ReadableStores
+    worker: ParquetWorker
+    outlines: Outlines
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whose window, and where else to look.
+
+    Attributes:
+        folder: the miner's own: history and checkpoints.
+        model: a checkpoint's folder.
+        validator: whose record; None: all that name one on chain.
+        records: the store it lies in; None: the one that the validator names on chain.
+    """
+
+    hotkey: bytes
+    window: int
+    folder: Path
+    model: Path | None
+    validator: bytes | None
+    records: ObjectStore | None
+
+
+def gather_from_network(reach: Reach, asked: Asked) -> tuple[Facts, Material]:
+    """All that can be found of a hotkey's window.
+
+    Raises:
+        ExplainError: the window is still open, or too long ago.
+        ChainError, BeaconError, StoreError, WorkerError: it cannot be looked up.
+    """
+    chain, parameters, stores = reach.chain, reach.parameters, reach.stores
+    head, hotkey, window = chain.get_head(), asked.hotkey, asked.window
+    _require_audited(parameters, window, head)
+    notes: list[str] = []
+    records = _find_records(reach, asked, notes)
+    context = _get_context(reach, records, window, notes)
+    material = _find_material(stores, asked, context, notes)
+    try:
+        outline, checkpoint, lacks = open_model(material.model, context)
+        if outline is None:
+            outline = reach.outlines.get(context.checkpoint)
+    except UnusableCheckpointError as error:
+        outline = checkpoint = None
+        lacks = (f"the window is void for everybody, its checkpoint is unusable: {error}",)
+    except CheckpointError as error:
+        outline = checkpoint = None
+        lacks = (str(error),)
+    found = judge_again(context, hotkey, material.source, reach.worker, outline, checkpoint)
+    own = _read_history(chain, asked, context, notes)
+    reason = None if found.verdict is None else found.verdict.reason
+    notes += _look_at_chain(chain, context, hotkey, reason)
+    owned = _find_owned(chain, context, hotkey) if reason is Reason.NOT_REGISTERED else ()
+    said = [(r, s) for r in records if (s := r.read_statement(hotkey, window)) is not None]
+    settles_at = None
+    with suppress(ForgottenError):
+        settles_at = find_settlement(chain, parameters, window)
+    settled = None
+    if said and settles_at is not None:
+        settled = said[0][0].read_settled(hotkey, settles_at)
+    facts = Facts(
+        hotkey=hotkey,
+        context=context,
+        said=tuple(statement for _, statement in said),
+        found=found,
+        own=own,
+        settled=settled,
+        settles_at=settles_at,
+        head=head,
+        paid=_find_paid(chain, parameters, hotkey, settled),
+        has_permit=_has_permit(chain, head, said[0][0].validator) if said else None,
+        owned=owned,
+        notes=(*notes, *lacks),
+    )
+    return facts, material
+
+
+def _require_audited(parameters: Parameters, window: int, head: int) -> None:
+    timing = parameters.timing
+    audit = compute_block(timing, window, Phase.AUDIT)
+    if head < audit:
+        begins = compute_block(timing, window, Phase.CHALLENGE)
+        end = compute_block(timing, window, Phase.VERDICT_END)
+        state = "has not begun" if head < begins else f"is still open until block {end}"
+        raise ExplainError(
+            f"window {window} {state}: its audit is drawn at block {audit}, its verdicts are final "
+            f"at block {end}, and the chain is at block {head}"
+        )
+
+
+def _get_context(
+    reach: Reach, records: Sequence[Records], window: int, notes: list[str]
+) -> Context:
+    """From state, or where no node has it any more from a validator's record."""
+    chain, beacons, parameters = reach.chain, reach.beacons, reach.parameters
+    try:
+        challenge = get_challenge(chain, beacons, parameters, window)
+        context = None
+        if challenge is not None:
+            context = get_context(chain, beacons, parameters, challenge)
+    except ForgottenError as error:
+        for published in records:
+            record = published.read_window(window)
+            said = None if record is None else make_record_context(record, parameters)
+            if said is not None and said.audit is not None and find_context_fault(said) is None:
+                notes.append(
+                    f"the nodes have forgotten window {window}: who took part and what was "
+                    f"committed is {published.who}'s word"
+                )
+                return said
+        raise ExplainError(
+            f"window {window} is too long ago: {error}; it needs an archive endpoint (archives "
+            "under [chain]), or a validator's record of that window (--validator, --records)"
+        ) from error
+    if context is None:
+        raise ExplainError(
+            f"the beacon that draws the audit of window {window} is not out yet: ask again later"
+        )
+    return context
+
+
+def _find_records(reach: Reach, asked: Asked, notes: list[str]) -> list[Records]:
+    """Of the validator that is named, else of all that name a record on chain, those with most
+    stake first."""
+    chain, parameters = reach.chain, reach.parameters
+    if asked.records is not None:
+        names = [asked.validator] if asked.validator is not None else _list_authors(asked.records)
+        return [Records(asked.records, name, parameters) for name in names]
+    head = chain.get_head()
+    slots = chain.get_commitments(head)
+    stakes = {row.hotkey: row.stake for row in chain.get_metagraph(head)}
+    found = []
+    for hotkey in sorted(slots, key=lambda h: (-stakes.get(h, 0), h)):
+        commitment = parse_commitment(slots[hotkey])
+        if commitment is None or commitment.tag is not Tag.RECORD:
+            continue
+        if asked.validator not in (None, hotkey):
+            continue
+        try:
+            store = reach.stores.open(commitment.locator)
+        except StoreError as error:
+            notes.append(f"the record of validator {encode_ss58(hotkey)} is not read: {error}")
+            continue
+        found.append(Records(store, hotkey, parameters))
+    if asked.validator is not None and not found:
+        notes.append(
+            f"validator {encode_ss58(asked.validator)} names no record on chain that can be read "
+            "here: --records says where it lies"
+        )
+    return found[:_VALIDATORS_MAX]
+
+
+def _list_authors(store: ObjectStore) -> list[bytes]:
+    """Whose records a store holds."""
+    names = {name.partition("/")[0] for name in store.list() if name.endswith(".record")}
+    authors = []
+    for name in sorted(names):
+        with suppress(ValueError):
+            authors.append(decode_ss58(name))
+    return authors[:_VALIDATORS_MAX]
+
+
+def _find_material(
+    stores: ReadableStores, asked: Asked, context: Context, notes: list[str]
+) -> Material:
+    model = find_model(asked.model, asked.folder / "models", context)
+    committed = context.commitments.get(asked.hotkey)
+    name = make_object_name(encode_ss58(asked.hotkey), asked.window)
+    if committed is None:
+        return Material(None, None, None, model)
+    try:
+        store = stores.open(committed.locator)
+        if store.open(name).size() is None:
+            notes.append(f"{name} is not in the store now, under {committed.locator!r}")
+            return Material(None, None, None, model)
+        return Material(store.open(name), store.get_path(name), None, model)
+    except StoreError as error:
+        notes.append(f"the miner's file is not read: {error}")
+        return Material(None, None, None, model)
+
+
+def _read_history(
+    chain: SubnetChain, asked: Asked, context: Context, notes: list[str]
+) -> Statement | None:
+    """What the miner itself wrote down of the window."""
+    file = asked.folder / "history.sqlite"
+    if not file.is_file():
+        return None
+    try:
+        with History(file, chain.genesis_hash, chain.netuid, asked.hotkey) as history:
+            mined = history.get_mined(asked.window)
+            verdicts = history.get_verdicts(asked.window)
+    except HistoryError:  # of another hotkey, or network
+        return None
+    committed_at = compute_block(context.parameters.timing, asked.window, Phase.COMMIT)
+    for window in mined:
+        if window.sent_at is None:
+            notes.append("by the miner's own history it sent no commitment in this window")
+        else:
+            notes.append(
+                f"by the miner's own history the commitment was sent at block {window.sent_at}; "
+                f"what counted is what stood at block {committed_at}"
+            )
+        if window.note:
+            notes.append(f"the miner noted: {window.note}")
+    if not mined:
+        notes.append("the miner's own history has nothing of this window: it did not run")
+    for verdict in verdicts:
+        return Statement(
+            "the miner's own judge",
+            None,
+            verdict.reason,
+            verdict.detail,
+            verdict.group,
+            verdict.rollout,
+            verdict.token,
+            score=verdict.score,
+            statistics=verdict.statistics if any(verdict.statistics.values()) else {},
+        )
+    return None
+
+
+def _look_at_chain(
+    chain: StateReader, context: Context, hotkey: bytes, reason: Reason | None
+) -> list[str]:
+    """What state says of a hotkey that took no part."""
+    timing, window = context.parameters.timing, context.window
+    first = compute_block(timing, window, Phase.CHALLENGE)
+    last = compute_block(timing, window, Phase.COMMIT)
+    try:
+        if reason is Reason.NOT_REGISTERED:
+            return [_describe_seat(chain, hotkey, number) for number in (first, last)]
+        if reason is Reason.NO_COMMITMENT:
+            audit = compute_block(timing, window, Phase.AUDIT)
+            return [_describe_slot(chain, hotkey, number, window) for number in (last, audit)]
+    except ForgottenError:
+        return []
+    return []
+
+
+def _describe_seat(chain: StateReader, hotkey: bytes, number: int) -> str:
+    member = chain.get_members(number).get(hotkey)
+    if member is None:
+        return f"at block {number} the hotkey held no uid"
+    return f"at block {number} it held uid {member.uid}, registered at block {member.registered_at}"
+
+
+def _find_owned(chain: SubnetChain, context: Context, address: bytes) -> tuple[bytes, ...]:
+    """Members' hotkeys that a coldkey owned at the window's first block, or where the nodes have
+    forgotten that block owns now."""
+    first = compute_block(context.parameters.timing, context.window, Phase.CHALLENGE)
+    try:
+        rows = chain.get_metagraph(first)
+    except ForgottenError:
+        rows = chain.get_metagraph(chain.get_head())
+    if any(row.hotkey == address for row in rows):
+        return ()
+    return tuple(row.hotkey for row in rows if row.coldkey == address)
+
+
+def _describe_slot(chain: StateReader, hotkey: bytes, number: int, window: int) -> str:
+    payload = chain.get_commitments(number).get(hotkey)
+    if payload is None:
+        return f"at block {number} its slot of commitments was empty"
+    commitment = parse_commitment(payload)
+    if commitment is None:
+        return f"at block {number} its slot held something that is no commitment of Assay's"
+    if commitment.tag is not Tag.MINER:
+        return f"at block {number} its slot held a {commitment.tag.name.lower()}'s commitment"
+    late = ": too late" if commitment.number == window else ""
+    return f"at block {number} its slot held the commitment to window {commitment.number}{late}"
+
+
+def _find_paid(
+    chain: SubnetChain, parameters: Parameters, hotkey: bytes, settled: Settled | None
+) -> Paid | None:
+    if settled is None:
+        return None
+    try:
+        payment = find_payment(chain, parameters, hotkey, settled.epoch)
+    except ForgottenError:
+        return None
+    if payment is None:
+        return None
+    return Paid(
+        payment.block, payment.uid, len(payment.weights), payment.incentive, payment.emission
+    )
+
+
+def _has_permit(chain: SubnetChain, head: int, validator: bytes) -> bool:
+    return any(row.permit for row in chain.get_metagraph(head) if row.hotkey == validator)

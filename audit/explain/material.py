@@ -1,0 +1,162 @@
+"""What a window is judged again from: the miner's file, a context file, a model folder."""
+
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from assay.artifacts.submissions.intake import find_checkpoint_fault
+from assay.audit.explain.window_facts import Facts
+from assay.inference import (
+    Checkpoint,
+    CheckpointError,
+    Outline,
+    UnusableCheckpointError,
+    load_checkpoint,
+    load_outline,
+)
+from assay.network import ObjectSource, StoreError
+from assay.network.folder_locks import replace_file, write_json
+from assay.protocol import QUICKNET, Context, Reason, context_to_json, encode_ss58
+from assay.protocol.errors import OperatorError
+
+#: Bytes of a file that are copied at a time.
+_PIECE = 16 << 20
+#: Stands for a file that is nowhere yet.
+_OUT = Path("OUT")
+
+
+class ExplainError(OperatorError):
+    """What was asked for cannot be explained: says why, and what to ask or name instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Attributes:
+    source: the miner's file; None: not at hand.
+    file, context, model: paths of what lies on this machine.
+    """
+
+    source: ObjectSource | None
+    file: Path | None
+    context: Path | None
+    model: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """How to see it for oneself.
+
+    Attributes:
+        command: for a shell; None: no command shows it.
+        works: everything it names is there.
+        note: what it cannot show, or what it lacks.
+    """
+
+    command: str | None
+    works: bool
+    note: str | None
+
+
+def open_model(
+    model: Path | None, context: Context
+) -> tuple[Outline | None, Checkpoint | None, tuple[str, ...]]:
+    """The window's checkpoint as far as a folder holds it, and what it lacks.
+
+    Args:
+        model: a checkpoint, or a folder of checkpoints by digest; it may be incomplete.
+
+    Raises:
+        UnusableCheckpointError: the window is void for everybody.
+    """
+    if model is None:
+        return None, None, ()
+    try:
+        checkpoint = load_checkpoint(model, context.checkpoint)
+    except UnusableCheckpointError:
+        raise
+    except CheckpointError as error:
+        try:
+            return load_outline(model, context.checkpoint), None, (str(error),)
+        except CheckpointError:
+            return None, None, (str(error),)
+    fault = find_checkpoint_fault(checkpoint, context.parameters)
+    if fault is not None:
+        raise UnusableCheckpointError(fault)
+    outline = Outline(checkpoint.manifest, checkpoint.calibration, checkpoint.tokenizer)
+    return outline, checkpoint, ()
+
+
+def find_model(named: Path | None, kept: Path | None, context: Context) -> Path | None:
+    """The folder of a window's checkpoint: the one named, or one kept under its digest."""
+    name = context.checkpoint.hex()
+    places = [place for place in (named, kept) if place is not None]
+    for place in places:
+        if (place / name).is_dir():
+            return place / name
+    return named
+
+
+def leave(out: Path, facts: Facts, material: Material) -> Material:
+    """Writes context and file into a folder, so that the command works as it is printed.
+
+    Raises:
+        OSError, StoreError: they cannot be written, or the file cannot be read.
+    """
+    window = facts.context.window
+    context = out / f"context-window-{window}.json"
+    write_json(context, context_to_json(facts.context))
+    size = material.source.size() if material.source is not None else None
+    if material.source is None or size is None:
+        return replace(material, context=context)
+    file = out / f"window-{window}.parquet"
+    with replace_file(file) as temporary, temporary.open("wb") as written:
+        for start in range(0, size, _PIECE):
+            piece = material.source.read(start, min(start + _PIECE, size))
+            if piece is None:
+                raise StoreError("the miner's file went away while it was copied")
+            written.write(piece)
+    return replace(material, context=context, file=file)
+
+
+def make_reproduction(facts: Facts, material: Material, reason: Reason | None) -> Reproduction:
+    """The `assay verify` line that says the same again."""
+    context, window = facts.context, facts.context.window
+    file = material.file or (_OUT / f"window-{window}.parquet")
+    context_file = material.context or (_OUT / f"context-window-{window}.json")
+    model = material.model or Path("models", context.checkpoint.hex())
+    words = ["assay", "verify", str(file), "--context", str(context_file), "--model", str(model)]
+    words += ["--hotkey", encode_ss58(facts.hotkey)]
+    if context.parameters.beacon != QUICKNET:
+        words.append("--allow-local-beacon")
+    lacks = []
+    if material.source is None:
+        lacks.append("the miner's file")
+    elif material.file is None or material.context is None:
+        lacks.append("--out DIR, which writes context and file into a folder")
+    if material.model is None:
+        lacks.append(
+            f"--model FOLDER, the checkpoint {context.checkpoint.hex()[:16]}… that was in force"
+        )
+    note = _find_note(reason)
+    if reason is Reason.NOT_REVEALED and material.source is None:
+        return Reproduction(None, False, note)
+    if lacks:
+        note = " ".join(filter(None, (note, f"To run it, it takes {' and '.join(lacks)}.")))
+    return Reproduction(shlex.join(words), not lacks, note)
+
+
+def _find_note(reason: Reason | None) -> str | None:
+    match reason:
+        case Reason.NOT_REVEALED:
+            return (
+                "Whether a file can be read hangs on where one asks from: read it from another "
+                "machine, under the locator above."
+            )
+        case Reason.LEDGER_MISMATCH:
+            return (
+                "A ledger adds up all windows of a settlement: this command judges one file with a "
+                "fresh one, and may accept it."
+            )
+        case Reason.INTERNAL:
+            return "It broke in the validator: here it may well be judged."
+    return None

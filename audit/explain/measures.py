@@ -1,0 +1,246 @@
+"""Statistics against their thresholds, each with its unit and what was allowed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import log
+from typing import Any
+
+from assay.artifacts.submissions import Limits
+from assay.artifacts.submissions.submission_layout import get_limits
+from assay.audit.explain.window_facts import Facts, Finding
+from assay.protocol import Reason
+from assay.protocol.gumbel import FRACTION_BITS
+from assay.protocol.parameters import PROTOCOL_VERSION, Tests
+from assay.protocol.submission import LOGPROB_BITS
+
+_NATS = 1 << LOGPROB_BITS
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One figure of the case.
+
+    Attributes:
+        name: what was measured.
+        value, allowed: in `unit`, or text; `allowed` is None where there is no bound.
+        words: value and bound as a sentence for people.
+        exceeded: whether the bound was.
+    """
+
+    name: str
+    value: float | int | str
+    allowed: float | int | str | None
+    unit: str
+    words: str
+    exceeded: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON for scripts."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "allowed": self.allowed,
+            "unit": self.unit,
+            "exceeded": self.exceeded,
+            "words": self.words,
+        }
+
+
+def list_measures(
+    facts: Facts, reason: Reason | None, statistics: Mapping[str, float]
+) -> tuple[Measure, ...]:
+    """The figures that a reason hangs on, as far as they are known.
+
+    Args:
+        statistics: in the units of a verdict's JSON; empty where no model was run.
+    """
+    tests, found = facts.context.parameters.tests, facts.found
+    measured: tuple[Measure, ...] = ()
+    match reason:
+        case Reason.SAMPLING_MISMATCH:
+            measured = _measure_sampling(statistics, found, tests)
+        case Reason.LEDGER_MISMATCH:
+            measured = _measure_ledger(statistics, tests)
+        case Reason.SKETCH_MISMATCH:
+            measured = _measure_sketch(statistics, found, tests)
+        case Reason.LOGPROB_MISMATCH:
+            measured = _measure_logprobs(statistics, found, tests)
+        case Reason.ACCEPTED if statistics:
+            measured = (
+                *_measure_sampling(statistics, found, tests),
+                *_measure_sketch(statistics, found, tests),
+                *_measure_logprobs(statistics, found, tests),
+                *_measure_ledger(statistics, tests),
+            )
+        case Reason.TOO_LARGE:
+            measured = _measure_size(facts, get_limits(facts.context.parameters))
+        case Reason.WRONG_HEADER | Reason.WRONG_CHECKPOINT:
+            measured = _compare_header(facts)
+        case Reason.WRONG_TERMINATION:
+            measured = _measure_length(found)
+        case Reason.TOKEN_OUT_OF_RANGE:
+            measured = _measure_token(found, facts)
+    return measured
+
+
+def _bound(
+    name: str, value: float, allowed: float, unit: str, show: Callable[[float], str] | None = None
+) -> Measure:
+    write = show or (lambda number: f"{number:.6g}")
+    exceeded = value > allowed
+    words = f"{write(value)} {unit}, where at most {write(allowed)} is allowed"
+    return Measure(name, value, allowed, unit, words, exceeded)
+
+
+# --- the model's tests
+
+
+def _measure_sampling(
+    statistics: Mapping[str, float], found: Finding, tests: Tests
+) -> tuple[Measure, ...]:
+    cap = tests.margin_cap / (1 << FRACTION_BITS)
+    if found.close_up is not None and "margin_max" not in statistics:
+        statistics = {
+            "margin_max": found.close_up.margin,
+            "log_capital": found.close_up.log_capital,
+        }
+    if not {"margin_max", "log_capital"} <= statistics.keys():  # a stranger's may lack them
+        return ()
+    return (
+        _bound("largest margin", statistics["margin_max"], cap, "logits"),
+        _measure_odds(
+            "sampling martingale",
+            statistics["log_capital"],
+            2 * tests.alpha_inverse,
+            "an honest rollout",
+        ),
+    )
+
+
+def _measure_ledger(statistics: Mapping[str, float], tests: Tests) -> tuple[Measure, ...]:
+    capital = statistics.get("ledger_capital")
+    if capital is None:
+        return ()
+    odds = tests.alpha_inverse
+    return (_measure_odds("settlement's ledger", capital, odds, "an honest seat"),)
+
+
+def _measure_odds(name: str, log_capital: float, odds: int, who: str) -> Measure:
+    """A capital, which starts at 1: what a bet against honest work has grown to."""
+    exceeded = log_capital >= log(odds)
+    words = (
+        f"a bet of 1 against honest work has grown to {_write_power(log_capital)}; {who} gets to "
+        f"{odds:,} (the bound) with a probability of at most 1 in {odds:,}"
+    )
+    return Measure(name, log_capital, log(odds), "natural logarithm", words, exceeded)
+
+
+def _write_power(logarithm: float) -> str:
+    power = logarithm / log(10)
+    if power < 6:
+        return f"{10**power:,.4g}"
+    return f"10^{power:.1f}"
+
+
+def _measure_sketch(
+    statistics: Mapping[str, float], found: Finding, tests: Tests
+) -> tuple[Measure, ...]:
+    unit = "steps a token"
+    block, whole = tests.sketch_block_bound / 1_000, tests.sketch_rollout_bound / 1_000
+    measures = []
+    mean = statistics.get("sketch_mean")
+    close = found.close_up
+    if close is not None:
+        first, last, worst = close.block
+        name = f"sketch over tokens {first} to {last}"
+        measures.append(_bound(name, worst, block, unit))
+        mean = close.sketch_mean
+    if mean is not None:
+        measures.append(_bound("sketch over the rollout", mean, whole, unit))
+    if close is None and mean is not None and 0 < mean <= whole:
+        words = f"not known here; at most {block:g} {unit} is allowed over each 32 tokens"
+        measures.append(Measure("sketch over a block", "unknown", block, unit, words, False))
+    return tuple(measures)
+
+
+def _measure_logprobs(
+    statistics: Mapping[str, float], found: Finding, tests: Tests
+) -> tuple[Measure, ...]:
+    rms, largest = tests.logprob_rms_bound / _NATS, tests.logprob_max_bound / _NATS
+    close = found.close_up
+    value = statistics.get("logprob_rms") if close is None else close.logprob_rms
+    if value is None:
+        return ()
+    measures = [_bound("log-probabilities, root mean square", value, rms, "nats")]
+    if close is not None:
+        name = "log-probabilities, largest difference"
+        measures.append(_bound(name, close.logprob_max, largest, "nats"))
+    elif value <= rms and found.verdict is None:
+        words = f"not known here; at most {largest:.6g} nats is allowed at each position"
+        name = "log-probabilities, largest difference"
+        measures.append(Measure(name, "unknown", largest, "nats", words, False))
+    return tuple(measures)
+
+
+# --- what needs no model
+
+
+def _measure_size(facts: Facts, limits: Limits) -> tuple[Measure, ...]:
+    measures = []
+    committed = facts.context.commitments.get(facts.hotkey)
+    write = "{:,.0f}".format
+    if committed is not None:
+        measures.append(
+            _bound("groups committed", committed.groups, limits.group_cap, "groups", write)
+        )
+    if facts.found.size is not None:
+        measures.append(
+            _bound("size of the file", facts.found.size, limits.file_bytes, "bytes", write)
+        )
+    return tuple(measures)
+
+
+def _compare_header(facts: Facts) -> tuple[Measure, ...]:
+    """What the header says beside what it should."""
+    header, context = facts.found.header, facts.context
+    if header is None:
+        return ()
+    committed = context.commitments.get(facts.hotkey)
+    pairs = (
+        ("version", header.version, PROTOCOL_VERSION),
+        ("parameters", header.parameters.hex(), context.parameters.digest.hex()),
+        ("window", header.window, context.window),
+        ("hotkey", header.hotkey.hex(), facts.hotkey.hex()),
+        ("groups", header.groups, committed.groups if committed else 0),
+        ("checkpoint", header.checkpoint.hex(), context.checkpoint.hex()),
+    )
+    return tuple(
+        Measure(f"header: {name}", has, wants, "", f"{has}, and the window has {wants}", True)
+        for name, has, wants in pairs
+        if has != wants
+    )
+
+
+def _measure_length(found: Finding) -> tuple[Measure, ...]:
+    if found.rollout is None or found.outline is None:
+        return ()
+    manifest, tokens = found.outline.manifest, found.rollout.tokens.tolist()
+    end = next((i + 1 for i, token in enumerate(tokens) if token in manifest.end_tokens), None)
+    stop = min(end or manifest.max_tokens, manifest.max_tokens)
+    why = "its first end token" if end == stop else f"the longest length, {manifest.max_tokens}"
+    words = f"{len(tokens)} tokens, where it ends after {stop}: {why}"
+    return (Measure("length of the completion", len(tokens), stop, "tokens", words, True),)
+
+
+def _measure_token(found: Finding, facts: Facts) -> tuple[Measure, ...]:
+    verdict = found.verdict
+    if found.rollout is None or found.outline is None or verdict is None:
+        return ()
+    drawable = found.outline.tokenizer.drawable
+    token = int(found.rollout.tokens[verdict.token or 0])
+    words = (
+        f"id {token}; the model may draw {int(drawable.sum()):,} of the ids from 0 to "
+        f"{len(drawable) - 1:,}"
+        + ("" if token >= len(drawable) else ", and this one has no tokenizer entry, or is padding")
+    )
+    return (Measure("token id", token, len(drawable) - 1, "", words, True),)

@@ -1,0 +1,169 @@
+"""Judging again what is at hand: from public facts alone, with the file, with the model.
+
+Each tells more than the one before. What it does not know: what a validator could read from where
+it sits, and the ledger of the windows before.
+"""
+
+import numpy as np
+
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.submissions import SubmissionFile
+from assay.artifacts.submissions.intake import judge_with_checkpoint
+from assay.artifacts.submissions.submission_layout import get_limits
+from assay.audit.explain.window_facts import CloseUp, Finding
+from assay.environments import open_environment
+from assay.inference import Checkpoint, Outline
+from assay.network import ObjectSource, StoreError
+from assay.protocol import Context, Header, Refusal, Rollout
+from assay.protocol.encoding import EncodingError, decode
+from assay.protocol.gumbel import FRACTION_BITS
+from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
+from assay.protocol.selection import select_positions
+from assay.protocol.submission import LOGPROB_BITS, decode_rollout, split_rows
+from assay.verification import (
+    Measurement,
+    SubmissionReader,
+    Verdict,
+    examine,
+    find_commitment,
+    make_projection,
+)
+from assay.verification.logprobs import judge_logprobs
+from assay.verification.sampling import judge_sampling
+from assay.verification.sketch import DIFFERENCE_CAP, iterate_blocks, judge_sketch
+
+
+def judge_again(
+    context: Context,
+    hotkey: bytes,
+    source: ObjectSource | None,
+    worker: ParquetWorker,
+    outline: Outline | None,
+    checkpoint: Checkpoint | None,
+) -> Finding:
+    """What can be found here.
+
+    Args:
+        source: the file; None: it is not at hand.
+        outline, checkpoint: of the window's checkpoint, as far as they are at hand.
+    """
+    committed = find_commitment(context, hotkey)
+    reader = None
+    if source is not None:
+        reader = SubmissionFile(source, worker, get_limits(context.parameters))
+    if isinstance(committed, Refusal):
+        verdict = Verdict(
+            context.window, hotkey, committed.reason, committed.detail, group=committed.group
+        )
+        return Finding(verdict, outline=outline)
+    if reader is None or source is None:
+        return Finding(None, outline=outline, lacks=("the miner's file is not at hand",))
+    header, size = _read_header(reader), _measure_size(source)
+    if outline is None:
+        lack = (
+            f"the window's checkpoint {context.checkpoint.hex()[:16]}… is not at hand: name its "
+            "folder with --model"
+        )
+        return Finding(None, header=header, size=size, lacks=(lack,))
+    try:
+        examined = examine(reader, hotkey, context, outline.tokenizer, manifest=outline.manifest)
+        if isinstance(examined, Verdict):
+            rollout = _read_rollout(reader, context, examined)
+            return Finding(examined, False, outline, header, size, rollout)
+        if checkpoint is None:
+            lack = (
+                "what needs no model finds no fault; the rest takes the window's checkpoint "
+                f"{context.checkpoint.hex()[:16]}…: name its folder with --model"
+            )
+            return Finding(None, False, outline, header, size, lacks=(lack,))
+        verdict = judge_with_checkpoint(reader, hotkey, context, checkpoint)
+    except StoreError as error:
+        lack = f"the miner's file cannot be read from here: {error}"
+        return Finding(None, False, outline, header, size, lacks=(lack,))
+    close_up = rollout = None
+    if verdict.group is not None and verdict.rollout is not None:
+        rollout = examined.shown[verdict.group][verdict.rollout]
+        close_up = _measure(context, checkpoint, verdict, rollout)
+    return Finding(verdict, True, outline, header, size, rollout, close_up)
+
+
+def _read_header(reader: SubmissionReader) -> Header | None:
+    try:
+        footer = reader.read_footer()
+        return None if isinstance(footer, Refusal) else decode(Header, footer.header)
+    except (EncodingError, StoreError):
+        return None
+
+
+def _measure_size(source: ObjectSource) -> int | None:
+    try:
+        return source.size()
+    except StoreError:
+        return None
+
+
+def _read_rollout(reader: SubmissionReader, context: Context, verdict: Verdict) -> Rollout | None:
+    """The rollout that a verdict names, which has been read before."""
+    if verdict.group is None or verdict.rollout is None:
+        return None
+    data = reader.read_group(verdict.group)
+    if isinstance(data, Refusal):
+        return None
+    rows = split_rows(data, context.parameters.work.group_size)
+    return decode_rollout(rows[verdict.rollout])
+
+
+def _measure(
+    context: Context, checkpoint: Checkpoint, verdict: Verdict, rollout: Rollout
+) -> CloseUp:
+    """One forward pass over the rollout that a verdict names."""
+    assert verdict.group is not None  # its callers have looked
+    assert verdict.rollout is not None
+    hotkey, group, number = verdict.hotkey, verdict.group, verdict.rollout
+    work, tests = context.parameters.work, context.parameters.tests
+    (measured,) = checkpoint.get_reference(work.temperature).measure(
+        checkpoint.tokenizer.encode(_make_prompt(context, checkpoint, hotkey, group)),
+        [rollout.tokens],
+        [compute_rollout_seed(context.challenge_seed, hotkey, group, number)],
+        make_projection(compute_projection_seed(context.challenge_seed), checkpoint.manifest),
+    )
+    sampling = judge_sampling(
+        measured.margins, measured.gini, checkpoint.calibration, tests, work.temperature
+    )
+    count = len(rollout.tokens)
+    positions = select_positions(context.audit_seed, hotkey, group, number, count)
+    logprobs = judge_logprobs(rollout.logprobs, measured.logprobs, positions, tests)
+    difference = np.abs(rollout.logprobs.astype(np.int64) - measured.logprobs)[positions]
+    worst = positions[int(difference.argmax())]
+    token = verdict.token or 0
+    nats = float(1 << LOGPROB_BITS)
+    return CloseUp(
+        tokens=count,
+        claimed=int(rollout.tokens[token]),
+        drawn=int(measured.best[token]),
+        margin=int(measured.margins[token]) / (1 << FRACTION_BITS),
+        off=int((measured.margins > 0).sum()),
+        above_cap=int((measured.margins > tests.margin_cap).sum()),
+        log_capital=sampling.log_capital,
+        block=_find_worst_block(rollout, measured),
+        sketch_mean=judge_sketch(rollout.sketch, measured.sketch, tests).mean,
+        logprob_rms=logprobs.rms / nats,
+        logprob_max=int(difference.max()) / nats,
+        logprobs=(int(rollout.logprobs[worst]) / nats, int(measured.logprobs[worst]) / nats),
+    )
+
+
+def _find_worst_block(rollout: Rollout, measured: Measurement) -> tuple[int, int, float]:
+    difference = np.abs(rollout.sketch.astype(np.int16) - measured.sketch)
+    per_token = np.minimum(difference, DIFFERENCE_CAP).sum(axis=1)
+    blocks = [
+        (start, end - 1, float(per_token[start:end].mean()))
+        for start, end in iterate_blocks(len(per_token))
+    ]
+    return max(blocks, key=lambda block: block[2])
+
+
+def _make_prompt(context: Context, checkpoint: Checkpoint, hotkey: bytes, group: int) -> str:
+    seed = compute_problem_seed(context.challenge_seed, hotkey, group)
+    environment = open_environment(context.parameters.environment)
+    return environment.make_problem(seed, checkpoint.manifest.levels).prompt

@@ -1,0 +1,104 @@
+"""What an audit reads, from wherever it comes: the network as it is, or a bundle."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from assay.artifacts.ports import BeaconSource, Objects
+from assay.inference import Checkpoint, Outline
+from assay.network.chain.history import BlockBody
+from assay.protocol import Block, Commitment, Context, Member, Parameters
+from assay.verification import SubmissionReader
+
+
+class PublicChain(Protocol):
+    """A subnet's chain as far as an audit looks at it.
+
+    Every method raises a `ForgottenError` where only an archive node could answer, and another
+    `ChainError` where the chain cannot be read.
+    """
+
+    @property
+    def genesis_hash(self) -> bytes:
+        """Hash of block 0, 32 bytes."""
+
+    @property
+    def netuid(self) -> int:
+        """Which subnet this is."""
+
+    def get_head(self) -> int:
+        """Number of the newest finalized block."""
+
+    def get_block(self, number: int) -> Block:
+        """Hash and timestamp of a finalized block."""
+
+    def get_body(self, number: int) -> BlockBody:
+        """What stays of a block whose state is forgotten."""
+
+    def get_owner(self, number: int) -> bytes:
+        """The hotkey of the subnet's owner at a block: its slot holds the parameters."""
+
+    def get_members(self, number: int) -> Mapping[bytes, Member]:
+        """Who holds which uid at a block."""
+
+    def get_commitments(self, number: int) -> Mapping[bytes, bytes]:
+        """All commitment slots at a block."""
+
+    def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
+        """Weights at a block: validator's hotkey → uid → u16."""
+
+    def is_epoch(self, number: int) -> bool:
+        """Whether the subnet's epoch ends with this block."""
+
+
+class Submissions(Protocol):
+    """Miners' files."""
+
+    def open(self, context: Context, hotkey: bytes) -> SubmissionReader:
+        """A reader of what a hotkey committed to. May raise a StoreError, now or when it reads."""
+
+
+class Outlines(Protocol):
+    """Checkpoints without their tensors."""
+
+    def get(self, digest: bytes) -> Outline:
+        """Raises a CheckpointError where it is not to be had."""
+
+
+class Models(Protocol):
+    """Checkpoints that can be run."""
+
+    def get(self, digest: bytes) -> Checkpoint | None:
+        """None where the auditor has not been given that one."""
+
+
+class LedgerView(Protocol):
+    """The contract on the EVM in which a validator fixes its settlements, write-once."""
+
+    def get_digest(self, hotkey: bytes, epoch: int) -> bytes:
+        """Digest of the entry that stands for a settlement, 32 bytes; zeros where none does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Public:
+    """Everything that an audit reads.
+
+    Attributes:
+        records: what the validator has published, by the names of `assay.protocol.record`.
+        copies: the same as other readers have got it, by what they are called.
+        models: None: no forward pass is run again.
+        ledger: None: not compared.
+        rules: a slot of the owner's → the store that it names, for parameters that the network has
+            replaced since; may raise a StoreError. None: what was judged under them stays open.
+    """
+
+    chain: PublicChain
+    beacons: BeaconSource
+    parameters: Parameters
+    records: Objects
+    submissions: Submissions
+    outlines: Outlines
+    copies: Mapping[str, Objects]
+    models: Models | None = None
+    ledger: LedgerView | None = None
+    rules: Callable[[Commitment], Objects] | None = None

@@ -1,0 +1,356 @@
+"""A step's groups, held against what their miners had committed to on chain.
+
+Doing a step again shows that its data make its checkpoint; this shows whose data they are. What is
+said of a miner's group counts by the root that stood on chain for its window: a group that leads to
+none was invented, whoever's name is under it. Specification, section 11.
+
+What it does not show: that a file which the trainer left out could not be had then, and why it
+takes as many groups as it takes.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.audit.derived_context import check_parameters, derive_context
+from assay.audit.findings import Check, Findings
+from assay.audit.ports import Public
+from assay.audit.provenance.step_submissions import Held, compare_groups, judge_held, read_held
+from assay.inference import Checkpoint, CheckpointError, Outline
+from assay.network.chain import ForgottenError
+from assay.network.store import StoreError
+from assay.neurons.session.window_reader import BeaconError, get_challenge, get_context
+from assay.neurons.trainer.consumed import describe_group
+from assay.neurons.trainer.lessons import Taken
+from assay.neurons.trainer.mixing import compute_rank
+from assay.neurons.trainer.steps import Step, StepError, StepFolder, read_step
+from assay.protocol import Context, Phase, Reason, Refusal, StepRecord, encode_ss58
+from assay.protocol.encoding import EncodingError
+from assay.protocol.record import (
+    MemberRow,
+    WindowRecord,
+    compute_record_bytes_max,
+    decode_window_record,
+    make_window_record_name,
+)
+from assay.protocol.seeds import compute_problem_seed
+from assay.protocol.window import compute_block
+from assay.verification.judge import find_commitment
+
+#: Verdicts on bytes that the root on chain binds: the trainer's own judge finds what a validator's
+#: has found. Of others a trainer may know better: it reads at another time, and keeps no ledger.
+_BINDING = frozenset(
+    {
+        Reason.WRONG_CHECKPOINT,
+        Reason.TOKEN_OUT_OF_RANGE,
+        Reason.WRONG_TERMINATION,
+        Reason.SKETCH_MISMATCH,
+        Reason.LOGPROB_MISMATCH,
+        Reason.SAMPLING_MISMATCH,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What all of a step's sources are checked with.
+
+    Attributes:
+        outline: of the checkpoint in force; None where it is not to be had.
+        checkpoint: None: no forward pass is run.
+        rows: of the validator's record, by hotkey; None where there is no record.
+    """
+
+    context: Context
+    public: Public
+    outline: Outline | Checkpoint | None
+    checkpoint: Checkpoint | None
+    rows: dict[bytes, MemberRow] | None
+
+
+def trace_step(
+    step: Step,
+    taken: Sequence[Taken],
+    public: Public,
+    validator: bytes,
+    checkpoints: CheckpointFolder,
+) -> Findings:
+    """Whether a step has learned from nothing but what miners had committed to.
+
+    Args:
+        taken: what it consumed, as its record binds it.
+        public: chain, validators' records, miners' files.
+        validator: whose record says which files were accepted.
+        checkpoints: with the parent, and the one in force where forward passes are to be run.
+
+    Raises:
+        ChainError: the chain cannot be read.
+        CheckpointError: the parent is not here, or damaged.
+        OperatorError: a bundle or a worker is of no use.
+    """
+    record, found = step.record, Findings(step.record.window)
+    _check_before(step, checkpoints, found)
+    number = compute_block(public.parameters.timing, record.window, Phase.COMMIT)
+    by_then = check_parameters(public, record.parameters, number, found)
+    if by_then is None or by_then.parameters.digest != record.parameters:
+        return found
+    said = _read_record(by_then, validator, record.window, found)
+    context = _derive_context(by_then, said, record.window, found)
+    if context is None:
+        return found
+    rows = None if said is None else {row.hotkey: row for row in said.members}
+    desk = _open_desk(by_then, context, rows, checkpoints, found)
+    sources: dict[bytes, list[Taken]] = defaultdict(list)
+    for one in taken:
+        if one.hotkey != by_then.parameters.identity.trainer:
+            sources[one.hotkey].append(one)
+    _check_order(taken, by_then.parameters.identity.trainer, found)
+    for hotkey, groups in sources.items():
+        _check_source(desk, hotkey, groups, found)
+    _check_choice(desk, sources, found)
+    return found
+
+
+def _check_before(step: Step, checkpoints: CheckpointFolder, found: Findings) -> None:
+    """Each step's window comes after the last one's, so that no group is learned from twice."""
+    record, parent = step.record, checkpoints.get(step.record.parent).manifest
+    if not parent.number:
+        found.look(Check.LINK)
+        return
+    path = StepFolder(step.path.parent).get_path(parent.number, parent.step)
+    try:
+        before = read_step(path).record
+        if before.digest != parent.step:
+            raise StepError("it is not the one that the parent names")
+    except StepError as error:
+        found.miss(Check.LINK, f"the record of the step before, {parent.number}: {error}")
+        return
+    found.look(Check.LINK)
+    if before.window >= record.window:
+        found.differ(
+            Check.LINK,
+            f"the step before has learned from window {before.window}: no window is learned from "
+            "twice, or after a later one",
+        )
+    counts = [_count_asked(one) for one in (before, record)]
+    if counts[0] != counts[1]:
+        found.notes.append(
+            f"of its parent {counts[1]} held-out problems were asked, and {counts[0]} in the step "
+            "before: levels follow from their success"
+        )
+
+
+def _count_asked(record: StepRecord) -> int:
+    return sum(success.asked for success in record.held_out)
+
+
+# --- what stood on chain
+
+
+def _read_record(
+    public: Public, validator: bytes, window: int, found: Findings
+) -> WindowRecord | None:
+    name = make_window_record_name(encode_ss58(validator), window)
+    try:
+        data = public.records.get(name, compute_record_bytes_max(public.parameters))
+        if data is None:
+            raise StoreError(f"the validator has published no {name}")
+        record = decode_window_record(data)
+        if (record.window, record.validator) != (window, validator):
+            raise EncodingError("another record lies under its name")
+        return record
+    except (StoreError, EncodingError) as error:
+        found.miss(Check.VERDICTS, f"which files were accepted: {error}")
+        return None
+
+
+def _derive_context(
+    public: Public, record: WindowRecord | None, window: int, found: Findings
+) -> Context | None:
+    """By the chain, with a validator's record for what nodes have forgotten; None where it is not
+    known."""
+    if record is not None and record.audit is not None:
+        probe = Findings(window)
+        context = derive_context(public, record, probe)
+        for check in probe.checked:
+            found.look(check)
+        found.unknown += probe.unknown
+        if probe.differences:
+            found.notes.append(
+                f"the validator's record is not what public data say: {probe.differences[0][1]}; "
+                "`assay audit` says more"
+            )
+        return context
+    why, context = "the window's audit beacon is not out", None
+    try:
+        challenge = get_challenge(public.chain, public.beacons, public.parameters, window)
+        if challenge is not None:
+            context = get_context(public.chain, public.beacons, public.parameters, challenge)
+    except (ForgottenError, BeaconError) as error:
+        why = str(error)
+    if context is None:
+        found.miss(Check.COMMITMENTS, f"what stood on chain for window {window}: {why}")
+        return None
+    found.look(Check.COMMITMENTS)
+    return context
+
+
+def _open_desk(
+    public: Public,
+    context: Context,
+    rows: dict[bytes, MemberRow] | None,
+    checkpoints: CheckpointFolder,
+    found: Findings,
+) -> _Desk:
+    checkpoint = outline = None
+    try:
+        checkpoint = checkpoints.get(context.checkpoint)
+    except CheckpointError as error:
+        found.miss(Check.LOGPROBS, f"no forward pass is run again: {error}")
+        try:
+            outline = public.outlines.get(context.checkpoint)
+        except CheckpointError as worse:
+            found.miss(Check.GROUPS, f"at which levels problems were asked: {worse}")
+    return _Desk(context, public, checkpoint or outline, checkpoint, rows)
+
+
+# --- what was taken
+
+
+def _check_order(taken: Sequence[Taken], trainer: bytes, found: Findings) -> None:
+    """The miners' groups by hotkey and index, each once, then the trainer's own."""
+    found.look(Check.GROUPS)
+    places = [(one.hotkey == trainer, one.hotkey, one.index) for one in taken]
+    seen: set[tuple[bool, bytes, int]] = set()
+    for place, one in zip(places, taken, strict=True):
+        if place in seen:
+            found.differ(Check.GROUPS, f"{describe_group(one)}: it is learned from twice")
+            return
+        seen.add(place)
+    if places != sorted(places):
+        found.differ(Check.GROUPS, "the groups are not in the order in which a step takes them")
+
+
+def _check_source(desk: _Desk, hotkey: bytes, groups: Sequence[Taken], found: Findings) -> None:
+    """One miner's groups in the step."""
+    name = encode_ss58(hotkey)
+    committed = find_commitment(desk.context, hotkey)
+    found.look(Check.COMMITMENTS)
+    if isinstance(committed, Refusal):
+        found.differ(Check.COMMITMENTS, f"{name}, learned from: {committed.detail}")
+        return
+    strange = next((one for one in groups if one.proof != committed.root), None)
+    if strange is not None:
+        found.differ(
+            Check.COMMITMENTS,
+            f"{name} had committed to root {committed.root.hex()[:16]}…, and the step has groups "
+            f"of {strange.proof.hex()[:16]}…",
+        )
+        return
+    for one in groups:
+        if fault := _find_misplaced(desk, one, committed.groups):
+            found.differ(Check.GROUPS, f"{describe_group(one)}: {fault}")
+            return
+    reader = desk.public.submissions.open(desk.context, hotkey)
+    held = read_held(reader, committed.root, groups, desk.context.parameters.work.group_size)
+    genuine = _check_held(desk, hotkey, groups, held, found)
+    whole = genuine and len(groups) == committed.groups
+    _check_verdict(desk, hotkey, whole, found)
+
+
+def _find_misplaced(desk: _Desk, one: Taken, count: int) -> str | None:
+    context = desk.context
+    if one.index >= count:
+        return f"its miner had committed to {count} groups"
+    if one.checkpoint != context.checkpoint:
+        return f"checkpoint {context.checkpoint.hex()[:16]}… was in force, and it names another"
+    if one.problem_seed != compute_problem_seed(context.challenge_seed, one.hotkey, one.index):
+        return "its problem is not the one that the window's challenge asks"
+    if desk.outline is not None and one.levels != tuple(desk.outline.manifest.levels):
+        return "its problem is of other levels than those in force"
+    return None
+
+
+def _check_held(
+    desk: _Desk, hotkey: bytes, groups: Sequence[Taken], held: Held, found: Findings
+) -> bool:
+    """The file's own bytes; whether all of the step's groups are there and genuine."""
+    name = encode_ss58(hotkey)
+    if held.groups:
+        found.look(Check.FILES)
+    if held.missing:
+        check = Check.GROUPS if held.groups else Check.FILES
+        count = len({one.index for one in groups})
+        found.miss(
+            check,
+            f"{name}: {len(held.missing)} of {count} groups cannot be had as committed: {held.why}",
+        )
+        found.miss(Check.LOGPROBS, f"{name}: those of the same {len(held.missing)} groups")
+    present = [one for one in groups if one.index in held.groups]
+    if not present:
+        return False
+    if fault := compare_groups(present, held):
+        found.differ(Check.GROUPS, fault)
+        return False
+    if desk.outline is None:
+        return False
+    genuine = judge_held(desk.context, desk.outline, desk.checkpoint, present, held, found)
+    return genuine and not held.missing
+
+
+def _check_verdict(desk: _Desk, hotkey: bytes, whole: bool, found: Findings) -> None:
+    """What the validator says of the file.
+
+    Args:
+        whole: all groups of it were judged again here, and are genuine.
+    """
+    if desk.rows is None:
+        return
+    found.look(Check.VERDICTS)
+    row, name = desk.rows.get(hotkey), encode_ss58(hotkey)
+    reason = None if row is None else row.reason
+    if reason is Reason.ACCEPTED:
+        return
+    if reason in _BINDING and not whole:
+        found.differ(
+            Check.VERDICTS,
+            f"{name}: the validator refused its file ({reason}), and it was learned from",
+        )
+    else:
+        said = "has no verdict on its file" if reason is None else f"refused its file ({reason})"
+        genuine = ", and every group of it is genuine" if whole else ""
+        found.notes.append(f"{name}: the validator {said}; the step has learned from it{genuine}")
+
+
+def _check_choice(desk: _Desk, sources: dict[bytes, list[Taken]], found: Findings) -> None:
+    """Of what it could take, a step takes the groups of the lowest ranks. A file that it has read
+    it could take all of."""
+    context = desk.context
+
+    def rank(hotkey: bytes, index: int) -> bytes:
+        return compute_rank(context.audit_seed, hotkey, index)
+
+    chosen = {(hotkey, one.index) for hotkey, groups in sources.items() for one in groups}
+    if not chosen:
+        return
+    last = max(rank(*place) for place in chosen)
+    found.look(Check.CHOICE)
+    silent = 0
+    for hotkey in sorted(context.commitments.keys() & context.members.keys()):
+        count = min(context.commitments[hotkey].groups, context.parameters.work.group_cap)
+        passed = [i for i in range(count) if (hotkey, i) not in chosen and rank(hotkey, i) < last]
+        row = None if desk.rows is None else desk.rows.get(hotkey)
+        if passed and hotkey in sources:
+            found.differ(
+                Check.CHOICE,
+                f"{encode_ss58(hotkey)}: group {passed[0]} comes before others that were taken, "
+                "and was passed over",
+            )
+        elif passed and row is not None and row.reason is Reason.ACCEPTED:
+            silent += 1
+    if silent:
+        found.notes.append(
+            f"{silent} accepted files were left out: that the trainer could not read them then, "
+            "or found a bad group that no audit has seen, nobody can prove"
+        )

@@ -1,0 +1,131 @@
+"""Where an audit's checkpoints and files come from."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assay.artifacts.parameters.parameter_file import make_checkpoint_name
+from assay.artifacts.parquet.parquet_worker import ParquetWorker
+from assay.artifacts.ports import Objects
+from assay.artifacts.submissions.intake import StoreFinder, know_no_mirrors, open_submission
+from assay.artifacts.submissions.mirrored_reader import Mirror
+from assay.inference import Checkpoint, CheckpointError, Outline, load_checkpoint, load_outline
+from assay.inference.folder import MANIFEST_FILE, SMALL_FILE_BYTES, SMALL_FILES, verify_manifest
+from assay.network.folder_locks import write_file
+from assay.network.store import StoreError
+from assay.protocol import Context
+from assay.verification import SubmissionReader
+
+#: Checkpoints kept in memory.
+_OPENED_MAX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSubmissions:
+    """Miners' files in the stores that their commitments name."""
+
+    stores: StoreFinder
+    worker: ParquetWorker
+    mirrors: Callable[[bytes], Sequence[Mirror]] = know_no_mirrors
+
+    def open(self, context: Context, hotkey: bytes) -> SubmissionReader:
+        """A reader of what a hotkey committed to."""
+        return open_submission(context, hotkey, self)
+
+
+@dataclass(slots=True)
+class FetchedOutlines:
+    """Checkpoints without their tensors, from the first store that has them.
+
+    Args:
+        folder: where they are kept.
+        mirrors: stores to ask, in order.
+    """
+
+    folder: Path
+    mirrors: Callable[[], Iterable[Objects]]
+    _opened: dict[bytes, Outline | CheckpointError] = field(default_factory=dict)
+
+    def get(self, digest: bytes) -> Outline:
+        """Verified when first opened.
+
+        Raises:
+            UnusableCheckpointError: it is what the digest says and of no use to anybody.
+            CheckpointError: no store has it.
+        """
+        if digest not in self._opened:
+            try:
+                self._opened[digest] = self._open(digest)
+            except CheckpointError as error:
+                self._opened[digest] = error
+        found = self._opened[digest]
+        if isinstance(found, CheckpointError):
+            raise found
+        return found
+
+    def _open(self, digest: bytes) -> Outline:
+        reasons = []
+        for number, store in enumerate(self.mirrors(), 1):
+            # a folder for each: what one store has need not be what the other has
+            folder = self.folder / str(number) / digest.hex()
+            try:
+                self._fetch(store, digest, folder)
+                verify_manifest(folder, digest)
+                return load_outline(folder, digest)
+            except StoreError as error:
+                reasons.append(str(error))
+            except CheckpointError as error:
+                if type(error) is not CheckpointError:
+                    raise  # unusable, wherever it comes from
+                reasons.append(str(error))
+        detail = "; ".join(reasons) or "no store is known that could have it"
+        raise CheckpointError(f"checkpoint {digest.hex()[:16]}…: {detail}")
+
+    def _fetch(self, store: Objects, digest: bytes, folder: Path) -> None:
+        for name in (MANIFEST_FILE, *SMALL_FILES):
+            data = store.get(make_checkpoint_name(digest, name), SMALL_FILE_BYTES)
+            if data is None:
+                raise CheckpointError(f"a store has no {make_checkpoint_name(digest, name)}")
+            write_file(folder / name, data)
+
+
+class ModelShelf:
+    """Checkpoints that the auditor was given.
+
+    Args:
+        folders: each a checkpoint, or a folder of checkpoints by digest.
+
+    Raises:
+        CheckpointError: one of them is neither.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._places: dict[bytes, Path] = {}
+        self._opened: OrderedDict[bytes, Checkpoint] = OrderedDict()
+        for folder in folders:
+            found = [folder] if (folder / MANIFEST_FILE).is_file() else _list_folders(folder)
+            if not found:
+                raise CheckpointError(f"{folder} holds no checkpoint, nor folders of checkpoints")
+            for path in found:
+                self._places.setdefault(verify_manifest(path).digest, path)
+
+    def get(self, digest: bytes) -> Checkpoint | None:
+        """A checkpoint, verified when first opened; None where it was not given.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        place = self._places.get(digest)
+        if place is None:
+            return None
+        if digest not in self._opened:
+            self._opened[digest] = load_checkpoint(place, digest)
+            while len(self._opened) > _OPENED_MAX:
+                self._opened.popitem(last=False)
+        self._opened.move_to_end(digest)
+        return self._opened[digest]
+
+
+def _list_folders(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in folder.glob(f"*/{MANIFEST_FILE}"))

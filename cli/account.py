@@ -1,0 +1,287 @@
+"""What an operator does now and then: wallets, registration, stake, a look at the subnet."""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from assay.cli.console import FIGURES, open_console
+from assay.devnet.development_calls import send_tao
+from assay.network.chain import (
+    DevWallet,
+    SubtensorChain,
+    create_wallet,
+    get_balance,
+    get_coldkey,
+    get_hotkey,
+    list_wallets,
+)
+from assay.network.chain.state import format_tao
+from assay.neurons.session.resources import (
+    Account,
+    connect,
+    measure_stake,
+    open_account,
+    open_chain,
+)
+from assay.neurons.settings.schema import ConfigError, Settings, WalletSettings
+from assay.protocol import encode_ss58
+
+#: Asks a person to agree to a sentence.
+Confirm = Callable[[str], bool]
+#: Columns of a terminal that whole addresses fit into.
+_WIDE = 130
+
+
+def run_register(settings: Settings, max_cost: int | None, confirm: Confirm, as_json: bool) -> None:
+    """Buys a uid for the wallet's hotkey, unless it holds one.
+
+    Args:
+        max_cost: rao; None: what it costs when asked.
+
+    Raises:
+        ChainError, ConfigError: dearer, not paid for, refused, or not agreed to.
+    """
+    account = open_account(settings)
+    with open_chain(settings.chain) as chain:
+        chain.add_wallet(account.wallet)
+        paid, uid = 0, _find_uid(chain, account.hotkey)
+        if uid is None:
+            paid = _buy(chain, account, max_cost, confirm)
+            uid = _find_uid(chain, account.hotkey)
+        left = chain.get_balance(account.coldkey)
+        name = encode_ss58(account.hotkey)
+        document = {
+            "netuid": chain.netuid,
+            "hotkey": name,
+            "uid": uid,
+            "paid_rao": paid,
+            "balance_rao": left,
+        }
+    words = f"paid {format_tao(paid)}" if paid else "registered before, nothing paid"
+    text = f"{name} holds uid {uid} of subnet {chain.netuid}: {words}, {format_tao(left)} left"
+    _print(document, as_json, text)
+
+
+def _buy(chain: SubtensorChain, account: Account, max_cost: int | None, confirm: Confirm) -> int:
+    """What it cost with its fee, rao, by the coldkey's balance before and after."""
+    quote, balance = chain.quote_registration(account.hotkey), chain.get_balance(account.coldkey)
+    fee = f" and a fee of about {format_tao(quote.fee)}" if quote.fee else ""
+    question = (
+        f"Register {encode_ss58(account.hotkey)} on subnet {chain.netuid} for "
+        f"{format_tao(quote.cost)}{fee}, out of "
+        f"{format_tao(balance)}?"
+    )
+    if not confirm(question):
+        raise ConfigError("not agreed to: nothing was sent")
+    chain.register(account.hotkey, quote.cost if max_cost is None else max_cost)
+    return balance - chain.get_balance(account.coldkey)
+
+
+def run_stake(
+    settings: Settings, amount: int, any_price: bool, confirm: Confirm, as_json: bool
+) -> None:
+    """Stakes rao on the wallet's hotkey.
+
+    Raises:
+        ChainError, ConfigError: not paid for, refused, or not agreed to.
+    """
+    account = open_account(settings)
+    with open_chain(settings.chain) as chain:
+        chain.add_wallet(account.wallet)
+        balance = chain.get_balance(account.coldkey)
+        name = encode_ss58(account.hotkey)
+        if balance < amount:
+            raise ConfigError(
+                f"{format_tao(amount)} to stake, the coldkey has only {format_tao(balance)}: send "
+                "it more (`assay faucet` where the chain is for development)"
+            )
+        if not confirm(f"Stake {format_tao(amount)} of {format_tao(balance)} on {name}?"):
+            raise ConfigError("not agreed to: nothing was sent")
+        receipt = chain.add_stake(account.hotkey, amount, any_price=any_price)
+        held, permitted = measure_stake(chain, account.hotkey)
+        document = {
+            "netuid": chain.netuid,
+            "hotkey": name,
+            "staked_rao": amount,
+            "block": receipt.block,
+            "balance_rao": chain.get_balance(account.coldkey),
+            "alpha_rao": held,
+            "others_alpha_rao": permitted,
+        }
+    text = f"{format_tao(amount)} staked on {name} in block {receipt.block}: {held / 1e9:,.1f} α"
+    if permitted:
+        text += f", beside {permitted / 1e9:,.1f} α of other validators"
+    _print(document, as_json, f"{text}. A permit comes with the next epoch if that suffices")
+
+
+def run_faucet(settings: Settings, amount: int, as_json: bool) -> None:
+    """Gives the wallet's coldkey rao, out of a development key's pocket.
+
+    Raises:
+        ChainError: no such wallet, refused, or a chain that is not of this machine.
+    """
+    account = open_account(settings)
+    name = encode_ss58(account.coldkey)
+    with connect(settings.chain) as connection:
+        receipt = send_tao(connection, {account.coldkey: amount})
+    document = {"coldkey": name, "received_rao": amount, "block": receipt.block}
+    _print(document, as_json, f"{name} has {format_tao(amount)} more since block {receipt.block}")
+
+
+def run_metagraph(settings: Settings, as_json: bool) -> None:
+    """All neurons of the subnet at the newest final block.
+
+    Raises:
+        ChainError: the chain cannot be read.
+    """
+    with open_chain(settings.chain) as chain:
+        head = chain.get_head()
+        rows = chain.get_metagraph(head)
+        owner = chain.get_owner(head)
+    document = {
+        "netuid": chain.netuid,
+        "block": head,
+        "neurons": [
+            {
+                "uid": row.uid,
+                "hotkey": encode_ss58(row.hotkey),
+                "coldkey": encode_ss58(row.coldkey),
+                "registered_at": row.registered_at,
+                "stake_rao": row.stake,
+                "permit": row.permit,
+                "incentive": row.incentive,
+                "dividends": row.dividends,
+                "emission_rao": row.emission,
+                "last_update": row.last_update,
+            }
+            for row in rows
+        ],
+    }
+    if as_json:
+        print(json.dumps(document))
+        return
+    console, title = open_console(FIGURES), f"subnet {chain.netuid} at block {head}"
+    table = Table(
+        box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1), pad_edge=False
+    )
+    names = ("uid", "hotkey", "stake α", "permit", "incentive", "dividends", "since", "weights")
+    for name in names:
+        right = name not in ("hotkey", "permit")
+        # the owner's mark goes to a line of its own before any figure is cut
+        table.add_column(name, justify="right" if right else "left", no_wrap=name != "hotkey")
+    for row in rows:
+        address = encode_ss58(row.hotkey)
+        if console.is_terminal and console.width < _WIDE:
+            address = f"{address[:6]}…{address[-4:]}"
+        table.add_row(
+            str(row.uid),
+            address + (" owner" if row.hotkey == owner else ""),
+            f"{row.stake / 1e9:,.3f}",
+            "yes" if row.permit else "",
+            f"{row.incentive / 65_535:.4f}",
+            f"{row.dividends / 65_535:.4f}",
+            f"{row.registered_at:,}",
+            f"{row.last_update:,}",
+        )
+    console.print(table)
+
+
+def run_wallet_create(settings: WalletSettings, encrypted: bool, as_json: bool) -> None:
+    """Makes the keys of a wallet that are missing, and shows their mnemonics once, on a terminal
+    or wherever the errors go: never in the JSON document.
+
+    Raises:
+        ChainError: the keys are there, or the name is none.
+    """
+    if settings.name.startswith("//"):
+        raise ConfigError("development keys need no files: use them as they are")
+    if encrypted and not sys.stdin.isatty():
+        raise ConfigError(
+            "a password is asked for on a terminal, and there is none: run this on one, or leave "
+            "the coldkey unencrypted with --no-password"
+        )
+    errors = Console(stderr=True)
+
+    def show(key: str, mnemonic: str) -> None:
+        errors.print(f"[bold]{key}[/bold]: write this down, it is the only way back:")
+        errors.print(f"  {mnemonic}", highlight=False, soft_wrap=True)
+
+    wallet = create_wallet(settings.name, settings.hotkey, settings.path, show, encrypted=encrypted)
+    document = {
+        "name": settings.name,
+        "coldkey": encode_ss58(get_coldkey(wallet)),
+        "hotkey_name": settings.hotkey,
+        "hotkey": encode_ss58(get_hotkey(wallet)),
+    }
+    _print(
+        document,
+        as_json,
+        f"wallet {settings.name}: coldkey {document['coldkey']}\n"
+        f"  hotkey {settings.hotkey}: {document['hotkey']}",
+    )
+
+
+def run_wallet_list(settings: WalletSettings, as_json: bool) -> None:
+    """Every wallet of the folder, by public addresses."""
+    folder = settings.path.expanduser()
+    found = list_wallets(folder)
+    document = [
+        {
+            "name": wallet.coldkey.name,
+            "coldkey": wallet.coldkey.address,
+            "hotkeys": [{"name": key.name, "hotkey": key.address} for key in wallet.hotkeys],
+        }
+        for wallet in found
+    ]
+    lines = []
+    for wallet in found:
+        lines.append(f"{wallet.coldkey.name}  {wallet.coldkey.address or '(unreadable)'}")
+        lines += [f"  {key.name}  {key.address or '(unreadable)'}" for key in wallet.hotkeys]
+    _print(document, as_json, "\n".join(lines) or f"{folder} holds no wallet: assay wallet create")
+
+
+def run_wallet_show(settings: Settings, as_json: bool) -> None:
+    """A wallet's addresses, balance, and its uid where a subnet is named.
+
+    Raises:
+        ChainError: no such wallet, or the chain cannot be read.
+    """
+    account, uid = open_account(settings), None
+    netuid = settings.chain.netuid
+    if netuid is None:
+        with connect(settings.chain) as connection:
+            balance = get_balance(connection, account.coldkey)
+    else:
+        with open_chain(settings.chain) as chain:
+            balance, uid = chain.get_balance(account.coldkey), _find_uid(chain, account.hotkey)
+    cold, hot = encode_ss58(account.coldkey), encode_ss58(account.hotkey)
+    document = {
+        "coldkey": cold,
+        "hotkey": hot,
+        "development": isinstance(account.wallet, DevWallet),
+        "balance_rao": balance,
+        "netuid": netuid,
+        "uid": uid,
+    }
+    lines = [f"coldkey {cold}: {format_tao(balance)}", f"hotkey  {hot}"]
+    if netuid is not None:
+        seat = "holds no uid" if uid is None else f"holds uid {uid}"
+        lines[1] += f": {seat} of subnet {netuid}"
+    _print(document, as_json, "\n".join(lines))
+
+
+def _find_uid(chain: SubtensorChain, hotkey: bytes) -> int | None:
+    member = chain.get_members(chain.get_head()).get(hotkey)
+    return None if member is None else member.uid
+
+
+def _print(document: Any, as_json: bool, text: str) -> None:
+    if as_json:
+        print(json.dumps(document))
+    else:
+        Console().print(text, highlight=False, soft_wrap=True)

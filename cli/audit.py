@@ -1,0 +1,390 @@
+"""`assay audit`: what a validator says of its windows, derived again from public data."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
+
+from assay.artifacts.parameters.discovery import find_parameters, make_mirrors
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.ports import Objects
+from assay.artifacts.submissions.mirror_list import MirrorList
+from assay.audit.auditor import Progress, audit
+from assay.audit.bundle import ABOUT_FILE, AUDITED_MAX, open_bundle, open_records, read_about
+from assay.audit.bundle_export import export_bundle
+from assay.audit.findings import AuditReport, Check, Findings
+from assay.audit.ports import LedgerView, Models, Public
+from assay.audit.sources import FetchedOutlines, ModelShelf, StoredSubmissions
+from assay.cli.console import open_console
+from assay.network import ObjectStore, ReadableStores, open_store
+from assay.network.beacon import HttpBeacons
+from assay.network.chain import SubtensorChain
+from assay.neurons.session.resources import now_ms, open_chain, open_stores
+from assay.neurons.settings.schema import ConfigError, Settings
+from assay.neurons.validator.evm_opening import open_ledger, open_node
+from assay.protocol import (
+    QUICKNET,
+    Commitment,
+    Parameters,
+    Phase,
+    Tag,
+    decode_ss58,
+    encode_ss58,
+    parse_commitment,
+)
+from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol.record import (
+    compute_record_bytes_max,
+    decode_settlement_record,
+    make_latest_name,
+    make_settlement_record_name,
+)
+from assay.protocol.window import compute_block
+
+MATCHED, DIFFERS, NOT_CHECKED = 0, 1, 2
+_LATEST_BYTES = 1 << 12
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for on the command line.
+
+    Attributes:
+        validator: SS58; None: the one that announces a record.
+        windows: as A..B; None: those of the newest settlement.
+        records: locator of the validator's store, or a folder; None: as it announces.
+        models: folders for --model. against: bundles or stores of other readers.
+    """
+
+    validator: str | None = None
+    windows: str | None = None
+    records: str | None = None
+    models: Sequence[Path] = ()
+    against: Sequence[Path] = ()
+    allow_local_beacon: bool = False
+
+
+def run_offline(bundle: Path, request: Request, as_json: bool, quiet: bool) -> int:
+    """Audits a bundle; the exit code.
+
+    Raises:
+        OperatorError: it could not be done.
+    """
+    with TemporaryDirectory(prefix="assay-") as scratch:
+        models, copies = _open_models(request), _open_copies(request)
+        opened = open_bundle(bundle, Path(scratch), models, copies)
+        require_beacon(opened.public.parameters, request.allow_local_beacon)
+        if request.validator not in (None, opened.about.validator):
+            raise ConfigError(f"{bundle} is {opened.about.validator}'s, not {request.validator}'s")
+        windows = opened.about.windows
+        if request.windows is not None:
+            asked = parse_windows(request.windows)
+            if asked[0] < windows[0] or asked[-1] > windows[-1]:
+                raise ConfigError(f"{bundle} holds windows {windows[0]} to {windows[-1]} only")
+            windows = asked
+        with _show_progress(quiet or as_json) as progress:
+            report = audit(opened.public, opened.validator, windows, progress)
+    return _tell(report, as_json)
+
+
+def run_online(settings: Settings, request: Request, as_json: bool, quiet: bool) -> int:
+    """Audits what the network shows; the exit code. Raises as `run_offline`."""
+    with reach(settings, request) as reached, _show_progress(quiet or as_json) as progress:
+        report = audit(reached.public, reached.validator, reached.windows, progress)
+    return _tell(report, as_json)
+
+
+def run_export(settings: Settings, request: Request, out: Path, as_json: bool, quiet: bool) -> int:
+    """Audits without a model and leaves a bundle; the exit code. Raises as `run_offline`."""
+    if request.windows is None and (out / ABOUT_FILE).is_file():  # begun: the newest has moved on
+        begun = read_about(out).windows
+        request = replace(request, windows=f"{begun[0]}..{begun[-1]}")
+    with reach(settings, request) as reached, _show_progress(quiet or as_json) as progress:
+        report = export_bundle(
+            reached.public,
+            reached.validator,
+            reached.windows,
+            out,
+            reached.scratch,
+            reached.mirrors(),
+            progress,
+        )
+    code = _tell(report, as_json)
+    if not as_json:
+        local = "" if reached.public.parameters.beacon == QUICKNET else " --allow-local-beacon"
+        open_console().print(f"{out} holds all of it: `assay audit --offline {out}{local}`")
+    return code
+
+
+# --- what is read
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The network, as an audit reads it."""
+
+    public: Public
+    validator: bytes
+    windows: range
+    scratch: Path
+    mirrors: Any
+
+
+@contextmanager
+def reach(settings: Settings, request: Request) -> Iterator[Reached]:
+    """The network that settings name.
+
+    Raises:
+        OperatorError: it cannot be reached, or says nothing of what is asked.
+    """
+    asked = None if request.windows is None else parse_windows(request.windows)
+    models, copies = _open_models(request), _open_copies(request)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
+        chain = stack.enter_context(open_chain(settings.chain))
+        stores = open_stores(settings)
+        parameters = find_parameters(chain, stores.open)
+        if asked is not None:
+            _require_begun(parameters, asked[-1], chain.get_head())
+        validator, announced = _find_validator(chain, request)
+        records = _open_published(stores, request.records, announced, validator)
+        beacons = HttpBeacons(
+            parameters.beacon, settings.beacon.endpoints, scratch / "beacons", now_ms
+        )
+        stack.callback(beacons.close)
+        worker = stack.enter_context(ParquetWorker())
+        own = [open_store(locator) for locator in settings.store.mirrors]
+        mirrors = make_mirrors(chain, parameters, stores.open, own)
+        files = StoredSubmissions(stores, worker, MirrorList(chain, stores.get, own, bytes(32)))
+        public = Public(
+            chain=chain,
+            beacons=beacons,
+            parameters=parameters,
+            records=records,
+            submissions=files,
+            outlines=FetchedOutlines(scratch / "models", mirrors),
+            copies=copies,
+            models=models,
+            ledger=_open_ledger(settings, stack),
+            rules=lambda slot: stores.open(slot.locator),
+        )
+        windows = find_newest(records, validator, parameters, announced) if asked is None else asked
+        yield Reached(public, validator, windows, scratch / "kept", mirrors)
+
+
+def _require_begun(parameters: Parameters, window: int, head: int) -> None:
+    begins = compute_block(parameters.timing, window, Phase.CHALLENGE)
+    if head < begins:
+        raise ConfigError(
+            f"window {window} has not begun: it does at block {begins}, and the chain is at block "
+            f"{head}"
+        )
+
+
+def _open_ledger(settings: Settings, stack: ExitStack) -> LedgerView | None:
+    """The ledger on the EVM, where settings name one."""
+    if settings.ledger.endpoint is None and settings.ledger.contract is None:
+        return None
+    ledger = open_ledger(settings, stack.enter_context(open_node(settings)))
+    ledger.node.require_chain()  # one address may hold a ledger on each chain
+    return ledger
+
+
+def _find_validator(chain: SubtensorChain, request: Request) -> tuple[bytes, Commitment | None]:
+    """A hotkey, and how it announces its record on chain."""
+    announced = {}
+    for hotkey, payload in chain.get_commitments(chain.get_head()).items():
+        slot = parse_commitment(payload)
+        if slot is not None and slot.tag is Tag.RECORD:
+            announced[hotkey] = slot
+    if request.validator is not None:
+        try:
+            hotkey = decode_ss58(request.validator)
+        except ValueError as error:
+            raise ConfigError(f"--validator: {error}") from None
+        return hotkey, announced.get(hotkey)
+    if len(announced) == 1:
+        return next(iter(announced.items()))
+    names = ", ".join(sorted(map(encode_ss58, announced))[:8])
+    raise ConfigError(
+        "whose record? name a hotkey with --validator"
+        + (f": {names} announce one" if announced else "; nobody announces one on this subnet yet")
+    )
+
+
+def _open_published(
+    stores: ReadableStores, named: str | None, announced: Commitment | None, validator: bytes
+) -> ObjectStore:
+    """Where the operator says that it lies, else where a stranger does: that is a locator, and no
+    folder of ours."""
+    if named is not None and "://" not in named:
+        return open_records(Path(named))
+    if named is not None:
+        return stores.open(named)
+    if announced is None:
+        raise ConfigError(
+            f"{encode_ss58(validator)} announces no record on chain: say where it lies, with "
+            "--records"
+        )
+    return stores.open(announced.locator)
+
+
+def find_newest(
+    records: Objects, validator: bytes, parameters: Parameters, announced: Commitment | None
+) -> range:
+    """The windows of the newest settlement that was published.
+
+    Args:
+        announced: binds the validator, as the store's own hint does not: the newer one is taken.
+
+    Raises:
+        ConfigError: it cannot be found so.
+        StoreError: the store cannot be read.
+    """
+    address = encode_ss58(validator)
+    where = f"the record of {address}"
+    data = records.get(make_latest_name(address), _LATEST_BYTES)
+    if data is None and announced is None:
+        raise ConfigError(f"{where} is empty yet: it is published once weights are open")
+    try:
+        hint = 0 if data is None else int(read_json(data)["epoch"])
+        newest = hint if announced is None else max(hint, announced.number)
+        name = make_settlement_record_name(address, newest)
+        found = records.get(name, compute_record_bytes_max(parameters))
+        covered = decode_settlement_record(found or b"").windows
+    except (EncodingError, ArithmeticError, KeyError, TypeError, ValueError):
+        covered = ()
+    if not covered:
+        raise ConfigError(f"{where} does not say what is newest: name windows with --windows A..B")
+    windows = range(covered[0].window, covered[-1].window + 1)
+    if len(windows) > AUDITED_MAX:
+        raise ConfigError(f"{where} settles {len(windows)} windows: name some with --windows")
+    return windows
+
+
+def parse_windows(text: str) -> range:
+    """`A..B`, both included, or one number.
+
+    Raises:
+        ConfigError: neither.
+    """
+    first, _, last = text.partition("..")
+    last = last or first
+    plain = first.isdecimal() and last.isdecimal() and max(len(first), len(last)) <= 12
+    if not plain or int(first) > int(last):
+        raise ConfigError(f"--windows {text!r}: write A..B, such as 5..12")
+    if int(last) - int(first) >= AUDITED_MAX:
+        raise ConfigError(f"--windows {text}: at most {AUDITED_MAX} are audited at a time")
+    return range(int(first), int(last) + 1)
+
+
+def _open_models(request: Request) -> Models | None:
+    if not request.models:
+        return None
+    torch.set_num_threads(1)  # several threads do not pay for small batches
+    return ModelShelf(request.models)
+
+
+def _open_copies(request: Request) -> dict[str, Objects]:
+    return {str(folder): open_records(folder) for folder in request.against}
+
+
+def require_beacon(parameters: Parameters, allow_local: bool) -> None:
+    """Raises a ConfigError for a beacon chain with a single signer, unless it is allowed."""
+    if parameters.beacon != QUICKNET and not allow_local:
+        raise ConfigError(
+            "the bundle's beacon chain is not quicknet; if it is a demo's own, add "
+            "--allow-local-beacon"
+        )
+
+
+# --- what is shown
+
+
+@contextmanager
+def _show_progress(quiet: bool) -> Iterator[Progress]:
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda done, due: None
+        return
+    columns = (TextColumn("windows"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with ProgressBar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("")
+        yield lambda done, due: bar.update(task, completed=done, total=due)
+
+
+def _tell(report: AuditReport, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(describe_report(report)))
+    else:
+        _print_report(report)
+    if report.differs:
+        return DIFFERS
+    return MATCHED if report.matched else NOT_CHECKED
+
+
+def describe_report(report: AuditReport) -> dict[str, Any]:
+    """The report as JSON. `weights_match` and `ledger_match` are null where they were not looked
+    at."""
+    weights = (Check.SETTLED, Check.WEIGHTS, Check.CHAIN)
+    return {
+        "validator": encode_ss58(report.validator),
+        "matched": report.matched,
+        "model": report.has_model,
+        "windows": [found.to_json("window") for found in report.windows],
+        "settlements": [found.to_json("epoch") for found in report.settlements],
+        "weights_match": report.get_state(*weights),
+        "ledger_match": report.get_state(Check.LEDGER),
+    }
+
+
+def _print_report(report: AuditReport) -> None:
+    console = open_console()
+    console.print(f"validator {encode_ss58(report.validator)}")
+    for found in report.windows:
+        print_findings(console, f"window {found.number}", found)
+    for found in report.settlements:
+        print_findings(console, f"settlement at block {found.number}", found)
+    claims = sum(found.claims for found in (*report.windows, *report.settlements))
+    if claims:
+        need = "1 verdict needs" if claims == 1 else f"{claims} verdicts need"
+        console.print(f"{need} the model: --model FOLDER runs its forward passes again.")
+    words = sum(found.words for found in report.windows)
+    if words:
+        console.print(
+            f"{words} refusals are the validator's word, which nobody can check: compare with "
+            "other validators' records.",
+            style="yellow",
+        )
+    if report.differs:
+        console.print("What this record says is not what public data say.", style="bold red")
+    elif report.matched:
+        console.print("All of it matches what public data say.", style="bold green")
+    else:
+        console.print("Nothing differs, and not everything could be checked.", style="yellow")
+
+
+def print_findings(console: Console, title: str, found: Findings) -> None:
+    """What was looked at, what differs, what could not be looked at."""
+    state, style = "matches", "green"
+    if found.differences:
+        state, style = "DIFFERS", "bold red"
+    elif found.unknown:
+        state, style = "not checked in full", "yellow"
+    console.print(f"{title}  ", end="")
+    console.print(state, style=style, end="")
+    console.print(f"  {', '.join(check.value for check in found.checked)}", style="dim")
+    for check, sentence in found.differences:
+        console.print(f"  {check.value}: {sentence}", style="red", markup=False)
+    for check, sentence in found.unknown:
+        console.print(f"  {check.value} not checked: {sentence}", style="yellow", markup=False)
+    for note in found.notes:
+        console.print(f"  {note}", style="dim", markup=False)

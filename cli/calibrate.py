@@ -1,0 +1,247 @@
+"""`assay calibrate`: two implementations over the same tokens; may a network permit both?
+
+Tokens are the checkpoint's own calibration set. Attacks are run over fewer of them, for comparison.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from transformers import PreTrainedModel
+
+from assay.cli.calibration_plot import draw_pair
+from assay.cli.calibration_report import Pair, describe_pair, list_thresholds
+from assay.gauntlet.strategy import make_int4, make_int8
+from assay.inference import (
+    Checkpoint,
+    Comparison,
+    Passage,
+    Reference,
+    Side,
+    compare,
+    load_checkpoint,
+    require_known,
+)
+from assay.inference.folder import CALIBRATION_FILE, MANIFEST_FILE, read_passages
+from assay.network.folder_locks import write_file, write_json
+from assay.neurons.settings.schema import CalibrateSettings, ConfigError
+from assay.protocol import Domain, hash_fields
+from assay.protocol.encoding import to_json
+from assay.protocol.gumbel import FRACTION_BITS
+from assay.protocol.parameters import MAIN_WORK, SMALL_MODEL_TESTS, Tests, make_tests
+from assay.verification import Projection, make_projection
+
+#: Contexts over which attacks are run.
+_ATTACKED_CONTEXTS = 64
+#: Of the attack by a model beside the true one: each weight off by about this share.
+_PERTURBATION = 0.01
+_COOLER = round(0.9 * MAIN_WORK.temperature)
+_REPORT_FILE, _PLOT_FILE = "report.json", "calibration.png"
+
+
+def run_calibrate(settings: CalibrateSettings, as_json: bool, quiet: bool) -> int:
+    """Measures, writes and prints; 1 where something was found that an owner must mend.
+
+    Raises:
+        CheckpointError, ImplementationError, ConfigError: it could not run.
+    """
+    _require_usable(settings)
+    assert settings.model is not None
+    out = settings.out
+    with _show_progress(quiet) as step:
+        step("loading the model")
+        checkpoint = load_checkpoint(settings.model)
+        contexts = read_passages(settings.model)[: settings.problems]
+        if len(contexts) < 2:
+            raise ConfigError(f"{settings.model} has a calibration set of fewer than two contexts")
+        pair = _measure(checkpoint, contexts, settings, step)
+    report, calibration = describe_pair(pair)
+    report = {"model": settings.model.name, "checkpoint": checkpoint.digest.hex(), **report}
+    if calibration is not None:
+        write_json(out / CALIBRATION_FILE, to_json(calibration))
+        report["calibration"] = calibration.digest.hex()
+    else:  # an older one would look like this pair's
+        (out / CALIBRATION_FILE).unlink(missing_ok=True)
+    write_json(out / _REPORT_FILE, report)
+    write_file(out / _PLOT_FILE, draw_pair(pair))
+    if as_json:
+        print(json.dumps(report))
+    else:
+        _print_report(report, out)
+    return 1 if report["refused"] or report["findings"] else 0
+
+
+def _require_usable(settings: CalibrateSettings) -> None:
+    """Everything that can be known before minutes of work."""
+    if settings.model is None:
+        raise ConfigError("name the folder of a checkpoint: --model FOLDER")
+    for name in (settings.a, settings.b):
+        require_known(name)
+    if settings.a == settings.b:
+        raise ConfigError(f"--a and --b are both {settings.a}: name two implementations")
+    if settings.cap is not None and round(settings.cap * 2**FRACTION_BITS) < 100:
+        raise ConfigError("--cap is too small: the first level is a hundredth of it, in 2^-20")
+    if (settings.out / MANIFEST_FILE).exists():
+        raise ConfigError(f"--out {settings.out} holds a checkpoint: name another folder")
+    try:
+        settings.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot write to --out {settings.out} ({error.strerror})") from None
+
+
+def _measure(
+    checkpoint: Checkpoint,
+    contexts: list[Passage],
+    settings: CalibrateSettings,
+    step: Callable[[str], None],
+) -> Pair:
+    temperature = MAIN_WORK.temperature
+    tests = SMALL_MODEL_TESTS if settings.cap is None else _make_tests(settings.cap)
+    taus = list_thresholds(tests)
+    seed = hash_fields(Domain.PROJECTION, checkpoint.digest)
+    projection = make_projection(seed, checkpoint.manifest)
+    sides = []
+    for name in (settings.a, settings.b):
+        step(f"{name} reads {len(contexts):,} contexts")
+        sides.append(Side.compute(checkpoint.get_reference(temperature, name), contexts))
+    a, b = sides
+    step("comparing the two")
+    honest = compare(a, b, contexts, taus, temperature, projection)
+    return Pair(
+        a=settings.a,
+        b=settings.b,
+        honest=honest,
+        attacks=_measure_attacks(checkpoint, contexts, b, taus, projection, step),
+        tests=tests,
+        temperature=temperature,
+        stored=checkpoint.calibration if settings.cap is None else None,
+    )
+
+
+def _make_tests(cap: float) -> Tests:
+    return make_tests(round(cap * 2**FRACTION_BITS))
+
+
+def _measure_attacks(
+    checkpoint: Checkpoint,
+    contexts: list[Passage],
+    judge: Side,
+    taus: list[float],
+    projection: Projection,
+    step: Callable[[str], None],
+) -> dict[str, Comparison]:
+    """What miners that do something else would show: they prefill what they draw from."""
+    temperature = MAIN_WORK.temperature
+    contexts = contexts[:_ATTACKED_CONTEXTS]
+    judge = Side(judge.reference, judge.states[: len(contexts)])
+    drawable = checkpoint.tokenizer.drawable
+    makers: dict[str, Callable[[], Reference]] = {
+        "bf16": lambda: checkpoint.get_reference(temperature, "bf16"),
+        "int8": lambda: Reference(make_int8(checkpoint.model), drawable, temperature),
+        "int4": lambda: Reference(make_int4(checkpoint.model), drawable, temperature),
+        "1 % noise": lambda: Reference(_perturb(checkpoint.model), drawable, temperature),
+    }
+    found = {}
+    for name, make in makers.items():
+        step(f"attack: {name}")
+        side = Side.compute(make(), contexts)
+        found[name] = compare(side, judge, contexts, taus, temperature, projection)
+    step("attack: T = .9")
+    found["T = .9"] = compare(judge, judge, contexts, taus, temperature, projection, _COOLER)
+    return found
+
+
+def _perturb(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy with every weight off by about 1 %, the same on every run."""
+    other = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            noise = torch.randn(parameter.shape, generator=generator).to(parameter.device)
+            parameter.mul_(1 + _PERTURBATION * noise)
+    return other
+
+
+@contextmanager
+def _show_progress(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal, a line a step elsewhere; both on stderr."""
+    errors = Console(stderr=True)
+    if quiet:
+        yield lambda _: None
+    elif not errors.is_terminal:
+        yield lambda text: errors.print(text, highlight=False)
+    else:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, TimeElapsedColumn(), console=errors, transient=True) as progress:
+            task = progress.add_task("", total=9)
+
+            def step(text: str) -> None:
+                progress.update(task, description=text)
+                progress.advance(task)
+
+            yield step
+
+
+def _print_report(report: dict[str, Any], out: Path) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    honest, envelope, stored = report["fingerprints"], report["envelope"], report["stored"]
+    console.print(
+        f"{report['a']} against {report['b']}: {report['tokens']:,} tokens of "
+        f"{report['contexts']:,} contexts, mean Gini impurity {report['mean_gini']:.3g}"
+    )
+    for name, text in (
+        (
+            "margins",
+            f"beyond the cap of {report['cap']:.3g} logits: {report['rate_beyond_cap']:.2g}"
+            f" a token (at most 1e-10); {report['margin_once_in_1e8']:.2g} is passed once in 1e8",
+        ),
+        (
+            "envelope",
+            f"held-out rates are {envelope['worst_bin']:.3g} of the bound in the worst "
+            f"Gini bin, {envelope['worst_context']:.3g} in the worst context; α grows by "
+            f"{envelope['alpha_growth']:.3g}",
+        ),
+        (
+            "manifest",
+            "not compared: its rates are for the network's cap"
+            if stored is None
+            else f"rates in force: {stored['worst_bin']:.3g} of the bound in the worst Gini bin, "
+            f"{stored['worst_context']:.3g} in the worst context",
+        ),
+        (
+            "sketch",
+            f"worst block {honest['sketch_block']:.3g} of {honest['sketch_block_bound']}, "
+            f"worst rollout {honest['sketch_rollout']:.3g} of {honest['sketch_rollout_bound']}",
+        ),
+        (
+            "logprobs",
+            f"largest {honest['logprob_max']} of {honest['logprob_max_bound']}, worst RMS "
+            f"{honest['logprob_rms']:.3g} of {honest['logprob_rms_bound']}, in 2^-16 nats",
+        ),
+    ):
+        console.print(f"  {name:<9} {text}")
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    for heading in ("attack", "flips a token", "beyond the cap", "sketch fails", "logprobs fail"):
+        table.add_column(heading, justify="left" if heading == "attack" else "right", no_wrap=True)
+    for name, row in report["attacks"].items():
+        table.add_row(
+            name,
+            *(f"{row[key]:.2g}" for key in ("rate_above_0", "rate_beyond_cap")),
+            *(f"{100 * row[f'caught_by_{key}']:.0f} %" for key in ("sketch", "logprobs")),
+        )
+    console.print(table)
+    for sentence in (*report["refused"], *report["findings"]):
+        console.print(f"! {sentence}")
+    files = (
+        [_REPORT_FILE, _PLOT_FILE]
+        if report["refused"]
+        else [f"{CALIBRATION_FILE} ({report['calibration'][:16]}…)", _REPORT_FILE, _PLOT_FILE]
+    )
+    console.print(f"In {out}: {', '.join(files)}")

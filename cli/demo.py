@@ -1,0 +1,193 @@
+"""`assay demo`: the run, what is shown of it, and what it leaves behind."""
+
+import json
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.live import Live
+
+from assay.cli.console import FIGURES, open_console
+from assay.demo.demo_bundle import BUNDLE_FOLDER
+from assay.demo.demo_run import CHAIN_FOLDER, Demo, DemoRun
+from assay.demo.demo_view import render_status, render_summary
+from assay.demo.plot import plot_reward
+from assay.demo.report import describe_status, describe_summary
+from assay.network.folder_locks import take_lock, write_json
+from assay.neurons.program.database import VALIDATOR_FILE
+from assay.neurons.program.program_status import STOPPED
+from assay.neurons.settings.schema import ConfigError, DemoSettings
+
+#: Seconds between two drawings, and between two writings of status.json.
+_REFRESH_S = 0.25
+#: Says that a demo wrote the folder; without it nothing in it is touched.
+_MARKER = ".assay-demo"
+#: What a run writes.
+_OUTPUTS = (
+    *("summary.json", "status.json", "reward.png", "contexts", "store", "models", "record"),
+    *("verdicts", BUNDLE_FOLDER),
+    CHAIN_FOLDER,
+    *(VALIDATOR_FILE + suffix for suffix in ("", "-wal", "-shm")),
+)
+
+
+def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
+    """Plays the demo; the exit code says whether everything promised happened.
+
+    Raises:
+        OperatorError: it could not run.
+    """
+    started = time.monotonic()
+    torch.set_num_threads(1)  # the programs are threads themselves, the model is small
+    errors = Console(stderr=True)
+    with (
+        _hold(settings.out),
+        _heed_interrupts() as require_wanted,
+        _show(errors, settings.out, quiet, require_wanted) as update,
+        closing(Demo(settings, update)) as demo,
+    ):
+        demo.play()
+        report = demo.leave_bundle()
+        summary = describe_summary(demo.run, report, time.monotonic() - started)
+    write_json(settings.out / "summary.json", summary)
+    plot_reward(summary, settings.out / "reward.png")
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        console = open_console(FIGURES)
+        console.print(render_summary(summary))
+        if not settings.fast and (late := count_late(summary)):
+            console.print(
+                f"Honest miners came too late {late} times: this machine had no time for a block a "
+                "second. `assay demo --fast` shows the same without a clock.",
+                style="yellow",
+                soft_wrap=True,
+            )
+        console.print(
+            f"Everything is in {settings.out}: summary.json, reward.png, the chain, for each "
+            "window its context, files and models, and the validator's record with a bundle for "
+            "`assay audit`.",
+            soft_wrap=True,
+        )
+    return 1 if summary["promises_broken"] else 0
+
+
+def count_late(summary: dict[str, Any]) -> int:
+    """Windows that honest miners went without a commitment in: nothing but the clock makes them."""
+    verdicts = [verdict for window in summary["windows"] for verdict in window["verdicts"]]
+    return sum(v["role"] == "honest" and v["reason"] == "NO_COMMITMENT" for v in verdicts)
+
+
+@contextmanager
+def _hold(out: Path) -> Iterator[None]:
+    """Makes `out` this run's own: an older run's files go, anything else is refused."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        names = sorted(path.name for path in out.iterdir())
+        if names and _MARKER not in names:
+            raise ConfigError(f"--out {out} holds {names[0]!r} and no demo: name an empty folder")
+        marker = (out / _MARKER).open("a")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to --out {out} ({error.strerror}): name a folder you may write to"
+        ) from None
+    with marker:
+        if not take_lock(marker.fileno()):
+            raise ConfigError(f"another demo runs in --out {out}: name another folder")
+        _clear(out, names)
+        yield
+
+
+def _clear(out: Path, names: list[str]) -> None:
+    try:
+        for name in names:
+            # a run that was killed can leave a file that was not yet in its place
+            if name in _OUTPUTS or (name != _MARKER and name.startswith(".")):
+                path = out / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to --out {out} ({error.strerror}): name a folder you may write to"
+        ) from None
+
+
+@contextmanager
+def _heed_interrupts() -> Iterator[Callable[[], None]]:
+    """Ctrl-C as ever, and a check that raises it again where it was lost.
+
+    Python drops what a signal raises within a destructor, or a callback of a weak reference.
+    """
+    asked = threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        signal.default_int_handler(number, frame)
+
+    def require_wanted() -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # whoever started us wants it otherwise
+        yield require_wanted
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield require_wanted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _show(
+    errors: Console, out: Path, quiet: bool, require_wanted: Callable[[], None]
+) -> Iterator[Callable[[DemoRun], None]]:
+    """A live table on a terminal, a line a window elsewhere; status.json in any case, which says
+    in the end that nobody is at work any more."""
+    drawn = [0.0]
+    status: dict[str, Any] = {}
+    seen: set[int] = set()
+    live = Live(console=errors, auto_refresh=False) if errors.is_terminal and not quiet else None
+
+    def update(run: DemoRun) -> None:
+        require_wanted()
+        now = time.monotonic()
+        last = run.stage == "done"
+        if live is None and not quiet:
+            _print_news(errors, run, seen)
+        if now - drawn[0] < _REFRESH_S and not last:
+            return
+        drawn[0] = now
+        status.update(describe_status(run))
+        write_json(out / "status.json", status, durable=False)
+        if live is not None:
+            live.update(render_status(status), refresh=True)
+
+    try:
+        with live or nullcontext():
+            yield update
+    finally:
+        if status:
+            status |= {"state": STOPPED, "at": int(time.time())}
+            with suppress(OSError):  # what is raised already says more
+                write_json(out / "status.json", status, durable=False)
+
+
+def _print_news(errors: Console, run: DemoRun, seen: set[int]) -> None:
+    for window, audit in list(run.validator.audits.items()):
+        if audit.complete and window not in seen:
+            seen.add(window)
+            verdicts = ", ".join(
+                f"{actor.miner.name} {audit.verdicts[actor.miner.hotkey].reason.value}"
+                for actor in run.actors
+                if actor.miner.hotkey in audit.verdicts
+            )
+            errors.print(f"window {window}: {verdicts}", highlight=False, soft_wrap=True)

@@ -1,0 +1,149 @@
+"""`assay doctor`: opens what a program would open, and says what is wrong with each."""
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, Fetching
+from assay.artifacts.parameters.discovery import find_parameters, make_mirrors
+from assay.cli.checks_view import render_checks
+from assay.cli.console import open_console
+from assay.network import ObjectStore, ReadableStores, open_store
+from assay.network.beacon import HttpBeacons
+from assay.neurons.session.checks import Check, State
+from assay.neurons.session.preflight import Surroundings, examine
+from assay.neurons.session.resources import (
+    now_ms,
+    open_account,
+    open_chain,
+    open_own_store,
+    open_stores,
+    require_netuid,
+)
+from assay.neurons.settings.schema import Settings
+from assay.neurons.trainer.trainer_setup import make_learning
+from assay.protocol.errors import OperatorError
+
+T = TypeVar("T")
+
+
+def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
+    """Looks at everything; 1 if something is to be mended.
+
+    Args:
+        role: which program it is for.
+
+    Raises:
+        ConfigError: no subnet is named.
+    """
+    require_netuid(settings.chain)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
+        opening = _Opening()
+        around = _open_surroundings(settings, role, stack, scratch, opening)
+        checks = examine(around, now_ms(), opening.failures)
+    if as_json:
+        print(json.dumps([check.to_json() for check in checks]))
+    else:
+        open_console().print(render_checks(checks))
+    return 1 if any(check.state is State.FAIL for check in checks) else 0
+
+
+class _Opening:
+    """Opens one thing after the other; what cannot be opened is a failure, and None."""
+
+    def __init__(self) -> None:
+        self.failures: list[Check] = []
+
+    def open(self, name: str, remedy: str, make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except (OperatorError, OSError) as error:
+            self.failures.append(Check(name, State.FAIL, str(error), remedy))
+            return None
+
+
+def _open_surroundings(
+    settings: Settings, role: str, stack: ExitStack, scratch: Path, opening: _Opening
+) -> Surroundings:
+    folder = {
+        "miner": settings.miner.dir,
+        "validator": settings.validator.dir,
+        "trainer": settings.trainer.dir,
+    }[role]
+    account = opening.open(
+        "wallet", "`assay wallet create`, or name another", lambda: open_account(settings)
+    )
+    chain = opening.open(
+        "chain",
+        "see to the node, or name another",
+        lambda: stack.enter_context(open_chain(settings.chain)),
+    )
+    if chain is not None and account is not None:
+        chain.add_wallet(account.wallet)
+    own, stores = _open_stores(settings, role, opening)
+    rules = None
+    if chain is not None and stores is not None:
+        rules = opening.open(
+            "rules",
+            "mind what it says of the store, else ask the subnet's owner",
+            lambda: find_parameters(chain, stores.open),
+        )
+    beacons = None
+    if rules is not None:
+        endpoints = settings.beacon.endpoints
+        beacons = opening.open(
+            "relays",
+            "name relays with --beacon",
+            lambda: stack.enter_context(
+                closing(HttpBeacons(rules.beacon, endpoints, scratch / "beacons", now_ms))
+            ),
+        )
+    checkpoints = None
+    if chain is not None and stores is not None and rules is not None:
+        mirrors = opening.open(
+            "mirrors",
+            "name stores that can be opened under [store] mirrors",
+            lambda: [open_store(locator) for locator in settings.store.mirrors],
+        )
+        fetching = Fetching(make_mirrors(chain, rules, stores.open, mirrors or ()))
+        checkpoints = CheckpointFolder(folder / "models", fetching)
+    learning = None
+    if role == "trainer":
+        learning = opening.open(
+            "training", "change it under [trainer]", lambda: make_learning(settings.trainer)
+        )
+    return Surroundings(
+        role=role,
+        folder=folder,
+        groups_per_step=settings.miner.groups_per_step,
+        learning=learning,
+        hotkey=None if account is None else account.hotkey,
+        coldkey=None if account is None else account.coldkey,
+        chain=chain,
+        parameters=rules,
+        beacons=beacons,
+        relays=None if beacons is None else beacons.check,
+        store=None if own is None else own[0],
+        shown=None if own is None or stores is None else stores.get(own[1]),
+        public=lambda: None if own is None or stores is None else stores.get_as_stranger(own[1]),
+        checkpoints=checkpoints,
+    )
+
+
+def _open_stores(
+    settings: Settings, role: str, opening: _Opening
+) -> tuple[tuple[ObjectStore, str] | None, ReadableStores | None]:
+    """The store written to with its locator, of who has one, and those that may be read: all but
+    one's own where that cannot be opened, so that it does not hide what others serve."""
+    remedy = "mend what it says, or name another with --store or --readable"
+    own = None
+    if role != "validator" or settings.store.locator is not None:
+        own = opening.open("store", remedy, lambda: open_own_store(settings))
+        if own is None:
+            others = settings.store.model_copy(update={"locator": None})
+            settings = settings.model_copy(update={"store": others})
+    return own, opening.open("store", remedy, lambda: open_stores(settings))

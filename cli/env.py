@@ -1,0 +1,179 @@
+"""`assay env list|show|sample|score`: environments without a network around them."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import pairwise
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from assay.cli.console import open_console
+from assay.environments import (
+    Environment,
+    EnvironmentEntry,
+    Problem,
+    RewardWeights,
+    compute_reward,
+    list_environments,
+)
+from assay.neurons.settings.environment_choice import open_text
+from assay.neurons.settings.schema import ConfigError
+from assay.protocol import decode_ss58
+from assay.protocol.hashing import DIGEST_BYTES
+from assay.protocol.seeds import compute_problem_seed
+
+#: Characters of an answer that are read from standard input.
+_ANSWER_MAX = 16 << 20
+
+
+def run_env_list(as_json: bool) -> None:
+    """Prints every environment that can be named without settings, and what is refused."""
+    entries = list_environments()
+    if as_json:
+        print(json.dumps([asdict(entry) for entry in entries]))
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("environment", "levels", "what"):
+        table.add_column(column, overflow="fold")
+    lacks = Counter(entry.about for entry in entries if entry.levels and not entry.usable)
+    for entry in entries:
+        levels = _describe_levels(entry.levels) if entry.levels else "–"
+        shared = lacks[entry.about] > 1  # a whole family lacks the same: said once, below
+        what = "not here: see below" if shared else _describe(entry)
+        table.add_row(Text(entry.name), levels, Text(what))
+    console = open_console()
+    console.print(table)
+    for about, count in lacks.items():
+        if count > 1:
+            console.print(Text(f"{count} of them are not here: {about}"))
+
+
+def run_env_show(text: str, as_json: bool) -> None:
+    """Prints name, settings, levels and digest.
+
+    Raises:
+        ConfigError: there is no such environment.
+    """
+    environment = open_text(text)
+    document = {
+        "name": environment.name,
+        "settings": dict(environment.params),
+        "levels": list(environment.levels),
+        "digest": environment.digest.hex(),
+    }
+    settings = ", ".join(f"{name} = {value}" for name, value in environment.params.items())
+    lines = (
+        environment.name,
+        f"  settings  {settings or 'none'}",
+        f"  levels    {_describe_levels(environment.levels)}",
+        f"  digest    {environment.digest.hex()}",
+    )
+    print(json.dumps(document) if as_json else "\n".join(lines))
+
+
+def run_env_sample(
+    text: str, seed: str, hotkey: str | None, levels: list[int] | None, count: int, as_json: bool
+) -> None:
+    """Prints problems 0 to count − 1 of a seed.
+
+    Raises:
+        ConfigError: there is no such environment, level or seed.
+    """
+    environment = open_text(text)
+    problems = [
+        _make(environment, seed, hotkey, levels, index) for index in range(count)
+    ]  # all, before a line is printed
+    if as_json:
+        found = [
+            {"index": index, "prompt": problem.prompt, "level": problem.level}
+            for index, problem in enumerate(problems)
+        ]
+        print(json.dumps(found))
+        return
+    console = Console(highlight=False)
+    for index, problem in enumerate(problems):
+        console.print(Text(f"{index}  level {problem.level}", style="bold"))
+        console.print(Text(_make_printable(problem.prompt)), soft_wrap=True)
+
+
+def run_env_score(
+    text: str,
+    seed: str,
+    hotkey: str | None,
+    levels: list[int] | None,
+    index: int,
+    answer: str,
+    as_json: bool,
+) -> None:
+    """Prints what an answer to problem `index` of a seed is worth.
+
+    Raises:
+        ConfigError: there is no such environment, level or seed, or no answer to read.
+    """
+    environment = open_text(text)
+    given = _read_answer() if answer == "-" else answer
+    problem = _make(environment, seed, hotkey, levels, index)
+    parts = environment.score(problem, given)
+    document = {"reward": compute_reward(parts, RewardWeights()), **asdict(parts)}
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_header=False)
+    for name, value in document.items():
+        table.add_row(name, f"{value:,}", style="bold" if name == "reward" else None)
+    if as_json:
+        print(json.dumps(document))
+    else:
+        Console().print(table)
+
+
+def _make(
+    environment: Environment, seed: str, hotkey: str | None, levels: list[int] | None, index: int
+) -> Problem:
+    try:
+        challenge = bytes.fromhex(seed)
+    except ValueError:
+        raise ConfigError(f"--seed {seed[:80]!r} is not hex") from None
+    if len(challenge) != DIGEST_BYTES:
+        raise ConfigError(f"--seed has {len(challenge)} bytes, not {DIGEST_BYTES}")
+    try:
+        owner = bytes(DIGEST_BYTES) if hotkey is None else decode_ss58(hotkey)
+    except ValueError as error:
+        raise ConfigError(f"--hotkey: {error}") from None
+    try:
+        legal = environment.levels if levels is None else sorted(set(levels))
+        return environment.make_problem(compute_problem_seed(challenge, owner, index), legal)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _read_answer() -> str:
+    try:
+        given = sys.stdin.read(_ANSWER_MAX + 1)
+    except UnicodeDecodeError:
+        raise ConfigError("--answer -: what came in is not UTF-8") from None
+    if len(given) > _ANSWER_MAX:
+        raise ConfigError(f"--answer -: more than {_ANSWER_MAX >> 20} million characters came in")
+    return given
+
+
+def _describe(entry: EnvironmentEntry) -> str:
+    settings = "".join(
+        f"\n{name} = {param.default} ({param.low} … {param.high}): {param.about}"
+        for name, param in entry.settings.items()
+    )
+    return entry.about + settings
+
+
+def _describe_levels(levels: Sequence[int]) -> str:
+    """Runs of levels: `1 … 8, 1001 … 1004`."""
+    starts = [0, *(i for i, (a, b) in enumerate(pairwise(levels), 1) if b != a + 1), len(levels)]
+    runs = [levels[first:end] for first, end in pairwise(starts)]
+    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]} … {r[-1]}" for r in runs)
+
+
+def _make_printable(text: str) -> str:
+    """What a file's rows or a foreign dataset put into a prompt must not steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

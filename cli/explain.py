@@ -1,0 +1,129 @@
+"""`assay explain`: why a hotkey's window was accepted or refused, and what became of its pay."""
+
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from assay.artifacts.parameters.discovery import find_parameters, make_mirrors
+from assay.artifacts.parquet import ParquetWorker
+from assay.audit.explain.explanation import explain
+from assay.audit.explain.from_folder import gather_from_folder, has_contexts, parse_hotkey
+from assay.audit.explain.from_network import Asked, Reach, gather_from_network
+from assay.audit.explain.material import ExplainError, Material, leave, make_reproduction
+from assay.audit.explain.window_facts import Facts
+from assay.audit.sources import FetchedOutlines
+from assay.cli.console import open_console
+from assay.cli.explain_view import render_explanation
+from assay.network import ObjectStore, open_folder, open_store
+from assay.network.beacon import HttpBeacons
+from assay.network.chain import ChainError
+from assay.neurons.session.resources import now_ms, open_account, open_chain, open_stores
+from assay.neurons.settings.schema import Settings
+
+ACCEPTED, REFUSED, UNKNOWN = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What was asked.
+
+    Attributes:
+        hotkey: SS58, or a miner's name in a demo's folder; None: the wallet's.
+        folder: of a demo, a validator or a miner; None: the settings' own miner's.
+        model: a checkpoint's folder, or a folder of such.
+        validator: SS58: whose record; None: any that is found.
+        records: locator, or folder, of its records; None: the one that it names on chain.
+        out: where context and file are left.
+    """
+
+    hotkey: str | None
+    window: int
+    folder: Path | None
+    model: Path | None
+    validator: str | None
+    records: str | None
+    out: Path | None
+
+
+def run_explain(settings: Settings, question: Question, as_json: bool) -> int:
+    """Explains; 0 accepted, 1 refused, 2 where nothing decides.
+
+    Raises:
+        OperatorError: it cannot be found out: says why.
+    """
+    with ExitStack() as stack:
+        worker = stack.enter_context(ParquetWorker())
+        facts, material = _gather(settings, question, worker, stack)
+        if question.out is not None:
+            material = leave(question.out, facts, material)
+        explanation = explain(facts)
+        reproduction = make_reproduction(facts, material, explanation.reason)
+    if as_json:
+        document = explanation.to_json()
+        document["reproduce"] = {
+            "command": reproduction.command,
+            "works": reproduction.works,
+            "note": reproduction.note,
+        }
+        print(json.dumps(document))
+    else:
+        open_console().print(render_explanation(explanation, reproduction))
+    if explanation.accepted is None:
+        return UNKNOWN
+    return ACCEPTED if explanation.accepted else REFUSED
+
+
+def _gather(
+    settings: Settings, question: Question, worker: ParquetWorker, stack: ExitStack
+) -> tuple[Facts, Material]:
+    validator = None if question.validator is None else parse_hotkey(question.validator)
+    folder = question.folder
+    if folder is not None and has_contexts(folder):
+        if question.hotkey is None:
+            raise ExplainError("whose window? name a hotkey with --hotkey")
+        hotkey = parse_hotkey(question.hotkey, folder)
+        return gather_from_folder(
+            folder, hotkey, question.window, question.model, validator, worker
+        )
+    if folder is not None and not folder.is_dir():
+        raise ExplainError(f"there is no folder {folder}")
+    if question.hotkey is None:
+        try:
+            hotkey = open_account(settings).hotkey
+        except ChainError as error:
+            raise ExplainError(
+                f"whose window? name a hotkey with --hotkey, or its wallet with --wallet ({error})"
+            ) from None
+    else:
+        hotkey = parse_hotkey(question.hotkey)
+    asked = Asked(
+        hotkey,
+        question.window,
+        folder or settings.miner.dir,
+        question.model,
+        validator,
+        None if question.records is None else _open_records(question.records),
+    )
+    return gather_from_network(_open_reach(settings, worker, stack), asked)
+
+
+def _open_records(place: str) -> ObjectStore:
+    """A locator, or a folder of this machine."""
+    if "://" in place:
+        return open_store(place)
+    if not Path(place).is_dir():
+        raise ExplainError(f"--records {place}: there is no such folder")
+    return open_folder(Path(place))
+
+
+def _open_reach(settings: Settings, worker: ParquetWorker, stack: ExitStack) -> Reach:
+    chain = stack.enter_context(open_chain(settings.chain))
+    stores = open_stores(settings)
+    parameters = find_parameters(chain, stores.open)
+    scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
+    beacons = HttpBeacons(parameters.beacon, settings.beacon.endpoints, scratch / "beacons", now_ms)
+    stack.callback(beacons.close)
+    outlines = FetchedOutlines(scratch / "outlines", make_mirrors(chain, parameters, stores.open))
+    return Reach(chain, beacons, parameters, stores, worker, outlines)

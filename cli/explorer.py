@@ -1,0 +1,199 @@
+"""`assay explorer`: pages over a validator's record, until Ctrl-C."""
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from assay.explorer import Front, Index, IndexDamagedError, Limits, make_app
+from assay.explorer.sources.record_sources import NoRecordError, Request, open_source
+from assay.explorer.sources.surroundings import Watch
+from assay.network import StoreError
+from assay.network.folder_locks import hold_folder
+from assay.network.web.serving import bind, list_hosts, make_server, serve
+from assay.neurons.settings.schema import ConfigError
+from assay.protocol import encode_ss58
+from assay.protocol.errors import OperatorError
+
+#: Seconds before a page says that something is still being opened, and for that to end.
+_OPENING_S, _STOPPING_S = 8.0, 5.0
+#: A name of a machine, and its longest (RFC 1035).
+
+
+def run_explorer(request: Request, as_json: bool, quiet: bool) -> int:
+    """Serves until it is asked to stop; 0. Where what is to be shown is not there yet, a page says
+    what is awaited.
+
+    Raises:
+        OperatorError: there is nothing to serve, or nowhere to.
+    """
+    own = request.settings.explorer
+    _check_places(request)
+    hosts = tuple(list_hosts(own.host, own.hosts))
+    with ExitStack() as stack:
+        opened = stack.enter_context(bind(own.host, own.port))
+        front = Front(hosts)
+        server = make_server(front)
+        opening = _Opening(request, stack, front, hosts, quiet)
+        stack.callback(opening.stop)
+        opening.start(lambda: setattr(server, "should_exit", True))
+        place = opening.wait(_OPENING_S)
+        host, port = opened.getsockname()[:2]
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        _say(address, place, as_json, quiet or opening.waits)
+        serve(server, opened)
+        opening.stop()
+        if opening.failure is not None:
+            raise opening.failure
+    return 0
+
+
+class _Opening:
+    """Finds what is to be shown and puts its pages in place, in a thread of its own.
+
+    Attributes:
+        failure: why there will be none.
+        waits: whether something is awaited that is not there.
+    """
+
+    def __init__(
+        self, request: Request, stack: ExitStack, front: Front, hosts: tuple[str, ...], quiet: bool
+    ) -> None:
+        self.failure: OperatorError | OSError | None = None
+        self._request = request
+        self._stack = stack
+        self._front = front
+        self._hosts = hosts
+        self._quiet = quiet
+        self.waits = False
+        self._place: str | None = None
+        self._told: str | None = None
+        self._done = threading.Event()
+        self._stop = threading.Event()
+
+    def start(self, fail: Callable[[], None]) -> None:
+        """Begins.
+
+        Args:
+            fail: called when there is nothing to show, and will not be.
+        """
+        self._thread = threading.Thread(target=self._run, args=(fail,), name="open", daemon=True)
+        self._thread.start()
+
+    def wait(self, seconds: float) -> str | None:
+        """Where the record lies, once that is known; None: it takes longer.
+
+        Raises:
+            OperatorError, OSError: there is nothing to show, and will not be.
+        """
+        self._done.wait(seconds)
+        if self.failure is not None:
+            raise self.failure
+        return self._place
+
+    def stop(self) -> None:
+        """Ends the waiting."""
+        self._stop.set()
+        self._thread.join(_STOPPING_S)
+
+    def _run(self, fail: Callable[[], None]) -> None:
+        try:
+            self._open()
+        except (OperatorError, OSError) as error:
+            if not self._stop.is_set():
+                self.failure = error
+                fail()
+        finally:
+            self._done.set()
+
+    def _open(self) -> None:
+        listeners: list[Callable[[], None]] = []
+
+        def tell() -> None:
+            for listener in listeners:
+                listener()
+
+        stack = self._stack
+        try:
+            source = open_source(self._request, stack, tell, self._tell, self._stop)
+        except StoreError as error:
+            raise ConfigError(f"{error}: see that the store answers from here") from None
+        subject = source.subject
+        name = f"{encode_ss58(subject.validator)}-{subject.parameters.digest.hex()[:16]}.sqlite"
+        folder = _open_folder(self._request.settings.explorer.index, stack)
+        try:
+            index = Index(folder / name, subject.validator, subject.parameters.digest)
+        except IndexDamagedError as error:
+            raise ConfigError(f"{error}: name a folder with room with --index") from None
+        stack.callback(index.close)
+        app, events, indexer = make_app(subject, index, source.around, Limits(self._hosts))
+        listeners.append(events.notify)
+        stack.callback(indexer.stop)
+        indexer.start()
+        watch = Watch(source.around, events.notify)
+        stack.callback(watch.stop)
+        self._place = subject.place
+        self._front.install(app, events.bind, events.close)
+
+    def _tell(self, lack: NoRecordError) -> None:
+        self._front.awaited = lack.kind
+        if str(lack) != self._told and not self._quiet:
+            print(f"assay: {lack}; waiting for it, Ctrl-C ends it", file=sys.stderr, flush=True)
+        self.waits, self._told = True, str(lack)
+        self._done.set()
+
+
+def _check_places(request: Request) -> None:
+    """What was named must be what it is named as.
+
+    Raises:
+        ConfigError: a file stands for a folder, a folder may not be read, or it is not clear whose
+            record is meant.
+    """
+    own = request.settings.explorer
+    record = own.record or ""
+    if record.startswith(("http://", "https://")) and own.hotkey is None and not request.online:
+        raise ConfigError(f"{record} shows no list of its records: name a validator with --hotkey")
+    named = {
+        "--dir": own.dir,
+        "--trainer": own.trainer,
+        "--model": own.model,
+        "--record": Path(record) if record and "://" not in record else None,
+    }
+    for option, place in named.items():
+        if place is None or not place.exists():
+            continue  # that is said where it is looked for
+        if not place.is_dir():
+            raise ConfigError(f"{option} {place} is a file: name a folder")
+        if not os.access(place, os.R_OK | os.X_OK):
+            raise ConfigError(
+                f"{option} {place} cannot be read: run the explorer as a user who may, or change "
+                "the folder's mode"
+            )
+
+
+def _say(address: str, place: str | None, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        print(json.dumps({"address": address, "record": place}), flush=True)
+    else:
+        print(address, flush=True)
+        if not quiet:
+            what = "looks for the record" if place is None else f"shows the record in {place}"
+            print(f"assay: {what}; Ctrl-C ends it", file=sys.stderr)
+
+
+def _open_folder(folder: Path, stack: ExitStack) -> Path:
+    """Where the index lies: another explorer's is left alone."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if stack.enter_context(hold_folder(folder)):
+            return folder
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to {folder} ({error.strerror}): name a folder with --index"
+        ) from None
+    return Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))

@@ -1,0 +1,72 @@
+"""`assay localnet`: the services, and what to type next."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from assay.demo.localnet.description import Localnet
+from assay.demo.localnet.services import run_services
+from assay.neurons.program.logs import log_lines, wants_json
+from assay.neurons.program.program_loop import catch_signals
+from assay.neurons.settings.schema import Settings
+
+#: Seconds between two looks whether the chain still runs.
+_LOOK_S = 0.5
+
+
+def run_localnet(every: Settings, as_json: bool, quiet: bool) -> int:
+    """Serves until it is asked to stop.
+
+    Raises:
+        OperatorError: it could not start, or the chain has come to a stop.
+    """
+    settings = every.localnet
+    with (
+        log_lines(wants_json(every, as_json), quiet),
+        catch_signals(lambda: None) as stop,
+        run_services(settings.dir, settings.block_time, settings.port) as services,
+    ):
+        if as_json:
+            print(json.dumps(asdict(services.localnet)), flush=True)
+        elif not quiet:
+            console = Console(highlight=False, soft_wrap=True)
+            console.print(describe(settings.dir, services.localnet))
+            sys.stdout.flush()
+        while not stop.wait(_LOOK_S):
+            services.require_running()
+    return 0
+
+
+def describe(folder: Path, localnet: Localnet) -> str:
+    """What there is, and what to type in other terminals."""
+    at = f"--localnet {folder}"
+
+    def prepare(name: str) -> str:
+        return (
+            f"  assay wallet create {at} --wallet {name} --no-password\n"
+            f"  assay faucet {at} --wallet {name}\n"
+            f"  assay register {at} --wallet {name} --yes\n"
+        )
+
+    return f"""\
+chain   {localnet.endpoint}, a block every {localnet.block_time:g} s, subnet {localnet.netuid}
+beacon  {localnet.beacon.url}
+store   {localnet.store}
+all of it in {folder / "localnet.json"}, and as settings for --config in {folder / "assay.toml"}
+
+A miner, in a terminal of its own:
+{prepare("miner")}  assay mine {at} --wallet miner --groups 8
+A validator, in another:
+{prepare("validator")}  assay stake 100 {at} --wallet validator --yes --any-price
+  assay validate {at} --wallet validator
+The trainer, whose key is {localnet.trainer.wallet}:
+  assay train {at}
+And to look:
+  assay explorer {at}
+  assay status --dir {folder / "miner"}
+  assay metagraph {at}
+  assay doctor {at} --wallet miner
+Ctrl-C stops it; the same command goes on from here."""

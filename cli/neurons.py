@@ -1,0 +1,402 @@
+"""`assay mine`, `assay validate`, `assay train`: the neurons as programs on a chain."""
+
+import json
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from assay.artifacts.submissions.mirror_writer import read_ahead
+from assay.cli.checks_view import render_dry_run
+from assay.cli.console import open_console
+from assay.network import ObjectStore
+from assay.network.store import open_folder
+from assay.neurons.miner.dry_run import Candidate, dry_run
+from assay.neurons.miner.miner import Miner, MinerConfig, Outside
+from assay.neurons.miner.miner_program import MinerWithReview, list_reasons
+from assay.neurons.miner.mining_history import History, describe_history
+from assay.neurons.miner.review import Review
+from assay.neurons.miner.workbook import Workbook
+from assay.neurons.ports import Neuron
+from assay.neurons.program.database import VALIDATOR_FILE, Database
+from assay.neurons.program.logs import log_lines, make_report, wants_json
+from assay.neurons.program.metrics_server import serve_metrics
+from assay.neurons.program.program_loop import Loop, catch_signals
+from assay.neurons.program.program_status import SHOWN, Subject, UploadStatus, describe_program
+from assay.neurons.program.tally import Verdicts, Watch, meter
+from assay.neurons.session.preflight import Surroundings, warn_briefly
+from assay.neurons.session.resources import now_ms, open_own_store
+from assay.neurons.session.session import Membership, Standing, join
+from assay.neurons.settings.schema import ConfigError, MinerSettings, Settings
+from assay.neurons.trainer.held_out import HeldOut
+from assay.neurons.trainer.lessons import Lesson
+from assay.neurons.trainer.monitor import Monitor
+from assay.neurons.trainer.team import follow, join_team
+from assay.neurons.trainer.trainer import Trainer
+from assay.neurons.trainer.trainer_program import TrainerWithMonitor
+from assay.neurons.trainer.trainer_setup import make_trainer_config
+from assay.neurons.validator.evm_opening import open_posting
+from assay.neurons.validator.ledger_outbox import describe_ledger_row, list_ledger_rows
+from assay.neurons.validator.make_records import Author
+from assay.neurons.validator.record_book import RecordBook, get_software
+from assay.neurons.validator.run_archive import Archive
+from assay.neurons.validator.validator import Validator
+from assay.neurons.validator.validator_status import (
+    describe_validator,
+    list_verdicts,
+    name_verdicts,
+)
+from assay.neurons.validator.window_audit import Settlement, WindowAudit
+from assay.protocol import Parameters, encode_ss58
+from assay.protocol.record import compute_record_bytes_max
+
+logger = logging.getLogger("assay")
+
+
+def run_miner(
+    settings: Settings, as_json: bool, quiet: bool, kind: Callable[..., Miner] = Miner
+) -> int:
+    """Mines until it is asked to stop.
+
+    Args:
+        kind: what mines; tests bring miners that cheat.
+
+    Raises:
+        OperatorError: it could not run, or cannot go on.
+    """
+    own = settings.miner
+    store, locator = open_own_store(settings)
+    _use_threads(own.threads)
+    with (
+        log_lines(wants_json(settings, as_json), quiet),
+        serve_metrics(settings.metrics.listen, "miner", settings.metrics.hosts) as note,
+        join(settings, own.dir, "miner") as member,
+    ):
+        watch = Watch(note=note)
+        store = meter(store, watch.tally)
+        hotkey, sources = member.account.hotkey, member.sources
+        with (
+            Workbook(own.dir / "work") as workbook,
+            History(
+                own.dir / "history.sqlite", member.chain.genesis_hash, member.chain.netuid, hotkey
+            ) as history,
+        ):
+            miner = kind(
+                "miner",
+                hotkey,
+                member.parameters,
+                Outside(
+                    member.chain,
+                    sources.beacons,
+                    sources.checkpoints,
+                    store,
+                    locator,
+                    workbook,
+                    history,
+                ),
+                make_miner_config(own, member.parameters),
+                make_report("miner_note"),
+            )
+            review = Review(
+                hotkey, member.parameters, sources, history, make_report("window_judged")
+            )
+            miner.uploads.beat = lambda: watch.beat()  # the loop's, which comes after it
+            verdicts = Verdicts(watch.tally, list_reasons(describe_history(history, SHOWN)))
+
+            def describe() -> dict[str, Any]:
+                progress, rows = miner.progress, describe_history(history, SHOWN)
+                done = None if progress is None else {"window": progress[0], "groups": progress[1]}
+                verdicts.note(list_reasons(rows))
+                return {"at_work": done, "upload": _describe_upload(miner), "windows": rows}
+
+            warn_briefly(_look_around(member, "miner", store, locator), now_ms())
+            neuron = MinerWithReview(miner, review, watch.tally)
+            return _drive(member, neuron, describe, Standing(member), as_json, watch)
+
+
+def _describe_upload(miner: Miner) -> UploadStatus | None:
+    up = miner.uploads.newest
+    if up is None:
+        return None
+    return UploadStatus(window=up.window, bytes=up.sent, of=up.size, tries=up.tries, done=up.done)
+
+
+def make_miner_config(own: MinerSettings, parameters: Parameters) -> MinerConfig:
+    """What a miner does, within what the network takes."""
+    return MinerConfig(
+        min(own.groups, parameters.work.group_cap),
+        own.groups_per_step,
+        commit_margin=min(own.commit_margin, parameters.timing.commit_offset // 2),
+    )
+
+
+def run_dry_run(settings: Settings, as_json: bool) -> int:
+    """Looks at everything that mining needs and sends nothing. 1 if something stands in the way.
+
+    Raises:
+        OperatorError: it could not look.
+    """
+    own = settings.miner
+    store, locator = open_own_store(settings)
+    _use_threads(own.threads)
+    with log_lines(as_json, quiet=True), join(settings, own.dir, "miner", looking=True) as member:
+        sources, account = member.sources, member.account
+        outside = Outside(member.chain, sources.beacons, sources.checkpoints, store, locator)
+        config = make_miner_config(own, member.parameters)
+        candidate = Candidate(account.hotkey, account.coldkey)
+        found = dry_run(
+            outside,
+            candidate,
+            member.parameters,
+            config,
+            now_ms(),
+            shown=member.stores.get(locator),
+            public=lambda: member.stores.get_as_stranger(locator),
+        )
+    if as_json:
+        print(json.dumps(found.to_json()))
+    else:
+        open_console().print(render_dry_run(found))
+    return 0 if found.ready else 1
+
+
+def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
+    """Validates until it is asked to stop.
+
+    Raises:
+        OperatorError: it could not run, or cannot go on.
+    """
+    own = settings.validator
+    _use_threads(own.threads)
+    with ExitStack() as stack:
+        stack.enter_context(log_lines(wants_json(settings, as_json), quiet))
+        serving = serve_metrics(settings.metrics.listen, "validator", settings.metrics.hosts)
+        watch = Watch(note=stack.enter_context(serving))
+        tally = watch.tally
+        member = stack.enter_context(join(settings, own.dir, "validator"))
+        database = stack.enter_context(closing(Database(own.dir / VALIDATOR_FILE)))
+        archive = Archive(own.dir)
+        store, locator = _open_record_store(settings)
+        store = meter(store, tally)
+        author = Author(get_software(), member.parameters.digest, member.account.hotkey)
+        tempo = member.parameters.timing.tempo
+        ledger = stack.enter_context(open_posting(settings, database, member.account.hotkey))
+        public = None if locator is None else store
+        ahead = stack.enter_context(read_ahead(member.sources, public, own.mirrored, own.fetches))
+
+        def note_window(audit: WindowAudit) -> None:
+            archive.write_window(audit)
+            done = "complete" if audit.complete else "incomplete"
+            tally.add("windows", label=done if audit.void is None else "void")
+            logger.info("%s", name_verdicts(audit), extra={"event": "window_final"})
+
+        def note_settlement(settlement: Settlement) -> None:
+            archive.write_settlement(settlement)
+            tally.add("settlements")
+            paid = sum(1 for score in settlement.scores.values() if score)
+            logger.info(
+                "epoch %d settles windows %s: %s",
+                settlement.epoch,
+                ", ".join(map(str, settlement.windows)),
+                f"weights for {paid} of {len(settlement.scores)} hotkeys"
+                if paid
+                else "nobody earned, all weight goes to the owner's uid",
+                extra={"event": "epoch_settled"},
+            )
+
+        book = RecordBook(
+            database,
+            member.chain,
+            author,
+            tempo,
+            store,
+            locator,
+            None if ledger is None else ledger.put_record,
+        )
+        book.recover(compute_record_bytes_max(member.parameters))
+        validator = Validator(
+            member.account.hotkey,
+            member.parameters,
+            member.sources,
+            database,
+            archive.write_context,
+            note_window,
+            note_settlement,
+            start=member.chain.get_head(),
+            book=book,
+            ahead=ahead,
+        )
+        standing = Standing(member, needs_permit=True)
+        verdicts = Verdicts(tally, list_verdicts(validator))
+
+        def describe() -> dict[str, Any]:
+            for window, hotkey in verdicts.note(list_verdicts(validator)):
+                audit = validator.audits[window]
+                tally.add("judged_tokens", audit.verdicts[hotkey].tokens)
+                tally.add("judging_seconds", audit.seconds.get(hotkey, 0.0))
+            timing, head = member.parameters.timing, standing.sight.head
+            number = 0 if head is None else head.number
+            return describe_validator(validator, timing, number, database, book) | {
+                "posts": [describe_ledger_row(r) for r in list_ledger_rows(database, SHOWN)],
+                "posting_trouble": None if ledger is None else ledger.trouble,
+            }
+
+        warn_briefly(_look_around(member, "validator", public, locator or ""), now_ms())
+        return _drive(member, validator, describe, standing, as_json, watch)
+
+
+def _open_record_store(settings: Settings) -> tuple[ObjectStore, str | None]:
+    """Where a validator's record goes, and its locator where others can open it: without a store
+    of its own, into its folder, for the operator to serve."""
+    if settings.store.locator is None:
+        return open_folder(settings.validator.dir / "record"), None
+    return open_own_store(settings)
+
+
+def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
+    """Trains until it is asked to stop; under torchrun, with the processes beside it.
+
+    Raises:
+        OperatorError: it could not run, or cannot go on.
+    """
+    with join_team() as rank:
+        if rank == 0:
+            return _run_first_trainer(settings, as_json, quiet)
+        _use_threads(settings.trainer.threads)
+        follow()
+        return 0
+
+
+def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
+    own = settings.trainer
+    store, locator = open_own_store(settings)
+    _use_threads(own.threads)
+    with (
+        log_lines(wants_json(settings, as_json), quiet),
+        serve_metrics(settings.metrics.listen, "trainer", settings.metrics.hosts) as note,
+        join(settings, own.dir, "trainer") as member,
+    ):
+        watch = Watch(note=note)
+        store = meter(store, watch.tally)
+        trainer_hotkey = member.parameters.identity.trainer
+        if member.account.hotkey != trainer_hotkey:
+            raise ConfigError(
+                f"the trainer of this network is {encode_ss58(trainer_hotkey)}, and the wallet's "
+                f"hotkey is {encode_ss58(member.account.hotkey)}: name the right wallet"
+            )
+        lessons: list[dict[str, Any]] = []
+        held_out = HeldOut(member.parameters, own.problems)
+        report = make_report("held_out_tried")
+        monitor = Monitor(own.dir, member.sources.checkpoints, held_out, report)
+
+        def note_lesson(lesson: Lesson) -> None:
+            reward = sum(lesson.rewards) / max(1, len(lesson.rewards)) / 1e6
+            logger.info(
+                "window %d: %d groups, mean reward %.3f, checkpoint %d (%s…)",
+                lesson.window,
+                len(lesson.rewards),
+                reward,
+                lesson.published.number,
+                lesson.published.digest.hex()[:16],
+                extra={"event": "lesson_learned"},
+            )
+            lessons.append(
+                {
+                    "window": lesson.window,
+                    "groups": len(lesson.rewards),
+                    "reward": round(reward, 4),
+                    "checkpoint": lesson.published.number,
+                    "digest": lesson.published.digest.hex(),
+                    "stats": asdict(lesson.stats),
+                }
+            )
+            del lessons[:-SHOWN]
+            watch.tally.add("lessons")
+            watch.tally.add("groups", len(lesson.rewards))
+            monitor.note(lesson)
+
+        config = make_trainer_config(own, locator, store, held_out)
+        trainer = Trainer(
+            trainer_hotkey,
+            member.parameters,
+            member.sources,
+            config,
+            note_lesson,
+            make_report("trainer_note"),
+        )
+        warn_briefly(_look_around(member, "trainer", store, locator), now_ms())
+        try:
+            return _drive(
+                member,
+                TrainerWithMonitor(trainer, monitor),
+                lambda: {
+                    "window": trainer.window,
+                    "lessons": lessons,
+                    "alarm": monitor.alarm,
+                    "held_out": [asdict(point) for point in monitor.points[-SHOWN:]],
+                },
+                Standing(member),
+                as_json,
+                watch,
+            )
+        finally:
+            trainer.close()
+
+
+def _look_around(
+    member: Membership, role: str, store: ObjectStore | None = None, locator: str = ""
+) -> Surroundings:
+    """What a program that starts looks at first."""
+    return Surroundings(
+        role=role,
+        folder=member.folder,
+        groups_per_step=0,
+        hotkey=member.account.hotkey,
+        chain=member.chain,
+        parameters=member.parameters,
+        relays=member.beacons.check,
+        store=store,
+        shown=None if store is None else member.sources.stores.get(locator),
+    )
+
+
+def _drive(
+    member: Membership,
+    neuron: Neuron,
+    describe: Callable[[], dict[str, Any]],
+    standing: Standing,
+    as_json: bool,
+    watch: Watch,
+) -> int:
+    """Runs the loop; the exit code of a program that was asked to stop."""
+    subject = Subject(
+        neuron.name,
+        get_software(),
+        member.chain.netuid,
+        member.account.hotkey,
+        member.parameters.timing,
+        member.sources.checkpoints,
+        member.parameters.beacon.chain_hash,
+        member.parameters.digest,
+        member.beacons,
+        standing.sight,
+    )
+
+    def describe_all() -> dict[str, Any]:
+        return describe_program(subject) | describe()
+
+    standing.require_seat()
+    with catch_signals(member.chain.hurry) as stop:
+        Loop(neuron, member.folder, stop, describe_all, standing.check, watch).run()
+    logger.info("stopped as asked; the same command goes on from here", extra={"event": "stopped"})
+    if as_json:
+        print((member.folder / "status.json").read_text())
+    return 0
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)

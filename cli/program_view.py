@@ -1,0 +1,262 @@
+"""A neuron's status.json drawn for a terminal, from the document alone."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from assay.neurons.miner.history_view import render_history
+from assay.neurons.program.program_status import STOPPED
+
+#: Seconds after which a status is said to be old: an idle program writes every ten.
+_OLD_S = 30
+#: Seconds after which a final block is said to be old, and blocks after which weights are.
+_LATE_S, _DUE_BLOCKS = 120, 100
+#: Refusals that are shown.
+_REFUSED = 8
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Whether a program lives.
+
+    Attributes:
+        held: somebody holds the lock of its folder; None where that cannot be asked.
+        age: seconds since it wrote its status.
+    """
+
+    held: bool | None
+    age: int
+
+
+def render_program(status: dict[str, Any], sign: Sign) -> RenderableType:
+    """Header, then what that program has to show."""
+    draw = {"miner": _render_miner, "validator": _render_validator, "trainer": _render_trainer}
+    return Group(render_head(status, sign), *draw[status["program"]](status))
+
+
+def render_head(status: dict[str, Any], sign: Sign) -> RenderableType:
+    """What every program has: whether it lives, where the chain is, and what is wrong."""
+    text = Text()
+    text.append("demo" if "demo" in status else status["program"], style="bold")
+    text.append(f"  {status['hotkey']}  {status['software']}")
+    said, style = _say_life(status["state"], sign)
+    text.append(f"  {said}\n", style=style)
+    countdown, checkpoint = status["countdown"], status["checkpoint"]
+    text.append(
+        f"subnet {status['netuid']}   block {status['head']:,}   window {status['window_now']:,}"
+        f"   {countdown['phase']}"
+    )
+    if countdown["next"] is not None:
+        text.append(
+            f", {countdown['next']} in {countdown['blocks']} blocks"
+            f" ({describe_age(round(countdown['seconds']))})"
+        )
+    if checkpoint is not None:
+        number = "" if checkpoint["number"] is None else f" {checkpoint['number']}"
+        text.append(f"\ncheckpoint{number} in force ({checkpoint['digest'][:16]}…)")
+    published = status["published"]
+    if published is not None and published["digest"] != (checkpoint or {}).get("digest"):
+        text.append(f", {published['number']} published")
+    for item in status["fetching"]:
+        done, due = item["bytes"] / 1e9, item["of"] / 1e9
+        text.append(f"\nfetching checkpoint {item['checkpoint'][:16]}…: {done:.2f} of {due:.2f} GB")
+    behind = find_lags(status)
+    text.append(
+        f"\nbehind: {'; '.join(behind)}" if behind else "\nup to date",
+        style=("yellow" if behind else "green"),
+    )
+    for trouble in (status["trouble"], status["beacon"]["trouble"]):
+        if trouble and trouble not in behind:
+            text.append(f"\n{trouble}", style="yellow")
+    return text
+
+
+def _say_life(state: str, sign: Sign) -> tuple[str, str]:
+    """Whether it runs, and in which colour."""
+    age = describe_age(sign.age)
+    if state == STOPPED:
+        return f"stopped {age} ago", "dim"
+    if sign.held is False:
+        return f"NOT RUNNING: it ended without a word {age} ago; the same command goes on", "red"
+    if sign.age <= _OLD_S:
+        return "running", "green"
+    if sign.held is None:
+        return f"NOT RUNNING, or out of reach: written {age} ago", "red"
+    return f"runs, and has been busy with one step for {age}", "yellow"
+
+
+def describe_age(seconds: int) -> str:
+    """Seconds as people say them."""
+    if seconds < _MINUTE:
+        return f"{seconds} s"
+    if seconds < 2 * _HOUR:
+        return f"{seconds // _MINUTE} min"
+    return f"{seconds // _HOUR} h" if seconds < 2 * _DAY else f"{seconds // _DAY} days"
+
+
+def find_lags(status: dict[str, Any]) -> list[str]:
+    """What the program is late with, by its status alone; empty where nothing is."""
+    lags = ["a checkpoint is being fetched"] if status["fetching"] else []
+    head_at = None if "demo" in status else status["head_at"]  # a demo's clock may be virtual
+    if head_at is not None and status["at"] - head_at > _LATE_S:
+        lags.append(f"the newest final block is {describe_age(int(status['at'] - head_at))} old")
+    lags += [
+        f"window {window['window']} was not judged in full"
+        for window in (status["windows"] if status["program"] == "validator" else ())
+        if window["state"] == "final"
+        and window["void"] is None
+        and len(window["verdicts"]) < (window["members"] or 0)
+    ]
+    lags += [
+        f"the weights of epoch {row['epoch']} are not sent yet"
+        for row in status.get("settlements", ())
+        if row["state"] == "due" and status["head"] > row["epoch"] + _DUE_BLOCKS
+    ]
+    return lags
+
+
+def _name_round(moment: dict[str, Any] | None) -> str:
+    """A beacon as it is held: only verified ones are."""
+    return "awaited" if moment is None else f"round {moment['round']:,} ✓"
+
+
+def _render_miner(status: dict[str, Any]) -> list[RenderableType]:
+    work = status["at_work"]
+    doing = Text("" if work is None else f"window {work['window']}: {work['groups']} groups done")
+    return [doing, *_render_upload(status.get("upload")), render_history(status["windows"])]
+
+
+def _render_upload(up: dict[str, Any] | None) -> list[RenderableType]:
+    """A file on its way; nothing once it is there. Programs of before do not tell."""
+    if up is None or up["done"]:
+        return []
+    text = f"uploading window {up['window']}: {up['bytes'] / 1e6:.1f} of {up['of'] / 1e6:.1f} MB"
+    return [Text(text + (f", try {up['tries']}" if up["tries"] > 1 else ""))]
+
+
+def _render_validator(status: dict[str, Any]) -> list[RenderableType]:
+    windows = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for name in ("window", "state", "phase", "challenge", "audit", "accepted", "others"):
+        windows.add_column(name, overflow="fold")
+    for window in status["windows"]:
+        reasons = Counter(verdict["reason"] for verdict in window["verdicts"])
+        accepted = reasons.pop("ACCEPTED", 0)
+        others = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+        windows.add_row(
+            str(window["window"]),
+            "void" if window["void"] else window["state"],
+            window["countdown"]["phase"],
+            _name_round(window["challenge"]),
+            _name_round(window["audit"]),
+            str(accepted),
+            "; ".join(filter(None, (others, window["void"], window["missing"]))),
+        )
+    return [
+        windows,
+        _render_verdicts(status["windows"]),
+        render_settlements(status["settlements"]),
+        _render_newest_shares(status),
+        _render_posts(status),
+    ]
+
+
+def _render_verdicts(windows: list[dict[str, Any]]) -> RenderableType:
+    """The last refusals with their reasons, newest first."""
+    refused = [
+        (window["window"], verdict)
+        for window in reversed(windows)
+        for verdict in window["verdicts"]
+        if verdict["reason"] not in ("ACCEPTED", "NO_COMMITMENT", "NOT_REGISTERED")
+    ]
+    text = Text()
+    for number, verdict in refused[:_REFUSED]:
+        text.append(f"window {number}  {verdict['reason']}", style="yellow")
+        detail = "".join(c if c.isprintable() else "?" for c in verdict["detail"])
+        text.append(f"  {verdict['hotkey'][:11]}…  {detail}\n")
+    return text
+
+
+def _render_newest_shares(status: dict[str, Any]) -> RenderableType:
+    if not status["settlements"]:
+        return Text("")
+    newest = status["settlements"][0]
+    hotkeys = {
+        str(v["uid"]): v["hotkey"] for window in status["windows"] for v in window["verdicts"]
+    }
+    return render_shares(newest["scores"] or {}, newest["weights"], hotkeys)
+
+
+def render_shares(
+    scores: dict[str, int], weights: dict[str, int], hotkeys: dict[str, str]
+) -> RenderableType:
+    """What each uid of a settlement came to; those that came to nothing are left out."""
+    total = sum(weights.values()) or 1
+    uids = {uid for uid, figure in (*scores.items(), *weights.items()) if figure}
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for name in ("uid", "score", "weight", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("hotkey", no_wrap=True)
+    for uid in sorted(uids, key=int):
+        weight, score = weights.get(uid, 0), scores.get(uid)
+        table.add_row(
+            uid,
+            "" if score is None else f"{score:,}",
+            f"{weight:,}",
+            f"{100 * weight / total:.1f} %",
+            hotkeys.get(uid, ""),
+        )
+    return table if table.rows else Text("")
+
+
+def _render_posts(status: dict[str, Any]) -> RenderableType:
+    """How settlements fare on their way to the ledger: nothing where none is posted."""
+    counts = Counter(post["state"] for post in status.get("posts", []))
+    trouble = status.get("posting_trouble")
+    if not counts and not trouble:
+        return Text("")
+    said = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+    text = Text(f"ledger: {said or 'nothing to post yet'}")
+    if trouble:
+        text.append(f"\n{trouble}", style="yellow")
+    return text
+
+
+def render_settlements(rows: list[dict[str, Any]]) -> RenderableType:
+    """A validator's weights and what became of them."""
+    if not rows:
+        return Text("nothing is settled yet", style="dim")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for name in ("epoch", "weights", "sent at", "confirmed at", "uids", "trouble"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        cells = (row["sent_at"], row["confirmed_at"], len(row["weights"]), row["trouble"])
+        table.add_row(
+            str(row["epoch"]), row["state"], *("" if cell is None else str(cell) for cell in cells)
+        )
+    return table
+
+
+def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
+    if not status["lessons"]:
+        return [Text("no lesson yet", style="dim")]
+    tried = {point["number"]: point["correct"] / point["problems"] for point in status["held_out"]}
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for name in ("window", "groups", "mean reward", "checkpoint", "held-out", "digest"):
+        table.add_column(name, justify="left" if name == "digest" else "right", no_wrap=True)
+    for lesson in status["lessons"]:
+        digest = lesson["digest"][:16] + "…"
+        table.add_row(
+            *(str(lesson[key]) for key in ("window", "groups")),
+            f"{lesson['reward']:.3f}",
+            str(lesson["checkpoint"]),
+            f"{tried[lesson['checkpoint']]:.3f}" if lesson["checkpoint"] in tried else "",
+            digest,
+        )
+    alarm = status["alarm"]
+    return [table] if alarm is None else [table, Text(alarm, style="red")]

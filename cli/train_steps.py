@@ -1,0 +1,150 @@
+"""`assay train verify-step` and `assay export`."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, Fetching
+from assay.audit.findings import Findings
+from assay.audit.provenance.step_provenance import trace_step
+from assay.cli.audit import print_findings
+from assay.cli.console import open_console
+from assay.cli.options import COULD_NOT_RUN, FINDING, OK
+from assay.cli.step_sources import Tracing, open_tracing
+from assay.network.store import open_store
+from assay.neurons.trainer.exporting import ExportError, export_steps
+from assay.neurons.trainer.reexecution import Finding, reexecute
+from assay.neurons.trainer.step_store import fetch_step
+from assay.neurons.trainer.steps import Step, StepError, read_step, read_taken
+from assay.protocol.encoding import EncodingError, read_hex
+from assay.protocol.errors import OperatorError
+from assay.protocol.hashing import DIGEST_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class StepRequest:
+    """What was asked for on the command line.
+
+    Attributes:
+        record: a file; with `stores`, a checkpoint's digest.
+        models: folder of checkpoints; None: beside the record's.
+        folder: for what is fetched.
+        tracing: None: nobody's commitments are looked at.
+    """
+
+    record: str
+    models: Path | None
+    stores: Sequence[str]
+    folder: Path
+    tracing: Tracing | None
+
+
+def verify_step(request: StepRequest, as_json: bool, quiet: bool) -> int:
+    """Does a step again and prints what came of it; the exit code.
+
+    Raises:
+        OperatorError: it could not be done.
+    """
+    path = Path(request.record)
+    if request.stores:
+        path = fetch_record(request.stores, request.record, request.folder)
+    step, models = read_step(path), request.models
+    folder = models if models is not None else path.absolute().parent.parent / "models"
+    traced = _trace(step, folder, request) if request.tracing is not None else None
+    if traced is not None and not as_json and not quiet:
+        print_findings(open_console(), f"groups of window {step.record.window}", traced)
+    if traced is not None and traced.differences:
+        sentence = f"{traced.differences[0][1]}: it was not done again"
+        finding = Finding(False, None, sentence, ())
+    else:
+        try:
+            finding = reexecute(step, CheckpointFolder(folder), _ignore if quiet else _say)
+        except OperatorError as error:
+            if as_json and traced is not None:  # what was seen of the groups is worth having
+                _print_document(step, {"equal": None, "detail": str(error)}, traced)
+            raise
+    if as_json:
+        _print_document(step, asdict(finding), traced)
+    elif not quiet:
+        _print_finding(finding, traced is not None)
+    if not finding.equal:
+        return FINDING
+    return OK if traced is None or traced.matched else COULD_NOT_RUN
+
+
+def _trace(step: Step, folder: Path, request: StepRequest) -> Findings:
+    assert request.tracing is not None
+    taken = read_taken(step)
+    stores = [open_store(store) for store in request.stores]
+    checkpoints = CheckpointFolder(folder, Fetching(lambda: stores) if stores else None)
+    with open_tracing(request.tracing, step.record.window) as (public, validator):
+        return trace_step(step, taken, public, validator, checkpoints)
+
+
+def _print_document(step: Step, finding: dict[str, Any], traced: Findings | None) -> None:
+    head = {"number": step.record.number, "digest": step.record.digest.hex()}
+    groups = {"groups": None if traced is None else traced.to_json("window")}
+    print(json.dumps(head | finding | groups, indent=1))
+
+
+def _print_finding(finding: Finding, traced: bool) -> None:
+    print(f"{'EQUAL' if finding.equal else 'DIFFERENT'}  {finding.detail}")
+    for remark in finding.remarks:
+        print(f"  {remark}")
+    if not traced:
+        print(
+            "  not checked: that miners had committed to these groups (--offline BUNDLE, or a "
+            "network)"
+        )
+
+
+def fetch_record(stores: Sequence[str], checkpoint: str, folder: Path) -> Path:
+    """The record of the step that made a checkpoint, with what it needs, from stores.
+
+    Raises:
+        OperatorError: it cannot be had.
+    """
+    try:
+        digest = read_hex(checkpoint)
+    except EncodingError:
+        digest = b""
+    if len(digest) != DIGEST_BYTES:
+        raise StepError(f"{checkpoint[:80]} is no checkpoint's digest: 64 hex digits, with --store")
+    return fetch_step([open_store(store) for store in stores], digest, folder)
+
+
+def run_export(folder: Path, out: Path, windows: str | None, as_json: bool, quiet: bool) -> None:
+    """Writes the data set and prints what is in it.
+
+    Raises:
+        OperatorError: it could not be done.
+    """
+    first, last = _parse_windows(windows)
+    summary = export_steps(folder, out, range(first, last + 1), _ignore if quiet else _say)
+    if as_json:
+        print(json.dumps(asdict(summary) | {"out": str(out)}, indent=1))
+    else:
+        print(
+            f"{summary.rollouts:,} rollouts of {summary.groups:,} groups from {summary.steps:,} "
+            f"steps are in {out}"
+        )
+
+
+def _parse_windows(text: str | None) -> tuple[int, int]:
+    if text is None:
+        return 0, 2**63 - 2
+    first, dots, last = text.partition("..")
+    if not (dots and first.isdecimal() and last.isdecimal() and int(first) <= int(last) < 2**63):
+        raise ExportError(f"--windows {text} is not A..B, as in 100..120")
+    return int(first), int(last)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _ignore(line: str) -> None:
+    """--quiet."""

@@ -1,0 +1,247 @@
+"""What the demo runs on: a development chain whose subnet was really bought, and a beacon.
+
+Everybody on it has keys that follow from the demo's seed, paid for a uid, and speaks to the chain
+through the SDK. With a virtual clock everything follows from the seed, block hashes too: the chain
+is founded a block an extrinsic, and afterwards makes blocks when it is told to.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+from assay.artifacts.ports import BeaconSource, Chain
+from assay.audit.ports import PublicChain
+from assay.devnet import Devnet, Seal
+from assay.devnet.development_calls import change_settings, send_tao
+from assay.network import ObjectStore
+from assay.network.beacon import LocalBeacon
+from assay.network.chain import (
+    Connection,
+    DevWallet,
+    SubtensorChain,
+    Target,
+    get_coldkey,
+    get_subnet_cost,
+)
+from assay.network.chain.state import TAO
+from assay.neurons.settings.schema import use_sdk_cache
+from assay.protocol import Parameters, Phase
+from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.window import compute_block, compute_window
+from assay.subnet.founding import buy_subnet, publish_rules
+
+#: Unix time of a virtual clock's block 0: fixed, so that a seed gives the same run on any day.
+GENESIS_MS = 1_767_225_600_000
+#: What stands on chain as the place of files and models.
+LOCATOR = "demo:store"
+#: Everyone with a uid but the miners, in order of registration.
+OWNER, TRAINER, VALIDATOR = "owner", "trainer", "validator"
+#: What everybody has for a uid, and what the validator stakes.
+_MONEY, _STAKE = 1_000 * TAO, 500 * TAO
+_BEACON_PERIOD_MS = 1_000
+#: So many blocks may the founding take: block 0 is as many slots old when real time takes over.
+_BLOCKS = 200
+#: Seconds for the node, a thread of this process, to answer.
+_DEADLINE_S = 60.0
+#: Seconds between two looks at the chain in real time.
+_POLL_S = 0.25
+
+
+class NetworkChain(Chain, PublicChain, Protocol):
+    """A chain to work on and to audit."""
+
+
+class Network(Protocol):
+    """A subnet as it stands before its first window is mined."""
+
+    @property
+    def chain(self) -> NetworkChain:
+        """Through which everybody speaks to it."""
+
+    @property
+    def beacons(self) -> BeaconSource:
+        """Of the chain that its parameters name."""
+
+    @property
+    def parameters(self) -> Parameters:
+        """Its rules, as published."""
+
+    @property
+    def hotkeys(self) -> Mapping[str, bytes]:
+        """Name → hotkey, for all who hold a uid."""
+
+    @property
+    def first_window(self) -> int:
+        """The first that begins from here on."""
+
+    def start(self) -> None:
+        """Time begins to pass, where it is not virtual."""
+
+    def make_block(self) -> None:
+        """Where the clock is virtual: lets one slot pass."""
+
+    def count_waiting(self) -> int:
+        """Extrinsics that wait for the next block."""
+
+    def require_running(self) -> None:
+        """Raises a ChainError where the chain has come to a stop by itself."""
+
+    def hurry(self) -> None:
+        """From now on no call waits for a chain that does not answer."""
+
+    def close(self) -> None:
+        """Ends it; what it has written stays."""
+
+
+class DevnetNetwork:
+    """The network on a development chain of its own, on whichever port is free.
+
+    Args:
+        folder: for the chain.
+        miners: names of those who register besides owner, trainer and validator.
+        fast: virtual clock.
+        store: where rules and first checkpoint are published.
+        genesis: folder of the first checkpoint.
+
+    Raises:
+        OperatorError: it could not be founded.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        seed: str,
+        miners: Sequence[str],
+        store: ObjectStore,
+        genesis: Path,
+        *,
+        fast: bool,
+    ) -> None:
+        # said in README and help; the demo's own output is of what the programs do
+        logging.getLogger("assay.devnet").setLevel(logging.ERROR)
+        self._fast = fast
+        self._now_ms = GENESIS_MS if fast else _get_wall_ms() - _BLOCKS * DEMO_TIMING.slot_ms
+        self._begin_ms = self._now_ms
+        self._secret = sha256(b"assay demo" + seed.encode()).digest()
+        self._wallets = _make_wallets(self._secret, (OWNER, TRAINER, VALIDATOR, *miners))
+        self._stack = ExitStack()
+        with ExitStack() as stack:
+            scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
+            use_sdk_cache(scratch / "sdk")
+            self.beacons = LocalBeacon(
+                self._secret, self._begin_ms, _BEACON_PERIOD_MS, self.get_now_ms
+            )
+            with self._open(folder, Seal.INSTANT) as devnet:
+                netuid = self._found(devnet, scratch / "founding", store, genesis)
+            self._devnet = self._open(folder, Seal.MANUAL)
+            stack.callback(self._devnet.close)
+            self._devnet.start()
+            connection = _connect(self._devnet, stack)
+            poll_s = float("inf") if fast else _POLL_S  # a virtual clock says when to look
+            self.chain = SubtensorChain(connection, netuid, scratch / "state", poll_s)
+            stack.callback(self.chain.close)
+            self.hotkeys = {n: self.chain.add_wallet(w) for n, w in self._wallets.items()}
+            self._stack = stack.pop_all()
+
+    def get_now_ms(self) -> int:
+        """Unix time as the network has it, milliseconds."""
+        return self._now_ms if self._fast else _get_wall_ms()
+
+    def start(self) -> None:
+        """Time begins to pass, where it is not virtual."""
+        if not self._fast:
+            self._devnet.start_clock()
+
+    def make_block(self) -> None:
+        """Where the clock is virtual: lets one slot pass."""
+        # forgotten first: whoever this block releases is to see the new head
+        self.chain.refresh()
+        self._now_ms += DEMO_TIMING.slot_ms
+        self._devnet.new_blocks()
+
+    def count_waiting(self) -> int:
+        """Extrinsics that wait for the next block."""
+        return self._devnet.count_waiting()
+
+    def require_running(self) -> None:
+        """Raises a ChainError where the chain has come to a stop by itself."""
+        if not self._devnet.is_running:
+            self._devnet.stop()
+
+    def hurry(self) -> None:
+        """From now on no call waits for a chain that does not answer."""
+        self.chain.hurry()
+
+    def close(self) -> None:
+        """Ends it; what it has written stays."""
+        self._stack.close()
+
+    # --- founding
+
+    def _open(self, folder: Path, seal: Seal) -> Devnet:
+        slot_s = DEMO_TIMING.slot_ms / 1_000
+        return Devnet(folder, 0, slot_s, seal=seal, genesis_ms=self._begin_ms, secret=self._secret)
+
+    def _found(self, devnet: Devnet, scratch: Path, store: ObjectStore, genesis: Path) -> int:
+        """Everything before the first window, on virtual time. The netuid."""
+        owner = self._wallets[OWNER]
+        with ExitStack() as stack:
+            connection = _connect(devnet, stack)
+            amounts = {get_coldkey(wallet): _MONEY for wallet in self._wallets.values()}
+            amounts[get_coldkey(owner)] += get_subnet_cost(connection)
+            send_tao(connection, amounts)
+            netuid = buy_subnet(connection, owner, DEMO_TIMING.tempo)
+            chain = SubtensorChain(connection, netuid, scratch, poll_s=0)
+            stack.callback(chain.close)
+            hotkeys = {name: chain.add_wallet(w) for name, w in self._wallets.items()}
+            for hotkey in [hotkeys[name] for name in hotkeys if name != OWNER]:
+                chain.register(hotkey, chain.quote_registration(hotkey).cost)
+            chain.add_stake(hotkeys[VALIDATOR], _STAKE, any_price=True)
+            _pass_to_permit(devnet, chain)
+            # counted from here, an epoch comes right after every other window's verdicts
+            tempo = {"netuid": netuid, "tempo": DEMO_TIMING.tempo}
+            change_settings(connection, [("sudo_set_tempo", tempo)])
+            self.parameters = publish_rules(
+                chain,
+                hotkeys[OWNER],
+                hotkeys[TRAINER],
+                self.beacons.chain,
+                store,
+                LOCATOR,
+                genesis,
+                DEMO_TIMING.slot_ms,
+                devnet.new_blocks,
+            )
+            self.first_window = compute_window(DEMO_TIMING, devnet.get_head()) + 2
+            first = compute_block(DEMO_TIMING, self.first_window, Phase.CHALLENGE)
+            devnet.new_blocks(first - 1 - devnet.get_head())
+        self._now_ms += (first - 1) * DEMO_TIMING.slot_ms
+        return netuid
+
+
+def _pass_to_permit(devnet: Devnet, chain: SubtensorChain) -> None:
+    """To the last block of a window after an epoch, which has given the validator its permit."""
+    head = devnet.get_head()
+    epoch = next(n for n in range(head + 1, head + 2 + DEMO_TIMING.tempo) if chain.is_epoch(n))
+    devnet.new_blocks(epoch + -epoch % DEMO_TIMING.window_blocks - head)
+
+
+def _make_wallets(secret: bytes, names: Sequence[str]) -> dict[str, DevWallet]:
+    """Keys of their own for everybody: hotkey and coldkey."""
+    root = f"//{secret.hex()}"
+    return {name: DevWallet(f"{root}//{name}", f"{root}//{name}//hot") for name in names}
+
+
+def _connect(devnet: Devnet, stack: ExitStack) -> Connection:
+    connection = Connection(Target((devnet.endpoint,), deadline_s=_DEADLINE_S))
+    stack.callback(connection.close)
+    return connection
+
+
+def _get_wall_ms() -> int:
+    return time.time_ns() // 1_000_000

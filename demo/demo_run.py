@@ -1,0 +1,314 @@
+"""The whole loop in one process: chain, beacon, store, five miners, a validator, a trainer.
+
+Everything is what runs anywhere: the neurons speak to a development chain through the SDK
+(`assay.devnet` says what it leaves out), the beacon signs real BLS rounds with a key
+of its own. With `fast` the clock jumps from block to block and the neurons take turns; without,
+blocks come every second.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.parquet.parquet_worker import ParquetWorker
+from assay.artifacts.ports import Chain
+from assay.artifacts.submissions.intake import Sources
+from assay.audit.findings import AuditReport
+from assay.demo.demo_bundle import leave_bundle
+from assay.demo.demo_network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
+from assay.demo.players import FreePlayers, Players, TurnPlayers
+from assay.environments import make_environment
+from assay.gauntlet.drafting import BestOfSeedsMiner, CheapModelMiner
+from assay.gauntlet.forging import FakingMiner
+from assay.inference import load_checkpoint
+from assay.network import ObjectStore
+from assay.network.store import open_folder
+from assay.neurons.miner.miner import Miner, MinerConfig, Outside
+from assay.neurons.ports import Neuron
+from assay.neurons.program.database import VALIDATOR_FILE, Database
+from assay.neurons.session.window_reader import find_settlement
+from assay.neurons.settings.schema import DemoSettings
+from assay.neurons.trainer.evaluation import Accuracy, evaluate
+from assay.neurons.trainer.held_out import HeldOut
+from assay.neurons.trainer.lessons import Lesson
+from assay.neurons.trainer.steps import StepFolder
+from assay.neurons.trainer.trainer import Trainer
+from assay.neurons.trainer.trainer_setup import TrainerConfig
+from assay.neurons.validator.make_records import Author
+from assay.neurons.validator.record_book import RecordBook, get_software
+from assay.neurons.validator.run_archive import Archive
+from assay.neurons.validator.validator import Validator
+from assay.protocol import Parameters, Phase
+from assay.protocol.window import compute_block
+from assay.subnet.demo_rules import DEMO_ENVIRONMENT, DEMO_LEARNING, DEMO_SETTINGS, DEMO_WORK
+from assay.training import GENESIS
+from assay.verification import Seat
+
+#: Groups that a miner generates in one step: what fits well before the next look at the chain.
+GROUPS_PER_STEP = 8
+#: Held-out problems that each checkpoint is tried on, from which the next one's levels follow.
+HELD_OUT = 256
+#: Seconds that threads have to finish their step when the demo stops.
+JOIN_S = 30.0
+#: Blocks after the last epoch in which its weights are sent, included and final, and its record is
+#: published.
+CLOSING_BLOCKS = 6
+#: Seconds between two looks at a chain that makes its blocks itself.
+_LOOK_S = 0.1
+#: The chain's folder below `out`.
+CHAIN_FOLDER = "chain"
+#: Founds a network in a folder: for these miners, with this store and genesis.
+Found = Callable[[DemoSettings, Sequence[str], ObjectStore, Path], Network]
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A miner of the demo as the summary names it."""
+
+    miner: Miner
+    role: str  # "honest" or "cheat"
+    seat: Seat
+
+
+@dataclass(slots=True)
+class DemoRun:
+    """State of a demo, for whoever shows it. Windows are numbered from the chain's first block."""
+
+    settings: DemoSettings
+    chain: Chain
+    parameters: Parameters
+    actors: Sequence[Actor]
+    validator: Validator
+    trainer: Trainer
+    database: Database
+    book: RecordBook
+    checkpoints: CheckpointFolder
+    windows: range
+    last_block: int
+    lessons: list[Lesson] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    before: Accuracy | None = None
+    after: Accuracy | None = None
+    stage: str = "starting"
+    started_at: int = field(default_factory=lambda: int(time.time()))
+
+
+#: Miner → its program, its role, and how many of an honest miner's groups it does.
+MINERS: dict[str, tuple[type[Miner], str, float]] = {
+    "honest-1": (Miner, "honest", 1.0),
+    "honest-2": (Miner, "honest", 1.0),
+    "cheap-model": (CheapModelMiner, "cheat", 0.5),
+    "best-of-seeds": (BestOfSeedsMiner, "cheat", 0.5),
+    "fake-groups": (FakingMiner, "cheat", 1.0),
+}
+
+
+def found_devnet(
+    settings: DemoSettings, miners: Sequence[str], store: ObjectStore, genesis: Path
+) -> DevnetNetwork:
+    """The demo's network on a development chain that is kept in `settings.out`."""
+    folder = settings.out / CHAIN_FOLDER
+    return DevnetNetwork(folder, settings.seed, miners, store, genesis, fast=settings.fast)
+
+
+class Demo:
+    """Builds the parts, drives them, and leaves everything in `settings.out`.
+
+    Args:
+        update: called whenever there may be something new to show.
+        genesis: model folder to start from.
+        found: what it runs on.
+
+    Raises:
+        CheckpointError, StoreError, ChainError: the genesis or the output folder cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: DemoSettings,
+        update: Callable[[DemoRun], None],
+        genesis: Path = GENESIS,
+        found: Found = found_devnet,
+    ) -> None:
+        self._settings = settings
+        self._update = update
+        self._archive = Archive(settings.out)
+        self._database = Database(settings.out / VALIDATOR_FILE)
+        self._store = open_folder(settings.out / "store")
+        self._checkpoints = CheckpointFolder(settings.out / "models")
+        self._worker = ParquetWorker()
+        self._genesis = load_checkpoint(genesis)
+        self._checkpoints.add(genesis, self._genesis.digest)
+        self._network = found(settings, tuple(MINERS), self._store, genesis)
+        self._chain = self._network.chain
+        self.run = self._build(self._network.parameters)
+
+    def _build(self, parameters: Parameters) -> DemoRun:
+        network, first = self._network, self._network.first_window
+        windows = range(first, first + self._settings.windows)
+        sources = Sources(
+            self._chain, network.beacons, self._checkpoints, {LOCATOR: self._store}, self._worker
+        )
+        book = self._make_book(parameters)
+        return DemoRun(
+            self._settings,
+            self._chain,
+            parameters,
+            [self._make_actor(name, parameters, windows) for name in MINERS],
+            Validator(
+                network.hotkeys[VALIDATOR],
+                parameters,
+                sources,
+                self._database,
+                self._archive.write_context,
+                self._archive.write_window,
+                self._archive.write_settlement,
+                windows[-1],
+                start=max(0, compute_block(parameters.timing, first, Phase.CHALLENGE) - 1),
+                remember=self._settings.windows,
+                book=book,
+            ),
+            Trainer(
+                network.hotkeys[TRAINER],
+                parameters,
+                sources,
+                TrainerConfig(
+                    DEMO_LEARNING,
+                    LOCATOR,
+                    last_window=windows[-1],
+                    steps=StepFolder(self._settings.out / "steps"),
+                    held_out=HeldOut(parameters, HELD_OUT),
+                ),
+                self._on_lesson,
+                self._note,
+            ),
+            self._database,
+            book,
+            self._checkpoints,
+            windows,
+            find_settlement(self._chain, parameters, windows[-1]) + CLOSING_BLOCKS,
+        )
+
+    def _make_book(self, parameters: Parameters) -> RecordBook:
+        author = Author(get_software(), parameters.digest, self._network.hotkeys[VALIDATOR])
+        tempo, store = parameters.timing.tempo, self._open_records()
+        return RecordBook(self._database, self._chain, author, tempo, store, None)
+
+    def _open_records(self) -> ObjectStore:
+        return open_folder(self._settings.out / "record")
+
+    def _make_actor(self, name: str, parameters: Parameters, windows: range) -> Actor:
+        kind, role, share = MINERS[name]
+        groups = max(parameters.work.audited_groups, int(self._settings.groups * share))
+        chain, hotkey = self._chain, self._network.hotkeys[name]
+        outside = Outside(chain, self._network.beacons, self._checkpoints, self._store, LOCATOR)
+        config = MinerConfig(groups, GROUPS_PER_STEP, windows[-1])
+        member = chain.get_members(chain.get_head())[hotkey]
+        return Actor(
+            kind(name, hotkey, parameters, outside, config, self._note),
+            role,
+            Seat(member.uid, member.registered_at),
+        )
+
+    def leave_bundle(self) -> AuditReport:
+        """An audit of the validator's record, and in `settings.out/bundle` all that it has read."""
+        return leave_bundle(
+            self._settings.out,
+            self._network.chain,
+            self._network.beacons,
+            self.run.parameters,
+            self._network.hotkeys[VALIDATOR],
+            self.run.windows,
+            {LOCATOR: self._store},
+            self._open_records(),
+        )
+
+    def close(self) -> None:
+        """Closes what stays in `settings.out`."""
+        self._network.close()
+        self._database.close()
+
+    def play(self) -> None:
+        """Runs from the first window to the last, with an evaluation before and after.
+
+        Raises:
+            KeyboardInterrupt: on Ctrl-C, once every part has stopped.
+            ChainError: the chain has come to a stop.
+        """
+        with self._worker:
+            self.run.before = self._evaluate("evaluating the genesis model", self._genesis.digest)
+            self._enter("mining")
+            neurons = [actor.miner for actor in self.run.actors]
+            self._drive([*neurons, self.run.validator, self.run.trainer])
+            newest = self.run.lessons[-1].published.digest if self.run.lessons else None
+            digest = newest or self._genesis.digest
+            self.run.after = self._evaluate("evaluating the last checkpoint", digest)
+            self._enter("done")
+
+    def _drive(self, neurons: Sequence[Neuron]) -> None:
+        timing, network = self.run.parameters.timing, self._network
+        fast = self._settings.fast
+        first = compute_block(timing, self.run.windows[0], Phase.CHALLENGE)
+        network.start()
+        while self._chain.get_head() < first:  # nobody is there yet
+            self._pass_time()
+        players: Players = (
+            TurnPlayers(neurons, network.count_waiting, self._show)
+            if fast
+            else FreePlayers(neurons)
+        )
+        players.start()
+        try:
+            players.play()
+            while self._chain.get_head() < self.run.last_block and players.failure is None:
+                self._pass_time()
+                players.play()
+                self._show()
+        finally:
+            players.stop()
+            self._dismiss(players)
+        if players.failure is not None:
+            raise players.failure
+
+    def _pass_time(self) -> None:
+        """A block, where they are made here; else a moment in which there may come one."""
+        if self._settings.fast:
+            self._network.make_block()
+        else:
+            time.sleep(_LOOK_S)
+            self._network.require_running()
+
+    def _dismiss(self, players: Players) -> None:
+        """Waits until all have ended their step, be it one that waits for a block."""
+        self._network.hurry()
+        deadline = time.monotonic() + JOIN_S
+        while not players.join(_LOOK_S) and time.monotonic() < deadline:
+            if self._settings.fast:
+                self._network.make_block()
+
+    def _evaluate(self, stage: str, digest: bytes) -> Accuracy:
+        self._enter(stage)
+        checkpoint = self._checkpoints.get(digest)
+        return evaluate(
+            checkpoint,
+            make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS),
+            DEMO_WORK.temperature,
+            self._settings.problems,
+            self._genesis.manifest.levels,  # before and after: the same problems
+            lambda done: self._show(),
+        )
+
+    def _enter(self, stage: str) -> None:
+        self.run.stage = stage
+        self._show()
+
+    def _show(self) -> None:
+        self._update(self.run)
+
+    def _note(self, text: str) -> None:
+        self.run.notes.append(text)
+
+    def _on_lesson(self, lesson: Lesson) -> None:
+        self.run.lessons.append(lesson)

@@ -1,0 +1,162 @@
+"""What a localnet leaves in its folder for everybody: `localnet.json`, and a file of settings."""
+
+import json
+import tomllib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from assay.network.folder_locks import write_file, write_json
+from assay.neurons.settings.schema import ConfigError
+
+DESCRIPTION_FILE, SETTINGS_FILE = "localnet.json", "assay.toml"
+#: Coldkeys of the subnet's owner and of its trainer: development keys, known to everybody.
+OWNER_WALLET, TRAINER_WALLET = "//Alice", "//Trainer"
+_WALLETS = {"owner": OWNER_WALLET, "trainer": TRAINER_WALLET}
+_ROLES = ("miner", "validator", "trainer")
+#: Largest description or file of settings that is read, bytes.
+_BYTES_MAX = 1 << 20
+
+Sections = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Somebody who is there from the start.
+
+    Attributes:
+        wallet: what `--wallet` calls it.
+        hotkey: SS58.
+    """
+
+    wallet: str
+    hotkey: str
+
+
+@dataclass(frozen=True, slots=True)
+class BeaconService:
+    """The beacon's address, and drand's `info` document of its chain."""
+
+    url: str
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Localnet:
+    """A localnet as `localnet.json` describes it.
+
+    Attributes:
+        endpoint: of the chain, ws://…
+        genesis_hash: of the chain, hex.
+        block_time: seconds between blocks.
+        parameters: digest of what the subnet's owner has published, hex.
+        store: locator of the store.
+        wallets: folder of wallets.
+        settings: file with all this for `--config`.
+        pids: process → number, while they run.
+    """
+
+    endpoint: str
+    netuid: int
+    genesis_hash: str
+    block_time: float
+    parameters: str
+    beacon: BeaconService
+    store: str
+    owner: Party
+    trainer: Party
+    wallets: str
+    settings: str
+    pids: dict[str, int] = field(default_factory=dict)
+
+
+def write_localnet(folder: Path, localnet: Localnet) -> None:
+    """Writes both files, each atomically; `localnet.json` last, for it says that all is there."""
+    write_file(folder / SETTINGS_FILE, _write_toml(make_settings(folder, localnet)))
+    write_json(folder / DESCRIPTION_FILE, asdict(localnet))
+
+
+def find_localnet(folder: Path) -> Localnet | None:
+    """What a folder holds, or None.
+
+    Raises:
+        ConfigError: it holds something else under that name.
+    """
+    file = folder / DESCRIPTION_FILE
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(_BYTES_MAX)
+        return TypeAdapter(Localnet).validate_json(data)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"cannot read {file} ({error.strerror})") from None
+    except ValidationError as error:
+        raise ConfigError(f"{file} describes no localnet: {error.errors()[0]['msg']}") from None
+
+
+def is_running(folder: Path) -> bool:
+    """Whether the process that serves a localnet is there, as far as its number tells."""
+    localnet = find_localnet(folder)
+    if localnet is None or not localnet.pids:
+        return False
+    return all(Path(f"/proc/{pid}").exists() for pid in localnet.pids.values())
+
+
+def make_settings(folder: Path, localnet: Localnet) -> Sections:
+    """Settings by which every command works on a localnet; programs keep their files in it."""
+    root = folder.resolve()
+    return {
+        "chain": {
+            "network": localnet.endpoint,
+            "genesis_hash": localnet.genesis_hash,
+            "netuid": localnet.netuid,
+        },
+        "wallet": {"path": localnet.wallets},
+        "store": {"locator": localnet.store, "readable": [localnet.store]},
+        "beacon": {"endpoints": [localnet.beacon.url]},
+        "publish": {
+            "preset": "demo",
+            "trainer": localnet.trainer.hotkey,
+            "beacon_info": str(root / "beacon" / "info.json"),
+            "slot_ms": round(localnet.block_time * 1_000),
+        },
+        # they share one machine: threads of small work would wait for each other's processor
+        **{role: {"dir": str(root / role), "threads": 1} for role in _ROLES},
+    }
+
+
+def read_settings(folder: Path, role: str | None = None) -> Sections:
+    """What `--localnet DIR` means: the settings that lie there, for whoever names no others.
+
+    Args:
+        role: "owner" or "trainer", whose development key takes the place of the wallet `default`.
+
+    Raises:
+        ConfigError: nothing lies there.
+    """
+    file = folder / SETTINGS_FILE
+    try:
+        with file.open("rb") as opened:
+            found: Sections = tomllib.loads(opened.read(_BYTES_MAX).decode())
+    except OSError as error:
+        raise ConfigError(
+            f"--localnet {folder}: no localnet has been started there ({error.strerror}): "
+            f"`assay localnet --dir {folder}` in another terminal"
+        ) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{file} is not TOML: {error}") from None
+    if role is not None:
+        found.setdefault("wallet", {})["name"] = _WALLETS[role]
+    return found
+
+
+def _write_toml(sections: Sections) -> bytes:
+    lines = ["# Written by `assay localnet`; overwritten whenever it starts."]
+    for section, fields in sections.items():
+        lines += ["", f"[{section}]"]
+        # JSON's strings, numbers and lists are TOML's, were it not for pairs of surrogates
+        lines += [f"{name} = {json.dumps(v, ensure_ascii=False)}" for name, v in fields.items()]
+    return ("\n".join(lines) + "\n").encode()

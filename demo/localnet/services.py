@@ -1,0 +1,246 @@
+"""The services of a localnet: chain, beacon and store on loopback, from one process.
+
+Their folder outlives them: keys, chain, ports and store are found again at the next start, so that
+whoever worked on the network goes on.
+"""
+
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from assay.demo.localnet.description import (
+    OWNER_WALLET,
+    TRAINER_WALLET,
+    BeaconService,
+    Localnet,
+    Party,
+    find_localnet,
+    write_localnet,
+)
+from assay.demo.localnet.localnet_founding import Founding, found, get_begin_ms, read_founding
+from assay.network.beacon import BeaconServer, LocalBeacon
+from assay.network.beacon.info import describe_chain
+from assay.network.beacon.server import BEACON_ID
+from assay.network.chain import ChainError
+from assay.network.folder_locks import write_file, write_json
+from assay.network.store import LOCATOR_MAX
+from assay.neurons.program.program_loop import claim_folder
+from assay.neurons.settings.schema import ConfigError
+from assay.protocol import BeaconChain
+
+if TYPE_CHECKING:
+    from assay.devnet import Devnet
+
+logger = logging.getLogger("assay")
+
+#: The chain's port where nobody names one: what the SDK calls the local network.
+PORT = 9_944
+#: Seconds between blocks, and milliseconds between beacons.
+_BLOCK_TIME, _PERIOD_MS = 1.0, 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What runs, and the network that it makes."""
+
+    localnet: Localnet
+    devnet: "Devnet"
+    place: "_Place"
+
+    def require_running(self) -> None:
+        """Raises a ChainError where the chain has come to a stop by itself, a ConfigError where its
+        folder is gone: what it would go on to promise, nobody would find again."""
+        if not self.devnet.is_running:
+            self.devnet.stop()
+            raise ChainError("the development network has come to a stop: start it again")
+        if not self.place.is_kept():
+            raise ConfigError(
+                f"{self.place.root} was moved or deleted under the running localnet: move it back "
+                "and start it again, or begin anew"
+            )
+
+
+class _Place:
+    """A folder as it was found, to be told from another of its name."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._found = root.stat()
+
+    def is_kept(self) -> bool:
+        try:
+            return os.path.samestat(self._found, self.root.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+
+@contextmanager
+def run_services(
+    folder: Path, block_time: float | None = None, port: int | None = None
+) -> Iterator[Services]:
+    """Starts everything, founds the network where there is none, and writes both files.
+
+    Args:
+        folder: of the localnet.
+        block_time: seconds; None: as before, or one.
+        port: of the chain, the beacon's being the next one; 0: any two that are free; None: as
+            before, or the usual ones.
+
+    Raises:
+        OperatorError: the folder is in use or of no use, or was moved; a port is taken; another
+            block time.
+    """
+    root = folder.resolve()
+    store = _name_store(root)
+    with ExitStack() as stack:
+        stack.enter_context(claim_folder(folder, "localnet"))
+        place = _Place(root)
+        (root / "store").mkdir(exist_ok=True)
+        founding, before = read_founding(root / "chain"), find_localnet(folder)
+        if founding is not None and before is not None and before.store != store:
+            raise ConfigError(
+                f"{folder} was moved: its chain names {before.store} for good; move it back, or "
+                "begin anew in another folder"
+            )
+        ports = _choose_ports(before, port)
+        slot_s = block_time or (founding.block_time if founding else _BLOCK_TIME)
+        beacons = _open_beacon(root / "beacon", slot_s)
+        if founding is None:
+            _require_free(ports)  # not only after the half minute that founding can take
+            logger.info(
+                "a new network: its subnet is bought, its rules are published",
+                extra={"event": "network_founded"},
+            )
+            founding = _found_apart(root / "chain", slot_s, beacons.chain, store)
+        devnet = stack.enter_context(_start_chain(root / "chain", slot_s, ports[0]))
+        server = BeaconServer(beacons, ports[1])
+        stack.callback(server.close)
+        info = describe_chain(beacons.chain, BEACON_ID, 1)
+        write_json(root / "beacon" / "info.json", info)
+        localnet = Localnet(
+            endpoint=devnet.endpoint,
+            netuid=founding.netuid,
+            genesis_hash=founding.genesis_hash,
+            block_time=founding.block_time,
+            parameters=founding.parameters,
+            beacon=BeaconService(server.url, dict(info)),
+            store=store,
+            owner=Party(OWNER_WALLET, founding.owner),
+            trainer=Party(TRAINER_WALLET, founding.trainer),
+            wallets=str(root / "wallets"),
+            settings=str(root / "assay.toml"),
+            pids={"localnet": os.getpid()},
+        )
+        write_localnet(folder, localnet)
+        stack.callback(_write_end, folder, localnet, place)
+        yield Services(localnet, devnet, place)
+
+
+def _write_end(folder: Path, localnet: Localnet, place: _Place) -> None:
+    """Nobody serves it any more; into a folder that is gone nothing is written."""
+    if place.is_kept():
+        write_localnet(folder, replace(localnet, pids={}))
+
+
+def _name_store(root: Path) -> str:
+    """The store's locator, which has to fit a commitment."""
+    locator = (root / "store").as_uri()
+    if len(locator) > LOCATOR_MAX:
+        raise ConfigError(
+            f"{locator} is longer than the {LOCATOR_MAX} bytes that a commitment has room for: "
+            "name a folder of a shorter path with --dir"
+        )
+    return locator
+
+
+def _open_beacon(folder: Path, block_time: float) -> LocalBeacon:
+    """A drand chain of this localnet's own: whoever knows its key knows all rounds beforehand."""
+    file = folder / "secret.json"
+    if not file.exists():
+        begin_ms = get_begin_ms(_get_now_ms(), block_time)
+        secret = {"seed": secrets.token_hex(32), "genesis_ms": begin_ms, "period_ms": _PERIOD_MS}
+        write_file(file, (json.dumps(secret) + "\n").encode(), mode=0o600)
+    try:
+        kept = json.loads(file.read_bytes())
+        seed, begin_ms, period_ms = (kept[name] for name in ("seed", "genesis_ms", "period_ms"))
+        return LocalBeacon(bytes.fromhex(seed), int(begin_ms), int(period_ms), _get_now_ms)
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(f"{file} is damaged: take another folder") from None
+
+
+def _found_apart(folder: Path, block_time: float, beacon: BeaconChain, store: str) -> Founding:
+    """Founds in a process of its own: what it loads is gone from memory afterwards."""
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_prepare_founder) as apart:
+        return apart.submit(found, folder, block_time, beacon, store).result()
+
+
+def _prepare_founder() -> None:
+    """Ctrl-C reaches it too, and is for whoever started it to heed; its chain is nobody else's.
+
+    Whoever started it may be killed and started again: two that found in one folder would meet.
+    """
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger("assay.devnet").setLevel(logging.ERROR)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None  # it was spawned
+    parent.join()
+    os._exit(1)
+
+
+def _choose_ports(before: Localnet | None, port: int | None) -> tuple[int, int]:
+    """The chain's and the beacon's; 0 is any that is free."""
+    if port is not None:
+        return port, port and port + 1
+    if before is None:
+        return PORT, PORT + 1
+    urls = (before.endpoint, before.beacon.url)
+    return tuple(urlsplit(url).port or 0 for url in urls)  # type: ignore[return-value] # two
+
+
+def _require_free(ports: tuple[int, int]) -> None:
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise ConfigError(
+                    f"cannot listen on port {port} of 127.0.0.1: {error.strerror}: name another "
+                    "port with --port"
+                ) from None
+
+
+@contextmanager
+def _start_chain(folder: Path, block_time: float, port: int) -> Iterator["Devnet"]:
+    from assay.devnet import Devnet
+
+    devnet = Devnet(folder, port, block_time)
+    try:
+        try:
+            devnet.start()
+        except ChainError as error:
+            raise ConfigError(f"{error}: name another port with --port") from None
+        yield devnet
+    finally:
+        devnet.close()
+
+
+def _get_now_ms() -> int:
+    return time.time_ns() // 1_000_000

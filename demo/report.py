@@ -1,0 +1,290 @@
+"""A run described: the status that `assay status` shows, and the demo's summary and promises."""
+
+import resource
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from assay.audit.findings import AuditReport
+from assay.demo.demo_pay import Pay, find_pay
+from assay.demo.demo_run import Actor, DemoRun
+from assay.neurons.program.program_status import (
+    RUNNING,
+    STOPPED,
+    Sight,
+    Subject,
+    describe_program,
+    describe_self,
+)
+from assay.neurons.session.window_reader import get_checkpoint_digest
+from assay.neurons.validator.record_book import get_software
+from assay.neurons.validator.validator_status import describe_validator
+from assay.neurons.validator.weights_outbox import State, list_rows
+from assay.neurons.validator.window_audit import Settlement
+from assay.protocol import Phase, Reason, encode_ss58
+from assay.protocol.window import compute_block, compute_window
+from assay.verification import compute_score
+
+_VERSIONED = ("assay", "torch", "transformers", "numpy", "pyarrow")
+_SHOWN_VERDICTS = 12
+
+
+def describe_status(run: DemoRun) -> dict[str, Any]:
+    """A run at this moment: its validator's status, and for people what the demo shows of all,
+    which `neurons.demo.view` draws."""
+    head = run.chain.get_block(run.chain.get_head())
+    window = compute_window(run.parameters.timing, head.number)
+    newest = run.lessons[-1].published if run.lessons else None
+    sight = Sight(
+        head,
+        None,
+        get_checkpoint_digest(run.chain, run.parameters, window),
+        None if newest is None else (newest.digest, newest.number),
+    )
+    subject = Subject(
+        run.validator.name,
+        get_software(),
+        run.parameters.identity.netuid,
+        run.validator.hotkey,
+        run.parameters.timing,
+        run.checkpoints,
+        run.parameters.beacon.chain_hash,
+        run.parameters.digest,
+        sight=sight,
+    )
+    validating = describe_validator(
+        run.validator, run.parameters.timing, head.number, run.database, run.book
+    )
+    return (
+        describe_program(subject)
+        | describe_self(STOPPED if run.stage == "done" else RUNNING, run.started_at)
+        | {"trouble": run.validator.trouble, "counts": {}}
+        | validating
+        | {"posts": [], "posting_trouble": None, "stage": run.stage, "demo": _describe_demo(run)}
+    )
+
+
+def _describe_demo(run: DemoRun) -> dict[str, Any]:
+    timing = run.parameters.timing
+    block = run.chain.get_head()
+    window = min(max(compute_window(timing, block), run.windows[0]), run.windows[-1])
+    has_begun = block >= compute_block(timing, window, Phase.CHALLENGE)
+    genesis = run.parameters.identity.genesis_checkpoint
+    digest = get_checkpoint_digest(run.chain, run.parameters, window) if has_begun else genesis
+    published = {lesson.published.digest: lesson.published.number for lesson in run.lessons}
+    weights = run.validator.settlements[-1].weights if run.validator.settlements else {}
+    return {
+        "block": block,
+        "last_block": run.last_block,
+        "window": window,
+        "first_window": run.windows[0],
+        "windows": len(run.windows),
+        "phases": [
+            {"window": w, "phase": _name_phase(run, w, block)}
+            for w in range(max(run.windows[0], window - 2), window + 1)
+        ],
+        "checkpoint": {"number": published.get(digest, 0), "digest": digest.hex()},
+        "miners": [_describe_miner(run, actor, weights) for actor in run.actors],
+        "lessons": [
+            {
+                "window": lesson.window,
+                "groups": len(lesson.rewards),
+                "reward": round(lesson.stats.mean_reward, 4),
+                "checkpoint": lesson.published.number,
+            }
+            for lesson in run.lessons
+        ],
+        "accuracy": _describe_accuracy(run),
+        "notes": run.notes[-5:],
+    }
+
+
+def _name_phase(run: DemoRun, window: int, block: int) -> str:
+    timing = run.parameters.timing
+    audit = run.validator.audits.get(window)
+    if audit is None:
+        return "waiting for the beacon"
+    if audit.closed:
+        return "final"
+    if block < compute_block(timing, window, Phase.COMMIT):
+        return "generating"
+    if audit.context is None:
+        return "committed, audit beacon awaited"
+    if not audit.complete:
+        return f"judging, {len(audit.verdicts)} of {len(audit.context.members)}"
+    return f"judged, final at block {compute_block(timing, window, Phase.VERDICT_END)}"
+
+
+def _describe_miner(run: DemoRun, actor: Actor, weights: Any) -> dict[str, Any]:
+    hotkey, uid = actor.miner.hotkey, actor.seat.uid
+    verdicts = [
+        {
+            "window": w,
+            "reason": audit.verdicts[hotkey].reason.value,
+            "score": compute_score(audit.verdicts[hotkey]),
+        }
+        for w, audit in list(run.validator.audits.items())
+        if hotkey in audit.verdicts
+    ]
+    progress = actor.miner.progress
+    return {
+        "name": actor.miner.name,
+        "role": actor.role,
+        "hotkey": encode_ss58(hotkey),
+        "uid": uid,
+        "at_work": None if progress is None else {"window": progress[0], "groups": progress[1]},
+        "verdicts": verdicts[-_SHOWN_VERDICTS:],
+        "weight": weights.get(uid, 0),
+    }
+
+
+def describe_summary(run: DemoRun, audit: AuditReport, seconds: float) -> dict[str, Any]:
+    """`summary.json`: every verdict, every settlement, what the chain paid for it, accuracy before
+    and after.
+
+    Raises:
+        ChainError: the chain cannot be read.
+    """
+    pay = find_pay(run)
+    return {
+        "windows": [_describe_window(run, window) for window in run.windows],
+        "settlements": [
+            _describe_settlement(run, s, pay.get(s.epoch)) for s in run.validator.settlements
+        ],
+        "lessons": [
+            {
+                "window": lesson.window,
+                "checkpoint": lesson.published.digest.hex(),
+                "rewards": list(lesson.rewards),
+                "groups_without_variance": lesson.stats.dropped,
+                "clipped_share": round(lesson.stats.clipped_share, 4),
+            }
+            for lesson in run.lessons
+        ],
+        "accuracy": _describe_accuracy(run),
+        "promises_broken": [*find_broken_promises(run, pay), *find_broken_record(audit)],
+        "seconds": round(seconds, 1),
+        "peak_rss_mib": measure_peak_rss_mib(),
+        "versions": {
+            "python": sys.version.split()[0],
+            **{name: version(name) for name in _VERSIONED},
+        },
+    }
+
+
+def measure_peak_rss_mib() -> int:
+    """Most memory this process had, MiB; its Parquet worker adds about 80.
+
+    A child's own peak cannot be asked for: Linux counts what it had of its parent before it began.
+    """
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10  # Linux counts KiB
+
+
+def _describe_accuracy(run: DemoRun) -> dict[str, Any]:
+    """Shares of held-out problems solved, each with its 95 % interval; None where not measured."""
+    document: dict[str, Any] = {"problems": run.settings.problems}
+    for when, accuracy in (("before", run.before), ("after", run.after)):
+        document[when] = round(accuracy.value, 4) if accuracy else None
+        document[f"{when}_interval95"] = (
+            [round(bound, 4) for bound in accuracy.interval] if accuracy else None
+        )
+    return document
+
+
+def _describe_window(run: DemoRun, window: int) -> dict[str, Any]:
+    audit = run.validator.audits[window]
+    settlement = next((s for s in run.validator.settlements if window in s.windows), None)
+    by_uid = settlement.weights if settlement else {}
+    uids = {a.miner.hotkey: a.seat.uid for a in run.actors}
+    return {
+        "window": window,
+        "checkpoint": audit.challenge.checkpoint.hex(),
+        "verdicts": [
+            {
+                "hotkey": encode_ss58(actor.miner.hotkey),
+                "name": actor.miner.name,
+                "role": actor.role,
+                "reason": verdict.reason.value,
+                "detail": verdict.detail,
+                "groups": verdict.committed_groups,
+                "score": compute_score(verdict),
+            }
+            for actor in run.actors
+            if (verdict := audit.verdicts.get(actor.miner.hotkey)) is not None
+        ],
+        "weights": {encode_ss58(h): by_uid[uid] for h, uid in uids.items() if uid in by_uid},
+    }
+
+
+def _describe_settlement(run: DemoRun, settlement: Settlement, pay: Pay | None) -> dict[str, Any]:
+    """`incentives` are what the chain's consensus made of the weights at its next epoch; None where
+    that has not come."""
+    scores = {seat.uid: score for seat, score in settlement.scores.items()}
+    return {
+        "epoch_block": settlement.epoch,
+        "windows": list(settlement.windows),
+        "abstained": list(settlement.abstained),
+        "scores": {a.miner.name: scores.get(a.seat.uid, 0) for a in run.actors},
+        "weights": {a.miner.name: settlement.weights.get(a.seat.uid, 0) for a in run.actors},
+        "paid_at": None if pay is None else pay.block,
+        "incentives": None
+        if pay is None
+        else {a.miner.name: pay.incentives[a.seat.uid] for a in run.actors},
+    }
+
+
+def find_broken_promises(run: DemoRun, pay: Mapping[int, Pay]) -> list[str]:
+    """What the demo promises and did not show, one sentence each; empty when all is well."""
+    broken = []
+    for actor in run.actors:
+        reasons = {
+            audit.verdicts[actor.miner.hotkey].reason
+            for audit in run.validator.audits.values()
+            if actor.miner.hotkey in audit.verdicts
+        }
+        scores = [settlement.scores.get(actor.seat, 0) for settlement in run.validator.settlements]
+        incentives = [paid.incentives[actor.seat.uid] for paid in pay.values()]
+        if actor.role == "honest" and reasons != {Reason.ACCEPTED}:
+            refused = ", ".join(sorted(reasons - {Reason.ACCEPTED}))
+            broken.append(f"{actor.miner.name} was refused: {refused or 'never judged'}")
+        if actor.role == "honest" and not all(scores):
+            broken.append(f"{actor.miner.name} earned nothing in a settlement")
+        if actor.role == "cheat" and any(scores):
+            broken.append(f"{actor.miner.name} earned {max(scores)} in a settlement")
+        if actor.role == "honest" and not (incentives and all(incentives)):
+            broken.append(f"the chain left {actor.miner.name} unpaid in an epoch")
+        if actor.role == "cheat" and any(incentives):
+            broken.append(f"the chain paid {actor.miner.name}")
+    broken += _find_broken_chain(run)
+    if run.before and run.after and run.after.interval[0] <= run.before.interval[1]:
+        broken.append("held-out accuracy did not rise beyond its 95 % interval")
+    return broken
+
+
+def find_broken_record(audit: AuditReport) -> list[str]:
+    """What an audit of the validator's record, without a model, has against it."""
+    each = [("window", f) for f in audit.windows] + [("settlement", f) for f in audit.settlements]
+    return [
+        f"the record of {kind} {found.number} cannot be derived again: "
+        f"{(found.differences or found.unknown)[0][1]}"
+        for kind, found in each
+        if not found.matched
+    ]
+
+
+def _find_broken_chain(run: DemoRun) -> list[str]:
+    broken = []
+    settled = {window for s in run.validator.settlements for window in s.windows}
+    if missing := sorted(set(run.windows) - settled):
+        broken.append(f"windows never settled: {', '.join(map(str, missing))}")
+    on_chain = run.chain.get_weights(run.chain.get_head()).get(run.validator.hotkey)
+    if not run.validator.settlements or on_chain != run.validator.settlements[-1].weights:
+        broken.append("the weights on chain are not those of the last settlement")
+    rows = list_rows(run.database, len(run.windows))
+    if any(row.state is not State.CONFIRMED for row in rows):
+        broken.append("weights of a settlement were never confirmed")
+    used = {audit.challenge.checkpoint for audit in run.validator.audits.values()}
+    if len(used) < 3:  # the genesis and at least two that were published
+        broken.append("fewer than two published checkpoints were picked up")
+    return broken

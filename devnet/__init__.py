@@ -1,0 +1,12 @@
+"""A development network: a subtensor simulator that the unchanged SDK connects to.
+
+`Devnet` serves a chain over a websocket and keeps it in a folder; nothing is lost when it is
+killed. It is for machines without a subtensor node: what it lacks is in `DESCRIPTION`, and it never
+claims to be more. `SimulatedChain` is the same in memory, without a wire. It knows nothing of
+Assay's rules.
+"""
+
+from assay.devnet.devnet import DESCRIPTION, Devnet, PulseSource, Seal
+from assay.devnet.simulator import SimulatedChain, SimulatedRules
+
+__all__ = ["DESCRIPTION", "Devnet", "PulseSource", "Seal", "SimulatedChain", "SimulatedRules"]

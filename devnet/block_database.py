@@ -1,0 +1,189 @@
+"""Blocks and all state there ever was, in one SQLite file: a block is one transaction.
+
+A process that is killed leaves the last whole block. State is kept as changes, so that every block
+of the past can be read; nothing is ever forgotten.
+"""
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.devnet.block_header import Header
+from assay.network.chain.errors import ChainError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS blocks (
+    number INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, header TEXT NOT NULL,
+    extrinsics TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS keys (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS state (
+    key INTEGER NOT NULL, block INTEGER NOT NULL, value BLOB, PRIMARY KEY (key, block)
+) WITHOUT ROWID;
+"""
+#: Keys whose row numbers are kept in memory.
+_IDS_MAX = 1 << 16
+_AT = "(SELECT value FROM state WHERE key = k.id AND block <= ? ORDER BY block DESC LIMIT 1)"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlock:
+    """A block and everything in it but its state.
+
+    Attributes:
+        extrinsics: with their length before them, as they travel.
+    """
+
+    header: Header
+    extrinsics: tuple[bytes, ...]
+
+
+class Database:
+    """One development network's file. Used by one thread at a time, and by one process.
+
+    Args:
+        file: created where it is not there.
+
+    Raises:
+        ChainError: another process holds it, or it cannot be used.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._sql = sqlite3.connect(file, timeout=0, check_same_thread=False)
+            # the lock is held until the file is closed: two networks of one file would fork
+            self._sql.executescript(
+                "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; "
+                f"PRAGMA synchronous = NORMAL; {_SCHEMA}"
+            )
+            with self._sql:
+                self._sql.execute("INSERT OR REPLACE INTO settings VALUES ('format', '1')")
+        except (OSError, sqlite3.Error) as error:
+            raise ChainError(
+                f"{file} cannot hold the development network: {error}; stop whoever else runs one "
+                "in this folder, or take another"
+            ) from error
+        self._ids: dict[bytes, int] = {}
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._sql.close()
+
+    # --- settings
+
+    def get_setting(self, name: str) -> str | None:
+        """What was kept under a name."""
+        row = self._sql.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def put_setting(self, name: str, value: str) -> None:
+        """Keeps a word about the network itself."""
+        with self._sql:
+            self._sql.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    # --- blocks
+
+    def add_block(self, block: StoredBlock, changes: Mapping[bytes, bytes | None]) -> None:
+        """Keeps a block and what it changed, or nothing of either.
+
+        Raises:
+            ChainError: the disk is full or the file damaged.
+        """
+        header = block.header
+        extrinsics = json.dumps([extrinsic.hex() for extrinsic in block.extrinsics])
+        try:
+            with self._sql:
+                self._sql.execute(
+                    "INSERT INTO blocks VALUES (?, ?, ?, ?)",
+                    (header.number, header.hash, json.dumps(header.to_json()), extrinsics),
+                )
+                self._write_changes(header.number, changes)
+        except sqlite3.Error as error:
+            self._ids.clear()  # some may have been undone
+            raise ChainError(f"{self._file} cannot hold the next block: {error}") from error
+
+    def amend(self, number: int, changes: Mapping[bytes, bytes | None]) -> None:
+        """Changes the state of the newest block, as only a development network can."""
+        with self._sql:
+            self._write_changes(number, changes)
+
+    def get_newest(self) -> int | None:
+        """Number of the newest block, None before the first."""
+        row = self._sql.execute("SELECT MAX(number) FROM blocks").fetchone()
+        return None if row[0] is None else int(row[0])
+
+    def get_block(self, number: int) -> StoredBlock | None:
+        """A block by its number."""
+        return self._read_block("number = ?", number)
+
+    def find_block(self, block_hash: bytes) -> StoredBlock | None:
+        """A block by its hash."""
+        return self._read_block("hash = ?", block_hash)
+
+    def get_hash(self, number: int) -> bytes | None:
+        """A block's hash by its number."""
+        row = self._sql.execute("SELECT hash FROM blocks WHERE number = ?", (number,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def _read_block(self, condition: str, value: int | bytes) -> StoredBlock | None:
+        row = self._sql.execute(
+            f"SELECT header, extrinsics FROM blocks WHERE {condition}", (value,)
+        ).fetchone()
+        if row is None:
+            return None
+        extrinsics = tuple(bytes.fromhex(text) for text in json.loads(row[1]))
+        return StoredBlock(Header.from_json(json.loads(row[0])), extrinsics)
+
+    # --- state
+
+    def load_newest_state(self) -> dict[bytes, bytes]:
+        """All that stands at the newest block."""
+        rows = self._sql.execute(
+            "SELECT k.key, s.value, MAX(s.block) FROM state s JOIN keys k ON k.id = s.key "
+            "GROUP BY s.key"
+        )
+        return {bytes(key): bytes(value) for key, value, _ in rows if value is not None}
+
+    def read_state(self, key: bytes, number: int) -> bytes | None:
+        """What stood under a key at a block."""
+        row = self._sql.execute(
+            f"SELECT {_AT} FROM keys k WHERE k.key = ?", (number, key)
+        ).fetchone()
+        return None if row is None or row[0] is None else bytes(row[0])
+
+    def list_keys(self, prefix: bytes, after: bytes, count: int, number: int) -> list[bytes]:
+        """Keys at a block that begin so and come after a key, in order."""
+        end = _get_end(prefix)
+        rows = self._sql.execute(
+            f"SELECT k.key FROM keys k WHERE k.key >= ? AND k.key > ? AND (? IS NULL OR k.key < ?) "
+            f"AND {_AT} IS NOT NULL ORDER BY k.key LIMIT ?",
+            (prefix, after, end, end, number, count),
+        )
+        return [bytes(row[0]) for row in rows]
+
+    def _write_changes(self, number: int, changes: Mapping[bytes, bytes | None]) -> None:
+        rows = [(self._get_id(key), number, value) for key, value in changes.items()]
+        self._sql.executemany("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", rows)
+
+    def _get_id(self, key: bytes) -> int:
+        found = self._ids.get(key)
+        if found is None:
+            self._sql.execute("INSERT OR IGNORE INTO keys (key) VALUES (?)", (key,))
+            row: Sequence[int] = self._sql.execute(
+                "SELECT id FROM keys WHERE key = ?", (key,)
+            ).fetchone()
+            if len(self._ids) >= _IDS_MAX:
+                self._ids.clear()
+            found = self._ids[key] = row[0]
+        return found
+
+
+def _get_end(prefix: bytes) -> bytes | None:
+    """The first byte string after all that begin with `prefix`; None: there is none."""
+    trimmed = prefix.rstrip(b"\xff")
+    return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else None

@@ -1,0 +1,365 @@
+"""A development network in this process: a thread that serves a chain kept in a folder."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from websockets.asyncio.server import serve
+
+from assay.devnet.block_database import Database
+from assay.devnet.devnet_chain import Chain
+from assay.devnet.devnet_errors import RpcError
+from assay.devnet.metadata import load_metadata
+from assay.devnet.pallets.coinbase import Consensus
+from assay.devnet.rpc import Methods
+from assay.devnet.rpc_server import MESSAGE_BYTES, Server, connections_logger
+from assay.devnet.runtime_apis import RuntimeApis
+from assay.devnet.scale_codec import Codec
+from assay.devnet.yuma import compute_epoch
+from assay.network.chain.errors import ChainError
+
+logger = logging.getLogger("assay.devnet")
+
+T = TypeVar("T")
+
+#: A drand round of quicknet → its signature, None where it is not to be had yet. May take a while.
+PulseSource = Callable[[int], bytes | None]
+
+#: Longest wait for the thread to come up, to answer, or to end.
+_WAIT_S = 60.0
+#: Pause between two looks for drand rounds that somebody waits for.
+_PULSE_PAUSE_S = 1.0
+_FILE = "devnet.sqlite"
+
+DESCRIPTION = """\
+This is a development simulator of a subtensor chain, not a node of one. Its metadata is a real
+runtime's (spec 461), and the unchanged SDK connects to it; what happens within is written anew
+after the runtime's public source. Signatures, nonces, lifetimes, fees, errors, events and state at
+every block are as on a chain. It has one author, no peers and no forks. It does not have:
+- the root network, TAO emission into pools, root dividends, baskets, tao weight;
+- children and parents, locks, collateral, leases, crowdloans, limit orders, proxies, multisigs;
+- mechanisms other than the main one, Yuma3, liquid alpha, Null consensus, legacy commit-reveal;
+- coldkey swaps, dissolving or pruning subnets, identities, axons, proof-of-work registration;
+- EVM, contracts, the scheduler, runtime upgrades;
+- weights of calls: every call that pays costs the same, plus a rao a byte;
+- a pool that bans or replaces by tip; what has a nonce to come is called ready, and waits;
+- Merkle roots: state and extrinsics roots bind what they stand for, and prove nothing; a block's
+  hash does not depend on signatures, so that the same calls make the same chain.
+A call that it does not have fails with System.CallFiltered; a runtime call, with an error."""
+
+
+class Seal(Enum):
+    """When blocks are made."""
+
+    TIMER = "by the clock"
+    INSTANT = "with every extrinsic, and on demand"  # virtual time
+    MANUAL = "on demand"  # virtual time
+
+
+class Devnet:
+    """One network. Its methods may be called from any thread but its own.
+
+    Args:
+        folder: where the chain is kept; begun anew where there is none.
+        port: to listen on; 0 takes a free one.
+        block_time: seconds between blocks, which clients read from the metadata. Belongs to the
+            chain: it cannot be changed later.
+        seal: when blocks are made. Unless by the clock time is virtual: each block is one
+            `block_time` later.
+        genesis_ms: timestamp of block 0, Unix milliseconds; now, where there is none given.
+        finality_lag: a block is final when so many have followed it; 0 where extrinsics make
+            blocks, for nothing would follow.
+        pulses: asked for the drand rounds that timelocked weights wait for.
+        consensus: what an epoch makes of stakes and weights.
+        secret: 32 bytes from which a new chain's hashes and its author's keys follow, with its
+            timestamps and what is sent to it; drawn, where there is none given.
+
+    Raises:
+        ChainError: the folder is another process's, or of a network with another block time.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        port: int = 0,
+        block_time: float = 1.0,
+        *,
+        seal: Seal = Seal.TIMER,
+        genesis_ms: int | None = None,
+        finality_lag: int = 1,
+        pulses: PulseSource | None = None,
+        consensus: Consensus = compute_epoch,
+        secret: bytes | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
+        self._host, self._port = host, port
+        self._seal = seal
+        self._pulses = pulses
+        self._failure: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._ticks = asyncio.Event()
+        slot_ms = round(block_time * 1_000)
+        if slot_ms < 1:
+            raise ChainError("blocks are at least a millisecond apart")
+        self._database = Database(folder / _FILE)
+        kept = self._database.get_setting("slot_ms")
+        if kept is not None and int(kept) != slot_ms:
+            self._database.close()
+            raise ChainError(
+                f"{folder} holds a network whose blocks come every {int(kept) / 1_000:g} s: say "
+                "so, or take another folder"
+            )
+        self._database.put_setting("slot_ms", str(slot_ms))
+        metadata = {version: load_metadata(version, slot_ms) for version in (14, 15)}
+        codec = Codec(metadata[15])
+        self._chain = Chain(
+            self._database,
+            codec,
+            consensus,
+            _get_wall_ms() if genesis_ms is None else genesis_ms,
+            slot_ms,
+            0 if seal is Seal.INSTANT else finality_lag,
+            secret,
+        )
+        self._next_ms: int | None = None
+        methods = Methods(self._chain, RuntimeApis(codec, metadata), self, metadata[14])
+        self._server = Server(self._chain, methods, self._seal_if_due)
+
+    # --- for whoever runs it
+
+    @property
+    def endpoint(self) -> str:
+        """Where clients connect."""
+        return f"ws://{self._host}:{self._port}"
+
+    @property
+    def genesis_hash(self) -> bytes:
+        """Hash of block 0, 32 bytes: another for every network, the same after a restart."""
+        return self._chain.genesis_hash
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it serves; False too once it has come to a stop by itself."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @staticmethod
+    def describe() -> str:
+        """What it is and what it does not have."""
+        return DESCRIPTION
+
+    def start(self) -> None:
+        """Serves from a thread of its own; comes back when clients may connect.
+
+        Raises:
+            ChainError: the port is taken.
+        """
+        if self._thread is not None:
+            raise ChainError("the development network runs already")
+        ready = threading.Event()
+        self._failure = None
+        self._thread = threading.Thread(target=self._run, args=(ready,), name="devnet", daemon=True)
+        self._thread.start()
+        ready.wait(_WAIT_S)
+        failure = self._get_failure()
+        if failure is not None:
+            self._thread = None
+            why = failure.errno if isinstance(failure, OSError) else None
+            raise ChainError(
+                f"cannot listen on {self.endpoint}: {os.strerror(why) if why else failure}"
+            )
+        logger.warning(
+            "%s: a development simulator, not a subtensor node",
+            self.endpoint,
+            extra={"event": "devnet_started"},
+        )
+        logger.info("%s", DESCRIPTION, extra={"event": "devnet_described"})
+
+    def stop(self) -> None:
+        """Stops serving; `start` goes on where it was.
+
+        Raises:
+            ChainError: it had come to a stop by itself: says why.
+        """
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        if self._loop is not None and self._stop is not None:
+            with contextlib.suppress(RuntimeError):  # it has stopped by itself
+                self._loop.call_soon_threadsafe(self._stop.set)
+        thread.join(_WAIT_S)
+        if self._failure is not None:
+            raise ChainError(f"the development network came to a stop: {self._failure}")
+
+    def close(self) -> None:
+        """Stops serving and lets go of the folder."""
+        try:
+            self.stop()
+        finally:
+            self._database.close()
+
+    def __enter__(self) -> "Devnet":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def get_head(self) -> int:
+        """Number of the newest block."""
+        return self._ask(lambda: self._chain.head.number)
+
+    def count_waiting(self) -> int:
+        """Extrinsics that wait for a block. Costs nothing: it may be asked all the time."""
+        return len(self._chain.pool)
+
+    def new_blocks(self, count: int = 1) -> int:
+        """Makes blocks at once. The newest one's number."""
+
+        def make() -> int:
+            self.make_blocks(count)
+            return self._chain.head.number
+
+        return self._ask(make)
+
+    def start_clock(self) -> None:
+        """Has blocks come by the clock from here on, where they came on demand."""
+
+        def start() -> None:
+            self._seal = Seal.TIMER
+            self._ticks.set()
+
+        self._ask(start)
+
+    def move_time(self, now_ms: int) -> None:
+        """Sets the next block's timestamp.
+
+        Raises:
+            RpcError: time is not virtual here, or that time is past.
+        """
+        self._ask(lambda: self.set_time(now_ms))
+
+    def add_pulse(self, number: int, signature: bytes) -> bool:
+        """Takes a drand round, which the next block stores. False: quicknet did not sign it so."""
+        return self._ask(lambda: self._chain.add_pulse(number, signature))
+
+    # --- on the network's own thread
+
+    def make_blocks(self, count: int) -> None:
+        """Makes blocks at once."""
+        for _ in range(count):
+            if self._seal is Seal.TIMER:
+                now_ms = _get_wall_ms()
+            else:
+                following = self._chain.now_ms + self._chain.slot_ms
+                now_ms, self._next_ms = self._next_ms or following, None
+            self._server.publish(self._chain.make_block(now_ms))
+
+    def set_time(self, now_ms: int) -> None:
+        """The next block's timestamp.
+
+        Raises:
+            RpcError: time is not virtual here, or that time is past.
+        """
+        if self._seal is Seal.TIMER:
+            raise RpcError(-32000, "blocks come by the clock here: time cannot be set")
+        if now_ms <= self._chain.now_ms:
+            raise RpcError(-32000, f"the newest block is of {self._chain.now_ms}: time goes on")
+        self._next_ms = now_ms
+
+    def _get_failure(self) -> BaseException | None:
+        return self._failure
+
+    def _seal_if_due(self) -> None:
+        if self._seal is Seal.INSTANT and self._chain.has_work():
+            self.make_blocks(1)
+
+    def _run(self, ready: threading.Event) -> None:
+        try:
+            asyncio.run(self._serve(ready))
+        except (OSError, ChainError) as error:
+            self._failure = error
+            if ready.is_set():  # else whoever starts it is told
+                logger.error(
+                    "the development network came to a stop: %s",
+                    error,
+                    extra={"event": "devnet_failed"},
+                )
+        finally:
+            ready.set()
+
+    async def _serve(self, ready: threading.Event) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._ticks = asyncio.Event()
+        if self._seal is Seal.TIMER:
+            self._ticks.set()
+        server = serve(
+            self._server.handle,
+            self._host,
+            self._port,
+            max_size=MESSAGE_BYTES,
+            compression=None,
+            close_timeout=1.0,
+            logger=connections_logger,
+        )
+        async with server as listening:
+            self._port = next(iter(listening.sockets)).getsockname()[1]
+            ready.set()
+            tasks: list[asyncio.Task[Any]] = [
+                asyncio.create_task(self._stop.wait()),
+                asyncio.create_task(self._keep_time()),
+            ]
+            if self._pulses is not None:
+                tasks.append(asyncio.create_task(self._fetch_pulses(self._pulses)))
+            done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in waiting:
+                task.cancel()
+            for task in done:
+                task.result()
+
+    async def _keep_time(self) -> None:
+        """A block every slot; slots that were missed are not made up for."""
+        await self._ticks.wait()
+        loop, slot_s = asyncio.get_running_loop(), self._chain.slot_ms / 1_000
+        due = loop.time() + slot_s
+        while True:
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            self.make_blocks(1)
+            due = max(due + slot_s, loop.time())
+
+    async def _fetch_pulses(self, source: PulseSource) -> None:
+        while True:
+            for number in sorted(self._chain.list_awaited_rounds()):
+                signature = await asyncio.to_thread(source, number)
+                if signature is not None and not self._chain.add_pulse(number, signature):
+                    logger.warning(
+                        "drand round %d came with a signature that is not its",
+                        number,
+                        extra={"event": "drand_signature_false"},
+                    )
+            await asyncio.sleep(_PULSE_PAUSE_S)
+
+    def _ask(self, work: Callable[[], T]) -> T:
+        """Has the network's thread do something; does it here where there is no such thread."""
+        if self._thread is None or self._loop is None:
+            return work()
+
+        async def run() -> T:
+            return work()
+
+        coroutine: Coroutine[Any, Any, T] = run()
+        future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        return future.result(_WAIT_S)
+
+
+def _get_wall_ms() -> int:
+    return time.time_ns() // 1_000_000

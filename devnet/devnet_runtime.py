@@ -1,0 +1,160 @@
+"""What a call runs in: state, events, the block it stands in; and the table of calls.
+
+A pallet is a module under `pallets/` that enters its calls in the table. A call gets the runtime,
+its origin and its arguments, changes state, and raises a `DispatchError` where the chain refuses:
+whatever it changed until then is undone by whoever dispatched it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from assay.devnet.devnet_errors import DispatchError, MalformedError
+from assay.devnet.devnet_state import State
+from assay.devnet.scale_codec import Call, Codec
+
+MODULE = "SubtensorModule"
+#: The account of all zeros: subtensor's "nobody".
+NOBODY = "5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM"
+
+#: Who makes a call: an account, or None for root.
+Origin = str | None
+
+
+class Runtime:
+    """State while one block is made.
+
+    Attributes:
+        number: the block being made.
+        secret: 32 bytes from which its author's keys follow.
+        now_ms: its timestamp, Unix time.
+        phase: index of the extrinsic being applied; None before them all.
+        events: what was deposited, in order.
+        shielded: extrinsics that were opened and are to follow the one being applied.
+    """
+
+    def __init__(self, codec: Codec, state: State, number: int, now_ms: int, secret: bytes) -> None:
+        self.codec = codec
+        self.state = state
+        self.number = number
+        self.now_ms = now_ms
+        self.secret = secret
+        self.phase: int | None = None
+        self.events: list[dict[str, Any]] = []
+        self.shielded: list[bytes] = []
+
+    # --- subtensor's own storage, by far the most used
+
+    def get(self, item: str, *keys: Any) -> Any:
+        """A value of SubtensorModule."""
+        return self.state.get(MODULE, item, *keys)
+
+    def has(self, item: str, *keys: Any) -> bool:
+        """Whether anything stands there."""
+        return self.state.has(MODULE, item, *keys)
+
+    def put(self, item: str, *keys_and_value: Any) -> None:
+        """Writes a value of SubtensorModule."""
+        self.state.put(MODULE, item, *keys_and_value)
+
+    def add(self, item: str, *keys_and_amount: Any) -> int:
+        """Adds to a number of SubtensorModule, which does not go below 0."""
+        return self.state.add(MODULE, item, *keys_and_amount)
+
+    def remove(self, item: str, *keys: Any) -> None:
+        """Removes a value of SubtensorModule."""
+        self.state.remove(MODULE, item, *keys)
+
+    def put_at(self, item: str, key: int, index: int, value: Any) -> None:
+        """Replaces one element of a list; a list that is too short is filled with zeros."""
+        values = list(self.get(item, key))
+        zero = type(value)()
+        values += [zero] * (index + 1 - len(values))
+        values[index] = value
+        self.put(item, key, values)
+
+    # --- events and calls
+
+    def deposit(self, pallet: str, name: str, fields: Any) -> None:
+        """Adds an event. `fields` by name, or a tuple; a single unnamed field stands alone."""
+        self.events.append(self.codec.make_event(self.phase, pallet, name, fields))
+
+    def dispatch(self, origin: Origin, call: Call) -> None:
+        """Runs a call; one that fails leaves neither change nor event.
+
+        Raises:
+            DispatchError: it failed.
+        """
+        handler = CALLS.get((call.pallet, call.name))
+        if handler is None:  # what the runtime has and this network has not
+            raise DispatchError("System", "CallFiltered")
+        mark, events, shielded = self.state.mark(), len(self.events), len(self.shielded)
+        try:
+            handler.run(self, origin, call.arguments)
+        except (DispatchError, MalformedError) as error:
+            self.state.undo(mark)
+            del self.events[events:]
+            del self.shielded[shielded:]
+            if isinstance(error, MalformedError):  # a number that has no room in storage
+                raise DispatchError(None, "Arithmetic.Overflow") from error
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One call of the table.
+
+    Attributes:
+        pays: whether its signer pays a fee.
+    """
+
+    run: Callable[[Runtime, Origin, Mapping[str, Any]], None]
+    pays: bool
+
+
+CALLS: dict[tuple[str, str], Handler] = {}
+
+
+def call(
+    pallet: str, *names: str, pays: bool = True
+) -> Callable[
+    [Callable[[Runtime, Origin, Mapping[str, Any]], None]],
+    Callable[[Runtime, Origin, Mapping[str, Any]], None],
+]:
+    """Enters a function in the table of calls."""
+
+    def enter(
+        run: Callable[[Runtime, Origin, Mapping[str, Any]], None],
+    ) -> Callable[[Runtime, Origin, Mapping[str, Any]], None]:
+        for name in names:
+            CALLS[pallet, name] = Handler(run, pays)
+        return run
+
+    return enter
+
+
+def require_signed(origin: Origin) -> str:
+    """The signer.
+
+    Raises:
+        DispatchError: it is root.
+    """
+    if origin is None:
+        raise DispatchError(None, "BadOrigin")
+    return origin
+
+
+def require_root(origin: Origin) -> None:
+    """Refuses everybody but root.
+
+    Raises:
+        DispatchError: somebody signed.
+    """
+    if origin is not None:
+        raise DispatchError(None, "BadOrigin")
+
+
+def ensure(condition: bool, error: str, pallet: str = MODULE) -> None:
+    """Raises a pallet's error unless a condition holds."""
+    if not condition:
+        raise DispatchError(pallet, error)

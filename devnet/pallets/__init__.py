@@ -1,0 +1,35 @@
+"""Subtensor's pallets, as far as this network has them. Importing this fills the table of calls.
+
+Source: the runtime's public source (opentensor/subtensor, pallets/), of a spec version a little
+older than the metadata's. Where names and arguments differ the metadata has the last word.
+"""
+
+from assay.devnet.pallets import (
+    admin,
+    balances,
+    commitments,
+    drand,
+    hotkeys,
+    registration,
+    shield,
+    staking,
+    subnets,
+    timelock,
+    utility,
+)
+from assay.devnet.pallets import plain_weights as weights
+
+__all__ = [
+    "admin",
+    "balances",
+    "commitments",
+    "drand",
+    "hotkeys",
+    "registration",
+    "shield",
+    "staking",
+    "subnets",
+    "timelock",
+    "utility",
+    "weights",
+]

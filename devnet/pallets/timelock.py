@@ -1,0 +1,125 @@
+"""Timelocked weights: committed encrypted, opened by the chain once drand has signed their round.
+
+A commit of epoch e is opened in epoch e + `RevealPeriodEpochs`, in the first block in which the
+chain knows the pulse of its round; one that is not opened in that epoch is lost. Source: pallet
+subtensor, subnets/weights.rs and coinbase/reveal_commits.rs.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from bittensor_core import decrypt_with_signature, ss58_encode
+
+from assay.devnet.devnet_errors import DispatchError, MalformedError
+from assay.devnet.devnet_runtime import MODULE, Origin, Runtime, call, ensure, require_signed
+from assay.devnet.devnet_state import View
+from assay.devnet.pallets.drand import get_signature
+from assay.devnet.pallets.plain_weights import (
+    MAIN_MECHANISM,
+    is_rate_kept,
+    put_weights,
+    require_mechanism,
+)
+from assay.devnet.pallets.schedule import get_epoch_index, list_subnets
+from assay.devnet.pallets.uids import get_uid
+from assay.devnet.scale import Reader, encode_bytes, hash_blake2
+from assay.devnet.scale_codec import SS58_TYPE, read_bytes
+
+logger = logging.getLogger("assay.devnet")
+
+#: Commits of one hotkey that may wait in an epoch.
+_MOST_COMMITS = 10
+_COMMITS = "TimelockedWeightCommits"
+
+
+@call(MODULE, "commit_timelocked_weights", "commit_timelocked_mechanism_weights", pays=False)
+def commit_timelocked_weights(
+    runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]
+) -> None:
+    """Keeps encrypted weights until their round."""
+    netuid, who = arguments["netuid"], require_signed(origin)
+    require_mechanism(runtime, netuid, arguments.get("mecid", MAIN_MECHANISM))
+    ensure(runtime.get("CommitRevealWeightsEnabled", netuid), "CommitRevealDisabled")
+    version = runtime.get("CommitRevealWeightsVersion")
+    ensure(arguments["commit_reveal_version"] == version, "IncorrectCommitRevealVersion")
+    uid = get_uid(runtime, netuid, who)
+    ensure(is_rate_kept(runtime, netuid, uid), "CommittingWeightsTooFast")
+    epoch = get_epoch_index(runtime, netuid)
+    commits = list(runtime.get(_COMMITS, netuid, epoch))
+    waiting = sum(account == who for account, *_ in commits)
+    ensure(waiting < _MOST_COMMITS, "TooManyUnrevealedCommits")
+    commit, number = read_bytes(arguments["commit"]), arguments["reveal_round"]
+    commits.append((who, runtime.number, "0x" + commit.hex(), number))
+    runtime.put(_COMMITS, netuid, epoch, commits)
+    digest = "0x" + hash_blake2(commit).hex()
+    runtime.deposit(MODULE, "TimelockedWeightsCommitted", (who, netuid, digest, number))
+    runtime.put_at("LastUpdate", netuid, uid, runtime.number)
+
+
+def list_awaited_rounds(state: View) -> set[int]:
+    """Rounds of commits that wait, and whose pulse the chain does not know yet."""
+    commits = (commit for _, row in state.list_entries(MODULE, _COMMITS) for commit in row)
+    rounds = {int(number) for *_, number in commits}
+    return {number for number in rounds if get_signature(state, number) is None}
+
+
+def reveal_commits(runtime: Runtime) -> None:
+    """What every block does before its epochs: opens what is due, drops what is overdue."""
+    for netuid in list_subnets(runtime):
+        due = get_epoch_index(runtime, netuid) - runtime.get("RevealPeriodEpochs", netuid)
+        for epoch, commits in list(runtime.state.list_entries(MODULE, _COMMITS, netuid)):
+            if epoch <= due:
+                runtime.remove(_COMMITS, netuid, epoch)
+            if epoch == due:
+                left = [commit for commit in commits if not _reveal(runtime, netuid, *commit)]
+                if left:
+                    runtime.put(_COMMITS, netuid, epoch, left)
+
+
+def _reveal(runtime: Runtime, netuid: int, who: str, block: int, commit: str, number: int) -> bool:
+    """Whether the commit is done with: its round is known, and it was opened or is worthless."""
+    signature = get_signature(runtime.state, number)
+    if signature is None:
+        return False
+    try:
+        uids, values, version_key = _open(read_bytes(commit), number, signature, who)
+        mark = runtime.state.mark()
+        try:
+            put_weights(runtime, netuid, who, uids, values, version_key)
+        except DispatchError:
+            runtime.state.undo(mark)
+            raise
+    except (MalformedError, DispatchError) as error:
+        logger.info(
+            "weights that %s committed in block %d are void: %s",
+            who,
+            block,
+            error,
+            extra={"event": "timelock_void"},
+        )
+        return True
+    runtime.deposit(MODULE, "TimelockedWeightsRevealed", (netuid, who))
+    return True
+
+
+def _open(
+    commit: bytes, number: int, signature: bytes, who: str
+) -> tuple[list[int], list[int], int]:
+    """Uids, values and version key of a commit."""
+    envelope = encode_bytes(commit) + number.to_bytes(8, "little")
+    try:
+        payload = decrypt_with_signature(envelope, signature.hex())
+    except ValueError as error:
+        raise MalformedError(f"cannot be opened: {error}") from error
+    reader = Reader(bytes(payload))
+    hotkey = reader.take(reader.take_compact())
+    if len(hotkey) != 32 or ss58_encode(hotkey, SS58_TYPE) != who:
+        raise MalformedError("another hotkey's weights")
+    uids, values = _take_list(reader), _take_list(reader)
+    return uids, values, int.from_bytes(reader.take(8), "little")
+
+
+def _take_list(reader: Reader) -> list[int]:
+    data = reader.take(2 * reader.take_compact())
+    return [int.from_bytes(data[i : i + 2], "little") for i in range(0, len(data), 2)]

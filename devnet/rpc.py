@@ -1,0 +1,252 @@
+"""The JSON-RPC methods of a substrate node, as far as clients use them, and the network's own.
+
+Each takes its parameters and gives a result; none waits. Source: polkadot-sdk,
+substrate/client/rpc.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from assay.devnet.devnet_chain import Chain
+from assay.devnet.devnet_errors import MalformedError, RpcError
+from assay.devnet.metadata import SPEC_NAME, SPEC_VERSION, TRANSACTION_VERSION
+from assay.devnet.runtime_apis import RuntimeApis
+from assay.devnet.scale import hash_blake2
+
+#: Blocks that one request may have made.
+_MOST_BLOCKS = 10_000
+#: Keys that one request may ask for, as nodes have it.
+_MOST_KEYS = 1_000
+_MOST_QUERIES = 16_384
+
+
+class Clock(Protocol):
+    """Who decides when blocks are made."""
+
+    def make_blocks(self, count: int) -> None:
+        """Makes blocks at once."""
+
+    def set_time(self, now_ms: int) -> None:
+        """The next block's timestamp, where the clock is virtual.
+
+        Raises:
+            RpcError: it is not, or the time is past.
+        """
+
+
+class Methods:
+    """All methods that need no subscription."""
+
+    def __init__(self, chain: Chain, apis: RuntimeApis, clock: Clock, legacy: bytes) -> None:
+        self._chain = chain
+        self._apis = apis
+        self._clock = clock
+        self._legacy_metadata = "0x" + legacy.hex()
+        self.table: dict[str, Callable[[Sequence[Any]], Any]] = {
+            "account_nextIndex": self.get_nonce,
+            "author_pendingExtrinsics": lambda _: [_hex(raw) for raw in chain.pool.list_raw()],
+            "author_submitExtrinsic": self.submit,
+            "chain_getBlock": self.get_block,
+            "chain_getBlockHash": self.get_block_hash,
+            "chain_getFinalizedHead": lambda _: _hex(chain.get_hash(chain.final_number)),
+            "chain_getFinalisedHead": lambda _: _hex(chain.get_hash(chain.final_number)),
+            "chain_getHead": lambda _: _hex(chain.head.hash),
+            "chain_getHeader": self.get_header,
+            "dev_addPulse": self.add_pulse,
+            "dev_newBlock": self.make_blocks,
+            "dev_setStorage": self.set_storage,
+            "dev_setTime": self.set_time,
+            "rpc_methods": lambda _: {"methods": sorted(self.table)},
+            "state_call": self.call_runtime,
+            "state_getKeysPaged": self.list_keys,
+            "state_getMetadata": lambda _: self._legacy_metadata,
+            "state_getRuntimeVersion": lambda _: RUNTIME_VERSION,
+            "state_getStorage": self.get_storage,
+            "state_getStorageAt": self.get_storage,
+            "state_getStorageHash": self.get_storage_hash,
+            "state_getStorageSize": self.get_storage_size,
+            "state_queryStorageAt": self.query_storage,
+            "system_accountNextIndex": self.get_nonce,
+            "system_chain": lambda _: "Assay development network",
+            "system_health": lambda _: {"peers": 0, "isSyncing": False, "shouldHavePeers": False},
+            "system_name": lambda _: "assay-devnet",
+            "system_properties": lambda _: {
+                "ss58Format": 42,
+                "tokenDecimals": 9,
+                "tokenSymbol": "TAO",
+            },
+            "system_version": lambda _: str(SPEC_VERSION),
+        }
+
+    # --- blocks
+
+    def get_block_hash(self, params: Sequence[Any]) -> Any:
+        """A block's hash by its number; the newest's without one; a list's by a list."""
+        number = _get(params, 0)
+        if isinstance(number, list):
+            return [_hex(self._chain.get_hash(_read_number(one))) for one in number[:_MOST_KEYS]]
+        if number is None:
+            return _hex(self._chain.head.hash)
+        return _hex(self._chain.get_hash(_read_number(number)))
+
+    def get_header(self, params: Sequence[Any]) -> Any:
+        """A block's header by its hash; None: there is no such block."""
+        block = self._chain.find_block(_read_hash(_get(params, 0)))
+        return None if block is None else block.header.to_json()
+
+    def get_block(self, params: Sequence[Any]) -> Any:
+        """A block by its hash; None: there is no such block."""
+        block = self._chain.find_block(_read_hash(_get(params, 0)))
+        if block is None:
+            return None
+        extrinsics = [_hex(extrinsic) for extrinsic in block.extrinsics]
+        body = {"header": block.header.to_json(), "extrinsics": extrinsics}
+        return {"block": body, "justifications": None}
+
+    # --- state
+
+    def get_storage(self, params: Sequence[Any]) -> Any:
+        """What stood under a key at a block."""
+        return _hex(self._read(params))
+
+    def get_storage_hash(self, params: Sequence[Any]) -> Any:
+        """The hash of what stood under a key at a block."""
+        value = self._read(params)
+        return None if value is None else _hex(hash_blake2(value))
+
+    def get_storage_size(self, params: Sequence[Any]) -> Any:
+        """The size of what stood under a key at a block, bytes."""
+        value = self._read(params)
+        return None if value is None else len(value)
+
+    def query_storage(self, params: Sequence[Any]) -> Any:
+        """What stood under keys at a block."""
+        keys = _get(params, 0)
+        if not isinstance(keys, list) or len(keys) > _MOST_QUERIES:
+            raise RpcError(-32602, f"Invalid params: at most {_MOST_QUERIES} keys, in a list")
+        number = self._chain.find_number(_read_hash(_get(params, 1)))
+        changes = [[key, _hex(self._chain.read_state(_read_hex(key), number))] for key in keys]
+        return [{"block": _hex(self._chain.get_hash(number)), "changes": changes}]
+
+    def list_keys(self, params: Sequence[Any]) -> Any:
+        """Keys that begin so, after a key, at a block."""
+        prefix, count = _read_hex(_get(params, 0) or "0x"), _read_number(_get(params, 1) or 0)
+        if count > _MOST_KEYS:
+            raise RpcError(-32602, f"Invalid params: at most {_MOST_KEYS} keys")
+        after = _read_hex(_get(params, 2) or "0x")
+        number = self._chain.find_number(_read_hash(_get(params, 3)))
+        return [_hex(key) for key in self._chain.list_keys(prefix, after, count, number)]
+
+    def call_runtime(self, params: Sequence[Any]) -> Any:
+        """A runtime call's encoded answer at a block."""
+        number = self._chain.find_number(_read_hash(_get(params, 2)))
+        data = _read_hex(_get(params, 1) or "0x")
+        return _hex(self._apis.call(str(_get(params, 0)), data, self._chain.view(number)))
+
+    def _read(self, params: Sequence[Any]) -> bytes | None:
+        number = self._chain.find_number(_read_hash(_get(params, 1)))
+        return self._chain.read_state(_read_hex(_get(params, 0)), number)
+
+    # --- extrinsics
+
+    def get_nonce(self, params: Sequence[Any]) -> Any:
+        """The nonce of an account's next extrinsic."""
+        try:
+            return self._chain.get_next_nonce(str(_get(params, 0)))
+        except MalformedError as error:
+            raise RpcError(-32602, "Invalid params: no account") from error
+
+    def submit(self, params: Sequence[Any]) -> Any:
+        """Takes an extrinsic. Its hash."""
+        return _hex(self._chain.submit(_read_hex(_get(params, 0)), None).hash)
+
+    # --- a development network's own
+
+    def make_blocks(self, params: Sequence[Any]) -> Any:
+        """Makes `count` blocks at once. The last one's hash."""
+        options = _get(params, 0) or {}
+        count = _read_number(options.get("count", 1) if isinstance(options, dict) else options)
+        if count > _MOST_BLOCKS:
+            raise RpcError(-32602, f"Invalid params: at most {_MOST_BLOCKS} blocks")
+        self._clock.make_blocks(count)
+        return _hex(self._chain.head.hash)
+
+    def set_time(self, params: Sequence[Any]) -> Any:
+        """Sets the next block's timestamp, Unix milliseconds."""
+        self._clock.set_time(_read_number(_get(params, 0)))
+        return True
+
+    def add_pulse(self, params: Sequence[Any]) -> Any:
+        """Takes a drand round and its signature; false: quicknet did not sign it."""
+        return self._chain.add_pulse(_read_number(_get(params, 0)), _read_hex(_get(params, 1)))
+
+    def set_storage(self, params: Sequence[Any]) -> Any:
+        """Writes into the newest block's state: keys and values in hex, or by name as
+        {pallet: {item: value}} for what has no keys and {pallet: {item: [[keys, value], …]}}."""
+        values = _get(params, 0)
+        if isinstance(values, list) and all(isinstance(v, list) and len(v) == 2 for v in values):
+            changes: dict[bytes, bytes | None] = {
+                _read_hex(key): _read_hex(value) for key, value in values
+            }
+        elif isinstance(values, dict):
+            changes = self._encode_storage(values)
+        else:
+            raise RpcError(-32602, "Invalid params: what is to be written?")
+        self._chain.write_storage(changes)
+        return _hex(self._chain.head.hash)
+
+    def _encode_storage(self, values: dict[str, Any]) -> dict[bytes, bytes | None]:
+        codec, changes = self._chain.codec, {}
+        try:
+            for pallet, items in values.items():
+                for item, value in items.items():
+                    name = codec.find_item(pallet, item)
+                    is_map = codec.is_map(*name)
+                    for keys, entry in value if is_map else [([], value)]:
+                        changes[codec.make_key(*name, *keys)] = (
+                            None if entry is None else codec.encode_value(*name, entry)
+                        )
+        except (MalformedError, AttributeError, TypeError, ValueError) as error:
+            raise RpcError(-32602, f"Invalid params: {error}") from error
+        return changes
+
+
+RUNTIME_VERSION = {
+    "specName": SPEC_NAME,
+    "implName": SPEC_NAME,
+    "authoringVersion": 1,
+    "specVersion": SPEC_VERSION,
+    "implVersion": 1,
+    "apis": [],
+    "transactionVersion": TRANSACTION_VERSION,
+    "stateVersion": 1,
+}
+
+
+def _get(params: Sequence[Any], index: int) -> Any:
+    return params[index] if index < len(params) else None
+
+
+def _hex(data: bytes | None) -> str | None:
+    return None if data is None else "0x" + data.hex()
+
+
+def _read_hex(text: Any) -> bytes:
+    try:
+        return bytes.fromhex(text.removeprefix("0x"))
+    except (AttributeError, ValueError) as error:
+        raise RpcError(-32602, f"Invalid params: {str(text)[:40]!r} is no hex") from error
+
+
+def _read_hash(text: Any) -> bytes | None:
+    return None if text is None else _read_hex(text)
+
+
+def _read_number(value: Any) -> int:
+    try:
+        number = int(value, 0) if isinstance(value, str) else int(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RpcError(-32602, f"Invalid params: {str(value)[:40]!r} is no number") from error
+    if not 0 <= number < 2**63:
+        raise RpcError(-32602, "Invalid params: the number is out of range")
+    return number

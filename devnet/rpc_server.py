@@ -1,0 +1,308 @@
+"""The websocket server: requests to methods, blocks to whoever subscribed.
+
+What is sent to a client waits in a queue of its own, answers before what they started, so that a
+slow client holds nobody up; one that lets too much wait is left.
+"""
+
+import asyncio
+import itertools
+import json
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from assay.devnet.devnet_chain import Chain, MadeBlock
+from assay.devnet.devnet_errors import RpcError
+from assay.devnet.pool import Waiting
+from assay.devnet.rpc import RUNTIME_VERSION, Methods
+
+logger = logging.getLogger("assay.devnet")
+#: The library's own words on its connections. Whoever sends what is no websocket's opening, or
+#: leaves in the middle of one, is no fault of the server's, and gets no traceback.
+connections_logger = logging.getLogger("assay.devnet.connections")
+connections_logger.setLevel(logging.ERROR)
+connections_logger.addFilter(lambda record: not _is_clients_fault(record))
+
+#: Largest request, bytes.
+MESSAGE_BYTES = 16 * 1024 * 1024
+#: Requests in one batch.
+_LARGEST_BATCH = 100
+#: Characters that may wait for one client: ten thousand blocks' heads, or a hundred metadata.
+_MOST_WAITING = 64 * 1024 * 1024
+#: Subscriptions of one client.
+_MOST_SUBSCRIPTIONS = 1_000
+
+#: Method that subscribes → name of its notifications.
+_HEADS = {
+    "chain_subscribeNewHeads": "chain_newHead",
+    "chain_subscribeNewHead": "chain_newHead",
+    "chain_subscribeAllHeads": "chain_allHead",
+    "chain_subscribeFinalizedHeads": "chain_finalizedHead",
+    "chain_subscribeFinalisedHeads": "chain_finalizedHead",
+}
+_UNSUBSCRIBE = {
+    "author_unwatchExtrinsic",
+    "chain_unsubscribeAllHeads",
+    "chain_unsubscribeFinalizedHeads",
+    "chain_unsubscribeFinalisedHeads",
+    "chain_unsubscribeNewHead",
+    "chain_unsubscribeNewHeads",
+    "state_unsubscribeRuntimeVersion",
+    "state_unsubscribeStorage",
+}
+
+
+def _is_clients_fault(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return isinstance(error, WebSocketException | OSError)
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    """One connection.
+
+    Attributes:
+        leave: ends it at once.
+        waiting: characters to send.
+        subscriptions: id → name of its notifications.
+        keys: storage subscriptions: id → key in hex → what was last said of it.
+    """
+
+    leave: Callable[[], None]
+    waiting: int = 0
+    subscriptions: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    _queue: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+
+    def say(self, message: Any) -> None:
+        """Has something sent. Who lets too much wait is left: a gap would be worse."""
+        if self.waiting > _MOST_WAITING:
+            logger.warning(
+                "a client does not read what it is sent: left", extra={"event": "client_left"}
+            )
+            self.leave()
+            return
+        text = json.dumps(message)
+        self.waiting += len(text)
+        self._queue.put_nowait(text)
+
+    async def take(self) -> str:
+        """What is to be sent next."""
+        text = await self._queue.get()
+        self.waiting -= len(text)
+        return text
+
+
+class Server:
+    """Speaks for a chain.
+
+    Args:
+        seal: called when a message has been dealt with: makes a block, where one is to be made.
+    """
+
+    def __init__(self, chain: Chain, methods: Methods, seal: Callable[[], None]) -> None:
+        self._chain = chain
+        self._methods = methods
+        self._seal = seal
+        self._clients: set[_Client] = set()
+        self._watchers: dict[str, _Client] = {}
+        self._awaiting: dict[int, list[str]] = {}
+        self._final = chain.final_number
+        self._ids = itertools.count(1)
+
+    async def handle(self, connection: ServerConnection) -> None:
+        """Serves one client until it goes."""
+        client = _Client(connection.transport.abort)
+        self._clients.add(client)
+        sending = asyncio.create_task(_send(connection, client))
+        try:
+            with suppress(ConnectionClosed):
+                async for message in connection:
+                    self._answer(client, message)
+                    self._seal()
+                    await asyncio.sleep(0)  # many requests at once do not keep others waiting
+        finally:
+            sending.cancel()
+            self._clients.discard(client)
+            for watcher in client.subscriptions:
+                self._watchers.pop(watcher, None)
+
+    def publish(self, made: MadeBlock) -> None:
+        """Tells everybody of a block, and of what it made final."""
+        block = "0x" + made.header.hash.hex()
+        for waiting in made.included:
+            self._notify_watcher(waiting, {"inBlock": block})
+        for waiting in made.dropped:
+            self._notify_watcher(waiting, "invalid")
+            self._end_watch(waiting.watcher)
+        watched = [waiting.watcher for waiting in made.included if waiting.watcher]
+        self._awaiting[made.header.number] = watched
+        header = made.header.to_json()
+        for client in list(self._clients):
+            for identity, name in list(client.subscriptions.items()):
+                if name in ("chain_newHead", "chain_allHead"):
+                    _notify(client, name, identity, header)
+                elif name == "state_storage":
+                    self._notify_storage(client, identity, block)
+        self._publish_final()
+
+    def _publish_final(self) -> None:
+        while self._final < self._chain.final_number:
+            self._final += 1
+            block_hash = self._chain.get_hash(self._final)
+            assert block_hash is not None  # it was made before it became final
+            block = self._chain.find_block(block_hash)
+            assert block is not None
+            for watcher in self._awaiting.pop(self._final, []):
+                client = self._end_watch(watcher)
+                if client is not None:
+                    finalized = {"finalized": "0x" + block_hash.hex()}
+                    _notify(client, "author_extrinsicUpdate", watcher, finalized)
+            header = block.header.to_json()
+            for client in list(self._clients):
+                for identity, name in list(client.subscriptions.items()):
+                    if name == "chain_finalizedHead":
+                        _notify(client, name, identity, header)
+
+    # --- requests
+
+    def _answer(self, client: _Client, message: str | bytes) -> None:
+        try:
+            request = json.loads(message)
+        except (ValueError, RecursionError):
+            error = RpcError(-32700, "Parse error")
+            client.say(_make_error(None, error))
+            return
+        if not isinstance(request, list):
+            answer, start = self._run(client, request)
+            client.say(answer)
+            start()
+            return
+        if not 0 < len(request) <= _LARGEST_BATCH:
+            error = RpcError(-32600, f"Invalid request: 1 to {_LARGEST_BATCH} in a batch")
+            client.say(_make_error(None, error))
+            return
+        ran = [self._run(client, one) for one in request]
+        client.say([answer for answer, _ in ran])
+        for _, start in ran:
+            start()
+
+    def _run(self, client: _Client, request: Any) -> tuple[dict[str, Any], Callable[[], None]]:
+        """An answer, and what is to be sent right after it."""
+        if not isinstance(request, dict) or not isinstance(request.get("method"), str):
+            return _make_error(None, RpcError(-32600, "Invalid request")), _nothing
+        identity, params = request.get("id"), request.get("params") or []
+        try:
+            if not isinstance(params, list):
+                raise RpcError(-32602, "Invalid params: they are to be a list")
+            result, start = self._call(client, request["method"], params)
+        except RpcError as error:
+            return _make_error(identity, error), _nothing
+        return {"jsonrpc": "2.0", "id": identity, "result": result}, start
+
+    def _call(
+        self, client: _Client, method: str, params: Sequence[Any]
+    ) -> tuple[Any, Callable[[], None]]:
+        if method in self._methods.table:
+            return self._methods.table[method](params), _nothing
+        if method in _UNSUBSCRIBE:
+            return self._unsubscribe(client, params), _nothing
+        if len(client.subscriptions) >= _MOST_SUBSCRIPTIONS:
+            raise RpcError(-32006, "Too many subscriptions on the connection")
+        identity = f"assay-{next(self._ids)}"
+        if method in _HEADS:
+            client.subscriptions[identity] = _HEADS[method]
+            return identity, lambda: self._tell_head(client, identity)
+        if method == "author_submitAndWatchExtrinsic":
+            return self._watch(client, identity, params)
+        if method == "state_subscribeStorage":
+            keys = params[0] if params and isinstance(params[0], list) else []
+            client.subscriptions[identity] = "state_storage"
+            client.keys[identity] = {str(key): "" for key in keys}
+            head = "0x" + self._chain.head.hash.hex()
+            return identity, lambda: self._notify_storage(client, identity, head)
+        if method == "state_subscribeRuntimeVersion":
+            client.subscriptions[identity] = "state_runtimeVersion"
+            return identity, lambda: _notify(
+                client, "state_runtimeVersion", identity, RUNTIME_VERSION
+            )
+        raise RpcError(-32601, "Method not found")
+
+    def _watch(
+        self, client: _Client, identity: str, params: Sequence[Any]
+    ) -> tuple[str, Callable[[], None]]:
+        try:
+            raw = bytes.fromhex(str(params[0]).removeprefix("0x"))
+        except (IndexError, ValueError) as error:
+            raise RpcError(-32602, "Invalid params: an extrinsic in hex") from error
+        self._chain.submit(raw, identity)
+        client.subscriptions[identity] = "author_extrinsicUpdate"
+        self._watchers[identity] = client
+        return identity, lambda: _notify(client, "author_extrinsicUpdate", identity, "ready")
+
+    def _unsubscribe(self, client: _Client, params: Sequence[Any]) -> bool:
+        identity = str(params[0]) if params else ""
+        self._watchers.pop(identity, None)
+        client.keys.pop(identity, None)
+        return client.subscriptions.pop(identity, None) is not None
+
+    # --- notifications
+
+    def _tell_head(self, client: _Client, identity: str) -> None:
+        """A new subscription hears of the head at once."""
+        name = client.subscriptions.get(identity, "")
+        number = self._final if name == "chain_finalizedHead" else self._chain.head.number
+        block = self._chain.find_block(self._chain.get_hash(number))
+        if name and block is not None:
+            _notify(client, name, identity, block.header.to_json())
+
+    def _notify_watcher(self, waiting: Waiting, status: Any) -> None:
+        client = self._watchers.get(waiting.watcher or "")
+        if client is not None and waiting.watcher is not None:
+            _notify(client, "author_extrinsicUpdate", waiting.watcher, status)
+
+    def _end_watch(self, watcher: str | None) -> _Client | None:
+        """Nothing more is to be said of an extrinsic. Who wanted to hear of it."""
+        client = self._watchers.pop(watcher or "", None)
+        if client is not None:
+            client.subscriptions.pop(watcher or "", None)
+        return client
+
+    def _notify_storage(self, client: _Client, identity: str, block: str) -> None:
+        known = client.keys.get(identity, {})
+        changes = []
+        for key, before in list(known.items()):
+            try:
+                value = self._chain.state.read(bytes.fromhex(key.removeprefix("0x")))
+            except ValueError:
+                continue  # no key
+            text = None if value is None else "0x" + value.hex()
+            if text != before:
+                known[key] = text
+                changes.append([key, text])
+        if changes:
+            _notify(client, "state_storage", identity, {"block": block, "changes": changes})
+
+
+async def _send(connection: ServerConnection, client: _Client) -> None:
+    with suppress(ConnectionClosed):
+        while True:
+            await connection.send(await client.take())
+
+
+def _notify(client: _Client, name: str, identity: str, result: Any) -> None:
+    params = {"subscription": identity, "result": result}
+    client.say({"jsonrpc": "2.0", "method": name, "params": params})
+
+
+def _make_error(identity: Any, error: RpcError) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": identity, "error": error.encode()}
+
+
+def _nothing() -> None:
+    """Nothing follows this answer."""

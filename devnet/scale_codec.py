@@ -1,0 +1,197 @@
+"""Values of the runtime to bytes and back, by the SDK's own codec.
+
+An account is its SS58 address throughout; bytes that are no text come back as 0x hex, which is how
+the SDK's codec has it.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from bittensor_core import Runtime as CoreRuntime
+
+from assay.devnet.devnet_errors import DispatchError, MalformedError
+from assay.devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION
+
+#: Address type of every chain of Bittensor.
+SS58_TYPE = 42
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A decoded call."""
+
+    pallet: str
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    value_type: str
+    default: bytes | None
+
+
+class Codec:
+    """One runtime's codec.
+
+    Args:
+        metadata: of format 15 where runtime calls are to be encoded.
+    """
+
+    def __init__(self, metadata: bytes) -> None:
+        self._core = CoreRuntime(metadata, SPEC_VERSION, TRANSACTION_VERSION, SS58_TYPE)
+        self._items: dict[tuple[str, str], _Item] = {}
+        self._errors: dict[tuple[str, str], dict[str, Any]] = {}
+        self._storage: dict[str, dict[str, str]] = {}
+        for pallet in self._core.metadata_ir()["pallets"]:
+            for error in pallet["errors"]:
+                number = error["index"].to_bytes(4, "little")
+                value = {"index": pallet["index"], "error": "0x" + number.hex()}
+                self._errors[pallet["name"], error["name"]] = {"Module": value}
+            self._storage[pallet["name"]] = {
+                item["name"].lower(): item["name"] for item in pallet["storage"]
+            }
+
+    # --- storage
+
+    def make_key(self, pallet: str, item: str, *keys: Any) -> bytes:
+        """A storage key; with fewer keys than the map has, the prefix of them all."""
+        try:
+            return bytes(self._core.storage_key(pallet, item, list(keys)))
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
+            raise MalformedError(f"{pallet}.{item} has no key {keys}: {error}") from error
+
+    def encode_value(self, pallet: str, item: str, value: Any) -> bytes:
+        """A value as it stands in storage."""
+        return self.encode(self._get_item(pallet, item).value_type, value)
+
+    def decode_value(self, pallet: str, item: str, data: bytes | None) -> Any:
+        """What stands in storage; of nothing the item's default, None where it has none."""
+        entry = self._get_item(pallet, item)
+        data = entry.default if data is None else data
+        return None if data is None else self._core.decode(entry.value_type, data, True)
+
+    def decode_map_keys(self, pallet: str, item: str, key: bytes, fixed: int) -> list[Any]:
+        """The keys of a map within a storage key, but for the first `fixed`."""
+        found: list[Any] = self._core.decode_storage_key_params(pallet, item, key, fixed)
+        return found
+
+    def find_item(self, pallet: str, name: str) -> tuple[str, str]:
+        """Pallet and storage item by their names in any case.
+
+        Raises:
+            MalformedError: there is no such item.
+        """
+        for title, items in self._storage.items():
+            if title.lower() == pallet.lower() and name.lower() in items:
+                return title, items[name.lower()]
+        raise MalformedError(f"there is no storage item {pallet}.{name}")
+
+    def is_map(self, pallet: str, item: str) -> bool:
+        """Whether the item has keys."""
+        return bool(self._core.storage_entry(pallet, item).param_types)
+
+    def _get_item(self, pallet: str, item: str) -> _Item:
+        found = self._items.get((pallet, item))
+        if found is None:
+            entry = self._core.storage_entry(pallet, item)
+            default = bytes(entry.default_bytes) if entry.modifier == "Default" else None
+            found = self._items[pallet, item] = _Item(entry.value_type, default)
+        return found
+
+    # --- types
+
+    def encode(self, type_name: str, value: Any) -> bytes:
+        """A value of a type; None is the absent option.
+
+        Raises:
+            MalformedError: it is no value of that type.
+        """
+        if value is None:
+            return b"\x00"
+        try:
+            return bytes(self._core.encode(type_name, value))
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
+            raise MalformedError(f"no value of {type_name}: {error}") from error
+
+    def decode(self, type_name: str, data: bytes) -> Any:
+        """A value of a type, of exactly these bytes.
+
+        Raises:
+            MalformedError: they are no such value.
+        """
+        try:
+            return self._core.decode(type_name, data, True)
+        except ValueError as error:
+            raise MalformedError(f"no value of {type_name}: {error}") from error
+
+    def decode_first(self, type_name: str, data: bytes) -> Any:
+        """A value of a type at the start of some bytes.
+
+        Raises:
+            MalformedError: they begin with no such value.
+        """
+        try:
+            return self._core.decode(type_name, data, False)
+        except ValueError as error:
+            raise MalformedError(f"no value of {type_name}: {error}") from error
+
+    @cached_property
+    def types(self) -> dict[int, dict[str, Any]]:
+        """The type registry: number → its definition (scale-info)."""
+        entries = json.loads(self._core.registry_json())["types"]
+        return {entry["id"]: entry["type"] for entry in entries}
+
+    @cached_property
+    def runtime_apis(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """API → method → its `inputs` (names and types) and `output` (a type)."""
+        found: dict[str, dict[str, dict[str, Any]]] = self._core.runtime_api_map()
+        return found
+
+    def get_constant(self, pallet: str, name: str) -> Any:
+        """A constant of a pallet."""
+        return self._core.constant(pallet, name)
+
+    # --- calls, events, errors
+
+    def decode_call(self, data: bytes) -> Call:
+        """A call of this runtime.
+
+        Raises:
+            MalformedError: the bytes are none.
+        """
+        try:
+            return read_call(self._core.decode_call(data))
+        except ValueError as error:
+            raise MalformedError(f"not a call of this runtime: {error}") from error
+
+    def encode_call(self, pallet: str, name: str, arguments: dict[str, Any]) -> bytes:
+        """The bytes of a call."""
+        return bytes(self._core.compose_call(pallet, name, arguments))
+
+    def make_event(self, phase: int | None, pallet: str, name: str, fields: Any) -> dict[str, Any]:
+        """A record for System.Events. `phase` is an extrinsic's index, None before them all."""
+        where: Any = "Initialization" if phase is None else {"ApplyExtrinsic": phase}
+        return {"phase": where, "event": {pallet: {name: fields}}, "topics": []}
+
+    def make_error(self, error: DispatchError) -> Any:
+        """A `DispatchError` for events."""
+        if error.pallet is not None:
+            return self._errors[error.pallet, error.name]
+        kind, _, detail = error.name.partition(".")
+        return {kind: detail} if detail else kind
+
+
+def read_call(decoded: dict[str, Any]) -> Call:
+    """A call as the SDK's codec decodes it, also one within another's arguments."""
+    arguments = {argument["name"]: argument["value"] for argument in decoded["call_args"]}
+    return Call(decoded["call_module"], decoded["call_function"], arguments)
+
+
+def read_bytes(value: Any) -> bytes:
+    """Bytes that the SDK's codec decoded to text or hex."""
+    if isinstance(value, str):
+        return bytes.fromhex(value[2:]) if value.startswith("0x") else value.encode()
+    return bytes(value)

@@ -1,0 +1,275 @@
+"""The child that reads a group of a miner's file and, where the checkpoint is at hand, measures it.
+
+What it does not know: whether the validator could read the file then, and any ledger. Margins are
+this machine's reference; two machines differ by less than the cap.
+"""
+
+import json
+from collections import OrderedDict
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from assay.artifacts.parquet import ParquetWorker, WorkerError
+from assay.artifacts.submissions import SubmissionFile
+from assay.artifacts.submissions.submission_layout import get_limits
+from assay.audit.explain.material import find_model, open_model
+from assay.audit.sources import FetchedOutlines
+from assay.environments import compute_reward, get_weights, open_environment
+from assay.explorer import GroupReading, Lack, RolloutReading, TokenReading
+from assay.inference import Checkpoint, CheckpointError, Outline
+from assay.network import ReadableStores, StoreError, open_folder
+from assay.protocol import Context, EncodingError, Refusal, context_from_json, encode_ss58
+from assay.protocol.commitment import make_object_name
+from assay.protocol.gumbel import FRACTION_BITS
+from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
+from assay.protocol.selection import select_positions
+from assay.protocol.submission import (
+    LOGPROB_BITS,
+    Rollout,
+    compute_group_leaf,
+    decode_rollout,
+    split_rows,
+)
+from assay.verification import Measurement, make_projection
+from assay.verification.sampling import judge_sampling
+from assay.verification.sketch import DIFFERENCE_CAP, iterate_blocks, judge_sketch
+
+#: Checkpoints kept in memory.
+_MODELS_MAX = 2
+_NATS, _LOGITS = float(1 << LOGPROB_BITS), float(1 << FRACTION_BITS)
+
+
+class GroupReader:
+    """Answers requests: JSON in, JSON out."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        self._worker = ParquetWorker()
+        self._models: OrderedDict[bytes, Any] = OrderedDict()
+        self._told: str | None = None  # for the operator: it may name folders and endpoints
+
+    def answer(self, request: bytes) -> bytes:
+        """A group, or why it cannot be shown."""
+        asked = json.loads(request)
+        context = context_from_json(asked["context"])
+        try:
+            found = self._read(asked, context, bytes.fromhex(asked["hotkey"]), asked["group"])
+        except (StoreError, CheckpointError, WorkerError) as error:
+            self._told = str(error)
+            found = Lack("it cannot be read just now: its store or the checkpoint does not answer")
+        kind = "lack" if isinstance(found, Lack) else "group"
+        told, self._told = self._told, None
+        return json.dumps({"kind": kind, "value": asdict(found), "told": told}).encode()
+
+    def _read(
+        self, asked: dict[str, Any], context: Context, hotkey: bytes, group: int
+    ) -> GroupReading | Lack:
+        rollouts = self._read_rollouts(asked, context, hotkey, group)
+        if isinstance(rollouts, Lack):
+            return rollouts
+        outline, checkpoint, note = self._open_model(asked, context)
+        if outline is None:
+            return Lack(note or "the window's checkpoint is not at hand, and with it its tokenizer")
+        environment = open_environment(context.parameters.environment)
+        seed = compute_problem_seed(context.challenge_seed, hotkey, group)
+        problem = environment.make_problem(seed, outline.manifest.levels)
+        vocabulary = len(outline.tokenizer.drawable)
+        if any(int(rollout.tokens.max()) >= vocabulary for rollout in rollouts):
+            checkpoint, note = (
+                None,
+                "The model was not run here: the file holds ids that it does not have.",
+            )
+        measured: list[Measurement | None] = [None] * len(rollouts)
+        if checkpoint is not None:
+            measured = [*_measure(context, checkpoint, hotkey, group, problem.prompt, rollouts)]
+        weights = get_weights(context.parameters.environment)
+        shown = []
+        for number, (rollout, found) in enumerate(zip(rollouts, measured, strict=True)):
+            drawable = [t for t in rollout.tokens.tolist() if t < vocabulary]
+            completion = outline.tokenizer.decode(drawable)
+            parts = environment.score(problem, completion)
+            shown.append(
+                RolloutReading(
+                    number=number,
+                    tokens=_describe_tokens(
+                        context, hotkey, group, number, rollout, outline, found
+                    ),
+                    completion=completion,
+                    reward=compute_reward(parts, weights),
+                    parts=asdict(parts),
+                    **_summarise(context, checkpoint, hotkey, group, number, rollout, found),
+                )
+            )
+        return GroupReading(problem.prompt, problem.level, checkpoint is not None, note, shown)
+
+    def _read_rollouts(
+        self, asked: dict[str, Any], context: Context, hotkey: bytes, group: int
+    ) -> list[Rollout] | Lack:
+        committed = context.commitments[hotkey]
+        name = make_object_name(encode_ss58(hotkey), context.window)
+        folders = [Path(folder) for folder in asked["stores"]]
+        source = next(
+            (open_folder(folder).open(name) for folder in folders if (folder / name).is_file()),
+            None,
+        )
+        if source is None:
+            store = ReadableStores(asked["readable"]).get(committed.locator)
+            if store is None:
+                return Lack("the miner's file is not at hand: its store is not one read from here")
+            source = store.open(name)
+        if source.size() is None:
+            return Lack("the miner's file is not there any more")
+        reader = SubmissionFile(source, self._worker, get_limits(context.parameters))
+        footer = reader.read_footer()
+        if isinstance(footer, Refusal):
+            return Lack(f"the miner's file cannot be read: {footer.detail}")
+        data = reader.read_group(group)
+        if isinstance(data, Refusal):
+            return Lack(f"the group cannot be read: {data.detail}")
+        try:
+            rows = split_rows(data, context.parameters.work.group_size)
+            if (
+                group >= len(footer.leaves)
+                or compute_group_leaf(group, rows) != footer.leaves[group]
+            ):
+                return Lack("the group is not the one that the file's own leaves name")
+            return [decode_rollout(row) for row in rows]
+        except EncodingError as error:
+            return Lack(f"the group cannot be read: {error}")
+
+    def _open_model(
+        self, asked: dict[str, Any], context: Context
+    ) -> tuple[Outline | None, Checkpoint | None, str | None]:
+        """The checkpoint, or at least its tokenizer; and why it is not measured."""
+        digest = context.checkpoint
+        if digest not in self._models:
+            self._models[digest] = self._load(asked, context)
+            while len(self._models) > _MODELS_MAX:
+                self._models.popitem(last=False)
+        self._models.move_to_end(digest)
+        found: tuple[Outline | None, Checkpoint | None, str | None] = self._models[digest]
+        return found
+
+    def _load(
+        self, asked: dict[str, Any], context: Context
+    ) -> tuple[Outline | None, Checkpoint | None, str | None]:
+        short = context.checkpoint.hex()[:16]
+        folder = None if asked["models"] is None else Path(asked["models"])
+        place = None if folder is None else find_model(folder, None, context)
+        outline, checkpoint, lacks = open_model(place, context)
+        if checkpoint is not None:
+            return outline, checkpoint, None
+        lack = f"checkpoint {short}… is not at hand"
+        if lacks and place is not None and place != folder:
+            self._told = lacks[0]
+            lack = f"checkpoint {short}… does not open"
+        why = (
+            f"The model was not run here: {lack}. Tokens, claimed log-probabilities and the reward "
+            "come from the miner’s file; margins and distances take a forward pass"
+        )
+        why += ", for which --model names a folder of checkpoints." if folder is None else "."
+        if outline is None:
+            stores = [open_folder(Path(folder)) for folder in asked["stores"]]
+            try:
+                outline = FetchedOutlines(Path(asked["scratch"]), lambda: stores).get(
+                    context.checkpoint
+                )
+            except CheckpointError as error:
+                self._told = str(error)
+                why = f"without the tokenizer of checkpoint {short}… nothing can be read"
+                return None, None, why
+        return outline, None, why
+
+
+def _measure(
+    context: Context,
+    checkpoint: Checkpoint,
+    hotkey: bytes,
+    group: int,
+    prompt: str,
+    rollouts: list[Rollout],
+) -> list[Measurement]:
+    """One batched prefill of the whole group."""
+    return checkpoint.get_reference(context.parameters.work.temperature).measure(
+        checkpoint.tokenizer.encode(prompt),
+        [rollout.tokens for rollout in rollouts],
+        [
+            compute_rollout_seed(context.challenge_seed, hotkey, group, number)
+            for number in range(len(rollouts))
+        ],
+        make_projection(compute_projection_seed(context.challenge_seed), checkpoint.manifest),
+    )
+
+
+def _describe_tokens(
+    context: Context,
+    hotkey: bytes,
+    group: int,
+    number: int,
+    rollout: Rollout,
+    outline: Outline,
+    found: Measurement | None,
+) -> list[TokenReading]:
+    count = len(rollout.tokens)
+    audited = set(select_positions(context.audit_seed, hotkey, group, number, count))
+    distance = None if found is None else _compute_distance(rollout, found)
+    return [
+        TokenReading(
+            id=token,
+            text=_name(token, outline),
+            logprob=int(rollout.logprobs[t]) / _NATS,
+            audited=t in audited,
+            margin=None if found is None else int(found.margins[t]) / _LOGITS,
+            drawn=None if found is None else int(found.best[t]),
+            measured=None if found is None else int(found.logprobs[t]) / _NATS,
+            distance=None if distance is None else float(distance[t]),
+        )
+        for t, token in enumerate(rollout.tokens.tolist())
+    ]
+
+
+def _name(token: int, outline: Outline) -> str:
+    if token in outline.manifest.end_tokens:
+        return "⟨end⟩"
+    if token >= len(outline.tokenizer.drawable):
+        return f"⟨id {token}⟩"
+    return outline.tokenizer.decode([token]) or f"⟨id {token}⟩"
+
+
+def _compute_distance(rollout: Rollout, found: Measurement) -> Any:
+    difference = np.abs(rollout.sketch.astype(np.int16) - found.sketch)
+    return np.minimum(difference, DIFFERENCE_CAP).sum(axis=1)
+
+
+def _summarise(
+    context: Context,
+    checkpoint: Checkpoint | None,
+    hotkey: bytes,
+    group: int,
+    number: int,
+    rollout: Rollout,
+    found: Measurement | None,
+) -> dict[str, float]:
+    """The rollout's statistics, as the judge computes them."""
+    if found is None or checkpoint is None:
+        return {}
+    work, tests = context.parameters.work, context.parameters.tests
+    sampling = judge_sampling(
+        found.margins, found.gini, checkpoint.calibration, tests, work.temperature
+    )
+    count = len(rollout.tokens)
+    positions = select_positions(context.audit_seed, hotkey, group, number, count)
+    difference = (rollout.logprobs.astype(np.int64) - found.logprobs.astype(np.int64))[positions]
+    per_token = _compute_distance(rollout, found)
+    return {
+        "log_capital": float(sampling.log_capital),
+        "sketch_mean": float(judge_sketch(rollout.sketch, found.sketch, tests).mean),
+        "sketch_block": max(
+            float(per_token[start:end].mean()) for start, end in iterate_blocks(count)
+        ),
+        "logprob_rms": float(np.sqrt((difference.astype(np.float64) ** 2).mean())) / _NATS,
+    }

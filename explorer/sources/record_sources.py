@@ -1,0 +1,356 @@
+"""From what was asked for on the command line to a record, and what is around it."""
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from assay.artifacts.ports import Objects
+from assay.explorer import Subject
+from assay.explorer.sources.chain_view import ChainView
+from assay.explorer.sources.groups import Groups
+from assay.explorer.sources.ledger_events import LedgerEvents
+from assay.explorer.sources.places import (
+    check_contract,
+    check_link,
+    find_gauntlet,
+    find_ledger,
+    find_models,
+    find_trainer,
+)
+from assay.explorer.sources.recorded_parameters import find_own_parameters, find_recorded_parameters
+from assay.explorer.sources.run_folder import JsonFile, RunFolder
+from assay.explorer.sources.shell_commands import ShellCommands
+from assay.explorer.sources.surroundings import Around, LocalnetMark, Pace
+from assay.network import FolderStore, ObjectStore, open_folder, open_store
+from assay.neurons.session.resources import open_stores
+from assay.neurons.settings.schema import ConfigError, Settings
+from assay.protocol import Parameters, decode_ss58, encode_ss58
+from assay.protocol.record import make_latest_name
+
+_LATEST_BYTES = 1 << 12
+#: Seconds between two looks for a record that is not there yet.
+_LOOK_S = 1.0
+
+
+class NoRecordError(ConfigError):
+    """There is no record yet where one will be: it may be waited for.
+
+    Attributes:
+        kind: what is awaited, see `assay.explorer.AWAITED`; the message is its operator's.
+    """
+
+    def __init__(self, why: str, kind: str = "record") -> None:
+        super().__init__(why)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for beside the settings.
+
+    Attributes:
+        online: flags that name the chain, and settings, as they were given; None: none was.
+        localnet: folder of the localnet that was named: it is waited for.
+        later: settings with those of a localnet that was not there yet, once it is.
+    """
+
+    settings: Settings
+    online: tuple[str, ...] | None
+    localnet: Path | None = None
+    later: Callable[[], Settings] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the explorer is made from."""
+
+    subject: Subject
+    around: Around
+
+
+def open_source(
+    request: Request,
+    stack: ExitStack,
+    on_change: Callable[[], None],
+    wait: Callable[[NoRecordError], None],
+    stop: threading.Event | None = None,
+) -> Source:
+    """Finds the record.
+
+    Args:
+        stack: closes what was opened.
+        on_change: called when something that was being computed is there.
+        wait: called at every look where a run is there and what is needed of it is not yet.
+        stop: ends the waiting.
+
+    Raises:
+        ConfigError: there is none, or it is not clear which.
+        StoreError: a store cannot be read.
+    """
+    ended = stop or threading.Event()
+    while request.later is not None:
+        try:
+            request = replace(request, settings=request.later(), later=None)
+        except ConfigError:
+            why = (
+                f"no localnet has been started in {request.localnet}: `assay localnet --dir "
+                f"{request.localnet}` in another terminal"
+            )
+            wait(NoRecordError(why, "localnet"))
+            _pause(ended)
+    chain = None
+    if request.online is not None:
+        chain = ChainView(request.settings)
+        stack.callback(chain.close)
+    folder, found = _find_record(request, chain, wait, ended)
+    if chain is not None:
+        chain.validator = found.validator
+        chain.start()
+    around = _open_around(request, stack, on_change, folder, found, chain)
+    return Source(Subject(found.validator, found.parameters, found.objects, found.place), around)
+
+
+def _open_around(
+    request: Request,
+    stack: ExitStack,
+    on_change: Callable[[], None],
+    folder: Path | None,
+    found: "_Found",
+    chain: ChainView | None,
+) -> Around:
+    settings = request.settings
+    trainer = find_trainer(settings, folder)
+    models = find_models(settings, folder, found.begun)
+    kept = [] if folder is None else [folder / "store", folder / "bundle" / "store"]
+    roots = [path for path in (*kept, found.root) if path is not None and path.is_dir()]
+    scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
+    groups = Groups(models, roots, _list_readable(settings), scratch, on_change)
+    stack.callback(groups.close)
+    place = find_ledger(settings, found.validator, found.parameters)
+    events = None if place is None else LedgerEvents(place, on_change)
+    if events is not None:
+        stack.callback(events.close)
+    store = None if folder is None else folder / "store"
+    commands = ShellCommands(
+        encode_ss58(found.validator),
+        found.parameters,
+        folder,
+        models,
+        request.online,
+        None if settings.explorer.record is None else settings.explorer.record,
+        store if store is not None and store.is_dir() else found.root,
+        trainer.root,
+        place,
+        found.root,
+    )
+    return Around(
+        commands=commands,
+        has_model=models is not None,
+        ledger_link=check_link(settings.explorer.evm_explorer),
+        contract=check_contract(settings.ledger.contract),
+        run=None if folder is None else RunFolder(folder, found.validator),
+        trainer=trainer,
+        chain=chain,
+        models=models,
+        stores=[open_folder(root) for root in roots],
+        gauntlet=JsonFile(find_gauntlet(settings, folder)),
+        groups=groups,
+        pace=Pace(found.parameters.timing.slot_ms),
+        events=events,
+        localnet=None
+        if request.localnet is None
+        else LocalnetMark(request.localnet, found.parameters.identity.genesis_hash),
+    )
+
+
+def _pause(ended: threading.Event) -> None:
+    if ended.wait(_LOOK_S):
+        raise ConfigError("stopped before there was anything to show")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A record: whose, where, by which rules. root: its store's folder, where it is one; begun:
+    whether anything of it is there."""
+
+    validator: bytes
+    parameters: Parameters
+    objects: Objects
+    root: Path | None
+    place: str
+    begun: bool
+
+
+def _find_folder(request: Request) -> Path | None:
+    """The folder of a run: the one named, else the localnet's validator's, else the demo's where
+    nothing else was named."""
+    settings = request.settings
+    if settings.explorer.dir is not None:
+        if not settings.explorer.dir.is_dir():
+            raise ConfigError(
+                f"--dir {settings.explorer.dir}: there is no such folder; `assay demo --out "
+                f"{settings.explorer.dir}` makes one"
+            )
+        return settings.explorer.dir
+    if settings.validator.dir.is_dir() and request.online is not None:
+        return settings.validator.dir
+    if settings.explorer.record is None and request.online is None:
+        demo = settings.demo.out
+        if not demo.is_dir():
+            raise ConfigError(
+                f"nothing to show: {demo} is not there. Run `assay demo`, or name a folder with "
+                "--dir, a record with --record and --hotkey, or a chain with --netuid or --localnet"
+            )
+        return demo
+    return None
+
+
+def _find_record(
+    request: Request,
+    chain: ChainView | None,
+    wait: Callable[[NoRecordError], None],
+    ended: threading.Event,
+) -> tuple[Path | None, _Found]:
+    """The run's folder and its record, waited for where they will be there."""
+    while True:
+        folder = _find_folder(request)
+        try:
+            return folder, _look_for_record(request, folder, chain)
+        except NoRecordError as error:
+            if chain is None and (folder is None or not RunFolder(folder, b"").is_alive()):
+                raise
+            wait(error)
+            _pause(ended)
+
+
+def _look_for_record(request: Request, folder: Path | None, chain: ChainView | None) -> _Found:
+    settings = request.settings
+    parameters, announced = _ask_chain(request, chain)
+    validator = settings.explorer.hotkey
+    if validator is None and folder is not None and settings.explorer.record is None:
+        validator = RunFolder(folder, b"").get_hotkey(settings.chain.netuid)
+    if request.localnet is not None and validator is None and not announced:
+        raise NoRecordError(
+            f"nobody validates on the localnet in {request.localnet} yet: `assay validate "
+            f"--localnet {request.localnet} --wallet validator` in another terminal",
+            "validator",
+        )
+    objects, place = _open_records(request, folder, announced, validator)
+    hotkey = _find_validator(validator, objects, place, announced)
+    address = encode_ss58(hotkey)
+    data = objects.get(make_latest_name(address), _LATEST_BYTES)
+    # a run beside this page is shown before it has settled anything
+    if data is None and parameters is None and folder is not None:
+        parameters = find_own_parameters(folder)
+    if data is None and (parameters is None or folder is None):
+        raise NoRecordError(
+            f"{place} holds no record of {address} yet: it is published once its first "
+            "settlement's weights are open"
+        )
+    if parameters is None:
+        assert data is not None  # see above
+        parameters = find_recorded_parameters(objects, address, data, folder, place)
+    root = objects.root if isinstance(objects, FolderStore) else None
+    return _Found(hotkey, parameters, objects, root, place, data is not None)
+
+
+def _ask_chain(
+    request: Request, chain: ChainView | None
+) -> tuple[Parameters | None, dict[str, str]]:
+    """What the chain says. A localnet may be stopped and its record be at hand."""
+    if chain is None:
+        return None, {}
+    try:
+        return chain.find()
+    except ConfigError:
+        if request.settings.explorer.record is None and request.localnet is None:
+            raise
+        return None, {}
+
+
+def _open_records(
+    request: Request, folder: Path | None, announced: dict[str, str], wanted: str | None
+) -> tuple[ObjectStore, str]:
+    settings = request.settings
+    named = settings.explorer.record
+    if named is not None:
+        if "://" in named:
+            return open_store(named), named
+        if not Path(named).is_dir():
+            raise ConfigError(f"--record {named}: there is no such folder")
+        return open_folder(Path(named)), named
+    if folder is not None and (folder / "record").is_dir():
+        return open_folder(folder / "record"), str(folder)
+    locators = {wanted: announced[wanted]} if wanted in announced else announced
+    if wanted is not None and wanted not in announced and settings.store.locator is not None:
+        locators = {}
+    if len(locators) == 1:
+        (locator,) = locators.values()
+        store = open_stores(settings).get(locator)
+        if store is None:
+            raise ConfigError(
+                f"the record lies at {locator!r}, which is not read from here: allow it with "
+                "--readable, or name a copy with --record"
+            )
+        return store, locator
+    if len(locators) > 1:
+        raise ConfigError(f"whose record? name one with --hotkey: {', '.join(sorted(locators))}")
+    if settings.store.locator is not None:
+        return open_stores(settings).open(settings.store.locator), settings.store.locator
+    if folder is not None:
+        return _open_told(folder)
+    raise NoRecordError("nobody announces a record on this subnet yet; name one with --record")
+
+
+def _open_told(folder: Path) -> tuple[ObjectStore, str]:
+    """The store that a run says its record goes to. A program that runs here is our operator's;
+    what a folder from elsewhere says is not opened without being asked for."""
+    run = RunFolder(folder, b"")
+    locator = run.get_locator()
+    if locator is not None and run.is_held():
+        return open_store(locator), str(folder)
+    where = "STORE" if locator is None else repr(locator)
+    raise NoRecordError(
+        f"{folder} holds no record yet: it is there once the first settlement's weights are "
+        f"open; a validator's that goes to a store is named with --record {where}"
+    )
+
+
+def _list_addresses(objects: ObjectStore) -> list[str]:
+    """Who has a record in the store; none where a store shows no list of its names."""
+    if not isinstance(objects, FolderStore):
+        return []
+    return sorted(path.parent.name for path in objects.root.glob("*/latest.json"))
+
+
+def _find_validator(
+    named: str | None, objects: ObjectStore, place: str, announced: dict[str, str]
+) -> bytes:
+    if named is not None:
+        try:
+            return decode_ss58(named)
+        except ValueError as error:
+            raise ConfigError(f"--hotkey {named!r} is no hotkey: {error}") from None
+    there = {}
+    for address in _list_addresses(objects):
+        try:
+            there[address] = decode_ss58(address)
+        except ValueError:
+            continue
+    if len(there) == 1:
+        return next(iter(there.values()))
+    if len(announced) == 1:
+        return decode_ss58(next(iter(announced)))
+    if there:
+        raise ConfigError(
+            f"{place} holds several records: name one with --hotkey: " + ", ".join(there)
+        )
+    raise NoRecordError(f"{place} holds no record yet; --hotkey names whose it will be")
+
+
+def _list_readable(settings: Settings) -> list[str]:
+    own = settings.store.locator
+    return [*settings.store.readable, *([] if own is None else [own])]

@@ -1,0 +1,321 @@
+"""What a demo, a validator or a trainer has left in its folder, as the explorer shows it.
+
+All of it is JSON that programs write for people: what is not as it should be is not there.
+"""
+
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+from assay.explorer import Live, Manifest, Post, Shown, Training
+from assay.network.folder_locks import is_locked
+
+#: Largest JSON that is read, bytes.
+_BYTES_MAX = 64 << 20
+#: A program writes its status every ten seconds at least: whether it lives is looked at after so
+#: many.
+_STALE_S = 13.0
+#: Steps, points and posts that are taken.
+_ROWS_MAX = 4_096
+#: Settlements after an epoch's whose blocks may show its weights.
+_LOOKS = 3
+#: 97.5 % quantile of the standard normal distribution.
+_Z = 1.959963984540054
+_DIGEST = re.compile("[0-9a-f]{64}")
+_BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError)
+
+
+class JsonFile:
+    """A JSON document that is read again when its file has changed. Safe to share between
+    threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known: tuple[tuple[int, int, int] | None, Any] = None, None  # one: threads change it
+
+    def read(self) -> Any:
+        """The document; None where there is none that can be read."""
+        mark, value = self._known
+        try:
+            stat = self.path.stat()
+            now = stat.st_mtime_ns, stat.st_size, stat.st_ino
+            if now != mark:
+                with self.path.open("rb") as opened:
+                    value = json.loads(opened.read(_BYTES_MAX))
+                self._known = now, value
+        except (OSError, ValueError, RecursionError):
+            self._known = None, None
+            return None
+        return value
+
+
+class RunFolder:
+    """The folder of a demo, or of a validator.
+
+    Nothing raises: what cannot be read is not there.
+    """
+
+    def __init__(self, root: Path, validator: bytes) -> None:
+        self.root = root
+        self._validator = validator.hex()
+        self._status = JsonFile(root / "status.json")
+        self._summary = JsonFile(root / "summary.json")
+        self._facts: tuple[tuple[int, int], dict[int, dict[int, int]]] | None = None
+
+    @property
+    def mark(self) -> object:
+        """Differs whenever the folder says something new."""
+        try:
+            return (self.root / "status.json").stat().st_mtime_ns
+        except OSError:
+            return None
+
+    def read_live(self) -> Live | None:
+        """What the program last wrote of itself."""
+        document = self._status.read()
+        try:
+            windows = document["windows"] if document["program"] == "validator" else []
+            trouble = document.get("trouble")
+            if document.get("stage") == "done":
+                moving, program = False, "the run has ended"
+            else:
+                name = "demo" if "stage" in document else str(document["program"])
+                moving, end = self._describe_end(document, name)
+                stage = f": {document['stage']}" if moving and "stage" in document else ""
+                program = f"the {name}{stage}{end}"
+            return Live(int(document["head"]), moving, program, trouble and str(trouble), windows)
+        except _BROKEN:
+            return None
+
+    def _describe_end(self, document: Mapping[str, Any], name: str) -> tuple[bool, str]:
+        """Whether a program goes on, and how it ended or is late, after its name."""
+        if document["state"] != "running":
+            return False, " has stopped"
+        last = f"{datetime.fromtimestamp(document['at'], UTC):%Y-%m-%d %H:%M:%S} UTC"
+        if time.time() - document["at"] < _STALE_S:
+            return True, ""
+        match is_locked(self.root / f".assay-{name}"):
+            case True:  # a step may take minutes, and so may its beginning
+                return True, f", at work and last heard of at {last}"
+            case False:
+                return False, f" ended without a word: it was last heard of at {last}"
+            case _:
+                return False, f" was last heard of at {last}"
+
+    def makes_blocks(self) -> bool:
+        """Whether the chain is the program's own: a demo's, whose blocks wait for its work."""
+        document = self._status.read()
+        return isinstance(document, dict) and "stage" in document
+
+    def is_alive(self) -> bool:
+        """Whether a program works in the folder, or is about to."""
+        live = self.read_live()
+        return self.is_held() if live is None else live.moving
+
+    def is_held(self) -> bool:
+        """Whether a program on this machine holds the folder."""
+        return any(is_locked(marker) for marker in self.root.glob(".assay-*"))
+
+    def get_locator(self) -> str | None:
+        """Where its program's record goes; None: into the folder, or it does not say."""
+        try:
+            locator = self._status.read()["record"]["locator"]
+            return None if locator is None else str(locator)
+        except _BROKEN:
+            return None
+
+    def get_hotkey(self, netuid: int | None) -> str | None:
+        """Whose folder it is, where it is a validator's; SS58.
+
+        Args:
+            netuid: of the subnet that is asked for; a validator of another one is not meant.
+        """
+        document = self._status.read()
+        try:
+            if netuid is not None and document.get("netuid", netuid) != netuid:
+                return None
+            return str(document["hotkey"]) if document["program"] == "validator" else None
+        except _BROKEN:
+            return None
+
+    def get_parameters(self) -> bytes | None:
+        """Digest of the rules that its program works by."""
+        try:
+            return bytes.fromhex(self._status.read()["parameters"])
+        except _BROKEN:
+            return None
+
+    def get_names(self) -> dict[str, str]:
+        """A demo's miners: hotkey in SS58 → name."""
+        try:
+            rows = self._status.read()["demo"]["miners"]
+            return {str(row["hotkey"]): str(row["name"]) for row in rows}
+        except _BROKEN:
+            return {}
+
+    def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> Shown | None:
+        """What the folder's bundle has of the chain."""
+        blocks = {n: row for n, row in self._read_weights().items() if n > epoch}
+        looks = sorted(blocks)[:_LOOKS]
+        for number in looks:
+            if blocks[number] == dict(wanted):
+                return Shown(number, blocks[number])
+        return Shown(looks[0], blocks[looks[0]]) if looks else None
+
+    def _read_weights(self) -> dict[int, dict[int, int]]:
+        """Block → uid → weight. The file holds much else, which is not kept."""
+        path = self.root / "bundle" / "facts.json"
+        try:
+            stat = path.stat()
+            mark = stat.st_mtime_ns, stat.st_size
+            if self._facts is None or self._facts[0] != mark:
+                with path.open("rb") as opened:
+                    answers = json.loads(opened.read(_BYTES_MAX))["answers"]["weights"]
+                self._facts = (
+                    mark,
+                    {
+                        int(block): {
+                            int(u): int(w) for u, w in rows.get(self._validator, {}).items()
+                        }
+                        for block, rows in answers.items()
+                        if isinstance(rows, dict)
+                    },
+                )
+        except (OSError, *_BROKEN, RecursionError):
+            return {}
+        return self._facts[1]
+
+    def list_posts(self) -> list[Post] | None:
+        """Ledger entries of a validator that posts some."""
+        try:
+            rows = self._status.read()["posts"][:_ROWS_MAX]
+            return [
+                Post(
+                    int(r["epoch"]),
+                    str(r["state"]),
+                    r["transaction"] and str(r["transaction"]),
+                    r["block"],
+                    r["trouble"] and str(r["trouble"]),
+                    dict(r["entry"]),
+                )
+                for r in rows
+            ]
+        except _BROKEN:
+            return None
+
+    def read_lessons(self) -> list[dict[str, Any]]:
+        """A demo's own points: how the model did before and after."""
+        document = self._summary.read()
+        try:
+            accuracy, lessons = document["accuracy"], document["lessons"]
+            ends = ((0, "before"), (len(lessons), "after"))
+            return [
+                {
+                    "number": number,
+                    "value": float(accuracy[when]),
+                    "low": float(accuracy[f"{when}_interval95"][0]),
+                    "high": float(accuracy[f"{when}_interval95"][1]),
+                    "problems": int(accuracy["problems"]),
+                }
+                for number, when in ends
+            ]
+        except _BROKEN:
+            return []
+
+
+class TrainerFolder:
+    """The folder of a trainer, or the demo's, which is one as well."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._points = JsonFile(root / "progress.json")
+        self._steps: dict[str, dict[str, Any]] = {}
+
+    def read(self, points: Sequence[Mapping[str, Any]] = ()) -> Training | None:
+        """Steps and points; None where the folder has neither.
+
+        Args:
+            points: taken where the folder has none of its own.
+        """
+        steps, own = self._read_steps(), self._read_points()
+        return Training(steps, own or points) if steps or own or points else None
+
+    def get_newest_step(self) -> Path | None:
+        """The record of the newest step."""
+        paths = self._list_steps()
+        return paths[-1] if paths else None
+
+    def _list_steps(self) -> list[Path]:
+        return sorted((self.root / "steps").glob("step-*.json"))[-_ROWS_MAX:]
+
+    def _read_steps(self) -> list[dict[str, Any]]:
+        paths = self._list_steps()
+        known = {}
+        for path in paths:  # a step's record never changes
+            row = self._steps.get(path.name) or _read_step(path)
+            if row is not None:
+                known[path.name] = row
+        self._steps = known
+        return list(known.values())
+
+    def _read_points(self) -> list[dict[str, Any]]:
+        try:
+            return [_describe_point(row) for row in (self._points.read() or [])[-_ROWS_MAX:]]
+        except _BROKEN:
+            return []
+
+
+def _read_step(path: Path) -> dict[str, Any] | None:
+    document = JsonFile(path).read()
+    try:
+        record = document["record"]
+        return {
+            "number": int(record["number"]),
+            "window": int(record["window"]),
+            "parent": str(record["parent"]),
+            "child": str(document["child"]),
+            "record": str(document["digest"]),
+            "groups": int(record["groups"]),
+            "sources": len(record["sources"]),
+        }
+    except _BROKEN:
+        return None
+
+
+def _describe_point(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A point with the 95 % Wilson score interval (Wilson, 1927)."""
+    n, correct = int(row["problems"]), int(row["correct"])
+    point: dict[str, Any] = {"number": int(row["number"]), "reward": float(row["reward"])}
+    if not n:
+        return point | {"value": None, "low": None, "high": None, "problems": 0}
+    p = correct / n
+    centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z / (1 + _Z**2 / n) * sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
+    return point | {
+        "value": round(p, 4),
+        "low": round(max(0.0, centre - half), 4),
+        "high": round(min(1.0, centre + half), 4),
+        "problems": n,
+    }
+
+
+def parse_manifest(data: bytes | None) -> Manifest | None:
+    """What a manifest says of where its checkpoint comes from; None of what is no manifest (see
+    `assay.protocol.Manifest`)."""
+    try:
+        document = json.loads(data or b"")
+        parent, step, number = document["parent"], document["step"], document["number"]
+        if not _DIGEST.fullmatch(parent) or not _DIGEST.fullmatch(step):
+            return None
+        if type(number) is not int or not 0 <= number < 1 << 64:
+            return None
+    except (*_BROKEN, RecursionError):
+        return None
+    return Manifest(
+        number, parent if parent.strip("0") else None, step if step.strip("0") else None
+    )

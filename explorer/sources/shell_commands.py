@@ -1,0 +1,174 @@
+"""The commands that derive again what pages show, as somebody can type them here."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from assay.explorer import AuditCommand
+from assay.explorer.sources.ledger_events import LedgerPlace
+from assay.explorer.sources.run_folder import TrainerFolder
+from assay.protocol import QUICKNET, Parameters
+from assay.protocol.commitment import make_object_name
+from assay.protocol.record import make_settlement_record_name
+
+#: Windows that one audit takes, as `assay.audit.bundle` has it: importing that would
+#: load models' libraries into the process that serves.
+WINDOWS_MAX = 10_000
+#: What a document that is not as it should be ends in.
+_BROKEN = (ValueError, LookupError, TypeError, ArithmeticError, RecursionError)
+#: Longest name of a strategy that a command is made with, characters.
+_NAME = 64
+#: Most groups that a command is made with.
+_GROUPS_MAX = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class ShellCommands:
+    """See `assay.explorer.Commands`.
+
+    Attributes:
+        validator: SS58.
+        folder: of a demo or a validator: contexts, and a demo's bundle, store and models.
+        models: the folder of checkpoints that verdicts are run again with.
+        online: flags that name the chain, and settings; None: no chain was named.
+        records: where the record lies, if it must be named.
+        store: a folder of miners' files.
+        ledger: what is read of the EVM. record: folder of the record, where it is one.
+    """
+
+    validator: str
+    parameters: Parameters
+    folder: Path | None = None
+    models: Path | None = None
+    online: tuple[str, ...] | None = None
+    records: str | None = None
+    store: Path | None = None
+    trainer: Path | None = None
+    ledger: LedgerPlace | None = None
+    record: Path | None = None
+
+    def audit(self, first: int, last: int) -> AuditCommand | None:
+        """Of the bundle where it holds them all, else of what the chain shows, else of as much as
+        the bundle holds."""
+        first = max(first, last - WINDOWS_MAX + 1)
+        bundled = self._read_bundle()
+        whole = bundled is not None and bundled[0] <= first and last <= bundled[1]
+        if bundled is not None and (whole or not self._is_reachable()):
+            first, last = max(first, bundled[0]), min(last, bundled[1])
+            words = ["--offline", str(self.folder / "bundle")] if self.folder else []
+            if self.parameters.beacon != QUICKNET:
+                words.append("--allow-local-beacon")
+        elif self._is_reachable():
+            words = ["--validator", self.validator]
+            words += self.online or ("--netuid", str(self.parameters.identity.netuid))
+            if self.records is not None:
+                words += ["--records", self.records]
+        else:
+            return None
+        if first > last:
+            return None
+        words += ["--windows", _write_span(first, last)]
+        if self.models is not None:
+            words += ["--model", str(self.models)]
+        text = shlex.join(["assay", "audit", *words])
+        return AuditCommand(text, first, last, self.models is not None)
+
+    def _is_reachable(self) -> bool:
+        """Whether a chain, or the record's place beside the usual one, was named."""
+        return self.online is not None or self.records is not None
+
+    def _read_bundle(self) -> tuple[int, int] | None:
+        """The windows that the folder's bundle holds."""
+        if self.folder is None:
+            return None
+        try:
+            about = json.loads((self.folder / "bundle" / "about.json").read_bytes())
+            if about["validator"] != self.validator:
+                return None
+            return int(about["windows"][0]), int(about["windows"][1])
+        except (OSError, *_BROKEN):
+            return None
+
+    def ledger_flags(self) -> list[str]:
+        """The ledger and an EVM node."""
+        place = self.ledger
+        assert place is not None  # its callers have looked
+        flags = ["--evm", show_address(place.endpoint, "https://EVM-NODE")]
+        return [*flags, "--chain-id", str(place.chain_id), "--contract", place.contract]
+
+    def compare(self, epoch: int, first: int, last: int, miner: str | None) -> str | None:
+        """An audit where a chain is named; else of the record's file alone, or of what stands."""
+        if self.ledger is None:
+            return None
+        netuid = str(self.parameters.identity.netuid)
+        if self.online is not None:
+            words = ["assay", "audit", "--validator", self.validator, *self.online]
+            words += ["--windows", _write_span(first, last)]
+            words += [] if self.records is None else ["--records", self.records]
+            return shlex.join([*words, *self.ledger_flags()])
+        name = make_settlement_record_name(self.validator, epoch)
+        if self.record is not None and miner is not None:
+            words = ["assay", "ledger", "verify-score", str(self.record / name), "--miner", miner]
+        else:
+            words = ["assay", "ledger", "show", self.validator, str(epoch)]
+        return shlex.join([*words, "--netuid", netuid, *self.ledger_flags()])
+
+    def verify(self, window: int, hotkey: str) -> str | None:
+        """Where file, context and model all lie here."""
+        if self.folder is None or self.store is None or self.models is None:
+            return None
+        file = self.store / make_object_name(hotkey, window)
+        context = self.folder / "contexts" / f"window-{window}.json"
+        model = self._find_model(context)
+        if model is None or not file.is_file():
+            return None
+        words = ["assay", "verify", str(file), "--context", str(context), "--model", str(model)]
+        if self.parameters.beacon != QUICKNET:
+            words.append("--allow-local-beacon")
+        return shlex.join(words)
+
+    def _find_model(self, context: Path) -> Path | None:
+        try:
+            digest = str(json.loads(context.read_bytes())["checkpoint"])
+        except (OSError, *_BROKEN):
+            return None
+        assert self.models is not None  # its caller has looked
+        place = self.models / digest
+        if digest.isalnum() and place.is_dir():
+            return place
+        return self.models if (self.models / "manifest.json").is_file() else None
+
+    def training(self) -> str | None:
+        """The newest step, done again."""
+        step = None if self.trainer is None else TrainerFolder(self.trainer).get_newest_step()
+        return None if step is None else shlex.join(["assay", "train", "verify-step", str(step)])
+
+    def gauntlet(self, table: Mapping[str, Any]) -> str | None:
+        """Measured again, as much of it as the table was asked for."""
+        asked = table.get("asked")
+        asked = asked if isinstance(asked, dict) else {}
+        words = ["assay", "gauntlet"]
+        if asked.get("fast") is True:
+            words.append("--fast")
+        if type(asked.get("groups")) is int and 0 < asked["groups"] <= _GROUPS_MAX:
+            words += ["--groups", str(asked["groups"])]
+        only = asked.get("only")
+        if isinstance(only, str) and only.isprintable() and len(only) <= _NAME:
+            words.append(f"--only={only}")
+        return shlex.join(words)
+
+
+def _write_span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}..{last}"
+
+
+def show_address(address: str, instead: str) -> str:
+    """An address as pages show it; one that holds more than a host, and so perhaps a key, is left
+    to whoever types it."""
+    parts = urlsplit(address)
+    more = parts.netloc and (parts.path not in ("", "/") or parts.query or parts.fragment)
+    return instead if more or "@" in parts.netloc else address

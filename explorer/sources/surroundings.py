@@ -1,0 +1,279 @@
+"""Everything around a record, put together from what is at hand."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from assay.artifacts.parameters.parameter_file import make_checkpoint_name
+from assay.artifacts.ports import Objects
+from assay.audit.explain.texts import TEXTS
+from assay.explorer import (
+    Commands,
+    GroupReading,
+    Lack,
+    LedgerReading,
+    Live,
+    Manifest,
+    Post,
+    Shown,
+    Training,
+)
+from assay.explorer.sources.chain_view import ChainView
+from assay.explorer.sources.groups import Groups
+from assay.explorer.sources.ledger_events import LedgerEvents
+from assay.explorer.sources.run_folder import JsonFile, RunFolder, TrainerFolder, parse_manifest
+from assay.protocol import Context
+from assay.protocol.errors import OperatorError
+
+#: Largest manifest that is read, bytes: a thousand times one of today's.
+_MANIFEST_BYTES = 1 << 20
+#: Manifests and shown weights that are kept.
+_KEPT = 1_024
+_REPLACED = (
+    "the localnet was begun anew, and this page shows the one before it: start `assay explorer` "
+    "again"
+)
+#: A block is overdue after so many slots, and so many seconds at least.
+_OVERDUE_SLOTS, _OVERDUE_S = 8, 12.0
+
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class Kept(Generic[_K, _V]):
+    """The newest so many values by key. Safe to share between threads."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[_K, _V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: _K) -> _V | None:
+        """A value, None where it is not kept."""
+        with self._lock:
+            return self._values.get(key)
+
+    def put(self, key: _K, value: _V) -> None:
+        """Keeps a value; the oldest goes."""
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
+
+
+@dataclass(slots=True)
+class Around:
+    """See `assay.explorer.Surroundings`.
+
+    Attributes:
+        run: the folder of a demo or a validator.
+        chain: asked where the run does not say.
+        stores: where checkpoints' manifests may lie.
+        pace: of the chain's blocks.
+        events: of the ledger, where an EVM node is named.
+        localnet: the one that is shown.
+    """
+
+    commands: Commands
+    has_model: bool
+    ledger_link: str | None
+    contract: str | None
+    run: RunFolder | None
+    trainer: TrainerFolder | None
+    chain: ChainView | None
+    models: Path | None
+    stores: Sequence[Objects]
+    gauntlet: JsonFile
+    groups: Groups
+    pace: "Pace"
+    events: LedgerEvents | None = None
+    localnet: "LocalnetMark | None" = None
+    _manifests: "Kept[bytes, Manifest]" = field(default_factory=lambda: Kept(_KEPT))
+    _shown: "Kept[int, Shown]" = field(default_factory=lambda: Kept(_KEPT))
+
+    def read_live(self) -> Live | None:
+        """The run's word and the chain's: the newest head of both, and whatever troubles either."""
+        run = None if self.run is None else self.run.read_live()
+        chain = None if self.chain is None else self.chain.read_live()
+        live = join_words(run, chain)
+        silence = None if self.chain is None or chain is not None else self.chain.get_trouble()
+        if live is not None and silence is not None:  # it has never answered
+            live = replace(live, trouble=silence[0], since_ms=silence[1])
+        if live is not None and self.localnet is not None and self.localnet.is_replaced():
+            return replace(live, moving=False, trouble=_REPLACED, since_ms=None)
+        if live is None or not live.moving or live.since_ms is not None:
+            return live
+        if self.run is not None and self.run.makes_blocks():
+            return live
+        since_ms = self.pace.note(live.head)
+        if since_ms is None:
+            return live
+        return replace(live, trouble=live.trouble or "no new block", since_ms=since_ms)
+
+    def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> Shown | None:
+        """The chain's, or what a bundle has of it. What was once as wanted stays."""
+        kept = self._shown.get(epoch)
+        if kept is not None and dict(kept.weights) == dict(wanted):
+            return kept
+        found = None if self.run is None else self.run.read_shown(epoch, wanted)
+        if found is None and self.chain is not None:
+            found = self.chain.read_shown(epoch, wanted)
+        if found is not None:
+            self._shown.put(epoch, found)
+        return found
+
+    def read_ledger(self, first: int) -> LedgerReading | None:
+        """See `Surroundings`."""
+        return None if self.events is None else self.events.read(first)
+
+    def list_posts(self) -> Sequence[Post] | None:
+        """See `Surroundings`."""
+        return None if self.run is None else self.run.list_posts()
+
+    def read_training(self) -> Training | None:
+        """See `Surroundings`."""
+        if self.trainer is None:
+            return None
+        return self.trainer.read(() if self.run is None else self.run.read_lessons())
+
+    def read_manifest(self, checkpoint: bytes) -> Manifest | None:
+        """From the folder of models, or from a store."""
+        found = self._manifests.get(checkpoint)
+        if found is None:
+            found = self._find_manifest(checkpoint)
+            if found is not None:
+                self._manifests.put(checkpoint, found)
+        return found
+
+    def _find_manifest(self, checkpoint: bytes) -> Manifest | None:
+        if self.models is not None:
+            try:
+                file = self.models / checkpoint.hex() / "manifest.json"
+                with file.open("rb") as opened:
+                    found = parse_manifest(opened.read(_MANIFEST_BYTES))
+                if found is not None:
+                    return found
+            except OSError:
+                pass
+        for store in self.stores:
+            try:
+                data = store.get(make_checkpoint_name(checkpoint, "manifest.json"), _MANIFEST_BYTES)
+            except OperatorError:
+                continue
+            found = parse_manifest(data)
+            if found is not None:
+                return found
+        return None
+
+    def read_gauntlet(self) -> Mapping[str, Any] | None:
+        """See `Surroundings`."""
+        document = self.gauntlet.read()
+        if isinstance(document, dict):
+            return document
+        return {} if self.gauntlet.path.is_file() else None  # there is one, and it is none
+
+    def get_names(self) -> Mapping[str, str]:
+        """See `Surroundings`."""
+        return {} if self.run is None else self.run.get_names()
+
+    def get_rules(self) -> Mapping[str, str]:
+        """See `Surroundings`."""
+        return _RULES
+
+    def read_group(self, context: Context, hotkey: bytes, group: int) -> GroupReading | Lack:
+        """See `Surroundings`."""
+        return self.groups.read(context, hotkey, group)
+
+
+def join_words(run: Live | None, chain: Live | None) -> Live | None:
+    """What a program beside this page and the chain say together."""
+    if run is None or chain is None:
+        return run or chain
+    trouble = (chain.trouble, chain.since_ms) if chain.trouble else (run.trouble, None)
+    head = max(run.head, chain.head)
+    if run.moving:
+        return replace(run, head=head, trouble=trouble[0], since_ms=trouble[1])
+    return replace(
+        chain, head=head, program=f"{chain.program}; {run.program}", trouble=chain.trouble
+    )
+
+
+class LocalnetMark:
+    """Tells whether a localnet's folder holds another network by now.
+
+    Args:
+        genesis_hash: of the one that is shown, 32 bytes.
+    """
+
+    def __init__(self, folder: Path, genesis_hash: bytes) -> None:
+        self._file = JsonFile(folder / "localnet.json")
+        self._genesis = genesis_hash.hex()
+
+    def is_replaced(self) -> bool:
+        """Whether it was begun anew."""
+        document = self._file.read()
+        found = document.get("genesis_hash") if isinstance(document, dict) else None
+        return found is not None and found != self._genesis
+
+
+class Pace:
+    """Whether blocks come as they should. Safe to share between threads.
+
+    Args:
+        slot_ms: between two blocks.
+    """
+
+    def __init__(self, slot_ms: int) -> None:
+        self._overdue_s = max(_OVERDUE_S, _OVERDUE_SLOTS * slot_ms / 1_000)
+        self._seen: tuple[int, float, int] | None = None
+        self._lock = threading.Lock()
+
+    def note(self, head: int) -> int | None:
+        """Since when no new block was seen, Unix milliseconds; None while none is overdue."""
+        with self._lock:
+            now = time.monotonic()
+            if self._seen is None or self._seen[0] != head:
+                self._seen = head, now, time.time_ns() // 1_000_000
+            return self._seen[2] if now - self._seen[1] > self._overdue_s else None
+
+
+_RULES = {reason.value: text.rule for reason, text in TEXTS.items()}
+
+
+class Watch:
+    """Looks every second whether the live state has changed."""
+
+    def __init__(self, around: Around, on_change: Callable[[], None], every_s: float = 1.0) -> None:
+        self._around = around
+        self._on_change = on_change
+        self._every_s = every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        seen = self._look()
+        while not self._stop.wait(self._every_s):
+            now = self._look()
+            if now != seen:
+                seen = now
+                self._on_change()
+
+    def _look(self) -> object:
+        live = self._around.read_live()
+        if live is None:
+            return None
+        states = [
+            (w.get("window"), w.get("state"), len(w.get("verdicts", ()))) for w in live.windows
+        ]
+        return live.head, live.moving, live.program, live.trouble, live.since_ms, states
+
+    def stop(self) -> None:
+        """Ends it."""
+        self._stop.set()
+        self._thread.join(10)

@@ -1,0 +1,251 @@
+"""The gauntlet: every strategy measured by the real judge, then 200 windows of income each.
+
+Groups are measured once and resampled: a window draws its audited groups from them, a settlement is
+`compute_settlement` over twelve windows. The standard error comes from repeating all of it, the
+choice of measured groups included.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from assay.gauntlet.forging import FakingMiner
+from assay.gauntlet.incentives import WINDOWS as SETTLEMENT_WINDOWS
+from assay.gauntlet.incentives import compute_stopping_gain
+from assay.gauntlet.lab import GROUPS_A_WINDOW, GroupRow, Lab
+from assay.gauntlet.strategy import PRICES, Strategy
+from assay.gauntlet.table import LEGAL, STRATEGIES
+from assay.protocol import Reason
+from assay.verification import Result, Seat, compute_settlement
+
+WINDOWS = 200
+#: Repetitions of the simulation behind a standard error.
+_REPEATS = 40
+_BOOTSTRAPS = 1_000
+_MISSED = 1e-4
+#: How many standard errors an income must lie above the honest one to count as more.
+_ERRORS = 3.0
+_SEAT = Seat(0, 0)
+STOPPING = "many hotkeys, stopping before dear problems"
+#: Of holding one more hotkey for a window, in the cost of a mean group. Far below any real price:
+#: a hotkey that stops this early earns about one group a window.
+HOTKEY_PRICE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Income:
+    """Settled score a unit of compute over `WINDOWS` windows: its mean and standard error."""
+
+    mean: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        model: the family it was measured on: detection depends on the policy's entropy.
+        differs: share of rollouts that are not the honest ones; the others are honest work.
+        caught_given_differs: share of these that are refused by themselves.
+        detected_per_rollout: share of all rollouts refused by themselves.
+        detected_low: its lower bound, 2.5 % of a bootstrap over groups, one missed rollout added.
+        tokens_to_9999: completion tokens until it is caught with 99.99 %, by `detected_low`;
+            None where nothing was caught.
+        income_per_compute: relative to honest work with the same engine: see `find_baseline`.
+        income_error: its standard error.
+        detected_per_rollout and others: None for rows that were played on chain.
+        pays: an illegal strategy that earns more than the best legal one beyond the error.
+    """
+
+    attack: str
+    model: str
+    legal: bool
+    groups: int
+    differs: float | None
+    caught_given_differs: float | None
+    detected_per_rollout: float | None
+    detected_low: float | None
+    detected_per_group: float | None
+    detected_per_window: float
+    tokens_to_9999: int | None
+    income_per_compute: float
+    income_error: float
+    pays: bool
+    reasons: dict[str, int]
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the row shows what must not be."""
+        return self.pays or (self.legal and set(self.reasons) != {Reason.ACCEPTED.value})
+
+
+def choose(only: str | None) -> tuple[type[Strategy], ...]:
+    """Strategies whose title holds `only`, all for None; the legal ones always, as what the others
+    are held against."""
+    return tuple(
+        kind
+        for kind in STRATEGIES
+        if kind in LEGAL or only is None or only.lower() in kind.title.lower()
+    )
+
+
+def run_family(
+    lab: Lab, kinds: Sequence[type[Strategy]], report: Callable[[str], None]
+) -> list[Row]:
+    """Rows of those strategies that a lab's family has what they need for; some are legal."""
+    name = lab.family.name
+    report(f"{name} model: mean Gini {lab.mean_gini:.2f}, {lab.groups} groups a strategy")
+    measured: list[tuple[type[Strategy], list[GroupRow]]] = []
+    for kind in kinds:
+        if lab.is_possible(kind):
+            report(f"{name}: {kind.title}")
+            measured.append((kind, lab.measure(kind)))
+    audited = lab.parameters.work.audited_groups
+    incomes = [compute_income(rows, kind, audited) for kind, rows in measured]
+    legal = [(kind, i) for (kind, _), i in zip(measured, incomes, strict=True) if kind.legal]
+    rows = [
+        make_row(name, kind, groups, income, find_baseline(kind, legal), audited)
+        for (kind, groups), income in zip(measured, incomes, strict=True)
+    ]
+    return [*rows, make_stopping_row(name, measured[0][1])]
+
+
+def find_baseline(kind: type[Strategy], legal: Sequence[tuple[type[Strategy], Income]]) -> Income:
+    """What a strategy is held against: the best honest work with an engine that costs no less. A
+    legal one is held against itself."""
+    for other, income in legal:
+        if other is kind:
+            return income
+    price = PRICES[kind.engine]
+    peers = [income for other, income in legal if PRICES[other.engine] >= price]
+    return max(peers or [income for _, income in legal], key=lambda income: income.mean)
+
+
+def make_stopping_row(model: str, honest: Sequence[GroupRow]) -> Row:
+    """An operator of many hotkeys who knows beforehand what each group will cost and honestly makes
+    only those before the first dear one. Nothing is there to detect: the pay must not reward it."""
+    rng = np.random.default_rng(0)
+    groups = np.array([(row.tokens, row.value) for row in honest], float)
+    gain = compute_stopping_gain(groups[:, 0].tolist(), groups[:, 1].tolist(), HOTKEY_PRICE)
+    again = (groups[rng.integers(len(groups), size=len(groups))] for _ in range(_REPEATS))
+    gains = [compute_stopping_gain(g[:, 0].tolist(), g[:, 1].tolist(), HOTKEY_PRICE) for g in again]
+    error = float(np.std(gains, ddof=1))
+    return Row(
+        attack=STOPPING,
+        model=model,
+        legal=False,
+        groups=len(honest),
+        differs=0.0,
+        caught_given_differs=None,
+        detected_per_rollout=0.0,
+        detected_low=0.0,
+        detected_per_group=0.0,
+        detected_per_window=0.0,
+        tokens_to_9999=None,
+        income_per_compute=1.0 + gain,
+        income_error=error,
+        pays=gain > _ERRORS * error,
+        reasons={Reason.ACCEPTED.value: len(honest)},
+    )
+
+
+def compute_income(rows: Sequence[GroupRow], kind: type[Strategy], audited: int) -> Income:
+    """Score a unit of compute, windows resampled from measured groups. What the ledger would add
+    to the evidence is left out, in the attacker's favour."""
+    rng = np.random.default_rng(0)
+    values = np.array([row.value for row in rows], np.int64)
+    costs = np.array([row.cost for row in rows])
+    incomes = []
+    for _ in range(_REPEATS):
+        # a share that is faked by design is no accident of which groups were measured
+        every = np.arange(len(rows))
+        pool = every if issubclass(kind, FakingMiner) else rng.choice(every, len(rows))
+        drawn = pool[rng.integers(len(rows), size=(WINDOWS, audited))]
+        results = []
+        for window, chosen in enumerate(drawn):
+            faults = [rows[i].reason for i in chosen if rows[i].reason is not Reason.ACCEPTED]
+            reason = faults[0] if faults else Reason.ACCEPTED
+            if faults and kind.hides is not None:
+                reason = Reason(kind.hides)
+            score = 0 if faults else GROUPS_A_WINDOW * int(values[chosen].sum()) // audited
+            results.append(Result(window, _SEAT, reason, score))
+        settled = sum(
+            compute_settlement(results[start : start + SETTLEMENT_WINDOWS])[_SEAT]
+            for start in range(0, WINDOWS, SETTLEMENT_WINDOWS)
+        )
+        spent = WINDOWS * GROUPS_A_WINDOW * float(costs[pool].mean())
+        incomes.append(settled / spent)
+    return Income(float(np.mean(incomes)), float(np.std(incomes, ddof=1)))
+
+
+def bootstrap_rate(rows: Sequence[GroupRow]) -> float:
+    """Lower bound of the share of rollouts refused by themselves: 2.5 % over groups resampled, one
+    rollout that was missed added."""
+    rng = np.random.default_rng(0)
+    caught = np.array([row.caught for row in rows])
+    count = np.array([row.rollouts for row in rows])
+    drawn = rng.integers(len(rows), size=(_BOOTSTRAPS, len(rows)))
+    rates = caught[drawn].sum(axis=1) / (count[drawn].sum(axis=1) + 1)
+    return float(np.quantile(rates, 0.025))
+
+
+def compute_detection(rate: float, rollouts: float) -> float:
+    """Chance that at least one of so many rollouts is refused."""
+    return 1.0 - (1.0 - rate) ** rollouts
+
+
+def make_row(
+    model: str,
+    kind: type[Strategy],
+    rows: Sequence[GroupRow],
+    income: Income,
+    best: Income,
+    audited: int,
+) -> Row:
+    """The figures of one strategy."""
+    rollouts = sum(row.rollouts for row in rows)
+    differs, caught = sum(row.differs for row in rows), sum(row.caught for row in rows)
+    refused = sum(row.reason is not Reason.ACCEPTED for row in rows) / len(rows)
+    low = bootstrap_rate(rows)
+    length = sum(row.tokens for row in rows) / rollouts
+    needed = None
+    if low > 0:
+        needed = max(1, math.ceil(math.log(_MISSED) / math.log1p(-min(low, 1 - 1e-9))))
+    relative = income.mean / best.mean
+    error = relative * math.hypot(
+        income.error / income.mean if income.mean else 0.0, best.error / best.mean
+    )
+    return Row(
+        attack=kind.title,
+        model=model,
+        legal=kind.legal,
+        groups=len(rows),
+        differs=differs / rollouts,
+        caught_given_differs=caught / differs if differs else None,
+        detected_per_rollout=caught / rollouts,
+        detected_low=low,
+        detected_per_group=refused,
+        detected_per_window=compute_detection(refused, audited),
+        tokens_to_9999=None if needed is None else math.ceil(needed * length),
+        income_per_compute=relative,
+        income_error=error,
+        pays=not kind.legal and relative > 1 + _ERRORS * error,
+        reasons=dict(sorted(Counter(row.reason.value for row in rows).items())),
+    )
+
+
+def describe(rows: Sequence[Row], seconds: float) -> dict[str, Any]:
+    """The document of `--json`."""
+    first = rows[0]
+    return {
+        "rows": [asdict(row) for row in rows],
+        "honest": asdict(first),
+        "windows": WINDOWS,
+        "broken": [f"{row.model}: {row.attack}" for row in rows if row.is_broken],
+        "seconds": round(seconds, 1),
+    }

@@ -1,0 +1,90 @@
+"""Models that the gauntlet measures on: the shipped one, a bench model of high entropy, and what a
+cheat would run in their place. Built once into a folder, about two minutes on two cores.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from assay.inference.checkpoint import load_model
+from assay.inference.folder import MANIFEST_FILE
+from assay.subnet.genesis_checkpoint import make_genesis
+from assay.training import GENESIS
+from assay.training.genesis_model import save_model
+from assay.training.pretrain import PretrainConfig, pretrain
+from assay.training.text_model import TextConfig, train_text_model
+
+SHIPPED, BENCH = "shipped", "bench"
+#: Every completion of the bench model has this many tokens: it never draws the end token.
+BENCH_TOKENS = 128
+
+
+def _save_text(config: TextConfig) -> Callable[[Path], None]:
+    return lambda folder: save_model(train_text_model(config), folder)
+
+
+def _save_arithmetic(config: PretrainConfig) -> Callable[[Path], None]:
+    return lambda folder: pretrain(config, folder)
+
+
+#: Folder → what fills it.
+_BUILDERS: Mapping[str, Callable[[Path], None]] = {
+    "bench": _save_text(TextConfig()),
+    "bench-smaller": _save_text(TextConfig(seed=2, hidden=48, layers=2, inner=128)),
+    "bench-sibling": _save_text(TextConfig(seed=1)),
+    "bench-foreign": _save_text(TextConfig(lexicon=1, seed=3)),
+    "shipped-smaller": _save_arithmetic(
+        PretrainConfig(steps=250, seed=2, hidden=48, layers=2, inner=128)
+    ),
+    "shipped-sibling": _save_arithmetic(PretrainConfig(steps=250, seed=1)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A checkpoint and the models that a cheat has at hand.
+
+    Attributes:
+        folder: of the checkpoint, manifest included.
+        others: role → model over the same vocabulary; roles whose model was not built are absent.
+    """
+
+    name: str
+    folder: Path
+    others: Mapping[str, PreTrainedModel]
+
+
+def build_models(cache: Path) -> None:
+    """Trains and saves whatever of the models is not there."""
+    for name, build in _BUILDERS.items():
+        folder = cache / name
+        if not (folder / "model.safetensors").exists():
+            print(f"building {folder}", file=sys.stderr, flush=True)
+            build(folder)
+    if not (cache / "bench" / MANIFEST_FILE).exists():
+        make_genesis(cache / "bench", BENCH_TOKENS)
+
+
+def open_family(name: str, cache: Path) -> Family:
+    """A family as far as it is built.
+
+    Raises:
+        CheckpointError: a model's folder is damaged.
+    """
+    folder = GENESIS if name == SHIPPED else cache / name
+    found = {
+        role: cache / f"{name}-{role}"
+        for role in ("smaller", "sibling", "foreign")
+        if f"{name}-{role}" in _BUILDERS
+    }
+    if name == SHIPPED:
+        found["foreign"] = cache / "bench"
+    others = {
+        role: load_model(path)
+        for role, path in found.items()
+        if (path / "model.safetensors").exists()
+    }
+    return Family(name, folder, others)

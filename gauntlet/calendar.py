@@ -1,0 +1,243 @@
+"""Strategies that act on chain state, on the calendar or on the bytes they serve.
+
+They run as whole miners on the simulator beside a whole validator; `act` is called once a block.
+"""
+
+import io
+from functools import cached_property
+from hashlib import sha256
+from typing import ClassVar
+
+from assay.artifacts.submissions.submission_file import write_submission
+from assay.devnet import SimulatedChain
+from assay.gauntlet.forging import FakingMiner
+from assay.gauntlet.strategy import Strategy
+from assay.neurons.miner.miner import Group, Miner, Work, compute_leaves
+from assay.neurons.session.window_reader import get_context
+from assay.protocol import Commitment, Context, Header, Phase, Tag, encode_commitment
+from assay.protocol.parameters import PROTOCOL_VERSION
+from assay.protocol.selection import Selection, select_groups
+from assay.protocol.submission import compute_submission_root
+from assay.protocol.window import compute_block, compute_window
+
+_GARBAGE = b"these bytes are no Parquet file"
+
+
+class AuditWatcher(FakingMiner):
+    """Commits in time, learns the audit's choice as soon as it is out, and only then acts."""
+
+    share: ClassVar[float] = 0.75
+
+    @cached_property
+    def waiting(self) -> dict[int, Work]:
+        """Windows that were committed to and not answered yet."""
+        return {}
+
+    def _commit(self, work: Work) -> None:
+        super()._commit(work)
+        self.waiting[work.challenge.window] = work
+
+    def act(self, head: int) -> None:
+        """Answers every window whose audit round is out."""
+        for window, work in list(self.waiting.items()):
+            context = get_context(
+                self._outside.chain, self._outside.beacons, self._parameters, work.challenge
+            )
+            if context is not None:
+                del self.waiting[window]
+                self.answer(work, self.find_selection(work, context))
+
+    def find_selection(self, work: Work, context: Context) -> Selection:
+        """The audit's choice, as everyone can compute it."""
+        limits = self._parameters.work
+        return select_groups(
+            context.audit_seed,
+            self.hotkey,
+            len(work.groups),
+            limits.audited_groups,
+            limits.sampled_groups,
+        )
+
+    def is_hit(self, work: Work, selection: Selection) -> bool:
+        """Whether the audit looks at a faked group."""
+        return max(selection.audited) >= max(1, int(len(work.groups) * self.share))
+
+    def answer(self, work: Work, selection: Selection) -> None:
+        """What it does once it knows."""
+        raise NotImplementedError
+
+    def make_header(self, work: Work) -> Header:
+        """The header of this window's file."""
+        return Header(
+            version=PROTOCOL_VERSION,
+            parameters=self._parameters.digest,
+            window=work.challenge.window,
+            hotkey=self.hotkey,
+            checkpoint=work.challenge.checkpoint,
+            groups=len(work.groups),
+        )
+
+
+class HidesAfterTheAudit(AuditWatcher):
+    """Fakes a quarter of its groups, and shows its file only where the audit has hit none."""
+
+    title, hides = "withheld after the audit round", "NOT_REVEALED"
+
+    @cached_property
+    def held(self) -> dict[int, bytes]:
+        """Files that nobody has seen."""
+        return {}
+
+    def upload(self, window: int, data: bytes) -> None:
+        """Not before the audit's choice is known."""
+        self.held[window] = data
+
+    def answer(self, work: Work, selection: Selection) -> None:
+        """Shows it, or never."""
+        data = self.held.pop(work.challenge.window)
+        if not self.is_hit(work, selection):
+            super().upload(work.challenge.window, data)
+
+
+class GarblesAfterTheAudit(AuditWatcher):
+    """Fakes a quarter of its groups, and serves bytes that are no file where the audit hit one."""
+
+    title, hides = "unparsable after the audit round", "MALFORMED"
+
+    def answer(self, work: Work, selection: Selection) -> None:
+        """Garbage."""
+        if self.is_hit(work, selection):
+            self.upload(work.challenge.window, _GARBAGE)
+
+
+class UploadsOnlyTheAudited(AuditWatcher):
+    """Honest work, of which only the audited groups are ever shown: the trainer starves."""
+
+    title, share = "only audited groups uploaded", 1.0
+
+    def answer(self, work: Work, selection: Selection) -> None:
+        """The whole file with zeros where nobody audits."""
+        import pyarrow.parquet as pq  # slow to import
+
+        data = bytearray(write_submission(self.make_header(work), work.groups))
+        metadata = pq.ParquetFile(io.BytesIO(bytes(data))).metadata
+        for index in set(range(len(work.groups))) - set(selection.audited):
+            for column in range(metadata.num_columns):
+                chunk = metadata.row_group(index).column(column)
+                start = chunk.data_page_offset
+                data[start : start + chunk.total_compressed_size] = bytes(
+                    chunk.total_compressed_size
+                )
+        self.upload(work.challenge.window, bytes(data))
+
+
+class OverwritesTheCommitment(AuditWatcher):
+    """Commits to copies; once it knows what is audited, makes that, and commits again."""
+
+    title, share = "commitment overwritten", 0.125
+    overwrote: bool = False
+
+    def act(self, head: int) -> None:
+        """One slot serves all windows: what stood there for the next one is put back."""
+        work = self._work
+        if self.overwrote and work is not None and work.committed:
+            self.overwrote = False
+            self._commit(work)
+        super().act(head)
+
+    def answer(self, work: Work, selection: Selection) -> None:
+        """Genuine groups where the audit looks, copies elsewhere, under a root that is too late."""
+        groups: list[Group] = list(work.groups)
+        for index in selection.audited:
+            (groups[index],) = Miner.generate(self, work, range(index, index + 1))
+            self.bill.add("bf16", sum(len(rollout.tokens) for rollout in groups[index]))
+        header = self.make_header(work)
+        self.upload(work.challenge.window, write_submission(header, groups))
+        commitment = Commitment(
+            tag=Tag.MINER,
+            number=work.challenge.window,
+            groups=len(groups),
+            digest=compute_submission_root(header, compute_leaves(groups)),
+            locator=self._outside.locator,
+        )
+        self._outside.chain.set_commitment(self.hotkey, encode_commitment(commitment))
+        self.overwrote = True
+
+
+class _Renaming(Strategy):
+    """Honest work under hotkeys that change."""
+
+    def generate(self, work: Work, indices: range) -> list[Group]:
+        """Honest groups."""
+        groups = Miner.generate(self, work, indices)
+        tokens = sum(len(rollout.tokens) for group in groups for rollout in group)
+        self.bill.add("bf16", tokens)
+        self.bill.add("prefill", tokens)
+        return groups
+
+    renamed_in: int = -1
+
+    def act(self, head: int) -> None:
+        """Renames itself as soon as a window has started."""
+        window = compute_window(self._parameters.timing, head)
+        if window > self.renamed_in:
+            self.renamed_in = window
+            self.rename(window)
+
+    def rename(self, window: int) -> None:
+        """Takes another hotkey."""
+        raise NotImplementedError
+
+    def make_hotkey(self, window: int) -> bytes:
+        """The hotkey it would rather have in a window: chosen with the challenge known."""
+        return sha256(self.name.encode() + window.to_bytes(8, "big")).digest()
+
+    @property
+    def chain(self) -> SimulatedChain:
+        """The simulator, which lets anyone register and swap."""
+        chain = self._outside.chain
+        if not isinstance(chain, SimulatedChain):
+            raise TypeError("this strategy needs the simulated chain")
+        return chain
+
+
+class RegistersAfterTheChallenge(_Renaming):
+    """Sees the challenge, finds a hotkey whose problems are easy, and registers it."""
+
+    title = "registered after the challenge"
+
+    def rename(self, window: int) -> None:
+        """A fresh seat in the block after each challenge."""
+        self.hotkey = self.make_hotkey(window)
+        self.chain.register(self.hotkey)
+
+
+class SwapsAfterTheChallenge(_Renaming):
+    """Sees the challenge, finds a hotkey whose problems are easy, and moves its seat there."""
+
+    title = "hotkey swapped after the challenge"
+
+    def rename(self, window: int) -> None:
+        """Another hotkey on the old seat in the block after each challenge."""
+        old, self.hotkey = self.hotkey, self.make_hotkey(window)
+        self.chain.swap(old, self.hotkey)
+
+
+class SwapsAfterBeingCaught(FakingMiner):
+    """Hands in copies in its first window, is caught, and goes on honestly under a fresh hotkey."""
+
+    title, share = "hotkey swapped after being caught", 1.0
+
+    def generate(self, work: Work, indices: range) -> list[Group]:
+        """Copies first, honest later."""
+        first = work.challenge.window == 0
+        self.share = 0.125 if first else 1.0  # type: ignore[misc]
+        return super().generate(work, indices)
+
+    def act(self, head: int) -> None:
+        """Swaps once the first window's audit is over."""
+        if head == compute_block(self._parameters.timing, 0, Phase.FETCH_END) + 1:
+            old, self.hotkey = self.hotkey, sha256(self.hotkey).digest()
+            chain = self._outside.chain
+            if isinstance(chain, SimulatedChain):
+                chain.swap(old, self.hotkey)

@@ -1,0 +1,201 @@
+"""The gauntlet's other half: strategies as whole miners on the simulator, beside a whole validator.
+
+One settlement of several windows is played, files and all: what it comes to is certain, not drawn,
+and is given without an error.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.parquet.parquet_worker import ParquetWorker
+from assay.artifacts.submissions.intake import Sources
+from assay.devnet import SimulatedChain
+from assay.gauntlet.arena import Row
+from assay.gauntlet.drafting import Honest
+from assay.gauntlet.strategy import Strategy
+from assay.gauntlet.table import CALENDAR
+from assay.inference import load_checkpoint
+from assay.network.beacon import LocalBeacon
+from assay.network.store import open_folder
+from assay.neurons.miner.miner import MinerConfig, Outside
+from assay.neurons.program.database import Database
+from assay.neurons.validator.validator import Validator
+from assay.neurons.validator.window_audit import Settlement
+from assay.protocol import Phase, Reason
+from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.window import compute_block
+from assay.subnet.demo_rules import NETUID, make_demo_parameters
+from assay.training import GENESIS
+from assay.verification import Seat
+
+MODEL = "shipped, on chain"
+#: Groups a miner hands in: a quarter is audited, half is fetched, a quarter is left alone.
+_GROUPS = 16
+#: Windows that the one settlement covers.
+WINDOWS = 4
+_GENESIS_MS = 1_767_225_600_000
+_LOCATOR = "gauntlet:store"
+_STAFF = ("owner", "trainer", "validator")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a strategy's settlement came to.
+
+    Attributes:
+        reasons: of its windows, in order.
+        settled: score of all its seats.
+        cost: what it has spent.
+    """
+
+    kind: type[Strategy]
+    reasons: tuple[Reason, ...]
+    settled: int
+    cost: float
+
+
+class CalendarLab:
+    """A chain, a validator, and a miner of each strategy.
+
+    Args:
+        folder: for models and files.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        kinds: Sequence[type[Strategy]],
+        worker: ParquetWorker,
+        windows: int = WINDOWS,
+    ) -> None:
+        self._windows = windows
+        timing = replace(DEMO_TIMING, tempo=DEMO_TIMING.window_blocks * (windows + 3))
+        hotkeys = {name: sha256(name.encode()).digest() for name in _STAFF}
+        miners = {kind: sha256(kind.title.encode()).digest() for kind in kinds}
+        self.chain = SimulatedChain(
+            b"calendar",
+            NETUID,
+            _GENESIS_MS,
+            timing.slot_ms,
+            timing.tempo,
+            (*hotkeys.values(), *miners.values()),
+        )
+        beacons = LocalBeacon(
+            b"calendar",
+            _GENESIS_MS,
+            1_000,
+            lambda: self.chain.get_block(self.chain.get_head()).timestamp_ms,
+        )
+        checkpoints = CheckpointFolder(folder / "models")
+        digest = load_checkpoint(GENESIS).digest
+        checkpoints.add(GENESIS, digest)
+        parameters = replace(
+            make_demo_parameters(
+                self.chain.genesis_hash, beacons.chain, 0, hotkeys["trainer"], digest
+            ),
+            timing=timing,
+        )
+        store = open_folder(folder / "store")
+        outside = Outside(self.chain, beacons, checkpoints, store, _LOCATOR)
+        config = MinerConfig(_GROUPS, _GROUPS, windows - 1)
+        self.miners = [
+            kind(kind.title, hotkey, parameters, outside, config, lambda line: None)
+            for kind, hotkey in miners.items()
+        ]
+        self.settlements: list[Settlement] = []
+        sources = Sources(self.chain, beacons, checkpoints, {_LOCATOR: store}, worker)
+        self.validator = Validator(
+            hotkeys["validator"],
+            parameters,
+            sources,
+            Database(),
+            lambda context: None,
+            lambda audit: None,
+            self.settlements.append,
+            windows - 1,
+        )
+        self._parameters = parameters
+        #: (window, strategy) → hotkey it worked under
+        self._names: dict[tuple[int, str], bytes] = {}
+
+    def play(self) -> list[Outcome]:
+        """Runs until the settlement is written."""
+        while not self.settlements:
+            self.chain.mint()
+            head = self.chain.get_head()
+            for miner in self.miners:
+                while miner.step():
+                    pass
+                work = miner._work
+                if work is not None and work.groups:
+                    self._names.setdefault((work.challenge.window, miner.name), miner.hotkey)
+                miner.act(head)
+            while self.validator.step():
+                pass
+        return [self._find_outcome(miner) for miner in self.miners]
+
+    def _find_outcome(self, miner: Strategy) -> Outcome:
+        reasons = []
+        seats: set[Seat] = set()
+        for window in range(self._windows):
+            hotkey = self._names.get((window, miner.name), miner.hotkey)
+            audit = self.validator.audits[window]
+            verdict = audit.verdicts.get(hotkey)
+            reasons.append(Reason.NOT_REGISTERED if verdict is None else verdict.reason)
+            at = compute_block(self._parameters.timing, window, Phase.VERDICT_END)
+            for key in (hotkey, miner.hotkey):
+                member = self.chain.get_members(at).get(key)
+                if member is not None:
+                    seats.add(Seat(member.uid, member.registered_at))
+        scores = self.settlements[0].scores
+        settled = sum(scores.get(seat, 0) for seat in seats)
+        return Outcome(type(miner), tuple(reasons), settled, miner.bill.units)
+
+
+def run_calendar(
+    folder: Path, windows: int, only: str | None, report: Callable[[str], None]
+) -> list[Row]:
+    """Rows of the strategies that act on chain, calendar or served bytes.
+
+    Args:
+        only: part of a title, None for all; the honest miner is always there.
+    """
+    kinds = tuple(
+        kind
+        for kind in CALENDAR
+        if kind is Honest or only is None or only.lower() in kind.title.lower()
+    )
+    if only is not None and kinds == (Honest,):
+        return []
+    report(f"on chain: {len(kinds)} miners, {windows} windows")
+    with ParquetWorker() as worker:
+        outcomes = CalendarLab(folder, kinds, worker, windows).play()
+    honest = outcomes[0].settled / outcomes[0].cost
+    return [make_row(outcome, honest) for outcome in outcomes]
+
+
+def make_row(outcome: Outcome, honest: float) -> Row:
+    """One settlement's figures in the shape of the others."""
+    refused = sum(reason is not Reason.ACCEPTED for reason in outcome.reasons)
+    relative = outcome.settled / outcome.cost / honest
+    return Row(
+        attack=outcome.kind.title,
+        model=MODEL,
+        legal=outcome.kind.legal,
+        groups=_GROUPS * len(outcome.reasons),
+        differs=None,
+        caught_given_differs=None,
+        detected_per_rollout=None,
+        detected_low=None,
+        detected_per_group=None,
+        detected_per_window=refused / len(outcome.reasons),
+        tokens_to_9999=None,
+        income_per_compute=relative,
+        income_error=0.0,
+        pays=not outcome.kind.legal and relative > 1,
+        reasons=dict(sorted(Counter(reason.value for reason in outcome.reasons).items())),
+    )

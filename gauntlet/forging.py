@@ -1,0 +1,353 @@
+"""Strategies that start from honest tokens, or from nobody's, and change what is handed in."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.environments import write_solution
+from assay.gauntlet.strategy import Strategy, Tokens
+from assay.inference import GroupRequest, Request
+from assay.neurons.miner.miner import Group, Miner, Work
+from assay.protocol import Rollout, Stream
+from assay.protocol.seeds import compute_problem_seed, compute_projection_seed
+from assay.protocol.window import compute_round
+from assay.verification import make_projection
+
+SketchBytes = NDArray[np.int8]
+
+
+def get_tokens(group: Group) -> list[Tokens]:
+    """Completions as tuples."""
+    return [tuple(rollout.tokens.tolist()) for rollout in group]
+
+
+class Rewriting(Strategy):
+    """Honest tokens, one thing in them changed, then genuine columns for what came out."""
+
+    def write(
+        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+    ) -> list[list[Tokens]]:
+        """Each rollout on its own."""
+        genuine = self.bill_genuine(work, indices)
+        return [
+            self.rewrite(work, index, get_tokens(group))
+            for index, group in zip(indices, genuine, strict=True)
+        ]
+
+    def rewrite(self, work: Work, index: int, rows: list[Tokens]) -> list[Tokens]:
+        """The changed completions."""
+        raise NotImplementedError
+
+
+class Splice(Strategy):
+    """A genuine prefix, `width` tokens out of another rollout, and the honest rest after them."""
+
+    width: ClassVar[int]
+
+    def write(
+        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+    ) -> list[list[Tokens]]:
+        """What is spliced in was drafted for the other rollout: it costs nothing."""
+        spliced: list[Request] = []
+        genuine = self.find_genuine(work, indices)
+        for index, request, group in zip(indices, requests, genuine, strict=True):
+            rows = get_tokens(group)
+            stream = Stream(compute_problem_seed(work.challenge.seed, self.hotkey, index))
+            for r, (row, seed) in enumerate(zip(rows, request.seeds, strict=True)):
+                other = rows[(r + 1) % len(rows)]
+                reach = min(len(row), len(other)) - 1
+                start = stream.draw_below(max(1, reach - self.width))
+                tokens = row[:start] + other[start : min(start + self.width, reach)]
+                spliced.append(Request(request.prompt, seed, tokens))
+                self.bill.add("bf16", start)
+        drafts = self.draft(work, spliced)
+        return self.split(drafts, requests)
+
+
+class Splice1(Splice):
+    title, width = "splice of 1", 1
+
+
+class Splice8(Splice):
+    title, width = "splice of 8", 8
+
+
+class Splice16(Splice):
+    title, width = "splice of 16", 16
+
+
+class Splice32(Splice):
+    title, width = "splice of 32", 32
+
+
+class AlteredPrompt(Strategy):
+    """Drafts under a prompt with its first digit changed, prefilled under the right one."""
+
+    title = "altered prompt"
+
+    def write(
+        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+    ) -> list[list[Tokens]]:
+        """An easier problem, or another one."""
+        tokenizer = work.checkpoint.tokenizer
+        rows = []
+        for request in requests:
+            text = tokenizer.decode(request.prompt)
+            at = next(i for i, character in enumerate(text) if character.isdigit())
+            digit = str(int(text[at]) % 9 + 1)
+            prompt = tuple(tokenizer.encode(text[:at] + digit + text[at + 1 :]))
+            rows += [Request(prompt, seed) for seed in request.seeds]
+        return self.split(self.draft(work, rows), requests)
+
+
+class Truncated(Rewriting):
+    """Half of each completion, without an end."""
+
+    title = "truncated"
+
+    def rewrite(self, work: Work, index: int, rows: list[Tokens]) -> list[Tokens]:
+        """The first half."""
+        return [row[: max(1, len(row) // 2)] for row in rows]
+
+
+class ForcedEnd(Rewriting):
+    """Half of each completion and an end token that was not drawn."""
+
+    title = "ended early"
+
+    def rewrite(self, work: Work, index: int, rows: list[Tokens]) -> list[Tokens]:
+        """The first half and the end."""
+        end = work.checkpoint.manifest.end_tokens[0]
+        return [(*row[: len(row) // 2], end) for row in rows]
+
+
+class Padded(Rewriting):
+    """Two tokens behind the end."""
+
+    title = "padded"
+
+    def rewrite(self, work: Work, index: int, rows: list[Tokens]) -> list[Tokens]:
+        """Longer than the model's own."""
+        return [(*row, 5, 5) for row in rows]
+
+
+class SkippedEnd(Strategy):
+    """Replaces the drawn end token and goes on to the length limit: longer work."""
+
+    title = "skipped end token"
+    needs_end = True
+
+    def write(
+        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+    ) -> list[list[Tokens]]:
+        """A newline in the end's place, then honest draws."""
+        end = work.checkpoint.manifest.end_tokens[0]
+        rows = []
+        genuine = self.bill_genuine(work, indices)
+        for request, group in zip(requests, genuine, strict=True):
+            for tokens, seed in zip(get_tokens(group), request.seeds, strict=True):
+                kept = (*tokens[:-1], tokens[0]) if tokens[-1] == end else tokens
+                rows.append(Request(request.prompt, seed, kept))
+        return self.split(self.draft(work, rows), requests)
+
+
+class PrefillOnly(Strategy):
+    """No model writes: a program solves the problem, the true model prefills the solution."""
+
+    title = "prefill only"
+
+    def write(
+        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+    ) -> list[list[Tokens]]:
+        """Worked solutions of full marks, their terms in another order each."""
+        tokenizer, manifest = work.checkpoint.tokenizer, work.checkpoint.manifest
+        drafts = []
+        for index, request in zip(indices, requests, strict=True):
+            seed = compute_problem_seed(work.challenge.seed, self.hotkey, index)
+            problem = self.environment.make_problem(seed, manifest.levels)
+            terms = problem.prompt.count("+") + problem.prompt.count("-") + 1
+            if not problem.prompt.endswith("=?\n"):  # told in words: commas separate the terms
+                terms = problem.prompt.count(",") + 1
+            stream = Stream(seed)
+            drafts.append(
+                [
+                    (
+                        *tokenizer.encode(write_solution(problem, stream.sample(terms, terms))),
+                        manifest.end_tokens[0],
+                    )
+                    for _ in request.seeds
+                ]
+            )
+        return drafts
+
+
+class CopiedFromAnother(Strategy):
+    """Another hotkey's tokens, prefilled under one's own prompts."""
+
+    title = "copied from another hotkey"
+
+    def write(
+        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+    ) -> list[list[Tokens]]:
+        """As if the other's file had been seen in time."""
+        if self.props.victim is None:
+            raise ValueError("copying needs a victim")
+        return [get_tokens(self.props.victim(index)) for index in indices]
+
+
+class ReplayedFromAnotherWindow(Strategy):
+    """One's own tokens of an earlier window, prefilled under this window's prompts."""
+
+    title = "replayed from another window"
+
+    def write(
+        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+    ) -> list[list[Tokens]]:
+        """Last window's work once more."""
+        if self.props.previous is None:
+            raise ValueError("replaying needs an earlier window")
+        return [get_tokens(self.props.previous(index)) for index in indices]
+
+
+class Grinding(Strategy):
+    """Works on the challenge of another beacon round, one it would have liked better."""
+
+    title = "grinding the beacon"
+
+    def generate(self, work: Work, indices: range) -> list[Group]:
+        """Honest work for a challenge of its own: the round after the one the block names."""
+        beacons, parameters = self._outside.beacons, work.challenge.parameters
+        number = compute_round(
+            parameters.timing, parameters.beacon, work.challenge.block.timestamp_ms
+        )
+        beacon = beacons.get(number + 1)
+        if beacon is None:
+            raise ValueError("the next round is not out yet")
+        challenge = replace(work.challenge, beacon=beacon)
+        seed = compute_projection_seed(challenge.seed)
+        projection = make_projection(seed, work.checkpoint.manifest)
+        ground = replace(work, challenge=challenge, projection=projection)
+        groups = Miner.generate(self, ground, indices)
+        tokens = sum(len(rollout.tokens) for group in groups for rollout in group)
+        self.bill.add("bf16", tokens)
+        self.bill.add("prefill", tokens)
+        return groups
+
+
+class Forging(Strategy):
+    """Honest tokens with columns that no forward pass has given; the prefill is saved."""
+
+    def generate(self, work: Work, indices: range) -> list[Group]:
+        """Honest groups with other columns."""
+        genuine = self.bill_genuine(work, indices)
+        return [self.forge(index, g) for index, g in zip(indices, genuine, strict=True)]
+
+
+class FabricatedLogprobs(Forging):
+    """The right values at the wrong tokens: their distribution is perfect."""
+
+    title = "fabricated logprobs"
+
+    def forge(self, index: int, group: Group) -> Group:
+        """Logprobs moved by one token."""
+        return [replace(r, logprobs=np.roll(r.logprobs, 1)) for r in group]
+
+
+class ForgedSketch(Forging):
+    """Honest tokens and log-probabilities, sketches from elsewhere."""
+
+    def forge(self, index: int, group: Group) -> Group:
+        """Other sketches."""
+        return [
+            replace(rollout, sketch=self.make_sketch(rollout, group[r - 1]).astype(np.int8))
+            for r, rollout in enumerate(group)
+        ]
+
+    def make_sketch(self, rollout: Rollout, other: Rollout) -> SketchBytes:
+        """The forged sketch of one rollout."""
+        raise NotImplementedError
+
+
+class ConstantSketch(ForgedSketch):
+    title = "constant sketch"
+
+    def make_sketch(self, rollout: Rollout, other: Rollout) -> SketchBytes:
+        """The mean of the genuine one: the best constant."""
+        return np.broadcast_to(rollout.sketch.mean(axis=0).round(), rollout.sketch.shape)
+
+
+class ZeroSketch(ForgedSketch):
+    title = "zero sketch"
+
+    def make_sketch(self, rollout: Rollout, other: Rollout) -> SketchBytes:
+        """Nothing."""
+        return np.zeros_like(rollout.sketch)
+
+
+class RandomSketch(ForgedSketch):
+    title = "random sketch"
+
+    def make_sketch(self, rollout: Rollout, other: Rollout) -> SketchBytes:
+        """Noise of the genuine spread."""
+        noise = np.random.default_rng(int(rollout.tokens.sum())).standard_normal(
+            rollout.sketch.shape
+        )
+        return np.clip(np.round(noise * rollout.sketch.std()), -127, 127)
+
+
+class ShuffledSketch(ForgedSketch):
+    title = "shuffled sketch"
+
+    def make_sketch(self, rollout: Rollout, other: Rollout) -> SketchBytes:
+        """Genuine values at the wrong tokens."""
+        return np.random.default_rng(int(rollout.tokens.sum())).permutation(rollout.sketch)
+
+
+class CopiedSketch(ForgedSketch):
+    title = "copied sketch"
+
+    def make_sketch(self, rollout: Rollout, other: Rollout) -> SketchBytes:
+        """Another rollout's of the same problem."""
+        return np.resize(other.sketch, rollout.sketch.shape)
+
+
+class FakingMiner(Strategy):
+    """Does the first part of its groups and hands in copies of these for the rest.
+
+    The audit is drawn after it has committed: it can only hope.
+    """
+
+    title = "honest for a quarter"
+    share: ClassVar[float] = 0.25
+
+    def generate(self, work: Work, indices: range) -> list[Group]:
+        """Honest first, copies after that."""
+        honest = max(1, int(self.config.groups * self.share))
+        done = self.bill_genuine(work, range(indices.start, min(indices.stop, honest)))
+        self.bill.add("prefill", sum(len(rollout.tokens) for group in done for rollout in group))
+        known = work.groups + done
+        return done + [
+            self.fake(known, index, honest)
+            for index in range(max(indices.start, honest), indices.stop)
+        ]
+
+    def fake(self, known: Sequence[Group], index: int, honest: int) -> Group:
+        """What stands for a group that was not made."""
+        return known[index % honest]
+
+
+class FakingHalf(FakingMiner):
+    title, share = "honest for half", 0.5
+
+
+class JunkAppended(FakingMiner):
+    """Honest groups and, to be paid for more, an eighth as many of random tokens behind them."""
+
+    title, share = "junk groups appended", 0.875
+
+    def fake(self, known: Sequence[Group], index: int, honest: int) -> Group:
+        """A genuine group's rows, cut short and shifted."""
+        return [replace(r, tokens=np.roll(r.tokens, 1)) for r in known[index % honest]]

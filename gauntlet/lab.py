@@ -1,0 +1,330 @@
+"""Where strategies are measured: one network in memory, one attacker's seat, the real judge.
+
+The chain is the simulator; model, beacons, calendar, proofs and judge are real. The judge runs
+another attention implementation than the miners, so that honest noise is real noise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.submissions.intake import judge_with_checkpoint
+from assay.devnet import SimulatedChain
+from assay.gauntlet.bench_models import BENCH, BENCH_TOKENS, Family
+from assay.gauntlet.drafting import make_stale
+from assay.gauntlet.strategy import Props, Strategy
+from assay.inference import GroupRequest, load_checkpoint
+from assay.network.beacon import LocalBeacon
+from assay.network.store import open_folder
+from assay.neurons.miner.miner import (
+    Group,
+    Miner,
+    MinerConfig,
+    Outside,
+    Work,
+    compute_leaves,
+    make_work,
+)
+from assay.neurons.session.window_reader import get_challenge, get_context
+from assay.protocol import Committed, Context, Footer, Header, Parameters, Reason, Refusal, Rollout
+from assay.protocol.encoding import encode
+from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
+from assay.protocol.selection import select_positions
+from assay.protocol.submission import compute_submission_root, encode_rollout
+from assay.subnet.demo_rules import DEMO_WORK, NETUID, make_demo_parameters
+from assay.verification import Forward, Measurement, Projection, Verdict
+from assay.verification.logprobs import judge_logprobs
+from assay.verification.sampling import judge_sampling
+from assay.verification.sketch import judge_sketch
+
+#: Groups a miner hands in a window: an audit sees a twelfth of them.
+GROUPS_A_WINDOW = 48
+_S = TypeVar("_S", bound=Strategy)
+_GENESIS_MS = 1_767_225_600_000
+_LOCATOR = "gauntlet:store"
+_NAMES = ("owner", "trainer", "attacker", "victim")
+_STALE_PASSAGES = 32
+
+
+class MemorySubmission:
+    """`SubmissionReader` over groups in memory: a file that was fetched and parsed already."""
+
+    def __init__(self, header: Header, groups: Sequence[Group]) -> None:
+        self._footer = Footer(encode(header), tuple(compute_leaves(groups)))
+        self._groups = groups
+        self.root = compute_submission_root(header, self._footer.leaves)
+
+    def read_footer(self) -> Footer | Refusal:
+        """The footer."""
+        return self._footer
+
+    def read_group(self, index: int) -> bytes | Refusal:
+        """Canonical rows of a group."""
+        return b"".join(encode_rollout(rollout) for rollout in self._groups[index])
+
+
+class RememberingForward:
+    """The judge's reference; what it has measured before it does not measure again."""
+
+    def __init__(self, forward: Forward) -> None:
+        self._forward = forward
+        self._known: dict[tuple[bytes, bytes], Measurement] = {}
+
+    def measure(
+        self,
+        prompt: Sequence[int],
+        completions: Sequence[NDArray[np.uint32]],
+        seeds: Sequence[bytes],
+        projection: Projection,
+    ) -> list[Measurement]:
+        """See `assay.verification.Forward`; one projection and one prompt a seed."""
+        keys = [(s, c.tobytes()) for s, c in zip(seeds, completions, strict=True)]
+        fresh = [i for i, key in enumerate(keys) if key not in self._known]
+        if fresh:
+            measured = self._forward.measure(
+                prompt, [completions[i] for i in fresh], [seeds[i] for i in fresh], projection
+            )
+            self._known |= {keys[i]: m for i, m in zip(fresh, measured, strict=True)}
+        return [self._known[key] for key in keys]
+
+    def forget(self) -> None:
+        """Frees what was remembered."""
+        self._known.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRow:
+    """One measured group.
+
+    Attributes:
+        reason: the judge's verdict on it alone.
+        value, cost: what it would earn were it accepted, what making it took.
+        tokens: completion tokens.
+        differs: rollouts that are not the honest ones.
+        caught: of these, refused by themselves.
+    """
+
+    reason: Reason
+    value: int
+    cost: float
+    tokens: int
+    rollouts: int
+    differs: int
+    caught: int
+
+
+class Lab:
+    """One network with everything honest already known.
+
+    Args:
+        folder: for a model copy and a store.
+        groups: that are measured of each strategy.
+    """
+
+    def __init__(self, family: Family, folder: Path, groups: int) -> None:
+        self.family = family
+        self.groups = groups
+        self.hotkeys = {name: sha256(name.encode()).digest() for name in _NAMES}
+        self._chain = SimulatedChain(
+            b"gauntlet",
+            NETUID,
+            _GENESIS_MS,
+            DEMO_TIMING.slot_ms,
+            DEMO_TIMING.tempo,
+            tuple(self.hotkeys.values()),
+        )
+        self._beacons = LocalBeacon(b"gauntlet", _GENESIS_MS, 1_000, self._get_time)
+        self._judged = load_checkpoint(family.folder)
+        checkpoints = CheckpointFolder(folder / "models")
+        checkpoints.add(family.folder, self._judged.digest)
+        self.checkpoint = checkpoints.get(self._judged.digest)
+        self.parameters = self._make_parameters()
+        store = open_folder(folder / "store")
+        self._outside = Outside(self._chain, self._beacons, checkpoints, store, _LOCATOR)
+        self._context = self._open_context(1)
+        self.work = self._open_work(1)
+        temperature = self.parameters.work.temperature
+        self._forward = RememberingForward(self._judged.get_reference(temperature, "fp32-eager"))
+        self._honest: dict[tuple[str, int], list[Group]] = {}
+
+    def _get_time(self) -> int:
+        return self._chain.get_block(self._chain.get_head()).timestamp_ms
+
+    def _make_parameters(self) -> Parameters:
+        parameters = make_demo_parameters(
+            self._chain.genesis_hash,
+            self._beacons.chain,
+            0,
+            self.hotkeys["trainer"],
+            self._judged.digest,
+        )
+        if self.family.name == BENCH:
+            work = replace(DEMO_WORK, group_size=16, max_tokens=BENCH_TOKENS)
+            parameters = replace(parameters, work=work)
+        return parameters
+
+    def _open_context(self, window: int) -> Context:
+        while True:
+            challenge = get_challenge(self._chain, self._beacons, self.parameters, window)
+            if challenge is not None:
+                context = get_context(self._chain, self._beacons, self.parameters, challenge)
+                if context is not None:
+                    return context
+            self._chain.mint()
+
+    def _open_work(self, window: int) -> Work:
+        challenge = get_challenge(self._chain, self._beacons, self.parameters, window)
+        if challenge is None:
+            raise ValueError(f"window {window} is not open")
+        return make_work(challenge, self.checkpoint)
+
+    def get_honest(self, name: str, window: int) -> list[Group]:
+        """A hotkey's honest groups of a window, made once."""
+        if (name, window) not in self._honest:
+            config = MinerConfig(self.groups, self.groups)
+            miner = Miner(name, self.hotkeys[name], self.parameters, self._outside, config, print)
+            work = self.work if window == 1 else self._open_work(window)
+            self._honest[name, window] = miner.generate(work, range(self.groups))
+        return self._honest[name, window]
+
+    @cached_property
+    def props(self) -> Props:
+        """What strategies find here."""
+        models = dict(self.family.others)
+        miner = Miner(
+            "stale",
+            self.hotkeys["attacker"],
+            self.parameters,
+            self._outside,
+            MinerConfig(self.groups, self.groups),
+            print,
+        )
+        passages = [
+            (miner.make_request(self.work, index).prompt, tuple(rollout.tokens.tolist()))
+            for index, group in enumerate(self.get_honest("attacker", 1))
+            for rollout in group
+        ]
+        models["stale"] = make_stale(self.checkpoint.model, passages[:_STALE_PASSAGES])
+        return Props(
+            models,
+            lambda index: self.get_honest("attacker", 1)[index],
+            lambda index: self.get_honest("victim", 1)[index],
+            lambda index: self.get_honest("attacker", 0)[index],
+        )
+
+    @cached_property
+    def mean_gini(self) -> float:
+        """Mean Gini impurity over the honest tokens."""
+        miner = self.make_miner(Strategy, self.groups)
+        values = []
+        for index, group in enumerate(self.get_honest("attacker", 1)):
+            rows = [rollout.tokens for rollout in group]
+            measured = self.measure_tokens(miner.make_request(self.work, index), rows)
+            values += [m.gini for m in measured]
+        return float(np.concatenate(values).mean())
+
+    def measure_tokens(
+        self, request: GroupRequest, completions: Sequence[NDArray[np.uint32]]
+    ) -> list[Measurement]:
+        """What the judge's reference says of completions of one group."""
+        return self._forward.measure(
+            request.prompt, completions, request.seeds, self.work.projection
+        )
+
+    def make_miner(self, kind: type[_S], groups: int) -> _S:
+        """A strategy in the attacker's seat."""
+        config = MinerConfig(groups, groups)
+        hotkey = self.hotkeys["attacker"]
+        miner = kind("attacker", hotkey, self.parameters, self._outside, config, print)
+        miner.props = self.props
+        return miner
+
+    def is_possible(self, kind: type[Strategy]) -> bool:
+        """Whether this family has what the strategy needs."""
+        if kind.needs_end:
+            ends = self.checkpoint.manifest.end_tokens
+            group = self.get_honest("attacker", 1)[0]
+            return any(int(rollout.tokens[-1]) in ends for rollout in group)
+        return kind.role is None or kind.role in self.props.models
+
+    def measure(self, kind: type[Strategy]) -> list[GroupRow]:
+        """The strategy's groups, each judged by itself, and each differing rollout too."""
+        count = min(self.groups, kind.groups_max or self.groups)
+        miner = self.make_miner(kind, count)
+        groups = miner.generate(self.work, range(count))
+        honest = self.get_honest("attacker", 1)
+        verdicts = self.judge_each(groups)
+        rows = []
+        for index, (group, verdict) in enumerate(zip(groups, verdicts, strict=True)):
+            other = [r for r in range(len(group)) if not is_same(group[r], honest[index][r])]
+            rows.append(
+                GroupRow(
+                    verdict.reason,
+                    sum(g.value for g in verdict.groups),
+                    miner.bill.units / count,
+                    sum(len(rollout.tokens) for rollout in group),
+                    len(group),
+                    len(other),
+                    sum(self.is_caught(miner, index, r, group[r]) for r in other),
+                )
+            )
+        self._forward.forget()
+        return rows
+
+    def judge_each(self, groups: Sequence[Group]) -> list[Verdict]:
+        """The judge's verdict on each group alone."""
+        hotkey = self.hotkeys["attacker"]
+        header = Header(
+            version=PROTOCOL_VERSION,
+            parameters=self.parameters.digest,
+            window=self._context.window,
+            hotkey=hotkey,
+            checkpoint=self._context.checkpoint,
+            groups=len(groups),
+        )
+        submission = MemorySubmission(header, groups)
+        committed = Committed(
+            submission.root, len(groups), self._context.challenge_block.number, _LOCATOR
+        )
+        context = replace(self._context, commitments={hotkey: committed})
+        return [
+            judge_with_checkpoint(
+                submission, hotkey, context, self._judged, groups=[index], forward=self._forward
+            )
+            for index in range(len(groups))
+        ]
+
+    def is_caught(self, miner: Miner, index: int, number: int, rollout: Rollout) -> bool:
+        """Whether one rollout alone is refused, by the judge's own tests."""
+        manifest, tests = self.checkpoint.manifest, self.parameters.tests
+        tokens, drawable = rollout.tokens, self.checkpoint.tokenizer.drawable
+        ends = np.flatnonzero(np.isin(tokens, manifest.end_tokens))
+        due = min([manifest.max_tokens, *(ends[:1] + 1)])
+        if len(tokens) != due or not drawable[np.minimum(tokens, len(drawable) - 1)].all():
+            return True
+        request = miner.make_request(self.work, index)
+        (m,) = self._forward.measure(
+            request.prompt, [tokens], [request.seeds[number]], self.work.projection
+        )
+        seed = self._context.audit_seed
+        positions = select_positions(seed, miner.hotkey, index, number, len(tokens))
+        sampling = judge_sampling(
+            m.margins, m.gini, self._judged.calibration, tests, self.parameters.work.temperature
+        )
+        return (
+            judge_sketch(rollout.sketch, m.sketch, tests).token is not None
+            or judge_logprobs(rollout.logprobs, m.logprobs, positions, tests).token is not None
+            or sampling.token is not None
+        )
+
+
+def is_same(a: Rollout, b: Rollout) -> bool:
+    """Whether two rollouts are one, byte for byte."""
+    return encode_rollout(a) == encode_rollout(b)

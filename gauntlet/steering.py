@@ -1,0 +1,244 @@
+"""The most that steering among near ties can gain: an optimal miner against cap and ledger.
+
+The miner knows every rule. Where two tokens are tied within the cap it may take either; looking
+ahead costs it nothing, and it steers only where that pays. It cannot know which groups will be
+audited before it has committed, but sees each audit, and stops before the ledger of a settlement
+holds more than it bears.
+
+What is measured on a model: how often ties come, what a steered rollout gains, what one leaves in
+the ledger. What is computed: how many audited ones a settlement bears, and the best rate of
+steering. What it does not model: ties near a rollout's end leave less evidence than the mean; the
+bound takes the least evidence seen for all.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from assay.gauntlet.forging import get_tokens
+from assay.gauntlet.incentives import WINDOWS
+from assay.gauntlet.lab import GROUPS_A_WINDOW, Lab
+from assay.gauntlet.ties import SteeredTies, Tie, find_ties, get_cap
+from assay.inference import Request
+from assay.protocol.parameters import MILLION, Work
+from assay.verification import Ledger, compute_value
+from assay.verification.sampling import Floats, judge_sampling
+
+#: Ties within this many logits are counted; the density of margins is flat near zero.
+WIDTH = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """What steering can do on one model.
+
+    Attributes:
+        rollouts, tokens: measured.
+        ties_per_token: within the cap, from the density of those within `WIDTH`.
+        gain_per_tie: of a group's value, where one rollout of it is steered at a tie and the better
+            continuation is kept; mean over ties, those where the honest one is better included.
+        gain_error: standard error of it.
+        single_caught: share of single steered tokens that a rollout's own test refuses.
+        bearable: steered rollouts that a settlement's ledger bears at least evidence each.
+        ties_per_settlement: within the cap, over all groups a miner hands in.
+        audited_share: of a miner's groups.
+        best_share: of its ties that an optimal miner steers.
+        advantage: income over the honest one's, relative, at that share.
+        advantage_bound: the same if both continuations of every tie were independent, at the mean
+            reward where that is worth most.
+    """
+
+    rollouts: int
+    tokens: int
+    ties_per_token: float
+    gain_per_tie: float
+    gain_error: float
+    single_caught: float
+    bearable: int
+    ties_per_settlement: float
+    audited_share: float
+    best_share: float
+    advantage: float
+    advantage_bound: float
+
+
+def measure_steering(lab: Lab) -> Steering:
+    """Measures a model and finds the optimal miner's advantage."""
+    work, parameters = lab.work, lab.parameters
+    miner = lab.make_miner(SteeredTies, lab.groups)
+    genuine = lab.get_honest("attacker", 1)
+    gains: list[float] = []
+    evidence: list[Floats | None] = []
+    ties_found = tokens = rollouts = 0
+    for index, group in enumerate(genuine):
+        request = miner.make_request(work, index)
+        rows = get_tokens(group)
+        tokens += sum(map(len, rows))
+        rollouts += len(rows)
+        ties = find_ties(work, request, rows, WIDTH)
+        ties_found += sum(map(len, ties))
+        gains += _find_gains(lab, miner, index, rows, ties)
+        evidence += _find_evidence(lab, miner, index, rows, ties)
+    bets = [bet for bet in evidence if bet is not None]
+    honest = _find_honest_bets(lab, miner)
+    work_rules = parameters.work
+    audited = work_rules.audited_groups / GROUPS_A_WINDOW
+    per_window = work_rules.audited_groups * work_rules.group_size
+    bearable = count_bearable(lab, bets, honest, per_window * WINDOWS)
+    rate = ties_found / tokens * get_cap(work) / WIDTH
+    total = rate * tokens / rollouts * work_rules.group_size * GROUPS_A_WINDOW * WINDOWS
+    gain = float(np.mean(gains)) if gains else 0.0
+    share, advantage = find_best_share(total, gain, audited, bearable, WINDOWS * GROUPS_A_WINDOW)
+    return Steering(
+        rollouts=rollouts,
+        tokens=tokens,
+        ties_per_token=rate,
+        gain_per_tie=gain,
+        gain_error=float(np.std(gains) / math.sqrt(max(1, len(gains)))),
+        single_caught=1 - len(bets) / max(1, len(evidence)),
+        bearable=bearable,
+        ties_per_settlement=total,
+        audited_share=audited,
+        best_share=share,
+        advantage=advantage,
+        advantage_bound=find_best_share(
+            total, bound_gain(work_rules), audited, bearable, WINDOWS * GROUPS_A_WINDOW
+        )[1],
+    )
+
+
+def bound_gain(work: Work) -> float:
+    """Most of a group's value that the better of two independent continuations adds: a rollout is
+    right with chance m, so the other helps with m(1 − m), and the mean moves by 1/G."""
+    best = 0.0
+    for mean in range(0, MILLION, 1_000):
+        m = mean / MILLION
+        before = compute_value(work, MILLION, mean)
+        after = compute_value(work, MILLION, min(MILLION, mean + MILLION // work.group_size))
+        best = max(best, m * (1 - m) * (after / before - 1))
+    return best
+
+
+def find_best_share(
+    ties: float, gain: float, audited: float, bearable: int, groups: int
+) -> tuple[float, float]:
+    """The share of its ties that a miner steers at best, and its income over the honest one's.
+
+    It sees each audit and stops once the ledger holds all it bears: until then a mean of
+    `bearable` / `audited` ties are steered, and not one settlement is lost. What one window adds
+    before its audit is seen is left out, in the miner's favour.
+
+    Args:
+        ties: within the cap, of a settlement; gain: of one group's value, each.
+        groups: of a settlement.
+    """
+    steered = min(ties, bearable / audited)
+    return (steered / ties if ties else 0.0), steered * gain / groups
+
+
+def count_bearable(lab: Lab, steered: Sequence[Floats], honest: Floats, rollouts: int) -> int:
+    """Steered rollouts, spread evenly over a settlement's audited ones, that its ledger bears.
+
+    Args:
+        steered: the evidence of each that its own test bears; the least of it is taken for all.
+        honest: the evidence of a mean honest rollout.
+    """
+    if not steered:
+        return 0
+    tests = lab.parameters.tests
+    least = min(steered, key=lambda bets: Ledger().add(bets).compute_log_capital(tests))
+    for count in range(1, rollouts):
+        every = rollouts // count
+        ledger = Ledger()
+        for number in range(rollouts):
+            ledger = ledger.add(least if number % every == every - 1 else honest)
+            if ledger.is_crossed(tests):
+                return count - 1
+    return rollouts
+
+
+def _find_gains(
+    lab: Lab,
+    miner: SteeredTies,
+    index: int,
+    rows: Sequence[tuple[int, ...]],
+    ties: Sequence[Sequence[Tie]],
+) -> list[float]:
+    """Relative gain of the group's value for each rollout with a tie: the better of both ends."""
+    request = miner.make_request(lab.work, index)
+    forked = [r for r, found in enumerate(ties) if found]
+    forks = []
+    for r in forked:
+        tie = ties[r][0]
+        tokens = (*rows[r][: tie.position], tie.runner_up)
+        forks.append(Request(request.prompt, request.seeds[r], tokens))
+    ends = miner.finish(lab.work, forks)
+    rewards = [miner.rate(lab.work, index, row) for row in rows]
+    prompt = len(request.prompt)
+
+    def value(lengths: Sequence[int], marks: Sequence[int]) -> float:
+        tokens = sum(lengths) + prompt
+        scaled = compute_value(lab.parameters.work, tokens * MILLION, sum(marks) // len(marks))
+        return scaled / tokens  # a token is paid and costs: what counts is the pay for each
+
+    lengths = [len(row) for row in rows]
+    base = value(lengths, rewards)
+    gains = []
+    for r, end in zip(forked, ends, strict=True):
+        other_lengths, other_rewards = list(lengths), list(rewards)
+        other_lengths[r], other_rewards[r] = len(end), miner.rate(lab.work, index, end)
+        gains.append(max(0.0, value(other_lengths, other_rewards) / base - 1))
+    return gains
+
+
+def _find_evidence(
+    lab: Lab,
+    miner: SteeredTies,
+    index: int,
+    rows: Sequence[tuple[int, ...]],
+    ties: Sequence[Sequence[Tie]],
+) -> list[Floats | None]:
+    """What a steered token at each tie would leave in the ledger were its margin a twentieth of the
+    cap: beyond all honest noise, and the least that steering leaves. None where the rollout's own
+    test refuses it."""
+    request = miner.make_request(lab.work, index)
+    arrays = [np.array(row, np.uint32) for row in rows]
+    measured = lab.measure_tokens(request, arrays)
+    left: list[Floats | None] = []
+    for r, found in enumerate(ties):
+        if not found:
+            continue
+        margins = measured[r].margins.copy()
+        cap = lab.parameters.tests.margin_cap
+        margins[found[0].position] = max(1, cap // 20)
+        result = judge_sampling(
+            margins,
+            measured[r].gini,
+            lab.checkpoint.calibration,
+            lab.parameters.tests,
+            lab.parameters.work.temperature,
+        )
+        left.append(None if result.token is not None else result.log_bets)
+    return left
+
+
+def _find_honest_bets(lab: Lab, miner: SteeredTies) -> Floats:
+    """The evidence of a mean honest rollout."""
+    bets = []
+    for index, group in enumerate(lab.get_honest("attacker", 1)):
+        request = miner.make_request(lab.work, index)
+        measured = lab.measure_tokens(request, [rollout.tokens for rollout in group])
+        bets += [
+            judge_sampling(
+                m.margins,
+                m.gini,
+                lab.checkpoint.calibration,
+                lab.parameters.tests,
+                lab.parameters.work.temperature,
+            ).log_bets
+            for m in measured
+        ]
+    mean: Floats = np.mean(bets, axis=0)
+    return mean

@@ -1,0 +1,250 @@
+"""What a miner can do in place of honest work: one class a strategy, named after the attack.
+
+Each is a whole miner that follows the rules in everything else, so that what is refused is the
+attack itself. `Strategy` has three hooks: which model drafts, by which rule, and what becomes of
+the columns; most strategies change one. The legal ones are here too: whatever drafts, what the
+reference has corrected is the honest sample.
+
+What this does not know: real prices. `PRICES` errs on the attacker's side.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from assay.environments import compute_reward, get_weights
+from assay.inference import (
+    DraftCount,
+    Drafter,
+    GroupRequest,
+    KeyedSampler,
+    Request,
+    generate_groups,
+)
+from assay.neurons.miner.miner import Group, Miner, MinerConfig, Outside, Work
+from assay.protocol import Parameters, Rollout
+from assay.protocol.seeds import compute_problem_seed
+
+Tokens = tuple[int, ...]
+
+#: Cost of one token, that of decoding it by the true model in fp32 being 1. Decoding is bound by
+#: the bytes of the weights read, so a cheap copy is priced at its bytes alone and nothing for its
+#: overhead. A prefilled token is priced at a third of what bench/verify.py allows against batched
+#: decoding: what only attackers can leave out is dear, what all must pay is not free.
+PRICES: Mapping[str, float] = {
+    "fp32": 1.0,
+    "bf16": 0.5,
+    "int8": 0.25,
+    "int4": 0.125,
+    "smaller": 0.1,
+    "prefill": 0.1,
+}
+
+
+@dataclass(slots=True)
+class Bill:
+    """What a miner has spent, in units of `PRICES`."""
+
+    units: float = 0.0
+
+    def add(self, engine: str, tokens: int) -> None:
+        """Books tokens that an engine has decoded, or that were prefilled."""
+        self.units += PRICES[engine] * tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Props:
+    """What some attacks need beside their own seat.
+
+    Attributes:
+        models: role ("smaller", "sibling", "foreign", "stale") → model over the same vocabulary.
+        genuine: the honest groups of this window by index; drafting them again would be the same.
+        victim: another hotkey's honest groups of this window, by index.
+        previous: this hotkey's honest groups of an earlier window, by index.
+    """
+
+    models: Mapping[str, PreTrainedModel] = field(default_factory=dict)
+    genuine: Callable[[int], Group] | None = None
+    victim: Callable[[int], Group] | None = None
+    previous: Callable[[int], Group] | None = None
+
+
+class Strategy(Miner):
+    """A miner that may do something else than the honest one.
+
+    Attributes:
+        title: the row's name in the gauntlet's table.
+        legal: whether the rules allow it; a legal one must never be refused.
+        role: model of `Props` it needs.
+        needs_end: makes sense only where completions end by themselves.
+        groups_max: groups measured, where one costs much.
+        hides: shows nothing, or nonsense, in a window whose audit has hit something faked.
+    """
+
+    title: ClassVar[str]
+    legal: ClassVar[bool] = False
+    role: ClassVar[str | None] = None
+    needs_end: ClassVar[bool] = False
+    groups_max: ClassVar[int | None] = None
+    hides: ClassVar[str | None] = None
+    engine: ClassVar[str] = "bf16"
+
+    def __init__(
+        self,
+        name: str,
+        hotkey: bytes,
+        parameters: Parameters,
+        outside: Outside,
+        config: MinerConfig,
+        report: Callable[[str], None],
+    ) -> None:
+        super().__init__(name, hotkey, parameters, outside, config, report)
+        self.bill = Bill()
+        self.props = Props()
+
+    def generate(self, work: Work, indices: range) -> list[Group]:
+        """Drafts that nobody corrects, with genuine columns unless `forge` changes them."""
+        requests = [self.make_request(work, index) for index in indices]
+        drafts = self.write(work, indices, requests)
+        groups = []
+        for index, request, rows in zip(indices, requests, drafts, strict=True):
+            self.bill.add("prefill", len(request.prompt) + sum(map(len, rows)))
+            groups.append(self.forge(index, prefill(work, request, rows)))
+        return groups
+
+    def write(
+        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+    ) -> list[list[Tokens]]:
+        """The completions of each group, one plain draft each."""
+        rows = [Request(r.prompt, seed) for r in requests for seed in r.seeds]
+        return self.split(self.draft(work, rows), requests)
+
+    def act(self, head: int) -> None:
+        """What it does at a block beside a miner's steps; most do nothing."""
+
+    def forge(self, index: int, group: Group) -> Group:
+        """What is handed in for a group with genuine columns."""
+        return group
+
+    def pick_model(self, work: Work) -> PreTrainedModel:
+        """The model that drafts."""
+        return work.checkpoint.model if self.role is None else self.props.models[self.role]
+
+    def make_sampler(self, work: Work) -> KeyedSampler | None:
+        """Another rule than the keyed draw, None for the keyed draw."""
+        return None
+
+    def draft(self, work: Work, rows: Sequence[Request]) -> list[Tokens]:
+        """Continues rows by this strategy's model and rule."""
+        drafter = self.make_drafter(work)
+        drafts = drafter.draft(rows)
+        drawn = sum(len(d) - len(r.tokens) for d, r in zip(drafts, rows, strict=True))
+        self.bill.add(self.engine, drawn)
+        return drafts
+
+    def make_drafter(self, work: Work) -> Drafter:
+        """A drafter of this strategy's model and rule."""
+        temperature = work.challenge.parameters.work.temperature
+        drafter = work.checkpoint.get_drafter(temperature, model=self.pick_model(work))
+        sampler = self.make_sampler(work)
+        if sampler is not None:
+            drafter._sampler = sampler
+        return drafter
+
+    def split(self, rows: Sequence[Tokens], requests: Sequence[GroupRequest]) -> list[list[Tokens]]:
+        """One row after the other → rows of each group."""
+        rest = iter(rows)
+        return [[next(rest) for _ in request.seeds] for request in requests]
+
+    def rate(self, work: Work, index: int, tokens: Sequence[int]) -> int:
+        """The reward that a completion would earn, millionths."""
+        weights = get_weights(work.challenge.parameters.environment)
+        seed = compute_problem_seed(work.challenge.seed, self.hotkey, index)
+        problem = self.environment.make_problem(seed, work.checkpoint.manifest.levels)
+        text = work.checkpoint.tokenizer.decode(tokens)
+        return compute_reward(self.environment.score(problem, text), weights)
+
+    def find_genuine(self, work: Work, indices: range) -> list[Group]:
+        """Honest groups, known beforehand or made."""
+        if self.props.genuine is not None:
+            return [self.props.genuine(index) for index in indices]
+        return Miner.generate(self, work, indices)
+
+    def bill_genuine(self, work: Work, indices: range) -> list[Group]:
+        """Honest groups, booked as drafted in bf16; their prefill is booked with the rest."""
+        groups = self.find_genuine(work, indices)
+        self.bill.add("bf16", sum(len(rollout.tokens) for group in groups for rollout in group))
+        return groups
+
+
+class Verified(Strategy):
+    """Any drafter, corrected by the reference: the honest miner and everything that is legal."""
+
+    legal = True
+
+    def generate(self, work: Work, indices: range) -> list[Group]:
+        """Draft and verify; the reference sees each drafted token once, prompts once a group."""
+        temperature = work.challenge.parameters.work.temperature
+        count = DraftCount()
+        requests = [self.make_request(work, index) for index in indices]
+        groups = generate_groups(
+            requests,
+            self.make_drafter(work),
+            work.checkpoint.get_reference(temperature),
+            work.checkpoint.get_rules(temperature),
+            work.projection,
+            count,
+        )
+        self.bill.add(self.engine, count.drafted)
+        self.bill.add("prefill", count.drafted + sum(len(r.prompt) for r in requests))
+        return groups
+
+
+def prefill(work: Work, request: GroupRequest, tokens: Sequence[Sequence[int]]) -> Group:
+    """Genuine log-probabilities and sketches for tokens from anywhere."""
+    reference = work.checkpoint.get_reference(work.challenge.parameters.work.temperature)
+    completions = [np.array(row, np.uint32) for row in tokens]
+    measured = reference.measure(request.prompt, completions, request.seeds, work.projection)
+    return [
+        Rollout(completion, m.logprobs, m.sketch)
+        for completion, m in zip(completions, measured, strict=True)
+    ]
+
+
+def quantise(model: PreTrainedModel, bits: int, group: int | None) -> PreTrainedModel:
+    """A copy whose matrices hold only what symmetric integers can.
+
+    Args:
+        group: weights that share one scale, None for a row.
+    """
+    cheap = deepcopy(model)
+    largest = (1 << (bits - 1)) - 1
+    with torch.no_grad():
+        for weight in cheap.parameters():
+            if weight.dim() != 2 or weight.shape[1] % (group or 1):
+                continue
+            blocks: Tensor = weight.view(weight.shape[0], -1, group or weight.shape[1])
+            scale = blocks.abs().amax(dim=-1, keepdim=True) / largest
+            blocks.copy_((blocks / scale.clamp_min(1e-12)).round() * scale)
+    return cheap
+
+
+def make_int8(model: PreTrainedModel) -> PreTrainedModel:
+    """Symmetric int8, a scale a row."""
+    return quantise(model, 8, None)
+
+
+def make_int4(model: PreTrainedModel) -> PreTrainedModel:
+    """Symmetric int4 in groups of 32."""
+    return quantise(model, 4, 32)
+
+
+def make_bf16(model: PreTrainedModel) -> PreTrainedModel:
+    """Weights and activations in bf16."""
+    return deepcopy(model).to(torch.bfloat16)  # type: ignore[arg-type]

@@ -1,0 +1,126 @@
+"""Steering: taking the other token where two are nearly tied, to get a better completion.
+
+The best that a miner can do inside the tolerance: it looks ahead, so it steers only where that
+pays.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from assay.gauntlet.forging import get_tokens
+from assay.gauntlet.strategy import Strategy, Tokens
+from assay.inference import GroupRequest, KeyedSampler, Passage, Request, make_keys
+from assay.neurons.miner.miner import Work
+from assay.protocol.gumbel import FRACTION_BITS
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """A position whose second best token is close: its place, that token, the margin in logits."""
+
+    position: int
+    runner_up: int
+    margin: float
+
+
+def get_cap(work: Work) -> float:
+    """The network's cap on a margin, logits."""
+    return work.challenge.parameters.tests.margin_cap / (1 << FRACTION_BITS)
+
+
+def find_ties(
+    work: Work, request: GroupRequest, rows: Sequence[Tokens], width: float
+) -> list[list[Tie]]:
+    """The ties of each honest completion of a group, closest first."""
+    temperature = work.challenge.parameters.work.temperature
+    reference = work.checkpoint.get_reference(temperature)
+    drawable = work.checkpoint.tokenizer.drawable
+    sampler = KeyedSampler(drawable, temperature)
+    ids = torch.from_numpy(drawable.nonzero()[0])
+    states = reference.compute_states([Passage(request.prompt, row) for row in rows])
+    keys = make_keys(request.seeds)
+    found = []
+    for r, state in enumerate(states):
+        logits = reference.compute_logits(state)
+        count = len(state)
+        scores = sampler.score(
+            logits, keys[r].expand(count, 4), torch.arange(count), ids.expand(count, -1)
+        )
+        best = scores.topk(2, dim=1)
+        margins = (best.values[:, 0] - best.values[:, 1]).double() / (1 << FRACTION_BITS)
+        close = (margins <= width).nonzero()[:, 0].tolist()
+        ties = [Tie(t, int(ids[best.indices[t, 1]]), float(margins[t])) for t in close]
+        found.append(sorted(ties, key=lambda tie: tie.margin))
+    return found
+
+
+class SteeredTies(Strategy):
+    """Forks at the closest tie of each rollout, finishes both, keeps the better rewarded."""
+
+    title = "steering ties below .05"
+    width: ClassVar[float] = 0.05
+
+    def write(
+        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+    ) -> list[list[Tokens]]:
+        """The steered one where it earns more."""
+        drafts = [get_tokens(group) for group in self.bill_genuine(work, indices)]
+        places, forks = [], []
+        for g, request in enumerate(requests):
+            for r, ties in enumerate(find_ties(work, request, drafts[g], self.width)):
+                if ties:
+                    tie = self.pick(work, ties)
+                    tokens = (*drafts[g][r][: tie.position], tie.runner_up)
+                    forks.append(Request(request.prompt, request.seeds[r], tokens))
+                    places.append((g, r))
+        for (g, r), tokens in zip(places, self.finish(work, forks), strict=True):
+            if self.prefers(work, indices[g], tokens, drafts[g][r]):
+                drafts[g][r] = tokens
+        return drafts
+
+    def pick(self, work: Work, ties: Sequence[Tie]) -> Tie:
+        """The closest."""
+        return ties[0]
+
+    def finish(self, work: Work, forks: Sequence[Request]) -> list[Tokens]:
+        """Honest draws after the fork; a fork may itself be an end token."""
+        ends = work.checkpoint.manifest.end_tokens
+        unfinished = [fork for fork in forks if fork.tokens[-1] not in ends]
+        rest = iter(self.draft(work, unfinished))
+        return [fork.tokens if fork.tokens[-1] in ends else next(rest) for fork in forks]
+
+    def prefers(self, work: Work, index: int, other: Tokens, honest: Tokens) -> bool:
+        """Whether the steered completion is the better one."""
+        return self.rate(work, index, other) > self.rate(work, index, honest)
+
+
+class SteeredWithinCap(SteeredTies):
+    """The same where no single token can be refused: margins below the cap alone."""
+
+    title = "steering ties within the cap"
+
+    def write(
+        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+    ) -> list[list[Tokens]]:
+        """Ties below the network's own cap."""
+        self.width = get_cap(work)  # type: ignore[misc]
+        return super().write(work, indices, requests)
+
+
+class CraftedAtTheCap(SteeredTies):
+    """Takes the tie whose margin is nearest to the cap, whatever it earns, so that validators whose
+    noise differs might split."""
+
+    title = "token crafted at the cap"
+    width = 1.0
+
+    def pick(self, work: Work, ties: Sequence[Tie]) -> Tie:
+        """The nearest to the cap on either side."""
+        return min(ties, key=lambda tie: abs(tie.margin - get_cap(work)))
+
+    def prefers(self, work: Work, index: int, other: Tokens, honest: Tokens) -> bool:
+        """Always: the purpose is the margin."""
+        return True

@@ -1,0 +1,36 @@
+"""The ledger on subtensor's EVM: contracts deployed, hotkeys bound, settlements posted and read.
+
+web3 is imported when a node is first used. Keys are typed and never printed; nothing here decides
+what is posted, or when.
+"""
+
+from assay.network.evm.binding import compute_binding_message
+from assay.network.evm.contracts import LedgerEntry, make_ledger_entry
+from assay.network.evm.deployment import Deployed, bind_hotkey, deploy_contracts
+from assay.network.evm.evm_errors import EvmError, RevertedError
+from assay.network.evm.evm_node import CHAIN_IDS, EvmNode, EvmReceipt, SignedCall
+from assay.network.evm.key import EvmKey, compute_mirror
+from assay.network.evm.posting import LedgerPoster
+from assay.network.evm.score_ledger import Binding, Posted, ScoreLedger, WeightsFound
+
+__all__ = [
+    "CHAIN_IDS",
+    "Binding",
+    "Deployed",
+    "EvmError",
+    "EvmKey",
+    "EvmNode",
+    "EvmReceipt",
+    "LedgerEntry",
+    "LedgerPoster",
+    "Posted",
+    "RevertedError",
+    "ScoreLedger",
+    "SignedCall",
+    "WeightsFound",
+    "bind_hotkey",
+    "compute_binding_message",
+    "compute_mirror",
+    "deploy_contracts",
+    "make_ledger_entry",
+]

@@ -1,0 +1,123 @@
+"""The two contracts: interface and bytecode as `contracts/` builds them, and their refusals."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from assay.network.evm.evm_errors import RevertedError
+from assay.protocol.record import SettlementRecord
+from assay.protocol.score_tree import keccak256
+
+LEDGER, WEIGHTS_CHECK = "ScoreLedger", "WeightsCheck"
+#: What to do about a refusal.
+_REMEDIES = {
+    "NotThePoster": "the hotkey has bound another address: `assay ledger bind`",
+    "AlreadyPosted": "a settlement is written once",
+    "ZeroRoot": "there is no score to post",
+    "EpochAhead": "the epoch's block has not come by this node's chain: is it behind?",
+    "BindingExpired": "sign again, and look at this machine's clock",
+    "SignatureRefused": "it is not the hotkey's over these values, or was used before: sign again",
+    "PrecompileFailed": "subtensor's precompile is missing (right chain?), or nobody has the uid",
+    "AnotherHotkey": "the uid is held by somebody else",
+    "MalformedWeights": "storage does not hold what this contract reads: has the runtime changed?",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What a validator says of one settlement, in the contract's order. Digests of 32 bytes.
+
+    Attributes:
+        audit_round: below 2^64.
+    """
+
+    score_root: bytes
+    record_digest: bytes
+    checkpoint: bytes
+    audit_round: int
+    weights_digest: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """What the ledger's slot holds: keccak256 of the ABI's encoding, 32 bytes."""
+        head = self.score_root + self.record_digest + self.checkpoint
+        return keccak256(head + self.audit_round.to_bytes(32, "big") + self.weights_digest)
+
+    def to_abi(self) -> tuple[bytes, bytes, bytes, int, bytes]:
+        """As a call's argument."""
+        return (
+            self.score_root,
+            self.record_digest,
+            self.checkpoint,
+            self.audit_round,
+            self.weights_digest,
+        )
+
+
+def make_ledger_entry(record: SettlementRecord) -> LedgerEntry | None:
+    """What is posted of a settlement's record; None where it has no score to prove."""
+    if not record.scores:
+        return None
+    return LedgerEntry(
+        score_root=record.score_root,
+        record_digest=record.digest,
+        checkpoint=record.checkpoint,
+        audit_round=record.audit_round,
+        weights_digest=record.weights_digest,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A compiled contract; bytecode before its constructor's arguments."""
+
+    abi: list[dict[str, Any]]
+    bytecode: bytes
+
+
+@cache
+def load_artifact(name: str) -> Artifact:
+    """One of the two contracts."""
+    text = files("assay.network.evm").joinpath(f"data/{name}.json").read_text()
+    value = json.loads(text)
+    return Artifact(value["abi"], bytes.fromhex(value["bytecode"]))
+
+
+@cache
+def _list_errors() -> dict[bytes, tuple[str, tuple[str, ...]]]:
+    """Selector → name and types of every error that the contracts know, and Solidity's own."""
+    found = {
+        (entry["name"], tuple(field["type"] for field in entry["inputs"]))
+        for name in (LEDGER, WEIGHTS_CHECK)
+        for entry in load_artifact(name).abi
+        if entry["type"] == "error"
+    } | {("Error", ("string",)), ("Panic", ("uint256",))}
+    return {
+        keccak256(f"{name}({','.join(types)})".encode())[:4]: (name, types) for name, types in found
+    }
+
+
+def explain_revert(data: bytes) -> RevertedError:
+    """A refusal in words.
+
+    Args:
+        data: what the call gave back.
+    """
+    from eth_abi.abi import decode
+    from eth_abi.exceptions import DecodingError
+
+    if not data:
+        return RevertedError("the contract refuses the call and says nothing")
+    known = _list_errors().get(data[:4])
+    if known is None:
+        return RevertedError(f"the contract refuses the call: 0x{data[:68].hex()}")
+    name, types = known
+    try:
+        values = decode(types, data[4:])
+    except (DecodingError, OverflowError, ValueError):
+        return RevertedError(f"the contract refuses the call: {name}, garbled", name)
+    shown = ", ".join(f"0x{v.hex()}" if isinstance(v, bytes) else str(v)[:200] for v in values)
+    remedy = f": {_REMEDIES[name]}" if name in _REMEDIES else ""
+    return RevertedError(f"the contract refuses the call, {name}({shown}){remedy}", name)

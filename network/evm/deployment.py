@@ -1,0 +1,95 @@
+"""What is done once: contracts deployed, and a hotkey bound to the key that posts for it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from assay.network.chain.errors import ChainError
+from assay.network.evm.binding import compute_binding_message
+from assay.network.evm.contracts import LEDGER, WEIGHTS_CHECK, load_artifact
+from assay.network.evm.evm_node import Call, EvmNode, EvmReceipt
+from assay.network.evm.key import EvmKey
+from assay.network.evm.score_ledger import ScoreLedger
+
+#: Gas that a deployment and a binding may take; a precompile's share of the latter is the chain's.
+DEPLOY_GAS_MAX, BIND_GAS_MAX = 2_000_000, 500_000
+#: Seconds that a signature is good for, and that a transaction is waited for.
+SIGNATURE_S, PATIENCE_S = 900, 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """Addresses of both contracts, and what their deployment cost."""
+
+    ledger: str
+    weights_check: str
+    receipts: tuple[EvmReceipt, EvmReceipt]
+
+
+def deploy_contracts(node: EvmNode, key: EvmKey, confirmations: int) -> Deployed:
+    """Deploys a ledger, and a weights' check over it. Anybody may: they have no owner.
+
+    Raises:
+        EvmError: too dear, too little money, refused. UnknownOutcomeError: it was sent and does not
+        stand. WrongChainError: the node speaks for another chain.
+    """
+    node.require_chain()
+    ledger, first = _deploy(node, key, LEDGER, [], confirmations)
+    check, second = _deploy(node, key, WEIGHTS_CHECK, [ledger], confirmations)
+    return Deployed(ledger, check, (first, second))
+
+
+def _deploy(
+    node: EvmNode, key: EvmKey, name: str, arguments: list[Any], confirmations: int
+) -> tuple[str, EvmReceipt]:
+    """A contract's address, computed: a node that names another would have a foreign one used."""
+    from web3.utils import get_create_address
+
+    data = node.open_contract(load_artifact(name)).constructor(*arguments).data_in_transaction
+    call = Call(None, bytes.fromhex(str(data).removeprefix("0x")), DEPLOY_GAS_MAX)
+    nonce = node.get_nonce(key.address, pending=True)
+    receipt = _run(node, key, call, nonce, confirmations)
+    address = str(get_create_address(key.address, nonce))  # type: ignore[arg-type]
+    node.require_code(address)
+    return address, receipt
+
+
+def bind_hotkey(
+    ledger: ScoreLedger,
+    key: EvmKey,
+    hotkey: bytes,
+    sign: Callable[[bytes], bytes],
+    confirmations: int,
+) -> EvmReceipt:
+    """Lets a key post for a hotkey, in place of whichever did so before.
+
+    Args:
+        sign: the hotkey's sr25519 signature over 32 bytes, as they are.
+
+    Raises:
+        RevertedError: refused. EvmError, UnknownOutcomeError, WrongChainError: see
+        `deploy_contracts`.
+    """
+    node = ledger.node
+    node.require_chain()
+    node.require_code(ledger.address)
+    expiry = node.get_time() + SIGNATURE_S
+    nonce = ledger.get_binding(hotkey).nonce
+    message = compute_binding_message(
+        ledger.address, node.chain_id, hotkey, key.address, nonce, expiry
+    )
+    signature = sign(message)
+    if len(signature) != 64:
+        raise ChainError("the wallet's hotkey gave no sr25519 signature: is it an sr25519 key?")
+    contract = node.open_contract(load_artifact(LEDGER), ledger.address)
+    data = contract.encode_abi("bind", [hotkey, expiry, signature[:32], signature[32:]])
+    call = Call(contract.address, bytes.fromhex(data[2:]), BIND_GAS_MAX)
+    number = node.get_nonce(key.address, pending=True)
+    return _run(node, key, call, number, confirmations)
+
+
+def _run(node: EvmNode, key: EvmKey, call: Call, nonce: int, confirmations: int) -> EvmReceipt:
+    """Sends one transaction of somebody who waits for it."""
+    signed = node.sign(key, call, nonce)
+    node.send(signed)
+    return node.await_receipt(signed, confirmations, PATIENCE_S)

@@ -1,0 +1,367 @@
+"""A node of one EVM chain: the chain pinned, gas and price bounded, refusals explained.
+
+What this does not know: finality. A block is final enough once others have been built on it;
+how many is the caller's choice.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from assay.network.chain.errors import UnknownOutcomeError, WrongChainError
+from assay.network.evm.contracts import Artifact, explain_revert
+from assay.network.evm.evm_errors import EvmError, RevertedError, SilentError
+from assay.network.evm.key import EvmKey
+
+#: What subtensor's networks call themselves.
+CHAIN_IDS = {"finney": 964, "test": 945, "local": 42}
+#: Wei in a gwei; 10^9 gwei are one TAO.
+GWEI = 10**9
+#: Gas beyond the estimate, hundredths: what is there may have changed by the time it runs.
+_GAS_MARGIN = 125
+#: Price beyond what the node asks, hundredths; and what a replacement pays beyond the first: nodes
+#: take it from 110 on.
+_PRICE_MARGIN, _BUMP = 110, 125
+_LOOK_S = 0.25
+#: What any number of blocks, transactions, gas, seconds or wei a unit is below, and any balance.
+_COUNT_END, _WEI_END = 1 << 63, 1 << 256
+#: JSON-RPC's words for a transaction that the node holds already.
+_KNOWN = ("already known", "already imported", "known transaction")
+
+
+@dataclass(frozen=True, slots=True)
+class EvmReceipt:
+    """What became of a transaction. `gas_price` in wei."""
+
+    hash: bytes
+    block: int
+    succeeded: bool
+    gas_used: int
+    gas_price: int
+    contract: str | None = None
+
+    @property
+    def cost(self) -> int:
+        """Wei."""
+        return self.gas_used * self.gas_price
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCall:
+    """A signed transaction, to be sent any number of times: a chain takes it once.
+
+    Attributes:
+        price: wei a unit of gas.
+    """
+
+    raw: bytes
+    hash: bytes
+    nonce: int
+    price: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a transaction does: `to` is None where it deploys; `gas_max` bounds what it burns."""
+
+    to: str | None
+    data: bytes
+    gas_max: int
+
+    def describe(self, sender: str) -> dict[str, Any]:
+        """As JSON-RPC takes it."""
+        to = {} if self.to is None else {"to": self.to}
+        return {"from": sender, "data": "0x" + self.data.hex(), "value": 0} | to
+
+
+class EvmNode:
+    """One node over JSON-RPC. Used from one thread at a time.
+
+    Args:
+        chain_id: what it must speak for.
+        price_max: wei a unit of gas; nothing is sent for more.
+
+    Raises:
+        EvmError: from every method: no node answers, or it answers nonsense.
+    """
+
+    def __init__(self, endpoint: str, chain_id: int, price_max: int = 100 * GWEI) -> None:
+        from web3 import Web3
+
+        from assay.network.evm.provider import BoundedProvider
+
+        self.chain_id = chain_id
+        self._price_max = price_max
+        self._provider = BoundedProvider(endpoint)
+        self._eth = Web3(self._provider, middleware=[]).eth
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._provider.close()
+
+    def require_chain(self) -> None:
+        """
+        Raises:
+            WrongChainError: the node speaks for another chain.
+        """
+        with self.explain():
+            found = _read_count(self._eth.chain_id)
+        if found != self.chain_id:
+            raise WrongChainError(
+                f"EVM node {self._provider.name} speaks for chain {found}, and settings name "
+                f"{self.chain_id}: correct the endpoint or the chain"
+            )
+
+    def get_head(self) -> int:
+        """Number of the newest block, of the chain that was asked for.
+
+        Raises:
+            WrongChainError: see `require_chain`.
+        """
+        self.require_chain()
+        with self.explain():
+            return _read_count(self._eth.block_number)
+
+    def get_time(self) -> int:
+        """Timestamp of the newest block, Unix seconds."""
+        with self.explain():
+            return _read_count(self._eth.get_block("latest")["timestamp"])
+
+    def get_balance(self, address: str) -> int:
+        """Wei."""
+        with self.explain():
+            return _read_count(self._eth.get_balance(_checksum(address)), _WEI_END)
+
+    def get_nonce(self, address: str, *, pending: bool) -> int:
+        """Number of the address's next transaction, those that wait counted or not."""
+        with self.explain():
+            block = "pending" if pending else "latest"
+            found = self._eth.get_transaction_count(_checksum(address), block)  # type: ignore[arg-type]
+            return _read_count(found)
+
+    def get_price(self) -> int:
+        """Wei that the node asks for a unit of gas now."""
+        with self.explain():
+            return _read_count(self._eth.gas_price)
+
+    def get_receipt(self, hash_: bytes) -> EvmReceipt | None:
+        """What became of a transaction; None while no block of the node's chain holds it."""
+        from web3.exceptions import TransactionNotFound
+
+        with self.explain():
+            try:
+                found = self._eth.get_transaction_receipt(hash_)  # type: ignore[arg-type]
+            except TransactionNotFound:
+                return None
+            return EvmReceipt(
+                hash_,
+                _read_count(found["blockNumber"]),
+                found["status"] == 1,
+                _read_count(found["gasUsed"]),
+                _read_count(found["effectiveGasPrice"]),
+                found.get("contractAddress"),
+            )
+
+    def open_contract(self, artifact: Artifact, address: str | None = None) -> Any:
+        """A contract's functions, as web3 offers them; call them within `explain`."""
+        to = None if address is None else _checksum(address)
+        return self._eth.contract(to, abi=artifact.abi, bytecode=artifact.bytecode)
+
+    def require_code(self, address: str) -> None:
+        """
+        Raises:
+            EvmError: there is no contract.
+        """
+        with self.explain():
+            if not self._eth.get_code(_checksum(address)):
+                raise EvmError(f"there is no contract at {address} on chain {self.chain_id}")
+
+    def sign(self, key: EvmKey, call: Call, nonce: int, replaces: int | None = None) -> SignedCall:
+        """Signs a call that would succeed now.
+
+        Args:
+            replaces: price in wei of one with this nonce that this one is to replace.
+
+        Raises:
+            RevertedError: the contract would refuse it. EvmError: it needs too much gas, is too
+            dear, or the key has too little money.
+        """
+        gas = self._estimate(key, call)
+        price = self.get_price() * _PRICE_MARGIN // 100
+        if replaces is not None:
+            price = max(price, replaces * _BUMP // 100)
+        if price > self._price_max:
+            raise EvmError(
+                f"gas costs {price / GWEI:g} gwei, and settings allow {self._price_max / GWEI:g}: "
+                "wait, or raise max_gas_price under [ledger]"
+            )
+        self._require_money(key, gas * price)
+        fields = call.describe(key.address) | {
+            "gas": gas,
+            "gasPrice": price,
+            "nonce": nonce,
+            "chainId": self.chain_id,
+        }
+        del fields["from"]
+        raw, hash_ = key.sign(fields)
+        return SignedCall(raw, hash_, nonce, price)
+
+    def _estimate(self, key: EvmKey, call: Call) -> int:
+        with self.explain():
+            estimate = _read_count(self._eth.estimate_gas(call.describe(key.address)))  # type: ignore[arg-type]
+        gas = estimate * _GAS_MARGIN // 100
+        if gas > call.gas_max:
+            raise EvmError(
+                f"the call would take {gas:,} gas, and at most {call.gas_max:,} is spent"
+            )
+        return gas
+
+    def _require_money(self, key: EvmKey, cost: int) -> None:
+        held = self.get_balance(key.address)
+        if held < cost:
+            raise EvmError(
+                f"{key.address} has {format_wei(held)} and this may take {format_wei(cost)}: send "
+                "TAO to its account, which `assay ledger key` names"
+            )
+
+    def send(self, signed: SignedCall) -> None:
+        """Hands a transaction to the node, which may have it already.
+
+        Raises:
+            EvmError: the node refuses it. UnknownOutcomeError: it may have taken it.
+        """
+        try:
+            with self.explain():
+                self._eth.send_raw_transaction(signed.raw)
+        except SilentError as error:
+            raise UnknownOutcomeError(str(error)) from error
+        except EvmError as error:
+            if not any(words in str(error).lower() for words in _KNOWN):
+                raise
+
+    def await_receipt(
+        self, signed: SignedCall, confirmations: int, patience_s: float
+    ) -> EvmReceipt:
+        """Waits until a transaction stands, with as many blocks on top.
+
+        Raises:
+            UnknownOutcomeError: it did not within the patience.
+            RevertedError: it failed, with the reason that can be had.
+        """
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            receipt = self._find_standing(signed, confirmations)
+            if receipt is not None:
+                if not receipt.succeeded:
+                    raise RevertedError(f"0x{signed.hash.hex()}: {self.explain_failure(signed)}")
+                return receipt
+            time.sleep(_LOOK_S)
+        raise UnknownOutcomeError(
+            f"0x{signed.hash.hex()} did not stand {confirmations} blocks deep within "
+            f"{patience_s:g} s: look for it in an explorer before sending it again"
+        )
+
+    def _find_standing(self, signed: SignedCall, confirmations: int) -> EvmReceipt | None:
+        """The receipt of a transaction that lies deep enough. A node that gives no answer is asked
+        again: what was sent is under way."""
+        try:
+            receipt = self.get_receipt(signed.hash)
+            deep = receipt is not None and self.get_head() - receipt.block >= confirmations
+        except SilentError:
+            return None
+        return receipt if deep else None
+
+    def explain_failure(self, signed: SignedCall) -> str:
+        """Why a transaction that a block holds failed, as far as the node says: it may have
+        forgotten the block's state, or make no sense."""
+        try:
+            with self.explain():
+                return self._find_reason(signed)
+        except RevertedError as error:
+            return str(error)
+        except EvmError as error:
+            return f"it failed, and why is not known: {error}"
+
+    def _find_reason(self, signed: SignedCall) -> str:
+        sent = self._eth.get_transaction(signed.hash)  # type: ignore[arg-type]
+        receipt = self._eth.get_transaction_receipt(signed.hash)  # type: ignore[arg-type]
+        if receipt["gasUsed"] >= sent["gas"]:
+            return f"out of gas, all {sent['gas']:,} were used"
+        again = {name: sent[name] for name in ("from", "to", "value") if sent.get(name) is not None}
+        self._eth.call(again | {"data": sent["input"]}, receipt["blockNumber"])  # type: ignore[arg-type]
+        return "it failed, and would not fail now"
+
+    @contextmanager
+    def explain(self) -> Iterator[None]:
+        """web3's errors as ours."""
+        from web3.exceptions import (
+            BadFunctionCallOutput,
+            ContractLogicError,
+            Web3Exception,
+            Web3RPCError,
+        )
+
+        try:
+            yield
+        except ContractLogicError as error:
+            raise explain_revert(_read_data(error.data)) from None
+        except Web3RPCError as error:
+            # nodes differ in where they put what a contract gave back
+            answer: Any = (error.rpc_response or {}).get("error")
+            told = answer if isinstance(answer, dict) else {}
+            data = _read_data(told.get("data"))
+            if data:
+                raise explain_revert(data) from None
+            said = str(told.get("message", error.message))[:200]
+            raise EvmError(f"EVM node {self._provider.name} says: {said}") from None
+        except BadFunctionCallOutput:
+            raise EvmError(
+                f"there is no contract of ours at that address on chain {self.chain_id}: correct it"
+            ) from None
+        except (Web3Exception, KeyError, TypeError, ValueError) as error:
+            raise SilentError(
+                f"EVM node {self._provider.name} sent what makes no sense: {str(error)[:200]}"
+            ) from error
+
+
+def format_wei(wei: int) -> str:
+    """An amount of the EVM's for people: 10^18 wei are one TAO."""
+    return f"{wei / 10**18:.6f} TAO"
+
+
+def _read_data(data: Any) -> bytes:
+    """What a contract gave back, out of an error's data."""
+    if isinstance(data, dict):
+        data = data.get("data") or data.get("result")
+    if not isinstance(data, str) or not data.startswith("0x"):
+        return b""
+    try:
+        return bytes.fromhex(data[2:])
+    except ValueError:
+        return b""
+
+
+def _read_count(value: Any, end: int = _COUNT_END) -> int:
+    """A number that a node names: of blocks, gas, wei, seconds.
+
+    Raises:
+        TypeError: it is none, or not below `end`.
+    """
+    if type(value) is not int or not 0 <= value < end:
+        raise TypeError(f"{value!r} is no count")
+    return value
+
+
+def _checksum(address: str) -> Any:
+    """An address as web3 takes it.
+
+    Raises:
+        EvmError: it is none.
+    """
+    from eth_utils.address import is_address, to_checksum_address
+
+    if not is_address(address):
+        raise EvmError(f"{address!r} is no address: write 0x and 40 hexadecimal digits")
+    return to_checksum_address(address)

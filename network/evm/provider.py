@@ -1,0 +1,105 @@
+"""JSON-RPC over HTTP, for web3: one answer of bounded size within a deadline, no redirects.
+
+web3's own provider reads answers of any length and follows redirects.
+"""
+
+import asyncio
+from typing import Any, cast
+
+import httpx
+from web3.providers.base import JSONBaseProvider
+from web3.types import RPCEndpoint, RPCResponse
+
+from assay.network.evm.evm_errors import EvmError, SilentError
+from assay.network.text import keep_secret
+from assay.network.threads import LookupLoop
+from assay.network.wire import Allowance, BoundedTransport, reading_at_most
+from assay.protocol.encoding import EncodingError, read_json
+
+#: Longest answer, bytes: a thousand blocks' events of one contract are far below.
+ANSWER_MAX = 4 << 20
+#: Bytes of an answer's head on the wire, interim answers with it, and of the rest.
+_HEAD_MAX, _REST_MAX = 64 << 10, ANSWER_MAX + ANSWER_MAX // 4
+#: Seconds for a connection, and for one answer.
+CONNECT_S, ANSWER_S = 5.0, 20.0
+_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+
+
+class BoundedProvider(JSONBaseProvider):
+    """One node.
+
+    Raises:
+        EvmError: no http(s) address.
+        SilentError: from requests: no answer, or none of JSON-RPC's.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = _read_url(url)
+        keep_secret(url)
+        #: Host and port, for people: the rest of an address may hold a key.
+        self.name = self._url.netloc.decode()
+        #: Runs while a request does, in whichever thread makes it.
+        self._loop = LookupLoop()
+        self._client = httpx.AsyncClient(
+            headers=_HEADERS,
+            timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+            transport=BoundedTransport(),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """See the class."""
+        try:
+            body = self.encode_rpc_request(method, params)
+            answer = read_json(self._loop.run_until_complete(self._post(body)))
+        except TimeoutError:
+            raise SilentError(
+                f"EVM node {self.name} does not answer within {ANSWER_S:g} s"
+            ) from None
+        except httpx.HTTPError as error:
+            why = str(error) or type(error).__name__
+            raise SilentError(f"EVM node {self.name} does not answer: {why}") from error
+        except EncodingError as error:
+            raise SilentError(f"EVM node {self.name} sent no JSON: {error}") from None
+        if not isinstance(answer, dict) or not ("result" in answer or "error" in answer):
+            raise SilentError(f"EVM node {self.name} sent no JSON-RPC answer to {method}")
+        return cast(RPCResponse, answer)
+
+    async def _post(self, body: bytes) -> bytes:
+        with reading_at_most(_HEAD_MAX) as wire:
+            return await self._read(body, wire)
+
+    async def _read(self, body: bytes, wire: Allowance) -> bytes:
+        async with (
+            asyncio.timeout(ANSWER_S),  # over headers as well, which may come by the byte
+            self._client.stream("POST", self._url, content=body) as response,
+        ):
+            wire.size += _REST_MAX
+            if response.status_code != httpx.codes.OK:
+                raise SilentError(
+                    f"EVM node {self.name} answers with status {response.status_code}"
+                )
+            answer = bytearray()
+            async for chunk in response.aiter_raw():
+                answer += chunk
+                if len(answer) > ANSWER_MAX:
+                    raise SilentError(f"EVM node {self.name} sent more than {ANSWER_MAX:,} bytes")
+            return bytes(answer)
+
+    def close(self) -> None:
+        """Closes the connection. One that a thread still waits on ends with the program."""
+        if not self._loop.is_running():
+            self._loop.run_until_complete(self._client.aclose())
+            self._loop.close()
+
+
+def _read_url(text: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise EvmError("the EVM's endpoint is no http:// or https:// address: correct it")
+    return url

@@ -1,0 +1,210 @@
+"""Serving pages: one process, one port, deadlines on whoever asks."""
+
+import asyncio
+import re
+import signal
+import socket
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.config import LOGGING_CONFIG
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from assay.network.web.guard import get_network
+from assay.protocol.errors import OperatorError
+
+_NAME, _NAME_MAX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"), 253
+#: Bytes of a request's head, and seconds that open pages have when the server stops.
+_HEAD_BYTES, _GRACE_S = 16 << 10, 2
+#: What has a socket forget what it was to send when it is closed.
+_NO_LINGER = socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+#: Seconds between two looks at a connection.
+_LOOK_S = 0.5
+_FULL = b"Too many connections.\n"
+_REFUSAL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 60\r\n"
+    b"content-type: text/plain\r\ncontent-length: %d\r\n\r\n%b" % (len(_FULL), _FULL)
+)
+
+
+class ServingError(OperatorError):
+    """A page cannot be served here: says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How much of the server a client may hold, and for how long.
+
+    Attributes:
+        connections, per_client: open at once; a /64 of IPv6 is one client.
+        request_s: seconds until the whole head of the next request is there, from the connection's
+            beginning or from the answer before; whole ones.
+        answer_s: seconds within which an answer must have left for whoever reads it.
+    """
+
+    connections: int = 256
+    per_client: int = 64
+    request_s: int = 10
+    answer_s: int = 60
+
+
+class _HastyProtocol(H11Protocol):
+    """Refuses a client that holds too many connections, and ends those that keep it waiting: for a
+    request that does not come to its end, or for somebody who does not read."""
+
+    patience = Patience()
+    network = ""
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.network = get_network(self.client[0] if self.client else "")
+        self._asked_at = self._taken_at = self.loop.time()
+        same = sum(getattr(other, "network", None) == self.network for other in self.connections)
+        if same > self.patience.per_client or len(self.connections) > self.patience.connections:
+            transport.write(_REFUSAL)
+            transport.close()
+        self._look()
+
+    def on_response_complete(self) -> None:
+        self._asked_at = self.loop.time()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        now = self.loop.time()
+        unread = self.transport.get_write_buffer_size() > 0
+        if not unread:
+            self._taken_at = now
+        if unread or (self.cycle is not None and not self.cycle.response_complete):
+            self._asked_at = now
+        if now - self._taken_at > self.patience.answer_s:
+            # closing would wait until all is read; so would the system's own buffer of the socket
+            self.transport.get_extra_info("socket").setsockopt(*_NO_LINGER)
+            self.transport.abort()
+        elif now - self._asked_at > self.patience.request_s:
+            self.transport.close()
+        self._timer = self.loop.call_later(_LOOK_S, self._look)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """The port that pages are served on; 0: any that is free.
+
+    Raises:
+        ServingError: it is taken, or there is no such address.
+    """
+    try:
+        return open_socket(host, port)
+    except (socket.gaierror, UnicodeError) as error:  # a name with an empty part cannot be encoded
+        why = getattr(error, "strerror", None) or "it is no name"
+        raise ServingError(
+            f"--host {host}: {why}; name an address of this machine, such as 127.0.0.1"
+        ) from None
+    except OSError as error:
+        raise ServingError(
+            f"cannot serve on {host}:{port} ({error.strerror}): name another with --port; 0 takes "
+            "any that is free"
+        ) from None
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        OSError, UnicodeError: it cannot.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    opened = socket.socket(family, kind, protocol)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+        opened.listen(128)
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+def list_hosts(host: str, more: Sequence[str]) -> list[str]:
+    """Names by which a page may be asked for: this machine's own while it listens to nobody else,
+    and those that were allowed.
+
+    Raises:
+        ServingError: one of these is no name that a browser asks by.
+    """
+    names = [_check_name(name) for name in more]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return ["127.0.0.1", "::1", "localhost", host.lower(), *names]
+    own_names = [] if address.is_unspecified else [str(address)]
+    return ["127.0.0.1", "::1", "localhost", *own_names, *names]
+
+
+def _check_name(name: str) -> str:
+    """A name as a browser sends it, without the port."""
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        pass
+    if not _NAME.fullmatch(name) or len(name) > _NAME_MAX:
+        raise ServingError(
+            f"{name!r} is no name that a host is asked by: write it alone, as a browser sends it, "
+            "such as explorer.example; without scheme, port or path, other letters than a to z as "
+            "xn--…"
+        )
+    return name.lower()
+
+
+def make_server(
+    app: ASGIApp, patience: Patience = Patience(), lines: dict[str, Any] | None = LOGGING_CONFIG
+) -> uvicorn.Server:
+    """What serves an application; its `should_exit` ends it from another thread.
+
+    Args:
+        lines: where uvicorn logs to; None: left as it is.
+    """
+    protocol = type("HastyProtocol", (_HastyProtocol,), {"patience": patience})
+    config = uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="on",
+        log_config=lines,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=patience.request_s,
+        timeout_graceful_shutdown=_GRACE_S,
+        h11_max_incomplete_event_size=_HEAD_BYTES,
+    )
+    return uvicorn.Server(config)
+
+
+def serve(server: uvicorn.Server, opened: socket.socket) -> None:
+    """Serves until Ctrl-C or SIGTERM."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    # heard before the server listens to signals itself; it passes on what has ended it afterwards
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        server.run(sockets=[opened])
+    except KeyboardInterrupt:
+        return
+    finally:
+        signal.signal(signal.SIGTERM, before)

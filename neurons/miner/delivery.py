@@ -1,0 +1,130 @@
+"""A miner's commitments until final state holds them or their block has come.
+
+What fails is tried again at each block; what was sent is looked at once it should be final, and
+sent again where the block that took it is gone.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from assay.artifacts.ports import Chain
+from assay.network.chain import ChainError, ForgottenError, WrongChainError
+from assay.network.store import StoreError
+from assay.protocol import Phase
+from assay.protocol.parameters import Timing
+from assay.protocol.window import compute_block
+
+#: Blocks after sending at which final state is looked at; finality lags by about three.
+_CONFIRM_BLOCKS = 6
+
+
+@dataclass(slots=True)
+class Parcel:
+    """One window's file and commitment on their way.
+
+    Attributes:
+        send: uploads what is not uploaded yet and sets the commitment.
+        on_sent: called with the head when the chain has taken it.
+        on_missed: called with the reason when it is too late.
+        bound: hotkey and payload that state may hold by now; None before the first try.
+        sent_at: head when the chain took it.
+        tried_at: head of the last try.
+    """
+
+    window: int
+    send: Callable[[], None]
+    on_sent: Callable[[int], None]
+    on_missed: Callable[[str], None]
+    bound: tuple[bytes, bytes] | None = None
+    sent_at: int | None = None
+    tried_at: int | None = None
+
+
+class Delivery:
+    """Brings parcels to the chain, one after the other: a hotkey has one slot for all windows.
+
+    Attributes:
+        trouble: why the first of them is not there yet.
+    """
+
+    def __init__(self, chain: Chain, timing: Timing) -> None:
+        self.trouble: str | None = None
+        self._chain = chain
+        self._timing = timing
+        self._parcels: deque[Parcel] = deque()
+
+    def add(self, parcel: Parcel) -> None:
+        """Takes a parcel, which has its turn after the earlier ones."""
+        self._parcels.append(parcel)
+
+    def step(self, head: int) -> None:
+        """Does all that can be done at this head.
+
+        Raises:
+            WrongChainError: the node is of another chain.
+        """
+        while self._parcels and self._process(self._parcels[0], head):
+            self._parcels.popleft()
+            self.trouble = None
+
+    def _process(self, parcel: Parcel, head: int) -> bool:
+        """Tries one parcel; whether it needs nothing more."""
+        window = parcel.window
+        last = compute_block(self._timing, window, Phase.COMMIT)
+        if head >= last:
+            return parcel.sent_at is not None or self._conclude(parcel, last)
+        if window and head < compute_block(self._timing, window - 1, Phase.COMMIT):
+            return False  # the last window's commitment would be overwritten before it counts
+        if parcel.tried_at == head:
+            return False
+        parcel.tried_at = head
+        try:
+            done = self._try(parcel, head)
+        except WrongChainError:
+            raise
+        except (ChainError, StoreError) as error:
+            self.trouble = f"window {window} is not committed, and must be by block {last}: {error}"
+            return False
+        self.trouble = None
+        return done
+
+    def _conclude(self, parcel: Parcel, last: int) -> bool:
+        """Tells how it ended for a parcel of whose last try nobody knows what came; whether that
+        could be found out."""
+        why = self.trouble or "there was no time left for it"
+        try:
+            stood = self._is_in_state(parcel, last)
+        except ForgottenError:
+            stood = False
+        except WrongChainError:
+            raise
+        except ChainError as error:
+            self.trouble = f"whether window {parcel.window} was committed in time: {error}"
+            return False
+        if stood:
+            parcel.on_sent(last)
+        else:
+            parcel.on_missed(f"window {parcel.window} went without a commitment: {why}")
+        return True
+
+    def _is_in_state(self, parcel: Parcel, block: int) -> bool:
+        if parcel.bound is None:
+            return False
+        hotkey, payload = parcel.bound
+        return self._chain.get_commitments(block).get(hotkey) == payload
+
+    def _try(self, parcel: Parcel, head: int) -> bool:
+        due = head if parcel.sent_at is None else parcel.sent_at + _CONFIRM_BLOCKS
+        if head < due:
+            return False
+        stands = self._is_in_state(parcel, head)
+        if not stands:
+            parcel.send()
+            parcel.sent_at = self._chain.get_head()
+        elif parcel.sent_at is None:
+            parcel.sent_at = head  # an earlier try has arrived after all
+        else:
+            return True
+        parcel.on_sent(parcel.sent_at)
+        return stands

@@ -1,0 +1,269 @@
+"""What mining would take and bring, before anything is paid for: nothing is sent to the chain.
+
+Every figure of earnings is rough: it takes the last window for all windows, the last epoch for all
+epochs, one's own groups for accepted, and everybody's prices for unchanged.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from math import ceil
+from time import perf_counter
+from typing import Any
+
+from assay.artifacts.ports import Chain
+from assay.inference import Checkpoint
+from assay.network.store import ObjectStore
+from assay.neurons.miner.miner import Miner, MinerConfig, Outside, make_work
+from assay.neurons.session.checks import (
+    Check,
+    State,
+    attempt,
+    check_beacon,
+    check_chain,
+    check_checkpoint,
+    check_clock,
+    check_registration,
+    check_store,
+)
+from assay.neurons.session.window_reader import Challenge, find_epoch, get_window_commitments
+from assay.protocol import Beacon, Block, Parameters, Phase
+from assay.protocol.errors import OperatorError
+from assay.protocol.parameters import Timing
+from assay.protocol.window import compute_block
+
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Who would mine, and who would pay for its uid."""
+
+    hotkey: bytes
+    coldkey: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What this machine makes of the checkpoint in force.
+
+    Attributes:
+        groups, tokens, seconds: generated for measuring, after one group to warm up.
+        window_seconds: from a challenge to the sending of its commitment.
+        fits: groups that fit into them.
+        committed: of these, as many as settings and rules allow.
+    """
+
+    groups: int
+    tokens: int
+    seconds: float
+    window_seconds: float
+    fits: int
+    committed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Earning:
+    """A rough guess, with everything that went into it.
+
+    Attributes:
+        window: the last one whose commitments stand.
+        own_groups, other_groups: one's own a window; what all others committed to in that window.
+        paid: rao of alpha that the last epoch gave to all miners, the burn left out.
+        alpha_a_day: rao of alpha.
+        alpha_price: rao an alpha.
+        registration: rao that a uid would cost; None where one is held.
+        registration_days: days of earning that it takes; None where none is needed or none comes.
+    """
+
+    window: int
+    own_groups: int
+    other_groups: int
+    share: float
+    paid: int
+    epochs_a_day: float
+    alpha_a_day: int
+    alpha_price: int
+    registration: int | None
+    registration_days: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """Everything that was looked at; speed and earning where they could be."""
+
+    checks: tuple[Check, ...]
+    speed: Speed | None
+    earning: Earning | None
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing stands in the way of mining, a registration that can be paid aside."""
+        return all(check.state is not State.FAIL for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "ready": self.ready,
+            "checks": [check.to_json() for check in self.checks],
+            "speed": self.speed and asdict(self.speed),
+            "earning": self.earning and asdict(self.earning),
+        }
+
+
+def dry_run(
+    outside: Outside,
+    candidate: Candidate,
+    parameters: Parameters,
+    config: MinerConfig,
+    now_ms: int,
+    *,
+    shown: ObjectStore | None = None,
+    public: Callable[[], ObjectStore | None] = lambda: None,
+    timer: Callable[[], float] = perf_counter,
+) -> DryRun:
+    """Looks at everything that mining needs.
+
+    Args:
+        now_ms: Unix time, milliseconds.
+        shown: the store as validators reach it; None: as the miner does.
+        public: the store as strangers do who have named none.
+        timer: seconds that go on.
+    """
+    chain, hotkey = outside.chain, candidate.hotkey
+    checks = [
+        attempt("chain", "name a node that answers", lambda: check_chain(chain, parameters)),
+        attempt(
+            "clock", "mend the chain first", lambda: check_clock(chain, parameters.timing, now_ms)
+        ),
+        attempt(
+            "registration",
+            "mend the chain first, and name the wallet",
+            lambda: check_registration(chain, hotkey, candidate.coldkey),
+        ),
+        attempt(
+            "store",
+            "mind what the store says, or name another",
+            lambda: check_store(outside.store, shown or outside.store, hotkey, now_ms, public),
+        ),
+        attempt(
+            "beacon",
+            "name sources of the beacon chain that the parameters pin",
+            lambda: check_beacon(chain, outside.beacons, parameters),
+        ),
+    ]
+    found: list[Checkpoint] = []
+
+    def look_for_checkpoint() -> Check:
+        check, checkpoint = check_checkpoint(chain, outside.checkpoints, parameters)
+        found.append(checkpoint)
+        return check
+
+    checks.append(
+        attempt("checkpoint", "fetch the one in force from its publisher", look_for_checkpoint)
+    )
+    if not found:
+        return DryRun(tuple(checks), None, None)
+    speed = measure_speed(outside, candidate, parameters, config, found[0], timer)
+    checks.append(_check_speed(speed, parameters))
+    try:
+        earning = estimate_earning(chain, candidate, parameters, speed.committed)
+    except OperatorError as error:
+        checks.append(Check("earning", State.WARN, str(error), "mend the chain first"))
+        earning = None
+    return DryRun(tuple(checks), speed, earning)
+
+
+def measure_speed(
+    outside: Outside,
+    candidate: Candidate,
+    parameters: Parameters,
+    config: MinerConfig,
+    checkpoint: Checkpoint,
+    timer: Callable[[], float],
+) -> Speed:
+    """Generates real groups of a made-up challenge: one to warm up, then what a step makes."""
+    miner = Miner("dry run", candidate.hotkey, parameters, outside, config, lambda line: None)
+    challenge = Challenge(0, Block(0, bytes(32), 0), Beacon(1, b""), checkpoint.digest, parameters)
+    work = make_work(challenge, checkpoint)
+    miner.generate(work, range(1))
+    count = min(config.groups_per_step, config.groups)
+    started = timer()
+    groups = miner.generate(work, range(1, 1 + count))
+    seconds = timer() - started
+    window_seconds = compute_window_seconds(parameters.timing, config.commit_margin)
+    fits = int(window_seconds * count / seconds) // count * count  # whole steps only
+    return Speed(
+        groups=count,
+        tokens=sum(len(rollout.tokens) for group in groups for rollout in group),
+        seconds=seconds,
+        window_seconds=window_seconds,
+        fits=fits,
+        committed=min(fits, config.groups, parameters.work.group_cap),
+    )
+
+
+def compute_window_seconds(timing: Timing, commit_margin: int) -> float:
+    """Time for a window's groups: from its beacon to the sending of its commitment, and not more
+    than a window's length, since the next one begins meanwhile."""
+    wait = ceil((timing.slot_ms + timing.beacon_delay_ms) / timing.slot_ms)
+    blocks = min(timing.window_blocks, timing.commit_offset - commit_margin - wait)
+    return max(0, blocks) * timing.slot_ms / 1_000
+
+
+def _check_speed(speed: Speed, parameters: Parameters) -> Check:
+    detail = (
+        f"{speed.groups} groups with {speed.tokens:,} tokens in {speed.seconds:.1f} s: "
+        f"{speed.fits:,} fit into the {speed.window_seconds:.0f} s of a window, "
+        f"{speed.committed:,} would be committed"
+    )
+    if not speed.committed:
+        remedy = "a faster machine, or fewer groups a step; a window without a group earns nothing"
+        return Check("speed", State.FAIL, detail, remedy)
+    if speed.committed < parameters.work.audited_groups:
+        return Check("speed", State.WARN, detail, "this machine earns next to nothing")
+    return Check("speed", State.OK, detail)
+
+
+def estimate_earning(
+    chain: Chain, candidate: Candidate, parameters: Parameters, own_groups: int
+) -> Earning:
+    """What so many accepted groups a window would bring, were all else as it was last.
+
+    Raises:
+        ChainError: the chain cannot answer.
+    """
+    timing, hotkey, head = parameters.timing, candidate.hotkey, chain.get_head()
+    window = max(0, (head - timing.commit_offset) // timing.window_blocks)
+    block = min(head, compute_block(timing, window, Phase.COMMIT))
+    members = chain.get_members(block)
+    other_groups = sum(
+        min(committed.groups, parameters.work.group_cap)
+        for other, committed in get_window_commitments(chain, window, block).items()
+        if other in members and other != hotkey
+    )
+    paid = sum(
+        row.emission
+        for row in chain.get_metagraph(head)
+        if row.incentive and row.uid != parameters.identity.owner_uid
+    )
+    epoch = find_epoch(chain, parameters, head + 1)
+    epoch_blocks = find_epoch(chain, parameters, epoch + 1) - epoch
+    epochs_a_day = _DAY_MS / (timing.slot_ms * epoch_blocks)
+    all_groups = own_groups + other_groups
+    share = own_groups / all_groups if all_groups else 0.0
+    alpha_a_day, price = int(share * paid * epochs_a_day), chain.get_alpha_price()
+    held = hotkey in chain.get_members(head)
+    cost = None if held else chain.quote_registration(hotkey).total
+    rao_a_day = alpha_a_day * price / 10**9
+    return Earning(
+        window=window,
+        own_groups=own_groups,
+        other_groups=other_groups,
+        share=share,
+        paid=paid,
+        epochs_a_day=epochs_a_day,
+        alpha_a_day=alpha_a_day,
+        alpha_price=price,
+        registration=cost,
+        registration_days=cost / rao_a_day if cost is not None and rao_a_day else None,
+    )

@@ -1,0 +1,397 @@
+"""The miner: from the challenge to a committed file, one bounded step at a time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.ports import BeaconSource, Chain
+from assay.artifacts.submissions.intake import open_checkpoint
+from assay.artifacts.submissions.submission_file import write_submission
+from assay.artifacts.submissions.submission_layout import get_limits
+from assay.environments import open_environment
+from assay.inference import (
+    Checkpoint,
+    CheckpointError,
+    DraftCount,
+    GroupRequest,
+    UnusableCheckpointError,
+    generate_groups,
+)
+from assay.network.chain import ChainError, WrongChainError
+from assay.network.store import ObjectStore
+from assay.neurons.miner.delivery import Delivery, Parcel
+from assay.neurons.miner.mining_history import History, MinedWindow
+from assay.neurons.miner.uploading import Uploads
+from assay.neurons.miner.work_storage import Keeping
+from assay.neurons.miner.workbook import Mark, Page, Workbook
+from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge
+from assay.protocol import (
+    Commitment,
+    Header,
+    Parameters,
+    Phase,
+    Rollout,
+    Tag,
+    encode_commitment,
+    encode_ss58,
+)
+from assay.protocol.commitment import make_object_name
+from assay.protocol.parameters import PROTOCOL_VERSION
+from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
+from assay.protocol.submission import compute_group_leaf, compute_submission_root, encode_rollout
+from assay.protocol.window import compute_block, compute_window
+from assay.verification import Projection, make_projection
+
+Group = list[Rollout]
+
+
+@dataclass(frozen=True, slots=True)
+class MinerConfig:
+    """How much a miner does.
+
+    Attributes:
+        groups: a window, at most.
+        groups_per_step: generated together.
+        last_window: after it the miner rests; None for a miner that goes on.
+        commit_margin: a commitment is sent this many blocks before it must stand in state. How far
+            finality lags behind, and what inclusion takes, must fit into it.
+    """
+
+    groups: int
+    groups_per_step: int
+    last_window: int | None = None
+    commit_margin: int = 3
+
+
+@dataclass(slots=True)
+class Work:
+    """One window's work as it grows.
+
+    Attributes:
+        opened_at: head at which it was taken up.
+        step_blocks: that its last step of generating took; what was slow once, in a window of long
+            ago, keeps nobody from trying again.
+        page: where it is kept, if anywhere.
+        sealed: no group is added any more.
+        uploaded: the file is where its locator says.
+        parcel: on its way to the chain, once sealed.
+        committed: the chain has taken the commitment, or there is none to make.
+    """
+
+    challenge: Challenge
+    checkpoint: Checkpoint
+    projection: Projection
+    groups: list[Group] = field(default_factory=list)
+    opened_at: int = 0
+    step_blocks: int = 0
+    page: Page | None = None
+    sealed: bool = False
+    uploaded: bool = False
+    parcel: Parcel | None = None
+    committed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Everything a miner reaches: chain, beacons, checkpoints, its store and that store's URL.
+
+    Attributes:
+        workbook: where unfinished work survives the program; None keeps it in memory.
+        history: where it writes what became of its windows; None tells nobody.
+    """
+
+    chain: Chain
+    beacons: BeaconSource
+    checkpoints: CheckpointFolder
+    store: ObjectStore
+    locator: str
+    workbook: Workbook | None = None
+    history: History | None = None
+
+
+class Miner:
+    """Generates the groups of each window in order and commits them in time.
+
+    What fails outside is tried again at each block for as long as it could still matter, and is
+    `trouble` meanwhile. With a workbook, a miner that was killed goes on where it stood.
+
+    Args:
+        report: called with one line when something is worth a person's notice.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        hotkey: bytes,
+        parameters: Parameters,
+        outside: Outside,
+        config: MinerConfig,
+        report: Callable[[str], None],
+    ) -> None:
+        self.name = name
+        self.hotkey = hotkey
+        self.count, self.uploads = DraftCount(), Uploads(self._tell)
+        self._parameters = parameters
+        self._outside = outside
+        self.config = config
+        self._report = report
+        self._work: Work | None = None
+        self._delivery = Delivery(outside.chain, parameters.timing)
+        self._left: list[int] | None = None
+        self._skipped: int | None = None
+        self._lacking: tuple[int, int] | None = None
+        self._troubles: dict[str, str] = {}
+        self._keeping = Keeping(outside.workbook, outside.history, self._tell)
+        self.environment = open_environment(parameters.environment)
+
+    @property
+    def progress(self) -> tuple[int, int] | None:
+        """(window, groups done so far) of the work at hand."""
+        work = self._work
+        return None if work is None else (work.challenge.window, len(work.groups))
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps it from working right now, and what to do; None where nothing does."""
+        troubles = [*self._troubles.values(), *self._keeping.troubles.values()]
+        others = self._delivery.trouble, self.uploads.trouble
+        return "; ".join([*troubles, *filter(None, others)]) or None
+
+    def step(self) -> bool:
+        """Opens the current window, generates some of its groups, or commits.
+
+        Raises:
+            WrongChainError: the node is of another chain. Everything else outside is trouble.
+        """
+        try:
+            more = self._step(self._outside.chain.get_head())
+        except WrongChainError:
+            raise
+        except (ChainError, BeaconError) as error:
+            self._troubles["chain"] = str(error)
+            return False
+        self._troubles.pop("chain", None)
+        return more
+
+    def _step(self, head: int) -> bool:
+        self._delivery.step(head)
+        work = self._work
+        if work is not None and not work.sealed:
+            return self._advance(work, head)
+        window = self._choose_window(head)
+        if window == self._skipped or (work is not None and work.challenge.window == window):
+            return False
+        if self.config.last_window is not None and window > self.config.last_window:
+            return False
+        self._work = self._open(window, head)
+        return self._work is not None
+
+    def _choose_window(self, head: int) -> int:
+        """The current one; after a restart first what was begun and can still be committed."""
+        current = compute_window(self._parameters.timing, head)
+        if self._left is None:
+            self._left = self._keeping.list_windows()
+        while self._left and self._left[0] < current:
+            if head < self._compute_commit_block(self._left[0]):
+                return self._left[0]
+            self._left.pop(0)
+        return current
+
+    def _compute_commit_block(self, window: int) -> int:
+        return compute_block(self._parameters.timing, window, Phase.COMMIT)
+
+    def _advance(self, work: Work, head: int) -> bool:
+        """The next groups, or the commitment once all are done or the time is."""
+        window = work.challenge.window
+        due = self._compute_commit_block(window) - self.config.commit_margin
+        missing = self.config.groups - len(work.groups)
+        if missing > 0 and head + work.step_blocks < due:  # the next step takes as long
+            first = len(work.groups)
+            count = min(missing, self.config.groups_per_step)
+            work.groups += self.generate(work, range(first, first + count))
+            work.step_blocks = self._outside.chain.get_head() - head
+            self._keep(work)
+            self._record(work)
+            return True
+        work.sealed = True
+        if work.groups:
+            self._keep(work, Mark.SEALED, len(work.groups))
+            self._post(work)
+            self._delivery.step(head)
+        else:
+            work.committed = True
+            text = f"no group of window {window} was finished in time: begun at block"
+            self._note(work, f"{text} {work.opened_at}, and the commitment was due by {due}")
+        return False
+
+    def generate(self, work: Work, indices: range) -> list[Group]:
+        """The groups of these problems, honestly."""
+        parameters = self._parameters
+        requests = [self.make_request(work, index) for index in indices]
+        rules = work.checkpoint.get_rules(parameters.work.temperature)
+        drafter = work.checkpoint.get_drafter(parameters.work.temperature)
+        reference = work.checkpoint.get_reference(parameters.work.temperature)
+        return generate_groups(requests, drafter, reference, rules, work.projection, self.count)
+
+    def make_request(self, work: Work, index: int) -> GroupRequest:
+        """Prompt and rollout seeds of one problem."""
+        seed = compute_problem_seed(work.challenge.seed, self.hotkey, index)
+        problem = self.environment.make_problem(seed, work.checkpoint.manifest.levels)
+        return GroupRequest(
+            prompt=tuple(work.checkpoint.tokenizer.encode(problem.prompt)),
+            seeds=tuple(
+                compute_rollout_seed(work.challenge.seed, self.hotkey, index, rollout)
+                for rollout in range(self._parameters.work.group_size)
+            ),
+        )
+
+    def _open(self, window: int, head: int) -> Work | None:
+        outside = self._outside
+        challenge = get_challenge(outside.chain, outside.beacons, self._parameters, window)
+        if challenge is None:
+            return None
+        checkpoint = self._open_checkpoint(challenge, head)
+        if checkpoint is None:
+            return None
+        work = make_work(challenge, checkpoint, head)
+        self._resume(work)
+        if self._left and window in self._left:
+            self._left.remove(window)
+        self._record(work, note="")
+        return work
+
+    def _open_checkpoint(self, challenge: Challenge, head: int) -> Checkpoint | None:
+        """The checkpoint in force. One that is not here is looked for at each block."""
+        window = challenge.window
+        if self._lacking == (window, head):
+            return None
+        try:
+            checkpoint = open_checkpoint(
+                self._outside.checkpoints, challenge.checkpoint, self._parameters
+            )
+        except UnusableCheckpointError as error:
+            self._skipped = window
+            self._troubles.pop("checkpoint", None)
+            self._note_idle(challenge, head, f"cannot mine window {window}: {error}")
+            return None
+        except CheckpointError as error:
+            trouble = f"cannot mine window {window} yet: {error}"
+            if self._lacking is None or self._lacking[0] != window:
+                self._note_idle(challenge, head, trouble)
+            self._lacking = window, head
+            self._troubles["checkpoint"] = trouble
+            return None
+        self._lacking = None
+        self._troubles.pop("checkpoint", None)
+        return checkpoint
+
+    def _resume(self, work: Work) -> None:
+        """Takes up what was done of this very work before the program ended."""
+        limits = get_limits(self._parameters)
+        work.page = page = self._keeping.open_page(work.challenge, self.hotkey, limits)
+        if page is None:
+            return
+        work.groups, page.groups = page.groups, []
+        if not work.groups or page.marks.get(Mark.SEALED) != len(work.groups):
+            return
+        work.sealed = True
+        work.uploaded = Mark.UPLOADED in page.marks
+        parcel = self._post(work)
+        parcel.sent_at = page.marks.get(Mark.SENT)
+        work.committed = parcel.sent_at is not None
+        if work.uploaded:  # the commitment may have been sent: state says whether it was
+            parcel.bound = self.hotkey, encode_commitment(self._make_commitment(work))
+
+    def upload(self, window: int, data: bytes) -> None:
+        """Puts a window's file where its locator says."""
+        name = make_object_name(encode_ss58(self.hotkey), window)
+        self.uploads.put(self._outside.store, window, name, data)
+
+    def _post(self, work: Work) -> Parcel:
+        """Hands sealed work over for delivery."""
+
+        def note_sent(head: int) -> None:
+            work.committed = True
+            self._record(work, sent_at=head)  # before the mark, after which it is not told again
+            self._keep(work, Mark.SENT, head)
+
+        work.parcel = Parcel(
+            work.challenge.window, partial(self._commit, work), note_sent, partial(self._note, work)
+        )
+        self._delivery.add(work.parcel)
+        return work.parcel
+
+    def _commit(self, work: Work) -> None:
+        """Uploads the file, then binds its root on chain."""
+        window = work.challenge.window
+        if not work.uploaded:
+            data = write_submission(self._make_header(work), work.groups)
+            self.upload(window, data)
+            work.uploaded = True
+            name = make_object_name(encode_ss58(self.hotkey), window)
+            self._record(work, object_name=name, size=len(data))
+            self._keep(work, Mark.UPLOADED, len(data))
+        commitment = self._make_commitment(work)
+        payload = encode_commitment(commitment)
+        if work.parcel is not None:
+            work.parcel.bound = self.hotkey, payload
+        self._record(work, root=commitment.digest)
+        self._outside.chain.set_commitment(self.hotkey, payload)
+
+    def _make_header(self, work: Work) -> Header:
+        return Header(
+            version=PROTOCOL_VERSION,
+            parameters=self._parameters.digest,
+            window=work.challenge.window,
+            hotkey=self.hotkey,
+            checkpoint=work.challenge.checkpoint,
+            groups=len(work.groups),
+        )
+
+    def _make_commitment(self, work: Work) -> Commitment:
+        return Commitment(
+            tag=Tag.MINER,
+            number=work.challenge.window,
+            groups=len(work.groups),
+            digest=compute_submission_root(self._make_header(work), compute_leaves(work.groups)),
+            locator=self._outside.locator,
+        )
+
+    def _keep(self, work: Work, mark: Mark | None = None, number: int = 0) -> None:
+        self._keeping.keep(work.page, work.groups, mark, number)
+
+    def _tell(self, text: str) -> None:
+        self._report(f"{self.name}: {text}")
+
+    def _record(self, work: Work, **more: Any) -> None:
+        """Tells the history how a window stands."""
+        row = work.challenge.window, work.opened_at, work.challenge.checkpoint
+        self._keeping.record(MinedWindow(*row, self.config.groups, len(work.groups), **more))
+
+    def _note_idle(self, challenge: Challenge, head: int, text: str) -> None:
+        """Why nothing is done in a window."""
+        self._tell(text)
+        row = challenge.window, head, challenge.checkpoint, self.config.groups
+        self._keeping.record(MinedWindow(*row, note=text))
+
+    def _note(self, work: Work, text: str) -> None:
+        """Something that a person may want to know now and later."""
+        self._tell(text)
+        self._record(work, note=text)
+
+
+def make_work(challenge: Challenge, checkpoint: Checkpoint, head: int = 0) -> Work:
+    """A window's work before its first group."""
+    seed = compute_projection_seed(challenge.seed)
+    projection = make_projection(seed, checkpoint.manifest)
+    return Work(challenge, checkpoint, projection, opened_at=head)
+
+
+def compute_leaves(groups: Sequence[Group]) -> list[bytes]:
+    """Leaf of every group in order, 32 bytes each."""
+    return [
+        compute_group_leaf(index, [encode_rollout(rollout) for rollout in group])
+        for index, group in enumerate(groups)
+    ]

@@ -1,0 +1,397 @@
+"""What became of a miner's windows, kept on disk: mined, judged by its own eyes, paid.
+
+One SQLite file a hotkey and subnet. A row is written in one transaction; a program that is killed
+leaves the last whole state. `assay.neurons.miner.review` fills in verdicts and payments.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, field, fields
+from pathlib import Path
+from threading import Lock
+from typing import Any, Self
+
+from assay.protocol import Reason, encode_ss58
+from assay.protocol.errors import OperatorError
+from assay.protocol.reason import CHEATING, WITHHELD
+from assay.verification import Ledger, Seat
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS identity (
+    genesis_hash BLOB NOT NULL, netuid INTEGER NOT NULL, hotkey BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS mined (
+    window INTEGER PRIMARY KEY, opened_at INTEGER NOT NULL, checkpoint BLOB NOT NULL,
+    wanted INTEGER NOT NULL, groups INTEGER NOT NULL, object_name TEXT, size INTEGER, root BLOB,
+    sent_at INTEGER, note TEXT
+);
+CREATE TABLE IF NOT EXISTS verdicts (
+    window INTEGER PRIMARY KEY, settlement INTEGER NOT NULL, judged_at INTEGER NOT NULL,
+    final INTEGER NOT NULL, stood INTEGER NOT NULL, reason TEXT, detail TEXT NOT NULL,
+    score INTEGER NOT NULL, tokens INTEGER NOT NULL, "group" INTEGER, rollout INTEGER,
+    token INTEGER, statistics TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS ledgers (
+    settlement INTEGER NOT NULL, uid INTEGER NOT NULL, registered_at INTEGER NOT NULL,
+    rollouts INTEGER NOT NULL, log_sums TEXT NOT NULL,
+    PRIMARY KEY (settlement, uid, registered_at)
+);
+CREATE TABLE IF NOT EXISTS payments (
+    settlement INTEGER PRIMARY KEY, block INTEGER NOT NULL, uid INTEGER, weights TEXT NOT NULL,
+    incentive INTEGER NOT NULL, emission INTEGER NOT NULL, note TEXT
+);
+"""
+#: Windows that are remembered: 83 days of 30 blocks each.
+HISTORY_WINDOWS = 20_000
+#: Seconds that another process may hold the file.
+_BUSY_S = 10.0
+
+
+class HistoryError(OperatorError):
+    """The history cannot be kept: says which file, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class MinedWindow:
+    """What a miner did in a window.
+
+    Attributes:
+        opened_at: head at which it began.
+        wanted: groups it would have done with enough time.
+        size: bytes of the file.
+        sent_at: head when the commitment was sent.
+        note: what went wrong, for people.
+    """
+
+    window: int
+    opened_at: int
+    checkpoint: bytes
+    wanted: int
+    groups: int = 0
+    object_name: str | None = None
+    size: int | None = None
+    root: bytes | None = None
+    sent_at: int | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnVerdict:
+    """A window as this hotkey's own judge saw it, by the rules that validators follow.
+
+    Attributes:
+        settlement: the epoch block that settles the window.
+        judged_at: head at which it was looked at.
+        final: nothing that is still shown or fetched can change it.
+        stood: state held this very commitment at the window's commitment block.
+        reason: None where nobody can judge the window, or where we cannot.
+        score: what it adds to a settlement.
+        statistics: as `Verdict.to_json` has them.
+    """
+
+    window: int
+    settlement: int
+    judged_at: int
+    final: bool
+    stood: bool
+    reason: Reason | None
+    detail: str
+    score: int = 0
+    tokens: int = 0
+    group: int | None = None
+    rollout: int | None = None
+    token: int | None = None
+    statistics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """What a settlement brought, as the chain says at the epoch that paid it.
+
+    Attributes:
+        settlement: the epoch block that settled the windows.
+        block: the epoch block at which these are read.
+        uid: None where the seat was lost.
+        weights: validator's hotkey → (weight on this uid, sum of its row).
+        incentive: u16 share of the miners' emission.
+        emission: rao of alpha of that epoch.
+        note: why something is not known.
+    """
+
+    settlement: int
+    block: int
+    uid: int | None
+    weights: Mapping[bytes, tuple[int, int]] = field(default_factory=dict)
+    incentive: int = 0
+    emission: int = 0
+    note: str | None = None
+
+
+class History:
+    """The file. Safe to use from several threads; other processes may read.
+
+    Args:
+        file: created where it is not there.
+        kept: windows that are remembered; older ones go as new ones come.
+
+    Raises:
+        HistoryError: the file cannot be used, or is of another hotkey or subnet. So do all methods.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        genesis_hash: bytes,
+        netuid: int,
+        hotkey: bytes,
+        kept: int = HISTORY_WINDOWS,
+    ) -> None:
+        self._file = file
+        self._kept = kept
+        self._lock = Lock()
+        identity = (genesis_hash, netuid, hotkey)
+        with self._explained():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
+            self._database.row_factory = sqlite3.Row
+            # a killed program loses nothing; a power cut may cost the last rows, and no more
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = NORMAL")
+            self._database.executescript(_SCHEMA)
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                found = self._database.execute("SELECT * FROM identity").fetchone()
+                if found is None:
+                    self._database.execute("INSERT INTO identity VALUES (?, ?, ?)", identity)
+        if found is not None and tuple(found) != identity:
+            self._database.close()
+            raise HistoryError(
+                f"{file} is the history of hotkey {encode_ss58(found[2])} on subnet {found[1]}: "
+                "give each hotkey and subnet a folder of its own"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._database.close()
+
+    # --- what was mined
+
+    def write_mined(self, mined: MinedWindow) -> None:
+        """Adds a window, or what more is known of it: what is None here stays as it stood, and
+        when it was opened."""
+        names = [f.name for f in fields(mined) if f.name not in ("window", "opened_at")]
+        known = ", ".join(f"{name} = COALESCE(excluded.{name}, {name})" for name in names)
+        with self._explained(), self._lock, self._database:
+            self._database.execute(
+                f"INSERT INTO mined VALUES ({', '.join('?' * len(fields(mined)))}) "
+                f"ON CONFLICT (window) DO UPDATE SET {known}",
+                astuple(mined),
+            )
+            self._forget(mined.window - self._kept)
+
+    def _forget(self, window: int) -> None:
+        """Drops everything up to a window, and settlements that no later window has."""
+        execute = self._database.execute
+        if execute("DELETE FROM mined WHERE window <= ?", (window,)).rowcount:
+            execute("DELETE FROM verdicts WHERE window <= ?", (window,))
+            (first,) = execute("SELECT min(settlement) FROM verdicts").fetchone()
+            for table in ("ledgers", "payments") if first is not None else ():
+                execute(f"DELETE FROM {table} WHERE settlement < ?", (first,))
+
+    def get_mined(self, window: int | None = None, newest: int | None = None) -> list[MinedWindow]:
+        """All windows, oldest first, or one, or so many newest."""
+        rows = self._read(
+            "SELECT * FROM (SELECT * FROM mined WHERE ? IN (window, -1) "
+            "ORDER BY window DESC LIMIT ?) ORDER BY window",
+            *(window, newest),
+        )
+        return [MinedWindow(**row) for row in rows]
+
+    # --- what it was judged to be
+
+    def write_verdict(self, verdict: OwnVerdict, seat: Seat | None, ledger: Ledger) -> None:
+        """Writes a verdict together with the ledger after it."""
+        row = (
+            *(verdict.window, verdict.settlement, verdict.judged_at),
+            *(verdict.final, verdict.stood),
+            *(verdict.reason and verdict.reason.value, verdict.detail, verdict.score),
+            *(verdict.tokens, verdict.group, verdict.rollout, verdict.token),
+            json.dumps(dict(verdict.statistics)),
+        )
+        with self._explained(), self._lock, self._database:
+            self._database.execute(
+                f"INSERT OR REPLACE INTO verdicts VALUES ({', '.join('?' * len(row))})", row
+            )
+            if seat is not None:
+                self._database.execute(
+                    "INSERT OR REPLACE INTO ledgers VALUES (?, ?, ?, ?, ?)",
+                    (
+                        *(verdict.settlement, seat.uid, seat.registered_at),
+                        *(ledger.rollouts, json.dumps(ledger.log_sums)),
+                    ),
+                )
+
+    def get_verdicts(self, window: int | None = None, since: int = 0) -> list[OwnVerdict]:
+        """All verdicts from a window on, oldest first, or a window's."""
+        rows = self._read(
+            "SELECT * FROM verdicts WHERE ? IN (window, -1) AND window >= ? ORDER BY window",
+            *(window, since),
+        )
+        for row in rows:
+            row["final"], row["stood"] = bool(row["final"]), bool(row["stood"])
+            row["reason"] = row["reason"] and Reason(row["reason"])
+            row["statistics"] = json.loads(row["statistics"])
+        return [OwnVerdict(**row) for row in rows]
+
+    def get_ledger(self, settlement: int, seat: Seat) -> Ledger:
+        """The seat's ledger in a settlement so far."""
+        rows = self._read(
+            "SELECT rollouts, log_sums FROM ledgers "
+            "WHERE settlement = ? AND uid = ? AND registered_at = ?",
+            *(settlement, seat.uid, seat.registered_at),
+        )
+        if not rows:
+            return Ledger()
+        return Ledger(rows[0]["rollouts"], tuple(json.loads(rows[0]["log_sums"])))
+
+    def get_unjudged(self) -> list[MinedWindow]:
+        """Windows without a final verdict, oldest first."""
+        rows = self._read(
+            "SELECT * FROM mined WHERE window NOT IN (SELECT window FROM verdicts WHERE final) "
+            "ORDER BY window"
+        )
+        return [MinedWindow(**row) for row in rows]
+
+    # --- what it was paid
+
+    def write_payment(self, payment: Payment) -> None:
+        """Writes what a settlement brought."""
+        weights = {hotkey.hex(): pair for hotkey, pair in payment.weights.items()}
+        self._write(
+            "INSERT OR REPLACE INTO payments VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(payment.settlement, payment.block, payment.uid, json.dumps(weights)),
+                *(payment.incentive, payment.emission, payment.note),
+            ),
+        )
+
+    def get_payments(self, since: int = 0) -> dict[int, Payment]:
+        """All payments from a settlement on, by settlement."""
+        rows = self._read("SELECT * FROM payments WHERE settlement >= ? ORDER BY settlement", since)
+        for row in rows:
+            weights = json.loads(row["weights"]).items()
+            row["weights"] = {bytes.fromhex(hotkey): tuple(pair) for hotkey, pair in weights}
+        return {row["settlement"]: Payment(**row) for row in rows}
+
+    def get_unpaid(self) -> list[int]:
+        """Settlements of finally judged windows whose payment is not known yet, oldest first."""
+        rows = self._read(
+            "SELECT DISTINCT settlement FROM verdicts WHERE final AND reason NOT NULL "
+            "AND settlement NOT IN (SELECT settlement FROM payments) ORDER BY settlement"
+        )
+        return [row["settlement"] for row in rows]
+
+    # --- within
+
+    def _write(self, statement: str, row: tuple[Any, ...]) -> None:
+        with self._explained(), self._lock, self._database:
+            self._database.execute(statement, row)
+
+    def _read(self, statement: str, *arguments: int | None) -> list[dict[str, Any]]:
+        given = [-1 if argument is None else argument for argument in arguments]
+        with self._explained(), self._lock:
+            return [dict(row) for row in self._database.execute(statement, given)]
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise HistoryError(
+                f"{self._file} cannot keep what became of the miner's windows ({error}): see that "
+                "it is yours to write and that its disk is not full; if it is damaged, move it away"
+            ) from error
+
+
+def describe_history(history: History, newest: int | None = None) -> list[dict[str, Any]]:
+    """Every window as JSON, oldest first, or so many newest; `neurons.mining.history_view` draws
+    it."""
+    windows = history.get_mined(newest=newest)
+    since = windows[0].window if windows else 0
+    verdicts = {verdict.window: verdict for verdict in history.get_verdicts(since=since)}
+    first = min((verdict.settlement for verdict in verdicts.values()), default=0)
+    payments = history.get_payments(first)
+    described = []
+    for mined in windows:
+        verdict = verdicts.get(mined.window)
+        payment = payments.get(verdict.settlement) if verdict is not None else None
+        commitment = {
+            "root": mined.root.hex() if mined.root is not None else None,
+            "sent_at": mined.sent_at,
+            "stood": None if verdict is None else verdict.stood,
+        }
+        described.append(
+            {
+                "window": mined.window,
+                "opened_at": mined.opened_at,
+                "checkpoint": mined.checkpoint.hex(),
+                "groups": {"done": mined.groups, "wanted": mined.wanted},
+                "upload": mined.object_name and {"name": mined.object_name, "bytes": mined.size},
+                "commitment": None if mined.root is None else commitment,
+                "note": mined.note or None,
+                "verdict": verdict and _describe_verdict(verdict),
+                "payment": payment and _describe_payment(payment),
+            }
+        )
+    return described
+
+
+def _describe_verdict(verdict: OwnVerdict) -> dict[str, Any]:
+    where = {"group": verdict.group, "rollout": verdict.rollout, "token": verdict.token}
+    return {
+        "accepted": verdict.reason is Reason.ACCEPTED,
+        "reason": verdict.reason and verdict.reason.value,
+        "detail": verdict.detail,
+        **{name: value for name, value in where.items() if value is not None},
+        "costs": name_cost(verdict.reason),
+        "score": verdict.score,
+        "tokens": verdict.tokens,
+        "statistics": dict(verdict.statistics),
+        "settlement": verdict.settlement,
+        "judged_at": verdict.judged_at,
+        "final": verdict.final,
+    }
+
+
+def name_cost(reason: Reason | None) -> str | None:
+    """What a refusal takes away (specification, section 9)."""
+    if reason in CHEATING:
+        return "the whole settlement"
+    if reason in WITHHELD:
+        return "this window; with a second one the whole settlement"
+    return None if reason in (Reason.ACCEPTED, None) else "this window"
+
+
+def _describe_payment(payment: Payment) -> dict[str, Any]:
+    return {
+        "settlement": payment.settlement,
+        "block": payment.block,
+        "uid": payment.uid,
+        "weights": [
+            {"validator": encode_ss58(hotkey), "weight": weight, "share": round(weight / total, 6)}
+            for hotkey, (weight, total) in payment.weights.items()
+            if total
+        ],
+        "incentive": payment.incentive,
+        "emission_rao_alpha": payment.emission,
+        "note": payment.note,
+    }

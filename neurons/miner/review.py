@@ -1,0 +1,196 @@
+"""A miner's second look at its own windows: judged as validators judge them, and what they brought.
+
+The file is read back from the store, the audited groups are those that the audit drew, the ledger
+runs from settlement to settlement. So a miner sees reason, group, rollout and token before anybody
+is paid or refused. What it does not know: what a validator could fetch from where it sits.
+"""
+
+from collections.abc import Callable
+
+from assay.artifacts.parquet import WorkerError
+from assay.artifacts.submissions.intake import Sources, judge_hotkey, open_checkpoint
+from assay.inference import CheckpointError, UnusableCheckpointError
+from assay.network.chain import ChainError, ForgottenError, WrongChainError
+from assay.neurons.miner.mining_history import (
+    History,
+    HistoryError,
+    MinedWindow,
+    OwnVerdict,
+    Payment,
+)
+from assay.neurons.miner.payments import find_payment
+from assay.neurons.session.window_reader import (
+    BeaconError,
+    find_settlement,
+    get_challenge,
+    get_context,
+)
+from assay.protocol import Context, Parameters, Phase, Reason
+from assay.protocol.window import compute_block
+from assay.verification import Ledger, Seat, Verdict, compute_score
+
+#: Blocks at which a checkpoint is looked for when the window's verdicts are final already.
+_LOOKS = 3
+
+
+class Review:
+    """Fills a history with verdicts and payments, one thing a step.
+
+    Judging takes the model for a few groups. A loop gives it the time that mining leaves:
+    `miner.step() or review.step()`.
+
+    Args:
+        sources: the store behind the miner's own locator, as validators reach it.
+        report: called with one line when a window is refused.
+
+    Attributes:
+        trouble: what it lacks just now.
+    """
+
+    def __init__(
+        self,
+        hotkey: bytes,
+        parameters: Parameters,
+        sources: Sources,
+        history: History,
+        report: Callable[[str], None],
+    ) -> None:
+        self.name = "review"
+        self.trouble: str | None = None
+        self._hotkey = hotkey
+        self._parameters = parameters
+        self._sources = sources
+        self._history = history
+        self._report = report
+        self._rests_at: int | None = None
+        self._tried: dict[int, int] = {}
+        self._lacked: dict[int, int] = {}
+
+    def step(self) -> bool:
+        """Judges one window or looks up one payment; False until the next block once none is due.
+
+        Raises:
+            WrongChainError: the node is of another chain. Everything else outside is trouble.
+        """
+        head = None
+        try:
+            head = self._sources.chain.get_head()
+            if head == self._rests_at:
+                return False
+            if self._judge_next(head) or self._look_up_next():
+                return True
+            self.trouble = None
+        except WrongChainError:
+            raise
+        except (ChainError, BeaconError, CheckpointError, HistoryError, WorkerError) as error:
+            self.trouble = str(error)
+        self._rests_at = head
+        return False
+
+    # --- verdicts
+
+    def _judge_next(self, head: int) -> bool:
+        for mined in self._history.get_unjudged():
+            if head < self._compute_block(mined.window, Phase.AUDIT):
+                return False
+            if self._tried.get(mined.window) == head:
+                continue
+            self._tried = {w: at for w, at in self._tried.items() if at == head}
+            self._tried[mined.window] = head
+            try:
+                judged = self._judge(mined, head)
+            except ForgottenError as error:  # this program was away for too long
+                end = self._compute_block(mined.window, Phase.VERDICT_END)
+                self._give_up(mined, end, head, str(error))
+                judged = True
+            if judged:
+                return True
+        return False
+
+    def _judge(self, mined: MinedWindow, head: int) -> bool:
+        """Judges a window whose audit is known. A file that is not shown may still be, until
+        validators may no longer fetch it: it is looked for at each block."""
+        sources, parameters = self._sources, self._parameters
+        challenge = get_challenge(sources.chain, sources.beacons, parameters, mined.window)
+        if challenge is None:
+            return False
+        context = get_context(sources.chain, sources.beacons, parameters, challenge)
+        if context is None:
+            return False
+        settlement = find_settlement(sources.chain, parameters, mined.window)
+        try:
+            checkpoint = open_checkpoint(sources.checkpoints, context.checkpoint, parameters)
+        except UnusableCheckpointError as error:
+            self._give_up(mined, settlement, head, f"the window counts for nobody: {error}")
+            return True
+        except CheckpointError as error:
+            looks = self._lacked.pop(mined.window, 0) + 1
+            if looks < _LOOKS or head < self._compute_block(mined.window, Phase.VERDICT_END):
+                self._lacked[mined.window] = looks  # its store may be away for a moment
+                raise
+            self._give_up(mined, settlement, head, str(error))
+            return True
+        member = context.members.get(self._hotkey)
+        seat = None if member is None else Seat(member.uid, member.registered_at)
+        before = Ledger() if seat is None else self._history.get_ledger(settlement, seat)
+        verdict, after = judge_hotkey(context, self._hotkey, checkpoint, sources, before)
+        unbound = verdict.unbound or verdict.reason is Reason.NOT_REVEALED
+        final = not unbound or head > self._compute_block(mined.window, Phase.FETCH_END)
+        known = self._history.get_verdicts(mined.window)
+        own = self._make_verdict(context, verdict, mined, settlement, head, final)
+        self._history.write_verdict(own, seat, after)
+        if [v.reason for v in known] != [verdict.reason]:
+            what = f"score {own.score:,}" if verdict.accepted else verdict.detail
+            self._report(f"window {mined.window}: {verdict.reason.value}: {what}")
+        return True
+
+    def _make_verdict(
+        self,
+        context: Context,
+        verdict: Verdict,
+        mined: MinedWindow,
+        settlement: int,
+        head: int,
+        final: bool,
+    ) -> OwnVerdict:
+        committed = context.commitments.get(self._hotkey)
+        return OwnVerdict(
+            window=mined.window,
+            settlement=settlement,
+            judged_at=head,
+            final=final,
+            stood=committed is not None and committed.root == mined.root,
+            reason=verdict.reason,
+            detail=verdict.detail,
+            score=compute_score(verdict),
+            tokens=verdict.tokens,
+            group=verdict.group,
+            rollout=verdict.rollout,
+            token=verdict.token,
+            statistics=verdict.to_json(0)["statistics"],
+        )
+
+    def _give_up(self, mined: MinedWindow, settlement: int, head: int, detail: str) -> None:
+        """A window that cannot be judged here, and will not be."""
+        own = OwnVerdict(mined.window, settlement, head, True, False, None, detail)
+        self._history.write_verdict(own, None, Ledger())
+
+    # --- payments
+
+    def _look_up_next(self) -> bool:
+        chain = self._sources.chain
+        for settlement in self._history.get_unpaid():
+            try:
+                payment = find_payment(chain, self._parameters, self._hotkey, settlement)
+            except ForgottenError as error:
+                payment = Payment(settlement, settlement, None, note=str(error))
+            if payment is None:
+                return False
+            self._history.write_payment(payment)
+            return True
+        return False
+
+    # --- within
+
+    def _compute_block(self, window: int, phase: Phase) -> int:
+        return compute_block(self._parameters.timing, window, phase)

@@ -1,0 +1,230 @@
+"""A miner's work on disk: every group as it is made, so that a window survives the program's end.
+
+One file a window, appended to: a header that says whose work on which challenge it is, then groups
+in order and marks of what was done with them. Each record carries a checksum over its place; what
+was cut off in mid-write is dropped when the file is opened again. The challenge's seed, which holds
+parameters, checkpoint and beacon, and the hotkey are in a file's name and header: work for another
+challenge is never taken for this one's.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Self
+
+from assay.network.folder_locks import take_lock, write_file
+from assay.neurons.session.window_reader import Challenge
+from assay.protocol import EncodingError, Rollout
+from assay.protocol.errors import OperatorError
+from assay.protocol.submission import decode_rollout, encode_rollout, split_rows
+
+#: Windows whose files are kept, the present one included.
+KEPT_WINDOWS = 4
+
+_MAGIC = b"assay miner's work, version 1\n"
+_NAME = re.compile(r"window-([0-9]{1,18})-[0-9a-f]{16}\.work")
+_LOCK = ".lock"
+_SUM_BYTES = 16
+_HEAD_BYTES = 5  # u32 length, u8 kind
+
+
+class WorkbookError(OperatorError):
+    """Work cannot be kept: says which file, and what to do."""
+
+
+class Mark(IntEnum):
+    """What a record is. Those behind GROUP say what was done, with a number each."""
+
+    GROUP = 0
+    SEALED = 1  # so many groups are handed in: no other number may be committed to any more
+    UPLOADED = 2
+    SENT = 3  # the commitment, at this head
+
+
+@dataclass(slots=True)
+class Page:
+    """One window's file, and what stands in it.
+
+    Attributes:
+        marks: what was done, the last number of each kind.
+    """
+
+    path: Path
+    identity: bytes
+    groups: list[list[Rollout]] = field(default_factory=list)
+    marks: dict[Mark, int] = field(default_factory=dict)
+    size: int = 0
+    written: int = 0
+
+    def keep(self, groups: Sequence[Sequence[Rollout]]) -> None:
+        """Writes those of a window's groups that are not there yet.
+
+        Raises:
+            WorkbookError: the disk does not take them. Nothing is half there: try again later.
+        """
+        new = [b"".join(map(encode_rollout, group)) for group in groups[self.written :]]
+        self._append([(Mark.GROUP, data) for data in new])
+        self.written = max(self.written, len(groups))
+
+    def mark(self, kind: Mark, number: int) -> None:
+        """Notes what was done.
+
+        Raises:
+            WorkbookError: as above.
+        """
+        if self.marks.get(kind) != number:
+            self._append([(kind, number.to_bytes(8, "big"))])
+            self.marks[kind] = number
+
+    def _append(self, records: Sequence[tuple[Mark, bytes]]) -> None:
+        if not records:
+            return
+        try:
+            if not self.size:
+                write_file(self.path, _MAGIC + self.identity)
+                self.size = len(_MAGIC + self.identity)
+            with self.path.open("r+b") as file:
+                file.truncate(self.size)  # what an earlier try has left
+                file.seek(self.size)
+                for kind, payload in records:
+                    file.write(_pack(self.identity, file.tell(), kind, payload))
+                file.flush()
+                os.fsync(file.fileno())
+                self.size = file.tell()
+        except OSError as error:
+            raise _explain(self.path, error) from error
+
+
+class Workbook:
+    """A folder of such files. One miner at a time: others are refused.
+
+    Args:
+        folder: made where it is missing.
+        kept: windows whose files stay.
+
+    Raises:
+        WorkbookError: it cannot be used, or another miner works in it.
+    """
+
+    def __init__(self, folder: Path, kept: int = KEPT_WINDOWS) -> None:
+        self._folder = folder
+        self._kept = kept
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (folder / _LOCK).open("a")
+        except OSError as error:
+            raise _explain(folder, error) from error
+        if not take_lock(self._lock.fileno()):
+            self._lock.close()
+            raise WorkbookError(
+                f"another miner works in {folder}: end it, or give this one a folder of its own"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets others work here. A process that ends lets go by itself."""
+        self._lock.close()
+
+    def list_windows(self) -> list[int]:
+        """Windows that there is a file of, ascending.
+
+        Raises:
+            WorkbookError: the folder cannot be read.
+        """
+        return sorted({window for window, _ in self._list_files()})
+
+    def open(self, challenge: Challenge, hotkey: bytes, group_size: int, group_max: int) -> Page:
+        """What is there of a hotkey's work on a challenge.
+
+        Args:
+            group_size: rollouts a group.
+            group_max: bytes of the largest group.
+
+        Raises:
+            WorkbookError: the file cannot be read.
+        """
+        identity = sha256(_MAGIC + challenge.seed + hotkey).digest()
+        name = f"window-{challenge.window}-{identity[:8].hex()}.work"
+        page = Page(self._folder / name, identity)
+        try:
+            with page.path.open("rb") as file:
+                if file.read(len(_MAGIC) + len(identity)) == _MAGIC + identity:
+                    page.size = file.tell()
+                    _read_records(page, file, group_size, group_max)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise _explain(page.path, error) from error
+        page.written = len(page.groups)
+        return page
+
+    def prune(self, window: int) -> None:
+        """Deletes what is older than the windows to be kept up to this one.
+
+        Raises:
+            WorkbookError: a file cannot be deleted.
+        """
+        for number, path in self._list_files():
+            if number <= window - self._kept:
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise _explain(path, error) from error
+
+    def _list_files(self) -> list[tuple[int, Path]]:
+        try:
+            paths = sorted(self._folder.iterdir())
+        except OSError as error:
+            raise _explain(self._folder, error) from error
+        named = ((_NAME.fullmatch(path.name), path) for path in paths)
+        return [(int(match[1]), path) for match, path in named if match is not None]
+
+
+def _read_records(page: Page, file: IO[bytes], group_size: int, group_max: int) -> None:
+    """Everything up to the first record that is not whole; the file's rest is written over."""
+    for kind, payload, end in _iterate_records(page.identity, file, group_max):
+        if kind is Mark.GROUP:
+            try:
+                rows = split_rows(payload, group_size)
+                page.groups.append([decode_rollout(row) for row in rows])
+            except EncodingError:
+                return
+        else:
+            page.marks[kind] = int.from_bytes(payload, "big")
+        page.size = end
+
+
+def _iterate_records(
+    identity: bytes, file: IO[bytes], group_max: int
+) -> Iterator[tuple[Mark, bytes, int]]:
+    while True:
+        offset = file.tell()
+        head = file.read(_HEAD_BYTES)
+        length = int.from_bytes(head[:4], "big")
+        if len(head) < _HEAD_BYTES or length > group_max or head[4] not in set(Mark):
+            return
+        kind, payload = Mark(head[4]), file.read(length)
+        if head + payload + file.read(_SUM_BYTES) != _pack(identity, offset, kind, payload):
+            return
+        yield kind, payload, file.tell()
+
+
+def _pack(identity: bytes, offset: int, kind: Mark, payload: bytes) -> bytes:
+    record = len(payload).to_bytes(4, "big") + bytes([kind]) + payload
+    return record + sha256(identity + offset.to_bytes(8, "big") + record).digest()[:_SUM_BYTES]
+
+
+def _explain(path: Path, error: OSError) -> WorkbookError:
+    return WorkbookError(
+        f"{path} cannot hold a miner's work ({error.strerror or error}): see that the folder is "
+        "yours to write and that its disk is not full; until then a miner that ends loses its work"
+    )

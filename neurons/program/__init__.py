@@ -1,0 +1,1 @@
+"""The program around a neuron: loop, folder, database, status, logs, metrics."""

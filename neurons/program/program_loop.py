@@ -1,0 +1,246 @@
+"""A neuron as a program: its folder, its loop, how it stops, and what it says meanwhile.
+
+This is the outermost loop. What a person can mend is said in one line and tried again; a defect of
+ours is written out in full and tried again too, for a validator that is paid to run should not end
+over one file; only what cannot get better by waiting ends the program.
+"""
+
+import logging
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import shorten
+from types import FrameType
+from typing import Any
+
+from assay.network.chain import WrongChainError
+from assay.network.folder_locks import remove_unfinished, take_lock, write_json
+from assay.network.text import hide
+from assay.neurons.ports import Neuron
+from assay.neurons.program.logs import LINES
+from assay.neurons.program.program_status import RUNNING, STOPPED, describe_self
+from assay.neurons.program.tally import Watch
+from assay.neurons.settings.schema import ConfigError
+from assay.protocol.errors import OperatorError
+
+logger = logging.getLogger("assay")
+
+#: Seconds between two looks at the chain when there is nothing to do.
+IDLE_S = 0.5
+#: Seconds before a step that failed is tried again: the first pause, then twice that, up to this.
+LONGEST_PAUSE_S = 60.0
+#: Defects in a row after which the program gives up: whatever restarts it starts from its folder.
+DEFECTS_MAX = 10
+#: Characters of a trouble that are repeated when it is over.
+_SHORT = 60
+#: Begins the name of the file that says whose folder it is.
+_MARKER = ".assay-"
+#: What a program says of itself, in its folder.
+STATUS_FILE = "status.json"
+#: Seconds between two looks at whether it has become old, and its greatest age.
+STATUS_S, HEARTBEAT_S = 1.0, 10.0
+
+
+class ParametersChangedError(OperatorError):
+    """The owner has published other parameters: this is another network now."""
+
+
+@contextmanager
+def claim_folder(folder: Path, kind: str) -> Iterator[None]:
+    """Makes a folder this program's own for as long as it runs; what a kill left in it half
+    written is gone.
+
+    Args:
+        kind: which program's files it holds: another's are refused.
+
+    Raises:
+        ConfigError: another program's, in use, or not to be written.
+    """
+    marker = folder / f"{_MARKER}{kind}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        others = [p.name for p in folder.glob(_MARKER + "*") if p.name != marker.name]
+        if others:
+            raise ConfigError(f"{folder} holds files of {others[0][1:]}: name a folder of its own")
+        file = marker.open("a")
+    except OSError as error:
+        raise _explain(folder, error) from None
+    with file:
+        if not take_lock(file.fileno()):
+            raise ConfigError(f"another {kind} runs in {folder}: name another folder")
+        try:
+            remove_unfinished(folder, _MARKER + "*")
+        except OSError as error:
+            raise _explain(folder, error) from None
+        yield
+
+
+def _explain(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"cannot write to {folder} ({error.strerror}): name a folder you may write to"
+    )
+
+
+@contextmanager
+def catch_signals(hurry: Callable[[], None]) -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets; a second one ends the program where it stands.
+
+    Args:
+        hurry: called with the first, so that nothing waits for what does not answer.
+    """
+    stop = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        hurry()
+        logger.info(
+            "stopping after this step; once more ends it at once", extra={"event": "stopping"}
+        )
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Loop:
+    """Drives one neuron until it is asked to stop.
+
+    Args:
+        describe: the neuron's state for `status.json` in the folder.
+        check: called before each step; raises what must end the program, and returns what a person
+            should mend meanwhile.
+        watch: told of each new status.
+    """
+
+    def __init__(
+        self,
+        neuron: Neuron,
+        folder: Path,
+        stop: threading.Event,
+        describe: Callable[[], dict[str, Any]],
+        check: Callable[[], str | None],
+        watch: Watch | None = None,
+    ) -> None:
+        self._neuron = neuron
+        self._file = folder / STATUS_FILE
+        self._stop = stop
+        self._describe = describe
+        self._check = check
+        self._watch = watch or Watch()
+        self._said: str | None = None
+        self._defects = 0
+        self._pause_s = IDLE_S
+        self._started_at = int(time.time())
+        self._known: dict[str, Any] = {}
+        self._looked = self._written = float("-inf")
+        self._unwritten = False
+        self._watch.beat = self._beat
+
+    def run(self) -> None:
+        """Returns when asked to stop.
+
+        Raises:
+            WrongChainError, ParametersChangedError: it makes no sense to go on.
+            RuntimeError: the same program failed `DEFECTS_MAX` times in a row.
+        """
+        try:
+            while not self._stop.is_set():
+                busy = self._step()
+                self._write(RUNNING)
+                if not busy:
+                    self._stop.wait(self._pause_s)
+        finally:
+            self._write(STOPPED)
+
+    def _step(self) -> bool:
+        """One step; whether there is more to do at once."""
+        try:
+            lack = self._check()
+            began = time.perf_counter()
+            busy = self._neuron.step()
+            if busy:
+                self._watch.tally.add("steps")
+                self._watch.tally.add("step_seconds", time.perf_counter() - began)
+        except (WrongChainError, ParametersChangedError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the outermost loop of a neuron
+            self._fail(error)
+            return False
+        self._defects, self._pause_s = 0, IDLE_S
+        self._say(self._neuron.trouble or lack)
+        return busy
+
+    def _fail(self, error: Exception) -> None:
+        self._pause_s = min(2 * max(self._pause_s, 1.0), LONGEST_PAUSE_S)
+        ours = not isinstance(error, OperatorError | OSError)
+        self._watch.tally.add("step_failures", label="defect" if ours else "outside")
+        if not ours:
+            self._say(str(error))
+            return
+        self._defects += 1
+        logger.error(
+            "a defect of assay, tried again in %g s:\n%s",
+            self._pause_s,
+            hide("".join(traceback.format_exception(error))),
+            extra={"event": "defect"},
+        )
+        if self._defects >= DEFECTS_MAX:
+            raise RuntimeError(f"failed {self._defects} times in a row") from error
+
+    def _say(self, trouble: str | None) -> None:
+        """A trouble is said once, and so is its end."""
+        if trouble == self._said:
+            return
+        before, self._said = self._said, trouble
+        if trouble is None:
+            logger.info(
+                "over: %s",
+                shorten(before or "", _SHORT, placeholder=" …"),
+                extra={"event": "trouble_over"},
+            )
+        else:
+            logger.warning("%s", trouble, extra={"event": "trouble"})
+
+    def _beat(self) -> None:
+        """A sign of life within a step, and what holds it up."""
+        trouble = self._neuron.trouble
+        if trouble is not None:
+            self._say(trouble)
+        self._write(RUNNING)
+
+    def _write(self, state: str) -> None:
+        """What has changed every second, and that it lives every ten."""
+        now = time.monotonic()
+        if now - self._looked < STATUS_S and state == RUNNING:
+            return
+        self._looked = now
+        try:
+            known = self._describe() | describe_self(state, self._started_at)
+            known["trouble"] = self._said
+            known["counts"] = self._watch.tally.read() | {"lines": dict(LINES)}
+            self._watch.note(known)
+            old = now - self._written >= HEARTBEAT_S
+            if not old and known | {"at": 0} == self._known | {"at": 0}:
+                return
+            write_json(self._file, known, durable=False)  # the next one comes in seconds
+            self._known, self._written = known, now
+        except (OperatorError, OSError) as error:  # a full disk ends nothing
+            if not self._unwritten:
+                logger.warning(
+                    "%s cannot be written: %s",
+                    self._file,
+                    error,
+                    extra={"event": "status_unwritable"},
+                )
+            self._unwritten = True
+        else:
+            self._unwritten = False

@@ -1,0 +1,1 @@
+"""What every neuron opens and reads: chain, stores, beacons, windows."""

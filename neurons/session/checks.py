@@ -1,0 +1,313 @@
+"""What a neuron needs from outside, looked at one by one: each is fine, or comes with advice.
+
+Nothing here sends anything to the chain. Within `attempt` a check says what an operator can mend
+where it would raise it.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from assay.artifacts.checkpoints.checkpoint_folder import CHECKPOINTS_KEPT, CheckpointFolder
+from assay.artifacts.ports import BeaconSource, Chain
+from assay.artifacts.submissions.intake import open_checkpoint
+from assay.inference import Checkpoint
+from assay.network.chain.state import format_tao
+from assay.network.store import ObjectStore, StoreError
+from assay.neurons.session.window_reader import get_beacon, get_checkpoint_digest
+from assay.protocol import EncodingError, Parameters, encode_ss58
+from assay.protocol.encoding import read_json
+from assay.protocol.errors import OperatorError
+from assay.protocol.parameters import Timing
+from assay.protocol.window import compute_window
+
+#: Slots that the newest final block may be old: finality lags by about three.
+_LAG_SLOTS = 10
+#: Bytes that a program's own files take beside checkpoints, with room to spare.
+_DISK_BYTES = 1 << 30
+#: Name under a hotkey's folder in its store that checks write over and over.
+PROBE = "probe"
+
+
+class State(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        check: its name, one word.
+        detail: what was found.
+        remedy: what to do, empty where nothing is.
+    """
+
+    check: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As `assay doctor --json` has it."""
+        return asdict(self) | {"state": self.state.value}
+
+
+def attempt(name: str, remedy: str, look: Callable[[], Check]) -> Check:
+    """A check that may meet anything: what an operator can mend is a failure of it.
+
+    Args:
+        remedy: what to do then, beside what the error itself says.
+    """
+    try:
+        return look()
+    except (OperatorError, OSError) as error:
+        return Check(name, State.FAIL, str(error), remedy)
+
+
+def check_chain(chain: Chain, parameters: Parameters | None) -> Check:
+    """Where the chain stands, and whether it is the parameters', where these are known."""
+    head, genesis = chain.get_head(), chain.genesis_hash
+    detail = f"head {head}, genesis {genesis.hex()[:16]}…, {chain.runtime}"
+    if parameters is not None and genesis != parameters.identity.genesis_hash:
+        wanted = parameters.identity.genesis_hash.hex()
+        return Check(
+            "chain",
+            State.FAIL,
+            f"{detail}: the parameters are for the chain with genesis hash {wanted[:16]}…",
+            "name a node of that chain, or take the parameters of this one",
+        )
+    return Check("chain", State.OK, detail)
+
+
+def check_clock(chain: Chain, timing: Timing, now_ms: int) -> Check:
+    """The machine's clock against the newest final block's time."""
+    age_ms = now_ms - chain.get_block(chain.get_head()).timestamp_ms
+    when = f"{age_ms / 1_000:.1f} s old" if age_ms >= 0 else f"{-age_ms / 1_000:.1f} s ahead"
+    detail = f"the newest final block is {when} by this machine's clock"
+    if age_ms < -timing.slot_ms:
+        return Check("clock", State.FAIL, detail, "set the clock: it is slow; run an NTP client")
+    if age_ms > timing.window_blocks * timing.slot_ms:
+        remedy = "see whether the node follows its chain; if it does, set the clock: it is fast"
+        return Check("clock", State.FAIL, detail, remedy)
+    if age_ms > _LAG_SLOTS * timing.slot_ms:
+        remedy = "the node lags behind, or the clock is fast: compare both with another machine"
+        return Check("clock", State.WARN, detail, remedy)
+    return Check("clock", State.OK, detail)
+
+
+def check_registration(chain: Chain, hotkey: bytes, coldkey: bytes) -> Check:
+    """Which uid the hotkey holds, or what one would cost against what the coldkey has."""
+    head = chain.get_head()
+    member = chain.get_members(head).get(hotkey)
+    if member is not None:
+        detail = f"uid {member.uid} since block {member.registered_at}"
+        return Check("registration", State.OK, detail)
+    quote, balance = chain.quote_registration(hotkey), chain.get_balance(coldkey)
+    detail = (
+        f"{encode_ss58(hotkey)} holds no uid; one costs {format_tao(quote.cost)} and a fee of "
+        f"{format_tao(quote.fee)} now, and the coldkey has {format_tao(balance)}"
+    )
+    if balance < quote.total:
+        remedy = f"send {format_tao(quote.total - balance)} or more to {encode_ss58(coldkey)}"
+        return Check("registration", State.FAIL, detail, f"{remedy}, then `assay register`")
+    return Check("registration", State.WARN, detail, "`assay register`; the price moves")
+
+
+def check_permit(chain: Chain, hotkey: bytes) -> Check:
+    """Whether the chain counts the hotkey's weights."""
+    rows = chain.get_metagraph(chain.get_head())
+    row = next((row for row in rows if row.hotkey == hotkey), None)
+    if row is None:
+        remedy = "register it first, then `assay stake`"
+        return Check("permit", State.FAIL, "without a uid there is no permit", remedy)
+    detail = f"{format_tao(row.stake, 'alpha')} of stake"
+    if not row.permit:
+        remedy = "`assay stake`, then wait for an epoch: without it nobody counts these weights"
+        return Check("permit", State.FAIL, f"no validator permit, {detail}", remedy)
+    return Check("permit", State.OK, f"a validator permit, {detail}")
+
+
+def check_trainer(parameters: Parameters, hotkey: bytes) -> Check:
+    """Whether the hotkey is the one whose checkpoints count."""
+    trainer = encode_ss58(parameters.identity.trainer)
+    if hotkey != parameters.identity.trainer:
+        detail = f"this network's trainer is {trainer}, not {encode_ss58(hotkey)}"
+        return Check("trainer", State.FAIL, detail, "name the trainer's wallet and hotkey")
+    return Check("trainer", State.OK, f"{trainer} is this network's trainer")
+
+
+def check_relays(faults: Mapping[str, str]) -> Check:
+    """What relays of the beacon say of the chain that is pinned.
+
+    Args:
+        faults: address → what is wrong with it, or "".
+    """
+    bad = [f"{url} {fault}" for url, fault in faults.items() if fault]
+    detail = "; ".join([*bad, *(f"{url} serves it" for url, fault in faults.items() if not fault)])
+    if not bad:
+        return Check("relays", State.OK, detail)
+    if len(bad) < len(faults):
+        remedy = "the others serve; see to it before they fail, too"
+        return Check("relays", State.WARN, detail, remedy)
+    remedy = "see that they are reached from here, or name others of the same chain with --beacon"
+    return Check("relays", State.FAIL, detail, remedy)
+
+
+def check_disk(folder: Path, checkpoint: int) -> Check:
+    """Room for a program's files, where its folder is or would be.
+
+    Args:
+        checkpoint: bytes of one; 0: not known.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    needed = _DISK_BYTES + 2 * checkpoint
+    wanted = needed + CHECKPOINTS_KEPT * checkpoint
+    detail = f"{free / 2**30:,.1f} GiB free for {folder}"
+    if free < needed:
+        remedy = f"make room: it takes {needed / 2**30:,.1f} GiB to begin with"
+        return Check("disk", State.FAIL, detail, remedy)
+    if free < wanted:
+        remedy = f"make room: checkpoints that are kept will take {wanted / 2**30:,.1f} GiB"
+        return Check("disk", State.WARN, detail, remedy)
+    return Check("disk", State.OK, detail)
+
+
+def check_program(file: Path) -> Check:
+    """What a program says of itself in its status.json.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        status = read_json(file.read_bytes())
+    except EncodingError:
+        status = None
+    if not isinstance(status, dict):
+        return Check("program", State.WARN, f"{file} is damaged", "start the program anew")
+    trouble, windows = status.get("trouble"), status.get("windows") or ()
+    if trouble:
+        return Check("program", State.WARN, str(trouble), "mind what it says")
+    lost = {row["window"]: row["missing"] for row in windows if row.get("missing")}
+    if lost:
+        names = ", ".join(map(str, lost))
+        return Check(
+            "program",
+            State.WARN,
+            f"of the last windows it lacked something in {names}: {lost[max(lost)]}",
+            "if that goes on, mend what it names",
+        )
+    return Check("program", State.OK, "says that all is well")
+
+
+def check_memory(needed: int, available: int | None) -> Check:
+    """Whether a program will have room for its model, by a rough estimate.
+
+    Args:
+        needed: bytes at its height.
+        available: bytes; None: unknown.
+    """
+    detail = f"roughly {needed / 2**30:,.1f} GiB for this model and batch"
+    if available is None:
+        remedy = "see for yourself that this machine has as much"
+        return Check("memory", State.WARN, f"{detail}; how much is free is not known here", remedy)
+    detail += f", {available / 2**30:,.1f} GiB free"
+    if available < needed:
+        remedy = "end other programs, take a larger machine, or mine fewer groups a step"
+        return Check("memory", State.FAIL, detail, remedy)
+    if available < 1.5 * needed:
+        return Check("memory", State.WARN, detail, "there is little to spare: mind what else runs")
+    return Check("memory", State.OK, detail)
+
+
+def check_store(
+    store: ObjectStore,
+    shown: ObjectStore,
+    hotkey: bytes,
+    stamp: int,
+    public: Callable[[], ObjectStore | None] = lambda: None,
+) -> Check:
+    """Writes a small object under the hotkey's own name and reads it back, whole and in part,
+    and asks for its size, as validators do.
+
+    Args:
+        shown: the store as validators reach it.
+        stamp: makes this object another one than the last check's.
+        public: the same as strangers do who have named no store; None: there is no such way.
+    """
+    name = f"{encode_ss58(hotkey)}/{PROBE}"
+    data = f"assay probe {stamp}".encode()
+    store.put(name, data)
+    start, source = len(data) // 2, shown.open(name)
+    found = source.read(start, len(data))
+    if found != data[start:] or shown.get(name, len(data)) != data:
+        what = "is not there" if found is None else "holds other bytes"
+        return Check(
+            "store",
+            State.FAIL,
+            f"{name} was written, and read back where the locator leads it {what}",
+            "have the locator lead to the very store that is written, open to all readers, and "
+            "without a cache between",
+        )
+    if source.size() != len(data):  # validators ask for it first
+        return Check(
+            "store",
+            State.FAIL,
+            f"{name} was written and read back, but its size is not told where the locator leads",
+            "have the server answer HEAD as it answers GET",
+        )
+    detail = f"{name} was written and read back by range"
+    try:
+        place = public()
+        if place is not None:
+            place.open(name).read(start, len(data))
+    except StoreError as error:
+        remedy = "name an https address that everybody reaches, unless all readers name this one"
+        return Check("store", State.WARN, f"{detail}, but not by strangers: {error}", remedy)
+    return Check("store", State.OK, detail)
+
+
+def check_beacon(chain: Chain, beacons: BeaconSource, parameters: Parameters) -> Check:
+    """The round that the newest window's first block names, fetched and verified, or the one of
+    the window before where that is not out yet."""
+    length = parameters.timing.window_blocks
+    first = chain.get_head() // length * length
+    for number in (first, max(0, first - length)):
+        beacon = get_beacon(beacons, parameters, chain.get_block(number))
+        if beacon is not None:
+            name = parameters.beacon.chain_hash.hex()[:16]
+            detail = f"round {beacon.round} of chain {name}… for block {number} is genuine"
+            return Check("beacon", State.OK, detail)
+    return Check(
+        "beacon",
+        State.FAIL,
+        f"no source has the round that block {number} names",
+        "see that the sources are reached from here, or name others of the same chain",
+    )
+
+
+def check_checkpoint(
+    chain: Chain, checkpoints: CheckpointFolder, parameters: Parameters
+) -> tuple[Check, Checkpoint]:
+    """The checkpoint of the newest window, opened: every tensor hashed, the model loaded.
+
+    Raises:
+        CheckpointError: it is not here, or not what its digest says.
+    """
+    window = compute_window(parameters.timing, chain.get_head())
+    digest = get_checkpoint_digest(chain, parameters, window)
+    checkpoint = open_checkpoint(checkpoints, digest, parameters)
+    number = checkpoint.manifest.number
+    detail = f"number {number}, {digest.hex()[:16]}…, in force in window {window}, is here"
+    return Check("checkpoint", State.OK, detail), checkpoint

@@ -1,0 +1,201 @@
+"""Everything that a program needs, looked at before or beside it, each with what to do about it.
+
+`examine` looks at all that could be opened; `look_briefly` at what breaks while nobody looks, for a
+program that starts. Nothing is sent to the chain.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.memory import estimate_memory, get_available_memory, measure_shape
+from assay.artifacts.ports import BeaconSource, Chain
+from assay.inference import Checkpoint
+from assay.network import ObjectStore
+from assay.neurons.program.program_loop import STATUS_FILE
+from assay.neurons.session.checks import (
+    Check,
+    State,
+    attempt,
+    check_beacon,
+    check_chain,
+    check_checkpoint,
+    check_clock,
+    check_disk,
+    check_memory,
+    check_permit,
+    check_program,
+    check_registration,
+    check_relays,
+    check_store,
+    check_trainer,
+)
+from assay.protocol import Parameters
+from assay.training import LearnConfig
+
+logger = logging.getLogger("assay")
+
+_ALL = ("chain", "clock", "registration", "relays", "beacon", "checkpoint", "disk", "memory")
+#: Role → everything that is looked at for it.
+_EXPECTED = {
+    "miner": (*_ALL, "store"),
+    "validator": (*_ALL, "permit"),
+    "trainer": (*_ALL, "store", "trainer"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a program stands in; None for what could not be opened, or is not its own.
+
+    Attributes:
+        role: "miner", "validator" or "trainer".
+        folder: the program's own; it need not be there yet.
+        groups_per_step: of a miner.
+        learning: how a trainer learns.
+        hotkey, coldkey: public keys, 32 bytes each.
+        relays: asks every relay of the beacon what is wrong with it.
+        store: what is written to.
+        shown: the same as others reach it; public: as those do who have named no store.
+    """
+
+    role: str
+    folder: Path
+    groups_per_step: int
+    hotkey: bytes | None = None
+    coldkey: bytes | None = None
+    chain: Chain | None = None
+    parameters: Parameters | None = None
+    beacons: BeaconSource | None = None
+    relays: Callable[[], Mapping[str, str]] | None = None
+    store: ObjectStore | None = None
+    shown: ObjectStore | None = None
+    public: Callable[[], ObjectStore | None] = lambda: None
+    checkpoints: CheckpointFolder | None = None
+    learning: LearnConfig | None = None
+
+
+def examine(around: Surroundings, now_ms: int, failures: Sequence[Check] = ()) -> list[Check]:
+    """All checks of a role. What the lack of something else hides is said to be so.
+
+    Args:
+        now_ms: Unix time, milliseconds.
+        failures: of opening the surroundings.
+    """
+    checks = [*failures, *_examine_chain(around, now_ms), *_examine_services(around, now_ms)]
+    checkpoint, found = _examine_checkpoint(around)
+    checks += [*found, *_examine_machine(around, checkpoint), *_examine_program(around.folder)]
+    looked_at = {check.check for check in checks}
+    hidden = [name for name in _EXPECTED[around.role] if name not in looked_at]
+    remedy = "mend the rest, then look again"
+    return checks + [Check(name, State.WARN, "not looked at", remedy) for name in hidden]
+
+
+def look_briefly(around: Surroundings, now_ms: int) -> list[Check]:
+    """What takes seconds at most: clock, relays, store, disk."""
+    brief = replace(around, coldkey=None, beacons=None, checkpoints=None)
+    return [
+        *_examine_chain(brief, now_ms),
+        *_examine_services(brief, now_ms),
+        *_examine_machine(brief, None),
+    ]
+
+
+def warn_briefly(around: Surroundings, now_ms: int) -> None:
+    """A line in the log for everything that is not as it should be."""
+    for check in look_briefly(around, now_ms):
+        if check.state is not State.OK:
+            logger.warning(
+                "%s: %s; %s",
+                check.check,
+                check.detail,
+                check.remedy,
+                extra={"event": "check_failed"},
+            )
+
+
+def _examine_chain(around: Surroundings, now_ms: int) -> list[Check]:
+    chain, rules, hotkey, coldkey = around.chain, around.parameters, around.hotkey, around.coldkey
+    checks = []
+    if chain is not None:
+        remedy = "see to the node, or name another"
+        checks.append(attempt("chain", remedy, lambda: check_chain(chain, rules)))
+    if chain is not None and rules is not None:
+        remedy = "mend the chain first"
+        checks.append(attempt("clock", remedy, lambda: check_clock(chain, rules.timing, now_ms)))
+    if chain is not None and hotkey is not None and coldkey is not None:
+        remedy = "mend the chain first, and name the wallet"
+        checks.append(
+            attempt("registration", remedy, lambda: check_registration(chain, hotkey, coldkey))
+        )
+        if around.role == "validator":
+            checks.append(attempt("permit", remedy, lambda: check_permit(chain, hotkey)))
+    if around.role == "trainer" and rules is not None and hotkey is not None:
+        checks.append(check_trainer(rules, hotkey))
+    return checks
+
+
+def _examine_services(around: Surroundings, now_ms: int) -> list[Check]:
+    chain, rules, beacons, relays = around.chain, around.parameters, around.beacons, around.relays
+    store, hotkey = around.store, around.hotkey
+    remedy = "name sources of the beacon chain that the parameters pin, with --beacon"
+    checks = []
+    if relays is not None:
+        checks.append(attempt("relays", remedy, lambda: check_relays(relays())))
+    if beacons is not None and chain is not None and rules is not None:
+        checks.append(attempt("beacon", remedy, lambda: check_beacon(chain, beacons, rules)))
+    if store is not None and hotkey is not None:
+        shown = around.shown or store
+        remedy = "mind what the store says, or name another with --store"
+        checks.append(
+            attempt(
+                "store", remedy, lambda: check_store(store, shown, hotkey, now_ms, around.public)
+            )
+        )
+    return checks
+
+
+def _examine_checkpoint(around: Surroundings) -> tuple[Checkpoint | None, list[Check]]:
+    chain, rules, checkpoints = around.chain, around.parameters, around.checkpoints
+    if chain is None or rules is None or checkpoints is None:
+        return None, []
+    found: list[Checkpoint] = []
+
+    def look() -> Check:
+        check, checkpoint = check_checkpoint(chain, checkpoints, rules)
+        found.append(checkpoint)
+        return check
+
+    check = attempt(
+        "checkpoint", "delete a damaged copy, and a program that needs it fetches it again", look
+    )
+    return (found[0] if found else None), [check]
+
+
+def _examine_program(folder: Path) -> list[Check]:
+    """Nothing where none has run yet."""
+    path = folder / STATUS_FILE
+    if not path.exists():
+        return []
+    remedy = "start the program, which writes it anew"
+    return [attempt("program", remedy, lambda: check_program(path))]
+
+
+def _examine_machine(around: Surroundings, checkpoint: Checkpoint | None) -> list[Check]:
+    size = 0
+    if checkpoint is not None:
+        size = sum(file.stat().st_size for file in checkpoint.folder.iterdir())
+    remedy = "name a folder that can be read, with --dir"
+    checks = [attempt("disk", remedy, lambda: check_disk(around.folder, size))]
+    if checkpoint is not None and around.parameters is not None:
+        needed = estimate_memory(
+            around.role,
+            measure_shape(checkpoint),
+            around.parameters.work,
+            around.groups_per_step,
+            around.learning,
+        )
+        checks.append(check_memory(needed, get_available_memory()))
+    return checks

@@ -1,0 +1,284 @@
+"""From settings to what they name: a chain, a wallet, stores, beacons.
+
+Every command that reaches the outside opens it here, so that all of them mean the same by a flag.
+"""
+
+import ssl
+import time
+from collections.abc import Iterator
+from configparser import ConfigParser
+from configparser import Error as ParserError
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import SecretStr
+
+from assay.network import ObjectStore, ReadableStores, open_store
+from assay.network.chain import (
+    ChainWallet,
+    Connection,
+    SubtensorChain,
+    Target,
+    get_coldkey,
+    get_hotkey,
+    open_wallet,
+)
+from assay.network.chain.state import TAO
+from assay.network.chain.target import PATIENCE_S
+from assay.network.store import (
+    Credentials,
+    HttpClient,
+    WebLocator,
+    open_bucket,
+    read_bucket,
+    read_locator,
+)
+from assay.neurons.settings.schema import ChainSettings, ConfigError, Settings, use_sdk_cache
+from assay.neurons.settings.store_settings import StoreSettings
+
+#: Seconds a command tries to reach a node before it says so; a neuron is more patient.
+_PATIENCE_S = 20.0
+#: Longest file of credentials, bytes.
+_CREDENTIALS_BYTES = 64 << 10
+#: Longest file of authorities, bytes.
+_CA_BYTES = 4 << 20
+_KEY_NAMES = ("access_key_id", "secret_access_key", "session_token")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A wallet opened for signing, and its public keys, 32 bytes each."""
+
+    wallet: ChainWallet
+    hotkey: bytes
+    coldkey: bytes
+
+
+@contextmanager
+def connect(
+    settings: ChainSettings, folder: Path | None = None, *, hasty: bool = True
+) -> Iterator[Connection]:
+    """A connection to the chain that settings name.
+
+    Args:
+        folder: where the SDK keeps runtime metadata; None: nowhere for longer than this.
+        hasty: somebody waits; else it tries for as long as a neuron would.
+
+    Raises:
+        ChainError: no such network, no node that answers, or another chain's.
+    """
+    text = settings.genesis_hash
+    genesis = None if text is None else bytes.fromhex(text.removeprefix("0x"))
+    patience_s = _PATIENCE_S if hasty else PATIENCE_S
+    target = Target.from_name(
+        settings.network, settings.fallbacks, settings.archives, genesis, patience_s
+    )
+    with TemporaryDirectory(prefix="assay-") as scratch:
+        use_sdk_cache(Path(scratch) if folder is None else folder)
+        connection = Connection(target)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+@contextmanager
+def open_chain(
+    settings: ChainSettings, folder: Path | None = None, poll_s: float = 1.0, *, hasty: bool = True
+) -> Iterator[SubtensorChain]:
+    """The subnet that settings name.
+
+    Args:
+        folder: where state once read is kept; None: nowhere for longer than this.
+        hasty: see `connect`.
+
+    Raises:
+        ConfigError: no netuid is named.
+        ChainError: see `connect` and `SubtensorChain`.
+    """
+    netuid = require_netuid(settings)
+    with TemporaryDirectory(prefix="assay-") as scratch:
+        kept = Path(scratch) if folder is None else folder
+        with connect(
+            settings, None if folder is None else folder / "sdk", hasty=hasty
+        ) as connection:
+            chain = SubtensorChain(connection, netuid, kept, poll_s)
+            try:
+                yield chain
+            finally:
+                chain.close()
+
+
+def require_netuid(settings: ChainSettings) -> int:
+    """The subnet's number.
+
+    Raises:
+        ConfigError: none is named.
+    """
+    if settings.netuid is None:
+        raise ConfigError(
+            "which subnet? name it with --netuid, or netuid under [chain]; a localnet's "
+            "folder with --localnet does as well"
+        )
+    return settings.netuid
+
+
+def open_account(settings: Settings) -> Account:
+    """The wallet that settings name. Asks for no password until something must be signed.
+
+    Raises:
+        ChainError: it is not there.
+    """
+    wallet = open_wallet(settings.wallet.name, settings.wallet.hotkey, settings.wallet.path)
+    return Account(wallet, get_hotkey(wallet), get_coldkey(wallet))
+
+
+def measure_stake(chain: SubtensorChain, hotkey: bytes) -> tuple[int, int]:
+    """Alpha on a hotkey, and on all other hotkeys that may set weights, rao."""
+    rows = chain.get_metagraph(chain.get_head())
+    own = sum(row.stake for row in rows if row.hotkey == hotkey)
+    return own, sum(row.stake for row in rows if row.permit and row.hotkey != hotkey)
+
+
+def open_stores(settings: Settings) -> ReadableStores:
+    """The stores that settings allow to be read: one's own among them.
+
+    Raises:
+        StoreError: one of them is none.
+    """
+    own = settings.store.locator
+    if own is None:
+        return ReadableStores(settings.store.readable)
+    client = open_home(settings.store)
+    home = None if client is None else (own, client)
+    return ReadableStores([*settings.store.readable, own], home=home)
+
+
+def open_home(store: StoreSettings) -> HttpClient | None:
+    """Who reads at one's own locator, where that has a certificate of a private authority.
+
+    Raises:
+        ConfigError: see `_read_authorities`.
+    """
+    authorities = _read_authorities(store)
+    if authorities is None:
+        return None
+    context = ssl.create_default_context()
+    context.load_verify_locations(cadata=authorities)
+    return HttpClient(True, tls=context)
+
+
+def _read_authorities(store: StoreSettings) -> str | None:
+    """PEM of the authorities that settings name.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds no certificate.
+    """
+    if store.ca_file is None:
+        return None
+    file = store.ca_file.expanduser()
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(_CA_BYTES).decode("ascii")
+        ssl.create_default_context().load_verify_locations(cadata=text)
+    except OSError as error:  # SSLError is one, too
+        reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError(f"{file}, ca_file under [store]: {reason}") from None
+    except ValueError:
+        raise ConfigError(f"{file}, ca_file under [store], is no PEM file") from None
+    return text
+
+
+def open_own_store(settings: Settings) -> tuple[ObjectStore, str]:
+    """The store that is written to, and the locator under which others read it.
+
+    Raises:
+        ConfigError: none is named, or one that cannot be written. StoreError: it cannot be opened.
+    """
+    store = settings.store
+    if store.locator is None:
+        raise ConfigError(
+            "where should files go? name a store with --store, such as file:///srv/assay, or "
+            "locator under [store]"
+        )
+    on_web = isinstance(read_locator(store.locator), WebLocator)
+    if store.upload is None and on_web:
+        raise ConfigError(
+            f"how is {store.locator} written? name the bucket behind it under [store], "
+            'upload = "s3://bucket/path"'
+        )
+    if store.upload is None:
+        return open_store(store.locator), store.locator
+    address = read_bucket(store.upload, store.endpoint, store.region or "auto")
+    if not on_web:
+        raise ConfigError(
+            f"others cannot read {address.url} at {store.locator}: name the bucket's public "
+            "https:// address as locator under [store]"
+        )
+    if store.region is None and store.endpoint is None:
+        raise ConfigError(
+            f"where is {address.url}? name the service's endpoint under [store], or at AWS the "
+            "bucket's region"
+        )
+    authorities = _read_authorities(store)
+    return open_bucket(address, read_credentials(store), authorities), store.locator
+
+
+def read_credentials(settings: StoreSettings) -> Credentials:
+    """The keys of one's bucket: of the file if one is named, else of the settings themselves.
+
+    Raises:
+        ConfigError: there are none, or only half of them; nothing of them is in it.
+    """
+    token = settings.session_token
+    key, secret = settings.access_key_id, settings.secret_access_key
+    if settings.credentials is not None:
+        found = _read_credentials_file(settings.credentials.expanduser(), settings.profile)
+        key, secret, token = (found.get(f"aws_{name}") for name in _KEY_NAMES)
+    if key is None or secret is None:
+        raise ConfigError(
+            "a bucket is written with a key: set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or name a file with both under [store] credentials"
+        )
+    return Credentials(key, secret, token)
+
+
+def _read_credentials_file(file: Path, profile: str) -> dict[str, SecretStr]:
+    """One section of a file such as `aws configure` writes."""
+    parser = ConfigParser(interpolation=None, default_section="")
+    try:
+        mode = file.stat().st_mode
+        with file.open("rb") as opened:
+            parser.read_string(opened.read(_CREDENTIALS_BYTES).decode())
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+    except (ParserError, UnicodeDecodeError):  # its text would have the keys in it
+        raise ConfigError(f"{file} is no file of credentials: see docs/miner.md") from None
+    if mode & 0o077:
+        raise ConfigError(f"{file} can be read by others than you: chmod 600 it")
+    if profile not in parser:
+        raise ConfigError(f"{file} has no section [{profile}]: name another with profile")
+    return {name: SecretStr(value) for name, value in parser[profile].items() if value}
+
+
+def now_ms() -> int:
+    """This machine's clock, Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def parse_tao(text: str) -> int:
+    """Rao of an amount such as `1.25`, exact.
+
+    Raises:
+        ConfigError: not a positive amount of at most nine decimals.
+    """
+    whole, _, decimals = text.strip().removesuffix("τ").strip().partition(".")
+    plain = whole.isascii() and whole.isdigit() and len(whole) <= 9
+    if not plain or len(decimals) > 9 or (decimals and not (decimals + "0").isdecimal()):
+        raise ConfigError(f"{text!r} is no amount: write it in TAO, such as 1.25")
+    rao = int(whole) * TAO + int(decimals.ljust(9, "0") or 0)
+    if not rao:
+        raise ConfigError("the amount is 0")
+    return rao

@@ -1,0 +1,178 @@
+"""Reading a window off the chain: which checkpoint, which challenge, who committed to what.
+
+Miner, validator and trainer read it through the same three functions, so they cannot disagree.
+Specification, section 2.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from assay.artifacts.ports import BeaconSource, EpochReader, StateReader, WindowReader
+from assay.network.beacon import BeaconSourceError
+from assay.protocol import (
+    Beacon,
+    Block,
+    Committed,
+    Context,
+    Member,
+    Parameters,
+    Phase,
+    Tag,
+    is_valid_beacon,
+    parse_commitment,
+)
+from assay.protocol.errors import OperatorError
+from assay.protocol.manifest import ZERO_DIGEST
+from assay.protocol.seeds import compute_challenge_seed
+from assay.protocol.window import compute_block, compute_round
+
+
+class BeaconError(OperatorError):
+    """A source handed out a beacon that is not the pinned chain's, or cannot be asked."""
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What a miner needs to start: everything of a window that is known at its first block."""
+
+    window: int
+    block: Block
+    beacon: Beacon
+    checkpoint: bytes
+    parameters: Parameters
+
+    @cached_property
+    def seed(self) -> bytes:
+        """The challenge seed, 32 bytes."""
+        return compute_challenge_seed(
+            self.parameters.digest,
+            self.parameters.environment.digest,
+            self.window,
+            self.checkpoint,
+            self.block.hash,
+            self.beacon.randomness,
+        )
+
+
+def get_checkpoint_digest(chain: StateReader, parameters: Parameters, window: int) -> bytes:
+    """Digest of the checkpoint in force: the trainer's commitment at the lead block, or genesis.
+
+    A slot that holds something else names no checkpoint at all: zeros, which nobody has, so that
+    its windows count for nobody. Falling back to the genesis would bring an old model back unseen.
+    """
+    block = compute_block(parameters.timing, window, Phase.CHECKPOINT)
+    payload = chain.get_commitments(block).get(parameters.identity.trainer)
+    if payload is None:
+        return parameters.identity.genesis_checkpoint
+    published = parse_commitment(payload)
+    if published is None or published.tag is not Tag.CHECKPOINT:
+        return ZERO_DIGEST
+    return published.digest
+
+
+def get_challenge(
+    chain: WindowReader, beacons: BeaconSource, parameters: Parameters, window: int
+) -> Challenge | None:
+    """The window's challenge, None before its block is final and its beacon out.
+
+    Raises:
+        BeaconError: the source lies.
+    """
+    number = compute_block(parameters.timing, window, Phase.CHALLENGE)
+    if chain.get_head() < number:
+        return None
+    block = chain.get_block(number)
+    beacon = get_beacon(beacons, parameters, block)
+    if beacon is None:
+        return None
+    checkpoint = get_checkpoint_digest(chain, parameters, window)
+    return Challenge(window, block, beacon, checkpoint, parameters)
+
+
+def get_context(
+    chain: WindowReader, beacons: BeaconSource, parameters: Parameters, challenge: Challenge
+) -> Context | None:
+    """Everything judging needs, None before the audit block is final and its beacon out.
+
+    Raises:
+        BeaconError: the source lies.
+    """
+    timing, window = parameters.timing, challenge.window
+    number = compute_block(timing, window, Phase.AUDIT)
+    if chain.get_head() < number:
+        return None
+    block = chain.get_block(number)
+    audit = get_beacon(beacons, parameters, block)
+    if audit is None:
+        return None
+    committed_at = compute_block(timing, window, Phase.COMMIT)
+    return Context(
+        window=window,
+        challenge_block=challenge.block,
+        audit_block=block,
+        challenge=challenge.beacon,
+        audit=audit,
+        members=get_steady_members(chain, challenge.block.number, committed_at),
+        commitments=get_window_commitments(chain, window, committed_at),
+        checkpoint=challenge.checkpoint,
+        parameters=parameters,
+    )
+
+
+def find_epoch(chain: EpochReader, parameters: Parameters, start: int) -> int:
+    """The first epoch block at or after a block; one to come may still be moved by the chain."""
+    blocks = range(start, start + 2 * (parameters.timing.tempo + 1))
+    return next((block for block in blocks if chain.is_epoch(block)), blocks.stop)
+
+
+def find_settlement(chain: EpochReader, parameters: Parameters, window: int) -> int:
+    """The epoch block that will settle a window: the ledger runs from one to the next."""
+    end = compute_block(parameters.timing, window, Phase.VERDICT_END)
+    return find_epoch(chain, parameters, end)
+
+
+def get_beacon(beacons: BeaconSource, parameters: Parameters, block: Block) -> Beacon | None:
+    """The beacon that a block names, verified; None before it is out.
+
+    Raises:
+        BeaconError: the source lies.
+    """
+    number = compute_round(parameters.timing, parameters.beacon, block.timestamp_ms)
+    try:
+        beacon = beacons.get(number)
+    except BeaconSourceError as error:
+        raise BeaconError(f"round {number} cannot be asked for: {error}") from error
+    if beacon is None:
+        return None
+    if beacon.round != number or not is_valid_beacon(parameters.beacon, beacon):
+        raise BeaconError(f"the source's beacon of round {number} is not the pinned chain's")
+    return beacon
+
+
+def get_steady_members(chain: StateReader, first: int, last: int) -> Mapping[bytes, Member]:
+    """Those who hold the same seat at both blocks."""
+    late = chain.get_members(last)
+    early = chain.get_members(first)
+    return {hotkey: member for hotkey, member in early.items() if late.get(hotkey) == member}
+
+
+def get_window_commitments(
+    chain: StateReader, window: int, block: int
+) -> Mapping[bytes, Committed]:
+    """What state at a block holds for a window: hotkey → commitment, whoever holds a uid."""
+    return select_commitments(chain.get_commitments(block), window, block)
+
+
+def select_commitments(
+    slots: Mapping[bytes, bytes], window: int, block: int
+) -> Mapping[bytes, Committed]:
+    """The slots, hotkey → payload, that speak of a window's files as read at a block."""
+    found = {}
+    for hotkey, payload in slots.items():
+        commitment = parse_commitment(payload)
+        if commitment is not None and commitment.tag is Tag.MINER and commitment.number == window:
+            found[hotkey] = Committed(
+                commitment.digest, commitment.groups, block, commitment.locator
+            )
+    return found

@@ -1,0 +1,96 @@
+"""What a step consumed, held against all that follows without the chain.
+
+The record's root binds who generated, prompts, tokens, log-probabilities and rewards. From which
+seed and levels a prompt was made and in which submission it stands is told beside them: whatever
+of it is not consistent with what is bound is no ground to accuse anybody, and none to go on.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from assay.environments import Environment, Problem, compute_reward, get_weights, open_environment
+from assay.inference import Checkpoint
+from assay.inference.checkpoint import FolderTokenizer
+from assay.neurons.trainer.lessons import Taken
+from assay.neurons.trainer.mixing import generate_own
+from assay.neurons.trainer.steps import StepError
+from assay.protocol import Parameters, StepRecord, encode_ss58
+
+
+def verify_provenance(record: StepRecord, taken: Sequence[Taken], trainer: bytes) -> None:
+    """Raises StepError where window or sources are told otherwise than the record names them."""
+    if any(one.window != record.window for one in taken):
+        raise StepError(f"a consumed group is not of the record's window {record.window}")
+    told = Counter((one.hotkey, one.proof) for one in taken if one.hotkey != trainer)
+    if told != {(source.hotkey, source.root): source.groups for source in record.sources}:
+        raise StepError("the consumed groups are of other submissions than the record's sources")
+
+
+def make_problem_of(one: Taken, parameters: Parameters, tokenizer: FolderTokenizer) -> Problem:
+    """The problem that a group answers.
+
+    Raises:
+        StepError: its seed and levels do not make its prompt.
+    """
+    environment = _open(parameters)
+    try:
+        problem = environment.make_problem(one.problem_seed, one.levels)
+    except ValueError as error:
+        raise StepError(f"{describe_group(one)}: {error}") from None
+    if tokenizer.encode(problem.prompt) != one.group.prompt:
+        raise StepError(f"{describe_group(one)}: its problem's seed makes another prompt")
+    return problem
+
+
+def find_false_group(
+    record: StepRecord, taken: Sequence[Taken], parameters: Parameters, parent: Checkpoint
+) -> str | None:
+    """The first group that nobody should have learned from, and why; None: there is none.
+
+    Of the miners' rollouts rewards are computed again; the trainer's own are generated again.
+
+    Raises:
+        StepError: what is told beside the groups is not consistent with them.
+        OperatorError: the environment cannot be opened or run here.
+    """
+    trainer = parameters.identity.trainer
+    verify_provenance(record, taken, trainer)
+    for one in taken:
+        if fault := _find_fault(one, parameters, parent.tokenizer):
+            return f"{describe_group(one)}: {fault}"
+    own = [one for one in taken if one.hotkey == trainer]
+    again = generate_own(parent, parameters, len(own), record.window) if own else []
+    for one, other in zip(own, again, strict=True):
+        if (one.index, one.checkpoint, one.group) != (other.index, other.checkpoint, other.group):
+            return f"{describe_group(one)}: not what the parent generates for the trainer"
+    return None
+
+
+def describe_group(one: Taken) -> str:
+    """Where a group is from, for a person."""
+    return f"window {one.window}, {encode_ss58(one.hotkey)}, group {one.index}"
+
+
+def _find_fault(one: Taken, parameters: Parameters, tokenizer: FolderTokenizer) -> str | None:
+    work, group = parameters.work, one.group
+    if len(group.completions) != work.group_size:
+        return f"it has {len(group.completions)} rollouts, not {work.group_size}"
+    if max(map(len, group.completions)) > work.max_tokens:
+        return f"a completion has more than {work.max_tokens} tokens"
+    drawable = tokenizer.drawable
+    if any(t >= len(drawable) or not drawable[t] for row in group.completions for t in row):
+        return "a completion has a token that can never be drawn"
+    problem = make_problem_of(one, parameters, tokenizer)
+    environment, weights = _open(parameters), get_weights(parameters.environment)
+    for number, (tokens, reward) in enumerate(zip(group.completions, group.rewards, strict=True)):
+        parts = environment.score(problem, tokenizer.decode(tokens))
+        if compute_reward(parts, weights) != reward:
+            return f"rollout {number}'s reward is not what the environment gives"
+    return None
+
+
+def _open(parameters: Parameters) -> Environment:
+    try:
+        return open_environment(parameters.environment)
+    except ValueError as error:
+        raise StepError(str(error)) from None

@@ -1,0 +1,116 @@
+"""Held-out success of each checkpoint, by level, and the levels that follow from it.
+
+A checkpoint is tried once, on the same problems as every other of its levels, and what was counted
+stands in the record of the step that begins with it: whoever has the record has the levels of the
+checkpoint that the step makes. Specification, section 11.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from assay.environments import (
+    PROBLEMS_MIN,
+    Success,
+    compute_levels,
+    find_undecided,
+    open_environment,
+)
+from assay.inference import Checkpoint
+from assay.neurons.trainer.evaluation import add_up, count_successes
+from assay.protocol import Parameters, StepSuccess
+
+#: Checkpoints whose counts are kept: the monitor may lag behind the trainer by as many.
+_KEPT = 16
+
+HeldOutCounts = tuple[StepSuccess, ...]
+
+
+class HeldOut:
+    """Tries checkpoints on held-out problems, each once.
+
+    Args:
+        problems: a checkpoint; 0: none are asked, and levels stay.
+    """
+
+    def __init__(self, parameters: Parameters, problems: int) -> None:
+        self._parameters = parameters
+        self._problems = problems
+        self._counted: OrderedDict[bytes, HeldOutCounts] = OrderedDict()
+
+    @property
+    def asks(self) -> bool:
+        """Whether checkpoints are tried at all."""
+        return self._problems > 0
+
+    def knows(self, digest: bytes) -> bool:
+        """Whether `count` answers at once."""
+        return digest in self._counted or not self.asks
+
+    def count(self, checkpoint: Checkpoint) -> HeldOutCounts:
+        """Of each level in force, ascending, that was asked; empty where none are."""
+        if not self.asks:
+            return ()
+        if checkpoint.digest not in self._counted:
+            self._counted[checkpoint.digest] = count_held_out(
+                checkpoint, self._parameters, self._problems
+            )
+            while len(self._counted) > _KEPT:
+                self._counted.popitem(last=False)
+        return self._counted[checkpoint.digest]
+
+
+def count_held_out(checkpoint: Checkpoint, parameters: Parameters, problems: int) -> HeldOutCounts:
+    """The first `problems` held-out ones, as a step record has them."""
+    counted = count_successes(
+        checkpoint, open_environment(parameters.environment), parameters.work.temperature, problems
+    )
+    return tuple(
+        StepSuccess(level, success.solved, success.asked)
+        for level, success in sorted(counted.items())
+    )
+
+
+def compute_next_levels(
+    parameters: Parameters, levels: Sequence[int], counts: HeldOutCounts
+) -> tuple[int, ...]:
+    """The levels of a step's child, from those of its parent and how that did at them.
+
+    Raises:
+        ValueError: counts that are none, or levels that are not the environment's.
+    """
+    if not counts:
+        return tuple(levels)
+    legal = open_environment(parameters.environment).levels
+    return compute_levels(levels, legal, _read(counts))
+
+
+def describe_levels(
+    parameters: Parameters, levels: Sequence[int], counts: HeldOutCounts
+) -> list[str]:
+    """Lines for a person: that levels move, and that some cannot for want of problems."""
+    if not counts:
+        return []
+    legal = open_environment(parameters.environment).levels
+    successes = _read(counts)
+    lines = []
+    new = compute_levels(levels, legal, successes)
+    if new != tuple(levels):
+        found = add_up(successes)
+        lines.append(
+            f"levels {_join(levels)} become {_join(new)}: {found.correct} of {found.problems} "
+            "held-out problems are solved"
+        )
+    if stuck := find_undecided(levels, legal, successes):
+        lines.append(
+            f"levels {_join(stuck)} stay: fewer than {PROBLEMS_MIN} held-out problems are of them "
+            "(`problems` under [trainer])"
+        )
+    return lines
+
+
+def _read(counts: HeldOutCounts) -> dict[int, Success]:
+    return {count.level: Success(count.solved, count.asked) for count in counts}
+
+
+def _join(levels: Sequence[int]) -> str:
+    return ", ".join(map(str, levels))

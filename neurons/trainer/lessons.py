@@ -1,0 +1,172 @@
+"""A window as the trainer reads it: every group judged by the trainer's own pass.
+
+Rewards and log-probabilities come from that pass; nothing that a file says is trusted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.artifacts.submissions.intake import Sources, judge_hotkey
+from assay.inference import Checkpoint
+from assay.protocol import Context, Reason
+from assay.protocol.manifest import Manifest
+from assay.protocol.seeds import compute_problem_seed
+from assay.protocol.submission import LOGPROB_BITS
+from assay.training import Group, LearnStats
+from assay.verification import Forward, Ledger, Measurement, Projection
+
+#: Blocks at which a file that is withheld is looked for.
+LOOKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One window's learning: what was consumed and what came of it.
+
+    Attributes:
+        rewards: mean reward of each group, millionths.
+        levels: at which all of its groups were asked; None where they differ.
+    """
+
+    window: int
+    rewards: tuple[int, ...]
+    stats: LearnStats
+    published: Manifest
+    levels: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A group that is learned from, and where it comes from.
+
+    Attributes:
+        hotkey: who generated it.
+        index: of the problem among the hotkey's.
+        checkpoint: that generated it.
+        proof: root of the submission it stands in, as committed on chain; zeros for own groups.
+        levels: of the environment, in force for it.
+    """
+
+    group: Group
+    window: int
+    hotkey: bytes
+    index: int
+    checkpoint: bytes
+    proof: bytes
+    problem_seed: bytes
+    levels: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Reading:
+    """A window whose submissions are being judged.
+
+    Attributes:
+        waiting: hotkeys whose files are to be looked at.
+        withheld: those whose files were not shown, or other than committed, when looked at last.
+        looks: how often files were looked at, the withheld ones once more each time.
+        looked_at: head of the last look.
+    """
+
+    context: Context
+    waiting: list[bytes]
+    groups: list[Taken] = field(default_factory=list)
+    withheld: list[bytes] = field(default_factory=list)
+    looks: int = 1
+    looked_at: int | None = None
+
+    def looks_again(self, head: int) -> bool:
+        """Whether there is more to come: what is withheld is looked for at `LOOKS` blocks, since a
+        store may be away for a moment; no longer, so that nobody keeps a lesson waiting."""
+        if not self.withheld or self.looks >= LOOKS:
+            return False
+        if self.looked_at is None:
+            self.looked_at = head
+        elif head > self.looked_at:
+            self.looked_at, self.looks = head, self.looks + 1
+            self.waiting, self.withheld = self.withheld, []
+        return True
+
+    def sort_groups(self) -> list[Taken]:
+        """Groups in an order that does not depend on which file came first."""
+        return sorted(self.groups, key=lambda taken: (taken.hotkey, taken.index))
+
+    @property
+    def rewards(self) -> tuple[int, ...]:
+        """Mean reward of each group, millionths."""
+        rewards = (taken.group.rewards for taken in self.groups)
+        return tuple(sum(group) // len(group) for group in rewards)
+
+    @property
+    def levels(self) -> tuple[int, ...] | None:
+        """At which all groups were asked; None where they differ."""
+        found = {taken.levels for taken in self.groups}
+        return found.pop() if len(found) == 1 else None
+
+    def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: Sources) -> None:
+        """Judges all groups of one file; one bad group, and none of it is learned from.
+
+        Raises:
+            WorkerError: we lack something that parsing needs.
+        """
+        context = self.context
+        forward = RememberingForward(checkpoint.get_reference(context.parameters.work.temperature))
+        committed = context.commitments[hotkey]
+        groups = range(min(committed.groups, context.parameters.work.group_cap))
+        verdict, _ = judge_hotkey(
+            context,
+            hotkey,
+            checkpoint,
+            sources,
+            Ledger(),  # of this file alone: nothing is learned from small steerings either
+            groups=groups,
+            forward=forward,
+        )
+        if verdict.unbound or verdict.reason is Reason.NOT_REVEALED:
+            self.withheld.append(hotkey)
+        if not verdict.accepted:
+            return
+        whole = forward.seen[-len(groups) :]  # the heads may have been measured before them
+        for value, (prompt, completions, logprobs) in zip(verdict.groups, whole, strict=True):
+            self.groups.append(
+                Taken(
+                    Group(prompt, completions, list(value.rewards), logprobs),
+                    context.window,
+                    hotkey,
+                    value.index,
+                    checkpoint.digest,
+                    committed.root,
+                    compute_problem_seed(context.challenge_seed, hotkey, value.index),
+                    checkpoint.manifest.levels,
+                )
+            )
+
+
+@dataclass(slots=True)
+class RememberingForward:
+    """A forward pass that keeps what it saw: the judge's own pass is the trainer's data."""
+
+    forward: Forward
+    seen: list[tuple[list[int], list[list[int]], list[list[float]]]] = field(default_factory=list)
+
+    def measure(
+        self,
+        prompt: Sequence[int],
+        completions: Sequence[NDArray[np.uint32]],
+        seeds: Sequence[bytes],
+        projection: Projection,
+    ) -> list[Measurement]:
+        """See `assay.verification.Forward`."""
+        measured = self.forward.measure(prompt, completions, seeds, projection)
+        unit = -(1 << LOGPROB_BITS)
+        self.seen.append(
+            (
+                list(prompt),
+                [completion.tolist() for completion in completions],
+                [(m.logprobs / unit).tolist() for m in measured],
+            )
+        )
+        return measured

@@ -1,0 +1,189 @@
+"""How a training course goes: each checkpoint tried on held-out problems, drawn, watched.
+
+    progress.json    one point a checkpoint
+    progress.png     reward and held-out success; TensorBoard's files in `tensorboard/` where that
+                     is installed
+
+It looks when the trainer has nothing to do, so that no commitment waits for it. A checkpoint that
+is overtaken before it was looked at is looked at all the same, as long as it is here.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.inference import CheckpointError
+from assay.network.folder_locks import replace_file, write_json
+from assay.neurons.trainer.alarm import Point, find_divergence
+from assay.neurons.trainer.evaluation import Accuracy
+from assay.neurons.trainer.held_out import HeldOut
+from assay.neurons.trainer.lessons import Lesson
+from assay.protocol import EncodingError
+from assay.protocol.encoding import read_json
+from assay.protocol.errors import OperatorError
+
+logger = logging.getLogger("assay")
+
+#: Points that are kept and drawn.
+_KEPT = 4_096
+#: Checkpoints that wait to be looked at; more, and the oldest are left out.
+_WAITING = 8
+_FILE = "progress.json"
+
+
+class MonitorError(OperatorError):
+    """The course's points cannot be read or written."""
+
+
+class Monitor:
+    """Evaluates what a trainer makes.
+
+    Args:
+        folder: for points and plot; what it holds is gone on with.
+        held_out: tries each checkpoint; where it asks no problems, nothing is watched.
+        report: called with one line of each finding.
+
+    Attributes:
+        alarm: what has diverged, None while nothing has.
+
+    Raises:
+        MonitorError: the folder's points cannot be read.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        checkpoints: CheckpointFolder,
+        held_out: HeldOut,
+        report: Callable[[str], None],
+    ) -> None:
+        self._folder = folder
+        self._checkpoints = checkpoints
+        self._held_out = held_out
+        self._report = report
+        self._waiting: deque[Lesson] = deque(maxlen=_WAITING)
+        self._board = _open_board(folder)
+        self.points = _read_points(folder / _FILE)
+        self.alarm = find_divergence(self.points)
+
+    def note(self, lesson: Lesson) -> None:
+        """Has a lesson's checkpoint looked at later."""
+        if self._held_out.asks:
+            self._waiting.append(lesson)
+
+    def step(self) -> bool:
+        """Looks at one checkpoint; False where none waits.
+
+        Raises:
+            MonitorError: the points cannot be written.
+        """
+        if not self._waiting:
+            return False
+        lesson = self._waiting.popleft()
+        try:
+            checkpoint = self._checkpoints.get(lesson.published.digest)
+        except CheckpointError:
+            return True  # thrown away since
+        counts = self._held_out.count(checkpoint)
+        self._add(lesson, Accuracy(sum(c.solved for c in counts), sum(c.asked for c in counts)))
+        return True
+
+    def _add(self, lesson: Lesson, accuracy: Accuracy) -> None:
+        number = lesson.published.number
+        reward, error = _measure_reward(lesson)
+        levels = lesson.published.levels if lesson.levels == lesson.published.levels else None
+        point = Point(number, reward, error, accuracy.correct, accuracy.problems, levels)
+        # another course may begin again from a lower number
+        self.points = [*(p for p in self.points if p.number < number), point][-_KEPT:]
+        low, high = accuracy.interval
+        self._report(
+            f"checkpoint {number}: {100 * accuracy.value:.1f} % of {accuracy.problems} held-out "
+            f"problems (95 %: {100 * low:.1f} to {100 * high:.1f})"
+        )
+        alarm = find_divergence(self.points)
+        if alarm is not None and self.alarm is None:
+            logger.warning("%s", alarm, extra={"event": "training_diverged"})
+        self.alarm = alarm
+        try:
+            write_json(self._folder / _FILE, [asdict(point) for point in self.points])
+            if self._board is None:
+                draw(self.points, self._folder / "progress.png")
+            else:
+                self._board.add_scalar("reward", reward, number)
+                self._board.add_scalar("held-out", accuracy.value, number)
+                for name, value in asdict(lesson.stats).items():
+                    self._board.add_scalar(f"lesson/{name}", value, number)
+                self._board.flush()
+        except OSError as failure:
+            raise MonitorError(
+                f"cannot write the course's progress to {self._folder} ({failure}): see that the "
+                "folder is yours to write and its disk not full"
+            ) from failure
+
+
+def draw(points: list[Point], path: Path) -> None:
+    """Reward and held-out success over checkpoints, with 95 % intervals; a PNG.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = pyplot.subplots(figsize=(8, 4.5), dpi=120, layout="constrained")
+    numbers = [point.number for point in points]
+    scores = [Accuracy(point.correct, point.problems) for point in points]
+    axes.errorbar(
+        numbers,
+        [p.reward for p in points],
+        [1.96 * p.reward_error for p in points],
+        capsize=2,
+        label="reward of what was learned from",
+    )
+    axes.plot(numbers, [score.value for score in scores], "o-", label="held-out success")
+    lows, highs = zip(*(score.interval for score in scores), strict=True)
+    axes.fill_between(numbers, lows, highs, alpha=0.2)
+    axes.set(xlabel="checkpoint", ylim=(0, 1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend()
+    with replace_file(path) as temporary:
+        figure.savefig(temporary, format="png")
+    pyplot.close(figure)
+
+
+def _measure_reward(lesson: Lesson) -> tuple[float, float]:
+    """Mean and its standard error over groups, in whole rewards."""
+    rewards = [reward / 1e6 for reward in lesson.rewards]
+    count = len(rewards)
+    mean = sum(rewards) / count
+    variance = sum((reward - mean) ** 2 for reward in rewards) / max(1, count - 1)
+    return mean, (variance / count) ** 0.5
+
+
+def _read_points(path: Path) -> list[Point]:
+    try:
+        rows = read_json(path.read_bytes())
+        return [
+            Point(**row | {"levels": None if row["levels"] is None else tuple(row["levels"])})
+            for row in rows
+        ]
+    except FileNotFoundError:
+        return []
+    except (OSError, EncodingError, TypeError, LookupError) as error:
+        raise MonitorError(f"{path} cannot be read ({error}): move it away") from error
+
+
+def _open_board(folder: Path) -> Any:
+    """TensorBoard's writer, None where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"))

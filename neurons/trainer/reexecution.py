@@ -1,0 +1,204 @@
+"""A training step done again from what its folder holds: equal, or the first tensor that differs.
+
+Rewards are computed and the trainer's own groups generated again. That the miners' groups are what
+they had committed to, and their log-probabilities right, `assay.audit.provenance` shows.
+"""
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, measure_manifest
+from assay.artifacts.parameters.parameter_file import fetch_parameters
+from assay.inference import Checkpoint
+from assay.network import open_folder
+from assay.neurons.trainer.consumed import find_false_group
+from assay.neurons.trainer.held_out import compute_next_levels, count_held_out
+from assay.neurons.trainer.steps import (
+    Step,
+    StepError,
+    compute_code_digest,
+    digest_tensors_of,
+    read_config,
+    read_state_before,
+    read_taken,
+)
+from assay.neurons.trainer.trainer_setup import make_learner
+from assay.protocol import Parameters, StepRecord, StepSuccess
+from assay.training import Learner
+
+#: Held-out problems that a record may name: as many as the settings allow.
+PROBLEMS_TRIED_MAX = 100_000
+#: Threads that a record may name: as many as the settings allow.
+THREADS_MAX = 1_024
+#: What differs, and the tensor where it is one.
+_Difference = tuple[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What re-executing a step showed.
+
+    Attributes:
+        tensor: the first, by name, that differs; None where all are equal, or the made checkpoint
+            is not here to compare one by one.
+        detail: one sentence.
+        remarks: what differs here from where the step was made: reasons for other last bits.
+    """
+
+    equal: bool
+    tensor: str | None
+    detail: str
+    remarks: tuple[str, ...]
+
+
+def reexecute(
+    step: Step, checkpoints: CheckpointFolder, say: Callable[[str], None] = lambda line: None
+) -> Finding:
+    """Does a step again and compares.
+
+    Args:
+        checkpoints: with the parent, and the made one where a tensor is to be named.
+        say: called with what is being done.
+
+    Raises:
+        StepError: what the step began with is not here.
+        CheckpointError: the parent is not here, or damaged.
+        OperatorError: parameters or an extra that it needs are missing.
+    """
+    record = step.record
+    taken = read_taken(step)
+    remarks = _compare_places(record)
+    if not 1 <= record.threads <= THREADS_MAX:
+        raise StepError(f"the record names {record.threads:,} threads: 1 to {THREADS_MAX:,} may be")
+    torch.set_num_threads(record.threads)
+    parameters = _fetch_parameters(step)
+    false = find_false_group(record, taken, parameters, checkpoints.get(record.parent))
+    if false is not None:
+        return Finding(False, None, false, remarks)
+    learner = _make_learner(step, checkpoints)
+    say(f"step {record.number}: {record.groups} groups of window {record.window}, once more")
+    learner.learn([one.group for one in taken])
+    weights = learner.bf16_state()
+    parent, child = checkpoints.get(record.parent), _get_child(step, checkpoints)
+    finding = _compare_weights(record, weights, child)
+    if finding is None and digest_tensors_of(learner.export_state()) != record.optimiser_after:
+        finding = "the weights are equal, and the optimiser's state after the step differs", None
+    if finding is None:
+        say(f"step {record.number}: the levels of what it made")
+        finding = _compare_manifests(step, parameters, parent, child)
+    if finding is not None:
+        return Finding(False, finding[1], finding[0], remarks)
+    seen = "" if child is not None else " (its folder is not here: compared with the record)"
+    return Finding(True, None, f"checkpoint {record.number} is what the step makes{seen}", remarks)
+
+
+def _compare_weights(
+    record: StepRecord, weights: Mapping[str, Tensor], child: Checkpoint | None
+) -> _Difference | None:
+    if child is not None and child.manifest.step != record.digest:
+        return "the made checkpoint's manifest names another step record", None
+    if digest_tensors_of(weights) != record.tensors:
+        tensor = None if child is None else _find_first_difference(weights, child)
+        named = f"{tensor} differs" if tensor else "the tensors' root differs"
+        return f"{named} from what the record says was made", tensor
+    if child is not None and child.manifest.tensors != record.tensors:
+        tensor = _find_first_difference(weights, child)
+        return f"{tensor} of the made checkpoint differs", tensor
+    return None
+
+
+def _compare_manifests(
+    step: Step, parameters: Parameters, parent: Checkpoint, child: Checkpoint | None
+) -> _Difference | None:
+    """Levels from held-out success, and the made checkpoint's manifest as a whole."""
+    record, before = step.record, parent.manifest
+    if record.number != before.number + 1:
+        return f"the record is of checkpoint {record.number}, its parent's child is not", None
+    asked = sum(success.asked for success in record.held_out)
+    if asked > PROBLEMS_TRIED_MAX:
+        raise StepError(f"the record names {asked:,} held-out problems: more than anybody asks")
+    counts = count_held_out(parent, parameters, asked) if asked else ()
+    if counts != record.held_out:
+        said, found = _describe(record.held_out), _describe(counts)
+        return f"of the held-out problems the parent solves {found}; the record says {said}", None
+    if child is None:
+        return None
+    expected = replace(
+        before,
+        tensors=record.tensors,
+        levels=compute_next_levels(parameters, before.levels, counts),
+        parent=parent.digest,
+        step=record.digest,
+        number=before.number + 1,
+    )
+    expected = measure_manifest(expected, child.folder)
+    if expected == child.manifest and child.digest == step.child:
+        return None
+    names = [
+        f.name
+        for f in fields(expected)
+        if getattr(expected, f.name) != getattr(child.manifest, f.name)
+    ]
+    return f"the made checkpoint's manifest has other {', '.join(names)}", None
+
+
+def _describe(counts: Sequence[StepSuccess]) -> str:
+    parts = (f"{count.solved} of {count.asked} of level {count.level}" for count in counts)
+    return ", ".join(parts) or "none of none"
+
+
+def _fetch_parameters(step: Step) -> Parameters:
+    return fetch_parameters(open_folder(step.path.parent / "rules"), step.record.parameters)
+
+
+def _make_learner(step: Step, checkpoints: CheckpointFolder) -> Learner:
+    """As it stood before the step."""
+    record = step.record
+
+    def get_first() -> Checkpoint:
+        return checkpoints.get(_fetch_parameters(step).identity.genesis_checkpoint)
+
+    learner = make_learner(checkpoints.get(record.parent), read_config(record), get_first)
+    state = read_state_before(step)
+    if state is not None:
+        try:
+            learner.import_state(state)
+        except (LookupError, RuntimeError, ValueError) as error:
+            raise StepError(
+                f"the kept state before the step is of another model: {error}"
+            ) from None
+    if digest_tensors_of(learner.export_state()) != record.optimiser_before:
+        kept = "is not what the record says" if state is not None else "is not kept here"
+        raise StepError(
+            f"the optimiser's state before step {record.number} {kept}: a trainer keeps those of "
+            "its last steps (steps_kept), and uploads them if it is told to (publish_states)"
+        )
+    return learner
+
+
+def _get_child(step: Step, checkpoints: CheckpointFolder) -> Checkpoint | None:
+    """None where it is not here; one that is here and damaged is never passed over."""
+    return checkpoints.get(step.child) if checkpoints.holds(step.child) else None
+
+
+def _find_first_difference(weights: Mapping[str, Tensor], child: Checkpoint) -> str | None:
+    theirs = {n: w.to(torch.bfloat16) for n, w in child.model.state_dict().items()}
+    for name in sorted(weights.keys() | theirs.keys()):
+        ours, their = weights.get(name), theirs.get(name)
+        if ours is None or their is None or not torch.equal(ours, their):
+            return name
+    return None
+
+
+def _compare_places(record: StepRecord) -> tuple[str, ...]:
+    remarks = []
+    engine = f"torch {torch.__version__} {platform.machine()}"
+    if engine != record.engine:
+        remarks.append(f"made with {record.engine}, done again with {engine}")
+    if compute_code_digest() != record.code:
+        remarks.append("the files that learn are not those it was made with")
+    return tuple(remarks)

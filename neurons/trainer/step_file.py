@@ -1,0 +1,151 @@
+"""A step's groups as a Parquet file, a row a rollout: written by a trainer, read in a cage.
+
+Reading it here costs what `step_parser` lets through: some 5 GB of Python's objects at most.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assay.artifacts.parquet.parquet_worker import Budget, ParquetWorker
+from assay.neurons.trainer.lessons import Taken
+from assay.neurons.trainer.step_parser import HEAD, LIMITS, SCHEMA
+from assay.protocol import Refusal
+from assay.protocol.submission import LOGPROB_BITS
+from assay.training import Group
+
+#: Most bytes of the file, rows, values of all columns (an element of a list being one), bytes that
+#: they unpack to, pages of a column of a row group.
+DATA_BYTES_MAX, ROWS_MAX = 1 << 30, 1 << 22
+VALUES_MAX, UNPACKED_MAX, PAGES_MAX = 1 << 27, 1 << 31, 1 << 16
+#: Seconds that reading one may take, and of the processor's. Tuning: the largest takes a tenth.
+_SECONDS, _CPU_SECONDS = 600.0, 120.0
+_BOOT = "from assay.neurons.trainer.step_parser import serve_steps; serve_steps()"
+_UNIT = 1 << LOGPROB_BITS
+_Column = list[Any]
+
+
+def open_step_parser() -> ParquetWorker:
+    """What `read_groups` asks: a child that is started when it is needed, and to be closed."""
+    return ParquetWorker("step parser", _BOOT, _SECONDS)
+
+
+def write_groups(path: Path, taken: Sequence[Taken]) -> None:
+    """Raises OSError where it cannot be written."""
+    pq.write_table(_make_table(taken), path, compression="zstd")
+
+
+def read_groups(path: Path, parser: ParquetWorker) -> list[Taken]:
+    """The groups of a file, in order; whose they are is not checked.
+
+    Raises:
+        ValueError: it is no such file. OSError: it is not there.
+        WorkerError: no child can be started.
+    """
+    path.stat()
+    limits = LIMITS.pack(DATA_BYTES_MAX, ROWS_MAX, VALUES_MAX, UNPACKED_MAX, PAGES_MAX)
+    most = HEAD.size + ROWS_MAX * _get_row_bytes() + 4 * VALUES_MAX
+    reply = parser.ask(limits + bytes(path.absolute()), most, Budget(_CPU_SECONDS))
+    if isinstance(reply, Refusal):
+        raise ValueError(reply.detail)
+    return list(_read_columns(_unpack(reply)))
+
+
+def to_integers(logprobs: Sequence[float]) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    """Exact: they came from integers (`lessons`)."""
+    return np.rint(np.array(logprobs) * -_UNIT).astype(np.uint32)
+
+
+def _get_row_bytes() -> int:
+    """Of one row in an answer, the values of its lists apart."""
+    return sum(4 if pa.types.is_list(field.type) else field.type.byte_width for field in SCHEMA)
+
+
+def _unpack(reply: bytes) -> dict[str, _Column]:
+    """The child's answer by column; what it says is not trusted."""
+    (rows,) = HEAD.unpack_from(reply.ljust(HEAD.size, b"\0"))
+    if rows > ROWS_MAX:
+        raise ValueError("the parser lost its way in this file")
+    offset = HEAD.size
+    columns: dict[str, _Column] = {}
+
+    def take(count: int, kind: str) -> np.ndarray[Any, Any]:
+        nonlocal offset
+        size = count * np.dtype(kind).itemsize
+        if offset + size > len(reply):
+            raise ValueError("the parser lost its way in this file")
+        values = np.frombuffer(reply, kind, count, offset)
+        offset += size
+        return values
+
+    for field in SCHEMA:
+        if pa.types.is_list(field.type):
+            ends = np.cumsum(take(rows, "<u4"), dtype=np.int64)
+            values = take(int(ends[-1]) if rows else 0, "<u4")
+            columns[field.name] = np.split(values, ends[:-1]) if rows else []
+        elif pa.types.is_fixed_size_binary(field.type):
+            width = field.type.byte_width
+            data = take(rows * width, "u1").tobytes()
+            columns[field.name] = [data[i : i + width] for i in range(0, len(data), width)]
+        else:
+            columns[field.name] = take(rows, f"<u{field.type.byte_width}").tolist()
+    return columns
+
+
+def _read_columns(columns: Mapping[str, _Column]) -> Iterator[Taken]:
+    rollouts = columns["rollout"]
+    starts = [row for row, rollout in enumerate(rollouts) if rollout == 0]
+    ends = [*starts[1:], len(rollouts)]
+    if rollouts and starts[:1] != [0]:
+        raise ValueError("its rows are not whole groups in order")
+    for start, end in zip(starts, ends, strict=True):
+        if rollouts[start:end] != list(range(end - start)):
+            raise ValueError("its rows are not whole groups in order")
+        yield _read_group({name: column[start:end] for name, column in columns.items()})
+
+
+def _read_group(rows: Mapping[str, _Column]) -> Taken:
+    group = Group(
+        rows["prompt"][0].tolist(),
+        [tokens.tolist() for tokens in rows["tokens"]],
+        rows["reward"],
+        [(logprobs / -_UNIT).tolist() for logprobs in rows["logprobs"]],
+    )
+    return Taken(
+        group,
+        rows["window"][0],
+        rows["hotkey"][0],
+        rows["group"][0],
+        rows["checkpoint"][0],
+        rows["proof"][0],
+        rows["problem_seed"][0],
+        tuple(rows["levels"][0].tolist()),
+    )
+
+
+def _make_table(taken: Sequence[Taken]) -> pa.Table:
+    rows = [
+        {
+            "window": one.window,
+            "hotkey": one.hotkey,
+            "group": one.index,
+            "rollout": rollout,
+            "checkpoint": one.checkpoint,
+            "proof": one.proof,
+            "problem_seed": one.problem_seed,
+            "levels": one.levels,
+            "prompt": one.group.prompt,
+            "tokens": tokens,
+            "logprobs": to_integers(logprobs).tolist(),
+            "reward": reward,
+        }
+        for one in taken
+        for rollout, (tokens, logprobs, reward) in enumerate(
+            zip(one.group.completions, one.group.behaviour_logprobs, one.group.rewards, strict=True)
+        )
+    ]
+    return pa.Table.from_pylist(rows, SCHEMA)

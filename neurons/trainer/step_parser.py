@@ -1,0 +1,123 @@
+"""What the child of a step's parser makes of `step.parquet`: its columns as plain numbers.
+
+A stranger's store may have given it, so that native code reads it in a cage only
+(`artifacts.parquet`), and everything is counted (rows, values, bytes, pages) before a
+decoder sees it. What the numbers mean is the parent's question (`step_file`), and whether they are
+what a step consumed is its root's.
+"""
+
+import struct
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from assay.artifacts.parquet.parquet_child import FileFault, Window, open_parquet, serve
+from assay.artifacts.parquet.parquet_pages import check_pages
+from assay.protocol import Reason
+
+#: Of a request: most bytes, rows, values, bytes unpacked, pages of a column of a row group; a path
+#: follows. Of an answer: rows.
+LIMITS, HEAD = struct.Struct("<QQQQQ"), struct.Struct("<Q")
+#: Address space that the child may add: the largest file, a column of it and the answer, twice.
+MEMORY_BYTES = 6 << 30
+#: Elements of a list of the footer: columns of all row groups.
+_ITEMS_MAX = 1 << 16
+SCHEMA = pa.schema(
+    [
+        ("window", pa.uint64()),
+        ("hotkey", pa.binary(32)),
+        ("group", pa.uint32()),
+        ("rollout", pa.uint32()),
+        ("checkpoint", pa.binary(32)),
+        ("proof", pa.binary(32)),
+        ("problem_seed", pa.binary(32)),
+        ("levels", pa.list_(pa.uint32())),
+        ("prompt", pa.list_(pa.uint32())),
+        ("tokens", pa.list_(pa.uint32())),
+        ("logprobs", pa.list_(pa.uint32())),
+        ("reward", pa.uint32()),
+    ]
+)
+
+
+def serve_steps() -> None:
+    """The child's whole life."""
+    serve(answer, MEMORY_BYTES)
+
+
+def answer(request: bytes) -> bytes:
+    """The columns of the file at a path, one after the other: little-endian numbers and bytes as
+    they are; of a list its lengths (u32 a row), then its values.
+
+    Raises:
+        FileFault: it is not a step's, or reading it would take more than any honest step does.
+            Besides, whatever pyarrow raises.
+    """
+    most, rows_max, *limits = LIMITS.unpack_from(request)
+    with open(request[LIMITS.size :], "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise FileFault(f"it has more than {most:,} bytes", Reason.TOO_LARGE)
+    parquet = open_parquet(Window(len(data), 0, data), _ITEMS_MAX)
+    if not parquet.schema_arrow.equals(SCHEMA):
+        raise FileFault("its columns are not a step's")
+    rows = parquet.metadata.num_rows
+    if not 0 <= rows <= rows_max:
+        raise FileFault(f"it has {rows:,} rows; {rows_max:,} are taken", Reason.TOO_LARGE)
+    _check_size(parquet.metadata, data, *limits)
+    parts = [HEAD.pack(rows)]
+    for field in SCHEMA:
+        column = parquet.read([field.name], use_threads=False).column(0)
+        parts += _encode_column(column, field, rows)
+    return b"".join(parts)
+
+
+def _check_size(
+    metadata: Any, data: bytes, values_max: int, unpacked_max: int, pages_max: int
+) -> None:
+    """Holds the footer against the limits, and every page's head against the footer."""
+    values = unpacked = 0
+    for group in range(metadata.num_row_groups):
+        row_group = metadata.row_group(group)
+        for index in range(row_group.num_columns):
+            chunk = row_group.column(index)
+            start = chunk.data_page_offset
+            if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
+                start = chunk.dictionary_page_offset
+            if min(chunk.num_values, chunk.total_uncompressed_size, start) < 0:
+                raise FileFault("a column has fewer than no values")
+            values += chunk.num_values
+            unpacked += chunk.total_uncompressed_size
+            if values > values_max or unpacked > unpacked_max:
+                raise FileFault(
+                    f"it unpacks to more than {values_max:,} values or {unpacked_max:,} bytes",
+                    Reason.TOO_LARGE,
+                )
+            pages = data[start : start + chunk.total_compressed_size]
+            where, size = chunk.path_in_schema, chunk.total_uncompressed_size
+            check_pages(pages, where, chunk.num_values, size, pages_max)
+
+
+def _encode_column(column: Any, field: pa.Field, rows: int) -> list[bytes]:
+    column.validate(full=True)
+    array = column.combine_chunks()
+    if len(array) != rows or array.null_count:
+        raise FileFault(f"column {field.name} has empty rows, or not {rows:,} of them")
+    if not pa.types.is_list(field.type):
+        return [_encode_values(array, field)]
+    values, lengths = array.flatten(), np.diff(array.offsets.to_numpy())
+    if values.null_count or lengths.sum() != len(values):
+        raise FileFault(f"column {field.name} has empty elements")
+    return [lengths.astype("<u4").tobytes(), _encode_values(values, field)]
+
+
+def _encode_values(array: Any, field: pa.Field) -> bytes:
+    if pa.types.is_fixed_size_binary(array.type):
+        width = array.type.byte_width
+        data = array.buffers()[1]
+        start = width * array.offset
+        return b"" if data is None else data[start : start + width * len(array)].to_pybytes()
+    kind = "<u8" if pa.types.is_uint64(array.type) else "<u4"
+    numbers: bytes = array.to_numpy(zero_copy_only=False).astype(kind).tobytes()
+    return numbers

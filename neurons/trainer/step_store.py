@@ -1,0 +1,265 @@
+"""Steps in a store: what a stranger needs to do one again.
+
+    steps/<digest of the record>/step.json             the record, the checkpoint made
+    steps/<digest of the record>/step.parquet          every group consumed
+    steps/<digest of the record>/before.safetensors    masters and moments before, where published
+
+A checkpoint's manifest names the record, and the record binds the rest, so that it does not matter
+whose store it is. They are uploaded before the checkpoint. Specification, section 11.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+from assay.artifacts.checkpoints.checkpoint_fetch import FetchLimits
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, Fetching
+from assay.artifacts.checkpoints.checkpoint_publish import CHUNK_BYTES, map_file, put_object
+from assay.artifacts.checkpoints.tensor_download import answer_in_time
+from assay.artifacts.parameters.parameter_file import (
+    PublicationError,
+    fetch_parameters,
+    publish_parameters,
+)
+from assay.network import ObjectStore, StoreError, open_folder
+from assay.network.folder_locks import hold_folder, remove_unfinished, replace_file
+from assay.network.store import within
+from assay.neurons.trainer.step_file import DATA_BYTES_MAX
+from assay.neurons.trainer.steps import (
+    RECORD_BYTES_MAX,
+    Step,
+    StepError,
+    StepFolder,
+    digest_tensors_of,
+    read_config,
+    read_state_before,
+    read_step,
+    read_taken,
+)
+from assay.protocol import Parameters
+from assay.protocol.manifest import Manifest
+
+#: Most bytes of an optimiser's state that are uploaded and fetched.
+STATE_BYTES_MAX = 1 << 37
+#: Suffix in a trainer's folder → name in a store and most bytes of it.
+_RECORD, _DATA, _STATE = ".json", ".parquet", ".before.safetensors"
+_OBJECTS = {
+    _RECORD: ("step.json", RECORD_BYTES_MAX),
+    _DATA: ("step.parquet", DATA_BYTES_MAX),
+    _STATE: ("before.safetensors", STATE_BYTES_MAX),
+}
+#: Seconds for a step with its checkpoints, and for a chunk.
+FETCH_SECONDS, _PATIENCE_S = 6 * 3_600.0, 60.0
+
+
+def publish_step(
+    store: ObjectStore, steps: StepFolder, made: Manifest, parameters: Parameters, with_state: bool
+) -> list[str]:
+    """Uploads the step that made a checkpoint, each object read back; what is there already stays.
+    Nothing is uploaded of a step that was made elsewhere.
+
+    Args:
+        with_state: the optimiser's state before it, too, where it is kept.
+
+    Returns:
+        What was left out, a line each: too large, or not here.
+
+    Raises:
+        StoreError: the store cannot be read or written.
+        OSError: the trainer's folder cannot be read.
+    """
+    record = steps.get_path(made.number, made.step)
+    if not record.exists():
+        return []
+    left_out = []
+    publish_parameters(store, parameters)
+    for suffix in (*((_STATE,) if with_state else ()), _DATA, _RECORD):  # the record last
+        path = record.with_suffix(suffix)
+        name, limit = _OBJECTS[suffix]
+        size = path.stat().st_size if path.exists() else 0
+        if not 0 < size <= limit:
+            why = f"has {size:,} bytes, more than {limit:,}" if size else "is not here"
+            left_out.append(f"{path.name} is not in the store: it {why}")
+            continue
+        with map_file(path) as data, memoryview(data) as view:
+            put_object(store, make_step_name(made.step, name), sha256(view).digest(), view)
+    return left_out
+
+
+def make_step_name(digest: bytes, name: str) -> str:
+    """Where a file of a step lies below a locator."""
+    return f"steps/{digest.hex()}/{name}"
+
+
+def fetch_step(
+    stores: Sequence[ObjectStore], checkpoint: bytes, folder: Path, seconds: float = FETCH_SECONDS
+) -> Path:
+    """Fetches the step that made a checkpoint, with the checkpoint and its parent, and the record
+    of the step before where a store has it.
+
+    What a fetch that was killed has left in the folder goes, but for tensors of these checkpoints:
+    they are gone on with.
+
+    Args:
+        stores: asked in order: the trainer's, and the owner's for the first checkpoint.
+        checkpoint: its digest.
+        folder: gets `steps` and `models`, as a trainer's has them.
+        seconds: for all of it, whatever the stores do.
+
+    Returns:
+        The record's file, checked to be the one that the checkpoint names.
+
+    Raises:
+        StepError: the stores have no such step, or another, or not in time; or another program is
+            fetching into the folder.
+        OperatorError: a store cannot be read, the checkpoint cannot be had, the folder cannot be
+            written.
+    """
+    steps = folder / "steps"
+    try:
+        steps.mkdir(parents=True, exist_ok=True)
+        with hold_folder(steps) as held:
+            if not held:
+                raise StepError(f"another program is fetching into {folder}: name another folder")
+            remove_unfinished(steps, "trainer.json")
+            path = _Fetch(stores, folder, time.monotonic() + seconds).run(checkpoint)
+            CheckpointFolder(folder / "models").sweep()
+            return path
+    except OSError as error:
+        raise StepError(f"the step cannot be kept in {folder}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetch:
+    """One step on its way.
+
+    Attributes:
+        deadline: of all of it, on the monotonic clock.
+    """
+
+    stores: Sequence[ObjectStore]
+    folder: Path
+    deadline: float
+
+    def run(self, checkpoint: bytes) -> Path:
+        made = self._get_checkpoint(checkpoint)
+        path = self._get_path(made)
+
+        def check_record() -> None:
+            step = read_step(path)
+            if step.record.digest != made.step or step.child != checkpoint:
+                raise StepError("the store's record is not the one that the checkpoint names")
+
+        if not self._fetch(made.step, _RECORD, path, check_record):
+            raise StepError(
+                f"there is no step record of checkpoint {checkpoint.hex()[:16]}… in any store: "
+                "name its trainer's own"
+            )
+        step = read_step(path)
+        # what is missing is said when it is needed
+        self._fetch(made.step, _DATA, path, lambda: read_taken(step))
+        with suppress(StepError):
+            self._fetch(made.step, _STATE, path, lambda: _check_state(step))
+        parameters = self._get_parameters(step.record.parameters)
+        publish_parameters(open_folder(self.folder / "steps" / "rules"), parameters)
+        parent = self._get_checkpoint(step.record.parent)
+        self._fetch_before(parent, step.record.parent)
+        if read_config(step.record).from_genesis:
+            self._get_checkpoint(parameters.identity.genesis_checkpoint)
+        return path
+
+    def _get_path(self, made: Manifest) -> Path:
+        return StepFolder(self.folder / "steps").get_path(made.number, made.step)
+
+    def _fetch_before(self, parent: Manifest, digest: bytes) -> None:
+        """The record of the step that made the parent: windows are held against each other."""
+        path = self._get_path(parent)
+
+        def check_record() -> None:
+            step = read_step(path)
+            if step.record.digest != parent.step or step.child != digest:
+                raise StepError("the store's record is not the one that the parent names")
+
+        if parent.number:
+            with suppress(StepError):  # it is said where it is missed
+                self._fetch(parent.step, _RECORD, path, check_record)
+
+    def _get_checkpoint(self, digest: bytes) -> Manifest:
+        limits = FetchLimits(seconds=self._get_left())
+        fetching = Fetching(lambda: self.stores, limits)
+        return CheckpointFolder(self.folder / "models", fetching).get(digest).manifest
+
+    def _get_parameters(self, digest: bytes) -> Parameters:
+        for store in self.stores[:-1]:
+            with suppress(PublicationError, StoreError), within(self._get_left()):
+                return fetch_parameters(store, digest)
+        with within(self._get_left()):
+            return fetch_parameters(self.stores[-1], digest)
+
+    def _get_left(self) -> float:
+        """Seconds; raises StepError where there are none."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise StepError("the stores did not show all of the step in time")
+        return left
+
+    def _get_patience(self) -> float:
+        return min(_PATIENCE_S, self._get_left())
+
+    def _fetch(self, digest: bytes, suffix: str, record: Path, check: Callable[[], object]) -> bool:
+        """One object beside the record, unless it is there and right. False: no store has it.
+
+        Args:
+            check: raises StepError for what is there now: it goes, and the next store is asked.
+
+        Raises:
+            StepError: no store has the right one; says of each why not.
+        """
+        path, reasons = record.with_suffix(suffix), []
+        if path.exists():
+            with suppress(StepError):
+                check()
+                return True
+        for store in self.stores:
+            try:
+                if self._fetch_from(store, digest, suffix, path):
+                    check()
+                    return True
+            except (StepError, PublicationError, StoreError) as error:
+                reasons.append(str(error))
+                path.unlink(missing_ok=True)
+        if reasons:
+            raise StepError("; ".join(reasons))
+        return False
+
+    def _fetch_from(self, store: ObjectStore, digest: bytes, suffix: str, path: Path) -> bool:
+        name, limit = _OBJECTS[suffix]
+        source = store.open(make_step_name(digest, name))
+        size = answer_in_time(source.size, self._get_patience)
+        if size is None:
+            return False
+        if size > limit:
+            raise StepError(f"the store's {name} has {size:,} bytes; {limit:,} are taken")
+        with replace_file(path) as temporary, temporary.open("wb") as file:
+            for start in range(0, size, CHUNK_BYTES):
+                end = min(size, start + CHUNK_BYTES)
+                self._get_left()
+                data = answer_in_time(partial(source.read, start, end), self._get_patience)
+                if data is None or len(data) != end - start:
+                    raise StepError(f"the store hands out {name} other than by its size")
+                file.write(data)
+        return True
+
+
+def _check_state(step: Step) -> None:
+    state = read_state_before(step)
+    try:
+        right = state is not None and digest_tensors_of(state) == step.record.optimiser_before
+    except (KeyError, TypeError):  # numbers of another kind than any state has
+        right = False
+    if not right:
+        raise StepError("the store's optimiser's state is not what the record says")

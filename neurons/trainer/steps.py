@@ -1,0 +1,306 @@
+"""Step records and what re-executing them needs, in a folder.
+
+    step-<number>-<record>.json                 the record, the checkpoint made
+    step-<number>-<record>.parquet              every group consumed, a row a rollout, in order
+    step-<number>-<record>.before.safetensors   masters and moments before; of the last steps only
+    rules/                                      the parameters
+
+A step's files are written before the trainer's own state counts it as done: a trainer that is
+killed between writes the same bytes again. Specification, section 11.
+"""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+import assay.training.grpo
+import assay.training.learner
+import assay.training.lora
+from assay.artifacts.parameters.parameter_file import publish_parameters
+from assay.artifacts.parquet import ParquetWorker
+from assay.inference import read_tensors
+from assay.network import open_folder
+from assay.network.folder_locks import remove_unfinished, replace_file, write_json
+from assay.neurons.settings.schema import TrainerSettings
+from assay.neurons.trainer.lessons import Reading, Taken
+from assay.neurons.trainer.step_file import open_step_parser, read_groups, to_integers, write_groups
+from assay.protocol import Domain, EncodingError, Parameters, StepRecord, StepSource, StepSuccess
+from assay.protocol.encoding import from_json, read_hex, read_json, to_json
+from assay.protocol.errors import OperatorError
+from assay.protocol.manifest import (
+    Manifest,
+    TensorDigest,
+    compute_files_digest,
+    compute_tensor_root,
+)
+from assay.protocol.step import STEP_VERSION, compute_consumed_root, compute_step_leaf
+from assay.training import LearnConfig, LossConfig
+
+#: A record's file beyond this is refused.
+RECORD_BYTES_MAX = 1 << 25
+#: As safetensors spells them.
+_DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.int64: "I64"}
+_MODULES = (assay.training.grpo, assay.training.learner, assay.training.lora)
+
+
+class StepError(OperatorError):
+    """A step's files are missing or damaged: says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step as its folder has it.
+
+    Attributes:
+        child: digest of the checkpoint made.
+        path: of the record.
+    """
+
+    record: StepRecord
+    child: bytes
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class StepFolder:
+    """Where steps are kept.
+
+    Args:
+        kept: states of the optimiser that stay: so many last steps can be re-executed.
+    """
+
+    folder: Path
+    kept: int = 1
+    _cleaned: list[bool] = field(default_factory=list, init=False, repr=False)
+
+    def keep_data(
+        self,
+        record: StepRecord,
+        parameters: Parameters,
+        taken: Sequence[Taken],
+        before: Mapping[str, Tensor],
+    ) -> None:
+        """Writes what the step began with and consumed.
+
+        Raises:
+            OSError, SafetensorError: it cannot be written.
+        """
+        if not self._cleaned:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            remove_unfinished(self.folder, "trainer.json")
+            self._cleaned.append(True)
+        publish_parameters(open_folder(self.folder / "rules"), parameters)
+        path = self.get_path(record.number, record.digest)
+        with replace_file(path.with_suffix(".parquet")) as temporary:
+            write_groups(temporary, taken)
+        if self.kept:
+            with replace_file(path.with_suffix(".before.safetensors")) as temporary:
+                save_file(dict(before), temporary)
+        own = path.with_suffix(".before.safetensors")
+        others = (p for p in self.folder.glob("step-*.before.safetensors") if p != own)
+        # a clock that was set back makes the newest look old
+        states = sorted(others, key=lambda p: (p.stat().st_mtime, p.name), reverse=True)
+        for state in states[max(0, self.kept - 1) :]:
+            state.unlink()
+
+    def keep_record(self, record: StepRecord, child: bytes) -> None:
+        """Writes the record, last.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        value = {"digest": record.digest.hex(), "child": child.hex(), "record": to_json(record)}
+        write_json(self.get_path(record.number, record.digest), value)
+
+    def get_path(self, number: int, digest: bytes) -> Path:
+        """Where the record of a step lies: of the checkpoint of that number, by its own digest."""
+        return self.folder / f"step-{number:08d}-{digest.hex()[:16]}.json"
+
+
+def read_step(path: Path) -> Step:
+    """A record's file.
+
+    Raises:
+        StepError: it cannot be read, or is not what it says.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(RECORD_BYTES_MAX + 1)
+        if len(data) > RECORD_BYTES_MAX:
+            raise EncodingError(f"has more than {RECORD_BYTES_MAX} bytes")
+        value = read_json(data)
+        if not isinstance(value, dict) or value.keys() != {"digest", "child", "record"}:
+            raise EncodingError("is not a step record's file")
+        record = from_json(StepRecord, value["record"])
+        if record.version != STEP_VERSION:
+            raise EncodingError(f"is of version {record.version}, not {STEP_VERSION}")
+        if record.digest != read_hex(value["digest"]):
+            raise EncodingError("has another digest than it says")
+        return Step(record, read_hex(value["child"]), path)
+    except (OSError, EncodingError) as error:
+        raise StepError(f"{path} cannot be read: {error}") from None
+
+
+def read_taken(step: Step, parser: ParquetWorker | None = None) -> list[Taken]:
+    """What a step consumed, checked against its record.
+
+    Args:
+        parser: see `open_step_parser`; None: one for this file alone.
+
+    Raises:
+        StepError: it is not there, or not what was consumed.
+        WorkerError: no child can be started to read it.
+    """
+    path, record = step.path.with_suffix(".parquet"), step.record
+    try:
+        with open_step_parser() if parser is None else nullcontext(parser) as reading:
+            taken = read_groups(path, reading)
+        root = compute_root_of(taken, record.window, record.parent)
+    except (OSError, ValueError, MemoryError, OverflowError) as error:
+        raise StepError(f"{path} cannot be read: {error}") from None
+    if root != record.consumed or len(taken) != record.groups:
+        raise StepError(f"{path} is not what the step consumed: its root is {root.hex()[:16]}…")
+    return taken
+
+
+def read_state_before(step: Step) -> dict[str, Tensor] | None:
+    """Masters and moments before a step, None where they are not kept or cannot be read."""
+    try:
+        return read_tensors(step.path.with_suffix(".before.safetensors"))
+    except (OSError, SafetensorError, ValueError, RuntimeError):
+        return None
+
+
+def make_record(
+    parameters: Parameters,
+    reading: Reading,
+    parent: Manifest,
+    held_out: tuple[StepSuccess, ...],
+    config: LearnConfig,
+    states: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+    weights: Mapping[str, Tensor],
+) -> StepRecord:
+    """The record of a step that has just been computed.
+
+    Args:
+        held_out: what the parent was tried on.
+        states: the learner's before and after.
+        weights: as published.
+    """
+    window, before = reading.context.window, states[0]
+    return StepRecord(
+        version=STEP_VERSION,
+        software=f"assay {version('assay')}",
+        engine=f"torch {torch.__version__} {platform.machine()}",
+        threads=torch.get_num_threads(),
+        code=compute_code_digest(),
+        parameters=parameters.digest,
+        window=window,
+        number=parent.number + 1,
+        parent=parent.digest,
+        sources=_count_sources(reading.groups, parameters.identity.trainer),
+        groups=len(reading.groups),
+        consumed=compute_root_of(reading.groups, window, parent.digest),
+        held_out=held_out,
+        config=json.dumps(asdict(config), sort_keys=True, separators=(",", ":")),
+        optimiser_before=digest_tensors_of(before),
+        optimiser_after=digest_tensors_of(states[1]),
+        tensors=digest_tensors_of(weights),
+    )
+
+
+def read_config(record: StepRecord) -> LearnConfig:
+    """The settings that a step was made with.
+
+    Raises:
+        StepError: they are not such settings.
+    """
+    try:
+        values: dict[str, Any] = json.loads(record.config)
+        loss = LossConfig(**values.pop("loss"))
+        values |= {name: tuple(values[name]) for name in ("betas", "excluded")}
+        config = LearnConfig(loss=loss, **values)
+        _require_bounds(config)
+        return config
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise StepError(f"the record's settings are not a learner's: {error}") from None
+
+
+def _require_bounds(config: LearnConfig) -> None:
+    """Raises ValueError or TypeError where no settings make such a config: nobody learns so, and a
+    stranger's record would have us work for ever."""
+    values = {n: v for n, v in asdict(config).items() if n in TrainerSettings.model_fields}
+    loss = {
+        "clip_low": config.loss.low,
+        "clip_high": config.loss.high,
+        "clip_cap": config.loss.cap,
+        "kl_weight": config.loss.kl_weight,
+        "level": config.loss.level,
+    }
+    TrainerSettings.model_validate(values | loss, strict=True)
+    if type(config.from_genesis) is not bool:
+        raise TypeError("from_genesis is true or false")
+    if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):
+        raise ValueError(f"betas {config.betas} are not two numbers from 0 to 1")
+
+
+def compute_code_digest() -> bytes:
+    """Digest of the files that learn, 32 bytes."""
+    paths = [Path(str(module.__file__)) for module in _MODULES]
+    return compute_files_digest(Domain.STRUCTURE, {path.name: path.read_bytes() for path in paths})
+
+
+def compute_root_of(taken: Sequence[Taken], window: int, parent: bytes) -> bytes:
+    """Root over groups in order, 32 bytes."""
+    leaves = [
+        compute_step_leaf(
+            one.hotkey,
+            one.index,
+            one.checkpoint,
+            np.array(one.group.prompt, np.uint32),
+            [
+                (np.array(tokens, np.uint32), to_integers(logprobs), reward)
+                for tokens, logprobs, reward in zip(
+                    one.group.completions,
+                    one.group.behaviour_logprobs,
+                    one.group.rewards,
+                    strict=True,
+                )
+            ],
+        )
+        for one in taken
+    ]
+    return compute_consumed_root(leaves, window, parent)
+
+
+def digest_tensors_of(state: Mapping[str, Tensor]) -> bytes:
+    """Root over tensors as a manifest binds them, 32 bytes."""
+    return compute_tensor_root(
+        TensorDigest(
+            name,
+            _DTYPES[tensor.dtype],
+            tuple(tensor.shape),
+            sha256(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data).digest(),
+        )
+        for name, tensor in state.items()
+    )
+
+
+def _count_sources(taken: Sequence[Taken], trainer: bytes) -> tuple[StepSource, ...]:
+    counts: dict[tuple[bytes, bytes], int] = {}
+    for one in taken:
+        if one.hotkey != trainer:
+            counts[one.hotkey, one.proof] = counts.get((one.hotkey, one.proof), 0) + 1
+    return tuple(StepSource(hotkey, root, n) for (hotkey, root), n in counts.items())

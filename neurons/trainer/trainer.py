@@ -1,0 +1,415 @@
+"""The trainer: judges every group it learns from, learns, publishes the next checkpoint.
+
+An audit looks at a few groups a miner; one junk group in hundreds is rarely among them. So the
+trainer judges them all, takes rewards and log-probabilities from its own pass, and trusts nothing
+that a file says. Specification, section 11.
+
+With a folder of its own a trainer that is killed anywhere goes on as if it had not been: it stands
+before a lesson or after it, and what it has learned it commits to. What hinders it from outside is
+`trouble`, and is tried again.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from safetensors import SafetensorError
+
+from assay.artifacts.checkpoints.checkpoint_publish import (
+    Progress,
+    ignore_progress,
+    publish_checkpoint,
+)
+from assay.artifacts.parquet import WorkerError
+from assay.artifacts.submissions.intake import Sources, open_checkpoint
+from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
+from assay.network import StoreError
+from assay.network.chain import ChainError, WrongChainError
+from assay.network.chain.state import STATE_BLOCKS
+from assay.neurons.session.announcement import Announcement
+from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge, get_context
+from assay.neurons.trainer.held_out import compute_next_levels, describe_levels
+from assay.neurons.trainer.lessons import Lesson, Reading
+from assay.neurons.trainer.mixing import mix_groups
+from assay.neurons.trainer.step_store import publish_step
+from assay.neurons.trainer.steps import make_record
+from assay.neurons.trainer.trainer_folder import TrainerError, TrainerFolder, TrainerState
+from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner, resume_learner
+from assay.protocol import Commitment, Parameters, Phase, Tag, encode_commitment, parse_commitment
+from assay.protocol.window import compute_block, compute_window
+from assay.training import Learner
+
+
+@dataclass(slots=True)
+class _Course:
+    """Where the trainer is.
+
+    Attributes:
+        parent: the last checkpoint learned; the learner's weights round to it.
+        learned: the learner holds more than the parent's weights.
+        uploaded: the parent lies in the store.
+        unsaid: the commitment to it, while it stands in no final block.
+    """
+
+    window: int
+    parent: Checkpoint
+    learner: Learner
+    learned: bool
+    uploaded: bool
+    unsaid: Announcement | None
+
+
+class Trainer:
+    """Learns from each window in order and publishes after each.
+
+    Args:
+        on_lesson: called after each lesson, once it is kept.
+        report: called with one line when something is worth a person's notice.
+        progress: of uploads.
+
+    Raises:
+        TrainerError: its folder cannot be used.
+    """
+
+    def __init__(
+        self,
+        hotkey: bytes,
+        parameters: Parameters,
+        sources: Sources,
+        config: TrainerConfig,
+        on_lesson: Callable[[Lesson], None],
+        report: Callable[[str], None],
+        progress: Progress = ignore_progress,
+    ) -> None:
+        self.name = "trainer"
+        self.trouble: str | None = None
+        self._hotkey = hotkey
+        self._parameters = parameters
+        self._sources = sources
+        self._config = config
+        self._on_lesson = on_lesson
+        self._report = report
+        self._progress = progress
+        self._folder = TrainerFolder(config.folder) if config.folder is not None else None
+        self._course: _Course | None = None
+        self._challenge: Challenge | None = None
+        self._reading: Reading | None = None
+        self._retry_at = float("-inf")
+        self._said: set[str] = set()  # with the last lesson
+
+    @property
+    def window(self) -> int | None:
+        """The window at hand, None before the first look at the chain."""
+        return None if self._course is None else self._course.window
+
+    def close(self) -> None:
+        """Lets go of its folder."""
+        if self._folder is not None:
+            self._folder.close()
+
+    def step(self) -> bool:
+        """Opens the next window, judges one submission, learns, or publishes.
+
+        Raises:
+            WrongChainError: the node speaks for another chain.
+            TrainerError: its folder is another trainer's, or what was learned cannot be kept.
+            UnusableCheckpointError: the checkpoint to begin with is of no use.
+            CheckpointError: the checkpoint to publish is damaged.
+        """
+        if time.monotonic() < self._retry_at:
+            return False
+        try:
+            return self._step()
+        except WrongChainError:
+            raise
+        except (ChainError, StoreError, BeaconError) as error:
+            return self._wait(str(error))
+
+    def _wait(self, trouble: str) -> bool:
+        self.trouble = trouble
+        self._retry_at = time.monotonic() + self._config.retry_s
+        return False
+
+    def _step(self) -> bool:
+        if self._course is None:
+            return self._start()
+        course = self._course
+        if course.unsaid is not None and self._announce(course, course.unsaid):
+            return True
+        last = self._config.last_window
+        if last is not None and course.window > last:
+            return False
+        if self._reading is None:
+            return self._open(course)
+        if self._reading.waiting:
+            return self._read(course, self._reading)
+        if self._reading.looks_again(self._sources.chain.get_head()):
+            return bool(self._reading.waiting) or self._prepare(course)
+        self._finish(course, self._reading)
+        return True
+
+    # --- where to begin
+
+    def _start(self) -> bool:
+        """Goes on from the folder, or begins with the checkpoint on chain and the window of now."""
+        sources, genesis = self._sources, self._parameters.identity.genesis_checkpoint
+        head = sources.chain.get_head()
+        slot = sources.chain.get_commitments(head).get(self._hotkey)
+        said = None if slot is None else parse_commitment(slot)
+        if said is not None and said.tag is not Tag.CHECKPOINT:
+            said = None
+        kept = self._load(said)
+        if kept is not None:
+            digest, window = kept.checkpoint, kept.window
+        else:
+            digest = genesis if said is None else said.digest
+            window = compute_window(self._parameters.timing, head)
+        try:
+            parent = open_checkpoint(sources.checkpoints, digest, self._parameters)
+        except UnusableCheckpointError:
+            raise
+        except CheckpointError as error:
+            return self._wait(str(error))
+        learner = self._restore(parent) if kept is not None and kept.learner else None
+        if kept is None and (window or slot is not None):
+            self._report(
+                f"{self.name}: starting with checkpoint {parent.manifest.number} "
+                f"({digest.hex()[:16]}…) and window {window}"
+            )
+        unsaid = self._make_announcement(parent)
+        # genesis is in force without a word, but not where the slot says something else
+        silent = slot == unsaid.payload or (slot is None and digest == genesis)
+        self._course = _Course(
+            window,
+            parent,
+            learner or self._make_learner(parent),
+            learned=learner is not None,
+            uploaded=False,
+            unsaid=None if silent else unsaid,
+        )
+        self._save(self._course)
+        self.trouble = None
+        return True
+
+    def _load(self, said: Commitment | None) -> TrainerState | None:
+        """What the folder holds, unless the chain is ahead of it."""
+        if self._folder is None:
+            return None
+        aside = self._folder.set_aside(self._parameters.digest, self._hotkey)
+        if aside is not None:
+            self._report(f"{self.name}: other parameters, a new course: the old one is in {aside}")
+        kept = self._folder.load(self._parameters.digest, self._hotkey)
+        if kept is None or said is None or said.number <= kept.number:
+            return kept
+        self._report(
+            f"{self.name}: the chain has checkpoint {said.number} and the folder ends with "
+            f"{kept.number}: another trainer has gone on in its place"
+        )
+        return None
+
+    def _make_learner(self, parent: Checkpoint) -> Learner:
+        first = self._parameters.identity.genesis_checkpoint
+        checkpoints = self._sources.checkpoints
+        return make_learner(parent, self._config.learning, lambda: checkpoints.get(first))
+
+    def _restore(self, parent: Checkpoint) -> Learner | None:
+        """The learner as its last lesson left it, None where that is lost."""
+        learner = self._make_learner(parent)
+        state = None if self._folder is None else self._folder.load_learner(parent.digest)
+        if state is not None and resume_learner(learner, state, parent):
+            return learner
+        self._report(
+            f"{self.name}: the optimiser's state after checkpoint {parent.manifest.number} is "
+            "lost: going on from its weights with fresh moments"
+        )
+        return None
+
+    def _save(self, course: _Course, learner: bool = False) -> None:
+        if self._folder is None:
+            return
+        state = TrainerState(
+            self._parameters.digest,
+            self._hotkey,
+            course.window,
+            course.parent.digest,
+            course.parent.manifest.number,
+            int(course.learned),
+        )
+        self._folder.save(state, course.learner.export_state() if learner else None)
+
+    # --- one window
+
+    def _open(self, course: _Course) -> bool:
+        """Looks for the window's context. State that every node has forgotten is skipped."""
+        sources, parameters = self._sources, self._parameters
+        head = sources.chain.get_head()
+        try:
+            if self._challenge is None:
+                self._challenge = get_challenge(
+                    sources.chain, sources.beacons, parameters, course.window
+                )
+            if self._challenge is None:
+                self.trouble = None
+                return self._prepare(course)
+            context = get_context(sources.chain, sources.beacons, parameters, self._challenge)
+        except WrongChainError:
+            raise
+        except ChainError as error:
+            gone, timing = head - STATE_BLOCKS, parameters.timing
+            if compute_block(timing, course.window, Phase.CHECKPOINT) > gone:
+                raise
+            course.window = max(course.window, compute_window(timing, gone))
+            return self._skip(course, str(error))
+        self.trouble = None
+        if context is None:
+            return self._prepare(course)
+        waiting = sorted(h for h in context.commitments if h in context.members)
+        self._reading = Reading(context, waiting)
+        return True
+
+    def _prepare(self, course: _Course) -> bool:
+        """Tries the parent while there is nothing else to do, so that no checkpoint waits for it.
+        Whether there was something to do."""
+        held_out = self._config.held_out
+        if held_out is None or held_out.knows(course.parent.digest):
+            return False
+        held_out.count(course.parent)
+        return True
+
+    def _skip(self, course: _Course, why: str) -> bool:
+        self._report(f"{self.name}: window {course.window} teaches nothing: {why}")
+        self._leave(course)
+        self._save(course)
+        return True
+
+    def _leave(self, course: _Course) -> None:
+        course.window += 1
+        self._reading = self._challenge = None
+
+    def _read(self, course: _Course, reading: Reading) -> bool:
+        """Judges one file. A window without a checkpoint is waited for until it is over."""
+        context, sources = reading.context, self._sources
+        try:
+            checkpoint = open_checkpoint(sources.checkpoints, context.checkpoint, self._parameters)
+        except UnusableCheckpointError as error:
+            return self._skip(course, str(error))
+        except CheckpointError as error:
+            end = compute_block(self._parameters.timing, context.window, Phase.VERDICT_END)
+            over = sources.chain.get_head() > end
+            return self._skip(course, str(error)) if over else self._wait(str(error))
+        behind = course.parent.manifest.number - checkpoint.manifest.number
+        if behind > self._config.staleness:
+            return self._skip(course, f"its rollouts are {behind} checkpoints behind")
+        hotkey = reading.waiting.pop(0)
+        try:
+            reading.judge(hotkey, checkpoint, sources)
+        except WorkerError as error:  # we lack something, and look again
+            self.trouble = str(error)
+            reading.withheld.append(hotkey)
+        return True
+
+    def _finish(self, course: _Course, reading: Reading) -> None:
+        """Learns from what was accepted, and keeps it."""
+        if reading.groups or self._config.local_groups:
+            window = course.window
+            try:
+                lesson = self._learn(course, reading)
+            except (CheckpointError, OSError, SafetensorError, TrainerError) as error:
+                self._take_back(window, error)
+                return
+            self._on_lesson(lesson)
+        elif reading.withheld:
+            lack = f"{len(reading.withheld)} of its files cannot be had"
+            self._skip(course, f"{lack}, and no other is good")
+        else:
+            self._leave(course)
+            self._save(course)
+
+    def _learn(self, course: _Course, reading: Reading) -> Lesson:
+        learner, parent, steps = course.learner, course.parent, self._config.steps
+        held_out, checkpoints = self._config.held_out, self._sources.checkpoints
+        counts = () if held_out is None else held_out.count(parent)
+        levels = compute_next_levels(self._parameters, parent.manifest.levels, counts)
+        reading.groups = mix_groups(
+            reading.sort_groups(),
+            parent,
+            reading.context,
+            self._config.local_groups,
+            self._config.external_groups,
+        )
+        before = learner.export_state()
+        stats = learner.learn([taken.group for taken in reading.groups])
+        weights = learner.bf16_state()
+        record = make_record(
+            self._parameters,
+            reading,
+            parent.manifest,
+            counts,
+            learner.config,
+            (before, learner.export_state()),
+            weights,
+        )
+        if steps is not None:
+            steps.keep_data(record, self._parameters, reading.groups, before)
+        manifest = checkpoints.publish(parent, weights, record.digest, levels)
+        if steps is not None:
+            steps.keep_record(record, manifest.digest)
+        # raises rather than commit to what everyone would refuse
+        course.parent = open_checkpoint(checkpoints, manifest.digest, self._parameters)
+        course.learned = True
+        course.uploaded = False
+        course.unsaid = self._make_announcement(course.parent)
+        self._leave(course)
+        self._save(course, learner=True)
+        lines = describe_levels(self._parameters, parent.manifest.levels, counts)
+        for line in [line for line in lines if line not in self._said]:
+            self._report(f"{self.name}: {line}")
+        self._said = set(lines)
+        return Lesson(reading.context.window, reading.rewards, stats, manifest, reading.levels)
+
+    def _take_back(self, window: int, error: Exception) -> None:
+        """A lesson that cannot be kept never was: what the folder holds is the truth.
+
+        Raises:
+            TrainerError: unless the window is to blame, whose lesson nobody could use.
+        """
+        if self._folder is None:
+            raise error
+        self._course = self._reading = self._challenge = None
+        kept = self._folder.load(self._parameters.digest, self._hotkey)
+        if not isinstance(error, UnusableCheckpointError) or kept is None:
+            raise TrainerError(f"the lesson of window {window} cannot be kept: {error}") from error
+        self._report(f"{self.name}: window {window} is left out: {error}")
+        self._folder.save(replace(kept, window=window + 1))
+
+    # --- what the world is told
+
+    def _make_announcement(self, checkpoint: Checkpoint) -> Announcement:
+        number, digest = checkpoint.manifest.number, checkpoint.digest
+        commitment = Commitment(Tag.CHECKPOINT, number, 0, digest, self._config.locator)
+        return Announcement(self._sources.chain, self._hotkey, encode_commitment(commitment))
+
+    def _announce(self, course: _Course, unsaid: Announcement) -> bool:
+        """Uploads and commits where it is due, in this order: who reads the commitment finds the
+        bytes. Else sees whether it stands."""
+        if not unsaid.due:
+            unsaid.look()
+            if unsaid.stands:
+                course.unsaid = None
+            return False
+        store, parent = self._config.store, course.parent
+        if store is not None and not course.uploaded:
+            if self._config.steps is not None:
+                for line in publish_step(
+                    store,
+                    self._config.steps,
+                    parent.manifest,
+                    self._parameters,
+                    self._config.publish_states,
+                ):
+                    self._report(f"{self.name}: {line}")
+            publish_checkpoint(store, parent.folder, parent.digest, self._progress)
+            course.uploaded = True
+        unsaid.send()
+        self.trouble = None
+        return True

@@ -1,0 +1,164 @@
+"""What a trainer must not forget: where it stands, and its optimiser's state.
+
+    trainer.json                    which window is next, which checkpoint came last
+    learner-<digest>.safetensors    masters and moments as that checkpoint left them
+    parameters-<digest>/            both, as a course under other parameters left them
+
+`trainer.json` is written last and names the rest, so a trainer that is killed anywhere stands
+before a lesson or after it. What it has committed to is not kept here: the chain says it.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from assay.inference import read_tensors
+from assay.network.folder_locks import replace_file, take_lock, write_json
+from assay.protocol.encoding import U8, U64, Digest, EncodingError, from_json, read_json, to_json
+from assay.protocol.errors import OperatorError
+
+_STATE_FILE = "trainer.json"
+
+
+class TrainerError(OperatorError):
+    """The trainer's own folder cannot be used: says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerState:
+    """Where a trainer stands between two lessons.
+
+    Attributes:
+        parameters, hotkey: whose folder this is.
+        window: the next one to learn from.
+        checkpoint, number: the last one published, or the one it started from.
+        learner: 1 where the learner has a state beyond the checkpoint's weights.
+    """
+
+    parameters: Digest
+    hotkey: Digest
+    window: U64
+    checkpoint: Digest
+    number: U64
+    learner: U8
+
+
+class TrainerFolder:
+    """One trainer's folder, held until `close` or until the process ends.
+
+    Raises:
+        TrainerError: it cannot be written, or another trainer holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock: int | None = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise TrainerError(f"cannot use the trainer's folder {folder}: {error}") from error
+        if not take_lock(self._lock):
+            self.close()
+            raise TrainerError(f"another trainer runs in {folder}: stop it first")
+
+    def close(self) -> None:
+        """Lets go of the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def set_aside(self, parameters: bytes, hotkey: bytes) -> Path | None:
+        """Moves a course under other parameters out of the way; cut off, it goes on next time.
+
+        Returns:
+            Where it lies now; None where there is none.
+
+        Raises:
+            TrainerError: as `load`, or it cannot be moved.
+        """
+        state = self._read()
+        if state is None or state.parameters == parameters:
+            return None
+        self._require_same("hotkey", state.hotkey, hotkey)
+        aside = self._folder / f"parameters-{state.parameters.hex()[:32]}"
+        learner = self._get_learner_path(state.checkpoint).name
+        try:
+            aside.mkdir(exist_ok=True)
+            for path in aside.glob("*learner-*"):  # of a course under them that lies there already
+                if path.name != learner:
+                    path.unlink()
+            for name in (learner, _STATE_FILE):  # this one last: until then nothing has happened
+                if (self._folder / name).exists():
+                    os.replace(self._folder / name, aside / name)
+        except OSError as error:
+            raise TrainerError(f"cannot put the old course aside to {aside}: {error}") from error
+        return aside
+
+    def load(self, parameters: bytes, hotkey: bytes) -> TrainerState | None:
+        """Where the last trainer here stopped; None: nobody was here.
+
+        Raises:
+            TrainerError: it was another network's or another hotkey's, or the file is damaged.
+        """
+        state = self._read()
+        if state is not None:
+            self._require_same("parameters", state.parameters, parameters)
+            self._require_same("hotkey", state.hotkey, hotkey)
+        return state
+
+    def _require_same(self, what: str, found: bytes, wanted: bytes) -> None:
+        if found != wanted:
+            raise TrainerError(
+                f"{self._folder / _STATE_FILE} is of a trainer with the {what} "
+                f"{found.hex()[:16]}…, not {wanted.hex()[:16]}…: give this one a folder of its own"
+            )
+
+    def _read(self) -> TrainerState | None:
+        path = self._folder / _STATE_FILE
+        try:
+            return from_json(TrainerState, read_json(path.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (OSError, EncodingError) as error:
+            raise TrainerError(
+                f"{path} cannot be read ({error}): move the folder away to start from the chain's "
+                "checkpoint"
+            ) from error
+
+    def save(self, state: TrainerState, learner: dict[str, Tensor] | None = None) -> None:
+        """Makes `state` the truth.
+
+        Args:
+            learner: `Learner.export_state`; None: what stands already, or nothing, belongs to it.
+
+        Raises:
+            TrainerError: it cannot be written. What stood before stands.
+        """
+        current = self._get_learner_path(state.checkpoint)
+        try:
+            if learner is not None:
+                with replace_file(current) as temporary:
+                    save_file(learner, temporary)
+            write_json(self._folder / _STATE_FILE, to_json(state))
+            for path in self._folder.glob("*learner-*"):  # the last one's, and what was cut off
+                if path != current or not state.learner:
+                    path.unlink()
+        except (OSError, SafetensorError) as error:
+            raise TrainerError(
+                f"cannot write the trainer's state to {self._folder} ({error}): see that the "
+                "folder is yours to write and its disk not full"
+            ) from error
+
+    def load_learner(self, checkpoint: bytes) -> dict[str, Tensor] | None:
+        """The learner's state after a checkpoint, None where it is gone or cannot be read."""
+        try:
+            return read_tensors(self._get_learner_path(checkpoint))
+        except (OSError, SafetensorError):
+            return None
+
+    def _get_learner_path(self, checkpoint: bytes) -> Path:
+        return self._folder / f"learner-{checkpoint.hex()[:32]}.safetensors"

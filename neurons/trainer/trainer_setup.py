@@ -1,0 +1,134 @@
+"""How a trainer learns and where it publishes, and what the settings make of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from assay.inference import Checkpoint
+from assay.network import ObjectStore
+from assay.neurons.settings.schema import ConfigError, TrainerSettings
+from assay.neurons.trainer.held_out import HeldOut
+from assay.neurons.trainer.steps import StepFolder
+from assay.neurons.trainer.team import make_shared
+from assay.training import LearnConfig, Learner, LossConfig
+from assay.training.sharding import get_team
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerConfig:
+    """How a trainer learns, and where it publishes.
+
+    Attributes:
+        locator: of the store with its checkpoints, as it stands on chain.
+        store: where checkpoints are uploaded; None: readers share the trainer's model folder.
+        folder: for what it must not forget; None: it forgets.
+        last_window: after it the trainer rests; None for a trainer that goes on.
+        retry_s: seconds from trouble to the next attempt.
+        staleness: checkpoints that rollouts may be behind the one learned from; 0: none.
+        local_groups: of the trainer's own, in each lesson.
+        external_groups: of the miners', at most; None: all.
+        steps: where step records go; None: nowhere, and what was consumed is forgotten.
+        held_out: tries each checkpoint, from which the levels of the next follow; None: they stay.
+        publish_states: upload what each step began with, beside its record and groups.
+    """
+
+    learning: LearnConfig
+    locator: str
+    store: ObjectStore | None = None
+    folder: Path | None = None
+    last_window: int | None = None
+    retry_s: float = 5.0
+    staleness: int = 8
+    local_groups: int = 0
+    external_groups: int | None = None
+    steps: StepFolder | None = None
+    held_out: HeldOut | None = None
+    publish_states: bool = False
+
+
+def make_learning(settings: TrainerSettings) -> LearnConfig:
+    """How the learner learns.
+
+    Raises:
+        ConfigError: settings that do not go together.
+    """
+    try:
+        loss = LossConfig(
+            low=settings.clip_low,
+            high=settings.clip_high,
+            cap=settings.clip_cap,
+            kl_weight=settings.kl_weight,
+            level=settings.level,
+        )
+    except ValueError as error:
+        raise ConfigError(f"[trainer]: {error}") from None
+    return LearnConfig(
+        learning_rate=settings.learning_rate,
+        epochs=settings.epochs,
+        groups_per_batch=settings.groups_per_batch,
+        rows_per_pass=settings.rows_per_pass,
+        loss=loss,
+        scaled=settings.scaled,
+        max_gradient=settings.max_gradient,
+        weight_decay=settings.weight_decay,
+        from_genesis=settings.kl_reference == "genesis",
+        lora_rank=settings.lora_rank,
+        seed=settings.seed,
+    )
+
+
+def make_trainer_config(
+    settings: TrainerSettings, locator: str, store: ObjectStore, held_out: HeldOut
+) -> TrainerConfig:
+    """A trainer that keeps everything in its folder.
+
+    Raises:
+        ConfigError: settings that do not go together.
+    """
+    return TrainerConfig(
+        make_learning(settings),
+        locator,
+        store,
+        settings.dir / "course",
+        staleness=settings.staleness if settings.sync == "async" else 0,
+        local_groups=settings.local_groups,
+        external_groups=settings.external_groups,
+        steps=StepFolder(settings.dir / "steps", settings.steps_kept),
+        held_out=held_out,
+        publish_states=settings.publish_states,
+    )
+
+
+def resume_learner(learner: Learner, state: dict[str, Tensor], parent: Checkpoint) -> bool:
+    """Whether the learner went on from `state`, and that state belongs to the checkpoint."""
+    try:
+        learner.import_state(state)
+    except (LookupError, RuntimeError, ValueError):
+        return False
+    weights = parent.model.state_dict()
+    return all(
+        torch.equal(weight, weights[name].to(torch.bfloat16))
+        for name, weight in learner.bf16_state().items()
+    )
+
+
+def make_learner(
+    parent: Checkpoint, learning: LearnConfig, get_first: Callable[[], Checkpoint]
+) -> Learner:
+    """A learner that begins with a checkpoint's weights and no moments.
+
+    Args:
+        get_first: gives the network's first checkpoint, where the divergence is from it.
+    """
+    never_drawn = np.flatnonzero(~parent.tokenizer.drawable).tolist()
+    # left out as the reference leaves them out
+    config = replace(learning, excluded=tuple(never_drawn))
+    wanted = config.from_genesis and config.loss.kl_weight
+    reference = get_first() if wanted else None
+    if get_team()[1] > 1:
+        return make_shared(parent.folder, config, None if reference is None else reference.folder)
+    return Learner(parent.load_trainable(), config, None if reference is None else reference.model)

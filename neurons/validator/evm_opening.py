@@ -1,0 +1,199 @@
+"""From settings to the ledger on the EVM: the node, the contract, the key that posts."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from getpass import getpass
+from pathlib import Path
+
+from assay.network.evm import CHAIN_IDS, EvmKey, EvmNode, LedgerPoster, ScoreLedger
+from assay.network.evm.evm_node import GWEI
+from assay.network.folder_locks import write_file
+from assay.neurons.program.database import Database
+from assay.neurons.session.resources import require_netuid
+from assay.neurons.settings.schema import ConfigError, LedgerSettings, Settings
+from assay.neurons.validator.ledger_outbox import LedgerOutbox
+from assay.neurons.validator.ledger_thread import LedgerThread
+
+#: Longest keystore or password file, bytes.
+_FILE_MAX = 65_536
+
+
+@contextmanager
+def open_node(settings: Settings) -> Iterator[EvmNode]:
+    """The EVM node that settings name. Nothing is asked of it yet.
+
+    Raises:
+        ConfigError: none is named, or no chain. EvmError: its address is none.
+    """
+    own = settings.ledger
+    if own.endpoint is None:
+        raise ConfigError(
+            "which EVM? name a node with --evm, such as https://host, or endpoint under [ledger]"
+        )
+    node = EvmNode(own.endpoint, get_chain_id(settings), own.max_gas_price * GWEI)
+    try:
+        yield node
+    finally:
+        node.close()
+
+
+def get_chain_id(settings: Settings) -> int:
+    """What the EVM node must speak for.
+
+    Raises:
+        ConfigError: it is not known.
+    """
+    found = settings.ledger.chain_id or CHAIN_IDS.get(settings.chain.network)
+    if found is None:
+        raise ConfigError(
+            "which EVM is this network's? name its number with --chain-id, or chain_id under "
+            "[ledger]: 964 main, 945 test, 42 local"
+        )
+    return found
+
+
+def open_ledger(settings: Settings, node: EvmNode) -> ScoreLedger:
+    """The ledger that settings name.
+
+    Raises:
+        ConfigError: none is named. EvmError: its address is none.
+    """
+    if settings.ledger.contract is None:
+        raise ConfigError(
+            "which ledger? name its address with --contract, or contract under [ledger]"
+        )
+    return ScoreLedger(node, settings.ledger.contract, require_netuid(settings.chain))
+
+
+def find_key_file(settings: Settings) -> Path:
+    """Where the keystore of the key that posts lies.
+
+    Raises:
+        ConfigError: it is not named, and the wallet has no folder.
+    """
+    if settings.ledger.key is not None:
+        return settings.ledger.key.expanduser()
+    wallet = settings.wallet
+    if wallet.name.startswith("//"):
+        raise ConfigError("a development key has no folder: name the EVM key's file with --key")
+    # where the SDK keeps such keys, too
+    return wallet.path.expanduser() / wallet.name / "evmkeys" / wallet.hotkey
+
+
+def read_address(file: Path) -> str:
+    """A keystore's address with its checksum, had without the password.
+
+    Raises:
+        ConfigError: it is not there, or none.
+    """
+    from eth_utils.address import to_checksum_address
+
+    try:
+        address = json.loads(_read(file))["address"]
+        return str(to_checksum_address(bytes.fromhex(address.removeprefix("0x"))))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{file} is not there: make it with `assay ledger key`, or name another with --key"
+        ) from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ConfigError(f"{file} is no keystore: name another with --key") from None
+
+
+def open_key(settings: Settings) -> EvmKey:
+    """The key that posts. Its password comes from a file or is asked for.
+
+    Raises:
+        ConfigError: it is not there, names another's address, or there is nobody to ask.
+        ChainError: the password is wrong.
+    """
+    file = find_key_file(settings)
+    address = read_address(file)
+    password = read_password(settings.ledger, f"password of the EVM key {address}: ")
+    key = EvmKey.from_keystore(json.loads(_read(file)), password)
+    if key.address != address:  # a person has agreed to the one that the file names
+        raise ConfigError(f"{file} names {address} and holds the key of {key.address}: correct it")
+    return key
+
+
+def create_key(settings: Settings, iterations: int | None = None) -> tuple[Path, str, bool]:
+    """Makes a key unless there is one: its file, its address, and whether it is new.
+
+    Args:
+        iterations: see `EvmKey.to_keystore`.
+
+    Raises:
+        ConfigError: there is nobody to ask for a password, or two differ.
+    """
+    file = find_key_file(settings)
+    if file.exists():
+        return file, read_address(file), False
+    password = read_password(settings.ledger, "password for the new EVM key: ", again=True)
+    key = EvmKey.create()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_file(file, json.dumps(key.to_keystore(password, iterations)).encode(), mode=0o600)
+    return file, key.address, True
+
+
+def read_password(settings: LedgerSettings, question: str, *, again: bool = False) -> str:
+    """A keystore's password. It is never a setting, a flag or a variable.
+
+    Args:
+        again: asks twice.
+
+    Raises:
+        ConfigError: there is nobody to ask, others may read the file, it is empty, or two answers
+            differ.
+    """
+    if settings.password_file is not None:
+        file = settings.password_file.expanduser()
+        if file.stat().st_mode & 0o077:
+            raise ConfigError(f"others may read {file}: chmod 600 {file}")
+        kept = _read(file).rstrip("\r\n")
+        if not kept:
+            raise ConfigError(f"{file} is empty: write the EVM key's password into it")
+        return kept
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            "the EVM key has a password and there is no terminal to ask on: put it into a file "
+            "and name that with --password-file"
+        )
+    password = getpass(question)
+    if not password or (again and getpass("once more: ") != password):
+        raise ConfigError("no password, or two different ones: nothing was done")
+    return password
+
+
+def _read(file: Path) -> str:
+    with file.open("rb") as opened:
+        data = opened.read(_FILE_MAX + 1)
+    if len(data) > _FILE_MAX:
+        raise ConfigError(f"{file} is too long for what it should be")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file} is no text") from None
+
+
+@contextmanager
+def open_posting(
+    settings: Settings, database: Database, hotkey: bytes
+) -> Iterator[LedgerThread | None]:
+    """A validator's posting, running; None where settings name no ledger.
+
+    Raises:
+        ConfigError: half of it is named, or the key cannot be had. EvmError: an address is none.
+    """
+    own = settings.ledger
+    if own.endpoint is None and own.contract is None:
+        yield None
+        return
+    with open_node(settings) as node:
+        poster = LedgerPoster(open_ledger(settings, node), open_key(settings), hotkey)
+        thread = LedgerThread(LedgerOutbox(database, poster, own.confirmations))
+        thread.start()
+        try:
+            yield thread
+        finally:
+            thread.close()

@@ -1,0 +1,292 @@
+"""A validator's memory: what a restart must not lose, written one judged submission at a time.
+
+It holds what is not settled yet: windows with their challenge and context, every verdict with the
+ledger that came out of it, and how far the chain has been followed. Everything is written before
+it is acted on, so that the validator goes on after a kill at any instant as if nothing had been.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from assay.neurons.program.database import Database, JournalError
+from assay.neurons.session.window_reader import Challenge
+from assay.neurons.validator.window_audit import WindowAudit
+from assay.protocol import (
+    Beacon,
+    Block,
+    Context,
+    Parameters,
+    Reason,
+    context_from_json,
+    context_to_json,
+    encode_ss58,
+)
+from assay.protocol.encoding import from_json, to_json
+from assay.verification import GroupValue, Ledger, Seat, Statistics, Verdict
+
+logger = logging.getLogger("assay")
+
+#: A seat's ledger belongs to the settlement of this epoch block.
+Account = tuple[int, Seat]
+
+_TABLES = (
+    # one row
+    """CREATE TABLE IF NOT EXISTS validator (
+        hotkey BLOB NOT NULL, parameters BLOB NOT NULL,
+        next_window INTEGER NOT NULL, last_epoch INTEGER NOT NULL)""",
+    # one row: where the weights go that lie in the same file
+    "CREATE TABLE IF NOT EXISTS subnet (genesis_hash BLOB NOT NULL, netuid INTEGER NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS windows (
+        window INTEGER PRIMARY KEY, challenge TEXT NOT NULL, context TEXT, audit_hash BLOB,
+        void TEXT, missing TEXT, closed INTEGER NOT NULL DEFAULT 0)""",
+    """CREATE TABLE IF NOT EXISTS verdicts (
+        window INTEGER NOT NULL, hotkey BLOB NOT NULL, asked_at INTEGER NOT NULL,
+        seconds REAL NOT NULL, verdict TEXT NOT NULL,
+        PRIMARY KEY (window, hotkey)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS ledgers (
+        epoch INTEGER NOT NULL, uid INTEGER NOT NULL, registered_at INTEGER NOT NULL,
+        ledger TEXT NOT NULL, PRIMARY KEY (epoch, uid, registered_at)) WITHOUT ROWID""",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a validator has come.
+
+    Attributes:
+        next_window: the first that it has neither opened nor left to others.
+        last_epoch: block up to which everything is settled, or left to others.
+    """
+
+    next_window: int
+    last_epoch: int
+
+
+class Journal:
+    """One validator's unsettled windows.
+
+    Raises (every method):
+        JournalError: the file cannot be used; nothing was written.
+    """
+
+    def __init__(
+        self, database: Database, hotkey: bytes, parameters: Parameters, first: Progress
+    ) -> None:
+        """
+        Args:
+            first: where a validator without a past begins, or one whose subnet has got other
+                parameters: what was not settled under the old ones is dropped.
+
+        Raises:
+            JournalError: the file is another hotkey's, or another subnet's.
+        """
+        self._database = database
+        self._parameters = parameters
+        with database.transaction():
+            for table in _TABLES:
+                database.execute(table)
+            self._require_own(hotkey)
+            found = database.execute("SELECT parameters, last_epoch FROM validator")
+            if not found:
+                self._begin(hotkey, first)
+            elif found[0][0] != parameters.digest:
+                self._drop_old_network(found[0][0])
+                # an epoch is settled once, though the node now asked may lag
+                self._begin(hotkey, replace(first, last_epoch=max(first.last_epoch, found[0][1])))
+
+    def _require_own(self, hotkey: bytes) -> None:
+        database, identity = self._database, self._parameters.identity
+        subnet = (identity.genesis_hash, identity.netuid)
+        found = database.execute("SELECT hotkey, parameters FROM validator")
+        known = database.execute("SELECT genesis_hash, netuid FROM subnet")
+        if not known and all(digest == self._parameters.digest for _, digest in found):
+            database.execute("INSERT INTO subnet VALUES (?, ?)", subnet)
+        elif known != [subnet]:
+            raise JournalError(
+                f"{database.name} is the journal of another subnet or chain, not of subnet "
+                f"{identity.netuid} on {identity.genesis_hash.hex()[:16]}…: take a folder of its "
+                "own"
+            )
+        if found and found[0][0] != hotkey:
+            raise JournalError(
+                f"{database.name} is the journal of hotkey {encode_ss58(found[0][0])}, not of "
+                f"{encode_ss58(hotkey)}: take a folder of its own"
+            )
+
+    def _begin(self, hotkey: bytes, first: Progress) -> None:
+        self._database.execute("DELETE FROM validator")
+        self._database.execute(
+            "INSERT INTO validator VALUES (?, ?, ?, ?)",
+            (hotkey, self._parameters.digest, first.next_window, first.last_epoch),
+        )
+
+    def _drop_old_network(self, digest: bytes) -> None:
+        """Windows are numbered anew under other parameters; weights that are due stay due."""
+        ((count,),) = self._database.execute("SELECT count(*) FROM windows")
+        logger.warning(
+            "the subnet has other parameters, %s… in place of %s…: starting afresh, %d windows of "
+            "the old ones are left unsettled; weights that were due still go out",
+            self._parameters.digest.hex()[:16],
+            digest.hex()[:16],
+            count,
+            extra={"event": "parameters_changed"},
+        )
+        for table in ("windows", "verdicts", "ledgers"):
+            self._database.execute(f"DELETE FROM {table}")
+
+    def load_progress(self) -> Progress:
+        """How far it has come."""
+        (row,) = self._database.execute("SELECT next_window, last_epoch FROM validator")
+        return Progress(*row)
+
+    def load_audits(self) -> dict[int, WindowAudit]:
+        """The windows that are opened and not settled, in order, as they were left."""
+        audits = {}
+        for window, challenge, context, audit_hash, void, missing, closed in self._database.execute(
+            "SELECT window, challenge, context, audit_hash, void, missing, closed FROM windows "
+            "ORDER BY window"
+        ):
+            audit = WindowAudit(_decode_challenge(window, challenge, self._parameters))
+            if context is not None:
+                audit.context = _decode_context(context, audit_hash)
+            audit.void, audit.missing = void, missing
+            audits[window] = audit
+            self._load_verdicts(audit)
+            if closed:
+                audit.close_fetching()
+                audit.closed = True
+        return audits
+
+    def _load_verdicts(self, audit: WindowAudit) -> None:
+        for asked_at, seconds, text in self._database.execute(
+            "SELECT asked_at, seconds, verdict FROM verdicts WHERE window = ?",
+            (audit.challenge.window,),
+        ):
+            audit.add(_decode_verdict(text), asked_at, seconds)
+
+    def load_ledgers(self) -> dict[Account, Ledger]:
+        """The ledgers of settlements to come."""
+        return {
+            (epoch, Seat(uid, registered_at)): Ledger.from_json(json.loads(text))
+            for epoch, uid, registered_at, text in self._database.execute("SELECT * FROM ledgers")
+        }
+
+    def open_window(self, challenge: Challenge, next_window: int) -> None:
+        """Notes a window as opened.
+
+        Args:
+            next_window: the first that is neither opened nor left to others now.
+        """
+        with self._database.transaction():
+            self._database.execute(
+                "INSERT INTO windows (window, challenge) VALUES (?, ?)",
+                (challenge.window, _encode_challenge(challenge)),
+            )
+            self.pass_window(next_window - 1)
+
+    def pass_window(self, window: int) -> None:
+        """Notes that every window up to this one is opened, or left to others."""
+        with self._database.transaction():
+            self._database.execute(
+                "UPDATE validator SET next_window = max(next_window, ?)", (window + 1,)
+            )
+
+    def put_context(self, context: Context) -> None:
+        """Keeps a window's context."""
+        text = json.dumps(context_to_json(context))
+        self._update(context.window, "context = ?, audit_hash = ?", text, context.audit_block.hash)
+
+    def put_verdict(
+        self, verdict: Verdict, asked_at: int, seconds: float, account: Account, ledger: Ledger
+    ) -> None:
+        """Keeps one judged submission, and the ledger after it, in one transaction."""
+        epoch, seat = account
+        with self._database.transaction():
+            self._database.execute(
+                "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?)",
+                (verdict.window, verdict.hotkey, asked_at, seconds, _encode_verdict(verdict)),
+            )
+            self._database.execute(
+                "INSERT OR REPLACE INTO ledgers VALUES (?, ?, ?, ?)",
+                (epoch, seat.uid, seat.registered_at, json.dumps(ledger.to_json())),
+            )
+
+    def put_faults(self, window: int, void: str | None, missing: str | None) -> None:
+        """Keeps why a window counts for nobody, and what was lacking."""
+        self._update(window, "void = ?, missing = ?", void, missing)
+
+    def close_window(self, window: int) -> None:
+        """Notes a window as final and published."""
+        self._update(window, "closed = ?", 1)
+
+    def settle(self, epoch: int, next_window: int) -> None:
+        """Notes everything up to an epoch block as settled, and forgets it.
+
+        Args:
+            next_window: the first that this settlement does not cover.
+        """
+        with self._database.transaction():
+            self._database.execute("UPDATE validator SET last_epoch = ?", (epoch,))
+            self.pass_window(next_window - 1)
+            for table in ("windows", "verdicts"):
+                self._database.execute(f"DELETE FROM {table} WHERE window < ?", (next_window,))
+            self._database.execute("DELETE FROM ledgers WHERE epoch <= ?", (epoch,))
+
+    def _update(self, window: int, columns: str, *values: Any) -> None:
+        with self._database.transaction():
+            self._database.execute(
+                f"UPDATE windows SET {columns} WHERE window = ?", (*values, window)
+            )
+
+
+def _encode_challenge(challenge: Challenge) -> str:
+    return json.dumps(
+        {
+            "block": to_json(challenge.block),
+            "beacon": to_json(challenge.beacon),
+            "checkpoint": challenge.checkpoint.hex(),
+        }
+    )
+
+
+def _decode_challenge(window: int, text: str, parameters: Parameters) -> Challenge:
+    value = json.loads(text)
+    return Challenge(
+        window,
+        from_json(Block, value["block"]),
+        from_json(Beacon, value["beacon"]),
+        bytes.fromhex(value["checkpoint"]),
+        parameters,
+    )
+
+
+def _decode_context(text: str, audit_hash: bytes) -> Context:
+    """A context's public JSON leaves out the audit block's hash, which nothing is derived from."""
+    context = context_from_json(json.loads(text))
+    return replace(context, audit_block=replace(context.audit_block, hash=audit_hash))
+
+
+def _encode_verdict(verdict: Verdict) -> str:
+    """All of it, exactly: Python writes the shortest decimal that is the same float."""
+    written = {"hotkey": verdict.hotkey.hex(), "witness": verdict.witness.hex()}
+    return json.dumps(asdict(verdict) | written)
+
+
+def _decode_verdict(text: str) -> Verdict:
+    fields: Mapping[str, Any] = json.loads(text)
+    return Verdict(
+        **{
+            **fields,
+            "hotkey": bytes.fromhex(fields["hotkey"]),
+            "reason": Reason(fields["reason"]),
+            "witness": bytes.fromhex(fields.get("witness", "")),  # older files have none
+            "statistics": Statistics(**fields["statistics"]),
+            "groups": tuple(
+                GroupValue(group["index"], group["value"], tuple(group["rewards"]))
+                for group in fields["groups"]
+            ),
+        }
+    )

@@ -1,0 +1,334 @@
+"""Settlements on their way to the ledger: weights never wait for them, and none is lost.
+
+A settlement's entry is on disk before anything is sent, and so is the signed post before it goes.
+After a kill the same bytes are sent again, which a chain takes once. A block that held a post may
+be replaced by one that does not: a post counts once enough blocks lie on it, and is looked for
+again for a while. Two posts of one settlement cannot stand: the contract writes it once.
+
+What this does not know: who else uses the key. Another program's transaction may take the number
+that a post was signed with; the post is then signed anew. So is one whose number is too high ever
+to come: it was another key's before, or a node misled us.
+"""
+
+import json
+import logging
+from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum
+from typing import Any
+
+from assay.network.chain import ChainError, UnknownOutcomeError
+from assay.network.evm import EvmError, LedgerEntry, SignedCall, make_ledger_entry
+from assay.neurons.ports import LedgerChain
+from assay.neurons.program.database import Database
+from assay.neurons.validator.weights_outbox import KEPT_ROWS
+from assay.protocol import SettlementRecord
+
+logger = logging.getLogger("assay")
+
+#: Posts under way at once.
+_TOGETHER = 8
+#: Blocks before a refused post is tried again: after the first refusal, then twice that, up to
+#: the second.
+_FIRST_PAUSE, _LONGEST_PAUSE = 4, 128
+#: Blocks before a post that no block takes is sent anew for a higher price.
+_PATIENCE_BLOCKS = 20
+#: Blocks for which a confirmed post is still looked for.
+_WATCH_BLOCKS = 256
+
+
+class State(StrEnum):
+    """Where a row stands.
+
+    due → sending → sent → confirmed. Back to due goes what failed or lost its number; back to sent
+    what a reorganisation took out.
+    """
+
+    DUE = "due"
+    SENDING = "sending"  # signed: after a restart it may have been sent
+    SENT = "sent"
+    CONFIRMED = "confirmed"
+    TAKEN = "taken"  # another entry stands for this settlement, for ever
+
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS ledger (
+    epoch INTEGER PRIMARY KEY, state TEXT NOT NULL, entry TEXT NOT NULL, post TEXT,
+    marked_at INTEGER, seen_at INTEGER, failures INTEGER NOT NULL, retry_at INTEGER NOT NULL,
+    trouble TEXT
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """One settlement's entry and what became of it. Numbers are the EVM's blocks.
+
+    Attributes:
+        post: signed last; None before.
+        marked_at: head when it was signed.
+        seen_at: block that holds it; where that is not known, the head at which it was first seen.
+        failures: so far; retry_at: head from which on it is tried again.
+    """
+
+    epoch: int
+    state: State
+    entry: LedgerEntry
+    post: SignedCall | None = None
+    marked_at: int | None = None
+    seen_at: int | None = None
+    failures: int = 0
+    retry_at: int = 0
+    trouble: str | None = None
+
+
+_COLUMNS = ", ".join(field.name for field in fields(LedgerRow))
+
+
+def list_ledger_rows(database: Database, limit: int) -> list[LedgerRow]:
+    """What was posted or is to be posted, the newest settlement first.
+
+    Raises:
+        JournalError: the file cannot be read.
+    """
+    tables = database.execute("SELECT name FROM sqlite_master WHERE name = 'ledger'")
+    if not tables:  # of a validator that posts nothing
+        return []
+    found = database.execute(f"SELECT {_COLUMNS} FROM ledger ORDER BY epoch DESC LIMIT ?", (limit,))
+    return [_decode(*values) for values in found]
+
+
+def describe_ledger_row(row: LedgerRow) -> dict[str, Any]:
+    """A settlement's post and what became of it."""
+    return {
+        "epoch": row.epoch,
+        "state": row.state.value,
+        "transaction": None if row.post is None else row.post.hash.hex(),
+        "block": row.seen_at,
+        "trouble": row.trouble,
+        "entry": encode_entry(row.entry),
+    }
+
+
+def encode_entry(entry: LedgerEntry) -> dict[str, Any]:
+    """As JSON: digests in lower-case hex."""
+    return {n: v.hex() if isinstance(v, bytes) else v for n, v in asdict(entry).items()}
+
+
+class LedgerOutbox:
+    """One validator's posts.
+
+    Args:
+        database: nobody else may post what it holds.
+        confirmations: blocks on top of a post's before it is held to stand.
+    """
+
+    def __init__(self, database: Database, ledger: LedgerChain, confirmations: int) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._confirmations = confirmations
+        database.execute(_SCHEMA)
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the newest of the settlements that are not confirmed."""
+        rows = self._list("state != ? AND trouble IS NOT NULL", State.CONFIRMED)
+        return rows[-1].trouble if rows else None
+
+    def put(self, epoch: int, entry: LedgerEntry) -> None:
+        """Persists what is to be posted of a settlement. Asks nobody and waits for nothing.
+
+        The first entry stands: what a run after a kill comes to may already be on its way.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        with self._database.transaction():
+            known = self._list("epoch = ?", epoch)
+            if known and known[0].entry != entry:
+                logger.warning(
+                    "epoch %d has another entry already, which stays",
+                    epoch,
+                    extra={"event": "post_conflict"},
+                )
+            if not known:
+                self._save(LedgerRow(epoch, State.DUE, entry))
+            self._database.execute(
+                "DELETE FROM ledger WHERE state IN (?, ?) AND epoch <= "
+                "(SELECT epoch FROM ledger ORDER BY epoch DESC LIMIT 1 OFFSET ?)",
+                (State.CONFIRMED, State.TAKEN, KEPT_ROWS),
+            )
+
+    def put_record(self, record: SettlementRecord) -> None:
+        """Puts what is posted of a record: nothing where it has no score to prove.
+
+        Raises:
+            JournalError: see `put`.
+        """
+        entry = make_ledger_entry(record)
+        if entry is not None:
+            self.put(record.epoch, entry)
+
+    def step(self) -> None:
+        """Looks after every row once.
+
+        Raises:
+            ChainError: no node answers, or it speaks for another chain: nothing was lost.
+            JournalError: a row cannot be written down.
+        """
+        head = self._ledger.get_head()
+        for row in self._list("state IN (?, ?)", State.SENDING, State.SENT):
+            self._follow(row, head)
+        since = head - _WATCH_BLOCKS
+        done = "state IN (?, ?) AND seen_at > ?"
+        for row in self._list(done, State.CONFIRMED, State.TAKEN, since):
+            self._watch(row)
+        # one that is further off than any pause follows from a head that was none
+        pausing = (head + 1, head + _LONGEST_PAUSE)
+        for row in self._list("state = ? AND retry_at NOT BETWEEN ? AND ?", State.DUE, *pausing):
+            if len(self._list("state IN (?, ?)", State.SENDING, State.SENT)) < _TOGETHER:
+                self._start(row, head)
+
+    def _start(self, row: LedgerRow, head: int) -> None:
+        """Signs and sends a row, unless something stands for its settlement already."""
+        if self._note_standing(row, head):
+            return
+        following = [number + 1 for number in self._list_numbers()]
+        nonce = max([self._ledger.get_nonce(pending=True), *following])
+        try:
+            post = self._ledger.sign(row.epoch, row.entry, nonce)
+        except EvmError as error:
+            self._put_off(row, head, str(error))
+            return
+        self._send(replace(row, post=post, marked_at=head))
+
+    def _send(self, row: LedgerRow, trouble: str | None = None) -> None:
+        """Sends what is written down by then."""
+        assert row.post is not None
+        self._save(replace(row, state=State.SENDING, seen_at=None, trouble=trouble))
+        try:
+            self._ledger.send(row.post)
+        except UnknownOutcomeError:
+            raise  # it stays as marked, and is sent again
+        except ChainError as error:  # looked into at the next step
+            trouble = trouble or f"settlement of epoch {row.epoch}: {error}"
+        self._save(replace(row, state=State.SENT, seen_at=None, trouble=trouble))
+
+    def _follow(self, row: LedgerRow, head: int) -> None:
+        """Looks for a post that may be under way, and sends it again where it is not."""
+        if self._note_standing(row, head):
+            return
+        assert row.post is not None
+        assert row.marked_at is not None
+        receipt = self._ledger.get_receipt(row.post.hash)
+        if receipt is not None and receipt.succeeded:
+            return  # between two looks: the next sees it stand
+        if receipt is not None:
+            self._put_off(row, head, self._ledger.explain_failure(row.post))
+        elif self._ledger.get_nonce(pending=False) > row.post.nonce:
+            # another transaction has its number; if it was this one, `_start` sees it stand
+            self._save(replace(row, state=State.DUE, seen_at=None))
+        elif head - row.marked_at >= _PATIENCE_BLOCKS:
+            self._outbid(row, head)
+        else:
+            self._send(row)
+
+    def _outbid(self, row: LedgerRow, head: int) -> None:
+        """Replaces a post that no block takes: by a dearer one, or, where nothing has the number
+        that comes next, by one that has."""
+        assert row.post is not None
+        nonce, price = row.post.nonce, row.post.price
+        following = self._ledger.get_nonce(pending=False)
+        gap = following not in self._list_numbers()
+        try:
+            if gap:
+                post = self._ledger.sign(row.epoch, row.entry, following)
+            else:
+                post = self._ledger.sign(row.epoch, row.entry, nonce, price)
+        except EvmError as error:
+            # the old one is good until it is replaced, and the node may have lost it
+            self._send(row, f"settlement of epoch {row.epoch}: {error}")
+            return
+        self._send(replace(row, post=post, marked_at=head))
+
+    def _note_standing(self, row: LedgerRow, head: int) -> bool:
+        """Whether the ledger holds something for a row's settlement; what that means is noted."""
+        digest = self._ledger.get_digest(row.epoch)
+        if not any(digest):
+            return False
+        if digest != row.entry.digest:
+            trouble = (
+                f"the ledger holds another entry of epoch {row.epoch}, {digest.hex()}, for ever: "
+                "somebody else posts with this key, or this folder is a copy"
+            )
+            self._save(replace(row, state=State.TAKEN, seen_at=head, trouble=trouble))
+            return True
+        receipt = None if row.post is None else self._ledger.get_receipt(row.post.hash)
+        known = row.seen_at if row.seen_at is not None else head
+        seen_at = known if receipt is None else receipt.block
+        deep = head - seen_at >= self._confirmations
+        state = State.CONFIRMED if deep else State.SENT
+        if row.post is None and not deep:
+            state = State.DUE  # there is nothing to send, and something to wait for
+        self._save(replace(row, state=state, seen_at=seen_at, trouble=None))
+        return True
+
+    def _watch(self, row: LedgerRow) -> None:
+        """Takes a row up again where a reorganisation took out what stood, ours or another's, or
+        where it never stood and a node said so."""
+        if any(self._ledger.get_digest(row.epoch)):
+            return
+        logger.warning(
+            "the entry of epoch %d has vanished from the chain: again",
+            row.epoch,
+            extra={"event": "post_vanished"},
+        )
+        state = State.DUE if row.post is None else State.SENT
+        self._save(replace(row, state=state, seen_at=None, trouble=None))
+
+    def _put_off(self, row: LedgerRow, head: int, why: str) -> None:
+        """Keeps a row that the chain does not take, with growing pauses."""
+        retry_at = head + min(_FIRST_PAUSE << min(row.failures, 8), _LONGEST_PAUSE)
+        self._save(
+            replace(
+                row,
+                state=State.DUE,
+                seen_at=None,
+                failures=row.failures + 1,
+                retry_at=retry_at,
+                trouble=f"settlement of epoch {row.epoch}, again in block {retry_at}: {why}",
+            )
+        )
+
+    def _list_numbers(self) -> list[int]:
+        """Of the posts under way."""
+        under_way = self._list("state IN (?, ?)", State.SENDING, State.SENT)
+        return [row.post.nonce for row in under_way if row.post is not None]
+
+    def _list(self, condition: str, *values: int | str) -> list[LedgerRow]:
+        found = self._database.execute(
+            f"SELECT {_COLUMNS} FROM ledger WHERE {condition} ORDER BY epoch", values
+        )
+        return [_decode(*row) for row in found]
+
+    def _save(self, row: LedgerRow) -> None:
+        values = [getattr(row, field.name) for field in fields(row)]
+        values[2] = json.dumps(encode_entry(row.entry))
+        values[3] = None if row.post is None else json.dumps(_encode_post(row.post))
+        marks = ", ".join("?" * len(values))
+        with self._database.transaction():
+            self._database.execute(
+                f"INSERT OR REPLACE INTO ledger ({_COLUMNS}) VALUES ({marks})", values
+            )
+
+
+def _encode_post(post: SignedCall) -> dict[str, Any]:
+    return {n: v.hex() if isinstance(v, bytes) else v for n, v in asdict(post).items()}
+
+
+def _decode(epoch: int, state: str, entry: str, post: str | None, *rest: Any) -> LedgerRow:
+    signed = None if post is None else SignedCall(**_read_fields(post))
+    return LedgerRow(epoch, State(state), LedgerEntry(**_read_fields(entry)), signed, *rest)
+
+
+def _read_fields(text: str) -> dict[str, Any]:
+    return {n: bytes.fromhex(v) if type(v) is str else v for n, v in json.loads(text).items()}

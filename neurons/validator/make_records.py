@@ -1,0 +1,147 @@
+"""A settlement's records, out of what a validator has come to. Pure; specification, section 10."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from assay.neurons.validator.window_audit import Settlement, WindowAudit
+from assay.protocol import (
+    Beacon,
+    Block,
+    Context,
+    MemberRow,
+    Outcome,
+    SettlementRecord,
+    WindowRecord,
+    make_score_tree,
+)
+from assay.protocol.record import (
+    NOTHING,
+    RECORD_VERSION,
+    CoveredWindow,
+    Moment,
+    SeatScore,
+    Seen,
+    Weight,
+)
+from assay.protocol.score_tree import compute_weights_digest
+from assay.verification import compute_score
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who writes records, with which program, under which parameters (digest, 32 bytes)."""
+
+    software: str
+    parameters: bytes
+    hotkey: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where both chains of records end.
+
+    Attributes:
+        window, settlement: digests, zeros before the first.
+        epoch: of the newest settlement, 0 before the first.
+    """
+
+    window: bytes = NOTHING
+    settlement: bytes = NOTHING
+    epoch: int = 0
+
+
+def make_records(
+    author: Author, ends: Ends, settlement: Settlement, audits: Mapping[int, WindowAudit]
+) -> tuple[list[WindowRecord], SettlementRecord]:
+    """A record of each window that a settlement covers, in order, and its own.
+
+    Args:
+        audits: those of its windows that were opened; of the others nothing is known.
+    """
+    records: list[WindowRecord] = []
+    previous = ends.window
+    for window in sorted({*settlement.windows, *settlement.abstained}):
+        counted = window in settlement.windows
+        record = _make_window_record(author, previous, window, audits.get(window), counted)
+        records.append(record)
+        previous = record.digest
+    return records, _make_settlement_record(author, ends, settlement, records)
+
+
+def _make_window_record(
+    author: Author, previous: bytes, window: int, audit: WindowAudit | None, counted: bool
+) -> WindowRecord:
+    outcome, challenge, checkpoint, context = Outcome.ABSTAINED, None, NOTHING, None
+    if audit is not None:
+        context, checkpoint = audit.context, audit.challenge.checkpoint
+        challenge = _make_moment(audit.challenge.block, audit.challenge.beacon)
+        outcome = Outcome.VOID if audit.void is not None else outcome
+    beacon = None if context is None else context.audit
+    return WindowRecord(
+        version=RECORD_VERSION,
+        software=author.software,
+        parameters=author.parameters,
+        validator=author.hotkey,
+        window=window,
+        previous=previous,
+        outcome=Outcome.COUNTED if counted else outcome,
+        challenge=challenge,
+        audit=None
+        if context is None or beacon is None
+        else _make_moment(context.audit_block, beacon),
+        checkpoint=checkpoint,
+        members=()
+        if audit is None or context is None
+        else tuple(_make_row(hotkey, audit, context) for hotkey in sorted(context.members)),
+    )
+
+
+def _make_moment(block: Block, beacon: Beacon) -> Moment:
+    return Moment(block.hash, block.timestamp_ms, beacon)
+
+
+def _make_row(hotkey: bytes, audit: WindowAudit, context: Context) -> MemberRow:
+    member, verdict = context.members[hotkey], audit.verdicts.get(hotkey)
+    committed = context.commitments.get(hotkey)
+    return MemberRow(
+        hotkey=hotkey,
+        uid=member.uid,
+        registered_at=member.registered_at,
+        committed=None
+        if committed is None
+        else Seen(committed.root, committed.groups, committed.locator),
+        reason=None if verdict is None else verdict.reason,
+        values=() if verdict is None else tuple(group.value for group in verdict.groups),
+        score=0 if verdict is None else compute_score(verdict),
+        witness=b"" if verdict is None else verdict.witness,
+    )
+
+
+def _make_settlement_record(
+    author: Author, ends: Ends, settlement: Settlement, records: list[WindowRecord]
+) -> SettlementRecord:
+    scores = tuple(
+        SeatScore(hotkey, seat.uid, seat.registered_at, settlement.scores[seat])
+        for hotkey, seat in sorted((hotkey, seat) for seat, hotkey in settlement.holders.items())
+        if seat in settlement.scores
+    )
+    weights = sorted(settlement.weights.items())
+    counted = [record for record in records if record.outcome is Outcome.COUNTED]
+    last = counted[-1] if counted else None
+    pairs = [(score.hotkey, score.score) for score in scores]
+    return SettlementRecord(
+        version=RECORD_VERSION,
+        software=author.software,
+        parameters=author.parameters,
+        validator=author.hotkey,
+        epoch=settlement.epoch,
+        previous_epoch=ends.epoch,
+        previous=ends.settlement,
+        windows=tuple(CoveredWindow(r.window, r.digest, r.outcome) for r in records),
+        checkpoint=NOTHING if last is None else last.checkpoint,
+        audit_round=0 if last is None or last.audit is None else last.audit.beacon.round,
+        scores=scores,
+        score_root=make_score_tree(pairs).root if pairs else NOTHING,
+        weights=tuple(Weight(uid, weight) for uid, weight in weights),
+        weights_digest=compute_weights_digest(weights),
+    )

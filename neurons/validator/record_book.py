@@ -1,0 +1,359 @@
+"""The public record on its way out: made once, kept until it may be seen, published, announced.
+
+A settlement's records are made in the transaction that puts its weights into the outbox, so that
+no window ever has two, and their bytes are on disk before anything leaves. They are published once
+the settlement's weights stand open on chain: who saw verdicts earlier could copy them. A kill at
+any instant only has the same bytes written to the same names again.
+
+The newest settlement's digest is then announced in the hotkey's commitment slot, where that is
+free: it binds all records before it, so whoever shows different records to different readers is
+seen. An announcement that fails is tried again and keeps nothing else from happening.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any, TypedDict
+
+from assay.artifacts.ports import Chain
+from assay.network.chain import ChainError, WrongChainError
+from assay.network.store import ObjectStore, StoreError
+from assay.neurons.program.database import Database
+from assay.neurons.session.announcement import Announcement
+from assay.neurons.validator.make_records import Author, Ends, make_records
+from assay.neurons.validator.recovery import find_ends
+from assay.neurons.validator.run_archive import describe_audit
+from assay.neurons.validator.weights_outbox import State, WeightsRow, list_rows
+from assay.neurons.validator.window_audit import Settlement, WindowAudit
+from assay.protocol import (
+    Commitment,
+    SettlementRecord,
+    Tag,
+    decode_settlement_record,
+    encode_commitment,
+    encode_ss58,
+    parse_commitment,
+)
+from assay.protocol.encoding import encode
+from assay.protocol.record import (
+    make_latest_name,
+    make_settlement_record_name,
+    make_statistics_name,
+    make_window_record_name,
+)
+
+logger = logging.getLogger("assay")
+
+#: Rows of the outbox that are looked at: more settlements than can wait to be opened.
+_ROWS = 64
+#: Blocks before an announcement that the chain refused is sent again.
+_PAUSE_BLOCKS = 16
+
+_TABLES = (
+    # at most one row: where both chains end
+    """CREATE TABLE IF NOT EXISTS record_ends (
+        window_digest BLOB NOT NULL, digest BLOB NOT NULL, epoch INTEGER NOT NULL)""",
+    # settlements made and not published
+    """CREATE TABLE IF NOT EXISTS record_settlements (
+        epoch INTEGER PRIMARY KEY, digest BLOB NOT NULL, weighs INTEGER NOT NULL)""",
+    # their objects: name in the store, bytes
+    """CREATE TABLE IF NOT EXISTS record_objects (
+        name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID""",
+    # at most one row: the newest that is published
+    "CREATE TABLE IF NOT EXISTS record_published (epoch INTEGER NOT NULL, digest BLOB NOT NULL)",
+)
+
+
+class RecordStatus(TypedDict):
+    """The public record."""
+
+    locator: str | None  # where others read it; null: in `record/` of the program's folder
+    published: int | None  # epoch of the newest settlement that is
+    waiting: int  # settlements made and not published
+
+
+class RecordBook:
+    """One validator's records.
+
+    Args:
+        database: the one that holds the validator's journal and outbox.
+        author: who signs for them, by hotkey.
+        tempo: blocks between two epochs.
+        store: where they are published.
+        locator: of the store as everybody else will open it; None: nothing is announced.
+        on_published: called with each settlement's record once everybody can read it, within the
+            transaction that notes so. It must wait for nobody.
+
+    Raises:
+        JournalError: the database cannot be used.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        chain: Chain,
+        author: Author,
+        tempo: int,
+        store: ObjectStore,
+        locator: str | None,
+        on_published: Callable[[SettlementRecord], None] | None = None,
+    ) -> None:
+        self._on_published = on_published
+        self._unpublished: str | None = None
+        self._unannounced: str | None = None
+        self._database = database
+        self._chain = chain
+        self._author = author
+        self._tempo = tempo
+        self._store = store
+        self._locator = locator
+        self._address = encode_ss58(author.hotkey)
+        self._announcement: Announcement | None = None
+        self._seen = -1  # head at which there was nothing more to do
+        self._send_at = 0
+        with database.transaction():
+            for table in _TABLES:
+                database.execute(table)
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps records from being published or announced; None while nothing does."""
+        return self._unpublished or self._unannounced
+
+    def describe(self) -> RecordStatus:
+        """How far it is, for people."""
+        waiting = self._database.execute("SELECT count(*) FROM record_settlements")
+        published = self._database.execute("SELECT epoch FROM record_published")
+        return RecordStatus(
+            locator=self._locator,
+            published=published[0][0] if published else None,
+            waiting=waiting[0][0],
+        )
+
+    def recover(self, limit: int) -> None:
+        """Goes on from the published records where the database knows of none: it is new, or was
+        lost. Where it cannot, it says so: readers will see a second chain of records.
+
+        Args:
+            limit: bytes of a record at most.
+
+        Raises:
+            ChainError, StoreError: it cannot be found out now.
+            JournalError: it cannot be written down.
+        """
+        if self._database.execute("SELECT 1 FROM record_ends"):
+            return
+        slot = self._chain.get_commitments(self._chain.get_head()).get(self._author.hotkey, b"")
+        ends = find_ends(self._store, self._address, parse_commitment(slot), limit)
+        if isinstance(ends, str):
+            logger.warning(
+                "this validator has published records before and its database knows of none: it "
+                "begins a second chain of them, which audits will point at, since %s",
+                ends,
+                extra={"event": "records_begun_again"},
+            )
+        elif ends is not None:
+            logger.warning(
+                "the database knows of no records: going on from the published one of epoch %d, "
+                "which the chain binds",
+                ends.epoch,
+                extra={"event": "records_recovered"},
+            )
+            with self._database.transaction():
+                self._database.execute(
+                    "INSERT INTO record_ends VALUES (?, ?, ?)",
+                    (ends.window, ends.settlement, ends.epoch),
+                )
+                self._database.execute(
+                    "INSERT INTO record_published VALUES (?, ?)", (ends.epoch, ends.settlement)
+                )
+
+    def put(self, settlement: Settlement, audits: Mapping[int, WindowAudit]) -> None:
+        """Makes a settlement's records, within the caller's transaction or one of its own.
+
+        Raises:
+            JournalError: they cannot be written down; nothing was.
+        """
+        database = self._database
+        with database.transaction():
+            found = database.execute("SELECT window_digest, digest, epoch FROM record_ends")
+            ends = Ends(*found[0]) if found else Ends()
+            windows, record = make_records(self._author, ends, settlement, audits)
+            objects = {make_settlement_record_name(self._address, record.epoch): encode(record)}
+            for window in windows:
+                name = make_window_record_name(self._address, window.window)
+                objects[name] = encode(window)
+                audit = audits.get(window.window)
+                if audit is not None:
+                    name = make_statistics_name(self._address, window.window)
+                    objects[name] = _write_json(_describe_publicly(audit))
+            for name, data in objects.items():
+                database.execute(
+                    "INSERT INTO record_objects VALUES (?, ?, ?)", (name, record.epoch, data)
+                )
+            database.execute(
+                "INSERT INTO record_settlements VALUES (?, ?, ?)",
+                (record.epoch, record.digest, bool(record.weights)),
+            )
+            database.execute("DELETE FROM record_ends")
+            newest = windows[-1].digest if windows else ends.window
+            database.execute(
+                "INSERT INTO record_ends VALUES (?, ?, ?)", (newest, record.digest, record.epoch)
+            )
+        self._seen = -1
+
+    def step(self, head: int) -> bool:
+        """Publishes a settlement or announces the newest; whether there may be more to do now.
+
+        Args:
+            head: the newest finalized block.
+
+        Raises:
+            WrongChainError: a node speaks for another chain.
+            JournalError: what was done cannot be written down: it is done again.
+        """
+        if head <= self._seen:
+            return False
+        if self._try_to_publish(head) or self._try_to_announce(head):
+            return True
+        self._seen = head
+        return False
+
+    def _try_to_publish(self, head: int) -> bool:
+        self._unpublished = None
+        try:
+            return self._publish(head)
+        except WrongChainError:
+            raise
+        except (ChainError, StoreError) as error:  # again at the next block
+            self._unpublished = f"the record is not published: {error}"
+        return False
+
+    def _try_to_announce(self, head: int) -> bool:
+        if head < self._send_at:
+            return False
+        try:
+            self._unannounced = self._announce(head)
+        except WrongChainError:
+            raise
+        except ChainError as error:
+            self._unannounced = f"the record is not announced: {error}"
+        if self._unannounced is not None:
+            self._send_at = head + _PAUSE_BLOCKS
+        return False
+
+    # --- publishing
+
+    def _publish(self, head: int) -> bool:
+        """The oldest settlement that waits, once it may be seen."""
+        waiting = self._database.execute(
+            "SELECT epoch, digest, weighs FROM record_settlements ORDER BY epoch"
+        )
+        if not waiting or not self._may_be_seen(head, [(e, bool(w)) for e, _, w in waiting]):
+            return False
+        epoch, digest, _ = waiting[0]
+        # windows before the settlement that names them: who finds it finds them
+        objects = self._database.execute(
+            "SELECT name, data FROM record_objects WHERE epoch = ? ORDER BY name DESC", (epoch,)
+        )
+        for name, data in objects:
+            self._put(name, data)
+        latest = {"epoch": epoch, "digest": digest.hex()}
+        self._store.put(make_latest_name(self._address), _write_json(latest))
+        with self._database.transaction():
+            for table in ("record_objects", "record_settlements"):
+                self._database.execute(f"DELETE FROM {table} WHERE epoch = ?", (epoch,))
+            self._database.execute("DELETE FROM record_published")
+            self._database.execute("INSERT INTO record_published VALUES (?, ?)", (epoch, digest))
+            if self._on_published is not None:
+                own = make_settlement_record_name(self._address, epoch)
+                self._on_published(decode_settlement_record(dict(objects)[own]))
+        return True
+
+    def _put(self, name: str, data: bytes) -> None:
+        """Writes what is not there. What is there under that name is never replaced.
+
+        Raises:
+            StoreError: it holds other bytes, or cannot be written.
+        """
+        place = self._store.open(name)
+        size = place.size()
+        if size is None:
+            self._store.put(name, data)
+        elif size != len(data) or place.read(0, size) != data:
+            raise StoreError(
+                f"{name} holds another record: a record is never rewritten; give this validator a "
+                "store of its own"
+            )
+
+    def _may_be_seen(self, head: int, waiting: list[tuple[int, bool]]) -> bool:
+        """Whether the oldest of (epoch, whether it has weights) may be published.
+
+        Its weights are open, or newer ones are. One without weights waits for as long as others
+        may still send theirs: a tempo.
+        """
+        oldest, weighs = waiting[0]
+        if not weighs and head >= oldest + self._tempo:
+            return True
+        rows = {row.epoch: row for row in list_rows(self._database, _ROWS)}
+        mine = [rows[epoch] for epoch, weighs in waiting if weighs and epoch in rows]
+        return any(self._is_open(row, head) for row in mine)
+
+    def _is_open(self, row: WeightsRow, head: int) -> bool:
+        """Whether everybody can read these weights on chain.
+
+        Timelocked ones are opened in a later epoch than the one that took them; until then equal
+        ones that stand there are older.
+        """
+        if row.state is not State.CONFIRMED or row.sent_at is None:
+            return False
+        if not row.shut:
+            return True
+        late = head > row.sent_at + self._tempo
+        return late and self._chain.get_weights(head).get(self._author.hotkey) == row.weights
+
+    # --- announcing
+
+    def _announce(self, head: int) -> str | None:
+        """Has the newest published settlement stand in the hotkey's slot; why it cannot."""
+        found = self._database.execute("SELECT epoch, digest FROM record_published")
+        if self._locator is None or not found:
+            return None
+        epoch, digest = found[0]
+        payload = encode_commitment(Commitment(Tag.RECORD, epoch, 0, digest, self._locator))
+        if self._announcement is None or self._announcement.payload != payload:
+            self._announcement = Announcement(self._chain, self._author.hotkey, payload)
+        announcement = self._announcement
+        announcement.look()
+        if announcement.stands or not announcement.due:
+            return None
+        slot = self._chain.get_commitments(head).get(self._author.hotkey)
+        there = None if slot is None else parse_commitment(slot)
+        if slot is not None and (there is None or there.tag is not Tag.RECORD):
+            return (
+                "the record is not announced, since the hotkey's one slot holds something else; "
+                f"tell readers where it lies: {self._locator}"
+            )
+        announcement.send()
+        return None
+
+
+def get_software() -> str:
+    """Name and version of this program, as records state it."""
+    return f"assay {version('assay')}"
+
+
+def _describe_publicly(audit: WindowAudit) -> dict[str, Any]:
+    """A window for people. What a validator lacked it knows by its own network's names and its own
+    folders, which are nobody else's."""
+    described = describe_audit(audit)
+    if audit.void is not None:
+        described["void"] = "the checkpoint is unusable, whoever looks"
+    if audit.missing is not None:
+        described["missing"] = "this validator lacked chain, beacon or checkpoint"
+    return described
+
+
+def _write_json(value: object) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()

@@ -1,0 +1,85 @@
+"""What a run leaves on disk for anyone to look at again."""
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from assay.network.folder_locks import write_json
+from assay.neurons.validator.window_audit import Settlement, WindowAudit
+from assay.protocol import Context, context_to_json
+from assay.verification import compute_score
+
+#: Windows whose files stay: a week of the main network.
+KEPT_WINDOWS = 2_048
+_NAME = re.compile(r"(window|settlement)-([0-9]{1,18})\.json")
+
+
+class Archive:
+    """Writes contexts, verdicts and settlements under one folder, each file atomically.
+
+    Args:
+        kept: windows whose files stay, and as many settlements'; the public record is elsewhere.
+    """
+
+    def __init__(self, root: Path, kept: int = KEPT_WINDOWS) -> None:
+        self._root = root
+        self._kept = kept
+        self._written = 0
+
+    def write_context(self, context: Context) -> None:
+        """`contexts/window-<w>.json`: what `assay verify` needs beside file and model."""
+        write_json(
+            self._root / "contexts" / f"window-{context.window}.json", context_to_json(context)
+        )
+
+    def write_window(self, audit: WindowAudit) -> None:
+        """`verdicts/window-<w>.json`: every verdict of the window."""
+        window = audit.challenge.window
+        write_json(self._root / "verdicts" / f"window-{window}.json", describe_audit(audit))
+        # at the start, then so often that a quarter more than what is kept is there at most
+        if self._written % max(1, self._kept // 4) == 0:
+            self._prune()
+        self._written += 1
+
+    def _prune(self) -> None:
+        """Deletes the oldest files beyond those that stay."""
+        for folder in ("contexts", "verdicts"):
+            by_kind: dict[str, list[tuple[int, Path]]] = {}
+            for path in (self._root / folder).glob("*.json"):
+                if match := _NAME.fullmatch(path.name):
+                    by_kind.setdefault(match[1], []).append((int(match[2]), path))
+            for files in by_kind.values():
+                for _, path in sorted(files)[: -self._kept]:
+                    with suppress(OSError):  # tried again
+                        path.unlink()
+
+    def write_settlement(self, settlement: Settlement) -> None:
+        """`verdicts/settlement-<epoch>.json`: scores and weights."""
+        record: dict[str, Any] = {
+            "epoch_block": settlement.epoch,
+            "windows": list(settlement.windows),
+            "abstained": list(settlement.abstained),
+            "scores": [
+                {"uid": seat.uid, "registered_at": seat.registered_at, "score": score}
+                for seat, score in settlement.scores.items()
+            ],
+            "weights": {str(uid): weight for uid, weight in settlement.weights.items()},
+        }
+        write_json(self._root / "verdicts" / f"settlement-{settlement.epoch}.json", record)
+
+
+def describe_audit(audit: WindowAudit) -> dict[str, Any]:
+    """A window for people: each verdict with its sentence, its statistics and its seconds."""
+    return {
+        "window": audit.challenge.window,
+        "checkpoint": audit.challenge.checkpoint.hex(),
+        "complete": audit.complete,
+        "void": audit.void,
+        "missing": audit.missing,
+        "verdicts": [
+            verdict.to_json(audit.seconds[hotkey])
+            | {"committed_groups": verdict.committed_groups, "score": compute_score(verdict)}
+            for hotkey, verdict in sorted(audit.verdicts.items())
+        ],
+    }

@@ -1,0 +1,387 @@
+"""The validator: contexts read off the chain, submissions judged, settlements turned into weights.
+
+Windows overlap, so several are open at once. One step judges one submission. What a restart must
+not lose is in the journal before the next step begins, and weights leave through the outbox.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from time import perf_counter
+
+from assay.artifacts.parquet import WorkerError
+from assay.artifacts.submissions.intake import Sources, judge_hotkey, open_checkpoint
+from assay.artifacts.submissions.read_ahead import ReadAhead
+from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
+from assay.network.chain import STATE_BLOCKS, ChainError, ForgottenError, WrongChainError
+from assay.neurons.program.database import Database
+from assay.neurons.session.window_reader import (
+    BeaconError,
+    find_settlement,
+    get_challenge,
+    get_context,
+)
+from assay.neurons.validator.journal import Account, Journal, Progress
+from assay.neurons.validator.record_book import RecordBook
+from assay.neurons.validator.weights_outbox import WeightsOutbox
+from assay.neurons.validator.window_audit import Settlement, WindowAudit
+from assay.protocol import Context, Parameters, Phase
+from assay.protocol.window import compute_block, compute_settled_windows, compute_window
+from assay.verification import (
+    Ledger,
+    Result,
+    Seat,
+    compute_score,
+    compute_settlement,
+    compute_weights,
+)
+
+logger = logging.getLogger("assay")
+
+#: Settled windows that stay in memory for whoever looks.
+REMEMBERED = 24
+
+
+class Validator:
+    """Judges every member of every window and settles at every epoch.
+
+    Args:
+        database: where it remembers; with a file it goes on where it was when it was last stopped
+            or killed.
+        on_context, on_window, on_settlement: called when the thing is known, final, or about to be
+            sent; that is where a caller publishes them. After a kill the last one may come again.
+        last_window: after it no window is opened; None for a validator that goes on.
+        start: block from which on one without a past looks; windows that had begun by then are
+            left to others.
+        remember: settled windows kept in `audits`, and their `settlements`.
+        book: where its public record goes, over the same database; None: it leaves none.
+        ahead: reads files before they are judged; None: each is read when its turn comes.
+
+    Attributes:
+        trouble: what it waits for that should not be so; None while all is well.
+
+    Raises:
+        JournalError: the database is another validator's, or cannot be used.
+    """
+
+    def __init__(
+        self,
+        hotkey: bytes,
+        parameters: Parameters,
+        sources: Sources,
+        database: Database,
+        on_context: Callable[[Context], None],
+        on_window: Callable[[WindowAudit], None],
+        on_settlement: Callable[[Settlement], None],
+        last_window: int | None = None,
+        start: int = 0,
+        remember: int = REMEMBERED,
+        book: RecordBook | None = None,
+        ahead: ReadAhead | None = None,
+    ) -> None:
+        self.name = "validator"
+        self.trouble: str | None = None
+        self.hotkey = hotkey
+        self.settlements: list[Settlement] = []
+        self._parameters = parameters
+        self._sources = replace(sources, ahead=ahead)
+        self._ahead = ahead
+        self._database = database
+        self._on_context = on_context
+        self._on_window = on_window
+        self._on_settlement = on_settlement
+        self._last = last_window
+        self._remember = remember
+        first = Progress(compute_window(parameters.timing, start) + (start > 0), start)
+        self._journal = Journal(database, hotkey, parameters, first)
+        self.outbox = WeightsOutbox(database, sources.chain, hotkey)
+        self._book = book
+        self.audits = self._journal.load_audits()
+        self._ledgers = self._journal.load_ledgers()
+        progress = self._journal.load_progress()
+        self._next_window = progress.next_window
+        self._last_epoch = progress.last_epoch
+        self._next_block = progress.last_epoch + 1
+        self._behind: str | None = None  # until a window is judged in full again
+
+    def step(self) -> bool:
+        """Sends weights, opens or closes a window, settles an epoch, or judges one submission.
+
+        Raises:
+            WrongChainError: a node speaks for another chain.
+            JournalError: nothing can be written down; nothing was lost, and the step may be tried
+                again.
+        """
+        try:
+            busy = self._step()
+        except WrongChainError:
+            raise
+        except (BeaconError, ChainError) as error:  # a node or source may come back: look again
+            self.trouble = str(error)
+            return False
+        lacks = [
+            self.outbox.trouble,
+            self._behind,
+            None if self._book is None else self._book.trouble,
+        ]
+        self.trouble = next(filter(None, lacks), None)
+        return busy
+
+    def _step(self) -> bool:
+        head = self._sources.chain.get_head()
+        return (
+            self.outbox.step(head)
+            or self._open_window(head)
+            or self._close_window(head)
+            or self._pass_block(head)
+            or (self._book is not None and self._book.step(head))
+            or self._judge_one(head)
+        )
+
+    # --- windows
+
+    def _open_window(self, head: int) -> bool:
+        """A window whose beacon is late keeps none of those after it waiting."""
+        self._pass_forgotten(head)
+        current = compute_window(self._parameters.timing, head)
+        last = current if self._last is None else min(current, self._last)
+        waiting = range(self._next_window, last + 1)
+        return any(self._try_window(w, head) for w in waiting if w not in self.audits)
+
+    def _pass_forgotten(self, head: int) -> None:
+        """Leaves windows to others whose state no plain node has any more, however many at once."""
+        timing = self._parameters.timing
+        last = (head - STATE_BLOCKS - timing.verdict_end) // timing.window_blocks
+        if self._last is not None:
+            last = min(last, self._last)
+        if last >= self._next_window:
+            self._next_window = last + 1
+            self._go_on()
+            self._journal.pass_window(last)
+
+    def _try_window(self, window: int, head: int) -> bool:
+        """Opens a window, or leaves it to others once that is all that is left to do."""
+        sources, timing = self._sources, self._parameters.timing
+        try:
+            challenge = get_challenge(sources.chain, sources.beacons, self._parameters, window)
+        except ForgottenError:
+            if head <= compute_block(timing, window, Phase.FETCH_END):
+                raise  # a node that should know it: another may
+            return self._pass_window(window)  # we come too late for it, and abstain
+        if challenge is None:
+            if head < compute_block(timing, window, Phase.VERDICT_END):
+                return False  # its round may yet come, and another one is never taken
+            logger.warning(
+                "window %d is abstained from: its beacon did not come",
+                window,
+                extra={"event": "beacon_missed"},
+            )
+            return self._pass_window(window)
+        audit = WindowAudit(challenge)
+        self.audits = dict(sorted([*self.audits.items(), (window, audit)]))
+        self._go_on()
+        self._journal.open_window(challenge, self._next_window)
+        return True
+
+    def _pass_window(self, window: int) -> bool:
+        if window != self._next_window:
+            return False  # those before it come first
+        self._next_window += 1
+        self._go_on()
+        self._journal.pass_window(self._next_window - 1)
+        return True
+
+    def _go_on(self) -> None:
+        """Counts on to the first window that is neither opened nor left to others."""
+        while self._next_window in self.audits:
+            self._next_window += 1
+
+    def _open_context(self, audit: WindowAudit) -> Context | None:
+        """A window's context, None before it can be known."""
+        if audit.context is None:
+            sources = self._sources
+            context = get_context(sources.chain, sources.beacons, self._parameters, audit.challenge)
+            if context is not None:
+                self._on_context(context)
+                self._journal.put_context(context)
+                audit.context = context
+        return audit.context
+
+    def _close_window(self, head: int) -> bool:
+        """Verdicts are final at VERDICT_END; so is their lack."""
+        for window, audit in self.audits.items():
+            due = compute_block(self._parameters.timing, window, Phase.VERDICT_END)
+            if not audit.closed and head >= due:
+                try:
+                    self._open_context(audit)  # for the record, where nothing could be judged
+                except (BeaconError, ForgottenError) as error:
+                    audit.missing = str(error)
+                audit.close_fetching()
+                lack = audit.explain_abstention()
+                self._note(audit, missing=lack)
+                self._behind = lack and f"window {window} is abstained from: {lack}"
+                if self._ahead is not None:
+                    self._ahead.forget(window)
+                self._on_window(audit)
+                self._journal.close_window(window)
+                audit.closed = True
+                return True
+        return False
+
+    # --- submissions
+
+    def _judge_one(self, head: int) -> bool:
+        for audit in self.audits.values():
+            if audit.closed or audit.complete or audit.void:
+                continue
+            context = self._open_context(audit)
+            if context is None:
+                continue
+            fetch_end = compute_block(self._parameters.timing, context.window, Phase.FETCH_END)
+            hotkey = self._choose(audit, context, head, late=head > fetch_end)
+            if hotkey is not None:
+                checkpoint = self._open_checkpoint(audit, context)
+                if checkpoint is not None:
+                    self._judge(audit, context, hotkey, checkpoint, head)
+                audit.asked_at[hotkey] = head
+                return True
+            if head > fetch_end:
+                audit.close_fetching()
+        return False
+
+    def _choose(
+        self, audit: WindowAudit, context: Context, head: int, *, late: bool
+    ) -> bytes | None:
+        """Whom to judge next; after FETCH_END those whose files have come before it."""
+        # who was not asked yet comes before who is asked again: nobody waits for the absent
+        order = sorted(context.members, key=lambda h: (audit.asked_at.get(h, -1), h))
+        asked = audit.asked_at
+        due = [h for h in order if h not in audit.verdicts and asked.get(h, -1) < head]
+        if self._ahead is None:
+            return due[0] if due and not late else None
+        if late:
+            return self._ahead.choose_late(context, due)
+        return self._ahead.choose(context, due) if due else None
+
+    def _open_checkpoint(self, audit: WindowAudit, context: Context) -> Checkpoint | None:
+        """The checkpoint in force. Without it we wait, and abstain if it never comes."""
+        try:
+            return open_checkpoint(self._sources.checkpoints, context.checkpoint, self._parameters)
+        except UnusableCheckpointError as error:
+            self._note(audit, void=str(error))
+        except CheckpointError as error:
+            self._note(audit, missing=str(error))
+        return None
+
+    def _note(
+        self, audit: WindowAudit, *, void: str | None = None, missing: str | None = None
+    ) -> None:
+        """Keeps in the journal what stands in a window's way, once."""
+        void, missing = void or audit.void, missing or audit.missing
+        if (void, missing) != (audit.void, audit.missing):
+            self._journal.put_faults(audit.challenge.window, void, missing)
+            audit.void, audit.missing = void, missing
+
+    def _judge(
+        self, audit: WindowAudit, context: Context, hotkey: bytes, checkpoint: Checkpoint, head: int
+    ) -> None:
+        """Judges one hotkey. What is not shown yet is asked for at each block until FETCH_END."""
+        started, sources = perf_counter(), self._sources
+        member = context.members[hotkey]
+        account: Account = (
+            find_settlement(sources.chain, self._parameters, context.window),
+            Seat(member.uid, member.registered_at),
+        )
+        before = self._ledgers.get(account, Ledger())
+        try:
+            verdict, ledger = judge_hotkey(
+                context, hotkey, checkpoint, sources, before, validator=self.hotkey
+            )
+        except WorkerError as error:  # we lack something, and try again
+            self._note(audit, missing=str(error))
+            return
+        seconds = perf_counter() - started
+        end = compute_block(self._parameters.timing, context.window, Phase.VERDICT_END)
+        if sources.chain.get_head() > end:
+            return  # verdicts were final meanwhile, and so is the lack of this one
+        self._journal.put_verdict(verdict, head, seconds, account, ledger)
+        self._ledgers[account] = ledger
+        audit.add(verdict, head, seconds)
+
+    # --- settlements
+
+    def _pass_block(self, head: int) -> bool:
+        number = self._next_block
+        if number > head:
+            return False
+        try:
+            if self._sources.chain.is_epoch(number):
+                self._settle(number)
+        except ForgottenError as error:
+            if head - number < STATE_BLOCKS // 2:
+                raise  # a node that should know it: another may
+            # epochs that nobody can name any more settle nothing
+            number = max(number, head - STATE_BLOCKS + 1)
+            logger.warning(
+                "nothing is settled up to block %d: %s",
+                number,
+                error,
+                extra={"event": "blocks_passed_over"},
+            )
+            self._finish(number, None)
+        self._next_block = number + 1
+        return True
+
+    def _settle(self, epoch: int) -> None:
+        """Weights from the windows between the last epoch and this one; none where none counts."""
+        windows = compute_settled_windows(self._parameters.timing, self._last_epoch, epoch)
+        judged = {w: a for w in windows if (a := self.audits.get(w)) is not None and a.counts}
+        if not judged:
+            nothing = Settlement(epoch, (), tuple(windows), {}, {})
+            self._finish(epoch, nothing if windows else None)
+            return
+        results = [
+            Result(
+                window,
+                Seat(member.uid, member.registered_at),
+                (verdict := audit.verdicts[hotkey]).reason,
+                compute_score(verdict),
+            )
+            for window, audit in judged.items()
+            if audit.context is not None
+            for hotkey, member in audit.context.members.items()
+        ]
+        scores = compute_settlement(results)
+        identity = self._parameters.identity
+        held = self._sources.chain.get_members(epoch).items()
+        holders = {Seat(member.uid, member.registered_at): hotkey for hotkey, member in held}
+        by_uid = {seat.uid: score for seat, score in scores.items() if seat in holders}
+        settlement = Settlement(
+            epoch=epoch,
+            windows=tuple(judged),
+            abstained=tuple(w for w in windows if w not in judged),
+            scores=scores,
+            weights=compute_weights(by_uid, identity.owner_uid, identity.burn_share),
+            holders=holders,
+        )
+        self._on_settlement(settlement)
+        self._finish(epoch, settlement)
+
+    def _finish(self, epoch: int, settlement: Settlement | None) -> None:
+        """Everything up to a block is done with: its weights are due, its record is made, the rest
+        is forgotten."""
+        done = compute_settled_windows(self._parameters.timing, self._last_epoch, epoch).stop
+        with self._database.transaction():
+            if settlement is not None and settlement.weights:
+                self.outbox.put(epoch, settlement.weights)
+            if settlement is not None and self._book is not None:
+                self._book.put(settlement, self.audits)
+            self._journal.settle(epoch, done)
+        if settlement is not None and settlement.weights:
+            self.settlements.append(settlement)
+        self._last_epoch = epoch
+        self._next_window = max(self._next_window, done)
+        self._ledgers = {key: kept for key, kept in self._ledgers.items() if key[0] > epoch}
+        for window in [w for w in self.audits if w < done - self._remember]:
+            del self.audits[window]
+        self.settlements = [s for s in self.settlements if s.windows[-1] >= done - self._remember]

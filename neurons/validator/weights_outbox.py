@@ -1,0 +1,306 @@
+"""Weights on their way to the chain: never lost, never doubled.
+
+A settlement's weights are on disk before anything is sent, and what is about to be sent is noted
+before it is. So whatever happens in between, the next start finds a row that *may* have been sent:
+it is looked for in finalized state, and sent again only once the extrinsic that may be under way
+can no longer be included.
+
+What this does not know: who else uses the hotkey. Where weights are opened later, it sees only
+that some were taken, not which.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import Any
+
+from assay.artifacts.ports import Chain
+from assay.network.chain import (
+    EXTRINSIC_BLOCKS,
+    ChainError,
+    TooSoonError,
+    UnknownOutcomeError,
+    WrongChainError,
+)
+from assay.neurons.program.database import Database, JournalError
+
+#: Blocks that the node which signed may have been ahead of the head that we saw.
+_AHEAD_BLOCKS = 16
+#: Blocks after which nothing that was sent can still be included.
+DOUBT_BLOCKS = EXTRINSIC_BLOCKS + _AHEAD_BLOCKS
+#: Blocks before a refused row is tried again: after the first refusal, then twice that, up to this.
+_FIRST_PAUSE, _LONGEST_PAUSE = 4, 128
+#: Blocks between two looks at whether somebody else has set weights since.
+_WATCH_BLOCKS = 8
+
+
+class State(StrEnum):
+    """Where a row stands.
+
+    due → sending → sent → confirmed. Back to due goes what the chain refused, and what may have
+    been sent, does not stand, and cannot come any more. What is due when a newer row comes is
+    superseded and never sent.
+    """
+
+    DUE = "due"
+    SENDING = "sending"  # noted before the call: after a restart it may have been sent
+    SENT = "sent"  # held by a block that is not final yet
+    CONFIRMED = "confirmed"  # seen in finalized state
+    SUPERSEDED = "superseded"
+
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS weights (
+    epoch INTEGER PRIMARY KEY, state TEXT NOT NULL, weights TEXT NOT NULL, sent_at INTEGER,
+    confirmed_at INTEGER, trouble TEXT, marked_at INTEGER, expires INTEGER, shut INTEGER NOT NULL,
+    failures INTEGER NOT NULL, retry_at INTEGER NOT NULL
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsRow:
+    """One settlement's weights and what became of them. Numbers are blocks.
+
+    Attributes:
+        sent_at: holds them; None while that is not known.
+        confirmed_at: finalized, the first at which they were seen.
+        trouble: what keeps them, or what happened to them since; None where nothing does.
+        marked_at: head when they were about to be sent.
+        expires: head from which on what was sent cannot come any more.
+        shut: the subnet asked for weights that it opens later.
+        failures: refusals so far; retry_at: head from which on it is tried again.
+    """
+
+    epoch: int
+    state: State
+    weights: Mapping[int, int]
+    sent_at: int | None = None
+    confirmed_at: int | None = None
+    trouble: str | None = None
+    marked_at: int | None = None
+    expires: int | None = None
+    shut: bool = False
+    failures: int = 0
+    retry_at: int = 0
+
+
+#: Settlements whose rows are kept: some weeks of the main network.
+KEPT_ROWS = 1_024
+_COLUMNS = ", ".join(field.name for field in fields(WeightsRow))
+_NEWEST = "ORDER BY epoch DESC LIMIT"
+
+
+def list_rows(database: Database, limit: int) -> list[WeightsRow]:
+    """What was sent or is to be sent, the newest settlement first.
+
+    Raises:
+        JournalError: the file holds none.
+    """
+    found = database.execute(f"SELECT {_COLUMNS} FROM weights {_NEWEST} ?", (limit,))
+    return [_decode(*values) for values in found]
+
+
+def describe_row(row: WeightsRow) -> dict[str, Any]:
+    """A settlement's weights and what became of them."""
+    return {
+        "epoch": row.epoch,
+        "state": row.state.value,
+        "sent_at": row.sent_at,
+        "confirmed_at": row.confirmed_at,
+        "trouble": row.trouble,
+        "weights": {str(uid): weight for uid, weight in row.weights.items()},
+    }
+
+
+class WeightsOutbox:
+    """One hotkey's weights.
+
+    Args:
+        database: nobody else may send what it holds.
+    """
+
+    def __init__(self, database: Database, chain: Chain, hotkey: bytes) -> None:
+        self._database = database
+        self._chain = chain
+        self._hotkey = hotkey
+        self._seen = -1  # head at which there was nothing more to do
+        self._watched = -1
+        self._unanswered: str | None = None
+        database.execute(_SCHEMA)
+        newest = list_rows(database, 1)
+        self._noted = newest[0].trouble if newest else None
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the newest weights from the chain, or what happened to them there."""
+        return self._unanswered or self._noted
+
+    def put(self, epoch: int, weights: Mapping[int, int]) -> None:
+        """Persists a settlement's weights, uid → u16. Older ones not yet sent never will be.
+
+        Raises:
+            JournalError: other weights stand for this epoch: one of the two is wrong.
+        """
+        row = {uid: weights[uid] for uid in sorted(weights) if weights[uid]}
+        with self._database.transaction():
+            known = self._find("epoch = ?", epoch)
+            if known is not None:
+                if known.weights == row:
+                    return
+                raise JournalError(
+                    f"{self._database.name} holds other weights of epoch {epoch} than those now "
+                    "computed: it is another validator's or was restored from a copy; take a new "
+                    "folder"
+                )
+            newer = self._find("epoch > ?", epoch)
+            self._save(WeightsRow(epoch, State.SUPERSEDED if newer else State.DUE, row))
+            self._database.execute(
+                "UPDATE weights SET state = ? WHERE state = ? AND epoch < ?",
+                (State.SUPERSEDED, State.DUE, epoch),
+            )
+            self._database.execute(
+                "DELETE FROM weights WHERE state IN (?, ?) AND epoch <= "
+                "(SELECT epoch FROM weights ORDER BY epoch DESC LIMIT 1 OFFSET ?)",
+                (State.CONFIRMED, State.SUPERSEDED, KEPT_ROWS),
+            )
+        self._seen = -1
+
+    def step(self, head: int) -> bool:
+        """Sends, follows up, or looks; whether there may be more to do at this head.
+
+        Args:
+            head: the newest finalized block.
+
+        Raises:
+            WrongChainError: a node speaks for another chain.
+            JournalError: the row's state cannot be written down.
+        """
+        if head <= self._seen:
+            return False
+        self._unanswered = None
+        try:
+            if self._advance(head):
+                return True
+        except WrongChainError:
+            raise
+        except ChainError as error:  # it cannot be asked now: again at the next block
+            self._unanswered = str(error)
+        self._seen = head
+        return False
+
+    def _advance(self, head: int) -> bool:
+        under_way = self._find("state IN (?, ?)", State.SENDING, State.SENT)
+        if under_way is not None:
+            return self._follow(under_way, head)
+        due = self._find("state = ?", State.DUE)
+        if due is not None:
+            return due.retry_at <= head and self._send(due, head)
+        self._watch(head)
+        return False
+
+    def _send(self, row: WeightsRow, head: int) -> bool:
+        """Sends a row if the chain takes it now."""
+        if row.marked_at is not None and self._confirm(row, head):
+            return True  # it was said to be refused, and stands
+        if self._chain.get_weights_block(self._hotkey, head) is None:
+            self._put_off(row, head, f"the hotkey holds no uid at block {head}: register it")
+            return False
+        if head + 1 < self._chain.get_next_weights_block(self._hotkey):
+            return False
+        shut = self._chain.get_hyperparameters().commit_reveal
+        row = replace(row, marked_at=head, shut=shut, sent_at=None, expires=None)
+        self._save(replace(row, state=State.SENDING))
+        try:
+            block = self._chain.set_weights(self._hotkey, row.weights)
+        except (UnknownOutcomeError, WrongChainError):
+            raise  # it stays as marked
+        except TooSoonError as error:
+            self._save(replace(row, marked_at=None, retry_at=error.allowed_at - 1))
+            return False
+        except ChainError as error:
+            self._put_off(row, head, str(error))
+            return False
+        sent = replace(row, state=State.SENT, sent_at=block, expires=head + DOUBT_BLOCKS)
+        self._save(replace(sent, trouble=None))
+        return True
+
+    def _put_off(self, row: WeightsRow, head: int, why: str) -> None:
+        """Keeps a row that the chain does not take, with growing pauses."""
+        retry_at = head + min(_FIRST_PAUSE << min(row.failures, 8), _LONGEST_PAUSE)
+        trouble = f"weights of epoch {row.epoch}, again in block {retry_at}: {why}"
+        self._save(replace(row, failures=row.failures + 1, retry_at=retry_at, trouble=trouble))
+
+    def _follow(self, row: WeightsRow, head: int) -> bool:
+        """Looks for a row that may have been sent; due again once it cannot come any more."""
+        if row.expires is None:
+            since = max(head, row.marked_at or 0)  # a node that lags must not shorten the doubt
+            row = replace(
+                row,
+                expires=since + DOUBT_BLOCKS,
+                trouble=f"weights of epoch {row.epoch} may have been sent and nobody said what "
+                "became of them: they are looked for on chain, and sent again from block "
+                f"{since + DOUBT_BLOCKS} on where they do not stand",
+            )
+            self._save(row)
+        if self._confirm(row, head):
+            return True
+        if row.expires is None or head < row.expires:
+            return False
+        with self._database.transaction():
+            newer = self._find("epoch > ?", row.epoch)
+            state = State.SUPERSEDED if newer else State.DUE
+            self._save(replace(row, state=state, sent_at=None, trouble=None))
+        return True
+
+    def _confirm(self, row: WeightsRow, head: int) -> bool:
+        """Notes a row that stands in the state of a finalized block as confirmed."""
+        last = self._chain.get_weights_block(self._hotkey, head)
+        if last is None or row.marked_at is None or last <= row.marked_at:
+            return False
+        if not row.shut and self._chain.get_weights(head).get(self._hotkey) != row.weights:
+            return False
+        self._save(
+            replace(row, state=State.CONFIRMED, sent_at=last, confirmed_at=head, trouble=None)
+        )
+        return True
+
+    def _watch(self, head: int) -> None:
+        """Says so where somebody else has set weights after our newest."""
+        row = self._find("state = ?", State.CONFIRMED)
+        if row is None or row.sent_at is None or head < self._watched + _WATCH_BLOCKS:
+            return
+        self._watched = head
+        last = self._chain.get_weights_block(self._hotkey, head)
+        trouble = None
+        if last is None:
+            trouble = "the hotkey holds no uid any more: register it again"
+        elif last > row.sent_at:
+            trouble = (
+                f"block {last} holds weights of this hotkey that this program has not sent: stop "
+                "the other one that uses it"
+            )
+        if trouble is not None and trouble != row.trouble:
+            self._save(replace(row, trouble=trouble))
+
+    def _find(self, condition: str, *values: int | str) -> WeightsRow | None:
+        found = self._database.execute(
+            f"SELECT {_COLUMNS} FROM weights WHERE {condition} {_NEWEST} 1", values
+        )
+        return _decode(*found[0]) if found else None
+
+    def _save(self, row: WeightsRow) -> None:
+        values = [getattr(row, field.name) for field in fields(row)]
+        values[2] = json.dumps(list(row.weights.items()))
+        marks = ", ".join("?" * len(values))
+        with self._database.transaction():
+            self._database.execute(
+                f"INSERT OR REPLACE INTO weights ({_COLUMNS}) VALUES ({marks})", values
+            )
+        self._noted = row.trouble
+
+
+def _decode(epoch: int, state: str, weights: str, *rest: object) -> WeightsRow:
+    row = WeightsRow(epoch, State(state), dict(json.loads(weights)), *rest)  # type: ignore[arg-type]
+    return replace(row, shut=bool(row.shut))

@@ -1,0 +1,1 @@
+"""What a subnet's owner does: parameters, the first checkpoint, publishing, founding."""

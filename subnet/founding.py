@@ -1,0 +1,99 @@
+"""A subnet founded on a development chain, as its owner would do it: bought, set up, published.
+
+Localnet and demo begin so. Time is virtual meanwhile: a block comes with every extrinsic.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from assay.devnet.development_calls import change_settings
+from assay.network import ObjectStore
+from assay.network.chain import (
+    ChainWallet,
+    Connection,
+    SubtensorChain,
+    create_subnet,
+    get_subnet_cost,
+    start_subnet,
+)
+from assay.neurons.program.logs import make_report
+from assay.protocol import BeaconChain, Parameters
+
+PRESET = "demo"
+_ENVIRONMENT = "arithmetic"
+
+
+def buy_subnet(connection: Connection, owner: ChainWallet, tempo: int) -> int:
+    """Buys a subnet, opens it for stake and settles how it works. Its netuid.
+
+    Args:
+        tempo: blocks between epochs, counted from here.
+
+    Raises:
+        ChainError: refused.
+    """
+    change_settings(
+        connection,
+        [
+            ("sudo_set_admin_freeze_window", {"window": 0}),
+            ("sudo_set_stake_threshold", {"min_stake": 0}),
+        ],
+    )
+    netuid = create_subnet(connection, owner, get_subnet_cost(connection))
+    start_subnet(connection, owner, netuid)
+    of_subnet = (
+        ("tempo", "tempo", tempo),
+        # its rounds are quicknet's, and a localnet needs nothing from outside
+        ("commit_reveal_weights_enabled", "enabled", False),
+        ("weights_set_rate_limit", "weights_set_rate_limit", 0),
+    )
+    change_settings(
+        connection,
+        [(f"sudo_set_{name}", {"netuid": netuid, key: value}) for name, key, value in of_subnet],
+    )
+    return netuid
+
+
+def publish_rules(
+    chain: SubtensorChain,
+    owner: bytes,
+    trainer: bytes,
+    beacon: BeaconChain,
+    store: ObjectStore,
+    locator: str,
+    genesis: Path,
+    slot_ms: int,
+    pass_blocks: Callable[[int], int],
+) -> Parameters:
+    """Publishes the demo's rules for a subnet, and its first checkpoint.
+
+    Args:
+        owner, trainer: hotkeys that hold uids.
+        locator: of the store, as it will stand on chain.
+        genesis: folder of the first checkpoint.
+        slot_ms: time between blocks.
+        pass_blocks: makes so many blocks.
+
+    Raises:
+        OperatorError: says what went wrong.
+    """
+    from assay.subnet.presets import PRESETS  # a running localnet needs no model in memory
+    from assay.subnet.publishing import make_subnet_parameters, publish_subnet
+
+    def wait(_: float) -> None:
+        pass_blocks(1)
+
+    parameters = make_subnet_parameters(
+        chain, beacon, genesis, trainer, _ENVIRONMENT, PRESETS[PRESET], slot_ms
+    )
+    publish_subnet(
+        chain,
+        owner,
+        store,
+        locator,
+        parameters,
+        genesis,
+        make_report("publication_note"),
+        wait=wait,
+    )
+    return parameters

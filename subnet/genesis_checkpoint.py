@@ -1,0 +1,137 @@
+"""Turns a bare model folder into a genesis checkpoint: calibration set, rates, μ, manifest.
+
+    python -m assay.subnet.genesis_checkpoint FOLDER
+    python -m assay.subnet.genesis_checkpoint FOLDER --environment gsm --level 1 \
+        --level 2 --max-tokens 256
+
+The demo's own model was made by `python -m assay.training.pretrain` and then by this. The rates are
+measured between two permitted implementations of the reference: SDPA and eager attention.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerFast
+
+from assay.artifacts.checkpoints.checkpoint_folder import measure_manifest
+from assay.environments import Environment, add_problem_files, make_environment
+from assay.inference import Drafter, Reference, Rules, make_model, measure_rates, sample_passages
+from assay.inference.checkpoint import FolderTokenizer, load_model, load_tokenizer
+from assay.inference.folder import (
+    CALIBRATION_FILE,
+    MANIFEST_FILE,
+    PASSAGES_FILE,
+    digest_chat_template,
+    digest_structure,
+    digest_tensors,
+    digest_tokenizer,
+)
+from assay.inference.passages import digest_passages, encode_passages
+from assay.network.folder_locks import write_file, write_json
+from assay.neurons.settings.environment_choice import open_text
+from assay.neurons.settings.schema import ConfigError
+from assay.protocol.encoding import to_json
+from assay.protocol.manifest import ZERO_DIGEST, Calibration, Manifest, compute_tensor_root
+from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS
+from assay.subnet.demo_rules import (
+    DEMO_ENVIRONMENT,
+    DEMO_LEVELS,
+    DEMO_MAX_TOKENS,
+    DEMO_SETTINGS,
+    DEMO_WORK,
+)
+
+#: Problems whose sampled completions make the calibration set.
+_PROBLEMS = 256
+
+
+def make_genesis(
+    folder: Path,
+    max_tokens: int = DEMO_MAX_TOKENS,
+    environment: Environment | None = None,
+    levels: Sequence[int] = DEMO_LEVELS,
+) -> Manifest:
+    """Writes calibration_set.json, calibration.json and manifest.json; returns the manifest.
+
+    Args:
+        environment: whose problems the network asks; None: the demo's.
+        levels: of it, ascending: the first in force.
+
+    Raises:
+        ValueError: levels that are not legal.
+    """
+    environment = environment or make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
+    tokenizer = load_tokenizer(folder)
+    calibration, calibration_set = _calibrate(folder, environment, levels, tokenizer, max_tokens)
+    manifest = Manifest(
+        version=PROTOCOL_VERSION,
+        structure=digest_structure(folder),
+        tokenizer=digest_tokenizer(folder),
+        chat_template=digest_chat_template(tokenizer),
+        tensors=compute_tensor_root(digest_tensors(folder)),
+        end_tokens=(tokenizer.eos_token_id,),
+        max_tokens=max_tokens,
+        levels=tuple(levels),
+        centre=(),
+        scale=0,
+        calibration=calibration.digest,
+        calibration_set=calibration_set,
+        parent=ZERO_DIGEST,
+        step=ZERO_DIGEST,
+        number=0,
+    )
+    manifest = measure_manifest(manifest, folder)
+    write_json(folder / MANIFEST_FILE, to_json(manifest))
+    return manifest
+
+
+def _calibrate(
+    folder: Path,
+    environment: Environment,
+    levels: Sequence[int],
+    hugging_face: PreTrainedTokenizerFast,
+    max_tokens: int,
+) -> tuple[Calibration, bytes]:
+    """Samples the set and measures the rates; the set's digest too."""
+    temperature = DEMO_WORK.temperature
+    model = load_model(folder)
+    end = hugging_face.eos_token_id
+    vocabulary = model.get_output_embeddings().weight.shape[0]
+    tokenizer = FolderTokenizer(hugging_face, vocabulary, (end,))
+    rules = Rules(temperature, (end,), max_tokens)
+    drafter = Drafter(model, tokenizer.drawable, rules)
+    passages = sample_passages(drafter, tokenizer, environment, levels, _PROBLEMS)
+    data = encode_passages(passages)
+    write_file(folder / PASSAGES_FILE, data)
+    a, b = (
+        Reference(make_model(model, name), tokenizer.drawable, temperature)
+        for name in ("fp32-sdpa", "fp32-eager")
+    )
+    calibration = measure_rates(a, b, passages, SMALL_MODEL_TESTS.margin_levels, temperature)
+    write_json(folder / CALIBRATION_FILE, to_json(calibration))
+    return calibration, digest_passages(data)
+
+
+def main() -> None:
+    """Command: the folder, and for which problems."""
+    parser = argparse.ArgumentParser(prog="python -m assay.subnet.genesis_checkpoint")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--environment", metavar="NAME", default=DEMO_ENVIRONMENT)
+    parser.add_argument("--file", type=Path, action="append", default=[], help="of problems")
+    parser.add_argument("--level", type=int, action="append", help="first in force; may repeat")
+    parser.add_argument("--max-tokens", type=int, default=DEMO_MAX_TOKENS)
+    given = parser.parse_args()
+    add_problem_files(given.file)
+    try:
+        environment = open_text(given.environment)
+        levels = DEMO_LEVELS if given.level is None else sorted(set(given.level))
+        manifest = make_genesis(given.folder, given.max_tokens, environment, levels)
+    except (ConfigError, ValueError) as error:
+        parser.error(str(error))
+    print(json.dumps({"checkpoint": manifest.digest.hex(), "scale": manifest.scale}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Parameters for a new network: a preset, what the chain says, and what its owner changes.
+
+Nothing here is in force until the owner publishes it: see `assay.artifacts.parameters.discovery`.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.environments import Environment, RewardWeights, make_environment
+from assay.neurons.settings.environment_choice import open_text
+from assay.neurons.settings.schema import ConfigError
+from assay.protocol import BeaconChain, EncodingError, Parameters
+from assay.protocol.encoding import from_json, read_json
+from assay.protocol.parameters import (
+    DEMO_TIMING,
+    MAIN_TIMING,
+    MAIN_WORK,
+    PROTOCOL_VERSION,
+    SMALL_MODEL_TESTS,
+    EnvironmentChoice,
+    Identity,
+    Setting,
+    Tests,
+    Timing,
+    Work,
+    find_parameters_fault,
+)
+from assay.subnet.demo_rules import DEMO_WORK
+
+#: Largest file of changes, bytes.
+_FILE_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Rules that fit together. `timing` holds for blocks of its own `slot_ms`."""
+
+    timing: Timing
+    work: Work
+    tests: Tests
+
+
+PRESETS: Mapping[str, Preset] = {
+    "main": Preset(MAIN_TIMING, MAIN_WORK, SMALL_MODEL_TESTS),
+    "demo": Preset(DEMO_TIMING, DEMO_WORK, SMALL_MODEL_TESTS),
+}
+
+
+def make_parameters(
+    timing: Timing, preset: Preset, identity: Identity, beacon: BeaconChain, environment: str
+) -> Parameters:
+    """Parameters of a preset for one subnet.
+
+    Args:
+        timing: the preset's, with the chain's slot and the subnet's tempo.
+        environment: by name, with settings that differ from its defaults: `sat,k=4`.
+
+    Raises:
+        ConfigError: there is no such environment.
+    """
+    return Parameters(
+        identity=identity,
+        beacon=beacon,
+        environment=parse_environment(environment),
+        timing=timing,
+        work=preset.work,
+        tests=preset.tests,
+    )
+
+
+def parse_environment(text: str) -> EnvironmentChoice:
+    """An environment as a person writes it, as parameters name it.
+
+    Raises:
+        ConfigError: as `open_text`.
+    """
+    return _name_choice(open_text(text))
+
+
+def choose_environment(name: str, settings: Mapping[str, int]) -> EnvironmentChoice:
+    """An environment as parameters name it: settings in full, the digest of the code here.
+
+    Raises:
+        ConfigError: there is no such environment, or a setting is not one of its own.
+    """
+    try:
+        return _name_choice(make_environment(name, settings))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _name_choice(environment: Environment) -> EnvironmentChoice:
+    weights = RewardWeights()
+    return EnvironmentChoice(
+        name=environment.name,
+        settings=tuple(Setting(k, v) for k, v in sorted(environment.params.items())),
+        digest=environment.digest,
+        correctness_weight=weights.correctness,
+        quality_weight=weights.quality,
+        satisfaction_weight=weights.satisfaction,
+    )
+
+
+def read_changes(file: Path) -> Mapping[str, Any]:
+    """Changes to parameters, by section and field, from a TOML or JSON file.
+
+    Raises:
+        ConfigError: it cannot be read, or is neither.
+    """
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(_FILE_BYTES_MAX + 1)
+        if len(data) > _FILE_BYTES_MAX:
+            raise ConfigError(f"{file} is larger than {_FILE_BYTES_MAX >> 20} MiB")
+        found = read_json(data) if file.suffix == ".json" else tomllib.loads(data.decode())
+    except OSError as error:
+        raise ConfigError(f"cannot read {file} ({error.strerror})") from None
+    except (EncodingError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{file} is neither TOML nor, ending in .json, JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{file} holds no sections: write [work] and the like")
+    return found
+
+
+def change_parameters(parameters: Parameters, changes: Mapping[str, Any]) -> Parameters:
+    """Parameters with some fields replaced, each as `Parameters.to_json` writes it.
+
+    An environment may be changed by name and by single settings; its digest follows.
+
+    Raises:
+        ConfigError: an unknown section or field, a value out of its bounds, or rules by which
+            nobody could run a network.
+    """
+    written = parameters.to_json()
+    for section, fields in changes.items():
+        if section not in written:
+            known = ", ".join(written)
+            raise ConfigError(f"parameters have no section {section!r}; they have: {known}")
+        if not isinstance(fields, Mapping):
+            raise ConfigError(f"{section!r} is a section: write [{section}] and its fields below")
+        if section == "environment":
+            fields = _complete_environment(parameters.environment, fields)
+        written[section] = {**written[section], **fields}
+    try:
+        changed = from_json(Parameters, written)
+    except EncodingError as error:
+        raise ConfigError(f"parameters: {error}") from None
+    fault = find_parameters_fault(changed)
+    if fault is not None:
+        raise ConfigError(f"nobody could run a network by these parameters: {fault}")
+    return changed
+
+
+def _complete_environment(choice: EnvironmentChoice, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings may come as `{name = value}` or as JSON has them, and only those that change."""
+    name = fields.get("name", choice.name)
+    settings = {s.name: s.value for s in choice.settings} if name == choice.name else {}
+    given = fields.get("settings", {})
+    try:
+        if not isinstance(given, Mapping):
+            given = {setting["name"]: setting["value"] for setting in given}
+        new = choose_environment(name, {**settings, **given})
+    except (TypeError, KeyError):
+        raise ConfigError(
+            "environment.settings: write names and integers, as in settings = {levels = 6}, and "
+            "the environment's name as text"
+        ) from None
+    written = {"settings": [{"name": s.name, "value": s.value} for s in new.settings]}
+    return {**fields, "name": name, "digest": fields.get("digest", new.digest.hex()), **written}
+
+
+def make_identity(
+    genesis_hash: bytes, netuid: int, owner_uid: int, trainer: bytes, genesis_checkpoint: bytes
+) -> Identity:
+    """Identity of a network in which nothing is burned."""
+    return Identity(
+        version=PROTOCOL_VERSION,
+        genesis_hash=genesis_hash,
+        netuid=netuid,
+        owner_uid=owner_uid,
+        burn_share=0,
+        trainer=trainer,
+        genesis_checkpoint=genesis_checkpoint,
+    )

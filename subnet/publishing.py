@@ -1,0 +1,152 @@
+"""What makes a subnet a network to join: its owner publishes rules and a first checkpoint."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from assay.artifacts.checkpoints.checkpoint_publish import (
+    Progress,
+    ignore_progress,
+    publish_checkpoint,
+)
+from assay.artifacts.parameters.discovery import DiscoveryError, SubnetChain, find_mismatch
+from assay.artifacts.parameters.parameter_file import publish_parameters
+from assay.artifacts.submissions.intake import find_checkpoint_fault
+from assay.environments import open_environment
+from assay.inference import load_checkpoint
+from assay.network import ObjectStore
+from assay.neurons.session.announcement import Announcement
+from assay.protocol import BeaconChain, Commitment, Parameters, Tag, encode_commitment, encode_ss58
+from assay.protocol.parameters import find_parameters_fault
+from assay.subnet.presets import Preset, make_identity, make_parameters
+
+#: Seconds for a commitment to come to stand in a final block, and between two looks.
+_CONFIRM_S, _LOOK_S = 600.0, 3.0
+
+
+def make_subnet_parameters(
+    chain: SubnetChain,
+    beacon: BeaconChain,
+    genesis_folder: Path,
+    trainer: bytes,
+    environment: str,
+    preset: Preset,
+    slot_ms: int | None = None,
+) -> Parameters:
+    """Parameters for a new network on a subnet, for its owner to look at and change.
+
+    Args:
+        trainer: hotkey that will publish checkpoints; not the owner's, since each has one slot.
+        environment: by name, with settings that differ from its defaults: `sat,k=4`.
+        slot_ms: the chain's, where it is not the preset's.
+
+    Raises:
+        CheckpointError: the genesis checkpoint cannot be used.
+        DiscoveryError: the owner's hotkey holds no uid.
+        ConfigError: there is no such environment.
+        ChainError: the chain cannot be read.
+    """
+    head = chain.get_head()
+    owner = chain.get_owner(head)
+    seat = chain.get_members(head).get(owner)
+    if seat is None:
+        raise DiscoveryError(
+            f"the owner's hotkey {encode_ss58(owner)} holds no uid to take the burn share: "
+            "register it"
+        )
+    checkpoint = load_checkpoint(genesis_folder)
+    identity = make_identity(chain.genesis_hash, chain.netuid, seat.uid, trainer, checkpoint.digest)
+    timing = replace(
+        preset.timing,
+        tempo=chain.get_hyperparameters().tempo,
+        slot_ms=preset.timing.slot_ms if slot_ms is None else slot_ms,
+    )
+    return make_parameters(timing, preset, identity, beacon, environment)
+
+
+def publish_subnet(
+    chain: SubnetChain,
+    owner: bytes,
+    store: ObjectStore,
+    locator: str,
+    parameters: Parameters,
+    genesis_folder: Path,
+    warn: Callable[[str], None],
+    progress: Progress = ignore_progress,
+    wait: Callable[[float], None] = time.sleep,
+) -> int:
+    """Uploads genesis and parameters, then names them in the owner's slot.
+
+    What is published already is left as it is, so a publication that was cut off is just repeated.
+
+    Args:
+        locator: of the store, as everybody else will open it.
+        warn: called with what does not hinder, but should be known.
+
+    Returns:
+        The final block in which the slot was seen to name them.
+
+    Raises:
+        DiscoveryError: nobody could join this network: says why. Nothing was published.
+        CheckpointError, StoreError, ChainError: it could not be done, or not be confirmed.
+    """
+    _require_publishable(chain, owner, parameters, genesis_folder, warn)
+    commitment = Commitment(Tag.PARAMETERS, 0, 0, parameters.digest, locator)
+    publish_checkpoint(store, genesis_folder, parameters.identity.genesis_checkpoint, progress)
+    publish_parameters(store, parameters)
+    announcement = Announcement(chain, owner, encode_commitment(commitment))
+    announcement.look()
+    deadline = time.monotonic() + _CONFIRM_S
+    while not announcement.stands:
+        if announcement.due:
+            announcement.send()
+        if time.monotonic() > deadline:
+            raise DiscoveryError(
+                f"the commitment was sent and stands in no final block after {_CONFIRM_S:.0f} s: "
+                "run the same command again"
+            )
+        wait(_LOOK_S)
+        announcement.look()
+    return announcement.seen_at
+
+
+def _require_publishable(
+    chain: SubnetChain,
+    owner: bytes,
+    parameters: Parameters,
+    genesis_folder: Path,
+    warn: Callable[[str], None],
+) -> None:
+    head, identity = chain.get_head(), parameters.identity
+    members = chain.get_members(head)
+    holders = {member.uid: hotkey for hotkey, member in members.items()}
+    fault = find_parameters_fault(parameters) or find_mismatch(chain, parameters)
+    if fault is None and chain.get_owner(head) != owner:
+        fault = (
+            f"a slot nobody looks at: subnet {chain.netuid} belongs to "
+            f"{encode_ss58(chain.get_owner(head))}, not to {encode_ss58(owner)}"
+        )
+    if fault is None and identity.owner_uid not in holders:
+        fault = f"owner_uid {identity.owner_uid}, which nobody holds"
+    if fault is None and identity.trainer == owner:
+        fault = "trainer and owner share one hotkey: its one slot cannot hold both"
+    if fault is None:
+        checkpoint = load_checkpoint(genesis_folder, identity.genesis_checkpoint)
+        try:
+            open_environment(parameters.environment)
+            fault = find_checkpoint_fault(checkpoint, parameters)
+        except ValueError as error:
+            fault = str(error)
+    if fault is not None:
+        raise DiscoveryError(f"not published, since nobody could join: {fault}")
+    if holders[identity.owner_uid] != owner:
+        warn(f"uid {identity.owner_uid}, which takes the burn share, is not the owner's hotkey")
+    if identity.trainer not in members:
+        warn(
+            f"the trainer's hotkey {encode_ss58(identity.trainer)} is not registered: it cannot "
+            "publish a checkpoint until it is"
+        )
+    tempo = chain.get_hyperparameters().tempo
+    if parameters.timing.tempo != tempo:
+        warn(f"timing.tempo is {parameters.timing.tempo} and the subnet's is {tempo}")
