@@ -11,9 +11,10 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_the_specifications_tables_come_from_the_code():
-    done = subprocess.run([sys.executable, ROOT / "docs" / "tables.py", "--check"], timeout=60)
-    assert done.returncode == 0, "run python docs/tables.py"
+@pytest.mark.parametrize("script", ["tables.py", "floor_plan.py"])
+def test_what_pages_have_from_the_code_is_what_the_code_says(script):
+    done = subprocess.run([sys.executable, ROOT / "docs" / script, "--check"], timeout=60)
+    assert done.returncode == 0, "run `make docs`"
 
 
 def test_every_name_in_a_store_stands_in_the_specification():
