@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.checkpoints.memory import estimate_memory, get_available_memory, measure_shape
 from assay.artifacts.ports import BeaconSource, Chain
 from assay.inference import Checkpoint
 from assay.network import ObjectStore
@@ -32,6 +31,7 @@ from assay.neurons.session.checks import (
     check_store,
     check_trainer,
 )
+from assay.neurons.session.memory import estimate_memory, get_available_memory, measure_shape
 from assay.protocol import Parameters
 from assay.training import LearnConfig
 

@@ -14,12 +14,6 @@ import pytest
 from rich.console import Console
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.checkpoints.memory import (
-    _read_container,
-    _read_machine,
-    estimate_memory,
-    measure_shape,
-)
 from assay.cli.checks_view import render_checks
 from assay.cli.doctor import _open_stores, _Opening, run_doctor
 from assay.devnet import SimulatedRules
@@ -28,6 +22,12 @@ from assay.network.store import ReadableStores, open_folder
 from assay.neurons.session import checks
 from assay.neurons.session import preflight as doctor
 from assay.neurons.session.checks import Check, State, check_disk, check_memory, check_relays
+from assay.neurons.session.memory import (
+    _read_container,
+    _read_machine,
+    estimate_memory,
+    measure_shape,
+)
 from assay.neurons.session.preflight import Surroundings, examine, look_briefly, warn_briefly
 from assay.neurons.settings.schema import ConfigError, load_settings
 from assay.training import LearnConfig
