@@ -11,7 +11,7 @@ from assay.audit.findings import Check, Findings
 from assay.audit.ports import Public, PublicChain
 from assay.environments import open_environment
 from assay.network.chain import ForgottenError
-from assay.network.chain.history import find_signed
+from assay.network.chain.block_bodies import find_signed
 from assay.network.store import StoreError
 from assay.neurons.session.window_reader import (
     BeaconError,

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from assay.artifacts.ports import BeaconSource, Objects
 from assay.inference import Checkpoint, Outline
-from assay.network.chain.history import BlockBody
+from assay.network.chain.block_bodies import BlockBody
 from assay.protocol import Block, Commitment, Context, Member, Parameters
 from assay.verification import SubmissionReader
 

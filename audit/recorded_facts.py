@@ -8,7 +8,7 @@ from assay.artifacts.ports import BeaconSource
 from assay.audit.ports import LedgerView, PublicChain
 from assay.network.beacon import BeaconSourceError
 from assay.network.chain import ChainError, ForgottenError
-from assay.network.chain.history import BlockBody
+from assay.network.chain.block_bodies import BlockBody
 from assay.protocol import Beacon, Block, Member
 from assay.protocol.encoding import EncodingError, Json, read_hex
 

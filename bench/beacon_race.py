@@ -21,7 +21,7 @@ from figures import Figure, report
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "network" / "beacon"))
 from relay import Answer, Relay, describe, send, send_and_stall, serve, write_answer
 
-from assay.network.beacon import HttpBeacons, LocalBeacon, Patience
+from assay.network.beacon import HttpBeacons, LocalBeacon, RelayPatience
 
 QUICK_S, SLOW_S = 0.020, 0.060
 #: Every so many requests the quicker relay fails.
@@ -56,7 +56,7 @@ def measure_both(failure: Answer) -> tuple[list[float], list[float], int]:
 
         def open_source(*urls: str) -> Callable[[int], float | None]:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            patience = Patience(answer_s=1)
+            patience = RelayPatience(answer_s=1)
             source = HttpBeacons(LOCAL.chain, urls, folder, lambda: 10**9, patience)
             stack.enter_context(closing(source))
 

@@ -20,7 +20,7 @@ from assay.network.chain import (
     get_hotkey,
     list_wallets,
 )
-from assay.network.chain.state import format_tao
+from assay.network.chain.chain_values import format_tao
 from assay.neurons.session.resources import (
     Account,
     connect,

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from assay.artifacts.parameters.discovery import find_parameters
 from assay.network.chain import create_subnet, get_subnet_cost, start_subnet
-from assay.network.chain.state import format_tao
+from assay.network.chain.chain_values import format_tao
 from assay.neurons.session.resources import (
     connect,
     open_account,

@@ -21,14 +21,14 @@ from assay.devnet.development_calls import change_settings, send_tao
 from assay.network import ObjectStore
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import (
+    ChainTarget,
     Connection,
     DevWallet,
     SubtensorChain,
-    Target,
     get_coldkey,
     get_subnet_cost,
 )
-from assay.network.chain.state import TAO
+from assay.network.chain.chain_values import TAO
 from assay.neurons.settings.schema import use_sdk_cache
 from assay.protocol import Parameters, Phase
 from assay.protocol.parameters import DEMO_TIMING
@@ -238,7 +238,7 @@ def _make_wallets(secret: bytes, names: Sequence[str]) -> dict[str, DevWallet]:
 
 
 def _connect(devnet: Devnet, stack: ExitStack) -> Connection:
-    connection = Connection(Target((devnet.endpoint,), deadline_s=_DEADLINE_S))
+    connection = Connection(ChainTarget((devnet.endpoint,), deadline_s=_DEADLINE_S))
     stack.callback(connection.close)
     return connection
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.devnet.block_header import Header
+from assay.devnet.block_header import BlockHeader
 from assay.network.chain.errors import ChainError
 
 _SCHEMA = """
@@ -37,11 +37,11 @@ class StoredBlock:
         extrinsics: with their length before them, as they travel.
     """
 
-    header: Header
+    header: BlockHeader
     extrinsics: tuple[bytes, ...]
 
 
-class Database:
+class BlockDatabase:
     """One development network's file. Used by one thread at a time, and by one process.
 
     Args:
@@ -137,7 +137,7 @@ class Database:
         if row is None:
             return None
         extrinsics = tuple(bytes.fromhex(text) for text in json.loads(row[1]))
-        return StoredBlock(Header.from_json(json.loads(row[0])), extrinsics)
+        return StoredBlock(BlockHeader.from_json(json.loads(row[0])), extrinsics)
 
     # --- state
 

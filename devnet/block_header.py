@@ -13,7 +13,7 @@ from assay.devnet.scale import encode_bytes, encode_compact, hash_blake2
 
 
 @dataclass(frozen=True)
-class Header:
+class BlockHeader:
     """A block's header.
 
     Attributes:
@@ -54,7 +54,7 @@ class Header:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Header":
+    def from_json(cls, value: Mapping[str, Any]) -> "BlockHeader":
         """Of what `to_json` made."""
         return cls(
             int(value["number"], 16),

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from assay.network.chain.chain_values import Receipt
 from assay.network.chain.connection import Connection
-from assay.network.chain.sending import Sender
-from assay.network.chain.state import Receipt
+from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.network.chain.wallets import DevWallet
 from assay.protocol import encode_ss58
 
@@ -31,7 +31,7 @@ def change_settings(connection: Connection, calls: Sequence[AdminCall]) -> Recei
         return ("Sudo", "sudo", {"call": batch})
 
     call = connection.read(wrap)
-    return Sender(connection).send_call(call, DevWallet(ROOT, ROOT), final=True)
+    return ExtrinsicSender(connection).send_call(call, DevWallet(ROOT, ROOT), final=True)
 
 
 def send_tao(connection: Connection, amounts: Mapping[bytes, int]) -> Receipt:
@@ -51,4 +51,6 @@ def send_tao(connection: Connection, amounts: Mapping[bytes, int]) -> Receipt:
         ]
         return ("Utility", "batch_all", {"calls": inner})
 
-    return Sender(connection).send_call(connection.read(wrap), DevWallet(ROOT, ROOT), final=True)
+    return ExtrinsicSender(connection).send_call(
+        connection.read(wrap), DevWallet(ROOT, ROOT), final=True
+    )

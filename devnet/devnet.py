@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 
 from websockets.asyncio.server import serve
 
-from assay.devnet.block_database import Database
-from assay.devnet.devnet_chain import Chain
+from assay.devnet.block_database import BlockDatabase
+from assay.devnet.devnet_chain import DevnetChain
 from assay.devnet.devnet_errors import RpcError
 from assay.devnet.metadata import load_metadata
 from assay.devnet.pallets.coinbase import Consensus
 from assay.devnet.rpc import Methods
 from assay.devnet.rpc_server import MESSAGE_BYTES, Server, connections_logger
 from assay.devnet.runtime_apis import RuntimeApis
-from assay.devnet.scale_codec import Codec
+from assay.devnet.scale_codec import ScaleCodec
 from assay.devnet.yuma import compute_epoch
 from assay.network.chain.errors import ChainError
 
@@ -111,7 +111,7 @@ class Devnet:
         slot_ms = round(block_time * 1_000)
         if slot_ms < 1:
             raise ChainError("blocks are at least a millisecond apart")
-        self._database = Database(folder / _FILE)
+        self._database = BlockDatabase(folder / _FILE)
         kept = self._database.get_setting("slot_ms")
         if kept is not None and int(kept) != slot_ms:
             self._database.close()
@@ -121,8 +121,8 @@ class Devnet:
             )
         self._database.put_setting("slot_ms", str(slot_ms))
         metadata = {version: load_metadata(version, slot_ms) for version in (14, 15)}
-        codec = Codec(metadata[15])
-        self._chain = Chain(
+        codec = ScaleCodec(metadata[15])
+        self._chain = DevnetChain(
             self._database,
             codec,
             consensus,

@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from assay.devnet.block_database import Database, StoredBlock
-from assay.devnet.block_header import Header, compute_extrinsics_root, compute_state_root
+from assay.devnet.block_database import BlockDatabase, StoredBlock
+from assay.devnet.block_header import BlockHeader, compute_extrinsics_root, compute_state_root
 from assay.devnet.devnet_errors import (
     DispatchError,
     InvalidTransactionError,
     RpcError,
     make_invalid_transaction_error,
 )
-from assay.devnet.devnet_runtime import Runtime
-from assay.devnet.devnet_state import State, View
+from assay.devnet.devnet_runtime import DevnetRuntime
+from assay.devnet.devnet_state import DevnetState, StateView
 from assay.devnet.extrinsics import Extrinsic, decode_extrinsic, encode_bare, get_unsigned
 from assay.devnet.genesis_block import build_genesis
 from assay.devnet.pallets.balances import (
@@ -34,7 +34,7 @@ from assay.devnet.pallets.registration import update_prices
 from assay.devnet.pallets.shield import rotate_key
 from assay.devnet.pallets.timelock import list_awaited_rounds, reveal_commits
 from assay.devnet.pool import Pool, Waiting
-from assay.devnet.scale_codec import Codec
+from assay.devnet.scale_codec import ScaleCodec
 
 #: Extrinsics that one block holds at most.
 BLOCK_SIZE = 4_096
@@ -50,12 +50,12 @@ class MadeBlock:
         included, dropped: what waited, in the block or found to be invalid.
     """
 
-    header: Header
+    header: BlockHeader
     included: tuple[Waiting, ...]
     dropped: tuple[Waiting, ...]
 
 
-class Chain:
+class DevnetChain:
     """One development network's chain.
 
     Args:
@@ -68,8 +68,8 @@ class Chain:
 
     def __init__(
         self,
-        database: Database,
-        codec: Codec,
+        database: BlockDatabase,
+        codec: ScaleCodec,
         consensus: Consensus,
         genesis_ms: int,
         slot_ms: int,
@@ -89,7 +89,7 @@ class Chain:
         if newest is None:
             database.put_setting("secret", (secret or secrets.token_bytes(32)).hex())
         self._secret = bytes.fromhex(database.get_setting("secret") or "")
-        self.state = State(codec, database.load_newest_state())
+        self.state = DevnetState(codec, database.load_newest_state())
         if newest is None:
             self._make_genesis(genesis_ms)
         stored = database.get_block(database.get_newest() or 0)
@@ -144,7 +144,7 @@ class Chain:
             return [key for key in self.state.list_keys(prefix) if key > after][:count]
         return self._database.list_keys(prefix, after, count, number)
 
-    def view(self, number: int) -> View:
+    def view(self, number: int) -> StateView:
         """State at a block."""
         return self.state if number == self.head.number else _PastView(self, number)
 
@@ -220,7 +220,7 @@ class Chain:
         """
         number = self.head.number + 1
         now_ms = max(now_ms, self.now_ms + 1)
-        runtime = Runtime(self.codec, self.state, number, now_ms, self._secret)
+        runtime = DevnetRuntime(self.codec, self.state, number, now_ms, self._secret)
         mark = self.state.mark()
         try:
             raw, included, dropped = self._fill(runtime)
@@ -235,12 +235,12 @@ class Chain:
         return MadeBlock(header, tuple(included), tuple(dropped))
 
     def _make_genesis(self, now_ms: int) -> None:
-        runtime = Runtime(self.codec, self.state, 0, now_ms, self._secret)
+        runtime = DevnetRuntime(self.codec, self.state, 0, now_ms, self._secret)
         build_genesis(runtime)
         rotate_key(runtime)
-        self._keep(0, Header(-1, bytes(32), bytes(32), bytes(32)), [])
+        self._keep(0, BlockHeader(-1, bytes(32), bytes(32), bytes(32)), [])
 
-    def _fill(self, runtime: Runtime) -> tuple[list[bytes], list[Waiting], list[Waiting]]:
+    def _fill(self, runtime: DevnetRuntime) -> tuple[list[bytes], list[Waiting], list[Waiting]]:
         """Applies everything to state. The extrinsics as they travel, and what became of which."""
         self._begin(runtime)
         raw = [encode_bare(self.codec.encode_call("Timestamp", "set", {"now": runtime.now_ms}))]
@@ -269,7 +269,7 @@ class Chain:
         self.state.put("System", "EventCount", len(events))
         return raw, included, dropped
 
-    def _begin(self, runtime: Runtime) -> None:
+    def _begin(self, runtime: DevnetRuntime) -> None:
         """What a block does before its extrinsics."""
         state, number = self.state, runtime.number
         state.put("System", "Number", number)
@@ -297,7 +297,7 @@ class Chain:
             return False
         return True
 
-    def _apply(self, runtime: Runtime, extrinsic: Extrinsic, index: int) -> None:
+    def _apply(self, runtime: DevnetRuntime, extrinsic: Extrinsic, index: int) -> None:
         """Charges for an extrinsic and runs its call; one that fails has been paid for."""
         runtime.phase = index
         signer, call = extrinsic.signer, extrinsic.call
@@ -317,7 +317,7 @@ class Chain:
         runtime.deposit("TransactionPayment", "TransactionFeePaid", paid)
         runtime.deposit("System", name, fields)
 
-    def _apply_shielded(self, runtime: Runtime, index: int) -> list[bytes]:
+    def _apply_shielded(self, runtime: DevnetRuntime, index: int) -> list[bytes]:
         """Extrinsics that the last one was a shield of, where they are valid."""
         raw: list[bytes] = []
         while runtime.shielded:
@@ -332,9 +332,9 @@ class Chain:
                 raw.append(data)
         return raw
 
-    def _keep(self, number: int, parent: Header, raw: list[bytes]) -> Header:
+    def _keep(self, number: int, parent: BlockHeader, raw: list[bytes]) -> BlockHeader:
         changes = self.state.list_changes()
-        header = Header(
+        header = BlockHeader(
             number,
             parent.hash if number else bytes(32),
             compute_state_root(parent.state_root, changes),
@@ -345,10 +345,10 @@ class Chain:
         return header
 
 
-class _PastView(View):
+class _PastView(StateView):
     """State at a block of the past, read as it is asked for."""
 
-    def __init__(self, chain: Chain, number: int) -> None:
+    def __init__(self, chain: DevnetChain, number: int) -> None:
         self.codec = chain.codec
         self._chain = chain
         self._number = number

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.devnet.devnet_errors import DispatchError, MalformedError
-from assay.devnet.devnet_state import State
-from assay.devnet.scale_codec import Call, Codec
+from assay.devnet.devnet_state import DevnetState
+from assay.devnet.scale_codec import RuntimeCall, ScaleCodec
 
 MODULE = "SubtensorModule"
 #: The account of all zeros: subtensor's "nobody".
@@ -21,7 +21,7 @@ NOBODY = "5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM"
 Origin = str | None
 
 
-class Runtime:
+class DevnetRuntime:
     """State while one block is made.
 
     Attributes:
@@ -33,7 +33,9 @@ class Runtime:
         shielded: extrinsics that were opened and are to follow the one being applied.
     """
 
-    def __init__(self, codec: Codec, state: State, number: int, now_ms: int, secret: bytes) -> None:
+    def __init__(
+        self, codec: ScaleCodec, state: DevnetState, number: int, now_ms: int, secret: bytes
+    ) -> None:
         self.codec = codec
         self.state = state
         self.number = number
@@ -79,7 +81,7 @@ class Runtime:
         """Adds an event. `fields` by name, or a tuple; a single unnamed field stands alone."""
         self.events.append(self.codec.make_event(self.phase, pallet, name, fields))
 
-    def dispatch(self, origin: Origin, call: Call) -> None:
+    def dispatch(self, origin: Origin, call: RuntimeCall) -> None:
         """Runs a call; one that fails leaves neither change nor event.
 
         Raises:
@@ -108,7 +110,7 @@ class Handler:
         pays: whether its signer pays a fee.
     """
 
-    run: Callable[[Runtime, Origin, Mapping[str, Any]], None]
+    run: Callable[[DevnetRuntime, Origin, Mapping[str, Any]], None]
     pays: bool
 
 
@@ -118,14 +120,14 @@ CALLS: dict[tuple[str, str], Handler] = {}
 def call(
     pallet: str, *names: str, pays: bool = True
 ) -> Callable[
-    [Callable[[Runtime, Origin, Mapping[str, Any]], None]],
-    Callable[[Runtime, Origin, Mapping[str, Any]], None],
+    [Callable[[DevnetRuntime, Origin, Mapping[str, Any]], None]],
+    Callable[[DevnetRuntime, Origin, Mapping[str, Any]], None],
 ]:
     """Enters a function in the table of calls."""
 
     def enter(
-        run: Callable[[Runtime, Origin, Mapping[str, Any]], None],
-    ) -> Callable[[Runtime, Origin, Mapping[str, Any]], None]:
+        run: Callable[[DevnetRuntime, Origin, Mapping[str, Any]], None],
+    ) -> Callable[[DevnetRuntime, Origin, Mapping[str, Any]], None]:
         for name in names:
             CALLS[pallet, name] = Handler(run, pays)
         return run

@@ -8,16 +8,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
-from assay.devnet.scale_codec import Codec
+from assay.devnet.scale_codec import ScaleCodec
 
 #: Hashes of the pallet's and the item's name: what all keys of one storage item begin with.
 ITEM_BYTES = 32
 
 
-class View(ABC):
+class StateView(ABC):
     """Storage at one block, to be read."""
 
-    codec: Codec
+    codec: ScaleCodec
 
     @abstractmethod
     def read(self, key: bytes) -> bytes | None:
@@ -45,14 +45,14 @@ class View(ABC):
             yield (rest[0] if len(rest) == 1 else tuple(rest)), value
 
 
-class State(View):
+class DevnetState(StateView):
     """All storage at the head.
 
     Args:
         values: what stands; the state takes it over.
     """
 
-    def __init__(self, codec: Codec, values: dict[bytes, bytes]) -> None:
+    def __init__(self, codec: ScaleCodec, values: dict[bytes, bytes]) -> None:
         self.codec = codec
         self._values = values
         self._journal: list[tuple[bytes, bytes | None]] = []

@@ -17,8 +17,8 @@ from bittensor_core import CRYPTO_ED25519, CRYPTO_SR25519, ss58_encode, verify
 
 from assay.devnet.devnet_errors import InvalidTransactionError, MalformedError
 from assay.devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION
-from assay.devnet.scale import Reader, encode_bytes, hash_blake2
-from assay.devnet.scale_codec import SS58_TYPE, Call, Codec
+from assay.devnet.scale import ScaleReader, encode_bytes, hash_blake2
+from assay.devnet.scale_codec import SS58_TYPE, RuntimeCall, ScaleCodec
 
 #: Largest extrinsic, bytes: what a block of subtensor has room for, for normal calls.
 EXTRINSIC_BYTES = 5 * 1024 * 1024 * 3 // 4
@@ -86,7 +86,7 @@ class Extrinsic:
     tip: int
     era: Era | None
     birth: int
-    call: Call
+    call: RuntimeCall
 
     @property
     def hash(self) -> bytes:
@@ -95,7 +95,7 @@ class Extrinsic:
 
 
 def decode_extrinsic(
-    codec: Codec, data: bytes, block: int, get_hash: Callable[[int], bytes | None]
+    codec: ScaleCodec, data: bytes, block: int, get_hash: Callable[[int], bytes | None]
 ) -> Extrinsic:
     """An extrinsic that the block after `block` might hold, with a valid signature.
 
@@ -118,11 +118,11 @@ def take_apart(data: bytes) -> Parts:
     Raises:
         MalformedError: it is no signed extrinsic of this format.
     """
-    outer = Reader(data)
+    outer = ScaleReader(data)
     length = outer.take_compact()
     if length > EXTRINSIC_BYTES:
         raise MalformedError("it is larger than a block")
-    reader = Reader(outer.take(length))
+    reader = ScaleReader(outer.take(length))
     if outer.rest:
         raise MalformedError("there is more than its length says")
     if reader.take_byte() != _SIGNED:
@@ -153,7 +153,7 @@ def make_payload(call: bytes, extra: bytes, genesis: bytes, birth: bytes) -> byt
 def get_unsigned(data: bytes) -> bytes:
     """An extrinsic without its signature: sr25519 draws at random for every one, and what a block
     is called is to follow from what is in it."""
-    reader = Reader(data)
+    reader = ScaleReader(data)
     reader.take_compact()
     if reader.rest[:1] == bytes([_BARE]):
         return data
@@ -167,7 +167,7 @@ def encode_bare(call: bytes) -> bytes:
 
 
 def _decode(
-    codec: Codec, data: bytes, block: int, get_hash: Callable[[int], bytes | None]
+    codec: ScaleCodec, data: bytes, block: int, get_hash: Callable[[int], bytes | None]
 ) -> Extrinsic:
     parts = take_apart(data)
     birth = 0 if parts.era is None else parts.era.compute_birth(block)
@@ -183,7 +183,7 @@ def _decode(
     return Extrinsic(body, signer, parts.nonce, parts.tip, parts.era, birth, call)
 
 
-def _take_era(reader: Reader) -> Era | None:
+def _take_era(reader: ScaleReader) -> Era | None:
     """Source: sp_runtime::generic::Era: the period's power of two below, the phase above."""
     first = reader.take_byte()
     if first == 0:

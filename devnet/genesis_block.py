@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from bittensor_core import Keypair
 
-from assay.devnet.devnet_runtime import Runtime
+from assay.devnet.devnet_runtime import DevnetRuntime
 from assay.devnet.pallets.balances import mint
 
 TAO = 10**9
@@ -18,7 +18,7 @@ ACCOUNTS: Mapping[str, int] = {
 SUDO = "//Alice"
 
 
-def build_genesis(runtime: Runtime) -> None:
+def build_genesis(runtime: DevnetRuntime) -> None:
     """Writes the first state: accounts, sudo, and the root network, which nobody is on."""
     for uri, amount in ACCOUNTS.items():
         mint(runtime, Keypair.create_from_uri(uri).ss58_address, amount)

@@ -8,7 +8,7 @@ default. And `Aura.SlotDuration`, from which clients learn the time between bloc
 import lzma
 from importlib.resources import files
 
-from assay.devnet.scale import Reader, encode_bytes, encode_compact
+from assay.devnet.scale import ScaleReader, encode_bytes, encode_compact
 
 SPEC_VERSION = 461
 TRANSACTION_VERSION = 1
@@ -30,7 +30,7 @@ def load_metadata(version: int, slot_ms: int) -> bytes:
 
 def _set_slot_duration(metadata: bytes, slot_ms: int) -> bytes:
     pallet = _find(metadata, _encode_pallet("Aura"))
-    reader = Reader(metadata, _find(metadata, _encode_text("SlotDuration"), pallet))
+    reader = ScaleReader(metadata, _find(metadata, _encode_text("SlotDuration"), pallet))
     reader.take_compact()  # its type, u64
     size = reader.take_compact()
     start = reader.position
@@ -39,13 +39,13 @@ def _set_slot_duration(metadata: bytes, slot_ms: int) -> bytes:
 
 def _add_epoch_consensus(metadata: bytes) -> bytes:
     """Appends a type to the registry and an item to the pallet's storage."""
-    reader = Reader(metadata, _HEADER_BYTES)
+    reader = ScaleReader(metadata, _HEADER_BYTES)
     types = reader.take_compact()
     end = metadata.index(_encode_pallet("System")) - 1  # before the number of pallets
     added = _encode_enum(types, ("pallet_subtensor", "EpochConsensus"), ("Yuma", "Null"))
     registry = encode_compact(types + 1) + metadata[reader.position : end] + added
 
-    storage = Reader(metadata, _find(metadata, _encode_pallet(_MODULE)))
+    storage = ScaleReader(metadata, _find(metadata, _encode_pallet(_MODULE)))
     before = metadata[end : storage.position]
     count = encode_compact(storage.take_compact() + 1)
     place = metadata.index(_encode_text(_SIBLING), storage.position)
@@ -56,7 +56,7 @@ def _add_epoch_consensus(metadata: bytes) -> bytes:
 
 def _read_key(metadata: bytes, place: int) -> bytes:
     """Hashers and key type of the map at a place, as they stand."""
-    reader = Reader(metadata, place + len(_encode_text(_SIBLING)))
+    reader = ScaleReader(metadata, place + len(_encode_text(_SIBLING)))
     modifier, kind = reader.take(2)
     if (modifier, kind) != (1, 1):
         raise ValueError(f"{_SIBLING} is no map with a default")

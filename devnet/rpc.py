@@ -7,7 +7,7 @@ substrate/client/rpc.
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from assay.devnet.devnet_chain import Chain
+from assay.devnet.devnet_chain import DevnetChain
 from assay.devnet.devnet_errors import MalformedError, RpcError
 from assay.devnet.metadata import SPEC_NAME, SPEC_VERSION, TRANSACTION_VERSION
 from assay.devnet.runtime_apis import RuntimeApis
@@ -37,7 +37,7 @@ class Clock(Protocol):
 class Methods:
     """All methods that need no subscription."""
 
-    def __init__(self, chain: Chain, apis: RuntimeApis, clock: Clock, legacy: bytes) -> None:
+    def __init__(self, chain: DevnetChain, apis: RuntimeApis, clock: Clock, legacy: bytes) -> None:
         self._chain = chain
         self._apis = apis
         self._clock = clock

@@ -16,7 +16,7 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from assay.devnet.devnet_chain import Chain, MadeBlock
+from assay.devnet.devnet_chain import DevnetChain, MadeBlock
 from assay.devnet.devnet_errors import RpcError
 from assay.devnet.pool import Waiting
 from assay.devnet.rpc import RUNTIME_VERSION, Methods
@@ -105,7 +105,7 @@ class Server:
         seal: called when a message has been dealt with: makes a block, where one is to be made.
     """
 
-    def __init__(self, chain: Chain, methods: Methods, seal: Callable[[], None]) -> None:
+    def __init__(self, chain: DevnetChain, methods: Methods, seal: Callable[[], None]) -> None:
         self._chain = chain
         self._methods = methods
         self._seal = seal

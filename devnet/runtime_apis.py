@@ -9,14 +9,14 @@ from typing import Any
 
 from assay.devnet.devnet_errors import MalformedError, RpcError
 from assay.devnet.devnet_runtime import MODULE, NOBODY
-from assay.devnet.devnet_state import View
+from assay.devnet.devnet_state import StateView
 from assay.devnet.extrinsics import take_apart
 from assay.devnet.pallets.balances import compute_fee, get_nonce, make_dispatch_info
 from assay.devnet.pallets.schedule import get_next_epoch
 from assay.devnet.pallets.staking import PRICE_UNIT, compute_purchase, compute_sale, get_price
 from assay.devnet.pallets.subnets import compute_lock_cost
-from assay.devnet.scale import Reader, encode_bytes
-from assay.devnet.scale_codec import Codec
+from assay.devnet.scale import ScaleReader, encode_bytes
+from assay.devnet.scale_codec import ScaleCodec
 from assay.devnet.subnet_info import (
     describe_metagraph,
     describe_neuron,
@@ -29,10 +29,10 @@ from assay.devnet.subnet_info import (
     list_stakes,
 )
 
-Answer = Callable[[View, Mapping[str, Any]], Any]
+Answer = Callable[[StateView, Mapping[str, Any]], Any]
 
 
-def _simulate_purchase(view: View, arguments: Mapping[str, Any]) -> dict[str, int]:
+def _simulate_purchase(view: StateView, arguments: Mapping[str, Any]) -> dict[str, int]:
     netuid, tao = arguments["netuid"], arguments["tao"]
     alpha, fee = compute_purchase(view, netuid, tao)
     ideal = (tao - fee) * PRICE_UNIT // max(1, get_price(view, netuid))
@@ -46,7 +46,7 @@ def _simulate_purchase(view: View, arguments: Mapping[str, Any]) -> dict[str, in
     }
 
 
-def _simulate_sale(view: View, arguments: Mapping[str, Any]) -> dict[str, int]:
+def _simulate_sale(view: StateView, arguments: Mapping[str, Any]) -> dict[str, int]:
     netuid, alpha = arguments["netuid"], arguments["alpha"]
     tao, fee = compute_sale(view, netuid, alpha)
     ideal = (alpha - fee) * get_price(view, netuid) // PRICE_UNIT
@@ -60,7 +60,7 @@ def _simulate_sale(view: View, arguments: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def _get_number(view: View) -> int:
+def _get_number(view: StateView) -> int:
     return int(view.get("System", "Number"))
 
 
@@ -111,11 +111,11 @@ class RuntimeApis:
         metadata: format → its bytes.
     """
 
-    def __init__(self, codec: Codec, metadata: Mapping[int, bytes]) -> None:
+    def __init__(self, codec: ScaleCodec, metadata: Mapping[int, bytes]) -> None:
         self._codec = codec
         self._metadata = metadata
 
-    def call(self, name: str, data: bytes, view: View) -> bytes:
+    def call(self, name: str, data: bytes, view: StateView) -> bytes:
         """The encoded answer to a call, such as "AccountNonceApi_account_nonce".
 
         Raises:
@@ -170,7 +170,7 @@ class RuntimeApis:
     def _quote(self, data: bytes) -> bytes:
         """What an extrinsic would pay, whoever signed it: clients ask with made-up signatures."""
         try:
-            reader = Reader(data)
+            reader = ScaleReader(data)
             reader.take(reader.take_compact())
             parts = take_apart(data[: reader.position])  # its length follows once more
             call = self._codec.decode_call(parts.call)

@@ -31,7 +31,7 @@ def hash_blake2(data: bytes) -> bytes:
     return blake2b(data, digest_size=32).digest()
 
 
-class Reader:
+class ScaleReader:
     """Reads a byte string from its start; never past its end.
 
     Raises (every method):

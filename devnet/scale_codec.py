@@ -19,7 +19,7 @@ SS58_TYPE = 42
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RuntimeCall:
     """A decoded call."""
 
     pallet: str
@@ -33,7 +33,7 @@ class _Item:
     default: bytes | None
 
 
-class Codec:
+class ScaleCodec:
     """One runtime's codec.
 
     Args:
@@ -156,7 +156,7 @@ class Codec:
 
     # --- calls, events, errors
 
-    def decode_call(self, data: bytes) -> Call:
+    def decode_call(self, data: bytes) -> RuntimeCall:
         """A call of this runtime.
 
         Raises:
@@ -184,10 +184,10 @@ class Codec:
         return {kind: detail} if detail else kind
 
 
-def read_call(decoded: dict[str, Any]) -> Call:
+def read_call(decoded: dict[str, Any]) -> RuntimeCall:
     """A call as the SDK's codec decodes it, also one within another's arguments."""
     arguments = {argument["name"]: argument["value"] for argument in decoded["call_args"]}
-    return Call(decoded["call_module"], decoded["call_function"], arguments)
+    return RuntimeCall(decoded["call_module"], decoded["call_function"], arguments)
 
 
 def read_bytes(value: Any) -> bytes:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from assay.devnet.devnet_runtime import MODULE
-from assay.devnet.devnet_state import View
+from assay.devnet.devnet_state import StateView
 from assay.devnet.pallets.staking import get_stake
 from assay.devnet.pallets.uids import COLUMNS
 from assay.devnet.scale_codec import read_bytes
@@ -90,7 +90,7 @@ _COLUMNS = {
 }
 
 
-def describe_settings(view: View, netuid: int) -> dict[str, Any] | None:
+def describe_settings(view: StateView, netuid: int) -> dict[str, Any] | None:
     """A subnet's settings; None: there is no such subnet."""
     if not view.get(MODULE, "NetworksAdded", netuid):
         return None
@@ -103,7 +103,7 @@ def describe_settings(view: View, netuid: int) -> dict[str, Any] | None:
     return found | rest
 
 
-def list_settings(view: View, netuid: int) -> list[dict[str, Any]] | None:
+def list_settings(view: StateView, netuid: int) -> list[dict[str, Any]] | None:
     """A subnet's settings, each with its name and type; None: there is no such subnet."""
     found = describe_settings(view, netuid)
     if found is None:
@@ -117,7 +117,7 @@ def list_settings(view: View, netuid: int) -> list[dict[str, Any]] | None:
     return entries
 
 
-def describe_subnet(view: View, netuid: int) -> dict[str, Any] | None:
+def describe_subnet(view: StateView, netuid: int) -> dict[str, Any] | None:
     """A subnet's pool, owner and clock; None: there is no such subnet."""
     if not view.get(MODULE, "NetworksAdded", netuid):
         return None
@@ -128,7 +128,7 @@ def describe_subnet(view: View, netuid: int) -> dict[str, Any] | None:
     return found | texts | {"netuid": netuid, "name": list(name), "symbol": list(symbol)}
 
 
-def describe_metagraph(view: View, netuid: int) -> dict[str, Any] | None:
+def describe_metagraph(view: StateView, netuid: int) -> dict[str, Any] | None:
     """Everything about a subnet and its neurons; None: there is no such subnet."""
     subnet, settings = describe_subnet(view, netuid), describe_settings(view, netuid)
     if subnet is None or settings is None:
@@ -164,14 +164,14 @@ def describe_metagraph(view: View, netuid: int) -> dict[str, Any] | None:
     }
 
 
-def list_neurons(view: View, netuid: int) -> list[dict[str, Any]]:
+def list_neurons(view: StateView, netuid: int) -> list[dict[str, Any]]:
     """All neurons of a subnet in order of uid."""
     count = view.get(MODULE, "SubnetworkN", netuid)
     columns = {name: view.get(MODULE, item, netuid) for name, item in _COLUMNS.items()}
     return [_describe(view, netuid, uid, columns) for uid in range(count)]
 
 
-def describe_neuron(view: View, netuid: int, uid: int) -> dict[str, Any] | None:
+def describe_neuron(view: StateView, netuid: int, uid: int) -> dict[str, Any] | None:
     """One neuron; None: nobody holds the uid."""
     if uid >= view.get(MODULE, "SubnetworkN", netuid):
         return None
@@ -179,7 +179,9 @@ def describe_neuron(view: View, netuid: int, uid: int) -> dict[str, Any] | None:
     return _describe(view, netuid, uid, columns)
 
 
-def _describe(view: View, netuid: int, uid: int, columns: dict[str, list[Any]]) -> dict[str, Any]:
+def _describe(
+    view: StateView, netuid: int, uid: int, columns: dict[str, list[Any]]
+) -> dict[str, Any]:
     hotkey = view.get(MODULE, "Keys", netuid, uid)
     holders = view.list_entries(MODULE, "AlphaV2", hotkey)
     coldkeys = [coldkey for (coldkey, subnet), _ in holders if subnet == netuid]
@@ -201,7 +203,7 @@ def _describe(view: View, netuid: int, uid: int, columns: dict[str, list[Any]]) 
     }
 
 
-def list_stakes(view: View, coldkey: str) -> list[dict[str, Any]]:
+def list_stakes(view: StateView, coldkey: str) -> list[dict[str, Any]]:
     """All of a coldkey's stakes."""
     found = []
     for hotkey in view.get(MODULE, "StakingHotkeys", coldkey):
@@ -211,7 +213,7 @@ def list_stakes(view: View, coldkey: str) -> list[dict[str, Any]]:
 
 
 def list_availability(
-    view: View, coldkeys: list[str], netuids: list[int] | None
+    view: StateView, coldkeys: list[str], netuids: list[int] | None
 ) -> dict[str, dict[int, dict[str, int]]]:
     """What coldkeys may sell on subnets, on all where none is named: nothing is locked here."""
     found = {}
@@ -227,7 +229,7 @@ def list_availability(
     return found
 
 
-def describe_stake(view: View, hotkey: str, coldkey: str, netuid: int) -> dict[str, Any]:
+def describe_stake(view: StateView, hotkey: str, coldkey: str, netuid: int) -> dict[str, Any]:
     """One coldkey's stake on a hotkey, 0 where it has none."""
     return {
         "hotkey": hotkey,

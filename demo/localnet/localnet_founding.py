@@ -19,10 +19,10 @@ from assay.devnet import Devnet, Seal
 from assay.network import open_store
 from assay.network.chain import (
     ChainError,
+    ChainTarget,
     Connection,
     DevWallet,
     SubtensorChain,
-    Target,
     open_wallet,
 )
 from assay.network.folder_locks import write_json
@@ -94,7 +94,7 @@ def found(folder: Path, block_time: float, beacon: BeaconChain, store: str) -> F
         use_sdk_cache(Path(scratch))
         devnet = Devnet(draft, 0, block_time, seal=Seal.INSTANT, genesis_ms=begin_ms)
         with devnet:
-            connection = Connection(Target((devnet.endpoint,), deadline_s=_DEADLINE_S))
+            connection = Connection(ChainTarget((devnet.endpoint,), deadline_s=_DEADLINE_S))
             try:
                 founding = _found_subnet(
                     connection, Path(scratch), block_time, beacon, store, devnet.new_blocks

@@ -32,8 +32,8 @@ from assay.demo.localnet.description import (
 )
 from assay.demo.localnet.localnet_founding import Founding, found, get_begin_ms, read_founding
 from assay.network.beacon import BeaconServer, LocalBeacon
-from assay.network.beacon.info import describe_chain
-from assay.network.beacon.server import BEACON_ID
+from assay.network.beacon.beacon_server import BEACON_ID
+from assay.network.beacon.chain_info import describe_chain
 from assay.network.chain import ChainError
 from assay.network.folder_locks import write_file, write_json
 from assay.network.store import LOCATOR_MAX

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.devnet.devnet_errors import DispatchError
-from assay.devnet.devnet_runtime import MODULE, Origin, Runtime, call, ensure, require_signed
+from assay.devnet.devnet_runtime import MODULE, DevnetRuntime, Origin, call, ensure, require_signed
 from assay.devnet.pallets.schedule import get_next_epoch, require_open_window
 
 _PALLET = "AdminUtils"
@@ -22,7 +22,7 @@ _ANY = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class AdminSetting:
     """One call of AdminUtils that sets one storage item.
 
     Attributes:
@@ -44,94 +44,98 @@ class Setting:
 
 
 #: Settings of one subnet.
-SUBNET_SETTINGS: Mapping[str, Setting] = {
-    "serving_rate_limit": Setting(
+SUBNET_SETTINGS: Mapping[str, AdminSetting] = {
+    "serving_rate_limit": AdminSetting(
         "serving_rate_limit", "ServingRateLimit", "ServingRateLimitSet", "ServingRateLimit"
     ),
-    "min_difficulty": Setting("min_difficulty", "MinDifficulty", "MinDifficultySet"),
-    "max_difficulty": Setting(
+    "min_difficulty": AdminSetting("min_difficulty", "MinDifficulty", "MinDifficultySet"),
+    "max_difficulty": AdminSetting(
         "max_difficulty", "MaxDifficulty", "MaxDifficultySet", "MaxDifficulty"
     ),
-    "difficulty": Setting("difficulty", "Difficulty", "DifficultySet"),
-    "weights_version_key": Setting(
+    "difficulty": AdminSetting("difficulty", "Difficulty", "DifficultySet"),
+    "weights_version_key": AdminSetting(
         "weights_version_key", "WeightsVersionKey", "WeightsVersionKeySet", "Unknown"
     ),
-    "weights_set_rate_limit": Setting(
+    "weights_set_rate_limit": AdminSetting(
         "weights_set_rate_limit", "WeightsSetRateLimit", "WeightsSetRateLimitSet", window=False
     ),
-    "adjustment_interval": Setting(
+    "adjustment_interval": AdminSetting(
         "adjustment_interval", "AdjustmentInterval", "AdjustmentIntervalSet", window=False
     ),
-    "adjustment_alpha": Setting(
+    "adjustment_alpha": AdminSetting(
         "adjustment_alpha", "AdjustmentAlpha", "AdjustmentAlphaSet", "AdjustmentAlpha"
     ),
-    "immunity_period": Setting(
+    "immunity_period": AdminSetting(
         "immunity_period", "ImmunityPeriod", "ImmunityPeriodSet", "ImmunityPeriod"
     ),
-    "min_allowed_weights": Setting(
+    "min_allowed_weights": AdminSetting(
         "min_allowed_weights", "MinAllowedWeights", "MinAllowedWeightSet", "MinAllowedWeights"
     ),
-    "max_allowed_uids": Setting(
+    "max_allowed_uids": AdminSetting(
         "max_allowed_uids", "MaxAllowedUids", "MaxAllowedUidsSet", "MaxAllowedUids"
     ),
-    "min_allowed_uids": Setting("min_allowed_uids", "MinAllowedUids", "MinAllowedUidsSet"),
-    "min_non_immune_uids": Setting("min", "MinNonImmuneUids", "MinNonImmuneUidsSet", window=False),
-    "owner_immune_neuron_limit": Setting(
+    "min_allowed_uids": AdminSetting("min_allowed_uids", "MinAllowedUids", "MinAllowedUidsSet"),
+    "min_non_immune_uids": AdminSetting(
+        "min", "MinNonImmuneUids", "MinNonImmuneUidsSet", window=False
+    ),
+    "owner_immune_neuron_limit": AdminSetting(
         "immune_neurons", "ImmuneOwnerUidsLimit", owner="ImmuneNeuronLimit", least=1, most=10
     ),
-    "kappa": Setting("kappa", "Kappa", "KappaSet", window=False),
-    "rho": Setting("rho", "Rho", "RhoSet", "Rho"),
-    "activity_cutoff": Setting(
+    "kappa": AdminSetting("kappa", "Kappa", "KappaSet", window=False),
+    "rho": AdminSetting("rho", "Rho", "RhoSet", "Rho"),
+    "activity_cutoff": AdminSetting(
         "activity_cutoff", "ActivityCutoff", "ActivityCutoffSet", "ActivityCutoff", least=360
     ),
-    "activity_cutoff_factor": Setting(
+    "activity_cutoff_factor": AdminSetting(
         "factor_milli",
         "ActivityCutoffFactorMilli",
         owner="ActivityCutoffFactorMilli",
         least=1_000,
         most=50_000,
     ),
-    "network_registration_allowed": Setting(
+    "network_registration_allowed": AdminSetting(
         "registration_allowed", "NetworkRegistrationAllowed", "RegistrationAllowed", window=False
     ),
-    "target_registrations_per_interval": Setting(
+    "target_registrations_per_interval": AdminSetting(
         "target_registrations_per_interval",
         "TargetRegistrationsPerInterval",
         "RegistrationPerIntervalSet",
     ),
-    "max_registrations_per_block": Setting(
+    "max_registrations_per_block": AdminSetting(
         "max_registrations_per_block", "MaxRegistrationsPerBlock", "MaxRegistrationsPerBlockSet"
     ),
-    "min_burn": Setting("min_burn", "MinBurn", "MinBurnSet", "MinBurn", most=10**9 - 1),
-    "max_burn": Setting("max_burn", "MaxBurn", "MaxBurnSet", "MaxBurn", least=10**8 + 1),
-    "burn_half_life": Setting(
+    "min_burn": AdminSetting("min_burn", "MinBurn", "MinBurnSet", "MinBurn", most=10**9 - 1),
+    "max_burn": AdminSetting("max_burn", "MaxBurn", "MaxBurnSet", "MaxBurn", least=10**8 + 1),
+    "burn_half_life": AdminSetting(
         "burn_half_life", "BurnHalfLife", owner="BurnHalfLife", least=1, most=36_100
     ),
-    "burn_increase_mult": Setting(
+    "burn_increase_mult": AdminSetting(
         "burn_increase_mult",
         "BurnIncreaseMult",
         owner="BurnIncreaseMult",
         least=_FIXED_ONE,
         most=3 * _FIXED_ONE,
     ),
-    "max_allowed_validators": Setting(
+    "max_allowed_validators": AdminSetting(
         "max_allowed_validators", "MaxAllowedValidators", "MaxAllowedValidatorsSet"
     ),
-    "bonds_moving_average": Setting(
+    "bonds_moving_average": AdminSetting(
         "bonds_moving_average",
         "BondsMovingAverage",
         "BondsMovingAverageSet",
         "BondsMovingAverage",
         most=1_000_000,
     ),
-    "bonds_penalty": Setting("bonds_penalty", "BondsPenalty", "BondsPenaltySet", "BondsPenalty"),
-    "rao_recycled": Setting(
+    "bonds_penalty": AdminSetting(
+        "bonds_penalty", "BondsPenalty", "BondsPenaltySet", "BondsPenalty"
+    ),
+    "rao_recycled": AdminSetting(
         "rao_recycled", "RAORecycledForRegistration", "RAORecycledForRegistrationSet", window=False
     ),
-    "commit_reveal_weights_enabled": Setting(
+    "commit_reveal_weights_enabled": AdminSetting(
         "enabled", "CommitRevealWeightsEnabled", "CommitRevealEnabled", "CommitRevealEnabled"
     ),
-    "commit_reveal_weights_interval": Setting(
+    "commit_reveal_weights_interval": AdminSetting(
         "interval",
         "RevealPeriodEpochs",
         "CommitRevealPeriodsSet",
@@ -139,43 +143,47 @@ SUBNET_SETTINGS: Mapping[str, Setting] = {
         least=1,
         most=100,
     ),
-    "toggle_transfer": Setting("toggle", "TransferToggle", "TransferToggle", "TransferEnabled"),
-    "subtoken_enabled": Setting("subtoken_enabled", "SubtokenEnabled"),
-    "owner_cut_enabled": Setting("enabled", "OwnerCutEnabled", window=False),
-    "subnet_emission_enabled": Setting("enabled", "SubnetEmissionEnabled", window=False),
+    "toggle_transfer": AdminSetting(
+        "toggle", "TransferToggle", "TransferToggle", "TransferEnabled"
+    ),
+    "subtoken_enabled": AdminSetting("subtoken_enabled", "SubtokenEnabled"),
+    "owner_cut_enabled": AdminSetting("enabled", "OwnerCutEnabled", window=False),
+    "subnet_emission_enabled": AdminSetting("enabled", "SubnetEmissionEnabled", window=False),
 }
 #: Settings of the whole chain.
-CHAIN_SETTINGS: Mapping[str, Setting] = {
-    "default_take": Setting("default_take", "MaxDelegateTake", "MaxDelegateTakeSet"),
-    "min_delegate_take": Setting("take", "MinDelegateTake", "MinDelegateTakeSet"),
-    "tx_rate_limit": Setting("tx_rate_limit", "TxRateLimit", "TxRateLimitSet"),
-    "subnet_owner_cut": Setting("subnet_owner_cut", "SubnetOwnerCut", "SubnetOwnerCutSet"),
-    "network_rate_limit": Setting("rate_limit", "NetworkRateLimit", "NetworkRateLimitSet"),
-    "network_immunity_period": Setting(
+CHAIN_SETTINGS: Mapping[str, AdminSetting] = {
+    "default_take": AdminSetting("default_take", "MaxDelegateTake", "MaxDelegateTakeSet"),
+    "min_delegate_take": AdminSetting("take", "MinDelegateTake", "MinDelegateTakeSet"),
+    "tx_rate_limit": AdminSetting("tx_rate_limit", "TxRateLimit", "TxRateLimitSet"),
+    "subnet_owner_cut": AdminSetting("subnet_owner_cut", "SubnetOwnerCut", "SubnetOwnerCutSet"),
+    "network_rate_limit": AdminSetting("rate_limit", "NetworkRateLimit", "NetworkRateLimitSet"),
+    "network_immunity_period": AdminSetting(
         "immunity_period", "NetworkImmunityPeriod", "NetworkImmunityPeriodSet"
     ),
-    "network_min_lock_cost": Setting("lock_cost", "NetworkMinLockCost", "NetworkMinLockCostSet"),
-    "subnet_limit": Setting("max_subnets", "SubnetLimit", "SubnetLimitSet"),
-    "lock_reduction_interval": Setting(
+    "network_min_lock_cost": AdminSetting(
+        "lock_cost", "NetworkMinLockCost", "NetworkMinLockCostSet"
+    ),
+    "subnet_limit": AdminSetting("max_subnets", "SubnetLimit", "SubnetLimitSet"),
+    "lock_reduction_interval": AdminSetting(
         "interval", "NetworkLockReductionInterval", "NetworkLockCostReductionIntervalSet"
     ),
-    "stake_threshold": Setting("min_stake", "StakeThreshold", "StakeThresholdSet"),
-    "commit_reveal_version": Setting(
+    "stake_threshold": AdminSetting("min_stake", "StakeThreshold", "StakeThresholdSet"),
+    "commit_reveal_version": AdminSetting(
         "version", "CommitRevealWeightsVersion", "CommitRevealVersionSet"
     ),
-    "admin_freeze_window": Setting("window", "AdminFreezeWindow", "AdminFreezeWindowSet"),
-    "owner_hparam_rate_limit": Setting(
+    "admin_freeze_window": AdminSetting("window", "AdminFreezeWindow", "AdminFreezeWindowSet"),
+    "owner_hparam_rate_limit": AdminSetting(
         "epochs", "OwnerHyperparamRateLimit", "OwnerHyperparamRateLimitSet"
     ),
-    "start_call_delay": Setting("delay", "StartCallDelay", "StartCallDelaySet"),
-    "max_epochs_per_block": Setting(
+    "start_call_delay": AdminSetting("delay", "StartCallDelay", "StartCallDelaySet"),
+    "max_epochs_per_block": AdminSetting(
         "max_epochs_per_block", "MaxEpochsPerBlock", "MaxEpochsPerBlockSet", least=1
     ),
 }
 
 
-def _enter(name: str, setting: Setting, of_subnet: bool) -> None:
-    def run(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def _enter(name: str, setting: AdminSetting, of_subnet: bool) -> None:
+    def run(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
         value = arguments[setting.argument]
         keys: tuple[int, ...] = ()
         if of_subnet:
@@ -205,7 +213,7 @@ for _name, _setting in CHAIN_SETTINGS.items():
 
 
 @call(_PALLET, "sudo_set_tempo")
-def sudo_set_tempo(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def sudo_set_tempo(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """Root sets any tempo; the next epoch is counted from here."""
     if origin is not None:
         raise DispatchError(None, "BadOrigin")
@@ -216,7 +224,7 @@ def sudo_set_tempo(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any
 
 
 @call(MODULE, "set_tempo")
-def set_tempo(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def set_tempo(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """The owner sets a tempo within bounds, once in a while."""
     netuid, tempo = arguments["netuid"], arguments["tempo"]
     who = _require_owner(runtime, origin, netuid)
@@ -230,7 +238,7 @@ def set_tempo(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) ->
 
 
 @call(MODULE, "trigger_epoch")
-def trigger_epoch(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def trigger_epoch(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """The owner pulls an epoch forward."""
     netuid = arguments["netuid"]
     who = _require_owner(runtime, origin, netuid)
@@ -239,7 +247,7 @@ def trigger_epoch(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]
     ensure(not runtime.get("PendingEpochAt", netuid), "EpochTriggerAlreadyPending")
     due, window = get_next_epoch(runtime.state, netuid), runtime.get("AdminFreezeWindow")
     ensure(due is None or due - runtime.number >= window, "AutoEpochAlreadyImminent")
-    setting = Setting("", "", owner="TriggerEpoch")
+    setting = AdminSetting("", "", owner="TriggerEpoch")
     _check_rate(runtime, netuid, setting)
     runtime.put("PendingEpochAt", netuid, runtime.number + window)
     runtime.put("LastRateLimitedBlock", _get_limit_key(netuid, setting), runtime.number)
@@ -247,20 +255,22 @@ def trigger_epoch(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]
     runtime.deposit(MODULE, "EpochTriggered", fields)
 
 
-def _apply_tempo(runtime: Runtime, netuid: int, tempo: int) -> None:
+def _apply_tempo(runtime: DevnetRuntime, netuid: int, tempo: int) -> None:
     runtime.put("Tempo", netuid, tempo)
     runtime.put("LastEpochBlock", netuid, runtime.number)
     runtime.deposit(MODULE, "TempoSet", (netuid, tempo))
 
 
-def _require_owner(runtime: Runtime, origin: Origin, netuid: int) -> str:
+def _require_owner(runtime: DevnetRuntime, origin: Origin, netuid: int) -> str:
     who = require_signed(origin)
     if who != runtime.get("SubnetOwner", netuid):
         raise DispatchError(None, "BadOrigin")
     return who
 
 
-def _check_right(runtime: Runtime, origin: Origin, netuid: int, setting: Setting) -> None:
+def _check_right(
+    runtime: DevnetRuntime, origin: Origin, netuid: int, setting: AdminSetting
+) -> None:
     if origin is not None:
         if not setting.owner:
             raise DispatchError(None, "BadOrigin")
@@ -270,17 +280,17 @@ def _check_right(runtime: Runtime, origin: Origin, netuid: int, setting: Setting
         require_open_window(runtime, netuid)
 
 
-def _check_rate(runtime: Runtime, netuid: int, setting: Setting) -> None:
+def _check_rate(runtime: DevnetRuntime, netuid: int, setting: AdminSetting) -> None:
     last = runtime.get("LastRateLimitedBlock", _get_limit_key(netuid, setting))
     limit = runtime.get("OwnerHyperparamRateLimit") * runtime.get("Tempo", netuid)
     ensure(not last or runtime.number - last >= limit, "TxRateLimitExceeded")
 
 
-def _get_limit_key(netuid: int, setting: Setting) -> dict[str, Any]:
+def _get_limit_key(netuid: int, setting: AdminSetting) -> dict[str, Any]:
     return {"OwnerHyperparamUpdate": (netuid, setting.owner)}
 
 
-def _check_against_others(runtime: Runtime, netuid: int, item: str, value: Any) -> None:
+def _check_against_others(runtime: DevnetRuntime, netuid: int, item: str, value: Any) -> None:
     """Bounds that are other settings."""
     count = runtime.get("SubnetworkN", netuid)
     if item == "MaxAllowedUids":

@@ -7,14 +7,14 @@ from assay.devnet.devnet_errors import DispatchError
 from assay.devnet.devnet_runtime import (
     CALLS,
     MODULE,
+    DevnetRuntime,
     Origin,
-    Runtime,
     call,
     require_root,
     require_signed,
 )
-from assay.devnet.devnet_state import State, View
-from assay.devnet.scale_codec import Call
+from assay.devnet.devnet_state import DevnetState, StateView
+from assay.devnet.scale_codec import RuntimeCall
 
 #: An account with less than this is no account, rao.
 EXISTENTIAL_DEPOSIT = 500
@@ -24,42 +24,42 @@ WEIGHT_FEE = 166_105
 _WEIGHT = {"ref_time": 332_208_000, "proof_size": 7_791}
 
 
-def get_free(state: View, account: str) -> int:
+def get_free(state: StateView, account: str) -> int:
     """What an account may spend, rao."""
     return int(state.get("System", "Account", account)["data"]["free"])
 
 
-def get_nonce(state: View, account: str) -> int:
+def get_nonce(state: StateView, account: str) -> int:
     """How many extrinsics an account has signed."""
     return int(state.get("System", "Account", account)["nonce"])
 
 
-def use_nonce(state: State, account: str) -> None:
+def use_nonce(state: DevnetState, account: str) -> None:
     """Counts one extrinsic more."""
     value = state.get("System", "Account", account)
     state.put("System", "Account", account, value | {"nonce": value["nonce"] + 1})
 
 
-def set_free(state: State, account: str, amount: int) -> None:
+def set_free(state: DevnetState, account: str, amount: int) -> None:
     """Gives an account exactly so much."""
     value = state.get("System", "Account", account)
     data = value["data"] | {"free": amount}
     state.put("System", "Account", account, value | {"data": data, "providers": int(amount > 0)})
 
 
-def mint(runtime: Runtime, account: str, amount: int) -> None:
+def mint(runtime: DevnetRuntime, account: str, amount: int) -> None:
     """New TAO, rao."""
     set_free(runtime.state, account, get_free(runtime.state, account) + amount)
     _add_issuance(runtime, amount)
 
 
-def burn(runtime: Runtime, account: str, amount: int) -> None:
+def burn(runtime: DevnetRuntime, account: str, amount: int) -> None:
     """Destroys an account's TAO, which it must have."""
     take(runtime, account, amount)
     _add_issuance(runtime, -amount)
 
 
-def take(runtime: Runtime, account: str, amount: int) -> None:
+def take(runtime: DevnetRuntime, account: str, amount: int) -> None:
     """Takes rao off an account, to stand somewhere else.
 
     Raises:
@@ -71,37 +71,37 @@ def take(runtime: Runtime, account: str, amount: int) -> None:
     set_free(runtime.state, account, free - amount)
 
 
-def give(runtime: Runtime, account: str, amount: int) -> None:
+def give(runtime: DevnetRuntime, account: str, amount: int) -> None:
     """Gives an account rao that was taken elsewhere."""
     set_free(runtime.state, account, get_free(runtime.state, account) + amount)
 
 
-def compute_fee(call: Call, length: int) -> int:
+def compute_fee(call: RuntimeCall, length: int) -> int:
     """What a call's signer pays, rao. `length` is the extrinsic's, bytes."""
     handler = CALLS.get((call.pallet, call.name))
     return WEIGHT_FEE + length if handler is None or handler.pays else 0
 
 
-def make_dispatch_info(call: Call) -> dict[str, Any]:
+def make_dispatch_info(call: RuntimeCall) -> dict[str, Any]:
     """What events and quotes say of a call's weight."""
     handler = CALLS.get((call.pallet, call.name))
     pays = handler is None or handler.pays
     return {"weight": _WEIGHT, "class": "Normal", "pays_fee": "Yes" if pays else "No"}
 
 
-def charge_fee(runtime: Runtime, account: str, fee: int, tip: int) -> None:
+def charge_fee(runtime: DevnetRuntime, account: str, fee: int, tip: int) -> None:
     """Takes fee and tip, which nobody gets here."""
     if fee + tip:
         burn(runtime, account, fee + tip)
         runtime.deposit("Balances", "Withdraw", {"who": account, "amount": fee + tip})
 
 
-def _add_issuance(runtime: Runtime, amount: int) -> None:
+def _add_issuance(runtime: DevnetRuntime, amount: int) -> None:
     runtime.state.add("Balances", "TotalIssuance", amount)
     runtime.state.add(MODULE, "TotalIssuance", amount)
 
 
-def _transfer(runtime: Runtime, source: str, target: Any, amount: int, *, keep: bool) -> None:
+def _transfer(runtime: DevnetRuntime, source: str, target: Any, amount: int, *, keep: bool) -> None:
     if not isinstance(target, str):  # an index, or an address of another kind
         raise DispatchError(None, "CannotLookup")
     left = get_free(runtime.state, source) - amount
@@ -119,19 +119,23 @@ def _transfer(runtime: Runtime, source: str, target: Any, amount: int, *, keep: 
 
 
 @call("Balances", "transfer_keep_alive")
-def transfer_keep_alive(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def transfer_keep_alive(
+    runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]
+) -> None:
     """A transfer that leaves the sender an account."""
     _transfer(runtime, require_signed(origin), arguments["dest"], arguments["value"], keep=True)
 
 
 @call("Balances", "transfer_allow_death")
-def transfer_allow_death(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def transfer_allow_death(
+    runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]
+) -> None:
     """A transfer that may end the sender's account."""
     _transfer(runtime, require_signed(origin), arguments["dest"], arguments["value"], keep=False)
 
 
 @call("Balances", "transfer_all")
-def transfer_all(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def transfer_all(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """A transfer of everything."""
     source, keep = require_signed(origin), bool(arguments["keep_alive"])
     amount = get_free(runtime.state, source) - EXISTENTIAL_DEPOSIT * keep
@@ -139,7 +143,7 @@ def transfer_all(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any])
 
 
 @call("Balances", "force_set_balance")
-def force_set_balance(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def force_set_balance(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """Root gives an account exactly so much."""
     require_root(origin)
     account, amount = arguments["who"], int(arguments["new_free"])

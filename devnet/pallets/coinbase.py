@@ -7,7 +7,7 @@ Source: pallet subtensor, coinbase/run_coinbase.rs and epoch/run_epoch.rs.
 
 from collections.abc import Callable
 
-from assay.devnet.devnet_runtime import MODULE, Runtime
+from assay.devnet.devnet_runtime import MODULE, DevnetRuntime
 from assay.devnet.pallets.schedule import is_epoch_due, list_subnets
 from assay.devnet.pallets.staking import add_alpha, add_stake_of
 from assay.devnet.pallets.uids import get_owner_uid, list_column
@@ -22,7 +22,7 @@ _BLOCK_EMISSION = 10**9
 _THOUSAND = 1_000
 
 
-def run_coinbase(runtime: Runtime, consensus: Consensus) -> None:
+def run_coinbase(runtime: DevnetRuntime, consensus: Consensus) -> None:
     """Emits alpha to all subnets that run, and ends the epochs that are due."""
     subnets = list_subnets(runtime)
     left = runtime.get("MaxEpochsPerBlock")
@@ -40,7 +40,7 @@ def run_coinbase(runtime: Runtime, consensus: Consensus) -> None:
         _end_epoch(runtime, netuid, consensus)
 
 
-def _emit(runtime: Runtime, netuid: int) -> None:
+def _emit(runtime: DevnetRuntime, netuid: int) -> None:
     runtime.add("SubnetAlphaOut", netuid, _BLOCK_EMISSION)
     runtime.put("SubnetAlphaOutEmission", netuid, _BLOCK_EMISSION)
     cut = 0
@@ -52,7 +52,7 @@ def _emit(runtime: Runtime, netuid: int) -> None:
     runtime.add("PendingValidatorEmission", netuid, _BLOCK_EMISSION - cut - miners)
 
 
-def _end_epoch(runtime: Runtime, netuid: int, consensus: Consensus) -> None:
+def _end_epoch(runtime: DevnetRuntime, netuid: int, consensus: Consensus) -> None:
     miners, validators, cut = (
         runtime.get(item, netuid)
         for item in ("PendingServerEmission", "PendingValidatorEmission", "PendingOwnerCut")
@@ -69,7 +69,7 @@ def _end_epoch(runtime: Runtime, netuid: int, consensus: Consensus) -> None:
     runtime.add("SubnetEpochIndex", netuid, 1)
 
 
-def _gather(runtime: Runtime, netuid: int, emission: int) -> EpochInputs:
+def _gather(runtime: DevnetRuntime, netuid: int, emission: int) -> EpochInputs:
     uids = range(runtime.get("SubnetworkN", netuid))
     hotkeys = [runtime.get("Keys", netuid, uid) for uid in uids]
     factor, tempo = runtime.get("ActivityCutoffFactorMilli", netuid), runtime.get("Tempo", netuid)
@@ -95,7 +95,7 @@ def _gather(runtime: Runtime, netuid: int, emission: int) -> EpochInputs:
     )
 
 
-def _get_rows(runtime: Runtime, netuid: int, item: str) -> dict[int, dict[int, int]]:
+def _get_rows(runtime: DevnetRuntime, netuid: int, item: str) -> dict[int, dict[int, int]]:
     """Weights or bonds among uids that there are."""
     count = runtime.get("SubnetworkN", netuid)
     return {
@@ -105,7 +105,7 @@ def _get_rows(runtime: Runtime, netuid: int, item: str) -> dict[int, dict[int, i
     }
 
 
-def _store(runtime: Runtime, netuid: int, result: EpochResult) -> None:
+def _store(runtime: DevnetRuntime, netuid: int, result: EpochResult) -> None:
     columns = {
         "Active": result.active,
         "StakeWeight": result.stake_weight,
@@ -126,7 +126,7 @@ def _store(runtime: Runtime, netuid: int, result: EpochResult) -> None:
 
 
 def _pay(
-    runtime: Runtime, netuid: int, result: EpochResult, miners: int, validators: int, cut: int
+    runtime: DevnetRuntime, netuid: int, result: EpochResult, miners: int, validators: int, cut: int
 ) -> None:
     """Alpha for miners, validators with their nominators, and the owner.
 

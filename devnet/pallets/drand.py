@@ -1,12 +1,12 @@
 """Drand pulses: what opens timelocked weights. Only real ones of quicknet get in."""
 
-from assay.devnet.devnet_state import State, View
+from assay.devnet.devnet_state import DevnetState, StateView
 from assay.protocol import QUICKNET, Beacon, is_valid_beacon
 
 _PALLET = "Drand"
 
 
-def get_signature(state: View, number: int) -> bytes | None:
+def get_signature(state: StateView, number: int) -> bytes | None:
     """The signature of a round that the chain knows."""
     pulse = state.get(_PALLET, "Pulses", number)
     if pulse is None:
@@ -19,7 +19,7 @@ def is_pulse(number: int, signature: bytes) -> bool:
     return is_valid_beacon(QUICKNET, Beacon(number, signature))
 
 
-def put_pulse(state: State, number: int, signature: bytes) -> None:
+def put_pulse(state: DevnetState, number: int, signature: bytes) -> None:
     """Keeps a round whose signature was checked."""
     beacon = Beacon(number, signature)
     pulse = {

@@ -10,8 +10,8 @@ from typing import Any
 from assay.devnet.devnet_runtime import (
     MODULE,
     NOBODY,
+    DevnetRuntime,
     Origin,
-    Runtime,
     call,
     ensure,
     require_signed,
@@ -25,7 +25,7 @@ _BY_HOTKEY = ("TotalHotkeyAlpha", "TotalHotkeySharesV2")
 
 
 @call(MODULE, "swap_hotkey", "swap_hotkey_v2")
-def swap_hotkey(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def swap_hotkey(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """On one subnet, or on all where none is named."""
     coldkey, netuid = require_signed(origin), arguments["netuid"]
     old, new = arguments["hotkey"], arguments["new_hotkey"]
@@ -64,7 +64,7 @@ def swap_hotkey(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) 
         runtime.deposit(MODULE, "HotkeySwappedOnSubnet", fields | {"netuid": netuid})
 
 
-def _disown(runtime: Runtime, coldkey: str, old: str, keep_stake: bool) -> None:
+def _disown(runtime: DevnetRuntime, coldkey: str, old: str, keep_stake: bool) -> None:
     """A hotkey that was swapped everywhere has no owner any more, unless stake is left on it."""
     if not keep_stake:
         runtime.remove("Owner", old)
@@ -72,7 +72,7 @@ def _disown(runtime: Runtime, coldkey: str, old: str, keep_stake: bool) -> None:
         runtime.put("OwnedHotkeys", coldkey, left)
 
 
-def _swap_on(runtime: Runtime, netuid: int, old: str, new: str, keep_stake: bool) -> None:
+def _swap_on(runtime: DevnetRuntime, netuid: int, old: str, new: str, keep_stake: bool) -> None:
     uid = runtime.get("Uids", netuid, old)
     if uid is not None:
         runtime.remove("Uids", netuid, old)
@@ -90,7 +90,7 @@ def _swap_on(runtime: Runtime, netuid: int, old: str, new: str, keep_stake: bool
         _move_stake(runtime, netuid, old, new)
 
 
-def _move_stake(runtime: Runtime, netuid: int, old: str, new: str) -> None:
+def _move_stake(runtime: DevnetRuntime, netuid: int, old: str, new: str) -> None:
     """All coldkeys' stake; a hotkey that has stake of its own on this subnet keeps it apart."""
     if runtime.get("TotalHotkeyAlpha", new, netuid):
         ensure(not runtime.get("TotalHotkeyAlpha", old, netuid), "HotKeyAlreadyRegisteredInSubNet")

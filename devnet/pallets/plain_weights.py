@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assay.devnet.devnet_errors import DispatchError
-from assay.devnet.devnet_runtime import MODULE, Origin, Runtime, call, ensure, require_signed
+from assay.devnet.devnet_runtime import MODULE, DevnetRuntime, Origin, call, ensure, require_signed
 from assay.devnet.pallets.uids import get_owner_uid, get_uid, list_column
 
 _U16 = 65_535
@@ -13,7 +13,7 @@ MAIN_MECHANISM = 0
 
 
 @call(MODULE, "set_weights", "set_mechanism_weights", pays=False)
-def set_weights(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def set_weights(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """A validator's weights, where the subnet takes them in the clear."""
     netuid, hotkey = arguments["netuid"], require_signed(origin)
     ensure(not runtime.get("CommitRevealWeightsEnabled", netuid), "CommitRevealEnabled")
@@ -24,7 +24,7 @@ def set_weights(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) 
 
 
 def put_weights(
-    runtime: Runtime,
+    runtime: DevnetRuntime,
     netuid: int,
     hotkey: str,
     uids: Sequence[int],
@@ -66,13 +66,13 @@ def put_weights(
     runtime.deposit(MODULE, "WeightsSet", (netuid, uid))
 
 
-def is_rate_kept(runtime: Runtime, netuid: int, uid: int) -> bool:
+def is_rate_kept(runtime: DevnetRuntime, netuid: int, uid: int) -> bool:
     """Whether enough blocks have passed since a uid's last weights, or commit, or registration."""
     last = list_column(runtime, "LastUpdate", netuid)[uid]
     return not last or runtime.number - last >= runtime.get("WeightsSetRateLimit", netuid)
 
 
-def require_mechanism(runtime: Runtime, netuid: int, mechanism: int) -> None:
+def require_mechanism(runtime: DevnetRuntime, netuid: int, mechanism: int) -> None:
     """Refuses subnets and mechanisms that are not there."""
     there = runtime.get("NetworksAdded", netuid) and mechanism == MAIN_MECHANISM
     if not there:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from assay.devnet.devnet_runtime import MODULE, Origin, Runtime, call, ensure, require_signed
+from assay.devnet.devnet_runtime import MODULE, DevnetRuntime, Origin, call, ensure, require_signed
 from assay.devnet.pallets.balances import get_free
 from assay.devnet.pallets.staking import burn_into_pool
 from assay.devnet.pallets.uids import add_neuron, own_hotkey, require_subnet
@@ -18,13 +18,13 @@ _SHORT_BITS = 32
 
 
 @call(MODULE, "burned_register")
-def burned_register(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def burned_register(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """A uid at whatever it costs."""
     _register(runtime, require_signed(origin), arguments["netuid"], arguments["hotkey"])
 
 
 @call(MODULE, "register_limit")
-def register_limit(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def register_limit(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """A uid, unless it costs more than a limit."""
     coldkey, netuid = require_signed(origin), arguments["netuid"]
     ensure(netuid != 0, "RegistrationNotPermittedOnRootSubnet")
@@ -34,7 +34,7 @@ def register_limit(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any
     _register(runtime, coldkey, netuid, arguments["hotkey"])
 
 
-def update_prices(runtime: Runtime) -> None:
+def update_prices(runtime: DevnetRuntime) -> None:
     """What every block does before anything else: prices fall."""
     for netuid, _ in list(runtime.state.list_entries(MODULE, "NetworksAdded")):
         price, half_life = runtime.get("Burn", netuid), runtime.get("BurnHalfLife", netuid)
@@ -71,7 +71,7 @@ def _raise(factor: int, exponent: int) -> int:
     return result
 
 
-def _register(runtime: Runtime, coldkey: str, netuid: int, hotkey: str) -> None:
+def _register(runtime: DevnetRuntime, coldkey: str, netuid: int, hotkey: str) -> None:
     ensure(netuid != 0, "RegistrationNotPermittedOnRootSubnet")
     require_subnet(runtime, netuid)
     ensure(runtime.get("NetworkRegistrationAllowed", netuid), "SubNetRegistrationDisabled")
@@ -89,7 +89,7 @@ def _register(runtime: Runtime, coldkey: str, netuid: int, hotkey: str) -> None:
     runtime.deposit(MODULE, "NeuronRegistered", (netuid, uid, hotkey))
 
 
-def _put_price(runtime: Runtime, netuid: int, price: int) -> None:
+def _put_price(runtime: DevnetRuntime, netuid: int, price: int) -> None:
     bounded = min(max(price, runtime.get("MinBurn", netuid)), runtime.get("MaxBurn", netuid))
     if bounded != runtime.get("Burn", netuid):
         runtime.put("Burn", netuid, bounded)

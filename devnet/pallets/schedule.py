@@ -4,17 +4,17 @@ Source: pallet subtensor, coinbase/run_coinbase.rs.
 """
 
 from assay.devnet.devnet_errors import DispatchError
-from assay.devnet.devnet_runtime import MODULE, Runtime
-from assay.devnet.devnet_state import View
+from assay.devnet.devnet_runtime import MODULE, DevnetRuntime
+from assay.devnet.devnet_state import StateView
 
 
-def list_subnets(runtime: Runtime) -> list[int]:
+def list_subnets(runtime: DevnetRuntime) -> list[int]:
     """Netuids of all subnets but the root network."""
     entries = runtime.state.list_entries(MODULE, "NetworksAdded")
     return [netuid for netuid, is_there in entries if is_there and netuid]
 
 
-def get_next_epoch(state: View, netuid: int) -> int | None:
+def get_next_epoch(state: StateView, netuid: int) -> int | None:
     """The block of the next epoch; None: the subnet has none."""
     tempo = state.get(MODULE, "Tempo", netuid)
     if not tempo:
@@ -24,18 +24,18 @@ def get_next_epoch(state: View, netuid: int) -> int | None:
     return min(due, pending) if pending else due
 
 
-def is_epoch_due(runtime: Runtime, netuid: int) -> bool:
+def is_epoch_due(runtime: DevnetRuntime, netuid: int) -> bool:
     """Whether the block being made ends an epoch."""
     due = get_next_epoch(runtime.state, netuid)
     return due is not None and runtime.number >= due
 
 
-def get_epoch_index(runtime: Runtime, netuid: int) -> int:
+def get_epoch_index(runtime: DevnetRuntime, netuid: int) -> int:
     """The epoch that the block being made belongs to: an epoch's own block is the next one's."""
     return int(runtime.get("SubnetEpochIndex", netuid)) + is_epoch_due(runtime, netuid)
 
 
-def require_open_window(runtime: Runtime, netuid: int) -> None:
+def require_open_window(runtime: DevnetRuntime, netuid: int) -> None:
     """Refuses changes of settings in the last blocks before an epoch.
 
     Raises:

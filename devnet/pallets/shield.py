@@ -14,8 +14,8 @@ from Crypto.Cipher import ChaCha20_Poly1305
 from kyber_py.ml_kem import ML_KEM_768
 
 from assay.devnet.devnet_errors import MalformedError
-from assay.devnet.devnet_runtime import Origin, Runtime, call, require_signed
-from assay.devnet.scale import Reader, hash_blake2
+from assay.devnet.devnet_runtime import DevnetRuntime, Origin, call, require_signed
+from assay.devnet.scale import ScaleReader, hash_blake2
 from assay.devnet.scale_codec import read_bytes
 
 _PALLET = "MevShield"
@@ -26,7 +26,7 @@ _KEY_HASH_BYTES, _NONCE_BYTES, _TAG_BYTES = 16, 24, 16
 _KEM_BYTES = 1_088
 
 
-def rotate_key(runtime: Runtime) -> None:
+def rotate_key(runtime: DevnetRuntime) -> None:
     """Announces a new key where it is time."""
     state = runtime.state
     if runtime.number % _KEY_BLOCKS and state.has(_PALLET, "NextKey"):
@@ -36,7 +36,7 @@ def rotate_key(runtime: Runtime) -> None:
 
 
 @call(_PALLET, "submit_encrypted")
-def submit_encrypted(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def submit_encrypted(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """Opens what is within; what cannot be opened is not missed."""
     who, ciphertext = require_signed(origin), read_bytes(arguments["ciphertext"])
     fields = {"id": "0x" + hash_blake2(ciphertext).hex(), "who": who}
@@ -50,7 +50,7 @@ def submit_encrypted(runtime: Runtime, origin: Origin, arguments: Mapping[str, A
 
 
 def _open(secret: bytes, number: int, ciphertext: bytes) -> bytes | None:
-    reader = Reader(ciphertext)
+    reader = ScaleReader(ciphertext)
     key_hash = reader.take(_KEY_HASH_BYTES)
     encapsulated = reader.take(int.from_bytes(reader.take(2), "little"))
     nonce = reader.take(_NONCE_BYTES)

@@ -13,13 +13,13 @@ from assay.devnet.devnet_errors import DispatchError
 from assay.devnet.devnet_runtime import (
     MODULE,
     NOBODY,
+    DevnetRuntime,
     Origin,
-    Runtime,
     call,
     ensure,
     require_signed,
 )
-from assay.devnet.devnet_state import View
+from assay.devnet.devnet_state import StateView
 from assay.devnet.pallets.balances import burn, get_free, give, take
 from assay.devnet.pallets.uids import require_subnet
 
@@ -33,13 +33,13 @@ _LARGEST_PURCHASE = 1_000
 # --- the pool
 
 
-def get_price(state: View, netuid: int) -> int:
+def get_price(state: StateView, netuid: int) -> int:
     """Rao of TAO for one alpha; the root network's is 1."""
     tao, alpha = _get_pool(state, netuid)
     return tao * PRICE_UNIT // alpha if netuid and alpha else PRICE_UNIT
 
 
-def compute_purchase(state: View, netuid: int, amount: int) -> tuple[int, int]:
+def compute_purchase(state: StateView, netuid: int, amount: int) -> tuple[int, int]:
     """What `amount` rao of TAO buy: alpha, and the fee within the amount."""
     tao, alpha = _get_pool(state, netuid)
     fee = amount * state.get("Swap", "FeeRate", netuid) // _U16
@@ -47,7 +47,7 @@ def compute_purchase(state: View, netuid: int, amount: int) -> tuple[int, int]:
     return (alpha * paid // (tao + paid) if tao + paid else 0), fee
 
 
-def compute_sale(state: View, netuid: int, amount: int) -> tuple[int, int]:
+def compute_sale(state: StateView, netuid: int, amount: int) -> tuple[int, int]:
     """What `amount` rao of alpha bring: TAO, and the fee within the amount, alpha."""
     tao, alpha = _get_pool(state, netuid)
     fee = amount * state.get("Swap", "FeeRate", netuid) // _U16
@@ -55,13 +55,13 @@ def compute_sale(state: View, netuid: int, amount: int) -> tuple[int, int]:
     return (tao * sold // (alpha + sold) if alpha + sold else 0), fee
 
 
-def burn_into_pool(runtime: Runtime, coldkey: str, netuid: int, amount: int) -> None:
+def burn_into_pool(runtime: DevnetRuntime, coldkey: str, netuid: int, amount: int) -> None:
     """What a uid's price does: buys alpha for nobody."""
     alpha = _buy(runtime, coldkey, netuid, amount, drop_fee=True)
     runtime.add("SubnetAlphaOut", netuid, -alpha)
 
 
-def _buy(runtime: Runtime, coldkey: str, netuid: int, amount: int, *, drop_fee: bool) -> int:
+def _buy(runtime: DevnetRuntime, coldkey: str, netuid: int, amount: int, *, drop_fee: bool) -> int:
     """TAO of a coldkey into the pool, alpha out of it. The alpha."""
     tao, alpha = _get_pool(runtime.state, netuid)
     fee = 0 if drop_fee else amount * runtime.state.get("Swap", "FeeRate", netuid) // _U16
@@ -77,7 +77,7 @@ def _buy(runtime: Runtime, coldkey: str, netuid: int, amount: int, *, drop_fee: 
     return bought
 
 
-def _get_pool(state: View, netuid: int) -> tuple[int, int]:
+def _get_pool(state: StateView, netuid: int) -> tuple[int, int]:
     tao = state.get(MODULE, "SubnetTAO", netuid)
     return int(tao), int(state.get(MODULE, "SubnetAlphaIn", netuid))
 
@@ -85,20 +85,22 @@ def _get_pool(state: View, netuid: int) -> tuple[int, int]:
 # --- shares
 
 
-def get_stake(state: View, hotkey: str, coldkey: str, netuid: int) -> int:
+def get_stake(state: StateView, hotkey: str, coldkey: str, netuid: int) -> int:
     """Alpha that a coldkey has on a hotkey, rao."""
     shares = _get_number(state, "TotalHotkeySharesV2", hotkey, netuid)
     own = _get_number(state, "AlphaV2", hotkey, coldkey, netuid)
     return int(state.get(MODULE, "TotalHotkeyAlpha", hotkey, netuid)) * own // max(1, shares)
 
 
-def add_alpha(runtime: Runtime, hotkey: str, netuid: int, amount: int) -> None:
+def add_alpha(runtime: DevnetRuntime, hotkey: str, netuid: int, amount: int) -> None:
     """Alpha for all who have stake on a hotkey."""
     runtime.add("TotalHotkeyAlpha", hotkey, netuid, amount)
     runtime.add("TotalAlphaStaked", netuid, amount)
 
 
-def add_stake_of(runtime: Runtime, hotkey: str, coldkey: str, netuid: int, amount: int) -> None:
+def add_stake_of(
+    runtime: DevnetRuntime, hotkey: str, coldkey: str, netuid: int, amount: int
+) -> None:
     """Alpha for one coldkey on a hotkey; a negative amount takes it away."""
     state = runtime.state
     shares = _get_number(state, "TotalHotkeySharesV2", hotkey, netuid)
@@ -116,7 +118,7 @@ def add_stake_of(runtime: Runtime, hotkey: str, coldkey: str, netuid: int, amoun
         runtime.put("StakingHotkeys", coldkey, [*hotkeys, hotkey])
 
 
-def _get_number(state: View, item: str, *keys: Any) -> int:
+def _get_number(state: StateView, item: str, *keys: Any) -> int:
     """A number that subtensor keeps with a decimal exponent."""
     value = state.get(MODULE, item, *keys)
     exponent = value["exponent"]
@@ -125,7 +127,7 @@ def _get_number(state: View, item: str, *keys: Any) -> int:
     return mantissa * scale if exponent >= 0 else mantissa // scale
 
 
-def _put_number(runtime: Runtime, item: str, *keys_and_number: Any) -> None:
+def _put_number(runtime: DevnetRuntime, item: str, *keys_and_number: Any) -> None:
     *keys, number = keys_and_number
     if number:
         runtime.put(item, *keys, {"mantissa": number, "exponent": 0})
@@ -137,13 +139,13 @@ def _put_number(runtime: Runtime, item: str, *keys_and_number: Any) -> None:
 
 
 @call(MODULE, "add_stake")
-def add_stake(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def add_stake(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """Stake at any price."""
     _add(runtime, require_signed(origin), arguments, arguments["amount_staked"])
 
 
 @call(MODULE, "add_stake_limit")
-def add_stake_limit(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def add_stake_limit(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """Stake up to a price: in part where that is allowed, else not at all."""
     coldkey, netuid = require_signed(origin), arguments["netuid"]
     most = _compute_most_to_buy(runtime, netuid, arguments["limit_price"])
@@ -153,13 +155,15 @@ def add_stake_limit(runtime: Runtime, origin: Origin, arguments: Mapping[str, An
 
 
 @call(MODULE, "remove_stake")
-def remove_stake(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def remove_stake(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """Stake back to TAO at any price."""
     _remove(runtime, require_signed(origin), arguments, arguments["amount_unstaked"])
 
 
 @call(MODULE, "remove_stake_limit")
-def remove_stake_limit(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def remove_stake_limit(
+    runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]
+) -> None:
     """Stake back to TAO down to a price."""
     coldkey, netuid = require_signed(origin), arguments["netuid"]
     most = _compute_most_to_sell(runtime, netuid, arguments["limit_price"])
@@ -168,7 +172,7 @@ def remove_stake_limit(runtime: Runtime, origin: Origin, arguments: Mapping[str,
     _remove(runtime, coldkey, arguments, min(amount, most))
 
 
-def _add(runtime: Runtime, coldkey: str, arguments: Mapping[str, Any], amount: int) -> None:
+def _add(runtime: DevnetRuntime, coldkey: str, arguments: Mapping[str, Any], amount: int) -> None:
     hotkey, netuid = arguments["hotkey"], arguments["netuid"]
     require_subnet(runtime, netuid)
     if netuid == 0:  # no root network here
@@ -186,7 +190,9 @@ def _add(runtime: Runtime, coldkey: str, arguments: Mapping[str, Any], amount: i
     runtime.deposit(MODULE, "StakeAdded", (coldkey, hotkey, amount - fee, bought, netuid, fee))
 
 
-def _remove(runtime: Runtime, coldkey: str, arguments: Mapping[str, Any], amount: int) -> None:
+def _remove(
+    runtime: DevnetRuntime, coldkey: str, arguments: Mapping[str, Any], amount: int
+) -> None:
     hotkey, netuid = arguments["hotkey"], arguments["netuid"]
     require_subnet(runtime, netuid)
     ensure(runtime.get("SubtokenEnabled", netuid), "SubtokenDisabled")
@@ -204,14 +210,14 @@ def _remove(runtime: Runtime, coldkey: str, arguments: Mapping[str, Any], amount
     runtime.deposit(MODULE, "StakeRemoved", (coldkey, hotkey, gained, amount, netuid, fee))
 
 
-def _compute_most_to_buy(runtime: Runtime, netuid: int, limit: int) -> int:
+def _compute_most_to_buy(runtime: DevnetRuntime, netuid: int, limit: int) -> int:
     """TAO, fee included, that moves the price up to a limit."""
     tao, alpha = _get_pool(runtime.state, netuid)
     paid = max(0, isqrt(tao * alpha * limit // PRICE_UNIT) - tao)
     return _add_fee(runtime, netuid, paid)
 
 
-def _compute_most_to_sell(runtime: Runtime, netuid: int, limit: int) -> int:
+def _compute_most_to_sell(runtime: DevnetRuntime, netuid: int, limit: int) -> int:
     """Alpha, fee included, that moves the price down to a limit."""
     tao, alpha = _get_pool(runtime.state, netuid)
     if not limit:
@@ -219,6 +225,6 @@ def _compute_most_to_sell(runtime: Runtime, netuid: int, limit: int) -> int:
     return _add_fee(runtime, netuid, max(0, isqrt(tao * alpha * PRICE_UNIT // limit) - alpha))
 
 
-def _add_fee(runtime: Runtime, netuid: int, paid: int) -> int:
+def _add_fee(runtime: DevnetRuntime, netuid: int, paid: int) -> int:
     rate = runtime.state.get("Swap", "FeeRate", netuid)
     return paid + paid * rate // (_U16 - rate)

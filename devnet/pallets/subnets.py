@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from assay.devnet.devnet_errors import DispatchError
-from assay.devnet.devnet_runtime import MODULE, Origin, Runtime, call, ensure, require_signed
-from assay.devnet.devnet_state import View
+from assay.devnet.devnet_runtime import MODULE, DevnetRuntime, Origin, call, ensure, require_signed
+from assay.devnet.devnet_state import StateView
 from assay.devnet.pallets.balances import get_free, take
 from assay.devnet.pallets.uids import add_neuron, own_hotkey, require_subnet
 
@@ -27,7 +27,7 @@ _SETTINGS = {
 _EXPLICIT = ("Kappa", "ActivityCutoff", "RegistrationsThisInterval", "Burn", "Tempo")
 
 
-def compute_lock_cost(state: View, number: int) -> int:
+def compute_lock_cost(state: StateView, number: int) -> int:
     """What a subnet costs in a block, rao: twice the last price, falling back to it and beyond."""
     last = state.get(MODULE, "NetworkLastLockCost")
     bought = state.get(MODULE, "LastRateLimitedBlock", "NetworkLastRegistered")
@@ -38,7 +38,7 @@ def compute_lock_cost(state: View, number: int) -> int:
 
 
 @call(MODULE, "register_network", "register_network_with_identity")
-def register_network(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def register_network(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """A subnet for the signer, whose hotkey gets uid 0."""
     coldkey, hotkey = require_signed(origin), arguments["hotkey"]
     if arguments.get("identity") is not None:
@@ -69,7 +69,7 @@ def register_network(runtime: Runtime, origin: Origin, arguments: Mapping[str, A
 
 
 @call(MODULE, "start_call")
-def start_call(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def start_call(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """The owner starts a subnet: stake may be bought, and every block emits alpha."""
     netuid = arguments["netuid"]
     require_subnet(runtime, netuid)
@@ -84,7 +84,7 @@ def start_call(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -
     runtime.deposit(MODULE, "FirstEmissionBlockNumberSet", (netuid, runtime.number + 1))
 
 
-def _init(runtime: Runtime, netuid: int) -> None:
+def _init(runtime: DevnetRuntime, netuid: int) -> None:
     tempo = runtime.get("Tempo", netuid)
     runtime.put("NetworksAdded", netuid, True)
     runtime.put("SubnetworkN", netuid, 0)

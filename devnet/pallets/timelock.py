@@ -12,8 +12,8 @@ from typing import Any
 from bittensor_core import decrypt_with_signature, ss58_encode
 
 from assay.devnet.devnet_errors import DispatchError, MalformedError
-from assay.devnet.devnet_runtime import MODULE, Origin, Runtime, call, ensure, require_signed
-from assay.devnet.devnet_state import View
+from assay.devnet.devnet_runtime import MODULE, DevnetRuntime, Origin, call, ensure, require_signed
+from assay.devnet.devnet_state import StateView
 from assay.devnet.pallets.drand import get_signature
 from assay.devnet.pallets.plain_weights import (
     MAIN_MECHANISM,
@@ -23,7 +23,7 @@ from assay.devnet.pallets.plain_weights import (
 )
 from assay.devnet.pallets.schedule import get_epoch_index, list_subnets
 from assay.devnet.pallets.uids import get_uid
-from assay.devnet.scale import Reader, encode_bytes, hash_blake2
+from assay.devnet.scale import ScaleReader, encode_bytes, hash_blake2
 from assay.devnet.scale_codec import SS58_TYPE, read_bytes
 
 logger = logging.getLogger("assay.devnet")
@@ -35,7 +35,7 @@ _COMMITS = "TimelockedWeightCommits"
 
 @call(MODULE, "commit_timelocked_weights", "commit_timelocked_mechanism_weights", pays=False)
 def commit_timelocked_weights(
-    runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]
+    runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]
 ) -> None:
     """Keeps encrypted weights until their round."""
     netuid, who = arguments["netuid"], require_signed(origin)
@@ -57,14 +57,14 @@ def commit_timelocked_weights(
     runtime.put_at("LastUpdate", netuid, uid, runtime.number)
 
 
-def list_awaited_rounds(state: View) -> set[int]:
+def list_awaited_rounds(state: StateView) -> set[int]:
     """Rounds of commits that wait, and whose pulse the chain does not know yet."""
     commits = (commit for _, row in state.list_entries(MODULE, _COMMITS) for commit in row)
     rounds = {int(number) for *_, number in commits}
     return {number for number in rounds if get_signature(state, number) is None}
 
 
-def reveal_commits(runtime: Runtime) -> None:
+def reveal_commits(runtime: DevnetRuntime) -> None:
     """What every block does before its epochs: opens what is due, drops what is overdue."""
     for netuid in list_subnets(runtime):
         due = get_epoch_index(runtime, netuid) - runtime.get("RevealPeriodEpochs", netuid)
@@ -77,7 +77,9 @@ def reveal_commits(runtime: Runtime) -> None:
                     runtime.put(_COMMITS, netuid, epoch, left)
 
 
-def _reveal(runtime: Runtime, netuid: int, who: str, block: int, commit: str, number: int) -> bool:
+def _reveal(
+    runtime: DevnetRuntime, netuid: int, who: str, block: int, commit: str, number: int
+) -> bool:
     """Whether the commit is done with: its round is known, and it was opened or is worthless."""
     signature = get_signature(runtime.state, number)
     if signature is None:
@@ -112,7 +114,7 @@ def _open(
         payload = decrypt_with_signature(envelope, signature.hex())
     except ValueError as error:
         raise MalformedError(f"cannot be opened: {error}") from error
-    reader = Reader(bytes(payload))
+    reader = ScaleReader(bytes(payload))
     hotkey = reader.take(reader.take_compact())
     if len(hotkey) != 32 or ss58_encode(hotkey, SS58_TYPE) != who:
         raise MalformedError("another hotkey's weights")
@@ -120,6 +122,6 @@ def _open(
     return uids, values, int.from_bytes(reader.take(8), "little")
 
 
-def _take_list(reader: Reader) -> list[int]:
+def _take_list(reader: ScaleReader) -> list[int]:
     data = reader.take(2 * reader.take_compact())
     return [int.from_bytes(data[i : i + 2], "little") for i in range(0, len(data), 2)]

@@ -3,7 +3,7 @@
 Source: pallet subtensor, subnets/uids.rs and registration.rs.
 """
 
-from assay.devnet.devnet_runtime import NOBODY, Runtime, ensure
+from assay.devnet.devnet_runtime import NOBODY, DevnetRuntime, ensure
 
 #: Lists with one element a uid, and the element of a uid that nobody held.
 COLUMNS: dict[str, int | bool] = {
@@ -19,12 +19,12 @@ COLUMNS: dict[str, int | bool] = {
 }
 
 
-def require_subnet(runtime: Runtime, netuid: int) -> None:
+def require_subnet(runtime: DevnetRuntime, netuid: int) -> None:
     """Refuses a subnet that is not there."""
     ensure(runtime.get("NetworksAdded", netuid), "SubnetNotExists")
 
 
-def get_uid(runtime: Runtime, netuid: int, hotkey: str) -> int:
+def get_uid(runtime: DevnetRuntime, netuid: int, hotkey: str) -> int:
     """The uid that a hotkey holds.
 
     Raises:
@@ -35,20 +35,20 @@ def get_uid(runtime: Runtime, netuid: int, hotkey: str) -> int:
     return int(uid)
 
 
-def get_owner_uid(runtime: Runtime, netuid: int) -> int | None:
+def get_owner_uid(runtime: DevnetRuntime, netuid: int) -> int | None:
     """The uid of the subnet owner's hotkey."""
     uid = runtime.get("Uids", netuid, runtime.get("SubnetOwnerHotkey", netuid))
     return None if uid is None else int(uid)
 
 
-def list_column(runtime: Runtime, item: str, netuid: int) -> list[int]:
+def list_column(runtime: DevnetRuntime, item: str, netuid: int) -> list[int]:
     """One element a uid, also for uids that were given out since it was written."""
     values = list(runtime.get(item, netuid))
     missing = runtime.get("SubnetworkN", netuid) - len(values)
     return values + [COLUMNS[item]] * missing
 
 
-def own_hotkey(runtime: Runtime, coldkey: str, hotkey: str) -> None:
+def own_hotkey(runtime: DevnetRuntime, coldkey: str, hotkey: str) -> None:
     """Makes a coldkey the owner of a hotkey that has none.
 
     Raises:
@@ -62,7 +62,7 @@ def own_hotkey(runtime: Runtime, coldkey: str, hotkey: str) -> None:
         ensure(owner == coldkey, "NonAssociatedColdKey")
 
 
-def add_neuron(runtime: Runtime, netuid: int, hotkey: str) -> int:
+def add_neuron(runtime: DevnetRuntime, netuid: int, hotkey: str) -> int:
     """Gives a hotkey the next uid, or in a full subnet that of whoever is evicted. The uid.
 
     Raises:
@@ -90,7 +90,7 @@ def add_neuron(runtime: Runtime, netuid: int, hotkey: str) -> int:
     return uid
 
 
-def choose_evicted(runtime: Runtime, netuid: int) -> int | None:
+def choose_evicted(runtime: DevnetRuntime, netuid: int) -> int | None:
     """The uid that the next registration in a full subnet takes over.
 
     The least emission outside the immunity period goes first, among equals the oldest, then the
@@ -112,7 +112,7 @@ def choose_evicted(runtime: Runtime, netuid: int) -> int | None:
     return min(immune)[2] if immune else None
 
 
-def _list_immortal(runtime: Runtime, netuid: int) -> set[int]:
+def _list_immortal(runtime: DevnetRuntime, netuid: int) -> set[int]:
     """Uids of the subnet's owner: its hotkey's, and its oldest up to a limit."""
     limit = runtime.get("ImmuneOwnerUidsLimit", netuid)
     held = []
@@ -127,7 +127,7 @@ def _list_immortal(runtime: Runtime, netuid: int) -> set[int]:
     return set(uids)
 
 
-def _clear(runtime: Runtime, netuid: int, uid: int) -> None:
+def _clear(runtime: DevnetRuntime, netuid: int, uid: int) -> None:
     """Takes a uid from its holder, with everything that was made of it."""
     hotkey = runtime.get("Keys", netuid, uid)
     runtime.remove("Uids", netuid, hotkey)

@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from assay.devnet.devnet_errors import DispatchError
-from assay.devnet.devnet_runtime import Origin, Runtime, call, ensure, require_root, require_signed
+from assay.devnet.devnet_runtime import (
+    DevnetRuntime,
+    Origin,
+    call,
+    ensure,
+    require_root,
+    require_signed,
+)
 from assay.devnet.scale import hash_blake2
 from assay.devnet.scale_codec import read_bytes, read_call
 
@@ -13,7 +20,7 @@ _LARGEST_BATCH = 10_922
 
 
 @call("Utility", "batch_all")
-def batch_all(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def batch_all(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """All calls or none."""
     for inner in _list_calls(arguments):
         runtime.dispatch(origin, read_call(inner))
@@ -22,7 +29,7 @@ def batch_all(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) ->
 
 
 @call("Utility", "batch")
-def batch(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def batch(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """Calls up to the first that fails."""
     for index, inner in enumerate(_list_calls(arguments)):
         try:
@@ -36,7 +43,7 @@ def batch(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> Non
 
 
 @call("Utility", "force_batch")
-def force_batch(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def force_batch(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """All calls, whichever of them fail."""
     failed = False
     for inner in _list_calls(arguments):
@@ -50,7 +57,7 @@ def force_batch(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) 
 
 
 @call("Sudo", "sudo", "sudo_unchecked_weight", pays=False)
-def sudo(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def sudo(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """Runs a call as root. Whether that call fails is said in an event, and nowhere else."""
     signer = require_signed(origin)
     ensure(signer == runtime.state.get("Sudo", "Key"), "RequireSudo", "Sudo")
@@ -63,12 +70,12 @@ def sudo(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None
 
 
 @call("System", "remark")
-def remark(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def remark(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """Does nothing."""
 
 
 @call("System", "remark_with_event")
-def remark_with_event(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def remark_with_event(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """Does nothing, and says so."""
     digest = hash_blake2(read_bytes(arguments["remark"]))
     fields = {"sender": require_signed(origin), "hash": "0x" + digest.hex()}
@@ -76,7 +83,7 @@ def remark_with_event(runtime: Runtime, origin: Origin, arguments: Mapping[str, 
 
 
 @call("System", "set_storage")
-def set_storage(runtime: Runtime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def set_storage(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
     """Root writes keys and values as they are."""
     require_root(origin)
     for key, value in arguments["items"]:

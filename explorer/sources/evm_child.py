@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from assay.network.evm import EvmError, EvmNode, Posted, ScoreLedger
+from assay.network.evm import EvmError, EvmNode, PostedSettlement, ScoreLedger
 from assay.neurons.validator.ledger_outbox import encode_entry
 from assay.protocol.errors import OperatorError
 
@@ -38,7 +38,7 @@ class LedgerReader:
         return {"entries": [_describe(epoch, posted) for epoch, posted in found]}
 
 
-def _describe(epoch: int, posted: Posted) -> dict[str, Any]:
+def _describe(epoch: int, posted: PostedSettlement) -> dict[str, Any]:
     return {
         "epoch": epoch,
         "block": posted.block,

@@ -18,7 +18,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, TypeVar
 
-from assay.network.chain import dialing
+from assay.network.chain import sdk_private
+from assay.network.chain.chain_target import HEAD_SHARE, ChainTarget, name_node
 from assay.network.chain.errors import (
     ChainError,
     ForgottenError,
@@ -36,10 +37,9 @@ from assay.network.chain.failures import (
     is_refusal,
     is_vague,
 )
-from assay.network.chain.heads import LEAST_STILL_S, Heads
-from assay.network.chain.nodes import Check, Nodes
+from assay.network.chain.finalized_heads import LEAST_STILL_S, Heads
+from assay.network.chain.node_pool import Check, NodePool
 from assay.network.chain.survey import OTHERS_SHARE, Survey
-from assay.network.chain.target import HEAD_SHARE, Target, name_node
 from assay.network.threads import LookupLoop
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ class Connection:
         ChainError: no node answers.
     """
 
-    def __init__(self, target: Target, seed: int | None = None) -> None:
+    def __init__(self, target: ChainTarget, seed: int | None = None) -> None:
         self.target = target
         self.heads = Heads(LEAST_STILL_S if target.still_s is None else target.still_s)
-        self._nodes = Nodes(target, self.heads)
+        self._nodes = NodePool(target, self.heads)
         self._survey = Survey(self._nodes, self.heads)
         self._random = random.Random(seed)
         self._loop = LookupLoop()
@@ -254,7 +254,9 @@ class Connection:
                 raise error
             return
         lost = (
-            substrate is None or substrate is not self._nodes.substrate or dialing.is_cut(substrate)
+            substrate is None
+            or substrate is not self._nodes.substrate
+            or sdk_private.is_cut(substrate)
         )
         if lost or not is_refusal(error):
             return

@@ -9,10 +9,10 @@ after the last one or sooner, elsewhere (spec 293) at block numbers that are `Te
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from assay.network.chain.archive import StateArchive
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError
-from assay.network.chain.runtime import MODULE, EpochsBy, Runtime
+from assay.network.chain.runtime_features import MODULE, EpochsBy, RuntimeFeatures
+from assay.network.chain.state_archive import StateArchive
 
 if TYPE_CHECKING:
     from bittensor import RpcSubstrate
@@ -39,7 +39,7 @@ class Epochs:
         self._lock = Lock()
         self._schedule = (-1, 0, 0)  # head at which it was read, tempo, next epoch
 
-    def is_epoch(self, number: int, head: int, runtime: Runtime) -> bool:
+    def is_epoch(self, number: int, head: int, runtime: RuntimeFeatures) -> bool:
         """Whether an epoch ends with the block.
 
         Raises:
@@ -50,7 +50,7 @@ class Epochs:
                 return self._foretell(number, head, runtime)
             return number > 0 and self._find_last(number, head, runtime) == number
 
-    def _find_last(self, number: int, head: int, runtime: Runtime) -> int:
+    def _find_last(self, number: int, head: int, runtime: RuntimeFeatures) -> int:
         """The last epoch at or before a block."""
         while True:
             known = self._archive.get_next("epoch", number)
@@ -66,7 +66,7 @@ class Epochs:
                 )
             self._archive.put("epoch", look, str(last))
 
-    def _read_last(self, number: int, runtime: Runtime) -> int:
+    def _read_last(self, number: int, runtime: RuntimeFeatures) -> int:
         async def read(substrate: "RpcSubstrate") -> int:
             block = await substrate.block_hash(number)
             found = await substrate.query(
@@ -76,7 +76,7 @@ class Epochs:
 
         return self._connection.read(read)
 
-    def _foretell(self, number: int, head: int, runtime: Runtime) -> bool:
+    def _foretell(self, number: int, head: int, runtime: RuntimeFeatures) -> bool:
         if self._schedule[0] != head:
             self._schedule = (head, *self._read_schedule(runtime))
         _, tempo, due = self._schedule
@@ -84,7 +84,7 @@ class Epochs:
             return is_tempo_epoch(self._netuid, tempo, number)
         return tempo > 0 and number >= due and (number - due) % tempo == 0
 
-    def _read_schedule(self, runtime: Runtime) -> tuple[int, int]:
+    def _read_schedule(self, runtime: RuntimeFeatures) -> tuple[int, int]:
         async def read(substrate: "RpcSubstrate") -> tuple[int, int]:
             tempo = int(await substrate.query(MODULE, "Tempo", [self._netuid]) or 0)
             if runtime.epochs_by is EpochsBy.TEMPO:

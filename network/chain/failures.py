@@ -1,7 +1,7 @@
 """What a call through the SDK fails with, sorted by whose word it is: the node's, or nobody's."""
 
+from assay.network.chain.chain_target import name_node
 from assay.network.chain.errors import ChainError, WrongChainError
-from assay.network.chain.target import name_node
 from assay.network.text import hide
 
 #: What decoding an answer raises that is not what was asked for.

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from assay.network.chain.chain_target import HEAD_SHARE, name_node
 from assay.network.chain.errors import DisputedError, WrongChainError
 from assay.network.chain.failures import (
     NONSENSE,
@@ -24,10 +25,9 @@ from assay.network.chain.failures import (
     is_forgotten,
     make_wrong_genesis,
 )
-from assay.network.chain.heads import LAG_BLOCKS, Heads, Words
-from assay.network.chain.looking import PEEK_ERRORS, Head, Peek, peek, read_head
-from assay.network.chain.nodes import ASIDE_S, Nodes
-from assay.network.chain.target import HEAD_SHARE, name_node
+from assay.network.chain.finalized_heads import LAG_BLOCKS, Heads, Words
+from assay.network.chain.node_head import PEEK_ERRORS, Head, Peek, peek, read_head
+from assay.network.chain.node_pool import ASIDE_S, NodePool
 
 if TYPE_CHECKING:
     from bittensor import RpcSubstrate
@@ -43,7 +43,7 @@ OTHERS_SHARE = 0.5
 class Survey:
     """Of one connection's nodes."""
 
-    def __init__(self, nodes: Nodes, heads: Heads) -> None:
+    def __init__(self, nodes: NodePool, heads: Heads) -> None:
         self._nodes = nodes
         self._heads = heads
         self._dispute: tuple[int, Words] | None = None

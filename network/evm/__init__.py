@@ -8,10 +8,10 @@ from assay.network.evm.binding import compute_binding_message
 from assay.network.evm.contracts import LedgerEntry, make_ledger_entry
 from assay.network.evm.deployment import Deployed, bind_hotkey, deploy_contracts
 from assay.network.evm.evm_errors import EvmError, RevertedError
+from assay.network.evm.evm_key import EvmKey, compute_mirror
 from assay.network.evm.evm_node import CHAIN_IDS, EvmNode, EvmReceipt, SignedCall
-from assay.network.evm.key import EvmKey, compute_mirror
-from assay.network.evm.posting import LedgerPoster
-from assay.network.evm.score_ledger import Binding, Posted, ScoreLedger, WeightsFound
+from assay.network.evm.ledger_poster import LedgerPoster
+from assay.network.evm.score_ledger import Binding, PostedSettlement, ScoreLedger, WeightsFound
 
 __all__ = [
     "CHAIN_IDS",
@@ -23,7 +23,7 @@ __all__ = [
     "EvmReceipt",
     "LedgerEntry",
     "LedgerPoster",
-    "Posted",
+    "PostedSettlement",
     "RevertedError",
     "ScoreLedger",
     "SignedCall",

@@ -7,8 +7,8 @@ from typing import Any
 from assay.network.chain.errors import ChainError
 from assay.network.evm.binding import compute_binding_message
 from assay.network.evm.contracts import LEDGER, WEIGHTS_CHECK, load_artifact
-from assay.network.evm.evm_node import Call, EvmNode, EvmReceipt
-from assay.network.evm.key import EvmKey
+from assay.network.evm.evm_key import EvmKey
+from assay.network.evm.evm_node import EvmCall, EvmNode, EvmReceipt
 from assay.network.evm.score_ledger import ScoreLedger
 
 #: Gas that a deployment and a binding may take; a precompile's share of the latter is the chain's.
@@ -46,7 +46,7 @@ def _deploy(
     from web3.utils import get_create_address
 
     data = node.open_contract(load_artifact(name)).constructor(*arguments).data_in_transaction
-    call = Call(None, bytes.fromhex(str(data).removeprefix("0x")), DEPLOY_GAS_MAX)
+    call = EvmCall(None, bytes.fromhex(str(data).removeprefix("0x")), DEPLOY_GAS_MAX)
     nonce = node.get_nonce(key.address, pending=True)
     receipt = _run(node, key, call, nonce, confirmations)
     address = str(get_create_address(key.address, nonce))  # type: ignore[arg-type]
@@ -83,12 +83,12 @@ def bind_hotkey(
         raise ChainError("the wallet's hotkey gave no sr25519 signature: is it an sr25519 key?")
     contract = node.open_contract(load_artifact(LEDGER), ledger.address)
     data = contract.encode_abi("bind", [hotkey, expiry, signature[:32], signature[32:]])
-    call = Call(contract.address, bytes.fromhex(data[2:]), BIND_GAS_MAX)
+    call = EvmCall(contract.address, bytes.fromhex(data[2:]), BIND_GAS_MAX)
     number = node.get_nonce(key.address, pending=True)
     return _run(node, key, call, number, confirmations)
 
 
-def _run(node: EvmNode, key: EvmKey, call: Call, nonce: int, confirmations: int) -> EvmReceipt:
+def _run(node: EvmNode, key: EvmKey, call: EvmCall, nonce: int, confirmations: int) -> EvmReceipt:
     """Sends one transaction of somebody who waits for it."""
     signed = node.sign(key, call, nonce)
     node.send(signed)

@@ -13,7 +13,7 @@ from typing import Any
 from assay.network.chain.errors import UnknownOutcomeError, WrongChainError
 from assay.network.evm.contracts import Artifact, explain_revert
 from assay.network.evm.evm_errors import EvmError, RevertedError, SilentError
-from assay.network.evm.key import EvmKey
+from assay.network.evm.evm_key import EvmKey
 
 #: What subtensor's networks call themselves.
 CHAIN_IDS = {"finney": 964, "test": 945, "local": 42}
@@ -63,7 +63,7 @@ class SignedCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class EvmCall:
     """What a transaction does: `to` is None where it deploys; `gas_max` bounds what it burns."""
 
     to: str | None
@@ -90,7 +90,7 @@ class EvmNode:
     def __init__(self, endpoint: str, chain_id: int, price_max: int = 100 * GWEI) -> None:
         from web3 import Web3
 
-        from assay.network.evm.provider import BoundedProvider
+        from assay.network.evm.bounded_provider import BoundedProvider
 
         self.chain_id = chain_id
         self._price_max = price_max
@@ -178,7 +178,9 @@ class EvmNode:
             if not self._eth.get_code(_checksum(address)):
                 raise EvmError(f"there is no contract at {address} on chain {self.chain_id}")
 
-    def sign(self, key: EvmKey, call: Call, nonce: int, replaces: int | None = None) -> SignedCall:
+    def sign(
+        self, key: EvmKey, call: EvmCall, nonce: int, replaces: int | None = None
+    ) -> SignedCall:
         """Signs a call that would succeed now.
 
         Args:
@@ -208,7 +210,7 @@ class EvmNode:
         raw, hash_ = key.sign(fields)
         return SignedCall(raw, hash_, nonce, price)
 
-    def _estimate(self, key: EvmKey, call: Call) -> int:
+    def _estimate(self, key: EvmKey, call: EvmCall) -> int:
         with self.explain():
             estimate = _read_count(self._eth.estimate_gas(call.describe(key.address)))  # type: ignore[arg-type]
         gas = estimate * _GAS_MARGIN // 100

@@ -23,7 +23,7 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True)
-class Posted:
+class PostedSettlement:
     """A settlement's entry as an event holds it, and where."""
 
     entry: LedgerEntry
@@ -82,7 +82,7 @@ class ScoreLedger:
                 ).call()
             )
 
-    def find_posted(self, hotkey: bytes, epoch: int, pages: int = 20) -> Posted | None:
+    def find_posted(self, hotkey: bytes, epoch: int, pages: int = 20) -> PostedSettlement | None:
         """A settlement's entry, from its event.
 
         It is posted soon after its epoch, and the EVM numbers blocks as the chain does: looked for
@@ -99,10 +99,14 @@ class ScoreLedger:
                 )
                 for event in found:
                     entry = _read_entry(event["args"]["entry"])
-                    return Posted(entry, int(event["blockNumber"]), bytes(event["transactionHash"]))
+                    return PostedSettlement(
+                        entry, int(event["blockNumber"]), bytes(event["transactionHash"])
+                    )
         return None
 
-    def list_posted(self, hotkey: bytes, first: int, last: int) -> list[tuple[int, Posted]]:
+    def list_posted(
+        self, hotkey: bytes, first: int, last: int
+    ) -> list[tuple[int, PostedSettlement]]:
         """Entries of a hotkey's in some blocks, from their events: settlement's epoch and entry, as
         they came. A node refuses more blocks than a thousand or so."""
         with self.node.explain():
@@ -112,7 +116,7 @@ class ScoreLedger:
             return [
                 (
                     int(event["args"]["epoch"]),
-                    Posted(
+                    PostedSettlement(
                         _read_entry(event["args"]["entry"]),
                         int(event["blockNumber"]),
                         bytes(event["transactionHash"]),

@@ -9,7 +9,13 @@ whoever asked decides what a missing object means. So does whoever opens a locat
 published: `StoreError` then means that the stranger's store cannot be read.
 """
 
-from assay.network.store.base import (
+from assay.network.store.bucket_address import BucketAddress, read_bucket
+from assay.network.store.bucket_store import BucketStore, open_bucket
+from assay.network.store.deadlines import sparing, within
+from assay.network.store.folder_store import FolderStore, open_file, open_folder
+from assay.network.store.http_client import HttpClient, HttpPatience
+from assay.network.store.locators import WebLocator, read_locator
+from assay.network.store.object_store import (
     LIST_MAX,
     LOCATOR_MAX,
     NAME_MAX,
@@ -17,14 +23,8 @@ from assay.network.store.base import (
     ObjectStore,
     StoreError,
 )
-from assay.network.store.bucket import BucketStore, open_bucket
-from assay.network.store.bucket_address import BucketAddress, read_bucket
-from assay.network.store.deadlines import sparing, within
-from assay.network.store.folder import FolderStore, open_file, open_folder
-from assay.network.store.http import HttpClient, HttpPatience
-from assay.network.store.locators import WebLocator, read_locator
-from assay.network.store.opening import ReadableStores, open_store
-from assay.network.store.signing import Credentials
+from assay.network.store.readable_stores import ReadableStores, open_store
+from assay.network.store.s3_signing import Credentials
 
 __all__ = [
     "LIST_MAX",

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from assay.network.store.base import StoreError
+from assay.network.store.object_store import StoreError
 from assay.network.text import mask_endpoint, mask_url, name_host
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")

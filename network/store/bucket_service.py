@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from assay.network.store.base import StoreError
 from assay.network.store.bucket_address import BucketAddress
-from assay.network.store.http import Answer, HttpClient, Request
+from assay.network.store.http_client import HttpAnswer, HttpClient, HttpRequest
+from assay.network.store.object_store import StoreError
+from assay.network.store.s3_signing import Signer
 from assay.network.store.s3_xml import read_code
-from assay.network.store.signing import Signer
 from assay.network.threads import start_thread
 
 #: Statuses of what was well received.
@@ -50,7 +50,7 @@ def name_failure(status: int, code: str | None) -> type[StoreError]:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BucketRequest:
     """A request to a bucket.
 
     Attributes:
@@ -82,13 +82,13 @@ class BucketService:
         self.address = address
         self._signer = signer
 
-    def send_beside(self, problem: str, asked: Asked) -> Future[Answer]:
+    def send_beside(self, problem: str, asked: BucketRequest) -> Future[HttpAnswer]:
         """`send` on a thread that does not hold up the program's end.
 
         Raises:
             StoreError: this machine lets no further one be started.
         """
-        sent: Future[Answer] = Future()
+        sent: Future[HttpAnswer] = Future()
 
         def run() -> None:
             try:
@@ -102,7 +102,7 @@ class BucketService:
             raise StoreError(f"{problem}: {error}") from None
         return sent
 
-    def send(self, problem: str, asked: Asked) -> Answer:
+    def send(self, problem: str, asked: BucketRequest) -> HttpAnswer:
         """The answer to a request that was well received.
 
         Raises:
@@ -119,7 +119,7 @@ class BucketService:
         headers = self._signer.sign(asked.method, url, asked.content, asked.wanted, now)
         if asked.method in ("PUT", "POST"):
             headers = [*headers, ("content-length", str(len(asked.content)))]
-        request = Request(
+        request = HttpRequest(
             asked.method, url, asked.limit, headers, asked.content, _WORDS_MAX, called="it"
         )
         try:

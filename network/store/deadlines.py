@@ -10,7 +10,7 @@ from assay.network.store.addresses import compute_rest
 
 
 @dataclass(slots=True)
-class Allowance:
+class WaitAllowance:
     """Seconds that a thread may still wait for servers."""
 
     seconds: float
@@ -19,15 +19,15 @@ class Allowance:
 #: Until when the request at hand has to be done, on the monotonic clock; what this thread may spend
 #: on all of its requests.
 _deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
-_allowance: ContextVar[Allowance | None] = ContextVar("allowance", default=None)
+_allowance: ContextVar[WaitAllowance | None] = ContextVar("allowance", default=None)
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[Allowance]:
+def within(seconds: float) -> Iterator[WaitAllowance]:
     """So long, in all, does this thread wait in here for servers on the web; what it does between
     two requests does not count. What is left of it is told."""
     outer = _allowance.get()
-    inner = Allowance(seconds if outer is None else min(seconds, outer.seconds))
+    inner = WaitAllowance(seconds if outer is None else min(seconds, outer.seconds))
     before = inner.seconds
     token = _allowance.set(inner)
     try:

@@ -15,16 +15,17 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, wait
 from contextlib import suppress
 
-from assay.network.store.base import StoreError
 from assay.network.store.bucket_service import (
-    Asked,
+    BucketRequest,
     BucketService,
     FailedError,
     RefusedError,
     name_failure,
 )
 from assay.network.store.deadlines import within
-from assay.network.store.http import Answer
+from assay.network.store.http_client import HttpAnswer
+from assay.network.store.object_store import StoreError
+from assay.network.store.s3_signing import write_query
 from assay.network.store.s3_xml import (
     PAGE_MAX,
     Part,
@@ -35,7 +36,6 @@ from assay.network.store.s3_xml import (
     require_complete,
     write_parts,
 )
-from assay.network.store.signing import write_query
 
 #: Parts on their way together.
 _PARTS = 4
@@ -69,7 +69,7 @@ def upload(service: BucketService, name: str, pieces: Iterable[bytes]) -> None:
         pass
     there = None if begun is None else _find_parts(service, name, begun)
     if begun is None or there is None:
-        answer = service.send(problem, Asked("POST", name, "uploads=", limit=_XML_MAX))
+        answer = service.send(problem, BucketRequest("POST", name, "uploads=", limit=_XML_MAX))
         with service.explaining(problem):
             begun = write_query([("uploadId", read_upload(answer.body))])
     sending = _Sending(service, name, begun, there or {})
@@ -93,7 +93,7 @@ def _find_begun(service: BucketService, name: str) -> str | None:
     key = service.address.get_key(name)
     query = write_query([("uploads", ""), ("prefix", key)])
     with within(_LOOK_S):
-        answer = service.send(problem, Asked("GET", "", query, limit=PAGE_MAX))
+        answer = service.send(problem, BucketRequest("GET", "", query, limit=PAGE_MAX))
         with service.explaining(problem, RefusedError):
             uploads = [write_query([("uploadId", one)]) for one in read_begun(answer.body, key)]
         for older in uploads[:-1][:_OLDER]:
@@ -104,7 +104,7 @@ def _find_begun(service: BucketService, name: str) -> str | None:
 def _take_away(service: BucketService, name: str, begun: str) -> None:
     """An upload that nothing will come of; its parts would be paid for."""
     with suppress(StoreError), within(_ABORT_S):
-        service.send(f"cannot clear away {name}", Asked("DELETE", name, begun))
+        service.send(f"cannot clear away {name}", BucketRequest("DELETE", name, begun))
 
 
 def _find_parts(service: BucketService, name: str, begun: str) -> Mapping[int, Part] | None:
@@ -114,7 +114,7 @@ def _find_parts(service: BucketService, name: str, begun: str) -> Mapping[int, P
     with suppress(StoreError), within(_LOOK_S):
         for _ in range(_PAGES):
             query = f"part-number-marker={after}&{begun}" if after else begun
-            asked = Asked("GET", name, query, limit=PAGE_MAX, absent=True)
+            asked = BucketRequest("GET", name, query, limit=PAGE_MAX, absent=True)
             answer = service.send(problem, asked)
             if answer.status == 404:
                 return None
@@ -146,7 +146,7 @@ class _Sending:
         self._ends = False
         self._tags: list[str] = []
         self._digests = bytearray()
-        self._waiting: deque[tuple[int, Future[Answer]]] = deque()
+        self._waiting: deque[tuple[int, Future[HttpAnswer]]] = deque()
 
     def send_parts(self, pieces: Iterable[bytes]) -> None:
         """Sends what is not there, some at a time."""
@@ -161,7 +161,7 @@ class _Sending:
                 if len(self._waiting) == _PARTS:
                     self._await_one()
                 query = f"partNumber={number}&{self._begun}"
-                asked = Asked("PUT", self._name, query, content=piece)
+                asked = BucketRequest("PUT", self._name, query, content=piece)
                 self._tags.append("")
                 self._waiting.append((number, self._service.send_beside(self._problem, asked)))
             while self._waiting:
@@ -190,7 +190,7 @@ class _Sending:
         with self._service.explaining(self._problem):
             parts = write_parts(self._tags)
         self._ends = True
-        asked = Asked("POST", self._name, self._begun, content=parts, limit=_XML_MAX)
+        asked = BucketRequest("POST", self._name, self._begun, content=parts, limit=_XML_MAX)
         try:
             ended = self._service.send(self._problem, asked)
             try:
@@ -206,6 +206,6 @@ class _Sending:
         """Whether the object is there, of these parts."""
         made = hashlib.md5(self._digests, usedforsecurity=False).hexdigest()
         with suppress(StoreError), within(_LOOK_S):
-            answer = self._service.send(self._problem, Asked("HEAD", self._name))
+            answer = self._service.send(self._problem, BucketRequest("HEAD", self._name))
             return answer.headers.get("etag", "").strip('"') == f"{made}-{len(self._tags)}"
         return False

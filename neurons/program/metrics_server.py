@@ -114,7 +114,7 @@ def serve_metrics(
 
 
 def _listen(listen: str, host: str, port: int) -> socket.socket:
-    from assay.network.web.serving import open_socket
+    from assay.network.web.http_server import open_socket
 
     try:
         return open_socket(host, port)
@@ -130,7 +130,7 @@ def _make_server(collector: StatusCollector, host: str, hosts: Sequence[str]) ->
     from starlette.routing import Mount
 
     from assay.network.web.guard import Guard
-    from assay.network.web.serving import Patience, list_hosts, make_server
+    from assay.network.web.http_server import ServingPatience, list_hosts, make_server
 
     registry = CollectorRegistry()
     registry.register(collector)
@@ -141,7 +141,7 @@ def _make_server(collector: StatusCollector, host: str, hosts: Sequence[str]) ->
         list_hosts(host, hosts),
         advice="add it to hosts under [metrics]",
     )
-    patience = Patience(_CONNECTIONS, _PER_CLIENT, _REQUEST_S, _ANSWER_S)
+    patience = ServingPatience(_CONNECTIONS, _PER_CLIENT, _REQUEST_S, _ANSWER_S)
     return make_server(app, patience, lines=None)
 
 

@@ -15,7 +15,7 @@ from assay.artifacts.checkpoints.checkpoint_folder import CHECKPOINTS_KEPT, Chec
 from assay.artifacts.ports import BeaconSource, Chain
 from assay.artifacts.submissions.intake import open_checkpoint
 from assay.inference import Checkpoint
-from assay.network.chain.state import format_tao
+from assay.network.chain.chain_values import format_tao
 from assay.network.store import ObjectStore, StoreError
 from assay.neurons.session.window_reader import get_beacon, get_checkpoint_digest
 from assay.protocol import EncodingError, Parameters, encode_ss58

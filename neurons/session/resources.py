@@ -17,16 +17,16 @@ from pydantic import SecretStr
 
 from assay.network import ObjectStore, ReadableStores, open_store
 from assay.network.chain import (
+    ChainTarget,
     ChainWallet,
     Connection,
     SubtensorChain,
-    Target,
     get_coldkey,
     get_hotkey,
     open_wallet,
 )
-from assay.network.chain.state import TAO
-from assay.network.chain.target import PATIENCE_S
+from assay.network.chain.chain_target import PATIENCE_S
+from assay.network.chain.chain_values import TAO
 from assay.network.store import (
     Credentials,
     HttpClient,
@@ -72,7 +72,7 @@ def connect(
     text = settings.genesis_hash
     genesis = None if text is None else bytes.fromhex(text.removeprefix("0x"))
     patience_s = _PATIENCE_S if hasty else PATIENCE_S
-    target = Target.from_name(
+    target = ChainTarget.from_name(
         settings.network, settings.fallbacks, settings.archives, genesis, patience_s
     )
     with TemporaryDirectory(prefix="assay-") as scratch:

@@ -25,7 +25,7 @@ from assay.artifacts.submissions.intake import Sources, open_checkpoint
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.network import StoreError
 from assay.network.chain import ChainError, WrongChainError
-from assay.network.chain.state import STATE_BLOCKS
+from assay.network.chain.chain_values import STATE_BLOCKS
 from assay.neurons.session.announcement import Announcement
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge, get_context
 from assay.neurons.trainer.held_out import compute_next_levels, describe_levels

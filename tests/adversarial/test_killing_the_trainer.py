@@ -16,7 +16,7 @@ from assay.inference import load_checkpoint
 from assay.network import StoreError
 from assay.network import folder_locks as files
 from assay.network.chain import ChainError, WrongChainError
-from assay.network.chain.state import STATE_BLOCKS
+from assay.network.chain.chain_values import STATE_BLOCKS
 from assay.neurons.session.window_reader import BeaconError
 from assay.neurons.trainer import lessons, step_file, steps, trainer_folder
 from assay.neurons.trainer.trainer_folder import TrainerError, TrainerFolder

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from assay.explorer.events import _FULL, STREAMS_PER_CLIENT, Events
 from assay.network.web.guard import BURST, RATE, Guard, Rates, is_known_host
-from assay.network.web.serving import list_hosts
+from assay.network.web.http_server import list_hosts
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ SERVER = """
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
-from assay.network.web.serving import Patience, bind, make_server, serve
+from assay.network.web.http_server import ServingPatience, bind, make_server, serve
 
 async def large(request):
     return Response(b"a" * (32 << 20))
@@ -158,7 +158,8 @@ async def small(request):
 opened = bind("127.0.0.1", 0)
 print(opened.getsockname()[1], flush=True)
 app = Starlette(routes=[Route("/large", large), Route("/", small)])
-serve(make_server(app, Patience(connections=12, per_client=8, request_s=1, answer_s=2)), opened)
+patience = ServingPatience(connections=12, per_client=8, request_s=1, answer_s=2)
+serve(make_server(app, patience), opened)
 """
 ASKED = b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
@@ -258,7 +259,7 @@ def test_a_connection_that_goes_on_asking_is_kept(hasty):
 EARLY = """
 import os, signal
 from starlette.applications import Starlette
-from assay.network.web.serving import bind, make_server, serve
+from assay.network.web.http_server import bind, make_server, serve
 
 server = make_server(Starlette())
 run = server.run

@@ -11,10 +11,10 @@ from pathlib import Path
 from websockets.sync.client import connect
 
 from assay.devnet import Devnet, Seal
-from assay.network.chain import Connection, Target
+from assay.network.chain import ChainTarget, Connection
 
 #: Clients that give up soon; a node on this machine, busy as it may be, answers before.
-SOON = Target((), deadline_s=1.0, patience_s=2.0, head_s=2.0, survey_s=0)
+SOON = ChainTarget((), deadline_s=1.0, patience_s=2.0, head_s=2.0, survey_s=0)
 #: Nobody is left for being slow.
 CALM = {"deadline_s": 20.0, "patience_s": 60.0, "head_s": 60.0}
 

@@ -8,10 +8,10 @@ from typing import Any
 from assay.artifacts.checkpoints import checkpoint_folder as checkpoints
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.cli import neurons as commands
-from assay.network.beacon import Patience
-from assay.network.chain import Target
+from assay.network.beacon import RelayPatience
+from assay.network.chain import ChainTarget
 from assay.network.chain import connection as connecting
-from assay.network.store import BucketStore, HttpClient, HttpPatience, opening
+from assay.network.store import BucketStore, HttpClient, HttpPatience, readable_stores
 from assay.network.store import bucket as buckets
 from assay.neurons.session import resources as wiring
 from assay.neurons.session import session as joining
@@ -124,7 +124,7 @@ def run_neuron(
 def _hurry_chain(storm: Any) -> None:
     open_connection = wiring.Connection
 
-    def connect(target: Target) -> Any:
+    def connect(target: ChainTarget) -> Any:
         calm = replace(target, deadline_s=6.0, patience_s=30.0, head_s=30.0, still_s=1e9)
         hasty = replace(
             target, deadline_s=0.4, patience_s=0.8, head_s=0.8, inclusion_s=0.8, still_s=1e9
@@ -136,7 +136,7 @@ def _hurry_chain(storm: Any) -> None:
 
 
 def _hurry_beacons() -> None:
-    patience = Patience(stagger_s=0.05, answer_s=0.5, total_s=0.8, aside_s=0, pause_s=0)
+    patience = RelayPatience(stagger_s=0.05, answer_s=0.5, total_s=0.8, aside_s=0, pause_s=0)
     joining.HttpBeacons = partial(joining.HttpBeacons, patience=patience)  # type: ignore[misc]
 
 
@@ -144,7 +144,7 @@ def _hurry_stores(storm: Any) -> None:
     """Stores are given up soon in a storm, and a checkpoint is asked for again at once after it."""
     hasty = HttpPatience(connect_s=0.4, silence_s=0.3, total_s=0.6, tries=2, pause_s=0.01)
     patience: Any = Moody(HttpPatience(), hasty, storm)
-    opening._get_client = cache(lambda trusted: HttpClient(trusted, patience=patience))
+    readable_stores._get_client = cache(lambda trusted: HttpClient(trusted, patience=patience))
     open_bucket = wiring.open_bucket
 
     def open_moody(*arguments: Any) -> BucketStore:

@@ -12,9 +12,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-from assay.network.chain import dialing, looking
-from assay.network.chain.dialing import ask, dial, open_substrate
-from assay.network.chain.listening import EARLY, FRAMES, MESSAGE_BYTES, UPDATE_CHARS
+from assay.network.chain import node_head, sdk_private
+from assay.network.chain.node_socket import EARLY, FRAMES, MESSAGE_BYTES, UPDATE_CHARS
+from assay.network.chain.sdk_private import ask, dial, open_substrate
 from assay.network.chain.survey import Survey
 from tests.faults.connections import CALM, Twins, open_connection, wait_until
 from tests.faults.proxy import FaultProxy
@@ -192,8 +192,8 @@ def test_updates_that_nobody_asked_for(count: int, size: int, cut: bool, twins: 
                     await substrate.block_hash(0)
             else:
                 assert await substrate.block_hash(0)
-            assert dialing.is_cut(substrate) == cut
-            await dialing.close(substrate)
+            assert sdk_private.is_cut(substrate) == cut
+            await sdk_private.close(substrate)
             assert not list_sessions()
 
     asyncio.run(run())
@@ -217,7 +217,7 @@ def test_updates_that_overtake_the_subscription_arrive(twins: Twins) -> None:
             heads = await session.subscribe("chain_subscribeNewHeads", [], "chain_unsubscribe")
             heard = [(await anext(heads))["result"] for _ in range(3)]
             assert heard == ["x", "xx", "xxx"]
-            await dialing.close(substrate)
+            await sdk_private.close(substrate)
 
     asyncio.run(run())
 
@@ -257,7 +257,7 @@ def test_empty_fragments_do_not_end_the_survey(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(looking, "_PEEK_S", 0.2)
+    monkeypatch.setattr(node_head, "_PEEK_S", 0.2)
     nodes = [devnet.endpoint for devnet in twins]
     proxy = before(nodes[1])
     proxy.set_fault("empty fragments", delay_s=0.0003)

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from assay.network.chain import DisputedError, WrongChainError
-from assay.network.chain.heads import AHEAD_MS, LAG_BLOCKS, Heads
-from assay.network.chain.looking import Head
+from assay.network.chain.finalized_heads import AHEAD_MS, LAG_BLOCKS, Heads
+from assay.network.chain.node_head import Head
 from tests.faults.connections import Twins, open_connection, part, wait_until
 from tests.faults.proxy import FaultProxy
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from assay.network.chain import ChainError, Connection, DisputedError, SubtensorChain
-from assay.network.chain.heads import LAG_BLOCKS
+from assay.network.chain.finalized_heads import LAG_BLOCKS
 from tests.faults.connections import CALM, Twins, open_connection, wait_until
 from tests.faults.liar import Liar
 from tests.faults.proxy import FaultProxy

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from assay.devnet import Devnet, Seal
-from assay.network.chain import Connection, SubtensorChain, Target
+from assay.network.chain import ChainTarget, Connection, SubtensorChain
 from assay.neurons.settings.schema import use_sdk_cache
 from assay.protocol import decode_ss58
 from tests.statuses import check_status
@@ -267,7 +267,7 @@ def test_the_chain_that_a_demo_leaves_says_what_the_summary_says(played, tmp_pat
     shutil.copytree(out / "chain", folder)
     use_sdk_cache(tmp_path / "sdk")
     with Devnet(folder, seal=Seal.MANUAL) as devnet:
-        connection = Connection(Target((devnet.endpoint,), deadline_s=60))
+        connection = Connection(ChainTarget((devnet.endpoint,), deadline_s=60))
         chain = SubtensorChain(connection, 1, tmp_path / "state")
         paid = [s for s in summary["settlements"] if s["incentives"] is not None]
         assert paid

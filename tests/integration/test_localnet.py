@@ -18,7 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from assay.network import open_store
-from assay.network.chain import Connection, SubtensorChain, Target
+from assay.network.chain import ChainTarget, Connection, SubtensorChain
 from assay.neurons.program.logs import EVENTS
 from assay.neurons.program.metrics import COMMON, OWN, get_served_name
 from assay.neurons.settings.schema import use_sdk_cache
@@ -158,7 +158,7 @@ def find_announced(terminal: Terminal, address: str) -> SettlementRecord | None:
     """The settlement whose digest stands in a validator's slot, out of the store it names."""
     described = terminal.describe()
     use_sdk_cache(terminal.folder.parent / "sdk")
-    connection = Connection(Target((described["endpoint"],), deadline_s=60))
+    connection = Connection(ChainTarget((described["endpoint"],), deadline_s=60))
     try:
         state = terminal.folder.parent / "state"
         chain = SubtensorChain(connection, described["netuid"], state, poll_s=0)

@@ -11,8 +11,8 @@ from assay.devnet import Devnet, Seal
 from assay.devnet.development_calls import send_tao
 from assay.inference import load_checkpoint
 from assay.network.beacon import LocalBeacon
-from assay.network.chain import Connection, SubtensorChain, Target, open_wallet
-from assay.network.chain.state import TAO
+from assay.network.chain import ChainTarget, Connection, SubtensorChain, open_wallet
+from assay.network.chain.chain_values import TAO
 from assay.network.chain.wallets import get_coldkey
 from assay.network.store import open_folder
 from assay.neurons.settings.schema import use_sdk_cache
@@ -65,7 +65,7 @@ def found_network(
     use_sdk_cache(net.parent / "sdk")
     wallets = {role: open_wallet(name, "default", net) for role, name in WALLETS.items()}
     with Devnet(net / "chain", seal=Seal.INSTANT) as devnet:
-        connection = Connection(Target((devnet.endpoint,), deadline_s=60))
+        connection = Connection(ChainTarget((devnet.endpoint,), deadline_s=60))
         chain = SubtensorChain(connection, founding.netuid, net.parent / "founding", poll_s=0)
         hotkeys = {role: chain.add_wallet(wallet) for role, wallet in wallets.items()}
         buyers = ("miner", "validator")

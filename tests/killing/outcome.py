@@ -19,7 +19,7 @@ from assay.demo.localnet.localnet_founding import read_founding
 from assay.devnet import Devnet, Seal
 from assay.devnet.devnet_errors import MalformedError
 from assay.devnet.extrinsics import take_apart
-from assay.network.chain import Connection, SubtensorChain, Target
+from assay.network.chain import ChainTarget, Connection, SubtensorChain
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.settings.schema import use_sdk_cache
 from assay.neurons.validator.weights_outbox import list_rows
@@ -104,7 +104,7 @@ def describe_chain(net: Path, addresses: dict[str, str], end: int) -> dict[str, 
     with Devnet(net / "chain", seal=Seal.MANUAL) as devnet:
         assert devnet.get_head() == end
         use_sdk_cache(net.parent / "sdk")
-        connection = Connection(Target((devnet.endpoint,), deadline_s=60))
+        connection = Connection(ChainTarget((devnet.endpoint,), deadline_s=60))
         chain = SubtensorChain(connection, founding.netuid, net.parent / "logs" / "end", poll_s=0)
         head = chain.get_head()
         slots = chain.get_commitments(head).items()

@@ -23,9 +23,9 @@ from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.cli import neurons as commands
 from assay.devnet import Devnet, Seal
 from assay.devnet.rpc_server import Server
-from assay.network.beacon import BeaconServer, LocalBeacon, http
+from assay.network.beacon import BeaconServer, LocalBeacon, http_beacons
 from assay.network.chain import connection as connecting
-from assay.network.chain import dialing, subtensor
+from assay.network.chain import sdk_private, subtensor_chain
 from assay.network.store import FolderStore
 from assay.neurons.session import session as joining
 from assay.neurons.settings.schema import Settings
@@ -110,15 +110,15 @@ def run_neuron(
     points.wrap(FolderStore, "put_parts", "store put_parts")
     points.wrap(FolderStore, "get", "store get")
     points.wrap(FolderStore, "open", "store open")
-    points.wrap(http.HttpBeacons, "get", "beacon")
+    points.wrap(http_beacons.HttpBeacons, "get", "beacon")
     points.wrap(ParquetWorker, "ask", "parquet")
-    dial = dialing.dial
+    dial = sdk_private.dial
 
     async def connect(url: str) -> Any:
         points("connect")
         return WatchedSocket(await dial(url), points, lambda: pipe.send("submitted"))
 
-    dialing.dial = connect
+    sdk_private.dial = connect
     outbox.DOUBT_BLOCKS = DOUBT_BLOCKS
 
     @contextmanager
@@ -136,7 +136,7 @@ def _set_time(clock: Any) -> None:
     time = SimpleNamespace(
         time=lambda: clock.value / 1e3, monotonic=lambda: clock.value / 1e3, sleep=lambda _: None
     )
-    for module in (subtensor, http, trainer):
+    for module in (subtensor_chain, http_beacons, trainer):
         module.time = time  # type: ignore[attr-defined]
     joining.now_ms = commands.now_ms = lambda: int(clock.value)
     connecting.FIRST_PAUSE_S = 0.05

@@ -14,20 +14,20 @@ import pytest
 from assay.network.chain import (
     EXTRINSIC_BLOCKS,
     ChainError,
+    ChainTarget,
     Connection,
     DevWallet,
-    Target,
     create_wallet,
     get_coldkey,
     get_hotkey,
     list_wallets,
     open_wallet,
 )
-from assay.network.chain.archive import StateArchive
+from assay.network.chain.chain_target import name_node
 from assay.network.chain.epochs import Epochs, is_tempo_epoch
-from assay.network.chain.runtime import Runtime
-from assay.network.chain.target import name_node
-from assay.network.chain.weights import compute_reveal_round, encode_row, make_row, pad_row
+from assay.network.chain.runtime_features import RuntimeFeatures
+from assay.network.chain.state_archive import StateArchive
+from assay.network.chain.weights_sender import compute_reveal_round, encode_row, make_row, pad_row
 
 
 def test_the_archive_keeps_the_first_word_and_only_for_one_subnet(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_an_epoch_ahead_of_its_block_is_a_lie_that_is_not_kept(tmp_path: Path) -
 
     archive = StateArchive(tmp_path / "state.sqlite", b"\x01" * 32, 3)
     epochs = Epochs(cast(Connection, Node()), 3, archive)
-    runtime = cast(Runtime, None)
+    runtime = cast(RuntimeFeatures, None)
     with pytest.raises(ChainError, match="lies or is broken"):
         epochs.is_epoch(8, 10, runtime)
     assert archive.get_newest("epoch") is None
@@ -138,7 +138,7 @@ def test_keys_in_an_address_are_not_shown() -> None:
 
 def test_nobody_to_talk_to_is_an_error_with_advice_not_a_hang() -> None:
     with pytest.raises(ChainError, match="check that the node runs"):
-        Connection(Target(("ws://127.0.0.1:9",), patience_s=0.1))
+        Connection(ChainTarget(("ws://127.0.0.1:9",), patience_s=0.1))
 
 
 def test_a_lookup_that_hangs_does_not_hold_up_the_programs_end(
@@ -155,7 +155,7 @@ def test_a_lookup_that_hangs_does_not_hold_up_the_programs_end(
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     try:
         with pytest.raises(ChainError, match="does not answer"):
-            Connection(Target(("ws://node.example:9944",), patience_s=0.3))
+            Connection(ChainTarget(("ws://node.example:9944",), patience_s=0.3))
         assert looking
         joined = vars(concurrent.futures.thread)["_threads_queues"]
         assert not [thread for thread in looking if thread in joined or not thread.daemon]
@@ -164,9 +164,9 @@ def test_a_lookup_that_hangs_does_not_hold_up_the_programs_end(
 
 
 def test_only_loopback_is_loopback() -> None:
-    assert Target(("ws://127.0.0.1:9944", "ws://localhost:1")).is_loopback
-    assert not Target(("ws://127.0.0.1:9944", "wss://example.org:443")).is_loopback
-    assert not Target(("ws://127.0.0.1.example.org",)).is_loopback
+    assert ChainTarget(("ws://127.0.0.1:9944", "ws://localhost:1")).is_loopback
+    assert not ChainTarget(("ws://127.0.0.1:9944", "wss://example.org:443")).is_loopback
+    assert not ChainTarget(("ws://127.0.0.1.example.org",)).is_loopback
 
 
 def test_development_keys_are_never_shown() -> None:
@@ -189,19 +189,19 @@ def test_the_command_line_does_not_load_the_sdk() -> None:
 
 
 def test_a_network_is_a_name_or_a_url() -> None:
-    finney = Target.from_name("finney")
+    finney = ChainTarget.from_name("finney")
     assert finney.genesis_hash is not None
     assert len(finney.endpoints) > 1
     assert not finney.is_loopback
-    assert Target.from_name("local").is_loopback
-    own = Target.from_name("ws://node.example:9944", ("wss://other.example",))
+    assert ChainTarget.from_name("local").is_loopback
+    own = ChainTarget.from_name("ws://node.example:9944", ("wss://other.example",))
     assert own.endpoints == ("ws://node.example:9944", "wss://other.example")
     assert own.genesis_hash is None
     for bad in ("finey", "http://node.example", "ws://", "ws://[", "ws://node:x", ""):
         with pytest.raises(ChainError, match="is no network"):
-            Target.from_name(bad)
+            ChainTarget.from_name(bad)
     with pytest.raises(ChainError, match="is no network"):
-        Target.from_name("finney", ("nowhere",))
+        ChainTarget.from_name("finney", ("nowhere",))
 
 
 def test_a_wallet_is_made_once_and_read_without_its_password(tmp_path: Path) -> None:

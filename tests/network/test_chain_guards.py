@@ -9,14 +9,20 @@ from typing import Any
 
 import pytest
 
-from assay.network.chain import ChainError, DevWallet, SubtensorChain, Target, create_subnet
+from assay.network.chain import ChainError, ChainTarget, DevWallet, SubtensorChain, create_subnet
 from assay.network.chain import subtensor as module
-from assay.network.chain.runtime import CommitBy, EpochsBy, RegisterBy, Runtime, WeightsBy
-from assay.network.chain.sending import Sender
-from assay.network.chain.state import TAO, Hyperparameters
-from assay.network.chain.weights import send_weights
+from assay.network.chain.chain_values import TAO, Hyperparameters
+from assay.network.chain.extrinsic_sender import ExtrinsicSender
+from assay.network.chain.runtime_features import (
+    CommitBy,
+    EpochsBy,
+    RegisterBy,
+    RuntimeFeatures,
+    WeightsBy,
+)
+from assay.network.chain.weights_sender import send_weights
 
-RUNTIME = Runtime(
+RUNTIME = RuntimeFeatures(
     293, RegisterBy.CALL, WeightsBy.CALL, CommitBy.CRV3, EpochsBy.TEMPO, "LastMechansimStepBlock"
 )
 RULES = Hyperparameters(10, False, 0, 5 * TAO, True, 256, 0, 1)
@@ -34,7 +40,7 @@ class Node:
     """
 
     def __init__(self, endpoint: str = "ws://127.0.0.1:9944") -> None:
-        self.target = Target((endpoint,))
+        self.target = ChainTarget((endpoint,))
         self.endpoint = self.where = endpoint
         self.genesis_hash = bytes(32)
         self.heads: list[int] = []
@@ -78,7 +84,7 @@ def node() -> Any:
 
 @pytest.fixture
 def chain(node: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SubtensorChain:
-    async def detect_runtime(_: object) -> Runtime:
+    async def detect_runtime(_: object) -> RuntimeFeatures:
         return RUNTIME
 
     async def read_hyperparameters(*_: object) -> Hyperparameters:
@@ -128,7 +134,7 @@ def test_keys_that_everybody_knows_sign_for_this_machine_only(final: bool) -> No
         ("ws://127.0.0.1:9944", SentError),
     ):
         node: Any = Node(endpoint)
-        sender = Sender(node)
+        sender = ExtrinsicSender(node)
         with pytest.raises(error):
             sender.send_call(call, wallet, final=final)
 

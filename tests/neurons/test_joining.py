@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from assay.devnet import SimulatedChain, SimulatedRules
-from assay.network.chain.state import TAO
+from assay.network.chain.chain_values import TAO
 from assay.neurons.program.program_loop import ParametersChangedError
 from assay.neurons.session import session as joining
 from assay.neurons.session.session import Membership, Standing, find_longest_retry

@@ -12,7 +12,7 @@ from assay.artifacts.submissions import mirror_writer as module
 from assay.artifacts.submissions.mirror_writer import Mirror
 from assay.artifacts.submissions.pack import PackedSubmission
 from assay.network import StoreError, open_folder
-from assay.network.store import folder
+from assay.network.store import folder_store
 from assay.protocol import context_from_json
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "context.json"
@@ -75,7 +75,7 @@ def write(store, window):
 
 
 def test_more_old_copies_than_a_store_lists_are_cleared_in_pieces(tmp_path, monkeypatch):
-    for owner in (folder, module):
+    for owner in (folder_store, module):
         monkeypatch.setattr(owner, "LIST_MAX", 40)
     monkeypatch.setattr(module, "_CLEARED_MAX", 20)
     store = open_folder(tmp_path)

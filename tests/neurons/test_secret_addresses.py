@@ -22,8 +22,8 @@ from pydantic import SecretStr
 from assay.cli.options import plain_errors, say_what_opens
 from assay.explorer.sources.shell_commands import show_address
 from assay.network import StoreError
-from assay.network.beacon import BeaconSourceError, HttpBeacons, Patience
-from assay.network.chain import ChainError, Connection, Target
+from assay.network.beacon import BeaconSourceError, HttpBeacons, RelayPatience
+from assay.network.chain import ChainError, ChainTarget, Connection
 from assay.network.chain import connection as connecting
 from assay.network.evm import EvmNode
 from assay.network.store import Credentials, HttpPatience, open_bucket, read_bucket
@@ -142,12 +142,12 @@ def test_a_chain_node(
     for host in list_hosts(server):
         for url in (f"ws://{USER}:{WORD}@{host}/{KEY}", f"wss://{host}/v1/{KEY}?key={WORD}"):
             with pytest.raises(ChainError) as caught:
-                Connection(Target((url, url + "2"), patience_s=0.1, deadline_s=1.0))
+                Connection(ChainTarget((url, url + "2"), patience_s=0.1, deadline_s=1.0))
             fail_in_loop(caught.value, tmp_path)
             require_silence(caplog, tmp_path, caught.value)
     assert server.asked
     with pytest.raises(ChainError) as caught:
-        Target.from_name(f"http://{USER}:{WORD}@host/{KEY}")
+        ChainTarget.from_name(f"http://{USER}:{WORD}@host/{KEY}")
     require_silence(caplog, tmp_path, caught.value)
 
 
@@ -155,7 +155,7 @@ def test_a_relay_of_beacons(
     server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     urls = [f"http://{host}/{KEY}" for host in list_hosts(server)]
-    patience = Patience(answer_s=0.3, total_s=0.5, stagger_s=0.01, pause_s=0.01)
+    patience = RelayPatience(answer_s=0.3, total_s=0.5, stagger_s=0.01, pause_s=0.01)
     beacons = HttpBeacons(QUICKNET, urls, tmp_path / "beacons", lambda: 1_800_000_000_000, patience)
     with closing(beacons):
         assert beacons.get(1_000) is None
@@ -213,7 +213,7 @@ def test_what_commands_and_pages_show(capsys: pytest.CaptureFixture[str]) -> Non
     say_what_opens(load_settings(None, {"chain": {"network": url, "netuid": 3}}), False)
     told = capsys.readouterr().err
     assert "subnet 3 of wss://node.example:443 …" in told
-    Target((url,))
+    ChainTarget((url,))
     with pytest.raises(typer.Exit), plain_errors():
         raise RuntimeError(f"a defect at {url}")
     told += capsys.readouterr().err

@@ -16,8 +16,8 @@ from websockets.sync.client import connect
 
 from assay.devnet import SimulatedChain, SimulatedRules
 from assay.devnet.development_calls import change_settings
-from assay.network.chain import Connection, DevWallet, SubtensorChain, Target, create_subnet
-from assay.network.chain.sending import Sender
+from assay.network.chain import ChainTarget, Connection, DevWallet, SubtensorChain, create_subnet
+from assay.network.chain.extrinsic_sender import ExtrinsicSender
 
 TAO = 10**9
 TEMPO = 10
@@ -124,7 +124,7 @@ class RuntimeNet(Net):
         self.folder = folder
         self.owner_uri = f"//Alice//owner//{next(_serial)}"
         self.alice = DevWallet("//Alice", self.owner_uri)
-        self._sender = Sender(connection)
+        self._sender = ExtrinsicSender(connection)
         self._wallets: dict[bytes, DevWallet] = {}
         methods = self._rpc("rpc_methods", [])["methods"]
         self._drives_time = "dev_newBlock" in methods
@@ -161,10 +161,12 @@ class RuntimeNet(Net):
         self.chain = SubtensorChain(connection, self.netuid, folder, poll_s=0)
         self.chain.add_wallet(self.alice)
 
-    def make_target(self, *endpoints: str) -> Target:
+    def make_target(self, *endpoints: str) -> ChainTarget:
         """For clients that give up soon, but not before this node has answered."""
         wait_s = 4 * self._deadline_s
-        return Target(endpoints, deadline_s=self._deadline_s, patience_s=wait_s, inclusion_s=wait_s)
+        return ChainTarget(
+            endpoints, deadline_s=self._deadline_s, patience_s=wait_s, inclusion_s=wait_s
+        )
 
     def make_hotkeys(self, count: int, rao: int = 1_000 * TAO) -> list[bytes]:
         wallets = [
@@ -288,4 +290,4 @@ def start_node(running: str | None, folder: Path, block_ms: int = 0) -> Iterator
 
 def open_net(endpoint: str, folder: Path, deadline_s: float = 1.0) -> RuntimeNet:
     """A fresh subnet on the chain behind an endpoint, which answers within so many seconds."""
-    return RuntimeNet(Connection(Target((endpoint,), deadline_s=60)), folder, deadline_s)
+    return RuntimeNet(Connection(ChainTarget((endpoint,), deadline_s=60)), folder, deadline_s)

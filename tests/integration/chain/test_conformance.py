@@ -6,9 +6,9 @@ import pytest
 from nets import TAO, TEMPO, Net
 
 from assay.network.chain import ChainError, TooSoonError
-from assay.network.chain.history import find_signed
-from assay.network.chain.runtime import EpochsBy
-from assay.network.chain.state import LARGEST_WEIGHT as FULL
+from assay.network.chain.block_bodies import find_signed
+from assay.network.chain.chain_values import LARGEST_WEIGHT as FULL
+from assay.network.chain.runtime_features import EpochsBy
 
 
 def test_a_uid_is_held_from_the_block_that_registered_it(net: Net) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from nets import TAO, Net, RuntimeNet
 
-from assay.network.chain.state import LARGEST_WEIGHT as FULL
+from assay.network.chain.chain_values import LARGEST_WEIGHT as FULL
 from assay.neurons.program.database import Database
 from assay.neurons.validator.weights_outbox import State, WeightsOutbox, WeightsRow, list_rows
 

@@ -21,7 +21,7 @@ import pytest
 from nets import TAO, RuntimeNet
 
 from assay.network.beacon import BeaconServer, LocalBeacon
-from assay.network.chain import Connection, Target
+from assay.network.chain import ChainTarget, Connection
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 CHEAT = Path(__file__).parents[3] / "bench" / "cheat.py"
@@ -35,7 +35,7 @@ class Stage:
 
     def __init__(self, endpoint: str, folder: Path, stack: ExitStack) -> None:
         self.folder = folder
-        connection = Connection(Target((endpoint,), deadline_s=60))
+        connection = Connection(ChainTarget((endpoint,), deadline_s=60))
         stack.callback(connection.close)
         self.net = RuntimeNet(connection, folder / "chain")
         started = self.net.chain.get_block(self.net.chain.get_head()).timestamp_ms

@@ -14,16 +14,16 @@ from proxy import FaultyNode
 
 from assay.network.chain import (
     ChainError,
+    ChainTarget,
     Connection,
     ForgottenError,
     SubtensorChain,
-    Target,
     UnknownOutcomeError,
     WrongChainError,
 )
-from assay.network.chain.runtime import CommitBy
-from assay.network.chain.sending import Sender
-from assay.network.chain.state import LARGEST_WEIGHT as FULL
+from assay.network.chain.chain_values import LARGEST_WEIGHT as FULL
+from assay.network.chain.extrinsic_sender import ExtrinsicSender
+from assay.network.chain.runtime_features import CommitBy
 
 
 def open_chain(connection: Connection, subnet: RuntimeNet, folder: Path) -> SubtensorChain:
@@ -37,7 +37,7 @@ def test_another_chains_node_is_refused_before_anything_is_read(
     subnet: RuntimeNet, faulty: FaultyNode
 ) -> None:
     with pytest.raises(WrongChainError, match=subnet.connection.genesis_hash.hex()):
-        Connection(Target((faulty.endpoint,), genesis_hash=b"\x01" * 32))
+        Connection(ChainTarget((faulty.endpoint,), genesis_hash=b"\x01" * 32))
     assert not any(method.startswith("state_query") for method in faulty.requests)
 
 
@@ -58,7 +58,7 @@ def test_a_chain_started_anew_is_not_taken_for_the_one_kept(
         return "0x" + "ab" * 32 if astray else result
 
     faulty.rewrite = give_another_hash
-    fresh = Connection(Target((faulty.endpoint,)))
+    fresh = Connection(ChainTarget((faulty.endpoint,)))
     with pytest.raises(WrongChainError, match="started anew"):
         open_chain(fresh, subnet, tmp_path)
     fresh.close()
@@ -179,7 +179,7 @@ def test_a_broken_wait_is_not_taken_for_a_refusal(subnet: RuntimeNet, faulty: Fa
     connection = Connection(subnet.make_target(faulty.endpoint))
     faulty.swallow_notifications = True
     with pytest.raises(UnknownOutcomeError, match="may yet happen"):
-        Sender(connection).send_call(
+        ExtrinsicSender(connection).send_call(
             ("System", "remark_with_event", {"remark": b"hello"}),
             subnet.get_wallet(hotkey),
             final=True,
@@ -189,8 +189,8 @@ def test_a_broken_wait_is_not_taken_for_a_refusal(subnet: RuntimeNet, faulty: Fa
 
 def test_what_was_included_is_never_called_refused(subnet: RuntimeNet, faulty: FaultyNode) -> None:
     (hotkey,) = subnet.register(1)
-    connection = Connection(Target((faulty.endpoint,), deadline_s=20, inclusion_s=20))
-    sender = Sender(connection)
+    connection = Connection(ChainTarget((faulty.endpoint,), deadline_s=20, inclusion_s=20))
+    sender = ExtrinsicSender(connection)
     # the block that holds it cannot be read: it was retracted, or the node is confused
     faulty.rewrite = lambda method, _, result: None if method == "chain_getBlock" else result
     with pytest.raises(UnknownOutcomeError, match="has happened"):
@@ -278,9 +278,13 @@ def test_state_is_read_in_batches(
 def test_two_programs_with_one_coldkey_do_not_trip_over_each_other(subnet: RuntimeNet) -> None:
     (hotkey,) = subnet.make_hotkeys(1)
     wallet = subnet.get_wallet(hotkey)
-    other = Connection(Target((subnet.endpoint,)))
+    other = Connection(ChainTarget((subnet.endpoint,)))
     call = ("System", "remark_with_event", {"remark": b"hello"})
-    senders = [Sender(subnet.connection), Sender(other), Sender(subnet.connection)]
+    senders = [
+        ExtrinsicSender(subnet.connection),
+        ExtrinsicSender(other),
+        ExtrinsicSender(subnet.connection),
+    ]
     receipts = [sender.send_call(call, wallet, final=True) for sender in senders]
     assert all("System.Remarked" in {e.name for e in receipt.events} for receipt in receipts)
     assert len({receipt.block for receipt in receipts}) == 3
@@ -289,7 +293,7 @@ def test_two_programs_with_one_coldkey_do_not_trip_over_each_other(subnet: Runti
 
 def test_a_fee_is_paid_as_quoted(subnet: RuntimeNet) -> None:
     (hotkey,) = subnet.make_hotkeys(1)
-    wallet, sender = subnet.get_wallet(hotkey), Sender(subnet.connection)
+    wallet, sender = subnet.get_wallet(hotkey), ExtrinsicSender(subnet.connection)
     call = ("System", "remark_with_event", {"remark": b"x" * 1_000})
     before = subnet.chain.get_balance(subnet.get_coldkey(hotkey))
     quoted = sender.quote_fee(call, wallet)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from assay.network.beacon import HttpBeacons, LocalBeacon, Patience
+from assay.network.beacon import HttpBeacons, LocalBeacon, RelayPatience
 from assay.protocol import BeaconChain
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -19,7 +19,7 @@ from relay import Answer, Relay
 GENESIS_MS, ROUNDS = 1_700_000_000_000, 100
 NOW_MS = GENESIS_MS + (ROUNDS - 1) * 1_000
 #: Nothing ends here but by what a relay does: the next one is asked when the one before has failed.
-CALM = Patience(stagger_s=3_600, hedge=1e9, answer_s=60, total_s=60, pause_s=0)
+CALM = RelayPatience(stagger_s=3_600, hedge=1e9, answer_s=60, total_s=60, pause_s=0)
 #: The next relay is asked soon; for relays that stall.
 EAGER = replace(CALM, stagger_s=0.02)
 #: A relay that stalls is given up soon.
@@ -51,7 +51,7 @@ def open_source(stack: ExitStack, local: LocalBeacon, tmp_path: Path) -> Callabl
         *urls: str,
         chain: BeaconChain = local.chain,
         now_ms: Callable[[], int] = lambda: NOW_MS,
-        patience: Patience = CALM,
+        patience: RelayPatience = CALM,
         **more: Any,
     ) -> HttpBeacons:
         source = HttpBeacons(chain, urls, tmp_path, now_ms, patience, **more)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.network.beacon import LocalBeacon, read_chain_info
-from assay.network.beacon.info import describe_chain
+from assay.network.beacon.chain_info import describe_chain
 from assay.protocol import QUICKNET, EncodingError, Scheme
 
 DATA = json.loads((Path(__file__).parents[2] / "data" / "drand-beacons.json").read_bytes())

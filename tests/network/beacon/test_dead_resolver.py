@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.network.beacon import HttpBeacons, Patience
+from assay.network.beacon import HttpBeacons, RelayPatience
 from assay.network.store.addresses import resolve_name
 from assay.network.threads import Threads
 from assay.protocol import QUICKNET
@@ -20,7 +20,7 @@ DATA = json.loads((Path(__file__).parents[2] / "data" / "drand-beacons.json").re
 RECORDED = {row["round"]: row["signature"] for row in DATA["quicknet"]["beacons"]}
 #: Relays with names, more than asyncio's own executor has threads on a small machine.
 NAMES = [f"https://relay{number}.example" for number in range(16)]
-HASTY = Patience(stagger_s=0.01, connect_s=0.05, answer_s=30, total_s=60, pause_s=0)
+HASTY = RelayPatience(stagger_s=0.01, connect_s=0.05, answer_s=30, total_s=60, pause_s=0)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from relay import (
 )
 
 from assay.network.beacon import HttpBeacons, LocalBeacon
-from assay.network.beacon.endpoint import ANSWER_MAX
+from assay.network.beacon.relay_endpoint import ANSWER_MAX
 
 ROUND = 42
 Start = Callable[[Answer], Relay]

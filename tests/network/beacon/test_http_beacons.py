@@ -24,10 +24,10 @@ from assay.network.beacon import (
     BeaconSourceError,
     HttpBeacons,
     LocalBeacon,
-    Patience,
+    RelayPatience,
     read_chain_info,
 )
-from assay.network.beacon.cache import MEMORY_ROUNDS, RoundCache
+from assay.network.beacon.round_cache import MEMORY_ROUNDS, RoundCache
 from assay.protocol import QUICKNET, Beacon, BeaconChain
 
 DATA = json.loads((Path(__file__).parents[2] / "data" / "drand-beacons.json").read_bytes())
@@ -577,7 +577,7 @@ def test_relays_are_checked_against_the_pin(
     with closing(BeaconServer(local)) as good, closing(BeaconServer(other)) as ignorant:
         liar = start(lambda path, writer: _send_info(other, writer))
         urls = [good.url, ignorant.url, liar.url, dead := find_closed_port()]
-        patience = Patience(stagger_s=0.01, pause_s=0)
+        patience = RelayPatience(stagger_s=0.01, pause_s=0)
         source = HttpBeacons(local.chain, urls, tmp_path, lambda: NOW_MS, patience)
         with closing(source):
             with caplog.at_level(logging.WARNING, "assay.beacon"):
@@ -591,6 +591,6 @@ def test_relays_are_checked_against_the_pin(
 
 
 async def _send_info(beacons: LocalBeacon, writer: Any) -> None:
-    from assay.network.beacon.info import describe_chain
+    from assay.network.beacon.chain_info import describe_chain
 
     writer.write(write_answer(json.dumps(describe_chain(beacons.chain, "x", 1)).encode()))

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from assay.devnet.scale_codec import Codec
+from assay.devnet.scale_codec import ScaleCodec
 
 sys.path.insert(0, str(Path(__file__).parent))
 from devlab import METADATA, Lab
 
 
 @pytest.fixture(scope="session")
-def codec() -> Codec:
-    return Codec(METADATA)
+def codec() -> ScaleCodec:
+    return ScaleCodec(METADATA)
 
 
 @pytest.fixture
-def lab(tmp_path: Path, codec: Codec) -> Iterator[Lab]:
+def lab(tmp_path: Path, codec: ScaleCodec) -> Iterator[Lab]:
     lab = Lab(tmp_path, codec)
     yield lab
     lab.database.close()

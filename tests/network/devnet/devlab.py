@@ -5,13 +5,13 @@ from typing import Any
 
 from bittensor_core import Keypair
 
-from assay.devnet.block_database import Database
-from assay.devnet.devnet_chain import Chain, MadeBlock
+from assay.devnet.block_database import BlockDatabase
+from assay.devnet.devnet_chain import DevnetChain, MadeBlock
 from assay.devnet.devnet_runtime import MODULE
 from assay.devnet.extrinsics import make_payload
 from assay.devnet.metadata import load_metadata
 from assay.devnet.scale import encode_bytes, encode_compact
-from assay.devnet.scale_codec import Codec
+from assay.devnet.scale_codec import ScaleCodec
 from assay.devnet.yuma import compute_epoch
 
 TAO = 10**9
@@ -25,7 +25,7 @@ def get_key(uri: str) -> Any:
 
 
 def sign(
-    codec: Codec,
+    codec: ScaleCodec,
     genesis: bytes,
     keypair: Any,
     call: bytes,
@@ -49,7 +49,7 @@ class Lab:
         last: the block made last.
     """
 
-    def __init__(self, folder: Path, codec: Codec) -> None:
+    def __init__(self, folder: Path, codec: ScaleCodec) -> None:
         self.codec = codec
         self.folder = folder
         self.last: MadeBlock | None = None
@@ -57,8 +57,8 @@ class Lab:
 
     def open(self) -> None:
         """Begins, or goes on where it was."""
-        self.database = Database(self.folder / "devnet.sqlite")
-        self.chain = Chain(
+        self.database = BlockDatabase(self.folder / "devnet.sqlite")
+        self.chain = DevnetChain(
             self.database, self.codec, compute_epoch, GENESIS_MS, SLOT_MS, finality_lag=0
         )
 

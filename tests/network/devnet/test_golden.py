@@ -8,14 +8,14 @@ import pytest
 from bittensor_core import Keypair
 from bittensor_core import Runtime as CoreRuntime
 
-from assay.devnet.block_header import Header
+from assay.devnet.block_header import BlockHeader
 from assay.devnet.devnet_errors import DispatchError, InvalidTransactionError
 from assay.devnet.extrinsics import Era, decode_extrinsic, encode_bare, make_payload, take_apart
 from assay.devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION, load_metadata
 from assay.devnet.pallets.balances import compute_fee
 from assay.devnet.runtime_apis import RuntimeApis
 from assay.devnet.scale import encode_compact, hash_blake2
-from assay.devnet.scale_codec import SS58_TYPE, Codec
+from assay.devnet.scale_codec import SS58_TYPE, ScaleCodec
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "bittensor-golden.json").read_text())
 SLOT_MS = 250
@@ -34,8 +34,8 @@ BLOCK = GOLDEN["block"]["raw"]["block"]
 
 
 @pytest.fixture(scope="module")
-def codec() -> Codec:
-    return Codec(load_metadata(15, SLOT_MS))
+def codec() -> ScaleCodec:
+    return ScaleCodec(load_metadata(15, SLOT_MS))
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +52,13 @@ def name_of(entry: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("entry", GOLDEN["storage_keys"], ids=name_of)
-def test_a_storage_key(codec: Codec, entry: dict[str, Any]) -> None:
+def test_a_storage_key(codec: ScaleCodec, entry: dict[str, Any]) -> None:
     key = codec.make_key(entry["pallet"], entry["storage_function"], *entry["params"])
     assert key == unhex(entry["key_hex"])
 
 
 @pytest.mark.parametrize("entry", GOLDEN["storage_values"], ids=name_of)
-def test_a_storage_value(codec: Codec, entry: dict[str, Any]) -> None:
+def test_a_storage_value(codec: ScaleCodec, entry: dict[str, Any]) -> None:
     item = entry["pallet"], entry["storage_function"]
     raw = None if entry["raw_hex"] is None else unhex(entry["raw_hex"])
     assert codec.decode_value(*item, raw) == entry["decoded"]
@@ -67,7 +67,7 @@ def test_a_storage_value(codec: Codec, entry: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("entry", GOLDEN["query_maps"], ids=name_of)
-def test_a_storage_map(codec: Codec, entry: dict[str, Any]) -> None:
+def test_a_storage_map(codec: ScaleCodec, entry: dict[str, Any]) -> None:
     item, fixed = (entry["pallet"], entry["storage_function"]), entry["params"]
     assert codec.make_key(*item, *fixed) == unhex(entry["prefix_hex"])
     pairs = []
@@ -78,7 +78,7 @@ def test_a_storage_map(codec: Codec, entry: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("entry", GOLDEN["calls"], ids=name_of)
-def test_a_call(codec: Codec, entry: dict[str, Any]) -> None:
+def test_a_call(codec: ScaleCodec, entry: dict[str, Any]) -> None:
     data = unhex(entry["data_hex"])
     arguments = {name: encode_inner(codec, value) for name, value in entry["params"].items()}
     assert codec.encode_call(entry["module"], entry["function"], arguments) == data
@@ -88,7 +88,7 @@ def test_a_call(codec: Codec, entry: dict[str, Any]) -> None:
         assert codec.encode_call(call.pallet, call.name, call.arguments) == data
 
 
-def encode_inner(codec: Codec, value: Any) -> Any:
+def encode_inner(codec: ScaleCodec, value: Any) -> Any:
     """The recording names calls within calls in words."""
     if isinstance(value, list):
         return [encode_inner(codec, one) for one in value]
@@ -112,7 +112,7 @@ def test_what_is_signed(core: Any, entry: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("entry", GOLDEN["extrinsics"], ids=("immortal", "mortal"))
-def test_a_signed_extrinsic(codec: Codec, entry: dict[str, Any]) -> None:
+def test_a_signed_extrinsic(codec: ScaleCodec, entry: dict[str, Any]) -> None:
     data = unhex(entry["extrinsic_hex"])
     parts = take_apart(data)
     assert parts.public_key == unhex(entry["public_key_hex"])
@@ -128,7 +128,7 @@ def test_a_signed_extrinsic(codec: Codec, entry: dict[str, Any]) -> None:
         decode_extrinsic(codec, data, 66, lambda number: GENESIS)
 
 
-def test_an_extrinsic_that_the_localnet_took_is_taken_here(codec: Codec) -> None:
+def test_an_extrinsic_that_the_localnet_took_is_taken_here(codec: ScaleCodec) -> None:
     data, decoded = unhex(BLOCK["extrinsics"][2]), GOLDEN["block"]["decoded_extrinsics"][2]
     extrinsic = decode_extrinsic(codec, data, 66, lambda number: GENESIS)
     assert extrinsic.signer == decoded["address"]
@@ -141,19 +141,19 @@ def test_an_extrinsic_that_the_localnet_took_is_taken_here(codec: Codec) -> None
         decode_extrinsic(codec, one_bit, 66, lambda number: GENESIS)
 
 
-def test_a_blocks_own_first_extrinsic(codec: Codec) -> None:
+def test_a_blocks_own_first_extrinsic(codec: ScaleCodec) -> None:
     (argument,) = GOLDEN["block"]["decoded_extrinsics"][0]["call"]["call_args"]
     call = codec.encode_call("Timestamp", "set", {"now": argument["value"]})
     assert encode_bare(call) == unhex(BLOCK["extrinsics"][0])
 
 
 def test_a_header_and_its_hash() -> None:
-    header = Header.from_json(BLOCK["header"])
+    header = BlockHeader.from_json(BLOCK["header"])
     assert header.hash == unhex(GOLDEN["block"]["block_hash"])
     assert header.to_json() == BLOCK["header"]
 
 
-def test_events(codec: Codec) -> None:
+def test_events(codec: ScaleCodec) -> None:
     records = []
     for event in GOLDEN["events"]["decoded"]:
         phase = event["extrinsic_idx"]
@@ -167,7 +167,7 @@ def test_events(codec: Codec) -> None:
 
 
 @pytest.mark.parametrize("entry", GOLDEN["runtime_calls"], ids=name_of)
-def test_a_runtime_call(codec: Codec, entry: dict[str, Any]) -> None:
+def test_a_runtime_call(codec: ScaleCodec, entry: dict[str, Any]) -> None:
     apis = RuntimeApis(codec, {})
     api, method = entry["api"], entry["method"]
     arguments = apis.decode_arguments(api, method, unhex(entry["encoded_params_hex"]))
@@ -190,13 +190,13 @@ def retuple(value: Any, like: Any) -> Any:
 
 
 @pytest.mark.parametrize("entry", GOLDEN["constants"], ids=name_of)
-def test_a_constant(codec: Codec, entry: dict[str, Any]) -> None:
+def test_a_constant(codec: ScaleCodec, entry: dict[str, Any]) -> None:
     assert codec.get_constant(entry["module"], entry["name"]) == entry["decoded"]
 
 
 @pytest.mark.parametrize("version", [14, 15])
 def test_what_was_added_to_the_metadata_is_read_and_the_rest_is_as_it_was(version: int) -> None:
-    changed = Codec(load_metadata(version, 12_000))
+    changed = ScaleCodec(load_metadata(version, 12_000))
     assert changed.get_constant("Aura", "SlotDuration") == 12_000
     item = "SubtensorModule", "SubnetEpochConsensus"
     assert changed.decode_value(*item, None) == "Yuma"
@@ -208,7 +208,7 @@ def test_what_was_added_to_the_metadata_is_read_and_the_rest_is_as_it_was(versio
         assert key == unhex(entry["key_hex"])
 
 
-def test_errors_have_the_runtimes_numbers(codec: Codec, core: Any) -> None:
+def test_errors_have_the_runtimes_numbers(codec: ScaleCodec, core: Any) -> None:
     for pallet, name in (
         ("SubtensorModule", "HotKeyNotRegisteredInSubNet"),
         ("SubtensorModule", "RegistrationPriceLimitExceeded"),

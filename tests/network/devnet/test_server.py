@@ -16,8 +16,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from assay.devnet import DESCRIPTION, Devnet, Seal
 from assay.devnet.rpc_server import connections_logger
-from assay.network.chain import ChainError, Connection, DevWallet, Target, create_subnet
-from assay.network.chain.sending import Sender
+from assay.network.chain import ChainError, ChainTarget, Connection, DevWallet, create_subnet
+from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.neurons.settings.schema import use_sdk_cache
 
 ALICE, BOB = get_key("//Alice"), get_key("//Bob")
@@ -322,7 +322,7 @@ def test_pulses_are_fetched_when_somebody_waits_for_them(tmp_path: Path) -> None
 def connection(tmp_path: Path) -> Iterator[Connection]:
     use_sdk_cache(tmp_path / "sdk")
     with Devnet(tmp_path / "chain", seal=Seal.INSTANT, block_time=0.05) as devnet:
-        connection = Connection(Target((devnet.endpoint,)))
+        connection = Connection(ChainTarget((devnet.endpoint,)))
         yield connection
         connection.close()
 
@@ -332,7 +332,7 @@ def test_the_sdks_shielded_registration_is_opened_and_done(connection: Connectio
 
     create_subnet(connection, DevWallet("//Alice", "//Alice//owner"), 10**16)
     wallet = DevWallet("//Bob", "//Bob//miner")
-    receipt = Sender(connection).send_intent(BurnedRegister(netuid=1), wallet, final=False)
+    receipt = ExtrinsicSender(connection).send_intent(BurnedRegister(netuid=1), wallet, final=False)
     assert "SubtensorModule.NeuronRegistered" in [event.name for event in receipt.events]
     address = wallet.hotkey.ss58_address
     uid = connection.read(lambda s: s.query("SubtensorModule", "Uids", [1, address]))
@@ -362,8 +362,8 @@ def test_the_sdk_reads_a_subnet_by_its_own_means(connection: Connection) -> None
 def test_who_signs_with_another_key_waits_for_nobody(devnet: Devnet, tmp_path: Path) -> None:
     """Five miners of one process would else need five blocks, and the last come too late."""
     use_sdk_cache(tmp_path / "sdk")
-    connection = Connection(Target((devnet.endpoint,), deadline_s=60))
-    sender = Sender(connection)
+    connection = Connection(ChainTarget((devnet.endpoint,), deadline_s=60))
+    sender = ExtrinsicSender(connection)
     blocks: dict[str, list[int]] = {"//Alice": [], "//Bob": []}
 
     def send(uri: str) -> None:

@@ -14,10 +14,10 @@ import pytest
 from devlab import GENESIS_MS, TAO, Lab, get_key, sign
 
 from assay.devnet import Devnet, Seal
-from assay.devnet.block_database import Database
+from assay.devnet.block_database import BlockDatabase
 from assay.devnet.devnet_errors import RpcError
-from assay.devnet.devnet_state import State
-from assay.devnet.scale_codec import Codec
+from assay.devnet.devnet_state import DevnetState
+from assay.devnet.scale_codec import ScaleCodec
 from assay.network.chain import ChainError
 
 ALICE, BOB = get_key("//Alice"), get_key("//Bob")
@@ -61,8 +61,8 @@ def test_keys_that_came_and_went_are_listed_where_they_stood(subnet: Lab) -> Non
     ] == [0]
 
 
-def test_undo_takes_back_every_change(codec: Codec) -> None:
-    state = State(codec, {b"a" * 40: b"1", b"b" * 40: b"2"})
+def test_undo_takes_back_every_change(codec: ScaleCodec) -> None:
+    state = DevnetState(codec, {b"a" * 40: b"1", b"b" * 40: b"2"})
     mark = state.mark()
     state.write(b"a" * 40, None)
     state.write(b"b" * 40, b"3")
@@ -89,7 +89,7 @@ def test_a_restart_goes_on_where_it_was(lab: Lab) -> None:
     assert lab.get_free(BOB) == before[2] + TAO
 
 
-def test_two_networks_are_not_one(tmp_path: Path, codec: Codec) -> None:
+def test_two_networks_are_not_one(tmp_path: Path, codec: ScaleCodec) -> None:
     first, second = Lab(tmp_path / "1", codec), Lab(tmp_path / "2", codec)
     assert first.chain.genesis_hash != second.chain.genesis_hash
     for lab in (first, second):
@@ -188,7 +188,7 @@ def test_a_killed_process_loses_no_block_that_anybody_heard_of(tmp_path: Path) -
 
 
 def test_a_write_that_a_kill_cut_off_takes_no_earlier_block_with_it(
-    lab: Lab, tmp_path: Path, codec: Codec
+    lab: Lab, tmp_path: Path, codec: ScaleCodec
 ) -> None:
     """However much of the last block's pages had come to the log: it is there whole or not at all,
     and what was final is there."""
@@ -234,7 +234,7 @@ def test_virtual_time_goes_on_only_as_it_is_told(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "devnet.sqlite").write_bytes(b"no database at all" * 100)
     with pytest.raises(ChainError, match="cannot hold"):
-        Database(tmp_path / "devnet.sqlite")
+        BlockDatabase(tmp_path / "devnet.sqlite")
 
 
 def test_a_chain_on_demand_goes_on_by_the_clock(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from websockets.exceptions import WebSocketException
 
-from assay.network.chain.dialing import ask, dial
+from assay.network.chain.sdk_private import ask, dial
 
 #: Method, parameters → a node's answer.
 Ask = Callable[[str, list[Any]], Awaitable[Any]]

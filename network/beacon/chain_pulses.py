@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from assay.network.beacon.endpoint import Fault, FaultKind, Remembered
+from assay.network.beacon.relay_endpoint import Fault, FaultKind, Remembered
 from assay.network.threads import Threads
 from assay.protocol import Beacon, BeaconChain, is_valid_beacon
 from assay.protocol.errors import OperatorError

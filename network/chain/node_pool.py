@@ -10,11 +10,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from assay.network.chain import dialing
+from assay.network.chain import sdk_private
+from assay.network.chain.chain_target import ChainTarget, name_node
 from assay.network.chain.errors import ChainError, WrongChainError
 from assay.network.chain.failures import UnfitError, make_wrong_genesis
-from assay.network.chain.heads import LEAST_STILL_S, STILL_BLOCKS, Heads
-from assay.network.chain.target import Target, name_node
+from assay.network.chain.finalized_heads import LEAST_STILL_S, STILL_BLOCKS, Heads
 
 if TYPE_CHECKING:
     from bittensor import RpcSubstrate
@@ -30,7 +30,7 @@ CONNECT_S = 60.0
 ASIDE_S, FIRST_ASIDE_S = 600.0, 60.0
 
 
-class Nodes:
+class NodePool:
     """Endpoints and the connection to one of them.
 
     Attributes:
@@ -39,7 +39,7 @@ class Nodes:
         checks: what every node must pass before its use.
     """
 
-    def __init__(self, target: Target, heads: Heads) -> None:
+    def __init__(self, target: ChainTarget, heads: Heads) -> None:
         self.target = target
         self.genesis = target.genesis_hash
         self.substrate: RpcSubstrate | None = None
@@ -112,7 +112,7 @@ class Nodes:
         target, substrate = self.target, None
         try:
             async with asyncio.timeout(CONNECT_S):
-                substrate = await dialing.open_substrate(
+                substrate = await sdk_private.open_substrate(
                     endpoint, target.archives, target.deadline_s
                 )
                 genesis = bytes.fromhex((await substrate.block_hash(0)).removeprefix("0x"))
@@ -189,7 +189,7 @@ class Nodes:
 
     def close_later(self, substrate: "RpcSubstrate") -> None:
         """Closing a half-open websocket takes long; nobody waits for it."""
-        task = asyncio.create_task(dialing.close(substrate))
+        task = asyncio.create_task(sdk_private.close(substrate))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 

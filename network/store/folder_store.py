@@ -8,7 +8,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
 from assay.network.files import is_unfinished, replace_file, write_file
-from assay.network.store.base import (
+from assay.network.store.object_store import (
     LIST_MAX,
     ObjectSource,
     ObjectStore,

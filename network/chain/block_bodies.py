@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from assay.network.chain.runtime import COMMITMENTS
+from assay.network.chain.runtime_features import COMMITMENTS
 from assay.protocol import Block
 from assay.protocol.ss58 import decode_ss58
 

@@ -16,7 +16,7 @@ HEAD_SHARE = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ChainTarget:
     """Which chain, and where it is reached.
 
     Attributes:
@@ -54,7 +54,7 @@ class Target:
         archives: tuple[str, ...] = (),
         genesis_hash: bytes | None = None,
         patience_s: float = PATIENCE_S,
-    ) -> "Target":
+    ) -> "ChainTarget":
         """The target that a person means: a network the SDK knows by name, or a node's URL.
 
         Raises:
@@ -76,7 +76,7 @@ class Target:
             fallbacks = fallbacks or tuple(settings.FALLBACK_ENDPOINTS.get(network, ()))
             archives = archives or tuple(settings.ARCHIVE_ENDPOINTS.get(network, ()))
         endpoints = tuple(dict.fromkeys((endpoint, *fallbacks)))
-        return Target(endpoints, genesis_hash, archives, patience_s=patience_s)
+        return ChainTarget(endpoints, genesis_hash, archives, patience_s=patience_s)
 
     @property
     def is_loopback(self) -> bool:

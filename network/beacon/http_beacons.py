@@ -19,11 +19,11 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any, TypeVar
 
-from assay.network.beacon.cache import RoundCache
-from assay.network.beacon.endpoint import read_url
+from assay.network.beacon.chain_pulses import ReadPulse
 from assay.network.beacon.errors import BeaconSourceError
-from assay.network.beacon.pulses import ReadPulse
-from assay.network.beacon.race import Miss, Patience, RelayFigures, Relays
+from assay.network.beacon.relay_endpoint import read_url
+from assay.network.beacon.relay_race import Miss, RelayFigures, RelayPatience, Relays
+from assay.network.beacon.round_cache import RoundCache
 from assay.network.threads import LookupLoop
 from assay.protocol import QUICKNET, Beacon, BeaconChain
 from assay.protocol.beacon import compute_round_time_ms
@@ -48,7 +48,7 @@ _SLACK_S = 5.0
 #: A round further off is a matter of clocks: who asks has seen the block that names it, and blocks
 #: name no round as far ahead. One later than this is a trouble. Seconds.
 _FAR_S, _LATE_S = 60, 10
-_PATIENCE = Patience()
+_PATIENCE = RelayPatience()
 
 
 class HttpBeacons:
@@ -72,7 +72,7 @@ class HttpBeacons:
         endpoints: Sequence[str],
         folder: Path,
         now_ms: Callable[[], int],
-        patience: Patience = _PATIENCE,
+        patience: RelayPatience = _PATIENCE,
         pulses: ReadPulse | None = None,
     ) -> None:
         if not endpoints and chain == QUICKNET:

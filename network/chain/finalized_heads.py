@@ -7,10 +7,10 @@ No I/O and no clock. What it does not know: which of two nodes that contradict e
 import logging
 from collections import OrderedDict
 
+from assay.network.chain.chain_target import name_node
 from assay.network.chain.errors import WrongChainError
 from assay.network.chain.failures import StillError, UnfitError
-from assay.network.chain.looking import Head
-from assay.network.chain.target import name_node
+from assay.network.chain.node_head import Head
 
 logger = logging.getLogger("assay.chain")
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from assay.network.chain.block_bodies import get_payload
+from assay.network.chain.chain_target import name_node
+from assay.network.chain.chain_values import STATE_BLOCKS, Hyperparameters, MetagraphRow
 from assay.network.chain.errors import WrongChainError
-from assay.network.chain.history import get_payload
-from assay.network.chain.runtime import COMMITMENTS, MODULE
-from assay.network.chain.state import STATE_BLOCKS, Hyperparameters, MetagraphRow
-from assay.network.chain.target import name_node
+from assay.network.chain.runtime_features import COMMITMENTS, MODULE
 from assay.protocol import Block, Member
 from assay.protocol.ss58 import decode_ss58, encode_ss58
 

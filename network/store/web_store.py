@@ -9,9 +9,15 @@ import re
 from collections.abc import Iterable
 from typing import NoReturn
 
-from assay.network.store.base import ObjectSource, ObjectStore, ServedError, StoreError, check_name
-from assay.network.store.http import Answer, HttpClient
+from assay.network.store.http_client import HttpAnswer, HttpClient
 from assay.network.store.locators import WebLocator
+from assay.network.store.object_store import (
+    ObjectSource,
+    ObjectStore,
+    ServedError,
+    StoreError,
+    check_name,
+)
 
 #: Most bytes of one read.
 READ_MAX = 256 << 20
@@ -112,7 +118,7 @@ class _WebObject:
             raise ServedError(f"{self._url} is not served by range: use a server that does")
         raise ServedError(f"{self._url} answers with status {answer.status}")
 
-    def _read_past_the_end(self, answer: Answer, start: int) -> bytes:
+    def _read_past_the_end(self, answer: HttpAnswer, start: int) -> bytes:
         said = _NO_RANGE.fullmatch(answer.headers.get("content-range", ""))
         if said is not None and int(said[1]) > start:
             raise ServedError(f"{self._url} refuses a range that lies within it")
@@ -120,7 +126,7 @@ class _WebObject:
             self._note_version(int(said[1]), answer)
         return b""
 
-    def _read_part(self, answer: Answer, start: int, end: int) -> bytes:
+    def _read_part(self, answer: HttpAnswer, start: int, end: int) -> bytes:
         text = answer.headers.get("content-range", "")
         said = _CONTENT_RANGE.fullmatch(text)
         if said is None:
@@ -133,7 +139,7 @@ class _WebObject:
         self._note_version(total, answer)
         return answer.body
 
-    def _note_version(self, size: int, answer: Answer) -> None:
+    def _note_version(self, size: int, answer: HttpAnswer) -> None:
         etag = answer.headers.get("etag")
         changed = self._size is not None and size != self._size
         if changed or (etag and self._etag and etag != self._etag):

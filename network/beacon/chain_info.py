@@ -10,7 +10,7 @@ What this does not know: whether the chain is one to trust.
 import struct
 from hashlib import sha256
 
-from assay.network.beacon.local import compute_local_hash
+from assay.network.beacon.local_beacon import compute_local_hash
 from assay.protocol import BeaconChain, EncodingError, Scheme
 from assay.protocol.beacon import G1_BYTES, G2_BYTES
 from assay.protocol.encoding import Json, read_hex, read_json

@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as _Connect
 from websockets.exceptions import WebSocketException
 
-from assay.network.chain.listening import MESSAGE_BYTES, BoundedSocket, bound_updates
+from assay.network.chain.node_socket import MESSAGE_BYTES, BoundedSocket, bound_updates
 
 if TYPE_CHECKING:
     from bittensor import RpcSubstrate

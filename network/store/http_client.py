@@ -17,8 +17,8 @@ from typing import Any
 import httpcore
 
 from assay.network.store.addresses import ADDRESSES_MAX, Resolve, is_public, resolve_name
-from assay.network.store.base import ServedError, StoreError
 from assay.network.store.deadlines import get_rest, take_seconds, tighten, trying
+from assay.network.store.object_store import ServedError, StoreError
 from assay.network.text import describe_error
 
 #: Connections of one client, and idle ones of them that are kept for so many seconds.
@@ -67,7 +67,7 @@ class HttpPatience:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """What is asked of a server, and how much of its answer is read.
 
     Attributes:
@@ -98,7 +98,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """One answer.
 
     Attributes:
@@ -141,16 +141,16 @@ class HttpClient:
         """Ends all connections."""
         self._pool.close()
 
-    def ask(self, method: str, url: str, limit: int, wanted: str | None = None) -> Answer:
+    def ask(self, method: str, url: str, limit: int, wanted: str | None = None) -> HttpAnswer:
         """What is at a place, at most `limit` bytes; see `send`.
 
         Args:
             wanted: a Range header.
         """
         headers = () if wanted is None else (("Range", wanted),)
-        return self.send(Request(method, url, limit, headers))
+        return self.send(HttpRequest(method, url, limit, headers))
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: HttpRequest) -> HttpAnswer:
         """An answer.
 
         Raises:
@@ -168,7 +168,7 @@ class HttpClient:
                 time.sleep(min(patience.pause_s * 2 ** (attempt - 1), get_rest()))
         raise AssertionError("the last try answers or raises")
 
-    def _try(self, request: Request, last: bool) -> Answer | None:
+    def _try(self, request: HttpRequest, last: bool) -> HttpAnswer | None:
         """One request; None: it is worth another."""
         url, describe = request.place, request.describe
         try:
@@ -186,7 +186,7 @@ class HttpClient:
             raise ServedError(f"{url} cannot be read ({describe(error)})") from None
         return None if answer.status in _BUSY and not last else answer
 
-    def _ask_once(self, request: Request) -> Answer:
+    def _ask_once(self, request: HttpRequest) -> HttpAnswer:
         silence_s, url, content = self._patience.silence_s, request.place, request.content
         limit = (request.limit or 0) + request.words
         _wire.set([limit + limit // 4 + _OVERHEAD])
@@ -207,7 +207,7 @@ class HttpClient:
                     f"{url} redirects (status {response.status}): it is asked where it is said "
                     "to be and nowhere else, name the place itself"
                 )
-            return Answer(response.status, found, _read_body(request, response, found))
+            return HttpAnswer(response.status, found, _read_body(request, response, found))
 
 
 def _cut(content: bytes) -> Iterator[bytes]:
@@ -216,7 +216,9 @@ def _cut(content: bytes) -> Iterator[bytes]:
         yield content[start : start + _SENT]
 
 
-def _read_body(request: Request, response: httpcore.Response, found: Mapping[str, str]) -> bytes:
+def _read_body(
+    request: HttpRequest, response: httpcore.Response, found: Mapping[str, str]
+) -> bytes:
     """What a request reads of its answer's body."""
     url, success = request.place, response.status in (200, 206)
     headed = request.method == "HEAD"

@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from assay.network.beacon.chain_info import read_chain_info
 from assay.network.beacon.errors import BeaconSourceError
-from assay.network.beacon.info import read_chain_info
 from assay.network.text import describe_error, keep_secret, mask_endpoint
-from assay.network.wire import BoundedTransport, reading_at_most
+from assay.network.wire_bounds import BoundedTransport, reading_at_most
 from assay.protocol import Beacon, BeaconChain, EncodingError, Scheme, is_valid_beacon
 from assay.protocol.encoding import Json, read_hex, read_json
 

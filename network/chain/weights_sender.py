@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from assay.network.chain.chain_values import LARGEST_WEIGHT, Hyperparameters, Receipt
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError
-from assay.network.chain.runtime import MODULE, CommitBy, Runtime, WeightsBy
-from assay.network.chain.sending import Sender
-from assay.network.chain.state import LARGEST_WEIGHT, Hyperparameters, Receipt
+from assay.network.chain.extrinsic_sender import ExtrinsicSender
+from assay.network.chain.runtime_features import MODULE, CommitBy, RuntimeFeatures, WeightsBy
 from assay.network.chain.wallets import ChainWallet
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def encode_row(row: Mapping[int, int], version_key: int) -> bytes:
 
 def send_weights(
     connection: Connection,
-    sender: Sender,
-    runtime: Runtime,
+    sender: ExtrinsicSender,
+    runtime: RuntimeFeatures,
     netuid: int,
     wallet: ChainWallet,
     row: Mapping[int, int],

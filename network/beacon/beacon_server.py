@@ -11,9 +11,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from assay.network.beacon.chain_info import describe_chain
 from assay.network.beacon.errors import BeaconSourceError
-from assay.network.beacon.info import describe_chain
-from assay.network.beacon.local import LocalBeacon
+from assay.network.beacon.local_beacon import LocalBeacon
 from assay.protocol import Beacon, EncodingError
 from assay.protocol.encoding import Json
 

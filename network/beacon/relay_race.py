@@ -11,8 +11,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assay.network.beacon.endpoint import Endpoint, Fault, FaultKind, make_client
-from assay.network.beacon.pulses import ChainPulses, ReadPulse
+from assay.network.beacon.chain_pulses import ChainPulses, ReadPulse
+from assay.network.beacon.relay_endpoint import Endpoint, Fault, FaultKind, make_client
 from assay.network.text import hide
 from assay.protocol import Beacon, BeaconChain
 
@@ -29,7 +29,7 @@ _CLOSE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RelayPatience:
     """How long things may take, seconds. Tuning: no verdict depends on it.
 
     Attributes:
@@ -100,7 +100,7 @@ class Relays:
         self,
         chain: BeaconChain,
         urls: Sequence[str],
-        patience: Patience,
+        patience: RelayPatience,
         pulses: ReadPulse | None = None,
     ) -> None:
         self._chain = chain

@@ -17,13 +17,29 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from assay.network.chain.archive import StateArchive
+from assay.network.chain.block_bodies import BlockBody, read_body
+from assay.network.chain.chain_values import (
+    Hyperparameters,
+    MetagraphRow,
+    Quote,
+    Receipt,
+    format_tao,
+)
 from assay.network.chain.connection import Connection
 from assay.network.chain.epochs import Epochs
 from assay.network.chain.errors import ChainError, ForgottenError, TooSoonError, UnknownOutcomeError
-from assay.network.chain.heads import LAG_BLOCKS
-from assay.network.chain.history import BlockBody, read_body
-from assay.network.chain.reading import (
+from assay.network.chain.extrinsic_sender import ExtrinsicSender
+from assay.network.chain.finalized_heads import LAG_BLOCKS
+from assay.network.chain.runtime_features import (
+    MODULE,
+    RegisterBy,
+    RuntimeFeatures,
+    WeightsBy,
+    detect_runtime,
+)
+from assay.network.chain.state_archive import StateArchive
+from assay.network.chain.subnet_owner import get_balance
+from assay.network.chain.subnet_state import (
     SubnetState,
     decode_state,
     encode_state,
@@ -38,12 +54,8 @@ from assay.network.chain.reading import (
     read_weights_block,
     require_same_history,
 )
-from assay.network.chain.runtime import MODULE, RegisterBy, Runtime, WeightsBy, detect_runtime
-from assay.network.chain.sending import Sender
-from assay.network.chain.state import Hyperparameters, MetagraphRow, Quote, Receipt, format_tao
-from assay.network.chain.subnet import get_balance
 from assay.network.chain.wallets import ChainWallet, get_hotkey
-from assay.network.chain.weights import make_row, send_weights
+from assay.network.chain.weights_sender import make_row, send_weights
 from assay.protocol import Block, Member
 from assay.protocol.commitment import COMMITMENT_BYTES
 from assay.protocol.ss58 import encode_ss58
@@ -80,7 +92,7 @@ class SubtensorChain:
         self._connection = connection
         self._poll_s = poll_s
         self._wallets: dict[bytes, ChainWallet] = {}
-        self._sender = Sender(connection)
+        self._sender = ExtrinsicSender(connection)
         self._lock = RLock()
         self._head = (-1, float("-inf"))
         self._runtime = connection.read(detect_runtime)
@@ -99,7 +111,7 @@ class SubtensorChain:
         return self._connection.genesis_hash
 
     @property
-    def runtime(self) -> Runtime:
+    def runtime(self) -> RuntimeFeatures:
         """The runtime at the head, as last seen."""
         return self._runtime
 

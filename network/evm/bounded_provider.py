@@ -13,7 +13,7 @@ from web3.types import RPCEndpoint, RPCResponse
 from assay.network.evm.evm_errors import EvmError, SilentError
 from assay.network.text import keep_secret
 from assay.network.threads import LookupLoop
-from assay.network.wire import Allowance, BoundedTransport, reading_at_most
+from assay.network.wire_bounds import BoundedTransport, WireAllowance, reading_at_most
 from assay.protocol.encoding import EncodingError, read_json
 
 #: Longest answer, bytes: a thousand blocks' events of one contract are far below.
@@ -71,7 +71,7 @@ class BoundedProvider(JSONBaseProvider):
         with reading_at_most(_HEAD_MAX) as wire:
             return await self._read(body, wire)
 
-    async def _read(self, body: bytes, wire: Allowance) -> bytes:
+    async def _read(self, body: bytes, wire: WireAllowance) -> bytes:
         async with (
             asyncio.timeout(ANSWER_S),  # over headers as well, which may come by the byte
             self._client.stream("POST", self._url, content=body) as response,

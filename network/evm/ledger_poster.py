@@ -1,8 +1,8 @@
 """Posting a validator's settlements: every step by itself, for a caller that remembers them."""
 
 from assay.network.evm.contracts import LEDGER, LedgerEntry, load_artifact
-from assay.network.evm.evm_node import Call, EvmReceipt, SignedCall
-from assay.network.evm.key import EvmKey
+from assay.network.evm.evm_key import EvmKey
+from assay.network.evm.evm_node import EvmCall, EvmReceipt, SignedCall
 from assay.network.evm.score_ledger import ScoreLedger
 
 #: Gas that a post may take: it takes about 54,000.
@@ -49,7 +49,7 @@ class LedgerPoster:
         """
         arguments = [self._ledger.netuid, self._hotkey, epoch, entry.to_abi()]
         data = bytes.fromhex(self._contract.encode_abi("post", arguments)[2:])
-        call = Call(self._contract.address, data, POST_GAS_MAX)
+        call = EvmCall(self._contract.address, data, POST_GAS_MAX)
         return self._node.sign(self._key, call, nonce, replaces)
 
     def send(self, signed: SignedCall) -> None:

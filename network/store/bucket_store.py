@@ -9,7 +9,12 @@ import ssl
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from assay.network.store.base import (
+from assay.network.store.bucket_address import BucketAddress
+from assay.network.store.bucket_service import BucketRequest, BucketService
+from assay.network.store.deadlines import within
+from assay.network.store.http_client import HttpClient, HttpPatience
+from assay.network.store.multipart import upload
+from assay.network.store.object_store import (
     LIST_MAX,
     ObjectSource,
     ObjectStore,
@@ -18,14 +23,9 @@ from assay.network.store.base import (
     check_name,
     is_name,
 )
-from assay.network.store.bucket_address import BucketAddress
-from assay.network.store.bucket_service import Asked, BucketService
-from assay.network.store.deadlines import within
-from assay.network.store.http import HttpClient, HttpPatience
-from assay.network.store.multipart import upload
+from assay.network.store.s3_signing import Credentials, Signer, write_query
 from assay.network.store.s3_xml import PAGE_MAX, read_page
-from assay.network.store.signing import Credentials, Signer, write_query
-from assay.network.store.web import READ_MAX
+from assay.network.store.web_store import READ_MAX
 
 #: Bytes of a part of a large object.
 PART_BYTES = 8 << 20
@@ -89,7 +89,7 @@ class BucketStore(ObjectStore):
         first = next(pieces, b"")
         second = next(pieces, None)
         if second is None:
-            self._service.send(f"cannot write {name}", Asked("PUT", name, content=first))
+            self._service.send(f"cannot write {name}", BucketRequest("PUT", name, content=first))
         else:
             upload(self._service, name, chain((first, second), pieces))
 
@@ -102,7 +102,7 @@ class BucketStore(ObjectStore):
         """See `ObjectStore`."""
         check_name(name)
         problem = f"cannot read {name}"
-        answer = self._service.send(problem, Asked("GET", name, limit=limit, absent=True))
+        answer = self._service.send(problem, BucketRequest("GET", name, limit=limit, absent=True))
         if answer.status == 404:
             return None
         if answer.status != 200 or "content-length" not in answer.headers:
@@ -125,12 +125,12 @@ class BucketStore(ObjectStore):
     def delete(self, name: str) -> None:
         """See `ObjectStore`."""
         check_name(name)
-        self._service.send(f"cannot delete {name}", Asked("DELETE", name, absent=True))
+        self._service.send(f"cannot delete {name}", BucketRequest("DELETE", name, absent=True))
 
     def get_size(self, name: str) -> int | None:
         """Bytes of an object; None: it is not there."""
         problem = f"cannot read {name}"
-        answer = self._service.send(problem, Asked("HEAD", name, absent=True))
+        answer = self._service.send(problem, BucketRequest("HEAD", name, absent=True))
         if answer.status == 404:
             return None
         if "content-length" not in answer.headers:
@@ -144,7 +144,7 @@ class BucketStore(ObjectStore):
             raise self._service.explain(problem, f"{size} bytes are more than one read takes")
         wanted = f"bytes={start}-{end - 1}"
         answer = self._service.send(
-            problem, Asked("GET", name, "", wanted, limit=size, absent=True)
+            problem, BucketRequest("GET", name, "", wanted, limit=size, absent=True)
         )
         if answer.status == 404:
             return None
@@ -164,7 +164,9 @@ class BucketStore(ObjectStore):
         for _ in range(_PAGES):
             more = [("continuation-token", token)] if token else []
             query = write_query([*fields, *more])
-            answer = self._service.send(problem, Asked("GET", "", query, limit=min(PAGE_MAX, left)))
+            answer = self._service.send(
+                problem, BucketRequest("GET", "", query, limit=min(PAGE_MAX, left))
+            )
             left -= len(answer.body)
             with self._service.explaining(problem):
                 keys, token = read_page(answer.body)

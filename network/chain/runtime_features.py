@@ -60,7 +60,7 @@ class EpochsBy(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Runtime:
+class RuntimeFeatures:
     """One spec version and how it is spoken to.
 
     Attributes:
@@ -82,7 +82,7 @@ class Runtime:
         )
 
 
-async def detect_runtime(substrate: "RpcSubstrate") -> Runtime:
+async def detect_runtime(substrate: "RpcSubstrate") -> RuntimeFeatures:
     """The runtime at the node's head.
 
     Raises:
@@ -120,7 +120,7 @@ async def detect_runtime(substrate: "RpcSubstrate") -> Runtime:
     elif "commit_crv3_weights" in module_calls:
         commit_by = CommitBy.CRV3
     schedule = "SubnetInfoRuntimeApi.get_next_epoch_start_block" in apis
-    return Runtime(
+    return RuntimeFeatures(
         spec_version=spec,
         register_by=register_by,
         weights_by=WeightsBy.INTENT if intent else WeightsBy.CALL,

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from assay.network.chain.chain_values import Event, Receipt
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError, UnknownOutcomeError
-from assay.network.chain.state import Event, Receipt
 from assay.network.chain.wallets import ChainWallet, DevWallet, get_public
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _UNSURE = (
 )
 
 
-class Sender:
+class ExtrinsicSender:
     """Sends for all wallets of a process. Safe to use from several threads: those that sign with
     the same key take turns.
 

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from assay.network.chain.chain_values import Receipt, format_tao
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError
-from assay.network.chain.sending import Sender
-from assay.network.chain.state import Receipt, format_tao
+from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.network.chain.wallets import ChainWallet, get_coldkey
 from assay.protocol.ss58 import encode_ss58
 
@@ -49,7 +49,7 @@ def create_subnet(connection: Connection, wallet: ChainWallet, max_cost: int) ->
             f"a subnet costs {format_tao(cost)}, and the coldkey holds {format_tao(balance)}: "
             f"send some to {wallet.coldkeypub.ss58_address}"
         )
-    receipt = Sender(connection).send_intent(RegisterSubnet(), wallet, final=True)
+    receipt = ExtrinsicSender(connection).send_intent(RegisterSubnet(), wallet, final=True)
     for event in receipt.events:
         if event.name == "SubtensorModule.NetworkAdded":
             return int(event.attributes[0])
@@ -72,7 +72,7 @@ def start_subnet(connection: Connection, wallet: ChainWallet, netuid: int) -> Re
 
     call = calls.SubtensorModule.start_call(netuid=netuid)
     try:
-        return Sender(connection).send_call(call, wallet, final=True)
+        return ExtrinsicSender(connection).send_call(call, wallet, final=True)
     except ChainError as error:
         if "FirstEmissionBlockNumber" in str(error):
             return None

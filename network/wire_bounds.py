@@ -17,20 +17,20 @@ from httpcore import AnyIOBackend  # the one of asyncio
 
 
 @dataclass(slots=True)
-class Allowance:
+class WireAllowance:
     """Bytes that may still be read off the wire, within TLS."""
 
     size: int
 
 
 #: Of the request that this task makes.
-_allowance: ContextVar[Allowance | None] = ContextVar("wire", default=None)
+_allowance: ContextVar[WireAllowance | None] = ContextVar("wire", default=None)
 
 
 @contextmanager
-def reading_at_most(size: int) -> Iterator[Allowance]:
+def reading_at_most(size: int) -> Iterator[WireAllowance]:
     """Requests made in here read so many bytes in all; more may be allowed meanwhile."""
-    allowance = Allowance(size)
+    allowance = WireAllowance(size)
     token = _allowance.set(allowance)
     try:
         yield allowance
