@@ -12,7 +12,7 @@ from assay.network.beacon import RelayPatience
 from assay.network.chain import ChainTarget
 from assay.network.chain import connection as connecting
 from assay.network.store import BucketStore, HttpClient, HttpPatience, readable_stores
-from assay.network.store import bucket as buckets
+from assay.network.store import bucket_store as buckets
 from assay.neurons.session import resources as wiring
 from assay.neurons.session import session as joining
 from assay.neurons.settings.schema import Settings

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from assay.network.chain import ChainError, ChainTarget, DevWallet, SubtensorChain, create_subnet
-from assay.network.chain import subtensor as module
+from assay.network.chain import subtensor_chain as module
 from assay.network.chain.chain_values import TAO, Hyperparameters
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.network.chain.runtime_features import (

@@ -21,7 +21,7 @@ from assay.network.store import (
     open_bucket,
     read_bucket,
 )
-from assay.network.store import bucket as buckets
+from assay.network.store import bucket_store as buckets
 from tests.network.stores.hostile import CALM, HASTY, Hostile, Manners, answer
 
 KEY, SECRET, TOKEN = "AKIAHUNTER2", "hunter2/Very+Secret", "hunter2session"

@@ -22,7 +22,7 @@ from assay.network.store import (
     open_bucket,
     read_bucket,
 )
-from assay.network.store import bucket as buckets
+from assay.network.store import bucket_store as buckets
 from tests.faults.proxy import FaultProxy
 from tests.network.stores.hostile import CALM, Hostile, answer
 from tests.s3 import BUCKET, PREFIX, REGION, S3
