@@ -13,9 +13,9 @@ more. What it cannot prove: that whoever made it had asked an honest node.
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.artifacts.parameters.parameter_file import fetch_parameters
+from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.ports import Objects
-from assay.artifacts.submissions.pack import PackedReader, PackedSubmission, decode_pack
+from assay.artifacts.submissions.submission_pack import PackedReader, PackedSubmission, decode_pack
 from assay.audit.ports import Models, Public
 from assay.audit.recorded_facts import Facts, RecordedBeacons, RecordedChain, RecordedLedger
 from assay.audit.sealing import FILE_BYTES, SUMS_FILE, require_sealed

@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from assay.artifacts.parameters.parameter_file import make_parameters_name
 from assay.artifacts.ports import Objects
-from assay.artifacts.submissions.intake import AbsentSubmission
-from assay.artifacts.submissions.pack import PackedReader, RecordingReader, encode_pack
+from assay.artifacts.store_objects import make_parameters_name
+from assay.artifacts.submissions.submission_judge import AbsentSubmission
+from assay.artifacts.submissions.submission_pack import PackedReader, RecordingReader, encode_pack
 from assay.audit.auditor import Progress, audit
 from assay.audit.bundle import (
     ABOUT_FILE,
@@ -33,7 +33,7 @@ from assay.audit.ports import Public, Submissions
 from assay.audit.recorded_facts import Facts, RecordingBeacons, RecordingChain, RecordingLedger
 from assay.audit.sealing import SUMS_FILE, seal_folder
 from assay.audit.sources import FetchedOutlines
-from assay.network.folder_locks import hold_folder, remove_unfinished, write_file, write_json
+from assay.network.files import hold_folder, remove_unfinished, write_file, write_json
 from assay.network.store import StoreError
 from assay.protocol import Context, encode_ss58
 from assay.verification import SubmissionReader

@@ -6,7 +6,8 @@ Where state is there, the functions are the validators' own (`assay.neurons.sess
 
 from dataclasses import dataclass, replace
 
-from assay.artifacts.parameters.parameter_file import PublicationError, fetch_parameters
+from assay.artifacts.discovery import fetch_parameters
+from assay.artifacts.store_objects import UnavailableError
 from assay.audit.findings import Check, Findings
 from assay.audit.ports import Public, PublicChain
 from assay.environments import open_environment
@@ -313,7 +314,7 @@ def _look_back(public: Public, slot: Commitment, number: int, found: Findings) -
         try:
             then = fetch_parameters(public.rules(slot), slot.digest)
             lack = _find_lack(then, public.parameters)
-        except (StoreError, PublicationError) as error:
+        except (StoreError, UnavailableError) as error:
             lack = str(error)
         if lack is None:
             found.look(Check.PARAMETERS)

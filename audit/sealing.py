@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from assay.network.folder_locks import write_file
+from assay.network.files import write_file
 from assay.protocol.errors import OperatorError
 
 SUMS_FILE = "SHA256SUMS"

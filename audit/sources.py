@@ -5,14 +5,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from assay.artifacts.parameters.parameter_file import make_checkpoint_name
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.ports import Objects
-from assay.artifacts.submissions.intake import StoreFinder, know_no_mirrors, open_submission
-from assay.artifacts.submissions.mirrored_reader import Mirror
+from assay.artifacts.store_objects import make_checkpoint_name
+from assay.artifacts.submissions.submission_judge import (
+    StoreFinder,
+    know_no_mirrors,
+    open_submission,
+)
+from assay.artifacts.submissions.submission_reader import MirrorStore
 from assay.inference import Checkpoint, CheckpointError, Outline, load_checkpoint, load_outline
 from assay.inference.folder import MANIFEST_FILE, SMALL_FILE_BYTES, SMALL_FILES, verify_manifest
-from assay.network.folder_locks import write_file
+from assay.network.files import write_file
 from assay.network.store import StoreError
 from assay.protocol import Context
 from assay.verification import SubmissionReader
@@ -27,7 +31,7 @@ class StoredSubmissions:
 
     stores: StoreFinder
     worker: ParquetWorker
-    mirrors: Callable[[bytes], Sequence[Mirror]] = know_no_mirrors
+    mirrors: Callable[[bytes], Sequence[MirrorStore]] = know_no_mirrors
 
     def open(self, context: Context, hotkey: bytes) -> SubmissionReader:
         """A reader of what a hotkey committed to."""

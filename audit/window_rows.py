@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.artifacts.submissions.intake import judge_and_carry
+from assay.artifacts.submissions.submission_judge import judge_and_carry
 from assay.audit.findings import Check, Findings
 from assay.audit.ports import Submissions
 from assay.inference import Checkpoint, Outline

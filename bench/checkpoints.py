@@ -30,9 +30,10 @@ from figures import Figure, report
 from safetensors.torch import save_file
 from torch import Tensor
 
-from assay.artifacts.checkpoints.checkpoint_fetch import fetch_checkpoint
-from assay.artifacts.checkpoints.checkpoint_publish import CHUNK_BYTES, publish_checkpoint
-from assay.artifacts.checkpoints.delta import apply_delta, make_delta
+from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
+from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.checkpoints.tensor_delta import apply_delta, make_delta
+from assay.artifacts.store_objects import CHUNK_BYTES
 from assay.environments import make_environment
 from assay.inference import Checkpoint, Request, load_checkpoint
 from assay.inference.folder import (

@@ -25,7 +25,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
-from assay.artifacts.parameters.parameter_file import make_parameters_name
+from assay.artifacts.store_objects import make_parameters_name
 from assay.explorer import Index, make_app
 from assay.explorer.sources.record_sources import Request, open_source
 from assay.network.beacon import LocalBeacon

@@ -33,13 +33,13 @@ from matplotlib.ticker import MaxNLocator
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions.intake import Sources
+from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.devnet import SimulatedChain
 from assay.environments import open_environment
 from assay.gauntlet.forging import FakingMiner, JunkAppended, ShuffledSketch
 from assay.inference import Checkpoint, Request, load_checkpoint
 from assay.network.beacon import LocalBeacon
-from assay.network.folder_locks import write_json
+from assay.network.files import write_json
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, Outside
 from assay.neurons.trainer.evaluation import Accuracy, evaluate
@@ -128,7 +128,7 @@ def run_loop(
     trainer = Trainer(
         hotkeys["trainer"],
         parameters,
-        Sources(chain, beacons, checkpoints, {LOCATOR: store}, worker),
+        JudgeSources(chain, beacons, checkpoints, {LOCATOR: store}, worker),
         TrainerConfig(
             replace(LEARNING, seed=seed),
             LOCATOR,
@@ -291,7 +291,7 @@ def run_trl(course: Course, seed: int) -> Curve:
 
 
 def read_parameters(course: Course) -> Any:
-    from assay.artifacts.parameters.parameter_file import fetch_parameters
+    from assay.artifacts.discovery import fetch_parameters
 
     step = read_step(next((course.folder / "steps").glob("step-*.json")))
     return fetch_parameters(open_folder(course.folder / "steps" / "rules"), step.record.parameters)

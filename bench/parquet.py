@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 from figures import Figure, measure, report
 
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions import Limits, SubmissionFile, write_submission
+from assay.artifacts.submissions import SubmissionFile, SubmissionLimits, write_submission
 from assay.artifacts.submissions.submission_layout import CPU_SECONDS
 from assay.protocol import Header, Rollout
 from assay.protocol.parameters import MAIN_WORK
 
-LIMITS = Limits(MAIN_WORK.group_size, MAIN_WORK.group_cap, MAIN_WORK.max_tokens)
+LIMITS = SubmissionLimits(MAIN_WORK.group_size, MAIN_WORK.group_cap, MAIN_WORK.max_tokens)
 READ = MAIN_WORK.audited_groups + MAIN_WORK.sampled_groups
 
 

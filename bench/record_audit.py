@@ -22,7 +22,11 @@ from work import load_genesis, make_requests
 
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions import write_submission
-from assay.artifacts.submissions.intake import AbsentSubmission, judge_and_carry, open_submission
+from assay.artifacts.submissions.submission_judge import (
+    AbsentSubmission,
+    judge_and_carry,
+    open_submission,
+)
 from assay.audit.auditor import audit
 from assay.audit.bundle import open_bundle
 from assay.audit.bundle_export import export_bundle

@@ -26,8 +26,8 @@ if __name__ == "__main__" and sys.argv[1:2] != ["serve"]:
 
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions import write_submission
-from assay.artifacts.submissions.intake import know_no_mirrors, open_submission
 from assay.artifacts.submissions.read_ahead import THREADS, ReadAhead, fetch
+from assay.artifacts.submissions.submission_judge import know_no_mirrors, open_submission
 from assay.devnet import SimulatedChain
 from assay.network import ReadableStores
 from assay.network.beacon import LocalBeacon

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 
-from assay.artifacts.parameters.discovery import find_parameters, make_mirrors
+from assay.artifacts.discovery import find_parameters, make_mirrors
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.ports import Objects
 from assay.artifacts.submissions.mirror_list import MirrorList

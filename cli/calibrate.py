@@ -30,7 +30,7 @@ from assay.inference import (
     require_known,
 )
 from assay.inference.folder import CALIBRATION_FILE, MANIFEST_FILE, read_passages
-from assay.network.folder_locks import write_file, write_json
+from assay.network.files import write_file, write_json
 from assay.neurons.settings.schema import CalibrateSettings, ConfigError
 from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import to_json

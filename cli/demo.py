@@ -21,7 +21,7 @@ from assay.demo.demo_run import CHAIN_FOLDER, Demo, DemoRun
 from assay.demo.demo_view import render_status, render_summary
 from assay.demo.plot import plot_reward
 from assay.demo.report import describe_status, describe_summary
-from assay.network.folder_locks import take_lock, write_json
+from assay.network.files import take_lock, write_json
 from assay.neurons.program.database import VALIDATOR_FILE
 from assay.neurons.program.program_status import STOPPED
 from assay.neurons.settings.schema import ConfigError, DemoSettings

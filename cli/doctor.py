@@ -7,8 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, Fetching
-from assay.artifacts.parameters.discovery import find_parameters, make_mirrors
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.discovery import find_parameters, make_mirrors
 from assay.cli.checks_view import render_checks
 from assay.cli.console import open_console
 from assay.network import ObjectStore, ReadableStores, open_store
@@ -109,7 +109,7 @@ def _open_surroundings(
             "name stores that can be opened under [store] mirrors",
             lambda: [open_store(locator) for locator in settings.store.mirrors],
         )
-        fetching = Fetching(make_mirrors(chain, rules, stores.open, mirrors or ()))
+        fetching = DownloadSettings(make_mirrors(chain, rules, stores.open, mirrors or ()))
         checkpoints = CheckpointFolder(folder / "models", fetching)
     learning = None
     if role == "trainer":

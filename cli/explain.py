@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from assay.artifacts.parameters.discovery import find_parameters, make_mirrors
+from assay.artifacts.discovery import find_parameters, make_mirrors
 from assay.artifacts.parquet import ParquetWorker
 from assay.audit.explain.explanation import explain
 from assay.audit.explain.from_folder import gather_from_folder, has_contexts, parse_hotkey

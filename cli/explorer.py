@@ -13,7 +13,7 @@ from assay.explorer import Front, Index, IndexDamagedError, Limits, make_app
 from assay.explorer.sources.record_sources import NoRecordError, Request, open_source
 from assay.explorer.sources.surroundings import Watch
 from assay.network import StoreError
-from assay.network.folder_locks import hold_folder
+from assay.network.files import hold_folder
 from assay.network.web.http_server import bind, list_hosts, make_server, serve
 from assay.neurons.settings.schema import ConfigError
 from assay.protocol import encode_ss58

@@ -17,7 +17,7 @@ from assay.gauntlet.calendar_lab import WINDOWS, run_calendar
 from assay.gauntlet.lab import Lab
 from assay.gauntlet.strategy import PRICES
 from assay.gauntlet.table import CALENDAR, STRATEGIES
-from assay.network.folder_locks import write_json
+from assay.network.files import write_json
 from assay.neurons.settings.schema import ConfigError, GauntletSettings
 from assay.protocol import Reason
 

@@ -14,7 +14,7 @@ from assay.cli.console import FIGURES, open_console
 from assay.cli.program_view import Sign, render_head, render_program
 from assay.cli.record_view import describe_record, render_record
 from assay.demo.demo_view import render_status
-from assay.network.folder_locks import is_locked
+from assay.network.files import is_locked
 from assay.neurons.settings.schema import ConfigError
 from assay.protocol import decode_ss58
 

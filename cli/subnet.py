@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from assay.artifacts.parameters.discovery import find_parameters
+from assay.artifacts.discovery import find_parameters
 from assay.network.chain import create_subnet, get_subnet_cost, start_subnet
 from assay.network.chain.chain_values import format_tao
 from assay.neurons.session.resources import (

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, Fetching
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
 from assay.audit.findings import Findings
 from assay.audit.provenance.step_provenance import trace_step
 from assay.cli.audit import print_findings
@@ -79,7 +79,7 @@ def _trace(step: Step, folder: Path, request: StepRequest) -> Findings:
     assert request.tracing is not None
     taken = read_taken(step)
     stores = [open_store(store) for store in request.stores]
-    checkpoints = CheckpointFolder(folder, Fetching(lambda: stores) if stores else None)
+    checkpoints = CheckpointFolder(folder, DownloadSettings(lambda: stores) if stores else None)
     with open_tracing(request.tracing, step.record.window) as (public, validator):
         return trace_step(step, taken, public, validator, checkpoints)
 

@@ -54,7 +54,7 @@ def verify_file(
     if not file.is_file():
         raise VerifyError(f"there is no file {file}")
     checkpoint = _load_model(model, context, context_path)
-    from assay.artifacts.submissions.intake import judge_with_checkpoint
+    from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
 
     with ParquetWorker() as worker:
         submission = SubmissionFile(open_file(file), worker, get_limits(context.parameters))
@@ -73,7 +73,7 @@ def verify_file(
 def _load_model(folder: Path, context: Context, context_path: Path) -> "Checkpoint":
     """The checkpoint in force, if a window can be judged with it."""
     # PyTorch takes seconds to load, and what is wrong with the other files is said before
-    from assay.artifacts.submissions.intake import find_checkpoint_fault
+    from assay.artifacts.submissions.submission_judge import find_checkpoint_fault
     from assay.inference import load_checkpoint
 
     checkpoint = load_checkpoint(folder, context.checkpoint)

@@ -14,7 +14,7 @@ from pathlib import Path
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.ports import Chain
-from assay.artifacts.submissions.intake import Sources
+from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.audit.findings import AuditReport
 from assay.demo.demo_bundle import leave_bundle
 from assay.demo.demo_network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
@@ -148,7 +148,7 @@ class Demo:
     def _build(self, parameters: Parameters) -> DemoRun:
         network, first = self._network, self._network.first_window
         windows = range(first, first + self._settings.windows)
-        sources = Sources(
+        sources = JudgeSources(
             self._chain, network.beacons, self._checkpoints, {LOCATOR: self._store}, self._worker
         )
         book = self._make_book(parameters)

@@ -19,13 +19,19 @@ from assay.cli.record_view import (
     PublicWindowStatus,
 )
 from assay.neurons.settings.schema import list_settings
-from assay.neurons.trainer.step_store import make_step_name
+from assay.artifacts.store_objects import make_step_name
 from assay.neurons.program.logs import EVENTS
 from assay.neurons.program.metrics import COMMON, OWN, Metric, get_served_name
-from assay.artifacts.submissions.pack import PackedFooter, PackedGroup, PackedRefusal, PackedSubmission
-from assay.artifacts.checkpoints.checkpoint_publish import make_delta_name, make_tensor_name
-from assay.artifacts.submissions.mirrored_reader import make_mirror_name
-from assay.artifacts.parameters.parameter_file import make_checkpoint_name, make_parameters_name
+from assay.artifacts.submissions.submission_pack import PackedFooter, PackedGroup, PackedRefusal, PackedSubmission
+from assay.artifacts.store_objects import (
+    make_delta_name,
+    make_tensor_name,
+)
+from assay.artifacts.store_objects import make_mirror_name
+from assay.artifacts.store_objects import (
+    make_checkpoint_name,
+    make_parameters_name,
+)
 from assay.neurons.program.program_status import (
     BeaconStatus,
     CheckpointStatus,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
-from assay.artifacts.submissions.intake import Sources
+from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.devnet import SimulatedChain
 from assay.gauntlet.arena import Row
 from assay.gauntlet.drafting import Honest
@@ -107,7 +107,7 @@ class CalendarLab:
             for kind, hotkey in miners.items()
         ]
         self.settlements: list[Settlement] = []
-        sources = Sources(self.chain, beacons, checkpoints, {_LOCATOR: store}, worker)
+        sources = JudgeSources(self.chain, beacons, checkpoints, {_LOCATOR: store}, worker)
         self.validator = Validator(
             hotkeys["validator"],
             parameters,

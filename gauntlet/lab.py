@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.submissions.intake import judge_with_checkpoint
+from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
 from assay.devnet import SimulatedChain
 from assay.gauntlet.bench_models import BENCH, BENCH_TOKENS, Family
 from assay.gauntlet.drafting import make_stale

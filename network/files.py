@@ -1,4 +1,5 @@
-"""Files that are whole or not there: written beside their place, brought to the disk, renamed.
+"""Files and folders that are whole or not there, and held by one program at a time: written beside
+their place, brought to the disk, renamed, locked.
 
 After a power cut, too, a reader finds the old file or the new one, and never an empty one: what a
 rename brings to the disk before the bytes would be just that. It costs a few milliseconds a file
@@ -113,3 +114,55 @@ def _sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def remove_unfinished(folder: Path, marker: str) -> None:
+    """Deletes what writers left here when they were killed. Nobody may be writing.
+
+    Args:
+        marker: pattern of a file's name; a folder within that holds such a file is another's.
+    """
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not any(Path(place, name).glob(marker))]
+        for name in names:
+            if is_unfinished(name):
+                Path(place, name).unlink(missing_ok=True)
+
+
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[bool]:
+    """Whether the folder is ours alone for now; it is nobody's once its holder has ended, killed
+    or not. Waits for nothing."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield _is_ours(descriptor, folder)
+    finally:
+        os.close(descriptor)
+
+
+def take_lock(descriptor: int) -> bool:
+    """Whether an open file or folder is locked by us now; it is until it is closed."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_locked(path: Path) -> bool | None:
+    """Whether somebody holds `take_lock` on a file; None where there is no such file to ask."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
+
+def _is_ours(descriptor: int, folder: Path) -> bool:
+    try:
+        return take_lock(descriptor) and os.fstat(descriptor).st_ino == folder.stat().st_ino
+    except FileNotFoundError:  # another's until it was renamed
+        return False

@@ -29,7 +29,7 @@ from assay.inference.folder import (
     digest_tokenizer,
 )
 from assay.inference.passages import digest_passages, encode_passages
-from assay.network.folder_locks import write_file, write_json
+from assay.network.files import write_file, write_json
 from assay.neurons.settings.environment_choice import open_text
 from assay.neurons.settings.schema import ConfigError
 from assay.protocol.encoding import to_json

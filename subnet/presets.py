@@ -1,6 +1,6 @@
 """Parameters for a new network: a preset, what the chain says, and what its owner changes.
 
-Nothing here is in force until the owner publishes it: see `assay.artifacts.parameters.discovery`.
+Nothing here is in force until the owner publishes it: see `assay.artifacts.discovery`.
 """
 
 import tomllib

@@ -10,9 +10,8 @@ from assay.artifacts.checkpoints.checkpoint_publish import (
     ignore_progress,
     publish_checkpoint,
 )
-from assay.artifacts.parameters.discovery import DiscoveryError, SubnetChain, find_mismatch
-from assay.artifacts.parameters.parameter_file import publish_parameters
-from assay.artifacts.submissions.intake import find_checkpoint_fault
+from assay.artifacts.discovery import DiscoveryError, SubnetChain, find_mismatch, publish_parameters
+from assay.artifacts.submissions.submission_judge import find_checkpoint_fault
 from assay.environments import open_environment
 from assay.inference import load_checkpoint
 from assay.network import ObjectStore

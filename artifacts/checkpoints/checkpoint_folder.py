@@ -21,7 +21,11 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from assay.artifacts.checkpoints.checkpoint_fetch import MIRRORS_MAX, FetchLimits, fetch_checkpoint
+from assay.artifacts.checkpoints.checkpoint_download import (
+    MIRRORS_MAX,
+    DownloadLimits,
+    fetch_checkpoint,
+)
 from assay.artifacts.checkpoints.checkpoint_publish import Progress, ignore_progress
 from assay.inference import Checkpoint, CheckpointError, Reference, load_checkpoint, measure_centre
 from assay.inference.checkpoint import load_model
@@ -36,7 +40,7 @@ from assay.inference.folder import (
     read_passages,
     verify_manifest,
 )
-from assay.network.folder_locks import hold_folder, move_folder, write_json
+from assay.network.files import hold_folder, move_folder, write_json
 from assay.network.store import ObjectStore
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import Manifest, compute_tensor_root
@@ -57,7 +61,7 @@ _SHORT_S, _LINE_S, _END_S = 2.0, 10.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Fetching:
+class DownloadSettings:
     """How a checkpoint that is not here is had.
 
     Attributes:
@@ -68,7 +72,7 @@ class Fetching:
     """
 
     mirrors: Callable[[], Iterable[ObjectStore]]
-    limits: FetchLimits | None = None
+    limits: DownloadLimits | None = None
     progress: Progress = ignore_progress
     retry_s: float = RETRY_S
     longest_s: float = RETRY_MAX_S
@@ -85,7 +89,7 @@ class _Failure:
 
 
 @dataclass(slots=True)
-class Download:
+class RunningDownload:
     """One checkpoint on its way, in a thread of its own; bytes of tensors."""
 
     digest: bytes
@@ -112,7 +116,7 @@ class CheckpointFolder:
     """
 
     def __init__(
-        self, root: Path, fetching: Fetching | None = None, keep: int | None = None
+        self, root: Path, fetching: DownloadSettings | None = None, keep: int | None = None
     ) -> None:
         self._root = root
         self._fetching = fetching
@@ -121,7 +125,7 @@ class CheckpointFolder:
         self._lock = Lock()
         self._fetch_lock = Lock()  # another than `_lock`: who needs what is here waits for nobody
         self._failures: dict[bytes, _Failure] = {}
-        self._downloads: dict[bytes, Download] = {}
+        self._downloads: dict[bytes, RunningDownload] = {}
 
     def get(self, digest: bytes) -> Checkpoint:
         """The checkpoint of a digest, fetched where it is not here, verified when first opened.
@@ -159,7 +163,7 @@ class CheckpointFolder:
         return None if checkpoint is None else checkpoint.manifest.number
 
     @property
-    def downloads(self) -> tuple[Download, ...]:
+    def downloads(self) -> tuple[RunningDownload, ...]:
         """What is on its way now."""
         return tuple(self._downloads.values())
 
@@ -172,7 +176,7 @@ class CheckpointFolder:
             if download.thread is not None:
                 download.thread.join(_END_S)
 
-    def _await(self, digest: bytes, fetching: Fetching) -> None:
+    def _await(self, digest: bytes, fetching: DownloadSettings) -> None:
         """Returns once the checkpoint is here.
 
         Raises:
@@ -189,9 +193,9 @@ class CheckpointFolder:
         if digest in self._downloads:
             raise CheckpointError(f"checkpoint {digest.hex()[:16]}… is being fetched")
 
-    def _begin(self, digest: bytes, fetching: Fetching) -> Download:
+    def _begin(self, digest: bytes, fetching: DownloadSettings) -> RunningDownload:
         mirrors = list(islice(fetching.mirrors(), MIRRORS_MAX))  # reads the chain: not in a thread
-        download = Download(digest)
+        download = RunningDownload(digest)
         download.thread = Thread(
             target=self._run, args=(download, fetching, mirrors), name="checkpoint", daemon=True
         )
@@ -199,7 +203,9 @@ class CheckpointFolder:
         download.thread.start()
         return download
 
-    def _run(self, download: Download, fetching: Fetching, mirrors: list[ObjectStore]) -> None:
+    def _run(
+        self, download: RunningDownload, fetching: DownloadSettings, mirrors: list[ObjectStore]
+    ) -> None:
         """Fetches and opens one checkpoint; whoever needs it is told of what went wrong."""
         digest = download.digest
         watched = replace(fetching, mirrors=lambda: mirrors, progress=_tell(download))
@@ -230,7 +236,7 @@ class CheckpointFolder:
     def _is_here(self, digest: bytes) -> bool:
         return digest in self._opened or (self._root / digest.hex()).exists()
 
-    def _fetch(self, digest: bytes, fetching: Fetching) -> None:
+    def _fetch(self, digest: bytes, fetching: DownloadSettings) -> None:
         self._raise_failure(digest)
         try:
             fetch_checkpoint(
@@ -247,7 +253,7 @@ class CheckpointFolder:
         if failure is not None and time.monotonic() < failure.until:
             raise failure.error
 
-    def _note_failure(self, digest: bytes, error: Exception, fetching: Fetching) -> None:
+    def _note_failure(self, digest: bytes, error: Exception, fetching: DownloadSettings) -> None:
         failure = self._failures.get(digest)
         wait = min(fetching.retry_s if failure is None else 2 * failure.wait, fetching.longest_s)
         self._failures.pop(digest, None)  # the newest come last
@@ -344,7 +350,7 @@ class CheckpointFolder:
         return manifest
 
 
-def _tell(download: Download) -> Progress:
+def _tell(download: RunningDownload) -> Progress:
     """Progress that a person can follow: a line now and then, none for what is quickly here."""
     began = said = time.monotonic()
 

@@ -4,18 +4,22 @@
     checkpoints/<digest>/deltas/<SHA-256>    that tensor's difference to the parent's
     tensors/<SHA-256>                        a tensor's bytes, whichever checkpoints have it
 
-How one is fetched is `assay.artifacts.checkpoints.checkpoint_fetch`.
+How one is fetched is `assay.artifacts.checkpoints.checkpoint_download`.
 """
 
-import mmap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from assay.artifacts.checkpoints.delta import make_delta
-from assay.artifacts.parameters.parameter_file import make_checkpoint_name
+from assay.artifacts.checkpoints.tensor_delta import make_delta
+from assay.artifacts.store_objects import (
+    make_checkpoint_name,
+    make_delta_name,
+    make_tensor_name,
+    map_file,
+    put_object,
+)
 from assay.inference.folder import (
     MANIFEST_FILE,
     SMALL_FILES,
@@ -27,11 +31,9 @@ from assay.inference.folder import (
     verify_tensors,
 )
 from assay.inference.tensors import TABLE_FILE, encode_table
-from assay.network.store import ObjectStore, StoreError
+from assay.network.store import ObjectStore
 from assay.protocol.manifest import Manifest, TensorDigest, TensorPlace
 
-#: Read and written at a time, bytes.
-CHUNK_BYTES = 8 << 20
 #: A delta is worth its while up to this part of the tensor, and read no further.
 DELTA_SHARE = 2
 
@@ -41,16 +43,6 @@ Progress = Callable[[int, int], None]
 
 def ignore_progress(done: int, due: int) -> None:
     """Nobody watches."""
-
-
-def make_tensor_name(digest: bytes) -> str:
-    """Where a tensor lies, by the SHA-256 of its bytes."""
-    return f"tensors/{digest.hex()}"
-
-
-def make_delta_name(checkpoint: bytes, digest: bytes) -> str:
-    """Where a tensor's difference to that of its checkpoint's parent lies."""
-    return make_checkpoint_name(checkpoint, f"deltas/{digest.hex()}")
 
 
 def publish_checkpoint(
@@ -130,43 +122,3 @@ class _Upload:
 
     def _put(self, name: str, digest: bytes, data: memoryview) -> None:
         put_object(self.store, name, digest, data)
-
-
-def put_object(store: ObjectStore, name: str, digest: bytes, data: memoryview) -> None:
-    """Writes an object unless it is there, and reads it back.
-
-    Args:
-        digest: SHA-256 of the data.
-
-    Raises:
-        StoreError: the store cannot be read or written, or gives back something else.
-    """
-    if _holds(store, name, digest, len(data)):
-        return
-    parts = (bytes(data[i : i + CHUNK_BYTES]) for i in range(0, len(data), CHUNK_BYTES))
-    if len(data) <= CHUNK_BYTES:
-        store.put(name, next(parts, b""))
-    else:
-        store.put_parts(name, parts)
-    if not _holds(store, name, digest, len(data)):
-        raise StoreError(
-            f"the store gives back other bytes of {name} than were written: nothing is "
-            "published before that is mended"
-        )
-
-
-def _holds(store: ObjectStore, name: str, digest: bytes, size: int) -> bool:
-    source = store.open(name)
-    if source.size() != size:
-        return False
-    found = sha256()
-    for start in range(0, size, CHUNK_BYTES):
-        found.update(source.read(start, min(size, start + CHUNK_BYTES)) or b"")
-    return found.digest() == digest
-
-
-@contextmanager
-def map_file(path: Path) -> Iterator[mmap.mmap]:
-    """A file's bytes, for reading; it must not be empty."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        yield data

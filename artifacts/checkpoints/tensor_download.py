@@ -8,25 +8,24 @@ attempt left in the file and is right is not fetched again.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from threading import Condition, Thread
-from threading import enumerate as enumerate_threads
 from typing import BinaryIO, TypeVar
 
-from assay.artifacts.checkpoints.checkpoint_publish import (
+from assay.artifacts.checkpoints.checkpoint_publish import DELTA_SHARE, Progress
+from assay.artifacts.checkpoints.tensor_delta import apply_delta
+from assay.artifacts.store_objects import (
     CHUNK_BYTES,
-    DELTA_SHARE,
-    Progress,
+    UnavailableError,
+    answer_in_time,
     make_delta_name,
     make_tensor_name,
+    read_parts,
 )
-from assay.artifacts.checkpoints.delta import apply_delta
-from assay.artifacts.parameters.parameter_file import PublicationError
 from assay.network.store import ObjectSource, ObjectStore, StoreError
 from assay.protocol.encoding import EncodingError
 
@@ -35,9 +34,6 @@ WORKERS = 8
 #: Seconds that the last store has for a chunk; with another left, so many times the faster one's
 #: time, and no less than the third.
 _PATIENCE_S, _SLOWER, _HASTE_S = 60.0, 20.0, 2.0
-#: Calls to stores that may be under way at once, those that never return among them.
-CALLS_MAX = 64
-_CALL = "store call"
 #: Seconds between two looks at clocks and progress.
 _TICK_S = 0.2
 
@@ -45,7 +41,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class WantedTensor:
     """One tensor to come.
 
     Attributes:
@@ -60,7 +56,7 @@ class Piece:
     parent: tuple[Path, int] | None
 
 
-class _StoppedError(PublicationError):
+class _StoppedError(UnavailableError):
     """There is no need to go on."""
 
 
@@ -75,7 +71,7 @@ class _Mirror:
     chunk_s: float | None = None
 
 
-class Gathering:
+class TensorDownload:
     """One file's tensors on their way.
 
     Args:
@@ -89,7 +85,7 @@ class Gathering:
         self,
         target: Path,
         digest: bytes,
-        pieces: Sequence[Piece],
+        pieces: Sequence[WantedTensor],
         mirrors: Sequence[ObjectStore],
         resumed: bool,
         deadline: float,
@@ -111,7 +107,7 @@ class Gathering:
         """Returns when every tensor is in the file.
 
         Raises:
-            PublicationError: the stores together do not have all of it, or not in time.
+            UnavailableError: the stores together do not have all of it, or not in time.
             OSError: our own disk.
         """
         count = max(1, WORKERS // max(1, len(self._mirrors)))
@@ -137,7 +133,7 @@ class Gathering:
         if self._error is not None:
             raise self._error
         if self._todo or self._busy:
-            raise PublicationError(self._explain())
+            raise UnavailableError(self._explain())
         progress(self._done, self._due)
 
     def _is_going_on(self) -> bool:
@@ -169,7 +165,7 @@ class Gathering:
                 had, fault = self._get(piece, mirror, counted), None
             except _StoppedError:
                 fault = None
-            except (PublicationError, StoreError) as error:
+            except (UnavailableError, StoreError) as error:
                 fault = str(error)
             except OSError as error:
                 self._error, fault = error, None
@@ -182,7 +178,7 @@ class Gathering:
                         self._todo.append(piece)
                     self._changed.notify_all()
 
-    def _take(self, mirror: _Mirror) -> Piece | None:
+    def _take(self, mirror: _Mirror) -> WantedTensor | None:
         """The next tensor that this store may have; None when there is nothing left to do."""
         with self._changed:
             while not self._stopped and mirror.fault is None and self._error is None:
@@ -193,7 +189,7 @@ class Gathering:
                 self._changed.wait()
         return None
 
-    def _get(self, piece: Piece, mirror: _Mirror, counted: "_Counter") -> bool:
+    def _get(self, piece: WantedTensor, mirror: _Mirror, counted: "_Counter") -> bool:
         """Whether the tensor is in its places now. False: this store does not have it."""
         with self._target.open("r+b") as file:
             if self._resumed and self._is_in_place(piece, file):
@@ -203,23 +199,23 @@ class Gathering:
                 counted.add(piece.size)
                 return True
             source = mirror.store.open(make_tensor_name(piece.sha256))
-            size = self._wait_for(source.size, mirror)
+            size = answer_in_time(source.size, partial(self._get_patience, mirror))
             if size is None:
                 mirror.lacks.add(piece.sha256)
                 return False
             if size != piece.size:
-                raise PublicationError(f"has {size:,} bytes for a tensor of {piece.size:,}")
+                raise UnavailableError(f"has {size:,} bytes for a tensor of {piece.size:,}")
             if not self._write(piece, file, self._read(source, size, mirror), counted):
-                raise PublicationError("has other bytes for a tensor than its name says")
+                raise UnavailableError("has other bytes for a tensor than its name says")
         return True
 
-    def _get_from_parent(self, piece: Piece, mirror: _Mirror, file: BinaryIO) -> bool:
+    def _get_from_parent(self, piece: WantedTensor, mirror: _Mirror, file: BinaryIO) -> bool:
         """Whether it could be made of what is here: the parent's tensor, with or without a delta.
         Nobody is to blame if not: the parent's copy may be damaged."""
         assert piece.parent is not None
         path, offset = piece.parent
         source = mirror.store.open(make_delta_name(self._digest, piece.sha256))
-        size = self._wait_for(source.size, mirror)
+        size = answer_in_time(source.size, partial(self._get_patience, mirror))
         if size is not None and size > piece.size // DELTA_SHARE:
             return False
         try:
@@ -235,7 +231,7 @@ class Gathering:
         except (FileNotFoundError, EncodingError):
             return False
 
-    def _is_in_place(self, piece: Piece, file: BinaryIO) -> bool:
+    def _is_in_place(self, piece: WantedTensor, file: BinaryIO) -> bool:
         for offset in piece.offsets:
             file.seek(offset)
             if _digest(file, piece.size) != piece.sha256:
@@ -244,7 +240,7 @@ class Gathering:
 
     def _write(
         self,
-        piece: Piece,
+        piece: WantedTensor,
         file: BinaryIO,
         parts: Iterator[bytes],
         counted: "_Counter | None" = None,
@@ -263,18 +259,13 @@ class Gathering:
         return at == piece.size and found.digest() == piece.sha256
 
     def _read(self, source: ObjectSource, size: int, mirror: _Mirror) -> Iterator[bytes]:
-        for start in range(0, size, CHUNK_BYTES):
-            end = min(size, start + CHUNK_BYTES)
-            begun = time.monotonic()
-            data = self._wait_for(partial(source.read, start, end), mirror)
-            if data is None or len(data) != end - start:
-                raise PublicationError("hands out an object other than by its size")
-            if end - start == CHUNK_BYTES:
+        begun = time.monotonic()
+        fault = "hands out an object other than by its size"
+        for data in read_parts(source, size, partial(self._get_patience, mirror), fault):
+            if len(data) == CHUNK_BYTES:
                 mirror.chunk_s = time.monotonic() - begun
             yield data
-
-    def _wait_for(self, ask: Callable[[], T], mirror: _Mirror) -> T:
-        return answer_in_time(ask, lambda: self._get_patience(mirror))
+            begun = time.monotonic()
 
     def _get_patience(self, mirror: _Mirror) -> float:
         """Seconds for an answer, as things stand."""
@@ -299,49 +290,12 @@ class Gathering:
 class _Counter:
     """What one attempt at one tensor has added to the progress."""
 
-    gathering: Gathering
+    gathering: TensorDownload
     bytes: int = 0
 
     def add(self, size: int) -> None:
         self.bytes += size
         self.gathering.count(size)
-
-
-def answer_in_time(ask: Callable[[], T], get_patience: Callable[[], float]) -> T:
-    """What a store answers. Our patience ends where it ends, whatever the store does: a call that
-    never returns costs a thread, which writes nowhere.
-
-    Args:
-        ask: may raise a StoreError.
-        get_patience: seconds since the question; asked again and again.
-
-    Raises:
-        PublicationError: there was no answer in time, or too many calls hang already.
-        StoreError: the store cannot be read.
-    """
-    if sum(thread.name == _CALL for thread in enumerate_threads()) >= CALLS_MAX:
-        raise PublicationError(f"{CALLS_MAX} calls to stores hang: end this program, begin again")
-    answers: SimpleQueue[T | StoreError] = SimpleQueue()
-
-    def run() -> None:
-        try:
-            answers.put(ask())
-        except StoreError as error:
-            answers.put(error)
-
-    Thread(target=run, name=_CALL, daemon=True).start()
-    begun = time.monotonic()
-    while True:
-        try:
-            answer = answers.get(timeout=_TICK_S)
-        except Empty:
-            waited = time.monotonic() - begun
-            if waited > get_patience():
-                raise PublicationError(f"too slow: no answer after {waited:.0f} s") from None
-            continue
-        if isinstance(answer, StoreError):
-            raise answer
-        return answer
 
 
 class _Stream:

@@ -61,7 +61,7 @@ def _pack_fault(fault: Exception) -> bytes:
     return bytes([_STATUSES[reason]]) + clean(text).encode(errors="replace")
 
 
-class Window:
+class FileRange:
     """For the child: a file of `size` bytes of which only those from `start` are at hand. The
     parser may read nothing else."""
 
@@ -90,7 +90,7 @@ class Window:
         """Holds nothing."""
 
 
-def open_parquet(source: Window, items: int, metadata: Any = None) -> Any:
+def open_parquet(source: FileRange, items: int, metadata: Any = None) -> Any:
     """For the child: a pyarrow.parquet.ParquetFile with everything off that helps an attacker.
 
     Args:

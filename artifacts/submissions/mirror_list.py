@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 
-from assay.artifacts.parameters.discovery import SubnetChain
+from assay.artifacts.discovery import SubnetChain
 from assay.network.chain import ChainError
 from assay.network.store import ObjectStore, StoreError
 from assay.protocol import Tag, parse_commitment

@@ -13,10 +13,10 @@ from contextlib import contextmanager, suppress
 from queue import Full, Queue
 from threading import Event, Lock, Thread
 
-from assay.artifacts.submissions.intake import FileSources
-from assay.artifacts.submissions.mirrored_reader import MIRRORS, make_mirror_name
-from assay.artifacts.submissions.pack import PackedSubmission, encode_pack, measure_pack
+from assay.artifacts.store_objects import MIRRORS, make_mirror_name
 from assay.artifacts.submissions.read_ahead import THREADS, ReadAhead
+from assay.artifacts.submissions.submission_judge import SubmissionSources
+from assay.artifacts.submissions.submission_pack import PackedSubmission, encode_pack, measure_pack
 from assay.network.store import LIST_MAX, ObjectStore, StoreError
 from assay.protocol import Context
 
@@ -34,7 +34,7 @@ _END_S = 5.0
 _CLEARED_MAX = 4_096
 
 
-class Mirror:
+class MirrorWriter:
     """Writes copies into a store, on a thread of its own.
 
     Args:
@@ -129,7 +129,7 @@ class Mirror:
 
 @contextmanager
 def read_ahead(
-    sources: FileSources, store: ObjectStore | None, windows: int, fetches: int = THREADS
+    sources: SubmissionSources, store: ObjectStore | None, windows: int, fetches: int = THREADS
 ) -> Iterator[ReadAhead | None]:
     """Files read ahead, and mirrored where there is a store for it.
 
@@ -141,7 +141,7 @@ def read_ahead(
     if not fetches:
         yield None
         return
-    mirror = Mirror(store, windows) if store is not None and windows else None
+    mirror = MirrorWriter(store, windows) if store is not None and windows else None
     workers = min(_WORKERS, os.cpu_count() or 1) - 1
     ahead = ReadAhead(sources, None if mirror is None else mirror.put, workers, fetches)
     try:

@@ -13,16 +13,21 @@ from queue import SimpleQueue
 from threading import Condition, Thread
 
 from assay.artifacts.parquet.parquet_worker import Budget, ParquetWorker, WorkerError
-from assay.artifacts.submissions.intake import OUR_FAULTS, FileSources, StoreFinder, open_submission
-from assay.artifacts.submissions.mirrored_reader import Mirror
-from assay.artifacts.submissions.pack import (
+from assay.artifacts.submissions.submission_judge import (
+    OUR_FAULTS,
+    StoreFinder,
+    SubmissionSources,
+    open_submission,
+)
+from assay.artifacts.submissions.submission_layout import get_limits
+from assay.artifacts.submissions.submission_pack import (
     PackedReader,
     PackedSubmission,
     RecordingReader,
     compute_pack_max,
     measure_pack,
 )
-from assay.artifacts.submissions.submission_layout import get_limits
+from assay.artifacts.submissions.submission_reader import MirrorStore
 from assay.network.store import StoreError, within
 from assay.protocol import Context, Footer, Refusal
 from assay.protocol.selection import select_groups
@@ -46,7 +51,7 @@ _Job = tuple[Context, bytes, SubmissionReader, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedSubmission:
     """One file as far as an audit asks for it.
 
     Attributes:
@@ -66,7 +71,7 @@ class _Places:
 
     stores: StoreFinder
     worker: ParquetWorker
-    mirrors: Callable[[bytes], Sequence[Mirror]]
+    mirrors: Callable[[bytes], Sequence[MirrorStore]]
 
 
 #: Called with what was read whole, once, by who takes it.
@@ -84,7 +89,7 @@ class ReadAhead:
 
     def __init__(
         self,
-        sources: FileSources,
+        sources: SubmissionSources,
         keep: Keep | None = None,
         workers: int = 0,
         threads: int = THREADS,
@@ -98,7 +103,7 @@ class ReadAhead:
         self._keep = keep
         self._changed = Condition()
         self._begun: set[_Key] = set()
-        self._there: dict[_Key, Fetched] = {}
+        self._there: dict[_Key, FetchedSubmission] = {}
         self._tries: dict[_Key, int] = {}
         # a file that is shown anew at each block gets no more of the parser's time than one
         self._budgets: dict[_Key, Budget] = {}
@@ -226,9 +231,13 @@ class ReadAhead:
         with self._changed:
             wanted = key in self._begun
         try:
-            fetched = fetch(context, hotkey, reader, seconds) if wanted else Fetched(None, False)
+            fetched = (
+                fetch(context, hotkey, reader, seconds)
+                if wanted
+                else FetchedSubmission(None, False)
+            )
         except BaseException as error:  # noqa: BLE001 - whoever takes the file raises it
-            fetched = Fetched(None, False, error)
+            fetched = FetchedSubmission(None, False, error)
         with self._changed:
             self._reserved_bytes -= compute_pack_max(context.parameters)
             if key in self._begun:  # else it comes too late
@@ -240,7 +249,7 @@ class ReadAhead:
 
 def fetch(
     context: Context, hotkey: bytes, reader: SubmissionReader, seconds: float = _FILE_S
-) -> Fetched:
+) -> FetchedSubmission:
     """All that an audit asks of a file, in the judge's own order and no further than it would."""
     recording, work = RecordingReader(reader), context.parameters.work
     root = context.commitments[hotkey].root
@@ -262,10 +271,10 @@ def fetch(
                     for index in sorted(chosen.audited + chosen.sampled)
                 )
     except (WorkerError, StoreError, *OUR_FAULTS) as error:
-        return Fetched(None, False, error)
-    return Fetched(recording.pack(hotkey), whole)
+        return FetchedSubmission(None, False, error)
+    return FetchedSubmission(recording.pack(hotkey), whole)
 
 
-def _measure(fetched: Fetched) -> int:
+def _measure(fetched: FetchedSubmission) -> int:
     """Bytes that it holds."""
     return 0 if fetched.packed is None else measure_pack(fetched.packed)

@@ -32,7 +32,7 @@ from assay.artifacts.submissions.submission_layout import (
     RANGE,
     REQUEST,
     TRAILER,
-    Limits,
+    SubmissionLimits,
     make_schema,
 )
 from assay.network.store import ObjectSource, StoreError
@@ -94,7 +94,7 @@ class SubmissionFile:
         self,
         source: ObjectSource,
         worker: ParquetWorker,
-        limits: Limits,
+        limits: SubmissionLimits,
         expected: Sequence[int] = (),
         budget: Budget | None = None,
     ) -> None:
@@ -218,7 +218,7 @@ def _too_large(what: str, limit: int) -> Refusal:
     return Refusal(Reason.TOO_LARGE, f"{what}; at most {limit} are read")
 
 
-def _pack_request(operation: int, limits: Limits, size: int, footer: bytes) -> bytes:
+def _pack_request(operation: int, limits: SubmissionLimits, size: int, footer: bytes) -> bytes:
     sizes = (limits.group_size, limits.group_cap, limits.max_tokens)
     return REQUEST.pack(operation, *sizes, size, len(footer)) + footer
 
@@ -227,7 +227,9 @@ def _get_reply_size(header_size: int, count: int) -> int:
     return FOOTER_REPLY.size + header_size + count * (LEAF + RANGE.size)
 
 
-def unpack_footer(reply: bytes, limits: Limits, size: int, footer: bytes) -> "_Opened | Refusal":
+def unpack_footer(
+    reply: bytes, limits: SubmissionLimits, size: int, footer: bytes
+) -> "_Opened | Refusal":
     """What the child's answer says of a footer. Its form and ranges are checked here: they say
     what is fetched next."""
     header_size, count = FOOTER_REPLY.unpack_from(reply.ljust(FOOTER_REPLY.size, b"\0"))

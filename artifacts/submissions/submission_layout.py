@@ -37,7 +37,7 @@ RANGE = struct.Struct(">QQ")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SubmissionLimits:
     """How large an honest file can be.
 
     Attributes:
@@ -89,7 +89,7 @@ def make_schema() -> Any:
     return pa.schema([*columns, pa.field("sketch", pa.binary(), nullable=False)])
 
 
-def get_limits(parameters: Parameters) -> Limits:
+def get_limits(parameters: Parameters) -> SubmissionLimits:
     """Size limits of a submission."""
     work = parameters.work
-    return Limits(work.group_size, work.group_cap, work.max_tokens)
+    return SubmissionLimits(work.group_size, work.group_cap, work.max_tokens)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.artifacts.parquet.parquet_child import FileFault, Window, open_parquet
+from assay.artifacts.parquet.parquet_child import FileFault, FileRange, open_parquet
 from assay.artifacts.parquet.parquet_pages import check_pages
 from assay.artifacts.submissions.submission_layout import (
     FOOTER,
@@ -27,7 +27,7 @@ from assay.artifacts.submissions.submission_layout import (
     PATHS,
     RANGE,
     REQUEST,
-    Limits,
+    SubmissionLimits,
     make_schema,
 )
 from assay.protocol import EncodingError, Reason
@@ -44,13 +44,13 @@ def answer(request: bytes) -> bytes:
         FileFault: the file breaks a rule of section 4. Besides, whatever pyarrow raises.
     """
     operation, *sizes, size, length = REQUEST.unpack_from(request)
-    limits = Limits(*sizes)
+    limits = SubmissionLimits(*sizes)
     end = REQUEST.size + length
     # A footer alone, its trailer put back, parses like a file.
     tail = request[REQUEST.size : end] + length.to_bytes(4, "little") + MAGIC
     # More items than allowed, so that row groups too many are told as such.
     items = 16 * limits.group_cap
-    parquet = open_parquet(Window(len(tail), 0, tail), items)
+    parquet = open_parquet(FileRange(len(tail), 0, tail), items)
     if operation == FOOTER:
         return _answer_footer(parquet, limits)
     metadata = parquet.metadata
@@ -59,7 +59,7 @@ def answer(request: bytes) -> bytes:
         for chunk in _find_chunks(metadata, index, limits):
             pages = data[max(0, chunk.start - start) : chunk.end - start]
             check_pages(pages, chunk.where, chunk.values, chunk.unpacked, limits.group_size)
-        parquet = open_parquet(Window(size, start, data), items, metadata)
+        parquet = open_parquet(FileRange(size, start, data), items, metadata)
         table = parquet.read_row_group(index, use_threads=False)
         return encode_rows(table, index, metadata.row_group(index).column(0).num_values)
 
@@ -77,7 +77,7 @@ def answer(request: bytes) -> bytes:
     return b"".join(replies)
 
 
-def _answer_footer(parquet: Any, limits: Limits) -> bytes:
+def _answer_footer(parquet: Any, limits: SubmissionLimits) -> bytes:
     _check_schema(parquet)
     metadata = parquet.metadata
     count = metadata.num_row_groups
@@ -137,7 +137,7 @@ class _Chunk:
     where: str
 
 
-def _find_chunks(metadata: Any, index: int, limits: Limits) -> list[_Chunk]:
+def _find_chunks(metadata: Any, index: int, limits: SubmissionLimits) -> list[_Chunk]:
     """The columns of a row group, after a check that reading them is bounded."""
     group = metadata.row_group(index)
     if group.num_rows != limits.group_size:
@@ -151,7 +151,7 @@ def _find_chunks(metadata: Any, index: int, limits: Limits) -> list[_Chunk]:
     return found
 
 
-def _find_chunk(chunk: Any, position: int, index: int, limits: Limits) -> _Chunk:
+def _find_chunk(chunk: Any, position: int, index: int, limits: SubmissionLimits) -> _Chunk:
     where = f"column {PATHS[position]} of row group {index}"
     kind = (chunk.path_in_schema, chunk.physical_type, chunk.compression, chunk.file_path)
     if kind != (PATHS[position], _TYPES[position], "ZSTD", ""):

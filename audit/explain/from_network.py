@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.artifacts.parameters.discovery import SubnetChain
+from assay.artifacts.discovery import SubnetChain
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.ports import BeaconSource, StateReader
 from assay.audit.explain.material import ExplainError, Material, find_model, open_model

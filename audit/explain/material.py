@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assay.artifacts.submissions.intake import find_checkpoint_fault
+from assay.artifacts.submissions.submission_judge import find_checkpoint_fault
 from assay.audit.explain.window_facts import Facts
 from assay.inference import (
     Checkpoint,
@@ -15,7 +15,7 @@ from assay.inference import (
     load_outline,
 )
 from assay.network import ObjectSource, StoreError
-from assay.network.folder_locks import replace_file, write_json
+from assay.network.files import replace_file, write_json
 from assay.protocol import QUICKNET, Context, Reason, context_to_json, encode_ss58
 from assay.protocol.errors import OperatorError
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
-from assay.artifacts.submissions import Limits
+from assay.artifacts.submissions import SubmissionLimits
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.audit.explain.window_facts import Facts, Finding
 from assay.protocol import Reason
@@ -185,7 +185,7 @@ def _measure_logprobs(
 # --- what needs no model
 
 
-def _measure_size(facts: Facts, limits: Limits) -> tuple[Measure, ...]:
+def _measure_size(facts: Facts, limits: SubmissionLimits) -> tuple[Measure, ...]:
     measures = []
     committed = facts.context.commitments.get(facts.hotkey)
     write = "{:,.0f}".format

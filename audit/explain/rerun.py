@@ -8,7 +8,7 @@ import numpy as np
 
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions import SubmissionFile
-from assay.artifacts.submissions.intake import judge_with_checkpoint
+from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.audit.explain.window_facts import CloseUp, Finding
 from assay.environments import open_environment

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions import SubmissionFile
-from assay.artifacts.submissions.intake import judge_and_carry
-from assay.artifacts.submissions.pack import PackError
+from assay.artifacts.submissions.submission_judge import judge_and_carry
 from assay.artifacts.submissions.submission_layout import get_limits
+from assay.artifacts.submissions.submission_pack import PackError
 from assay.audit.bundle import BundleError
 from assay.audit.findings import Check, Findings
 from assay.audit.ports import Submissions

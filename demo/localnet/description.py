@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from assay.network.folder_locks import write_file, write_json
+from assay.network.files import write_file, write_json
 from assay.neurons.settings.schema import ConfigError
 
 DESCRIPTION_FILE, SETTINGS_FILE = "localnet.json", "assay.toml"

@@ -25,7 +25,7 @@ from assay.network.chain import (
     SubtensorChain,
     open_wallet,
 )
-from assay.network.folder_locks import write_json
+from assay.network.files import write_json
 from assay.neurons.settings.schema import WalletSettings, use_sdk_cache
 from assay.protocol import BeaconChain, encode_ss58
 from assay.subnet.founding import PRESET, buy_subnet, publish_rules

@@ -35,7 +35,7 @@ from assay.network.beacon import BeaconServer, LocalBeacon
 from assay.network.beacon.beacon_server import BEACON_ID
 from assay.network.beacon.chain_info import describe_chain
 from assay.network.chain import ChainError
-from assay.network.folder_locks import write_file, write_json
+from assay.network.files import write_file, write_json
 from assay.network.store import LOCATOR_MAX
 from assay.neurons.program.program_loop import claim_folder
 from assay.neurons.settings.schema import ConfigError

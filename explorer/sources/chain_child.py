@@ -4,7 +4,7 @@ import json
 from contextlib import ExitStack
 from typing import Any
 
-from assay.artifacts.parameters.discovery import find_parameters
+from assay.artifacts.discovery import find_parameters
 from assay.audit.weights_check import iterate_looks
 from assay.network.chain import SubtensorChain
 from assay.neurons.session.resources import open_chain, open_stores

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from assay.artifacts.parameters.parameter_file import PublicationError, fetch_parameters
+from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.ports import Objects
+from assay.artifacts.store_objects import UnavailableError
 from assay.explorer.sources.run_folder import RunFolder
 from assay.network import open_folder
 from assay.neurons.settings.schema import ConfigError
@@ -63,7 +64,7 @@ def _find(digest: bytes, stores: list[Objects], folder: Path | None) -> Paramete
     for store in stores:
         try:
             return fetch_parameters(store, digest)
-        except PublicationError:
+        except UnavailableError:
             continue
     for file in sorted((folder / "contexts").glob("window-*.json")) if folder is not None else ():
         try:

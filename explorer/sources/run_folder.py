@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.explorer import Live, Manifest, Post, Shown, Training
-from assay.network.folder_locks import is_locked
+from assay.network.files import is_locked
 
 #: Largest JSON that is read, bytes.
 _BYTES_MAX = 64 << 20

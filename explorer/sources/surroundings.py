@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from assay.artifacts.parameters.parameter_file import make_checkpoint_name
 from assay.artifacts.ports import Objects
+from assay.artifacts.store_objects import make_checkpoint_name
 from assay.audit.explain.texts import TEXTS
 from assay.explorer import (
     Commands,

@@ -8,7 +8,7 @@ is paid or refused. What it does not know: what a validator could fetch from whe
 from collections.abc import Callable
 
 from assay.artifacts.parquet import WorkerError
-from assay.artifacts.submissions.intake import Sources, judge_hotkey, open_checkpoint
+from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey, open_checkpoint
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network.chain import ChainError, ForgottenError, WrongChainError
 from assay.neurons.miner.mining_history import (
@@ -51,7 +51,7 @@ class Review:
         self,
         hotkey: bytes,
         parameters: Parameters,
-        sources: Sources,
+        sources: JudgeSources,
         history: History,
         report: Callable[[str], None],
     ) -> None:

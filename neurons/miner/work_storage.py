@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from assay.artifacts.submissions import Limits
+from assay.artifacts.submissions import SubmissionLimits
 from assay.neurons.miner.mining_history import History, HistoryError, MinedWindow
 from assay.neurons.miner.workbook import Mark, Page, Workbook, WorkbookError
 from assay.neurons.session.window_reader import Challenge
@@ -40,7 +40,9 @@ class Keeping:
         book = self._workbook
         return [] if book is None else self._attempt("work", book.list_windows) or []
 
-    def open_page(self, challenge: Challenge, hotkey: bytes, limits: Limits) -> Page | None:
+    def open_page(
+        self, challenge: Challenge, hotkey: bytes, limits: SubmissionLimits
+    ) -> Page | None:
         """What is kept of a hotkey's work on a challenge; what is too old goes."""
         book = self._workbook
         if book is None:

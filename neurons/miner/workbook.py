@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Self
 
-from assay.network.folder_locks import take_lock, write_file
+from assay.network.files import take_lock, write_file
 from assay.neurons.session.window_reader import Challenge
 from assay.protocol import EncodingError, Rollout
 from assay.protocol.errors import OperatorError

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from assay.network.chain import WrongChainError
-from assay.network.folder_locks import remove_unfinished, take_lock, write_json
+from assay.network.files import remove_unfinished, take_lock, write_json
 from assay.network.text import hide
 from assay.neurons.ports import Neuron
 from assay.neurons.program.logs import LINES

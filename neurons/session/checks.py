@@ -13,7 +13,7 @@ from typing import Any
 
 from assay.artifacts.checkpoints.checkpoint_folder import CHECKPOINTS_KEPT, CheckpointFolder
 from assay.artifacts.ports import BeaconSource, Chain
-from assay.artifacts.submissions.intake import open_checkpoint
+from assay.artifacts.submissions.submission_judge import open_checkpoint
 from assay.inference import Checkpoint
 from assay.network.chain.chain_values import format_tao
 from assay.network.store import ObjectStore, StoreError

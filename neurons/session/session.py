@@ -11,24 +11,22 @@ from assay.artifacts.checkpoints.checkpoint_folder import (
     CHECKPOINTS_KEPT,
     RETRY_MAX_S,
     CheckpointFolder,
-    Fetching,
+    DownloadSettings,
 )
-from assay.artifacts.parameters.discovery import (
+from assay.artifacts.discovery import (
     DiscoveryError,
+    fetch_parameters,
     find_mismatch,
     find_parameters,
     has_parameters_changed,
     make_mirrors,
+    publish_parameters,
     read_announcement,
 )
-from assay.artifacts.parameters.parameter_file import (
-    PublicationError,
-    fetch_parameters,
-    publish_parameters,
-)
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
-from assay.artifacts.submissions.intake import Sources
+from assay.artifacts.store_objects import UnavailableError
 from assay.artifacts.submissions.mirror_list import MirrorList
+from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.environments import open_environment
 from assay.network import ReadableStores, open_folder, open_store
 from assay.network.beacon import HttpBeacons
@@ -66,7 +64,7 @@ class Membership:
     account: Account
     chain: SubtensorChain
     parameters: Parameters
-    sources: Sources
+    sources: JudgeSources
     beacons: HttpBeacons
     stores: ReadableStores
 
@@ -102,7 +100,7 @@ def join(
         )
         stack.callback(beacons.close)
         own = [open_store(locator) for locator in settings.store.mirrors]
-        fetching = Fetching(
+        fetching = DownloadSettings(
             make_mirrors(chain, parameters, stores.open, own),
             longest_s=find_longest_retry(parameters.timing),
             in_background=not looking,
@@ -119,7 +117,7 @@ def join(
             extra={"event": "joined"},
         )
         mirrors = MirrorList(chain, stores.get, own, account.hotkey)
-        sources = Sources(chain, beacons, checkpoints, stores, worker, mirrors)
+        sources = JudgeSources(chain, beacons, checkpoints, stores, worker, mirrors)
         yield Membership(folder, account, chain, parameters, sources, beacons, stores)
 
 
@@ -134,7 +132,7 @@ def _find_parameters(chain: SubtensorChain, stores: ReadableStores, folder: Path
     kept = open_folder(folder / "rules")
     try:
         parameters = fetch_parameters(kept, read_announcement(chain).digest)
-    except PublicationError:
+    except UnavailableError:
         parameters = find_parameters(chain, stores.open)
         publish_parameters(kept, parameters)
     fault = find_mismatch(chain, parameters)

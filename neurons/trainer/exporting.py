@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.parameters.parameter_file import fetch_parameters
+from assay.artifacts.discovery import fetch_parameters
 from assay.environments import (
     Environment,
     Problem,
@@ -25,7 +25,7 @@ from assay.environments import (
 from assay.inference import CheckpointError
 from assay.inference.checkpoint import FolderTokenizer
 from assay.network import open_folder
-from assay.network.folder_locks import replace_file, write_file
+from assay.network.files import replace_file, write_file
 from assay.neurons.trainer.consumed import describe_group, make_problem_of, verify_provenance
 from assay.neurons.trainer.lessons import Taken
 from assay.neurons.trainer.step_file import open_step_parser

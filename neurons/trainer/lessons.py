@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.artifacts.submissions.intake import Sources, judge_hotkey
+from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
 from assay.inference import Checkpoint
 from assay.protocol import Context, Reason
 from assay.protocol.manifest import Manifest
@@ -106,7 +106,7 @@ class Reading:
         found = {taken.levels for taken in self.groups}
         return found.pop() if len(found) == 1 else None
 
-    def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: Sources) -> None:
+    def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: JudgeSources) -> None:
         """Judges all groups of one file; one bad group, and none of it is learned from.
 
         Raises:

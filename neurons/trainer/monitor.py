@@ -17,7 +17,7 @@ from typing import Any
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.inference import CheckpointError
-from assay.network.folder_locks import replace_file, write_json
+from assay.network.files import replace_file, write_json
 from assay.neurons.trainer.alarm import Point, find_divergence
 from assay.neurons.trainer.evaluation import Accuracy
 from assay.neurons.trainer.held_out import HeldOut

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, measure_manifest
-from assay.artifacts.parameters.parameter_file import fetch_parameters
+from assay.artifacts.discovery import fetch_parameters
 from assay.inference import Checkpoint
 from assay.network import open_folder
 from assay.neurons.trainer.consumed import find_false_group

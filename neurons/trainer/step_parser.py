@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assay.artifacts.parquet.parquet_child import FileFault, Window, open_parquet, serve
+from assay.artifacts.parquet.parquet_child import FileFault, FileRange, open_parquet, serve
 from assay.artifacts.parquet.parquet_pages import check_pages
 from assay.protocol import Reason
 
@@ -59,7 +59,7 @@ def answer(request: bytes) -> bytes:
         data = file.read(most + 1)
     if len(data) > most:
         raise FileFault(f"it has more than {most:,} bytes", Reason.TOO_LARGE)
-    parquet = open_parquet(Window(len(data), 0, data), _ITEMS_MAX)
+    parquet = open_parquet(FileRange(len(data), 0, data), _ITEMS_MAX)
     if not parquet.schema_arrow.equals(SCHEMA):
         raise FileFault("its columns are not a step's")
     rows = parquet.metadata.num_rows

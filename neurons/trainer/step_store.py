@@ -12,21 +12,22 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from assay.artifacts.checkpoints.checkpoint_fetch import FetchLimits
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, Fetching
-from assay.artifacts.checkpoints.checkpoint_publish import CHUNK_BYTES, map_file, put_object
-from assay.artifacts.checkpoints.tensor_download import answer_in_time
-from assay.artifacts.parameters.parameter_file import (
-    PublicationError,
-    fetch_parameters,
-    publish_parameters,
+from assay.artifacts.checkpoints.checkpoint_download import DownloadLimits
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.discovery import fetch_parameters, publish_parameters
+from assay.artifacts.store_objects import (
+    UnavailableError,
+    answer_in_time,
+    make_step_name,
+    map_file,
+    put_object,
+    read_parts,
 )
 from assay.network import ObjectStore, StoreError, open_folder
-from assay.network.folder_locks import hold_folder, remove_unfinished, replace_file
+from assay.network.files import hold_folder, remove_unfinished, replace_file
 from assay.network.store import within
 from assay.neurons.trainer.step_file import DATA_BYTES_MAX
 from assay.neurons.trainer.steps import (
@@ -88,11 +89,6 @@ def publish_step(
         with map_file(path) as data, memoryview(data) as view:
             put_object(store, make_step_name(made.step, name), sha256(view).digest(), view)
     return left_out
-
-
-def make_step_name(digest: bytes, name: str) -> str:
-    """Where a file of a step lies below a locator."""
-    return f"steps/{digest.hex()}/{name}"
 
 
 def fetch_step(
@@ -189,13 +185,13 @@ class _Fetch:
                 self._fetch(parent.step, _RECORD, path, check_record)
 
     def _get_checkpoint(self, digest: bytes) -> Manifest:
-        limits = FetchLimits(seconds=self._get_left())
-        fetching = Fetching(lambda: self.stores, limits)
+        limits = DownloadLimits(seconds=self._get_left())
+        fetching = DownloadSettings(lambda: self.stores, limits)
         return CheckpointFolder(self.folder / "models", fetching).get(digest).manifest
 
     def _get_parameters(self, digest: bytes) -> Parameters:
         for store in self.stores[:-1]:
-            with suppress(PublicationError, StoreError), within(self._get_left()):
+            with suppress(UnavailableError, StoreError), within(self._get_left()):
                 return fetch_parameters(store, digest)
         with within(self._get_left()):
             return fetch_parameters(self.stores[-1], digest)
@@ -229,7 +225,7 @@ class _Fetch:
                 if self._fetch_from(store, digest, suffix, path):
                     check()
                     return True
-            except (StepError, PublicationError, StoreError) as error:
+            except (StepError, UnavailableError, StoreError) as error:
                 reasons.append(str(error))
                 path.unlink(missing_ok=True)
         if reasons:
@@ -244,13 +240,10 @@ class _Fetch:
             return False
         if size > limit:
             raise StepError(f"the store's {name} has {size:,} bytes; {limit:,} are taken")
+        fault = f"the store hands out {name} other than by its size"
         with replace_file(path) as temporary, temporary.open("wb") as file:
-            for start in range(0, size, CHUNK_BYTES):
-                end = min(size, start + CHUNK_BYTES)
+            for data in read_parts(source, size, self._get_patience, fault):
                 self._get_left()
-                data = answer_in_time(partial(source.read, start, end), self._get_patience)
-                if data is None or len(data) != end - start:
-                    raise StepError(f"the store hands out {name} other than by its size")
                 file.write(data)
         return True
 

@@ -28,11 +28,11 @@ from torch import Tensor
 import assay.training.grpo
 import assay.training.learner
 import assay.training.lora
-from assay.artifacts.parameters.parameter_file import publish_parameters
+from assay.artifacts.discovery import publish_parameters
 from assay.artifacts.parquet import ParquetWorker
 from assay.inference import read_tensors
 from assay.network import open_folder
-from assay.network.folder_locks import remove_unfinished, replace_file, write_json
+from assay.network.files import remove_unfinished, replace_file, write_json
 from assay.neurons.settings.schema import TrainerSettings
 from assay.neurons.trainer.lessons import Reading, Taken
 from assay.neurons.trainer.step_file import open_step_parser, read_groups, to_integers, write_groups

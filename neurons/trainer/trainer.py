@@ -21,7 +21,7 @@ from assay.artifacts.checkpoints.checkpoint_publish import (
     publish_checkpoint,
 )
 from assay.artifacts.parquet import WorkerError
-from assay.artifacts.submissions.intake import Sources, open_checkpoint
+from assay.artifacts.submissions.submission_judge import JudgeSources, open_checkpoint
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.network import StoreError
 from assay.network.chain import ChainError, WrongChainError
@@ -75,7 +75,7 @@ class Trainer:
         self,
         hotkey: bytes,
         parameters: Parameters,
-        sources: Sources,
+        sources: JudgeSources,
         config: TrainerConfig,
         on_lesson: Callable[[Lesson], None],
         report: Callable[[str], None],

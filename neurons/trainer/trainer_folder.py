@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from assay.inference import read_tensors
-from assay.network.folder_locks import replace_file, take_lock, write_json
+from assay.network.files import replace_file, take_lock, write_json
 from assay.protocol.encoding import U8, U64, Digest, EncodingError, from_json, read_json, to_json
 from assay.protocol.errors import OperatorError
 

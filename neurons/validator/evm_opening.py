@@ -9,7 +9,7 @@ from pathlib import Path
 
 from assay.network.evm import CHAIN_IDS, EvmKey, EvmNode, LedgerPoster, ScoreLedger
 from assay.network.evm.evm_node import GWEI
-from assay.network.folder_locks import write_file
+from assay.network.files import write_file
 from assay.neurons.program.database import Database
 from assay.neurons.session.resources import require_netuid
 from assay.neurons.settings.schema import ConfigError, LedgerSettings, Settings

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from assay.network.folder_locks import write_json
+from assay.network.files import write_json
 from assay.neurons.validator.window_audit import Settlement, WindowAudit
 from assay.protocol import Context, context_to_json
 from assay.verification import compute_score

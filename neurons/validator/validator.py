@@ -10,8 +10,8 @@ from dataclasses import replace
 from time import perf_counter
 
 from assay.artifacts.parquet import WorkerError
-from assay.artifacts.submissions.intake import Sources, judge_hotkey, open_checkpoint
 from assay.artifacts.submissions.read_ahead import ReadAhead
+from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey, open_checkpoint
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.network.chain import STATE_BLOCKS, ChainError, ForgottenError, WrongChainError
 from assay.neurons.program.database import Database
@@ -68,7 +68,7 @@ class Validator:
         self,
         hotkey: bytes,
         parameters: Parameters,
-        sources: Sources,
+        sources: JudgeSources,
         database: Database,
         on_context: Callable[[Context], None],
         on_window: Callable[[WindowAudit], None],

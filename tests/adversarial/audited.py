@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.submissions.intake import Sources
+from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.audit.auditor import audit
 from assay.audit.bundle import open_bundle
 from assay.audit.bundle_export import export_bundle
@@ -141,7 +141,7 @@ def play_network(folder, worker):
         kind(name, HOTKEYS[name], parameters, outside, config, lambda _: None)
         for name, kind in (("alice", Miner), ("bob", Miner), ("mallory", FakingMiner))
     ]
-    sources = Sources(chain, beacons, checkpoints, {LOCATOR: store}, worker)
+    sources = JudgeSources(chain, beacons, checkpoints, {LOCATOR: store}, worker)
     validators = {}
     for name in ("liar", "rival"):
         author = Author("assay test", parameters.digest, HOTKEYS[name])

@@ -15,7 +15,7 @@ import torch
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions import SubmissionFile, write_submission
-from assay.artifacts.submissions.intake import Sources, judge_with_checkpoint
+from assay.artifacts.submissions.submission_judge import JudgeSources, judge_with_checkpoint
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.audit.sources import ModelShelf
 from assay.devnet import SimulatedChain
@@ -51,7 +51,7 @@ class World:
     beacons: LocalBeacon
     parameters: Parameters
     checkpoint: Checkpoint
-    sources: Sources
+    sources: JudgeSources
     hotkeys: dict[str, bytes]
     miners: dict[str, Miner]
     folder: Path
@@ -153,7 +153,7 @@ def make_world(folder: Path, worker: ParquetWorker) -> World:
         name: Miner(name, hotkeys[name], parameters, outside, MinerConfig(GROUPS, GROUPS), print)
         for name in ("alice", "bob")
     }
-    sources = Sources(chain, beacons, checkpoints, {LOCATOR: store}, worker)
+    sources = JudgeSources(chain, beacons, checkpoints, {LOCATOR: store}, worker)
     return World(chain, beacons, parameters, checkpoint, sources, hotkeys, miners, folder, {}, {})
 
 

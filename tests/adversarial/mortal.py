@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from assay.artifacts.submissions.intake import Sources
+from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.devnet import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.store import FolderStore, open_folder
@@ -194,7 +194,7 @@ class Mortal:
         self.validator = Validator(
             HOTKEYS["validator"],
             self.parameters,
-            Sources(self.chain, self.beacons, None, {}, None),
+            JudgeSources(self.chain, self.beacons, None, {}, None),
             self.database,
             fate.wrap(archive.write_context, "on_context"),
             fate.wrap(archive.write_window, "on_window"),

@@ -7,7 +7,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from assay.artifacts.submissions.intake import judge_with_checkpoint, open_submission
+from assay.artifacts.submissions.submission_judge import judge_with_checkpoint, open_submission
 from assay.gauntlet.calendar import OverwritesTheCommitment
 from assay.gauntlet.lab import MemorySubmission
 from assay.gauntlet.steering import count_bearable

@@ -21,7 +21,7 @@ from assay.audit.explain.texts import TEXTS
 from assay.cli.app import app
 from assay.cli.explain_view import render_explanation
 from assay.gauntlet.strategy import make_int4
-from assay.network.folder_locks import write_file, write_json
+from assay.network.files import write_file, write_json
 from assay.neurons.miner.miner import compute_leaves
 from assay.protocol import Committed, Header, Phase, Reason, context_to_json, encode_ss58
 from assay.protocol.commitment import make_object_name

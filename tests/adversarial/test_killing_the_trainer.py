@@ -10,11 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from assay.artifacts.checkpoints import checkpoint_folder as checkpoints
-from assay.artifacts.checkpoints.checkpoint_fetch import fetch_checkpoint
-from assay.artifacts.checkpoints.checkpoint_folder import Fetching
+from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
+from assay.artifacts.checkpoints.checkpoint_folder import DownloadSettings
 from assay.inference import load_checkpoint
-from assay.network import StoreError
-from assay.network import folder_locks as files
+from assay.network import StoreError, files
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.chain_values import STATE_BLOCKS
 from assay.neurons.session.window_reader import BeaconError
@@ -216,7 +215,7 @@ def test_a_first_start_in_a_running_network(bench, undisturbed, tmp_path):
     sent = len(bench.chain.sent)
     shutil.rmtree(tmp_path / "trainer")
     shutil.rmtree(tmp_path / "models")
-    bench.start(fetching=Fetching(lambda: [bench.store]))
+    bench.start(fetching=DownloadSettings(lambda: [bench.store]))
     bench.step()
     assert bench.trainer.window == bench.chain.head // 12 > 1
     assert bench.trainer._course.parent.digest == undisturbed.published[1]

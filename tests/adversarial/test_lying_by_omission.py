@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from assay.artifacts.parameters.parameter_file import make_parameters_name
+from assay.artifacts.store_objects import make_parameters_name
 from assay.audit.auditor import audit
 from assay.audit.bundle_export import export_bundle
 from assay.cli.audit import _open_published, find_newest

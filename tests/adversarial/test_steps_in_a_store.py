@@ -16,13 +16,14 @@ from typer.testing import CliRunner
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.store_objects import make_step_name
 from assay.cli.app import app
 from assay.network import open_folder
-from assay.network.folder_locks import hold_folder
+from assay.network.files import hold_folder
 from assay.neurons.trainer import step_store
 from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.reexecution import reexecute
-from assay.neurons.trainer.step_store import fetch_step, make_step_name, publish_step
+from assay.neurons.trainer.step_store import fetch_step, publish_step
 from assay.neurons.trainer.steps import StepError, StepFolder, read_step
 from assay.protocol.errors import OperatorError
 from tests.adversarial.test_moving_levels import Course, few_groups

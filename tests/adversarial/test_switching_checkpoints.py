@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from assay.artifacts.checkpoints import checkpoint_folder as module
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, Fetching
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.inference import CheckpointError
 from assay.network import StoreError, open_folder
@@ -70,7 +70,7 @@ def make_folder(world, name, store):
     """One program's models: the genesis, and what it fetches in the background."""
     held = Held(store)
     folder = CheckpointFolder(
-        world.folder / name, Fetching(lambda: [held], retry_s=0.0, in_background=True)
+        world.folder / name, DownloadSettings(lambda: [held], retry_s=0.0, in_background=True)
     )
     folder.add(GENESIS, world.checkpoint.digest)
     return folder, held
@@ -163,7 +163,7 @@ def test_what_cannot_be_had_is_said_and_tried_again(fresh_world, child):
     world, (digest, store) = fresh_world, child
     mirrors = []
     checkpoints = CheckpointFolder(
-        world.folder / "late", Fetching(lambda: mirrors, retry_s=0.3, in_background=True)
+        world.folder / "late", DownloadSettings(lambda: mirrors, retry_s=0.3, in_background=True)
     )
     with pytest.raises(CheckpointError, match="no mirror is known"):
         checkpoints.get(digest)
@@ -238,7 +238,7 @@ def test_a_mirror_that_fails_is_no_defect(fresh_world, child):
             raise StoreError("the disk is on fire")
 
     checkpoints = CheckpointFolder(
-        world.folder / "broken", Fetching(lambda: [Broken()], in_background=True)
+        world.folder / "broken", DownloadSettings(lambda: [Broken()], in_background=True)
     )
     with pytest.raises(CheckpointError, match="on fire"):
         checkpoints.get(digest)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from assay.artifacts.parameters.parameter_file import make_checkpoint_name
+from assay.artifacts.store_objects import make_checkpoint_name
 from assay.explorer import Shown
 from assay.explorer.sources import chain_view as chain
 from assay.explorer.sources import surroundings

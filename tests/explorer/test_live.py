@@ -199,7 +199,7 @@ def test_a_chain_that_stands_still_is_told(monkeypatch):
 
 _HOLDER = """
 import sys, time
-from assay.network.folder_locks import take_lock
+from assay.network.files import take_lock
 file = open(sys.argv[1], "a")
 assert take_lock(file.fileno())
 print("held", flush=True)

@@ -153,7 +153,7 @@ def _hurry_stores(storm: Any) -> None:
     wiring.open_bucket = open_moody
     joining._LOOKS = 1 << 10  # the next checkpoint is asked for at each block
     checkpoints._SHORT_S = _DOWNLOAD_S  # who needs a checkpoint waits for it within its turn
-    joining.Fetching = partial(joining.Fetching, retry_s=0.0)  # type: ignore[misc]
+    joining.DownloadSettings = partial(joining.DownloadSettings, retry_s=0.0)  # type: ignore[misc]
     open_models = joining.CheckpointFolder
 
     def open_folder(*arguments: Any, **options: Any) -> CheckpointFolder:

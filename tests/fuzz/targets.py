@@ -16,7 +16,7 @@ from typing import Any
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.parquet.parquet_child import FileFault
 from assay.artifacts.parquet.parquet_pages import check_pages
-from assay.artifacts.submissions import Limits, SubmissionFile, write_submission
+from assay.artifacts.submissions import SubmissionFile, SubmissionLimits, write_submission
 from assay.artifacts.submissions.submission_file import unpack_footer
 from assay.environments import MILLION, gsm
 from assay.environments.problem_file import read_row
@@ -67,7 +67,7 @@ from tests.network.conftest import (
 )
 
 TESTS = Path(__file__).parents[1]
-LIMITS = Limits(group_size=4, group_cap=8, max_tokens=64)
+LIMITS = SubmissionLimits(group_size=4, group_cap=8, max_tokens=64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,21 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, Fetching
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
-from assay.artifacts.parameters.discovery import (
+from assay.artifacts.discovery import (
+    PARAMETERS_BYTES_MAX,
     DiscoveryError,
+    fetch_parameters,
     find_parameters,
     has_parameters_changed,
     make_mirrors,
-)
-from assay.artifacts.parameters.parameter_file import (
-    PARAMETERS_BYTES_MAX,
-    PublicationError,
-    fetch_parameters,
-    make_parameters_name,
     publish_parameters,
 )
+from assay.artifacts.store_objects import UnavailableError, make_parameters_name
 from assay.devnet import SimulatedChain
 from assay.inference import CheckpointError, load_checkpoint
 from assay.network import FolderStore, ObjectStore, StoreError, open_folder, open_store
@@ -102,7 +99,7 @@ def test_what_an_owner_publishes_another_program_finds(net, tmp_path):
     assert found == net.parameters
     assert found.digest == net.parameters.digest
     mirrors = make_mirrors(net.chain, found, net.open)
-    elsewhere = CheckpointFolder(tmp_path / "another program", Fetching(mirrors))
+    elsewhere = CheckpointFolder(tmp_path / "another program", DownloadSettings(mirrors))
     genesis = elsewhere.get(found.identity.genesis_checkpoint)
     assert genesis.digest == load_checkpoint(GENESIS).digest
     assert genesis.folder.parent.name == "another program"
@@ -228,7 +225,7 @@ def test_other_parameters_under_the_digest(net):
 def test_parameters_by_which_nobody_can_run(net):
     broken = replace(net.parameters, timing=replace(net.parameters.timing, slot_ms=0))
     publish_parameters(net.store, broken)
-    with pytest.raises(PublicationError, match="slot_ms is 0"):
+    with pytest.raises(UnavailableError, match="slot_ms is 0"):
         fetch_parameters(net.store, broken.digest)
 
 

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions import Limits, SubmissionFile, write_submission
+from assay.artifacts.submissions import SubmissionFile, SubmissionLimits, write_submission
 from assay.protocol import Header, Reason, Refusal, Rollout
 
-LIMITS = Limits(group_size=4, group_cap=8, max_tokens=64)
+LIMITS = SubmissionLimits(group_size=4, group_cap=8, max_tokens=64)
 
 
 class MemorySource:
@@ -76,7 +76,7 @@ def honest(groups: list[list[Rollout]]) -> bytes:
 
 @pytest.fixture(scope="session")
 def open_bytes(worker: ParquetWorker) -> Callable[..., SubmissionFile]:
-    def open_bytes(data: bytes | None, limits: Limits = LIMITS) -> SubmissionFile:
+    def open_bytes(data: bytes | None, limits: SubmissionLimits = LIMITS) -> SubmissionFile:
         return SubmissionFile(MemorySource(data), worker, limits)
 
     return open_bytes
@@ -86,7 +86,7 @@ def open_bytes(worker: ParquetWorker) -> Callable[..., SubmissionFile]:
 def judge_bytes(open_bytes: Callable[..., SubmissionFile]) -> Callable[..., Any]:
     """Reads the footer, then every group: the first Refusal, or the groups' bytes."""
 
-    def judge_bytes(data: bytes | None, limits: Limits = LIMITS) -> Any:
+    def judge_bytes(data: bytes | None, limits: SubmissionLimits = LIMITS) -> Any:
         file = open_bytes(data, limits)
         footer = file.read_footer()
         if not hasattr(footer, "leaves"):

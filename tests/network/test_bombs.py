@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions import Limits, write_submission
+from assay.artifacts.submissions import SubmissionLimits, write_submission
 from assay.protocol import Reason
 from tests.network.conftest import (
     expect,
@@ -126,7 +126,7 @@ def test_page_that_does_unpack_to_a_gigabyte(
     frame = pa.Codec("zstd").compress(bytes(1 << 24), asbytes=True)
     data = make_bomb(60, 60, GIB, frame * 64)
     assert len(data) < 1 << 17
-    expect(judge_bytes(data, Limits(4, 8, 4_096)), Reason.MALFORMED)
+    expect(judge_bytes(data, SubmissionLimits(4, 8, 4_096)), Reason.MALFORMED)
     assert len(judge_bytes(honest)) == 3
     assert_caged(worker)
 
@@ -141,5 +141,7 @@ def test_sketch_of_64_megabytes(judge_bytes: Judge, worker: ParquetWorker) -> No
 
 def test_row_group_larger_than_an_honest_one(open_bytes: Callable[..., Any]) -> None:
     data = write_submission(make_header(1), make_groups(1))
-    found = open_bytes(data, Limits(group_size=4, group_cap=8, max_tokens=1)).read_footer()
+    found = open_bytes(
+        data, SubmissionLimits(group_size=4, group_cap=8, max_tokens=1)
+    ).read_footer()
     expect(found, Reason.TOO_LARGE)

@@ -8,7 +8,7 @@ import pytest
 
 from assay.artifacts.parquet.parquet_child import FileFault
 from assay.artifacts.parquet.parquet_pages import check_pages
-from assay.artifacts.submissions import Limits
+from assay.artifacts.submissions import SubmissionLimits
 from assay.protocol import Reason
 from tests.network.conftest import (
     expect,
@@ -125,7 +125,7 @@ def test_ten_thousand_pages_in_a_row_group(
     sketch = footer[4][1][1][0][1][1][1][2][3][1]
     more = make_page(DATA, 0, unpacked=0, size=0) * added
     sketch[7][1] += len(more)
-    found = judge_bytes(join_file(body + more, footer), Limits(4, 8, 10_000))
+    found = judge_bytes(join_file(body + more, footer), SubmissionLimits(4, 8, 10_000))
     if fine:
         assert isinstance(found, list)
     else:

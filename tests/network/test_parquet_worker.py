@@ -328,7 +328,7 @@ def test_reasons_are_one_short_printable_line() -> None:
 
 
 def test_window_shows_its_own_range_only() -> None:
-    window = parquet_child.Window(100, 40, b"0123456789")
+    window = parquet_child.FileRange(100, 40, b"0123456789")
     assert window.seek(0, os.SEEK_END) == 100
     assert window.seek(42) == window.tell() == 42
     assert window.read(3) == b"234"

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.artifacts.parquet import Budget, ParquetWorker
-from assay.artifacts.submissions import Limits, SubmissionFile, write_submission
+from assay.artifacts.submissions import SubmissionFile, SubmissionLimits, write_submission
 from assay.protocol import Footer, Reason, Refusal, Rollout
 from assay.protocol.encoding import encode
 from assay.protocol.submission import compute_group_leaf, encode_rollout, split_rows
@@ -42,7 +42,9 @@ ROLLOUT = st.lists(TOKEN, min_size=1, max_size=LIMITS.max_tokens).map(_make_roll
 GROUP = st.lists(ROLLOUT, min_size=LIMITS.group_size, max_size=LIMITS.group_size)
 
 
-def read(source: MemorySource, worker: ParquetWorker, limits: Limits = LIMITS) -> SubmissionFile:
+def read(
+    source: MemorySource, worker: ParquetWorker, limits: SubmissionLimits = LIMITS
+) -> SubmissionFile:
     return SubmissionFile(source, worker, limits)
 
 
@@ -63,7 +65,7 @@ def test_round_trip(worker: ParquetWorker, groups: list[list[Rollout]]) -> None:
 
 
 def test_largest_file_of_the_main_network(worker: ParquetWorker) -> None:
-    limits = Limits(group_size=16, group_cap=1_024, max_tokens=4_096)
+    limits = SubmissionLimits(group_size=16, group_cap=1_024, max_tokens=4_096)
     random = np.random.default_rng(0)
     one = make_rollout(random, 1)
     groups = [[one] * 16] * 1_023 + [[make_rollout(random, 4_096) for _ in range(16)]]
@@ -107,7 +109,7 @@ def test_nothing_is_read_before_it_is_asked_for(worker: ParquetWorker, honest: b
 
 def test_no_row_group_of_a_refused_file_is_read(worker: ParquetWorker, honest: bytes) -> None:
     source = MemorySource(honest)
-    file = read(source, worker, Limits(group_size=5, group_cap=8, max_tokens=64))
+    file = read(source, worker, SubmissionLimits(group_size=5, group_cap=8, max_tokens=64))
     refusals = [file.read_footer(), file.read_group(0), file.read_group(7)]
     assert {r.reason for r in refusals if isinstance(r, Refusal)} == {Reason.MALFORMED}
     assert len(source.reads) == 2
@@ -235,7 +237,7 @@ def test_what_no_miner_should_write(name: str) -> None:
 )
 def test_limits_that_the_worker_cannot_hold(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="Parquet worker"):
-        Limits(*sizes)
+        SubmissionLimits(*sizes)
 
 
 class CountingWorker:

@@ -10,11 +10,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from assay.artifacts import store_objects
 from assay.artifacts.checkpoints import checkpoint_folder as checkpoints
-from assay.artifacts.checkpoints import tensor_download as gathering
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, Fetching
-from assay.artifacts.checkpoints.tensor_download import answer_in_time
-from assay.artifacts.parameters.parameter_file import PublicationError
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.store_objects import UnavailableError, answer_in_time
 from assay.devnet import SimulatedChain
 from assay.devnet import block_database as devnet_database
 from assay.inference import CheckpointError, read_tensors
@@ -146,7 +145,7 @@ def test_a_validators_files(tmp_path):
 
 def test_checkpoints_that_nobody_had(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "_FAILURES_MAX", 5)
-    folder = CheckpointFolder(tmp_path, Fetching(lambda: ()))
+    folder = CheckpointFolder(tmp_path, DownloadSettings(lambda: ()))
     for number in range(20):
         with pytest.raises(CheckpointError):
             folder.get(bytes([number]) * 32)
@@ -155,14 +154,14 @@ def test_checkpoints_that_nobody_had(tmp_path, monkeypatch):
 
 def test_calls_to_stores_that_never_return(monkeypatch):
     """Each costs a thread; past a number of them nobody is asked any more."""
-    monkeypatch.setattr(gathering, "CALLS_MAX", 3)
+    monkeypatch.setattr(store_objects, "CALLS_MAX", 3)
     released = threading.Event()
     before = threading.active_count()
     try:
         for _ in range(3):
-            with pytest.raises(PublicationError, match="no answer"):
+            with pytest.raises(UnavailableError, match="no answer"):
                 answer_in_time(released.wait, lambda: -1.0)
-        with pytest.raises(PublicationError, match="hang"):
+        with pytest.raises(UnavailableError, match="hang"):
             answer_in_time(lambda: 1, lambda: 1.0)
         assert threading.active_count() <= before + 3
     finally:

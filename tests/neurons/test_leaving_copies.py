@@ -9,8 +9,8 @@ from queue import Queue
 import pytest
 
 from assay.artifacts.submissions import mirror_writer as module
-from assay.artifacts.submissions.mirror_writer import Mirror
-from assay.artifacts.submissions.pack import PackedSubmission
+from assay.artifacts.submissions.mirror_writer import MirrorWriter
+from assay.artifacts.submissions.submission_pack import PackedSubmission
 from assay.network import StoreError, open_folder
 from assay.network.store import folder_store
 from assay.protocol import context_from_json
@@ -54,7 +54,7 @@ def test_what_waits_is_left_when_the_program_ends(waiting, monkeypatch):
     store = Slow()
     monkeypatch.setattr(module, "Queue", Racing)
     monkeypatch.setattr(module, "_END_S", 0.01)
-    mirror = Mirror(store, 2)
+    mirror = MirrorWriter(store, 2)
     mirror.put(CONTEXT, PACKED)
     assert store.begun.wait(30)
     for _ in range(waiting):
@@ -67,7 +67,7 @@ def test_what_waits_is_left_when_the_program_ends(waiting, monkeypatch):
 
 
 def write(store, window):
-    mirror = Mirror(store, 2)
+    mirror = MirrorWriter(store, 2)
     mirror.put(replace(CONTEXT, window=window), PACKED)
     while not mirror._queue.empty():
         threading.Event().wait(0.001)
@@ -108,7 +108,7 @@ def test_a_defect_costs_one_copy_and_neither_the_thread_nor_its_bytes(tmp_path, 
     store = open_folder(tmp_path)
     whole = store.put
     monkeypatch.setattr(store, "put", lambda *_: 1 / 0)
-    mirror = Mirror(store, 2)
+    mirror = MirrorWriter(store, 2)
     mirror.put(CONTEXT, PACKED)
     mirror._thread.join(30)
     assert mirror._held_bytes == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assay.artifacts.submissions.mirror_list import KnownMirror, MirrorList, order_by_stake
-from assay.artifacts.submissions.mirrored_reader import MirroredReader
+from assay.artifacts.submissions.submission_reader import MirroredReader
 from assay.devnet import SimulatedChain
 from assay.network import StoreError, open_folder
 from assay.network.chain import ChainError

@@ -15,7 +15,7 @@ from rich.console import Console
 from assay.cli.options import plain_errors
 from assay.cli.program_view import Sign, render_program
 from assay.network.chain import ChainError, WrongChainError
-from assay.network.folder_locks import replace_file
+from assay.network.files import replace_file
 from assay.neurons.program import program_loop as programs
 from assay.neurons.program.program_loop import Loop, catch_signals, claim_folder
 from assay.neurons.settings.schema import ConfigError

@@ -8,18 +8,19 @@ from dataclasses import dataclass, replace
 import pytest
 
 from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions import mirror_writer as mirroring
 from assay.artifacts.submissions import read_ahead as module
-from assay.artifacts.submissions.intake import (
-    Sources,
+from assay.artifacts.submissions.mirror_list import KnownMirror
+from assay.artifacts.submissions.mirror_writer import MirrorWriter
+from assay.artifacts.submissions.read_ahead import ReadAhead, fetch
+from assay.artifacts.submissions.submission_judge import (
+    JudgeSources,
     judge_hotkey,
     know_no_mirrors,
     open_submission,
 )
-from assay.artifacts.submissions.mirror_list import KnownMirror
-from assay.artifacts.submissions.mirror_writer import Mirror
-from assay.artifacts.submissions.mirrored_reader import make_mirror_name
-from assay.artifacts.submissions.pack import (
+from assay.artifacts.submissions.submission_pack import (
     PackedFooter,
     PackedGroup,
     PackedReader,
@@ -29,7 +30,6 @@ from assay.artifacts.submissions.pack import (
     encode_pack,
     measure_pack,
 )
-from assay.artifacts.submissions.read_ahead import ReadAhead, fetch
 from assay.network import ReadableStores, StoreError, open_folder
 from assay.network.store import HttpClient, HttpPatience
 from assay.network.store.deadlines import _allowance
@@ -50,7 +50,7 @@ class Shown:
     """A window that Alice has mined, and everything to judge it."""
 
     context: object
-    sources: Sources
+    sources: JudgeSources
     checkpoint: object
     name: str
 
@@ -74,7 +74,7 @@ def shown(make_subnet, quick_miner, genesis, worker):
     subnet.run_to(miner, compute_block(timing, 0, Phase.AUDIT) + 6)
     challenge = get_challenge(subnet.chain, subnet.beacons, subnet.parameters, 0)
     context = get_context(subnet.chain, subnet.beacons, subnet.parameters, challenge)
-    sources = Sources(
+    sources = JudgeSources(
         subnet.chain, subnet.beacons, subnet.checkpoints, {LOCATOR: subnet.store}, worker
     )
     return Shown(context, sources, genesis, make_object_name(encode_ss58(ALICE), 0))
@@ -167,7 +167,7 @@ def test_a_first_try_ends_long_before_fetch_end_on_a_quick_chain(shown, monkeypa
 
     def note(context, hotkey, reader, seconds):
         asked.append(seconds)
-        return module.Fetched(None, False)
+        return module.FetchedSubmission(None, False)
 
     monkeypatch.setattr(module, "fetch", note)
     monkeypatch.setattr(module, "_WAIT_S", 30.0)
@@ -332,7 +332,7 @@ def test_who_is_closed_begins_no_file_more(shown, monkeypatch):
     def hang(context, hotkey, *_):
         begun.append(hotkey)
         go_on.wait(10.0)
-        return module.Fetched(None, False)
+        return module.FetchedSubmission(None, False)
 
     monkeypatch.setattr(module, "fetch", hang)
     monkeypatch.setattr(module, "_WAIT_S", 0.1)
@@ -517,7 +517,7 @@ def test_a_validator_leaves_what_it_read_and_clears_away_the_old(shown, tmp_path
     packed = fetch(
         shown.context, ALICE, open_submission(shown.context, ALICE, shown.sources)
     ).packed
-    with closing(Mirror(store, 2)) as mirror:
+    with closing(MirrorWriter(store, 2)) as mirror:
         for window in range(4):
             mirror.put(replace(shown.context, window=window), packed)
         while not mirror._queue.empty():
@@ -549,7 +549,7 @@ def test_what_waits_for_a_store_that_stalls_is_bounded_by_bytes(shown, caplog):
     size = mirroring._WAITING_BYTES // 4
     packed = PackedSubmission(ALICE, None, None, (PackedGroup(0, bytes(size), None),))
     huge = PackedSubmission(ALICE, None, None, (PackedGroup(0, bytes(5 * size), None),))
-    with closing(Mirror(store, 2)) as mirror:
+    with closing(MirrorWriter(store, 2)) as mirror:
         mirror.put(shown.context, packed)
         assert started.wait(60)  # what is being written counts
         for _ in range(9):
@@ -578,7 +578,7 @@ def test_a_mirror_that_cannot_be_written_is_said_once(shown, caplog):
         def put(self, name, data):
             raise StoreError("the disk is full")
 
-    with closing(Mirror(Full(), 2)) as mirror:
+    with closing(MirrorWriter(Full(), 2)) as mirror:
         for _ in range(3):
             mirror.put(shown.context, packed)
         while not mirror._queue.empty():

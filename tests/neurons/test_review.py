@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions.intake import Sources, judge_hotkey
+from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
 from assay.gauntlet.forging import RandomSketch
 from assay.inference import CheckpointError
 from assay.network.chain import ChainError
@@ -45,7 +45,7 @@ def start(worker):
 
     def begin(subnet, kind):
         miner = subnet.start(kind)
-        sources = Sources(
+        sources = JudgeSources(
             subnet.chain, subnet.beacons, subnet.checkpoints, {LOCATOR: subnet.store}, worker
         )
         review = Review(ALICE, subnet.parameters, sources, subnet.history, subnet.lines.append)
@@ -112,7 +112,7 @@ def test_its_verdicts_and_ledger_are_the_validators(make_subnet, quick_miner, st
     subnet = make_subnet()
     _, run_to = start(subnet, quick_miner)
     run_to(get_block(subnet, 2, Phase.AUDIT) + 6)
-    sources = Sources(
+    sources = JudgeSources(
         subnet.chain, subnet.beacons, subnet.checkpoints, {LOCATOR: subnet.store}, worker
     )
     ledgers = {}

@@ -13,8 +13,8 @@ import pytest
 
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions import read_ahead as ahead_module
-from assay.artifacts.submissions.intake import Sources
 from assay.artifacts.submissions.mirror_writer import read_ahead
+from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.network import StoreError
 from assay.neurons.miner.miner import MinerConfig
 from assay.neurons.program.database import Database
@@ -82,7 +82,7 @@ def test_no_secret_leaves_the_program(
     archive, published = Archive(tmp_path), []
     author = Author("assay test", subnet.parameters.digest, VALIDATOR)
     with ParquetWorker() as worker, closing(Database(tmp_path / "validator.sqlite")) as database:
-        sources = Sources(subnet.chain, subnet.beacons, models, open_stores(settings), worker)
+        sources = JudgeSources(subnet.chain, subnet.beacons, models, open_stores(settings), worker)
         book = RecordBook(
             database,
             subnet.chain,

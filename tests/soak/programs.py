@@ -16,11 +16,11 @@ from assay.artifacts.checkpoints import checkpoint_folder as checkpoints_module
 from assay.artifacts.checkpoints.checkpoint_folder import (
     CHECKPOINTS_KEPT,
     CheckpointFolder,
-    Fetching,
+    DownloadSettings,
 )
-from assay.artifacts.parameters.discovery import make_mirrors
+from assay.artifacts.discovery import make_mirrors
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
-from assay.artifacts.submissions.intake import Sources
+from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.cli import neurons as commands
 from assay.network.beacon import HttpBeacons
 from assay.neurons.program import program_loop as programs
@@ -149,7 +149,7 @@ class Program:
         with ExitStack() as stack:
             stack.enter_context(programs.claim_folder(folder, kind))
             mirrors = make_mirrors(chain, world.parameters, stores.open)  # type: ignore[arg-type]
-            fetching = Fetching(mirrors, in_background=True)
+            fetching = DownloadSettings(mirrors, in_background=True)
             models = CheckpointFolder(folder / "models", fetching, keep=CHECKPOINTS_KEPT)
             self._models = models
             stack.callback(models.close)
@@ -164,7 +164,7 @@ class Program:
                     world.patience,
                 )
                 stack.callback(beacons.close)
-            sources = Sources(chain, beacons, models, stores, Parser(worker, weather))  # type: ignore[arg-type]
+            sources = JudgeSources(chain, beacons, models, stores, Parser(worker, weather))  # type: ignore[arg-type]
             account = Account(None, world.hotkeys[self.name], world.hotkeys[self.name])  # type: ignore[arg-type]
             yield Membership(folder, account, chain, world.parameters, sources, beacons, stores)  # type: ignore[arg-type]
 

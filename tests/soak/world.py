@@ -23,7 +23,7 @@ import torch
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, measure_manifest
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
-from assay.artifacts.submissions.intake import Sources
+from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.devnet import SimulatedChain
 from assay.devnet.simulator import SimulatedRules
 from assay.inference import load_checkpoint
@@ -32,7 +32,7 @@ from assay.inference.passages import digest_passages, encode_passages
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.relay_race import RelayPatience
 from assay.network.chain import STATE_BLOCKS
-from assay.network.folder_locks import write_file, write_json
+from assay.network.files import write_file, write_json
 from assay.network.store import open_folder
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.validator.validator import Validator
@@ -177,7 +177,7 @@ class World:
         validator = Validator(
             self.hotkeys["witness"],
             self.parameters,
-            Sources(self.chain, self.beacons, models, self.stores, worker),
+            JudgeSources(self.chain, self.beacons, models, self.stores, worker),
             self._database,
             lambda _: None,
             self.check.add_window,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.artifacts.checkpoints import delta as module
-from assay.artifacts.checkpoints.delta import apply_delta, make_delta
+from assay.artifacts.checkpoints import tensor_delta as module
+from assay.artifacts.checkpoints.tensor_delta import apply_delta, make_delta
 from assay.protocol.encoding import EncodingError
 
 

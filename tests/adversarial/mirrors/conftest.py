@@ -2,6 +2,7 @@
 
 import pytest
 
+from assay.artifacts import store_objects
 from assay.artifacts.checkpoints import checkpoint_folder as checkpoints_module
 from assay.artifacts.checkpoints import tensor_download as gathering
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
@@ -24,7 +25,8 @@ def mirror(store) -> Mirror:
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(gathering, "CHUNK_BYTES", 1 << 14)
+    for module in (store_objects, gathering):
+        monkeypatch.setattr(module, "CHUNK_BYTES", 1 << 14)
 
 
 @pytest.fixture

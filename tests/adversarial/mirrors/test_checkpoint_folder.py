@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from assay.artifacts.checkpoints import checkpoint_folder as checkpoints_module
-from assay.artifacts.checkpoints.checkpoint_fetch import fetch_checkpoint
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, Fetching
+from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.inference.folder import MANIFEST_FILE, MODEL_FILE
@@ -70,7 +70,7 @@ def test_a_damaged_folder_is_not_published(tmp_path):
 
 def test_a_checkpoint_that_is_not_here_is_fetched_once(store, tmp_path):
     mirror = Mirror(store)
-    checkpoints = CheckpointFolder(tmp_path, Fetching(lambda: [mirror]))
+    checkpoints = CheckpointFolder(tmp_path, DownloadSettings(lambda: [mirror]))
     checkpoint = checkpoints.get(DIGEST)
     assert checkpoint.folder == tmp_path / DIGEST.hex()
     count = len(mirror.reads)
@@ -87,12 +87,12 @@ def test_mirrors_that_have_nothing_are_not_asked_all_the_time(store, tmp_path):
         asked.append(True)
         return next(answers)
 
-    checkpoints = CheckpointFolder(tmp_path, Fetching(iterate, retry_s=3_600.0))
+    checkpoints = CheckpointFolder(tmp_path, DownloadSettings(iterate, retry_s=3_600.0))
     for _ in range(3):
         with pytest.raises(CheckpointError, match="cannot be had"):
             checkpoints.get(DIGEST)
     assert len(asked) == 1
-    patient = CheckpointFolder(tmp_path, Fetching(iterate, retry_s=0.0))
+    patient = CheckpointFolder(tmp_path, DownloadSettings(iterate, retry_s=0.0))
     assert patient.get(DIGEST).digest == DIGEST
 
 
@@ -102,7 +102,7 @@ def test_however_often_mirrors_had_nothing_they_are_asked_within_the_longest_pau
     now, asked = [0.0], []
     clock = SimpleNamespace(monotonic=lambda: now[0], time=lambda: now[0])
     monkeypatch.setattr(checkpoints_module, "time", clock)
-    fetching = Fetching(lambda: asked.append(now[0]) or [], longest_s=3.0)
+    fetching = DownloadSettings(lambda: asked.append(now[0]) or [], longest_s=3.0)
     checkpoints = CheckpointFolder(tmp_path, fetching)
     for second in range(13):
         now[0] = float(second)
@@ -120,7 +120,7 @@ def test_who_needs_what_is_here_waits_for_no_download(mirror, tmp_path):
         return data
 
     mirror.lies[MANIFEST_FILE] = hang
-    checkpoints = CheckpointFolder(tmp_path, Fetching(lambda: [mirror]))
+    checkpoints = CheckpointFolder(tmp_path, DownloadSettings(lambda: [mirror]))
     CheckpointFolder(tmp_path).add(GENESIS, DIGEST)
     other = bytes(32)
     failures = []
@@ -152,7 +152,7 @@ def test_an_unusable_checkpoint_is_fetched_all_the_same(fresh_world, tmp_path):
     digest = publish_by_hand(world, weights)
     store = open_folder(tmp_path / "store")
     publish_checkpoint(store, world.folder / "by-hand", digest)
-    checkpoints = CheckpointFolder(tmp_path / "models", Fetching(lambda: [store]))
+    checkpoints = CheckpointFolder(tmp_path / "models", DownloadSettings(lambda: [store]))
     with pytest.raises(UnusableCheckpointError, match="finite"):
         checkpoints.get(digest)
 

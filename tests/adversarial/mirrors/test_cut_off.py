@@ -8,11 +8,11 @@ import threading
 
 import pytest
 
-from assay.artifacts.checkpoints import checkpoint_fetch as fetching
-from assay.artifacts.checkpoints.checkpoint_fetch import fetch_checkpoint
+from assay.artifacts.checkpoints import checkpoint_download as fetching
+from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
 from assay.inference import CheckpointError
 from assay.inference.folder import MODEL_FILE
-from assay.network.folder_locks import hold_folder
+from assay.network.files import hold_folder
 from tests.adversarial.mirrors.lab import (
     DIGEST,
     LAST,
@@ -56,8 +56,8 @@ SLOW_FETCH = """
 import sys, time
 from pathlib import Path
 from assay.network import open_folder
-from assay.neurons import gathering
-from assay.artifacts.checkpoints.checkpoint_fetch import fetch_checkpoint
+from assay.artifacts.checkpoints import tensor_download as gathering
+from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
 
 class Slow:
     def __init__(self, inner): self.inner = inner
@@ -134,7 +134,7 @@ import resource, sys
 from pathlib import Path
 from assay.inference import CheckpointError
 from assay.network import open_folder
-from assay.artifacts.checkpoints.checkpoint_fetch import fetch_checkpoint
+from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
 
 limit = int(sys.argv[4])
 store = open_folder(Path(sys.argv[1]))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from assay.artifacts.checkpoints.checkpoint_fetch import fetch_checkpoint
+from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.inference.folder import MODEL_FILE, find_tensors

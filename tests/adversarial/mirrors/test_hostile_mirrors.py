@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from assay.artifacts.checkpoints import checkpoint_fetch as fetching
+from assay.artifacts.checkpoints import checkpoint_download as fetching
 from assay.artifacts.checkpoints import tensor_download as gathering
-from assay.artifacts.checkpoints.checkpoint_fetch import FetchLimits, fetch_checkpoint
+from assay.artifacts.checkpoints.checkpoint_download import DownloadLimits, fetch_checkpoint
 from assay.inference import CheckpointError
 from assay.inference.folder import MANIFEST_FILE
 from assay.inference.tensors import TABLE_FILE, encode_table
@@ -99,7 +99,7 @@ def test_a_lying_list_of_tensors(mirror, store, tmp_path, table):
 
 def test_a_checkpoint_that_exceeds_the_limit(mirror, tmp_path):
     with pytest.raises(CheckpointError, match="500,000 are taken"):
-        fetch_checkpoint([mirror], DIGEST, tmp_path, FetchLimits(checkpoint_bytes=500_000))
+        fetch_checkpoint([mirror], DIGEST, tmp_path, DownloadLimits(checkpoint_bytes=500_000))
     assert not mirror.tensors_read
 
 
@@ -190,7 +190,7 @@ def test_it_ends_with_the_time_that_is_given(mirror, tmp_path):
     mirror.lies[NAMES[-1]] = lambda data, start: time.sleep(5) or data
     began = time.monotonic()
     with pytest.raises(CheckpointError, match="too slow"):
-        fetch_checkpoint([mirror], DIGEST, tmp_path, FetchLimits(seconds=0.5))
+        fetch_checkpoint([mirror], DIGEST, tmp_path, DownloadLimits(seconds=0.5))
     assert time.monotonic() - began < 3
     require_nothing(tmp_path)
 

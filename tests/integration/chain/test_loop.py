@@ -10,7 +10,7 @@ from nets import TAO, TEMPO, RuntimeNet, open_net
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
-from assay.artifacts.submissions.intake import Sources
+from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.gauntlet.drafting import CheapModelMiner
 from assay.inference import load_checkpoint
 from assay.network.beacon import LocalBeacon
@@ -78,7 +78,7 @@ def test_the_honest_are_paid_and_the_cheat_is_not(own_subnet: RuntimeNet, tmp_pa
     ]
     net.pass_blocks(compute_block(parameters.timing, window, Phase.CHALLENGE) - start)
     with ParquetWorker() as worker:
-        sources = Sources(chain, beacons, checkpoints, {LOCATOR: store}, worker)
+        sources = JudgeSources(chain, beacons, checkpoints, {LOCATOR: store}, worker)
         keep = [lambda _: None] * 3
         database = Database(tmp_path / "validator.sqlite")
         validator = Validator(

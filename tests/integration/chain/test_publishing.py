@@ -4,12 +4,8 @@ from pathlib import Path
 
 from nets import Net
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, Fetching
-from assay.artifacts.parameters.discovery import (
-    find_parameters,
-    has_parameters_changed,
-    make_mirrors,
-)
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.discovery import find_parameters, has_parameters_changed, make_mirrors
 from assay.network import open_folder
 from assay.protocol import QUICKNET
 from assay.subnet.presets import PRESETS, change_parameters
@@ -41,7 +37,7 @@ def test_what_an_owner_publishes_is_found_until_it_publishes_anew(net: Net, tmp_
     assert publish(parameters) >= block
     assert has_parameters_changed(chain, parameters) is None
     mirrors = make_mirrors(chain, parameters, lambda locator: store)
-    models = CheckpointFolder(tmp_path / "models", Fetching(mirrors))
+    models = CheckpointFolder(tmp_path / "models", DownloadSettings(mirrors))
     assert models.get(parameters.identity.genesis_checkpoint).manifest.number == 0
     publish(change_parameters(parameters, {"work": {"group_cap": 512}}))
     assert "another network" in (has_parameters_changed(chain, parameters) or "")

@@ -15,7 +15,7 @@ import pytest
 from anvil import CHAIN_ID, Stage
 from typer.testing import CliRunner
 
-from assay.artifacts.parameters.parameter_file import publish_parameters
+from assay.artifacts.discovery import publish_parameters
 from assay.cli.app import app
 from assay.network.evm import LedgerPoster, ScoreLedger, make_ledger_entry
 from assay.network.store import open_folder

@@ -11,26 +11,25 @@ word: no verdict comes of it.
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from assay.artifacts.submissions.pack import PackedReader, PackError, compute_pack_max, decode_pack
+from assay.artifacts.store_objects import make_mirror_name
+from assay.artifacts.submissions.submission_pack import (
+    PackedReader,
+    PackError,
+    compute_pack_max,
+    decode_pack,
+)
 from assay.network.store import StoreError, sparing, within
 from assay.protocol import Context, Footer, Reason, Refusal
 from assay.protocol.submission import is_committed, is_group_committed
 from assay.verification import SubmissionReader
 
-#: Folder of a mirror.
-MIRRORS = "mirrors"
 #: Seconds for one mirror's answer, and for all mirrors of a submission together.
 _MIRROR_S, _MIRRORS_S = 20.0, 60.0
 #: Whoever is asked when the first has nothing; it may raise a StoreError.
 Opener = Callable[[], SubmissionReader]
 
 
-def make_mirror_name(window: int, root: bytes) -> str:
-    """Where a mirror keeps what it has of a submission, below its locator."""
-    return f"{MIRRORS}/{window}/{root.hex()}"
-
-
-class Mirror(Protocol):
+class MirrorStore(Protocol):
     """Somebody's store that may have copies."""
 
     def get(self, name: str, limit: int, /) -> bytes | None:
@@ -40,7 +39,7 @@ class Mirror(Protocol):
         """What it showed is not what was committed: whoever orders mirrors should know."""
 
 
-def open_pack(mirror: Mirror, context: Context, hotkey: bytes) -> SubmissionReader:
+def open_pack(mirror: MirrorStore, context: Context, hotkey: bytes) -> SubmissionReader:
     """What a mirror has of a hotkey's submission.
 
     Raises:
@@ -67,7 +66,7 @@ class MirroredReader:
     """
 
     def __init__(
-        self, context: Context, hotkey: bytes, own: Opener, mirrors: Sequence[Mirror]
+        self, context: Context, hotkey: bytes, own: Opener, mirrors: Sequence[MirrorStore]
     ) -> None:
         self._context = context
         self._hotkey = hotkey
@@ -76,7 +75,7 @@ class MirroredReader:
         self._mirrors = mirrors
         self._mirrors_s = _MIRRORS_S
         # of mirrors, who gave it; None: the miner
-        self._readers: list[tuple[SubmissionReader, Mirror | None]] = []
+        self._readers: list[tuple[SubmissionReader, MirrorStore | None]] = []
         self._failure: StoreError | None = None
         self._asked = 0
         self._footer: Footer | None = None
@@ -133,7 +132,7 @@ class MirroredReader:
         return own or Refusal(Reason.NOT_REVEALED, "neither miner nor mirrors show it", index)
 
     def _read(
-        self, reader: SubmissionReader, mirror: Mirror | None, index: int
+        self, reader: SubmissionReader, mirror: MirrorStore | None, index: int
     ) -> bytes | Refusal | StoreError:
         try:
             if mirror is not None:

@@ -12,10 +12,10 @@ from typing import Protocol
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet.parquet_worker import Budget, ParquetWorker, WorkerError
 from assay.artifacts.ports import BeaconSource, Chain
-from assay.artifacts.submissions.mirrored_reader import Mirror, MirroredReader
-from assay.artifacts.submissions.pack import explain_unread
 from assay.artifacts.submissions.submission_file import SubmissionFile
 from assay.artifacts.submissions.submission_layout import get_limits
+from assay.artifacts.submissions.submission_pack import explain_unread
+from assay.artifacts.submissions.submission_reader import MirroredReader, MirrorStore
 from assay.environments import open_environment
 from assay.inference import Checkpoint, Outline, UnusableCheckpointError
 from assay.network.store import ObjectStore, StoreError, within
@@ -42,7 +42,7 @@ class StoreFinder(Protocol):
         """The store of a locator that stands on chain; None where it is not opened here."""
 
 
-class FileSources(Protocol):
+class SubmissionSources(Protocol):
     """Where miners' files are read from, and by whom."""
 
     @property
@@ -54,7 +54,7 @@ class FileSources(Protocol):
         """Parses them."""
 
     @property
-    def mirrors(self) -> Callable[[bytes], Sequence[Mirror]]:
+    def mirrors(self) -> Callable[[bytes], Sequence[MirrorStore]]:
         """Stores that may have what a miner's own does not show of the submission of a root, in
         the order in which they are asked."""
 
@@ -66,18 +66,18 @@ class FilesAhead(Protocol):
         """What was read of a file, once; None: nothing was."""
 
 
-def know_no_mirrors(root: bytes) -> Sequence[Mirror]:
+def know_no_mirrors(root: bytes) -> Sequence[MirrorStore]:
     """For who reads miners' own stores alone."""
     return ()
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class JudgeSources:
     """Everything that a judging neuron reads from.
 
     Attributes:
         stores: a locator on chain is a stranger's word, and leads only where these allow.
-        mirrors: see `FileSources`.
+        mirrors: see `SubmissionSources`.
         ahead: files that were read ahead; None: each is read when it is judged.
     """
 
@@ -86,7 +86,7 @@ class Sources:
     checkpoints: CheckpointFolder
     stores: StoreFinder
     worker: ParquetWorker
-    mirrors: Callable[[bytes], Sequence[Mirror]] = know_no_mirrors
+    mirrors: Callable[[bytes], Sequence[MirrorStore]] = know_no_mirrors
     ahead: FilesAhead | None = None
 
 
@@ -103,7 +103,7 @@ class AbsentSubmission:
 
 
 def open_submission(
-    context: Context, hotkey: bytes, sources: FileSources, budget: Budget | None = None
+    context: Context, hotkey: bytes, sources: SubmissionSources, budget: Budget | None = None
 ) -> SubmissionReader:
     """A reader of the file that a hotkey committed to: its own copy, or any mirror's that matches
     the root.
@@ -176,7 +176,7 @@ def judge_hotkey(
     context: Context,
     hotkey: bytes,
     checkpoint: Checkpoint,
-    sources: Sources,
+    sources: JudgeSources,
     ledger: Ledger,
     *,
     groups: Sequence[int] | None = None,
@@ -227,7 +227,7 @@ def judge_hotkey(
     return verdict, ledger
 
 
-def _allow_seconds(sources: Sources) -> AbstractContextManager[object]:
+def _allow_seconds(sources: JudgeSources) -> AbstractContextManager[object]:
     """Whoever reads on the judge's own thread, which others wait for, does not read for long."""
     return nullcontext() if sources.ahead is None else within(_AGAIN_S)
 

@@ -1,18 +1,24 @@
-"""From a chain to a network: the owner's slot names the parameters, and they name the rest.
+"""A network's parameters: published by the owner, found by everybody.
 
-The owner publishes (`assay.subnet.publishing`); everybody else finds. A slot that comes to name
-other parameters names another network: programs stop rather than work for the one that is gone.
+From a chain to a network: the owner's slot names the parameters, which lie below a store's locator,
+and they name the rest. A slot that comes to name other parameters names another network: programs
+stop rather than work for the one that is gone.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from assay.artifacts.parameters.parameter_file import PublicationError, fetch_parameters
-from assay.artifacts.ports import Chain
+from assay.artifacts.ports import Chain, Objects
+from assay.artifacts.store_objects import UnavailableError, make_parameters_name
 from assay.network import ObjectStore, StoreError
 from assay.network.chain import Hyperparameters
 from assay.protocol import Commitment, Parameters, Tag, encode_ss58, parse_commitment
+from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
+from assay.protocol.parameters import find_parameters_fault
+
+PARAMETERS_BYTES_MAX = 1 << 20
 
 OpenStore = Callable[[str], ObjectStore]
 
@@ -33,6 +39,44 @@ class SubnetChain(Chain, Protocol):
 
     def get_hyperparameters(self, number: int | None = None) -> Hyperparameters:
         """The subnet's settings at a block, or now."""
+
+
+def publish_parameters(store: ObjectStore, parameters: Parameters) -> None:
+    """Puts parameters where their digest says, unless they are there.
+
+    Raises:
+        StoreError: the store cannot be read or written.
+    """
+    name = make_parameters_name(parameters.digest)
+    data = (json.dumps(parameters.to_json(), indent=1) + "\n").encode()
+    source = store.open(name)
+    if source.size() != len(data) or source.read(0, len(data)) != data:
+        store.put(name, data)
+
+
+def fetch_parameters(store: Objects, digest: bytes) -> Parameters:
+    """The parameters of a digest, verified, and such that a network can run by them.
+
+    Raises:
+        UnavailableError: they are not there, or not what the digest names.
+        StoreError: the store cannot be read, or hands out more than parameters can be.
+    """
+    name = make_parameters_name(digest)
+    data = store.get(name, PARAMETERS_BYTES_MAX)
+    if data is None:
+        raise UnavailableError(f"the store has no {name}: publish the parameters there again")
+    try:
+        parameters = Parameters.from_json(read_json(data))
+    except EncodingError as error:
+        raise UnavailableError(f"{name} holds no parameters: {error}") from None
+    if parameters.digest != digest:
+        raise UnavailableError(
+            f"{name} holds other parameters, of digest {parameters.digest.hex()[:16]}…"
+        )
+    fault = find_parameters_fault(parameters)
+    if fault is not None:
+        raise UnavailableError(f"nobody can run a network by {name}: {fault}")
+    return parameters
 
 
 def read_announcement(chain: SubnetChain) -> Commitment:
@@ -75,7 +119,7 @@ def find_parameters(chain: SubnetChain, open_store: OpenStore) -> Parameters:
     digest, locator = commitment.digest, commitment.locator
     try:
         parameters = fetch_parameters(open_store(locator), digest)
-    except (StoreError, PublicationError) as error:
+    except (StoreError, UnavailableError) as error:
         raise DiscoveryError(
             f"parameters {digest.hex()[:16]}… of subnet {chain.netuid} cannot be had from "
             f"{locator!r}, where its owner says they are: {error}"

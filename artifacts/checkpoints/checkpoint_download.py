@@ -11,13 +11,17 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from assay.artifacts.checkpoints.checkpoint_publish import CHUNK_BYTES, Progress, ignore_progress
-from assay.artifacts.checkpoints.tensor_download import Gathering, Piece, answer_in_time
-from assay.artifacts.parameters.parameter_file import PublicationError, make_checkpoint_name
+from assay.artifacts.checkpoints.checkpoint_publish import Progress, ignore_progress
+from assay.artifacts.checkpoints.tensor_download import TensorDownload, WantedTensor
+from assay.artifacts.store_objects import (
+    UnavailableError,
+    answer_in_time,
+    make_checkpoint_name,
+    read_parts,
+)
 from assay.inference.architecture import compute_bytes_max
 from assay.inference.folder import (
     CONFIG_FILE,
@@ -34,7 +38,7 @@ from assay.inference.folder import (
     verify_small_files,
 )
 from assay.inference.tensors import TABLE_FILE, compute_size, decode_table, plan_file
-from assay.network.folder_locks import hold_folder, move_folder, write_file
+from assay.network.files import hold_folder, move_folder, write_file
 from assay.network.store import ObjectStore, StoreError
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.manifest import Manifest, TensorDigest
@@ -48,7 +52,7 @@ _PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class FetchLimits:
+class DownloadLimits:
     """What one checkpoint may cost.
 
     Attributes:
@@ -64,7 +68,7 @@ def fetch_checkpoint(
     stores: Iterable[ObjectStore],
     digest: bytes,
     root: Path,
-    limits: FetchLimits | None = None,
+    limits: DownloadLimits | None = None,
     progress: Progress = ignore_progress,
 ) -> Path:
     """The folder `root/<digest>`, fetched unless it is there. It is there whole or not at all.
@@ -82,7 +86,7 @@ def fetch_checkpoint(
         return target
     with _hold_partial(root, digest) as folder:
         mirrors = list(islice(stores, MIRRORS_MAX))
-        _Download(mirrors, digest, folder, limits or FetchLimits(), progress).run()
+        _Download(mirrors, digest, folder, limits or DownloadLimits(), progress).run()
         move_folder(folder, target)
     return target
 
@@ -118,7 +122,7 @@ class _Download:
     mirrors: list[ObjectStore]
     digest: bytes
     folder: Path
-    limits: FetchLimits
+    limits: DownloadLimits
     progress: Progress
     deadline: float = float("inf")
 
@@ -139,10 +143,10 @@ class _Download:
         with file.open("r+b") as opened:
             opened.write(first)
         pieces = _list_pieces(tensors, starts, self._find_parent(manifest))
-        gathering = Gathering(file, self.digest, pieces, self.mirrors, resumed, deadline)
+        gathering = TensorDownload(file, self.digest, pieces, self.mirrors, resumed, deadline)
         try:
             gathering.run(self.progress)
-        except PublicationError as error:
+        except UnavailableError as error:
             raise self._explain([*reasons, str(error)]) from None
         keep = {MANIFEST_FILE, *SMALL_FILES, MODEL_FILE}
         for path in self.folder.iterdir():
@@ -169,7 +173,7 @@ class _Download:
         while self.mirrors:
             try:
                 return *self._fetch_head(self.mirrors[0]), reasons
-            except (PublicationError, StoreError) as error:
+            except (UnavailableError, StoreError) as error:
                 reasons.append(f"mirror {len(reasons) + 1}: {error}")
                 self.mirrors = self.mirrors[1:]
         raise self._explain(reasons)
@@ -185,7 +189,7 @@ class _Download:
         except UnusableCheckpointError:
             raise
         except CheckpointError as error:
-            raise PublicationError(
+            raise UnavailableError(
                 f"the store's copy of checkpoint {self.digest.hex()[:16]}… is not it: {error}"
             ) from None
 
@@ -203,18 +207,13 @@ class _Download:
         source = store.open(make_checkpoint_name(self.digest, name))
         size = answer_in_time(source.size, self._get_patience)
         if size is None:
-            raise PublicationError(
+            raise UnavailableError(
                 f"the store has no {name} of checkpoint {self.digest.hex()[:16]}…"
             )
         if size > limit:
-            raise PublicationError(f"the store's {name} has {size:,} bytes; {limit:,} are taken")
-        parts = []
-        for start in range(0, size, CHUNK_BYTES):
-            end = min(size, start + CHUNK_BYTES)
-            data = answer_in_time(partial(source.read, start, end), self._get_patience)
-            if data is None or len(data) != end - start:
-                raise PublicationError(f"the store hands out {name} other than by its size")
-            parts.append(data)
+            raise UnavailableError(f"the store's {name} has {size:,} bytes; {limit:,} are taken")
+        fault = f"the store hands out {name} other than by its size"
+        parts = read_parts(source, size, self._get_patience, fault)
         write_file(self.folder / name, b"".join(parts))
 
     def _get_patience(self) -> float:
@@ -261,7 +260,7 @@ class _Download:
 
 def _list_pieces(
     tensors: list[TensorDigest], starts: dict[str, int], parents: dict[str, tuple[Path, int, int]]
-) -> list[Piece]:
+) -> list[WantedTensor]:
     """Every tensor once, whatever its names."""
     same: dict[tuple[bytes, int], list[str]] = {}
     for tensor in tensors:
@@ -270,5 +269,7 @@ def _list_pieces(
     for (digest, size), names in same.items():
         path, offset, length = parents.get(names[0], (Path(), 0, -1))
         offsets = tuple(starts[name] for name in names)
-        pieces.append(Piece(digest, size, offsets, (path, offset) if length == size else None))
+        pieces.append(
+            WantedTensor(digest, size, offsets, (path, offset) if length == size else None)
+        )
     return pieces

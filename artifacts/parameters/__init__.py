@@ -1,1 +1,0 @@
-"""A network's parameters: published by the owner, found by everybody."""

@@ -1,0 +1,164 @@
+"""Objects of a store: what each is called below a locator, and how one is put, read and refused.
+
+A digest names bytes, so any copy will do and nobody who keeps one is trusted. What a miner's file
+is called is `assay.protocol.commitment`'s, records' names are `assay.protocol.record`'s.
+"""
+
+import mmap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from threading import enumerate as enumerate_threads
+from typing import TypeVar
+
+from assay.network.store import ObjectSource, ObjectStore, StoreError
+from assay.protocol.errors import OperatorError
+
+#: Folder of mirrors' copies.
+MIRRORS = "mirrors"
+#: Read and written at a time, bytes.
+CHUNK_BYTES = 8 << 20
+#: Calls to stores that may be under way at once, those that never return among them.
+CALLS_MAX = 64
+_CALL = "store call"
+#: Seconds between two looks at the clock.
+_TICK_S = 0.2
+
+T = TypeVar("T")
+
+
+class UnavailableError(OperatorError):
+    """A store does not hold what a digest names, or not in time, or something else under its
+    name."""
+
+
+def make_parameters_name(digest: bytes) -> str:
+    """Where parameters lie."""
+    return f"parameters/{digest.hex()}.json"
+
+
+def make_checkpoint_name(digest: bytes, name: str) -> str:
+    """Where a file of a checkpoint lies."""
+    return f"checkpoints/{digest.hex()}/{name}"
+
+
+def make_tensor_name(digest: bytes) -> str:
+    """Where a tensor lies, by the SHA-256 of its bytes."""
+    return f"tensors/{digest.hex()}"
+
+
+def make_delta_name(checkpoint: bytes, digest: bytes) -> str:
+    """Where a tensor's difference to that of its checkpoint's parent lies."""
+    return make_checkpoint_name(checkpoint, f"deltas/{digest.hex()}")
+
+
+def make_step_name(digest: bytes, name: str) -> str:
+    """Where a file of a step lies."""
+    return f"steps/{digest.hex()}/{name}"
+
+
+def make_mirror_name(window: int, root: bytes) -> str:
+    """Where a mirror keeps what it has of a submission."""
+    return f"{MIRRORS}/{window}/{root.hex()}"
+
+
+def put_object(store: ObjectStore, name: str, digest: bytes, data: memoryview) -> None:
+    """Writes an object unless it is there, and reads it back.
+
+    Args:
+        digest: SHA-256 of the data.
+
+    Raises:
+        StoreError: the store cannot be read or written, or gives back something else.
+    """
+    if _holds(store, name, digest, len(data)):
+        return
+    parts = (bytes(data[i : i + CHUNK_BYTES]) for i in range(0, len(data), CHUNK_BYTES))
+    if len(data) <= CHUNK_BYTES:
+        store.put(name, next(parts, b""))
+    else:
+        store.put_parts(name, parts)
+    if not _holds(store, name, digest, len(data)):
+        raise StoreError(
+            f"the store gives back other bytes of {name} than were written: nothing is "
+            "published before that is mended"
+        )
+
+
+def _holds(store: ObjectStore, name: str, digest: bytes, size: int) -> bool:
+    source = store.open(name)
+    if source.size() != size:
+        return False
+    found = sha256()
+    for start in range(0, size, CHUNK_BYTES):
+        found.update(source.read(start, min(size, start + CHUNK_BYTES)) or b"")
+    return found.digest() == digest
+
+
+@contextmanager
+def map_file(path: Path) -> Iterator[mmap.mmap]:
+    """A file's bytes, for reading; it must not be empty."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
+
+
+def read_parts(
+    source: ObjectSource, size: int, get_patience: Callable[[], float], fault: str
+) -> Iterator[bytes]:
+    """An object's bytes in order, `CHUNK_BYTES` at a time, each asked for by `answer_in_time`.
+
+    Args:
+        size: bytes, as the store says.
+        fault: what is said of a store that hands out other than so many.
+
+    Raises:
+        UnavailableError, StoreError: as `answer_in_time`; and `fault`.
+    """
+    for start in range(0, size, CHUNK_BYTES):
+        end = min(size, start + CHUNK_BYTES)
+        data = answer_in_time(partial(source.read, start, end), get_patience)
+        if data is None or len(data) != end - start:
+            raise UnavailableError(fault)
+        yield data
+
+
+def answer_in_time(ask: Callable[[], T], get_patience: Callable[[], float]) -> T:
+    """What a store answers. Our patience ends where it ends, whatever the store does: a call that
+    never returns costs a thread, which writes nowhere.
+
+    Args:
+        ask: may raise a StoreError.
+        get_patience: seconds since the question; asked again and again.
+
+    Raises:
+        UnavailableError: there was no answer in time, or too many calls hang already.
+        StoreError: the store cannot be read.
+    """
+    if sum(thread.name == _CALL for thread in enumerate_threads()) >= CALLS_MAX:
+        raise UnavailableError(f"{CALLS_MAX} calls to stores hang: end this program, begin again")
+    answers: SimpleQueue[T | StoreError] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put(ask())
+        except StoreError as error:
+            answers.put(error)
+
+    Thread(target=run, name=_CALL, daemon=True).start()
+    begun = time.monotonic()
+    while True:
+        try:
+            answer = answers.get(timeout=_TICK_S)
+        except Empty:
+            waited = time.monotonic() - begun
+            if waited > get_patience():
+                raise UnavailableError(f"too slow: no answer after {waited:.0f} s") from None
+            continue
+        if isinstance(answer, StoreError):
+            raise answer
+        return answer
