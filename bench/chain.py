@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "integration" / "ch
 from nets import RuntimeNet, open_net, start_node
 
 from assay.network.chain import SubtensorChain
-from assay.neurons.settings.schema import use_sdk_cache
+from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import Commitment, Phase, Tag, encode_commitment
 from assay.protocol.parameters import MAIN_TIMING
 from assay.protocol.ss58 import encode_ss58

@@ -24,7 +24,7 @@ from assay.cli.options import (
 from assay.gauntlet.forging import CopiedFromAnother, ReplayedFromAnotherWindow
 from assay.gauntlet.strategy import Strategy
 from assay.gauntlet.table import CHOOSING, NOT_WORKING
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError
 
 #: Those that a program has all it needs for: no other model, no other's file, no calendar to watch.
 ALONE = {

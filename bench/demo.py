@@ -22,7 +22,7 @@ from assay.demo.demo_network import DevnetNetwork, Network
 from assay.demo.demo_run import Demo, DemoRun, found_devnet
 from assay.devnet import SimulatedChain
 from assay.network.beacon import LocalBeacon
-from assay.neurons.settings.schema import DemoSettings
+from assay.neurons.settings.sections import DemoSettings
 from assay.neurons.trainer.evaluation import Accuracy
 from assay.protocol import Beacon, Block
 from assay.protocol.beacon import compute_round_time_ms

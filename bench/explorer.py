@@ -29,7 +29,7 @@ from assay.artifacts.store_objects import make_parameters_name
 from assay.explorer import Index, make_app
 from assay.explorer.sources.record_sources import Request, open_source
 from assay.network.beacon import LocalBeacon
-from assay.neurons.settings.schema import Settings
+from assay.neurons.settings.sections import Settings
 from assay.protocol import (
     MemberRow,
     Outcome,

@@ -28,7 +28,8 @@ from assay.neurons.session.resources import (
     open_account,
     open_chain,
 )
-from assay.neurons.settings.schema import ConfigError, Settings, WalletSettings
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings, WalletSettings
 from assay.protocol import encode_ss58
 
 #: Asks a person to agree to a sentence.

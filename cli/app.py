@@ -72,7 +72,7 @@ def demo(
         "seed": seed,
     }
     with plain_errors():
-        from assay.neurons.settings.schema import load_settings
+        from assay.neurons.settings.loading import load_settings
 
         settings = load_settings(config, {"demo": given}).demo
         from assay.cli.demo import run_demo
@@ -150,7 +150,7 @@ def calibrate(
     """
     given = {"model": model, "a": a, "b": b, "problems": problems, "cap": cap, "out": out}
     with plain_errors():
-        from assay.neurons.settings.schema import load_settings
+        from assay.neurons.settings.loading import load_settings
 
         settings = load_settings(config, {"calibrate": given}).calibrate
         from assay.cli.calibrate import run_calibrate
@@ -192,7 +192,7 @@ def gauntlet(
     """
     given = {"fast": fast, "only": only, "models": models, "out": out, "groups": groups}
     with plain_errors():
-        from assay.neurons.settings.schema import load_settings
+        from assay.neurons.settings.loading import load_settings
 
         settings = load_settings(config, {"gauntlet": given}).gauntlet
         from assay.cli.gauntlet import run_gauntlet
@@ -228,7 +228,7 @@ def status(
     anybody can read it; `assay audit` says whether it is true.
     """
     with plain_errors():
-        from assay.neurons.settings.schema import load_settings
+        from assay.neurons.settings.loading import load_settings
 
         folder = load_settings(config, {"status": {"dir": directory}}).status.dir
         from assay.cli.status import Request, run_status

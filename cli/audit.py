@@ -28,7 +28,8 @@ from assay.network import ObjectStore, ReadableStores, open_store
 from assay.network.beacon import HttpBeacons
 from assay.network.chain import SubtensorChain
 from assay.neurons.session.resources import now_ms, open_chain, open_stores
-from assay.neurons.settings.schema import ConfigError, Settings
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.evm_opening import open_ledger, open_node
 from assay.protocol import (
     QUICKNET,

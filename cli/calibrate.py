@@ -31,7 +31,8 @@ from assay.inference import (
 )
 from assay.inference.folder import CALIBRATION_FILE, MANIFEST_FILE, read_passages
 from assay.network.files import write_file, write_json
-from assay.neurons.settings.schema import CalibrateSettings, ConfigError
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import CalibrateSettings
 from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import to_json
 from assay.protocol.gumbel import FRACTION_BITS

@@ -24,7 +24,8 @@ from assay.demo.report import describe_status, describe_summary
 from assay.network.files import take_lock, write_json
 from assay.neurons.program.database import VALIDATOR_FILE
 from assay.neurons.program.program_status import STOPPED
-from assay.neurons.settings.schema import ConfigError, DemoSettings
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import DemoSettings
 
 #: Seconds between two drawings, and between two writings of status.json.
 _REFRESH_S = 0.25

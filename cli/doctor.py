@@ -23,7 +23,7 @@ from assay.neurons.session.resources import (
     open_stores,
     require_netuid,
 )
-from assay.neurons.settings.schema import Settings
+from assay.neurons.settings.sections import Settings
 from assay.neurons.trainer.trainer_setup import make_learning
 from assay.protocol.errors import OperatorError
 

@@ -21,8 +21,7 @@ from assay.environments import (
     compute_reward,
     list_environments,
 )
-from assay.neurons.settings.environment_choice import open_text
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol import decode_ss58
 from assay.protocol.hashing import DIGEST_BYTES
 from assay.protocol.seeds import compute_problem_seed
@@ -59,7 +58,7 @@ def run_env_show(text: str, as_json: bool) -> None:
     Raises:
         ConfigError: there is no such environment.
     """
-    environment = open_text(text)
+    environment = open_named_environment(text)
     document = {
         "name": environment.name,
         "settings": dict(environment.params),
@@ -84,7 +83,7 @@ def run_env_sample(
     Raises:
         ConfigError: there is no such environment, level or seed.
     """
-    environment = open_text(text)
+    environment = open_named_environment(text)
     problems = [
         _make(environment, seed, hotkey, levels, index) for index in range(count)
     ]  # all, before a line is printed
@@ -115,7 +114,7 @@ def run_env_score(
     Raises:
         ConfigError: there is no such environment, level or seed, or no answer to read.
     """
-    environment = open_text(text)
+    environment = open_named_environment(text)
     given = _read_answer() if answer == "-" else answer
     problem = _make(environment, seed, hotkey, levels, index)
     parts = environment.score(problem, given)

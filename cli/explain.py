@@ -20,7 +20,7 @@ from assay.network import ObjectStore, open_folder, open_store
 from assay.network.beacon import HttpBeacons
 from assay.network.chain import ChainError
 from assay.neurons.session.resources import now_ms, open_account, open_chain, open_stores
-from assay.neurons.settings.schema import Settings
+from assay.neurons.settings.sections import Settings
 
 ACCEPTED, REFUSED, UNKNOWN = 0, 1, 2
 

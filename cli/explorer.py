@@ -15,7 +15,7 @@ from assay.explorer.sources.surroundings import Watch
 from assay.network import StoreError
 from assay.network.files import hold_folder
 from assay.network.web.http_server import bind, list_hosts, make_server, serve
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError
 from assay.protocol import encode_ss58
 from assay.protocol.errors import OperatorError
 

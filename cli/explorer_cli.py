@@ -20,7 +20,7 @@ from assay.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from assay.neurons.settings.schema import Settings
+    from assay.neurons.settings.sections import Settings
 
 app = typer.Typer()
 

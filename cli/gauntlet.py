@@ -18,7 +18,8 @@ from assay.gauntlet.lab import Lab
 from assay.gauntlet.strategy import PRICES
 from assay.gauntlet.table import CALENDAR, STRATEGIES
 from assay.network.files import write_json
-from assay.neurons.settings.schema import ConfigError, GauntletSettings
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import GauntletSettings
 from assay.protocol import Reason
 
 _FAST_GROUPS = 8

@@ -24,7 +24,8 @@ from assay.network.evm.contracts import LEDGER, load_artifact
 from assay.network.evm.evm_node import EvmNode, format_wei
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.session.resources import open_account
-from assay.neurons.settings.schema import ConfigError, Settings
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.evm_opening import (
     create_key,
     find_key_file,

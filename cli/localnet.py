@@ -11,7 +11,7 @@ from assay.demo.localnet.description import Localnet
 from assay.demo.localnet.services import run_services
 from assay.neurons.program.logs import log_lines, wants_json
 from assay.neurons.program.program_loop import catch_signals
-from assay.neurons.settings.schema import Settings
+from assay.neurons.settings.sections import Settings
 
 #: Seconds between two looks whether the chain still runs.
 _LOOK_S = 0.5

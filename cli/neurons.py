@@ -30,7 +30,8 @@ from assay.neurons.program.tally import Verdicts, Watch, meter
 from assay.neurons.session.preflight import Surroundings, warn_briefly
 from assay.neurons.session.resources import now_ms, open_own_store
 from assay.neurons.session.session import Membership, Standing, join
-from assay.neurons.settings.schema import ConfigError, MinerSettings, Settings
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import MinerSettings, Settings
 from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.monitor import Monitor

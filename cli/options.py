@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from assay.neurons.settings.schema import Settings
+    from assay.neurons.settings.sections import Settings
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with settings.")
@@ -80,7 +80,7 @@ Threads = Annotated[
 ]
 
 if TYPE_CHECKING:
-    from assay.neurons.settings.schema import Settings
+    from assay.neurons.settings.sections import Settings
 
 OK, FINDING, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
 
@@ -97,7 +97,7 @@ def load(
     Args:
         role: "owner" or "trainer": whose wallet it is on a localnet, unless another is named.
     """
-    from assay.neurons.settings.schema import load_settings
+    from assay.neurons.settings.loading import load_settings
 
     if localnet is None:
         return _use_files(load_settings(config, sections))
@@ -141,7 +141,7 @@ def confirm(yes: bool, as_json: bool) -> Callable[[str], bool]:
     """Asks on the terminal; without one nothing is agreed to but by --yes."""
 
     def ask(question: str) -> bool:
-        from assay.neurons.settings.schema import ConfigError
+        from assay.neurons.settings.loading import ConfigError
 
         if not yes and not sys.stdin.isatty():
             raise ConfigError(f"{question} There is no terminal to ask on: add --yes to agree")

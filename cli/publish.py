@@ -6,7 +6,8 @@ from assay.cli.subnet import Confirm, print_result
 from assay.network.beacon import read_chain_info
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.session.resources import open_account, open_chain, open_own_store
-from assay.neurons.settings.schema import ConfigError, PublishSettings, Settings
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import PublishSettings, Settings
 from assay.protocol import QUICKNET, BeaconChain
 from assay.protocol.ss58 import decode_ss58
 from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes

@@ -17,7 +17,7 @@ from assay.audit.bundle import open_records
 from assay.cli.program_view import describe_age, render_shares
 from assay.network import ObjectStore, open_store
 from assay.network.store import StoreError
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError
 from assay.protocol import (
     QUICKNET,
     EncodingError,

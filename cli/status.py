@@ -15,7 +15,7 @@ from assay.cli.program_view import Sign, render_head, render_program
 from assay.cli.record_view import describe_record, render_record
 from assay.demo.demo_view import render_status
 from assay.network.files import is_locked
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError
 from assay.protocol import decode_ss58
 
 #: Seconds between two looks of --watch.

@@ -12,7 +12,8 @@ from assay.audit.ports import Public
 from assay.audit.provenance.step_submissions import SubmissionsBeside
 from assay.cli.audit import Request, reach, require_beacon
 from assay.network import open_store
-from assay.neurons.settings.schema import ConfigError, Settings
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from assay.neurons.session.resources import (
     require_netuid,
 )
 from assay.neurons.session.window_reader import get_checkpoint_digest
-from assay.neurons.settings.schema import ConfigError, Settings
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
 from assay.protocol import QUICKNET, BeaconChain, encode_ss58
 from assay.protocol.window import compute_window
 

@@ -147,7 +147,7 @@ def verify_step(
         from assay.cli.step_sources import Tracing
         from assay.cli.train_steps import StepRequest
         from assay.cli.train_steps import verify_step as run
-        from assay.neurons.settings.schema import ConfigError
+        from assay.neurons.settings.loading import ConfigError
 
         online = None if (network, netuid, localnet) == (None, None, None) else settings
         place = offline or online

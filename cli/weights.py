@@ -14,7 +14,8 @@ from assay.cli.program_view import render_settlements
 from assay.network.chain import ChainError, SubtensorChain, TooSoonError
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.session.resources import open_account, open_chain
-from assay.neurons.settings.schema import ConfigError, Settings
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.weights_outbox import describe_row, list_rows
 from assay.protocol import encode_ss58
 from assay.verification import compute_weights

@@ -29,7 +29,7 @@ from assay.network.chain import (
     get_subnet_cost,
 )
 from assay.network.chain.chain_values import TAO
-from assay.neurons.settings.schema import use_sdk_cache
+from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import Parameters, Phase
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block, compute_window

@@ -29,7 +29,7 @@ from assay.neurons.miner.miner import Miner, MinerConfig, Outside
 from assay.neurons.ports import Neuron
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.session.window_reader import find_settlement
-from assay.neurons.settings.schema import DemoSettings
+from assay.neurons.settings.sections import DemoSettings
 from assay.neurons.trainer.evaluation import Accuracy, evaluate
 from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson

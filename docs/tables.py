@@ -18,7 +18,7 @@ from assay.cli.record_view import (
     PublicVerdictStatus,
     PublicWindowStatus,
 )
-from assay.neurons.settings.schema import list_settings
+from assay.neurons.settings.loading import list_settings
 from assay.artifacts.store_objects import make_step_name
 from assay.neurons.program.logs import EVENTS
 from assay.neurons.program.metrics import COMMON, OWN, Metric, get_served_name

@@ -30,8 +30,7 @@ from assay.inference.folder import (
 )
 from assay.inference.passages import digest_passages, encode_passages
 from assay.network.files import write_file, write_json
-from assay.neurons.settings.environment_choice import open_text
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import ZERO_DIGEST, Calibration, Manifest, compute_tensor_root
 from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS
@@ -125,7 +124,7 @@ def main() -> None:
     given = parser.parse_args()
     add_problem_files(given.file)
     try:
-        environment = open_text(given.environment)
+        environment = open_named_environment(given.environment)
         levels = DEMO_LEVELS if given.level is None else sorted(set(given.level))
         manifest = make_genesis(given.folder, given.max_tokens, environment, levels)
     except (ConfigError, ValueError) as error:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.environments import Environment, RewardWeights, make_environment
-from assay.neurons.settings.environment_choice import open_text
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol import BeaconChain, EncodingError, Parameters
 from assay.protocol.encoding import from_json, read_json
 from assay.protocol.parameters import (
@@ -75,9 +74,9 @@ def parse_environment(text: str) -> EnvironmentChoice:
     """An environment as a person writes it, as parameters name it.
 
     Raises:
-        ConfigError: as `open_text`.
+        ConfigError: as `open_named_environment`.
     """
-    return _name_choice(open_text(text))
+    return _name_choice(open_named_environment(text))
 
 
 def choose_environment(name: str, settings: Mapping[str, int]) -> EnvironmentChoice:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from assay.network.files import write_file, write_json
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError
 
 DESCRIPTION_FILE, SETTINGS_FILE = "localnet.json", "assay.toml"
 #: Coldkeys of the subnet's owner and of its trainer: development keys, known to everybody.

@@ -26,7 +26,8 @@ from assay.network.chain import (
     open_wallet,
 )
 from assay.network.files import write_json
-from assay.neurons.settings.schema import WalletSettings, use_sdk_cache
+from assay.neurons.settings.loading import use_sdk_cache
+from assay.neurons.settings.sections import WalletSettings
 from assay.protocol import BeaconChain, encode_ss58
 from assay.subnet.founding import PRESET, buy_subnet, publish_rules
 

@@ -38,7 +38,7 @@ from assay.network.chain import ChainError
 from assay.network.files import write_file, write_json
 from assay.network.store import LOCATOR_MAX
 from assay.neurons.program.program_loop import claim_folder
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError
 from assay.protocol import BeaconChain
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from assay.artifacts.discovery import find_parameters
 from assay.audit.weights_check import iterate_looks
 from assay.network.chain import SubtensorChain
 from assay.neurons.session.resources import open_chain, open_stores
-from assay.neurons.settings.schema import ChainSettings, load_settings
-from assay.neurons.settings.store_settings import StoreSettings
+from assay.neurons.settings.loading import load_settings
+from assay.neurons.settings.sections import ChainSettings, StoreSettings
 from assay.protocol import Tag, encode_ss58, parse_commitment
 from assay.protocol.errors import OperatorError
 

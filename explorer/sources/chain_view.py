@@ -10,7 +10,8 @@ from typing import Any
 from assay.explorer import Live, Shown
 from assay.explorer.sources.answers import Answers
 from assay.explorer.sources.helper import BusyError, Helper, Reply
-from assay.neurons.settings.schema import ConfigError, Settings
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
 from assay.protocol import Parameters
 from assay.protocol.encoding import EncodingError
 

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from assay.explorer.sources.ledger_events import LedgerPlace
 from assay.explorer.sources.run_folder import TrainerFolder
-from assay.neurons.settings.schema import ConfigError, Settings
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.evm_opening import get_chain_id
 from assay.protocol import Parameters
 

@@ -26,7 +26,8 @@ from assay.explorer.sources.shell_commands import ShellCommands
 from assay.explorer.sources.surroundings import Around, LocalnetMark, Pace
 from assay.network import FolderStore, ObjectStore, open_folder, open_store
 from assay.neurons.session.resources import open_stores
-from assay.neurons.settings.schema import ConfigError, Settings
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
 from assay.protocol import Parameters, decode_ss58, encode_ss58
 from assay.protocol.record import make_latest_name
 

@@ -7,7 +7,7 @@ from assay.artifacts.ports import Objects
 from assay.artifacts.store_objects import UnavailableError
 from assay.explorer.sources.run_folder import RunFolder
 from assay.network import open_folder
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError
 from assay.protocol import Parameters, context_from_json, decode_settlement_record
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.record import make_settlement_record_name

@@ -25,7 +25,7 @@ from rich.console import Console
 from structlog.typing import EventDict, WrappedLogger
 
 from assay.neurons.program.program_status import Sight, describe_countdown
-from assay.neurons.settings.schema import Settings
+from assay.neurons.settings.sections import Settings
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_window
 

@@ -24,7 +24,7 @@ from assay.neurons.ports import Neuron
 from assay.neurons.program.logs import LINES
 from assay.neurons.program.program_status import RUNNING, STOPPED, describe_self
 from assay.neurons.program.tally import Watch
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError
 from assay.protocol.errors import OperatorError
 
 logger = logging.getLogger("assay")

@@ -35,8 +35,8 @@ from assay.network.store import (
     read_bucket,
     read_locator,
 )
-from assay.neurons.settings.schema import ChainSettings, ConfigError, Settings, use_sdk_cache
-from assay.neurons.settings.store_settings import StoreSettings
+from assay.neurons.settings.loading import ConfigError, use_sdk_cache
+from assay.neurons.settings.sections import ChainSettings, Settings, StoreSettings
 
 #: Seconds a command tries to reach a node before it says so; a neuron is more patient.
 _PATIENCE_S = 20.0

@@ -43,7 +43,8 @@ from assay.neurons.session.resources import (
     open_stores,
 )
 from assay.neurons.session.window_reader import get_checkpoint_digest
-from assay.neurons.settings.schema import ConfigError, Settings
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
 from assay.protocol import Parameters, Phase, Tag, encode_ss58, parse_commitment
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block, compute_window

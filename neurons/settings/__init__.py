@@ -1,1 +1,9 @@
-"""The one typed schema of settings."""
+"""What an operator can configure, and where it is read from.
+
+Start with `sections`: every setting once, with its type, range, default and what it is for; the
+command line's options and docs/settings.md are made from it. `loading` fills it from a TOML file,
+`ASSAY_*` variables and flags, and is the only place where the environment is read. Nothing here
+opens a chain or a store.
+"""
+
+__all__: list[str] = []

@@ -33,7 +33,7 @@ from assay.artifacts.parquet import ParquetWorker
 from assay.inference import read_tensors
 from assay.network import open_folder
 from assay.network.files import remove_unfinished, replace_file, write_json
-from assay.neurons.settings.schema import TrainerSettings
+from assay.neurons.settings.sections import TrainerSettings
 from assay.neurons.trainer.lessons import Reading, Taken
 from assay.neurons.trainer.step_file import open_step_parser, read_groups, to_integers, write_groups
 from assay.protocol import Domain, EncodingError, Parameters, StepRecord, StepSource, StepSuccess

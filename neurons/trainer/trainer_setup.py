@@ -10,7 +10,8 @@ from torch import Tensor
 
 from assay.inference import Checkpoint
 from assay.network import ObjectStore
-from assay.neurons.settings.schema import ConfigError, TrainerSettings
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import TrainerSettings
 from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.steps import StepFolder
 from assay.neurons.trainer.team import make_shared

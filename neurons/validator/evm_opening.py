@@ -12,7 +12,8 @@ from assay.network.evm.evm_node import GWEI
 from assay.network.files import write_file
 from assay.neurons.program.database import Database
 from assay.neurons.session.resources import require_netuid
-from assay.neurons.settings.schema import ConfigError, LedgerSettings, Settings
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import LedgerSettings, Settings
 from assay.neurons.validator.ledger_outbox import LedgerOutbox
 from assay.neurons.validator.ledger_thread import LedgerThread
 

@@ -13,7 +13,7 @@ from assay.cli.audit import _open_published, find_newest
 from assay.demo.demo_bundle import ModelFolders
 from assay.network.chain import ForgottenError
 from assay.network.store import ReadableStores, StoreError
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError
 from assay.protocol import Commitment, Outcome, Reason, Tag, encode_commitment, encode_ss58
 from assay.protocol.record import NOTHING, make_latest_name
 from tests.adversarial.audited import (

@@ -22,7 +22,7 @@ from assay.cli.app import app
 from assay.cli.audit import Request
 from assay.cli.step_sources import Tracing, open_tracing
 from assay.network import open_folder
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError
 from assay.neurons.trainer.mixing import compute_rank
 from assay.neurons.trainer.step_file import open_step_parser, write_groups
 from assay.neurons.trainer.steps import compute_root_of, read_step, read_taken

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from assay.explorer import Index, make_app
 from assay.explorer.sources.record_sources import Request, open_source
-from assay.neurons.settings.schema import Settings
+from assay.neurons.settings.sections import Settings
 
 
 class Inside:

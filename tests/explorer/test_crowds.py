@@ -12,7 +12,7 @@ from assay.artifacts.store_objects import make_checkpoint_name
 from assay.explorer import Shown
 from assay.explorer.sources import chain_view as chain
 from assay.explorer.sources import surroundings
-from assay.neurons.settings.schema import Settings
+from assay.neurons.settings.sections import Settings
 
 #: A chain's reader whose node takes a while for weights, and none for its head.
 _SLOW = """

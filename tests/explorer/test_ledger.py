@@ -5,7 +5,8 @@ import pytest
 from assay.explorer.sources.ledger_events import LedgerEvents, LedgerPlace
 from assay.explorer.sources.places import check_contract, check_link, find_ledger
 from assay.explorer.sources.shell_commands import ShellCommands
-from assay.neurons.settings.schema import ConfigError, Settings
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
 from assay.protocol import encode_ss58
 from tests.adversarial.mortal import make_parameters
 

@@ -25,7 +25,7 @@ from assay.explorer.sources.answers import Answers
 from assay.explorer.sources.record_sources import NoRecordError, Request
 from assay.explorer.sources.run_folder import RunFolder
 from assay.explorer.sources.surroundings import Pace, join_words
-from assay.neurons.settings.schema import Settings
+from assay.neurons.settings.sections import Settings
 from assay.protocol import Parameters
 from tests.explorer.inside import look_into
 from tests.explorer.program import serve

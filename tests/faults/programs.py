@@ -15,7 +15,7 @@ from assay.network.store import BucketStore, HttpClient, HttpPatience, readable_
 from assay.network.store import bucket_store as buckets
 from assay.neurons.session import resources as wiring
 from assay.neurons.session import session as joining
-from assay.neurons.settings.schema import Settings
+from assay.neurons.settings.sections import Settings
 from tests.faults.proxy import FaultProxy
 from tests.killing import programs
 from tests.killing.points import Points

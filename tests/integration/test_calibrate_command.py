@@ -23,7 +23,8 @@ from assay.cli.calibration_report import (
     list_thresholds,
 )
 from assay.inference import CheckpointError, Comparison, ImplementationError
-from assay.neurons.settings.schema import CalibrateSettings, ConfigError
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import CalibrateSettings
 from assay.protocol import Calibration
 from assay.protocol.encoding import from_json
 from assay.protocol.parameters import SMALL_MODEL_TESTS, make_tests

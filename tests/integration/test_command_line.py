@@ -17,7 +17,7 @@ import pytest
 
 from assay.devnet import Devnet, Seal
 from assay.network.chain import ChainTarget, Connection, SubtensorChain
-from assay.neurons.settings.schema import use_sdk_cache
+from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import decode_ss58
 from tests.statuses import check_status
 

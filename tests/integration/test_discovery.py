@@ -25,7 +25,7 @@ from assay.inference import CheckpointError, load_checkpoint
 from assay.network import FolderStore, ObjectStore, StoreError, open_folder, open_store
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import ChainError
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError
 from assay.protocol import QUICKNET, Commitment, Parameters, Tag, encode_commitment
 from assay.protocol.parameters import find_parameters_fault
 from assay.subnet import publishing

@@ -21,7 +21,7 @@ from assay.network import open_store
 from assay.network.chain import ChainTarget, Connection, SubtensorChain
 from assay.neurons.program.logs import EVENTS
 from assay.neurons.program.metrics import COMMON, OWN, get_served_name
-from assay.neurons.settings.schema import use_sdk_cache
+from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import (
     SettlementRecord,
     Tag,

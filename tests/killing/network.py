@@ -15,7 +15,7 @@ from assay.network.chain import ChainTarget, Connection, SubtensorChain, open_wa
 from assay.network.chain.chain_values import TAO
 from assay.network.chain.wallets import get_coldkey
 from assay.network.store import open_folder
-from assay.neurons.settings.schema import use_sdk_cache
+from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import Phase, encode_ss58
 from assay.protocol.parameters import DEMO_TIMING, Timing
 from assay.protocol.window import compute_block, compute_window

@@ -21,7 +21,7 @@ from assay.devnet.devnet_errors import MalformedError
 from assay.devnet.extrinsics import take_apart
 from assay.network.chain import ChainTarget, Connection, SubtensorChain
 from assay.neurons.program.database import VALIDATOR_FILE, Database
-from assay.neurons.settings.schema import use_sdk_cache
+from assay.neurons.settings.loading import use_sdk_cache
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Tag, encode_ss58
 

@@ -28,7 +28,7 @@ from assay.network.chain import connection as connecting
 from assay.network.chain import sdk_private, subtensor_chain
 from assay.network.store import FolderStore
 from assay.neurons.session import session as joining
-from assay.neurons.settings.schema import Settings
+from assay.neurons.settings.sections import Settings
 from assay.neurons.trainer import trainer
 from assay.neurons.validator import weights_outbox as outbox
 from tests.killing.points import TURN, Points, WatchedSocket

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from assay.demo.localnet.localnet_founding import read_founding
-from assay.neurons.settings.schema import (
+from assay.neurons.settings.sections import (
     BeaconSettings,
     ChainSettings,
     MinerSettings,

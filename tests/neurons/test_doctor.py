@@ -29,7 +29,7 @@ from assay.neurons.session.memory import (
     measure_shape,
 )
 from assay.neurons.session.preflight import Surroundings, examine, look_briefly, warn_briefly
-from assay.neurons.settings.schema import ConfigError, load_settings
+from assay.neurons.settings.loading import ConfigError, load_settings
 from assay.training import LearnConfig
 from tests.network.stores.hostile import Hostile, answer
 from tests.neurons.mining import ALICE, HOTKEYS, Fuse, Fused

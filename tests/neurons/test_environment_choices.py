@@ -11,8 +11,7 @@ import pytest
 from assay.artifacts.submissions.submission_judge import find_checkpoint_fault
 from assay.environments import add_problem_files, open_environment, problem_file
 from assay.inference import load_checkpoint
-from assay.neurons.settings.environment_choice import open_text
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.neurons.trainer.evaluation import evaluate
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.encoding import decode, encode
@@ -43,7 +42,7 @@ def test_a_mixture_has_a_genesis_that_can_be_used(tmp_path: Path) -> None:
     folder = tmp_path / "genesis"
     shutil.copytree(GENESIS, folder)
     levels = (1_001, 1_002, 2_001)
-    manifest = make_genesis(folder, 8, open_text(text), levels)
+    manifest = make_genesis(folder, 8, open_named_environment(text), levels)
     assert manifest.levels == levels
     checkpoint = load_checkpoint(folder)
     parameters = make_parameters(text)

@@ -11,7 +11,7 @@ from assay.network.chain.chain_values import TAO
 from assay.neurons.program.program_loop import ParametersChangedError
 from assay.neurons.session import session as joining
 from assay.neurons.session.session import Membership, Standing, find_longest_retry
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError
 from assay.protocol import Commitment, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING
 

@@ -27,7 +27,8 @@ from assay.demo.localnet.localnet_founding import found, get_begin_ms, read_foun
 from assay.demo.localnet.services import run_services
 from assay.network.beacon import read_chain_info
 from assay.network.chain import ChainError
-from assay.neurons.settings.schema import ConfigError, Settings, load_settings
+from assay.neurons.settings.loading import ConfigError, load_settings
+from assay.neurons.settings.sections import Settings
 
 NASTY = 'a "quoted" \\ folder\twith ü and 😀'
 

@@ -18,7 +18,7 @@ from assay.network.chain import ChainError, WrongChainError
 from assay.network.files import replace_file
 from assay.neurons.program import program_loop as programs
 from assay.neurons.program.program_loop import Loop, catch_signals, claim_folder
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError
 from tests.statuses import VALIDATOR
 
 

@@ -28,7 +28,7 @@ from assay.network.chain import connection as connecting
 from assay.network.evm import EvmNode
 from assay.network.store import Credentials, HttpPatience, open_bucket, read_bucket
 from assay.neurons.program.program_loop import STATUS_FILE, Loop
-from assay.neurons.settings.schema import load_settings
+from assay.neurons.settings.loading import load_settings
 from assay.protocol import QUICKNET
 
 KEY, USER, WORD = "Hunter2ApiKey7f3a9c", "hunter2user", "hunter2word"

@@ -21,7 +21,7 @@ from assay.neurons.program.database import Database
 from assay.neurons.session.checks import State
 from assay.neurons.session.preflight import Surroundings, look_briefly
 from assay.neurons.session.resources import open_own_store, open_stores
-from assay.neurons.settings.schema import ConfigError, load_settings
+from assay.neurons.settings.loading import ConfigError, load_settings
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.run_archive import Archive

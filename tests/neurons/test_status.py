@@ -13,7 +13,7 @@ from assay.cli.program_view import Sign, find_lags, render_head
 from assay.cli.status import Request, run_status
 from assay.neurons.program.program_loop import claim_folder
 from assay.neurons.program.program_status import CountdownStatus, describe_countdown
-from assay.neurons.settings.schema import ConfigError
+from assay.neurons.settings.loading import ConfigError
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import DEMO_TIMING
 from tests.statuses import VALIDATOR, check_status

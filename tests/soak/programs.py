@@ -26,7 +26,7 @@ from assay.network.beacon import HttpBeacons
 from assay.neurons.program import program_loop as programs
 from assay.neurons.session.resources import Account
 from assay.neurons.session.session import Membership
-from assay.neurons.settings.schema import (
+from assay.neurons.settings.sections import (
     MinerSettings,
     Settings,
     TrainerSettings,

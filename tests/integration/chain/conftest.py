@@ -14,7 +14,7 @@ import pytest
 
 from assay.devnet import Devnet, Seal
 from assay.network.chain import Connection
-from assay.neurons.settings.schema import use_sdk_cache
+from assay.neurons.settings.loading import use_sdk_cache
 
 sys.path.insert(0, str(Path(__file__).parent))
 from nets import Net, RuntimeNet, SimulatedNet, open_net, start_node

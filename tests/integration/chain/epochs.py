@@ -19,7 +19,7 @@ from epoch_cases import CASES, FIVE_EPOCHS, TEMPO, UIDS, make_inputs
 from nets import RuntimeNet, open_net, start_node
 
 from assay.devnet.yuma import EpochInputs, EpochResult, YumaRules
-from assay.neurons.settings.schema import use_sdk_cache
+from assay.neurons.settings.loading import use_sdk_cache
 
 MODULE = "SubtensorModule"
 #: Rule → storage item, bytes of its value.

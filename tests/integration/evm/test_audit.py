@@ -15,7 +15,7 @@ from assay.cli.audit import _open_ledger, describe_report
 from assay.network.chain import WrongChainError
 from assay.network.evm import LedgerPoster, bind_hotkey
 from assay.neurons.program.database import Database
-from assay.neurons.settings.schema import load_settings
+from assay.neurons.settings.loading import load_settings
 from assay.neurons.validator.ledger_outbox import LedgerOutbox
 from assay.protocol import SettlementRecord
 from tests.adversarial.audited import (

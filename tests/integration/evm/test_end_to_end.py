@@ -16,7 +16,8 @@ from assay.cli.app import app
 from assay.network.evm import LedgerPoster, bind_hotkey, make_ledger_entry
 from assay.network.evm.evm_errors import SilentError
 from assay.neurons.program.database import Database
-from assay.neurons.settings.schema import ConfigError, Settings, load_settings
+from assay.neurons.settings.loading import ConfigError, load_settings
+from assay.neurons.settings.sections import Settings
 from assay.neurons.validator import weights_outbox as outbox
 from assay.neurons.validator.evm_opening import create_key, open_key, open_posting
 from assay.neurons.validator.ledger_outbox import LedgerOutbox, State, list_ledger_rows

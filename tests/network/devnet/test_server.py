@@ -18,7 +18,7 @@ from assay.devnet import DESCRIPTION, Devnet, Seal
 from assay.devnet.rpc_server import connections_logger
 from assay.network.chain import ChainError, ChainTarget, Connection, DevWallet, create_subnet
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
-from assay.neurons.settings.schema import use_sdk_cache
+from assay.neurons.settings.loading import use_sdk_cache
 
 ALICE, BOB = get_key("//Alice"), get_key("//Bob")
 
