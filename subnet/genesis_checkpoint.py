@@ -30,7 +30,7 @@ from assay.inference.folder import (
 )
 from assay.inference.passages import digest_passages, encode_passages
 from assay.network.files import write_file, write_json
-from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import ZERO_DIGEST, Calibration, Manifest, compute_tensor_root
 from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS
