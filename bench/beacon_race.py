@@ -18,10 +18,18 @@ from time import perf_counter
 
 from figures import Figure, report
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "network" / "beacon"))
-from relay import Answer, Relay, describe, send, send_and_stall, serve, write_answer
+sys.path.append(str(Path(__file__).parents[1]))
 
 from assay.network.beacon import HttpBeacons, LocalBeacon, RelayPatience
+from tests.network.beacon.relay import (
+    Answer,
+    Relay,
+    describe,
+    send,
+    send_and_stall,
+    serve,
+    write_answer,
+)
 
 QUICK_S, SLOW_S = 0.020, 0.060
 #: Every so many requests the quicker relay fails.

@@ -16,15 +16,14 @@ from typing import Any
 
 from figures import Figure, measure, report
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "integration" / "chain"))
-from nets import RuntimeNet, open_net, start_node
-
+sys.path.append(str(Path(__file__).parents[1]))
 from assay.network.chain import SubtensorChain
 from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import Commitment, Phase, Tag, encode_commitment
 from assay.protocol.parameters import MAIN_TIMING
 from assay.protocol.ss58 import encode_ss58
 from assay.protocol.window import compute_block
+from tests.integration.chain.nets import RuntimeNet, open_net, start_node
 
 NEURONS = 256
 

@@ -16,8 +16,8 @@ from assay.neurons.program.database import Database
 from assay.neurons.validator.ledger_outbox import LedgerOutbox, State, list_ledger_rows
 from assay.protocol.score_tree import compute_weights_digest, keccak256, make_score_tree
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests/integration/evm"))
-from anvil import BINARY, NETUID, Anvil, Stage
+sys.path.append(str(Path(__file__).parents[1]))
+from tests.integration.evm.anvil import BINARY, NETUID, Anvil, Stage
 
 MINERS = 256
 DEPTH = 8

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -51,3 +52,10 @@ def _play(out, said):
         )
     assert done.returncode == 0, done.stderr
     said.write_text(json.dumps({"stdout": done.stdout, "stderr": done.stderr}))
+
+
+@pytest.fixture
+def short_folder():
+    """A folder whose path fits a commitment."""
+    with TemporaryDirectory(prefix="assay-") as folder:
+        yield Path(folder) / "net"

@@ -17,7 +17,6 @@ from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions import SubmissionFile, write_submission
 from assay.artifacts.submissions.submission_judge import JudgeSources, judge_with_checkpoint
 from assay.artifacts.submissions.submission_layout import get_limits
-from assay.audit.sources import ModelShelf
 from assay.devnet import SimulatedChain
 from assay.gauntlet.bench_models import SHIPPED, Family
 from assay.gauntlet.lab import Lab
@@ -35,7 +34,6 @@ from assay.subnet.demo_rules import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.training.genesis_model import make_model
 from assay.verification import Verdict
-from tests.adversarial.audited import Liar, list_differences, open_audit, play_network, read_records
 
 LOCATOR = "test:store"
 GROUPS = 5
@@ -189,36 +187,3 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
         for seed, role in enumerate(("smaller", "sibling", "foreign"))
     }
     return Lab(Family(SHIPPED, GENESIS, others), tmp_path_factory.mktemp("lab"), LAB_GROUPS)
-
-
-# --- a network that was audited
-
-
-@pytest.fixture(scope="session")
-def network(tmp_path_factory, worker):
-    return play_network(tmp_path_factory.mktemp("audited"), worker)
-
-
-@pytest.fixture(scope="session")
-def bundle(network, worker, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bundles") / "bundle"
-    report = network.export(worker, folder)
-    assert report.matched, list_differences(report)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def public(bundle):
-    with open_audit(bundle) as public:
-        yield public
-
-
-@pytest.fixture(scope="session")
-def models(network):
-    return ModelShelf([network.models])
-
-
-@pytest.fixture
-def liar(network, public):
-    windows, settlements = read_records(public.records)
-    return Liar(public.parameters, network.chain, windows, settlements)

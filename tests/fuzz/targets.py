@@ -56,7 +56,7 @@ from assay.protocol.parameters import find_parameters_fault
 from assay.protocol.record import make_record_context
 from assay.protocol.submission import decode_rollout, encode_rollout, split_rows
 from assay.training import GENESIS
-from tests.network.conftest import (
+from tests.artifacts.conftest import (
     MemorySource,
     join_file,
     list_fields,

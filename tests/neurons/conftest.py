@@ -1,8 +1,5 @@
 """The shipped model, opened once; its groups on this subnet, generated once."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import pytest
 import torch
 
@@ -56,10 +53,3 @@ def make_subnet(tmp_path, genesis, models):
     yield make
     for subnet in made:
         subnet.end()
-
-
-@pytest.fixture
-def short_folder():
-    """A folder whose path fits a commitment."""
-    with TemporaryDirectory(prefix="assay-") as folder:
-        yield Path(folder) / "net"

@@ -6,7 +6,6 @@ folder that holds `devchain.mjs`, a genesis file and its node modules, or where
 """
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +14,8 @@ import pytest
 from assay.devnet import Devnet, Seal
 from assay.network.chain import Connection
 from assay.neurons.settings.loading import use_sdk_cache
-
-sys.path.insert(0, str(Path(__file__).parent))
-from nets import Net, RuntimeNet, SimulatedNet, open_net, start_node
-from proxy import FaultyNode
+from tests.integration.chain.nets import Net, RuntimeNet, SimulatedNet, open_net, start_node
+from tests.integration.chain.proxy import FaultyNode
 
 # this suite's own switches, no program's
 _ENDPOINT = os.environ.get("ASSAY_CHAIN_ENDPOINT")  # noqa: TID251

@@ -1,6 +1,6 @@
 """Epochs of a real runtime: state written, one epoch passed, and what it stored read back.
 
-    python tests/integration/chain/epochs.py SUBTENSOR_DIR tests/data/yuma.json
+    python -m tests.integration.chain.epochs SUBTENSOR_DIR tests/data/yuma.json
 
 records inputs and results of all cases; SUBTENSOR_DIR is what ASSAY_SUBTENSOR_DIR names for tests.
 """
@@ -15,11 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from epoch_cases import CASES, FIVE_EPOCHS, TEMPO, UIDS, make_inputs
-from nets import RuntimeNet, open_net, start_node
-
 from assay.devnet.yuma import EpochInputs, EpochResult, YumaRules
 from assay.neurons.settings.loading import use_sdk_cache
+from tests.integration.chain.epoch_cases import CASES, FIVE_EPOCHS, TEMPO, UIDS, make_inputs
+from tests.integration.chain.nets import RuntimeNet, open_net, start_node
 
 MODULE = "SubtensorModule"
 #: Rule → storage item, bytes of its value.

@@ -3,12 +3,12 @@
 from itertools import pairwise
 
 import pytest
-from nets import TAO, TEMPO, Net
 
 from assay.network.chain import ChainError, TooSoonError
 from assay.network.chain.block_bodies import find_signed
 from assay.network.chain.chain_values import LARGEST_WEIGHT as FULL
 from assay.network.chain.runtime_features import EpochsBy
+from tests.integration.chain.nets import TAO, TEMPO, Net
 
 
 def test_a_uid_is_held_from_the_block_that_registered_it(net: Net) -> None:

@@ -1,10 +1,10 @@
 """What root and the rich may do on a chain for development."""
 
 import pytest
-from nets import TAO, RuntimeNet
 
 from assay.devnet.development_calls import change_settings, send_tao
 from assay.network.chain import ChainError
+from tests.integration.chain.nets import TAO, RuntimeNet
 
 
 def test_money_for_a_newcomer(subnet: RuntimeNet) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from nets import TAO, TEMPO, RuntimeNet, open_net
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
@@ -25,6 +24,7 @@ from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block, compute_window
 from assay.subnet.demo_rules import make_demo_parameters
 from assay.training import GENESIS
+from tests.integration.chain.nets import TAO, TEMPO, RuntimeNet, open_net
 
 LOCATOR = "file:store"
 GROUPS = 6

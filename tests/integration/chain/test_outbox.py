@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nets import TAO, Net, RuntimeNet
-
 from assay.network.chain.chain_values import LARGEST_WEIGHT as FULL
 from assay.neurons.program.database import Database
 from assay.neurons.validator.weights_outbox import State, WeightsOutbox, WeightsRow, list_rows
+from tests.integration.chain.nets import TAO, Net, RuntimeNet
 
 
 class Watched:

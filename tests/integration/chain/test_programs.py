@@ -18,10 +18,10 @@ from typing import Any
 
 import httpx
 import pytest
-from nets import TAO, RuntimeNet
 
 from assay.network.beacon import BeaconServer, LocalBeacon
 from assay.network.chain import ChainTarget, Connection
+from tests.integration.chain.nets import TAO, RuntimeNet
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 CHEAT = Path(__file__).parents[3] / "bench" / "cheat.py"

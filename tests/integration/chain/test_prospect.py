@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from nets import TAO, TEMPO, Net
 
 from assay.network.beacon import LocalBeacon
 from assay.neurons.miner.dry_run import Candidate, estimate_earning
@@ -12,6 +11,7 @@ from assay.neurons.session.window_reader import find_epoch
 from assay.protocol import Commitment, Parameters, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING
 from assay.subnet.demo_rules import make_demo_parameters
+from tests.integration.chain.nets import TAO, TEMPO, Net
 
 
 def make_parameters(net: Net, commit_offset: int = 1) -> Parameters:

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from nets import Net
-
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.discovery import find_parameters, has_parameters_changed, make_mirrors
 from assay.network import open_folder
@@ -11,6 +9,7 @@ from assay.protocol import QUICKNET
 from assay.subnet.presets import PRESETS, change_parameters
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 from assay.training import GENESIS
+from tests.integration.chain.nets import Net
 
 
 def test_what_an_owner_publishes_is_found_until_it_publishes_anew(net: Net, tmp_path: Path) -> None:

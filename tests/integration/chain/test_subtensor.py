@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nets import TAO, RuntimeNet
-from proxy import FaultyNode
 
 from assay.network.chain import (
     ChainError,
@@ -24,6 +22,8 @@ from assay.network.chain import (
 from assay.network.chain.chain_values import LARGEST_WEIGHT as FULL
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.network.chain.runtime_features import CommitBy
+from tests.integration.chain.nets import TAO, RuntimeNet
+from tests.integration.chain.proxy import FaultyNode
 
 
 def open_chain(connection: Connection, subnet: RuntimeNet, folder: Path) -> SubtensorChain:

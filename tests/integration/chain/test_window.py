@@ -2,14 +2,13 @@
 
 from dataclasses import replace
 
-from nets import Net
-
 from assay.network.beacon import LocalBeacon
 from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Commitment, Context, Phase, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block, compute_window
 from assay.subnet.demo_rules import make_demo_parameters
+from tests.integration.chain.nets import Net
 
 #: A window as short as the calls made in it allow.
 TIMING = replace(DEMO_TIMING, window_blocks=8, commit_offset=8, audit_offset=9, beacon_delay_ms=0)

@@ -11,8 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from epoch_cases import CASES, EMISSION, FIVE_EPOCHS, STAKES, TEMPO, UIDS, VALIDATORS, make_inputs
-from epochs import (
+
+from assay.devnet.yuma import compute_epoch, compute_uid_to_prune
+from tests.integration.chain.epoch_cases import (
+    CASES,
+    EMISSION,
+    FIVE_EPOCHS,
+    STAKES,
+    TEMPO,
+    UIDS,
+    VALIDATORS,
+    make_inputs,
+)
+from tests.integration.chain.epochs import (
     get_expected,
     go_before_epoch,
     open_yuma_net,
@@ -22,9 +33,7 @@ from epochs import (
     read_vectors,
     run_epoch,
 )
-from nets import RuntimeNet
-
-from assay.devnet.yuma import compute_epoch, compute_uid_to_prune
+from tests.integration.chain.nets import RuntimeNet
 
 MODULE = "SubtensorModule"
 VECTORS = Path(__file__).parents[2] / "data" / "yuma.json"

@@ -1,13 +1,11 @@
 """These run on anvil, a real EVM from npm, with subtensor's precompiles mocked."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from anvil import BINARY, CONTRACTS, Anvil, Stage
+from tests.integration.evm.anvil import BINARY, CONTRACTS, Anvil, Stage
 
 _MISSING = "contracts are not built here: make contracts"
 

@@ -3,8 +3,6 @@
 import time
 from pathlib import Path
 
-from anvil import Stage
-
 from assay.network.chain import UnknownOutcomeError
 from assay.network.evm import LedgerEntry, LedgerPoster, SignedCall, bind_hotkey
 from assay.neurons.program.database import Database
@@ -12,6 +10,7 @@ from assay.neurons.validator.ledger_outbox import LedgerOutbox, LedgerRow, State
 from assay.protocol import SettlementRecord, make_score_tree
 from assay.protocol.record import RECORD_VERSION, SeatScore
 from assay.protocol.score_tree import compute_weights_digest, keccak256
+from tests.integration.evm.anvil import Stage
 
 DEEP = 3
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anvil import NETUID, Stage
 
 from assay.artifacts.parquet import ParquetWorker
 from assay.audit.auditor import audit
@@ -18,7 +17,7 @@ from assay.neurons.program.database import Database
 from assay.neurons.settings.loading import load_settings
 from assay.neurons.validator.ledger_outbox import LedgerOutbox
 from assay.protocol import SettlementRecord
-from tests.adversarial.audited import (
+from tests.audit.audited import (
     EPOCHS,
     LIAR,
     WINDOWS,
@@ -30,6 +29,7 @@ from tests.adversarial.audited import (
     play_network,
     read_records,
 )
+from tests.integration.evm.anvil import NETUID, Stage
 
 #: That validator's key exists in name only: what it would sign is made known to the mock.
 SIGNATURE = bytes(64)

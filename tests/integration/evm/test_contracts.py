@@ -11,7 +11,6 @@ from contextlib import closing, suppress
 from dataclasses import replace
 
 import pytest
-from anvil import CHAIN_ID, CONTRACTS, NETUID, SR25519, STORAGE, Hotkey, Stage
 
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.evm import (
@@ -29,6 +28,7 @@ from assay.network.evm import (
 from assay.network.evm import deployment as setup
 from assay.network.evm.contracts import LEDGER, WEIGHTS_CHECK, load_artifact
 from assay.protocol.score_tree import compute_weights_digest, keccak256, make_score_tree
+from tests.integration.evm.anvil import CHAIN_ID, CONTRACTS, NETUID, SR25519, STORAGE, Hotkey, Stage
 
 EPOCH = 4_321
 MINERS = [(keccak256(bytes([i])), 1_000 * i) for i in range(200)]

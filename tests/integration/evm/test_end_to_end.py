@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anvil import CHAIN_ID, NETUID, SR25519, STORAGE, Stage
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -31,6 +30,7 @@ from assay.protocol import (
 )
 from assay.protocol.score_tree import keccak256
 from tests.adversarial.mortal import HOTKEYS, Mortal
+from tests.integration.evm.anvil import CHAIN_ID, NETUID, SR25519, STORAGE, Stage
 from tests.integration.evm.test_contracts import KEYS_KEY, WEIGHTS_KEY, encode_weights
 
 VALIDATOR = HOTKEYS["validator"]

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anvil import CHAIN_ID, Stage
 from typer.testing import CliRunner
 
 from assay.artifacts.discovery import publish_parameters
@@ -25,6 +24,7 @@ from assay.protocol import SettlementRecord, encode_ss58
 from assay.subnet.demo_rules import NETUID
 from tests.adversarial.mortal import Mortal
 from tests.explorer.inside import Inside, Page, list_numbers, look_into
+from tests.integration.evm.anvil import CHAIN_ID, Stage
 from tests.integration.evm.test_end_to_end import VALIDATOR, bind, read_settlements, short_doubt  # noqa: F401 - short_doubt is a fixture
 
 pytestmark = pytest.mark.slow

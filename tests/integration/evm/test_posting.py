@@ -6,8 +6,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from anvil import CHAIN_ID, NETUID, SR25519, Anvil, Stage
-from posting import DEEP, KilledError, Validator, await_, make_entry, make_record
 
 from assay.network.chain import UnknownOutcomeError, WrongChainError
 from assay.network.evm import EvmKey, EvmNode, LedgerPoster, ScoreLedger, bind_hotkey
@@ -16,6 +14,15 @@ from assay.neurons.program.database import Database
 from assay.neurons.validator.ledger_outbox import LedgerOutbox, State, list_ledger_rows
 from assay.neurons.validator.ledger_thread import LedgerThread
 from assay.protocol.score_tree import keccak256
+from tests.integration.evm.anvil import CHAIN_ID, NETUID, SR25519, Anvil, Stage
+from tests.integration.evm.posting import (
+    DEEP,
+    KilledError,
+    Validator,
+    await_,
+    make_entry,
+    make_record,
+)
 
 
 @pytest.fixture

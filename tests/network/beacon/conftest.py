@@ -1,6 +1,5 @@
 """A signing chain, relays and sources that end with their test."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -11,9 +10,7 @@ import pytest
 
 from assay.network.beacon import HttpBeacons, LocalBeacon, RelayPatience
 from assay.protocol import BeaconChain
-
-sys.path.insert(0, str(Path(__file__).parent))
-from relay import Answer, Relay
+from tests.network.beacon.relay import Answer, Relay
 
 #: Round 1 of the local chain came out long before NOW_MS, round ROUNDS is its newest.
 GENESIS_MS, ROUNDS = 1_700_000_000_000, 100

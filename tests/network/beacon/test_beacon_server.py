@@ -7,9 +7,9 @@ from contextlib import closing
 
 import httpx
 import pytest
-from conftest import GENESIS_MS, NOW_MS, ROUNDS
 
 from assay.network.beacon import BeaconServer, BeaconSourceError, LocalBeacon, read_chain_info
+from tests.network.beacon.conftest import GENESIS_MS, NOW_MS, ROUNDS
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import CALM, EAGER, HASTY, ROUNDS
-from relay import (
+
+from assay.network.beacon import HttpBeacons, LocalBeacon
+from assay.network.beacon.endpoint import ANSWER_MAX
+from assay.network.beacon.relay_endpoint import ANSWER_MAX
+from tests.network.beacon.conftest import CALM, EAGER, HASTY, ROUNDS
+from tests.network.beacon.relay import (
     ENDLESS,
     Answer,
     DeafRelay,
@@ -28,9 +32,6 @@ from relay import (
     serve,
     write_answer,
 )
-
-from assay.network.beacon import HttpBeacons, LocalBeacon
-from assay.network.beacon.relay_endpoint import ANSWER_MAX
 
 ROUND = 42
 Start = Callable[[Answer], Relay]

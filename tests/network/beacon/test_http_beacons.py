@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CALM, EAGER, GENESIS_MS, NOW_MS, ROUNDS
-from relay import Answer, Relay, describe, find_closed_port, send, serve, write_answer
 
 from assay.network.beacon import (
     QUICKNET_ENDPOINTS,
@@ -29,6 +27,16 @@ from assay.network.beacon import (
 )
 from assay.network.beacon.round_cache import MEMORY_ROUNDS, RoundCache
 from assay.protocol import QUICKNET, Beacon, BeaconChain
+from tests.network.beacon.conftest import CALM, EAGER, GENESIS_MS, NOW_MS, ROUNDS
+from tests.network.beacon.relay import (
+    Answer,
+    Relay,
+    describe,
+    find_closed_port,
+    send,
+    serve,
+    write_answer,
+)
 
 DATA = json.loads((Path(__file__).parents[2] / "data" / "drand-beacons.json").read_bytes())
 #: After all recorded rounds.

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from devlab import OWNER, TAO, Lab, get_key
 
 from assay.devnet.devnet_runtime import MODULE
 from assay.devnet.pallets.registration import compute_decay
+from tests.devnet.devlab import OWNER, TAO, Lab, get_key
 
 ALICE = get_key("//Alice")
 

@@ -10,7 +10,7 @@ from assay.artifacts.parquet.parquet_child import FileFault
 from assay.artifacts.parquet.parquet_pages import check_pages
 from assay.artifacts.submissions import SubmissionLimits
 from assay.protocol import Reason
-from tests.network.conftest import (
+from tests.artifacts.conftest import (
     expect,
     join_file,
     make_columns,

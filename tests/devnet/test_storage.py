@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devlab import GENESIS_MS, TAO, Lab, get_key, sign
 
 from assay.devnet import Devnet, Seal
 from assay.devnet.block_database import BlockDatabase
@@ -19,6 +18,7 @@ from assay.devnet.devnet_errors import RpcError
 from assay.devnet.devnet_state import DevnetState
 from assay.devnet.scale_codec import ScaleCodec
 from assay.network.chain import ChainError
+from tests.devnet.devlab import GENESIS_MS, TAO, Lab, get_key, sign
 
 ALICE, BOB = get_key("//Alice"), get_key("//Bob")
 

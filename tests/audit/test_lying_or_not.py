@@ -8,7 +8,7 @@ from assay.audit.auditor import audit
 from assay.network.chain import ForgottenError
 from assay.protocol import Outcome, Reason
 from assay.protocol.record import NOTHING, make_settlement_record_name, make_window_record_name
-from tests.adversarial.audited import (
+from tests.audit.audited import (
     HOTKEYS,
     LIAR,
     WINDOWS,
@@ -17,7 +17,7 @@ from tests.adversarial.audited import (
     audit_liar,
     list_differences,
 )
-from tests.adversarial.lies import ADDRESS, find_earlier, raise_a_value, refuse_for
+from tests.audit.lies import ADDRESS, find_earlier, raise_a_value, refuse_for
 
 
 @pytest.mark.parametrize(

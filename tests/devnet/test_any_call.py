@@ -4,10 +4,9 @@ import contextlib
 import random
 from typing import Any
 
-from devlab import OWNER, TAO, Lab, get_key
-
 from assay.devnet.devnet_errors import RpcError
 from assay.devnet.devnet_runtime import CALLS
+from tests.devnet.devlab import OWNER, TAO, Lab, get_key
 
 ACCOUNTS = [get_key(uri).ss58_address for uri in ("//Alice", "//Bob", "//a//hot", "//a//cold")]
 SIZES = {"u8": 8, "u16": 16, "u32": 32, "u64": 64, "u128": 128, "i16": 15, "i128": 127}

@@ -17,7 +17,7 @@ from assay.artifacts.parquet import Budget, ParquetWorker, WorkerError, parquet_
 from assay.artifacts.submissions import SubmissionFile
 from assay.cage import child, parent
 from assay.protocol import Footer, Reason, Refusal
-from tests.network.conftest import LIMITS, MemorySource, expect
+from tests.artifacts.conftest import LIMITS, MemorySource, expect
 
 #: A child that answers each request by running one line of Python.
 SERVE = "from assay.artifacts.parquet.parquet_child import serve;serve(lambda request: {})"

@@ -17,7 +17,7 @@ from assay.devnet.runtime_apis import RuntimeApis
 from assay.devnet.scale import encode_compact, hash_blake2
 from assay.devnet.scale_codec import SS58_TYPE, ScaleCodec
 
-GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "bittensor-golden.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "bittensor-golden.json").read_text())
 SLOT_MS = 250
 PEOPLE = {
     name: Keypair.create_from_uri(f"//{name.capitalize()}").ss58_address

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from bittensor_core import encrypt_at_round, inner_ciphertext
-from devlab import OWNER, TAO, Lab, get_key
 
 from assay.devnet.devnet_runtime import MODULE
 from assay.devnet.scale import encode_compact
+from tests.devnet.devlab import OWNER, TAO, Lab, get_key
 
-BEACONS = json.loads((Path(__file__).parents[2] / "data" / "drand-beacons.json").read_text())
+BEACONS = json.loads((Path(__file__).parents[1] / "data" / "drand-beacons.json").read_text())
 ROUND = BEACONS["quicknet"]["beacons"][0]
 FULL = 65_535
 

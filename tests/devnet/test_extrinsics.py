@@ -5,13 +5,13 @@ import struct
 from typing import Any
 
 import pytest
-from devlab import TAO, Lab, get_key, sign
 
 from assay.devnet.devnet_errors import InvalidTransactionError, RpcError
 from assay.devnet.extrinsics import EXTRINSIC_BYTES, decode_extrinsic
 from assay.devnet.pallets.balances import WEIGHT_FEE
 from assay.devnet.pool import SIGNER_SIZE
 from assay.devnet.scale import encode_bytes
+from tests.devnet.devlab import TAO, Lab, get_key, sign
 
 ALICE, BOB = get_key("//Alice"), get_key("//Bob")
 GIFT = {"dest": BOB.ss58_address, "value": TAO}

@@ -8,16 +8,8 @@ from assay.network.evm import make_ledger_entry
 from assay.protocol import Reason
 from assay.protocol.encoding import encode
 from assay.protocol.record import NOTHING, make_settlement_record_name, make_window_record_name
-from tests.adversarial.audited import (
-    EPOCHS,
-    LIAR,
-    Liar,
-    Shelf,
-    accuse,
-    audit_liar,
-    list_differences,
-)
-from tests.adversarial.lies import ADDRESS, raise_a_score
+from tests.audit.audited import EPOCHS, LIAR, Liar, Shelf, accuse, audit_liar, list_differences
+from tests.audit.lies import ADDRESS, raise_a_score
 
 
 def test_an_old_record_is_rewritten(public, liar, bundle, models):

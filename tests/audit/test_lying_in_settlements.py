@@ -6,7 +6,7 @@ import pytest
 
 from assay.protocol import Outcome
 from assay.protocol.record import NOTHING, CoveredWindow, Weight
-from tests.adversarial.audited import HOTKEYS, RIVAL, accuse, audit_liar
+from tests.audit.audited import HOTKEYS, RIVAL, accuse, audit_liar
 
 
 def change_weights(liar):

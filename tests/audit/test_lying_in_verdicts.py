@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from assay.protocol import Outcome, Reason
-from tests.adversarial.audited import HOTKEYS, accuse, audit_liar, list_differences, read_records
+from tests.audit.audited import HOTKEYS, accuse, audit_liar, list_differences, read_records
 
 
 def accept_a_cheat(liar):

@@ -10,7 +10,7 @@ from assay.audit.bundle_export import export_bundle
 from assay.audit.sealing import SUMS_FILE, SealError
 from assay.demo.demo_bundle import ModelFolders
 from assay.network.chain import ChainError
-from tests.adversarial.audited import (
+from tests.audit.audited import (
     HOTKEYS,
     LIAR,
     RIVAL,

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from assay.audit.bundle import BundleError
 from assay.audit.sealing import SUMS_FILE, SealError, find_broken_seals, seal_folder
 from assay.cli.app import app
-from tests.adversarial.audited import HOTKEYS, open_audit, play_network
+from tests.audit.audited import HOTKEYS, open_audit, play_network
 
 FLIPS = 2_400
 

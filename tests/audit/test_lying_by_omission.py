@@ -16,7 +16,7 @@ from assay.network.store import ReadableStores, StoreError
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol import Commitment, Outcome, Reason, Tag, encode_commitment, encode_ss58
 from assay.protocol.record import NOTHING, make_latest_name
-from tests.adversarial.audited import (
+from tests.audit.audited import (
     EPOCHS,
     HOTKEYS,
     LIAR,

@@ -9,15 +9,8 @@ import pytest
 
 from assay.protocol import Outcome, Reason
 from assay.protocol.record import Seen
-from tests.adversarial.audited import (
-    HOTKEYS,
-    RIVAL,
-    accuse,
-    audit_liar,
-    list_differences,
-    read_records,
-)
-from tests.adversarial.lies import find_earlier, raise_a_score, raise_a_value, refuse_for
+from tests.audit.audited import HOTKEYS, RIVAL, accuse, audit_liar, list_differences, read_records
+from tests.audit.lies import find_earlier, raise_a_score, raise_a_value, refuse_for
 
 
 def test_the_truth_matches(public, liar, models):

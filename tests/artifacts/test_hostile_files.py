@@ -11,7 +11,7 @@ from assay.artifacts.submissions import SubmissionFile, write_submission
 from assay.artifacts.submissions.submission_parser import encode_rows
 from assay.protocol import EncodingError, Reason
 from assay.protocol.submission import decode_rollout, split_rows
-from tests.network.conftest import (
+from tests.artifacts.conftest import (
     expect,
     join_file,
     lie,

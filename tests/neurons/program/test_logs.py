@@ -16,7 +16,7 @@ from assay.neurons.program.program_status import Sight
 from assay.protocol import Block
 from assay.protocol.parameters import DEMO_TIMING
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ROOMS = ("cage", "environments", "inference", "network", "neurons", "training", "verification")
 #: Writes far more than a pipe holds, and than may wait.
 SHOUT = """

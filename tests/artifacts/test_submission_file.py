@@ -17,7 +17,7 @@ from assay.artifacts.submissions import SubmissionFile, SubmissionLimits, write_
 from assay.protocol import Footer, Reason, Refusal, Rollout
 from assay.protocol.encoding import encode
 from assay.protocol.submission import compute_group_leaf, encode_rollout, split_rows
-from tests.network.conftest import (
+from tests.artifacts.conftest import (
     LIMITS,
     MemorySource,
     expect,

@@ -2,7 +2,7 @@
 
 from assay.protocol import encode_ss58
 from assay.protocol.record import Seen
-from tests.adversarial.audited import HOTKEYS, LIAR
+from tests.audit.audited import HOTKEYS, LIAR
 
 ADDRESS = encode_ss58(LIAR)
 

@@ -22,7 +22,7 @@ from assay.neurons.program.tally import Tally, Verdicts, meter
 from assay.neurons.settings.loading import ConfigError
 from tests.statuses import VALIDATOR
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TABLE = (*COMMON, *(metric for own in OWN.values() for metric in own))
 NAMES = {get_served_name(metric) for metric in TABLE}
 

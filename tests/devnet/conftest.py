@@ -1,15 +1,12 @@
 """A development network's chain for every test, in a folder of its own."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from assay.devnet.scale_codec import ScaleCodec
-
-sys.path.insert(0, str(Path(__file__).parent))
-from devlab import METADATA, Lab
+from tests.devnet.devlab import METADATA, Lab
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions import SubmissionLimits, write_submission
 from assay.protocol import Reason
-from tests.network.conftest import (
+from tests.artifacts.conftest import (
     expect,
     join_file,
     lie,

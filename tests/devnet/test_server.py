@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devlab import TAO, get_key, sign
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -19,6 +18,7 @@ from assay.devnet.rpc_server import connections_logger
 from assay.network.chain import ChainError, ChainTarget, Connection, DevWallet, create_subnet
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.neurons.settings.loading import use_sdk_cache
+from tests.devnet.devlab import TAO, get_key, sign
 
 ALICE, BOB = get_key("//Alice"), get_key("//Bob")
 
