@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from assay.network.beacon import HttpBeacons, LocalBeacon
-from assay.network.beacon.endpoint import ANSWER_MAX
 from assay.network.beacon.relay_endpoint import ANSWER_MAX
 from tests.network.beacon.conftest import CALM, EAGER, HASTY, ROUNDS
 from tests.network.beacon.relay import (
