@@ -27,9 +27,9 @@ from assay.neurons.program.metrics_server import serve_metrics
 from assay.neurons.program.program_loop import Loop, catch_signals
 from assay.neurons.program.program_status import SHOWN, Subject, UploadStatus, describe_program
 from assay.neurons.program.tally import Verdicts, Watch, meter
+from assay.neurons.session.neuron_session import NetworkMonitor, NeuronSession, join_network
 from assay.neurons.session.preflight import Surroundings, warn_briefly
 from assay.neurons.session.resources import now_ms, open_own_store
-from assay.neurons.session.session import Membership, Standing, join
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import MinerSettings, Settings
 from assay.neurons.trainer.held_out import HeldOut
@@ -74,23 +74,23 @@ def run_miner(
     with (
         log_lines(wants_json(settings, as_json), quiet),
         serve_metrics(settings.metrics.listen, "miner", settings.metrics.hosts) as note,
-        join(settings, own.dir, "miner") as member,
+        join_network(settings, own.dir, "miner") as session,
     ):
         watch = Watch(note=note)
         store = meter(store, watch.tally)
-        hotkey, sources = member.account.hotkey, member.sources
+        hotkey, sources = session.account.hotkey, session.sources
         with (
             Workbook(own.dir / "work") as workbook,
             History(
-                own.dir / "history.sqlite", member.chain.genesis_hash, member.chain.netuid, hotkey
+                own.dir / "history.sqlite", session.chain.genesis_hash, session.chain.netuid, hotkey
             ) as history,
         ):
             miner = kind(
                 "miner",
                 hotkey,
-                member.parameters,
+                session.parameters,
                 Outside(
-                    member.chain,
+                    session.chain,
                     sources.beacons,
                     sources.checkpoints,
                     store,
@@ -98,11 +98,11 @@ def run_miner(
                     workbook,
                     history,
                 ),
-                make_miner_config(own, member.parameters),
+                make_miner_config(own, session.parameters),
                 make_report("miner_note"),
             )
             review = Review(
-                hotkey, member.parameters, sources, history, make_report("window_judged")
+                hotkey, session.parameters, sources, history, make_report("window_judged")
             )
             miner.uploads.beat = lambda: watch.beat()  # the loop's, which comes after it
             verdicts = Verdicts(watch.tally, list_reasons(describe_history(history, SHOWN)))
@@ -113,9 +113,9 @@ def run_miner(
                 verdicts.note(list_reasons(rows))
                 return {"at_work": done, "upload": _describe_upload(miner), "windows": rows}
 
-            warn_briefly(_look_around(member, "miner", store, locator), now_ms())
+            warn_briefly(_look_around(session, "miner", store, locator), now_ms())
             neuron = MinerWithReview(miner, review, watch.tally)
-            return _drive(member, neuron, describe, Standing(member), as_json, watch)
+            return _drive(session, neuron, describe, NetworkMonitor(session), as_json, watch)
 
 
 def _describe_upload(miner: Miner) -> UploadStatus | None:
@@ -143,19 +143,22 @@ def run_dry_run(settings: Settings, as_json: bool) -> int:
     own = settings.miner
     store, locator = open_own_store(settings)
     _use_threads(own.threads)
-    with log_lines(as_json, quiet=True), join(settings, own.dir, "miner", looking=True) as member:
-        sources, account = member.sources, member.account
-        outside = Outside(member.chain, sources.beacons, sources.checkpoints, store, locator)
-        config = make_miner_config(own, member.parameters)
+    with (
+        log_lines(as_json, quiet=True),
+        join_network(settings, own.dir, "miner", looking=True) as session,
+    ):
+        sources, account = session.sources, session.account
+        outside = Outside(session.chain, sources.beacons, sources.checkpoints, store, locator)
+        config = make_miner_config(own, session.parameters)
         candidate = Candidate(account.hotkey, account.coldkey)
         found = dry_run(
             outside,
             candidate,
-            member.parameters,
+            session.parameters,
             config,
             now_ms(),
-            shown=member.stores.get(locator),
-            public=lambda: member.stores.get_as_stranger(locator),
+            shown=session.stores.get(locator),
+            public=lambda: session.stores.get_as_stranger(locator),
         )
     if as_json:
         print(json.dumps(found.to_json()))
@@ -177,16 +180,16 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
         serving = serve_metrics(settings.metrics.listen, "validator", settings.metrics.hosts)
         watch = Watch(note=stack.enter_context(serving))
         tally = watch.tally
-        member = stack.enter_context(join(settings, own.dir, "validator"))
+        session = stack.enter_context(join_network(settings, own.dir, "validator"))
         database = stack.enter_context(closing(Database(own.dir / VALIDATOR_FILE)))
         archive = Archive(own.dir)
         store, locator = _open_record_store(settings)
         store = meter(store, tally)
-        author = Author(get_software(), member.parameters.digest, member.account.hotkey)
-        tempo = member.parameters.timing.tempo
-        ledger = stack.enter_context(open_posting(settings, database, member.account.hotkey))
+        author = Author(get_software(), session.parameters.digest, session.account.hotkey)
+        tempo = session.parameters.timing.tempo
+        ledger = stack.enter_context(open_posting(settings, database, session.account.hotkey))
         public = None if locator is None else store
-        ahead = stack.enter_context(read_ahead(member.sources, public, own.mirrored, own.fetches))
+        ahead = stack.enter_context(read_ahead(session.sources, public, own.mirrored, own.fetches))
 
         def note_window(audit: WindowAudit) -> None:
             archive.write_window(audit)
@@ -210,27 +213,27 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
 
         book = RecordBook(
             database,
-            member.chain,
+            session.chain,
             author,
             tempo,
             store,
             locator,
             None if ledger is None else ledger.put_record,
         )
-        book.recover(compute_record_bytes_max(member.parameters))
+        book.recover(compute_record_bytes_max(session.parameters))
         validator = Validator(
-            member.account.hotkey,
-            member.parameters,
-            member.sources,
+            session.account.hotkey,
+            session.parameters,
+            session.sources,
             database,
             archive.write_context,
             note_window,
             note_settlement,
-            start=member.chain.get_head(),
+            start=session.chain.get_head(),
             book=book,
             ahead=ahead,
         )
-        standing = Standing(member, needs_permit=True)
+        network = NetworkMonitor(session, needs_permit=True)
         verdicts = Verdicts(tally, list_verdicts(validator))
 
         def describe() -> dict[str, Any]:
@@ -238,15 +241,15 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
                 audit = validator.audits[window]
                 tally.add("judged_tokens", audit.verdicts[hotkey].tokens)
                 tally.add("judging_seconds", audit.seconds.get(hotkey, 0.0))
-            timing, head = member.parameters.timing, standing.sight.head
+            timing, head = session.parameters.timing, network.seen.head
             number = 0 if head is None else head.number
             return describe_validator(validator, timing, number, database, book) | {
                 "posts": [describe_ledger_row(r) for r in list_ledger_rows(database, SHOWN)],
                 "posting_trouble": None if ledger is None else ledger.trouble,
             }
 
-        warn_briefly(_look_around(member, "validator", public, locator or ""), now_ms())
-        return _drive(member, validator, describe, standing, as_json, watch)
+        warn_briefly(_look_around(session, "validator", public, locator or ""), now_ms())
+        return _drive(session, validator, describe, network, as_json, watch)
 
 
 def _open_record_store(settings: Settings) -> tuple[ObjectStore, str | None]:
@@ -278,20 +281,20 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
     with (
         log_lines(wants_json(settings, as_json), quiet),
         serve_metrics(settings.metrics.listen, "trainer", settings.metrics.hosts) as note,
-        join(settings, own.dir, "trainer") as member,
+        join_network(settings, own.dir, "trainer") as session,
     ):
         watch = Watch(note=note)
         store = meter(store, watch.tally)
-        trainer_hotkey = member.parameters.identity.trainer
-        if member.account.hotkey != trainer_hotkey:
+        trainer_hotkey = session.parameters.identity.trainer
+        if session.account.hotkey != trainer_hotkey:
             raise ConfigError(
                 f"the trainer of this network is {encode_ss58(trainer_hotkey)}, and the wallet's "
-                f"hotkey is {encode_ss58(member.account.hotkey)}: name the right wallet"
+                f"hotkey is {encode_ss58(session.account.hotkey)}: name the right wallet"
             )
         lessons: list[dict[str, Any]] = []
-        held_out = HeldOut(member.parameters, own.problems)
+        held_out = HeldOut(session.parameters, own.problems)
         report = make_report("held_out_tried")
-        monitor = Monitor(own.dir, member.sources.checkpoints, held_out, report)
+        monitor = Monitor(own.dir, session.sources.checkpoints, held_out, report)
 
         def note_lesson(lesson: Lesson) -> None:
             reward = sum(lesson.rewards) / max(1, len(lesson.rewards)) / 1e6
@@ -322,16 +325,16 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
         config = make_trainer_config(own, locator, store, held_out)
         trainer = Trainer(
             trainer_hotkey,
-            member.parameters,
-            member.sources,
+            session.parameters,
+            session.sources,
             config,
             note_lesson,
             make_report("trainer_note"),
         )
-        warn_briefly(_look_around(member, "trainer", store, locator), now_ms())
+        warn_briefly(_look_around(session, "trainer", store, locator), now_ms())
         try:
             return _drive(
-                member,
+                session,
                 TrainerWithMonitor(trainer, monitor),
                 lambda: {
                     "window": trainer.window,
@@ -339,7 +342,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
                     "alarm": monitor.alarm,
                     "held_out": [asdict(point) for point in monitor.points[-SHOWN:]],
                 },
-                Standing(member),
+                NetworkMonitor(session),
                 as_json,
                 watch,
             )
@@ -348,27 +351,27 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
 
 
 def _look_around(
-    member: Membership, role: str, store: ObjectStore | None = None, locator: str = ""
+    session: NeuronSession, role: str, store: ObjectStore | None = None, locator: str = ""
 ) -> Surroundings:
     """What a program that starts looks at first."""
     return Surroundings(
         role=role,
-        folder=member.folder,
+        folder=session.folder,
         groups_per_step=0,
-        hotkey=member.account.hotkey,
-        chain=member.chain,
-        parameters=member.parameters,
-        relays=member.beacons.check,
+        hotkey=session.account.hotkey,
+        chain=session.chain,
+        parameters=session.parameters,
+        relays=session.beacons.check,
         store=store,
-        shown=None if store is None else member.sources.stores.get(locator),
+        shown=None if store is None else session.sources.stores.get(locator),
     )
 
 
 def _drive(
-    member: Membership,
+    session: NeuronSession,
     neuron: Neuron,
     describe: Callable[[], dict[str, Any]],
-    standing: Standing,
+    network: NetworkMonitor,
     as_json: bool,
     watch: Watch,
 ) -> int:
@@ -376,25 +379,25 @@ def _drive(
     subject = Subject(
         neuron.name,
         get_software(),
-        member.chain.netuid,
-        member.account.hotkey,
-        member.parameters.timing,
-        member.sources.checkpoints,
-        member.parameters.beacon.chain_hash,
-        member.parameters.digest,
-        member.beacons,
-        standing.sight,
+        session.chain.netuid,
+        session.account.hotkey,
+        session.parameters.timing,
+        session.sources.checkpoints,
+        session.parameters.beacon.chain_hash,
+        session.parameters.digest,
+        session.beacons,
+        network.seen,
     )
 
     def describe_all() -> dict[str, Any]:
         return describe_program(subject) | describe()
 
-    standing.require_seat()
-    with catch_signals(member.chain.hurry) as stop:
-        Loop(neuron, member.folder, stop, describe_all, standing.check, watch).run()
+    network.require_seat()
+    with catch_signals(session.chain.hurry) as stop:
+        Loop(neuron, session.folder, stop, describe_all, network.check, watch).run()
     logger.info("stopped as asked; the same command goes on from here", extra={"event": "stopped"})
     if as_json:
-        print((member.folder / "status.json").read_text())
+        print((session.folder / "status.json").read_text())
     return 0
 
 

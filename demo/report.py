@@ -12,7 +12,7 @@ from assay.demo.demo_run import Actor, DemoRun
 from assay.neurons.program.program_status import (
     RUNNING,
     STOPPED,
-    Sight,
+    ChainStatus,
     Subject,
     describe_program,
     describe_self,
@@ -36,7 +36,7 @@ def describe_status(run: DemoRun) -> dict[str, Any]:
     head = run.chain.get_block(run.chain.get_head())
     window = compute_window(run.parameters.timing, head.number)
     newest = run.lessons[-1].published if run.lessons else None
-    sight = Sight(
+    seen = ChainStatus(
         head,
         None,
         get_checkpoint_digest(run.chain, run.parameters, window),
@@ -51,7 +51,7 @@ def describe_status(run: DemoRun) -> dict[str, Any]:
         run.checkpoints,
         run.parameters.beacon.chain_hash,
         run.parameters.digest,
-        sight=sight,
+        seen=seen,
     )
     validating = describe_validator(
         run.validator, run.parameters.timing, head.number, run.database, run.book

@@ -24,7 +24,7 @@ import structlog
 from rich.console import Console
 from structlog.typing import EventDict, WrappedLogger
 
-from assay.neurons.program.program_status import Sight, describe_countdown
+from assay.neurons.program.program_status import ChainStatus, describe_countdown
 from assay.neurons.settings.sections import Settings
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_window
@@ -119,13 +119,13 @@ class Origin:
     """
 
     hotkey: str | None = None
-    sight: Sight | None = None
+    seen: ChainStatus | None = None
     timing: Timing | None = None
 
     def describe(self) -> dict[str, Any]:
         """The fields of a line; null as long as they are not known."""
         found: dict[str, Any] = {"window": None, "phase": None, "hotkey": self.hotkey}
-        head = None if self.sight is None else self.sight.head
+        head = None if self.seen is None else self.seen.head
         if head is not None and self.timing is not None:
             found["window"] = compute_window(self.timing, head.number)
             countdown = describe_countdown(self.timing, found["window"], head.number)
@@ -157,7 +157,7 @@ def log_lines(as_json: bool, quiet: bool) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         handler.close()
-        ORIGIN.hotkey = ORIGIN.sight = ORIGIN.timing = None
+        ORIGIN.hotkey = ORIGIN.seen = ORIGIN.timing = None
 
 
 def wants_json(settings: Settings, as_json: bool) -> bool:

@@ -163,7 +163,7 @@ class CheckpointFigures(Protocol):
 
 
 @dataclass(slots=True)
-class Sight:
+class ChainStatus:
     """What a program has seen of the chain.
 
     Attributes:
@@ -200,7 +200,7 @@ class Subject:
     beacon_chain: bytes
     parameters: bytes
     beacons: BeaconFigures | None = None
-    sight: Sight = field(default_factory=Sight)
+    seen: ChainStatus = field(default_factory=ChainStatus)
 
 
 def describe_program(subject: Subject) -> dict[str, Any]:
@@ -209,9 +209,9 @@ def describe_program(subject: Subject) -> dict[str, Any]:
     Returns:
         a `ProgramStatus` but for those fields.
     """
-    sight, checkpoints, beacons = subject.sight, subject.checkpoints, subject.beacons
-    head = 0 if sight.head is None else sight.head.number
-    window, published = compute_window(subject.timing, head), sight.published
+    seen, checkpoints, beacons = subject.seen, subject.checkpoints, subject.beacons
+    head = 0 if seen.head is None else seen.head.number
+    window, published = compute_window(subject.timing, head), seen.published
     return {
         "version": STATUS_VERSION,
         "program": subject.program,
@@ -220,19 +220,19 @@ def describe_program(subject: Subject) -> dict[str, Any]:
         "parameters": subject.parameters.hex(),
         "hotkey": encode_ss58(subject.hotkey),
         "head": head,
-        "head_at": None if sight.head is None else sight.head.timestamp_ms / 1_000,
-        "best": sight.best,
+        "head_at": None if seen.head is None else seen.head.timestamp_ms / 1_000,
+        "best": seen.best,
         "window_now": window,
         "countdown": describe_countdown(subject.timing, window, head),
         "checkpoint": None
-        if sight.in_force is None
+        if seen.in_force is None
         else CheckpointStatus(
-            digest=sight.in_force.hex(), number=checkpoints.find_number(sight.in_force)
+            digest=seen.in_force.hex(), number=checkpoints.find_number(seen.in_force)
         ),
         "published": None
         if published is None
         else CheckpointStatus(digest=published[0].hex(), number=published[1]),
-        "published_since": sight.published_since,
+        "published_since": seen.published_since,
         "fetching": [
             FetchingStatus(checkpoint=download.digest.hex(), bytes=download.done, of=download.due)
             for download in checkpoints.downloads

@@ -1,243 +1,158 @@
-"""Joining a network: from settings to everything a neuron works with, opened in order."""
+"""A session on a network: from settings to chain, parameters, beacons and stores.
 
-import logging
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+Every command that needs more than a chain opens these here, so that all mean the same by a setting.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from assay.artifacts.checkpoints.checkpoint_folder import (
-    CHECKPOINTS_KEPT,
-    RETRY_MAX_S,
-    CheckpointFolder,
-    DownloadSettings,
-)
 from assay.artifacts.discovery import (
     DiscoveryError,
     fetch_parameters,
     find_mismatch,
     find_parameters,
-    has_parameters_changed,
     make_mirrors,
     publish_parameters,
     read_announcement,
 )
-from assay.artifacts.parquet.parquet_worker import ParquetWorker
+from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.store_objects import UnavailableError
 from assay.artifacts.submissions.mirror_list import MirrorList
-from assay.artifacts.submissions.submission_judge import JudgeSources
-from assay.environments import open_environment
-from assay.network import ReadableStores, open_folder, open_store
+from assay.network import ObjectStore, ReadableStores, open_folder, open_store
 from assay.network.beacon import HttpBeacons
-from assay.network.chain import ForgottenError, SubtensorChain
-from assay.neurons.program.logs import ORIGIN
-from assay.neurons.program.program_loop import ParametersChangedError, claim_folder
-from assay.neurons.program.program_status import Sight
-from assay.neurons.session.resources import (
-    Account,
-    measure_stake,
-    now_ms,
-    open_account,
-    open_chain,
-    open_stores,
-)
-from assay.neurons.session.window_reader import get_checkpoint_digest
-from assay.neurons.settings.loading import ConfigError
+from assay.network.chain import SubtensorChain
+from assay.neurons.session.resources import Account, now_ms, open_account, open_chain, open_stores
 from assay.neurons.settings.sections import Settings
-from assay.protocol import Parameters, Phase, Tag, encode_ss58, parse_commitment
-from assay.protocol.parameters import Timing
-from assay.protocol.window import compute_block, compute_window
-
-logger = logging.getLogger("assay")
-
-#: Looks a window at what the trainer has published: each reads state that is kept for a while.
-_LOOKS = 6
-#: Tries a window, at least, to have a checkpoint that nobody had.
-_TRIES = 8
+from assay.protocol import Parameters
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
-    """A neuron's place in a network."""
+class Session:
+    """A place on a network to work from. Each part is opened when it is first asked for, and closed
+    with the session; what reads another part opens that one, too.
 
-    folder: Path
-    account: Account
-    chain: SubtensorChain
-    parameters: Parameters
-    sources: JudgeSources
-    beacons: HttpBeacons
-    stores: ReadableStores
+    Args:
+        folder: keeps what was read of chain, beacons, parameters and checkpoints.
+        signing: the chain gets the wallet.
+        hasty: somebody waits: nothing is fetched in the background, nor tried for long.
+        poll_s: seconds between two looks at the chain for who waits for a block.
+
+    Attributes:
+        settings, folder: as given.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        *,
+        signing: bool = False,
+        hasty: bool = True,
+        poll_s: float = 1.0,
+    ) -> None:
+        self.settings = settings
+        self.folder = folder
+        self._signing, self._hasty, self._poll_s = signing, hasty, poll_s
+        self._opened = ExitStack()
+
+    def close(self) -> None:
+        """Closes what was opened, the newest first."""
+        self._opened.close()
+
+    @cached_property
+    def account(self) -> Account:
+        """The wallet that settings name, see `open_account`."""
+        return open_account(self.settings)
+
+    @cached_property
+    def chain(self) -> SubtensorChain:
+        """The subnet that settings name, see `open_chain`."""
+        account = self.account if self._signing else None
+        folder = self.folder / "chain"
+        opening = open_chain(self.settings.chain, folder, self._poll_s, hasty=self._hasty)
+        chain = self._opened.enter_context(opening)
+        if account is not None:
+            chain.add_wallet(account.wallet)
+        return chain
+
+    @cached_property
+    def stores(self) -> ReadableStores:
+        """The stores that may be read, see `open_stores`."""
+        return open_stores(self.settings)
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """The owner's parameters; once fetched they are had even while the owner's store is away.
+
+        Raises:
+            DiscoveryError: says exactly what is missing. ChainError: the chain cannot be read.
+        """
+        chain, kept = self.chain, open_folder(self.folder / "rules")
+        try:
+            parameters = fetch_parameters(kept, read_announcement(chain).digest)
+        except UnavailableError:
+            parameters = find_parameters(chain, self.stores.open)
+            publish_parameters(kept, parameters)
+        fault = find_mismatch(chain, parameters)
+        if fault is not None:  # an owner can name in one slot what was published for another
+            raise DiscoveryError(f"the owner of subnet {chain.netuid} has published {fault}")
+        return parameters
+
+    @cached_property
+    def beacons(self) -> HttpBeacons:
+        """The beacon that the parameters name, from relays and from what the chain keeps."""
+        beacons = HttpBeacons(
+            self.parameters.beacon,
+            self.settings.beacon.endpoints,
+            self.folder / "beacons",
+            now_ms,
+            pulses=self.chain.get_pulse,
+        )
+        self._opened.callback(beacons.close)
+        return beacons
+
+    @cached_property
+    def own_mirrors(self) -> list[ObjectStore]:
+        """The mirrors that the operator named.
+
+        Raises:
+            StoreError: one of them is none.
+        """
+        return [open_store(locator) for locator in self.settings.store.mirrors]
+
+    @cached_property
+    def checkpoint_mirrors(self) -> Callable[[], Iterator[ObjectStore]]:
+        """Where checkpoints may be had, see `make_mirrors`."""
+        return make_mirrors(self.chain, self.parameters, self.stores.open, self.own_mirrors)
+
+    @cached_property
+    def submission_mirrors(self) -> MirrorList:
+        """Where others' submissions may be had besides their own stores; one's own account, where
+        the session has one, is left out."""
+        own = self.account.hotkey if self._signing else bytes(32)
+        return MirrorList(self.chain, self.stores.get, self.own_mirrors, own)
+
+    @cached_property
+    def worker(self) -> ParquetWorker:
+        """The process that parses strangers' files."""
+        return self._opened.enter_context(ParquetWorker())
 
 
 @contextmanager
-def join(
-    settings: Settings, folder: Path, kind: str, *, looking: bool = False
-) -> Iterator[Membership]:
-    """Everything a neuron needs, from the chain down to its own folder, closed again afterwards.
+def open_session(
+    settings: Settings, folder: Path | None = None, *, signing: bool = False, poll_s: float = 1.0
+) -> Iterator[Session]:
+    """A session for a command, which opens what it reads of it.
 
     Args:
-        kind: which program: its folder serves no other.
-        looking: beside a program that may hold the folder, and without its patience.
-
-    Raises:
-        OperatorError: says what is missing, and what to do.
+        folder: see `Session`; None: nothing is kept for longer than this.
+        signing, poll_s: see `Session`.
     """
     with ExitStack() as stack:
-        if not looking:
-            stack.enter_context(claim_folder(folder, kind))
-        account = open_account(settings)
-        ORIGIN.hotkey = encode_ss58(account.hotkey)
-        chain = stack.enter_context(open_chain(settings.chain, folder / "chain", hasty=looking))
-        chain.add_wallet(account.wallet)
-        stores = open_stores(settings)
-        parameters = _find_parameters(chain, stores, folder)
-        beacons = HttpBeacons(
-            parameters.beacon,
-            settings.beacon.endpoints,
-            folder / "beacons",
-            now_ms,
-            pulses=chain.get_pulse,
-        )
-        stack.callback(beacons.close)
-        own = [open_store(locator) for locator in settings.store.mirrors]
-        fetching = DownloadSettings(
-            make_mirrors(chain, parameters, stores.open, own),
-            longest_s=find_longest_retry(parameters.timing),
-            in_background=not looking,
-        )
-        checkpoints = CheckpointFolder(folder / "models", fetching, keep=CHECKPOINTS_KEPT)
-        stack.callback(checkpoints.close)
-        worker = stack.enter_context(ParquetWorker())
-        logger.info(
-            "subnet %d, parameters %s…, %s %s",
-            chain.netuid,
-            parameters.digest.hex()[:16],
-            kind,
-            encode_ss58(account.hotkey),
-            extra={"event": "joined"},
-        )
-        mirrors = MirrorList(chain, stores.get, own, account.hotkey)
-        sources = JudgeSources(chain, beacons, checkpoints, stores, worker, mirrors)
-        yield Membership(folder, account, chain, parameters, sources, beacons, stores)
-
-
-def find_longest_retry(timing: Timing) -> float:
-    """Seconds until a checkpoint that nobody had is asked for again, at most: there are several
-    tries a window, however short it is."""
-    return min(RETRY_MAX_S, timing.window_blocks * timing.slot_ms / 1_000 / _TRIES)
-
-
-def _find_parameters(chain: SubtensorChain, stores: ReadableStores, folder: Path) -> Parameters:
-    """The owner's parameters; once fetched they are had even while the owner's store is away."""
-    kept = open_folder(folder / "rules")
-    try:
-        parameters = fetch_parameters(kept, read_announcement(chain).digest)
-    except UnavailableError:
-        parameters = find_parameters(chain, stores.open)
-        publish_parameters(kept, parameters)
-    fault = find_mismatch(chain, parameters)
-    if fault is not None:  # an owner can name in one slot what was published for another
-        raise DiscoveryError(f"the owner of subnet {chain.netuid} has published {fault}")
-    try:
-        open_environment(parameters.environment)
-    except ValueError as error:
-        raise DiscoveryError(f"subnet {chain.netuid} asks what is not here: {error}") from None
-    return parameters
-
-
-class Standing:
-    """Looks once a window whether it makes sense to go on, and more often for a new checkpoint.
-
-    Args:
-        needs_permit: for a validator, whose weights nobody counts without one.
-
-    Attributes:
-        sight: what was seen of the chain.
-    """
-
-    def __init__(self, member: Membership, *, needs_permit: bool = False) -> None:
-        self.sight = Sight()
-        ORIGIN.sight, ORIGIN.timing = self.sight, member.parameters.timing
-        self._member = member
-        self._needs_permit = needs_permit
-        self._looked: int | None = None
-        self._fetched = -1
-        self._lack: str | None = None
-
-    def require_seat(self) -> None:
-        """Says at the start what would otherwise show after a window.
-
-        Raises:
-            ConfigError: the hotkey holds no uid.
-        """
-        chain, hotkey = self._member.chain, self._member.account.hotkey
-        if hotkey not in chain.get_members(chain.get_head()):
-            raise ConfigError(
-                f"{encode_ss58(hotkey)} holds no uid of subnet {chain.netuid}: `assay register`"
-            )
-        if self._needs_permit:
-            own, others = measure_stake(chain, hotkey)
-            logger.info(
-                "%.1f α on this hotkey, %.1f α on others with a permit: what less than half of all "
-                "stake votes for is clipped",
-                own / 1e9,
-                others / 1e9,
-                extra={"event": "stake_weighed"},
-            )
-
-    def check(self) -> str | None:
-        """What the operator should mend; None while the hotkey stands as it should.
-
-        Raises:
-            ParametersChangedError: the network is gone.
-            ChainError: the chain cannot be read.
-        """
-        member, chain, sight = self._member, self._member.chain, self.sight
-        head = chain.get_head()
-        if sight.head is None or head != sight.head.number:
-            sight.head, sight.best = chain.get_block(head), chain.get_best()
-        timing = member.parameters.timing
-        window = compute_window(timing, head)
-        if window != self._looked:
-            changed = has_parameters_changed(chain, member.parameters)
-            if changed is not None:
-                raise ParametersChangedError(changed)
-            # the state at this block is read, and kept, in any case
-            block = compute_block(timing, window, Phase.CHALLENGE)
-            self._lack = self._find_lack(block, head)
-            with suppress(ForgottenError):  # of a block a while ago: the next window's is not
-                sight.in_force = get_checkpoint_digest(chain, member.parameters, window)
-            self._looked = window
-        if head >= self._fetched + max(1, timing.window_blocks // _LOOKS):
-            self._fetch_ahead(head)
-            self._fetched = head
-        return self._lack
-
-    def _fetch_ahead(self, head: int) -> None:
-        """Begins to fetch what the trainer has published, before a window begins with it."""
-        member = self._member
-        slots = member.chain.get_commitments(head)
-        said = parse_commitment(slots.get(member.parameters.identity.trainer, b""))
-        if said is not None and said.tag is Tag.CHECKPOINT:
-            self._note_published(said.digest, said.number)
-            member.sources.checkpoints.prefetch(said.digest)
-
-    def _note_published(self, digest: bytes, number: int) -> None:
-        if self.sight.published != (digest, number):
-            self.sight.published = digest, number
-            self.sight.published_since = time.time()
-
-    def _find_lack(self, block: int, head: int) -> str | None:
-        chain, hotkey = self._member.chain, self._member.account.hotkey
-        name = encode_ss58(hotkey)
-        if hotkey not in chain.get_members(block):
-            return (
-                f"{name} held no uid of subnet {chain.netuid} when this window began: `assay "
-                "register`, or wait a window if that was done just now"
-            )
-        if self._needs_permit and not any(
-            row.permit for row in chain.get_metagraph(head) if row.hotkey == hotkey
-        ):
-            return f"{name} has no validator permit: `assay stake`, then wait for an epoch"
-        return None
+        if folder is None:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
+        session = Session(settings, folder, signing=signing, poll_s=poll_s)
+        stack.callback(session.close)
+        yield session

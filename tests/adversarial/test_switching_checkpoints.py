@@ -15,7 +15,7 @@ from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.inference import CheckpointError
 from assay.network import StoreError, open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, Outside
-from assay.neurons.session.session import Standing
+from assay.neurons.session.neuron_session import NetworkMonitor
 from assay.protocol import Reason
 from assay.protocol.window import compute_window
 from assay.training import GENESIS
@@ -76,16 +76,16 @@ def make_folder(world, name, store):
     return folder, held
 
 
-def make_standing(world, checkpoints):
+def make_monitor(world, checkpoints):
     """As much of a program as looks for new checkpoints."""
-    standing = Standing(
+    monitor = NetworkMonitor(
         SimpleNamespace(
             chain=world.chain,
             parameters=world.parameters,
             sources=SimpleNamespace(checkpoints=checkpoints),
         )
     )
-    return standing
+    return monitor
 
 
 def run_to(world, block, neurons):
@@ -124,8 +124,8 @@ def test_a_switch_at_the_window_boundary_without_a_restart(fresh_world, child):
     world.chain.mint()
     world.chain.mint()
     # both begin to fetch as soon as it stands, and go on with what they do
-    make_standing(world, mine)._fetch_ahead(world.chain.get_head())
-    make_standing(world, judge)._fetch_ahead(world.chain.get_head())
+    make_monitor(world, mine).fetch_ahead(world.chain.get_head())
+    make_monitor(world, judge).fetch_ahead(world.chain.get_head())
     assert mirror.asked.wait(30)
     run_to(world, 2 * length - 1, neurons)
     assert mine.downloads

@@ -25,7 +25,6 @@ from assay.cli import neurons as commands
 from assay.network.beacon import HttpBeacons
 from assay.neurons.program import program_loop as programs
 from assay.neurons.session.resources import Account
-from assay.neurons.session.session import Membership
 from assay.neurons.settings.sections import (
     MinerSettings,
     Settings,
@@ -141,8 +140,8 @@ class Program:
         return settings
 
     @contextmanager
-    def join(self, settings: Settings, folder: Path, kind: str) -> Iterator[Membership]:
-        """As `neurons.joining.join`, in the soak's world."""
+    def join(self, settings: Settings, folder: Path, kind: str) -> Iterator[Any]:
+        """As `join_network`, in the soak's world."""
         world, weather = self._world, self.weather
         chain = FaultyChain(world.chain, weather)
         stores = Stores(world.stores, weather)
@@ -166,7 +165,15 @@ class Program:
                 stack.callback(beacons.close)
             sources = JudgeSources(chain, beacons, models, stores, Parser(worker, weather))  # type: ignore[arg-type]
             account = Account(None, world.hotkeys[self.name], world.hotkeys[self.name])  # type: ignore[arg-type]
-            yield Membership(folder, account, chain, world.parameters, sources, beacons, stores)  # type: ignore[arg-type]
+            yield SimpleNamespace(
+                folder=folder,
+                account=account,
+                chain=chain,
+                parameters=world.parameters,
+                sources=sources,
+                beacons=beacons,
+                stores=stores,
+            )
 
     def open_store(self) -> FaultyStore:
         """Its own."""
@@ -220,7 +227,7 @@ def take_over(get_now_ms: Callable[[], int], patch: Callable[[Any, str, Any], No
     patch(checkpoints_module, "_SHORT_S", _TURN_S / 2)  # real seconds are as nothing here
     patch(trainer_module, "time", clock)
     patch(commands, "now_ms", get_now_ms)
-    patch(commands, "join", lambda *arguments: _get_program().join(*arguments))
+    patch(commands, "join_network", lambda *arguments: _get_program().join(*arguments))
     patch(commands, "catch_signals", lambda _: nullcontext(_get_program()))
     patch(commands, "log_lines", lambda *_: nullcontext())
 

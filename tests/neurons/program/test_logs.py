@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from assay.neurons.program.logs import EVENTS, ORIGIN, log_lines, make_formatter, mask_secrets
-from assay.neurons.program.program_status import Sight
+from assay.neurons.program.program_status import ChainStatus
 from assay.protocol import Block
 from assay.protocol.parameters import DEMO_TIMING
 
@@ -65,7 +65,7 @@ def make_record(message: str, level: int = logging.INFO) -> logging.LogRecord:
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other tests' programs have left theirs."""
-    for name in ("hotkey", "sight", "timing"):
+    for name in ("hotkey", "seen", "timing"):
         monkeypatch.setattr(ORIGIN, name, None)
 
 
@@ -73,7 +73,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 def origin(nowhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
     head = Block(3 * DEMO_TIMING.window_blocks + 1, bytes(32), 0)
     monkeypatch.setattr(ORIGIN, "hotkey", "5abcdefghijklmn")
-    monkeypatch.setattr(ORIGIN, "sight", Sight(head))
+    monkeypatch.setattr(ORIGIN, "seen", ChainStatus(head))
     monkeypatch.setattr(ORIGIN, "timing", DEMO_TIMING)
 
 

@@ -9,10 +9,10 @@ import pytest
 from assay.devnet import SimulatedChain, SimulatedRules
 from assay.network.chain.chain_values import TAO
 from assay.neurons.program.program_loop import ParametersChangedError
-from assay.neurons.session import session as joining
-from assay.neurons.session.session import Membership, Standing, find_longest_retry
+<from assay.neurons.session import neuron_session
+from assay.neurons.session.neuron_session import NetworkMonitor, NeuronSession, find_longest_retry
 from assay.neurons.settings.loading import ConfigError
-from assay.protocol import Commitment, Tag, encode_commitment
+>from assay.protocol import Commitment, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING
 
 OWNER, SELF = (sha256(name).digest() for name in (b"owner", b"self"))
@@ -33,7 +33,7 @@ class Place:
         self.looks += 1
         return self.changed
 
-    def stand(self, *, needs_permit: bool = False) -> Standing:
+    def stand(self, *, needs_permit: bool = False) -> NetworkMonitor:
         identity = SimpleNamespace(trainer=OWNER, genesis_checkpoint=bytes(32))
         member: Any = SimpleNamespace(
             chain=self.chain,
@@ -41,7 +41,7 @@ class Place:
             parameters=SimpleNamespace(timing=DEMO_TIMING, identity=identity),
             sources=SimpleNamespace(checkpoints=SimpleNamespace(prefetch=self.prefetched.append)),
         )
-        return Standing(cast(Membership, member), needs_permit=needs_permit)
+        return NetworkMonitor(cast(NeuronSession, member), needs_permit=needs_permit)
 
     def mint_to(self, block: int) -> None:
         while self.chain.get_head() < block:
@@ -52,7 +52,7 @@ class Place:
 def make_place(monkeypatch: pytest.MonkeyPatch) -> Any:
     def make(*hotkeys: bytes) -> Place:
         place = Place(*hotkeys)
-        monkeypatch.setattr(joining, "has_parameters_changed", place.has_parameters_changed)
+        monkeypatch.setattr(neuron_session, "has_parameters_changed", place.has_parameters_changed)
         return place
 
     return make
@@ -60,21 +60,21 @@ def make_place(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_uid_bought_within_a_window_counts_from_the_next_one(make_place: Any) -> None:
     place = make_place(OWNER)
-    standing = place.stand()
+    monitor = place.stand()
     with pytest.raises(ConfigError, match="holds no uid"):
-        standing.require_seat()
+        monitor.require_seat()
     place.mint_to(WINDOW + 2)
     place.chain.register(SELF)
     place.mint_to(WINDOW + 3)
-    standing.require_seat()
-    assert "held no uid of subnet 3 when this window began" in standing.check()
-    head = standing.sight.head
+    monitor.require_seat()
+    assert "held no uid of subnet 3 when this window began" in monitor.check()
+    head = monitor.seen.head
     assert head is not None
     assert head.number == WINDOW + 3
     place.mint_to(2 * WINDOW - 1)
-    assert "held no uid" in standing.check()
+    assert "held no uid" in monitor.check()
     place.mint_to(2 * WINDOW)
-    assert standing.check() is None
+    assert monitor.check() is None
 
 
 def test_a_validator_without_a_permit_is_told_and_no_other_neuron(make_place: Any) -> None:
@@ -94,30 +94,30 @@ def test_a_validator_without_a_permit_is_told_and_no_other_neuron(make_place: An
 
 def test_it_looks_once_a_window_and_ends_where_the_network_is_gone(make_place: Any) -> None:
     place = make_place(OWNER, SELF)
-    standing = place.stand()
+    monitor = place.stand()
     for block in range(1, 2 * WINDOW):
         place.mint_to(block)
-        standing.check()
+        monitor.check()
     assert place.looks == 2
     place.changed = "the owner has published other parameters"
-    assert standing.check() is None
+    assert monitor.check() is None
     place.mint_to(2 * WINDOW)
     with pytest.raises(ParametersChangedError, match="other parameters"):
-        standing.check()
+        monitor.check()
 
 
 def test_what_the_trainer_publishes_is_fetched_at_once(make_place: Any) -> None:
     """A few looks a window; what is no checkpoint's commitment is nothing to fetch."""
     place = make_place(OWNER, SELF)
-    standing = place.stand()
+    monitor = place.stand()
     place.mint_to(2 * WINDOW + 1)
-    standing.check()
+    monitor.check()
     for tag, wanted in ((Tag.MINER, []), (Tag.CHECKPOINT, [SELF])):
         payload = encode_commitment(Commitment(tag, 1, 1, SELF, "test:store"))
         place.chain.set_commitment(OWNER, payload)
         for _ in range(4):
             place.chain.mint()
-            standing.check()
+            monitor.check()
         assert place.prefetched[: len(wanted)] == wanted
         assert set(place.prefetched) == set(wanted)
 

@@ -1,0 +1,205 @@
+"""A neuron's session, which judges files and runs models, and its watch over the network."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+
+from assay.artifacts.checkpoints.checkpoint_folder import (
+    CHECKPOINTS_KEPT,
+    RETRY_MAX_S,
+    CheckpointFolder,
+    DownloadSettings,
+)
+from assay.artifacts.discovery import DiscoveryError, has_parameters_changed
+from assay.artifacts.submissions.submission_judge import JudgeSources
+from assay.environments import open_environment
+from assay.network.chain import ForgottenError
+from assay.neurons.program.logs import ORIGIN
+from assay.neurons.program.program_loop import ParametersChangedError, claim_folder
+from assay.neurons.program.program_status import ChainStatus
+from assay.neurons.session.resources import measure_stake
+from assay.neurons.session.session import Session
+from assay.neurons.session.window_reader import get_checkpoint_digest
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
+from assay.protocol import Phase, Tag, encode_ss58, parse_commitment
+from assay.protocol.parameters import Timing
+from assay.protocol.window import compute_block, compute_window
+
+logger = logging.getLogger("assay")
+
+#: Looks a window at what the trainer has published: each reads state that is kept for a while.
+_LOOKS = 6
+#: Tries a window, at least, to have a checkpoint that nobody had.
+_TRIES = 8
+
+
+class NeuronSession(Session):
+    """A session with what a neuron works on besides. See `Session`."""
+
+    @cached_property
+    def checkpoints(self) -> CheckpointFolder:
+        """Checkpoints of the folder, fetched where they are not there."""
+        fetching = DownloadSettings(
+            self.checkpoint_mirrors,
+            longest_s=find_longest_retry(self.parameters.timing),
+            in_background=not self._hasty,
+        )
+        checkpoints = CheckpointFolder(self.folder / "models", fetching, keep=CHECKPOINTS_KEPT)
+        self._opened.callback(checkpoints.close)
+        return checkpoints
+
+    @cached_property
+    def sources(self) -> JudgeSources:
+        """Everything that a judging neuron reads from."""
+        return JudgeSources(
+            self.chain,
+            self.beacons,
+            self.checkpoints,
+            self.stores,
+            self.worker,
+            self.submission_mirrors,
+        )
+
+
+@contextmanager
+def join_network(
+    settings: Settings, folder: Path, kind: str, *, looking: bool = False
+) -> Iterator[NeuronSession]:
+    """Everything a neuron needs, from the chain down to its own folder, opened in order.
+
+    Args:
+        kind: which program: its folder serves no other.
+        looking: beside a program that may hold the folder, and without its patience.
+
+    Raises:
+        OperatorError: says what is missing, and what to do.
+    """
+    with ExitStack() as stack:
+        if not looking:
+            stack.enter_context(claim_folder(folder, kind))
+        session = NeuronSession(settings, folder, signing=True, hasty=looking)
+        stack.callback(session.close)
+        hotkey = encode_ss58(session.account.hotkey)
+        ORIGIN.hotkey = hotkey
+        chain, parameters = session.chain, session.parameters
+        try:
+            open_environment(parameters.environment)
+        except ValueError as error:
+            raise DiscoveryError(f"subnet {chain.netuid} asks what is not here: {error}") from None
+        _ = session.sources  # all of it, before it is needed
+        logger.info(
+            "subnet %d, parameters %s…, %s %s",
+            chain.netuid,
+            parameters.digest.hex()[:16],
+            kind,
+            hotkey,
+            extra={"event": "joined"},
+        )
+        yield session
+
+
+def find_longest_retry(timing: Timing) -> float:
+    """Seconds until a checkpoint that nobody had is asked for again, at most: there are several
+    tries a window, however short it is."""
+    return min(RETRY_MAX_S, timing.window_blocks * timing.slot_ms / 1_000 / _TRIES)
+
+
+class NetworkMonitor:
+    """Looks once a window whether it makes sense to go on, and more often for a new checkpoint.
+
+    Args:
+        needs_permit: for a validator, whose weights nobody counts without one.
+
+    Attributes:
+        seen: what was seen of the chain.
+    """
+
+    def __init__(self, session: NeuronSession, *, needs_permit: bool = False) -> None:
+        self.seen = ChainStatus()
+        ORIGIN.seen, ORIGIN.timing = self.seen, session.parameters.timing
+        self._session = session
+        self._needs_permit = needs_permit
+        self._looked: int | None = None
+        self._fetched = -1
+        self._lack: str | None = None
+
+    def require_seat(self) -> None:
+        """Says at the start what would otherwise show after a window.
+
+        Raises:
+            ConfigError: the hotkey holds no uid.
+        """
+        chain, hotkey = self._session.chain, self._session.account.hotkey
+        if hotkey not in chain.get_members(chain.get_head()):
+            raise ConfigError(
+                f"{encode_ss58(hotkey)} holds no uid of subnet {chain.netuid}: `assay register`"
+            )
+        if self._needs_permit:
+            own, others = measure_stake(chain, hotkey)
+            logger.info(
+                "%.1f α on this hotkey, %.1f α on others with a permit: what less than half of all "
+                "stake votes for is clipped",
+                own / 1e9,
+                others / 1e9,
+                extra={"event": "stake_weighed"},
+            )
+
+    def check(self) -> str | None:
+        """What the operator should mend; None while the hotkey stands as it should.
+
+        Raises:
+            ParametersChangedError: the network is gone.
+            ChainError: the chain cannot be read.
+        """
+        session, chain, seen = self._session, self._session.chain, self.seen
+        head = chain.get_head()
+        if seen.head is None or head != seen.head.number:
+            seen.head, seen.best = chain.get_block(head), chain.get_best()
+        timing = session.parameters.timing
+        window = compute_window(timing, head)
+        if window != self._looked:
+            changed = has_parameters_changed(chain, session.parameters)
+            if changed is not None:
+                raise ParametersChangedError(changed)
+            # the state at this block is read, and kept, in any case
+            block = compute_block(timing, window, Phase.CHALLENGE)
+            self._lack = self._find_lack(block, head)
+            with suppress(ForgottenError):  # of a block a while ago: the next window's is not
+                seen.in_force = get_checkpoint_digest(chain, session.parameters, window)
+            self._looked = window
+        if head >= self._fetched + max(1, timing.window_blocks // _LOOKS):
+            self.fetch_ahead(head)
+            self._fetched = head
+        return self._lack
+
+    def fetch_ahead(self, head: int) -> None:
+        """Begins to fetch what the trainer has published, before a window begins with it."""
+        session = self._session
+        slots = session.chain.get_commitments(head)
+        said = parse_commitment(slots.get(session.parameters.identity.trainer, b""))
+        if said is not None and said.tag is Tag.CHECKPOINT:
+            self._note_published(said.digest, said.number)
+            session.sources.checkpoints.prefetch(said.digest)
+
+    def _note_published(self, digest: bytes, number: int) -> None:
+        if self.seen.published != (digest, number):
+            self.seen.published = digest, number
+            self.seen.published_since = time.time()
+
+    def _find_lack(self, block: int, head: int) -> str | None:
+        chain, hotkey = self._session.chain, self._session.account.hotkey
+        name = encode_ss58(hotkey)
+        if hotkey not in chain.get_members(block):
+            return (
+                f"{name} held no uid of subnet {chain.netuid} when this window began: `assay "
+                "register`, or wait a window if that was done just now"
+            )
+        if self._needs_permit and not any(
+            row.permit for row in chain.get_metagraph(head) if row.hotkey == hotkey
+        ):
+            return f"{name} has no validator permit: `assay stake`, then wait for an epoch"
+        return None
