@@ -9,10 +9,10 @@ import pytest
 from assay.devnet import SimulatedChain, SimulatedRules
 from assay.network.chain.chain_values import TAO
 from assay.neurons.program.program_loop import ParametersChangedError
-<from assay.neurons.session import neuron_session
+from assay.neurons.session import neuron_session
 from assay.neurons.session.neuron_session import NetworkMonitor, NeuronSession, find_longest_retry
 from assay.neurons.settings.loading import ConfigError
->from assay.protocol import Commitment, Tag, encode_commitment
+from assay.protocol import Commitment, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING
 
 OWNER, SELF = (sha256(name).digest() for name in (b"owner", b"self"))
