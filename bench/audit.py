@@ -33,7 +33,7 @@ from assay.protocol import Committed, Context, Header, Parameters, Reason
 from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import compute_submission_root
-from assay.subnet.demo_rules import DEMO_WORK, NETUID, make_demo_parameters
+from assay.subnet.presets import DEMO_WORK, NETUID, make_demo_parameters
 from assay.verification import make_projection
 
 MINERS, GROUPS, ROLLOUTS, TOKENS, THREADS = 256, 4, 16, 128, 1

@@ -21,7 +21,7 @@ from assay.cli.options import (
     load,
     plain_errors,
 )
-from assay.gauntlet.forging import CopiedFromAnother, ReplayedFromAnotherWindow
+from assay.gauntlet.content_attacks import CopiedFromAnother, ReplayedFromAnotherWindow
 from assay.gauntlet.strategy import Strategy
 from assay.gauntlet.table import CHOOSING, NOT_WORKING
 from assay.neurons.settings.loading import ConfigError

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from figures import Figure, report
 
-from assay.gauntlet.arena import Row, choose, run_family
+from assay.gauntlet.attack_setup import AttackSetup
 from assay.gauntlet.bench_models import BENCH, SHIPPED, build_models, open_family
-from assay.gauntlet.lab import Lab
+from assay.gauntlet.measuring import TableRow, choose, run_family
 from assay.gauntlet.steering import measure_steering
 
 MODELS = Path("assay-models")
@@ -43,12 +43,12 @@ def main() -> None:
     build_models(MODELS)
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
-        bench = Lab(open_family(BENCH, MODELS), Path(folder) / BENCH, GROUPS)
+        bench = AttackSetup(open_family(BENCH, MODELS), Path(folder) / BENCH, GROUPS)
         rows = {row.attack: row for row in run_family(bench, choose(None), print_line)}
         figures += list_bench(rows)
         short = 0.5 - bench.mean_gini
         figures.append(Figure("bench: mean Gini short of .5", short, "", bound=0))
-        shipped = Lab(open_family(SHIPPED, MODELS), Path(folder) / SHIPPED, STEERING_GROUPS)
+        shipped = AttackSetup(open_family(SHIPPED, MODELS), Path(folder) / SHIPPED, STEERING_GROUPS)
         figures += [
             Figure(f"shipped: {row.attack}, 99.99 % within", row.tokens_to_9999, "tokens")
             for row in run_family(shipped, choose(None), print_line)
@@ -66,7 +66,7 @@ def main() -> None:
     report("detection by the judge, and what steering gains", figures, 1)
 
 
-def list_bench(rows: dict[str, Row]) -> list[Figure]:
+def list_bench(rows: dict[str, TableRow]) -> list[Figure]:
     """Shares missed on the bench model, beside the bounds."""
     figures = []
     for tokens, bounds, rollouts in (

@@ -27,7 +27,7 @@ from starlette.types import ASGIApp
 
 from assay.artifacts.store_objects import make_parameters_name
 from assay.explorer import Index, make_app
-from assay.explorer.sources.record_sources import Request, open_source
+from assay.explorer.sources.record_sources import ExplorerRequest, open_source
 from assay.network.beacon import LocalBeacon
 from assay.neurons.settings.sections import Settings
 from assay.protocol import (
@@ -58,7 +58,7 @@ from assay.protocol.record import (
 )
 from assay.protocol.score_tree import compute_weights_digest
 from assay.protocol.window import compute_block, compute_round
-from assay.subnet.demo_rules import make_demo_parameters
+from assay.subnet.presets import make_demo_parameters
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 
 WINDOWS, MINERS, TOGETHER = (500 if FAST else 10_000), 32, 12
@@ -282,11 +282,11 @@ def main() -> None:
 
 def measure_pages(record: Record, settings: Settings, folder: Path) -> list[Figure]:
     with ExitStack() as stack:
-        source = open_source(Request(settings, None), stack, lambda: None, print)
+        source = open_source(ExplorerRequest(settings, None), stack, lambda: None, print)
         name = f"{ADDRESS}-{record.parameters.digest.hex()[:16]}.sqlite"
         index = Index(folder / name, VALIDATOR, record.parameters.digest)
         stack.callback(index.close)
-        app, _, indexer = make_app(source.subject, index, source.around)
+        app, _, indexer = make_app(source.subject, index, source.sources)
         started = perf_counter()
         indexer.step()
         reading = perf_counter() - started

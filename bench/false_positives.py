@@ -24,7 +24,7 @@ from assay.inference import Checkpoint, Reference, Side, compare, generate_group
 from assay.inference.passages import Passage
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.parameters import DEMO_TIMING, SMALL_MODEL_TESTS
-from assay.subnet.demo_rules import DEMO_WORK
+from assay.subnet.presets import DEMO_WORK
 from assay.verification import Ledger
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import (

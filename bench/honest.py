@@ -26,7 +26,7 @@ from assay.inference import (
 )
 from assay.protocol import Rollout
 from assay.protocol.parameters import SMALL_MODEL_TESTS
-from assay.subnet.demo_rules import DEMO_WORK
+from assay.subnet.presets import DEMO_WORK
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import judge_sampling
 from assay.verification.sketch import judge_sketch

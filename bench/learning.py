@@ -36,7 +36,7 @@ from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.devnet import SimulatedChain
 from assay.environments import open_environment
-from assay.gauntlet.forging import FakingMiner, JunkAppended, ShuffledSketch
+from assay.gauntlet.content_attacks import FakingMiner, JunkAppended, ShuffledSketch
 from assay.inference import Checkpoint, Request, load_checkpoint
 from assay.network.beacon import LocalBeacon
 from assay.network.files import write_json
@@ -49,7 +49,7 @@ from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import DEMO_TIMING
-from assay.subnet.demo_rules import NETUID, make_demo_parameters
+from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS, LearnConfig
 from assay.training.genesis_model import make_tokenizer
 

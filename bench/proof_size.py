@@ -14,7 +14,7 @@ from assay.artifacts.submissions import write_submission
 from assay.inference import generate_groups
 from assay.protocol import Header
 from assay.protocol.submission import LOGPROB_MAX
-from assay.subnet.demo_rules import DEMO_WORK
+from assay.subnet.presets import DEMO_WORK
 
 GROUPS = 24
 

@@ -30,7 +30,7 @@ from assay.protocol import (
 from assay.protocol.encoding import encode
 from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK
 from assay.protocol.window import compute_block
-from assay.subnet.demo_rules import make_demo_parameters
+from assay.subnet.presets import make_demo_parameters
 from assay.verification import GroupValue, Seat, Verdict
 
 MINERS, WINDOWS, EPOCH = 64, range(1_000, 1_012), 30_450

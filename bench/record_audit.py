@@ -50,7 +50,7 @@ from assay.protocol.record import make_settlement_record_name, make_window_recor
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import compute_submission_root
 from assay.protocol.window import compute_block, compute_settled_windows
-from assay.subnet.demo_rules import NETUID, make_demo_parameters
+from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.verification import (
     Ledger,

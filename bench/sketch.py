@@ -14,7 +14,7 @@ from work import load_genesis, make_any_projection, make_requests
 
 from assay.inference import Passage, Request, SketchBuilder
 from assay.protocol.parameters import SMALL_MODEL_TESTS
-from assay.subnet.demo_rules import DEMO_WORK
+from assay.subnet.presets import DEMO_WORK
 from assay.verification import Projection
 from assay.verification.sketch import judge_sketch
 

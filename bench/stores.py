@@ -48,7 +48,7 @@ from assay.protocol.encoding import encode
 from assay.protocol.parameters import DEMO_TIMING, MAIN_WORK, PROTOCOL_VERSION
 from assay.protocol.submission import compute_group_leaf, compute_submission_root, encode_rollout
 from assay.protocol.window import compute_block
-from assay.subnet.demo_rules import NETUID, make_demo_parameters
+from assay.subnet.presets import NETUID, make_demo_parameters
 
 MINERS, GROUPS, TOKENS, VOCABULARY = 256, 1_024, 230, 151_936
 LATENCY_S, BOUND_S = 0.020, 20.0

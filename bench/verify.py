@@ -6,7 +6,7 @@ from figures import Figure, report
 from transformers import Qwen2Config
 from work import GroupWork, load_genesis, make_any_projection, make_random_work, make_requests
 
-from assay.subnet.demo_rules import DEMO_WORK
+from assay.subnet.presets import DEMO_WORK
 
 ROLLOUTS, TOKENS, THREADS = 16, 128, 2
 #: The larger model decodes this many of the rollouts alone, and their time is scaled.

@@ -22,7 +22,7 @@ from assay.inference import (
 from assay.protocol import Domain, hash_fields
 from assay.protocol.manifest import Calibration
 from assay.protocol.parameters import SMALL_MODEL_TESTS
-from assay.subnet.demo_rules import DEMO_ENVIRONMENT, DEMO_SETTINGS
+from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.training import GENESIS
 from assay.verification import Projection, make_projection
 from assay.verification.sampling import judge_sampling

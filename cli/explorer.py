@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from assay.explorer import Front, Index, IndexDamagedError, Limits, make_app
-from assay.explorer.sources.record_sources import NoRecordError, Request, open_source
-from assay.explorer.sources.surroundings import Watch
+from assay.explorer import Front, Index, IndexDamagedError, make_app
+from assay.explorer.sources.opened_sources import ChangeWatch
+from assay.explorer.sources.record_sources import ExplorerRequest, NoRecordError, open_source
 from assay.network import StoreError
 from assay.network.files import hold_folder
 from assay.network.web.http_server import bind, list_hosts, make_server, serve
@@ -24,7 +24,7 @@ _OPENING_S, _STOPPING_S = 8.0, 5.0
 #: A name of a machine, and its longest (RFC 1035).
 
 
-def run_explorer(request: Request, as_json: bool, quiet: bool) -> int:
+def run_explorer(request: ExplorerRequest, as_json: bool, quiet: bool) -> int:
     """Serves until it is asked to stop; 0. Where what is to be shown is not there yet, a page says
     what is awaited.
 
@@ -61,7 +61,12 @@ class _Opening:
     """
 
     def __init__(
-        self, request: Request, stack: ExitStack, front: Front, hosts: tuple[str, ...], quiet: bool
+        self,
+        request: ExplorerRequest,
+        stack: ExitStack,
+        front: Front,
+        hosts: tuple[str, ...],
+        quiet: bool,
     ) -> None:
         self.failure: OperatorError | OSError | None = None
         self._request = request
@@ -130,11 +135,11 @@ class _Opening:
         except IndexDamagedError as error:
             raise ConfigError(f"{error}: name a folder with room with --index") from None
         stack.callback(index.close)
-        app, events, indexer = make_app(subject, index, source.around, Limits(self._hosts))
+        app, events, indexer = make_app(subject, index, source.sources, self._hosts)
         listeners.append(events.notify)
         stack.callback(indexer.stop)
         indexer.start()
-        watch = Watch(source.around, events.notify)
+        watch = ChangeWatch(source.sources, events.notify)
         stack.callback(watch.stop)
         self._place = subject.place
         self._front.install(app, events.bind, events.close)
@@ -147,7 +152,7 @@ class _Opening:
         self._done.set()
 
 
-def _check_places(request: Request) -> None:
+def _check_places(request: ExplorerRequest) -> None:
     """What was named must be what it is named as.
 
     Raises:

@@ -120,7 +120,7 @@ def explorer(
             )
 
         from assay.cli.explorer import run_explorer
-        from assay.explorer.sources.record_sources import Request
+        from assay.explorer.sources.record_sources import ExplorerRequest
 
         if localnet is None and netuid is None:
             settings = read(None)
@@ -144,5 +144,5 @@ def explorer(
         if online is not None:  # what lets others' files be read lets an audit read them
             online += () if config is None else ("--config", str(config))
             online += tuple(word for place in readable or () for word in ("--readable", place))
-        asked = Request(read(begun), online, localnet, later)
+        asked = ExplorerRequest(read(begun), online, localnet, later)
         raise typer.Exit(run_explorer(asked, as_json, quiet))

@@ -11,10 +11,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from assay.gauntlet.arena import Row, choose, describe, run_family
+from assay.gauntlet.attack_setup import AttackSetup
 from assay.gauntlet.bench_models import BENCH, SHIPPED, build_models, open_family
-from assay.gauntlet.calendar_lab import WINDOWS, run_calendar
-from assay.gauntlet.lab import Lab
+from assay.gauntlet.chain_setup import WINDOWS, run_calendar
+from assay.gauntlet.measuring import TableRow, choose, describe, run_family
 from assay.gauntlet.strategy import PRICES
 from assay.gauntlet.table import CALENDAR, STRATEGIES
 from assay.network.files import write_json
@@ -53,14 +53,14 @@ def run_gauntlet(settings: GauntletSettings, as_json: bool, quiet: bool) -> int:
     groups = min(settings.groups, _FAST_GROUPS) if settings.fast else settings.groups
     if not settings.fast:
         build_models(settings.models)
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     with tempfile.TemporaryDirectory() as folder:
         for name in (SHIPPED,) if settings.fast else (SHIPPED, BENCH):
             family = open_family(name, settings.models)
             if missing := sorted({"smaller", "sibling", "foreign"} - family.others.keys()):
                 report(f"{name}: no {', '.join(missing)} model in {settings.models}: left out")
-            lab = Lab(family, Path(folder) / name, groups)
-            rows += run_family(lab, choose(settings.only), report)
+            setup = AttackSetup(family, Path(folder) / name, groups)
+            rows += run_family(setup, choose(settings.only), report)
         rows += run_calendar(
             Path(folder) / "calendar", 2 if settings.fast else WINDOWS, settings.only, report
         )
@@ -103,7 +103,7 @@ def show(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f}"
 
 
-def render(rows: Sequence[Row], model: str) -> Table:
+def render(rows: Sequence[TableRow], model: str) -> Table:
     """The table of one model."""
     table = Table(
         box=box.SIMPLE_HEAD,

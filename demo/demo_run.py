@@ -20,8 +20,8 @@ from assay.demo.demo_bundle import leave_bundle
 from assay.demo.demo_network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
 from assay.demo.players import FreePlayers, Players, TurnPlayers
 from assay.environments import make_environment
-from assay.gauntlet.drafting import BestOfSeedsMiner, CheapModelMiner
-from assay.gauntlet.forging import FakingMiner
+from assay.gauntlet.content_attacks import FakingMiner
+from assay.gauntlet.sampling_attacks import BestOfSeedsMiner, CheapModelMiner
 from assay.inference import load_checkpoint
 from assay.network import ObjectStore
 from assay.network.store import open_folder
@@ -42,7 +42,7 @@ from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Parameters, Phase
 from assay.protocol.window import compute_block
-from assay.subnet.demo_rules import DEMO_ENVIRONMENT, DEMO_LEARNING, DEMO_SETTINGS, DEMO_WORK
+from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_LEARNING, DEMO_SETTINGS, DEMO_WORK
 from assay.training import GENESIS
 from assay.verification import Seat
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,13 @@ from starlette.types import ASGIApp
 from assay.explorer.events import Events
 from assay.explorer.index import NUMBER_MAX, Index, IndexDamagedError
 from assay.explorer.indexing import Indexer
+from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.pages import Pages
-from assay.explorer.ports import Subject, Surroundings
-from assay.explorer.reader import NotFoundError, Reader
+from assay.explorer.ports import PageSources, ShownRecord
 from assay.explorer.views.attacks import view_gauntlet
 from assay.explorer.views.common import Query, View
 from assay.explorer.views.course import view_training
-from assay.explorer.views.ledger import view_ledger
+from assay.explorer.views.ledger_entries import view_ledger
 from assay.explorer.views.miners import view_miner, view_miners
 from assay.explorer.views.overview import view_overview
 from assay.explorer.views.rollouts import view_rollout
@@ -39,6 +38,9 @@ _STATIC = Path(__file__).with_name("static")
 _THREADS = 8
 #: Digits of the largest number that the index holds.
 _DIGITS_MAX = len(str(NUMBER_MAX))
+
+#: Names by which the page may be asked for where nobody says others.
+HOSTS = ("127.0.0.1", "localhost", "::1")
 
 MakeView = Callable[..., View]
 #: Path → its view and its template. What stands in braces is a number, or `hotkey`.
@@ -58,17 +60,10 @@ PAGES: dict[str, tuple[MakeView, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Who may ask: names by which the page may be asked for, without port."""
-
-    hosts: Sequence[str] = ("127.0.0.1", "localhost", "::1")
-
-
 class Explorer:
     """Makes the answers."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: PageReader) -> None:
         self._reader = reader
         self._pages = Pages()
 
@@ -107,7 +102,7 @@ class Explorer:
     def _describe_state(self, request: Request) -> dict[str, Any]:
         """What every page has around its own part."""
         reader, progress = self._reader, self._reader.indexer.progress
-        live = reader.around.read_live()
+        live = reader.sources.read_live()
         # one slash at its head: two would make the link one to another host
         path = "/" + request.url.path.strip("/")
         query = request.url.query
@@ -157,13 +152,17 @@ def _describe_error(status: int, why: str) -> View:
 
 
 def make_app(
-    subject: Subject, index: Index, around: Surroundings, limits: Limits = Limits()
+    subject: ShownRecord, index: Index, sources: PageSources, hosts: Sequence[str] = HOSTS
 ) -> tuple[ASGIApp, Events, Indexer]:
     """The page as an ASGI application, what tells it of changes, and what reads the record. Whoever
-    serves it starts and stops the indexer."""
+    serves it starts and stops the indexer.
+
+    Args:
+        hosts: names by which the page may be asked for, without port.
+    """
     events = Events()
     indexer = Indexer(subject, index, events.notify)
-    explorer = Explorer(Reader(subject, index, indexer, around))
+    explorer = Explorer(PageReader(subject, index, indexer, sources))
     # a rollout may be waited for: it holds up no other page
     quick, slow = CapacityLimiter(_THREADS), CapacityLimiter(_THREADS // 2)
 
@@ -192,4 +191,4 @@ def make_app(
     routes.append(Mount("/static", StaticFiles(directory=_STATIC)))
     app = Starlette(routes=routes, exception_handlers={404: refuse, 500: refuse}, lifespan=lifespan)
     app.router.redirect_slashes = False  # it would name a host: behind a server of others, ours
-    return Guard(app, limits.hosts), events, indexer
+    return Guard(app, hosts), events, indexer

@@ -16,7 +16,7 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from assay.explorer.index import NUMBER_MAX, Index, IndexDamagedError, IndexedWindow
-from assay.explorer.ports import Subject
+from assay.explorer.ports import ShownRecord
 from assay.protocol import (
     SettlementRecord,
     WindowRecord,
@@ -51,7 +51,7 @@ _LATEST_BYTES, STATISTICS_BYTES = 1 << 12, 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class IndexProgress:
     """How far the index is.
 
     Attributes:
@@ -73,7 +73,7 @@ class Indexer:
         on_change: called after each change, from the indexer's thread. It must wait for nobody.
     """
 
-    def __init__(self, subject: Subject, index: Index, on_change: Callable[[], None]) -> None:
+    def __init__(self, subject: ShownRecord, index: Index, on_change: Callable[[], None]) -> None:
         self._subject = subject
         self._address = encode_ss58(subject.validator)
         self._index = index
@@ -82,7 +82,7 @@ class Indexer:
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
         self._unreadable: dict[int, float] = {}  # epoch → when it was last tried
         self._said: str | None = None
-        self.progress = Progress()
+        self.progress = IndexProgress()
 
     def start(self) -> None:
         """Begins."""
@@ -115,7 +115,7 @@ class Indexer:
             self._note()
         except (IndexDamagedError, OSError) as error:
             self._say(f"the index cannot be made: {error}")
-            self.progress = Progress(trouble="the index cannot be made")
+            self.progress = IndexProgress(trouble="the index cannot be made")
             self._on_change()
 
     def _say(self, sentence: str) -> None:
@@ -212,13 +212,13 @@ class Indexer:
 
     def _note(self, *, done: bool = False, lowest: int = 0, trouble: str | None = None) -> None:
         (found,) = self._index.read("SELECT count(*) AS n FROM settlements")
-        fresh = Progress(done, found["n"], lowest, trouble)
+        fresh = IndexProgress(done, found["n"], lowest, trouble)
         if fresh != self.progress:
             self.progress = fresh
             self._on_change()
 
 
-def read_record(subject: Subject, name: str, decode: Callable[[bytes], _R]) -> _R | None:
+def read_record(subject: ShownRecord, name: str, decode: Callable[[bytes], _R]) -> _R | None:
     """A record under its name; None: there is none, or what lies there is none.
 
     Raises:
@@ -231,7 +231,7 @@ def read_record(subject: Subject, name: str, decode: Callable[[bytes], _R]) -> _
         return None
 
 
-def find_beacon_state(subject: Subject, record: WindowRecord) -> str:
+def find_beacon_state(subject: ShownRecord, record: WindowRecord) -> str:
     """ "verified" where the rounds are those that the blocks name and the signatures the pinned
     chain's, "none" where the record holds no beacon, else what is wrong."""
     if record.parameters != subject.parameters.digest:
@@ -247,7 +247,7 @@ def _step_back(record: SettlementRecord | None) -> tuple[int, bytes | None]:
     return record.previous_epoch, record.previous
 
 
-def _read_rewards(subject: Subject, address: str, record: WindowRecord) -> tuple[int, int]:
+def _read_rewards(subject: ShownRecord, address: str, record: WindowRecord) -> tuple[int, int]:
     """Sum of rewards, millionths, and their number: the validator's word, outside its record."""
     verdicts = read_statistics(subject, address, record.window) or {}
     rewards = [
@@ -260,7 +260,7 @@ def _read_rewards(subject: Subject, address: str, record: WindowRecord) -> tuple
 
 
 def read_statistics(
-    subject: Subject, address: str, window: int
+    subject: ShownRecord, address: str, window: int
 ) -> dict[str, dict[str, Any]] | None:
     """A window's verdicts for people: hotkey in SS58 → detail, place, statistics, groups.
 

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from assay.explorer.words import MARKS, get_mark, show_hidden
+from assay.explorer.labels import MARKS, get_mark, show_hidden
 
 _HERE = Path(__file__).parent
 

@@ -8,22 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from assay.artifacts.ports import Objects
 from assay.protocol import Context, Parameters
 
 
-class Objects(Protocol):
-    """Named bytes: the store that a record lies in."""
-
-    def get(self, name: str, limit: int) -> bytes | None:
-        """An object's bytes; None: it is not there.
-
-        Raises:
-            OperatorError: the store cannot be read.
-        """
-
-
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ShownRecord:
     """Whose record is shown.
 
     Attributes:
@@ -60,7 +50,7 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownWeights:
     """A validator's weights as a chain shows them at a block: uid → u16."""
 
     block: int
@@ -68,7 +58,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class EntryStatus:
     """A settlement's entry on its way to the ledger, or there.
 
     Attributes:
@@ -86,7 +76,7 @@ class Post:
 
 
 @dataclass(frozen=True, slots=True)
-class Posted:
+class EntryEvent:
     """A settlement's entry as the ledger's event has it.
 
     Attributes:
@@ -121,11 +111,11 @@ class LedgerReading:
     confirmations: int
     trouble: str | None
     since_ms: int | None
-    posted: Mapping[int, Posted]
+    posted: Mapping[int, EntryEvent]
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class CheckpointOrigin:
     """What a checkpoint says of where it comes from. Digests in hex; None for the first."""
 
     number: int
@@ -205,7 +195,7 @@ class GroupReading:
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
+class Unavailable:
     """Why something cannot be shown now.
 
     Attributes:
@@ -251,7 +241,7 @@ class Commands(Protocol):
         """Of a table of attacks, as it was asked for."""
 
 
-class Surroundings(Protocol):
+class PageSources(Protocol):
     """What is around the record. Everything but `commands` may be missing, and nothing raises:
     what cannot be read now is not there."""
 
@@ -274,11 +264,11 @@ class Surroundings(Protocol):
     def read_live(self) -> Live | None:
         """How it stands."""
 
-    def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> Shown | None:
+    def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
         """The validator's weights as the chain shows them after an epoch: the wanted ones, if it
         ever does."""
 
-    def list_posts(self) -> Sequence[Post] | None:
+    def list_posts(self) -> Sequence[EntryStatus] | None:
         """What the validator beside this page says that it posts, the newest first; None: there is
         none."""
 
@@ -295,7 +285,7 @@ class Surroundings(Protocol):
     def read_training(self) -> Training | None:
         """What the trainer has left."""
 
-    def read_manifest(self, checkpoint: bytes) -> Manifest | None:
+    def read_manifest(self, checkpoint: bytes) -> CheckpointOrigin | None:
         """A checkpoint's origin."""
 
     def read_gauntlet(self) -> Mapping[str, Any] | None:
@@ -307,6 +297,6 @@ class Surroundings(Protocol):
     def get_rules(self) -> Mapping[str, str]:
         """Reason → the rule that it stands for, one sentence."""
 
-    def read_group(self, context: Context, hotkey: bytes, group: int) -> GroupReading | Lack:
+    def read_group(self, context: Context, hotkey: bytes, group: int) -> GroupReading | Unavailable:
         """A group of a miner's file, measured again where there is a model. Waits for a bounded
         time."""

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.gauntlet.forging import get_tokens
+from assay.gauntlet.attack_setup import GROUPS_A_WINDOW, AttackSetup
+from assay.gauntlet.content_attacks import get_tokens
 from assay.gauntlet.incentives import WINDOWS
-from assay.gauntlet.lab import GROUPS_A_WINDOW, Lab
-from assay.gauntlet.ties import SteeredTies, Tie, find_ties, get_cap
+from assay.gauntlet.tie_attacks import SteeredTies, Tie, find_ties, get_cap
 from assay.inference import Request
 from assay.protocol.parameters import MILLION, Work
 from assay.verification import Ledger, compute_value
@@ -64,11 +64,11 @@ class Steering:
     advantage_bound: float
 
 
-def measure_steering(lab: Lab) -> Steering:
+def measure_steering(setup: AttackSetup) -> Steering:
     """Measures a model and finds the optimal miner's advantage."""
-    work, parameters = lab.work, lab.parameters
-    miner = lab.make_miner(SteeredTies, lab.groups)
-    genuine = lab.get_honest("attacker", 1)
+    work, parameters = setup.work, setup.parameters
+    miner = setup.make_miner(SteeredTies, setup.groups)
+    genuine = setup.get_honest("attacker", 1)
     gains: list[float] = []
     evidence: list[Floats | None] = []
     ties_found = tokens = rollouts = 0
@@ -79,14 +79,14 @@ def measure_steering(lab: Lab) -> Steering:
         rollouts += len(rows)
         ties = find_ties(work, request, rows, WIDTH)
         ties_found += sum(map(len, ties))
-        gains += _find_gains(lab, miner, index, rows, ties)
-        evidence += _find_evidence(lab, miner, index, rows, ties)
+        gains += _find_gains(setup, miner, index, rows, ties)
+        evidence += _find_evidence(setup, miner, index, rows, ties)
     bets = [bet for bet in evidence if bet is not None]
-    honest = _find_honest_bets(lab, miner)
+    honest = _find_honest_bets(setup, miner)
     work_rules = parameters.work
     audited = work_rules.audited_groups / GROUPS_A_WINDOW
     per_window = work_rules.audited_groups * work_rules.group_size
-    bearable = count_bearable(lab, bets, honest, per_window * WINDOWS)
+    bearable = count_bearable(setup, bets, honest, per_window * WINDOWS)
     rate = ties_found / tokens * get_cap(work) / WIDTH
     total = rate * tokens / rollouts * work_rules.group_size * GROUPS_A_WINDOW * WINDOWS
     gain = float(np.mean(gains)) if gains else 0.0
@@ -138,7 +138,9 @@ def find_best_share(
     return (steered / ties if ties else 0.0), steered * gain / groups
 
 
-def count_bearable(lab: Lab, steered: Sequence[Floats], honest: Floats, rollouts: int) -> int:
+def count_bearable(
+    setup: AttackSetup, steered: Sequence[Floats], honest: Floats, rollouts: int
+) -> int:
     """Steered rollouts, spread evenly over a settlement's audited ones, that its ledger bears.
 
     Args:
@@ -147,7 +149,7 @@ def count_bearable(lab: Lab, steered: Sequence[Floats], honest: Floats, rollouts
     """
     if not steered:
         return 0
-    tests = lab.parameters.tests
+    tests = setup.parameters.tests
     least = min(steered, key=lambda bets: Ledger().add(bets).compute_log_capital(tests))
     for count in range(1, rollouts):
         every = rollouts // count
@@ -160,27 +162,27 @@ def count_bearable(lab: Lab, steered: Sequence[Floats], honest: Floats, rollouts
 
 
 def _find_gains(
-    lab: Lab,
+    setup: AttackSetup,
     miner: SteeredTies,
     index: int,
     rows: Sequence[tuple[int, ...]],
     ties: Sequence[Sequence[Tie]],
 ) -> list[float]:
     """Relative gain of the group's value for each rollout with a tie: the better of both ends."""
-    request = miner.make_request(lab.work, index)
+    request = miner.make_request(setup.work, index)
     forked = [r for r, found in enumerate(ties) if found]
     forks = []
     for r in forked:
         tie = ties[r][0]
         tokens = (*rows[r][: tie.position], tie.runner_up)
         forks.append(Request(request.prompt, request.seeds[r], tokens))
-    ends = miner.finish(lab.work, forks)
-    rewards = [miner.rate(lab.work, index, row) for row in rows]
+    ends = miner.finish(setup.work, forks)
+    rewards = [miner.rate(setup.work, index, row) for row in rows]
     prompt = len(request.prompt)
 
     def value(lengths: Sequence[int], marks: Sequence[int]) -> float:
         tokens = sum(lengths) + prompt
-        scaled = compute_value(lab.parameters.work, tokens * MILLION, sum(marks) // len(marks))
+        scaled = compute_value(setup.parameters.work, tokens * MILLION, sum(marks) // len(marks))
         return scaled / tokens  # a token is paid and costs: what counts is the pay for each
 
     lengths = [len(row) for row in rows]
@@ -188,13 +190,13 @@ def _find_gains(
     gains = []
     for r, end in zip(forked, ends, strict=True):
         other_lengths, other_rewards = list(lengths), list(rewards)
-        other_lengths[r], other_rewards[r] = len(end), miner.rate(lab.work, index, end)
+        other_lengths[r], other_rewards[r] = len(end), miner.rate(setup.work, index, end)
         gains.append(max(0.0, value(other_lengths, other_rewards) / base - 1))
     return gains
 
 
 def _find_evidence(
-    lab: Lab,
+    setup: AttackSetup,
     miner: SteeredTies,
     index: int,
     rows: Sequence[tuple[int, ...]],
@@ -203,40 +205,40 @@ def _find_evidence(
     """What a steered token at each tie would leave in the ledger were its margin a twentieth of the
     cap: beyond all honest noise, and the least that steering leaves. None where the rollout's own
     test refuses it."""
-    request = miner.make_request(lab.work, index)
+    request = miner.make_request(setup.work, index)
     arrays = [np.array(row, np.uint32) for row in rows]
-    measured = lab.measure_tokens(request, arrays)
+    measured = setup.measure_tokens(request, arrays)
     left: list[Floats | None] = []
     for r, found in enumerate(ties):
         if not found:
             continue
         margins = measured[r].margins.copy()
-        cap = lab.parameters.tests.margin_cap
+        cap = setup.parameters.tests.margin_cap
         margins[found[0].position] = max(1, cap // 20)
         result = judge_sampling(
             margins,
             measured[r].gini,
-            lab.checkpoint.calibration,
-            lab.parameters.tests,
-            lab.parameters.work.temperature,
+            setup.checkpoint.calibration,
+            setup.parameters.tests,
+            setup.parameters.work.temperature,
         )
         left.append(None if result.token is not None else result.log_bets)
     return left
 
 
-def _find_honest_bets(lab: Lab, miner: SteeredTies) -> Floats:
+def _find_honest_bets(setup: AttackSetup, miner: SteeredTies) -> Floats:
     """The evidence of a mean honest rollout."""
     bets = []
-    for index, group in enumerate(lab.get_honest("attacker", 1)):
-        request = miner.make_request(lab.work, index)
-        measured = lab.measure_tokens(request, [rollout.tokens for rollout in group])
+    for index, group in enumerate(setup.get_honest("attacker", 1)):
+        request = miner.make_request(setup.work, index)
+        measured = setup.measure_tokens(request, [rollout.tokens for rollout in group])
         bets += [
             judge_sampling(
                 m.margins,
                 m.gini,
-                lab.checkpoint.calibration,
-                lab.parameters.tests,
-                lab.parameters.work.temperature,
+                setup.checkpoint.calibration,
+                setup.parameters.tests,
+                setup.parameters.work.temperature,
             ).log_bets
             for m in measured
         ]

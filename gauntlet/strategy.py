@@ -48,7 +48,7 @@ PRICES: Mapping[str, float] = {
 
 
 @dataclass(slots=True)
-class Bill:
+class TokenBill:
     """What a miner has spent, in units of `PRICES`."""
 
     units: float = 0.0
@@ -59,7 +59,7 @@ class Bill:
 
 
 @dataclass(frozen=True, slots=True)
-class Props:
+class AttackInputs:
     """What some attacks need beside their own seat.
 
     Attributes:
@@ -81,7 +81,7 @@ class Strategy(Miner):
     Attributes:
         title: the row's name in the gauntlet's table.
         legal: whether the rules allow it; a legal one must never be refused.
-        role: model of `Props` it needs.
+        role: model of `AttackInputs` it needs.
         needs_end: makes sense only where completions end by themselves.
         groups_max: groups measured, where one costs much.
         hides: shows nothing, or nonsense, in a window whose audit has hit something faked.
@@ -105,8 +105,8 @@ class Strategy(Miner):
         report: Callable[[str], None],
     ) -> None:
         super().__init__(name, hotkey, parameters, outside, config, report)
-        self.bill = Bill()
-        self.props = Props()
+        self.bill = TokenBill()
+        self.inputs = AttackInputs()
 
     def generate(self, work: Work, indices: range) -> list[Group]:
         """Drafts that nobody corrects, with genuine columns unless `forge` changes them."""
@@ -134,7 +134,7 @@ class Strategy(Miner):
 
     def pick_model(self, work: Work) -> PreTrainedModel:
         """The model that drafts."""
-        return work.checkpoint.model if self.role is None else self.props.models[self.role]
+        return work.checkpoint.model if self.role is None else self.inputs.models[self.role]
 
     def make_sampler(self, work: Work) -> KeyedSampler | None:
         """Another rule than the keyed draw, None for the keyed draw."""
@@ -172,8 +172,8 @@ class Strategy(Miner):
 
     def find_genuine(self, work: Work, indices: range) -> list[Group]:
         """Honest groups, known beforehand or made."""
-        if self.props.genuine is not None:
-            return [self.props.genuine(index) for index in indices]
+        if self.inputs.genuine is not None:
+            return [self.inputs.genuine(index) for index in indices]
         return Miner.generate(self, work, indices)
 
     def bill_genuine(self, work: Work, indices: range) -> list[Group]:

@@ -34,7 +34,7 @@ from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import ZERO_DIGEST, Calibration, Manifest, compute_tensor_root
 from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS
-from assay.subnet.demo_rules import (
+from assay.subnet.presets import (
     DEMO_ENVIRONMENT,
     DEMO_LEVELS,
     DEMO_MAX_TOKENS,

@@ -5,7 +5,7 @@ Nothing here is in force until the owner publishes it: see `assay.artifacts.disc
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,20 @@ from assay.protocol.parameters import (
     Work,
     find_parameters_fault,
 )
-from assay.subnet.demo_rules import DEMO_WORK
+from assay.training import LearnConfig
 
 #: Largest file of changes, bytes.
 _FILE_BYTES_MAX = 1 << 20
+#: With it a simulated chain's epochs fall between two pairs of windows.
+NETUID = 25
+#: The demo's problems: what its model knows, sums of three and four terms of 1 to 49.
+DEMO_ENVIRONMENT = "arithmetic"
+DEMO_SETTINGS: Mapping[str, int] = {}
+DEMO_LEVELS = (5, 6)
+DEMO_MAX_TOKENS = 48
+DEMO_LEARNING = LearnConfig()
+#: Main-network rules with small numbers.
+DEMO_WORK = replace(MAIN_WORK, group_size=8, max_tokens=DEMO_MAX_TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,3 +194,16 @@ def make_identity(
         trainer=trainer,
         genesis_checkpoint=genesis_checkpoint,
     )
+
+
+def make_demo_parameters(
+    genesis_hash: bytes,
+    beacon: BeaconChain,
+    owner_uid: int,
+    trainer: bytes,
+    genesis_checkpoint: bytes,
+) -> Parameters:
+    """The demo's rules for a simulated chain; nothing is burned by them."""
+    preset = PRESETS["demo"]
+    identity = make_identity(genesis_hash, NETUID, owner_uid, trainer, genesis_checkpoint)
+    return make_parameters(preset.timing, preset, identity, beacon, DEMO_ENVIRONMENT)

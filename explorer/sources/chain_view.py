@@ -7,16 +7,16 @@ from concurrent.futures import TimeoutError
 from dataclasses import dataclass
 from typing import Any
 
-from assay.explorer import Live, Shown
-from assay.explorer.sources.answers import Answers
-from assay.explorer.sources.helper import BusyError, Helper, Reply
+from assay.explorer import Live, ShownWeights
+from assay.explorer.sources.helper_process import BusyError, HelperProcess, Reply
+from assay.explorer.sources.peer_health import PeerHealth
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Parameters
 from assay.protocol.encoding import EncodingError
 
 _BOOT = (
-    "from assay.explorer.sources.helper_child import serve;"
+    "from assay.explorer.sources.helper_process import serve;"
     "from assay.explorer.sources.chain_child import ChainReader;"
     "serve(ChainReader().answer)"
 )
@@ -35,14 +35,14 @@ class ChainView:
     def __init__(self, settings: Settings, validator: bytes | None = None) -> None:
         self.validator = validator
         # it is looked at every few seconds: it never idles for long
-        self._helper = Helper("chain reader", _BOOT)
+        self._helper = HelperProcess("chain reader", _BOOT)
         self._settings = {
             "chain": settings.chain.model_dump(mode="json"),
             "store": settings.store.model_dump(mode="json"),
         }
         self._live: tuple[float, int] | None = None
-        self._answers = Answers("the chain’s node")
-        self._shown: dict[int, tuple[float, Shown | None]] = {}
+        self._answers = PeerHealth("the chain’s node")
+        self._shown: dict[int, tuple[float, ShownWeights | None]] = {}
         self._lock = threading.Lock()
         # of all who look at pages one asks for weights at a time: the head's turn comes next
         self._asking = threading.Semaphore()
@@ -89,10 +89,10 @@ class ChainView:
         )
 
     def get_trouble(self) -> tuple[str, int] | None:
-        """See `Answers.describe`."""
+        """See `PeerHealth.describe`."""
         return self._answers.describe()
 
-    def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> Shown | None:
+    def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
         """The weights; None while they are not known."""
         if self.validator is None:
             return None
@@ -156,7 +156,7 @@ class ChainView:
 class _Kept:
     """Weights as they were shown last; good: they need not be asked for again now."""
 
-    shown: Shown | None
+    shown: ShownWeights | None
     good: bool
 
 
@@ -168,7 +168,9 @@ def _wait(reply: Reply, seconds: float) -> dict[str, Any] | str:
     return str(found["error"]) if isinstance(found, dict) and "error" in found else found
 
 
-def _parse_shown(found: dict[str, Any] | str) -> Shown | None:
+def _parse_shown(found: dict[str, Any] | str) -> ShownWeights | None:
     if isinstance(found, str) or found.get("weights") is None:
         return None
-    return Shown(int(found["block"]), {int(uid): int(weight) for uid, weight in found["weights"]})
+    return ShownWeights(
+        int(found["block"]), {int(uid): int(weight) for uid, weight in found["weights"]}
+    )

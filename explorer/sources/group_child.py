@@ -19,7 +19,7 @@ from assay.artifacts.submissions.submission_layout import get_limits
 from assay.audit.explain.material import find_model, open_model
 from assay.audit.sources import FetchedOutlines
 from assay.environments import compute_reward, get_weights, open_environment
-from assay.explorer import GroupReading, Lack, RolloutReading, TokenReading
+from assay.explorer import GroupReading, RolloutReading, TokenReading, Unavailable
 from assay.inference import Checkpoint, CheckpointError, Outline
 from assay.network import ReadableStores, StoreError, open_folder
 from assay.protocol import Context, EncodingError, Refusal, context_from_json, encode_ss58
@@ -60,20 +60,24 @@ class GroupReader:
             found = self._read(asked, context, bytes.fromhex(asked["hotkey"]), asked["group"])
         except (StoreError, CheckpointError, WorkerError) as error:
             self._told = str(error)
-            found = Lack("it cannot be read just now: its store or the checkpoint does not answer")
-        kind = "lack" if isinstance(found, Lack) else "group"
+            found = Unavailable(
+                "it cannot be read just now: its store or the checkpoint does not answer"
+            )
+        kind = "lack" if isinstance(found, Unavailable) else "group"
         told, self._told = self._told, None
         return json.dumps({"kind": kind, "value": asdict(found), "told": told}).encode()
 
     def _read(
         self, asked: dict[str, Any], context: Context, hotkey: bytes, group: int
-    ) -> GroupReading | Lack:
+    ) -> GroupReading | Unavailable:
         rollouts = self._read_rollouts(asked, context, hotkey, group)
-        if isinstance(rollouts, Lack):
+        if isinstance(rollouts, Unavailable):
             return rollouts
         outline, checkpoint, note = self._open_model(asked, context)
         if outline is None:
-            return Lack(note or "the window's checkpoint is not at hand, and with it its tokenizer")
+            return Unavailable(
+                note or "the window's checkpoint is not at hand, and with it its tokenizer"
+            )
         environment = open_environment(context.parameters.environment)
         seed = compute_problem_seed(context.challenge_seed, hotkey, group)
         problem = environment.make_problem(seed, outline.manifest.levels)
@@ -108,7 +112,7 @@ class GroupReader:
 
     def _read_rollouts(
         self, asked: dict[str, Any], context: Context, hotkey: bytes, group: int
-    ) -> list[Rollout] | Lack:
+    ) -> list[Rollout] | Unavailable:
         committed = context.commitments[hotkey]
         name = make_object_name(encode_ss58(hotkey), context.window)
         folders = [Path(folder) for folder in asked["stores"]]
@@ -119,27 +123,29 @@ class GroupReader:
         if source is None:
             store = ReadableStores(asked["readable"]).get(committed.locator)
             if store is None:
-                return Lack("the miner's file is not at hand: its store is not one read from here")
+                return Unavailable(
+                    "the miner's file is not at hand: its store is not one read from here"
+                )
             source = store.open(name)
         if source.size() is None:
-            return Lack("the miner's file is not there any more")
+            return Unavailable("the miner's file is not there any more")
         reader = SubmissionFile(source, self._worker, get_limits(context.parameters))
         footer = reader.read_footer()
         if isinstance(footer, Refusal):
-            return Lack(f"the miner's file cannot be read: {footer.detail}")
+            return Unavailable(f"the miner's file cannot be read: {footer.detail}")
         data = reader.read_group(group)
         if isinstance(data, Refusal):
-            return Lack(f"the group cannot be read: {data.detail}")
+            return Unavailable(f"the group cannot be read: {data.detail}")
         try:
             rows = split_rows(data, context.parameters.work.group_size)
             if (
                 group >= len(footer.leaves)
                 or compute_group_leaf(group, rows) != footer.leaves[group]
             ):
-                return Lack("the group is not the one that the file's own leaves name")
+                return Unavailable("the group is not the one that the file's own leaves name")
             return [decode_rollout(row) for row in rows]
         except EncodingError as error:
-            return Lack(f"the group cannot be read: {error}")
+            return Unavailable(f"the group cannot be read: {error}")
 
     def _open_model(
         self, asked: dict[str, Any], context: Context

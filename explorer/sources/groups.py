@@ -11,13 +11,13 @@ from concurrent.futures import Future, TimeoutError
 from pathlib import Path
 from typing import Any
 
-from assay.explorer import GroupReading, Lack, RolloutReading, TokenReading
-from assay.explorer.sources.helper import BusyError, Helper
+from assay.explorer import GroupReading, RolloutReading, TokenReading, Unavailable
+from assay.explorer.sources.helper_process import BusyError, HelperProcess
 from assay.protocol import Context, context_to_json
 
 logger = logging.getLogger(__name__)
 _BOOT = (
-    "from assay.explorer.sources.helper_child import serve;"
+    "from assay.explorer.sources.helper_process import serve;"
     "from assay.explorer.sources.group_child import GroupReader;"
     "serve(GroupReader().answer)"
 )
@@ -55,7 +55,7 @@ class Groups:
             "scratch": str(scratch),
         }
         self._on_change = on_change
-        self._helper = Helper("model", _BOOT)
+        self._helper = HelperProcess("model", _BOOT)
         self._lock = threading.Lock()
         self._kept: OrderedDict[Key, bytes] = OrderedDict()
         self._failed: OrderedDict[Key, tuple[float, str]] = OrderedDict()
@@ -71,7 +71,7 @@ class Groups:
         """Ends the helper."""
         self._helper.close()
 
-    def read(self, context: Context, hotkey: bytes, group: int) -> GroupReading | Lack:
+    def read(self, context: Context, hotkey: bytes, group: int) -> GroupReading | Unavailable:
         """A group; a passing lack where it takes longer than a page waits."""
         key = context.challenge_seed, hotkey, group
         found = self._find(key, context, hotkey, group)
@@ -80,26 +80,26 @@ class Groups:
         try:
             found.result(WAIT_S)
         except TimeoutError:
-            return Lack("the model is being run over this group: it takes a moment.", True)
+            return Unavailable("the model is being run over this group: it takes a moment.", True)
         found = self._find(key, context, hotkey, group)
         if isinstance(found, Future):
-            return Lack("the model is being run over this group: it takes a moment.", True)
+            return Unavailable("the model is being run over this group: it takes a moment.", True)
         return found
 
     def _find(
         self, key: Any, context: Context, hotkey: bytes, group: int
-    ) -> "GroupReading | Lack | Future[dict[str, Any] | str]":
+    ) -> "GroupReading | Unavailable | Future[dict[str, Any] | str]":
         now = time.monotonic()
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return _decode(json.loads(zlib.decompress(self._kept[key])))
             if key in self._failed and now - self._failed[key][0] < _AGAIN_S:
-                return Lack(self._failed[key][1])
+                return Unavailable(self._failed[key][1])
             if key in self._asked:
                 return self._asked[key]
             if len(self._begun) == _A_MINUTE and now - self._begun[0] < 60:
-                return Lack("too many groups were asked for just now.", True)
+                return Unavailable("too many groups were asked for just now.", True)
             request = self._fixed | {
                 "context": context_to_json(context),
                 "hotkey": hotkey.hex(),
@@ -108,7 +108,7 @@ class Groups:
             try:
                 future = self._helper.ask(request)
             except BusyError:
-                return Lack("other groups are being measured first.", True)
+                return Unavailable("other groups are being measured first.", True)
             self._begun.append(now)
             self._asked[key] = future
         future.add_done_callback(lambda done: self._note(key, done))

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from assay.explorer import LedgerReading, Posted
-from assay.explorer.sources.answers import Answers
-from assay.explorer.sources.helper import BusyError, Helper
+from assay.explorer import EntryEvent, LedgerReading
+from assay.explorer.sources.helper_process import BusyError, HelperProcess
+from assay.explorer.sources.peer_health import PeerHealth
 
 _BOOT = (
-    "from assay.explorer.sources.helper_child import serve;"
+    "from assay.explorer.sources.helper_process import serve;"
     "from assay.explorer.sources.evm_child import LedgerReader;"
     "serve(LedgerReader().answer)"
 )
@@ -62,10 +62,10 @@ class LedgerEvents:
     def __init__(self, place: LedgerPlace, on_change: Callable[[], None]) -> None:
         self._place = place
         self._on_change = on_change
-        self._helper = Helper("ledger reader", _BOOT)
+        self._helper = HelperProcess("ledger reader", _BOOT)
         parts = urlsplit(place.endpoint)
         self._node = parts.netloc.rpartition("@")[2]
-        self._answers = Answers(f"EVM node {self._node}")
+        self._answers = PeerHealth(f"EVM node {self._node}")
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -73,7 +73,7 @@ class LedgerEvents:
         self._page = _PAGE
         self._head: int | None = None
         self._first: int | None = None
-        self._posted: dict[int, Posted] = {}
+        self._posted: dict[int, EntryEvent] = {}
         self._told: object = None
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class LedgerEvents:
         self._helper.close()
 
     def read(self, first: int) -> LedgerReading:
-        """See `Surroundings.read_ledger`."""
+        """See `PageSources.read_ledger`."""
         trouble = self._answers.describe()
         with self._lock:
             self._wanted = first
@@ -159,7 +159,7 @@ class LedgerEvents:
         with self._lock:
             kept = {e: p for e, p in self._posted.items() if not first <= p.block <= last}
             for row in found["entries"]:
-                kept[int(row["epoch"])] = Posted(
+                kept[int(row["epoch"])] = EntryEvent(
                     int(row["epoch"]), int(row["block"]), str(row["transaction"]), row["entry"]
                 )
             self._posted = {epoch: kept[epoch] for epoch in sorted(kept)[-_ENTRIES:]}

@@ -8,11 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from assay.artifacts.ports import Objects
-from assay.explorer import Subject
+from assay.explorer import ShownRecord
 from assay.explorer.sources.chain_view import ChainView
-from assay.explorer.sources.groups import Groups
-from assay.explorer.sources.ledger_events import LedgerEvents
-from assay.explorer.sources.places import (
+from assay.explorer.sources.checked_places import (
     check_contract,
     check_link,
     find_gauntlet,
@@ -20,10 +18,12 @@ from assay.explorer.sources.places import (
     find_models,
     find_trainer,
 )
+from assay.explorer.sources.groups import Groups
+from assay.explorer.sources.ledger_events import LedgerEvents
+from assay.explorer.sources.opened_sources import BlockWatch, LocalnetMark, OpenedSources
 from assay.explorer.sources.recorded_parameters import find_own_parameters, find_recorded_parameters
 from assay.explorer.sources.run_folder import JsonFile, RunFolder
 from assay.explorer.sources.shell_commands import ShellCommands
-from assay.explorer.sources.surroundings import Around, LocalnetMark, Pace
 from assay.network import FolderStore, ObjectStore, open_folder, open_store
 from assay.neurons.session.resources import open_stores
 from assay.neurons.settings.loading import ConfigError
@@ -49,7 +49,7 @@ class NoRecordError(ConfigError):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ExplorerRequest:
     """What was asked for beside the settings.
 
     Attributes:
@@ -68,12 +68,12 @@ class Request:
 class Source:
     """What the explorer is made from."""
 
-    subject: Subject
-    around: Around
+    subject: ShownRecord
+    sources: OpenedSources
 
 
 def open_source(
-    request: Request,
+    request: ExplorerRequest,
     stack: ExitStack,
     on_change: Callable[[], None],
     wait: Callable[[NoRecordError], None],
@@ -110,18 +110,20 @@ def open_source(
     if chain is not None:
         chain.validator = found.validator
         chain.start()
-    around = _open_around(request, stack, on_change, folder, found, chain)
-    return Source(Subject(found.validator, found.parameters, found.objects, found.place), around)
+    sources = _open_around(request, stack, on_change, folder, found, chain)
+    return Source(
+        ShownRecord(found.validator, found.parameters, found.objects, found.place), sources
+    )
 
 
 def _open_around(
-    request: Request,
+    request: ExplorerRequest,
     stack: ExitStack,
     on_change: Callable[[], None],
     folder: Path | None,
     found: "_Found",
     chain: ChainView | None,
-) -> Around:
+) -> OpenedSources:
     settings = request.settings
     trainer = find_trainer(settings, folder)
     models = find_models(settings, folder, found.begun)
@@ -147,7 +149,7 @@ def _open_around(
         place,
         found.root,
     )
-    return Around(
+    return OpenedSources(
         commands=commands,
         has_model=models is not None,
         ledger_link=check_link(settings.explorer.evm_explorer),
@@ -159,7 +161,7 @@ def _open_around(
         stores=[open_folder(root) for root in roots],
         gauntlet=JsonFile(find_gauntlet(settings, folder)),
         groups=groups,
-        pace=Pace(found.parameters.timing.slot_ms),
+        pace=BlockWatch(found.parameters.timing.slot_ms),
         events=events,
         localnet=None
         if request.localnet is None
@@ -185,7 +187,7 @@ class _Found:
     begun: bool
 
 
-def _find_folder(request: Request) -> Path | None:
+def _find_folder(request: ExplorerRequest) -> Path | None:
     """The folder of a run: the one named, else the localnet's validator's, else the demo's where
     nothing else was named."""
     settings = request.settings
@@ -210,7 +212,7 @@ def _find_folder(request: Request) -> Path | None:
 
 
 def _find_record(
-    request: Request,
+    request: ExplorerRequest,
     chain: ChainView | None,
     wait: Callable[[NoRecordError], None],
     ended: threading.Event,
@@ -227,7 +229,9 @@ def _find_record(
             _pause(ended)
 
 
-def _look_for_record(request: Request, folder: Path | None, chain: ChainView | None) -> _Found:
+def _look_for_record(
+    request: ExplorerRequest, folder: Path | None, chain: ChainView | None
+) -> _Found:
     settings = request.settings
     parameters, announced = _ask_chain(request, chain)
     validator = settings.explorer.hotkey
@@ -259,7 +263,7 @@ def _look_for_record(request: Request, folder: Path | None, chain: ChainView | N
 
 
 def _ask_chain(
-    request: Request, chain: ChainView | None
+    request: ExplorerRequest, chain: ChainView | None
 ) -> tuple[Parameters | None, dict[str, str]]:
     """What the chain says. A localnet may be stopped and its record be at hand."""
     if chain is None:
@@ -273,7 +277,7 @@ def _ask_chain(
 
 
 def _open_records(
-    request: Request, folder: Path | None, announced: dict[str, str], wanted: str | None
+    request: ExplorerRequest, folder: Path | None, announced: dict[str, str], wanted: str | None
 ) -> tuple[ObjectStore, str]:
     settings = request.settings
     named = settings.explorer.record

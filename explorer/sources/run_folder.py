@@ -12,7 +12,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from assay.explorer import Live, Manifest, Post, Shown, Training
+from assay.explorer import CheckpointOrigin, EntryStatus, Live, ShownWeights, Training
 from assay.network.files import is_locked
 
 #: Largest JSON that is read, bytes.
@@ -158,14 +158,14 @@ class RunFolder:
         except _BROKEN:
             return {}
 
-    def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> Shown | None:
+    def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
         """What the folder's bundle has of the chain."""
         blocks = {n: row for n, row in self._read_weights().items() if n > epoch}
         looks = sorted(blocks)[:_LOOKS]
         for number in looks:
             if blocks[number] == dict(wanted):
-                return Shown(number, blocks[number])
-        return Shown(looks[0], blocks[looks[0]]) if looks else None
+                return ShownWeights(number, blocks[number])
+        return ShownWeights(looks[0], blocks[looks[0]]) if looks else None
 
     def _read_weights(self) -> dict[int, dict[int, int]]:
         """Block → uid → weight. The file holds much else, which is not kept."""
@@ -190,12 +190,12 @@ class RunFolder:
             return {}
         return self._facts[1]
 
-    def list_posts(self) -> list[Post] | None:
+    def list_posts(self) -> list[EntryStatus] | None:
         """Ledger entries of a validator that posts some."""
         try:
             rows = self._status.read()["posts"][:_ROWS_MAX]
             return [
-                Post(
+                EntryStatus(
                     int(r["epoch"]),
                     str(r["state"]),
                     r["transaction"] and str(r["transaction"]),
@@ -228,7 +228,7 @@ class RunFolder:
             return []
 
 
-class TrainerFolder:
+class TrainerOutput:
     """The folder of a trainer, or the demo's, which is one as well."""
 
     def __init__(self, root: Path) -> None:
@@ -304,7 +304,7 @@ def _describe_point(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def parse_manifest(data: bytes | None) -> Manifest | None:
+def parse_manifest(data: bytes | None) -> CheckpointOrigin | None:
     """What a manifest says of where its checkpoint comes from; None of what is no manifest (see
     `assay.protocol.Manifest`)."""
     try:
@@ -316,6 +316,6 @@ def parse_manifest(data: bytes | None) -> Manifest | None:
             return None
     except (*_BROKEN, RecursionError):
         return None
-    return Manifest(
+    return CheckpointOrigin(
         number, parent if parent.strip("0") else None, step if step.strip("0") else None
     )

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from assay.explorer import AuditCommand
 from assay.explorer.sources.ledger_events import LedgerPlace
-from assay.explorer.sources.run_folder import TrainerFolder
+from assay.explorer.sources.run_folder import TrainerOutput
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.commitment import make_object_name
 from assay.protocol.record import make_settlement_record_name
@@ -144,7 +144,7 @@ class ShellCommands:
 
     def training(self) -> str | None:
         """The newest step, done again."""
-        step = None if self.trainer is None else TrainerFolder(self.trainer).get_newest_step()
+        step = None if self.trainer is None else TrainerOutput(self.trainer).get_newest_step()
         return None if step is None else shlex.join(["assay", "train", "verify-step", str(step)])
 
     def gauntlet(self, table: Mapping[str, Any]) -> str | None:

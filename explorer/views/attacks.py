@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from assay.explorer.reader import Reader
+from assay.explorer.page_reader import PageReader
 from assay.explorer.views.common import Query, View, describe_trouble
 
 #: Rows, reasons of a row, characters of a name and size of a number that are shown.
@@ -23,10 +23,10 @@ _FIGURES = (
 )
 
 
-def view_gauntlet(reader: Reader, query: Query) -> View:
+def view_gauntlet(reader: PageReader, query: Query) -> View:
     """What every known way to cheat earned, as it was measured last. Of a table that is not as
     `assay gauntlet` writes it, what can be read is shown, and that it is not whole is told."""
-    document = reader.around.read_gauntlet()
+    document = reader.sources.read_gauntlet()
     table = {} if document is None else document
     found = table.get("rows")
     rows = [row for row in found if type(row) is dict] if type(found) is list else []
@@ -43,7 +43,7 @@ def view_gauntlet(reader: Reader, query: Query) -> View:
         "windows": _get_number(table, "windows"),
         "seconds": _get_number(table, "seconds"),
         "rows": [_describe_row(row) for row in rows[:_ROWS_MAX]],
-        "command": None if document is None else reader.around.commands.gauntlet(document),
+        "command": None if document is None else reader.sources.commands.gauntlet(document),
     }
 
 

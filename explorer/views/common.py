@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assay.explorer.reader import Reader
+from assay.explorer.labels import get_mark
+from assay.explorer.page_reader import PageReader
 from assay.explorer.troubles import find_trouble
-from assay.explorer.words import get_mark
 
 View = dict[str, Any]
 
@@ -72,13 +72,13 @@ def divide(part: int, whole: int, digits: int = 6) -> float | None:
     return round(part / whole, digits) if whole else None
 
 
-def describe_audit(reader: Reader, first: int | None, last: int | None) -> View:
+def describe_audit(reader: PageReader, first: int | None, last: int | None) -> View:
     """The command that derives windows again, and which of those wanted it covers: None of both
     where there is none, or no window."""
     nothing: View = {"command": None, "covers": None}
     if first is None or last is None:
         return nothing
-    found = reader.around.commands.audit(first, last)
+    found = reader.sources.commands.audit(first, last)
     if found is None:
         return nothing
     covers = {
@@ -96,9 +96,9 @@ def describe_trouble(sentence: str | None) -> View | None:
     return None if found is None else {"kind": found.kind, "about": found.about}
 
 
-def name_hotkey(reader: Reader, address: str) -> str | None:
+def name_hotkey(reader: PageReader, address: str) -> str | None:
     """What a run calls a hotkey, where it has a name for it."""
-    return reader.around.get_names().get(address)
+    return reader.sources.get_names().get(address)
 
 
 def count_reasons(reasons: Sequence[str | None]) -> list[View]:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from itertools import cycle
 
+from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import Training
-from assay.explorer.reader import Reader
 from assay.explorer.views.common import Query, View, divide
 
 #: Points of a chart, and checkpoints in the table.
@@ -13,9 +13,9 @@ _POINTS, _CHECKPOINTS = 200, 50
 _TICKS = 7
 
 
-def view_training(reader: Reader, query: Query) -> View:
+def view_training(reader: PageReader, query: Query) -> View:
     """How the model fares, as far as record and trainer say."""
-    training = reader.around.read_training()
+    training = reader.sources.read_training()
     rows = reader.ask(
         "SELECT window, checkpoint, reward_sum, rewards FROM windows WHERE rewards > 0 "
         "ORDER BY window DESC LIMIT ?",
@@ -40,7 +40,7 @@ def view_training(reader: Reader, query: Query) -> View:
         "tried_axis": make_axis([point["number"] for point in tried]),
         "has_trainer": training is not None,
         "checkpoints": _list_checkpoints(reader, training),
-        "command": reader.around.commands.training(),
+        "command": reader.sources.commands.training(),
     }
 
 
@@ -57,7 +57,7 @@ def make_axis(values: Sequence[int]) -> View:
     return {"first": first, "last": last, "ticks": list(range(begin, last + 1, step))}
 
 
-def _list_checkpoints(reader: Reader, training: Training | None) -> list[View]:
+def _list_checkpoints(reader: PageReader, training: Training | None) -> list[View]:
     """Checkpoints in force, and those that the trainer made, the newest first."""
     found = reader.ask(
         "SELECT checkpoint, min(window) AS first, max(window) AS last FROM windows "
@@ -69,7 +69,7 @@ def _list_checkpoints(reader: Reader, training: Training | None) -> list[View]:
     rows: dict[str, View] = {}
     for row in found:
         digest = row["checkpoint"].hex()
-        manifest = reader.around.read_manifest(row["checkpoint"])
+        manifest = reader.sources.read_manifest(row["checkpoint"])
         rows[digest] = {
             "digest": digest,
             "number": None if manifest is None else manifest.number,

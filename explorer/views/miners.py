@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from assay.explorer.reader import NotFoundError, Reader
+from assay.explorer.labels import get_mark
+from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.views.common import (
     Query,
     View,
@@ -12,7 +13,6 @@ from assay.explorer.views.common import (
     make_strip,
     name_hotkey,
 )
-from assay.explorer.words import get_mark
 
 _MINERS, _ROWS = 25, 50
 #: Windows in a heat strip: of a list, and of one miner's page.
@@ -30,7 +30,7 @@ _SORTS = {
 _LIKE = str.maketrans({"%": r"\%", "_": r"\_", "\\": r"\\"})
 
 
-def view_miners(reader: Reader, query: Query) -> View:
+def view_miners(reader: PageReader, query: Query) -> View:
     """All who were ever members, sorted, searched, by pages."""
     sort = query.get("sort", "weight")
     sort = sort if sort in _SORTS else "weight"
@@ -61,11 +61,11 @@ def view_miners(reader: Reader, query: Query) -> View:
     } | describe_audit(reader, known["first"], known["last"])
 
 
-def _search(reader: Reader, text: str) -> tuple[str, tuple[Any, ...]]:
+def _search(reader: PageReader, text: str) -> tuple[str, tuple[Any, ...]]:
     """Part of a hotkey, a uid, a reason, or a name that the run has given."""
     if not text:
         return "1", ()
-    named = [a for a, name in reader.around.get_names().items() if text.lower() in name.lower()]
+    named = [a for a, name in reader.sources.get_names().items() if text.lower() in name.lower()]
     marks = ", ".join("?" * len(named[:64]))
     pattern = f"%{text.translate(_LIKE)}%"
     uid = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else -1
@@ -76,7 +76,7 @@ def _search(reader: Reader, text: str) -> tuple[str, tuple[Any, ...]]:
     )
 
 
-def _describe(reader: Reader, row: Any, newest: Any, last: int) -> View:
+def _describe(reader: PageReader, row: Any, newest: Any, last: int) -> View:
     current = newest is not None and row["settled_at"] == newest["epoch"]
     settled = int(row["settled"]) if current else 0
     strip = reader.ask(
@@ -92,7 +92,7 @@ def _describe(reader: Reader, row: Any, newest: Any, last: int) -> View:
     }
 
 
-def describe_miner(reader: Reader, row: Any) -> View:
+def describe_miner(reader: PageReader, row: Any) -> View:
     """A miner over all windows."""
     return {
         "hotkey": row["address"],
@@ -109,7 +109,7 @@ def describe_miner(reader: Reader, row: Any) -> View:
     }
 
 
-def view_miner(reader: Reader, query: Query, hotkey: str) -> View:
+def view_miner(reader: PageReader, query: Query, hotkey: str) -> View:
     """One miner: its verdicts by window, its settlements.
 
     Raises:
@@ -147,7 +147,7 @@ def view_miner(reader: Reader, query: Query, hotkey: str) -> View:
                     "reason": r["reason"] or "no verdict",
                     "count": r["n"],
                     "word": get_mark(r["reason"]).word,
-                    "rule": reader.around.get_rules().get(r["reason"]),
+                    "rule": reader.sources.get_rules().get(r["reason"]),
                 }
                 for r in reasons
             ],
@@ -168,7 +168,7 @@ def view_miner(reader: Reader, query: Query, hotkey: str) -> View:
     )
 
 
-def _list_settlements(reader: Reader, miner: int) -> list[View]:
+def _list_settlements(reader: PageReader, miner: int) -> list[View]:
     rows = reader.ask(
         "SELECT s.epoch, s.uid, s.score, t.total, coalesce(w.weight, 0) AS weight FROM scores s "
         "JOIN settlements t ON t.epoch = s.epoch "

@@ -1,10 +1,10 @@
 """The first page: where the subnet stands, and what was settled last."""
 
+from assay.explorer.labels import DOING, PHASES
+from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import Live
-from assay.explorer.reader import Reader
 from assay.explorer.views.common import Query, View, describe_audit, describe_trouble, divide
 from assay.explorer.views.settlements import show_weights
-from assay.explorer.words import DOING, PHASES
 from assay.protocol import Parameters, Phase
 from assay.protocol.window import compute_block, compute_window
 
@@ -12,9 +12,9 @@ from assay.protocol.window import compute_block, compute_window
 _WINDOWS, _WEIGHTS = 12, 10
 
 
-def view_overview(reader: Reader, query: Query) -> View:
+def view_overview(reader: PageReader, query: Query) -> View:
     """Window, phase, countdown, beacon, checkpoint, weights, the last windows."""
-    live = reader.around.read_live()
+    live = reader.sources.read_live()
     newest = reader.ask_one("SELECT * FROM windows ORDER BY window DESC LIMIT 1")
     rows = reader.ask("SELECT * FROM windows ORDER BY window DESC LIMIT ?", _WINDOWS)
     settled = reader.ask_one("SELECT epoch FROM settlements ORDER BY epoch DESC LIMIT 1")
@@ -44,7 +44,7 @@ def view_overview(reader: Reader, query: Query) -> View:
     } | describe_audit(reader, span["first"], rows[0]["window"] if rows else None)
 
 
-def describe_network(reader: Reader) -> View:
+def describe_network(reader: PageReader) -> View:
     """Whose record this is, of which network."""
     parameters = reader.subject.parameters
     choice, identity = parameters.environment, parameters.identity
@@ -121,14 +121,14 @@ def _describe_said(note: object) -> View | None:
     }
 
 
-def _describe_checkpoint(reader: Reader) -> View | None:
+def _describe_checkpoint(reader: PageReader) -> View | None:
     row = reader.ask_one(
         "SELECT checkpoint, window FROM windows WHERE length(checkpoint) = 32 "
         "AND checkpoint != zeroblob(32) ORDER BY window DESC LIMIT 1"
     )
     if row is None:
         return None
-    manifest = reader.around.read_manifest(row["checkpoint"])
+    manifest = reader.sources.read_manifest(row["checkpoint"])
     return {
         "digest": row["checkpoint"].hex(),
         "window": row["window"],

@@ -2,8 +2,8 @@
 
 from math import log
 
-from assay.explorer.ports import GroupReading, Lack, RolloutReading, TokenReading
-from assay.explorer.reader import NotFoundError, Reader
+from assay.explorer.page_reader import NotFoundError, PageReader
+from assay.explorer.ports import GroupReading, RolloutReading, TokenReading, Unavailable
 from assay.explorer.views.common import Query, View, name_hotkey
 from assay.explorer.views.windows import describe_check, describe_unread, select
 from assay.protocol import encode_ss58
@@ -14,7 +14,7 @@ _TOKENS = 512
 
 
 def view_rollout(
-    reader: Reader, query: Query, window: int, hotkey: str, group: int, rollout: int
+    reader: PageReader, query: Query, window: int, hotkey: str, group: int, rollout: int
 ) -> View:
     """A rollout from its miner's file, measured again where a model is at hand.
 
@@ -34,9 +34,11 @@ def view_rollout(
     rewards: list[int] = next(
         (g["rewards"] for g in said.get("groups", []) if g["index"] == group), []
     )
-    reading: GroupReading | Lack = Lack("the record does not say what it was judged from")
+    reading: GroupReading | Unavailable = Unavailable(
+        "the record does not say what it was judged from"
+    )
     if file.context is not None and file.context.audit is not None:
-        reading = reader.around.read_group(file.context, row.hotkey, group)
+        reading = reader.sources.read_group(file.context, row.hotkey, group)
     found = {
         "title": f"Rollout {rollout} of group {group}",
         "window": window,
@@ -57,7 +59,7 @@ def view_rollout(
         "lack": None,
         "reading": None,
     } | describe_check(reader, window, hotkey)
-    if isinstance(reading, Lack):
+    if isinstance(reading, Unavailable):
         return found | {"lack": {"why": reading.why, "passing": reading.passing}}
     shown = next((r for r in reading.rollouts if r.number == rollout), None)
     if shown is None:
@@ -73,7 +75,7 @@ def view_rollout(
     }
 
 
-def _describe(reader: Reader, query: Query, rollout: RolloutReading) -> View:
+def _describe(reader: PageReader, query: Query, rollout: RolloutReading) -> View:
     tests, environment = reader.subject.parameters.tests, reader.subject.parameters.environment
     cap = tests.margin_cap / (1 << FRACTION_BITS)
     tokens = rollout.tokens

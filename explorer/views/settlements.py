@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from assay.explorer.reader import NotFoundError, Reader
+from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.views.common import (
     Query,
     View,
@@ -17,7 +17,7 @@ from assay.verification import Result, Seat, compute_settlement, compute_weights
 _SETTLEMENTS = 25
 
 
-def view_weights(reader: Reader, query: Query) -> View:
+def view_weights(reader: PageReader, query: Query) -> View:
     """The newest settlement beside the chain, and a list of all."""
     newest = reader.ask_one("SELECT epoch FROM settlements ORDER BY epoch DESC LIMIT 1")
     (found,) = reader.ask("SELECT count(*) AS n FROM settlements")
@@ -40,7 +40,7 @@ def view_weights(reader: Reader, query: Query) -> View:
     )
 
 
-def view_settlement(reader: Reader, query: Query, epoch: int) -> View:
+def view_settlement(reader: PageReader, query: Query, epoch: int) -> View:
     """One settlement.
 
     Raises:
@@ -88,7 +88,7 @@ def _describe(row: Any) -> View:
     }
 
 
-def show_weights(reader: Reader, epoch: int, limit: int) -> View:
+def show_weights(reader: PageReader, epoch: int, limit: int) -> View:
     """A settlement's weights, three times: recorded, derived from its windows, shown on chain.
 
     Args:
@@ -105,7 +105,7 @@ def show_weights(reader: Reader, epoch: int, limit: int) -> View:
     )
     scores, complete = _derive_scores(reader, epoch)
     derived = _derive_weights(reader, held, scores) if complete else None
-    shown = reader.around.read_shown(epoch, record)
+    shown = reader.sources.read_shown(epoch, record)
     rows = [_describe_seat(reader, row, record, scores, derived, shown) for row in held]
     rows += _list_seatless(reader, held, record, scores, derived, shown)
     rows.sort(key=lambda row: (-row["weight"], -row["score"], row["uid"]))
@@ -128,7 +128,7 @@ def show_weights(reader: Reader, epoch: int, limit: int) -> View:
 
 
 def _describe_seat(
-    reader: Reader,
+    reader: PageReader,
     row: Any,
     record: dict[int, int],
     scores: dict[Seat, int],
@@ -152,7 +152,7 @@ def _describe_seat(
 
 
 def _list_seatless(
-    reader: Reader,
+    reader: PageReader,
     held: list[Any],
     record: dict[int, int],
     scores: dict[Seat, int],
@@ -185,7 +185,7 @@ def _list_seatless(
     ]
 
 
-def _derive_scores(reader: Reader, epoch: int) -> tuple[dict[Seat, int], bool]:
+def _derive_scores(reader: PageReader, epoch: int) -> tuple[dict[Seat, int], bool]:
     """Scores by the rows of the windows that count, and whether all of these are there."""
     windows = reader.ask("SELECT window, outcome, link FROM windows WHERE epoch = ?", epoch)
     counted = [row for row in windows if row["outcome"] == "counted"]
@@ -207,7 +207,7 @@ def _derive_scores(reader: Reader, epoch: int) -> tuple[dict[Seat, int], bool]:
     return compute_settlement(results), all(row["link"] == "ok" for row in counted)
 
 
-def _derive_weights(reader: Reader, held: list[Any], scores: dict[Seat, int]) -> dict[int, int]:
+def _derive_weights(reader: PageReader, held: list[Any], scores: dict[Seat, int]) -> dict[int, int]:
     identity = reader.subject.parameters.identity
     by_uid = {
         row["uid"]: scores[seat]

@@ -4,7 +4,8 @@ from math import log
 from typing import Any
 
 from assay.explorer.indexing import STATISTICS_BYTES
-from assay.explorer.reader import NotFoundError, Reader, WindowFile
+from assay.explorer.labels import DECIDES, PHASES, get_mark
+from assay.explorer.page_reader import NotFoundError, PageReader, WindowFile
 from assay.explorer.views.common import (
     Query,
     View,
@@ -15,7 +16,6 @@ from assay.explorer.views.common import (
     name_hotkey,
 )
 from assay.explorer.views.overview import describe_window
-from assay.explorer.words import DECIDES, PHASES, get_mark
 from assay.protocol import Context, MemberRow, Phase, Stream, encode_ss58
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.parameters import Tests
@@ -27,7 +27,7 @@ from assay.protocol.window import compute_block
 _WINDOWS, _MEMBERS = 50, 25
 
 
-def view_windows(reader: Reader, query: Query) -> View:
+def view_windows(reader: PageReader, query: Query) -> View:
     """All windows, the newest first."""
     (found,) = reader.ask("SELECT count(*) AS n FROM windows")
     paging = make_paging(query, found["n"], _WINDOWS)
@@ -42,7 +42,7 @@ def view_windows(reader: Reader, query: Query) -> View:
     } | describe_audit(reader, min(numbers, default=None), max(numbers, default=None))
 
 
-def view_window(reader: Reader, query: Query, window: int) -> View:
+def view_window(reader: PageReader, query: Query, window: int) -> View:
     """One window: when what happened, from which inputs, who was judged and what came out.
 
     Raises:
@@ -77,7 +77,7 @@ def describe_unread(file: WindowFile | None) -> View | None:
     return {"bytes_max": STATISTICS_BYTES} if file is not None and file.verdicts is None else None
 
 
-def _open(reader: Reader, window: int) -> tuple[Any, WindowFile | None]:
+def _open(reader: PageReader, window: int) -> tuple[Any, WindowFile | None]:
     row = reader.ask_one("SELECT * FROM windows WHERE window = ?", window)
     if row is None:
         ends = reader.ask_one("SELECT min(window) AS first, max(window) AS last FROM windows")
@@ -95,10 +95,10 @@ def _order(file: WindowFile) -> list[MemberRow]:
     )
 
 
-def make_timeline(reader: Reader, window: int) -> View:
+def make_timeline(reader: PageReader, window: int) -> View:
     """A window's moments by block, from its checkpoint to its verdicts."""
     timing = reader.subject.parameters.timing
-    live = reader.around.read_live()
+    live = reader.sources.read_live()
     moments = [
         {
             "name": PHASES[phase],
@@ -151,7 +151,7 @@ def _describe_inputs(file: WindowFile, state: str) -> View:
     }
 
 
-def _describe_member(reader: Reader, file: WindowFile, row: MemberRow) -> View:
+def _describe_member(reader: PageReader, file: WindowFile, row: MemberRow) -> View:
     address = encode_ss58(row.hotkey)
     words = file.get_words(address)
     tests = reader.subject.parameters.tests
@@ -221,7 +221,7 @@ def list_measures(words: View, row: MemberRow, tests: Tests) -> list[View]:
     ]
 
 
-def view_member(reader: Reader, query: Query, window: int, hotkey: str) -> View:
+def view_member(reader: PageReader, query: Query, window: int, hotkey: str) -> View:
     """One miner's window: its verdict, why these groups, what each was worth.
 
     Raises:
@@ -240,7 +240,7 @@ def view_member(reader: Reader, query: Query, window: int, hotkey: str) -> View:
             "title": f"{name_hotkey(reader, hotkey) or hotkey[:8] + '…'} in window {window}",
             "window": window,
             "registered_at": row.registered_at,
-            "rule": reader.around.get_rules().get(row.reason.value if row.reason else ""),
+            "rule": reader.sources.get_rules().get(row.reason.value if row.reason else ""),
             "place": {
                 name: words[name]
                 for name in ("group", "rollout", "token")
@@ -256,16 +256,16 @@ def view_member(reader: Reader, query: Query, window: int, hotkey: str) -> View:
             "selection": chosen,
             "group_values": _describe_groups(row, words, chosen),
             "group_size": reader.subject.parameters.work.group_size,
-            "has_model": reader.around.has_model,
+            "has_model": reader.sources.has_model,
             "unread": describe_unread(file),
         }
         | describe_check(reader, window, hotkey)
     )
 
 
-def describe_check(reader: Reader, window: int, hotkey: str) -> View:
+def describe_check(reader: PageReader, window: int, hotkey: str) -> View:
     """The command that judges one submission again; where there is none, that of its window."""
-    command = reader.around.commands.verify(window, hotkey)
+    command = reader.sources.commands.verify(window, hotkey)
     if command is None:
         return describe_audit(reader, window, window)
     return {"command": command, "covers": None}

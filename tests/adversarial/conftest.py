@@ -18,8 +18,8 @@ from assay.artifacts.submissions import SubmissionFile, write_submission
 from assay.artifacts.submissions.submission_judge import JudgeSources, judge_with_checkpoint
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.devnet import SimulatedChain
+from assay.gauntlet.attack_setup import AttackSetup
 from assay.gauntlet.bench_models import SHIPPED, Family
-from assay.gauntlet.lab import Lab
 from assay.gauntlet.strategy import prefill
 from assay.inference import Checkpoint, Rules, load_checkpoint
 from assay.network import open_file
@@ -30,7 +30,7 @@ from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Committed, Context, Header, Parameters
 from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
 from assay.protocol.submission import compute_submission_root
-from assay.subnet.demo_rules import NETUID, make_demo_parameters
+from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.training.genesis_model import make_model
 from assay.verification import Verdict
@@ -179,11 +179,11 @@ def world(tmp_path_factory: pytest.TempPathFactory, worker: ParquetWorker) -> Wo
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> AttackSetup:
     """The gauntlet on the shipped model; untrained models stand for a cheat's others."""
     torch.set_num_threads(1)
     others = {
         role: make_model(48, 2, 4, 128, seed).eval().requires_grad_(False)
         for seed, role in enumerate(("smaller", "sibling", "foreign"))
     }
-    return Lab(Family(SHIPPED, GENESIS, others), tmp_path_factory.mktemp("lab"), LAB_GROUPS)
+    return AttackSetup(Family(SHIPPED, GENESIS, others), tmp_path_factory.mktemp("lab"), LAB_GROUPS)

@@ -29,7 +29,7 @@ from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Phase, Reason
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block
-from assay.subnet.demo_rules import NETUID, make_demo_parameters
+from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.verification import GroupValue, Statistics, Verdict
 
 GENESIS_MS = 1_700_000_000_000

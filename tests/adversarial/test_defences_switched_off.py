@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from assay.artifacts.submissions.submission_judge import judge_with_checkpoint, open_submission
-from assay.gauntlet.calendar import OverwritesTheCommitment
-from assay.gauntlet.lab import MemorySubmission
+from assay.gauntlet.attack_setup import MemorySubmission
+from assay.gauntlet.chain_attacks import OverwritesTheCommitment
 from assay.gauntlet.steering import count_bearable
 from assay.gauntlet.strategy import Strategy, prefill
 from assay.gauntlet.table import CHOOSING, NOT_WORKING

@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 
 from assay.artifacts.parquet import ParquetWorker
 from assay.cli.app import app
-from assay.gauntlet.arena import choose, make_row, make_stopping_row, run_family
-from assay.gauntlet.arena import compute_income as resample
+from assay.gauntlet.attack_setup import AttackSetup
 from assay.gauntlet.bench_models import SHIPPED
-from assay.gauntlet.calendar_lab import CalendarLab
-from assay.gauntlet.drafting import Honest
+from assay.gauntlet.chain_setup import ChainAttackSetup
 from assay.gauntlet.incentives import compute_stopping_gain
-from assay.gauntlet.lab import Lab
+from assay.gauntlet.measuring import choose, make_row, make_stopping_row, run_family
+from assay.gauntlet.measuring import compute_income as resample
+from assay.gauntlet.sampling_attacks import Honest
 from assay.gauntlet.steering import bound_gain, find_best_share, measure_steering
 from assay.gauntlet.table import CALENDAR, CHOOSING, LEGAL, NOT_WORKING, STRATEGIES
 from assay.protocol import Reason
@@ -50,7 +50,7 @@ MIXED = {"junk groups appended"}
 
 
 @pytest.fixture(scope="module")
-def measured(lab: Lab):
+def measured(lab: AttackSetup):
     """Rows of a strategy, measured once."""
     known = {}
 
@@ -139,7 +139,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory):
     """All calendar strategies on one chain beside one validator, a settlement of two windows."""
     torch.set_num_threads(1)
     with ParquetWorker() as worker:
-        lab = CalendarLab(tmp_path_factory.mktemp("calendar"), CALENDAR, worker, windows=2)
+        lab = ChainAttackSetup(tmp_path_factory.mktemp("calendar"), CALENDAR, worker, windows=2)
         return {outcome.kind.title: outcome for outcome in lab.play()}
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from assay.gauntlet.incentives import WINDOWS, compute_expected_gain, compute_stopping_gain
 from assay.protocol import Reason, Stream
-from assay.subnet.demo_rules import DEMO_WORK
+from assay.subnet.presets import DEMO_WORK
 from assay.verification import (
     GroupValue,
     Result,

@@ -23,7 +23,7 @@ from assay.audit.ports import Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
 from assay.demo.demo_bundle import ModelFolders
 from assay.devnet import SimulatedChain
-from assay.gauntlet.forging import FakingMiner
+from assay.gauntlet.content_attacks import FakingMiner
 from assay.inference import load_checkpoint
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import ForgottenError
@@ -53,7 +53,7 @@ from assay.protocol.record import (
     make_window_record_name,
 )
 from assay.protocol.score_tree import compute_weights_digest
-from assay.subnet.demo_rules import NETUID, make_demo_parameters
+from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 

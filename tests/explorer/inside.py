@@ -8,7 +8,7 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from assay.explorer import Index, make_app
-from assay.explorer.sources.record_sources import Request, open_source
+from assay.explorer.sources.record_sources import ExplorerRequest, open_source
 from assay.neurons.settings.sections import Settings
 
 
@@ -31,12 +31,12 @@ def look_into(folder, index=None, ledger=None, **settings):
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="assay-"))
             index = Path(scratch) / "index.sqlite"
         sections = {} if ledger is None else {"ledger": ledger}
-        asked = Request(Settings(explorer={"dir": folder, **settings}, **sections), None)
+        asked = ExplorerRequest(Settings(explorer={"dir": folder, **settings}, **sections), None)
         source = open_source(asked, stack, lambda: None, lambda lack: None)
         subject = source.subject
         kept = Index(index, subject.validator, subject.parameters.digest)
         stack.callback(kept.close)
-        app, events, indexer = make_app(subject, kept, source.around)
+        app, events, indexer = make_app(subject, kept, source.sources)
         indexer.step()
         client = stack.enter_context(TestClient(app, base_url="http://127.0.0.1:8400"))
         yield Inside(client, indexer, kept, source, events)

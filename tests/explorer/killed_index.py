@@ -12,7 +12,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from assay.explorer import Index, Indexer, Subject
+from assay.explorer import Index, Indexer, ShownRecord
 from assay.protocol import Parameters, decode_ss58
 
 _CONNECT = sqlite3.connect
@@ -56,7 +56,7 @@ def main():
     folder, path, step = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     (rules,) = (folder / "store" / "parameters").glob("*.json")
     (validator,) = (place.name for place in (folder / "record").iterdir())
-    subject = Subject(
+    subject = ShownRecord(
         decode_ss58(validator),
         Parameters.from_json(json.loads(rules.read_text())),
         Files(folder / "record"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assay.devnet import Devnet, Seal
-from assay.explorer.sources.helper import BusyError, Helper
+from assay.explorer.sources.helper_process import BusyError, HelperProcess
 from tests.explorer.program import serve
 
 pytestmark = pytest.mark.slow
@@ -37,8 +37,8 @@ def test_head_and_weights_come_from_the_chain(demo, tmp_path):
 
 
 def test_a_helper_ends_when_it_idles_and_starts_again():
-    boot = "from assay.explorer.sources.helper_child import serve; serve(lambda asked: asked)"
-    helper = Helper("echo", boot, idle_s=0.2)
+    boot = "from assay.explorer.sources.helper_process import serve; serve(lambda asked: asked)"
+    helper = HelperProcess("echo", boot, idle_s=0.2)
     try:
         assert helper.ask({"a": 1}).result(120) == {"a": 1}
         ends = time.monotonic() + 60
@@ -55,10 +55,10 @@ def test_a_helper_ends_when_it_idles_and_starts_again():
 
 def test_a_helper_that_dies_is_told_in_a_sentence():
     boot = (
-        "from assay.explorer.sources.helper_child import serve; import os; "
+        "from assay.explorer.sources.helper_process import serve; import os; "
         "serve(lambda asked: os.kill(os.getpid(), 9))"
     )
-    helper = Helper("mortal", boot)
+    helper = HelperProcess("mortal", boot)
     try:
         assert "it died" in helper.ask({}).result(120)
     finally:

@@ -9,15 +9,15 @@ from types import SimpleNamespace
 import pytest
 
 from assay.artifacts.store_objects import make_checkpoint_name
-from assay.explorer import Shown
+from assay.explorer import ShownWeights
 from assay.explorer.sources import chain_view as chain
-from assay.explorer.sources import surroundings
+from assay.explorer.sources import opened_sources
 from assay.neurons.settings.sections import Settings
 
 #: A chain's reader whose node takes a while for weights, and none for its head.
 _SLOW = """
 import json, time
-from assay.explorer.sources.helper_child import serve
+from assay.explorer.sources.helper_process import serve
 def answer(request):
     asked = json.loads(request)
     if asked["do"] == "head":
@@ -58,14 +58,14 @@ def test_many_visitors_are_no_trouble_of_the_chain(monkeypatch):
         # whoever was not answered in time is answered later, at once where it is kept by now
         left = [epoch for epoch, one in enumerate(shown) if one is None]
         for epoch in left[:1]:
-            while view.read_shown(epoch, {1: epoch}) != Shown(9, {1: epoch}):
+            while view.read_shown(epoch, {1: epoch}) != ShownWeights(9, {1: epoch}):
                 assert time.monotonic() < ends
     finally:
         view.close()
 
 
 def test_manifests_that_are_kept_go_while_others_read_them(monkeypatch, hurry):
-    monkeypatch.setattr(surroundings, "_KEPT", 1)
+    monkeypatch.setattr(opened_sources, "_KEPT", 1)
     found = {
         bytes([number]) * 32: json.dumps({"parent": "0" * 64, "step": "0" * 64, "number": number})
         for number in range(4)
@@ -86,11 +86,11 @@ def test_manifests_that_are_kept_go_while_others_read_them(monkeypatch, hurry):
             "models",
         )
     )
-    around = surroundings.Around(has_model=False, stores=[store], **nothing)
+    sources = opened_sources.OpenedSources(has_model=False, stores=[store], **nothing)
 
     def look(number):
         return all(
-            around.read_manifest(bytes([n % 4]) * 32).number == n % 4
+            sources.read_manifest(bytes([n % 4]) * 32).number == n % 4
             for n in range(number, number + 6_000)
         )
 
@@ -99,8 +99,8 @@ def test_manifests_that_are_kept_go_while_others_read_them(monkeypatch, hurry):
 
 
 def test_weights_that_are_kept_go_while_others_read_them(monkeypatch):
-    monkeypatch.setattr(surroundings, "_KEPT", 1)
-    run = SimpleNamespace(read_shown=lambda epoch, wanted: Shown(epoch, dict(wanted)))
+    monkeypatch.setattr(opened_sources, "_KEPT", 1)
+    run = SimpleNamespace(read_shown=lambda epoch, wanted: ShownWeights(epoch, dict(wanted)))
     nothing = dict.fromkeys(
         (
             "commands",
@@ -114,7 +114,7 @@ def test_weights_that_are_kept_go_while_others_read_them(monkeypatch):
             "models",
         )
     )
-    around = surroundings.Around(has_model=False, run=run, stores=(), **nothing)
+    sources = opened_sources.OpenedSources(has_model=False, run=run, stores=(), **nothing)
 
     class Wanted(dict):
         """While it is compared, somebody else looks at another settlement."""
@@ -123,8 +123,8 @@ def test_weights_that_are_kept_go_while_others_read_them(monkeypatch):
             return iter(self.keys())
 
         def keys(self):
-            around.read_shown(2, {1: 2})
+            sources.read_shown(2, {1: 2})
             return super().keys()
 
-    assert around.read_shown(1, {1: 1}).block == 1
-    assert around.read_shown(1, Wanted({1: 1})).block == 1
+    assert sources.read_shown(1, {1: 1}).block == 1
+    assert sources.read_shown(1, Wanted({1: 1})).block == 1

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from assay.explorer import GroupReading, RolloutReading, TokenReading
+from assay.explorer.labels import show_hidden
 from assay.explorer.troubles import find_trouble
-from assay.explorer.words import show_hidden
 from assay.protocol import decode_window_record
 from assay.protocol.encoding import encode
 from tests.explorer.inside import Page, look_into
@@ -85,8 +85,8 @@ def poison(folder):
 def hostile(copy):
     poison(copy)
     with look_into(copy, gauntlet=copy / "gauntlet.json") as inside:
-        inside.source.around.groups.close()
-        inside.source.around.groups = HostileGroups()
+        inside.source.sources.groups.close()
+        inside.source.sources.groups = HostileGroups()
         yield inside
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from assay.explorer.indexing import STATISTICS_BYTES, read_statistics
 from assay.explorer.sources.run_folder import parse_manifest
-from assay.explorer.views import ledger
+from assay.explorer.views import ledger_entries
 from assay.protocol import decode_settlement_record, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode
@@ -103,9 +103,9 @@ def test_a_manifest_is_what_the_specification_says():
 
 def test_the_ledger_s_page_works_out_the_rows_that_it_shows(run, monkeypatch):
     asked = []
-    real = ledger.compute_entry_digest
+    real = ledger_entries.compute_entry_digest
     monkeypatch.setattr(
-        ledger, "compute_entry_digest", lambda entry: asked.append(1) or real(entry)
+        ledger_entries, "compute_entry_digest", lambda entry: asked.append(1) or real(entry)
     )
     with look_into(run) as inside:
         (before,) = inside.index.read("SELECT count(*) AS n FROM settlements")
@@ -242,15 +242,15 @@ def test_documents_nested_too_deeply_are_not_there(run):
     number = int(window.name.split("-")[1].split(".")[0])
     (run / "contexts" / f"window-{number}.json").write_text(deep)
     with look_into(run) as inside:
-        around, commands = inside.source.around, inside.source.around.commands
+        sources, commands = inside.source.sources, inside.source.sources.commands
         hotkey = inside.get("/miners.json").json()["miners"][0]["hotkey"]
         file = run / "store" / make_object_name(hotkey, number)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"a submission")
-        assert around.read_shown(1, {}) is None
-        assert around.read_manifest(bytes.fromhex("ab" * 32)) is None
-        assert around.read_training() is None
-        assert around.read_live() is None
+        assert sources.read_shown(1, {}) is None
+        assert sources.read_manifest(bytes.fromhex("ab" * 32)) is None
+        assert sources.read_training() is None
+        assert sources.read_live() is None
         assert commands.audit(1, 2) is None
         assert commands.verify(number, hotkey) is None
         for path in ("/", "/weights", "/training", f"/window/{number}/{hotkey}", "/miners"):

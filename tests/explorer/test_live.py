@@ -21,10 +21,10 @@ from assay.demo.localnet.description import BeaconService, Localnet, Party, writ
 from assay.devnet import Devnet, Seal
 from assay.explorer import AWAITED, Front, Live
 from assay.explorer.pages import write_about
-from assay.explorer.sources.answers import Answers
-from assay.explorer.sources.record_sources import NoRecordError, Request
+from assay.explorer.sources.opened_sources import BlockWatch, join_words
+from assay.explorer.sources.peer_health import PeerHealth
+from assay.explorer.sources.record_sources import ExplorerRequest, NoRecordError
 from assay.explorer.sources.run_folder import RunFolder
-from assay.explorer.sources.surroundings import Pace, join_words
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Parameters
 from tests.explorer.inside import look_into
@@ -167,7 +167,7 @@ def test_both_words_are_heard():
 def test_who_does_not_answer_is_told_before_it_gives_up(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    answers = Answers("the node")
+    answers = PeerHealth("the node")
     answers.begin()
     assert answers.describe() is None
     clock[0] += 6
@@ -182,14 +182,14 @@ def test_who_does_not_answer_is_told_before_it_gives_up(monkeypatch):
 def test_a_chain_that_stands_still_is_told(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    pace = Pace(1_000)
+    pace = BlockWatch(1_000)
     assert pace.note(5) is None
     clock[0] += 11
     assert pace.note(5) is None
     clock[0] += 2
     assert pace.note(5) is not None
     assert pace.note(6) is None
-    slow = Pace(12_000)
+    slow = BlockWatch(12_000)
     assert slow.note(5) is None
     clock[0] += 90
     assert slow.note(5) is None
@@ -316,7 +316,7 @@ def test_how_long_something_takes_is_told_as_people_say_it():
 def test_what_is_awaited_is_told_without_a_folder_s_path(tmp_path, capsys):
     """Its operator reads which folder it is, at standard error."""
     front = Front(("127.0.0.1",))
-    request = Request(Settings(), None, tmp_path / "net")
+    request = ExplorerRequest(Settings(), None, tmp_path / "net")
     opening = _Opening(request, ExitStack(), front, ("127.0.0.1",), False)
     client = TestClient(front, base_url="http://127.0.0.1:8400")
     for kind in ("localnet", "validator", "record"):

@@ -19,7 +19,7 @@ from assay.inference import (
 from assay.inference.folder import read_passages
 from assay.protocol import Domain, hash_fields
 from assay.protocol.parameters import SMALL_MODEL_TESTS
-from assay.subnet.demo_rules import DEMO_ENVIRONMENT, DEMO_SETTINGS
+from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.training import GENESIS
 from assay.verification import make_projection
 

@@ -15,7 +15,7 @@ from transformers import (
 from assay.environments import make_environment
 from assay.inference import Checkpoint, GroupRequest, load_checkpoint
 from assay.protocol import Domain, hash_fields
-from assay.subnet.demo_rules import DEMO_ENVIRONMENT, DEMO_SETTINGS
+from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.training import GENESIS
 from assay.verification import Projection, make_projection
 

@@ -15,7 +15,7 @@ from assay.neurons.miner.workbook import Workbook
 from assay.protocol import encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.parameters import DEMO_TIMING
-from assay.subnet.demo_rules import NETUID, make_demo_parameters
+from assay.subnet.presets import NETUID, make_demo_parameters
 
 LOCATOR = "test:store"
 GENESIS_MS = 1_700_000_000_000

@@ -41,7 +41,7 @@ from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, pa
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block
-from assay.subnet.demo_rules import NETUID, make_demo_parameters
+from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from tests.soak.programs import Program, StuckError, take_over
 from tests.soak.weather import Weather

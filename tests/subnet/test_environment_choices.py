@@ -15,9 +15,8 @@ from assay.neurons.settings.loading import ConfigError, open_named_environment
 from assay.neurons.trainer.evaluation import evaluate
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.encoding import decode, encode
-from assay.subnet.demo_rules import make_demo_parameters
 from assay.subnet.genesis_checkpoint import make_genesis
-from assay.subnet.presets import change_parameters, parse_environment
+from assay.subnet.presets import change_parameters, make_demo_parameters, parse_environment
 from assay.training import GENESIS
 
 

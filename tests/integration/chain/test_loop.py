@@ -10,7 +10,7 @@ import torch
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.submissions.submission_judge import JudgeSources
-from assay.gauntlet.drafting import CheapModelMiner
+from assay.gauntlet.sampling_attacks import CheapModelMiner
 from assay.inference import load_checkpoint
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
@@ -22,7 +22,7 @@ from assay.protocol import Commitment, Parameters, Phase, Reason, Tag, encode_co
 from assay.protocol.commitment import parse_commitment
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block, compute_window
-from assay.subnet.demo_rules import make_demo_parameters
+from assay.subnet.presets import make_demo_parameters
 from assay.training import GENESIS
 from tests.integration.chain.nets import TAO, TEMPO, RuntimeNet, open_net
 

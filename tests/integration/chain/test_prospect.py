@@ -10,7 +10,7 @@ from assay.neurons.session.checks import State, check_chain, check_registration
 from assay.neurons.session.window_reader import find_epoch
 from assay.protocol import Commitment, Parameters, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING
-from assay.subnet.demo_rules import make_demo_parameters
+from assay.subnet.presets import make_demo_parameters
 from tests.integration.chain.nets import TAO, TEMPO, Net
 
 

@@ -21,7 +21,7 @@ from assay.network.store import open_folder
 from assay.neurons.program.database import Database
 from assay.neurons.validator.ledger_outbox import LedgerOutbox
 from assay.protocol import SettlementRecord, encode_ss58
-from assay.subnet.demo_rules import NETUID
+from assay.subnet.presets import NETUID
 from tests.adversarial.mortal import Mortal
 from tests.explorer.inside import Inside, Page, list_numbers, look_into
 from tests.integration.evm.anvil import CHAIN_ID, Stage

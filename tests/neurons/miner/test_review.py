@@ -9,7 +9,7 @@ from rich.console import Console
 
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
-from assay.gauntlet.forging import RandomSketch
+from assay.gauntlet.content_attacks import RandomSketch
 from assay.inference import CheckpointError
 from assay.network.chain import ChainError
 from assay.neurons.miner import review as module

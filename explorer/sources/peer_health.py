@@ -10,7 +10,7 @@ SLOW_S = 5.0
 logger = logging.getLogger(__name__)
 
 
-class Answers:
+class PeerHealth:
     """Of one peer. Safe to share between threads.
 
     Args:

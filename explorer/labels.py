@@ -7,7 +7,7 @@ from assay.protocol.window import WINDOW_SCHEDULE, Phase
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class VerdictMark:
     """How a verdict is drawn: one character, a class of the stylesheet, and what it means."""
 
     sign: str
@@ -15,12 +15,14 @@ class Mark:
     word: str
 
 
-_ACCEPTED = Mark("✓", "good", "accepted")
-_ABSENT = Mark("·", "none", "did not take part")
-_CHEATING = Mark("✗", "bad", "refused: the whole settlement is zeroed")
-_WITHHELD = Mark("○", "warn", "withheld or unusable: worth nothing, two of them zero a settlement")
-_OTHER = Mark("◇", "warn", "refused: this window is worth nothing")
-_UNKNOWN = Mark("?", "none", "no verdict")
+_ACCEPTED = VerdictMark("✓", "good", "accepted")
+_ABSENT = VerdictMark("·", "none", "did not take part")
+_CHEATING = VerdictMark("✗", "bad", "refused: the whole settlement is zeroed")
+_WITHHELD = VerdictMark(
+    "○", "warn", "withheld or unusable: worth nothing, two of them zero a settlement"
+)
+_OTHER = VerdictMark("◇", "warn", "refused: this window is worth nothing")
+_UNKNOWN = VerdictMark("?", "none", "no verdict")
 #: What stands for each, in the order of a legend.
 MARKS = (_ACCEPTED, _CHEATING, _WITHHELD, _OTHER, _ABSENT, _UNKNOWN)
 
@@ -46,7 +48,7 @@ DOING = {
 DECIDES = WINDOW_SCHEDULE
 
 
-def get_mark(reason: str | None) -> Mark:
+def get_mark(reason: str | None) -> VerdictMark:
     """How a verdict is drawn."""
     if reason is None or reason not in set(Reason):
         return _UNKNOWN

@@ -14,8 +14,8 @@ from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.devnet import SimulatedChain
-from assay.gauntlet.arena import Row
-from assay.gauntlet.drafting import Honest
+from assay.gauntlet.measuring import TableRow
+from assay.gauntlet.sampling_attacks import Honest
 from assay.gauntlet.strategy import Strategy
 from assay.gauntlet.table import CALENDAR
 from assay.inference import load_checkpoint
@@ -28,7 +28,7 @@ from assay.neurons.validator.window_audit import Settlement
 from assay.protocol import Phase, Reason
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block
-from assay.subnet.demo_rules import NETUID, make_demo_parameters
+from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.verification import Seat
 
@@ -43,7 +43,7 @@ _STAFF = ("owner", "trainer", "validator")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StrategyResult:
     """What a strategy's settlement came to.
 
     Attributes:
@@ -58,7 +58,7 @@ class Outcome:
     cost: float
 
 
-class CalendarLab:
+class ChainAttackSetup:
     """A chain, a validator, and a miner of each strategy.
 
     Args:
@@ -122,7 +122,7 @@ class CalendarLab:
         #: (window, strategy) → hotkey it worked under
         self._names: dict[tuple[int, str], bytes] = {}
 
-    def play(self) -> list[Outcome]:
+    def play(self) -> list[StrategyResult]:
         """Runs until the settlement is written."""
         while not self.settlements:
             self.chain.mint()
@@ -138,7 +138,7 @@ class CalendarLab:
                 pass
         return [self._find_outcome(miner) for miner in self.miners]
 
-    def _find_outcome(self, miner: Strategy) -> Outcome:
+    def _find_outcome(self, miner: Strategy) -> StrategyResult:
         reasons = []
         seats: set[Seat] = set()
         for window in range(self._windows):
@@ -153,12 +153,12 @@ class CalendarLab:
                     seats.add(Seat(member.uid, member.registered_at))
         scores = self.settlements[0].scores
         settled = sum(scores.get(seat, 0) for seat in seats)
-        return Outcome(type(miner), tuple(reasons), settled, miner.bill.units)
+        return StrategyResult(type(miner), tuple(reasons), settled, miner.bill.units)
 
 
 def run_calendar(
     folder: Path, windows: int, only: str | None, report: Callable[[str], None]
-) -> list[Row]:
+) -> list[TableRow]:
     """Rows of the strategies that act on chain, calendar or served bytes.
 
     Args:
@@ -173,16 +173,16 @@ def run_calendar(
         return []
     report(f"on chain: {len(kinds)} miners, {windows} windows")
     with ParquetWorker() as worker:
-        outcomes = CalendarLab(folder, kinds, worker, windows).play()
+        outcomes = ChainAttackSetup(folder, kinds, worker, windows).play()
     honest = outcomes[0].settled / outcomes[0].cost
     return [make_row(outcome, honest) for outcome in outcomes]
 
 
-def make_row(outcome: Outcome, honest: float) -> Row:
+def make_row(outcome: StrategyResult, honest: float) -> TableRow:
     """One settlement's figures in the shape of the others."""
     refused = sum(reason is not Reason.ACCEPTED for reason in outcome.reasons)
     relative = outcome.settled / outcome.cost / honest
-    return Row(
+    return TableRow(
         attack=outcome.kind.title,
         model=MODEL,
         legal=outcome.kind.legal,

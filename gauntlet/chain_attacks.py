@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from assay.artifacts.submissions.submission_file import write_submission
 from assay.devnet import SimulatedChain
-from assay.gauntlet.forging import FakingMiner
+from assay.gauntlet.content_attacks import FakingMiner
 from assay.gauntlet.strategy import Strategy
 from assay.neurons.miner.miner import Group, Miner, Work, compute_leaves
 from assay.neurons.session.window_reader import get_context

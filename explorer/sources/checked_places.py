@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from assay.explorer.sources.ledger_events import LedgerPlace
-from assay.explorer.sources.run_folder import TrainerFolder
+from assay.explorer.sources.run_folder import TrainerOutput
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.evm_opening import get_chain_id
@@ -16,7 +16,7 @@ _ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
 _NEAR = ("127.0.0.1", "::1", "localhost")
 
 
-def find_trainer(settings: Settings, folder: Path | None) -> TrainerFolder:
+def find_trainer(settings: Settings, folder: Path | None) -> TrainerOutput:
     """The first folder with steps, else the one that would have them.
 
     Raises:
@@ -26,7 +26,7 @@ def find_trainer(settings: Settings, folder: Path | None) -> TrainerFolder:
     if named is not None and not named.is_dir():
         raise ConfigError(f"--trainer {named}: there is no such folder")
     places = (named, folder, settings.trainer.dir)
-    return TrainerFolder(
+    return TrainerOutput(
         next(
             (place for place in places if place and (place / "steps").is_dir()),
             named or settings.trainer.dir,

@@ -12,20 +12,20 @@ from assay.artifacts.ports import Objects
 from assay.artifacts.store_objects import make_checkpoint_name
 from assay.audit.explain.texts import TEXTS
 from assay.explorer import (
+    CheckpointOrigin,
     Commands,
+    EntryStatus,
     GroupReading,
-    Lack,
     LedgerReading,
     Live,
-    Manifest,
-    Post,
-    Shown,
+    ShownWeights,
     Training,
+    Unavailable,
 )
 from assay.explorer.sources.chain_view import ChainView
 from assay.explorer.sources.groups import Groups
 from assay.explorer.sources.ledger_events import LedgerEvents
-from assay.explorer.sources.run_folder import JsonFile, RunFolder, TrainerFolder, parse_manifest
+from assay.explorer.sources.run_folder import JsonFile, RunFolder, TrainerOutput, parse_manifest
 from assay.protocol import Context
 from assay.protocol.errors import OperatorError
 
@@ -45,7 +45,7 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
-class Kept(Generic[_K, _V]):
+class BoundedCache(Generic[_K, _V]):
     """The newest so many values by key. Safe to share between threads."""
 
     def __init__(self, size: int) -> None:
@@ -67,8 +67,8 @@ class Kept(Generic[_K, _V]):
 
 
 @dataclass(slots=True)
-class Around:
-    """See `assay.explorer.Surroundings`.
+class OpenedSources:
+    """See `assay.explorer.PageSources`.
 
     Attributes:
         run: the folder of a demo or a validator.
@@ -84,17 +84,19 @@ class Around:
     ledger_link: str | None
     contract: str | None
     run: RunFolder | None
-    trainer: TrainerFolder | None
+    trainer: TrainerOutput | None
     chain: ChainView | None
     models: Path | None
     stores: Sequence[Objects]
     gauntlet: JsonFile
     groups: Groups
-    pace: "Pace"
+    pace: "BlockWatch"
     events: LedgerEvents | None = None
     localnet: "LocalnetMark | None" = None
-    _manifests: "Kept[bytes, Manifest]" = field(default_factory=lambda: Kept(_KEPT))
-    _shown: "Kept[int, Shown]" = field(default_factory=lambda: Kept(_KEPT))
+    _manifests: "BoundedCache[bytes, CheckpointOrigin]" = field(
+        default_factory=lambda: BoundedCache(_KEPT)
+    )
+    _shown: "BoundedCache[int, ShownWeights]" = field(default_factory=lambda: BoundedCache(_KEPT))
 
     def read_live(self) -> Live | None:
         """The run's word and the chain's: the newest head of both, and whatever troubles either."""
@@ -115,7 +117,7 @@ class Around:
             return live
         return replace(live, trouble=live.trouble or "no new block", since_ms=since_ms)
 
-    def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> Shown | None:
+    def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
         """The chain's, or what a bundle has of it. What was once as wanted stays."""
         kept = self._shown.get(epoch)
         if kept is not None and dict(kept.weights) == dict(wanted):
@@ -128,20 +130,20 @@ class Around:
         return found
 
     def read_ledger(self, first: int) -> LedgerReading | None:
-        """See `Surroundings`."""
+        """See `PageSources`."""
         return None if self.events is None else self.events.read(first)
 
-    def list_posts(self) -> Sequence[Post] | None:
-        """See `Surroundings`."""
+    def list_posts(self) -> Sequence[EntryStatus] | None:
+        """See `PageSources`."""
         return None if self.run is None else self.run.list_posts()
 
     def read_training(self) -> Training | None:
-        """See `Surroundings`."""
+        """See `PageSources`."""
         if self.trainer is None:
             return None
         return self.trainer.read(() if self.run is None else self.run.read_lessons())
 
-    def read_manifest(self, checkpoint: bytes) -> Manifest | None:
+    def read_manifest(self, checkpoint: bytes) -> CheckpointOrigin | None:
         """From the folder of models, or from a store."""
         found = self._manifests.get(checkpoint)
         if found is None:
@@ -150,7 +152,7 @@ class Around:
                 self._manifests.put(checkpoint, found)
         return found
 
-    def _find_manifest(self, checkpoint: bytes) -> Manifest | None:
+    def _find_manifest(self, checkpoint: bytes) -> CheckpointOrigin | None:
         if self.models is not None:
             try:
                 file = self.models / checkpoint.hex() / "manifest.json"
@@ -171,22 +173,22 @@ class Around:
         return None
 
     def read_gauntlet(self) -> Mapping[str, Any] | None:
-        """See `Surroundings`."""
+        """See `PageSources`."""
         document = self.gauntlet.read()
         if isinstance(document, dict):
             return document
         return {} if self.gauntlet.path.is_file() else None  # there is one, and it is none
 
     def get_names(self) -> Mapping[str, str]:
-        """See `Surroundings`."""
+        """See `PageSources`."""
         return {} if self.run is None else self.run.get_names()
 
     def get_rules(self) -> Mapping[str, str]:
-        """See `Surroundings`."""
+        """See `PageSources`."""
         return _RULES
 
-    def read_group(self, context: Context, hotkey: bytes, group: int) -> GroupReading | Lack:
-        """See `Surroundings`."""
+    def read_group(self, context: Context, hotkey: bytes, group: int) -> GroupReading | Unavailable:
+        """See `PageSources`."""
         return self.groups.read(context, hotkey, group)
 
 
@@ -221,7 +223,7 @@ class LocalnetMark:
         return found is not None and found != self._genesis
 
 
-class Pace:
+class BlockWatch:
     """Whether blocks come as they should. Safe to share between threads.
 
     Args:
@@ -245,11 +247,13 @@ class Pace:
 _RULES = {reason.value: text.rule for reason, text in TEXTS.items()}
 
 
-class Watch:
+class ChangeWatch:
     """Looks every second whether the live state has changed."""
 
-    def __init__(self, around: Around, on_change: Callable[[], None], every_s: float = 1.0) -> None:
-        self._around = around
+    def __init__(
+        self, sources: OpenedSources, on_change: Callable[[], None], every_s: float = 1.0
+    ) -> None:
+        self._sources = sources
         self._on_change = on_change
         self._every_s = every_s
         self._stop = threading.Event()
@@ -265,7 +269,7 @@ class Watch:
                 self._on_change()
 
     def _look(self) -> object:
-        live = self._around.read_live()
+        live = self._sources.read_live()
         if live is None:
             return None
         states = [

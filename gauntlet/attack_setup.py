@@ -18,8 +18,8 @@ from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
 from assay.devnet import SimulatedChain
 from assay.gauntlet.bench_models import BENCH, BENCH_TOKENS, Family
-from assay.gauntlet.drafting import make_stale
-from assay.gauntlet.strategy import Props, Strategy
+from assay.gauntlet.sampling_attacks import make_stale
+from assay.gauntlet.strategy import AttackInputs, Strategy
 from assay.inference import GroupRequest, load_checkpoint
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
@@ -38,7 +38,7 @@ from assay.protocol.encoding import encode
 from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
 from assay.protocol.selection import select_positions
 from assay.protocol.submission import compute_submission_root, encode_rollout
-from assay.subnet.demo_rules import DEMO_WORK, NETUID, make_demo_parameters
+from assay.subnet.presets import DEMO_WORK, NETUID, make_demo_parameters
 from assay.verification import Forward, Measurement, Projection, Verdict
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import judge_sampling
@@ -120,7 +120,7 @@ class GroupRow:
     caught: int
 
 
-class Lab:
+class AttackSetup:
     """One network with everything honest already known.
 
     Args:
@@ -195,7 +195,7 @@ class Lab:
         return self._honest[name, window]
 
     @cached_property
-    def props(self) -> Props:
+    def inputs(self) -> AttackInputs:
         """What strategies find here."""
         models = dict(self.family.others)
         miner = Miner(
@@ -212,7 +212,7 @@ class Lab:
             for rollout in group
         ]
         models["stale"] = make_stale(self.checkpoint.model, passages[:_STALE_PASSAGES])
-        return Props(
+        return AttackInputs(
             models,
             lambda index: self.get_honest("attacker", 1)[index],
             lambda index: self.get_honest("victim", 1)[index],
@@ -243,7 +243,7 @@ class Lab:
         config = MinerConfig(groups, groups)
         hotkey = self.hotkeys["attacker"]
         miner = kind("attacker", hotkey, self.parameters, self._outside, config, print)
-        miner.props = self.props
+        miner.inputs = self.inputs
         return miner
 
     def is_possible(self, kind: type[Strategy]) -> bool:
@@ -252,7 +252,7 @@ class Lab:
             ends = self.checkpoint.manifest.end_tokens
             group = self.get_honest("attacker", 1)[0]
             return any(int(rollout.tokens[-1]) in ends for rollout in group)
-        return kind.role is None or kind.role in self.props.models
+        return kind.role is None or kind.role in self.inputs.models
 
     def measure(self, kind: type[Strategy]) -> list[GroupRow]:
         """The strategy's groups, each judged by itself, and each differing rollout too."""

@@ -9,8 +9,8 @@ are open.
 from collections.abc import Mapping
 from typing import Any
 
-from assay.explorer.ports import LedgerReading, Post, Posted
-from assay.explorer.reader import Reader
+from assay.explorer.page_reader import PageReader
+from assay.explorer.ports import EntryEvent, EntryStatus, LedgerReading
 from assay.explorer.views.common import Query, View, describe_trouble, make_paging
 from assay.protocol.record import NOTHING
 from assay.protocol.score_tree import keccak256
@@ -28,7 +28,7 @@ FIELDS = {
 }
 
 
-def view_ledger(reader: Reader, query: Query) -> View:
+def view_ledger(reader: PageReader, query: Query) -> View:
     """Every settlement, what should stand on the ledger, and what does."""
     settled = {
         row["epoch"]: row
@@ -38,16 +38,16 @@ def view_ledger(reader: Reader, query: Query) -> View:
             _SETTLEMENTS,
         )
     }
-    ledger = reader.around.read_ledger(min(settled, default=0))
-    posts = {post.epoch: post for post in reader.around.list_posts() or ()}
+    ledger = reader.sources.read_ledger(min(settled, default=0))
+    posts = {post.epoch: post for post in reader.sources.list_posts() or ()}
     posted = {} if ledger is None else ledger.posted
     epochs = sorted({*settled, *posts, *posted}, reverse=True)
     states = [_find_state(epoch, settled.get(epoch), posted.get(epoch), ledger) for epoch in epochs]
     paging = make_paging(query, len(epochs), _ROWS)
     return {
         "title": "Ledger",
-        "contract": reader.around.contract,
-        "link": reader.around.ledger_link,
+        "contract": reader.sources.contract,
+        "link": reader.sources.ledger_link,
         "netuid": reader.subject.parameters.identity.netuid,
         "validator": reader.subject.validator.hex(),
         "evm": None
@@ -59,7 +59,7 @@ def view_ledger(reader: Reader, query: Query) -> View:
             "trouble": describe_trouble(ledger.trouble),
             "since_ms": ledger.since_ms,
         },
-        "posting": reader.around.list_posts() is not None,
+        "posting": reader.sources.list_posts() is not None,
         "counts": {state: states.count(state) for state in dict.fromkeys(states)},
         "entries": [
             _describe(epoch, settled.get(epoch), posts.get(epoch), posted.get(epoch), ledger)
@@ -95,7 +95,11 @@ def _make_entry(row: Any) -> dict[str, Any] | None:
 
 
 def _describe(
-    epoch: int, row: Any, post: Post | None, found: Posted | None, ledger: LedgerReading | None
+    epoch: int,
+    row: Any,
+    post: EntryStatus | None,
+    found: EntryEvent | None,
+    ledger: LedgerReading | None,
 ) -> View:
     recorded = None if row is None else _make_entry(row)
     posted = None if found is None else dict(found.entry)
@@ -126,7 +130,7 @@ def _describe(
     }
 
 
-def _read_said(post: Post) -> dict[str, Any] | None:
+def _read_said(post: EntryStatus) -> dict[str, Any] | None:
     """A validator's own word of an entry, whose record is published by now."""
     entry = {
         name: post.entry.get(name) if name == "audit_round" else str(post.entry.get(name, ""))
@@ -144,7 +148,9 @@ def _list_differing(
     return [(n, posted[n], recorded[n]) for n in FIELDS if posted[n] != recorded[n]]
 
 
-def _find_state(epoch: int, row: Any, found: Posted | None, ledger: LedgerReading | None) -> str:
+def _find_state(
+    epoch: int, row: Any, found: EntryEvent | None, ledger: LedgerReading | None
+) -> str:
     """How the ledger stands to the record: one word.
 
     equal, different, missing; unrecorded: it stands and no record of it is known here; waiting: it
@@ -164,7 +170,7 @@ def _find_state(epoch: int, row: Any, found: Posted | None, ledger: LedgerReadin
     return "none" if _make_entry(row) is None else "missing"
 
 
-def _find_command(reader: Reader, settled: Mapping[int, Any]) -> str | None:
+def _find_command(reader: PageReader, settled: Mapping[int, Any]) -> str | None:
     """For the newest settlement that has something to compare."""
     for epoch, known in settled.items():
         if known["first"] is None or bytes(known["score_root"]) == NOTHING:
@@ -174,7 +180,7 @@ def _find_command(reader: Reader, settled: Mapping[int, Any]) -> str | None:
             "ORDER BY length(s.score) DESC, s.score DESC LIMIT 1",
             epoch,
         )
-        return reader.around.commands.compare(
+        return reader.sources.commands.compare(
             epoch, known["first"], known["last"], None if miner is None else miner["address"]
         )
     return None

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from assay.gauntlet.forging import FakingMiner
+from assay.gauntlet.attack_setup import GROUPS_A_WINDOW, AttackSetup, GroupRow
+from assay.gauntlet.content_attacks import FakingMiner
 from assay.gauntlet.incentives import WINDOWS as SETTLEMENT_WINDOWS
 from assay.gauntlet.incentives import compute_stopping_gain
-from assay.gauntlet.lab import GROUPS_A_WINDOW, GroupRow, Lab
 from assay.gauntlet.strategy import PRICES, Strategy
 from assay.gauntlet.table import LEGAL, STRATEGIES
 from assay.protocol import Reason
@@ -45,7 +45,7 @@ class Income:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One line of the table.
 
     Attributes:
@@ -95,17 +95,17 @@ def choose(only: str | None) -> tuple[type[Strategy], ...]:
 
 
 def run_family(
-    lab: Lab, kinds: Sequence[type[Strategy]], report: Callable[[str], None]
-) -> list[Row]:
-    """Rows of those strategies that a lab's family has what they need for; some are legal."""
-    name = lab.family.name
-    report(f"{name} model: mean Gini {lab.mean_gini:.2f}, {lab.groups} groups a strategy")
+    setup: AttackSetup, kinds: Sequence[type[Strategy]], report: Callable[[str], None]
+) -> list[TableRow]:
+    """Rows of those strategies that a setup's family has what they need for; some are legal."""
+    name = setup.family.name
+    report(f"{name} model: mean Gini {setup.mean_gini:.2f}, {setup.groups} groups a strategy")
     measured: list[tuple[type[Strategy], list[GroupRow]]] = []
     for kind in kinds:
-        if lab.is_possible(kind):
+        if setup.is_possible(kind):
             report(f"{name}: {kind.title}")
-            measured.append((kind, lab.measure(kind)))
-    audited = lab.parameters.work.audited_groups
+            measured.append((kind, setup.measure(kind)))
+    audited = setup.parameters.work.audited_groups
     incomes = [compute_income(rows, kind, audited) for kind, rows in measured]
     legal = [(kind, i) for (kind, _), i in zip(measured, incomes, strict=True) if kind.legal]
     rows = [
@@ -126,7 +126,7 @@ def find_baseline(kind: type[Strategy], legal: Sequence[tuple[type[Strategy], In
     return max(peers or [income for _, income in legal], key=lambda income: income.mean)
 
 
-def make_stopping_row(model: str, honest: Sequence[GroupRow]) -> Row:
+def make_stopping_row(model: str, honest: Sequence[GroupRow]) -> TableRow:
     """An operator of many hotkeys who knows beforehand what each group will cost and honestly makes
     only those before the first dear one. Nothing is there to detect: the pay must not reward it."""
     rng = np.random.default_rng(0)
@@ -135,7 +135,7 @@ def make_stopping_row(model: str, honest: Sequence[GroupRow]) -> Row:
     again = (groups[rng.integers(len(groups), size=len(groups))] for _ in range(_REPEATS))
     gains = [compute_stopping_gain(g[:, 0].tolist(), g[:, 1].tolist(), HOTKEY_PRICE) for g in again]
     error = float(np.std(gains, ddof=1))
-    return Row(
+    return TableRow(
         attack=STOPPING,
         model=model,
         legal=False,
@@ -206,7 +206,7 @@ def make_row(
     income: Income,
     best: Income,
     audited: int,
-) -> Row:
+) -> TableRow:
     """The figures of one strategy."""
     rollouts = sum(row.rollouts for row in rows)
     differs, caught = sum(row.differs for row in rows), sum(row.caught for row in rows)
@@ -220,7 +220,7 @@ def make_row(
     error = relative * math.hypot(
         income.error / income.mean if income.mean else 0.0, best.error / best.mean
     )
-    return Row(
+    return TableRow(
         attack=kind.title,
         model=model,
         legal=kind.legal,
@@ -239,7 +239,7 @@ def make_row(
     )
 
 
-def describe(rows: Sequence[Row], seconds: float) -> dict[str, Any]:
+def describe(rows: Sequence[TableRow], seconds: float) -> dict[str, Any]:
     """The document of `--json`."""
     first = rows[0]
     return {

@@ -1,12 +1,20 @@
-"""The parent's half of a helper: a child that starts when it is asked, and ends when it idles."""
+"""A helper: a child process that starts when it is asked, and ends when it idles; both halves.
+
+It keeps what needs torch and Parquet out of the process that serves. It is trusted code over
+verified bytes, not a cage: miners' Parquet files are parsed in a cage of their own below it.
+"""
 
 import json
+import os
+import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, Queue
-from typing import Any
+from typing import Any, NoReturn
 
 from assay.cage import Budget, Cage, Lost, WorkerError
+from assay.cage.child import HEAD, LENGTH, READY
 
 #: Seconds without a request after which the child ends.
 IDLE_S = 120.0
@@ -24,13 +32,13 @@ class BusyError(Exception):
     """Too many requests wait already."""
 
 
-class Helper:
+class HelperProcess:
     """One child and one thread that asks it. Safe to share between threads. Nobody waits for a busy
     child when the program ends: it ends by itself once nobody holds its standard input.
 
     Args:
         name: of the child, in errors.
-        boot: Python code that the child runs; it ends in `helper_child.serve`.
+        boot: Python code that the child runs; it ends in `serve`.
     """
 
     def __init__(self, name: str, boot: str, idle_s: float = IDLE_S) -> None:
@@ -96,3 +104,24 @@ class Helper:
             return f"it could not be found out: {reply.cause or 'it takes too long'}"
         document: dict[str, Any] = json.loads(reply)
         return document
+
+
+def serve(answer: Callable[[bytes], bytes]) -> NoReturn:
+    """The child's half: answers framed requests until standard input closes; what `answer` raises
+    ends the process, and its standard error says what it was. To be called once the imports are
+    done."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "r+b", buffering=0) as nothing:
+        for stream in (0, 1):  # whatever a library prints must not look like an answer
+            os.dup2(nothing.fileno(), stream)
+    replies.write(READY)
+    replies.flush()
+    try:
+        while len(head := requests.read(HEAD.size)) == HEAD.size:
+            size, _ = HEAD.unpack(head)
+            reply = answer(requests.read(size))
+            replies.write(LENGTH.pack(len(reply)) + reply)
+            replies.flush()
+    finally:
+        os._exit(0)

@@ -193,9 +193,9 @@ class CopiedFromAnother(Strategy):
         self, work: Work, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
         """As if the other's file had been seen in time."""
-        if self.props.victim is None:
+        if self.inputs.victim is None:
             raise ValueError("copying needs a victim")
-        return [get_tokens(self.props.victim(index)) for index in indices]
+        return [get_tokens(self.inputs.victim(index)) for index in indices]
 
 
 class ReplayedFromAnotherWindow(Strategy):
@@ -207,9 +207,9 @@ class ReplayedFromAnotherWindow(Strategy):
         self, work: Work, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
         """Last window's work once more."""
-        if self.props.previous is None:
+        if self.inputs.previous is None:
             raise ValueError("replaying needs an earlier window")
-        return [get_tokens(self.props.previous(index)) for index in indices]
+        return [get_tokens(self.inputs.previous(index)) for index in indices]
 
 
 class Grinding(Strategy):

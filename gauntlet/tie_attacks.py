@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import torch
 
-from assay.gauntlet.forging import get_tokens
+from assay.gauntlet.content_attacks import get_tokens
 from assay.gauntlet.strategy import Strategy, Tokens
 from assay.inference import GroupRequest, KeyedSampler, Passage, Request, make_keys
 from assay.neurons.miner.miner import Work

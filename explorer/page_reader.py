@@ -7,7 +7,7 @@ from typing import Any
 
 from assay.explorer.index import Index
 from assay.explorer.indexing import Indexer, read_record, read_statistics
-from assay.explorer.ports import Subject, Surroundings
+from assay.explorer.ports import PageSources, ShownRecord
 from assay.protocol import Context, WindowRecord, decode_window_record, encode_ss58
 from assay.protocol.errors import OperatorError
 from assay.protocol.record import make_record_context, make_window_record_name
@@ -40,13 +40,13 @@ class WindowFile:
 
 
 @dataclass(slots=True)
-class Reader:
+class PageReader:
     """Everything a view is made from. Safe to share between threads."""
 
-    subject: Subject
+    subject: ShownRecord
     index: Index
     indexer: Indexer
-    around: Surroundings
+    sources: PageSources
     _files: OrderedDict[int, tuple[bytes, WindowFile]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
