@@ -2,13 +2,15 @@
 
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
+from math import comb
 from typing import Any
 
 from assay.audit.findings import AuditReport
 from assay.demo.demo_pay import Pay, find_pay
 from assay.demo.demo_run import Actor, DemoRun
+from assay.gauntlet.forging import FakingMiner
 from assay.neurons.program.program_status import (
     RUNNING,
     STOPPED,
@@ -28,6 +30,8 @@ from assay.verification import compute_score
 
 _VERSIONED = ("assay", "torch", "transformers", "numpy", "pyarrow")
 _SHOWN_VERDICTS = 12
+#: Probability with which a run that is as it should be may break a promise.
+CHANCE = 1e-9
 
 
 def describe_status(run: DemoRun) -> dict[str, Any]:
@@ -235,31 +239,70 @@ def _describe_settlement(run: DemoRun, settlement: Settlement, pay: Pay | None) 
 
 
 def find_broken_promises(run: DemoRun, pay: Mapping[int, Pay]) -> list[str]:
-    """What the demo promises and did not show, one sentence each; empty when all is well."""
+    """What the demo promises and did not show, one sentence each; empty when all is well.
+
+    Chance alone breaks the promises on cheats with a probability below `CHANCE`. Accuracy rises by
+    about ten standard errors of the difference: no bound is needed there.
+    """
     broken = []
     for actor in run.actors:
-        reasons = {
-            audit.verdicts[actor.miner.hotkey].reason
-            for audit in run.validator.audits.values()
-            if actor.miner.hotkey in audit.verdicts
-        }
-        scores = [settlement.scores.get(actor.seat, 0) for settlement in run.validator.settlements]
-        incentives = [paid.incentives[actor.seat.uid] for paid in pay.values()]
-        if actor.role == "honest" and reasons != {Reason.ACCEPTED}:
-            refused = ", ".join(sorted(reasons - {Reason.ACCEPTED}))
-            broken.append(f"{actor.miner.name} was refused: {refused or 'never judged'}")
-        if actor.role == "honest" and not all(scores):
-            broken.append(f"{actor.miner.name} earned nothing in a settlement")
-        if actor.role == "cheat" and any(scores):
-            broken.append(f"{actor.miner.name} earned {max(scores)} in a settlement")
-        if actor.role == "honest" and not (incentives and all(incentives)):
-            broken.append(f"the chain left {actor.miner.name} unpaid in an epoch")
-        if actor.role == "cheat" and any(incentives):
-            broken.append(f"the chain paid {actor.miner.name}")
+        find = find_broken_cheat if actor.role == "cheat" else find_broken_honest
+        broken += find(run, actor, pay)
     broken += _find_broken_chain(run)
     if run.before and run.after and run.after.interval[0] <= run.before.interval[1]:
         broken.append("held-out accuracy did not rise beyond its 95 % interval")
     return broken
+
+
+def find_broken_honest(run: DemoRun, actor: Actor, pay: Mapping[int, Pay]) -> Iterator[str]:
+    reasons = set(_get_reasons(run, actor).values())
+    if reasons != {Reason.ACCEPTED}:
+        refused = ", ".join(sorted(reasons - {Reason.ACCEPTED}))
+        yield f"{actor.miner.name} was refused: {refused or 'never judged'}"
+    if not all(settlement.scores.get(actor.seat, 0) for settlement in run.validator.settlements):
+        yield f"{actor.miner.name} earned nothing in a settlement"
+    if not (pay and all(paid.incentives[actor.seat.uid] for paid in pay.values())):
+        yield f"the chain left {actor.miner.name} unpaid in an epoch"
+
+
+def find_broken_cheat(run: DemoRun, actor: Actor, pay: Mapping[int, Pay]) -> Iterator[str]:
+    """A cheat that does some groups honestly is missed where the audit draws only these. It may be
+    paid by a settlement that missed it in every window, and be missed no more often than chance
+    explains."""
+    reasons = _get_reasons(run, actor)
+    missed = {window for window, reason in reasons.items() if reason is Reason.ACCEPTED}
+    audited = run.parameters.work.audited_groups
+    chance = actor.miner.compute_miss_chance(audited) if isinstance(actor.miner, FakingMiner) else 0
+    most = compute_most_missed(len(run.windows), chance)
+    if len(missed) > most:
+        yield f"{actor.miner.name} was accepted in {len(missed)} of {len(run.windows)} windows; chance explains {most}"
+    caught = [s for s in run.validator.settlements if not missed.issuperset(s.windows)]
+    if earned := max((s.scores.get(actor.seat, 0) for s in caught), default=0):
+        yield f"{actor.miner.name} earned {earned} in a settlement"
+    if any(pay[s.epoch].incentives[actor.seat.uid] for s in caught if s.epoch in pay):
+        yield f"the chain paid {actor.miner.name}"
+
+
+def _get_reasons(run: DemoRun, actor: Actor) -> dict[int, Reason]:
+    """A miner's verdicts, by window."""
+    return {
+        window: audit.verdicts[actor.miner.hotkey].reason
+        for window, audit in run.validator.audits.items()
+        if actor.miner.hotkey in audit.verdicts
+    }
+
+
+def compute_most_missed(windows: int, chance: float) -> int:
+    """The fewest windows that a cheat, missed in each by this chance, exceeds with a probability
+    of at most `CHANCE`: a binomial's upper quantile."""
+    tail, most = 1.0, -1
+    while tail > CHANCE:
+        most += 1
+        tail = sum(
+            comb(windows, n) * chance**n * (1 - chance) ** (windows - n)
+            for n in range(most + 1, windows + 1)
+        )
+    return most
 
 
 def find_broken_record(audit: AuditReport) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import comb
 from typing import ClassVar
 
 import numpy as np
@@ -325,7 +326,7 @@ class FakingMiner(Strategy):
 
     def generate(self, work: Work, indices: range) -> list[Group]:
         """Honest first, copies after that."""
-        honest = max(1, int(self.config.groups * self.share))
+        honest = self.count_honest()
         done = self.bill_genuine(work, range(indices.start, min(indices.stop, honest)))
         self.bill.add("prefill", sum(len(rollout.tokens) for group in done for rollout in group))
         known = work.groups + done
@@ -333,6 +334,14 @@ class FakingMiner(Strategy):
             self.fake(known, index, honest)
             for index in range(max(indices.start, honest), indices.stop)
         ]
+
+    def count_honest(self) -> int:
+        """Groups of a window that it does itself."""
+        return max(1, int(self.config.groups * self.share))
+
+    def compute_miss_chance(self, audited: int) -> float:
+        """Chance that an audit of so many groups draws none that it copied: hypergeometric."""
+        return comb(self.count_honest(), audited) / comb(self.config.groups, audited)
 
     def fake(self, known: Sequence[Group], index: int, honest: int) -> Group:
         """What stands for a group that was not made."""

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+ASSAY = Path(sys.executable).with_name("assay")
 #: Real programs on a chain whose blocks come by the clock: they wait more than they compute.
 _WAITING = ("tests/integration/test_localnet.py", "tests/integration/chain/test_programs.py")
 
@@ -22,9 +23,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def played(tmp_path_factory):
-    """One fast demo of six windows, in a folder with a space in its name, beside a chain: its
-    folder, its summary, its standard error. All processes of a test run share it; read only."""
+def played_document(tmp_path_factory):
+    """One fast demo of six windows, in a folder with a space in its name, beside a chain: `folder`,
+    `seed`, `summary` and `stderr`. All processes of a test run share it; read only.
+
+    Where no group that fake-groups copied was drawn in a window, as 1 draw in 708 has it and hence
+    1 demo in 118, a demo of another seed is played: five in a row are like that once in 2e10.
+    """
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:  # noqa: TID251 - which process of a test run this is
         shared = shared.parent
@@ -33,25 +38,42 @@ def played(tmp_path_factory):
     said = folder / "said.json"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not said.exists():
-            _play(folder / "a run", said)
-        document = json.loads(said.read_text())
-    return folder / "a run", json.loads(document["stdout"]), document["stderr"]
+        for seed in ("assay", *"1234"):
+            if said.exists():
+                break
+            document = _play(folder / f"a run of {seed}", seed)
+            if _is_cheat_accepted(document["summary"]):
+                continue
+            said.write_text(json.dumps(document))
+        return json.loads(said.read_text())
 
 
-def _play(out, said):
+@pytest.fixture(scope="session")
+def played(played_document):
+    """That demo's folder, its summary, its standard error."""
+    document = played_document
+    return Path(document["folder"]), document["summary"], document["stderr"]
+
+
+def _is_cheat_accepted(summary):
+    verdicts = [verdict for window in summary["windows"] for verdict in window["verdicts"]]
+    return any(v["role"] == "cheat" and v["reason"] == "ACCEPTED" for v in verdicts)
+
+
+def _play(out, seed):
     with socket.socket() as usual:
         with suppress(OSError):  # somebody else's chain serves as well
             usual.bind(("127.0.0.1", 9_944))
         done = subprocess.run(
-            [Path(sys.executable).with_name("assay"), "demo", "--fast", "--out", out, "--json"],
+            [ASSAY, "demo", "--fast", "--seed", seed, "--out", out, "--json"],
             capture_output=True,
             text=True,
             timeout=500,
             env={**os.environ, "ASSAY_DEMO__WINDOWS": "6", "ASSAY_DEMO__PROBLEMS": "1000"},  # noqa: TID251 - a child's
         )
     assert done.returncode == 0, done.stderr
-    said.write_text(json.dumps({"stdout": done.stdout, "stderr": done.stderr}))
+    summary = json.loads(done.stdout)
+    return {"folder": str(out), "seed": seed, "summary": summary, "stderr": done.stderr}
 
 
 @pytest.fixture

@@ -215,11 +215,13 @@ def test_status_reads_a_run(played):
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_files(played, tmp_path):
+def test_the_same_seed_gives_the_same_files(played, played_document, tmp_path):
     out, summary, _ = played
     done = run(
         "demo",
         "--fast",
+        "--seed",
+        played_document["seed"],
         "--out",
         tmp_path / "again",
         "--json",
