@@ -275,7 +275,8 @@ def find_broken_cheat(run: DemoRun, actor: Actor, pay: Mapping[int, Pay]) -> Ite
     chance = actor.miner.compute_miss_chance(audited) if isinstance(actor.miner, FakingMiner) else 0
     most = compute_most_missed(len(run.windows), chance)
     if len(missed) > most:
-        yield f"{actor.miner.name} was accepted in {len(missed)} of {len(run.windows)} windows; chance explains {most}"
+        accepted = f"{len(missed)} of {len(run.windows)} windows"
+        yield f"{actor.miner.name} was accepted in {accepted}; chance explains {most}"
     caught = [s for s in run.validator.settlements if not missed.issuperset(s.windows)]
     if earned := max((s.scores.get(actor.seat, 0) for s in caught), default=0):
         yield f"{actor.miner.name} earned {earned} in a settlement"
