@@ -8,12 +8,12 @@ from pathlib import Path
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.ports import Objects
 from assay.artifacts.store_objects import make_checkpoint_name
-from assay.artifacts.submissions.submission_judge import (
+from assay.artifacts.submissions.submission_reader import (
+    MirrorStore,
     StoreFinder,
     know_no_mirrors,
     open_submission,
 )
-from assay.artifacts.submissions.submission_reader import MirrorStore
 from assay.inference import Checkpoint, CheckpointError, Outline, load_checkpoint, load_outline
 from assay.inference.folder import MANIFEST_FILE, SMALL_FILE_BYTES, SMALL_FILES, verify_manifest
 from assay.network.files import write_file

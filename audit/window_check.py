@@ -1,6 +1,6 @@
 """One window's record, derived again."""
 
-from assay.artifacts.submissions.submission_judge import find_checkpoint_fault
+from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
 from assay.audit.derived_context import check_parameters, derive_context
 from assay.audit.findings import Check, Findings
 from assay.audit.ports import Public

@@ -22,11 +22,8 @@ from work import load_genesis, make_requests
 
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions import write_submission
-from assay.artifacts.submissions.submission_judge import (
-    AbsentSubmission,
-    judge_and_carry,
-    open_submission,
-)
+from assay.artifacts.submissions.submission_judge import judge_and_carry
+from assay.artifacts.submissions.submission_reader import AbsentSubmission, open_submission
 from assay.audit.auditor import audit
 from assay.audit.bundle import open_bundle
 from assay.audit.bundle_export import export_bundle

@@ -27,7 +27,7 @@ if __name__ == "__main__" and sys.argv[1:2] != ["serve"]:
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions import write_submission
 from assay.artifacts.submissions.read_ahead import THREADS, ReadAhead, fetch
-from assay.artifacts.submissions.submission_judge import know_no_mirrors, open_submission
+from assay.artifacts.submissions.submission_reader import know_no_mirrors, open_submission
 from assay.devnet import SimulatedChain
 from assay.network import ReadableStores
 from assay.network.beacon import LocalBeacon
@@ -135,7 +135,7 @@ def read_all(context: Context, sources: Sources, hotkeys: Sequence[bytes]) -> fl
 def read_one_by_one(context: Context, sources: Sources, hotkeys: Sequence[bytes]) -> float:
     started = time.perf_counter()
     for hotkey in hotkeys:
-        assert fetch(context, hotkey, open_submission(context, hotkey, sources)).whole
+        assert fetch(open_submission(context, hotkey, sources)).root
     return time.perf_counter() - started
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from assay.artifacts.submissions.mirror_writer import read_ahead
+from assay.artifacts.submissions.mirror_writer import open_read_ahead
 from assay.cli.checks_view import render_dry_run
 from assay.cli.console import open_console
 from assay.network import ObjectStore
@@ -189,7 +189,9 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
         tempo = session.parameters.timing.tempo
         ledger = stack.enter_context(open_posting(settings, database, session.account.hotkey))
         public = None if locator is None else store
-        ahead = stack.enter_context(read_ahead(session.sources, public, own.mirrored, own.fetches))
+        ahead = stack.enter_context(
+            open_read_ahead(session.sources, public, own.mirrored, own.fetches)
+        )
 
         def note_window(audit: WindowAudit) -> None:
             archive.write_window(audit)

@@ -73,7 +73,7 @@ def verify_file(
 def _load_model(folder: Path, context: Context, context_path: Path) -> "Checkpoint":
     """The checkpoint in force, if a window can be judged with it."""
     # PyTorch takes seconds to load, and what is wrong with the other files is said before
-    from assay.artifacts.submissions.submission_judge import find_checkpoint_fault
+    from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
     from assay.inference import load_checkpoint
 
     checkpoint = load_checkpoint(folder, context.checkpoint)

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
 from assay.artifacts.checkpoints.checkpoint_publish import (
     Progress,
     ignore_progress,
     publish_checkpoint,
 )
 from assay.artifacts.discovery import DiscoveryError, SubnetChain, find_mismatch, publish_parameters
-from assay.artifacts.submissions.submission_judge import find_checkpoint_fault
 from assay.environments import open_environment
 from assay.inference import load_checkpoint
 from assay.network import ObjectStore

@@ -27,7 +27,16 @@ from assay.artifacts.checkpoints.checkpoint_download import (
     fetch_checkpoint,
 )
 from assay.artifacts.checkpoints.checkpoint_publish import Progress, ignore_progress
-from assay.inference import Checkpoint, CheckpointError, Reference, load_checkpoint, measure_centre
+from assay.environments import open_environment
+from assay.inference import (
+    Checkpoint,
+    CheckpointError,
+    Outline,
+    Reference,
+    UnusableCheckpointError,
+    load_checkpoint,
+    measure_centre,
+)
 from assay.inference.checkpoint import load_model
 from assay.inference.folder import (
     CALIBRATION_FILE,
@@ -42,8 +51,9 @@ from assay.inference.folder import (
 )
 from assay.network.files import hold_folder, move_folder, write_json
 from assay.network.store import ObjectStore
+from assay.protocol import Parameters
 from assay.protocol.encoding import to_json
-from assay.protocol.manifest import Manifest, compute_tensor_root
+from assay.protocol.manifest import Manifest, compute_tensor_root, find_fault
 
 logger = logging.getLogger("assay")
 
@@ -397,3 +407,36 @@ def measure_manifest(manifest: Manifest, folder: Path) -> Manifest:
     reference = Reference(model, drawable, temperature=1_024)
     centre, scale = measure_centre(reference, read_passages(folder))
     return replace(manifest, centre=centre, scale=scale)
+
+
+def open_checkpoint(
+    checkpoints: CheckpointFolder, digest: bytes, parameters: Parameters
+) -> Checkpoint:
+    """The checkpoint of a digest, loaded and within the parameters' bounds.
+
+    Raises:
+        UnusableCheckpointError: it is unusable whoever looks at it, and voids its windows.
+        CheckpointError: it is not here, or damaged: our own affair.
+    """
+    checkpoint = checkpoints.get(digest)
+    fault = find_checkpoint_fault(checkpoint, parameters)
+    if fault is not None:
+        raise UnusableCheckpointError(f"checkpoint {digest.hex()[:16]}… is unusable: {fault}")
+    return checkpoint
+
+
+def find_checkpoint_fault(checkpoint: Checkpoint | Outline, parameters: Parameters) -> str | None:
+    """Why a published checkpoint is unusable whoever looks at it, or None."""
+    fault = find_fault(
+        checkpoint.manifest, checkpoint.calibration, parameters.tests, parameters.work.max_tokens
+    )
+    if fault is not None:
+        return fault
+    ends, drawable = checkpoint.manifest.end_tokens, checkpoint.tokenizer.drawable
+    if any(end >= len(drawable) or not drawable[end] for end in ends):
+        return f"end tokens {ends} are not all ids that the model may draw"
+    levels = checkpoint.manifest.levels
+    legal = open_environment(parameters.environment).levels
+    if list(levels) != sorted(set(levels)) or not set(levels) <= set(legal):
+        return f"levels {levels} are not ascending levels of the environment"
+    return None

@@ -15,10 +15,9 @@ from threading import Event, Lock, Thread
 
 from assay.artifacts.store_objects import MIRRORS, make_mirror_name
 from assay.artifacts.submissions.read_ahead import THREADS, ReadAhead
-from assay.artifacts.submissions.submission_judge import SubmissionSources
 from assay.artifacts.submissions.submission_pack import PackedSubmission, encode_pack, measure_pack
+from assay.artifacts.submissions.submission_reader import SubmissionSources
 from assay.network.store import LIST_MAX, ObjectStore, StoreError
-from assay.protocol import Context
 
 logger = logging.getLogger("assay")
 
@@ -48,7 +47,7 @@ class MirrorWriter:
         self._refused = False
         self._left_out = 0
         self._ended = Event()
-        self._queue: Queue[tuple[Context, PackedSubmission] | None] = Queue(_WAITING)
+        self._queue: Queue[tuple[int, bytes, PackedSubmission] | None] = Queue(_WAITING)
         self._lock = Lock()
         self._held_bytes = 0
         self._thread = self._start()
@@ -65,8 +64,8 @@ class MirrorWriter:
             self._queue.put_nowait(None)
         self._thread.join(_END_S)
 
-    def put(self, context: Context, packed: PackedSubmission) -> None:
-        """Takes a submission that was read whole."""
+    def put(self, window: int, root: bytes, packed: PackedSubmission) -> None:
+        """Takes a submission that was read whole, as its root binds it."""
         size = measure_pack(packed)
         if not self._thread.is_alive() and not self._ended.is_set():
             self._thread = self._start()  # a defect, which its thread has told, has ended it
@@ -74,7 +73,7 @@ class MirrorWriter:
             with self._lock:
                 if 0 < self._held_bytes > _WAITING_BYTES - size:
                     raise Full
-                self._queue.put_nowait((context, packed))
+                self._queue.put_nowait((window, root, packed))
                 self._held_bytes += size
         except Full:
             self._left_out += 1
@@ -90,21 +89,20 @@ class MirrorWriter:
                 self._write(*job)
             finally:
                 with self._lock:
-                    self._held_bytes -= measure_pack(job[1])
+                    self._held_bytes -= measure_pack(job[2])
             del job  # while the next one is waited for
             if self._ended.is_set():
                 return
 
-    def _write(self, context: Context, packed: PackedSubmission) -> None:
+    def _write(self, window: int, root: bytes, packed: PackedSubmission) -> None:
         try:
-            if context.window > self._newest:
-                self._newest = context.window
+            if window > self._newest:
+                self._newest = window
                 self._clear()
         except StoreError as error:  # no reason to write nothing
             self._note(error)
         try:
-            root = context.commitments[packed.hotkey].root
-            self._store.put(make_mirror_name(context.window, root), encode_pack(packed))
+            self._store.put(make_mirror_name(window, root), encode_pack(packed))
             self._refused = False
         except StoreError as error:
             self._note(error)
@@ -128,7 +126,7 @@ class MirrorWriter:
 
 
 @contextmanager
-def read_ahead(
+def open_read_ahead(
     sources: SubmissionSources, store: ObjectStore | None, windows: int, fetches: int = THREADS
 ) -> Iterator[ReadAhead | None]:
     """Files read ahead, and mirrored where there is a store for it.

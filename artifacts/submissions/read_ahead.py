@@ -12,13 +12,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Condition, Thread
 
-from assay.artifacts.parquet.parquet_worker import Budget, ParquetWorker, WorkerError
-from assay.artifacts.submissions.submission_judge import (
-    OUR_FAULTS,
-    StoreFinder,
-    SubmissionSources,
-    open_submission,
-)
+from assay.artifacts.parquet import Budget, ParquetWorker, WorkerError
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.artifacts.submissions.submission_pack import (
     PackedReader,
@@ -27,14 +21,19 @@ from assay.artifacts.submissions.submission_pack import (
     compute_pack_max,
     measure_pack,
 )
-from assay.artifacts.submissions.submission_reader import MirrorStore
+from assay.artifacts.submissions.submission_reader import (
+    CommittedSubmission,
+    MirrorStore,
+    StoreFinder,
+    SubmissionSources,
+)
 from assay.network.store import StoreError, within
 from assay.protocol import Context, Footer, Refusal
-from assay.protocol.selection import select_groups
 from assay.protocol.submission import is_committed, is_group_committed
-from assay.verification import SubmissionReader
-from assay.verification.judge import find_commitment
+from assay.verification import SubmissionReader, find_commitment
 
+#: What a broken judge or model raises. The network's and the operator's errors are not among them.
+OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
 #: Files read at a time, and read or kept ahead of the judge.
 THREADS, AHEAD = 24, 64
 #: Most bytes kept, or on their way: a file that may exceed them is begun only where it is alone.
@@ -46,8 +45,8 @@ _FIRST_S, _FILE_S = 10.0, 80.0
 _WAIT_S = 0.5
 
 _Key = tuple[int, bytes]
-#: What is read by whom, and seconds for it.
-_Job = tuple[Context, bytes, SubmissionReader, float]
+#: What is read, and seconds for it.
+_Job = tuple[CommittedSubmission, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +55,12 @@ class FetchedSubmission:
 
     Attributes:
         packed: what was read; None: the miner has nothing to be read.
-        whole: all of it is what the root on chain binds.
+        root: that binds all of it; None: something is missing or wrong.
         error: our own fault; the caller raises it.
     """
 
     packed: PackedSubmission | None
-    whole: bool
+    root: bytes | None = None
     error: BaseException | None = None
 
 
@@ -74,8 +73,8 @@ class _Places:
     mirrors: Callable[[bytes], Sequence[MirrorStore]]
 
 
-#: Called with what was read whole, once, by who takes it.
-Keep = Callable[[Context, PackedSubmission], None]
+#: Called with what was read whole, its window and root, once, by who takes it.
+Keep = Callable[[int, bytes, PackedSubmission], None]
 
 
 class ReadAhead:
@@ -166,7 +165,7 @@ class ReadAhead:
         return None
 
     def take(self, context: Context, hotkey: bytes) -> SubmissionReader | None:
-        """See `FilesAhead`.
+        """What was read of a file, once; None: nothing was.
 
         Raises:
             WorkerError, OUR_FAULTS: what went wrong with reading it; a defect, too.
@@ -180,8 +179,8 @@ class ReadAhead:
             raise fetched.error
         if fetched.packed is None:
             return None
-        if fetched.whole and self._keep is not None:
-            self._keep(context, fetched.packed)
+        if fetched.root is not None and self._keep is not None:
+            self._keep(context.window, fetched.root, fetched.packed)
         return PackedReader(fetched.packed)
 
     def forget(self, window: int) -> None:
@@ -203,11 +202,13 @@ class ReadAhead:
                 return False
             if key in self._begun or key in self._there:
                 return True
-        if isinstance(find_commitment(context, hotkey), Refusal):
+        committed = find_commitment(context, hotkey)
+        if isinstance(committed, Refusal):
             return True
         self._turn = (self._turn + 1) % len(self._sources)
         budget = self._budgets.setdefault(key, Budget(get_limits(context.parameters).cpu_seconds))
-        reader = open_submission(context, hotkey, self._sources[self._turn], budget)
+        source = self._sources[self._turn]
+        reader = CommittedSubmission(context, hotkey, committed, source, budget)
         with self._changed:
             self._begun.add(key)
             self._reserved_bytes += size
@@ -216,7 +217,7 @@ class ReadAhead:
         first_s = min(_FIRST_S, fetch_s / 4)  # on a quick chain, too, the silent have a verdict
         seconds = min(_FILE_S, first_s * 2 ** self._tries.get(key, 0))
         self._tries[key] = self._tries.get(key, 0) + 1
-        self._jobs.put((context, hotkey, reader, seconds))
+        self._jobs.put((reader, seconds))
         return True
 
     def _work(self) -> None:
@@ -224,20 +225,15 @@ class ReadAhead:
             self._read(*job)
             del job  # what was read is not held while the next one is waited for
 
-    def _read(
-        self, context: Context, hotkey: bytes, reader: SubmissionReader, seconds: float
-    ) -> None:
-        key = context.window, hotkey
+    def _read(self, reader: CommittedSubmission, seconds: float) -> None:
+        context = reader.context
+        key = context.window, reader.hotkey
         with self._changed:
             wanted = key in self._begun
         try:
-            fetched = (
-                fetch(context, hotkey, reader, seconds)
-                if wanted
-                else FetchedSubmission(None, False)
-            )
+            fetched = fetch(reader, seconds) if wanted else FetchedSubmission(None)
         except BaseException as error:  # noqa: BLE001 - whoever takes the file raises it
-            fetched = FetchedSubmission(None, False, error)
+            fetched = FetchedSubmission(None, error=error)
         with self._changed:
             self._reserved_bytes -= compute_pack_max(context.parameters)
             if key in self._begun:  # else it comes too late
@@ -247,32 +243,24 @@ class ReadAhead:
             self._changed.notify_all()
 
 
-def fetch(
-    context: Context, hotkey: bytes, reader: SubmissionReader, seconds: float = _FILE_S
-) -> FetchedSubmission:
+def fetch(reader: CommittedSubmission, seconds: float = _FILE_S) -> FetchedSubmission:
     """All that an audit asks of a file, in the judge's own order and no further than it would."""
-    recording, work = RecordingReader(reader), context.parameters.work
-    root = context.commitments[hotkey].root
+    recording, size = RecordingReader(reader), reader.context.parameters.work.group_size
     whole = False
     try:
         with within(seconds):
             footer = recording.read_footer()
-            if isinstance(footer, Footer) and is_committed(footer, root):
-                chosen = select_groups(
-                    context.audit_seed,
-                    hotkey,
-                    len(footer.leaves),
-                    work.audited_groups,
-                    work.sampled_groups,
-                )
+            if isinstance(footer, Footer) and is_committed(footer, reader.root):
+                # the judge refuses one of another size than was committed by its header alone
+                groups = [index for index in reader.groups if index < len(footer.leaves)]
                 whole = all(
                     isinstance(data := recording.read_group(index), bytes)
-                    and is_group_committed(footer, index, data, work.group_size)
-                    for index in sorted(chosen.audited + chosen.sampled)
+                    and is_group_committed(footer, index, data, size)
+                    for index in groups
                 )
     except (WorkerError, StoreError, *OUR_FAULTS) as error:
-        return FetchedSubmission(None, False, error)
-    return FetchedSubmission(recording.pack(hotkey), whole)
+        return FetchedSubmission(None, error=error)
+    return FetchedSubmission(recording.pack(reader.hotkey), reader.root if whole else None)
 
 
 def _measure(fetched: FetchedSubmission) -> int:

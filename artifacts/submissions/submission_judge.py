@@ -7,68 +7,27 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.parquet.parquet_worker import Budget, ParquetWorker, WorkerError
+from assay.artifacts.parquet import ParquetWorker, WorkerError
 from assay.artifacts.ports import BeaconSource, Chain
-from assay.artifacts.submissions.submission_file import SubmissionFile
-from assay.artifacts.submissions.submission_layout import get_limits
+from assay.artifacts.submissions.read_ahead import OUR_FAULTS, ReadAhead
 from assay.artifacts.submissions.submission_pack import explain_unread
-from assay.artifacts.submissions.submission_reader import MirroredReader, MirrorStore
-from assay.environments import open_environment
-from assay.inference import Checkpoint, Outline, UnusableCheckpointError
-from assay.network.store import ObjectStore, StoreError, within
-from assay.protocol import Context, Footer, Parameters, Reason, Refusal, encode_ss58
-from assay.protocol.commitment import make_object_name
-from assay.protocol.manifest import find_fault
-from assay.protocol.selection import select_groups
+from assay.artifacts.submissions.submission_reader import (
+    MirrorStore,
+    StoreFinder,
+    know_no_mirrors,
+    open_submission,
+)
+from assay.inference import Checkpoint
+from assay.network.store import StoreError, within
+from assay.protocol import Context, Reason, encode_ss58
 from assay.verification import Forward, Ledger, SubmissionReader, Verdict, judge
 
 logger = logging.getLogger("assay")
 
-#: What a broken judge or model raises. The network's and the operator's errors are not among them.
-OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
-
-
 #: Seconds that a judge who has files read ahead waits for servers itself, once that went wrong.
 _AGAIN_S = 20.0
-
-
-class StoreFinder(Protocol):
-    """Which stores are read from here: a mapping from locators, or `network.store`'s rule."""
-
-    def get(self, locator: str, /) -> ObjectStore | None:
-        """The store of a locator that stands on chain; None where it is not opened here."""
-
-
-class SubmissionSources(Protocol):
-    """Where miners' files are read from, and by whom."""
-
-    @property
-    def stores(self) -> StoreFinder:
-        """A locator on chain is a stranger's word, and leads only where these allow."""
-
-    @property
-    def worker(self) -> ParquetWorker:
-        """Parses them."""
-
-    @property
-    def mirrors(self) -> Callable[[bytes], Sequence[MirrorStore]]:
-        """Stores that may have what a miner's own does not show of the submission of a root, in
-        the order in which they are asked."""
-
-
-class FilesAhead(Protocol):
-    """Miners' files that were read before somebody asked for them."""
-
-    def take(self, context: Context, hotkey: bytes) -> SubmissionReader | None:
-        """What was read of a file, once; None: nothing was."""
-
-
-def know_no_mirrors(root: bytes) -> Sequence[MirrorStore]:
-    """For who reads miners' own stores alone."""
-    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,89 +46,7 @@ class JudgeSources:
     stores: StoreFinder
     worker: ParquetWorker
     mirrors: Callable[[bytes], Sequence[MirrorStore]] = know_no_mirrors
-    ahead: FilesAhead | None = None
-
-
-class AbsentSubmission:
-    """A file that cannot be had."""
-
-    def read_footer(self) -> Footer | Refusal:
-        """Always a refusal."""
-        return Refusal(Reason.NOT_REVEALED, "the locator on chain leads to no store known here")
-
-    def read_group(self, index: int) -> bytes | Refusal:
-        """Always a refusal."""
-        return Refusal(Reason.NOT_REVEALED, "the file is not there", index)
-
-
-def open_submission(
-    context: Context, hotkey: bytes, sources: SubmissionSources, budget: Budget | None = None
-) -> SubmissionReader:
-    """A reader of the file that a hotkey committed to: its own copy, or any mirror's that matches
-    the root.
-
-    Args:
-        budget: of the parser's time; None: a fresh one.
-    """
-    committed = context.commitments.get(hotkey)
-    if committed is None:
-        return AbsentSubmission()
-
-    def open_own() -> SubmissionReader:
-        store = sources.stores.get(committed.locator)
-        if store is None:
-            return AbsentSubmission()
-        source = store.open(make_object_name(encode_ss58(hotkey), context.window))
-        limits = get_limits(context.parameters)
-        expected = _list_expected(context, hotkey)
-        return SubmissionFile(source, sources.worker, limits, expected, budget)
-
-    mirrors = sources.mirrors(committed.root)
-    return MirroredReader(context, hotkey, open_own, mirrors) if mirrors else open_own()
-
-
-def _list_expected(context: Context, hotkey: bytes) -> list[int]:
-    """The groups that an audit asks for."""
-    work, count = context.parameters.work, context.commitments[hotkey].groups
-    if not 0 < count <= work.group_cap:
-        return []
-    chosen = select_groups(
-        context.audit_seed, hotkey, count, work.audited_groups, work.sampled_groups
-    )
-    return sorted(chosen.audited + chosen.sampled)
-
-
-def open_checkpoint(
-    checkpoints: CheckpointFolder, digest: bytes, parameters: Parameters
-) -> Checkpoint:
-    """The checkpoint of a digest, loaded and within the parameters' bounds.
-
-    Raises:
-        UnusableCheckpointError: it is unusable whoever looks at it, and voids its windows.
-        CheckpointError: it is not here, or damaged: our own affair.
-    """
-    checkpoint = checkpoints.get(digest)
-    fault = find_checkpoint_fault(checkpoint, parameters)
-    if fault is not None:
-        raise UnusableCheckpointError(f"checkpoint {digest.hex()[:16]}… is unusable: {fault}")
-    return checkpoint
-
-
-def find_checkpoint_fault(checkpoint: Checkpoint | Outline, parameters: Parameters) -> str | None:
-    """Why a published checkpoint is unusable whoever looks at it, or None."""
-    fault = find_fault(
-        checkpoint.manifest, checkpoint.calibration, parameters.tests, parameters.work.max_tokens
-    )
-    if fault is not None:
-        return fault
-    ends, drawable = checkpoint.manifest.end_tokens, checkpoint.tokenizer.drawable
-    if any(end >= len(drawable) or not drawable[end] for end in ends):
-        return f"end tokens {ends} are not all ids that the model may draw"
-    levels = checkpoint.manifest.levels
-    legal = open_environment(parameters.environment).levels
-    if list(levels) != sorted(set(levels)) or not set(levels) <= set(legal):
-        return f"levels {levels} are not ascending levels of the environment"
-    return None
+    ahead: ReadAhead | None = None
 
 
 def judge_hotkey(

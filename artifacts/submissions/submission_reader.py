@@ -9,24 +9,35 @@ word: no verdict comes of it.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
+from assay.artifacts.parquet import Budget, ParquetWorker
 from assay.artifacts.store_objects import make_mirror_name
+from assay.artifacts.submissions.submission_file import SubmissionFile
+from assay.artifacts.submissions.submission_layout import get_limits
 from assay.artifacts.submissions.submission_pack import (
     PackedReader,
     PackError,
     compute_pack_max,
     decode_pack,
 )
-from assay.network.store import StoreError, sparing, within
-from assay.protocol import Context, Footer, Reason, Refusal
+from assay.network.store import ObjectStore, StoreError, sparing, within
+from assay.protocol import Committed, Context, Footer, Reason, Refusal, encode_ss58
+from assay.protocol.commitment import make_object_name
+from assay.protocol.selection import select_groups
 from assay.protocol.submission import is_committed, is_group_committed
 from assay.verification import SubmissionReader
 
 #: Seconds for one mirror's answer, and for all mirrors of a submission together.
 _MIRROR_S, _MIRRORS_S = 20.0, 60.0
-#: Whoever is asked when the first has nothing; it may raise a StoreError.
-Opener = Callable[[], SubmissionReader]
+
+
+class StoreFinder(Protocol):
+    """Which stores are read from here: a mapping from locators, or `network.store`'s rule."""
+
+    def get(self, locator: str, /) -> ObjectStore | None:
+        """The store of a locator that stands on chain; None where it is not opened here."""
 
 
 class MirrorStore(Protocol):
@@ -39,40 +50,78 @@ class MirrorStore(Protocol):
         """What it showed is not what was committed: whoever orders mirrors should know."""
 
 
-def open_pack(mirror: MirrorStore, context: Context, hotkey: bytes) -> SubmissionReader:
-    """What a mirror has of a hotkey's submission.
+class SubmissionSources(Protocol):
+    """Where miners' files are read from, and by whom."""
 
-    Raises:
-        StoreError: nothing of it, or something else.
-    """
-    name = make_mirror_name(context.window, context.commitments[hotkey].root)
-    with within(_MIRROR_S):
-        data = mirror.get(name, compute_pack_max(context.parameters))
-    if data is None:
-        raise StoreError(f"the mirror has no {name}")
-    try:
-        return PackedReader(decode_pack(data, context.parameters))
-    except PackError as error:
-        mirror.blame()
-        raise StoreError(f"the mirror's {name} is of no use: {error}") from None
+    @property
+    def stores(self) -> StoreFinder:
+        """A locator on chain is a stranger's word, and leads only where these allow."""
+
+    @property
+    def worker(self) -> ParquetWorker:
+        """Parses them."""
+
+    @property
+    def mirrors(self) -> Callable[[bytes], Sequence[MirrorStore]]:
+        """Stores that may have what a miner's own does not show of the submission of a root, in
+        the order in which they are asked."""
 
 
-class MirroredReader:
+def know_no_mirrors(root: bytes) -> Sequence[MirrorStore]:
+    """For who reads miners' own stores alone."""
+    return ()
+
+
+class AbsentSubmission:
+    """A file that cannot be had."""
+
+    def read_footer(self) -> Footer | Refusal:
+        """Always a refusal."""
+        return Refusal(Reason.NOT_REVEALED, "the locator on chain leads to no store known here")
+
+    def read_group(self, index: int) -> bytes | Refusal:
+        """Always a refusal."""
+        return Refusal(Reason.NOT_REVEALED, "the file is not there", index)
+
+
+def open_submission(
+    context: Context, hotkey: bytes, sources: SubmissionSources
+) -> SubmissionReader:
+    """A reader of the file that a hotkey committed to: its own copy, or any mirror's that matches
+    the root."""
+    committed = context.commitments.get(hotkey)
+    if committed is None:
+        return AbsentSubmission()
+    return CommittedSubmission(context, hotkey, committed, sources)
+
+
+class CommittedSubmission:
     """A `SubmissionReader` over a miner's own store, and mirrors for what that one lacks.
 
     Args:
-        own: opens the miner's file.
-        mirrors: in the order in which they are asked.
+        budget: of the parser's time; None: a fresh one.
+
+    Attributes:
+        root: that the bytes are held against, 32 bytes.
+        groups: that an audit asks for, ascending; none where the commitment's number is absurd.
     """
 
     def __init__(
-        self, context: Context, hotkey: bytes, own: Opener, mirrors: Sequence[MirrorStore]
+        self,
+        context: Context,
+        hotkey: bytes,
+        committed: Committed,
+        sources: SubmissionSources,
+        budget: Budget | None = None,
     ) -> None:
-        self._context = context
-        self._hotkey = hotkey
-        self._root = context.commitments[hotkey].root
-        self._own = own
-        self._mirrors = mirrors
+        self.context = context
+        self.hotkey = hotkey
+        self.root = committed.root
+        self.groups = _select_groups(context, hotkey, committed.groups)
+        self._locator = committed.locator
+        self._sources = sources
+        self._budget = budget
+        self._mirrors = sources.mirrors(committed.root)
         self._mirrors_s = _MIRRORS_S
         # of mirrors, who gave it; None: the miner
         self._readers: list[tuple[SubmissionReader, MirrorStore | None]] = []
@@ -88,10 +137,10 @@ class MirroredReader:
         """
         own: Footer | Refusal | StoreError
         try:
-            with sparing(_MIRROR_S):
-                reader = self._own()
+            with self._spare():
+                reader = self._open_own()
                 own = reader.read_footer()
-            if isinstance(own, Footer) and is_committed(own, self._root):
+            if isinstance(own, Footer) and is_committed(own, self.root):
                 self._readers.append((reader, None))
                 self._footer = own
                 return own
@@ -114,7 +163,7 @@ class MirroredReader:
         own: bytes | Refusal | StoreError | None = self._failure
         if footer is None:
             return Refusal(Reason.NOT_REVEALED, "the file is not there", index)
-        size = self._context.parameters.work.group_size
+        size = self.context.parameters.work.group_size
         position = 0
         while position < len(self._readers) or self._ask_mirror():
             reader, mirror = self._readers[position]
@@ -137,7 +186,7 @@ class MirroredReader:
         try:
             if mirror is not None:
                 return reader.read_group(index)
-            with sparing(_MIRROR_S):
+            with self._spare():
                 return reader.read_group(index)
         except PackError as error:
             return Refusal(Reason.NOT_REVEALED, str(error), index)
@@ -151,15 +200,54 @@ class MirroredReader:
             self._asked += 1
             try:
                 with within(self._mirrors_s) as left, sparing(_MIRROR_S):
-                    reader = open_pack(mirror, self._context, self._hotkey)
+                    reader = self._open_pack(mirror)
                 footer = reader.read_footer()
             except StoreError:
                 continue
             finally:
                 self._mirrors_s = left.seconds
-            if isinstance(footer, Footer) and is_committed(footer, self._root):
+            if isinstance(footer, Footer) and is_committed(footer, self.root):
                 self._readers.append((reader, mirror))
                 self._footer = footer
                 return True
             mirror.blame()
         return False
+
+    def _open_own(self) -> SubmissionReader:
+        store = self._sources.stores.get(self._locator)
+        if store is None:
+            return AbsentSubmission()
+        source = store.open(make_object_name(encode_ss58(self.hotkey), self.context.window))
+        limits = get_limits(self.context.parameters)
+        return SubmissionFile(source, self._sources.worker, limits, self.groups, self._budget)
+
+    def _spare(self) -> AbstractContextManager[None]:
+        """Time for mirrors, where there are any."""
+        return sparing(_MIRROR_S) if self._mirrors else nullcontext()
+
+    def _open_pack(self, mirror: MirrorStore) -> SubmissionReader:
+        """What a mirror has of the submission.
+
+        Raises:
+            StoreError: nothing of it, or something else.
+        """
+        name = make_mirror_name(self.context.window, self.root)
+        with within(_MIRROR_S):
+            data = mirror.get(name, compute_pack_max(self.context.parameters))
+        if data is None:
+            raise StoreError(f"the mirror has no {name}")
+        try:
+            return PackedReader(decode_pack(data, self.context.parameters))
+        except PackError as error:
+            mirror.blame()
+            raise StoreError(f"the mirror's {name} is of no use: {error}") from None
+
+
+def _select_groups(context: Context, hotkey: bytes, count: int) -> tuple[int, ...]:
+    work = context.parameters.work
+    if not 0 < count <= work.group_cap:
+        return ()
+    chosen = select_groups(
+        context.audit_seed, hotkey, count, work.audited_groups, work.sampled_groups
+    )
+    return tuple(sorted(chosen.audited + chosen.sampled))

@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assay.artifacts.submissions.submission_judge import find_checkpoint_fault
+from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
 from assay.audit.explain.window_facts import Facts
 from assay.inference import (
     Checkpoint,

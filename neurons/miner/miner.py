@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.ports import BeaconSource, Chain
 from assay.artifacts.submissions.submission_file import write_submission
-from assay.artifacts.submissions.submission_judge import open_checkpoint
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.environments import open_environment
 from assay.inference import (

@@ -7,8 +7,9 @@ is paid or refused. What it does not know: what a validator could fetch from whe
 
 from collections.abc import Callable
 
+from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
 from assay.artifacts.parquet import WorkerError
-from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey, open_checkpoint
+from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network.chain import ChainError, ForgottenError, WrongChainError
 from assay.neurons.miner.mining_history import (

@@ -11,9 +11,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from assay.artifacts.checkpoints.checkpoint_folder import CHECKPOINTS_KEPT, CheckpointFolder
+from assay.artifacts.checkpoints.checkpoint_folder import (
+    CHECKPOINTS_KEPT,
+    CheckpointFolder,
+    open_checkpoint,
+)
 from assay.artifacts.ports import BeaconSource, Chain
-from assay.artifacts.submissions.submission_judge import open_checkpoint
 from assay.inference import Checkpoint
 from assay.network.chain.chain_values import format_tao
 from assay.network.store import ObjectStore, StoreError

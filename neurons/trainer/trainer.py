@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 
 from safetensors import SafetensorError
 
+from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
 from assay.artifacts.checkpoints.checkpoint_publish import (
     Progress,
     ignore_progress,
     publish_checkpoint,
 )
 from assay.artifacts.parquet import WorkerError
-from assay.artifacts.submissions.submission_judge import JudgeSources, open_checkpoint
+from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.network import StoreError
 from assay.network.chain import ChainError, WrongChainError

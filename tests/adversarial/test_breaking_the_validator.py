@@ -179,7 +179,7 @@ def test_a_store_that_shows_one_validator_a_broken_file_first_splits_no_verdicts
     assert first.audit(0).withheld[alice].reason in {Reason.MALFORMED, Reason.WRONG_HEADER}
     assert first.audit(0).verdicts[bob].reason is Reason.ACCEPTED
     context = second.audit(0).context
-    copy = fetch(context, alice, submissions.open_submission(context, alice, world.sources))
+    copy = fetch(submissions.open_submission(context, alice, world.sources))
     mirror.put(make_mirror_name(0, context.commitments[alice].root), encode_pack(copy.packed))
     step_both_to(compute_block(timing, 0, Phase.VERDICT_END))
     for watched in (first, second):

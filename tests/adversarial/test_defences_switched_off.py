@@ -7,7 +7,8 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from assay.artifacts.submissions.submission_judge import judge_with_checkpoint, open_submission
+from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
+from assay.artifacts.submissions.submission_reader import open_submission
 from assay.gauntlet.attack_setup import MemorySubmission
 from assay.gauntlet.chain_attacks import OverwritesTheCommitment
 from assay.gauntlet.steering import count_bearable

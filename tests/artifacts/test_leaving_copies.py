@@ -2,7 +2,6 @@
 
 import json
 import threading
-from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 
@@ -19,7 +18,7 @@ VECTORS = Path(__file__).parents[1] / "vectors" / "context.json"
 CONTEXT = context_from_json(json.loads(VECTORS.read_text())["valid"])
 (HOTKEY,) = CONTEXT.commitments
 PACKED = PackedSubmission(HOTKEY, None, None, ())
-ROOT = CONTEXT.commitments[HOTKEY].root.hex()
+ROOT = CONTEXT.commitments[HOTKEY].root
 
 
 class Slow:
@@ -55,10 +54,10 @@ def test_what_waits_is_left_when_the_program_ends(waiting, monkeypatch):
     monkeypatch.setattr(module, "Queue", Racing)
     monkeypatch.setattr(module, "_END_S", 0.01)
     mirror = MirrorWriter(store, 2)
-    mirror.put(CONTEXT, PACKED)
+    mirror.put(0, ROOT, PACKED)
     assert store.begun.wait(30)
     for _ in range(waiting):
-        mirror.put(CONTEXT, PACKED)
+        mirror.put(0, ROOT, PACKED)
     mirror.close()
     store.go_on.set()
     mirror._thread.join(30)
@@ -68,7 +67,7 @@ def test_what_waits_is_left_when_the_program_ends(waiting, monkeypatch):
 
 def write(store, window):
     mirror = MirrorWriter(store, 2)
-    mirror.put(replace(CONTEXT, window=window), PACKED)
+    mirror.put(window, ROOT, PACKED)
     while not mirror._queue.empty():
         threading.Event().wait(0.001)
     mirror.close()
@@ -80,7 +79,7 @@ def test_more_old_copies_than_a_store_lists_are_cleared_in_pieces(tmp_path, monk
     monkeypatch.setattr(module, "_CLEARED_MAX", 20)
     store = open_folder(tmp_path)
     for window in range(60):
-        store.put(f"mirrors/{window}/{ROOT}", b"old")
+        store.put(f"mirrors/{window}/{ROOT.hex()}", b"old")
     with pytest.raises(StoreError, match="list less"):
         store.list("mirrors")
     left = []
@@ -88,7 +87,7 @@ def test_more_old_copies_than_a_store_lists_are_cleared_in_pieces(tmp_path, monk
         write(store, window)
         left.append(sum(1 for path in tmp_path.rglob("*") if path.is_file()))
     assert left == [41, 22, 3, 2, 2]
-    assert store.list("mirrors") == (f"mirrors/103/{ROOT}", f"mirrors/104/{ROOT}")
+    assert store.list("mirrors") == (f"mirrors/103/{ROOT.hex()}", f"mirrors/104/{ROOT.hex()}")
 
 
 def test_what_cannot_be_cleared_away_keeps_nothing_from_being_written(tmp_path):
@@ -98,9 +97,9 @@ def test_what_cannot_be_cleared_away_keeps_nothing_from_being_written(tmp_path):
 
     store = open_folder(tmp_path)
     store.__class__ = Stuck
-    store.put(f"mirrors/0/{ROOT}", b"old")
+    store.put(f"mirrors/0/{ROOT.hex()}", b"old")
     write(store, 9)
-    assert f"mirrors/9/{ROOT}" in store.list("mirrors")
+    assert f"mirrors/9/{ROOT.hex()}" in store.list("mirrors")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -109,11 +108,11 @@ def test_a_defect_costs_one_copy_and_neither_the_thread_nor_its_bytes(tmp_path, 
     whole = store.put
     monkeypatch.setattr(store, "put", lambda *_: 1 / 0)
     mirror = MirrorWriter(store, 2)
-    mirror.put(CONTEXT, PACKED)
+    mirror.put(0, ROOT, PACKED)
     mirror._thread.join(30)
     assert mirror._held_bytes == 0
     monkeypatch.setattr(store, "put", whole)
-    mirror.put(CONTEXT, PACKED)
+    mirror.put(0, ROOT, PACKED)
     while mirror._held_bytes:
         threading.Event().wait(0.001)
     mirror.close()

@@ -4,11 +4,12 @@ import json
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from assay.artifacts.submissions.mirror_list import KnownMirror, MirrorList, order_by_stake
-from assay.artifacts.submissions.submission_reader import MirroredReader
+from assay.artifacts.submissions.submission_reader import CommittedSubmission
 from assay.devnet import SimulatedChain
 from assay.network import StoreError, open_folder
 from assay.network.chain import ChainError
@@ -137,12 +138,16 @@ def test_all_mirrors_of_a_file_have_one_deadline():
             left.seconds = 0.0
             raise StoreError("it drips")
 
-    def read_nothing():
+    def find_no_store(locator):
         raise StoreError("the miner's store is away")
 
     context = context_from_json(json.loads(VECTORS.read_text())["valid"])
     (hotkey,) = context.commitments
-    reader = MirroredReader(context, hotkey, read_nothing, [KnownMirror(Slow()) for _ in range(9)])
+    mirrors = [KnownMirror(Slow()) for _ in range(9)]
+    sources = SimpleNamespace(
+        stores=SimpleNamespace(get=find_no_store), worker=None, mirrors=lambda root: mirrors
+    )
+    reader = CommittedSubmission(context, hotkey, context.commitments[hotkey], sources)
     with pytest.raises(StoreError, match="the miner's store is away"):
         reader.read_footer()
     assert len(given) == 9

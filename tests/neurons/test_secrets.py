@@ -13,7 +13,7 @@ import pytest
 
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions import read_ahead as ahead_module
-from assay.artifacts.submissions.mirror_writer import read_ahead
+from assay.artifacts.submissions.mirror_writer import open_read_ahead
 from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.network import StoreError
 from assay.neurons.miner.miner import MinerConfig
@@ -92,7 +92,7 @@ def test_no_secret_leaves_the_program(
             locator,
             published.append,
         )
-        with read_ahead(sources, store, 4) as ahead:
+        with open_read_ahead(sources, store, 4) as ahead:
             validator = Validator(
                 VALIDATOR,
                 subnet.parameters,

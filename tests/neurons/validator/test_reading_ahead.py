@@ -14,12 +14,7 @@ from assay.artifacts.submissions import read_ahead as module
 from assay.artifacts.submissions.mirror_list import KnownMirror
 from assay.artifacts.submissions.mirror_writer import MirrorWriter
 from assay.artifacts.submissions.read_ahead import ReadAhead, fetch
-from assay.artifacts.submissions.submission_judge import (
-    JudgeSources,
-    judge_hotkey,
-    know_no_mirrors,
-    open_submission,
-)
+from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
 from assay.artifacts.submissions.submission_pack import (
     PackedFooter,
     PackedGroup,
@@ -30,6 +25,7 @@ from assay.artifacts.submissions.submission_pack import (
     encode_pack,
     measure_pack,
 )
+from assay.artifacts.submissions.submission_reader import know_no_mirrors, open_submission
 from assay.network import ReadableStores, StoreError, open_folder
 from assay.network.store import HttpClient, HttpPatience
 from assay.network.store.deadlines import _allowance
@@ -113,8 +109,8 @@ def with_mirrors(sources, *mirrors):
 
 def mirror_of(shown, folder):
     """A store with what a validator leaves there."""
-    fetched = fetch(shown.context, ALICE, open_submission(shown.context, ALICE, shown.sources))
-    assert fetched.whole
+    fetched = fetch(open_submission(shown.context, ALICE, shown.sources))
+    assert fetched.root
     store = open_folder(folder)
     name = make_mirror_name(0, shown.context.commitments[ALICE].root)
     store.put(name, encode_pack(fetched.packed))
@@ -129,7 +125,7 @@ def test_what_is_read_ahead_is_judged_alike(shown):
         found = shown.judge(replace(shown.sources, ahead=ahead))
     assert plain.accepted
     assert found == plain
-    assert [packed.hotkey for _, packed in kept] == [ALICE]
+    assert [packed.hotkey for _, _, packed in kept] == [ALICE]
 
 
 def test_who_has_nothing_to_be_read_is_judged_at_once(shown):
@@ -165,9 +161,9 @@ def test_a_first_try_ends_long_before_fetch_end_on_a_quick_chain(shown, monkeypa
     """Else one silent miner has no verdict, and the window counts for nobody."""
     asked = []
 
-    def note(context, hotkey, reader, seconds):
+    def note(reader, seconds):
         asked.append(seconds)
-        return module.FetchedSubmission(None, False)
+        return module.FetchedSubmission(None)
 
     monkeypatch.setattr(module, "fetch", note)
     monkeypatch.setattr(module, "_WAIT_S", 30.0)
@@ -329,10 +325,10 @@ def test_a_defect_costs_neither_a_thread_nor_the_bytes_it_had_reserved(shown, mo
 def test_who_is_closed_begins_no_file_more(shown, monkeypatch):
     begun, go_on = [], threading.Event()
 
-    def hang(context, hotkey, *_):
-        begun.append(hotkey)
+    def hang(reader, seconds):
+        begun.append(reader.hotkey)
         go_on.wait(10.0)
-        return module.FetchedSubmission(None, False)
+        return module.FetchedSubmission(None)
 
     monkeypatch.setattr(module, "fetch", hang)
     monkeypatch.setattr(module, "_WAIT_S", 0.1)
@@ -381,9 +377,7 @@ def test_a_verdict_says_nothing_of_the_validators_network(shown, caplog, ahead):
         with closing(HttpClient(False, resolve, patience)) as client:
             sources = replace(shown.sources, stores=ReadableStores([], client))
             if ahead:
-                fetched = fetch(
-                    shown.context, ALICE, open_submission(shown.context, ALICE, sources)
-                )
+                fetched = fetch(open_submission(shown.context, ALICE, sources))
                 said.add(fetched.packed.refusal.detail)
             else:
                 said.add(shown.judge(sources).detail)
@@ -461,15 +455,15 @@ def test_a_store_that_drips_to_some_validators_leaves_time_for_mirrors(shown, tm
 
     mirror, _ = mirror_of(shown, tmp_path / "mirror")
     sources = with_store(shown, Dripping(), [Dripping(), Timed()])
-    found = fetch(shown.context, ALICE, open_submission(shown.context, ALICE, sources), 10.0)
-    assert found.whole
+    found = fetch(open_submission(shown.context, ALICE, sources), 10.0)
+    assert found.root
 
 
 def test_a_mirror_that_lies_changes_nothing(shown, tmp_path):
     mirror, name = mirror_of(shown, tmp_path / "mirror")
     good = mirror.get(name, 1 << 24)
     plain = shown.judge(with_store(shown, Broken()))
-    other = fetch(shown.context, ALICE, open_submission(shown.context, ALICE, shown.sources))
+    other = fetch(open_submission(shown.context, ALICE, shown.sources))
     footer = replace(other.packed.footer, leaves=(bytes(32),) * 4)
 
     def with_groups(**fields):
@@ -498,7 +492,7 @@ def test_a_mirror_that_lies_changes_nothing(shown, tmp_path):
 
 
 def test_mirrors_with_a_part_each_make_a_whole(shown, tmp_path):
-    whole = fetch(shown.context, ALICE, open_submission(shown.context, ALICE, shown.sources))
+    whole = fetch(open_submission(shown.context, ALICE, shown.sources))
     mirrors = []
     for part in range(2):
         groups = tuple(group for group in whole.packed.groups if group.index % 2 == part)
@@ -514,12 +508,10 @@ def test_mirrors_with_a_part_each_make_a_whole(shown, tmp_path):
 def test_a_validator_leaves_what_it_read_and_clears_away_the_old(shown, tmp_path):
     store = open_folder(tmp_path)
     store.put("mirrors/-3/old", b"no window of ours")
-    packed = fetch(
-        shown.context, ALICE, open_submission(shown.context, ALICE, shown.sources)
-    ).packed
+    packed = fetch(open_submission(shown.context, ALICE, shown.sources)).packed
     with closing(MirrorWriter(store, 2)) as mirror:
         for window in range(4):
-            mirror.put(replace(shown.context, window=window), packed)
+            mirror.put(window, shown.context.commitments[ALICE].root, packed)
         while not mirror._queue.empty():
             threading.Event().wait(0.01)
     root = shown.context.commitments[ALICE].root.hex()
@@ -550,26 +542,24 @@ def test_what_waits_for_a_store_that_stalls_is_bounded_by_bytes(shown, caplog):
     packed = PackedSubmission(ALICE, None, None, (PackedGroup(0, bytes(size), None),))
     huge = PackedSubmission(ALICE, None, None, (PackedGroup(0, bytes(5 * size), None),))
     with closing(MirrorWriter(store, 2)) as mirror:
-        mirror.put(shown.context, packed)
+        mirror.put(0, bytes(32), packed)
         assert started.wait(60)  # what is being written counts
         for _ in range(9):
-            mirror.put(shown.context, packed)
+            mirror.put(0, bytes(32), packed)
             assert mirror._held_bytes <= mirroring._WAITING_BYTES
         assert mirror._left_out == 6
         assert caplog.text.count("not all that was audited is mirrored") == 1
         free.set()
         while mirror._held_bytes:
             threading.Event().wait(0.01)
-        mirror.put(shown.context, huge)  # alone, nothing is too large
+        mirror.put(0, bytes(32), huge)  # alone, nothing is too large
         while mirror._held_bytes:
             threading.Event().wait(0.01)
     assert store.written == 5
 
 
 def test_a_mirror_that_cannot_be_written_is_said_once(shown, caplog):
-    packed = fetch(
-        shown.context, ALICE, open_submission(shown.context, ALICE, shown.sources)
-    ).packed
+    packed = fetch(open_submission(shown.context, ALICE, shown.sources)).packed
 
     class Full(Broken):
         def list(self, prefix, some):
@@ -580,7 +570,7 @@ def test_a_mirror_that_cannot_be_written_is_said_once(shown, caplog):
 
     with closing(MirrorWriter(Full(), 2)) as mirror:
         for _ in range(3):
-            mirror.put(shown.context, packed)
+            mirror.put(0, bytes(32), packed)
         while not mirror._queue.empty():
             threading.Event().wait(0.01)
     assert caplog.text.count("is not mirrored: the disk is full") == 1
