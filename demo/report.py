@@ -10,7 +10,7 @@ from typing import Any
 from assay.audit.findings import AuditReport
 from assay.demo.demo_pay import Pay, find_pay
 from assay.demo.demo_run import Actor, DemoRun
-from assay.gauntlet.forging import FakingMiner
+from assay.gauntlet.content_attacks import FakingMiner
 from assay.neurons.program.program_status import (
     RUNNING,
     STOPPED,

@@ -8,8 +8,8 @@ import pytest
 from assay.demo.demo_pay import Pay
 from assay.demo.demo_run import Actor
 from assay.demo.report import CHANCE, compute_most_missed, find_broken_cheat
-from assay.gauntlet.drafting import CheapModelMiner
-from assay.gauntlet.forging import FakingMiner
+from assay.gauntlet.content_attacks import FakingMiner
+from assay.gauntlet.sampling_attacks import CheapModelMiner
 from assay.neurons.miner.miner import MinerConfig
 from assay.protocol import Reason
 from assay.verification import Seat
