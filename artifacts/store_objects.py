@@ -29,12 +29,18 @@ _CALL = "store call"
 #: Seconds between two looks at the clock.
 _TICK_S = 0.2
 
+#: Called with the bytes done so far and those known to be due.
+Progress = Callable[[int, int], None]
 T = TypeVar("T")
 
 
 class UnavailableError(OperatorError):
     """A store does not hold what a digest names, or not in time, or something else under its
     name."""
+
+
+def ignore_progress(done: int, due: int) -> None:
+    """Nobody watches."""
 
 
 def make_parameters_name(digest: bytes) -> str:

@@ -2,7 +2,8 @@
 
 Everything that two strangers must compute alike stands here: encodings, hashes, seeds, beacons, the
 keyed noise, selections, the canonical bytes of submissions, manifests and contexts. This room never
-reads a file, a clock, a socket or the environment, and never draws a random number.
+reads a file, a clock, a socket or the environment, and never draws a random number. Start with
+`parameters` and `window`, then `submission` and `context`; `encoding` is how all of them are bytes.
 """
 
 from assay.protocol.beacon import QUICKNET, Beacon, BeaconChain, Scheme, is_valid_beacon

@@ -6,12 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
-from assay.artifacts.checkpoints.checkpoint_publish import (
-    Progress,
-    ignore_progress,
-    publish_checkpoint,
-)
+from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.artifacts.discovery import DiscoveryError, SubnetChain, find_mismatch, publish_parameters
+from assay.artifacts.store_objects import Progress, ignore_progress
 from assay.environments import open_environment
 from assay.inference import load_checkpoint
 from assay.network import ObjectStore

@@ -14,11 +14,18 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from assay.artifacts.checkpoints.checkpoint_publish import Progress, ignore_progress
 from assay.artifacts.checkpoints.tensor_download import TensorDownload, WantedTensor
+from assay.artifacts.checkpoints.tensor_table import (
+    TABLE_FILE,
+    compute_size,
+    decode_table,
+    plan_file,
+)
 from assay.artifacts.store_objects import (
+    Progress,
     UnavailableError,
     answer_in_time,
+    ignore_progress,
     make_checkpoint_name,
     read_parts,
 )
@@ -37,7 +44,6 @@ from assay.inference.folder import (
     verify_manifest,
     verify_small_files,
 )
-from assay.inference.tensors import TABLE_FILE, compute_size, decode_table, plan_file
 from assay.network.files import hold_folder, move_folder, write_file
 from assay.network.store import ObjectStore, StoreError
 from assay.protocol.encoding import EncodingError, read_json

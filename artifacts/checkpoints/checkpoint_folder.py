@@ -26,7 +26,7 @@ from assay.artifacts.checkpoints.checkpoint_download import (
     DownloadLimits,
     fetch_checkpoint,
 )
-from assay.artifacts.checkpoints.checkpoint_publish import Progress, ignore_progress
+from assay.artifacts.store_objects import Progress, ignore_progress
 from assay.environments import open_environment
 from assay.inference import (
     Checkpoint,

@@ -4,16 +4,18 @@
     checkpoints/<digest>/deltas/<SHA-256>    that tensor's difference to the parent's
     tensors/<SHA-256>                        a tensor's bytes, whichever checkpoints have it
 
-How one is fetched is `assay.artifacts.checkpoints.checkpoint_download`.
+`checkpoint_download` fetches them.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from assay.artifacts.checkpoints.tensor_delta import make_delta
+from assay.artifacts.checkpoints.tensor_delta import DELTA_SHARE, make_delta
+from assay.artifacts.checkpoints.tensor_table import TABLE_FILE, encode_table
 from assay.artifacts.store_objects import (
+    Progress,
+    ignore_progress,
     make_checkpoint_name,
     make_delta_name,
     make_tensor_name,
@@ -30,19 +32,8 @@ from assay.inference.folder import (
     verify_small_files,
     verify_tensors,
 )
-from assay.inference.tensors import TABLE_FILE, encode_table
 from assay.network.store import ObjectStore
 from assay.protocol.manifest import Manifest, TensorDigest, TensorPlace
-
-#: A delta is worth its while up to this part of the tensor, and read no further.
-DELTA_SHARE = 2
-
-#: Called with the bytes done so far and those known to be due.
-Progress = Callable[[int, int], None]
-
-
-def ignore_progress(done: int, due: int) -> None:
-    """Nobody watches."""
 
 
 def publish_checkpoint(

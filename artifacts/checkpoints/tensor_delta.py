@@ -24,6 +24,8 @@ from assay.protocol.encoding import EncodingError
 
 #: Bytes of a tensor that are taken together.
 BLOCK_BYTES = 4 << 20
+#: A delta is worth its while up to this part of the tensor, and read no further.
+DELTA_SHARE = 2
 _LENGTHS = struct.Struct("<3I")
 #: zstd's: more of it took twice the time for two hundredths of the size.
 _LEVEL = 3

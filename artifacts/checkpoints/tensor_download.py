@@ -16,10 +16,10 @@ from pathlib import Path
 from threading import Condition, Thread
 from typing import BinaryIO, TypeVar
 
-from assay.artifacts.checkpoints.checkpoint_publish import DELTA_SHARE, Progress
-from assay.artifacts.checkpoints.tensor_delta import apply_delta
+from assay.artifacts.checkpoints.tensor_delta import DELTA_SHARE, apply_delta
 from assay.artifacts.store_objects import (
     CHUNK_BYTES,
+    Progress,
     UnavailableError,
     answer_in_time,
     make_delta_name,

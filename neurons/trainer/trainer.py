@@ -16,12 +16,9 @@ from dataclasses import dataclass, replace
 from safetensors import SafetensorError
 
 from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
-from assay.artifacts.checkpoints.checkpoint_publish import (
-    Progress,
-    ignore_progress,
-    publish_checkpoint,
-)
+from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.artifacts.parquet import WorkerError
+from assay.artifacts.store_objects import Progress, ignore_progress
 from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.network import StoreError

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from assay.artifacts.checkpoints.tensor_table import TABLE_FILE, compute_size
 from assay.inference import load_checkpoint
 from assay.inference.folder import MANIFEST_FILE, MODEL_FILE, SMALL_FILES, digest_tensors
-from assay.inference.tensors import TABLE_FILE, compute_size
 from assay.network import ObjectStore
 from assay.training import GENESIS
 

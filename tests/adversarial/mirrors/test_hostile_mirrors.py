@@ -10,9 +10,9 @@ import pytest
 from assay.artifacts.checkpoints import checkpoint_download as fetching
 from assay.artifacts.checkpoints import tensor_download as gathering
 from assay.artifacts.checkpoints.checkpoint_download import DownloadLimits, fetch_checkpoint
+from assay.artifacts.checkpoints.tensor_table import TABLE_FILE, encode_table
 from assay.inference import CheckpointError
 from assay.inference.folder import MANIFEST_FILE
-from assay.inference.tensors import TABLE_FILE, encode_table
 from assay.network import StoreError
 from tests.adversarial.mirrors.lab import (
     DIGEST,

@@ -1,0 +1,177 @@
+"""Prints the two paths that a reader of the code follows: which modules they lead through, in order.
+
+python docs/paths.py    # Mermaid text, the same at each run
+
+A submission from its miner's store to the verdict, as a validator reads it ahead and judges it; and
+a checkpoint that is not here, from a store to the loaded model. Both are run on the shipped genesis
+model. A turn is a call from one module into another; it leads back where the other one waits for this
+call. `assay.protocol` is left out: it is the vocabulary of all others.
+"""
+
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
+
+import audit as bench
+import torch
+from work import load_genesis
+
+from assay.artifacts.checkpoints import tensor_download
+from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.submissions.mirror_list import KnownMirror
+from assay.artifacts.submissions.read_ahead import ReadAhead
+from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
+from assay.network import open_folder
+from assay.protocol import Reason, encode_ss58
+from assay.protocol.commitment import make_object_name
+from assay.training import GENESIS
+from assay.verification import Ledger
+
+_VOCABULARY = "assay.protocol"
+#: What another thread calls comes after what its starter does before it waits.
+_STEP_ASIDE_S = 0.05
+
+
+#: A call from one module into another: caller, callee, and whether the callee's module, and its room,
+#: is one that waits for the caller: whoever follows comes back to where they have been.
+Turn = tuple[str, str, bool, bool]
+
+
+@contextmanager
+def follow(turns: list[Turn]) -> Iterator[None]:
+    """Notes each turn that is taken in here, when it is taken for the first time."""
+    seen: set[object] = set()
+    lock, main, start = threading.Lock(), threading.current_thread(), threading.Thread.start
+    starters: dict[threading.Thread, list[str]] = {}
+
+    def list_waiting(frame: FrameType | None) -> list[str]:
+        """Modules on the stack, the innermost first; a thread goes on where it was started."""
+        found = []
+        while frame is not None:
+            found += filter(None, [find_module(frame)])
+            frame = frame.f_back
+        return found + starters.get(threading.current_thread(), [])
+
+    def begin(thread: threading.Thread) -> None:
+        starters[thread] = list_waiting(sys._getframe(1))
+        start(thread)
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        callee = find_module(frame) if event == "call" else None
+        if callee is None or frame.f_code.co_name.startswith(("<", "__")):
+            return
+        key = frame.f_code, None if frame.f_back is None else frame.f_back.f_code
+        if key in seen:
+            return
+        if threading.current_thread() is not main:
+            time.sleep(_STEP_ASIDE_S)
+        with lock:
+            seen.add(key)
+            waiting = list_waiting(frame.f_back)
+            if waiting and waiting[0] != callee and (waiting[0], callee) not in seen:
+                seen.add((waiting[0], callee))
+                rooms = [find_room(module) for module in waiting]
+                back = rooms[0] != find_room(callee) and find_room(callee) in rooms
+                turns.append((waiting[0], callee, callee in waiting, back))
+
+    threading.Thread.start = begin
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+        threading.Thread.start = start
+
+
+def find_module(frame: FrameType) -> str | None:
+    """Assay's module that a frame is of, if it is one to be drawn."""
+    module = str(frame.f_globals.get("__name__", ""))
+    drawn = module.startswith("assay.") and not module.startswith(_VOCABULARY)
+    return module.removeprefix("assay.") if drawn else None
+
+
+def find_room(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def follow_submission() -> list[Turn]:
+    """From the miner's store to the verdict."""
+    bench.GROUPS, bench.ROLLOUTS, bench.TOKENS = 1, 2, 4
+    torch.set_num_threads(1)
+    checkpoint = load_genesis()
+    endless = replace(checkpoint.manifest, end_tokens=(0,), max_tokens=bench.TOKENS)
+    checkpoint = replace(checkpoint, manifest=endless)
+    context = bench.open_window(checkpoint)
+    data, context = bench.mine(checkpoint, context)
+    committed, turns = context.commitments[bench.MINER], list[Turn]()
+    with tempfile.TemporaryDirectory() as folder, ParquetWorker() as worker:
+        store = open_folder(Path(folder))
+        store.put(make_object_name(encode_ss58(bench.MINER), context.window), data)
+        other = KnownMirror(open_folder(Path(folder) / "mirror"))
+        stores = {committed.locator: store}
+        sources = JudgeSources(None, None, None, stores, worker, lambda root: [other])
+        with follow(turns):
+            ahead = ReadAhead(sources, threads=1)
+            while ahead.choose(context, [bench.MINER]) is None:
+                pass
+            sources = replace(sources, ahead=ahead)
+            verdict, _ = judge_hotkey(context, bench.MINER, checkpoint, sources, Ledger())
+        ahead.close()
+        assert verdict.reason is Reason.ACCEPTED, verdict
+    return turns
+
+
+def follow_checkpoint() -> list[Turn]:
+    """From a store to the loaded model."""
+    digest, turns = load_genesis().digest, list[Turn]()
+    tensor_download.WORKERS = 1
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_folder(Path(folder) / "store")
+        publish_checkpoint(store, GENESIS, digest)
+        with follow(turns):
+            models = CheckpointFolder(Path(folder) / "models", DownloadSettings(lambda: [store]))
+            assert models.get(digest).digest == digest
+    return turns
+
+
+def draw(title: str, turns: list[Turn]) -> str:
+    """A path: its numbers and Mermaid text, an arrow for each turn; dotted where it leads back."""
+    modules = list(dict.fromkeys(module for turn in turns for module in turn[:2]))
+    rooms = dict.fromkeys(map(find_room, modules))
+    pairs: dict[tuple[str, str], bool] = {}
+    for one, other, _, back in turns:
+        if find_room(one) != find_room(other):
+            pair = find_room(one), find_room(other)
+            pairs[pair] = pairs.get(pair, False) or back
+    lines = [
+        f"%% {title}",
+        f"%% {len(turns)} turns between {len(modules)} modules, "
+        f"{sum(turn[2] for turn in turns)} back into one that waits",
+        f"%% {len(pairs)} turns between {len(rooms)} rooms, {sum(pairs.values())} back",
+        "flowchart LR",
+    ]
+    for room in rooms:
+        names = [module for module in modules if find_room(module) == room]
+        lines.append(f"  subgraph {room}")
+        lines += [f"    {module}[{module.rpartition('.')[2]}]" for module in names]
+        lines.append("  end")
+    for one, other, _, back in turns:
+        lines.append(f"  {one} {'-.->' if back else '-->'} {other}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(draw("a submission, from its store to the verdict", follow_submission()), end="\n\n")
+    print(draw("a checkpoint, from a store to the loaded model", follow_checkpoint()))
