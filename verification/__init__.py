@@ -2,7 +2,7 @@
 
 What it needs from outside comes through three ports: `SubmissionReader`, `Tokenizer`, `Forward`.
 This room never runs a model, reads a file or a clock, talks to a network, or trusts a miner's word.
-Start with `judge`; `trial` runs the tests of one submission, `settlement` turns verdicts to weights.
+Start with `judge`; `trial` runs the tests of one submission; `settlement` makes the weights.
 """
 
 from assay.verification.judge import Examined, examine, find_commitment, judge
