@@ -233,7 +233,7 @@ def run_program(record: Path, index: Path) -> Iterator[tuple[str, int]]:
         sys.executable,
         "-P",
         "-m",
-        "assay.cli.entry",
+        "assay.cli",
         "explorer",
         "--record",
         str(record),

@@ -55,7 +55,7 @@ _LATEST_BYTES = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class AuditRequest:
     """What was asked for on the command line.
 
     Attributes:
@@ -73,7 +73,7 @@ class Request:
     allow_local_beacon: bool = False
 
 
-def run_offline(bundle: Path, request: Request, as_json: bool, quiet: bool) -> int:
+def run_offline(bundle: Path, request: AuditRequest, as_json: bool, quiet: bool) -> int:
     """Audits a bundle; the exit code.
 
     Raises:
@@ -96,14 +96,16 @@ def run_offline(bundle: Path, request: Request, as_json: bool, quiet: bool) -> i
     return _tell(report, as_json)
 
 
-def run_online(settings: Settings, request: Request, as_json: bool, quiet: bool) -> int:
+def run_online(settings: Settings, request: AuditRequest, as_json: bool, quiet: bool) -> int:
     """Audits what the network shows; the exit code. Raises as `run_offline`."""
     with reach(settings, request) as reached, _show_progress(quiet or as_json) as progress:
         report = audit(reached.public, reached.validator, reached.windows, progress)
     return _tell(report, as_json)
 
 
-def run_export(settings: Settings, request: Request, out: Path, as_json: bool, quiet: bool) -> int:
+def run_export(
+    settings: Settings, request: AuditRequest, out: Path, as_json: bool, quiet: bool
+) -> int:
     """Audits without a model and leaves a bundle; the exit code. Raises as `run_offline`."""
     if request.windows is None and (out / ABOUT_FILE).is_file():  # begun: the newest has moved on
         begun = read_about(out).windows
@@ -140,7 +142,7 @@ class Reached:
 
 
 @contextmanager
-def reach(settings: Settings, request: Request) -> Iterator[Reached]:
+def reach(settings: Settings, request: AuditRequest) -> Iterator[Reached]:
     """The network that settings name.
 
     Raises:
@@ -199,7 +201,9 @@ def _open_ledger(settings: Settings, stack: ExitStack) -> LedgerView | None:
     return ledger
 
 
-def _find_validator(chain: SubtensorChain, request: Request) -> tuple[bytes, Commitment | None]:
+def _find_validator(
+    chain: SubtensorChain, request: AuditRequest
+) -> tuple[bytes, Commitment | None]:
     """A hotkey, and how it announces its record on chain."""
     announced = {}
     for hotkey, payload in chain.get_commitments(chain.get_head()).items():
@@ -287,14 +291,14 @@ def parse_windows(text: str) -> range:
     return range(int(first), int(last) + 1)
 
 
-def _open_models(request: Request) -> Models | None:
+def _open_models(request: AuditRequest) -> Models | None:
     if not request.models:
         return None
     torch.set_num_threads(1)  # several threads do not pay for small batches
     return ModelShelf(request.models)
 
 
-def _open_copies(request: Request) -> dict[str, Objects]:
+def _open_copies(request: AuditRequest) -> dict[str, Objects]:
     return {str(folder): open_records(folder) for folder in request.against}
 
 

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,12 +17,43 @@ from assay.network import StoreError
 from assay.network.files import hold_folder
 from assay.network.web.http_server import bind, list_hosts, make_server, serve
 from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
 from assay.protocol import encode_ss58
 from assay.protocol.errors import OperatorError
 
 #: Seconds before a page says that something is still being opened, and for that to end.
 _OPENING_S, _STOPPING_S = 8.0, 5.0
-#: A name of a machine, and its longest (RFC 1035).
+
+
+def make_request(given: Given) -> Request:
+    """What is to be shown, and by which options others can look at it, too."""
+    own_dir, localnet = given.flags["explorer"]["dir"], given.localnet
+    if localnet is None and own_dir and own_dir.is_dir() and find_localnet(own_dir):
+        localnet = own_dir  # a localnet's folder is a localnet
+        given.flags["explorer"]["dir"] = None
+    network, netuid = given.flags["chain"]["network"], given.flags["chain"]["netuid"]
+    if localnet is None and netuid is None:
+        settings = given.load()
+        own, usual = settings.explorer, settings.localnet.dir
+        named = own.dir or own.record or settings.chain.netuid
+        if not named and not settings.demo.out.is_dir() and find_localnet(usual) is not None:
+            localnet = usual  # nothing else is here
+    online: tuple[str, ...] | None = None
+    later: Callable[[], Settings] | None = None
+    begun = localnet
+    if localnet is not None:
+        online = ("--localnet", str(localnet))
+        if find_localnet(localnet) is None:  # it may be about to begin
+            begun, later = None, replace(given, localnet=localnet).load
+    elif netuid is not None:
+        node = None if network is None else show_address(network, "wss://CHAIN-NODE")
+        chain = () if node is None else ("--network", node)
+        online = (*chain, "--netuid", str(netuid))
+    if online is not None:  # what lets others' files be read lets an audit read them
+        online += () if given.config is None else ("--config", str(given.config))
+        readable = given.flags["store"]["readable"] or ()
+        online += tuple(word for place in readable for word in ("--readable", place))
+    return Request(replace(given, localnet=begun).load(), online, localnet, later)
 
 
 def run_explorer(request: ExplorerRequest, as_json: bool, quiet: bool) -> int:

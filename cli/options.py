@@ -1,122 +1,236 @@
-"""What the commands share: options, exit codes, and errors as one line."""
+"""What the commands share: options made from the settings, exit codes, and errors as one line.
 
+A command names the settings that it offers as flags, `@command(app, "mine", *NETWORK, ...)`. Their
+names, types, defaults and help come from `neurons/settings/sections`, read only once the command
+is called: `assay --help` does without.
+"""
+
+import inspect
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pydantic and its plugins would double what `assay --help` takes
+    from pydantic.fields import FieldInfo
+
     from assay.neurons.settings.sections import Settings
 
-Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with settings.")
-]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
-LogFormat = Annotated[
-    str | None,
-    typer.Option("--log-format", metavar="FORMAT", help="human or json [default: human]."),
-]
-Metrics = Annotated[
-    str | None,
-    typer.Option(
-        "--metrics", metavar="HOST:PORT", help="Serve figures for Prometheus here [default: no]."
-    ),
-]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before money is spent.")]
-
-NetworkName = Annotated[
-    str | None,
-    typer.Option(
-        "--network", metavar="NAME", help="finney, test, local, or a ws:// URL [default: finney]."
-    ),
+_Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with settings.")
 ]
-Netuid = Annotated[int | None, typer.Option("--netuid", help="The subnet's number.")]
-WalletName = Annotated[
-    str | None,
-    typer.Option("--wallet", metavar="NAME", help="The wallet's coldkey [default: default]."),
-]
-HotkeyName = Annotated[
-    str | None,
-    typer.Option("--hotkey", metavar="NAME", help="Hotkey within the wallet [default: default]."),
-]
-WalletPath = Annotated[
-    Path | None,
-    typer.Option(
-        "--wallet-path", metavar="DIR", help="Folder of wallets [default: ~/.bittensor/wallets]."
-    ),
-]
-StoreLocator = Annotated[
-    str | None,
-    typer.Option(
-        "--store", metavar="URL", help="Where others read your files: file:///folder, https://…"
-    ),
-]
-Readable = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--readable", metavar="URL", help="Open locators found on chain below this; may repeat."
-    ),
-]
-BeaconEndpoints = Annotated[
-    list[str] | None,
-    typer.Option("--beacon", metavar="URL", help="A drand endpoint; may repeat [default: public]."),
-]
-LocalnetFolder = Annotated[
+_Localnet = Annotated[
     Path | None,
     typer.Option(
         "--localnet", metavar="DIR", help="Work on the network that `assay localnet` runs there."
     ),
 ]
-Threads = Annotated[
-    int | None, typer.Option("--threads", help="Of PyTorch [default: as many as it likes].")
-]
 
-if TYPE_CHECKING:
-    from assay.neurons.settings.sections import Settings
+#: Settings that commands offer as flags, by what they need.
+NETWORK = ("chain.network", "chain.netuid")
+WALLET = ("wallet.*",)
+READING = ("store.readable", "beacon.endpoints")
+LEDGER = ("ledger.endpoint", "ledger.chain_id", "ledger.contract")
+PROGRAM = (*NETWORK, *WALLET, "store.locator", *READING, "metrics.listen", "log.format")
 
 OK, FINDING, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
+#: Options that help shows last.
+_LAST = ("localnet", "config", "quiet", "as_json")
 
 
-def load(
-    config: Path | None,
-    localnet: Path | None,
-    role: str | None = None,
-    /,
-    **sections: dict[str, Any],
-) -> "Settings":
-    """Settings from flags by section, variables, a file, and below them all a localnet's.
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a command line gives for settings.
 
-    Args:
+    Attributes:
+        flags: section → field → value; None where the flag was not given.
         role: "owner" or "trainer": whose wallet it is on a localnet, unless another is named.
     """
-    from assay.neurons.settings.loading import load_settings
 
-    if localnet is None:
-        return _use_files(load_settings(config, sections))
-    from assay.demo.localnet.description import is_running, read_settings
+    flags: dict[str, dict[str, Any]]
+    config: Path | None
+    localnet: Path | None
+    role: str | None
 
-    settings = load_settings(config, sections, read_settings(localnet, role))
-    if not is_running(localnet):  # it may be on its way back, and programs wait for it
-        start = f"`assay localnet --dir {localnet}` in another terminal"
-        print(f"assay: the localnet in {localnet} is not running: {start}", file=sys.stderr)
-    return _use_files(settings)
+    def load(self, problem_files: bool = True) -> "Settings":
+        """Settings from flags, variables, a file, and below them all a localnet's.
+
+        Args:
+            problem_files: let environments find the files of problems that this machine has.
+        """
+        from assay.neurons.settings.loading import load_settings
+
+        if self.localnet is None:
+            settings = load_settings(self.config, self.flags)
+        else:
+            from assay.demo.localnet.description import is_running, read_settings
+
+            below = read_settings(self.localnet, self.role)
+            settings = load_settings(self.config, self.flags, below)
+            if not is_running(self.localnet):  # it may be on its way back: programs wait for it
+                start = f"`assay localnet --dir {self.localnet}` in another terminal"
+                say = f"assay: the localnet in {self.localnet} is not running: {start}"
+                print(say, file=sys.stderr)
+        if problem_files and settings.environments.files:
+            from assay.environments import add_problem_files
+
+            add_problem_files(settings.environments.files)
+        return settings
 
 
-def _use_files(settings: "Settings") -> "Settings":
-    """Lets environments find the files of problems that this machine has."""
-    if settings.environments.files:
-        from assay.environments import add_problem_files
+def command(
+    app: typer.Typer, name: str, *fields: str, role: str | None = None
+) -> Callable[[Callable[..., int | None]], None]:
+    """Registers a command: a function of `Given` and of options of its own; its exit code, or None.
 
-        add_problem_files(settings.environments.files)
-    return settings
+    Args:
+        fields: settings that are flags of it, as `section.field`, or `section.*` for all. With one
+            of the chain or the wallet there is `--localnet`, with any at all `--config`.
+    """
+
+    def register(function: Callable[..., int | None]) -> None:
+        app.command(name, cls=_make_class(TyperCommand, fields, role))(_make_callback(function))
+
+    return register
+
+
+def group_command(
+    app: typer.Typer, *fields: str, role: str | None = None
+) -> Callable[[Callable[..., int | None]], None]:
+    """As `command`, for what a group does where none of its commands is named."""
+
+    def register(function: Callable[..., int | None]) -> None:
+        kind = _make_class(TyperGroup, fields, role)
+        app.callback(cls=kind, invoke_without_command=True)(_make_callback(function))
+
+    return register
+
+
+def _make_callback(function: Callable[..., int | None]) -> Callable[..., None]:
+    """The function as typer takes it: with the context for `Given`, and errors as one line."""
+
+    def run(caller: typer.Context, **own: Any) -> None:
+        if caller.invoked_subcommand is None:
+            with plain_errors():
+                raise typer.Exit(function(caller.obj, **own) or OK)
+
+    _, *parameters = inspect.signature(function).parameters.values()
+    kind = inspect.Parameter.KEYWORD_ONLY
+    shown = [inspect.Parameter("caller", kind, annotation=typer.Context)]
+    _set_signature(run, [*shown, *(given.replace(kind=kind) for given in parameters)])
+    run.__doc__ = function.__doc__
+    return run
+
+
+def _make_class(base: Any, fields: tuple[str, ...], role: str | None) -> Any:
+    """A kind of command with options for settings, made when it is asked for them."""
+
+    class SettingsCommand(base):  # type: ignore[misc]
+        has_all = False
+
+        def get_params(self, ctx: typer.Context) -> Any:
+            if not self.has_all:
+                self.has_all = True
+                options = [*self.params, *_make_options(fields)]
+                self.params = sorted(options, key=lambda option: _rank(option.name))
+            return super().get_params(ctx)
+
+        def invoke(self, ctx: typer.Context) -> Any:
+            flags: dict[str, dict[str, Any]] = {}
+            for name in [name for name in ctx.params if "__" in name]:
+                section, _, field = name.partition("__")
+                value = ctx.params.pop(name)
+                flags.setdefault(section, {})[field] = None if value in ((), []) else value
+            config, localnet = (ctx.params.pop(name, None) for name in ("config", "localnet"))
+            ctx.obj = Given(flags, config, localnet, role)
+            return super().invoke(ctx)
+
+    return SettingsCommand
+
+
+def _rank(name: str) -> int:
+    return _LAST.index(name) if name in _LAST else -1
+
+
+def _make_options(fields: tuple[str, ...]) -> list[Any]:
+    """Typer's own options for settings: from a function that would take them."""
+    if not fields:
+        return []
+    from assay.neurons.settings.sections import Settings
+
+    taken: dict[str, Any] = {}
+    for section, _, name in (field.partition(".") for field in fields):
+        settings: Any = Settings.model_fields[section].annotation
+        for each in settings.model_fields if name == "*" else [name]:
+            taken[f"{section}__{each}"] = _make_option(each, settings.model_fields[each])
+    if {name.split(".")[0] for name in fields} & {"chain", "wallet"}:
+        taken["localnet"] = _Localnet
+    taken["config"] = _Config
+
+    def take(**_: Any) -> None: ...
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    _set_signature(
+        take,
+        [inspect.Parameter(name, kind, default=None, annotation=taken[name]) for name in taken],
+    )
+    app = typer.Typer(add_completion=False)
+    app.command()(take)
+    return typer.main.get_command(app).params
+
+
+def _set_signature(function: Any, parameters: list[inspect.Parameter]) -> None:
+    function.__signature__ = inspect.Signature(parameters)
+    function.__annotations__ = {each.name: each.annotation for each in parameters}
+
+
+def _make_option(name: str, field: "FieldInfo") -> Any:
+    """The annotation of a parameter that stands for a field."""
+    from assay.neurons.settings.sections import Flag
+
+    kind: Any = field.annotation
+    flag = next((part for part in field.metadata if isinstance(part, Flag)), Flag())
+    many, metavar = False, flag.metavar
+    while (origin := get_origin(kind)) is not None:
+        first, *rest = get_args(kind)
+        if origin is Annotated:
+            flag = next(part for part in rest if isinstance(part, Flag))
+            metavar = flag.metavar
+        elif origin is Literal:
+            metavar, first = "|".join((first, *rest)), str
+        elif origin in (Union, UnionType):
+            first = first if rest == [NoneType] else kind
+        many = many or origin is tuple
+        kind = first
+    decl = flag.name or f"--{name.replace('_', '-')}"
+    option = typer.Option(decl, metavar=metavar, help=_make_help(decl, many, field))
+    return Annotated[(list[kind] if many else kind) | None, option]
+
+
+def _make_help(decl: str, many: bool, field: "FieldInfo") -> str:
+    """`the bucket; None: another's` is shown as `The bucket [default: another's].`"""
+    text, _, default = (field.description or "").partition("; None: ")
+    if many:
+        text, _, default = text.partition("; none: ")
+        text += "; may repeat"
+    elif field.default is False:
+        default = decl.partition("/--")[2].replace("-", " ")
+    elif field.default is not None:
+        default = str(field.default)
+    return f"{text[:1].upper()}{text[1:]}{f' [default: {default}]' if default else ''}."
 
 
 def say_what_opens(place: "Path | Settings", quiet: bool) -> None:

@@ -25,7 +25,7 @@ _STATUS_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class StatusRequest:
     """What was asked for on the command line.
 
     Attributes:
@@ -38,7 +38,7 @@ class Request:
     hotkey: str | None = None
 
 
-def run_status(request: Request, as_json: bool, watch: bool = False) -> None:
+def run_status(request: StatusRequest, as_json: bool, watch: bool = False) -> None:
     """Prints how it stands, once or until Ctrl-C.
 
     Raises:
@@ -70,7 +70,7 @@ def _watch(look: Look, drawn: RenderableType) -> None:
             live.update(look()[1], refresh=True)
 
 
-def _make_look(request: Request) -> Look:
+def _make_look(request: StatusRequest) -> Look:
     if request.record is None:
         if request.hotkey is not None:
             raise ConfigError("--hotkey says whose record is meant: name its store with --record")

@@ -1,20 +1,27 @@
-"""`assay train verify-step` and `assay export`."""
+"""`assay train verify-step`, with where miners' commitments are looked up, and `assay export`."""
 
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
+from assay.artifacts.parquet import ParquetWorker
+from assay.audit.bundle import open_bundle
 from assay.audit.findings import Findings
+from assay.audit.ports import Public
 from assay.audit.provenance.step_provenance import trace_step
-from assay.cli.audit import print_findings
+from assay.audit.provenance.step_submissions import SubmissionsBeside
+from assay.cli.audit import AuditRequest, print_findings, reach, require_beacon
 from assay.cli.console import open_console
 from assay.cli.options import COULD_NOT_RUN, FINDING, OK
-from assay.cli.step_sources import Tracing, open_tracing
-from assay.network.store import open_store
+from assay.network import open_store
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
 from assay.neurons.trainer.exporting import ExportError, export_steps
 from assay.neurons.trainer.reexecution import Finding, reexecute
 from assay.neurons.trainer.step_store import fetch_step
@@ -22,6 +29,57 @@ from assay.neurons.trainer.steps import Step, StepError, read_step, read_taken
 from assay.protocol.encoding import EncodingError, read_hex
 from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import DIGEST_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class TracingRequest:
+    """What was asked for on the command line.
+
+    Attributes:
+        place: a bundle, or settings: the network that they name.
+        request: whose record, and where it lies.
+        files: stores with miners' files, beside those that their commitments name.
+    """
+
+    place: Path | Settings
+    request: AuditRequest
+    files: Sequence[str] = ()
+
+
+@contextmanager
+def open_tracing(tracing: TracingRequest, window: int) -> Iterator[tuple[Public, bytes]]:
+    """What is public of a window, and the hotkey of the validator whose record is read.
+
+    Raises:
+        OperatorError: it cannot be had.
+    """
+    with ExitStack() as stack:
+        if isinstance(tracing.place, Path):
+            public, validator = _open_bundle(tracing.place, tracing.request, window, stack)
+        else:
+            request = replace(tracing.request, windows=str(window))
+            reached = stack.enter_context(reach(tracing.place, request))
+            public, validator = reached.public, reached.validator
+        if tracing.files:
+            stores = [open_store(locator) for locator in tracing.files]
+            worker = stack.enter_context(ParquetWorker())
+            files = SubmissionsBeside(public.submissions, stores, worker)
+            public = replace(public, submissions=files)
+        yield public, validator
+
+
+def _open_bundle(
+    folder: Path, request: AuditRequest, window: int, stack: ExitStack
+) -> tuple[Public, bytes]:
+    scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
+    opened = open_bundle(folder, scratch, None)
+    require_beacon(opened.public.parameters, request.allow_local_beacon)
+    held = opened.about.windows
+    if window not in held:
+        raise ConfigError(
+            f"the step is of window {window}, and {folder} holds windows {held[0]} to {held[-1]}"
+        )
+    return opened.public, opened.validator
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +97,7 @@ class StepRequest:
     models: Path | None
     stores: Sequence[str]
     folder: Path
-    tracing: Tracing | None
+    tracing: TracingRequest | None
 
 
 def verify_step(request: StepRequest, as_json: bool, quiet: bool) -> int:

@@ -1,6 +1,6 @@
 """A trainer of several processes: the first is the neuron, the others learn with it.
 
-    torchrun --nproc-per-node 2 -m assay.cli.entry train …
+    torchrun --nproc-per-node 2 -m assay.cli train …
 
 The first speaks to chain and store, judges and publishes; whatever it asks of its learner, it asks
 of all, in the same order, so that each holds its part of weights, gradients and moments

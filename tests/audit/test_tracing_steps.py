@@ -19,8 +19,8 @@ from assay.audit.findings import Check
 from assay.audit.provenance.step_provenance import trace_step
 from assay.audit.provenance.step_submissions import SubmissionsBeside
 from assay.cli.app import app
-from assay.cli.audit import Request
-from assay.cli.step_sources import Tracing, open_tracing
+from assay.cli.audit import AuditRequest
+from assay.cli.train_steps import TracingRequest, open_tracing
 from assay.network import open_folder
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.trainer.mixing import compute_rank
@@ -329,7 +329,7 @@ def test_what_was_seen_of_the_groups_is_said_of_a_step_that_cannot_be_done_again
 
 
 def test_a_bundle_of_other_windows_cannot_say(case):
-    tracing = Tracing(case.folder / "bundle", Request(allow_local_beacon=True))
+    tracing = TracingRequest(case.folder / "bundle", AuditRequest(allow_local_beacon=True))
     with pytest.raises(ConfigError, match="holds windows"), open_tracing(tracing, 10**6):
         pass
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from assay.cli.program_view import Sign, find_lags, render_head
-from assay.cli.status import Request, run_status
+from assay.cli.status import StatusRequest, run_status
 from assay.neurons.program.program_loop import claim_folder
 from assay.neurons.program.program_status import CountdownStatus, describe_countdown
 from assay.neurons.settings.loading import ConfigError
@@ -99,11 +99,11 @@ def test_a_folder_whose_program_was_killed_says_so(
     with ExitStack() as stack:
         stack.enter_context(claim_folder(tmp_path, "validator"))
         (tmp_path / "status.json").write_text(json.dumps(VALIDATOR))
-        run_status(Request(tmp_path), as_json=False)
+        run_status(StatusRequest(tmp_path), as_json=False)
         assert "busy with one step" in capsys.readouterr().out
-    run_status(Request(tmp_path), as_json=False)  # nobody holds the folder's lock any more
+    run_status(StatusRequest(tmp_path), as_json=False)  # nobody holds the folder's lock any more
     assert "NOT RUNNING" in capsys.readouterr().out
-    run_status(Request(tmp_path), as_json=True)
+    run_status(StatusRequest(tmp_path), as_json=True)
     assert json.loads(capsys.readouterr().out) == VALIDATOR
 
 
@@ -111,18 +111,18 @@ def test_a_folder_whose_program_was_killed_says_so(
 def test_a_damaged_status_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "status.json").write_text(text)
     with pytest.raises(ConfigError, match="damaged"):
-        run_status(Request(tmp_path), as_json=False)
+        run_status(StatusRequest(tmp_path), as_json=False)
 
 
 def test_what_does_not_go_together_is_said(tmp_path: Path) -> None:
     (tmp_path / "status.json").write_text(json.dumps(VALIDATOR))
     for request, as_json, words in (
-        (Request(tmp_path, None, "5x"), False, "--record"),
-        (Request(tmp_path, str(tmp_path), "5x"), False, "--hotkey"),
-        (Request(tmp_path, str(tmp_path)), False, "no record"),
-        (Request(tmp_path, str(tmp_path / "nowhere")), False, "no folder"),
-        (Request(tmp_path), True, "--watch"),
-        (Request(tmp_path), False, "terminal"),
+        (StatusRequest(tmp_path, None, "5x"), False, "--record"),
+        (StatusRequest(tmp_path, str(tmp_path), "5x"), False, "--hotkey"),
+        (StatusRequest(tmp_path, str(tmp_path)), False, "no record"),
+        (StatusRequest(tmp_path, str(tmp_path / "nowhere")), False, "no folder"),
+        (StatusRequest(tmp_path), True, "--watch"),
+        (StatusRequest(tmp_path), False, "terminal"),
     ):
         with pytest.raises(OperatorError, match=words):
             run_status(request, as_json, watch=True)

@@ -1,0 +1,270 @@
+"""The commands of those who look: at records, windows, steps and what they come to."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.cli.chain_commands import train_app
+from assay.cli.options import (
+    LEDGER,
+    NETWORK,
+    READING,
+    AsJson,
+    Given,
+    Quiet,
+    command,
+    group_command,
+    say_what_opens,
+)
+
+app = typer.Typer()
+audit_app = typer.Typer()
+
+Validator = Annotated[
+    str | None,
+    typer.Option(
+        "--validator", metavar="SS58", help="Whose record [default: the only one announced]."
+    ),
+]
+Windows = Annotated[
+    str | None,
+    typer.Option(
+        "--windows", metavar="A..B", help="Which windows [default: the newest settlement's]."
+    ),
+]
+Records = Annotated[
+    str | None,
+    typer.Option(
+        "--records",
+        metavar="URL",
+        help="Where the record lies, a store or a folder [default: as announced on chain].",
+    ),
+]
+AllowLocalBeacon = Annotated[
+    bool,
+    typer.Option(
+        "--allow-local-beacon", help="Accept a bundle's beacon chain other than quicknet."
+    ),
+]
+
+
+@command(app, "explain", *NETWORK, "wallet.name", "wallet.path", *READING)
+def run_explain(
+    given: Given,
+    window: Annotated[int, typer.Option(metavar="W", min=0, help="The window.")],
+    hotkey: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SS58",
+            help="Whose window; in a demo's folder a miner's name serves [default: the wallet's].",
+        ),
+    ] = None,
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir",
+            metavar="DIR",
+            help="What a demo or a validator has left: no network is asked. Or the miner's own "
+            "folder, for its history and checkpoints.",
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The checkpoint that was in force: judges again."),
+    ] = None,
+    validator: Validator = None,
+    records: Records = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Leave the window's context and the file here."),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Say why a miner's window was refused, or what it earned, and how to see it for oneself.
+
+    Reads validators' public records, the miner's file and its own history, and judges again what is
+    at hand: with a model, everything. `--dir assay-demo --hotkey cheap-model --window 8` explains
+    what `assay demo` has left. Exit 0 accepted, 1 refused, 2 could not find out.
+    """
+    settings = given.load()
+    has_all = directory is not None and (directory / "contexts").is_dir()
+    say_what_opens(directory if directory and has_all else settings, quiet)
+    from assay.cli.explain import Question, run_explain
+
+    question = Question(hotkey, window, directory, model, validator, records, out)
+    return run_explain(settings, question, as_json)
+
+
+@command(app, "explorer", "explorer.*", *LEDGER, *NETWORK, "store.readable")
+def run_explorer(given: Given, quiet: Quiet = False, as_json: AsJson = False) -> int:
+    """Serve a web page over a validator's public record, and its live state where it is at hand.
+
+    `assay explorer --dir assay-demo` shows what `assay demo` has left, also while it runs; without
+    --dir it looks in assay-demo, then in assay-localnet. The page is read only, loads nothing from
+    elsewhere, and names for every number the command that derives it again. Exit 0 stopped by
+    request; 2 there is nothing to show, or nowhere to.
+    """
+    from assay.cli.explorer import make_request, run_explorer
+
+    return run_explorer(make_request(given), as_json, quiet)
+
+
+@group_command(audit_app, *NETWORK, *READING, *LEDGER)
+def run_audit(
+    given: Given,
+    validator: Validator = None,
+    windows: Windows = None,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="A checkpoint, or a folder of them by digest; may repeat: run them again.",
+        ),
+    ] = None,
+    offline: Annotated[
+        Path | None, typer.Option(metavar="BUNDLE", help="Work from a bundle, without any network.")
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER", help="A bundle or store that another reader has kept; may repeat."
+        ),
+    ] = None,
+    records: Records = None,
+    allow_local_beacon: AllowLocalBeacon = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Derive a validator's record again: beacons, choice of groups, values, scores, weights.
+
+    Reads public data alone: the record, the chain, miners' files. --model also runs the forward
+    passes again; without it, what only a model decides is taken at the validator's word and
+    counted. --evm and --contract compare with the ledger on the EVM, too. Exit 0 all matched;
+    1 something differs; 2 it could not run, or nothing differs and something could not be looked
+    at.
+    """
+    opened = offline or given.load()
+    say_what_opens(opened, quiet)
+    from assay.cli.audit import AuditRequest, run_offline, run_online
+
+    request = AuditRequest(
+        validator, windows, records, model or (), against or (), allow_local_beacon
+    )
+    if isinstance(opened, Path):
+        return run_offline(opened, request, as_json, quiet)
+    return run_online(opened, request, as_json, quiet)
+
+
+@command(audit_app, "export", *NETWORK, *READING, *LEDGER)
+def run_export(
+    given: Given,
+    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to leave it in: a new one.")],
+    validator: Validator = None,
+    windows: Windows = None,
+    records: Records = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Audit without a model, and leave all that was read in a sealed folder.
+
+    `assay audit --offline BUNDLE` needs nothing else. Cut off, the same command goes on where it
+    was. Exit codes are those of `assay audit`.
+    """
+    settings = given.load()
+    say_what_opens(settings, quiet)
+    from assay.cli.audit import AuditRequest, run_export
+
+    return run_export(settings, AuditRequest(validator, windows, records), out, as_json, quiet)
+
+
+@command(train_app, "verify-step", *NETWORK, *READING)
+def run_verify_step(
+    given: Given,
+    record: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECORD",
+            help="A step record, steps/step-*.json; with --store, a checkpoint's digest.",
+        ),
+    ],
+    models: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of checkpoints, by digest [default: models, beside the record's folder].",
+        ),
+    ] = None,
+    store: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Fetch a checkpoint's step from this store; repeatable."),
+    ] = None,
+    directory: Annotated[
+        Path, typer.Option("--dir", metavar="DIR", help="Folder for what is fetched.")
+    ] = Path("assay-steps"),
+    offline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE", help="Hold the groups against a bundle of `assay audit export`."
+        ),
+    ] = None,
+    files: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL", help="Miners' files are also looked for in this store; repeatable."
+        ),
+    ] = None,
+    validator: Validator = None,
+    records: Records = None,
+    allow_local_beacon: AllowLocalBeacon = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Do a training step again, from the data beside its record, and compare bit by bit.
+
+    With --offline, --netuid or --localnet its groups are also held against what miners had
+    committed to on chain. Exit 0 equal, 1 different (the first tensor or group that differs is
+    named), 2 could not run, or equal and not all of the groups could be looked at. Another kind of
+    processor or another torch may differ in last bits; what differs here is said.
+    """
+    settings = given.load()  # the network's files of problems, too; a mistyped variable is named
+    from assay.cli.audit import AuditRequest
+    from assay.cli.train_steps import StepRequest, TracingRequest, verify_step
+    from assay.neurons.settings.loading import ConfigError
+
+    named = (*given.flags["chain"].values(), given.localnet)
+    place = offline or (None if named == (None, None, None) else settings)
+    request = AuditRequest(validator, None, records, allow_local_beacon=allow_local_beacon)
+    tracing = None if place is None else TracingRequest(place, request, files or ())
+    if tracing is None and (files or validator or records):
+        raise ConfigError("name a bundle with --offline, or a network with --netuid")
+    asked = StepRequest(record, models, store or (), directory, tracing)
+    return verify_step(asked, as_json, quiet)
+
+
+@command(app, "export", "trainer.dir")
+def run_data_export(
+    given: Given,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder to write the data set to; new or empty.")
+    ],
+    windows: Annotated[
+        str | None, typer.Option(metavar="A..B", help="These windows only, both ends included.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write all rollouts that were learned from as a data set: Parquet files and a data card.
+
+    `datasets.load_dataset(DIR)` reads it. Texts, reward parts, advantages, where each rollout comes
+    from, and the root on chain that proves it; each step's data is checked against its record. A
+    demo's folder serves as --dir, too.
+    """
+    from assay.cli.train_steps import run_export
+
+    run_export(given.load().trainer.dir, out, windows, as_json, quiet)
+
+
+app.add_typer(audit_app, name="audit")
+app.add_typer(train_app, name="train")
