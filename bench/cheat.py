@@ -6,21 +6,12 @@ It needs a wallet with a uid, as `assay mine` does, and shows like it what becam
 has no place on a network of other people: it earns nothing and costs them a verdict.
 """
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from assay.cli.neurons import run_miner
-from assay.cli.options import (
-    Config,
-    HotkeyName,
-    LocalnetFolder,
-    Threads,
-    WalletName,
-    load,
-    plain_errors,
-)
+from assay.cli.options import Given, command
 from assay.gauntlet.content_attacks import CopiedFromAnother, ReplayedFromAnotherWindow
 from assay.gauntlet.strategy import Strategy
 from assay.gauntlet.table import CHOOSING, NOT_WORKING
@@ -53,29 +44,14 @@ def find_strategy(part: str) -> type[Strategy]:
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-@app.command()
-def main(
+@command(app, "cheat", "wallet.name", "wallet.hotkey", "miner.dir", "miner.groups", "miner.threads")
+def run_cheat(
+    given: Given,
     strategy: Annotated[str, typer.Argument(help="Its name in `assay gauntlet`, or enough of it.")],
-    wallet: WalletName = None,
-    hotkey: HotkeyName = None,
-    directory: Annotated[
-        Path | None, typer.Option("--dir", metavar="DIR", help="A folder of its own.")
-    ] = None,
-    groups: Annotated[int | None, typer.Option(help="Groups a window, at most.")] = None,
-    threads: Threads = None,
-    localnet: LocalnetFolder = None,
-    config: Config = None,
-) -> None:
+) -> int:
     """Mine by a strategy of the gauntlet until Ctrl-C."""
-    with plain_errors():
-        kind = find_strategy(strategy)
-        settings = load(
-            config,
-            localnet,
-            wallet={"name": wallet, "hotkey": hotkey},
-            miner={"dir": directory, "groups": groups, "threads": threads},
-        )
-        raise typer.Exit(run_miner(settings, as_json=False, quiet=False, kind=kind))
+    kind = find_strategy(strategy)
+    return run_miner(given.load(), as_json=False, quiet=False, kind=kind)
 
 
 if __name__ == "__main__":

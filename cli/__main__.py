@@ -1,18 +1,5 @@
-"""Where the command starts: small, so that Ctrl-C is answered alike from the first moment."""
+"""`python -m assay.cli`: for `torchrun`, and where no script is installed."""
 
-import sys
+from assay.cli.entry import main
 
-
-def main() -> None:
-    """Runs the command line."""
-    try:
-        from assay.cli.app import app
-
-        app(prog_name="assay")
-    except KeyboardInterrupt:
-        print("assay: stopped", file=sys.stderr)
-        sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()
+main()

@@ -32,7 +32,9 @@ ledger_app = typer.Typer(no_args_is_help=True, help="The ledger of scores on the
 
 _MaxCost = Annotated[
     str | None,
-    typer.Option("--max-cost", metavar="TAO", help="Pay at most this [default: the price now]."),
+    typer.Option(
+        "--max-cost", metavar="TAO", help="Pay at most this [default: the price when asked]."
+    ),
 ]
 _KEY = ("ledger.key", "ledger.password_file")
 

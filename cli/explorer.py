@@ -10,9 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from assay.cli.options import Given
+from assay.demo.localnet.description import find_localnet
 from assay.explorer import Front, Index, IndexDamagedError, make_app
 from assay.explorer.sources.opened_sources import ChangeWatch
 from assay.explorer.sources.record_sources import ExplorerRequest, NoRecordError, open_source
+from assay.explorer.sources.shell_commands import show_address
 from assay.network import StoreError
 from assay.network.files import hold_folder
 from assay.network.web.http_server import bind, list_hosts, make_server, serve
@@ -25,7 +28,7 @@ from assay.protocol.errors import OperatorError
 _OPENING_S, _STOPPING_S = 8.0, 5.0
 
 
-def make_request(given: Given) -> Request:
+def make_request(given: Given) -> ExplorerRequest:
     """What is to be shown, and by which options others can look at it, too."""
     own_dir, localnet = given.flags["explorer"]["dir"], given.localnet
     if localnet is None and own_dir and own_dir.is_dir() and find_localnet(own_dir):
@@ -53,7 +56,7 @@ def make_request(given: Given) -> Request:
         online += () if given.config is None else ("--config", str(given.config))
         readable = given.flags["store"]["readable"] or ()
         online += tuple(word for place in readable for word in ("--readable", place))
-    return Request(replace(given, localnet=begun).load(), online, localnet, later)
+    return ExplorerRequest(replace(given, localnet=begun).load(), online, localnet, later)
 
 
 def run_explorer(request: ExplorerRequest, as_json: bool, quiet: bool) -> int:

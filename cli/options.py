@@ -11,10 +11,9 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, get_origin
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -60,10 +59,10 @@ class Given:
         role: "owner" or "trainer": whose wallet it is on a localnet, unless another is named.
     """
 
-    flags: dict[str, dict[str, Any]]
-    config: Path | None
-    localnet: Path | None
-    role: str | None
+    flags: dict[str, dict[str, Any]] = field(default_factory=dict)
+    config: Path | None = None
+    localnet: Path | None = None
+    role: str | None = None
 
     def load(self, problem_files: bool = True) -> "Settings":
         """Settings from flags, variables, a file, and below them all a localnet's.
@@ -139,6 +138,7 @@ def _make_class(base: Any, fields: tuple[str, ...], role: str | None) -> Any:
     """A kind of command with options for settings, made when it is asked for them."""
 
     class SettingsCommand(base):  # type: ignore[misc]
+        params: list[Any]
         has_all = False
 
         def get_params(self, ctx: typer.Context) -> Any:
@@ -151,9 +151,9 @@ def _make_class(base: Any, fields: tuple[str, ...], role: str | None) -> Any:
         def invoke(self, ctx: typer.Context) -> Any:
             flags: dict[str, dict[str, Any]] = {}
             for name in [name for name in ctx.params if "__" in name]:
-                section, _, field = name.partition("__")
+                section, _, key = name.partition("__")
                 value = ctx.params.pop(name)
-                flags.setdefault(section, {})[field] = None if value in ((), []) else value
+                flags.setdefault(section, {})[key] = None if value in ((), []) else value
             config, localnet = (ctx.params.pop(name, None) for name in ("config", "localnet"))
             ctx.obj = Given(flags, config, localnet, role)
             return super().invoke(ctx)
@@ -172,7 +172,7 @@ def _make_options(fields: tuple[str, ...]) -> list[Any]:
     from assay.neurons.settings.sections import Settings
 
     taken: dict[str, Any] = {}
-    for section, _, name in (field.partition(".") for field in fields):
+    for section, name in (pair.split(".") for pair in fields):
         settings: Any = Settings.model_fields[section].annotation
         for each in settings.model_fields if name == "*" else [name]:
             taken[f"{section}__{each}"] = _make_option(each, settings.model_fields[each])
@@ -197,12 +197,12 @@ def _set_signature(function: Any, parameters: list[inspect.Parameter]) -> None:
     function.__annotations__ = {each.name: each.annotation for each in parameters}
 
 
-def _make_option(name: str, field: "FieldInfo") -> Any:
+def _make_option(name: str, info: "FieldInfo") -> Any:
     """The annotation of a parameter that stands for a field."""
     from assay.neurons.settings.sections import Flag
 
-    kind: Any = field.annotation
-    flag = next((part for part in field.metadata if isinstance(part, Flag)), Flag())
+    kind: Any = info.annotation  # such as X, X | None, tuple[X, ...]; X may be annotated
+    flag = next((part for part in info.metadata if isinstance(part, Flag)), Flag())
     many, metavar = False, flag.metavar
     while (origin := get_origin(kind)) is not None:
         first, *rest = get_args(kind)
@@ -211,26 +211,33 @@ def _make_option(name: str, field: "FieldInfo") -> Any:
             metavar = flag.metavar
         elif origin is Literal:
             metavar, first = "|".join((first, *rest)), str
-        elif origin in (Union, UnionType):
-            first = first if rest == [NoneType] else kind
         many = many or origin is tuple
         kind = first
     decl = flag.name or f"--{name.replace('_', '-')}"
-    option = typer.Option(decl, metavar=metavar, help=_make_help(decl, many, field))
+    option = typer.Option(
+        decl,
+        metavar=metavar,
+        help=_make_help(decl, many, info),
+        exists=flag.exists,
+        dir_okay=not flag.exists,
+        readable=flag.exists,
+    )
     return Annotated[(list[kind] if many else kind) | None, option]
 
 
-def _make_help(decl: str, many: bool, field: "FieldInfo") -> str:
+def _make_help(decl: str, many: bool, info: "FieldInfo") -> str:
     """`the bucket; None: another's` is shown as `The bucket [default: another's].`"""
-    text, _, default = (field.description or "").partition("; None: ")
+    text, _, default = (info.description or "").partition("; None: ")
     if many:
         text, _, default = text.partition("; none: ")
         text += "; may repeat"
-    elif field.default is False:
+    elif info.default is False:
         default = decl.partition("/--")[2].replace("-", " ")
-    elif field.default is not None:
-        default = str(field.default)
-    return f"{text[:1].upper()}{text[1:]}{f' [default: {default}]' if default else ''}."
+    elif info.default is not None:
+        default = str(info.default)
+    if text.split()[0].isalpha():  # neither a name nor a value
+        text = text[0].upper() + text[1:]
+    return f"{text} [default: {default}]." if default else f"{text}."
 
 
 def say_what_opens(place: "Path | Settings", quiet: bool) -> None:

@@ -73,8 +73,15 @@ def run_explain(
         Path | None,
         typer.Option(metavar="FOLDER", help="The checkpoint that was in force: judges again."),
     ] = None,
-    validator: Validator = None,
-    records: Records = None,
+    validator: Annotated[
+        str | None, typer.Option(metavar="SS58", help="Whose record to read [default: any].")
+    ] = None,
+    records: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="The store it lies in [default: the one that it names on chain]."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Leave the window's context and the file here."),

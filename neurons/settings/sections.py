@@ -17,10 +17,12 @@ class Flag:
     Attributes:
         metavar: what its value is called; None: by its type.
         name: with its dashes, and with `/--other` for the opposite; None: the field's name.
+        exists: it names a file that can be read.
     """
 
     metavar: str | None = None
     name: str | None = None
+    exists: bool = False
 
 
 Dir = Annotated[Path, Flag("DIR")]
@@ -74,7 +76,7 @@ class PublishSettings(_Section):
 class EnvironmentsSettings(_Section):
     """`[environments]`: what problems need beside code."""
 
-    files: tuple[Annotated[Path, Flag("FILE", "--file")], ...] = Field(
+    files: tuple[Annotated[Path, Flag("FILE", "--file", exists=True)], ...] = Field(
         (), description="files of word problems, JSON Lines or Parquet: those of gsm:SHA256"
     )
 
@@ -130,7 +132,7 @@ class WalletSettings(_Section):
     """`[wallet]`: the SDK's wallet that signs. Passwords are asked for, never configured."""
 
     name: Annotated[str, Flag("NAME", "--wallet")] = Field(
-        "default", description="coldkey; //Name is a development key"
+        "default", description="the wallet's coldkey; //Name is a development key"
     )
     hotkey: Annotated[str, Flag("NAME")] = Field("default", description="hotkey within the wallet")
     path: Annotated[Path, Flag("DIR", "--wallet-path")] = Field(
@@ -182,7 +184,7 @@ class BeaconSettings(_Section):
     """`[beacon]`: where drand is reached. What it says is verified whoever says it."""
 
     endpoints: tuple[Annotated[str, Flag("URL", "--beacon")], ...] = Field(
-        (), description="URLs; none: drand's public ones"
+        (), description="URLs of drand endpoints; none: drand's public ones"
     )
 
 
@@ -195,7 +197,9 @@ class MinerSettings(_Section):
     commit_margin: int = Field(
         6, ge=1, le=1_000, description="blocks between sending a commitment and its deadline"
     )
-    threads: int | None = Field(None, ge=1, le=1_024, description="of PyTorch; None: its choice")
+    threads: int | None = Field(
+        None, ge=1, le=1_024, description="threads of PyTorch; None: its choice"
+    )
 
 
 class ValidatorSettings(_Section):
@@ -208,14 +212,18 @@ class ValidatorSettings(_Section):
     mirrored: int = Field(
         4, ge=0, le=10_000, description="windows whose audited groups stay in its store; 0: none"
     )
-    threads: int | None = Field(None, ge=1, le=1_024, description="of PyTorch; None: its choice")
+    threads: int | None = Field(
+        None, ge=1, le=1_024, description="threads of PyTorch; None: its choice"
+    )
 
 
 class TrainerSettings(_Section):
     """`[trainer]`: the trainer."""
 
     dir: Dir = Field(Path("assay-train"), description="folder of the trainer's own files")
-    threads: int | None = Field(None, ge=1, le=1_024, description="of PyTorch; None: its choice")
+    threads: int | None = Field(
+        None, ge=1, le=1_024, description="threads of PyTorch; None: its choice"
+    )
     learning_rate: float = Field(5e-5, gt=0, le=1, description="of AdamW")
     weight_decay: float = Field(0.0, ge=0, le=1, description="of AdamW")
     max_gradient: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
@@ -272,7 +280,7 @@ class LedgerSettings(_Section):
         None, description="http(s) URL of an EVM node; None: nothing is posted"
     )
     chain_id: int | None = Field(
-        None, ge=1, lt=2**63, description="of the EVM; None: that of finney, test or local"
+        None, ge=1, lt=2**63, description="chain id of the EVM; None: that of finney, test or local"
     )
     contract: Contract | None = Field(None, description="address of the ScoreLedger")
     weights_check: Contract | None = Field(None, description="address of a WeightsCheck over it")
@@ -302,7 +310,7 @@ class MetricsSettings(_Section):
     """`[metrics]`: figures of a running miner, validator or trainer, for Prometheus."""
 
     listen: Annotated[str, Flag("HOST:PORT", "--metrics")] | None = Field(
-        None, description="HOST:PORT, or PORT on 127.0.0.1, they are served on; None: nowhere"
+        None, description="HOST:PORT, or PORT on 127.0.0.1, that they are served on; None: nowhere"
     )
     hosts: tuple[str, ...] = Field(
         (), description="further names and addresses that Prometheus asks for them under"
@@ -312,7 +320,11 @@ class MetricsSettings(_Section):
 class ExplorerSettings(_Section):
     """`[explorer]`: the web page over a validator's record."""
 
-    dir: Dir | None = Field(None, description="folder of a demo or a validator")
+    dir: Dir | None = Field(
+        None,
+        description="folder of a demo, a validator or a localnet; None: assay-demo, else "
+        "assay-localnet",
+    )
     record: Annotated[str, Flag("STORE")] | None = Field(
         None, description="store that the record lies in; None: found"
     )
@@ -339,7 +351,10 @@ class LocalnetSettings(_Section):
         None, ge=0.5, le=60, description="seconds between blocks; None: as before, or 1"
     )
     port: int | None = Field(
-        None, ge=0, le=65_534, description="of the chain, the beacon's is the next; 0: any two free"
+        None,
+        ge=0,
+        le=65_534,
+        description="port of the chain, the beacon's is the next; 0: any two free",
     )
 
 

@@ -1,0 +1,14 @@
+"""Where the command starts: small, so that Ctrl-C is answered alike from the first moment."""
+
+import sys
+
+
+def main() -> None:
+    """Runs the command line."""
+    try:
+        from assay.cli.app import app
+
+        app(prog_name="assay")
+    except KeyboardInterrupt:
+        print("assay: stopped", file=sys.stderr)
+        sys.exit(130)
