@@ -220,7 +220,6 @@ def _make_option(name: str, info: "FieldInfo") -> Any:
         help=_make_help(decl, many, info),
         exists=flag.exists,
         dir_okay=not flag.exists,
-        readable=flag.exists,
     )
     return Annotated[(list[kind] if many else kind) | None, option]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from assay.cli import options
-from assay.cli.status import Request, run_status
+from assay.cli.status import StatusRequest, run_status
 from assay.demo.localnet import localnet_founding as founding
 from assay.demo.localnet import services
 from assay.demo.localnet.description import (
@@ -142,7 +142,7 @@ def test_a_localnets_folder_is_not_taken_for_a_programs(tmp_path: Path) -> None:
         (tmp_path / role).mkdir()
         (tmp_path / role / "status.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"name one with --dir .*/miner or .*/validator"):
-        run_status(Request(tmp_path), as_json=False)
+        run_status(StatusRequest(tmp_path), as_json=False)
 
 
 def test_damaged_settings_are_named(tmp_path: Path) -> None:
