@@ -140,18 +140,18 @@ class AttackSetup:
             DEMO_TIMING.tempo,
             tuple(self.hotkeys.values()),
         )
-        self._beacons = LocalBeacon(b"gauntlet", _GENESIS_MS, 1_000, self._get_time)
-        self._judged = load_checkpoint(family.folder)
+        self.beacons = LocalBeacon(b"gauntlet", _GENESIS_MS, 1_000, self._get_time)
+        self.judged = load_checkpoint(family.folder)
         checkpoints = CheckpointFolder(folder / "models")
-        checkpoints.add(family.folder, self._judged.digest)
-        self.checkpoint = checkpoints.get(self._judged.digest)
+        checkpoints.add(family.folder, self.judged.digest)
+        self.checkpoint = checkpoints.get(self.judged.digest)
         self.parameters = self._make_parameters()
         store = open_folder(folder / "store")
-        self._outside = Outside(self._chain, self._beacons, checkpoints, store, _LOCATOR)
-        self._context = self._open_context(1)
-        self.work = self._open_work(1)
+        self._outside = Outside(self._chain, self.beacons, checkpoints, store, _LOCATOR)
+        self.context = self._open_context(1)
+        self.work = self.open_work(1)
         temperature = self.parameters.work.temperature
-        self._forward = RememberingForward(self._judged.get_reference(temperature, "fp32-eager"))
+        self.forward = RememberingForward(self.judged.get_reference(temperature, "fp32-eager"))
         self._honest: dict[tuple[str, int], list[Group]] = {}
 
     def _get_time(self) -> int:
@@ -160,10 +160,10 @@ class AttackSetup:
     def _make_parameters(self) -> Parameters:
         parameters = make_demo_parameters(
             self._chain.genesis_hash,
-            self._beacons.chain,
+            self.beacons.chain,
             0,
             self.hotkeys["trainer"],
-            self._judged.digest,
+            self.judged.digest,
         )
         if self.family.name == BENCH:
             work = replace(DEMO_WORK, group_size=16, max_tokens=BENCH_TOKENS)
@@ -172,15 +172,15 @@ class AttackSetup:
 
     def _open_context(self, window: int) -> Context:
         while True:
-            challenge = get_challenge(self._chain, self._beacons, self.parameters, window)
+            challenge = get_challenge(self._chain, self.beacons, self.parameters, window)
             if challenge is not None:
-                context = get_context(self._chain, self._beacons, self.parameters, challenge)
+                context = get_context(self._chain, self.beacons, self.parameters, challenge)
                 if context is not None:
                     return context
             self._chain.mint()
 
-    def _open_work(self, window: int) -> Work:
-        challenge = get_challenge(self._chain, self._beacons, self.parameters, window)
+    def open_work(self, window: int) -> Work:
+        challenge = get_challenge(self._chain, self.beacons, self.parameters, window)
         if challenge is None:
             raise ValueError(f"window {window} is not open")
         return make_work(challenge, self.checkpoint)
@@ -190,7 +190,7 @@ class AttackSetup:
         if (name, window) not in self._honest:
             config = MinerConfig(self.groups, self.groups)
             miner = Miner(name, self.hotkeys[name], self.parameters, self._outside, config, print)
-            work = self.work if window == 1 else self._open_work(window)
+            work = self.work if window == 1 else self.open_work(window)
             self._honest[name, window] = miner.generate(work, range(self.groups))
         return self._honest[name, window]
 
@@ -234,7 +234,7 @@ class AttackSetup:
         self, request: GroupRequest, completions: Sequence[NDArray[np.uint32]]
     ) -> list[Measurement]:
         """What the judge's reference says of completions of one group."""
-        return self._forward.measure(
+        return self.forward.measure(
             request.prompt, completions, request.seeds, self.work.projection
         )
 
@@ -275,7 +275,7 @@ class AttackSetup:
                     sum(self.is_caught(miner, index, r, group[r]) for r in other),
                 )
             )
-        self._forward.forget()
+        self.forward.forget()
         return rows
 
     def judge_each(self, groups: Sequence[Group]) -> list[Verdict]:
@@ -284,19 +284,19 @@ class AttackSetup:
         header = Header(
             version=PROTOCOL_VERSION,
             parameters=self.parameters.digest,
-            window=self._context.window,
+            window=self.context.window,
             hotkey=hotkey,
-            checkpoint=self._context.checkpoint,
+            checkpoint=self.context.checkpoint,
             groups=len(groups),
         )
         submission = MemorySubmission(header, groups)
         committed = Committed(
-            submission.root, len(groups), self._context.challenge_block.number, _LOCATOR
+            submission.root, len(groups), self.context.challenge_block.number, _LOCATOR
         )
-        context = replace(self._context, commitments={hotkey: committed})
+        context = replace(self.context, commitments={hotkey: committed})
         return [
             judge_with_checkpoint(
-                submission, hotkey, context, self._judged, groups=[index], forward=self._forward
+                submission, hotkey, context, self.judged, groups=[index], forward=self.forward
             )
             for index in range(len(groups))
         ]
@@ -310,13 +310,13 @@ class AttackSetup:
         if len(tokens) != due or not drawable[np.minimum(tokens, len(drawable) - 1)].all():
             return True
         request = miner.make_request(self.work, index)
-        (m,) = self._forward.measure(
+        (m,) = self.forward.measure(
             request.prompt, [tokens], [request.seeds[number]], self.work.projection
         )
-        seed = self._context.audit_seed
+        seed = self.context.audit_seed
         positions = select_positions(seed, miner.hotkey, index, number, len(tokens))
         sampling = judge_sampling(
-            m.margins, m.gini, self._judged.calibration, tests, self.parameters.work.temperature
+            m.margins, m.gini, self.judged.calibration, tests, self.parameters.work.temperature
         )
         return (
             judge_sketch(rollout.sketch, m.sketch, tests).token is not None

@@ -12,13 +12,18 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.nightly import mark_nightly, read_nightly
+
 ASSAY = Path(sys.executable).with_name("assay")
 #: Real programs on a chain whose blocks come by the clock: they wait more than they compute.
 _WAITING = ("tests/integration/test_localnet.py", "tests/integration/chain/test_programs.py")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps the order otherwise: neighbours share fixtures."""
+    """Marks what docs/testing.md leaves to the night, and has what waits begin first. Keeps the
+    order otherwise: neighbours share fixtures."""
+    mark_nightly(items, read_nightly())
     items.sort(key=lambda item: not item.nodeid.startswith(_WAITING))
 
 

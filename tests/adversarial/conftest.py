@@ -34,6 +34,7 @@ from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.training.genesis_model import make_model
 from assay.verification import Verdict
+from tests.quick_miner import QuickMiner
 
 LOCATOR = "test:store"
 GROUPS = 5
@@ -148,7 +149,9 @@ def make_world(folder: Path, worker: ParquetWorker) -> World:
     store = open_folder(folder / "store")
     outside = Outside(chain, beacons, checkpoints, store, LOCATOR)
     miners = {
-        name: Miner(name, hotkeys[name], parameters, outside, MinerConfig(GROUPS, GROUPS), print)
+        name: QuickMiner(
+            name, hotkeys[name], parameters, outside, MinerConfig(GROUPS, GROUPS), print
+        )
         for name in ("alice", "bob")
     }
     sources = JudgeSources(chain, beacons, checkpoints, {LOCATOR: store}, worker)

@@ -35,7 +35,7 @@ KINDS = {kind.title: kind for kind in CHOOSING + NOT_WORKING}
 
 def judge_groups(lab, groups):
     verdicts = lab.judge_each(groups)
-    lab._forward.forget()
+    lab.forward.forget()
     return {verdict.reason for verdict in verdicts}
 
 
@@ -171,15 +171,15 @@ def test_without_a_round_fixed_by_the_block(lab):
     """Work for the beacon of another round, in a context that lets a miner name it."""
     groups = make(lab, "grinding the beacon")
     assert judge_groups(lab, groups) == {Reason.SKETCH_MISMATCH}
-    context, parameters = lab._context, lab.parameters
+    context, parameters = lab.context, lab.parameters
     number = compute_round(
         parameters.timing, parameters.beacon, context.challenge_block.timestamp_ms
     )
-    lab._context = replace(context, challenge=lab._beacons.get(number + 1))
+    lab.context = replace(context, challenge=lab.beacons.get(number + 1))
     try:
         assert judge_groups(lab, groups) == {Reason.ACCEPTED}
     finally:
-        lab._context = context
+        lab.context = context
 
 
 def bind(monkeypatch, *, hotkey=None, challenge=None):
@@ -208,7 +208,7 @@ def test_without_the_window_in_the_seeds(lab, monkeypatch):
     """Last window's groups, as they are."""
     groups = lab.get_honest("attacker", 0)[:2]
     assert Reason.ACCEPTED not in judge_groups(lab, groups)
-    bind(monkeypatch, challenge=lab._open_work(0).challenge.seed)
+    bind(monkeypatch, challenge=lab.open_work(0).challenge.seed)
     assert judge_groups(lab, groups) == {Reason.ACCEPTED}
 
 
@@ -225,7 +225,7 @@ class Holes(MemorySubmission):
 
 def submit(lab, submission_type, groups, shown=frozenset()):
     hotkey = lab.hotkeys["attacker"]
-    context = lab._context
+    context = lab.context
     header = Header(
         PROTOCOL_VERSION, lab.parameters.digest, 1, hotkey, context.checkpoint, len(groups)
     )
@@ -233,13 +233,13 @@ def submit(lab, submission_type, groups, shown=frozenset()):
     submission.shown = shown
     committed = Committed(submission.root, len(groups), 1, "test:store")
     context = replace(context, commitments={hotkey: committed})
-    return judge_with_checkpoint(submission, hotkey, context, lab._judged, forward=lab._forward)
+    return judge_with_checkpoint(submission, hotkey, context, lab.judged, forward=lab.forward)
 
 
 def find_selection(lab, count):
     work = lab.parameters.work
     return select_groups(
-        lab._context.audit_seed,
+        lab.context.audit_seed,
         lab.hotkeys["attacker"],
         count,
         work.audited_groups,
@@ -294,7 +294,7 @@ def test_an_audit_that_is_known_before_the_commitment(lab):
 def test_an_audit_drawn_from_the_root(lab):
     """A root can be ground until the audit misses; a seed without it cannot."""
     work, count, faked = lab.parameters.work, 48, {1, 2, 3, 4, 5, 6}
-    seed, hotkey = lab._context.audit_seed, lab.hotkeys["attacker"]
+    seed, hotkey = lab.context.audit_seed, lab.hotkeys["attacker"]
 
     def is_missed(audit_seed):
         chosen = select_groups(audit_seed, hotkey, count, work.audited_groups, 0).audited

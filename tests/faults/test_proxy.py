@@ -165,8 +165,11 @@ def test_each_fault_of_a_websocket(name: str, node: str, stack: ExitStack) -> No
     elif name == "latency":
         assert ask(client, 2)["result"] == [2]
     else:
-        with pytest.raises((WebSocketException, OSError, ValueError, AssertionError)):
-            assert ask(client, 2)["result"] == [2]
+        try:
+            answer = ask(client, 2)
+        except (WebSocketException, OSError, ValueError):
+            answer = None
+        assert not (isinstance(answer, dict) and answer.get("result") == [2]), "it came through"
     assert proxy.hits[name] >= 1
     proxy.clear()
     assert ask(connect(stack, proxy.url), 1) == good

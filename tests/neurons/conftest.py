@@ -5,9 +5,9 @@ import torch
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.inference import load_checkpoint
-from assay.neurons.miner.miner import Miner
 from assay.training import GENESIS
 from tests.neurons.mining import Subnet
+from tests.quick_miner import QuickMiner
 
 
 @pytest.fixture(scope="session")
@@ -26,18 +26,7 @@ def models(tmp_path_factory, genesis):
 
 @pytest.fixture(scope="session")
 def quick_miner():
-    """An honest miner that remembers, over all programs, groups that the model once made."""
-    made = {}
-
-    class Quick(Miner):
-        def generate(self, work, indices):
-            for index in indices:
-                key = work.challenge.seed, index
-                if key not in made:
-                    (made[key],) = Miner.generate(self, work, range(index, index + 1))
-            return [made[work.challenge.seed, index] for index in indices]
-
-    return Quick
+    return QuickMiner
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from assay.network.chain import ChainError
 from assay.network.chain.chain_values import LARGEST_WEIGHT as FULL
 from assay.neurons.program.database import Database
 from assay.neurons.validator.weights_outbox import State, WeightsOutbox, WeightsRow, list_rows
@@ -24,7 +25,7 @@ class Watched:
     def set_weights(self, hotkey: bytes, weights: Mapping[int, int]) -> int:
         try:
             block: int = self._chain.set_weights(hotkey, weights)
-        except Exception as error:
+        except ChainError as error:
             self.refusals.append(error)
             raise
         self.blocks.append(block)
