@@ -244,7 +244,7 @@ def find_broken_promises(run: DemoRun, pay: Mapping[int, Pay]) -> list[str]:
     Chance alone breaks the promises on cheats with a probability below `CHANCE`. Accuracy rises by
     about ten standard errors of the difference: no bound is needed there.
     """
-    broken = []
+    broken: list[str] = []
     for actor in run.actors:
         find = find_broken_cheat if actor.role == "cheat" else find_broken_honest
         broken += find(run, actor, pay)
