@@ -11,9 +11,8 @@ from types import TracebackType
 from typing import Self
 
 import boto3
-import obstore
+from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
-from obstore.store import S3Store
 from pydantic import SecretStr
 
 from assay.network.store import BucketAddress, BucketStore, Credentials, open_bucket
@@ -50,14 +49,7 @@ class S3:
         self.key_id, self.secret = key["AccessKeyId"], key["SecretAccessKey"]
         self.connect("s3").create_bucket(Bucket=BUCKET)
         self._ask("reset-auth", b"0")  # from here on every signature is checked
-        self._reader = S3Store(
-            BUCKET,
-            endpoint=self.endpoint,
-            region=REGION,
-            access_key_id=self.key_id,
-            secret_access_key=self.secret,
-            client_options={"allow_http": True},
-        )
+        self._reader = self.connect("s3")
         self.front = Hostile(self._show)
         self.public = f"{self.front.url}/{PREFIX}"
         return self
@@ -101,11 +93,11 @@ class S3:
 
     def _show(self, method, path, headers, connection) -> bool:
         try:
-            found = obstore.get(self._reader, path.lstrip("/"))
-        except FileNotFoundError:
+            found = self._reader.get_object(Bucket=BUCKET, Key=path.lstrip("/"))
+        except ClientError:
             answer(connection, 404)
             return True
-        data, etag = bytes(found.bytes()), f"ETag: {found.meta['e_tag']}"
+        data, etag = found["Body"].read(), f"ETag: {found['ETag']}"
         if method == "HEAD":
             answer(connection, 200, b"", f"Content-Length: {len(data)}", etag)
         elif "range" in headers:

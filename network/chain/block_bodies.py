@@ -7,14 +7,13 @@ Source: `chain_getBlock`.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from assay.network.chain.runtime_features import COMMITMENTS
+from assay.network.chain.sdk_private import get_codec
+from assay.network.chain.substrate import Substrate
 from assay.protocol import Block
 from assay.protocol.ss58 import decode_ss58
-
-if TYPE_CHECKING:
-    from bittensor import RpcSubstrate
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class BlockBody:
     commitments: Mapping[bytes, bytes]
 
 
-async def read_body(substrate: "RpcSubstrate", netuid: int, number: int) -> BlockBody:
+async def read_body(substrate: Substrate, netuid: int, number: int) -> BlockBody:
     """A block's body, as far as the runtime's metadata at hand decodes it.
 
     Raises:
@@ -38,9 +37,7 @@ async def read_body(substrate: "RpcSubstrate", netuid: int, number: int) -> Bloc
     """
     text = await substrate.block_hash(number)
     answer = await substrate.raw.rpc_request("chain_getBlock", [text])
-    # The SDK looks for the runtime of an old block in that block's state, which is forgotten; calls
-    # keep their encoding for long. It has no public way to say so, hence its private name.
-    codec = await substrate.raw._runtimes.codec_at(None)
+    codec = await get_codec(substrate)
     timestamp, commitments = 0, {}
     for data in answer["block"]["extrinsics"]:
         try:

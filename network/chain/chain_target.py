@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from assay.network.chain.errors import ChainError
-from assay.network.text import keep_secret, mask_endpoint, name_host
+from assay.network.text import keep_secret, mask_endpoint
 
 #: Longest time that a neuron goes on trying one call.
 PATIENCE_S = 120.0
@@ -20,7 +20,8 @@ class ChainTarget:
     """Which chain, and where it is reached.
 
     Attributes:
-        endpoints: ws:// or wss:// URLs of nodes of that chain, the preferred one first.
+        endpoints: ws:// or wss:// URLs of nodes of that chain. The first is the operator's own; the
+            others are asked when it fails, one at a time, and then trusted like it.
         genesis_hash: which chain it must be, 32 bytes; None takes what the first node says and
             holds all others to it.
         archives: nodes that are asked for state which plain nodes have forgotten.
@@ -28,9 +29,9 @@ class ChainTarget:
         patience_s: longest time that a call goes on trying before it gives up.
         head_s: the same for the newest head.
         inclusion_s: longest wait for an extrinsic to be included or final.
-        still_s: a node whose finalized head stands still for so long is left; None: ten of the
+        still_s: a node whose finalized head stands still for so long, or as long is far behind the
+            clock, is left; None: ten of the
             chain's blocks, and half a minute at least.
-        survey_s: so often the other endpoints are asked how far they have come; 0: never.
     """
 
     endpoints: tuple[str, ...]
@@ -41,7 +42,6 @@ class ChainTarget:
     head_s: float = HEAD_S
     inclusion_s: float = 180.0
     still_s: float | None = None
-    survey_s: float = 60.0
 
     def __post_init__(self) -> None:
         for url in (*self.endpoints, *self.archives):
@@ -83,11 +83,6 @@ class ChainTarget:
         """Whether every endpoint is this machine."""
         hosts = {urlsplit(endpoint).hostname for endpoint in self.endpoints}
         return hosts <= {"127.0.0.1", "::1", "localhost"}
-
-
-def name_node(url: str) -> str:
-    """A node's address for people."""
-    return name_host(url)
 
 
 def _is_node(url: str) -> bool:

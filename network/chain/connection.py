@@ -2,10 +2,11 @@
 
 The SDK's session is driven here, and every call has a deadline: a node whose websocket is half
 open, or which answers nonsense, is left and the next endpoint asked; once all were asked there is a
-pause, which grows. Every node must prove the genesis hash before anything it says is used. Safe to
-use from several threads.
+pause, which grows. Safe to use from several threads.
 
-Whose turn it is stands in `nodes`, and who is believed in `survey`.
+One node is read from at a time and believed. What can be checked without trust is: its genesis
+hash, that its head is a header of that hash, where a chain can be by the clock, what was final
+before, and that it answers for the keys that were asked. `node_pool` has whose turn it is.
 """
 
 import asyncio
@@ -13,37 +14,30 @@ import contextlib
 import logging
 import random
 import threading
-import traceback
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from assay.network.chain import sdk_private
-from assay.network.chain.chain_target import HEAD_SHARE, ChainTarget, name_node
+from assay.network.chain.chain_target import HEAD_SHARE, ChainTarget
 from assay.network.chain.errors import (
+    NONSENSE,
     ChainError,
     ForgottenError,
-    UnknownOutcomeError,
-    WrongChainError,
-)
-from assay.network.chain.failures import (
-    NONSENSE,
     StillError,
     UnfitError,
+    UnknownOutcomeError,
+    WrongChainError,
     describe,
     describe_failure,
-    get_faults,
-    is_forgotten,
-    is_refusal,
-    is_vague,
 )
-from assay.network.chain.finalized_heads import LEAST_STILL_S, Heads
+from assay.network.chain.finalized_heads import LEAST_STILL_S, FinalizedHeads, read_head
 from assay.network.chain.node_pool import Check, NodePool
-from assay.network.chain.survey import OTHERS_SHARE, Survey
+from assay.network.chain.substrate import Substrate
+from assay.network.text import name_host
 from assay.network.threads import LookupLoop
-
-if TYPE_CHECKING:
-    from bittensor import RpcSubstrate
 
 T = TypeVar("T")
 
@@ -67,9 +61,8 @@ class Connection:
 
     def __init__(self, target: ChainTarget, seed: int | None = None) -> None:
         self.target = target
-        self.heads = Heads(LEAST_STILL_S if target.still_s is None else target.still_s)
+        self.heads = FinalizedHeads(LEAST_STILL_S if target.still_s is None else target.still_s)
         self._nodes = NodePool(target, self.heads)
-        self._survey = Survey(self._nodes, self.heads)
         self._random = random.Random(seed)
         self._loop = LookupLoop()
         self._hurry = asyncio.Event()
@@ -81,8 +74,6 @@ class Connection:
         except ChainError:
             self.close()
             raise
-        if len(target.endpoints) > 1 and target.survey_s:
-            asyncio.run_coroutine_threadsafe(self._look_around(), self._loop)
 
     @property
     def genesis_hash(self) -> bytes:
@@ -98,16 +89,14 @@ class Connection:
     @property
     def where(self) -> str:
         """The same for people: keys that stand in a URL are left out."""
-        return name_node(self.endpoint)
+        return name_host(self.endpoint)
 
     def add_check(self, check: Check) -> None:
         """Has every node from here on, the present one included, pass a check before its use."""
         self.read(check)
         self._nodes.checks.append(check)
 
-    def read(
-        self, op: Callable[["RpcSubstrate"], Awaitable[T]], patience_s: float | None = None
-    ) -> T:
+    def read(self, op: Callable[[Substrate], Awaitable[T]], patience_s: float | None = None) -> T:
         """The answer to a read, which may be asked again of another node.
 
         Args:
@@ -119,21 +108,6 @@ class Connection:
         """
         limit_s = self.target.patience_s if patience_s is None else patience_s
         return self._run(op, self.target.deadline_s, limit_s, resend=True)
-
-    def read_twice(self, op: Callable[["RpcSubstrate"], Awaitable[T]]) -> T:
-        """The same, of something that must not be false: a second node is asked as well.
-
-        Raises:
-            DisputedError: two nodes contradict each other, and no other one decides.
-            ForgottenError, ChainError: as for `read`.
-        """
-        target = self.target
-        return self._run(
-            lambda substrate: self._survey.read_twice(substrate, op),
-            (1 + OTHERS_SHARE) * target.deadline_s,
-            target.patience_s,
-            resend=True,
-        )
 
     def keep(self, number: int, hash_: bytes, at_ms: int) -> None:
         """Tells of a final block that an earlier run has read.
@@ -147,14 +121,13 @@ class Connection:
         """Number of the newest finalized block, from a node that keeps up.
 
         Raises:
-            DisputedError: nodes contradict each other, as many on one side as on the other.
             ChainError: no node says so within the target's `head_s`.
         """
         limit_s = min(self.target.head_s, self.target.patience_s)
         deadline_s = min(self.target.deadline_s, limit_s / HEAD_SHARE)
-        return self._run(self._survey.ask_head, deadline_s, limit_s, resend=True)
+        return self._run(self._ask_head, deadline_s, limit_s, resend=True)
 
-    def send(self, op: Callable[["RpcSubstrate"], Awaitable[T]]) -> T:
+    def send(self, op: Callable[[Substrate], Awaitable[T]]) -> T:
         """The answer to something that must not happen twice: never asked again once begun.
 
         Raises:
@@ -176,9 +149,26 @@ class Connection:
 
     # --- on the loop
 
+    async def _ask_head(self, substrate: Substrate) -> int:
+        """Number of the newest final block of a node, if it is to be believed.
+
+        Raises:
+            UnfitError, WrongChainError: another node should be asked. The SDK's and `NONSENSE`: it
+                does not answer.
+        """
+        node, wall_ms = substrate.endpoint, time.time_ns() // 1_000_000
+        head = await read_head(partial(sdk_private.ask_head, substrate), self.heads.last)
+        excess = self.heads.find_excess(head, wall_ms)
+        if excess is not None:
+            raise self._nodes.deny(node, excess)
+        choice = self._nodes.has_choice
+        self.heads.hear(node, head, time.monotonic(), wall_ms, has_choice=choice)
+        self._nodes.trust(node)
+        return head.number
+
     def _run(
         self,
-        op: Callable[["RpcSubstrate"], Awaitable[T]],
+        op: Callable[[Substrate], Awaitable[T]],
         deadline_s: float,
         patience_s: float,
         *,
@@ -197,13 +187,13 @@ class Connection:
 
     async def _try(
         self,
-        op: Callable[["RpcSubstrate"], Awaitable[T]],
+        op: Callable[[Substrate], Awaitable[T]],
         deadline_s: float,
         patience_s: float,
         resend: bool,
     ) -> T:
         known: tuple[type[Exception], ...] = (WrongChainError, UnfitError, *NONSENSE)
-        faults = get_faults() + known
+        faults = sdk_private.get_faults() + known
         started, pause, tries = self._loop.time(), FIRST_PAUSE_S, 0
         while True:
             substrate, where = None, self.where
@@ -238,7 +228,7 @@ class Connection:
                 pause = min(2 * pause, LONGEST_PAUSE_S)
 
     def _judge_failure(
-        self, error: Exception, substrate: "RpcSubstrate | None", where: str, resend: bool
+        self, error: Exception, substrate: "Substrate | None", where: str, resend: bool
     ) -> None:
         """Raises what another node would not answer otherwise.
 
@@ -258,14 +248,14 @@ class Connection:
             or substrate is not self._nodes.substrate
             or sdk_private.is_cut(substrate)
         )
-        if lost or not is_refusal(error):
+        if lost or not sdk_private.is_refusal(error):
             return
-        if not resend and is_vague(error):
+        if not resend and sdk_private.is_vague(error):
             raise UnknownOutcomeError(
                 f"{where} took it, and what came of it cannot be told "
                 f"({describe(error)}); what was sent may yet happen, or has happened"
             ) from error
-        kind = ForgottenError if is_forgotten(error) else ChainError
+        kind = ForgottenError if sdk_private.is_forgotten(error) else ChainError
         raise kind(f"{where} refused: {describe(error)}") from error
 
     def _note_lost(self, trouble: str, *, quiet: bool) -> None:
@@ -284,18 +274,6 @@ class Connection:
             )
             self._lost_at = None
 
-    async def _look_around(self) -> None:
-        """Asks the other nodes, again and again, how far they have come."""
-        target, nodes = self.target, self._nodes
-        while True:
-            await asyncio.sleep(target.survey_s)
-            ask_head = self._survey.ask_head
-            with contextlib.suppress(ChainError):  # said by whoever needs the node
-                await _survive(self._try(ask_head, target.deadline_s, target.head_s, resend=True))
-                for endpoint in target.endpoints:
-                    if endpoint != nodes.endpoint and not nodes.is_aside(endpoint):
-                        await _survive(self._survey.compare(endpoint))
-
     async def _shut(self) -> None:
         await self._nodes.shut(FIRST_PAUSE_S)
         left = asyncio.all_tasks() - {asyncio.current_task()}  # the SDK's, of nodes that are silent
@@ -303,21 +281,3 @@ class Connection:
             task.cancel()
         if left:
             await asyncio.wait(left, timeout=FIRST_PAUSE_S)
-
-
-async def _survive(step: Awaitable[object]) -> None:
-    """Nobody waits for the survey: what ends a step of it by a defect is logged here, or nowhere.
-
-    Raises:
-        ChainError: as the step does.
-    """
-    try:
-        await step
-    except ChainError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the outermost loop of a task
-        logger.error(
-            "a defect of assay, while other nodes are asked:\n%s",
-            "".join(traceback.format_exception(error)),
-            extra={"event": "defect"},
-        )

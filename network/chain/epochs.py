@@ -7,15 +7,12 @@ after the last one or sooner, elsewhere (spec 293) at block numbers that are `Te
 """
 
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError
 from assay.network.chain.runtime_features import MODULE, EpochsBy, RuntimeFeatures
 from assay.network.chain.state_archive import StateArchive
-
-if TYPE_CHECKING:
-    from bittensor import RpcSubstrate
+from assay.network.chain.substrate import Substrate
 
 #: One look answers for as many blocks to come, so that a validator catching up asks rarely.
 _LOOK_AHEAD = 64
@@ -67,7 +64,7 @@ class Epochs:
             self._archive.put("epoch", look, str(last))
 
     def _read_last(self, number: int, runtime: RuntimeFeatures) -> int:
-        async def read(substrate: "RpcSubstrate") -> int:
+        async def read(substrate: Substrate) -> int:
             block = await substrate.block_hash(number)
             found = await substrate.query(
                 MODULE, runtime.last_epoch, [self._netuid], block_hash=block
@@ -85,7 +82,7 @@ class Epochs:
         return tempo > 0 and number >= due and (number - due) % tempo == 0
 
     def _read_schedule(self, runtime: RuntimeFeatures) -> tuple[int, int]:
-        async def read(substrate: "RpcSubstrate") -> tuple[int, int]:
+        async def read(substrate: Substrate) -> tuple[int, int]:
             tempo = int(await substrate.query(MODULE, "Tempo", [self._netuid]) or 0)
             if runtime.epochs_by is EpochsBy.TEMPO:
                 return tempo, 0

@@ -1,6 +1,10 @@
-"""What can go wrong between us and a chain, each with what to do."""
+"""What can go wrong between us and a chain, each with what to do, and what nodes fail with."""
 
+from assay.network.text import hide, name_host
 from assay.protocol.errors import OperatorError
+
+#: What decoding an answer raises that is not what was asked for.
+NONSENSE = (ValueError, LookupError, TypeError, AttributeError)
 
 
 class ChainError(OperatorError):
@@ -9,10 +13,6 @@ class ChainError(OperatorError):
 
 class WrongChainError(ChainError):
     """The node speaks for another chain than the one asked for. Nothing of it is used."""
-
-
-class DisputedError(ChainError):
-    """Nodes contradict each other, as many on one side as on the other: neither is followed."""
 
 
 class ForgottenError(ChainError):
@@ -33,3 +33,34 @@ class TooSoonError(ChainError):
     def __init__(self, message: str, allowed_at: int) -> None:
         super().__init__(message)
         self.allowed_at = allowed_at
+
+
+class UnfitError(ChainError):
+    """A node should not be used now: another one may serve. Never leaves the connection."""
+
+
+class StillError(UnfitError):
+    """A node's finalized head does not move, or stays far behind the clock."""
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line, without what may be a key in an endpoint: nodes repeat what they are
+    asked."""
+    return hide(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
+def describe_failure(error: BaseException) -> str:
+    """What a node has done, to follow its name."""
+    if isinstance(error, UnfitError):
+        return str(error)
+    if isinstance(error, NONSENSE):
+        return f"answers nonsense: {describe(error)}"
+    return f"does not answer: {describe(error)}"
+
+
+def make_wrong_genesis(endpoint: str, found: bytes, expected: bytes) -> WrongChainError:
+    """A node has shown another genesis hash than the one expected."""
+    return WrongChainError(
+        f"{name_host(endpoint)} is of the chain with genesis hash {found.hex()}, not "
+        f"{expected.hex()}: name a node of the right chain"
+    )

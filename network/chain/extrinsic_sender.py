@@ -3,15 +3,13 @@
 import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from assay.network.chain.chain_values import Event, Receipt
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError, UnknownOutcomeError
+from assay.network.chain.substrate import Substrate
 from assay.network.chain.wallets import ChainWallet, DevWallet, get_public
-
-if TYPE_CHECKING:
-    from bittensor import Client, ExtrinsicResult, Intent, RpcSubstrate
 
 #: Blocks after the finalized head at its signing beyond which an extrinsic cannot be included: its
 #: mortal era, bittensor 11.3's own default (`bittensor.settings.DEFAULT_ERA_PERIOD`).
@@ -51,17 +49,17 @@ class ExtrinsicSender:
             ChainError: it was refused, by pool or runtime: says why.
         """
 
-        async def submit(client: "Client") -> "ExtrinsicResult":
+        async def submit(client: Any) -> Any:
             return await client.submit_call(
                 call, wallet, signer=signer, period=EXTRINSIC_BLOCKS, wait_for_finalization=final
             )
 
         return self._send(submit, wallet, signer)
 
-    def send_intent(self, intent: "Intent", wallet: ChainWallet, *, final: bool) -> Receipt:
+    def send_intent(self, intent: Any, wallet: ChainWallet, *, final: bool) -> Receipt:
         """Sends one of the SDK's intents; as `send_call`."""
 
-        async def submit(client: "Client") -> "ExtrinsicResult":
+        async def submit(client: Any) -> Any:
             return await client.execute(
                 intent, wallet, period=EXTRINSIC_BLOCKS, wait_for_finalization=final
             )
@@ -74,23 +72,20 @@ class ExtrinsicSender:
         Within a byte's fee: how a signature's lifetime is written is not known beforehand.
         """
 
-        async def quote(substrate: "RpcSubstrate") -> int:
+        async def quote(substrate: Substrate) -> int:
             composed = await substrate.compose(call)
             return int((await substrate.estimate_fee(composed, get_public(wallet, signer))).rao)
 
         return self._connection.read(quote)
 
     def _send(
-        self,
-        submit: Callable[["Client"], Awaitable["ExtrinsicResult"]],
-        wallet: ChainWallet,
-        signer: str,
+        self, submit: Callable[[Any], Awaitable[Any]], wallet: ChainWallet, signer: str
     ) -> Receipt:
         if isinstance(wallet, DevWallet) and not self._connection.target.is_loopback:
             raise ChainError("development keys sign for a chain on this machine only")
         address = get_public(wallet, signer).ss58_address
 
-        async def run(substrate: "RpcSubstrate") -> "ExtrinsicResult":
+        async def run(substrate: Substrate) -> Any:
             from bittensor import Client
 
             client = Client(substrate.endpoint, substrate=substrate)
@@ -116,12 +111,12 @@ def _unlock(wallet: ChainWallet, signer: str) -> None:
         raise ChainError(f"the {signer} cannot be used: {error}") from error
 
 
-def _is_stale(result: "ExtrinsicResult") -> bool:
+def _is_stale(result: Any) -> bool:
     text = f"{result.error.name if result.error else ''} {result.message}"
     return any(word in text for word in _STALE)
 
 
-def _make_receipt(result: "ExtrinsicResult") -> Receipt:
+def _make_receipt(result: Any) -> Receipt:
     if not result.success:
         error = result.error
         if result.block_hash is None and (error is None or error.name in _UNSURE):

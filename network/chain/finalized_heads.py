@@ -1,51 +1,70 @@
-"""What finalized heads tell of the nodes that name them: who lags, stands still, forks,
-or is where no chain can be.
+"""A node's newest final block: read, and held against the clock and against what was final before.
 
-No I/O and no clock. What it does not know: which of two nodes that contradict each other is right.
+A header must be the one that its hash is of; no node is somewhere that no chain can be by now, nor
+contradicts itself or an earlier run. No finality proof is asked for: a node that lies within these
+bounds is believed, so the node has to be one's own.
 """
 
 import logging
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
 
-from assay.network.chain.chain_target import name_node
-from assay.network.chain.errors import WrongChainError
-from assay.network.chain.failures import StillError, UnfitError
-from assay.network.chain.node_head import Head
+from assay.network.chain.errors import StillError, UnfitError, WrongChainError
+from assay.network.text import name_host
 
 logger = logging.getLogger("assay.chain")
 
+#: Method, parameters → a node's answer.
+Ask = Callable[[str, list[Any]], Awaitable[Any]]
+
+#: Substrate numbers blocks in 32 bits.
+MOST_BLOCKS = 2**32 - 1
 #: A node this many blocks behind the newest finalized head seen is left.
 LAG_BLOCKS = 10
 #: A head stands still after so many blocks' time, and not before so many seconds.
 STILL_BLOCKS, LEAST_STILL_S = 10, 30.0
 #: A final block is never of a time later than this by the machine's clock: twice what a clock that
-#: knows no summer time is wrong by. Greater, and a lone node that lies may claim as much more.
+#: knows no summer time is wrong by. Greater, and a node that lies may claim as much more.
 AHEAD_MS = 2 * 3_600_000
 #: No chain that is read here is older: 2020.
 _FIRST_MS = 1_577_836_800_000
 #: Finalized hashes that are remembered.
 _MARKS = 256
-#: Names what an earlier run has kept, where nodes are named.
-KEPT = ""
-
-#: Node → the hash that it has named, and when.
-Words = dict[str, tuple[bytes, float]]
+#: Where state has a block's time: Timestamp.Now, twox128 of either name.
+_NOW = "0xf0c365c3cf59d671eb72da0e7a4113c49f1f0515f462cdcf84e0f1d6045dfcbb"
 
 
-class Heads:
-    """Finalized heads as heard, of all nodes of one chain. Times are on the caller's clock.
+@dataclass(frozen=True, slots=True)
+class BlockHead:
+    """A block that a node calls its newest final one.
+
+    Attributes:
+        hash: 32 bytes.
+        at_ms: its timestamp, Unix milliseconds; 0 in block 0, which has none.
+    """
+
+    number: int
+    hash: bytes
+    at_ms: int
+
+
+class FinalizedHeads:
+    """Finalized heads as heard, of all nodes of one chain. No I/O and no clock: times are on the
+    caller's.
 
     Attributes:
         newest: number of the newest, -1 before the first.
-        confirmed: newest that a second node has come to too, -1 before the first.
         last: the newest, whole; None before the first.
         still_s: a node whose head stands still for so long is left.
         slot_ms: the chain's time between two blocks; None as long as it is not known.
     """
 
     def __init__(self, still_s: float) -> None:
-        self.newest = self.confirmed = -1
-        self.last: Head | None = None
+        self.newest = -1
+        self.last: BlockHead | None = None
         self.still_s = still_s
         self.slot_ms: int | None = None
         self._base = (0, _FIRST_MS)
@@ -55,20 +74,17 @@ class Heads:
         self._said = False
         self._lagging: dict[str, int] = {}
         self._marks: OrderedDict[int, bytes] = OrderedDict()
-        self._namers: dict[int, dict[str, float]] = {}
-        self._moved: dict[str, tuple[int, float]] = {}
 
     def keep(self, number: int, hash_: bytes, at_ms: int) -> None:
         """An earlier run has read this final block."""
         self._base, self._based = (number, at_ms), True
         self._marks[number] = hash_
-        self._namers[number] = {KEPT: float("inf")}
 
     def begin(self, now: float) -> None:
         """A node is in use from now on."""
         self._patient_since = now
 
-    def find_excess(self, head: Head, wall_ms: int) -> str | None:
+    def find_excess(self, head: BlockHead, wall_ms: int) -> str | None:
         """What shows that a chain cannot have come so far; None: nothing.
 
         A chain has one block a slot at most, counted from a block that is known.
@@ -91,55 +107,59 @@ class Heads:
             )
         return None
 
-    def hear(self, node: str, head: Head, now: float, *, choice: bool) -> None:
+    def hear(
+        self, node: str, head: BlockHead, now: float, wall_ms: int, *, has_choice: bool
+    ) -> None:
         """The node in use has named its head.
 
         Args:
             node: its URL.
-            choice: whether there is another one. Alone it is taken as it is.
+            wall_ms: the machine's clock, Unix milliseconds.
+            has_choice: whether there is another one. Alone it is taken as it is.
 
         Raises:
-            UnfitError: another one should be asked; `StillError` where its head does not move.
+            UnfitError: another one should be asked; `StillError` where its head does not move, or
+                is older than the clock allows.
             WrongChainError: it contradicts what was final.
         """
         number = head.number
         if self._marks.get(number, head.hash) != head.hash:
             raise WrongChainError(
-                f"{name_node(node)} calls another block {number} final than was final before: one "
+                f"{name_host(node)} calls another block {number} final than was final before: one "
                 "of two nodes follows a fork or lies, or the chain was started anew"
             )
-        if number < self.newest - LAG_BLOCKS and choice:
+        if number < self.newest - LAG_BLOCKS and has_choice:
             self._lagging[node] = number
             raise UnfitError(
                 f"has come to block {number} only, and block {self.newest} was final before"
             )
         self._lagging.clear()
         self._marks[number] = head.hash
-        self.second(node, number, head.hash, now)
         while len(self._marks) > _MARKS:
-            del self._namers[self._marks.popitem(last=False)[0]]
+            self._marks.popitem(last=False)
         if not self._based and head.at_ms:
             self._base, self._based = (number, head.at_ms), True
+        late_ms = wall_ms - head.at_ms
+        is_late = late_ms > self.still_s * 1_000 + LAG_BLOCKS * (self.slot_ms or 0)
         if number > self.newest:
             self.newest, self._grown_at, self._said, self.last = number, now, False, head
-            self._patient_since = now
-        elif now - self._patient_since > self.still_s:
-            self._patient_since = now
-            if not self._said:
-                logger.warning(
-                    "%s: block %d has been the newest final one for %.0f s; looking elsewhere",
-                    name_node(node),
-                    number,
-                    now - self._grown_at,
-                    extra={"event": "head_still"},
-                )
-            self._said = True
-            raise StillError(f"stands still at block {number}")
-
-    def second(self, node: str, number: int, hash_: bytes, now: float) -> None:
-        """A node names a hash; it counts if that still stands here, by when it has answered."""
-        if self._marks.get(number) == hash_:
-            self._namers.setdefault(number, {})[node] = now
+            if not (is_late and has_choice):
+                self._patient_since = now
+        if now - self._patient_since <= self.still_s:
+            return
+        self._patient_since = now
+        if self._grown_at > now - self.still_s:
+            raise StillError(f"is {late_ms / 1e3:.0f} s behind this machine's clock")
+        if not self._said:
+            logger.warning(
+                "%s: block %d has been the newest final one for %.0f s; looking elsewhere",
+                name_host(node),
+                number,
+                now - self._grown_at,
+                extra={"event": "head_still"},
+            )
+        self._said = True
+        raise StillError(f"stands still at block {number}")
 
     def settle_for_less(self, now: float) -> None:
         """Every node was asked: where all that answer lag, one has claimed what is not so."""
@@ -153,52 +173,71 @@ class Heads:
             extra={"event": "nodes_lag"},
         )
         self.newest, self._grown_at, self._patient_since = number, now, now
-        self.confirmed = min(self.confirmed, number)
         self._lagging.clear()
-        self._forget([mark for mark in self._marks if mark > number])
-
-    def watch(self, node: str, number: int, now: float) -> bool:
-        """Whether a node's finalized head still moves, as far as is known of it."""
-        before, moved_at = self._moved.get(node, (-1, now))
-        if number != before:
-            self._moved[node] = number, now
-            return True
-        return now - moved_at <= self.still_s
-
-    def find_words(self, number: int) -> Words:
-        """Who has named the hash of a block that stands here."""
-        return {
-            node: (self._marks[number], at) for node, at in self._namers.get(number, {}).items()
-        }
-
-    def find_rivals(self, number: int, hash_: bytes) -> Words:
-        """Who has named another hash of a block."""
-        return {} if self._marks.get(number, hash_) == hash_ else self.find_words(number)
-
-    def find_agreed(self) -> tuple[int, bytes] | None:
-        """The newest block whose hash two nodes have named, or an earlier run has kept."""
-        agreed = [n for n, by in self._namers.items() if KEPT in by or len(by) > 1]
-        return (max(agreed), self._marks[max(agreed)]) if agreed else None
-
-    def disown(self, nodes: set[str]) -> None:
-        """Forgets what nobody but these nodes has named: they have lied."""
-        self._forget([mark for mark in self._marks if self._namers[mark].keys() <= nodes])
-        self.newest = max(self._marks, default=-1)
-        self.confirmed = min(self.confirmed, self.newest)
-
-    def correct(self, number: int, hash_: bytes) -> None:
-        """Most nodes name this hash: what followed on another one is forgotten."""
-        if self._marks.get(number, hash_) != hash_:
-            self._forget([mark for mark in self._marks if mark >= number])
-            self.newest = max(self._marks, default=-1)
-            self.confirmed = min(self.confirmed, self.newest)
-
-    def _forget(self, marks: list[int]) -> None:
-        for mark in marks:
-            del self._marks[mark], self._namers[mark]
+        for mark in [mark for mark in self._marks if mark > number]:
+            del self._marks[mark]
         self.last = None
 
-    def find_mark(self, number: int) -> tuple[int, bytes] | None:
-        """The newest block at or below a number whose hash was heard."""
-        known = [mark for mark in self._marks if mark <= number]
-        return (max(known), self._marks[max(known)]) if known else None
+
+async def read_head(ask: Ask, last: BlockHead | None = None) -> BlockHead:
+    """A node's newest final block.
+
+    Args:
+        last: what is known already: nothing more is asked about it.
+
+    Raises:
+        ValueError, LookupError, TypeError: it answers nonsense.
+    """
+    hash_ = _read_hash(await ask("chain_getFinalizedHead", []))
+    if last is not None and hash_ == last.hash:
+        return last
+    text = "0x" + hash_.hex()
+    header = await ask("chain_getHeader", [text])
+    if hash_header(header) != hash_:
+        raise ValueError("its newest final block is not the one that its hash is of")
+    now = await ask("state_getStorage", [_NOW, text])
+    return BlockHead(int(header["number"], 16), hash_, 0 if now is None else _read_time(now))
+
+
+def hash_header(header: Any) -> bytes:
+    """BLAKE2b-256 of a header as nodes hand it out: the block's hash.
+
+    Raises:
+        ValueError, LookupError, TypeError: it is none.
+    """
+    number, logs = int(header["number"], 16), header["digest"]["logs"]
+    if not 0 <= number <= MOST_BLOCKS:
+        raise ValueError(f"no chain has a block {number}")
+    parent, state, body = (
+        _read_hash(header[name]) for name in ("parentHash", "stateRoot", "extrinsicsRoot")
+    )
+    items = b"".join(_read_bytes(log) for log in logs)
+    data = parent + _encode_compact(number) + state + body + _encode_compact(len(logs)) + items
+    return blake2b(data, digest_size=32).digest()
+
+
+def _encode_compact(value: int) -> bytes:
+    """SCALE's compact integers, of 32 bits at most."""
+    for mode, bits in enumerate((6, 14, 30)):
+        if value < 1 << bits:
+            return (value << 2 | mode).to_bytes(1 << mode, "little")
+    return b"\x03" + value.to_bytes(4, "little")
+
+
+def _read_time(text: Any) -> int:
+    """Unix milliseconds, of 64 bits: longer ones would break whoever reckons with them."""
+    value = _read_bytes(text)
+    if len(value) != 8:
+        raise ValueError("a block's time has 8 bytes")
+    return int.from_bytes(value, "little")
+
+
+def _read_bytes(text: Any) -> bytes:
+    return bytes.fromhex(str(text).removeprefix("0x"))
+
+
+def _read_hash(text: Any) -> bytes:
+    value = _read_bytes(text)
+    if len(value) != 32:
+        raise ValueError("a block's hash has 32 bytes")
+    return value

@@ -1,25 +1,22 @@
 """The nodes of one chain: which one is in use, whose turn is next, who is not asked for a while.
 
-Runs on the connection's loop and nowhere else. What it does not know: whether what a node says is
-so; see `survey`.
+The first one is the operator's own; the others serve when it does not, one at a time. Runs on the
+connection's loop and nowhere else.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from assay.network.chain import sdk_private
-from assay.network.chain.chain_target import ChainTarget, name_node
-from assay.network.chain.errors import ChainError, WrongChainError
-from assay.network.chain.failures import UnfitError, make_wrong_genesis
-from assay.network.chain.finalized_heads import LEAST_STILL_S, STILL_BLOCKS, Heads
+from assay.network.chain.chain_target import ChainTarget
+from assay.network.chain.errors import ChainError, UnfitError, WrongChainError, make_wrong_genesis
+from assay.network.chain.finalized_heads import LEAST_STILL_S, STILL_BLOCKS, FinalizedHeads
+from assay.network.chain.substrate import Substrate
+from assay.network.text import name_host
 
-if TYPE_CHECKING:
-    from bittensor import RpcSubstrate
-
-Check = Callable[["RpcSubstrate"], Awaitable[None]]
+Check = Callable[[Substrate], Awaitable[None]]
 
 logger = logging.getLogger("assay.chain")
 
@@ -39,16 +36,16 @@ class NodePool:
         checks: what every node must pass before its use.
     """
 
-    def __init__(self, target: ChainTarget, heads: Heads) -> None:
+    def __init__(self, target: ChainTarget, heads: FinalizedHeads) -> None:
         self.target = target
         self.genesis = target.genesis_hash
-        self.substrate: RpcSubstrate | None = None
+        self.substrate: Substrate | None = None
         self.checks: list[Check] = []
         self._heads = heads
         self._turn = 0
         self._aside: dict[str, tuple[float, ChainError]] = {}
         self._denials: dict[str, int] = {}
-        self._dialling: asyncio.Task[RpcSubstrate] | None = None
+        self._dialling: asyncio.Task[Substrate] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -64,15 +61,11 @@ class NodePool:
     @property
     def has_choice(self) -> bool:
         """Whether another node may be asked."""
-        return self.has_others and bool(self.list_fit())
-
-    def list_fit(self) -> list[str]:
-        """Those that are not set aside, in the target's order."""
-        return [endpoint for endpoint in self.target.endpoints if not self.is_aside(endpoint)]
+        return self.has_others and not all(map(self.is_aside, self.target.endpoints))
 
     # --- connecting
 
-    async def get_substrate(self) -> "RpcSubstrate":
+    async def get_substrate(self) -> Substrate:
         """The node in use, or the one that is being connected to: whoever stops waiting for it
         finds it connected later."""
         if self.substrate is not None:
@@ -82,17 +75,17 @@ class NodePool:
             self._dialling.add_done_callback(self._note_dialled)
         return await asyncio.shield(self._dialling)
 
-    def _note_dialled(self, task: "asyncio.Task[RpcSubstrate]") -> None:
+    def _note_dialled(self, task: "asyncio.Task[Substrate]") -> None:
         self._dialling = None
         if not task.cancelled():
             task.exception()  # heard by who waited, if anybody did
 
-    async def _dial(self) -> "RpcSubstrate":
+    async def _dial(self) -> Substrate:
         endpoint = self.endpoint
         if self.is_aside(endpoint):
             raise self._aside[endpoint][1]  # as are all
         try:
-            substrate = await self.open(endpoint)
+            substrate = await self._open(endpoint)
         except BaseException as error:
             if isinstance(error, WrongChainError):
                 self.set_aside(endpoint, error)
@@ -102,7 +95,7 @@ class NodePool:
         self.substrate = substrate
         return substrate
 
-    async def open(self, endpoint: str) -> "RpcSubstrate":
+    async def _open(self, endpoint: str) -> Substrate:
         """A node, connected, that has passed every check.
 
         Raises:
@@ -123,28 +116,22 @@ class NodePool:
                 slot_s = await substrate.block_time()
         except BaseException:
             if substrate is not None:
-                self.close_later(substrate)
+                self._close_later(substrate)
             raise
         self.genesis = genesis
-        if endpoint == self.endpoint:  # whoever is only asked besides says nothing of the others
-            self._heads.slot_ms = max(1, round(slot_s * 1_000))
-            if target.still_s is None:
-                self._heads.still_s = max(LEAST_STILL_S, STILL_BLOCKS * slot_s)
+        self._heads.slot_ms = max(1, round(slot_s * 1_000))
+        if target.still_s is None:
+            self._heads.still_s = max(LEAST_STILL_S, STILL_BLOCKS * slot_s)
         return substrate
 
     # --- leaving
 
-    def leave(self, substrate: "RpcSubstrate | None") -> None:
+    def leave(self, substrate: "Substrate | None") -> None:
         """The next node's turn, if this one is in use."""
         if substrate is not None and substrate is self.substrate:
             self.substrate = None
             self._advance()
-            self.close_later(substrate)
-
-    def turn_to(self, endpoint: str) -> None:
-        """This node's turn."""
-        self.leave(self.substrate)
-        self._turn = self.target.endpoints.index(endpoint)
+            self._close_later(substrate)
 
     def set_aside(self, endpoint: str, error: ChainError) -> None:
         """A node of another chain, or with another history, is not asked for a while, and left."""
@@ -160,7 +147,7 @@ class NodePool:
         self._denials[endpoint] = count + 1
         if self.has_others or not count:
             text = "%s %s; it is not followed"
-            logger.warning(text, name_node(endpoint), trouble, extra={"event": "head_denied"})
+            logger.warning(text, name_host(endpoint), trouble, extra={"event": "head_denied"})
         if self.has_others:
             self._put_aside(endpoint, error, min(ASIDE_S, FIRST_ASIDE_S * 2**count))
         return error
@@ -187,7 +174,7 @@ class NodePool:
             if not self.is_aside(self.endpoint):
                 return
 
-    def close_later(self, substrate: "RpcSubstrate") -> None:
+    def _close_later(self, substrate: Substrate) -> None:
         """Closing a half-open websocket takes long; nobody waits for it."""
         task = asyncio.create_task(sdk_private.close(substrate))
         self._closing.add(task)

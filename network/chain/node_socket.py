@@ -1,4 +1,4 @@
-"""A node's words, bounded before anybody reads them: frames, values, and what nobody asked for.
+"""Websockets to nodes, and how much a node may say: frames, values, answers for other keys.
 
 websockets bounds a message's bytes alone. A node may cut it into any number of empty fragments,
 send pings or small messages without end, or pack a gigabyte of lists into a few megabytes of JSON.
@@ -7,10 +7,13 @@ deadline turns into its own error.
 """
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+import json
+from collections.abc import AsyncGenerator
+from itertools import pairwise
 from typing import Any, cast
 
 from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as _Connect
 from websockets.exceptions import ConnectionClosed
 
 #: Longest answer of a node, bytes: nodes themselves send 15 MiB at most, where their operator has
@@ -22,9 +25,8 @@ FRAMES = 16_384
 #: Most values in one answer, as counted by commas and brackets: a page of a thousand keys takes
 #: 5,000, a full block one an extrinsic.
 VALUES = 131_072
-#: Most updates that are kept for whoever may be about to subscribe, and characters in one. An
-#: extrinsic has six updates or so, of a hash each.
-EARLY, UPDATE_CHARS = 32, 65_536
+#: Longest wait for a websocket's handshake.
+HANDSHAKE_S = 10.0
 #: What is parsed at once, bytes: a frame takes two at least.
 _SLICE = 16_384
 
@@ -74,21 +76,66 @@ class BoundedSocket(ClientConnection):
             self.transport.abort()
 
 
-def bound_updates(session: Any) -> Any:
-    """The dispatch of an SDK's session, which else keeps all updates that nobody has subscribed to.
+class _NoRedirect(_Connect):
+    """A redirect is an answer like any other that is no websocket."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+async def dial(url: str, most: int = MESSAGE_BYTES) -> ClientConnection:
+    """A websocket to a node. Proxies that the environment names are not used: which host a program
+    speaks to stands in its settings.
 
     Raises:
-        ConnectionError: from the dispatch, which ends the session: there are too many, or one is
-            too long.
+        OSError, WebSocketException: there is none.
     """
-    dispatch: Callable[[Any], None] = session._dispatch
+    return await _NoRedirect(
+        url,
+        max_size=most,
+        compression=None,
+        open_timeout=HANDSHAKE_S,
+        proxy=None,
+        create_connection=BoundedSocket,
+    )
 
-    def hear(message: Any) -> None:
-        is_update = isinstance(message, dict) and message.get("id") is None
-        if is_update and len(str(message)) > UPDATE_CHARS:
-            raise ConnectionError("it sends an update longer than any")
-        dispatch(message)
-        if sum(len(early.items) for early in session._early.values()) > EARLY:
-            raise ConnectionError("it sends updates that nobody has asked for")
 
-    return hear
+async def ask(socket: ClientConnection, method: str, params: list[Any]) -> Any:
+    """A node's answer, past the SDK.
+
+    Raises:
+        ValueError: it is none. OSError, WebSocketException: there is none.
+    """
+    request = {"jsonrpc": "2.0", "id": method, "method": method, "params": params}
+    await socket.send(json.dumps(request))
+    text = await socket.recv()
+    try:
+        answer = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"it nests its answer to {method} beyond all measure") from None
+    if not isinstance(answer, dict) or answer.get("id") != method or "result" not in answer:
+        raise ValueError(f"it does not answer {method}")
+    return answer["result"]
+
+
+def check_answer(method: str, params: list[Any], answer: Any) -> None:
+    """Holds an answer about many keys to the keys that were asked: the SDK takes what it finds, and
+    a default for what it does not.
+
+    Raises:
+        ValueError: keys are missing, come twice, or were not asked for.
+    """
+    if method == "state_queryStorageAt":
+        asked = sorted({key.lower() for key in params[0]})
+        changes = [(group["block"], key) for group in answer or [] for key, _ in group["changes"]]
+        if sorted(key.lower() for _, key in changes) != asked:
+            raise ValueError(f"{len(asked)} keys were asked for, and it answers for others")
+        if len(params) > 1 and params[1] and {block for block, _ in changes} - {params[1]}:
+            raise ValueError("it answers for another block")
+    elif method == "state_getKeysPaged":
+        prefix, count, start = (*params, None)[:3]
+        keys = [key.lower() for key in answer or []]
+        floor = (start or prefix).lower()
+        ordered = all(before < key for before, key in pairwise([floor, *keys]))
+        if len(keys) > count or not ordered or any(not k.startswith(prefix) for k in keys):
+            raise ValueError(f"it lists keys twice, out of order, or not below {prefix}")

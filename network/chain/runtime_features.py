@@ -7,12 +7,9 @@ with a sentence instead of reading nonsense.
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from assay.network.chain.errors import ChainError
-
-if TYPE_CHECKING:
-    from bittensor import RpcSubstrate
+from assay.network.chain.substrate import Substrate
 
 MODULE = "SubtensorModule"
 COMMITMENTS = "Commitments"
@@ -82,7 +79,7 @@ class RuntimeFeatures:
         )
 
 
-async def detect_runtime(substrate: "RpcSubstrate") -> RuntimeFeatures:
+async def detect_runtime(substrate: Substrate) -> RuntimeFeatures:
     """The runtime at the node's head.
 
     Raises:

@@ -1,61 +1,60 @@
-"""Websockets to nodes: how they are opened, how much they may say, and how they end.
+"""Every use of a private member of the bittensor SDK, which is pinned for that reason.
 
-The SDK's own would follow a redirect, inflate what a node has compressed and take answers of four
-gigabytes; and when its websocket breaks it opens another one to whatever answers at the address,
-which nobody has asked which chain it is of. It has no settings for any of it, hence its private
-names.
+The SDK's own websocket would follow a redirect, inflate what a node has compressed and take answers
+of four gigabytes; and when it breaks, the SDK opens another one to whatever answers at the address,
+which nobody has asked which chain it is of. It has no settings for any of it. `PRIVATE_MEMBERS`
+names what is used and why; `tests/network/test_sdk_private.py` fails where the SDK has changed.
 """
 
 import asyncio
-import json
 import logging
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as _Connect
 from websockets.exceptions import WebSocketException
 
-from assay.network.chain.node_socket import MESSAGE_BYTES, BoundedSocket, bound_updates
-
-if TYPE_CHECKING:
-    from bittensor import RpcSubstrate
-    from bittensor._transport.interface import SubstrateConnection
-    from bittensor._transport.rpc import RpcSession
+from assay.network.chain.errors import NONSENSE, UnfitError
+from assay.network.chain.node_socket import ask, check_answer, dial
+from assay.network.chain.substrate import Substrate
 
 logger = logging.getLogger("assay.chain")
 
-#: Longest wait for a websocket's handshake, and for its end.
-HANDSHAKE_S, CLOSE_S = 10.0, 15.0
+#: Class → its private members that are used here, each with what for.
+PRIVATE_MEMBERS = {
+    "bittensor.RpcSubstrate": {
+        "_interface": "overridden: each connection that it makes, the archives' too, is bounded",
+        "_substrate": "emptied at the end; None: no connection",
+        "_archive_substrate": "emptied at the end",
+    },
+    "bittensor._transport.interface.SubstrateConnection": {
+        "_session": "the websocket's session",
+        "_runtimes": "decodes an old block's calls by today's runtime, its own being forgotten",
+    },
+    "bittensor._transport.rpc.RpcSession": {
+        "_connect": "replaced: `dial` opens the websocket, and nothing opens a second one",
+        "_dispatch": "wrapped: updates that nobody asked for are bounded",
+        "_early": "updates kept for a subscription to come",
+        "_give_up": "ends whoever waits, where the SDK's own task has stumbled",
+        "_fatal_error": "set: the session is lost",
+        "_closing": "set: the session ends because we said so",
+        "_supervisor": "the task that reads; the SDK would raise what it ended by",
+        "_ws": "the websocket, which is aborted",
+    },
+    "bittensor._transport.errors": {
+        "SubstrateRequestException": "a node's refusal",
+        "StateDiscardedError": "a node's word that it has forgotten a block's state",
+    },
+}
+
+#: Longest wait for a websocket's end.
+CLOSE_S = 15.0
+#: Most updates that are kept for whoever may be about to subscribe, and characters in one. An
+#: extrinsic has six updates or so, of a hash each.
+EARLY, UPDATE_CHARS = 32, 65_536
 
 
-class _NoRedirect(_Connect):
-    """A redirect is an answer like any other that is no websocket."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
-async def dial(url: str, most: int = MESSAGE_BYTES) -> ClientConnection:
-    """A websocket to a node. Proxies that the environment names are not used: which host a program
-    speaks to stands in its settings.
-
-    Raises:
-        OSError, WebSocketException: there is none.
-    """
-    return await _NoRedirect(
-        url,
-        max_size=most,
-        compression=None,
-        open_timeout=HANDSHAKE_S,
-        proxy=None,
-        create_connection=BoundedSocket,
-    )
-
-
-async def open_substrate(
-    endpoint: str, archives: tuple[str, ...], answer_s: float
-) -> "RpcSubstrate":
+async def open_substrate(endpoint: str, archives: tuple[str, ...], answer_s: float) -> Substrate:
     """The SDK's view of one node, connected.
 
     Args:
@@ -66,12 +65,12 @@ async def open_substrate(
     """
     from bittensor import RpcSubstrate
 
-    sessions: list[RpcSession] = []
+    sessions: list[Any] = []
 
     class Strict(RpcSubstrate):
         """Whose websockets, the archives' too, are opened here, and all closed."""
 
-        def _interface(self, endpoint: str, fallbacks: list[str]) -> "SubstrateConnection":
+        def _interface(self, endpoint: str, fallbacks: list[str]) -> Any:
             interface = super()._interface(endpoint, fallbacks)
             _bound_session(interface._session, answer_s)
             sessions.append(interface._session)
@@ -82,11 +81,12 @@ async def open_substrate(
             await asyncio.gather(*map(_close_session, sessions))
 
     # the SDK's own fallback nodes would not be asked which chain they are of
-    substrate = Strict(endpoint, fallback_endpoints=[], archive_endpoints=list(archives))
+    client = Strict(endpoint, fallback_endpoints=[], archive_endpoints=list(archives))
+    substrate = cast("Substrate", client)
     usable = False
     try:
-        await substrate.connect()
-        substrate.raw._session._connect = _refuse
+        await client.connect()
+        client.raw._session._connect = _refuse
         usable = True
     finally:
         if not usable:
@@ -96,7 +96,7 @@ async def open_substrate(
     return substrate
 
 
-def _bound_session(session: "RpcSession", answer_s: float) -> None:
+def _bound_session(session: Any, answer_s: float) -> None:
     """Has the SDK's session take what was asked for, and end when it stumbles over the rest."""
     request = session.request
 
@@ -121,9 +121,29 @@ def _bound_session(session: "RpcSession", answer_s: float) -> None:
             session._give_up(ConnectionError(f"the connection was lost: {error or 'it ended'}"))
         _abort(session)
 
-    session.request = hold  # type: ignore[method-assign]
-    session._dispatch = bound_updates(session)  # type: ignore[method-assign]
+    session.request = hold
+    session._dispatch = _bound_updates(session)
     session._connect = connect
+
+
+def _bound_updates(session: Any) -> Callable[[Any], None]:
+    """The dispatch of an SDK's session, which else keeps all updates that nobody has subscribed to.
+
+    Raises:
+        ConnectionError: from the dispatch, which ends the session: there are too many, or one is
+            too long.
+    """
+    dispatch: Callable[[Any], None] = session._dispatch
+
+    def hear(message: Any) -> None:
+        is_update = isinstance(message, dict) and message.get("id") is None
+        if is_update and len(str(message)) > UPDATE_CHARS:
+            raise ConnectionError("it sends an update longer than any")
+        dispatch(message)
+        if sum(len(early.items) for early in session._early.values()) > EARLY:
+            raise ConnectionError("it sends updates that nobody has asked for")
+
+    return hear
 
 
 async def _refuse(_: str) -> Any:
@@ -131,12 +151,12 @@ async def _refuse(_: str) -> Any:
     raise ConnectionError("the connection was lost")
 
 
-def _abort(session: "RpcSession") -> None:
+def _abort(session: Any) -> None:
     if session._ws is not None:
-        session._ws.transport.abort()  # type: ignore[attr-defined]
+        session._ws.transport.abort()
 
 
-async def _close_session(session: "RpcSession") -> None:
+async def _close_session(session: Any) -> None:
     task = session._supervisor
     if task is not None and task.done():
         session._supervisor = None  # the SDK would raise what it has ended by
@@ -155,58 +175,80 @@ async def _dial_living(url: str, answer_s: float) -> ClientConnection:
     return socket
 
 
-def is_cut(substrate: "RpcSubstrate") -> bool:
+def is_cut(substrate: Substrate) -> bool:
     """Whether the SDK has given up on the websocket: whatever it raised, the node said nothing."""
-    return substrate._substrate is None or substrate.raw._session._fatal_error is not None
+    client: Any = substrate
+    return client._substrate is None or client.raw._session._fatal_error is not None
 
 
-async def close(substrate: "RpcSubstrate") -> None:
+async def close(substrate: Substrate) -> None:
     """Closes it; a half-open websocket takes long."""
     from bittensor._transport.errors import SubstrateRequestException
 
+    client: Any = substrate
     try:
         async with asyncio.timeout(CLOSE_S):
-            await substrate.close()
+            await client.close()
     except (SubstrateRequestException, WebSocketException, OSError, TimeoutError) as error:
         logger.debug("closing a connection: %s", error, extra={"event": "connection_closed"})
 
 
-async def ask(socket: ClientConnection, method: str, params: list[Any]) -> Any:
-    """A node's answer, past the SDK.
+async def get_codec(substrate: Substrate) -> Any:
+    """The codec of the runtime at the head.
 
-    Raises:
-        ValueError: it is none. OSError, WebSocketException: there is none.
+    The SDK looks for the runtime of an old block in that block's state, which is forgotten; calls
+    keep their encoding for long.
     """
-    request = {"jsonrpc": "2.0", "id": method, "method": method, "params": params}
-    await socket.send(json.dumps(request))
-    text = await socket.recv()
+    return await substrate.raw._runtimes.codec_at(None)
+
+
+async def ask_head(substrate: Substrate, method: str, params: list[Any]) -> Any:
+    """A node's answer about its head; None where it has forgotten the state: then it has shown no
+    time."""
     try:
-        answer = json.loads(text)
-    except RecursionError:
-        raise ValueError(f"it nests its answer to {method} beyond all measure") from None
-    if not isinstance(answer, dict) or answer.get("id") != method or "result" not in answer:
-        raise ValueError(f"it does not answer {method}")
-    return answer["result"]
+        return await substrate.raw.rpc_request(method, params)
+    except get_faults() as error:
+        if is_forgotten(error):
+            return None
+        raise
 
 
-def check_answer(method: str, params: list[Any], answer: Any) -> None:
-    """Holds an answer about many keys to the keys that were asked: the SDK takes what it finds, and
-    a default for what it does not.
+# --- what a call through the SDK fails with: the node's word, or nobody's
 
-    Raises:
-        ValueError: keys are missing, come twice, or were not asked for.
+
+def get_faults() -> tuple[type[Exception], ...]:
+    """What the SDK raises of its own, and what breaks beneath it. The SDK is loaded late."""
+    from bittensor import BittensorError
+    from bittensor._transport.errors import SubstrateRequestException
+
+    return (BittensorError, SubstrateRequestException, OSError, TimeoutError)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether a node has understood and said no, so that another would say the same."""
+    from bittensor import RpcConnectionError
+
+    broken = (RpcConnectionError, OSError, TimeoutError, UnfitError, *NONSENSE)
+    return not isinstance(error, broken)
+
+
+def is_vague(error: BaseException) -> bool:
+    """Whether a sending failed by something else than a refusal.
+
+    The SDK makes anything that goes wrong after an extrinsic was handed over, a block that cannot
+    be read among it, into the error that it also refuses with; only its cause tells them apart.
     """
-    if method == "state_queryStorageAt":
-        asked = sorted({key.lower() for key in params[0]})
-        changes = [(group["block"], key) for group in answer or [] for key, _ in group["changes"]]
-        if sorted(key.lower() for _, key in changes) != asked:
-            raise ValueError(f"{len(asked)} keys were asked for, and it answers for others")
-        if len(params) > 1 and params[1] and {block for block, _ in changes} - {params[1]}:
-            raise ValueError("it answers for another block")
-    elif method == "state_getKeysPaged":
-        prefix, count, start = (*params, None)[:3]
-        keys = [key.lower() for key in answer or []]
-        floor = (start or prefix).lower()
-        ordered = all(before < key for before, key in pairwise([floor, *keys]))
-        if len(keys) > count or not ordered or any(not k.startswith(prefix) for k in keys):
-            raise ValueError(f"it lists keys twice, out of order, or not below {prefix}")
+    from bittensor import BittensorError
+    from bittensor._transport.errors import SubstrateRequestException
+
+    known = BittensorError | SubstrateRequestException
+    return error.__cause__ is not None and not isinstance(error.__cause__, known)
+
+
+def is_forgotten(error: BaseException) -> bool:
+    """Whether a node has said that it no longer keeps the state; the SDK wraps its own words."""
+    from bittensor._transport.errors import StateDiscardedError
+
+    return isinstance(error, StateDiscardedError) or isinstance(
+        error.__cause__, StateDiscardedError
+    )

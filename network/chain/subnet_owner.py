@@ -1,22 +1,18 @@
 """What a subnet's owner does once: buying a subnet and opening it for stake."""
 
-from typing import TYPE_CHECKING
-
 from assay.network.chain.chain_values import Receipt, format_tao
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
+from assay.network.chain.substrate import Substrate
 from assay.network.chain.wallets import ChainWallet, get_coldkey
 from assay.protocol.ss58 import encode_ss58
-
-if TYPE_CHECKING:
-    from bittensor import RpcSubstrate
 
 
 def get_subnet_cost(connection: Connection) -> int:
     """What a subnet costs now, rao."""
 
-    async def read(substrate: "RpcSubstrate") -> int:
+    async def read(substrate: Substrate) -> int:
         api, method = "SubnetRegistrationRuntimeApi", "get_network_registration_cost"
         return int(await substrate.runtime_call(api, method, []))
 

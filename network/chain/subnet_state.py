@@ -4,18 +4,16 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from assay.network.chain.block_bodies import get_payload
-from assay.network.chain.chain_target import name_node
 from assay.network.chain.chain_values import STATE_BLOCKS, Hyperparameters, MetagraphRow
 from assay.network.chain.errors import WrongChainError
 from assay.network.chain.runtime_features import COMMITMENTS, MODULE
+from assay.network.chain.substrate import Substrate
+from assay.network.text import name_host
 from assay.protocol import Block, Member
 from assay.protocol.ss58 import decode_ss58, encode_ss58
-
-if TYPE_CHECKING:
-    from bittensor import RpcSubstrate
 
 #: Keys a request, the most that a node hands out.
 _PAGE = 1_000
@@ -47,14 +45,14 @@ def decode_state(text: str) -> SubnetState:
     )
 
 
-async def read_block(substrate: "RpcSubstrate", number: int) -> Block:
+async def read_block(substrate: Substrate, number: int) -> Block:
     """Hash and timestamp of a block."""
     text = await substrate.block_hash(number)
     timestamp = await substrate.query("Timestamp", "Now", block_hash=text)
     return Block(number, bytes.fromhex(text.removeprefix("0x")), int(timestamp))
 
 
-async def read_state(substrate: "RpcSubstrate", netuid: int, block: str) -> SubnetState:
+async def read_state(substrate: Substrate, netuid: int, block: str) -> SubnetState:
     """Members and commitments in five requests. `block` is a hash in hex."""
     count, slots = await asyncio.gather(
         substrate.query(MODULE, "SubnetworkN", [netuid], block_hash=block),
@@ -74,7 +72,7 @@ async def read_state(substrate: "RpcSubstrate", netuid: int, block: str) -> Subn
     )
 
 
-async def read_pulse(substrate: "RpcSubstrate", number: int) -> bytes | None:
+async def read_pulse(substrate: Substrate, number: int) -> bytes | None:
     """The signature of a drand round in the newest state, unchecked; None where it is not there,
     or the runtime keeps none."""
     try:
@@ -84,16 +82,14 @@ async def read_pulse(substrate: "RpcSubstrate", number: int) -> bytes | None:
         return None
 
 
-async def read_owner(substrate: "RpcSubstrate", netuid: int, block: str) -> bytes:
+async def read_owner(substrate: Substrate, netuid: int, block: str) -> bytes:
     """The owner's hotkey, 32 bytes."""
     return decode_ss58(
         await substrate.query(MODULE, "SubnetOwnerHotkey", [netuid], block_hash=block)
     )
 
 
-async def read_weights(
-    substrate: "RpcSubstrate", netuid: int, block: str
-) -> dict[int, dict[int, int]]:
+async def read_weights(substrate: Substrate, netuid: int, block: str) -> dict[int, dict[int, int]]:
     """Weights: validator's uid → uid → u16, without zeros."""
     rows = await _read_map(substrate, MODULE, "Weights", [netuid], block)
     return {
@@ -103,7 +99,7 @@ async def read_weights(
 
 
 async def read_weights_block(
-    substrate: "RpcSubstrate", netuid: int, hotkey: bytes, block: str
+    substrate: Substrate, netuid: int, hotkey: bytes, block: str
 ) -> int | None:
     """Block of a hotkey's last weights, 0 before its first; None where it holds no uid."""
     keys = [netuid, encode_ss58(hotkey)]
@@ -121,7 +117,7 @@ async def read_weights_block(
 
 
 async def read_hyperparameters(
-    substrate: "RpcSubstrate", netuid: int, block: str | None
+    substrate: Substrate, netuid: int, block: str | None
 ) -> Hyperparameters:
     """The subnet's settings at a block, or now."""
 
@@ -141,7 +137,7 @@ async def read_hyperparameters(
     return Hyperparameters(tempo, bool(reveal), limit, cost, bool(is_open), uids, immunity, least)
 
 
-async def read_metagraph(substrate: "RpcSubstrate", netuid: int, block: str) -> list[MetagraphRow]:
+async def read_metagraph(substrate: Substrate, netuid: int, block: str) -> list[MetagraphRow]:
     """All neurons in order of uid, in ten requests."""
 
     async def get(name: str) -> Sequence[Any]:
@@ -182,7 +178,7 @@ async def read_metagraph(substrate: "RpcSubstrate", netuid: int, block: str) -> 
     ]
 
 
-async def read_alpha_price(substrate: "RpcSubstrate", netuid: int) -> int:
+async def read_alpha_price(substrate: Substrate, netuid: int) -> int:
     """Rao an alpha, by the pool's reserves; one for one where a subnet has no pool of its own."""
 
     async def get(name: str) -> int:
@@ -194,7 +190,7 @@ async def read_alpha_price(substrate: "RpcSubstrate", netuid: int) -> int:
     return _RAO if not dynamic or not alpha else _RAO * tao // alpha
 
 
-async def require_same_history(substrate: "RpcSubstrate", number: int, known: str) -> None:
+async def require_same_history(substrate: Substrate, number: int, known: str) -> None:
     """Asks a node for a block that is known: a local chain that was started anew has the same
     genesis hash and another history.
 
@@ -204,7 +200,7 @@ async def require_same_history(substrate: "RpcSubstrate", number: int, known: st
     Raises:
         WrongChainError: it is another chain's node, or far behind.
     """
-    head, where = await substrate.finalized_block_number(), name_node(substrate.endpoint)
+    head, where = await substrate.finalized_block_number(), name_host(substrate.endpoint)
     if head < number - STATE_BLOCKS:
         raise WrongChainError(
             f"{where} has come to block {head}, and block {number} is kept here: it is a chain "
@@ -220,7 +216,7 @@ async def require_same_history(substrate: "RpcSubstrate", number: int, known: st
 
 
 async def _read_map(
-    substrate: "RpcSubstrate", pallet: str, name: str, prefix: list[Any], block: str
+    substrate: Substrate, pallet: str, name: str, prefix: list[Any], block: str
 ) -> list[tuple[Any, Any]]:
     rows = await substrate.raw.query_map(pallet, name, prefix, block, page_size=_PAGE)
     return [row async for row in rows]

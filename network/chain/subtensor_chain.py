@@ -4,9 +4,8 @@ Only finalized blocks are handed out, always state *at* a block, and what was re
 good. The chain is asked in batches: a subnet of 256 neurons takes as many requests as one of two.
 Safe to use from several threads.
 
-What it does not know: whether a lone node lies. What is checked is that it speaks for the right
-chain and for the same history as the state kept here; a second node is asked for members and
-commitments too.
+What it does not know: whether the node lies about state, which is why it has to be one's own. What
+is checked is that it speaks for the right chain and for the same history as the state kept here.
 """
 
 import json
@@ -15,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from assay.network.chain.block_bodies import BlockBody, read_body
 from assay.network.chain.chain_values import (
@@ -54,14 +53,12 @@ from assay.network.chain.subnet_state import (
     read_weights_block,
     require_same_history,
 )
+from assay.network.chain.substrate import Substrate
 from assay.network.chain.wallets import ChainWallet, get_hotkey
 from assay.network.chain.weights_sender import make_row, send_weights
 from assay.protocol import Block, Member
 from assay.protocol.commitment import COMMITMENT_BYTES
 from assay.protocol.ss58 import encode_ss58
-
-if TYPE_CHECKING:
-    from bittensor import RpcSubstrate
 
 T = TypeVar("T")
 
@@ -395,12 +392,12 @@ class SubtensorChain:
         kept = self._archive.get("state", number)
         if kept is None:
             block = "0x" + self.get_block(number).hash.hex()
-            state = self._connection.read_twice(lambda s: read_state(s, self.netuid, block))
+            state = self._connection.read(lambda s: read_state(s, self.netuid, block))
             self._archive.put("state", number, encode_state(state))
             return state
         return decode_state(kept)
 
-    def _read_at(self, number: int, read: Callable[["RpcSubstrate", str], Awaitable[T]]) -> T:
+    def _read_at(self, number: int, read: Callable[[Substrate, str], Awaitable[T]]) -> T:
         block = "0x" + self.get_block(number).hash.hex()
         return self._connection.read(lambda s: read(s, block))
 
@@ -428,7 +425,7 @@ class SubtensorChain:
             text, timestamp = json.loads(newest[1])
             self._connection.keep(newest[0], bytes.fromhex(text), timestamp)
 
-    async def _require_same_history(self, substrate: "RpcSubstrate") -> None:
+    async def _require_same_history(self, substrate: Substrate) -> None:
         newest = self._archive.get_newest("block")
         if newest is not None:
             await require_same_history(substrate, newest[0], json.loads(newest[1])[0])

@@ -4,12 +4,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from assay.network.chain.errors import ChainError
-
-if TYPE_CHECKING:
-    from bittensor import Wallet
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -91,7 +88,7 @@ def create_wallet(
     on_mnemonic: Callable[[str, str], None],
     *,
     encrypted: bool = True,
-) -> "Wallet":
+) -> Any:
     """Makes whichever of a wallet's two keys is not there yet. Nothing is ever overwritten.
 
     Args:
@@ -133,7 +130,7 @@ def list_wallets(folder: Path) -> list[WalletFolder]:
     ]
 
 
-def _name_wallet(name: str, hotkey: str, folder: Path) -> "Wallet":
+def _name_wallet(name: str, hotkey: str, folder: Path) -> Any:
     from bittensor import Wallet
 
     for word in (name, hotkey):

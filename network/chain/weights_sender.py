@@ -8,17 +8,15 @@ import asyncio
 import struct
 from collections.abc import Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from assay.network.chain.chain_values import LARGEST_WEIGHT, Hyperparameters, Receipt
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.network.chain.runtime_features import MODULE, CommitBy, RuntimeFeatures, WeightsBy
+from assay.network.chain.substrate import Substrate
 from assay.network.chain.wallets import ChainWallet
-
-if TYPE_CHECKING:
-    from bittensor import RpcSubstrate
 
 #: drand's quicknet, to whose rounds subtensor opens weights.
 _QUICKNET_GENESIS_MS = 1_692_803_367_000
@@ -132,7 +130,7 @@ def send_weights(
     return sender.send_call(call, wallet, "hotkey", final=False)
 
 
-async def _make_crv3_call(substrate: "RpcSubstrate", netuid: int, data: bytes) -> Any:
+async def _make_crv3_call(substrate: Substrate, netuid: int, data: bytes) -> Any:
     import bittensor_core
 
     head = await substrate.block_number()

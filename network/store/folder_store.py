@@ -1,11 +1,8 @@
 """A folder on this machine as a store, and single files outside of any store."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-import obstore
-from obstore.exceptions import BaseError
-from obstore.store import LocalStore
 
 from assay.network.files import is_unfinished, replace_file, write_file
 from assay.network.store.object_store import (
@@ -15,14 +12,14 @@ from assay.network.store.object_store import (
     StoreError,
     check_folder,
     check_name,
+    is_name,
 )
 
 
 class FolderStore(ObjectStore):
     """A folder on this machine. Made by `open_folder`."""
 
-    def __init__(self, store: LocalStore, root: Path) -> None:
-        self._store = store
+    def __init__(self, root: Path) -> None:
         self._root = root
 
     @property
@@ -32,60 +29,73 @@ class FolderStore(ObjectStore):
 
     def put(self, name: str, data: bytes) -> None:
         """See `ObjectStore`."""
-        self._check_inside(name)
+        self.is_there(name)
         try:
             write_file(self._root / name, data)
         except OSError as error:
-            raise self._explain(f"cannot write {name}", error) from error
+            raise self.explain(f"cannot write {name}", error) from error
 
     def put_parts(self, name: str, parts: Iterable[bytes]) -> None:
         """See `ObjectStore`."""
-        self._check_inside(name)
+        self.is_there(name)
         try:
             with replace_file(self._root / name) as temporary, temporary.open("wb") as file:
                 file.writelines(parts)
         except OSError as error:
-            raise self._explain(f"cannot write {name}", error) from error
+            raise self.explain(f"cannot write {name}", error) from error
 
     def open(self, name: str) -> ObjectSource:
         """See `ObjectStore`."""
         check_name(name)
-        return _StoredObject(self, name)
+        return _StoredFile(self, name)
 
     def get(self, name: str, limit: int) -> bytes | None:
         """See `ObjectStore`."""
-        if not self._check_inside(name):
+        if not self.is_there(name):
             return None
         try:
-            return _read_whole(self._store, name, limit)
-        except (OSError, BaseError) as error:
-            raise self._explain(f"cannot read {name}", error) from error
+            with (self._root / name).open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > limit:
+                    raise StoreError(f"{name} has {size} bytes; at most {limit} are read")
+                data = file.read(size)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self.explain(f"cannot read {name}", error) from error
+        if len(data) < size:
+            raise self.explain(f"cannot read {name}", EOFError("it was cut short meanwhile"))
+        return data
 
     def list(self, prefix: str = "", some: int | None = None) -> tuple[str, ...]:
         """See `ObjectStore`."""
         folder = check_folder(prefix)
+        names: list[str] = []
         try:
-            names = _list_names(self._store, folder, some)
-        except (OSError, BaseError) as error:
-            raise self._explain("cannot list objects", error) from error
-        return tuple(name for name in names if not is_unfinished(name.rpartition("/")[2]))
+            for name in _walk(self._root / folder, f"{folder}/" if folder else "", ()):
+                names.append(name)
+                if len(names) == some:
+                    break
+                if some is None and len(names) > LIST_MAX:
+                    raise StoreError(f"more than {LIST_MAX} objects below {folder!r}: list less")
+        except OSError as error:
+            raise self.explain("cannot list objects", error) from error
+        return tuple(sorted(names))
 
     def delete(self, name: str) -> None:
         """See `ObjectStore`."""
-        if not self._check_inside(name):
+        if not self.is_there(name):
             return
         try:
-            obstore.delete(self._store, name)
-        except FileNotFoundError:
-            return
-        except (OSError, BaseError) as error:
-            raise self._explain(f"cannot delete {name}", error) from error
+            (self._root / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise self.explain(f"cannot delete {name}", error) from error
 
     def get_path(self, name: str) -> Path | None:
         """See `ObjectStore`."""
-        return self._root / name if self._check_inside(name) else None
+        return self._root / name if self.is_there(name) else None
 
-    def _check_inside(self, name: str) -> bool:
+    def is_there(self, name: str) -> bool:
         """Whether a file of that name is there. Never leaves the root, be it through a link, and
         never opens a pipe or a device: reading one would wait for ever."""
         check_name(name)
@@ -95,9 +105,10 @@ class FolderStore(ObjectStore):
                 raise StoreError(f"{name} leads out of the store {self._root}: remove that link")
             return path.is_file()
         except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
-            raise self._explain(f"cannot look up {name}", error) from error
+            raise self.explain(f"cannot look up {name}", error) from error
 
-    def _explain(self, problem: str, error: Exception) -> StoreError:
+    def explain(self, problem: str, error: Exception) -> StoreError:
+        """A failure of this folder, to its operator."""
         cause = str(error).partition("\n")[0]
         return StoreError(
             f"{problem} in the store {self._root} ({cause}): see that the folder exists, is yours "
@@ -105,88 +116,45 @@ class FolderStore(ObjectStore):
         )
 
 
-def _read_whole(store: LocalStore, name: str, limit: int) -> bytes | None:
-    """An object's bytes, all of one version; None: it is not there.
-
-    Raises:
-        StoreError: it has more than `limit` bytes.
-        OSError, BaseError: obstore's, the folder cannot be read.
-    """
-    try:
-        result = obstore.get(store, name)
-        size = result.meta["size"]
-        if size > limit:
-            raise StoreError(f"{name} has {size} bytes; at most {limit} are read")
-        return bytes(result.bytes())
-    except FileNotFoundError:
-        return None
-
-
-def _list_names(store: LocalStore, folder: str, some: int | None) -> tuple[str, ...]:
-    """Names below a folder, or all of them, sorted.
+def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    """Names of the files below a folder, which need not exist.
 
     Args:
-        some: so many are enough.
+        prefix: of all names in it.
+        above: device and inode of each folder that leads to it.
 
     Raises:
-        StoreError: all are wanted, and there are more than `LIST_MAX`.
-        OSError, BaseError: obstore's, the folder cannot be read.
+        OSError: it cannot be read, or a link leads back to a folder above.
     """
-    names: list[str] = []
-    for chunk in obstore.list(store, prefix=folder or None):
-        names.extend(entry["path"] for entry in chunk)
-        if some is not None and len(names) >= some:
-            return tuple(sorted(names[:some]))
-        if len(names) > LIST_MAX:
-            raise StoreError(f"more than {LIST_MAX} objects below {folder!r}: list less")
-    return tuple(sorted(names))
-
-
-class _StoredObject:
-    """An `ObjectSource` of a store; every call looks again."""
-
-    def __init__(self, store: "FolderStore", name: str) -> None:
-        self._owner = store
-        self._name = name
-
-    def size(self) -> int | None:
-        owner = self._owner
-        if not owner._check_inside(self._name):
-            return None
-        try:
-            return int(obstore.head(owner._store, self._name)["size"])
-        except FileNotFoundError:
-            return None
-        except (OSError, BaseError) as error:
-            raise owner._explain(f"cannot read {self._name}", error) from error
-
-    def read(self, start: int, end: int) -> bytes | None:
-        owner = self._owner
-        size = self.size()  # obstore takes a range that starts past the end for an error
-        if size is None:
-            return None
-        end = min(end, size)
-        if not 0 <= start < end:
-            return b""
-        try:
-            return bytes(obstore.get_range(owner._store, self._name, start=start, end=end))
-        except FileNotFoundError:
-            return None
-        except (OSError, BaseError) as error:
-            raise owner._explain(f"cannot read {self._name}", error) from error
+    try:
+        found = folder.stat()
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    here = found.st_dev, found.st_ino
+    if here in above:
+        raise OSError(f"{folder} is a link to a folder above")
+    for entry in entries:
+        name = prefix + entry.name
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), f"{name}/", (*above, here))
+        elif entry.is_file() and is_name(name) and not is_unfinished(entry.name):
+            yield name
 
 
 class _LocalFile:
-    """An `ObjectSource` over a file that its user named."""
+    """An `ObjectSource` over a file that its user named; every call looks again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def size(self) -> int | None:
         try:
-            return self._path.stat().st_size if self._path.is_file() else None
+            return get_size(self._path) if self._is_there() else None
+        except FileNotFoundError:
+            return None
         except OSError as error:
-            raise StoreError(f"cannot look up {self._path} ({error.strerror})") from error
+            raise self._explain(error) from error
 
     def read(self, start: int, end: int) -> bytes | None:
         size = self.size()
@@ -198,12 +166,41 @@ class _LocalFile:
         try:
             with self._path.open("rb") as file:
                 file.seek(start)
-                return file.read(end - start)
+                data = file.read(end - start)
         except FileNotFoundError:
             return None
         except OSError as error:
-            detail = f"cannot read {self._path} ({error.strerror}): see that it is yours to read"
-            raise StoreError(detail) from error
+            raise self._explain(error) from error
+        if not data:
+            raise self._explain(EOFError("it was cut short meanwhile"))
+        return data
+
+    def _is_there(self) -> bool:
+        return self._path.is_file()
+
+    def _explain(self, error: Exception) -> StoreError:
+        cause = getattr(error, "strerror", None) or error
+        return StoreError(f"cannot read {self._path} ({cause}): see that it is yours to read")
+
+
+class _StoredFile(_LocalFile):
+    """One of a store's objects."""
+
+    def __init__(self, store: FolderStore, name: str) -> None:
+        super().__init__(store.root / name)
+        self._store = store
+        self._name = name
+
+    def _is_there(self) -> bool:
+        return self._store.is_there(self._name)
+
+    def _explain(self, error: Exception) -> StoreError:
+        return self._store.explain(f"cannot read {self._name}", error)
+
+
+def get_size(path: Path) -> int:
+    """Bytes of a file."""
+    return path.stat().st_size
 
 
 def open_file(path: Path) -> ObjectSource:
@@ -220,8 +217,8 @@ def open_folder(path: Path) -> FolderStore:
     try:
         path.mkdir(parents=True, exist_ok=True)
         root = path.resolve()
-        return FolderStore(LocalStore(prefix=root), root)
-    except (OSError, BaseError) as error:
+        return FolderStore(root)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
         raise StoreError(
             f"the folder {path} cannot be opened ({str(error).partition(chr(10))[0]}): see that it "
             "is yours to write, or name another"

@@ -14,7 +14,7 @@ from assay.devnet import Devnet, Seal
 from assay.network.chain import ChainTarget, Connection
 
 #: Clients that give up soon; a node on this machine, busy as it may be, answers before.
-SOON = ChainTarget((), deadline_s=1.0, patience_s=2.0, head_s=2.0, survey_s=0)
+SOON = ChainTarget((), deadline_s=1.0, patience_s=2.0, head_s=2.0)
 #: Nobody is left for being slow.
 CALM = {"deadline_s": 20.0, "patience_s": 60.0, "head_s": 60.0}
 
@@ -49,12 +49,16 @@ def open_twins(folder: Path, age_s: float = 0.0) -> Iterator[Twins]:
         yield one, other
 
 
+def set_time(devnet: Devnet, at_ms: int) -> None:
+    """The time of the next block, Unix milliseconds."""
+    request = {"jsonrpc": "2.0", "id": 1, "method": "dev_setTime", "params": [at_ms]}
+    with connect(devnet.endpoint) as node:
+        node.send(json.dumps(request))
+        assert "result" in json.loads(node.recv(30))
+
+
 def part(twins: Twins, count: int) -> None:
     """From here on each has a history of its own."""
-    request = {"jsonrpc": "2.0", "id": 1, "method": "dev_setTime"}
-    later = int(time.time() * 1e3) + 10**6
-    with connect(twins[1].endpoint) as node:
-        node.send(json.dumps(request | {"params": [later]}))
-        assert "result" in json.loads(node.recv(30))
+    set_time(twins[1], int(time.time() * 1e3) + 10**6)
     for devnet in twins:
         devnet.new_blocks(count)

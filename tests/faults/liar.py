@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
-from assay.network.chain.node_head import hash_header
+from assay.network.chain.finalized_heads import hash_header
 
 #: Method, parameters, the honest answer → what the liar says.
 Lie = Callable[[str, list[Any], Any], Any]

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -12,15 +12,12 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-from assay.network.chain import node_head, sdk_private
-from assay.network.chain.node_socket import EARLY, FRAMES, MESSAGE_BYTES, UPDATE_CHARS
-from assay.network.chain.sdk_private import ask, dial, open_substrate
-from assay.network.chain.survey import Survey
-from tests.faults.connections import CALM, Twins, open_connection, wait_until
-from tests.faults.proxy import FaultProxy
+from assay.network.chain import sdk_private
+from assay.network.chain.node_socket import FRAMES, MESSAGE_BYTES, ask, dial
+from assay.network.chain.sdk_private import EARLY, UPDATE_CHARS, open_substrate
+from tests.faults.connections import Twins
 from tests.faults.wire import TEXT, write_frame
 
-Before = Callable[[str], FaultProxy]
 Play = Callable[[ServerConnection], Awaitable[object]]
 
 CONTINUED, PING = 0, 9
@@ -245,47 +242,3 @@ def test_nothing_is_left_of_a_node_that_was_given_up(stalls: bool, twins: Twins)
                 await client.wait_closed()
 
     asyncio.run(run())
-
-
-# --- the survey
-
-
-def test_empty_fragments_do_not_end_the_survey(
-    twins: Twins,
-    before: Before,
-    stack: ExitStack,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(node_head, "_PEEK_S", 0.2)
-    nodes = [devnet.endpoint for devnet in twins]
-    proxy = before(nodes[1])
-    proxy.set_fault("empty fragments", delay_s=0.0003)
-    connection = open_connection(stack, *nodes, proxy.url, survey_s=0.02, **CALM)
-    wait_until(lambda: proxy.hits["empty fragments"] > 5)
-    assert connection.read_head() == 5
-    assert not [record for record in caplog.records if record.event == "defect"]
-
-
-def test_a_defect_in_the_survey_is_logged_and_does_not_end_it(
-    twins: Twins,
-    before: Before,
-    stack: ExitStack,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    nodes = [devnet.endpoint for devnet in twins]
-    asked: list[str] = []
-
-    async def stumble(_: Survey, endpoint: str) -> None:
-        asked.append(endpoint)
-        if endpoint == nodes[1]:
-            raise AssertionError("nobody has thought of this")
-
-    monkeypatch.setattr(Survey, "compare", stumble)
-    third = before(nodes[1]).url
-    open_connection(stack, *nodes, third, survey_s=0.02, **CALM)
-    wait_until(lambda: asked.count(third) > 2)
-    assert asked[:4] == [nodes[1], third] * 2
-    said = [record.getMessage() for record in caplog.records if record.event == "defect"]
-    assert "nobody has thought of this" in said[0]

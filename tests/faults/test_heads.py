@@ -4,35 +4,43 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from assay.network.chain import DisputedError, WrongChainError
-from assay.network.chain.finalized_heads import AHEAD_MS, LAG_BLOCKS, Heads
-from assay.network.chain.node_head import Head
-from tests.faults.connections import Twins, open_connection, part, wait_until
+from assay.devnet import Devnet, Seal
+from assay.network.chain import ChainError, ChainTarget, Connection, WrongChainError
+from assay.network.chain.finalized_heads import AHEAD_MS, LAG_BLOCKS, BlockHead, FinalizedHeads
+from tests.faults.connections import Twins, open_connection, part, set_time
 from tests.faults.proxy import FaultProxy
 
 Before = Callable[[str], FaultProxy]
 
 
-@pytest.mark.parametrize("others", [1, 2])
-def test_a_node_that_lags_is_left(
-    others: int, old_twins: Twins, before: Before, stack: ExitStack
-) -> None:
-    """The one in use falls behind: the other ones are asked now and then, and taken over to."""
+def test_a_node_that_stays_behind_the_clock_is_left(old_twins: Twins, stack: ExitStack) -> None:
+    """It still catches up: it moves, and its blocks are of long ago."""
     slow, quick = old_twins
-    also = [before(quick.endpoint).url][: others - 1]
-    connection = open_connection(stack, slow.endpoint, quick.endpoint, *also, survey_s=0.05)
+    connection = open_connection(stack, slow.endpoint, quick.endpoint, still_s=0.3)
     assert connection.read_head() == 5
-    slow.new_blocks(1)
-    quick.new_blocks(1 + LAG_BLOCKS)
-    assert connection.read_head() == 6
-    time.sleep(0.2)
-    assert connection.endpoint == slow.endpoint  # behind as nodes are
-    quick.new_blocks(1)
-    wait_until(lambda: connection.endpoint != slow.endpoint)
-    assert connection.read_head() == 6 + LAG_BLOCKS + 1
+    set_time(quick, int(time.time() * 1e3))
+    quick.new_blocks(2 * LAG_BLOCKS)
+    for _ in range(4):
+        time.sleep(0.1)
+        slow.new_blocks(1)
+        connection.read_head()
+    assert connection.endpoint == quick.endpoint
+    assert connection.read_head() == 5 + 2 * LAG_BLOCKS
+
+
+def test_a_node_alone_is_read_however_far_it_is_behind_the_clock(
+    old_twins: Twins, stack: ExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = open_connection(stack, old_twins[0].endpoint, still_s=0.1)
+    for head in range(5, 9):
+        assert connection.read_head() == head
+        time.sleep(0.15)
+        old_twins[0].new_blocks(1)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_a_node_that_lags_is_not_taken_over_to(
@@ -85,59 +93,57 @@ def test_a_chain_that_stands_still_is_said_once_and_read_on(
     assert "block 5 has been the newest final one" in said[0]
 
 
-def test_a_node_on_a_fork_is_reported_and_left(
+def test_a_fallback_on_a_fork_is_reported_and_left(
     twins: Twins, before: Before, stack: ExitStack, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """By the word of a third node."""
+    """What was final before counts: the node that was read from, and an earlier run."""
     ours, fork = twins
     part(twins, LAG_BLOCKS + 3)
-    proxy, also = before(ours.endpoint), before(ours.endpoint)
-    connection = open_connection(
-        stack, proxy.url, fork.endpoint, also.url, head_s=8.0, patience_s=8.0
-    )
+    proxy = before(ours.endpoint)
+    connection = open_connection(stack, proxy.url, fork.endpoint, head_s=8.0, patience_s=8.0)
     head = connection.read_head()
+    kept = connection.heads.last
+    assert kept is not None
     proxy.cut()
     proxy.set_fault("refuse", times=1)
     assert connection.read_head() == head
-    assert connection.endpoint in (proxy.url, also.url)
-    assert connection._nodes.is_aside(fork.endpoint)
+    assert connection.endpoint == proxy.url
     assert f"calls another block {head} final" in caplog.text
+    later = open_connection(stack, fork.endpoint, ours.endpoint, head_s=8.0)
+    later.keep(kept.number, kept.hash, kept.at_ms)
+    assert later.read_head() == head
+    assert later.endpoint == ours.endpoint
 
 
-@pytest.mark.parametrize("survey_s", [0.0, 0.05])
-def test_of_two_nodes_that_contradict_each_other_none_is_followed(
-    survey_s: float, twins: Twins, stack: ExitStack, caplog: pytest.LogCaptureFixture
+def test_a_fallback_is_used_when_the_first_node_is_silent_and_not_before(
+    twins: Twins, before: Before, stack: ExitStack
 ) -> None:
-    """Whichever was heard first, and from whichever block on."""
-    connection = open_connection(
-        stack, *(devnet.endpoint for devnet in twins), survey_s=survey_s, head_s=8.0
-    )
+    first, second = (before(devnet.endpoint) for devnet in twins)
+    connection = open_connection(stack, first.url, second.url, head_s=8.0, patience_s=8.0)
+    for _ in range(3):
+        assert connection.read_head() == 5
+    assert not second.connections
+    first.set_fault("half-open")
+    first.cut()
     assert connection.read_head() == 5
-    part(twins, 2 if survey_s else LAG_BLOCKS + 3)
-    if survey_s:
-        wait_until(lambda: "name different blocks 7 as final" in caplog.text)
-    for _ in range(2):
-        with pytest.raises(DisputedError, match="no third node decides"):
-            connection.read_head()
-    assert caplog.text.count("no third node decides") == 1
-    assert not any(connection._nodes.is_aside(devnet.endpoint) for devnet in twins)
+    assert connection.endpoint == second.url
 
 
-def test_what_an_earlier_run_has_kept_decides_between_two_nodes(
-    twins: Twins, stack: ExitStack
+def test_a_fallback_of_another_chain_is_refused(
+    twins: Twins, before: Before, stack: ExitStack, tmp_path: Path
 ) -> None:
-    ours, fork = twins
-    part(twins, LAG_BLOCKS + 3)
-    alone = open_connection(stack, ours.endpoint)
-    head = alone.read_head()
-    kept = alone.heads.last
-    assert kept is not None
-    for order in ((ours, fork), (fork, ours)):
-        connection = open_connection(stack, *(devnet.endpoint for devnet in order), head_s=8.0)
-        connection.keep(kept.number, kept.hash, kept.at_ms)
-        assert connection.read_head() == head
-        assert connection.endpoint == ours.endpoint
-        assert connection._nodes.is_aside(fork.endpoint)
+    """Though the pinned node is silent, and the other one answers."""
+    first = before(twins[0].endpoint)
+    with Devnet(tmp_path / "other", block_time=1.0, seal=Seal.MANUAL, genesis_ms=1) as other:
+        connection = open_connection(stack, first.url, other.endpoint)
+        assert connection.read_head() == 5
+        first.set_fault("refuse")
+        first.cut()
+        with pytest.raises(ChainError):
+            connection.read_head()
+        pinned = ChainTarget((other.endpoint,), connection.genesis_hash)
+        with pytest.raises(WrongChainError, match="is of the chain with genesis hash"):
+            Connection(pinned)
 
 
 def test_a_node_that_follows_a_fork_ends_what_has_no_other(twins: Twins, stack: ExitStack) -> None:
@@ -148,7 +154,7 @@ def test_a_node_that_follows_a_fork_ends_what_has_no_other(twins: Twins, stack: 
     head = connection.heads.last
     assert head is not None
     other = open_connection(stack, fork.endpoint)
-    other.heads.hear(ours.endpoint, head, 0.0, choice=False)
+    other.keep(head.number, head.hash, head.at_ms)
     with pytest.raises(WrongChainError, match="follows a fork"):
         other.read_head()
 
@@ -160,8 +166,8 @@ HOUR_MS, SLOT_MS = 3_600_000, 12_000
 DAY, END_MS = 6_480, 1_800_000_000_000
 
 
-def make_heads() -> Heads:
-    heads = Heads(60.0)
+def make_heads() -> FinalizedHeads:
+    heads = FinalizedHeads(60.0)
     heads.slot_ms = SLOT_MS
     heads.keep(1_000, bytes(32), END_MS - 24 * HOUR_MS)
     return heads
@@ -169,37 +175,24 @@ def make_heads() -> Heads:
 
 @pytest.mark.parametrize("wrong_ms", [-HOUR_MS, 0, HOUR_MS])
 def test_an_honest_head_passes_a_clock_that_is_wrong_by_an_hour(wrong_ms: int) -> None:
-    honest = Head(1_000 + DAY, bytes(32), END_MS)
+    honest = BlockHead(1_000 + DAY, bytes(32), END_MS)
     assert make_heads().find_excess(honest, END_MS + wrong_ms) is None
 
 
 def test_a_head_is_no_further_than_time_allows() -> None:
     heads, slack = make_heads(), AHEAD_MS // SLOT_MS
     most = 1_000 + 24 * HOUR_MS // SLOT_MS + slack
-    assert heads.find_excess(Head(most, bytes(32), END_MS), END_MS) is None
-    trouble = heads.find_excess(Head(most + 1, bytes(32), END_MS), END_MS)
+    assert heads.find_excess(BlockHead(most, bytes(32), END_MS), END_MS) is None
+    trouble = heads.find_excess(BlockHead(most + 1, bytes(32), END_MS), END_MS)
     assert f"block {most} at most since block 1000" in str(trouble)
-    assert heads.find_excess(Head(most, bytes(32), END_MS + AHEAD_MS), END_MS) is None
-    trouble = heads.find_excess(Head(most, bytes(32), END_MS + AHEAD_MS + 1), END_MS)
+    assert heads.find_excess(BlockHead(most, bytes(32), END_MS + AHEAD_MS), END_MS) is None
+    trouble = heads.find_excess(BlockHead(most, bytes(32), END_MS + AHEAD_MS + 1), END_MS)
     assert "2.0 h ahead of this machine's clock" in str(trouble)
 
 
 def test_a_node_behind_what_was_kept_is_not_taken_for_one_ahead() -> None:
     """A chain that has stood still since: fewer blocks than slots, counted backwards."""
-    assert make_heads().find_excess(Head(900, bytes(32), END_MS - 1_000 * HOUR_MS), END_MS) is None
-
-
-def test_a_word_that_comes_after_its_block_was_given_up_counts_for_no_other() -> None:
-    """A node was asked about a hash, and by its answer most others have named another one."""
-    named, other = b"\1" * 32, b"\2" * 32
-    heads = Heads(60.0)
-    heads.hear("ws://a", Head(5, named, 0), 1.0, choice=True)
-    heads.correct(5, other)
-    heads.second("ws://b", 5, named, 2.0)
-    assert heads.find_agreed() is None
-    assert "ws://b" not in heads.find_words(5)
-    heads.hear("ws://a", Head(5, other, 0), 3.0, choice=True)
-    heads.second("ws://b", 5, named, 4.0)
-    assert heads.find_agreed() is None
-    heads.second("ws://c", 5, other, 5.0)
-    assert heads.find_agreed() == (5, other)
+    assert (
+        make_heads().find_excess(BlockHead(900, bytes(32), END_MS - 1_000 * HOUR_MS), END_MS)
+        is None
+    )

@@ -23,11 +23,11 @@ from assay.network.chain import (
     list_wallets,
     open_wallet,
 )
-from assay.network.chain.chain_target import name_node
 from assay.network.chain.epochs import Epochs, is_tempo_epoch
 from assay.network.chain.runtime_features import RuntimeFeatures
 from assay.network.chain.state_archive import StateArchive
 from assay.network.chain.weights_sender import compute_reveal_round, encode_row, make_row, pad_row
+from assay.network.text import name_host
 
 
 def test_the_archive_keeps_the_first_word_and_only_for_one_subnet(tmp_path: Path) -> None:
@@ -131,9 +131,9 @@ def test_a_full_disk_costs_no_read(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
 def test_keys_in_an_address_are_not_shown() -> None:
     for url in ("wss://node.example/v1?key=secret", "wss://me:secret@node.example:443/secret"):
-        assert "secret" not in name_node(url)
-        assert "wss://node.example" in name_node(url)
-    assert name_node("ws://[::1]:9944") == "ws://[::1]:9944"
+        assert "secret" not in name_host(url)
+        assert "wss://node.example" in name_host(url)
+    assert name_host("ws://[::1]:9944") == "ws://[::1]:9944"
 
 
 def test_nobody_to_talk_to_is_an_error_with_advice_not_a_hang() -> None:
