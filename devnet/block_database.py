@@ -55,14 +55,14 @@ class BlockDatabase:
         self._file = file
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            self._sql = sqlite3.connect(file, timeout=0, check_same_thread=False)
+            self.connection = sqlite3.connect(file, timeout=0, check_same_thread=False)
             # the lock is held until the file is closed: two networks of one file would fork
-            self._sql.executescript(
+            self.connection.executescript(
                 "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; "
                 f"PRAGMA synchronous = NORMAL; {_SCHEMA}"
             )
-            with self._sql:
-                self._sql.execute("INSERT OR REPLACE INTO settings VALUES ('format', '1')")
+            with self.connection:
+                self.connection.execute("INSERT OR REPLACE INTO settings VALUES ('format', '1')")
         except (OSError, sqlite3.Error) as error:
             raise ChainError(
                 f"{file} cannot hold the development network: {error}; stop whoever else runs one "
@@ -72,19 +72,21 @@ class BlockDatabase:
 
     def close(self) -> None:
         """Closes the file."""
-        self._sql.close()
+        self.connection.close()
 
     # --- settings
 
     def get_setting(self, name: str) -> str | None:
         """What was kept under a name."""
-        row = self._sql.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        row = self.connection.execute(
+            "SELECT value FROM settings WHERE name = ?", (name,)
+        ).fetchone()
         return None if row is None else str(row[0])
 
     def put_setting(self, name: str, value: str) -> None:
         """Keeps a word about the network itself."""
-        with self._sql:
-            self._sql.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+        with self.connection:
+            self.connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 
     # --- blocks
 
@@ -97,8 +99,8 @@ class BlockDatabase:
         header = block.header
         extrinsics = json.dumps([extrinsic.hex() for extrinsic in block.extrinsics])
         try:
-            with self._sql:
-                self._sql.execute(
+            with self.connection:
+                self.connection.execute(
                     "INSERT INTO blocks VALUES (?, ?, ?, ?)",
                     (header.number, header.hash, json.dumps(header.to_json()), extrinsics),
                 )
@@ -109,12 +111,12 @@ class BlockDatabase:
 
     def amend(self, number: int, changes: Mapping[bytes, bytes | None]) -> None:
         """Changes the state of the newest block, as only a development network can."""
-        with self._sql:
+        with self.connection:
             self._write_changes(number, changes)
 
     def get_newest(self) -> int | None:
         """Number of the newest block, None before the first."""
-        row = self._sql.execute("SELECT MAX(number) FROM blocks").fetchone()
+        row = self.connection.execute("SELECT MAX(number) FROM blocks").fetchone()
         return None if row[0] is None else int(row[0])
 
     def get_block(self, number: int) -> StoredBlock | None:
@@ -127,11 +129,13 @@ class BlockDatabase:
 
     def get_hash(self, number: int) -> bytes | None:
         """A block's hash by its number."""
-        row = self._sql.execute("SELECT hash FROM blocks WHERE number = ?", (number,)).fetchone()
+        row = self.connection.execute(
+            "SELECT hash FROM blocks WHERE number = ?", (number,)
+        ).fetchone()
         return None if row is None else bytes(row[0])
 
     def _read_block(self, condition: str, value: int | bytes) -> StoredBlock | None:
-        row = self._sql.execute(
+        row = self.connection.execute(
             f"SELECT header, extrinsics FROM blocks WHERE {condition}", (value,)
         ).fetchone()
         if row is None:
@@ -143,7 +147,7 @@ class BlockDatabase:
 
     def load_newest_state(self) -> dict[bytes, bytes]:
         """All that stands at the newest block."""
-        rows = self._sql.execute(
+        rows = self.connection.execute(
             "SELECT k.key, s.value, MAX(s.block) FROM state s JOIN keys k ON k.id = s.key "
             "GROUP BY s.key"
         )
@@ -151,7 +155,7 @@ class BlockDatabase:
 
     def read_state(self, key: bytes, number: int) -> bytes | None:
         """What stood under a key at a block."""
-        row = self._sql.execute(
+        row = self.connection.execute(
             f"SELECT {_AT} FROM keys k WHERE k.key = ?", (number, key)
         ).fetchone()
         return None if row is None or row[0] is None else bytes(row[0])
@@ -159,7 +163,7 @@ class BlockDatabase:
     def list_keys(self, prefix: bytes, after: bytes, count: int, number: int) -> list[bytes]:
         """Keys at a block that begin so and come after a key, in order."""
         end = _get_end(prefix)
-        rows = self._sql.execute(
+        rows = self.connection.execute(
             f"SELECT k.key FROM keys k WHERE k.key >= ? AND k.key > ? AND (? IS NULL OR k.key < ?) "
             f"AND {_AT} IS NOT NULL ORDER BY k.key LIMIT ?",
             (prefix, after, end, end, number, count),
@@ -168,13 +172,13 @@ class BlockDatabase:
 
     def _write_changes(self, number: int, changes: Mapping[bytes, bytes | None]) -> None:
         rows = [(self._get_id(key), number, value) for key, value in changes.items()]
-        self._sql.executemany("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", rows)
+        self.connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", rows)
 
     def _get_id(self, key: bytes) -> int:
         found = self._ids.get(key)
         if found is None:
-            self._sql.execute("INSERT OR IGNORE INTO keys (key) VALUES (?)", (key,))
-            row: Sequence[int] = self._sql.execute(
+            self.connection.execute("INSERT OR IGNORE INTO keys (key) VALUES (?)", (key,))
+            row: Sequence[int] = self.connection.execute(
                 "SELECT id FROM keys WHERE key = ?", (key,)
             ).fetchone()
             if len(self._ids) >= _IDS_MAX:

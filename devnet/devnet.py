@@ -122,7 +122,7 @@ class Devnet:
         self._database.put_setting("slot_ms", str(slot_ms))
         metadata = {version: load_metadata(version, slot_ms) for version in (14, 15)}
         codec = ScaleCodec(metadata[15])
-        self._chain = DevnetChain(
+        self.chain = DevnetChain(
             self._database,
             codec,
             consensus,
@@ -132,8 +132,8 @@ class Devnet:
             secret,
         )
         self._next_ms: int | None = None
-        methods = Methods(self._chain, RuntimeApis(codec, metadata), self, metadata[14])
-        self._server = Server(self._chain, methods, self._seal_if_due)
+        methods = Methods(self.chain, RuntimeApis(codec, metadata), self, metadata[14])
+        self._server = Server(self.chain, methods, self._seal_if_due)
 
     # --- for whoever runs it
 
@@ -145,7 +145,7 @@ class Devnet:
     @property
     def genesis_hash(self) -> bytes:
         """Hash of block 0, 32 bytes: another for every network, the same after a restart."""
-        return self._chain.genesis_hash
+        return self.chain.genesis_hash
 
     @property
     def is_running(self) -> bool:
@@ -216,18 +216,18 @@ class Devnet:
 
     def get_head(self) -> int:
         """Number of the newest block."""
-        return self._ask(lambda: self._chain.head.number)
+        return self._ask(lambda: self.chain.head.number)
 
     def count_waiting(self) -> int:
         """Extrinsics that wait for a block. Costs nothing: it may be asked all the time."""
-        return len(self._chain.pool)
+        return len(self.chain.pool)
 
     def new_blocks(self, count: int = 1) -> int:
         """Makes blocks at once. The newest one's number."""
 
         def make() -> int:
             self.make_blocks(count)
-            return self._chain.head.number
+            return self.chain.head.number
 
         return self._ask(make)
 
@@ -250,7 +250,7 @@ class Devnet:
 
     def add_pulse(self, number: int, signature: bytes) -> bool:
         """Takes a drand round, which the next block stores. False: quicknet did not sign it so."""
-        return self._ask(lambda: self._chain.add_pulse(number, signature))
+        return self._ask(lambda: self.chain.add_pulse(number, signature))
 
     # --- on the network's own thread
 
@@ -260,9 +260,9 @@ class Devnet:
             if self._seal is Seal.TIMER:
                 now_ms = _get_wall_ms()
             else:
-                following = self._chain.now_ms + self._chain.slot_ms
+                following = self.chain.now_ms + self.chain.slot_ms
                 now_ms, self._next_ms = self._next_ms or following, None
-            self._server.publish(self._chain.make_block(now_ms))
+            self._server.publish(self.chain.make_block(now_ms))
 
     def set_time(self, now_ms: int) -> None:
         """The next block's timestamp.
@@ -272,15 +272,15 @@ class Devnet:
         """
         if self._seal is Seal.TIMER:
             raise RpcError(-32000, "blocks come by the clock here: time cannot be set")
-        if now_ms <= self._chain.now_ms:
-            raise RpcError(-32000, f"the newest block is of {self._chain.now_ms}: time goes on")
+        if now_ms <= self.chain.now_ms:
+            raise RpcError(-32000, f"the newest block is of {self.chain.now_ms}: time goes on")
         self._next_ms = now_ms
 
     def _get_failure(self) -> BaseException | None:
         return self._failure
 
     def _seal_if_due(self) -> None:
-        if self._seal is Seal.INSTANT and self._chain.has_work():
+        if self._seal is Seal.INSTANT and self.chain.has_work():
             self.make_blocks(1)
 
     def _run(self, ready: threading.Event) -> None:
@@ -329,7 +329,7 @@ class Devnet:
     async def _keep_time(self) -> None:
         """A block every slot; slots that were missed are not made up for."""
         await self._ticks.wait()
-        loop, slot_s = asyncio.get_running_loop(), self._chain.slot_ms / 1_000
+        loop, slot_s = asyncio.get_running_loop(), self.chain.slot_ms / 1_000
         due = loop.time() + slot_s
         while True:
             await asyncio.sleep(max(0.0, due - loop.time()))
@@ -338,9 +338,9 @@ class Devnet:
 
     async def _fetch_pulses(self, source: PulseSource) -> None:
         while True:
-            for number in sorted(self._chain.list_awaited_rounds()):
+            for number in sorted(self.chain.list_awaited_rounds()):
                 signature = await asyncio.to_thread(source, number)
-                if signature is not None and not self._chain.add_pulse(number, signature):
+                if signature is not None and not self.chain.add_pulse(number, signature):
                     logger.warning(
                         "drand round %d came with a signature that is not its",
                         number,

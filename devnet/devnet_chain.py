@@ -82,7 +82,7 @@ class DevnetChain:
         self._database = database
         self._consensus = consensus
         #: Hashes of the past that `System.BlockHash` keeps, besides the first block's.
-        self._hashes: int = codec.get_constant("System", "BlockHashCount")
+        self.kept_hashes: int = codec.get_constant("System", "BlockHashCount")
         self._lag = finality_lag
         self._pulses: dict[int, bytes] = {}
         newest = database.get_newest()
@@ -197,7 +197,7 @@ class DevnetChain:
 
     def _get_birth(self, number: int) -> bytes | None:
         """The hash that a lifetime names, as far back as the runtime remembers hashes."""
-        is_ancient = 0 < number < self.head.number - self._hashes
+        is_ancient = 0 < number < self.head.number - self.kept_hashes
         return None if is_ancient else self.get_hash(number)
 
     def _check_payment(self, extrinsic: Extrinsic) -> None:
@@ -275,8 +275,8 @@ class DevnetChain:
         state.put("System", "Number", number)
         state.put("System", "ParentHash", "0x" + self.head.hash.hex())
         state.put("System", "BlockHash", number - 1, "0x" + self.head.hash.hex())
-        if number > self._hashes + 1:
-            state.remove("System", "BlockHash", number - 1 - self._hashes)
+        if number > self.kept_hashes + 1:
+            state.remove("System", "BlockHash", number - 1 - self.kept_hashes)
         state.put("Timestamp", "Now", runtime.now_ms)
         for pulse, signature in sorted(self._pulses.items()):
             put_pulse(state, pulse, signature)

@@ -41,11 +41,11 @@ class ScaleCodec:
     """
 
     def __init__(self, metadata: bytes) -> None:
-        self._core = CoreRuntime(metadata, SPEC_VERSION, TRANSACTION_VERSION, SS58_TYPE)
+        self.core = CoreRuntime(metadata, SPEC_VERSION, TRANSACTION_VERSION, SS58_TYPE)
         self._items: dict[tuple[str, str], _Item] = {}
         self._errors: dict[tuple[str, str], dict[str, Any]] = {}
         self._storage: dict[str, dict[str, str]] = {}
-        for pallet in self._core.metadata_ir()["pallets"]:
+        for pallet in self.core.metadata_ir()["pallets"]:
             for error in pallet["errors"]:
                 number = error["index"].to_bytes(4, "little")
                 value = {"index": pallet["index"], "error": "0x" + number.hex()}
@@ -59,7 +59,7 @@ class ScaleCodec:
     def make_key(self, pallet: str, item: str, *keys: Any) -> bytes:
         """A storage key; with fewer keys than the map has, the prefix of them all."""
         try:
-            return bytes(self._core.storage_key(pallet, item, list(keys)))
+            return bytes(self.core.storage_key(pallet, item, list(keys)))
         except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise MalformedError(f"{pallet}.{item} has no key {keys}: {error}") from error
 
@@ -71,11 +71,11 @@ class ScaleCodec:
         """What stands in storage; of nothing the item's default, None where it has none."""
         entry = self._get_item(pallet, item)
         data = entry.default if data is None else data
-        return None if data is None else self._core.decode(entry.value_type, data, True)
+        return None if data is None else self.core.decode(entry.value_type, data, True)
 
     def decode_map_keys(self, pallet: str, item: str, key: bytes, fixed: int) -> list[Any]:
         """The keys of a map within a storage key, but for the first `fixed`."""
-        found: list[Any] = self._core.decode_storage_key_params(pallet, item, key, fixed)
+        found: list[Any] = self.core.decode_storage_key_params(pallet, item, key, fixed)
         return found
 
     def find_item(self, pallet: str, name: str) -> tuple[str, str]:
@@ -91,12 +91,12 @@ class ScaleCodec:
 
     def is_map(self, pallet: str, item: str) -> bool:
         """Whether the item has keys."""
-        return bool(self._core.storage_entry(pallet, item).param_types)
+        return bool(self.core.storage_entry(pallet, item).param_types)
 
     def _get_item(self, pallet: str, item: str) -> _Item:
         found = self._items.get((pallet, item))
         if found is None:
-            entry = self._core.storage_entry(pallet, item)
+            entry = self.core.storage_entry(pallet, item)
             default = bytes(entry.default_bytes) if entry.modifier == "Default" else None
             found = self._items[pallet, item] = _Item(entry.value_type, default)
         return found
@@ -112,7 +112,7 @@ class ScaleCodec:
         if value is None:
             return b"\x00"
         try:
-            return bytes(self._core.encode(type_name, value))
+            return bytes(self.core.encode(type_name, value))
         except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise MalformedError(f"no value of {type_name}: {error}") from error
 
@@ -123,7 +123,7 @@ class ScaleCodec:
             MalformedError: they are no such value.
         """
         try:
-            return self._core.decode(type_name, data, True)
+            return self.core.decode(type_name, data, True)
         except ValueError as error:
             raise MalformedError(f"no value of {type_name}: {error}") from error
 
@@ -134,25 +134,25 @@ class ScaleCodec:
             MalformedError: they begin with no such value.
         """
         try:
-            return self._core.decode(type_name, data, False)
+            return self.core.decode(type_name, data, False)
         except ValueError as error:
             raise MalformedError(f"no value of {type_name}: {error}") from error
 
     @cached_property
     def types(self) -> dict[int, dict[str, Any]]:
         """The type registry: number → its definition (scale-info)."""
-        entries = json.loads(self._core.registry_json())["types"]
+        entries = json.loads(self.core.registry_json())["types"]
         return {entry["id"]: entry["type"] for entry in entries}
 
     @cached_property
     def runtime_apis(self) -> dict[str, dict[str, dict[str, Any]]]:
         """API → method → its `inputs` (names and types) and `output` (a type)."""
-        found: dict[str, dict[str, dict[str, Any]]] = self._core.runtime_api_map()
+        found: dict[str, dict[str, dict[str, Any]]] = self.core.runtime_api_map()
         return found
 
     def get_constant(self, pallet: str, name: str) -> Any:
         """A constant of a pallet."""
-        return self._core.constant(pallet, name)
+        return self.core.constant(pallet, name)
 
     # --- calls, events, errors
 
@@ -163,13 +163,13 @@ class ScaleCodec:
             MalformedError: the bytes are none.
         """
         try:
-            return read_call(self._core.decode_call(data))
+            return read_call(self.core.decode_call(data))
         except ValueError as error:
             raise MalformedError(f"not a call of this runtime: {error}") from error
 
     def encode_call(self, pallet: str, name: str, arguments: dict[str, Any]) -> bytes:
         """The bytes of a call."""
-        return bytes(self._core.compose_call(pallet, name, arguments))
+        return bytes(self.core.compose_call(pallet, name, arguments))
 
     def make_event(self, phase: int | None, pallet: str, name: str, fields: Any) -> dict[str, Any]:
         """A record for System.Events. `phase` is an extrinsic's index, None before them all."""

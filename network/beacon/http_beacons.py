@@ -87,10 +87,10 @@ class HttpBeacons:
         self._patience = patience
         self._now_ms = now_ms
         self._trouble = self._clock_trouble = ""
-        self._pauses: OrderedDict[int, tuple[float, float]] = OrderedDict()  # (until, length)
+        self.pauses: OrderedDict[int, tuple[float, float]] = OrderedDict()  # (until, length)
         self._lock = threading.Lock()
         self._closed = False
-        self._cache = RoundCache(chain, folder)
+        self.cache = RoundCache(chain, folder)
         self._relays = Relays(chain, urls, patience, pulses if chain == QUICKNET else None)
         self._loop = LookupLoop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="beacon", daemon=True)
@@ -117,7 +117,7 @@ class HttpBeacons:
         """
         if not 1 <= number < _ROUNDS_END:
             return None
-        beacon = self._cache.get(number)
+        beacon = self.cache.get(number)
         if beacon is None:
             due_ms = compute_round_time_ms(self.chain, number) - self._now_ms()
             self._note_clock(number, due_ms // 1_000)
@@ -130,7 +130,7 @@ class HttpBeacons:
             if isinstance(found, Miss):
                 self._note_miss(number, found, -due_ms / 1_000)
                 return None
-            self._cache.put(found)
+            self.cache.put(found)
             beacon = found
         self._note_success(number)
         return beacon
@@ -161,7 +161,7 @@ class HttpBeacons:
         self._thread.join(_SLACK_S)
         if not self._thread.is_alive():
             self._loop.close()
-        self._cache.close()
+        self.cache.close()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """What `work` returns on the loop's thread."""
@@ -185,7 +185,7 @@ class HttpBeacons:
 
     def _is_pausing(self, number: int) -> bool:
         with self._lock:
-            return time.monotonic() < self._pauses.get(number, (0.0, 0.0))[0]
+            return time.monotonic() < self.pauses.get(number, (0.0, 0.0))[0]
 
     def _note_clock(self, number: int, due_s: int) -> None:
         """Says once that the machine's clock must be slow, and once that it is not any more."""
@@ -205,11 +205,11 @@ class HttpBeacons:
     def _note_miss(self, number: int, miss: Miss, late_s: float) -> None:
         """Pauses; says why, once, unless the round is just about to come out."""
         with self._lock:
-            length_s = self._pauses.pop(number, (0.0, self._patience.pause_s / 2))[1]
+            length_s = self.pauses.pop(number, (0.0, self._patience.pause_s / 2))[1]
             length_s = min(2 * length_s, self._patience.longest_pause_s)
-            self._pauses[number] = time.monotonic() + length_s, length_s
-            if len(self._pauses) > _PAUSES:
-                self._pauses.popitem(last=False)
+            self.pauses[number] = time.monotonic() + length_s, length_s
+            if len(self.pauses) > _PAUSES:
+                self.pauses.popitem(last=False)
         if late_s < -_FAR_S:
             return  # the clock is the trouble
         if miss.late and late_s < _LATE_S:
@@ -227,7 +227,7 @@ class HttpBeacons:
 
     def _note_success(self, number: int) -> None:
         with self._lock:
-            self._pauses.pop(number, None)
+            self.pauses.pop(number, None)
         if self._trouble:
             logger.info(
                 "round %d is there: beacons are back", number, extra={"event": "beacon_back"}

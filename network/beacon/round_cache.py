@@ -75,7 +75,7 @@ class RoundCache:
                 f"{self._file} cannot hold beacons: {found}; make the folder writable, or delete "
                 "the file: it is only a cache"
             )
-        self._database = found
+        self.database = found
 
     def get(self, number: int) -> Beacon | None:
         """A round that was put here and is still the chain's."""
@@ -109,7 +109,7 @@ class RoundCache:
     def close(self) -> None:
         """Closes the file."""
         with self._lock:
-            self._database.close()
+            self.database.close()
 
     def _remember(self, beacon: Beacon) -> bool:
         """Whether it was not in memory yet."""
@@ -123,7 +123,7 @@ class RoundCache:
 
     def _read(self, number: int) -> tuple[bytes, bytes] | None:
         try:
-            row: tuple[bytes, bytes] | None = self._database.execute(_READ, (number,)).fetchone()
+            row: tuple[bytes, bytes] | None = self.database.execute(_READ, (number,)).fetchone()
         except sqlite3.Error as error:
             self._complain(error)
             return None
@@ -132,9 +132,9 @@ class RoundCache:
     def _write(self, *steps: tuple[str, tuple[int | bytes, ...]]) -> None:
         """All of the steps or none."""
         try:
-            with self._lock, self._database:
+            with self._lock, self.database:
                 for statement, values in steps:
-                    self._database.execute(statement, values)
+                    self.database.execute(statement, values)
         except sqlite3.Error as error:
             self._complain(error)
 

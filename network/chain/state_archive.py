@@ -44,19 +44,19 @@ class StateArchive:
         self._spare: OrderedDict[tuple[str, int], str] = OrderedDict()
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
-            with self._database:
-                self._database.executescript(_SCHEMA)
+            self.database = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
+            with self.database:
+                self.database.executescript(_SCHEMA)
             self._require_identity(genesis_hash, netuid)
         except (OSError, sqlite3.Error) as error:
             raise ChainError(f"{file} cannot hold the chain's state: {error}") from error
 
     def _require_identity(self, genesis_hash: bytes, netuid: int) -> None:
-        with self._database:
-            self._database.execute("BEGIN IMMEDIATE")
-            row = self._database.execute("SELECT genesis_hash, netuid FROM identity").fetchone()
+        with self.database:
+            self.database.execute("BEGIN IMMEDIATE")
+            row = self.database.execute("SELECT genesis_hash, netuid FROM identity").fetchone()
             if row is None:
-                self._database.execute("INSERT INTO identity VALUES (?, ?)", (genesis_hash, netuid))
+                self.database.execute("INSERT INTO identity VALUES (?, ?)", (genesis_hash, netuid))
             elif row != (genesis_hash, netuid):
                 raise ChainError(
                     f"{self._file} holds state of subnet {row[1]} on the chain with genesis hash "
@@ -68,7 +68,7 @@ class StateArchive:
         if (kind, number) in self._spare:
             return self._spare[kind, number]
         with self._lock:
-            row = self._database.execute(
+            row = self.database.execute(
                 "SELECT data FROM state WHERE kind = ? AND number = ?", (kind, number)
             ).fetchone()
         return None if row is None else str(row[0])
@@ -76,7 +76,7 @@ class StateArchive:
     def get_newest(self, kind: str) -> tuple[int, str] | None:
         """The entry of the highest block."""
         with self._lock:
-            row = self._database.execute(
+            row = self.database.execute(
                 "SELECT number, data FROM state WHERE kind = ? ORDER BY number DESC LIMIT 1",
                 (kind,),
             ).fetchone()
@@ -85,7 +85,7 @@ class StateArchive:
     def get_next(self, kind: str, number: int) -> tuple[int, str] | None:
         """The oldest entry at or after a block."""
         with self._lock:
-            row = self._database.execute(
+            row = self.database.execute(
                 "SELECT number, data FROM state WHERE kind = ? AND number >= ? "
                 "ORDER BY number LIMIT 1",
                 (kind, number),
@@ -96,12 +96,12 @@ class StateArchive:
         """Writes an entry; one that stands already stays. Where the file takes nothing, the newest
         few are kept in memory, and a warning says so."""
         try:
-            with self._lock, self._database:
-                self._database.execute(
+            with self._lock, self.database:
+                self.database.execute(
                     "INSERT OR IGNORE INTO state VALUES (?, ?, ?)", (kind, number, data)
                 )
                 if kind in _BULKY:
-                    self._database.execute(
+                    self.database.execute(
                         "DELETE FROM state WHERE kind = ? AND number < ?",
                         (kind, number - _KEPT_BLOCKS),
                     )
@@ -120,4 +120,4 @@ class StateArchive:
     def close(self) -> None:
         """Closes the file."""
         with self._lock:
-            self._database.close()
+            self.database.close()

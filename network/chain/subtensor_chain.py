@@ -95,12 +95,12 @@ class SubtensorChain:
         self._runtime = connection.read(detect_runtime)
         logger.info("%s: %s", connection.where, self._runtime, extra={"event": "node_found"})
         name = f"chain-{connection.genesis_hash.hex()[:16]}-{netuid}.sqlite"
-        self._archive = StateArchive(folder / name, connection.genesis_hash, netuid)
+        self.archive = StateArchive(folder / name, connection.genesis_hash, netuid)
         self._tell_kept()
         connection.add_check(self._require_same_history)
         if not connection.read(lambda s: s.query(MODULE, "NetworksAdded", [netuid])):
             raise ChainError(f"this chain has no subnet {netuid}: create it, or name another")
-        self._epochs = Epochs(connection, netuid, self._archive)
+        self._epochs = Epochs(connection, netuid, self.archive)
 
     @property
     def genesis_hash(self) -> bytes:
@@ -124,7 +124,7 @@ class SubtensorChain:
 
     def close(self) -> None:
         """Closes the kept state. The connection belongs to whoever made it."""
-        self._archive.close()
+        self.archive.close()
 
     # --- state at a block
 
@@ -137,7 +137,7 @@ class SubtensorChain:
             newest = self._connection.read_head()
             self._follow_runtime()
             if newest < number - LAG_BLOCKS:  # no node answers that has come so far: it was a lie
-                kept = self._archive.get_newest("block")
+                kept = self.archive.get_newest("block")
                 number = kept[0] if kept is not None else -1
             self._head = (max(number, newest), time.monotonic())  # a lagging node takes none back
             return self._head[0]
@@ -158,7 +158,7 @@ class SubtensorChain:
         Raises:
             ChainError: it is not final yet.
         """
-        kept = self._archive.get("block", number)
+        kept = self.archive.get("block", number)
         if kept is not None:
             text, timestamp = json.loads(kept)
             return Block(number, bytes.fromhex(text), timestamp)
@@ -168,7 +168,7 @@ class SubtensorChain:
             block = self._connection.read(lambda s: read_block(s, number))
         except ForgottenError:
             block = self.get_body(number).block
-        self._archive.put("block", number, json.dumps([block.hash.hex(), block.timestamp_ms]))
+        self.archive.put("block", number, json.dumps([block.hash.hex(), block.timestamp_ms]))
         return block
 
     def get_body(self, number: int) -> BlockBody:
@@ -189,19 +189,19 @@ class SubtensorChain:
 
     def get_owner(self, number: int) -> bytes:
         """The hotkey of the subnet's owner at a block: its slot holds the parameters."""
-        kept = self._archive.get("owner", number)
+        kept = self.archive.get("owner", number)
         if kept is None:
             kept = self._read_at(number, lambda s, h: read_owner(s, self.netuid, h)).hex()
-            self._archive.put("owner", number, kept)
+            self.archive.put("owner", number, kept)
         return bytes.fromhex(kept)
 
     def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
         """Weights in force at a block, without zeros: validator's hotkey → uid → u16."""
-        kept = self._archive.get("weights", number)
+        kept = self.archive.get("weights", number)
         if kept is None:
             rows = self._read_at(number, lambda s, h: read_weights(s, self.netuid, h))
             kept = json.dumps(rows)
-            self._archive.put("weights", number, kept)
+            self.archive.put("weights", number, kept)
         by_uid = {member.uid: hotkey for hotkey, member in self.get_members(number).items()}
         return {
             by_uid[int(uid)]: {int(target): weight for target, weight in row.items()}
@@ -389,11 +389,11 @@ class SubtensorChain:
         return calls.SubtensorModule.burned_register(netuid=self.netuid, hotkey=address)
 
     def _get_state(self, number: int) -> SubnetState:
-        kept = self._archive.get("state", number)
+        kept = self.archive.get("state", number)
         if kept is None:
             block = "0x" + self.get_block(number).hash.hex()
             state = self._connection.read(lambda s: read_state(s, self.netuid, block))
-            self._archive.put("state", number, encode_state(state))
+            self.archive.put("state", number, encode_state(state))
             return state
         return decode_state(kept)
 
@@ -420,12 +420,12 @@ class SubtensorChain:
 
     def _tell_kept(self) -> None:
         """The newest block that an earlier run has read: heads are held against it."""
-        newest = self._archive.get_newest("block")
+        newest = self.archive.get_newest("block")
         if newest is not None:
             text, timestamp = json.loads(newest[1])
             self._connection.keep(newest[0], bytes.fromhex(text), timestamp)
 
     async def _require_same_history(self, substrate: Substrate) -> None:
-        newest = self._archive.get_newest("block")
+        newest = self.archive.get_newest("block")
         if newest is not None:
             await require_same_history(substrate, newest[0], json.loads(newest[1])[0])

@@ -95,7 +95,7 @@ class EvmNode:
         self.chain_id = chain_id
         self._price_max = price_max
         self._provider = BoundedProvider(endpoint)
-        self._eth = Web3(self._provider, middleware=[]).eth
+        self.eth = Web3(self._provider, middleware=[]).eth
 
     def close(self) -> None:
         """Closes the connection."""
@@ -107,7 +107,7 @@ class EvmNode:
             WrongChainError: the node speaks for another chain.
         """
         with self.explain():
-            found = _read_count(self._eth.chain_id)
+            found = _read_count(self.eth.chain_id)
         if found != self.chain_id:
             raise WrongChainError(
                 f"EVM node {self._provider.name} speaks for chain {found}, and settings name "
@@ -122,29 +122,29 @@ class EvmNode:
         """
         self.require_chain()
         with self.explain():
-            return _read_count(self._eth.block_number)
+            return _read_count(self.eth.block_number)
 
     def get_time(self) -> int:
         """Timestamp of the newest block, Unix seconds."""
         with self.explain():
-            return _read_count(self._eth.get_block("latest")["timestamp"])
+            return _read_count(self.eth.get_block("latest")["timestamp"])
 
     def get_balance(self, address: str) -> int:
         """Wei."""
         with self.explain():
-            return _read_count(self._eth.get_balance(_checksum(address)), _WEI_END)
+            return _read_count(self.eth.get_balance(_checksum(address)), _WEI_END)
 
     def get_nonce(self, address: str, *, pending: bool) -> int:
         """Number of the address's next transaction, those that wait counted or not."""
         with self.explain():
             block = "pending" if pending else "latest"
-            found = self._eth.get_transaction_count(_checksum(address), block)  # type: ignore[arg-type]
+            found = self.eth.get_transaction_count(_checksum(address), block)  # type: ignore[arg-type]
             return _read_count(found)
 
     def get_price(self) -> int:
         """Wei that the node asks for a unit of gas now."""
         with self.explain():
-            return _read_count(self._eth.gas_price)
+            return _read_count(self.eth.gas_price)
 
     def get_receipt(self, hash_: bytes) -> EvmReceipt | None:
         """What became of a transaction; None while no block of the node's chain holds it."""
@@ -152,7 +152,7 @@ class EvmNode:
 
         with self.explain():
             try:
-                found = self._eth.get_transaction_receipt(hash_)  # type: ignore[arg-type]
+                found = self.eth.get_transaction_receipt(hash_)  # type: ignore[arg-type]
             except TransactionNotFound:
                 return None
             return EvmReceipt(
@@ -167,7 +167,7 @@ class EvmNode:
     def open_contract(self, artifact: Artifact, address: str | None = None) -> Any:
         """A contract's functions, as web3 offers them; call them within `explain`."""
         to = None if address is None else _checksum(address)
-        return self._eth.contract(to, abi=artifact.abi, bytecode=artifact.bytecode)
+        return self.eth.contract(to, abi=artifact.abi, bytecode=artifact.bytecode)
 
     def require_code(self, address: str) -> None:
         """
@@ -175,7 +175,7 @@ class EvmNode:
             EvmError: there is no contract.
         """
         with self.explain():
-            if not self._eth.get_code(_checksum(address)):
+            if not self.eth.get_code(_checksum(address)):
                 raise EvmError(f"there is no contract at {address} on chain {self.chain_id}")
 
     def sign(
@@ -212,7 +212,7 @@ class EvmNode:
 
     def _estimate(self, key: EvmKey, call: EvmCall) -> int:
         with self.explain():
-            estimate = _read_count(self._eth.estimate_gas(call.describe(key.address)))  # type: ignore[arg-type]
+            estimate = _read_count(self.eth.estimate_gas(call.describe(key.address)))  # type: ignore[arg-type]
         gas = estimate * _GAS_MARGIN // 100
         if gas > call.gas_max:
             raise EvmError(
@@ -236,7 +236,7 @@ class EvmNode:
         """
         try:
             with self.explain():
-                self._eth.send_raw_transaction(signed.raw)
+                self.eth.send_raw_transaction(signed.raw)
         except SilentError as error:
             raise UnknownOutcomeError(str(error)) from error
         except EvmError as error:
@@ -287,12 +287,12 @@ class EvmNode:
             return f"it failed, and why is not known: {error}"
 
     def _find_reason(self, signed: SignedCall) -> str:
-        sent = self._eth.get_transaction(signed.hash)  # type: ignore[arg-type]
-        receipt = self._eth.get_transaction_receipt(signed.hash)  # type: ignore[arg-type]
+        sent = self.eth.get_transaction(signed.hash)  # type: ignore[arg-type]
+        receipt = self.eth.get_transaction_receipt(signed.hash)  # type: ignore[arg-type]
         if receipt["gasUsed"] >= sent["gas"]:
             return f"out of gas, all {sent['gas']:,} were used"
         again = {name: sent[name] for name in ("from", "to", "value") if sent.get(name) is not None}
-        self._eth.call(again | {"data": sent["input"]}, receipt["blockNumber"])  # type: ignore[arg-type]
+        self.eth.call(again | {"data": sent["input"]}, receipt["blockNumber"])  # type: ignore[arg-type]
         return "it failed, and would not fail now"
 
     @contextmanager

@@ -16,7 +16,7 @@ from assay.network.store.web_store import WebStore
 
 
 @cache
-def _get_client(trusted: bool) -> HttpClient:
+def get_client(trusted: bool) -> HttpClient:
     """One for the whole program, so that connections are used again."""
     return HttpClient(trusted)
 
@@ -30,7 +30,7 @@ def open_store(locator: str, client: HttpClient | None = None) -> ObjectStore:
     Raises:
         StoreError: too long, of a kind that is not served, or no such folder.
     """
-    return _open(read_locator(locator), client or _get_client(True))
+    return _open(read_locator(locator), client or get_client(True))
 
 
 def _open(place: Locator, client: HttpClient) -> ObjectStore:
@@ -89,10 +89,10 @@ class ReadableStores:
             if isinstance(root, WebLocator) and place.is_below(root):
                 return WebStore(place, client)
         if any(place.is_below(root) for root in self._web):
-            return WebStore(place, self._own or _get_client(True))
+            return WebStore(place, self._own or get_client(True))
         if place.scheme != "https":
             return None
-        return WebStore(place, self._strangers or _get_client(False))
+        return WebStore(place, self._strangers or get_client(False))
 
     def _is_allowed(self, path: Path) -> bool:
         if not self._folders:
@@ -114,7 +114,7 @@ class ReadableStores:
             return None
         if place.scheme != "https":
             raise StoreError(f"{place.url} is read only by who names it with --readable: use https")
-        return WebStore(place, self._strangers or _get_client(False))
+        return WebStore(place, self._strangers or get_client(False))
 
     def open(self, locator: str) -> ObjectStore:
         """The same where nothing can be done without it.

@@ -126,7 +126,7 @@ class Lab:
     def name_error(self, error: Any) -> str:
         if isinstance(error, dict) and "Module" in error:
             number = bytes.fromhex(error["Module"]["error"][2:])[0]
-            name, _ = self.codec._core.module_error(error["Module"]["index"], number)
+            name, _ = self.codec.core.module_error(error["Module"]["index"], number)
             return str(name)
         return str(error)
 

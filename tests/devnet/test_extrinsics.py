@@ -89,7 +89,7 @@ def test_hashes_and_lifetimes_reach_as_far_back_as_the_runtimes_constant_says(la
     lab.pass_blocks(300)
     assert lab.codec.get_constant("System", "BlockHashCount") > 300
     assert get_kept(1) != nothing
-    lab.chain._hashes = 100
+    lab.chain.kept_hashes = 100
     lab.pass_blocks()
     assert (get_kept(200), get_kept(201) != nothing, get_kept(0) != nothing) == (
         nothing,
@@ -99,7 +99,7 @@ def test_hashes_and_lifetimes_reach_as_far_back_as_the_runtimes_constant_says(la
     era = make_mortal(11, 200)
     old = lab.sign(ALICE, *TRANSFER, GIFT, era=era, birth=lab.chain.get_hash(200))
     assert "ancient birth block" in refuse(lab, old)
-    lab.chain._hashes = 101
+    lab.chain.kept_hashes = 101
     lab.chain.submit(old, None)
 
 

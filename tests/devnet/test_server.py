@@ -56,7 +56,7 @@ class Client:
 
 
 def transfer(devnet: Devnet, nonce: int) -> str:
-    codec = devnet._chain.codec
+    codec = devnet.chain.codec
     arguments = {"dest": BOB.ss58_address, "value": TAO}
     call = codec.encode_call("Balances", "transfer_keep_alive", arguments)
     return "0x" + sign(codec, devnet.genesis_hash, ALICE, call, nonce).hex()
@@ -122,7 +122,7 @@ def test_heads_are_told_as_they_come_and_as_they_become_final(devnet: Devnet) ->
 
 
 def test_storage_is_told_when_it_changes(devnet: Devnet) -> None:
-    key = "0x" + devnet._chain.codec.make_key("System", "Number").hex()
+    key = "0x" + devnet.chain.codec.make_key("System", "Number").hex()
     with open_client(devnet) as client:
         client.ask("state_subscribeStorage", [key])
         assert client.hear()["params"]["result"]["changes"] == [[key, "0x00000000"]]
@@ -289,7 +289,7 @@ def test_blocks_come_by_the_clock(tmp_path: Path) -> None:
         client.ask("author_submitAndWatchExtrinsic", transfer(devnet, 0))
         while "finalized" not in client.hear()["params"]["result"]:
             pass
-        first, last = (devnet._chain.view(n).get("Timestamp", "Now") for n in (1, 2))
+        first, last = (devnet.chain.view(n).get("Timestamp", "Now") for n in (1, 2))
         assert last > first
         assert abs(time.time() * 1_000 - last) < 60_000
 
@@ -303,15 +303,15 @@ def test_pulses_are_fetched_when_somebody_waits_for_them(tmp_path: Path) -> None
         return b"\x00" * 48  # none of quicknet's
 
     devnet = Devnet(tmp_path, seal=Seal.MANUAL, pulses=source)
-    codec = devnet._chain.codec
+    codec = devnet.chain.codec
     key = codec.make_key("SubtensorModule", "TimelockedWeightCommits", 1, 0)
     waiting = [(ALICE.ss58_address, 1, "0x00", 1_000)]
     value = codec.encode_value("SubtensorModule", "TimelockedWeightCommits", waiting)
-    devnet._chain.write_storage({key: value})
+    devnet.chain.write_storage({key: value})
     with devnet:
         assert found.wait(10)
         devnet.new_blocks(1)
-        assert devnet._chain.state.get("Drand", "Pulses", 1_000) is None
+        assert devnet.chain.state.get("Drand", "Pulses", 1_000) is None
     assert set(asked) == {1_000}
 
 

@@ -101,7 +101,7 @@ def test_the_same_calls_make_the_same_chain_though_signatures_are_random(tmp_pat
 
     def play(name: str, secret: bytes, amount: int) -> tuple[bytes, list[bytes]]:
         devnet = Devnet(tmp_path / name, seal=Seal.MANUAL, genesis_ms=GENESIS_MS, secret=secret)
-        chain, alice = devnet._chain, get_key("//Alice")
+        chain, alice = devnet.chain, get_key("//Alice")
         arguments = {"dest": BOB.ss58_address, "value": amount}
         call = chain.codec.encode_call("Balances", "transfer_keep_alive", arguments)
         chain.submit(sign(chain.codec, chain.genesis_hash, alice, call, 0), None)
@@ -208,7 +208,7 @@ def test_a_write_that_a_kill_cut_off_takes_no_earlier_block_with_it(
         cut = Lab(folder, codec)
         found.append(cut.chain.head)
         assert cut.chain.get_hash(before.number) == before.hash
-        assert cut.database._sql.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert cut.database.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         cut.pass_blocks()
         assert cut.chain.head.parent_hash == found[-1].hash
         cut.database.close()
@@ -218,10 +218,10 @@ def test_a_write_that_a_kill_cut_off_takes_no_earlier_block_with_it(
 def test_virtual_time_goes_on_only_as_it_is_told(tmp_path: Path) -> None:
     devnet = Devnet(tmp_path, seal=Seal.MANUAL, genesis_ms=1_000_000, block_time=0.5)
     devnet.new_blocks(2)
-    assert devnet._chain.now_ms == 1_001_000
+    assert devnet.chain.now_ms == 1_001_000
     devnet.move_time(2_000_000)
     devnet.new_blocks(2)
-    assert devnet._chain.now_ms == 2_000_500
+    assert devnet.chain.now_ms == 2_000_500
     with pytest.raises(RpcError, match="time goes on"):
         devnet.move_time(2_000_000)
     devnet.close()
@@ -245,6 +245,6 @@ def test_a_chain_on_demand_goes_on_by_the_clock(tmp_path: Path) -> None:
         while devnet.get_head() < 6 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert devnet.get_head() >= 6
-        assert devnet._chain.now_ms > 1_700_000_000_000
+        assert devnet.chain.now_ms > 1_700_000_000_000
         with pytest.raises(RpcError, match="cannot be set"):
             devnet.move_time(int(time.time() * 2_000))

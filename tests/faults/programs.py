@@ -144,7 +144,7 @@ def _hurry_stores(storm: Any) -> None:
     """Stores are given up soon in a storm, and a checkpoint is asked for again at once after it."""
     hasty = HttpPatience(connect_s=0.4, silence_s=0.3, total_s=0.6, tries=2, pause_s=0.01)
     patience: Any = Moody(HttpPatience(), hasty, storm)
-    readable_stores._get_client = cache(lambda trusted: HttpClient(trusted, patience=patience))
+    readable_stores.get_client = cache(lambda trusted: HttpClient(trusted, patience=patience))
     open_bucket = wiring.open_bucket
 
     def open_moody(*arguments: Any) -> BucketStore:

@@ -77,7 +77,7 @@ def found_network(
         window = find_window(chain, timing)
         start = compute_block(timing, window, Phase.CHALLENGE) - 1
         devnet.new_blocks(start - devnet.get_head())
-        now_ms = devnet._chain.now_ms
+        now_ms = devnet.chain.now_ms
         connection.close()
     addresses = {role: encode_ss58(hotkey) for role, hotkey in hotkeys.items()}
     paid = compute_block(timing, window, Phase.VERDICT_END) + 1 + timing.tempo

@@ -138,7 +138,7 @@ def describe_chain(net: Path, addresses: dict[str, str], end: int) -> dict[str, 
 
 def list_taken(devnet: Devnet, signers: set[str]) -> dict[str, Any]:
     """What the neurons' extrinsics changed: weights in order, commitments each once."""
-    chain = devnet._chain
+    chain = devnet.chain
     weights, committed = [], set()
     for number in range(1, chain.head.number + 1):
         block = chain.find_block(chain.get_hash(number))
@@ -173,7 +173,7 @@ def list_forgotten(net: Path, devnet: Devnet) -> list[str]:
     for file in net.glob("*/chain/chain-*.sqlite"):
         kept = sqlite3.connect(file).execute("SELECT number, data FROM state WHERE kind = 'block'")
         for number, data in kept:
-            found = devnet._chain.get_hash(number)
+            found = devnet.chain.get_hash(number)
             if found is None or found.hex() != json.loads(data)[0]:
                 forgotten.append(f"{file.name}: block {number}")
     return forgotten

@@ -50,9 +50,9 @@ def run_devnet(pipe: Any, folder: Path, port: int, points: Points) -> None:
         if what == "reach":
             while devnet.get_head() < number:
                 devnet.new_blocks(1)
-            pipe.send(devnet._chain.now_ms)
+            pipe.send(devnet.chain.now_ms)
         elif what == "waiting":
-            pipe.send(devnet._ask(devnet._chain.pool.list_signers))
+            pipe.send(devnet._ask(devnet.chain.pool.list_signers))
 
 
 def _watch_server(points: Points) -> None:

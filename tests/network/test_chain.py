@@ -121,7 +121,7 @@ def test_an_epoch_ahead_of_its_block_is_a_lie_that_is_not_kept(tmp_path: Path) -
 
 def test_a_full_disk_costs_no_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     archive = StateArchive(tmp_path / "state.sqlite", b"\x01" * 32, 3)
-    archive._database.execute("PRAGMA query_only = ON")
+    archive.database.execute("PRAGMA query_only = ON")
     for number in range(100):
         archive.put("state", number, "data")
     assert archive.get("state", 99) == "data"

@@ -105,7 +105,7 @@ def test_a_head_that_no_node_has_come_to_is_given_up(node: Any, chain: Subtensor
     """A lie is not kept for the process's life; nothing final that was read is taken back."""
     node.heads = [100, 2**31, 101, 60]
     assert [chain.get_head() for _ in range(3)] == [100, 2**31, 101]
-    chain._archive.put("block", 99, "[]")
+    chain.archive.put("block", 99, "[]")
     assert chain.get_head() == 99
 
 

@@ -314,7 +314,7 @@ def test_a_reason_wherever_a_node_puts_it(
     for code, message in ((3, "execution reverted"), (-32603, "VM Exception: revert")):
         host.refuse({"code": code, "message": message, "data": place(data)})
         with pytest.raises(RevertedError, match="ZeroRoot"), node.explain():
-            node._eth.call({"to": "0x" + "00" * 20})
+            node.eth.call({"to": "0x" + "00" * 20})
 
 
 @pytest.mark.parametrize(

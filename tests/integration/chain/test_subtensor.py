@@ -116,7 +116,7 @@ def test_a_chain_that_is_shorter_than_what_is_kept_was_started_anew(
 ) -> None:
     chain = open_chain(behind, subnet, tmp_path)
     head = chain.get_head()
-    chain._archive.put("block", head + 300, chain._archive.get("block", head) or '["", 0]')
+    chain.archive.put("block", head + 300, chain.archive.get("block", head) or '["", 0]')
     faulty.cut()
     with pytest.raises(WrongChainError, match="started anew"):
         chain.get_head()

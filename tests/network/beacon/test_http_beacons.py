@@ -304,7 +304,7 @@ def test_the_pauses_are_bounded(start: Start, open_source: Open) -> None:
     source = open_source(find_closed_port(), patience=replace(CALM, pause_s=3_600))
     for number in range(1, ROUNDS + 1):
         assert source.get(number) is None
-    assert len(source._pauses) <= 64
+    assert len(source.pauses) <= 64
 
 
 # the cache
@@ -370,8 +370,8 @@ def test_a_full_disk_costs_no_beacon(
     honest: Relay, open_source: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = open_source(honest.url)
-    source._cache._database.execute("PRAGMA max_page_count = 1")
-    source._cache._database.execute("PRAGMA query_only = 1")
+    source.cache.database.execute("PRAGMA max_page_count = 1")
+    source.cache.database.execute("PRAGMA query_only = 1")
     with caplog.at_level(logging.WARNING, "assay.beacon"):
         assert source.get(7)
         assert source.get(8)
@@ -565,13 +565,13 @@ def test_too_few_or_too_many_relays(count: int, local: LocalBeacon, tmp_path: Pa
 
 def test_quicknet_has_public_relays(tmp_path: Path) -> None:
     with closing(HttpBeacons(QUICKNET, (), tmp_path, lambda: 0)) as source:
-        assert [e.url for e in source._relays._endpoints] == list(QUICKNET_ENDPOINTS)
+        assert [f"https://{f.name}" for f in source.figures] == list(QUICKNET_ENDPOINTS)
         assert source.get(1) is None  # nobody is asked: it is 1970
 
 
 def test_one_relay_named_twice_is_one(honest: Relay, open_source: Open) -> None:
     source = open_source(honest.url, honest.url + "/")
-    assert len(source._relays._endpoints) == 1
+    assert len(source.figures) == 1
 
 
 # the check of relays
