@@ -1,16 +1,14 @@
 """What only a chain for development allows: its root is a key that everybody knows, and rich."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from assay.network.chain.chain_values import Receipt
 from assay.network.chain.connection import Connection
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
+from assay.network.chain.substrate import Substrate
 from assay.network.chain.wallets import DevWallet
 from assay.protocol import encode_ss58
-
-if TYPE_CHECKING:
-    from bittensor import RpcSubstrate
 
 #: Coldkey of whoever may do anything, and has the money.
 ROOT = "//Alice"
@@ -25,7 +23,7 @@ def change_settings(connection: Connection, calls: Sequence[AdminCall]) -> Recei
         ChainError: refused, be it the call within.
     """
 
-    async def wrap(substrate: "RpcSubstrate") -> Any:
+    async def wrap(substrate: Substrate) -> Any:
         inner = [await substrate.compose(("AdminUtils", name, given)) for name, given in calls]
         batch = await substrate.compose(("Utility", "batch_all", {"calls": inner}))
         return ("Sudo", "sudo", {"call": batch})
@@ -41,7 +39,7 @@ def send_tao(connection: Connection, amounts: Mapping[bytes, int]) -> Receipt:
         ChainError: refused, or a chain that is not of this machine.
     """
 
-    async def wrap(substrate: "RpcSubstrate") -> Any:
+    async def wrap(substrate: Substrate) -> Any:
         transfers = [
             {"dest": encode_ss58(coldkey), "value": amount} for coldkey, amount in amounts.items()
         ]

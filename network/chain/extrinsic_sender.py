@@ -3,7 +3,7 @@
 import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from assay.network.chain.chain_values import Event, Receipt
 from assay.network.chain.connection import Connection
@@ -88,7 +88,7 @@ class ExtrinsicSender:
         async def run(substrate: Substrate) -> Any:
             from bittensor import Client
 
-            client = Client(substrate.endpoint, substrate=substrate)
+            client = Client(substrate.endpoint, substrate=cast("Any", substrate))
             substrate.raw.clear_nonce_cache_for_account(address)
             result = await submit(client)
             if not result.success and result.block_hash is None and _is_stale(result):

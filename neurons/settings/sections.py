@@ -120,7 +120,9 @@ class ChainSettings(_Section):
     network: Annotated[str, Flag("NAME")] = Field(
         "finney", description="finney, test, local, or a ws:// or wss:// URL"
     )
-    fallbacks: tuple[str, ...] = Field((), description="URLs of nodes asked when that one fails")
+    fallbacks: tuple[str, ...] = Field(
+        (), description="URLs of nodes used when that one fails, and then trusted like it"
+    )
     archives: tuple[str, ...] = Field((), description="URLs of nodes that keep all state")
     genesis_hash: str | None = Field(
         None, pattern=r"^(0x)?[0-9a-f]{64}$", description="block 0 of the chain; finney's is known"
