@@ -3,7 +3,8 @@
 `Devnet` serves a chain over a websocket and keeps it in a folder; nothing is lost when it is
 killed. It is for machines without a subtensor node: what it lacks is in `DESCRIPTION`, and it never
 claims to be more. `SimulatedChain` is the same in memory, without a wire. It knows nothing of
-Assay's rules.
+Assay's rules. Start at `devnet.py`, then `devnet_chain.py` (blocks), `devnet_runtime.py` with
+`pallets/` (what a block does) and `rpc_server.py` with `rpc.py` (what clients ask).
 """
 
 from assay.devnet.devnet import DESCRIPTION, Devnet, PulseSource, Seal

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from assay.devnet.scale import encode_bytes, encode_compact, hash_blake2
+from assay.devnet.scale import encode_bytes, hash_blake2
+from assay.network.chain.finalized_heads import encode_compact
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ default. And `Aura.SlotDuration`, from which clients learn the time between bloc
 import lzma
 from importlib.resources import files
 
-from assay.devnet.scale import ScaleReader, encode_bytes, encode_compact
+from assay.devnet.scale import ScaleReader, encode_bytes
+from assay.network.chain.finalized_heads import encode_compact
 
 SPEC_VERSION = 461
 TRANSACTION_VERSION = 1

@@ -3,22 +3,10 @@
 Typed values go through the SDK's own codec. Source: parity-scale-codec, "Compact/general integers".
 """
 
-import struct
 from hashlib import blake2b
 
 from assay.devnet.devnet_errors import MalformedError
-
-
-def encode_compact(number: int) -> bytes:
-    """A compact unsigned integer."""
-    if number < 1 << 6:
-        return bytes([number << 2])
-    if number < 1 << 14:
-        return struct.pack("<H", number << 2 | 1)
-    if number < 1 << 30:
-        return struct.pack("<I", number << 2 | 2)
-    body = number.to_bytes((number.bit_length() + 7) // 8, "little")
-    return bytes([len(body) - 4 << 2 | 3]) + body
+from assay.network.chain.finalized_heads import encode_compact
 
 
 def encode_bytes(data: bytes) -> bytes:

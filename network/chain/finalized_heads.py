@@ -212,16 +212,17 @@ def hash_header(header: Any) -> bytes:
         _read_hash(header[name]) for name in ("parentHash", "stateRoot", "extrinsicsRoot")
     )
     items = b"".join(_read_bytes(log) for log in logs)
-    data = parent + _encode_compact(number) + state + body + _encode_compact(len(logs)) + items
+    data = parent + encode_compact(number) + state + body + encode_compact(len(logs)) + items
     return blake2b(data, digest_size=32).digest()
 
 
-def _encode_compact(value: int) -> bytes:
-    """SCALE's compact integers, of 32 bits at most."""
+def encode_compact(value: int) -> bytes:
+    """SCALE's compact unsigned integer. Source: parity-scale-codec, "Compact/general integers"."""
     for mode, bits in enumerate((6, 14, 30)):
         if value < 1 << bits:
             return (value << 2 | mode).to_bytes(1 << mode, "little")
-    return b"\x03" + value.to_bytes(4, "little")
+    body = value.to_bytes((value.bit_length() + 7) // 8, "little")
+    return bytes([len(body) - 4 << 2 | 3]) + body
 
 
 def _read_time(text: Any) -> int:

@@ -14,6 +14,7 @@ from assay.network.chain.chain_values import LARGEST_WEIGHT, Hyperparameters, Re
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
+from assay.network.chain.finalized_heads import encode_compact
 from assay.network.chain.runtime_features import MODULE, CommitBy, RuntimeFeatures, WeightsBy
 from assay.network.chain.substrate import Substrate
 from assay.network.chain.wallets import ChainWallet
@@ -71,7 +72,7 @@ def compute_reveal_round(
 
 def encode_row(row: Mapping[int, int], version_key: int) -> bytes:
     """SCALE bytes of what commit-reveal v3 encrypts: uids, values, version key."""
-    count = _encode_compact(len(row))
+    count = encode_compact(len(row))
     uids = struct.pack(f"<{len(row)}H", *row)
     values = struct.pack(f"<{len(row)}H", *row.values())
     return count + uids + count + values + struct.pack("<Q", version_key)
@@ -148,8 +149,3 @@ async def _make_crv3_call(substrate: Substrate, netuid: int, data: bytes) -> Any
     # the SDK's catalogue is of a newer runtime, which has no such call
     arguments = {"netuid": netuid, "commit": commit, "reveal_round": number}
     return (MODULE, "commit_crv3_weights", arguments)
-
-
-def _encode_compact(number: int) -> bytes:
-    """SCALE's compact integer below 2^14."""
-    return bytes([number << 2]) if number < 64 else struct.pack("<H", number << 2 | 1)

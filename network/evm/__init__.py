@@ -1,12 +1,17 @@
 """The ledger on subtensor's EVM: contracts deployed, hotkeys bound, settlements posted and read.
 
 web3 is imported when a node is first used. Keys are typed and never printed; nothing here decides
-what is posted, or when.
+what is posted, or when. Start at `score_ledger.py` (what is read) and `ledger_poster.py` (what is
+written); `evm_node.py` is the node under both, within `bounded_provider.py`'s deadlines and sizes.
 """
 
-from assay.network.evm.binding import compute_binding_message
 from assay.network.evm.contracts import LedgerEntry, make_ledger_entry
-from assay.network.evm.deployment import Deployed, bind_hotkey, deploy_contracts
+from assay.network.evm.deployment import (
+    Deployed,
+    bind_hotkey,
+    compute_binding_message,
+    deploy_contracts,
+)
 from assay.network.evm.evm_errors import EvmError, RevertedError
 from assay.network.evm.evm_key import EvmKey, compute_mirror
 from assay.network.evm.evm_node import CHAIN_IDS, EvmNode, EvmReceipt, SignedCall

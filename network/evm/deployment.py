@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.network.chain.errors import ChainError
-from assay.network.evm.binding import compute_binding_message
 from assay.network.evm.contracts import LEDGER, WEIGHTS_CHECK, load_artifact
 from assay.network.evm.evm_key import EvmKey
 from assay.network.evm.evm_node import EvmCall, EvmNode, EvmReceipt
 from assay.network.evm.score_ledger import ScoreLedger
+from assay.protocol.score_tree import keccak256
 
 #: Gas that a deployment and a binding may take; a precompile's share of the latter is the chain's.
 DEPLOY_GAS_MAX, BIND_GAS_MAX = 2_000_000, 500_000
+#: First field of what a hotkey signs: a signature for this serves nothing else.
+_DOMAIN = keccak256(b"assay/v1/evm-binding")
 #: Seconds that a signature is good for, and that a transaction is waited for.
 SIGNATURE_S, PATIENCE_S = 900, 300.0
 
@@ -86,6 +88,35 @@ def bind_hotkey(
     call = EvmCall(contract.address, bytes.fromhex(data[2:]), BIND_GAS_MAX)
     number = node.get_nonce(key.address, pending=True)
     return _run(node, key, call, number, confirmations)
+
+
+def compute_binding_message(
+    contract: str, chain_id: int, hotkey: bytes, poster: str, nonce: int, expiry: int
+) -> bytes:
+    """What a hotkey signs to let an EVM address post for it: keccak256 of the ABI's encoding of
+    domain, contract, chain, hotkey, poster, nonce, expiry.
+
+    Args:
+        contract, poster: addresses, 0x and 40 digits.
+        nonce: how often the hotkey was bound before.
+        expiry: Unix time in seconds.
+
+    Returns:
+        32 bytes, signed as they are.
+    """
+    return keccak256(
+        _DOMAIN
+        + _word(int(contract, 16))
+        + _word(chain_id)
+        + hotkey
+        + _word(int(poster, 16))
+        + _word(nonce)
+        + _word(expiry)
+    )
+
+
+def _word(value: int) -> bytes:
+    return value.to_bytes(32, "big")
 
 
 def _run(node: EvmNode, key: EvmKey, call: EvmCall, nonce: int, confirmations: int) -> EvmReceipt:

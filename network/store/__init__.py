@@ -5,8 +5,9 @@ everybody may read: a folder of this machine, or a place on the web. One's own s
 behind such a place, which is written with credentials that no locator carries.
 
 Everything that goes wrong with a store is a `StoreError`. A name that is not there is no error:
-whoever asked decides what a missing object means. So does whoever opens a locator that a stranger
-published: `StoreError` then means that the stranger's store cannot be read.
+whoever asked decides what a missing object means. Start at `object_store.py` (the port), then
+`readable_stores.py` (which locators are opened), `folder_store.py`, `web_store.py`,
+`bucket_store.py`; `http_client.py` is under both of the latter.
 """
 
 from assay.network.store.bucket_address import BucketAddress, read_bucket

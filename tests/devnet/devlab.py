@@ -10,9 +10,10 @@ from assay.devnet.devnet_chain import DevnetChain, MadeBlock
 from assay.devnet.devnet_runtime import MODULE
 from assay.devnet.extrinsics import make_payload
 from assay.devnet.metadata import load_metadata
-from assay.devnet.scale import encode_bytes, encode_compact
+from assay.devnet.scale import encode_bytes
 from assay.devnet.scale_codec import ScaleCodec
 from assay.devnet.yuma import compute_epoch
+from assay.network.chain.finalized_heads import encode_compact
 
 TAO = 10**9
 SLOT_MS = 1_000

@@ -14,8 +14,9 @@ from assay.devnet.extrinsics import Era, decode_extrinsic, encode_bare, make_pay
 from assay.devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION, load_metadata
 from assay.devnet.pallets.balances import compute_fee
 from assay.devnet.runtime_apis import RuntimeApis
-from assay.devnet.scale import encode_compact, hash_blake2
+from assay.devnet.scale import hash_blake2
 from assay.devnet.scale_codec import SS58_TYPE, ScaleCodec
+from assay.network.chain.finalized_heads import encode_compact
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "bittensor-golden.json").read_text())
 SLOT_MS = 250
