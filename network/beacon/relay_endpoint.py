@@ -13,15 +13,14 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import httpx
 
 from assay.network.beacon.chain_info import read_chain_info
 from assay.network.beacon.errors import BeaconSourceError
+from assay.network.bounded_http import make_client, read_body, reading_at_most
 from assay.network.text import describe_error, keep_secret, mask_endpoint
-from assay.network.wire_bounds import BoundedTransport, reading_at_most
 from assay.protocol import Beacon, BeaconChain, EncodingError, Scheme, is_valid_beacon
 from assay.protocol.encoding import Json, read_hex, read_json
 
@@ -217,18 +216,10 @@ def read_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def make_client(connect_s: float, answer_s: float, connections: int) -> httpx.AsyncClient:
-    """A client that keeps nothing of what it hears but open connections."""
-    return httpx.AsyncClient(
-        headers=_HEADERS,
-        timeout=httpx.Timeout(answer_s, connect=connect_s),
-        transport=BoundedTransport(
-            httpx.Limits(max_connections=4 * connections, max_keepalive_connections=connections)
-        ),
-        follow_redirects=False,
-        trust_env=False,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-    )
+def make_relay_client(connect_s: float, answer_s: float, relays: int) -> httpx.AsyncClient:
+    """A client for so many relays."""
+    limits = httpx.Limits(max_connections=4 * relays, max_keepalive_connections=relays)
+    return make_client(_HEADERS, connect_s, answer_s, limits)
 
 
 async def _read(client: httpx.AsyncClient, url: str) -> tuple[int, bytes]:
@@ -244,9 +235,5 @@ async def _read(client: httpx.AsyncClient, url: str) -> tuple[int, bytes]:
                 return response.status_code, b""
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise EncodingError("it is compressed, which was not asked for")
-            body = bytearray()
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > ANSWER_MAX:
-                    raise EncodingError(f"it has more than {ANSWER_MAX} bytes")
-            return response.status_code, bytes(body)
+            too_long = EncodingError(f"it has more than {ANSWER_MAX} bytes")
+            return response.status_code, await read_body(response, ANSWER_MAX, too_long)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.network.beacon.chain_pulses import ChainPulses, ReadPulse
-from assay.network.beacon.relay_endpoint import Endpoint, Fault, FaultKind, make_client
+from assay.network.beacon.relay_endpoint import Endpoint, Fault, FaultKind, make_relay_client
 from assay.network.text import hide
 from assay.protocol import Beacon, BeaconChain
 
@@ -108,7 +108,7 @@ class Relays:
         self._endpoints: list[Source] = [Endpoint(url=url) for url in urls]
         if pulses is not None:
             self._endpoints.append(ChainPulses(read=pulses))
-        self._client = make_client(patience.connect_s, patience.answer_s, len(urls))
+        self._client = make_relay_client(patience.connect_s, patience.answer_s, len(urls))
         self._count = 0
         self._races: dict[int, asyncio.Task[Beacon | Miss]] = {}
         self._losers: set[asyncio.Task[Beacon | Fault]] = set()

@@ -10,10 +10,10 @@ import httpx
 from web3.providers.base import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
+from assay.network.bounded_http import WireAllowance, make_client, read_body, reading_at_most
 from assay.network.evm.evm_errors import EvmError, SilentError
 from assay.network.text import keep_secret
 from assay.network.threads import LookupLoop
-from assay.network.wire_bounds import BoundedTransport, WireAllowance, reading_at_most
 from assay.protocol.encoding import EncodingError, read_json
 
 #: Longest answer, bytes: a thousand blocks' events of one contract are far below.
@@ -41,13 +41,7 @@ class BoundedProvider(JSONBaseProvider):
         self.name = self._url.netloc.decode()
         #: Runs while a request does, in whichever thread makes it.
         self._loop = LookupLoop()
-        self._client = httpx.AsyncClient(
-            headers=_HEADERS,
-            timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
-            transport=BoundedTransport(),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._client = make_client(_HEADERS, CONNECT_S, ANSWER_S)
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """See the class."""
@@ -81,12 +75,8 @@ class BoundedProvider(JSONBaseProvider):
                 raise SilentError(
                     f"EVM node {self.name} answers with status {response.status_code}"
                 )
-            answer = bytearray()
-            async for chunk in response.aiter_raw():
-                answer += chunk
-                if len(answer) > ANSWER_MAX:
-                    raise SilentError(f"EVM node {self.name} sent more than {ANSWER_MAX:,} bytes")
-            return bytes(answer)
+            too_long = SilentError(f"EVM node {self.name} sent more than {ANSWER_MAX:,} bytes")
+            return await read_body(response, ANSWER_MAX, too_long)
 
     def close(self) -> None:
         """Closes the connection. One that a thread still waits on ends with the program."""

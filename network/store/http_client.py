@@ -10,12 +10,12 @@ drip do not stretch it, and a limit of bytes. What goes wrong is a StoreError.
 import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpcore
 
+from assay.network.bounded_http import get_allowance, reading_at_most
 from assay.network.store.addresses import ADDRESSES_MAX, Resolve, is_public, resolve_name
 from assay.network.store.deadlines import get_rest, take_seconds, tighten, trying
 from assay.network.store.object_store import ServedError, StoreError
@@ -38,10 +38,6 @@ _HEADERS: list[tuple[bytes | str, bytes | str]] = [
 ]
 
 RequestHeaders = Sequence[tuple[bytes | str, bytes | str]]
-
-
-#: What this thread's request may still read off the wire, headers and framing with it.
-_wire: ContextVar[list[int] | None] = ContextVar("wire", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +185,17 @@ class HttpClient:
     def _ask_once(self, request: HttpRequest) -> HttpAnswer:
         silence_s, url, content = self._patience.silence_s, request.place, request.content
         limit = (request.limit or 0) + request.words
-        _wire.set([limit + limit // 4 + _OVERHEAD])
         timeout = {"connect": silence_s, "read": silence_s, "write": silence_s, "pool": get_rest()}
-        with self._pool.stream(
-            request.method,
-            request.url,
-            headers=[*_HEADERS, *request.headers],
-            content=_cut(content) if content else None,
-            extensions={"timeout": timeout},
-        ) as response:
+        with (
+            reading_at_most(limit + limit // 4 + _OVERHEAD),
+            self._pool.stream(
+                request.method,
+                request.url,
+                headers=[*_HEADERS, *request.headers],
+                content=_cut(content) if content else None,
+                extensions={"timeout": timeout},
+            ) as response,
+        ):
             found = _read_headers(url, response.headers)
             if "content-length" in found:  # it is often far less than the most that is read
                 wanted = min(int(found["content-length"]), limit)
@@ -326,12 +324,12 @@ class _HurriedStream(httpcore.NetworkStream):
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        left = _wire.get()
-        if left is not None and left[0] <= 0:
+        left = get_allowance()
+        if left is not None and left.size <= 0:
             raise ServedError("a server sends more beside what was asked for than answers have")
         data = self._inner.read(max_bytes, _hurry(timeout, httpcore.ReadTimeout))
         if left is not None:
-            left[0] -= len(data)
+            left.size -= len(data)
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:

@@ -1,13 +1,15 @@
-"""What httpx may read of an answer, counted on the wire: interim answers, headers and framing too.
+"""What HTTP clients may read of an answer, counted on the wire: interim answers, headers, framing;
+and an httpx client that keeps to it.
 
 Interim answers (1xx) may come without end. Each costs the processor something and gives nothing to
 whoever counts a body's bytes, so a deadline alone leaves a processor busy until it is over.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ssl import SSLContext
 from typing import Any
 
@@ -36,6 +38,43 @@ def reading_at_most(size: int) -> Iterator[WireAllowance]:
         yield allowance
     finally:
         _allowance.reset(token)
+
+
+def get_allowance() -> WireAllowance | None:
+    """What the request at hand may still read; None: as much as there is."""
+    return _allowance.get()
+
+
+def make_client(
+    headers: Mapping[str, str],
+    connect_s: float,
+    answer_s: float,
+    limits: httpx.Limits | None = None,
+) -> httpx.AsyncClient:
+    """A client that keeps nothing of what it hears but open connections, follows no redirect and
+    reads no variable of the environment."""
+    return httpx.AsyncClient(
+        headers=headers,
+        timeout=httpx.Timeout(answer_s, connect=connect_s),
+        transport=BoundedTransport(limits),
+        follow_redirects=False,
+        trust_env=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+    )
+
+
+async def read_body(response: httpx.Response, most: int, too_long: Exception) -> bytes:
+    """An answer's body as it came.
+
+    Raises:
+        too_long: it has more than `most` bytes.
+    """
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > most:
+            raise too_long
+    return bytes(body)
 
 
 class BoundedTransport(httpx.AsyncHTTPTransport):
