@@ -1,15 +1,13 @@
 """A settlement's weights, as the chain has shown them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from assay.audit.findings import Check, Findings
 from assay.audit.ports import PublicChain
 from assay.network.chain import ForgottenError
+from assay.neurons.session.window_reader import iterate_looks
 from assay.protocol.record import NOTHING, SettlementRecord
 
-#: Epochs after a settlement's at whose blocks its weights are looked for: timelocked ones are
-#: opened an epoch or more later.
-_EPOCHS_AFTER = 3
 #: Settlements back whose weights may still stand, where newer ones did not reach the chain.
 _BACK_MAX = 64
 _ARCHIVE = "the nodes asked have forgotten block {}'s state: it needs an archive endpoint"
@@ -111,15 +109,3 @@ def _is_explained(
             return row == dict(chain.get_weights(before.epoch).get(record.validator, {}))
         before = read(before.previous_epoch) if before.previous_epoch < before.epoch else None
     return True
-
-
-def iterate_looks(chain: PublicChain, epoch: int) -> Iterator[int]:
-    """Blocks at which a settlement's weights would be in force, if they ever are."""
-    head, number, epochs = chain.get_head(), epoch + 1, 0
-    while number <= head and epochs < _EPOCHS_AFTER:
-        if chain.is_epoch(number):
-            epochs += 1
-            yield number
-        number += 1
-    if epochs < _EPOCHS_AFTER and head > epoch:
-        yield head

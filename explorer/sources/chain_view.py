@@ -1,32 +1,30 @@
-"""What the explorer asks of a chain, through a helper: the SDK stays out of this process."""
+"""What the explorer asks of a chain. No page waits for a node."""
 
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import TimeoutError
+from concurrent.futures import Future, TimeoutError
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
+from assay.artifacts.discovery import find_parameters
 from assay.explorer import Live, ShownWeights
-from assay.explorer.sources.helper_process import BusyError, HelperProcess, Reply
 from assay.explorer.sources.peer_health import PeerHealth
+from assay.network.chain import SubtensorChain
+from assay.neurons.session.resources import open_chain, open_stores
+from assay.neurons.session.window_reader import iterate_looks
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
-from assay.protocol import Parameters
-from assay.protocol.encoding import EncodingError
+from assay.protocol import Parameters, Tag, encode_ss58, parse_commitment
+from assay.protocol.errors import OperatorError
 
-_BOOT = (
-    "from assay.explorer.sources.helper_process import serve;"
-    "from assay.explorer.sources.chain_child import ChainReader;"
-    "serve(ChainReader().answer)"
-)
 #: Seconds between two looks at the head, that a page waits for weights, and after which a head that
 #: was not renewed is an old one.
 _EVERY_S, _WAIT_S, _STALE_S = 3.0, 3.0, 60.0
-#: Seconds for the first look: it starts the child and reaches a node.
-_FIRST_S = 60.0
 #: Seconds for which weights that are not those wanted are kept before they are looked for again.
 _AGAIN_S = 30.0
+#: Seconds that the end of the thread is waited for.
+_CLOSE_S = 2.0
 
 
 class ChainView:
@@ -34,17 +32,15 @@ class ChainView:
 
     def __init__(self, settings: Settings, validator: bytes | None = None) -> None:
         self.validator = validator
-        # it is looked at every few seconds: it never idles for long
-        self._helper = HelperProcess("chain reader", _BOOT)
-        self._settings = {
-            "chain": settings.chain.model_dump(mode="json"),
-            "store": settings.store.model_dump(mode="json"),
-        }
+        self._settings = settings
+        self._stack = ExitStack()
+        self._chain: SubtensorChain | None = None
+        self._opening = threading.Lock()
         self._live: tuple[float, int] | None = None
-        self._answers = PeerHealth("the chain’s node")
+        self._health = PeerHealth("the chain’s node")
         self._shown: dict[int, tuple[float, ShownWeights | None]] = {}
         self._lock = threading.Lock()
-        # of all who look at pages one asks for weights at a time: the head's turn comes next
+        # of all who look at pages one asks for weights at a time
         self._asking = threading.Semaphore()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="head", daemon=True)
@@ -54,9 +50,21 @@ class ChainView:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends the helper."""
+        """Closes the connection. A node that does not answer holds up nobody."""
         self._stop.set()
-        self._helper.close()
+        if self._chain is not None:
+            self._chain.hurry()
+        if self._thread.is_alive():
+            self._thread.join(_CLOSE_S)
+        if self._opening.acquire(timeout=_CLOSE_S):
+            self._opening.release()
+            self._stack.close()
+
+    def _open(self) -> SubtensorChain:
+        with self._opening:
+            if self._chain is None:
+                self._chain = self._stack.enter_context(open_chain(self._settings.chain))
+            return self._chain
 
     def find(self) -> tuple[Parameters, dict[str, str]]:
         """The network's parameters, and where validators say that their records lie: hotkey in
@@ -66,15 +74,17 @@ class ChainView:
             ConfigError: the chain or the parameters cannot be had.
         """
         try:
-            found = _wait(self._helper.ask(self._settings | {"do": "find"}), _FIRST_S)
-        except BusyError:
-            found = "the chain is being asked for something else"
-        if isinstance(found, str):
-            raise ConfigError(found)
-        try:
-            return Parameters.from_json(found["parameters"]), dict(found["announced"])
-        except EncodingError as error:
-            raise ConfigError(f"the parameters on chain: {error}") from None
+            chain = self._open()
+            parameters = find_parameters(chain, open_stores(self._settings).open)
+            commitments = chain.get_commitments(chain.get_head())
+        except OperatorError as error:
+            raise ConfigError(str(error)) from None
+        slots = {hotkey: parse_commitment(payload) for hotkey, payload in commitments.items()}
+        return parameters, {
+            encode_ss58(hotkey): slot.locator
+            for hotkey, slot in slots.items()
+            if slot is not None and slot.tag is Tag.RECORD
+        }
 
     def read_live(self) -> Live | None:
         """The head as it was seen last."""
@@ -82,7 +92,7 @@ class ChainView:
             live = self._live
         if live is None:
             return None
-        trouble = self._answers.describe()
+        trouble = self._health.describe()
         moving = time.monotonic() - live[0] < _STALE_S
         return Live(
             live[1], moving, "the chain", trouble and trouble[0], since_ms=trouble and trouble[1]
@@ -90,16 +100,17 @@ class ChainView:
 
     def get_trouble(self) -> tuple[str, int] | None:
         """See `PeerHealth.describe`."""
-        return self._answers.describe()
+        return self._health.describe()
 
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
-        """The weights; None while they are not known."""
+        """The weights at the first block after an epoch that shows the wanted ones, else at the
+        first of all; None while they are not known."""
         if self.validator is None:
             return None
         ends = time.monotonic() + _WAIT_S
         kept = self._find_kept(epoch, wanted)
         # no page waits for a node that does not answer, nor longer than it may for other pages
-        if kept.good or self._answers.describe() is not None:
+        if kept.good or self._health.describe() is not None:
             return kept.shown
         if not self._asking.acquire(timeout=_WAIT_S):
             return kept.shown
@@ -107,27 +118,45 @@ class ChainView:
         if kept.good:
             self._asking.release()
             return kept.shown
-        request = {
-            "do": "weights",
-            "epoch": epoch,
-            "validator": self.validator.hex(),
-            "wanted": [[uid, weight] for uid, weight in wanted.items()],
-        }
+        reply: Future[ShownWeights | None] = Future()
+        # an answer that comes too late for its page is kept for the next one
+        asked = self.validator, epoch, dict(wanted), reply
+        threading.Thread(target=self._ask, args=asked, name="weights", daemon=True).start()
         try:
-            reply = self._helper.ask(self._settings | request)
-        except BusyError:
-            self._asking.release()
+            return reply.result(max(0.0, ends - time.monotonic())) or kept.shown
+        except TimeoutError:
             return kept.shown
 
-        def take(done: Reply) -> None:  # also an answer that came too late for its page
+    def _ask(
+        self,
+        validator: bytes,
+        epoch: int,
+        wanted: Mapping[int, int],
+        reply: Future[ShownWeights | None],
+    ) -> None:
+        found = None
+        try:
+            found = self._find_weights(validator, epoch, wanted)
+        except OperatorError:
+            pass
+        finally:
             with self._lock:
                 if len(self._shown) > 256:
                     self._shown.clear()
-                self._shown[epoch] = time.monotonic(), _parse_shown(done.result())
+                self._shown[epoch] = time.monotonic(), found
             self._asking.release()
+            reply.set_result(found)
 
-        reply.add_done_callback(take)
-        return _parse_shown(_wait(reply, ends - time.monotonic())) or kept.shown
+    def _find_weights(
+        self, validator: bytes, epoch: int, wanted: Mapping[int, int]
+    ) -> ShownWeights | None:
+        chain, first = self._open(), None
+        for number in iterate_looks(chain, epoch):
+            shown = ShownWeights(number, dict(chain.get_weights(number).get(validator, {})))
+            if shown.weights == wanted:
+                return shown
+            first = first or shown
+        return first
 
     def _find_kept(self, epoch: int, wanted: Mapping[int, int]) -> "_Kept":
         with self._lock:
@@ -135,20 +164,18 @@ class ChainView:
         same = shown is not None and dict(shown.weights) == dict(wanted)
         return _Kept(shown, same or time.monotonic() - when < _AGAIN_S)
 
-    def _look(self) -> None:
-        self._answers.begin()
-        try:
-            found = _wait(self._helper.ask(self._settings | {"do": "head"}), _FIRST_S)
-        except BusyError:  # the helper is closed, or asked by others: nothing is known of the node
-            return
-        self._answers.end(found if isinstance(found, str) else None)
-        if not isinstance(found, str):
-            with self._lock:
-                self._live = time.monotonic(), int(found["head"])
-
     def _watch(self) -> None:
         while not self._stop.is_set():
-            self._look()
+            self._health.begin()
+            try:
+                head = self._open().get_head()
+            except OperatorError as error:
+                if not self._stop.is_set():
+                    self._health.end(str(error))
+            else:
+                self._health.end()
+                with self._lock:
+                    self._live = time.monotonic(), head
             self._stop.wait(_EVERY_S)
 
 
@@ -158,19 +185,3 @@ class _Kept:
 
     shown: ShownWeights | None
     good: bool
-
-
-def _wait(reply: Reply, seconds: float) -> dict[str, Any] | str:
-    try:
-        found = reply.result(max(0.0, seconds))
-    except TimeoutError:
-        return "the chain does not answer in time"
-    return str(found["error"]) if isinstance(found, dict) and "error" in found else found
-
-
-def _parse_shown(found: dict[str, Any] | str) -> ShownWeights | None:
-    if isinstance(found, str) or found.get("weights") is None:
-        return None
-    return ShownWeights(
-        int(found["block"]), {int(uid): int(weight) for uid, weight in found["weights"]}
-    )

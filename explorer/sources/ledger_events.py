@@ -1,4 +1,4 @@
-"""The ledger's events, read by a helper by the thousand blocks: web3 stays out of this process.
+"""The ledger's events, read by the thousand blocks in a thread: no page waits for a node.
 
 The newest blocks are read first, then those before them as far as pages want; the last ones again
 and again, for what they hold may be replaced.
@@ -6,22 +6,17 @@ and again, for what they hold may be replaced.
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import TimeoutError
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from assay.explorer import EntryEvent, LedgerReading
-from assay.explorer.sources.helper_process import BusyError, HelperProcess
 from assay.explorer.sources.peer_health import PeerHealth
+from assay.network.evm import EvmError, EvmNode, ScoreLedger
+from assay.neurons.validator.ledger_outbox import encode_entry
+from assay.protocol.errors import OperatorError
 
-_BOOT = (
-    "from assay.explorer.sources.helper_process import serve;"
-    "from assay.explorer.sources.evm_child import LedgerReader;"
-    "serve(LedgerReader().answer)"
-)
-#: Seconds between two looks, and for one answer: three requests, each with a deadline of its own.
-_EVERY_S, _WAIT_S = 3.0, 75.0
+#: Seconds between two looks.
+_EVERY_S = 3.0
 #: Blocks asked for at once, at most and, where a node refuses as many, at least.
 _PAGE, _SMALLEST_PAGE = 1_000, 16
 #: Blocks at the head that are read again at every look.
@@ -52,20 +47,40 @@ class LedgerPlace:
     confirmations: int
 
 
+def open_ledger(place: LedgerPlace) -> ScoreLedger:
+    """The ledger, of the right chain.
+
+    Raises:
+        EvmError, WrongChainError: there is none, or no node answers.
+    """
+    node = EvmNode(place.endpoint, place.chain_id)
+    ledger = ScoreLedger(node, place.contract, place.netuid)
+    node.require_chain()
+    node.require_code(place.contract)
+    return ledger
+
+
 class LedgerEvents:
     """Reads a ledger. It begins once it is asked for the first time.
 
     Args:
         on_change: called when there is something new, from a thread of this.
+        open_ledger: opens the ledger, when it is first read.
     """
 
-    def __init__(self, place: LedgerPlace, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        place: LedgerPlace,
+        on_change: Callable[[], None],
+        open_ledger: Callable[[LedgerPlace], ScoreLedger] = open_ledger,
+    ) -> None:
         self._place = place
         self._on_change = on_change
-        self._helper = HelperProcess("ledger reader", _BOOT)
+        self._open_ledger = open_ledger
+        self._opened: ScoreLedger | None = None
         parts = urlsplit(place.endpoint)
         self._node = parts.netloc.rpartition("@")[2]
-        self._answers = PeerHealth(f"EVM node {self._node}")
+        self._health = PeerHealth(f"EVM node {self._node}")
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -77,18 +92,22 @@ class LedgerEvents:
         self._told: object = None
 
     def close(self) -> None:
-        """Ends the helper."""
+        """Ends the reading, after the request that is under way."""
         self._stop.set()
-        self._helper.close()
 
     def read(self, first: int) -> LedgerReading:
         """See `PageSources.read_ledger`."""
-        trouble = self._answers.describe()
         with self._lock:
             self._wanted = first
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
                 self._thread.start()
+        return self.get_reading()
+
+    def get_reading(self) -> LedgerReading:
+        """What was read until now."""
+        trouble = self._health.describe()
+        with self._lock:
             return LedgerReading(
                 self._node,
                 self._head,
@@ -102,36 +121,41 @@ class LedgerEvents:
     def get_mark(self) -> object:
         """Differs once there is something new to show."""
         with self._lock:
-            return self._answers.describe(), self._head, self._first, len(self._posted)
+            return self._health.describe(), self._head, self._first, len(self._posted)
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._answers.end(self._step())
+            self._health.end(self.step())
             mark = self.get_mark()
             if mark != self._told:
                 self._told = mark
                 self._on_change()
             with self._lock:
                 more = self._first is not None and self._first > self._wanted
-            self._stop.wait(0.05 if more and self._answers.describe() is None else _EVERY_S)
+            self._stop.wait(0.05 if more and self._health.describe() is None else _EVERY_S)
+        if self._opened is not None:
+            self._opened.node.close()
 
-    def _step(self) -> str | None:
+    def step(self) -> str | None:
         """Reads what is new, and one page of what is older; what keeps it from it."""
-        found = self._ask({"do": "head"})
-        if "error" in found:
-            return str(found["error"])
-        head = int(found["head"])
+        try:
+            self._read_on()
+        except OperatorError as error:
+            return str(error)
+        return None
+
+    def _read_on(self) -> None:
+        self._health.begin()
+        head = self._open().node.get_head()
         with self._lock:
             newest, first, wanted = self._head, self._first, self._wanted
         since = head + 1 if newest is None else max(0, min(newest, head) - _UNSETTLED)
         start, ends = since, since + _CATCH_UP * self._page
         while since <= head:
             if since >= ends:  # far behind, or a head that will not come: it is asked for anew
-                return None
+                return
             last = min(head, since + self._page - 1)
-            trouble = self._read(since, last)
-            if trouble is not None:
-                return trouble
+            self._read(since, last)
             since = last + 1
             with self._lock:
                 self._head = last
@@ -141,42 +165,28 @@ class LedgerEvents:
             first = self._first = start if first is None else min(first, start)
         if first > wanted:
             start = max(wanted, first - self._page)
-            trouble = self._read(start, first - 1)
-            if trouble is not None:
-                return trouble
+            self._read(start, first - 1)
             self._page = min(_PAGE, 2 * self._page)
             with self._lock:
                 self._first = start
-        return None
 
-    def _read(self, first: int, last: int) -> str | None:
-        """Takes over the entries of some blocks; what keeps it from it."""
-        found = self._ask({"do": "entries", "first": first, "last": last})
-        if "error" in found:
-            if found.get("refused") and self._page > _SMALLEST_PAGE:  # too many blocks for it
+    def _open(self) -> ScoreLedger:
+        if self._opened is None:
+            self._opened = self._open_ledger(self._place)
+        return self._opened
+
+    def _read(self, first: int, last: int) -> None:
+        """Takes over the entries of some blocks."""
+        self._health.begin()
+        try:
+            found = self._open().list_posted(self._place.hotkey, first, last)
+        except EvmError:
+            if self._page > _SMALLEST_PAGE:  # too many blocks for it
                 self._page = max(_SMALLEST_PAGE, self._page // 4)
-            return str(found["error"])
+            raise
         with self._lock:
             kept = {e: p for e, p in self._posted.items() if not first <= p.block <= last}
-            for row in found["entries"]:
-                kept[int(row["epoch"])] = EntryEvent(
-                    int(row["epoch"]), int(row["block"]), str(row["transaction"]), row["entry"]
-                )
+            for epoch, posted in found:
+                entry = encode_entry(posted.entry)
+                kept[epoch] = EntryEvent(epoch, posted.block, posted.transaction.hex(), entry)
             self._posted = {epoch: kept[epoch] for epoch in sorted(kept)[-_ENTRIES:]}
-        return None
-
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        place = self._place
-        fixed = {
-            "endpoint": place.endpoint,
-            "chain_id": place.chain_id,
-            "contract": place.contract,
-            "netuid": place.netuid,
-            "hotkey": place.hotkey.hex(),
-        }
-        self._answers.begin()
-        try:
-            found = self._helper.ask(fixed | request).result(_WAIT_S)
-        except (BusyError, TimeoutError):
-            found = f"EVM node {self._node} does not answer in time"
-        return {"error": found} if isinstance(found, str) else found

@@ -4,9 +4,10 @@ Miner, validator and trainer read it through the same three functions, so they c
 Specification, section 2.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 from assay.artifacts.ports import BeaconSource, EpochReader, StateReader, WindowReader
 from assay.network.beacon import BeaconSourceError
@@ -26,6 +27,10 @@ from assay.protocol.errors import OperatorError
 from assay.protocol.manifest import ZERO_DIGEST
 from assay.protocol.seeds import compute_challenge_seed
 from assay.protocol.window import compute_block, compute_round
+
+#: Epochs after a settlement's at whose blocks its weights are looked for: timelocked ones are
+#: opened an epoch or more later.
+_EPOCHS_AFTER = 3
 
 
 class BeaconError(OperatorError):
@@ -130,6 +135,22 @@ def find_settlement(chain: EpochReader, parameters: Parameters, window: int) -> 
     """The epoch block that will settle a window: the ledger runs from one to the next."""
     end = compute_block(parameters.timing, window, Phase.VERDICT_END)
     return find_epoch(chain, parameters, end)
+
+
+class _HeadedEpochs(EpochReader, Protocol):
+    def get_head(self) -> int: ...
+
+
+def iterate_looks(chain: _HeadedEpochs, epoch: int) -> Iterator[int]:
+    """Blocks at which a settlement's weights would be in force, if they ever are."""
+    head, number, epochs = chain.get_head(), epoch + 1, 0
+    while number <= head and epochs < _EPOCHS_AFTER:
+        if chain.is_epoch(number):
+            epochs += 1
+            yield number
+        number += 1
+    if epochs < _EPOCHS_AFTER and head > epoch:
+        yield head
 
 
 def get_beacon(beacons: BeaconSource, parameters: Parameters, block: Block) -> Beacon | None:

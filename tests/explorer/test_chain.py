@@ -1,4 +1,4 @@
-"""The explorer beside a chain: the head and the weights, read by a helper of its own."""
+"""The explorer beside a chain: the head and the weights; and the child that runs models."""
 
 import shutil
 import time
@@ -33,7 +33,7 @@ def test_head_and_weights_come_from_the_chain(demo, tmp_path):
             assert found["live"]["head"] >= found["weights"]["block"] > found["weights"]["epoch"]
             assert "--network" in found["command"]
             maps = Path(f"/proc/{explorer.process.pid}/maps").read_text()
-            assert "bittensor" not in maps
+            assert "libtorch" not in maps
 
 
 def test_a_helper_ends_when_it_idles_and_starts_again():

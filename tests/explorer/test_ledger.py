@@ -78,30 +78,35 @@ def test_the_command_shows_no_key_of_an_endpoint():
         assert f"--evm {shown} --chain-id 42 --contract {CONTRACT}" in command
 
 
-class Told(LedgerEvents):
-    """Of a node whose word for its head is `head`."""
+class Ledger:
+    """One whose node's word for its head is `head`."""
 
-    head = 500
-    asked = 0
+    def __init__(self, head=500):
+        self.head, self.asked, self.node = head, 0, self
 
-    def _ask(self, request):
+    def get_head(self):
+        return self.head
+
+    def close(self):
+        pass
+
+    def list_posted(self, hotkey, first, last):
         self.asked += 1
         assert self.asked < 1_000, "it follows a head that nobody will ever reach"
-        return {"head": self.head} if request["do"] == "head" else {"entries": []}
+        return []
 
 
 @pytest.mark.parametrize("heads", [[2**60, 500, 520], [500, 2**60, 520, 530]])
 def test_a_head_that_was_a_lie_once_is_forgotten(heads):
     place = LedgerPlace("https://node", 42, CONTRACT, 7, bytes(32), 6)
-    events = Told(place, lambda: None)
-    try:
-        for head in heads:
-            events.head = head
-            assert events._step() is None
-        assert events._head == heads[-1]
-        assert events._first <= heads[-1], "what lies before it is within reach"
-    finally:
-        events.close()
+    ledger = Ledger()
+    events = LedgerEvents(place, lambda: None, lambda place: ledger)
+    for head in heads:
+        ledger.head = head
+        assert events.step() is None
+    reading = events.get_reading()
+    assert reading.head == heads[-1]
+    assert reading.first <= heads[-1], "what lies before it is within reach"
 
 
 @pytest.mark.parametrize(
@@ -139,8 +144,5 @@ def test_an_evm_node_that_has_no_address_is_told_without_its_key(endpoint):
 )
 def test_pages_name_an_evm_node_by_its_host(endpoint, shown):
     own = {"endpoint": endpoint, "chain_id": 42, "contract": CONTRACT}
-    events = Told(find_ledger(Settings(ledger=own), bytes(32), make_parameters()), lambda: None)
-    try:
-        assert events._node == shown
-    finally:
-        events.close()
+    events = LedgerEvents(find_ledger(Settings(ledger=own), bytes(32), make_parameters()), print)
+    assert events.get_reading().node == shown
