@@ -13,10 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 
-from assay.artifacts.discovery import find_parameters, make_mirrors
-from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.ports import Objects
-from assay.artifacts.submissions.mirror_list import MirrorList
 from assay.audit.auditor import Progress, audit
 from assay.audit.bundle import ABOUT_FILE, AUDITED_MAX, open_bundle, open_records, read_about
 from assay.audit.bundle_export import export_bundle
@@ -24,10 +21,9 @@ from assay.audit.findings import AuditReport, Check, Findings
 from assay.audit.ports import LedgerView, Models, Public
 from assay.audit.sources import FetchedOutlines, ModelShelf, StoredSubmissions
 from assay.cli.console import open_console
-from assay.network import ObjectStore, ReadableStores, open_store
-from assay.network.beacon import HttpBeacons
+from assay.network import ObjectStore, ReadableStores
 from assay.network.chain import SubtensorChain
-from assay.neurons.session.resources import now_ms, open_chain, open_stores
+from assay.neurons.session.session import open_session
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.evm_opening import open_ledger, open_node
@@ -151,36 +147,28 @@ def reach(settings: Settings, request: AuditRequest) -> Iterator[Reached]:
     asked = None if request.windows is None else parse_windows(request.windows)
     models, copies = _open_models(request), _open_copies(request)
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
-        chain = stack.enter_context(open_chain(settings.chain))
-        stores = open_stores(settings)
-        parameters = find_parameters(chain, stores.open)
+        session = stack.enter_context(open_session(settings))
+        chain, stores, parameters = session.chain, session.stores, session.parameters
         if asked is not None:
             _require_begun(parameters, asked[-1], chain.get_head())
         validator, announced = _find_validator(chain, request)
-        records = _open_published(stores, request.records, announced, validator)
-        beacons = HttpBeacons(
-            parameters.beacon, settings.beacon.endpoints, scratch / "beacons", now_ms
-        )
-        stack.callback(beacons.close)
-        worker = stack.enter_context(ParquetWorker())
-        own = [open_store(locator) for locator in settings.store.mirrors]
-        mirrors = make_mirrors(chain, parameters, stores.open, own)
-        files = StoredSubmissions(stores, worker, MirrorList(chain, stores.get, own, bytes(32)))
+        mirrors = session.checkpoint_mirrors
         public = Public(
             chain=chain,
-            beacons=beacons,
+            beacons=session.beacons,
             parameters=parameters,
-            records=records,
-            submissions=files,
-            outlines=FetchedOutlines(scratch / "models", mirrors),
+            records=_open_published(stores, request.records, announced, validator),
+            submissions=StoredSubmissions(stores, session.worker, session.submission_mirrors),
+            outlines=FetchedOutlines(session.folder / "models", mirrors),
             copies=copies,
             models=models,
             ledger=_open_ledger(settings, stack),
             rules=lambda slot: stores.open(slot.locator),
         )
-        windows = find_newest(records, validator, parameters, announced) if asked is None else asked
-        yield Reached(public, validator, windows, scratch / "kept", mirrors)
+        windows = asked
+        if windows is None:
+            windows = find_newest(public.records, validator, parameters, announced)
+        yield Reached(public, validator, windows, session.folder / "kept", mirrors)
 
 
 def _require_begun(parameters: Parameters, window: int, head: int) -> None:

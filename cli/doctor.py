@@ -2,27 +2,17 @@
 
 import json
 from collections.abc import Callable
-from contextlib import ExitStack, closing
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
-from assay.artifacts.discovery import find_parameters, make_mirrors
+from assay.artifacts.discovery import make_mirrors
 from assay.cli.checks_view import render_checks
 from assay.cli.console import open_console
-from assay.network import ObjectStore, ReadableStores, open_store
-from assay.network.beacon import HttpBeacons
+from assay.network import ObjectStore, ReadableStores
 from assay.neurons.session.checks import Check, State
 from assay.neurons.session.preflight import Surroundings, examine
-from assay.neurons.session.resources import (
-    now_ms,
-    open_account,
-    open_chain,
-    open_own_store,
-    open_stores,
-    require_netuid,
-)
+from assay.neurons.session.resources import now_ms, open_own_store, require_netuid
+from assay.neurons.session.session import Session, open_session
 from assay.neurons.settings.sections import Settings
 from assay.neurons.trainer.trainer_setup import make_learning
 from assay.protocol.errors import OperatorError
@@ -40,10 +30,9 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
         ConfigError: no subnet is named.
     """
     require_netuid(settings.chain)
-    with ExitStack() as stack:
-        scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
-        opening = _Opening()
-        around = _open_surroundings(settings, role, stack, scratch, opening)
+    with open_session(settings) as session:
+        opening = Opening()
+        around = _open_surroundings(session, role, opening)
         checks = examine(around, now_ms(), opening.failures)
     if as_json:
         print(json.dumps([check.to_json() for check in checks]))
@@ -52,13 +41,14 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
     return 1 if any(check.state is State.FAIL for check in checks) else 0
 
 
-class _Opening:
+class Opening:
     """Opens one thing after the other; what cannot be opened is a failure, and None."""
 
     def __init__(self) -> None:
         self.failures: list[Check] = []
 
     def open(self, name: str, remedy: str, make: Callable[[], T]) -> T | None:
+        """What `make` opens; None where it fails."""
         try:
             return make()
         except (OperatorError, OSError) as error:
@@ -66,48 +56,36 @@ class _Opening:
             return None
 
 
-def _open_surroundings(
-    settings: Settings, role: str, stack: ExitStack, scratch: Path, opening: _Opening
-) -> Surroundings:
+def _open_surroundings(session: Session, role: str, opening: Opening) -> Surroundings:
+    settings = session.settings
     folder = {
         "miner": settings.miner.dir,
         "validator": settings.validator.dir,
         "trainer": settings.trainer.dir,
     }[role]
     account = opening.open(
-        "wallet", "`assay wallet create`, or name another", lambda: open_account(settings)
+        "wallet", "`assay wallet create`, or name another", lambda: session.account
     )
-    chain = opening.open(
-        "chain",
-        "see to the node, or name another",
-        lambda: stack.enter_context(open_chain(settings.chain)),
-    )
+    chain = opening.open("chain", "see to the node, or name another", lambda: session.chain)
     if chain is not None and account is not None:
         chain.add_wallet(account.wallet)
-    own, stores = _open_stores(settings, role, opening)
+    own, stores = open_role_stores(session, role, opening)
     rules = None
     if chain is not None and stores is not None:
         rules = opening.open(
             "rules",
             "mind what it says of the store, else ask the subnet's owner",
-            lambda: find_parameters(chain, stores.open),
+            lambda: session.parameters,
         )
     beacons = None
     if rules is not None:
-        endpoints = settings.beacon.endpoints
-        beacons = opening.open(
-            "relays",
-            "name relays with --beacon",
-            lambda: stack.enter_context(
-                closing(HttpBeacons(rules.beacon, endpoints, scratch / "beacons", now_ms))
-            ),
-        )
+        beacons = opening.open("relays", "name relays with --beacon", lambda: session.beacons)
     checkpoints = None
     if chain is not None and stores is not None and rules is not None:
         mirrors = opening.open(
             "mirrors",
             "name stores that can be opened under [store] mirrors",
-            lambda: [open_store(locator) for locator in settings.store.mirrors],
+            lambda: session.own_mirrors,
         )
         fetching = DownloadSettings(make_mirrors(chain, rules, stores.open, mirrors or ()))
         checkpoints = CheckpointFolder(folder / "models", fetching)
@@ -134,16 +112,16 @@ def _open_surroundings(
     )
 
 
-def _open_stores(
-    settings: Settings, role: str, opening: _Opening
+def open_role_stores(
+    session: Session, role: str, opening: Opening
 ) -> tuple[tuple[ObjectStore, str] | None, ReadableStores | None]:
     """The store written to with its locator, of who has one, and those that may be read: all but
     one's own where that cannot be opened, so that it does not hide what others serve."""
     remedy = "mend what it says, or name another with --store or --readable"
-    own = None
+    settings, own = session.settings, None
     if role != "validator" or settings.store.locator is not None:
         own = opening.open("store", remedy, lambda: open_own_store(settings))
         if own is None:
             others = settings.store.model_copy(update={"locator": None})
-            settings = settings.model_copy(update={"store": others})
-    return own, opening.open("store", remedy, lambda: open_stores(settings))
+            session.settings = settings.model_copy(update={"store": others})
+    return own, opening.open("store", remedy, lambda: session.stores)

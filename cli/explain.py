@@ -4,22 +4,20 @@ import json
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from assay.artifacts.discovery import find_parameters, make_mirrors
 from assay.artifacts.parquet import ParquetWorker
 from assay.audit.explain.explanation import explain
 from assay.audit.explain.from_folder import gather_from_folder, has_contexts, parse_hotkey
-from assay.audit.explain.from_network import Asked, Reach, gather_from_network
+from assay.audit.explain.from_network import Asked, gather_from_network
 from assay.audit.explain.material import ExplainError, Material, leave, make_reproduction
 from assay.audit.explain.window_facts import Facts
 from assay.audit.sources import FetchedOutlines
 from assay.cli.console import open_console
 from assay.cli.explain_view import render_explanation
 from assay.network import ObjectStore, open_folder, open_store
-from assay.network.beacon import HttpBeacons
 from assay.network.chain import ChainError
-from assay.neurons.session.resources import now_ms, open_account, open_chain, open_stores
+from assay.neurons.session.resources import open_account
+from assay.neurons.session.session import open_session
 from assay.neurons.settings.sections import Settings
 
 ACCEPTED, REFUSED, UNKNOWN = 0, 1, 2
@@ -106,7 +104,9 @@ def _gather(
         validator,
         None if question.records is None else _open_records(question.records),
     )
-    return gather_from_network(_open_reach(settings, worker, stack), asked)
+    session = stack.enter_context(open_session(settings))
+    outlines = FetchedOutlines(session.folder / "outlines", session.checkpoint_mirrors)
+    return gather_from_network(session, outlines, worker, asked)
 
 
 def _open_records(place: str) -> ObjectStore:
@@ -116,14 +116,3 @@ def _open_records(place: str) -> ObjectStore:
     if not Path(place).is_dir():
         raise ExplainError(f"--records {place}: there is no such folder")
     return open_folder(Path(place))
-
-
-def _open_reach(settings: Settings, worker: ParquetWorker, stack: ExitStack) -> Reach:
-    chain = stack.enter_context(open_chain(settings.chain))
-    stores = open_stores(settings)
-    parameters = find_parameters(chain, stores.open)
-    scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
-    beacons = HttpBeacons(parameters.beacon, settings.beacon.endpoints, scratch / "beacons", now_ms)
-    stack.callback(beacons.close)
-    outlines = FetchedOutlines(scratch / "outlines", make_mirrors(chain, parameters, stores.open))
-    return Reach(chain, beacons, parameters, stores, worker, outlines)

@@ -7,16 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
-from assay.artifacts.discovery import find_parameters
 from assay.network.chain import create_subnet, get_subnet_cost, start_subnet
 from assay.network.chain.chain_values import format_tao
-from assay.neurons.session.resources import (
-    connect,
-    open_account,
-    open_chain,
-    open_stores,
-    require_netuid,
-)
+from assay.neurons.session.resources import connect, open_account, require_netuid
+from assay.neurons.session.session import open_session
 from assay.neurons.session.window_reader import get_checkpoint_digest
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
@@ -69,11 +63,11 @@ def run_subnet_show(settings: Settings, as_json: bool) -> None:
     Raises:
         OperatorError: nothing is published, or it cannot be had.
     """
-    stores = open_stores(settings)
-    with open_chain(settings.chain) as chain:
+    with open_session(settings) as session:
+        chain = session.chain
         head = chain.get_head()
         rules = chain.get_hyperparameters()
-        parameters = find_parameters(chain, stores.open)
+        parameters = session.parameters
         window = compute_window(parameters.timing, head)
         checkpoint = get_checkpoint_digest(chain, parameters, window)
         owner, members = chain.get_owner(head), chain.get_members(head)

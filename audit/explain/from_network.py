@@ -7,7 +7,7 @@ from pathlib import Path
 
 from assay.artifacts.discovery import SubnetChain
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.ports import BeaconSource, StateReader
+from assay.artifacts.ports import StateReader
 from assay.audit.explain.material import ExplainError, Material, find_model, open_model
 from assay.audit.explain.published_words import Records
 from assay.audit.explain.rerun import judge_again
@@ -18,6 +18,7 @@ from assay.network import ObjectStore, ReadableStores, StoreError
 from assay.network.chain import ForgottenError
 from assay.neurons.miner.mining_history import History, HistoryError
 from assay.neurons.miner.payments import find_payment
+from assay.neurons.session.session import Session
 from assay.neurons.session.window_reader import find_settlement, get_challenge, get_context
 from assay.protocol import (
     Context,
@@ -39,23 +40,6 @@ _VALIDATORS_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """What is looked through.
-
-    Attributes:
-        stores: those that may be read.
-        outlines: checkpoints without their tensors, for who has no model.
-    """
-
-    chain: SubnetChain
-    beacons: BeaconSource
-    parameters: Parameters
-    stores: ReadableStores
-    worker: ParquetWorker
-    outlines: Outlines
-
-
-@dataclass(frozen=True, slots=True)
 class Asked:
     """Whose window, and where else to look.
 
@@ -74,31 +58,36 @@ class Asked:
     records: ObjectStore | None
 
 
-def gather_from_network(reach: Reach, asked: Asked) -> tuple[Facts, Material]:
+def gather_from_network(
+    session: Session, outlines: Outlines, worker: ParquetWorker, asked: Asked
+) -> tuple[Facts, Material]:
     """All that can be found of a hotkey's window.
+
+    Args:
+        outlines: checkpoints without their tensors, for who has no model.
 
     Raises:
         ExplainError: the window is still open, or too long ago.
         ChainError, BeaconError, StoreError, WorkerError: it cannot be looked up.
     """
-    chain, parameters, stores = reach.chain, reach.parameters, reach.stores
+    chain, parameters, stores = session.chain, session.parameters, session.stores
     head, hotkey, window = chain.get_head(), asked.hotkey, asked.window
     _require_audited(parameters, window, head)
     notes: list[str] = []
-    records = _find_records(reach, asked, notes)
-    context = _get_context(reach, records, window, notes)
+    records = _find_records(session, asked, notes)
+    context = _get_context(session, records, window, notes)
     material = _find_material(stores, asked, context, notes)
     try:
         outline, checkpoint, lacks = open_model(material.model, context)
         if outline is None:
-            outline = reach.outlines.get(context.checkpoint)
+            outline = outlines.get(context.checkpoint)
     except UnusableCheckpointError as error:
         outline = checkpoint = None
         lacks = (f"the window is void for everybody, its checkpoint is unusable: {error}",)
     except CheckpointError as error:
         outline = checkpoint = None
         lacks = (str(error),)
-    found = judge_again(context, hotkey, material.source, reach.worker, outline, checkpoint)
+    found = judge_again(context, hotkey, material.source, worker, outline, checkpoint)
     own = _read_history(chain, asked, context, notes)
     reason = None if found.verdict is None else found.verdict.reason
     notes += _look_at_chain(chain, context, hotkey, reason)
@@ -141,10 +130,10 @@ def _require_audited(parameters: Parameters, window: int, head: int) -> None:
 
 
 def _get_context(
-    reach: Reach, records: Sequence[Records], window: int, notes: list[str]
+    session: Session, records: Sequence[Records], window: int, notes: list[str]
 ) -> Context:
     """From state, or where no node has it any more from a validator's record."""
-    chain, beacons, parameters = reach.chain, reach.beacons, reach.parameters
+    chain, beacons, parameters = session.chain, session.beacons, session.parameters
     try:
         challenge = get_challenge(chain, beacons, parameters, window)
         context = None
@@ -171,10 +160,10 @@ def _get_context(
     return context
 
 
-def _find_records(reach: Reach, asked: Asked, notes: list[str]) -> list[Records]:
+def _find_records(session: Session, asked: Asked, notes: list[str]) -> list[Records]:
     """Of the validator that is named, else of all that name a record on chain, those with most
     stake first."""
-    chain, parameters = reach.chain, reach.parameters
+    chain, parameters = session.chain, session.parameters
     if asked.records is not None:
         names = [asked.validator] if asked.validator is not None else _list_authors(asked.records)
         return [Records(asked.records, name, parameters) for name in names]
@@ -189,7 +178,7 @@ def _find_records(reach: Reach, asked: Asked, notes: list[str]) -> list[Records]
         if asked.validator not in (None, hotkey):
             continue
         try:
-            store = reach.stores.open(commitment.locator)
+            store = session.stores.open(commitment.locator)
         except StoreError as error:
             notes.append(f"the record of validator {encode_ss58(hotkey)} is not read: {error}")
             continue

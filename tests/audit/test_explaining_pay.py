@@ -5,12 +5,13 @@ Chain, calendar and records are real; what a file is worth follows from its wind
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from assay.audit.explain.explanation import explain
 from assay.audit.explain.from_folder import gather_from_folder
-from assay.audit.explain.from_network import Asked, Reach, gather_from_network
+from assay.audit.explain.from_network import Asked, gather_from_network
 from assay.audit.explain.material import ExplainError
 from assay.audit.explain.published_words import Records, find_words
 from assay.inference import CheckpointError
@@ -54,14 +55,21 @@ class NoOutlines:
         raise CheckpointError("no store has it")
 
 
+def open_session(mortal, stores, chain=None):
+    return SimpleNamespace(
+        chain=chain or mortal.real,
+        beacons=mortal.beacons,
+        parameters=mortal.parameters,
+        stores=stores,
+    )
+
+
 def ask(mortal, worker, hotkey, window, chain=None, **options):
     stores = Stores(**{LOCATOR: mortal.store})
-    reach = Reach(
-        chain or mortal.real, mortal.beacons, mortal.parameters, stores, worker, NoOutlines()
-    )
+    session = open_session(mortal, stores, chain)
     given = {"model": None, "validator": None, "records": None} | options
     given.setdefault("folder", mortal.folder.parent / "miner")
-    facts, _ = gather_from_network(reach, Asked(hotkey, window, **given))
+    facts, _ = gather_from_network(session, NoOutlines(), worker, Asked(hotkey, window, **given))
     return explain(facts)
 
 
@@ -255,9 +263,9 @@ def test_a_window_that_is_not_over_names_its_blocks(mortal, worker):
 
 
 def test_a_record_that_may_not_be_read_is_said_to_be_so(mortal, worker):
-    reach = Reach(mortal.real, mortal.beacons, mortal.parameters, Stores(), worker, NoOutlines())
+    session = open_session(mortal, Stores())
     asked = Asked(ALICE, 2, mortal.folder.parent / "miner", None, None, None)
-    facts, _ = gather_from_network(reach, asked)
+    facts, _ = gather_from_network(session, NoOutlines(), worker, asked)
     assert has(facts.notes, "is not read", LOCATOR)
     explanation = ask(mortal, worker, ALICE, 2, records=mortal.store)
     assert explanation.facts.said

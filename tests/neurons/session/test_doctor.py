@@ -15,7 +15,7 @@ from rich.console import Console
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.cli.checks_view import render_checks
-from assay.cli.doctor import _open_stores, _Opening, run_doctor
+from assay.cli.doctor import Opening, open_role_stores, run_doctor
 from assay.devnet import SimulatedRules
 from assay.network.chain import ChainError
 from assay.network.store import ReadableStores, open_folder
@@ -29,6 +29,7 @@ from assay.neurons.session.memory import (
     measure_shape,
 )
 from assay.neurons.session.preflight import Surroundings, examine, look_briefly, warn_briefly
+from assay.neurons.session.session import Session
 from assay.neurons.settings.loading import ConfigError, load_settings
 from assay.training import LearnConfig
 from tests.network.stores.hostile import Hostile, answer
@@ -146,8 +147,8 @@ def test_ones_own_store_that_cannot_be_opened_does_not_hide_the_others():
         theirs = f"file://{folder}/theirs"
         Path(folder, "theirs").mkdir()
         given = {"store": {"locator": f"file://{folder}/gone", "readable": [theirs]}}
-        opening = _Opening()
-        own, readable = _open_stores(load_settings(None, given), "miner", opening)
+        session, opening = Session(load_settings(None, given), Path(folder)), Opening()
+        own, readable = open_role_stores(session, "miner", opening)
         assert own is None
         assert readable is not None
         readable.open(theirs)
