@@ -11,9 +11,13 @@ from typing import Any
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.steps.step_folder import Step, StepError, read_step, read_taken
+from assay.artifacts.steps.step_store import fetch_step
 from assay.audit.bundle import open_bundle
 from assay.audit.findings import Findings
 from assay.audit.ports import Public
+from assay.audit.provenance.reexecution import Finding, reexecute
+from assay.audit.provenance.step_export import ExportError, export_steps
 from assay.audit.provenance.step_provenance import trace_step
 from assay.audit.provenance.step_submissions import SubmissionsBeside
 from assay.cli.audit import AuditRequest, print_findings, reach, require_beacon
@@ -22,10 +26,6 @@ from assay.cli.options import COULD_NOT_RUN, FINDING, OK
 from assay.network import open_store
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
-from assay.neurons.trainer.exporting import ExportError, export_steps
-from assay.neurons.trainer.reexecution import Finding, reexecute
-from assay.neurons.trainer.step_store import fetch_step
-from assay.neurons.trainer.steps import Step, StepError, read_step, read_taken
 from assay.protocol.encoding import EncodingError, read_hex
 from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import DIGEST_BYTES

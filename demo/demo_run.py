@@ -14,6 +14,7 @@ from pathlib import Path
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.ports import Chain
+from assay.artifacts.steps.step_folder import StepFolder
 from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.audit.findings import AuditReport
 from assay.demo.demo_bundle import leave_bundle
@@ -33,7 +34,6 @@ from assay.neurons.settings.sections import DemoSettings
 from assay.neurons.trainer.evaluation import Accuracy, evaluate
 from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson
-from assay.neurons.trainer.steps import StepFolder
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.neurons.validator.make_records import Author

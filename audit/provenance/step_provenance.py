@@ -13,18 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.steps.step_file import ConsumedGroup
+from assay.artifacts.steps.step_folder import Step, StepError, StepFolder, read_step
 from assay.audit.derived_context import check_parameters, derive_context
 from assay.audit.findings import Check, Findings
 from assay.audit.ports import Public
+from assay.audit.provenance.consumed import describe_group
 from assay.audit.provenance.step_submissions import Held, compare_groups, judge_held, read_held
 from assay.inference import Checkpoint, CheckpointError, Outline
 from assay.network.chain import ForgottenError
 from assay.network.store import StoreError
 from assay.neurons.session.window_reader import BeaconError, get_challenge, get_context
-from assay.neurons.trainer.consumed import describe_group
-from assay.neurons.trainer.lessons import Taken
 from assay.neurons.trainer.mixing import compute_rank
-from assay.neurons.trainer.steps import Step, StepError, StepFolder, read_step
 from assay.protocol import Context, Phase, Reason, Refusal, StepRecord, encode_ss58
 from assay.protocol.encoding import EncodingError
 from assay.protocol.record import (
@@ -71,7 +71,7 @@ class _Desk:
 
 def trace_step(
     step: Step,
-    taken: Sequence[Taken],
+    taken: Sequence[ConsumedGroup],
     public: Public,
     validator: bytes,
     checkpoints: CheckpointFolder,
@@ -101,7 +101,7 @@ def trace_step(
         return found
     rows = None if said is None else {row.hotkey: row for row in said.members}
     desk = _open_desk(by_then, context, rows, checkpoints, found)
-    sources: dict[bytes, list[Taken]] = defaultdict(list)
+    sources: dict[bytes, list[ConsumedGroup]] = defaultdict(list)
     for one in taken:
         if one.hotkey != by_then.parameters.identity.trainer:
             sources[one.hotkey].append(one)
@@ -218,7 +218,7 @@ def _open_desk(
 # --- what was taken
 
 
-def _check_order(taken: Sequence[Taken], trainer: bytes, found: Findings) -> None:
+def _check_order(taken: Sequence[ConsumedGroup], trainer: bytes, found: Findings) -> None:
     """The miners' groups by hotkey and index, each once, then the trainer's own."""
     found.look(Check.GROUPS)
     places = [(one.hotkey == trainer, one.hotkey, one.index) for one in taken]
@@ -232,7 +232,9 @@ def _check_order(taken: Sequence[Taken], trainer: bytes, found: Findings) -> Non
         found.differ(Check.GROUPS, "the groups are not in the order in which a step takes them")
 
 
-def _check_source(desk: _Desk, hotkey: bytes, groups: Sequence[Taken], found: Findings) -> None:
+def _check_source(
+    desk: _Desk, hotkey: bytes, groups: Sequence[ConsumedGroup], found: Findings
+) -> None:
     """One miner's groups in the step."""
     name = encode_ss58(hotkey)
     committed = find_commitment(desk.context, hotkey)
@@ -259,7 +261,7 @@ def _check_source(desk: _Desk, hotkey: bytes, groups: Sequence[Taken], found: Fi
     _check_verdict(desk, hotkey, whole, found)
 
 
-def _find_misplaced(desk: _Desk, one: Taken, count: int) -> str | None:
+def _find_misplaced(desk: _Desk, one: ConsumedGroup, count: int) -> str | None:
     context = desk.context
     if one.index >= count:
         return f"its miner had committed to {count} groups"
@@ -273,7 +275,7 @@ def _find_misplaced(desk: _Desk, one: Taken, count: int) -> str | None:
 
 
 def _check_held(
-    desk: _Desk, hotkey: bytes, groups: Sequence[Taken], held: Held, found: Findings
+    desk: _Desk, hotkey: bytes, groups: Sequence[ConsumedGroup], held: Held, found: Findings
 ) -> bool:
     """The file's own bytes; whether all of the step's groups are there and genuine."""
     name = encode_ss58(hotkey)
@@ -323,7 +325,7 @@ def _check_verdict(desk: _Desk, hotkey: bytes, whole: bool, found: Findings) -> 
         found.notes.append(f"{name}: the validator {said}; the step has learned from it{genuine}")
 
 
-def _check_choice(desk: _Desk, sources: dict[bytes, list[Taken]], found: Findings) -> None:
+def _check_choice(desk: _Desk, sources: dict[bytes, list[ConsumedGroup]], found: Findings) -> None:
     """Of what it could take, a step takes the groups of the lowest ranks. A file that it has read
     it could take all of."""
     context = desk.context

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.steps.step_file import ConsumedGroup, to_integers
 from assay.artifacts.submissions import SubmissionFile
 from assay.artifacts.submissions.submission_judge import judge_and_carry
 from assay.artifacts.submissions.submission_layout import get_limits
@@ -16,11 +17,10 @@ from assay.artifacts.submissions.submission_pack import PackError
 from assay.audit.bundle import BundleError
 from assay.audit.findings import Check, Findings
 from assay.audit.ports import Submissions
+from assay.audit.provenance.consumed import describe_group
 from assay.inference import Checkpoint, Outline
 from assay.network import ObjectStore, StoreError
-from assay.neurons.trainer.consumed import describe_group
-from assay.neurons.trainer.lessons import RememberingForward, Taken
-from assay.neurons.trainer.step_file import to_integers
+from assay.neurons.trainer.lessons import RecordingForward
 from assay.protocol import Context, Footer, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.submission import (
@@ -128,7 +128,7 @@ class Held:
 
 
 def read_held(
-    reader: SubmissionReader, root: bytes, taken: Sequence[Taken], group_size: int
+    reader: SubmissionReader, root: bytes, taken: Sequence[ConsumedGroup], group_size: int
 ) -> Held:
     """Reads the groups that a step has taken."""
     wanted = sorted({one.index for one in taken})
@@ -148,7 +148,7 @@ def read_held(
     return Held(footer, groups, tuple(missing), why)
 
 
-def compare_groups(taken: Sequence[Taken], held: Held) -> str | None:
+def compare_groups(taken: Sequence[ConsumedGroup], held: Held) -> str | None:
     """The first rollout that is not the one committed to; None: all are."""
     for one in taken:
         size = len(one.group.completions)
@@ -171,7 +171,7 @@ def judge_held(
     context: Context,
     outline: Outline | Checkpoint,
     checkpoint: Checkpoint | None,
-    taken: Sequence[Taken],
+    taken: Sequence[ConsumedGroup],
     held: Held,
     found: Findings,
 ) -> bool:
@@ -197,7 +197,7 @@ def judge_held(
             why = "is not its miner's: only a forward pass shows which is right"
             found.miss(Check.LOGPROBS, f"{name}: {apart} {why}")
         return False
-    forward = RememberingForward(checkpoint.get_reference(context.parameters.work.temperature))
+    forward = RecordingForward(checkpoint.get_reference(context.parameters.work.temperature))
     verdict, _ = judge_and_carry(
         held, hotkey, context, checkpoint, Ledger(), groups=indices, forward=forward
     )
@@ -215,7 +215,7 @@ def judge_held(
 
 
 def _find_apart(
-    context: Context, taken: Sequence[Taken], right: dict[int, list[NDArray[np.uint32]]]
+    context: Context, taken: Sequence[ConsumedGroup], right: dict[int, list[NDArray[np.uint32]]]
 ) -> str | None:
     """The first rollout whose log-probabilities in the step are not those, within the bounds that
     two permitted implementations keep."""

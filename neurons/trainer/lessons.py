@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.artifacts.steps.step_file import ConsumedGroup
 from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
 from assay.inference import Checkpoint
 from assay.protocol import Context, Reason
@@ -38,28 +39,6 @@ class Lesson:
     levels: tuple[int, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A group that is learned from, and where it comes from.
-
-    Attributes:
-        hotkey: who generated it.
-        index: of the problem among the hotkey's.
-        checkpoint: that generated it.
-        proof: root of the submission it stands in, as committed on chain; zeros for own groups.
-        levels: of the environment, in force for it.
-    """
-
-    group: Group
-    window: int
-    hotkey: bytes
-    index: int
-    checkpoint: bytes
-    proof: bytes
-    problem_seed: bytes
-    levels: tuple[int, ...]
-
-
 @dataclass(slots=True)
 class Reading:
     """A window whose submissions are being judged.
@@ -73,7 +52,7 @@ class Reading:
 
     context: Context
     waiting: list[bytes]
-    groups: list[Taken] = field(default_factory=list)
+    groups: list[ConsumedGroup] = field(default_factory=list)
     withheld: list[bytes] = field(default_factory=list)
     looks: int = 1
     looked_at: int | None = None
@@ -90,7 +69,7 @@ class Reading:
             self.waiting, self.withheld = self.withheld, []
         return True
 
-    def sort_groups(self) -> list[Taken]:
+    def sort_groups(self) -> list[ConsumedGroup]:
         """Groups in an order that does not depend on which file came first."""
         return sorted(self.groups, key=lambda taken: (taken.hotkey, taken.index))
 
@@ -113,7 +92,7 @@ class Reading:
             WorkerError: we lack something that parsing needs.
         """
         context = self.context
-        forward = RememberingForward(checkpoint.get_reference(context.parameters.work.temperature))
+        forward = RecordingForward(checkpoint.get_reference(context.parameters.work.temperature))
         committed = context.commitments[hotkey]
         groups = range(min(committed.groups, context.parameters.work.group_cap))
         verdict, _ = judge_hotkey(
@@ -132,7 +111,7 @@ class Reading:
         whole = forward.seen[-len(groups) :]  # the heads may have been measured before them
         for value, (prompt, completions, logprobs) in zip(verdict.groups, whole, strict=True):
             self.groups.append(
-                Taken(
+                ConsumedGroup(
                     Group(prompt, completions, list(value.rewards), logprobs),
                     context.window,
                     hotkey,
@@ -146,7 +125,7 @@ class Reading:
 
 
 @dataclass(slots=True)
-class RememberingForward:
+class RecordingForward:
     """A forward pass that keeps what it saw: the judge's own pass is the trainer's data."""
 
     forward: Forward

@@ -8,9 +8,9 @@ window's audit seed, so that a step can be done again. Specification, section 11
 
 from collections.abc import Sequence
 
+from assay.artifacts.steps.step_file import ConsumedGroup
 from assay.environments import compute_reward, get_weights, open_environment
 from assay.inference import Checkpoint, GroupRequest, generate_groups
-from assay.neurons.trainer.lessons import Taken
 from assay.protocol import Context, Domain, Parameters, hash_fields
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import LOGPROB_BITS
@@ -21,8 +21,12 @@ _ZERO = bytes(32)
 
 
 def mix_groups(
-    taken: Sequence[Taken], parent: Checkpoint, context: Context, own: int, external: int | None
-) -> list[Taken]:
+    taken: Sequence[ConsumedGroup],
+    parent: Checkpoint,
+    context: Context,
+    own: int,
+    external: int | None,
+) -> list[ConsumedGroup]:
     """A lesson's groups: at most `external` of the miners' (None: all), then `own` of one's own."""
     chosen = list(taken)
     if external is not None:
@@ -31,7 +35,9 @@ def mix_groups(
     return chosen + (generate_own(parent, parameters, own, window) if own else [])
 
 
-def choose_external(taken: Sequence[Taken], count: int, audit_seed: bytes) -> list[Taken]:
+def choose_external(
+    taken: Sequence[ConsumedGroup], count: int, audit_seed: bytes
+) -> list[ConsumedGroup]:
     """At most `count` of the miners' groups, those of the lowest ranks, in the order they have."""
     ranks = [compute_rank(audit_seed, one.hotkey, one.index) for one in taken]
     lowest = sorted(range(len(taken)), key=ranks.__getitem__)[:count]
@@ -47,7 +53,7 @@ def compute_rank(audit_seed: bytes, hotkey: bytes, index: int) -> bytes:
 
 def generate_own(
     checkpoint: Checkpoint, parameters: Parameters, count: int, window: int
-) -> list[Taken]:
+) -> list[ConsumedGroup]:
     """`count` groups of the checkpoint's own, judged by nobody: they were drawn here."""
     hotkey, work = parameters.identity.trainer, parameters.work
     place = hash_fields(Domain.TRAINER, b"local", checkpoint.digest, window.to_bytes(8, "big"))
@@ -84,6 +90,8 @@ def generate_own(
             [(rollout.logprobs / -(1 << LOGPROB_BITS)).tolist() for rollout in rollouts],
         )
         taken.append(
-            Taken(group, window, hotkey, index, checkpoint.digest, _ZERO, seeds[index], levels)
+            ConsumedGroup(
+                group, window, hotkey, index, checkpoint.digest, _ZERO, seeds[index], levels
+            )
         )
     return taken

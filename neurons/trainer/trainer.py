@@ -18,6 +18,8 @@ from safetensors import SafetensorError
 from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.artifacts.parquet import WorkerError
+from assay.artifacts.steps.step_folder import make_record
+from assay.artifacts.steps.step_store import publish_step
 from assay.artifacts.store_objects import Progress, ignore_progress
 from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
@@ -29,8 +31,6 @@ from assay.neurons.session.window_reader import BeaconError, Challenge, get_chal
 from assay.neurons.trainer.held_out import compute_next_levels, describe_levels
 from assay.neurons.trainer.lessons import Lesson, Reading
 from assay.neurons.trainer.mixing import mix_groups
-from assay.neurons.trainer.step_store import publish_step
-from assay.neurons.trainer.steps import make_record
 from assay.neurons.trainer.trainer_folder import TrainerError, TrainerFolder, TrainerState
 from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner, resume_learner
 from assay.protocol import Commitment, Parameters, Phase, Tag, encode_commitment, parse_commitment
@@ -340,7 +340,8 @@ class Trainer:
         weights = learner.bf16_state()
         record = make_record(
             self._parameters,
-            reading,
+            reading.context.window,
+            reading.groups,
             parent.manifest,
             counts,
             learner.config,

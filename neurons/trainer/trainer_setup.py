@@ -1,20 +1,21 @@
 """How a trainer learns and where it publishes, and what the settings make of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from assay.artifacts.steps.step_folder import StepError, StepFolder, parse_config
 from assay.inference import Checkpoint
 from assay.network import ObjectStore
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import TrainerSettings
 from assay.neurons.trainer.held_out import HeldOut
-from assay.neurons.trainer.steps import StepFolder
 from assay.neurons.trainer.team import make_shared
+from assay.protocol import StepRecord
 from assay.training import LearnConfig, Learner, LossConfig
 from assay.training.sharding import get_team
 
@@ -80,6 +81,30 @@ def make_learning(settings: TrainerSettings) -> LearnConfig:
         lora_rank=settings.lora_rank,
         seed=settings.seed,
     )
+
+
+def read_config(record: StepRecord) -> LearnConfig:
+    """The settings that a step was made with: as `make_learning` could have made them.
+
+    Raises:
+        StepError: they are not such settings.
+    """
+    config = parse_config(record)
+    loss = config.loss
+    values = {n: v for n, v in asdict(config).items() if n in TrainerSettings.model_fields} | {
+        "clip_low": loss.low,
+        "clip_high": loss.high,
+        "clip_cap": loss.cap,
+        "kl_weight": loss.kl_weight,
+        "level": loss.level,
+    }
+    try:  # nobody learns beyond these bounds, and a stranger's record would have us work for ever
+        TrainerSettings.model_validate(values, strict=True)
+        if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):
+            raise ValueError(f"betas {config.betas} are not two numbers from 0 to 1")
+    except (ValueError, TypeError) as error:
+        raise StepError(f"the record's settings are not a learner's: {error}") from None
+    return config
 
 
 def make_trainer_config(

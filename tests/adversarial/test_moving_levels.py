@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.steps.step_folder import StepError, StepFolder, read_step
+from assay.audit.provenance.reexecution import reexecute
 from assay.environments import levels as rule
 from assay.neurons.trainer.held_out import HeldOut, count_held_out
 from assay.neurons.trainer.lessons import Reading
-from assay.neurons.trainer.reexecution import reexecute
-from assay.neurons.trainer.steps import StepError, StepFolder, read_step
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.protocol import StepSuccess

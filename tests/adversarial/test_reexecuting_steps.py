@@ -12,23 +12,22 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.cli.app import app
-from assay.environments.problem_file import get_known_files
-from assay.inference import CheckpointError
-from assay.neurons.trainer.exporting import ExportError, export_steps
-from assay.neurons.trainer.mixing import choose_external, generate_own
-from assay.neurons.trainer.reexecution import reexecute
-from assay.neurons.trainer.step_file import write_groups
-from assay.neurons.trainer.steps import (
+from assay.artifacts.steps.step_file import write_groups
+from assay.artifacts.steps.step_folder import (
     StepError,
     StepFolder,
     compute_root_of,
-    read_config,
     read_step,
     read_taken,
 )
+from assay.audit.provenance.reexecution import reexecute
+from assay.audit.provenance.step_export import ExportError, export_steps
+from assay.cli.app import app
+from assay.environments.problem_file import get_known_files
+from assay.inference import CheckpointError
+from assay.neurons.trainer.mixing import choose_external, generate_own
 from assay.neurons.trainer.trainer import Trainer
-from assay.neurons.trainer.trainer_setup import TrainerConfig
+from assay.neurons.trainer.trainer_setup import TrainerConfig, read_config
 from assay.protocol import encode_ss58
 from assay.training import LearnConfig, LossConfig, compute_advantages
 from tests.adversarial.trainer_bench import Calls, RecordedChain
@@ -455,7 +454,7 @@ def test_a_reward_that_the_environment_never_gave_is_not_exported(course, tmp_pa
     step = read_step(get_steps(course)[0])
     taken = read_taken(step)
     taken[0].group.rewards[0] ^= 1
-    monkeypatch.setattr("assay.neurons.trainer.exporting.read_taken", lambda *_: taken)
+    monkeypatch.setattr("assay.audit.provenance.step_export.read_taken", lambda *_: taken)
     with pytest.raises(StepError, match="not what the environment gives"):
         export_steps(course, tmp_path / "set", range(1))
     assert not (tmp_path / "set" / "README.md").exists()

@@ -16,15 +16,15 @@ from typer.testing import CliRunner
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
+from assay.artifacts.steps import step_store
+from assay.artifacts.steps.step_folder import StepError, StepFolder, read_step
+from assay.artifacts.steps.step_store import fetch_step, publish_step
 from assay.artifacts.store_objects import make_step_name
+from assay.audit.provenance.reexecution import reexecute
 from assay.cli.app import app
 from assay.network import open_folder
 from assay.network.files import hold_folder
-from assay.neurons.trainer import step_store
 from assay.neurons.trainer.held_out import HeldOut
-from assay.neurons.trainer.reexecution import reexecute
-from assay.neurons.trainer.step_store import fetch_step, publish_step
-from assay.neurons.trainer.steps import StepError, StepFolder, read_step
 from assay.protocol.errors import OperatorError
 from tests.adversarial.test_moving_levels import Course, few_groups
 from tests.adversarial.test_reexecuting_steps import get_steps
@@ -169,7 +169,7 @@ def test_a_store_that_lies_is_no_verdict(spoilt, verify, mine, spoil):
 
 def test_few_bytes_that_unpack_to_many(spoilt, verify, mine, monkeypatch):
     """Four thousand bytes took six gigabytes before the root could be held against them."""
-    monkeypatch.setattr("assay.neurons.trainer.step_file.VALUES_MAX", 1 << 20)
+    monkeypatch.setattr("assay.artifacts.steps.step_file.VALUES_MAX", 1 << 20)
     store, step = spoilt
     path = store / make_step_name(step.record.digest, "step.parquet")
     table, count = pq.read_table(path).slice(0, 1), (1 << 20) + 1

@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.steps.step_folder import StepFolder
 from assay.network import ObjectStore, open_folder
 from assay.network.chain import ChainError, UnknownOutcomeError
 from assay.network.chain.chain_values import STATE_BLOCKS
-from assay.neurons.trainer.steps import StepFolder
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.protocol import parse_commitment

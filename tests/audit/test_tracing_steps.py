@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.steps.step_file import open_step_parser, write_groups
+from assay.artifacts.steps.step_folder import compute_root_of, read_step, read_taken
 from assay.artifacts.submissions import SubmissionFile
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.audit.bundle import open_bundle
@@ -24,8 +26,6 @@ from assay.cli.train_steps import TracingRequest, open_tracing
 from assay.network import open_folder
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.trainer.mixing import compute_rank
-from assay.neurons.trainer.step_file import open_step_parser, write_groups
-from assay.neurons.trainer.steps import compute_root_of, read_step, read_taken
 from assay.protocol import encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.record import decode_window_record, make_record_context, make_window_record_name

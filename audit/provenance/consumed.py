@@ -8,16 +8,16 @@ of it is not consistent with what is bound is no ground to accuse anybody, and n
 from collections import Counter
 from collections.abc import Sequence
 
+from assay.artifacts.steps.step_file import ConsumedGroup
+from assay.artifacts.steps.step_folder import StepError
 from assay.environments import Environment, Problem, compute_reward, get_weights, open_environment
 from assay.inference import Checkpoint
 from assay.inference.checkpoint import FolderTokenizer
-from assay.neurons.trainer.lessons import Taken
 from assay.neurons.trainer.mixing import generate_own
-from assay.neurons.trainer.steps import StepError
 from assay.protocol import Parameters, StepRecord, encode_ss58
 
 
-def verify_provenance(record: StepRecord, taken: Sequence[Taken], trainer: bytes) -> None:
+def verify_provenance(record: StepRecord, taken: Sequence[ConsumedGroup], trainer: bytes) -> None:
     """Raises StepError where window or sources are told otherwise than the record names them."""
     if any(one.window != record.window for one in taken):
         raise StepError(f"a consumed group is not of the record's window {record.window}")
@@ -26,7 +26,9 @@ def verify_provenance(record: StepRecord, taken: Sequence[Taken], trainer: bytes
         raise StepError("the consumed groups are of other submissions than the record's sources")
 
 
-def make_problem_of(one: Taken, parameters: Parameters, tokenizer: FolderTokenizer) -> Problem:
+def make_problem_of(
+    one: ConsumedGroup, parameters: Parameters, tokenizer: FolderTokenizer
+) -> Problem:
     """The problem that a group answers.
 
     Raises:
@@ -43,7 +45,7 @@ def make_problem_of(one: Taken, parameters: Parameters, tokenizer: FolderTokeniz
 
 
 def find_false_group(
-    record: StepRecord, taken: Sequence[Taken], parameters: Parameters, parent: Checkpoint
+    record: StepRecord, taken: Sequence[ConsumedGroup], parameters: Parameters, parent: Checkpoint
 ) -> str | None:
     """The first group that nobody should have learned from, and why; None: there is none.
 
@@ -66,12 +68,14 @@ def find_false_group(
     return None
 
 
-def describe_group(one: Taken) -> str:
+def describe_group(one: ConsumedGroup) -> str:
     """Where a group is from, for a person."""
     return f"window {one.window}, {encode_ss58(one.hotkey)}, group {one.index}"
 
 
-def _find_fault(one: Taken, parameters: Parameters, tokenizer: FolderTokenizer) -> str | None:
+def _find_fault(
+    one: ConsumedGroup, parameters: Parameters, tokenizer: FolderTokenizer
+) -> str | None:
     work, group = parameters.work, one.group
     if len(group.completions) != work.group_size:
         return f"it has {len(group.completions)} rollouts, not {work.group_size}"

@@ -18,6 +18,18 @@ from pathlib import Path
 from assay.artifacts.checkpoints.checkpoint_download import DownloadLimits
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.discovery import fetch_parameters, publish_parameters
+from assay.artifacts.steps.step_file import DATA_BYTES_MAX
+from assay.artifacts.steps.step_folder import (
+    RECORD_BYTES_MAX,
+    Step,
+    StepError,
+    StepFolder,
+    digest_tensors_of,
+    parse_config,
+    read_state_before,
+    read_step,
+    read_taken,
+)
 from assay.artifacts.store_objects import (
     UnavailableError,
     answer_in_time,
@@ -29,18 +41,6 @@ from assay.artifacts.store_objects import (
 from assay.network import ObjectStore, StoreError, open_folder
 from assay.network.files import hold_folder, remove_unfinished, replace_file
 from assay.network.store import within
-from assay.neurons.trainer.step_file import DATA_BYTES_MAX
-from assay.neurons.trainer.steps import (
-    RECORD_BYTES_MAX,
-    Step,
-    StepError,
-    StepFolder,
-    digest_tensors_of,
-    read_config,
-    read_state_before,
-    read_step,
-    read_taken,
-)
 from assay.protocol import Parameters
 from assay.protocol.manifest import Manifest
 
@@ -164,7 +164,7 @@ class _Fetch:
         publish_parameters(open_folder(self.folder / "steps" / "rules"), parameters)
         parent = self._get_checkpoint(step.record.parent)
         self._fetch_before(parent, step.record.parent)
-        if read_config(step.record).from_genesis:
+        if parse_config(step.record).from_genesis:
             self._get_checkpoint(parameters.identity.genesis_checkpoint)
         return path
 

@@ -13,20 +13,19 @@ from torch import Tensor
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, measure_manifest
 from assay.artifacts.discovery import fetch_parameters
-from assay.inference import Checkpoint
-from assay.network import open_folder
-from assay.neurons.trainer.consumed import find_false_group
-from assay.neurons.trainer.held_out import compute_next_levels, count_held_out
-from assay.neurons.trainer.steps import (
+from assay.artifacts.steps.step_folder import (
     Step,
     StepError,
     compute_code_digest,
     digest_tensors_of,
-    read_config,
     read_state_before,
     read_taken,
 )
-from assay.neurons.trainer.trainer_setup import make_learner
+from assay.audit.provenance.consumed import find_false_group
+from assay.inference import Checkpoint
+from assay.network import open_folder
+from assay.neurons.trainer.held_out import compute_next_levels, count_held_out
+from assay.neurons.trainer.trainer_setup import make_learner, read_config
 from assay.protocol import Parameters, StepRecord, StepSuccess
 from assay.training import Learner
 

@@ -14,6 +14,9 @@ import pyarrow.parquet as pq
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.discovery import fetch_parameters
+from assay.artifacts.steps.step_file import ConsumedGroup, open_step_parser
+from assay.artifacts.steps.step_folder import Step, StepError, read_step, read_taken
+from assay.audit.provenance.consumed import describe_group, make_problem_of, verify_provenance
 from assay.environments import (
     Environment,
     Problem,
@@ -26,10 +29,7 @@ from assay.inference import CheckpointError
 from assay.inference.checkpoint import FolderTokenizer
 from assay.network import open_folder
 from assay.network.files import replace_file, write_file
-from assay.neurons.trainer.consumed import describe_group, make_problem_of, verify_provenance
-from assay.neurons.trainer.lessons import Taken
-from assay.neurons.trainer.step_file import open_step_parser
-from assay.neurons.trainer.steps import Step, StepError, read_config, read_step, read_taken
+from assay.neurons.trainer.trainer_setup import read_config
 from assay.protocol import Parameters, encode_ss58
 from assay.protocol.errors import OperatorError
 from assay.training import compute_advantages
@@ -131,7 +131,7 @@ def export_steps(
 
 
 def _make_rows(
-    step: Step, taken: Sequence[Taken], checkpoints: CheckpointFolder
+    step: Step, taken: Sequence[ConsumedGroup], checkpoints: CheckpointFolder
 ) -> Iterator[dict[str, Any]]:
     record = step.record
     parameters = fetch_parameters(open_folder(step.path.parent / "rules"), record.parameters)
@@ -161,7 +161,7 @@ def _make_rows(
 
 
 def _score(
-    one: Taken,
+    one: ConsumedGroup,
     rollout: int,
     problem: Problem,
     environment: Environment,

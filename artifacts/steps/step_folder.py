@@ -30,12 +30,16 @@ import assay.training.learner
 import assay.training.lora
 from assay.artifacts.discovery import publish_parameters
 from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.steps.step_file import (
+    ConsumedGroup,
+    open_step_parser,
+    read_groups,
+    to_integers,
+    write_groups,
+)
 from assay.inference import read_tensors
 from assay.network import open_folder
 from assay.network.files import remove_unfinished, replace_file, write_json
-from assay.neurons.settings.sections import TrainerSettings
-from assay.neurons.trainer.lessons import Reading, Taken
-from assay.neurons.trainer.step_file import open_step_parser, read_groups, to_integers, write_groups
 from assay.protocol import Domain, EncodingError, Parameters, StepRecord, StepSource, StepSuccess
 from assay.protocol.encoding import from_json, read_hex, read_json, to_json
 from assay.protocol.errors import OperatorError
@@ -89,7 +93,7 @@ class StepFolder:
         self,
         record: StepRecord,
         parameters: Parameters,
-        taken: Sequence[Taken],
+        taken: Sequence[ConsumedGroup],
         before: Mapping[str, Tensor],
     ) -> None:
         """Writes what the step began with and consumed.
@@ -153,7 +157,7 @@ def read_step(path: Path) -> Step:
         raise StepError(f"{path} cannot be read: {error}") from None
 
 
-def read_taken(step: Step, parser: ParquetWorker | None = None) -> list[Taken]:
+def read_taken(step: Step, parser: ParquetWorker | None = None) -> list[ConsumedGroup]:
     """What a step consumed, checked against its record.
 
     Args:
@@ -185,7 +189,8 @@ def read_state_before(step: Step) -> dict[str, Tensor] | None:
 
 def make_record(
     parameters: Parameters,
-    reading: Reading,
+    window: int,
+    groups: Sequence[ConsumedGroup],
     parent: Manifest,
     held_out: tuple[StepSuccess, ...],
     config: LearnConfig,
@@ -199,7 +204,7 @@ def make_record(
         states: the learner's before and after.
         weights: as published.
     """
-    window, before = reading.context.window, states[0]
+    before = states[0]
     return StepRecord(
         version=STEP_VERSION,
         software=f"assay {version('assay')}",
@@ -210,9 +215,9 @@ def make_record(
         window=window,
         number=parent.number + 1,
         parent=parent.digest,
-        sources=_count_sources(reading.groups, parameters.identity.trainer),
-        groups=len(reading.groups),
-        consumed=compute_root_of(reading.groups, window, parent.digest),
+        sources=_count_sources(groups, parameters.identity.trainer),
+        groups=len(groups),
+        consumed=compute_root_of(groups, window, parent.digest),
         held_out=held_out,
         config=json.dumps(asdict(config), sort_keys=True, separators=(",", ":")),
         optimiser_before=digest_tensors_of(before),
@@ -221,8 +226,8 @@ def make_record(
     )
 
 
-def read_config(record: StepRecord) -> LearnConfig:
-    """The settings that a step was made with.
+def parse_config(record: StepRecord) -> LearnConfig:
+    """The settings that a step was made with, of the right form; their values are not looked at.
 
     Raises:
         StepError: they are not such settings.
@@ -232,28 +237,11 @@ def read_config(record: StepRecord) -> LearnConfig:
         loss = LossConfig(**values.pop("loss"))
         values |= {name: tuple(values[name]) for name in ("betas", "excluded")}
         config = LearnConfig(loss=loss, **values)
-        _require_bounds(config)
+        if type(config.from_genesis) is not bool:
+            raise TypeError("from_genesis is true or false")
         return config
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StepError(f"the record's settings are not a learner's: {error}") from None
-
-
-def _require_bounds(config: LearnConfig) -> None:
-    """Raises ValueError or TypeError where no settings make such a config: nobody learns so, and a
-    stranger's record would have us work for ever."""
-    values = {n: v for n, v in asdict(config).items() if n in TrainerSettings.model_fields}
-    loss = {
-        "clip_low": config.loss.low,
-        "clip_high": config.loss.high,
-        "clip_cap": config.loss.cap,
-        "kl_weight": config.loss.kl_weight,
-        "level": config.loss.level,
-    }
-    TrainerSettings.model_validate(values | loss, strict=True)
-    if type(config.from_genesis) is not bool:
-        raise TypeError("from_genesis is true or false")
-    if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):
-        raise ValueError(f"betas {config.betas} are not two numbers from 0 to 1")
 
 
 def compute_code_digest() -> bytes:
@@ -262,7 +250,7 @@ def compute_code_digest() -> bytes:
     return compute_files_digest(Domain.STRUCTURE, {path.name: path.read_bytes() for path in paths})
 
 
-def compute_root_of(taken: Sequence[Taken], window: int, parent: bytes) -> bytes:
+def compute_root_of(taken: Sequence[ConsumedGroup], window: int, parent: bytes) -> bytes:
     """Root over groups in order, 32 bytes."""
     leaves = [
         compute_step_leaf(
@@ -298,7 +286,7 @@ def digest_tensors_of(state: Mapping[str, Tensor]) -> bytes:
     )
 
 
-def _count_sources(taken: Sequence[Taken], trainer: bytes) -> tuple[StepSource, ...]:
+def _count_sources(taken: Sequence[ConsumedGroup], trainer: bytes) -> tuple[StepSource, ...]:
     counts: dict[tuple[bytes, bytes], int] = {}
     for one in taken:
         if one.hotkey != trainer:

@@ -4,6 +4,7 @@ Reading it here costs what `step_parser` lets through: some 5 GB of Python's obj
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assay.artifacts.parquet.parquet_worker import Budget, ParquetWorker
-from assay.neurons.trainer.lessons import Taken
-from assay.neurons.trainer.step_parser import HEAD, LIMITS, SCHEMA
+from assay.artifacts.steps.step_parser import HEAD, LIMITS, SCHEMA
 from assay.protocol import Refusal
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group
@@ -24,9 +24,31 @@ DATA_BYTES_MAX, ROWS_MAX = 1 << 30, 1 << 22
 VALUES_MAX, UNPACKED_MAX, PAGES_MAX = 1 << 27, 1 << 31, 1 << 16
 #: Seconds that reading one may take, and of the processor's. Tuning: the largest takes a tenth.
 _SECONDS, _CPU_SECONDS = 600.0, 120.0
-_BOOT = "from assay.neurons.trainer.step_parser import serve_steps; serve_steps()"
+_BOOT = "from assay.artifacts.steps.step_parser import serve_steps; serve_steps()"
 _UNIT = 1 << LOGPROB_BITS
 _Column = list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumedGroup:
+    """A group that is learned from, and where it comes from.
+
+    Attributes:
+        hotkey: who generated it.
+        index: of the problem among the hotkey's.
+        checkpoint: that generated it.
+        proof: root of the submission it stands in, as committed on chain; zeros for own groups.
+        levels: of the environment, in force for it.
+    """
+
+    group: Group
+    window: int
+    hotkey: bytes
+    index: int
+    checkpoint: bytes
+    proof: bytes
+    problem_seed: bytes
+    levels: tuple[int, ...]
 
 
 def open_step_parser() -> ParquetWorker:
@@ -34,12 +56,12 @@ def open_step_parser() -> ParquetWorker:
     return ParquetWorker("step parser", _BOOT, _SECONDS)
 
 
-def write_groups(path: Path, taken: Sequence[Taken]) -> None:
+def write_groups(path: Path, taken: Sequence[ConsumedGroup]) -> None:
     """Raises OSError where it cannot be written."""
     pq.write_table(_make_table(taken), path, compression="zstd")
 
 
-def read_groups(path: Path, parser: ParquetWorker) -> list[Taken]:
+def read_groups(path: Path, parser: ParquetWorker) -> list[ConsumedGroup]:
     """The groups of a file, in order; whose they are is not checked.
 
     Raises:
@@ -96,7 +118,7 @@ def _unpack(reply: bytes) -> dict[str, _Column]:
     return columns
 
 
-def _read_columns(columns: Mapping[str, _Column]) -> Iterator[Taken]:
+def _read_columns(columns: Mapping[str, _Column]) -> Iterator[ConsumedGroup]:
     rollouts = columns["rollout"]
     starts = [row for row, rollout in enumerate(rollouts) if rollout == 0]
     ends = [*starts[1:], len(rollouts)]
@@ -108,14 +130,14 @@ def _read_columns(columns: Mapping[str, _Column]) -> Iterator[Taken]:
         yield _read_group({name: column[start:end] for name, column in columns.items()})
 
 
-def _read_group(rows: Mapping[str, _Column]) -> Taken:
+def _read_group(rows: Mapping[str, _Column]) -> ConsumedGroup:
     group = Group(
         rows["prompt"][0].tolist(),
         [tokens.tolist() for tokens in rows["tokens"]],
         rows["reward"],
         [(logprobs / -_UNIT).tolist() for logprobs in rows["logprobs"]],
     )
-    return Taken(
+    return ConsumedGroup(
         group,
         rows["window"][0],
         rows["hotkey"][0],
@@ -127,7 +149,7 @@ def _read_group(rows: Mapping[str, _Column]) -> Taken:
     )
 
 
-def _make_table(taken: Sequence[Taken]) -> pa.Table:
+def _make_table(taken: Sequence[ConsumedGroup]) -> pa.Table:
     rows = [
         {
             "window": one.window,
