@@ -13,7 +13,8 @@ from figures import Figure, report
 from assay.network.evm import LedgerEntry, LedgerPoster
 from assay.network.evm.contracts import LEDGER, load_artifact
 from assay.neurons.program.database import Database
-from assay.neurons.validator.ledger_outbox import LedgerOutbox, State, list_ledger_rows
+from assay.neurons.session.chain_delivery import DeliveryState
+from assay.neurons.validator.post_outbox import PostOutbox, list_posts
 from assay.protocol.score_tree import compute_weights_digest, keccak256, make_score_tree
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -34,13 +35,13 @@ def settle(stage: Stage) -> tuple[LedgerEntry, float]:
     entry = LedgerEntry(tree.root, keccak256(b"record"), keccak256(b"model"), 77, weights)
     poster = LedgerPoster(stage.ledger, stage.key, stage.hotkey.public)
     with closing(Database()) as database:
-        outbox = LedgerOutbox(database, poster, CONFIRMATIONS)
+        outbox = PostOutbox(database, poster, CONFIRMATIONS)
         outbox.put(EPOCH, entry)
         outbox.step()
         stage.anvil.mine(1 + CONFIRMATIONS)
         outbox.step()
-        (row,) = list_ledger_rows(database, 9)
-        assert row.state is State.CONFIRMED
+        (row,) = list_posts(database, 9)
+        assert row.state is DeliveryState.CONFIRMED
         assert row.post is not None
     for hotkey, score in scores:
         assert stage.ledger.is_score_proven(

@@ -33,6 +33,7 @@ from matplotlib.ticker import MaxNLocator
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.steps.step_folder import StepFolder, read_step, read_taken
 from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.devnet import SimulatedChain
 from assay.environments import open_environment
@@ -44,7 +45,6 @@ from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, Outside
 from assay.neurons.trainer.evaluation import Accuracy, evaluate
 from assay.neurons.trainer.lessons import Lesson
-from assay.neurons.trainer.steps import StepFolder, read_step, read_taken
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner
 from assay.protocol.encoding import to_json

@@ -34,11 +34,7 @@ from assay.neurons.validator.evm_opening import (
     open_node,
     read_address,
 )
-from assay.neurons.validator.ledger_outbox import (
-    describe_ledger_row,
-    encode_entry,
-    list_ledger_rows,
-)
+from assay.neurons.validator.post_outbox import describe_post, encode_entry, list_posts
 from assay.protocol import (
     EncodingError,
     SettlementRecord,
@@ -263,7 +259,7 @@ def run_ledger_status(settings: Settings, as_json: bool) -> None:
     """
     file = settings.validator.dir / VALIDATOR_FILE
     with closing(Database(file, looking=True)) as database:
-        rows = [describe_ledger_row(row) for row in list_ledger_rows(database, _SHOWN)]
+        rows = [describe_post(row) for row in list_posts(database, _SHOWN)]
     if as_json:
         print(json.dumps({"posts": rows}))
         return

@@ -40,8 +40,8 @@ from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_program import TrainerWithMonitor
 from assay.neurons.trainer.trainer_setup import make_trainer_config
 from assay.neurons.validator.evm_opening import open_posting
-from assay.neurons.validator.ledger_outbox import describe_ledger_row, list_ledger_rows
 from assay.neurons.validator.make_records import Author
+from assay.neurons.validator.post_outbox import describe_post, list_posts
 from assay.neurons.validator.record_book import RecordBook, get_software
 from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.validator import Validator
@@ -246,7 +246,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
             timing, head = session.parameters.timing, network.seen.head
             number = 0 if head is None else head.number
             return describe_validator(validator, timing, number, database, book) | {
-                "posts": [describe_ledger_row(r) for r in list_ledger_rows(database, SHOWN)],
+                "posts": [describe_post(r) for r in list_posts(database, SHOWN)],
                 "posting_trouble": None if ledger is None else ledger.trouble,
             }
 

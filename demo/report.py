@@ -19,10 +19,11 @@ from assay.neurons.program.program_status import (
     describe_program,
     describe_self,
 )
+from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.session.window_reader import get_checkpoint_digest
 from assay.neurons.validator.record_book import get_software
 from assay.neurons.validator.validator_status import describe_validator
-from assay.neurons.validator.weights_outbox import State, list_rows
+from assay.neurons.validator.weights_outbox import list_rows
 from assay.neurons.validator.window_audit import Settlement
 from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.window import compute_block, compute_window
@@ -326,7 +327,7 @@ def _find_broken_chain(run: DemoRun) -> list[str]:
     if not run.validator.settlements or on_chain != run.validator.settlements[-1].weights:
         broken.append("the weights on chain are not those of the last settlement")
     rows = list_rows(run.database, len(run.windows))
-    if any(row.state is not State.CONFIRMED for row in rows):
+    if any(row.state is not DeliveryState.CONFIRMED for row in rows):
         broken.append("weights of a settlement were never confirmed")
     used = {audit.challenge.checkpoint for audit in run.validator.audits.values()}
     if len(used) < 3:  # the genesis and at least two that were published

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.neurons.session.checks import PROBE
 from assay.cli.record_view import (
     PublicRoundStatus,
@@ -99,6 +100,7 @@ from assay.protocol.window import WINDOW_SCHEDULE, Phase
 SETTINGS = Path(__file__).with_name("settings.md")
 STATUS = Path(__file__).with_name("status.md")
 METRICS = Path(__file__).with_name("metrics.md")
+VALIDATOR = Path(__file__).with_name("validator.md")
 SPECIFICATION = Path(__file__).with_name("specification.md")
 
 #: Records whose fields are printed, each with the values that a network has, where there are such.
@@ -378,6 +380,17 @@ def make_events() -> str:
     return "\n".join(lines + [f"| `{name}` | {when} |" for name, when in EVENTS.items()])
 
 
+def make_delivery() -> str:
+    """DELIVERY: for each event the state that follows each state; empty: it cannot happen."""
+    states = [state for state in DeliveryState if DELIVERY[state]]
+    lines = ["| what happens | " + " | ".join(f"`{state}`" for state in states) + " |"]
+    lines.append("|---" * (len(states) + 1) + "|")
+    for event in DeliveryEvent:
+        found = [DELIVERY[state].get(event) for state in states]
+        lines.append(f"| {event} | " + " | ".join(f"`{s}`" if s else "" for s in found) + " |")
+    return "\n".join(lines)
+
+
 def fill(text: str, parts: dict[str, str], page: str) -> str:
     """A page with what stands between its marks written anew."""
     for name, part in parts.items():
@@ -396,7 +409,9 @@ def main() -> int:
     shapes = "\n\n".join(make_status(of) for of in STATUSES)
     figures = {"every program": make_metrics(COMMON), "events": make_events()}
     figures |= {program: make_metrics(rows) for program, rows in OWN.items()}
+    delivery = {"delivery": make_delivery()}
     pages = {SPECIFICATION: texts, STATUS: {"shapes": shapes}, METRICS: figures}
+    pages[VALIDATOR] = delivery
     new = {page: fill(page.read_text(), parts, page.name) for page, parts in pages.items()}
     new[SETTINGS] = make_settings()
     if "--check" in sys.argv[1:]:

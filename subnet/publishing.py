@@ -12,7 +12,7 @@ from assay.artifacts.store_objects import Progress, ignore_progress
 from assay.environments import open_environment
 from assay.inference import load_checkpoint
 from assay.network import ObjectStore
-from assay.neurons.session.announcement import Announcement
+from assay.neurons.session.chain_delivery import Announcement
 from assay.protocol import BeaconChain, Commitment, Parameters, Tag, encode_commitment, encode_ss58
 from assay.protocol.parameters import find_parameters_fault
 from assay.subnet.presets import Preset, make_identity, make_parameters

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from assay.explorer import EntryEvent, LedgerReading
 from assay.explorer.sources.peer_health import PeerHealth
 from assay.network.evm import EvmError, EvmNode, ScoreLedger
-from assay.neurons.validator.ledger_outbox import encode_entry
+from assay.neurons.validator.post_outbox import encode_entry
 from assay.protocol.errors import OperatorError
 
 #: Seconds between two looks.

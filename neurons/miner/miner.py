@@ -20,7 +20,7 @@ from assay.inference import (
 )
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.store import ObjectStore
-from assay.neurons.miner.delivery import Delivery, Parcel
+from assay.neurons.miner.commitment_delivery import CommitmentDelivery, PendingCommitment
 from assay.neurons.miner.mining_history import History, MinedWindow
 from assay.neurons.miner.uploading import Uploads
 from assay.neurons.miner.work_storage import Keeping
@@ -75,7 +75,7 @@ class Work:
         page: where it is kept, if anywhere.
         sealed: no group is added any more.
         uploaded: the file is where its locator says.
-        parcel: on its way to the chain, once sealed.
+        pending: on its way to the chain, once sealed.
         committed: the chain has taken the commitment, or there is none to make.
     """
 
@@ -88,7 +88,7 @@ class Work:
     page: Page | None = None
     sealed: bool = False
     uploaded: bool = False
-    parcel: Parcel | None = None
+    pending: PendingCommitment | None = None
     committed: bool = False
 
 
@@ -137,7 +137,7 @@ class Miner:
         self.config = config
         self._report = report
         self._work: Work | None = None
-        self._delivery = Delivery(outside.chain, parameters.timing)
+        self._delivery = CommitmentDelivery(outside.chain, parameters.timing)
         self._left: list[int] | None = None
         self._skipped: int | None = None
         self._lacking: tuple[int, int] | None = None
@@ -297,18 +297,18 @@ class Miner:
             return
         work.sealed = True
         work.uploaded = Mark.UPLOADED in page.marks
-        parcel = self._post(work)
-        parcel.sent_at = page.marks.get(Mark.SENT)
-        work.committed = parcel.sent_at is not None
+        pending = self._post(work)
+        pending.sent_at = page.marks.get(Mark.SENT)
+        work.committed = pending.sent_at is not None
         if work.uploaded:  # the commitment may have been sent: state says whether it was
-            parcel.bound = self.hotkey, encode_commitment(self._make_commitment(work))
+            pending.bound = self.hotkey, encode_commitment(self._make_commitment(work))
 
     def upload(self, window: int, data: bytes) -> None:
         """Puts a window's file where its locator says."""
         name = make_object_name(encode_ss58(self.hotkey), window)
         self.uploads.put(self._outside.store, window, name, data)
 
-    def _post(self, work: Work) -> Parcel:
+    def _post(self, work: Work) -> PendingCommitment:
         """Hands sealed work over for delivery."""
 
         def note_sent(head: int) -> None:
@@ -316,11 +316,11 @@ class Miner:
             self._record(work, sent_at=head)  # before the mark, after which it is not told again
             self._keep(work, Mark.SENT, head)
 
-        work.parcel = Parcel(
+        work.pending = PendingCommitment(
             work.challenge.window, partial(self._commit, work), note_sent, partial(self._note, work)
         )
-        self._delivery.add(work.parcel)
-        return work.parcel
+        self._delivery.add(work.pending)
+        return work.pending
 
     def _commit(self, work: Work) -> None:
         """Uploads the file, then binds its root on chain."""
@@ -334,8 +334,8 @@ class Miner:
             self._keep(work, Mark.UPLOADED, len(data))
         commitment = self._make_commitment(work)
         payload = encode_commitment(commitment)
-        if work.parcel is not None:
-            work.parcel.bound = self.hotkey, payload
+        if work.pending is not None:
+            work.pending.bound = self.hotkey, payload
         self._record(work, root=commitment.digest)
         self._outside.chain.set_commitment(self.hotkey, payload)
 

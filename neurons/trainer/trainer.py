@@ -26,7 +26,7 @@ from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.network import StoreError
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.chain_values import STATE_BLOCKS
-from assay.neurons.session.announcement import Announcement
+from assay.neurons.session.chain_delivery import Announcement
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge, get_context
 from assay.neurons.trainer.held_out import compute_next_levels, describe_levels
 from assay.neurons.trainer.lessons import Lesson, Reading

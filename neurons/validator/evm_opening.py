@@ -14,8 +14,7 @@ from assay.neurons.program.database import Database
 from assay.neurons.session.resources import require_netuid
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import LedgerSettings, Settings
-from assay.neurons.validator.ledger_outbox import LedgerOutbox
-from assay.neurons.validator.ledger_thread import LedgerThread
+from assay.neurons.validator.post_outbox import PostOutbox, PostThread
 
 #: Longest keystore or password file, bytes.
 _FILE_MAX = 65_536
@@ -180,7 +179,7 @@ def _read(file: Path) -> str:
 @contextmanager
 def open_posting(
     settings: Settings, database: Database, hotkey: bytes
-) -> Iterator[LedgerThread | None]:
+) -> Iterator[PostThread | None]:
     """A validator's posting, running; None where settings name no ledger.
 
     Raises:
@@ -192,7 +191,7 @@ def open_posting(
         return
     with open_node(settings) as node:
         poster = LedgerPoster(open_ledger(settings, node), open_key(settings), hotkey)
-        thread = LedgerThread(LedgerOutbox(database, poster, own.confirmations))
+        thread = PostThread(PostOutbox(database, poster, own.confirmations))
         thread.start()
         try:
             yield thread

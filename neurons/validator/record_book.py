@@ -20,11 +20,11 @@ from assay.artifacts.ports import Chain
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.store import ObjectStore, StoreError
 from assay.neurons.program.database import Database
-from assay.neurons.session.announcement import Announcement
+from assay.neurons.session.chain_delivery import Announcement, DeliveryState
 from assay.neurons.validator.make_records import Author, Ends, make_records
 from assay.neurons.validator.recovery import find_ends
 from assay.neurons.validator.run_archive import describe_audit
-from assay.neurons.validator.weights_outbox import State, WeightsRow, list_rows
+from assay.neurons.validator.weights_outbox import WeightsRow, list_rows
 from assay.neurons.validator.window_audit import Settlement, WindowAudit
 from assay.protocol import (
     Commitment,
@@ -306,7 +306,7 @@ class RecordBook:
         Timelocked ones are opened in a later epoch than the one that took them; until then equal
         ones that stand there are older.
         """
-        if row.state is not State.CONFIRMED or row.sent_at is None:
+        if row.state is not DeliveryState.CONFIRMED or row.sent_at is None:
             return False
         if not row.shut:
             return True

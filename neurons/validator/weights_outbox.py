@@ -12,7 +12,6 @@ that some were taken, not which.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from enum import StrEnum
 from typing import Any
 
 from assay.artifacts.ports import Chain
@@ -24,6 +23,7 @@ from assay.network.chain import (
     WrongChainError,
 )
 from assay.neurons.program.database import Database, JournalError
+from assay.neurons.session.chain_delivery import DeliveryEvent, DeliveryState, compute_next_state
 
 #: Blocks that the node which signed may have been ahead of the head that we saw.
 _AHEAD_BLOCKS = 16
@@ -33,21 +33,6 @@ DOUBT_BLOCKS = EXTRINSIC_BLOCKS + _AHEAD_BLOCKS
 _FIRST_PAUSE, _LONGEST_PAUSE = 4, 128
 #: Blocks between two looks at whether somebody else has set weights since.
 _WATCH_BLOCKS = 8
-
-
-class State(StrEnum):
-    """Where a row stands.
-
-    due → sending → sent → confirmed. Back to due goes what the chain refused, and what may have
-    been sent, does not stand, and cannot come any more. What is due when a newer row comes is
-    superseded and never sent.
-    """
-
-    DUE = "due"
-    SENDING = "sending"  # noted before the call: after a restart it may have been sent
-    SENT = "sent"  # held by a block that is not final yet
-    CONFIRMED = "confirmed"  # seen in finalized state
-    SUPERSEDED = "superseded"
 
 
 _SCHEMA = """
@@ -74,7 +59,7 @@ class WeightsRow:
     """
 
     epoch: int
-    state: State
+    state: DeliveryState
     weights: Mapping[int, int]
     sent_at: int | None = None
     confirmed_at: int | None = None
@@ -155,15 +140,16 @@ class WeightsOutbox:
                     "folder"
                 )
             newer = self._find("epoch > ?", epoch)
-            self._save(WeightsRow(epoch, State.SUPERSEDED if newer else State.DUE, row))
+            due = WeightsRow(epoch, DeliveryState.DUE, row)
+            self._save(_advance(due, DeliveryEvent.REPLACED) if newer else due)
             self._database.execute(
                 "UPDATE weights SET state = ? WHERE state = ? AND epoch < ?",
-                (State.SUPERSEDED, State.DUE, epoch),
+                (compute_next_state(due.state, DeliveryEvent.REPLACED), due.state, epoch),
             )
             self._database.execute(
                 "DELETE FROM weights WHERE state IN (?, ?) AND epoch <= "
                 "(SELECT epoch FROM weights ORDER BY epoch DESC LIMIT 1 OFFSET ?)",
-                (State.CONFIRMED, State.SUPERSEDED, KEPT_ROWS),
+                (DeliveryState.CONFIRMED, DeliveryState.SUPERSEDED, KEPT_ROWS),
             )
         self._seen = -1
 
@@ -181,7 +167,7 @@ class WeightsOutbox:
             return False
         self._unanswered = None
         try:
-            if self._advance(head):
+            if self._work(head):
                 return True
         except WrongChainError:
             raise
@@ -190,11 +176,11 @@ class WeightsOutbox:
         self._seen = head
         return False
 
-    def _advance(self, head: int) -> bool:
-        under_way = self._find("state IN (?, ?)", State.SENDING, State.SENT)
+    def _work(self, head: int) -> bool:
+        under_way = self._find("state IN (?, ?)", DeliveryState.SENDING, DeliveryState.SENT)
         if under_way is not None:
             return self._follow(under_way, head)
-        due = self._find("state = ?", State.DUE)
+        due = self._find("state = ?", DeliveryState.DUE)
         if due is not None:
             return due.retry_at <= head and self._send(due, head)
         self._watch(head)
@@ -211,25 +197,28 @@ class WeightsOutbox:
             return False
         shut = self._chain.get_hyperparameters().commit_reveal
         row = replace(row, marked_at=head, shut=shut, sent_at=None, expires=None)
-        self._save(replace(row, state=State.SENDING))
+        sending = _advance(row, DeliveryEvent.NOTED)
+        self._save(sending)
         try:
             block = self._chain.set_weights(self._hotkey, row.weights)
         except (UnknownOutcomeError, WrongChainError):
             raise  # it stays as marked
         except TooSoonError as error:
-            self._save(replace(row, marked_at=None, retry_at=error.allowed_at - 1))
+            refused = _advance(sending, DeliveryEvent.REFUSED)
+            self._save(replace(refused, marked_at=None, retry_at=error.allowed_at - 1))
             return False
         except ChainError as error:
-            self._put_off(row, head, str(error))
+            self._put_off(sending, head, str(error))
             return False
-        sent = replace(row, state=State.SENT, sent_at=block, expires=head + DOUBT_BLOCKS)
-        self._save(replace(sent, trouble=None))
+        sent = _advance(sending, DeliveryEvent.HANDED_OVER)
+        self._save(replace(sent, sent_at=block, expires=head + DOUBT_BLOCKS, trouble=None))
         return True
 
     def _put_off(self, row: WeightsRow, head: int, why: str) -> None:
         """Keeps a row that the chain does not take, with growing pauses."""
         retry_at = head + min(_FIRST_PAUSE << min(row.failures, 8), _LONGEST_PAUSE)
         trouble = f"weights of epoch {row.epoch}, again in block {retry_at}: {why}"
+        row = _advance(row, DeliveryEvent.REFUSED)
         self._save(replace(row, failures=row.failures + 1, retry_at=retry_at, trouble=trouble))
 
     def _follow(self, row: WeightsRow, head: int) -> bool:
@@ -250,8 +239,8 @@ class WeightsOutbox:
             return False
         with self._database.transaction():
             newer = self._find("epoch > ?", row.epoch)
-            state = State.SUPERSEDED if newer else State.DUE
-            self._save(replace(row, state=state, sent_at=None, trouble=None))
+            row = _advance(row, DeliveryEvent.REPLACED if newer else DeliveryEvent.EXPIRED)
+            self._save(replace(row, sent_at=None, trouble=None))
         return True
 
     def _confirm(self, row: WeightsRow, head: int) -> bool:
@@ -261,14 +250,13 @@ class WeightsOutbox:
             return False
         if not row.shut and self._chain.get_weights(head).get(self._hotkey) != row.weights:
             return False
-        self._save(
-            replace(row, state=State.CONFIRMED, sent_at=last, confirmed_at=head, trouble=None)
-        )
+        row = _advance(row, DeliveryEvent.FINAL)
+        self._save(replace(row, sent_at=last, confirmed_at=head, trouble=None))
         return True
 
     def _watch(self, head: int) -> None:
         """Says so where somebody else has set weights after our newest."""
-        row = self._find("state = ?", State.CONFIRMED)
+        row = self._find("state = ?", DeliveryState.CONFIRMED)
         if row is None or row.sent_at is None or head < self._watched + _WATCH_BLOCKS:
             return
         self._watched = head
@@ -301,6 +289,10 @@ class WeightsOutbox:
         self._noted = row.trouble
 
 
+def _advance(row: WeightsRow, event: DeliveryEvent) -> WeightsRow:
+    return replace(row, state=compute_next_state(row.state, event))
+
+
 def _decode(epoch: int, state: str, weights: str, *rest: object) -> WeightsRow:
-    row = WeightsRow(epoch, State(state), dict(json.loads(weights)), *rest)  # type: ignore[arg-type]
+    row = WeightsRow(epoch, DeliveryState(state), dict(json.loads(weights)), *rest)  # type: ignore[arg-type]
     return replace(row, shut=bool(row.shut))

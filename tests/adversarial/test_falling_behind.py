@@ -5,8 +5,9 @@ import json
 import pytest
 
 from assay.inference import CheckpointError
+from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator import validator as module
-from assay.neurons.validator.weights_outbox import State, list_rows
+from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Phase
 from assay.protocol.window import compute_block
 from tests.adversarial.mortal import HOTKEYS, TIMING, Mortal
@@ -91,7 +92,7 @@ def test_stopped_for_five_windows(tmp_path, monkeypatch):
     assert all("is abstained from" in text for text in said)
     assert said
     assert mortal.validator.trouble is None  # it has caught up
-    assert {row.state for row in list_rows(mortal.database, 99)} == {State.CONFIRMED}
+    assert {row.state for row in list_rows(mortal.database, 99)} == {DeliveryState.CONFIRMED}
 
 
 def test_a_forward_pass_that_takes_longer_than_a_window(tmp_path, monkeypatch):
@@ -123,7 +124,7 @@ def test_a_forward_pass_that_takes_longer_than_a_window(tmp_path, monkeypatch):
     assert any("not judged in time" in (text or "") for text in slow.said)
     assert slow.validator.trouble is None
     rows = list_rows(slow.database, 99)
-    assert {row.state for row in rows} <= {State.CONFIRMED, State.SUPERSEDED}
+    assert {row.state for row in rows} <= {DeliveryState.CONFIRMED, DeliveryState.SUPERSEDED}
 
 
 @pytest.mark.parametrize("kind", ["beacon", "checkpoint"])

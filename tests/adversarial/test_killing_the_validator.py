@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from assay.artifacts.submissions.submission_judge import judge_hotkey
 from assay.network.chain import ChainError, WrongChainError
 from assay.neurons.program.database import Database, JournalError
+from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.session.window_reader import Challenge
 from assay.neurons.validator import validator as module
 from assay.neurons.validator import weights_outbox as outbox
 from assay.neurons.validator.journal import Journal, Progress
 from assay.neurons.validator.validator import Validator
-from assay.neurons.validator.weights_outbox import State, list_rows
+from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Beacon, Block, Reason
 from assay.protocol.window import compute_window
 from assay.verification import GroupValue, Ledger, Seat, Statistics, Verdict
@@ -49,7 +50,7 @@ def play(folder, monkeypatch, kills=()):
 def test_an_undisturbed_run_has_something_to_lose(tmp_path, monkeypatch, short_doubt):
     mortal = play(tmp_path, monkeypatch)
     published, rows, sent, standing = mortal.describe()
-    assert [state for _, state, _ in rows] == [State.CONFIRMED] * 2
+    assert [state for _, state, _ in rows] == [DeliveryState.CONFIRMED] * 2
     assert len(sent) == 2
     assert sent[0] != sent[1] == standing == rows[0][2]
     files = {name: record for name, record in published.items() if isinstance(record, dict)}
@@ -147,7 +148,7 @@ def test_what_could_not_be_fetched_meanwhile_is_abstained_from(tmp_path, monkeyp
     mortal.restart()
     mortal.play(25)
     published, rows, sent, _ = mortal.describe()
-    assert all(state is State.CONFIRMED for _, state, _ in rows)
+    assert all(state is DeliveryState.CONFIRMED for _, state, _ in rows)
     assert len(sent) == len(rows)
     settlements = [r for name, r in published.items() if "verdicts/settlement" in name]
     counted = [w for s in settlements for w in s["windows"]]
@@ -173,7 +174,7 @@ def test_away_until_the_nodes_have_forgotten(tmp_path, monkeypatch):
     rows = list_rows(mortal.database, 99)
     assert mortal.validator.trouble is None
     assert len(rows) > before
-    assert rows[0].state is State.CONFIRMED
+    assert rows[0].state is DeliveryState.CONFIRMED
     assert rows[0].epoch > 420
     assert min(mortal.validator.audits) > 20
 
@@ -312,7 +313,7 @@ def test_other_parameters_lose_no_weights_that_are_due(tmp_path, monkeypatch, ca
     mortal = Mortal(tmp_path, monkeypatch)
     mortal.play(20)
     mortal.fate.hook = fail_at("before set_weights", ChainError("no permit"))
-    while not any(row.state is State.DUE for row in list_rows(mortal.database, 9)):
+    while not any(row.state is DeliveryState.DUE for row in list_rows(mortal.database, 9)):
         mortal.play(1)
     (due, *_) = list_rows(mortal.database, 9)
     assert mortal.validator.audits
@@ -329,7 +330,7 @@ def test_other_parameters_lose_no_weights_that_are_due(tmp_path, monkeypatch, ca
     assert validator._last_epoch == max(due.epoch, mortal._options["start"])
     mortal.play(40)
     rows = {row.epoch: row for row in list_rows(mortal.database, 99)}
-    assert rows[due.epoch].state is State.CONFIRMED
+    assert rows[due.epoch].state is DeliveryState.CONFIRMED
     assert rows[due.epoch].weights == due.weights
     assert max(rows) > due.epoch
     mortal.restart()  # and once joined it goes on

@@ -15,7 +15,8 @@ from assay.network.chain import (
     WrongChainError,
 )
 from assay.neurons.program.database import Database, JournalError
-from assay.neurons.validator.weights_outbox import DOUBT_BLOCKS, State, WeightsOutbox, list_rows
+from assay.neurons.session.chain_delivery import DeliveryState
+from assay.neurons.validator.weights_outbox import DOUBT_BLOCKS, WeightsOutbox, list_rows
 
 FULL = 65_535
 ONE, TWO, THREE = {1: FULL}, {0: 7, 2: FULL}, {0: FULL, 1: 1}
@@ -116,10 +117,15 @@ def raise_once(chain, when, error):
 
 def test_weights_are_sent_once_and_confirmed_in_final_state(chain, box):
     box.put(5, {2: 0} | ONE)
-    assert box.states == {5: State.DUE}
+    assert box.states == {5: DeliveryState.DUE}
     box.run(20)
     row = box.get(5)
-    assert (row.state, row.sent_at, row.confirmed_at, row.weights) == (State.CONFIRMED, 2, 2, ONE)
+    assert (row.state, row.sent_at, row.confirmed_at, row.weights) == (
+        DeliveryState.CONFIRMED,
+        2,
+        2,
+        ONE,
+    )
     assert chain.sent == [(2, ONE)]
     assert box.box.trouble is None
 
@@ -155,8 +161,8 @@ def test_rate_limits_are_met_and_never_run_into(tmp_path):
     blocks = [block for block, _ in chain.sent]
     assert min(b - a for a, b in pairwise(blocks)) == 25
     assert len({weights[1] for _, weights in chain.sent}) == len(chain.sent)
-    assert set(box.states.values()) == {State.CONFIRMED, State.SUPERSEDED}
-    assert box.get(110).state is State.CONFIRMED
+    assert set(box.states.values()) == {DeliveryState.CONFIRMED, DeliveryState.SUPERSEDED}
+    assert box.get(110).state is DeliveryState.CONFIRMED
 
 
 def test_a_settlement_superseded_before_it_was_sent_stays_visible(tmp_path):
@@ -165,9 +171,13 @@ def test_a_settlement_superseded_before_it_was_sent_stays_visible(tmp_path):
     for epoch, weights in ((1, ONE), (2, TWO), (3, THREE)):
         box.put(epoch, weights)
         box.run(3)
-    assert box.states == {1: State.CONFIRMED, 2: State.SUPERSEDED, 3: State.DUE}
+    assert box.states == {
+        1: DeliveryState.CONFIRMED,
+        2: DeliveryState.SUPERSEDED,
+        3: DeliveryState.DUE,
+    }
     box.run(25)
-    assert box.states[3] is State.CONFIRMED
+    assert box.states[3] is DeliveryState.CONFIRMED
     assert [weights for _, weights in chain.sent] == [ONE, THREE]
 
 
@@ -175,7 +185,7 @@ def test_a_settlement_older_than_the_newest_is_never_sent(chain, box):
     box.put(7, ONE)
     box.put(5, TWO)
     box.run(5)
-    assert box.states == {5: State.SUPERSEDED, 7: State.CONFIRMED}
+    assert box.states == {5: DeliveryState.SUPERSEDED, 7: DeliveryState.CONFIRMED}
     assert [weights for _, weights in chain.sent] == [ONE]
 
 
@@ -196,9 +206,9 @@ def test_an_unknown_outcome_that_did_happen_is_not_sent_again(chain, box):
     raise_once(chain, "after", UnknownOutcomeError("the connection broke"))
     box.put(5, ONE)
     box.work()
-    assert box.states == {5: State.SENDING}
+    assert box.states == {5: DeliveryState.SENDING}
     box.run(DOUBT_BLOCKS + 5)
-    assert box.states == {5: State.CONFIRMED}
+    assert box.states == {5: DeliveryState.CONFIRMED}
     assert len(chain.sent) == 1
     assert box.box.trouble is None
 
@@ -211,7 +221,7 @@ def test_an_unknown_outcome_that_did_not_is_sent_again_once_it_cannot_come(chain
     box.run(EXTRINSIC_BLOCKS - 2)
     assert chain.sent == []
     box.run(DOUBT_BLOCKS - EXTRINSIC_BLOCKS + 3)
-    assert box.states == {5: State.CONFIRMED}
+    assert box.states == {5: DeliveryState.CONFIRMED}
     assert chain.sent[0][0] > EXTRINSIC_BLOCKS + 1
     assert len(chain.sent) == 1
 
@@ -226,7 +236,7 @@ def test_an_extrinsic_signed_by_a_node_ahead_of_our_head_is_waited_for(chain, bo
     assert chain.sent == []
     chain.real.set_weights(chain.hotkeys[2], ONE)
     box.run(3)
-    assert box.states == {5: State.CONFIRMED}
+    assert box.states == {5: DeliveryState.CONFIRMED}
     assert chain.sent == []
 
 
@@ -241,7 +251,7 @@ def test_weights_of_the_very_block_at_which_they_are_sent_again_are_not_these(ch
     box.put(6, ONE)
     box.run(10)
     assert box.get(6).marked_at == box.get(5).sent_at
-    assert box.states[6] is State.SENDING
+    assert box.states[6] is DeliveryState.SENDING
 
 
 def test_a_newer_settlement_waits_for_what_may_still_come(chain, box):
@@ -254,7 +264,7 @@ def test_a_newer_settlement_waits_for_what_may_still_come(chain, box):
     assert chain.sent == []
     chain.real.set_weights(chain.hotkeys[2], ONE)  # here it comes
     box.run(3)
-    assert box.states == {5: State.CONFIRMED, 6: State.CONFIRMED}
+    assert box.states == {5: DeliveryState.CONFIRMED, 6: DeliveryState.CONFIRMED}
     assert [weights for _, weights in chain.sent] == [TWO]
 
 
@@ -264,7 +274,7 @@ def test_a_newer_settlement_replaces_what_never_came(chain, box):
     box.run(3)
     box.put(6, TWO)
     box.run(DOUBT_BLOCKS + 2)
-    assert box.states == {5: State.SUPERSEDED, 6: State.CONFIRMED}
+    assert box.states == {5: DeliveryState.SUPERSEDED, 6: DeliveryState.CONFIRMED}
     assert [weights for _, weights in chain.sent] == [TWO]
 
 
@@ -275,9 +285,9 @@ def test_the_same_weights_as_last_time_are_not_taken_for_these(chain, box):
     raise_once(chain, "before", UnknownOutcomeError("the connection broke"))
     box.put(6, ONE)
     box.run(10)
-    assert box.states[6] is State.SENDING
+    assert box.states[6] is DeliveryState.SENDING
     box.run(DOUBT_BLOCKS)
-    assert box.states[6] is State.CONFIRMED
+    assert box.states[6] is DeliveryState.CONFIRMED
     assert len(chain.sent) == 2
 
 
@@ -285,11 +295,11 @@ def test_a_block_that_said_it_holds_them_and_fell_out_of_the_chain(chain, box):
     box.put(5, ONE)
     box.work()
     chain.real._pending.weights.clear()
-    assert box.states == {5: State.SENT}
+    assert box.states == {5: DeliveryState.SENT}
     box.run(20)
-    assert box.states == {5: State.SENT}
+    assert box.states == {5: DeliveryState.SENT}
     box.run(DOUBT_BLOCKS)
-    assert box.states == {5: State.CONFIRMED}
+    assert box.states == {5: DeliveryState.CONFIRMED}
     assert len(chain.sent) == 2
 
 
@@ -304,9 +314,9 @@ def test_killed_between_sending_and_noting_it(chain, box, when, sent):
         box.work()
     chain.mint(2)
     box.restart()
-    assert box.states == {5: State.SENDING}
+    assert box.states == {5: DeliveryState.SENDING}
     box.run(DOUBT_BLOCKS + 3)
-    assert box.states == {5: State.CONFIRMED}
+    assert box.states == {5: DeliveryState.CONFIRMED}
     assert (chain.tries, len(chain.sent)) == (sent, 1)
 
 
@@ -318,14 +328,14 @@ def test_without_a_permit_they_are_kept_until_there_is_one(tmp_path):
     box = Box(chain, tmp_path)
     box.put(5, ONE)
     box.run(40)
-    assert box.states == {5: State.DUE}
+    assert box.states == {5: DeliveryState.DUE}
     assert "no permit" in box.get(5).trouble
     assert "no permit" in box.box.trouble
     assert chain.tries == 4  # with growing pauses: at once, after 4, 8 and 16 blocks
     chain.fund(chain.hotkeys[2], 9)
     chain.add_stake(chain.hotkeys[2], 9)
     box.run(40)
-    assert box.states == {5: State.CONFIRMED}
+    assert box.states == {5: DeliveryState.CONFIRMED}
     assert box.box.trouble is None
 
 
@@ -339,13 +349,13 @@ def test_a_hotkey_that_lost_its_uid_sends_when_it_has_one_again(tmp_path):
     assert "no uid any more" in box.box.trouble  # a look at what stands says so too
     box.put(5, TWO)
     box.run(10)
-    assert box.states[5] is State.DUE
+    assert box.states[5] is DeliveryState.DUE
     assert "holds no uid" in box.get(5).trouble
     assert chain.tries == 1
     chain.real.rules = replace(chain.rules, max_uids=9)
     chain.register(chain.hotkeys[2])
     box.run(20)
-    assert box.states[5] is State.CONFIRMED
+    assert box.states[5] is DeliveryState.CONFIRMED
     assert box.box.trouble is None
 
 
@@ -359,9 +369,9 @@ def test_a_hotkey_evicted_while_its_weights_were_under_way(tmp_path):
     chain.real.rules = replace(chain.rules, max_uids=9)
     chain.register(chain.hotkeys[2])  # which counts as an update, and is none
     box.run(20)
-    assert box.states == {5: State.SENDING}
+    assert box.states == {5: DeliveryState.SENDING}
     box.run(DOUBT_BLOCKS)
-    assert box.states == {5: State.CONFIRMED}
+    assert box.states == {5: DeliveryState.CONFIRMED}
 
 
 def evict(chain, hotkey):
@@ -378,7 +388,7 @@ def test_a_refusal_that_was_none_is_found_on_chain(chain, box):
     raise_once(chain, "after", ChainError("cannot decode the events"))
     box.put(5, ONE)
     box.run(12)
-    assert box.states == {5: State.CONFIRMED}
+    assert box.states == {5: DeliveryState.CONFIRMED}
     assert len(chain.sent) == 1
 
 
@@ -392,7 +402,7 @@ def test_somebody_else_with_the_hotkey_is_reported_and_not_fought(chain, box):
     box.run(20)
     assert "this program has not sent" in box.box.trouble
     assert "this program has not sent" in box.get(5).trouble
-    assert box.states == {5: State.CONFIRMED}
+    assert box.states == {5: DeliveryState.CONFIRMED}
     assert len(chain.sent) == 1
     box.put(6, THREE)
     box.run(3)
@@ -415,13 +425,13 @@ def test_weights_that_are_opened_later_are_confirmed_by_being_taken(chain, box):
     box.put(5, ONE)
     box.run(3)
     row = box.get(5)
-    assert (row.state, row.sent_at) == (State.CONFIRMED, 2)
+    assert (row.state, row.sent_at) == (DeliveryState.CONFIRMED, 2)
     raise_once(chain, "before", UnknownOutcomeError("the connection broke"))
     box.put(6, TWO)
     box.run(5)
-    assert box.states[6] is State.SENDING
+    assert box.states[6] is DeliveryState.SENDING
     box.run(DOUBT_BLOCKS)
-    assert box.states[6] is State.CONFIRMED
+    assert box.states[6] is DeliveryState.CONFIRMED
     assert len(chain.sent) == 2
 
 
@@ -435,9 +445,9 @@ def test_a_node_that_is_away_is_waited_for(chain, box, monkeypatch):
         patch.setattr(chain.real, "get_next_weights_block", fail)
         box.run(3)
     assert box.box.trouble == "the node does not answer"
-    assert box.states == {5: State.DUE}
+    assert box.states == {5: DeliveryState.DUE}
     box.run(3)
-    assert box.states == {5: State.CONFIRMED}
+    assert box.states == {5: DeliveryState.CONFIRMED}
     assert box.box.trouble is None
 
 

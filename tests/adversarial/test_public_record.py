@@ -11,11 +11,12 @@ from assay.artifacts.submissions.submission_reader import open_submission
 from assay.network.chain import ChainError
 from assay.network.store import StoreError, open_folder
 from assay.neurons.program.database import Database
+from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator import weights_outbox as outbox
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook, get_software
 from assay.neurons.validator.validator import Validator
-from assay.neurons.validator.weights_outbox import State, list_rows
+from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import (
     Outcome,
     Reason,
@@ -166,7 +167,7 @@ def test_nothing_is_published_before_the_weights_stand_on_chain(tmp_path, monkey
 
     mortal.fate.hook = refuse
     mortal.play(24)
-    assert [row.state for row in list_rows(mortal.database, 9)][:1] == [State.DUE]
+    assert [row.state for row in list_rows(mortal.database, 9)][:1] == [DeliveryState.DUE]
     assert mortal.store.list() == ()
     mortal.fate.hook = lambda name: None
     mortal.play(40)
@@ -217,7 +218,7 @@ def test_a_record_is_never_rewritten(tmp_path, monkeypatch):
     assert place.read_bytes() == b"what stood there before"
     assert "never rewritten" in mortal.validator.trouble
     assert read_settlements(mortal) == []
-    assert all(row.state is State.CONFIRMED for row in list_rows(mortal.database, 9))
+    assert all(row.state is DeliveryState.CONFIRMED for row in list_rows(mortal.database, 9))
     place.unlink()
     mortal.play(1)
     assert mortal.validator.trouble is None
@@ -234,7 +235,7 @@ def test_a_store_that_fails_delays_no_weights(tmp_path, monkeypatch):
     mortal.fate.hook = fail
     mortal.play(30)
     assert mortal.validator.trouble == "the record is not published: the disk is full"
-    assert [row.state for row in list_rows(mortal.database, 9)] == [State.CONFIRMED] * 2
+    assert [row.state for row in list_rows(mortal.database, 9)] == [DeliveryState.CONFIRMED] * 2
     mortal.fate.hook = lambda name: None
     mortal.play(1)
     assert mortal.validator.trouble is None
@@ -286,7 +287,7 @@ def test_an_announcement_that_is_refused_delays_nothing(tmp_path, monkeypatch):
     mortal.fate.hook = refuse
     mortal.play(30)
     assert mortal.validator.trouble == "the record is not announced: too much space used"
-    assert [row.state for row in list_rows(mortal.database, 9)] == [State.CONFIRMED] * 2
+    assert [row.state for row in list_rows(mortal.database, 9)] == [DeliveryState.CONFIRMED] * 2
     assert len(read_settlements(mortal)) == 2
     sent = mortal.fate.points.count("before set_commitment")
     assert 1 <= sent <= 4

@@ -27,12 +27,13 @@ from assay.neurons.miner.mining_history import (
     describe_history,
 )
 from assay.neurons.program.database import Database
+from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.session.window_reader import Challenge
-from assay.neurons.validator import ledger_outbox
+from assay.neurons.validator import post_outbox as post_outbox
 from assay.neurons.validator import weights_outbox as outbox
-from assay.neurons.validator.ledger_outbox import LedgerOutbox, list_ledger_rows
+from assay.neurons.validator.post_outbox import PostOutbox, list_posts
 from assay.neurons.validator.run_archive import Archive
-from assay.neurons.validator.weights_outbox import State, WeightsOutbox, list_rows
+from assay.neurons.validator.weights_outbox import WeightsOutbox, list_rows
 from assay.neurons.validator.window_audit import Settlement, WindowAudit
 from assay.protocol import Beacon, Block, Reason
 from assay.verification import Ledger, Seat
@@ -99,25 +100,25 @@ def test_weights_of_long_ago(monkeypatch):
         box.put(epoch, {1: epoch + 1})
         (row,) = list_rows(database, 1)
         if epoch % 10:
-            box._save(replace(row, state=State.CONFIRMED))
+            box._save(replace(row, state=DeliveryState.CONFIRMED))
         elif epoch == 10:
-            box._save(replace(row, state=State.SENDING))
+            box._save(replace(row, state=DeliveryState.SENDING))
     assert [row.epoch for row in list_rows(database, 99)] == [29, 28, 27, 26, 25, 10]
 
 
 def test_posts_of_long_ago(monkeypatch):
-    monkeypatch.setattr(ledger_outbox, "KEPT_ROWS", 5)
+    monkeypatch.setattr(post_outbox, "KEPT_ROWS", 5)
     database = Database()
-    box = LedgerOutbox(database, None, 6)
+    box = PostOutbox(database, None, 6)
     entry = LedgerEntry(
         **{f.name: bytes(32) if f.type in (bytes, "bytes") else 1 for f in fields(LedgerEntry)}
     )
     for epoch in range(30):
         box.put(epoch, entry)
-        (row,) = list_ledger_rows(database, 1)
+        (row,) = list_posts(database, 1)
         if epoch != 10:
-            box._save(replace(row, state=ledger_outbox.State.CONFIRMED))
-    assert [row.epoch for row in list_ledger_rows(database, 99)] == [29, 28, 27, 26, 25, 10]
+            box._save(replace(row, state=post_outbox.DeliveryState.CONFIRMED))
+    assert [row.epoch for row in list_posts(database, 99)] == [29, 28, 27, 26, 25, 10]
 
 
 def test_a_validators_files(tmp_path):

@@ -16,8 +16,9 @@ from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, Outside
 from assay.neurons.program.database import Database
+from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator.validator import Validator
-from assay.neurons.validator.weights_outbox import State, list_rows
+from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Commitment, Parameters, Phase, Reason, Tag, encode_commitment
 from assay.protocol.commitment import parse_commitment
 from assay.protocol.parameters import DEMO_TIMING
@@ -84,7 +85,7 @@ def test_the_honest_are_paid_and_the_cheat_is_not(own_subnet: RuntimeNet, tmp_pa
         validator = Validator(
             validating, parameters, sources, database, *keep, last_window=window, start=start
         )
-        while not any(row.state is State.CONFIRMED for row in list_rows(database, 9)):
+        while not any(row.state is DeliveryState.CONFIRMED for row in list_rows(database, 9)):
             for neuron in (*miners, validator):
                 while neuron.step():
                     pass

@@ -7,7 +7,8 @@ from typing import Any
 from assay.network.chain import ChainError
 from assay.network.chain.chain_values import LARGEST_WEIGHT as FULL
 from assay.neurons.program.database import Database
-from assay.neurons.validator.weights_outbox import State, WeightsOutbox, WeightsRow, list_rows
+from assay.neurons.session.chain_delivery import DeliveryState
+from assay.neurons.validator.weights_outbox import WeightsOutbox, WeightsRow, list_rows
 from tests.integration.chain.nets import TAO, Net, RuntimeNet
 
 
@@ -40,7 +41,7 @@ def drive(net: Net, box: WeightsOutbox, database: Database, blocks: int) -> Weig
         while box.step(head):
             pass
         (row,) = list_rows(database, 1)
-        if row.state is State.CONFIRMED or head >= end:
+        if row.state is DeliveryState.CONFIRMED or head >= end:
             return row
         net.pass_blocks(1)
 
@@ -76,7 +77,7 @@ def test_weights_are_confirmed_in_finalized_state_within_the_rate_limit(
     for epoch, weights in ((1, {0: FULL, uid: 3}), (2, {uid: FULL})):
         box.put(epoch, weights)
         row = drive(net, box, database, 20)
-        assert (row.epoch, row.state, row.trouble) == (epoch, State.CONFIRMED, None)
+        assert (row.epoch, row.state, row.trouble) == (epoch, DeliveryState.CONFIRMED, None)
         assert row.sent_at == chain.blocks[-1]
         assert row.confirmed_at is not None
         assert net.chain.get_weights(row.confirmed_at)[hotkey] == weights
@@ -104,10 +105,10 @@ def test_weights_that_were_sent_before_the_kill_are_found_again(net: Net, tmp_pa
     except KilledError:
         database.close()
     database = Database(tmp_path / "validator.sqlite")
-    assert list_rows(database, 1)[0].state is State.SENDING
+    assert list_rows(database, 1)[0].state is DeliveryState.SENDING
     box = WeightsOutbox(database, chain, hotkey)
     row = drive(net, box, database, 5)
-    assert (row.state, row.sent_at) == (State.CONFIRMED, chain.blocks[0])
+    assert (row.state, row.sent_at) == (DeliveryState.CONFIRMED, chain.blocks[0])
     assert len(chain.blocks) == 1
 
 
@@ -121,7 +122,7 @@ def test_weights_that_the_chain_opens_later_are_confirmed_when_it_took_them(
     for epoch in (1, 2):
         box.put(epoch, {uid: FULL})
         row = drive(subnet, box, database, 20)
-        assert (row.epoch, row.state, row.shut) == (epoch, State.CONFIRMED, True)
+        assert (row.epoch, row.state, row.shut) == (epoch, DeliveryState.CONFIRMED, True)
         assert row.sent_at == chain.blocks[-1]
     subnet.set_rules(commit_reveal=False, weights_rate_limit=0)
     assert hotkey not in subnet.chain.get_weights(subnet.chain.get_head())

@@ -6,7 +6,8 @@ from pathlib import Path
 from assay.network.chain import UnknownOutcomeError
 from assay.network.evm import LedgerEntry, LedgerPoster, SignedCall, bind_hotkey
 from assay.neurons.program.database import Database
-from assay.neurons.validator.ledger_outbox import LedgerOutbox, LedgerRow, State, list_ledger_rows
+from assay.neurons.session.chain_delivery import DeliveryState
+from assay.neurons.validator.post_outbox import PostOutbox, PostRow, list_posts
 from assay.protocol import SettlementRecord, make_score_tree
 from assay.protocol.record import RECORD_VERSION, SeatScore
 from assay.protocol.score_tree import compute_weights_digest, keccak256
@@ -98,7 +99,7 @@ class Validator:
         """Also again, after a kill."""
         self.poster = MortalPoster(self.stage.ledger, self.key, self.stage.hotkey.public)
         self.database = Database(self._file)
-        self.outbox = LedgerOutbox(self.database, self.poster, DEEP)
+        self.outbox = PostOutbox(self.database, self.poster, DEEP)
 
     def restart(self) -> None:
         self.database.close()
@@ -114,8 +115,8 @@ class Validator:
             self.stage.anvil.mine(blocks)
         self.outbox.step()
 
-    def get(self, epoch: int) -> LedgerRow:
-        return next(row for row in list_ledger_rows(self.database, 99) if row.epoch == epoch)
+    def get(self, epoch: int) -> PostRow:
+        return next(row for row in list_posts(self.database, 99) if row.epoch == epoch)
 
     def stands(self, epoch: int) -> bool:
         return self.poster.get_digest(epoch) == make_entry(epoch).digest
@@ -126,5 +127,5 @@ class Validator:
 
     def require_posted_once(self, *epochs: int) -> None:
         assert all(self.stands(epoch) for epoch in epochs)
-        assert {self.get(epoch).state for epoch in epochs} == {State.CONFIRMED}
+        assert {self.get(epoch).state for epoch in epochs} == {DeliveryState.CONFIRMED}
         assert self.outbox.trouble is None

@@ -15,7 +15,7 @@ from assay.network.chain import WrongChainError
 from assay.network.evm import LedgerPoster, bind_hotkey
 from assay.neurons.program.database import Database
 from assay.neurons.settings.loading import load_settings
-from assay.neurons.validator.ledger_outbox import LedgerOutbox
+from assay.neurons.validator.post_outbox import PostOutbox
 from assay.protocol import SettlementRecord
 from tests.audit.audited import (
     EPOCHS,
@@ -55,7 +55,7 @@ def post(stage: Stage, records: list[SettlementRecord]) -> None:
 
     bind_hotkey(stage.ledger, stage.key, LIAR, sign, 0)
     with closing(Database()) as database:
-        outbox = LedgerOutbox(database, LedgerPoster(stage.ledger, stage.key, LIAR), 1)
+        outbox = PostOutbox(database, LedgerPoster(stage.ledger, stage.key, LIAR), 1)
         for record in records:
             outbox.put_record(record)
         outbox.step()

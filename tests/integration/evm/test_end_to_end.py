@@ -15,12 +15,12 @@ from assay.cli.app import app
 from assay.network.evm import LedgerPoster, bind_hotkey, make_ledger_entry
 from assay.network.evm.evm_errors import SilentError
 from assay.neurons.program.database import Database
+from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.settings.loading import ConfigError, load_settings
 from assay.neurons.settings.sections import Settings
 from assay.neurons.validator import weights_outbox as outbox
 from assay.neurons.validator.evm_opening import create_key, open_key, open_posting
-from assay.neurons.validator.ledger_outbox import LedgerOutbox, State, list_ledger_rows
-from assay.neurons.validator.ledger_thread import LedgerThread
+from assay.neurons.validator.post_outbox import PostOutbox, PostThread, list_posts
 from assay.protocol import (
     SettlementRecord,
     decode_settlement_record,
@@ -49,8 +49,8 @@ def read_settlements(folder: Path) -> list[SettlementRecord]:
     return sorted(records, key=lambda record: record.epoch)
 
 
-def make_outbox(stage: Stage, database: Database) -> LedgerOutbox:
-    return LedgerOutbox(database, LedgerPoster(stage.ledger, stage.key, VALIDATOR), 2)
+def make_outbox(stage: Stage, database: Database) -> PostOutbox:
+    return PostOutbox(database, LedgerPoster(stage.ledger, stage.key, VALIDATOR), 2)
 
 
 def bind(stage: Stage) -> None:
@@ -74,9 +74,9 @@ def test_from_settlements_to_verified_scores(
     mortal.ledger.step()
     records = read_settlements(tmp_path)
     assert len(records) == 3
-    rows = list_ledger_rows(mortal.database, 9)
+    rows = list_posts(mortal.database, 9)
     assert [row.epoch for row in rows] == [record.epoch for record in reversed(records)]
-    assert {row.state for row in rows} == {State.CONFIRMED}
+    assert {row.state for row in rows} == {DeliveryState.CONFIRMED}
     proven = 0
     for record in records:
         entry = make_ledger_entry(record)
@@ -123,7 +123,7 @@ def test_killed_at_any_point_every_settlement_is_posted_once(
     bind(stage)
     quiet = Mortal(tmp_path / "quiet", monkeypatch, ledger=lambda d: make_outbox(stage, d))
     quiet.play(30)
-    expected = [(row.epoch, row.entry) for row in list_ledger_rows(quiet.database, 9)]
+    expected = [(row.epoch, row.entry) for row in list_posts(quiet.database, 9)]
     points = [i for i, name in enumerate(quiet.fate.points) if name.endswith("put")]
     assert expected
     assert points
@@ -133,7 +133,7 @@ def test_killed_at_any_point_every_settlement_is_posted_once(
         mortal = Mortal(folder, monkeypatch, [point], ledger=lambda d: make_outbox(stage, d))
         mortal.play(30)
         assert mortal.fate.killed == 1
-        found = [(row.epoch, row.entry) for row in list_ledger_rows(mortal.database, 9)]
+        found = [(row.epoch, row.entry) for row in list_posts(mortal.database, 9)]
         assert found == expected
         mortal.database.close()
 
@@ -152,11 +152,11 @@ def test_weights_wait_for_no_evm(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same blocks with a ledger that hangs all the time, and without one."""
-    threads: list[LedgerThread] = []
+    threads: list[PostThread] = []
 
-    def make_hanging(database: Database) -> LedgerThread:
+    def make_hanging(database: Database) -> PostThread:
         poster = HangingPoster(stage.ledger, stage.key, VALIDATOR)
-        threads.append(LedgerThread(LedgerOutbox(database, poster, 2), look_s=0.01))
+        threads.append(PostThread(PostOutbox(database, poster, 2), look_s=0.01))
         threads[-1].start()
         return threads[-1]
 
@@ -166,13 +166,13 @@ def test_weights_wait_for_no_evm(
         mortal.play(40)
         rows.append(outbox.list_rows(mortal.database, 9))
         if make is not None:
-            assert len(list_ledger_rows(mortal.database, 9)) == 3  # they wait, on disk
+            assert len(list_posts(mortal.database, 9)) == 3  # they wait, on disk
             HangingPoster.release.set()
             threads[0].close()
         mortal.database.close()
     without, with_ledger = rows
     assert without == with_ledger
-    assert {row.state for row in without} == {outbox.State.CONFIRMED}
+    assert {row.state for row in without} == {outbox.DeliveryState.CONFIRMED}
 
 
 # --- from settings
@@ -217,7 +217,7 @@ def test_a_validator_posts_as_its_settings_say(
         assert thread is not None
         thread.put_record(record)
         deadline = time.monotonic() + 20.0
-        while list_ledger_rows(database, 1)[0].state is not State.CONFIRMED:
+        while list_posts(database, 1)[0].state is not DeliveryState.CONFIRMED:
             assert time.monotonic() < deadline, thread.trouble
             time.sleep(0.05)
     posted = stage.ledger.find_posted(VALIDATOR, record.epoch)
@@ -396,4 +396,4 @@ def test_storage_mock_is_reached(stage: Stage) -> None:
 
 def test_a_validator_without_a_ledger_has_no_posts(tmp_path: Path) -> None:
     with closing(Database(tmp_path / "validator.sqlite")) as database:
-        assert list_ledger_rows(database, 5) == []
+        assert list_posts(database, 5) == []

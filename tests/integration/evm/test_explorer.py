@@ -19,7 +19,7 @@ from assay.cli.app import app
 from assay.network.evm import LedgerPoster, ScoreLedger, make_ledger_entry
 from assay.network.store import open_folder
 from assay.neurons.program.database import Database
-from assay.neurons.validator.ledger_outbox import LedgerOutbox
+from assay.neurons.validator.post_outbox import PostOutbox
 from assay.protocol import SettlementRecord, encode_ss58
 from assay.subnet.presets import NETUID
 from tests.adversarial.mortal import Mortal
@@ -51,7 +51,7 @@ def post(stage: Stage, *records: SettlementRecord) -> None:
     """As a validator does."""
     ledger = ScoreLedger(stage.node, stage.ledger.address, NETUID)
     with closing(Database()) as database:
-        outbox = LedgerOutbox(database, LedgerPoster(ledger, stage.key, VALIDATOR), 0)
+        outbox = PostOutbox(database, LedgerPoster(ledger, stage.key, VALIDATOR), 0)
         for record in records:
             outbox.put_record(record)
         outbox.step()

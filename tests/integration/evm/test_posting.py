@@ -11,8 +11,8 @@ from assay.network.chain import UnknownOutcomeError, WrongChainError
 from assay.network.evm import EvmKey, EvmNode, LedgerPoster, ScoreLedger, bind_hotkey
 from assay.network.evm import evm_node as node
 from assay.neurons.program.database import Database
-from assay.neurons.validator.ledger_outbox import LedgerOutbox, State, list_ledger_rows
-from assay.neurons.validator.ledger_thread import LedgerThread
+from assay.neurons.session.chain_delivery import DeliveryState
+from assay.neurons.validator.post_outbox import PostOutbox, PostThread, list_posts
 from assay.protocol.score_tree import keccak256
 from tests.integration.evm.anvil import CHAIN_ID, NETUID, SR25519, Anvil, Stage
 from tests.integration.evm.posting import (
@@ -34,12 +34,12 @@ def validator(stage: Stage, tmp_path: Path) -> Iterator[Validator]:
 
 def test_posts_and_waits_for_blocks_on_top(validator: Validator) -> None:
     validator.put(10)
-    assert validator.get(10).state is State.DUE
+    assert validator.get(10).state is DeliveryState.DUE
     validator.step()
-    assert validator.get(10).state is State.SENT
+    assert validator.get(10).state is DeliveryState.SENT
     for _ in range(DEEP):
         validator.step(blocks=1)
-        assert validator.get(10).state is State.SENT
+        assert validator.get(10).state is DeliveryState.SENT
     validator.step(blocks=1)
     validator.require_posted_once(10)
     block = validator.get(10).seen_at
@@ -75,7 +75,7 @@ def test_killed_around_the_sending(validator: Validator, fate: str) -> None:
     signed = validator.get(10).post
     assert signed is not None
     validator.restart()
-    assert validator.get(10).state is State.SENDING
+    assert validator.get(10).state is DeliveryState.SENDING
     validator.step()
     validator.step(blocks=1 + DEEP)
     validator.require_posted_once(10)
@@ -99,7 +99,7 @@ def test_an_answer_that_was_lost(validator: Validator) -> None:
     validator.poster.fate = "unanswered"
     with pytest.raises(UnknownOutcomeError):
         validator.step()
-    assert validator.get(10).state is State.SENDING
+    assert validator.get(10).state is DeliveryState.SENDING
     validator.step(blocks=1 + DEEP)
     validator.require_posted_once(10)
     assert validator.count_transactions() == 1
@@ -113,7 +113,7 @@ def test_reorganisation_of_the_posting_block(validator: Validator) -> None:
     validator.stage.anvil.rpc("anvil_reorg", 1, [])
     assert not validator.stands(10)
     validator.step()
-    assert validator.get(10).state is State.SENT
+    assert validator.get(10).state is DeliveryState.SENT
     assert validator.get(10).seen_at is None
     validator.step(blocks=1)
     assert validator.stands(10)
@@ -140,11 +140,11 @@ def test_out_of_gas(validator: Validator, monkeypatch: pytest.MonkeyPatch) -> No
     validator.step()
     validator.step(blocks=1)
     row = validator.get(10)
-    assert (row.state, row.failures) == (State.DUE, 1)
+    assert (row.state, row.failures) == (DeliveryState.DUE, 1)
     assert "out of gas" in (validator.outbox.trouble or "")
     monkeypatch.undo()
     validator.step(blocks=1)
-    assert validator.get(10).state is State.DUE  # it pauses
+    assert validator.get(10).state is DeliveryState.DUE  # it pauses
     validator.step(blocks=4)
     validator.step(blocks=1 + DEEP)
     validator.require_posted_once(10)
@@ -156,7 +156,7 @@ def test_foreign_poster_until_it_is_bound(validator: Validator) -> None:
     bind_hotkey(stage.ledger, stage.key, stage.hotkey.public, stage.hotkey.sign, 0)
     validator.put(10)
     validator.step()
-    assert validator.get(10).state is State.DUE
+    assert validator.get(10).state is DeliveryState.DUE
     assert "NotThePoster" in (validator.outbox.trouble or "")
     assert "assay ledger bind" in (validator.outbox.trouble or "")
     bind_hotkey(stage.ledger, own, stage.hotkey.public, stage.hotkey.sign, 0)
@@ -172,12 +172,12 @@ def test_another_entry_stands_already(validator: Validator, tmp_path: Path) -> N
     validator.stage.anvil.mine()
     validator.put(10)
     validator.step()
-    assert validator.get(10).state is State.TAKEN
+    assert validator.get(10).state is DeliveryState.TAKEN
     assert other.digest.hex() in (validator.outbox.trouble or "")
     validator.put(20)  # and the next goes on
     validator.step()
     validator.step(blocks=1 + DEEP)
-    assert validator.get(20).state is State.CONFIRMED
+    assert validator.get(20).state is DeliveryState.CONFIRMED
 
 
 def test_the_same_entry_stands_already(validator: Validator) -> None:
@@ -302,9 +302,9 @@ def test_a_node_that_claims_another_entry(validator: Validator) -> None:
     validator.put(10)
     validator.poster.claimed = b"\7" * 32
     validator.step()
-    assert validator.get(10).state is State.TAKEN
+    assert validator.get(10).state is DeliveryState.TAKEN
     validator.step(blocks=1)
-    assert validator.get(10).state is State.TAKEN
+    assert validator.get(10).state is DeliveryState.TAKEN
     validator.poster.claimed = b""
     validator.step(blocks=1)
     validator.step(blocks=1 + DEEP)
@@ -324,11 +324,11 @@ def test_wrong_chain(validator: Validator) -> None:
     with closing(EvmNode(stage.anvil.endpoint, 964)) as wrong:
         ledger = ScoreLedger(wrong, stage.ledger.address, NETUID)
         poster = LedgerPoster(ledger, validator.key, stage.hotkey.public)
-        outbox = LedgerOutbox(validator.database, poster, DEEP)
+        outbox = PostOutbox(validator.database, poster, DEEP)
         validator.put(10)
         with pytest.raises(WrongChainError):
             outbox.step()
-    assert validator.get(10).state is State.DUE
+    assert validator.get(10).state is DeliveryState.DUE
 
 
 # --- beside a validator
@@ -342,7 +342,7 @@ def test_a_failing_evm_delays_nothing_and_is_tried_again(stage: Stage, tmp_path:
         dead = EvmNode(other.endpoint, CHAIN_ID)
         ledger = ScoreLedger(dead, stage.ledger.address, NETUID)
         poster = LedgerPoster(ledger, stage.key, stage.hotkey.public)
-        thread = LedgerThread(LedgerOutbox(database, poster, 0), look_s=0.05)
+        thread = PostThread(PostOutbox(database, poster, 0), look_s=0.05)
         thread.start()
         started = time.monotonic()
         thread.put_record(make_record(10))
@@ -352,9 +352,9 @@ def test_a_failing_evm_delays_nothing_and_is_tried_again(stage: Stage, tmp_path:
         thread.close()
         dead.close()
         poster = LedgerPoster(stage.ledger, stage.key, stage.hotkey.public)
-        thread = LedgerThread(LedgerOutbox(database, poster, 0), look_s=0.05)
+        thread = PostThread(PostOutbox(database, poster, 0), look_s=0.05)
         thread.start()
-        await_(lambda: list_ledger_rows(database, 1)[0].state is State.CONFIRMED)
+        await_(lambda: list_posts(database, 1)[0].state is DeliveryState.CONFIRMED)
         await_(lambda: thread.trouble is None)
         thread.close()
 
@@ -372,13 +372,13 @@ def test_a_defect_ends_neither_thread_nor_program(
 
     with closing(Database(tmp_path / "validator.sqlite")) as database:
         poster = Defective(stage.ledger, stage.key, stage.hotkey.public)
-        thread = LedgerThread(LedgerOutbox(database, poster, 0), look_s=0.02)
+        thread = PostThread(PostOutbox(database, poster, 0), look_s=0.02)
         thread.start()
         thread.put_record(make_record(10))
         await_(lambda: thread.trouble is not None)
         assert "a defect" in caplog.text
         poster.broken = False
-        await_(lambda: list_ledger_rows(database, 1)[0].state is State.CONFIRMED)
+        await_(lambda: list_posts(database, 1)[0].state is DeliveryState.CONFIRMED)
         thread.close()
 
 
@@ -390,10 +390,10 @@ def test_the_key_is_nowhere_on_disk(validator: Validator, tmp_path: Path) -> Non
     stage = validator.stage
     bind_hotkey(stage.ledger, key, stage.hotkey.public, stage.hotkey.sign, 0)
     with closing(Database(tmp_path / "other.sqlite")) as database:
-        outbox = LedgerOutbox(database, LedgerPoster(stage.ledger, key, stage.hotkey.public), DEEP)
+        outbox = PostOutbox(database, LedgerPoster(stage.ledger, key, stage.hotkey.public), DEEP)
         outbox.put(10, make_entry(10))
         outbox.step()
-        assert list_ledger_rows(database, 1)[0].state is State.SENT
+        assert list_posts(database, 1)[0].state is DeliveryState.SENT
         found = b"".join(file.read_bytes() for file in tmp_path.glob("other.sqlite*"))
     assert secret not in found
     assert secret.hex().encode() not in found

@@ -8,7 +8,7 @@ from assay.network import StoreError
 from assay.network.beacon import BeaconSourceError
 from assay.network.chain import ChainError, UnknownOutcomeError, WrongChainError
 from assay.neurons.miner import miner as module
-from assay.neurons.miner.delivery import Delivery, Parcel
+from assay.neurons.miner.commitment_delivery import CommitmentDelivery, PendingCommitment
 from assay.neurons.miner.miner import MinerConfig
 from assay.protocol import Beacon, parse_commitment
 from assay.protocol.parameters import DEMO_TIMING
@@ -242,8 +242,8 @@ def test_an_unusable_checkpoint_is_not_looked_for_again(make_subnet, quick_miner
 def test_the_next_commitment_waits_until_the_last_one_was_read(make_subnet):
     """One slot a hotkey: a quick miner would overwrite its own work before it counts."""
     subnet, sent = make_subnet(), []
-    delivery = Delivery(subnet.chain, subnet.parameters.timing)
-    delivery.add(Parcel(1, lambda: sent.append(1), lambda head: None, sent.append))
+    delivery = CommitmentDelivery(subnet.chain, subnet.parameters.timing)
+    delivery.add(PendingCommitment(1, lambda: sent.append(1), lambda head: None, sent.append))
     for head in (11, 12):
         delivery.step(head)
         assert sent == []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from assay.artifacts.ports import Chain
 from assay.network.chain import ChainError, ForgottenError, WrongChainError
 from assay.network.store import StoreError
+from assay.neurons.session.chain_delivery import DeliveryEvent, DeliveryState, compute_next_state
 from assay.protocol import Phase
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block
@@ -20,7 +21,7 @@ _CONFIRM_BLOCKS = 6
 
 
 @dataclass(slots=True)
-class Parcel:
+class PendingCommitment:
     """One window's file and commitment on their way.
 
     Attributes:
@@ -28,6 +29,7 @@ class Parcel:
         on_sent: called with the head when the chain has taken it.
         on_missed: called with the reason when it is too late.
         bound: hotkey and payload that state may hold by now; None before the first try.
+        state: of the commitment.
         sent_at: head when the chain took it.
         tried_at: head of the last try.
     """
@@ -37,12 +39,17 @@ class Parcel:
     on_sent: Callable[[int], None]
     on_missed: Callable[[str], None]
     bound: tuple[bytes, bytes] | None = None
+    state: DeliveryState = DeliveryState.DUE
     sent_at: int | None = None
     tried_at: int | None = None
 
+    def note(self, event: DeliveryEvent) -> None:
+        """Takes the next state."""
+        self.state = compute_next_state(self.state, event)
 
-class Delivery:
-    """Brings parcels to the chain, one after the other: a hotkey has one slot for all windows.
+
+class CommitmentDelivery:
+    """Brings commitments to the chain, one after the other: a hotkey has one slot for all windows.
 
     Attributes:
         trouble: why the first of them is not there yet.
@@ -52,11 +59,11 @@ class Delivery:
         self.trouble: str | None = None
         self._chain = chain
         self._timing = timing
-        self._parcels: deque[Parcel] = deque()
+        self._pending: deque[PendingCommitment] = deque()
 
-    def add(self, parcel: Parcel) -> None:
-        """Takes a parcel, which has its turn after the earlier ones."""
-        self._parcels.append(parcel)
+    def add(self, pending: PendingCommitment) -> None:
+        """Takes a pending, which has its turn after the earlier ones."""
+        self._pending.append(pending)
 
     def step(self, head: int) -> None:
         """Does all that can be done at this head.
@@ -64,23 +71,23 @@ class Delivery:
         Raises:
             WrongChainError: the node is of another chain.
         """
-        while self._parcels and self._process(self._parcels[0], head):
-            self._parcels.popleft()
+        while self._pending and self._process(self._pending[0], head):
+            self._pending.popleft()
             self.trouble = None
 
-    def _process(self, parcel: Parcel, head: int) -> bool:
-        """Tries one parcel; whether it needs nothing more."""
-        window = parcel.window
+    def _process(self, pending: PendingCommitment, head: int) -> bool:
+        """Tries one pending; whether it needs nothing more."""
+        window = pending.window
         last = compute_block(self._timing, window, Phase.COMMIT)
         if head >= last:
-            return parcel.sent_at is not None or self._conclude(parcel, last)
+            return pending.sent_at is not None or self._conclude(pending, last)
         if window and head < compute_block(self._timing, window - 1, Phase.COMMIT):
             return False  # the last window's commitment would be overwritten before it counts
-        if parcel.tried_at == head:
+        if pending.tried_at == head:
             return False
-        parcel.tried_at = head
+        pending.tried_at = head
         try:
-            done = self._try(parcel, head)
+            done = self._try(pending, head)
         except WrongChainError:
             raise
         except (ChainError, StoreError) as error:
@@ -89,42 +96,48 @@ class Delivery:
         self.trouble = None
         return done
 
-    def _conclude(self, parcel: Parcel, last: int) -> bool:
-        """Tells how it ended for a parcel of whose last try nobody knows what came; whether that
+    def _conclude(self, pending: PendingCommitment, last: int) -> bool:
+        """Tells how it ended for a pending of whose last try nobody knows what came; whether that
         could be found out."""
         why = self.trouble or "there was no time left for it"
         try:
-            stood = self._is_in_state(parcel, last)
+            stood = self._is_in_state(pending, last)
         except ForgottenError:
             stood = False
         except WrongChainError:
             raise
         except ChainError as error:
-            self.trouble = f"whether window {parcel.window} was committed in time: {error}"
+            self.trouble = f"whether window {pending.window} was committed in time: {error}"
             return False
         if stood:
-            parcel.on_sent(last)
+            pending.note(DeliveryEvent.FINAL)
+            pending.on_sent(last)
         else:
-            parcel.on_missed(f"window {parcel.window} went without a commitment: {why}")
+            pending.note(DeliveryEvent.TOO_LATE)
+            pending.on_missed(f"window {pending.window} went without a commitment: {why}")
         return True
 
-    def _is_in_state(self, parcel: Parcel, block: int) -> bool:
-        if parcel.bound is None:
+    def _is_in_state(self, pending: PendingCommitment, block: int) -> bool:
+        if pending.bound is None:
             return False
-        hotkey, payload = parcel.bound
+        hotkey, payload = pending.bound
         return self._chain.get_commitments(block).get(hotkey) == payload
 
-    def _try(self, parcel: Parcel, head: int) -> bool:
-        due = head if parcel.sent_at is None else parcel.sent_at + _CONFIRM_BLOCKS
+    def _try(self, pending: PendingCommitment, head: int) -> bool:
+        due = head if pending.sent_at is None else pending.sent_at + _CONFIRM_BLOCKS
         if head < due:
             return False
-        stands = self._is_in_state(parcel, head)
-        if not stands:
-            parcel.send()
-            parcel.sent_at = self._chain.get_head()
-        elif parcel.sent_at is None:
-            parcel.sent_at = head  # an earlier try has arrived after all
+        stands = self._is_in_state(pending, head)
+        if stands:
+            pending.note(DeliveryEvent.FINAL)
+            if pending.sent_at is not None:
+                return True
+            pending.sent_at = head  # an earlier try has arrived after all
         else:
-            return True
-        parcel.on_sent(parcel.sent_at)
+            if pending.state is DeliveryState.SENT:
+                pending.note(DeliveryEvent.EXPIRED)
+            pending.send()
+            pending.note(DeliveryEvent.HANDED_OVER)
+            pending.sent_at = self._chain.get_head()
+        pending.on_sent(pending.sent_at)
         return stands

@@ -12,16 +12,19 @@ to come: it was another key's before, or a node misled us.
 
 import json
 import logging
+import threading
+import traceback
 from dataclasses import asdict, dataclass, fields, replace
-from enum import StrEnum
 from typing import Any
 
 from assay.network.chain import ChainError, UnknownOutcomeError
 from assay.network.evm import EvmError, LedgerEntry, SignedCall, make_ledger_entry
 from assay.neurons.ports import LedgerChain
 from assay.neurons.program.database import Database
+from assay.neurons.session.chain_delivery import DeliveryEvent, DeliveryState, compute_next_state
 from assay.neurons.validator.weights_outbox import KEPT_ROWS
 from assay.protocol import SettlementRecord
+from assay.protocol.errors import OperatorError
 
 logger = logging.getLogger("assay")
 
@@ -35,20 +38,10 @@ _PATIENCE_BLOCKS = 20
 #: Blocks for which a confirmed post is still looked for.
 _WATCH_BLOCKS = 256
 
-
-class State(StrEnum):
-    """Where a row stands.
-
-    due → sending → sent → confirmed. Back to due goes what failed or lost its number; back to sent
-    what a reorganisation took out.
-    """
-
-    DUE = "due"
-    SENDING = "sending"  # signed: after a restart it may have been sent
-    SENT = "sent"
-    CONFIRMED = "confirmed"
-    TAKEN = "taken"  # another entry stands for this settlement, for ever
-
+#: Seconds between two looks; after a failure twice as long, then twice that, up to the second.
+LOOK_S, _LONGEST_S = 6.0, 300.0
+#: Seconds that an ending program waits for a request under way.
+_END_S = 30.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger (
@@ -60,7 +53,7 @@ CREATE TABLE IF NOT EXISTS ledger (
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerRow:
+class PostRow:
     """One settlement's entry and what became of it. Numbers are the EVM's blocks.
 
     Attributes:
@@ -71,7 +64,7 @@ class LedgerRow:
     """
 
     epoch: int
-    state: State
+    state: DeliveryState
     entry: LedgerEntry
     post: SignedCall | None = None
     marked_at: int | None = None
@@ -81,10 +74,10 @@ class LedgerRow:
     trouble: str | None = None
 
 
-_COLUMNS = ", ".join(field.name for field in fields(LedgerRow))
+_COLUMNS = ", ".join(field.name for field in fields(PostRow))
 
 
-def list_ledger_rows(database: Database, limit: int) -> list[LedgerRow]:
+def list_posts(database: Database, limit: int) -> list[PostRow]:
     """What was posted or is to be posted, the newest settlement first.
 
     Raises:
@@ -97,7 +90,7 @@ def list_ledger_rows(database: Database, limit: int) -> list[LedgerRow]:
     return [_decode(*values) for values in found]
 
 
-def describe_ledger_row(row: LedgerRow) -> dict[str, Any]:
+def describe_post(row: PostRow) -> dict[str, Any]:
     """A settlement's post and what became of it."""
     return {
         "epoch": row.epoch,
@@ -114,7 +107,7 @@ def encode_entry(entry: LedgerEntry) -> dict[str, Any]:
     return {n: v.hex() if isinstance(v, bytes) else v for n, v in asdict(entry).items()}
 
 
-class LedgerOutbox:
+class PostOutbox:
     """One validator's posts.
 
     Args:
@@ -131,7 +124,7 @@ class LedgerOutbox:
     @property
     def trouble(self) -> str | None:
         """What keeps the newest of the settlements that are not confirmed."""
-        rows = self._list("state != ? AND trouble IS NOT NULL", State.CONFIRMED)
+        rows = self._list("state != ? AND trouble IS NOT NULL", DeliveryState.CONFIRMED)
         return rows[-1].trouble if rows else None
 
     def put(self, epoch: int, entry: LedgerEntry) -> None:
@@ -151,11 +144,11 @@ class LedgerOutbox:
                     extra={"event": "post_conflict"},
                 )
             if not known:
-                self._save(LedgerRow(epoch, State.DUE, entry))
+                self._save(PostRow(epoch, DeliveryState.DUE, entry))
             self._database.execute(
                 "DELETE FROM ledger WHERE state IN (?, ?) AND epoch <= "
                 "(SELECT epoch FROM ledger ORDER BY epoch DESC LIMIT 1 OFFSET ?)",
-                (State.CONFIRMED, State.TAKEN, KEPT_ROWS),
+                (DeliveryState.CONFIRMED, DeliveryState.TAKEN, KEPT_ROWS),
             )
 
     def put_record(self, record: SettlementRecord) -> None:
@@ -176,19 +169,24 @@ class LedgerOutbox:
             JournalError: a row cannot be written down.
         """
         head = self._ledger.get_head()
-        for row in self._list("state IN (?, ?)", State.SENDING, State.SENT):
+        for row in self._list("state IN (?, ?)", DeliveryState.SENDING, DeliveryState.SENT):
             self._follow(row, head)
         since = head - _WATCH_BLOCKS
         done = "state IN (?, ?) AND seen_at > ?"
-        for row in self._list(done, State.CONFIRMED, State.TAKEN, since):
+        for row in self._list(done, DeliveryState.CONFIRMED, DeliveryState.TAKEN, since):
             self._watch(row)
         # one that is further off than any pause follows from a head that was none
         pausing = (head + 1, head + _LONGEST_PAUSE)
-        for row in self._list("state = ? AND retry_at NOT BETWEEN ? AND ?", State.DUE, *pausing):
-            if len(self._list("state IN (?, ?)", State.SENDING, State.SENT)) < _TOGETHER:
+        for row in self._list(
+            "state = ? AND retry_at NOT BETWEEN ? AND ?", DeliveryState.DUE, *pausing
+        ):
+            if (
+                len(self._list("state IN (?, ?)", DeliveryState.SENDING, DeliveryState.SENT))
+                < _TOGETHER
+            ):
                 self._start(row, head)
 
-    def _start(self, row: LedgerRow, head: int) -> None:
+    def _start(self, row: PostRow, head: int) -> None:
         """Signs and sends a row, unless something stands for its settlement already."""
         if self._note_standing(row, head):
             return
@@ -201,19 +199,20 @@ class LedgerOutbox:
             return
         self._send(replace(row, post=post, marked_at=head))
 
-    def _send(self, row: LedgerRow, trouble: str | None = None) -> None:
+    def _send(self, row: PostRow, trouble: str | None = None) -> None:
         """Sends what is written down by then."""
         assert row.post is not None
-        self._save(replace(row, state=State.SENDING, seen_at=None, trouble=trouble))
+        row = replace(_advance(row, DeliveryEvent.NOTED), seen_at=None, trouble=trouble)
+        self._save(row)
         try:
             self._ledger.send(row.post)
         except UnknownOutcomeError:
             raise  # it stays as marked, and is sent again
         except ChainError as error:  # looked into at the next step
             trouble = trouble or f"settlement of epoch {row.epoch}: {error}"
-        self._save(replace(row, state=State.SENT, seen_at=None, trouble=trouble))
+        self._save(replace(_advance(row, DeliveryEvent.HANDED_OVER), trouble=trouble))
 
-    def _follow(self, row: LedgerRow, head: int) -> None:
+    def _follow(self, row: PostRow, head: int) -> None:
         """Looks for a post that may be under way, and sends it again where it is not."""
         if self._note_standing(row, head):
             return
@@ -226,13 +225,13 @@ class LedgerOutbox:
             self._put_off(row, head, self._ledger.explain_failure(row.post))
         elif self._ledger.get_nonce(pending=False) > row.post.nonce:
             # another transaction has its number; if it was this one, `_start` sees it stand
-            self._save(replace(row, state=State.DUE, seen_at=None))
+            self._save(replace(_advance(row, DeliveryEvent.EXPIRED), seen_at=None))
         elif head - row.marked_at >= _PATIENCE_BLOCKS:
             self._outbid(row, head)
         else:
             self._send(row)
 
-    def _outbid(self, row: LedgerRow, head: int) -> None:
+    def _outbid(self, row: PostRow, head: int) -> None:
         """Replaces a post that no block takes: by a dearer one, or, where nothing has the number
         that comes next, by one that has."""
         assert row.post is not None
@@ -250,7 +249,7 @@ class LedgerOutbox:
             return
         self._send(replace(row, post=post, marked_at=head))
 
-    def _note_standing(self, row: LedgerRow, head: int) -> bool:
+    def _note_standing(self, row: PostRow, head: int) -> bool:
         """Whether the ledger holds something for a row's settlement; what that means is noted."""
         digest = self._ledger.get_digest(row.epoch)
         if not any(digest):
@@ -260,19 +259,21 @@ class LedgerOutbox:
                 f"the ledger holds another entry of epoch {row.epoch}, {digest.hex()}, for ever: "
                 "somebody else posts with this key, or this folder is a copy"
             )
-            self._save(replace(row, state=State.TAKEN, seen_at=head, trouble=trouble))
+            row = _advance(row, DeliveryEvent.CONFLICTED)
+            self._save(replace(row, seen_at=head, trouble=trouble))
             return True
         receipt = None if row.post is None else self._ledger.get_receipt(row.post.hash)
         known = row.seen_at if row.seen_at is not None else head
         seen_at = known if receipt is None else receipt.block
         deep = head - seen_at >= self._confirmations
-        state = State.CONFIRMED if deep else State.SENT
-        if row.post is None and not deep:
-            state = State.DUE  # there is nothing to send, and something to wait for
-        self._save(replace(row, state=state, seen_at=seen_at, trouble=None))
+        if deep:
+            row = _advance(row, DeliveryEvent.FINAL)
+        elif row.post is not None:  # else there is nothing to send, and something to wait for
+            row = _advance(row, DeliveryEvent.INCLUDED)
+        self._save(replace(row, seen_at=seen_at, trouble=None))
         return True
 
-    def _watch(self, row: LedgerRow) -> None:
+    def _watch(self, row: PostRow) -> None:
         """Takes a row up again where a reorganisation took out what stood, ours or another's, or
         where it never stood and a node said so."""
         if any(self._ledger.get_digest(row.epoch)):
@@ -282,16 +283,15 @@ class LedgerOutbox:
             row.epoch,
             extra={"event": "post_vanished"},
         )
-        state = State.DUE if row.post is None else State.SENT
-        self._save(replace(row, state=state, seen_at=None, trouble=None))
+        row = _advance(row, DeliveryEvent.EXPIRED if row.post is None else DeliveryEvent.VANISHED)
+        self._save(replace(row, seen_at=None, trouble=None))
 
-    def _put_off(self, row: LedgerRow, head: int, why: str) -> None:
+    def _put_off(self, row: PostRow, head: int, why: str) -> None:
         """Keeps a row that the chain does not take, with growing pauses."""
         retry_at = head + min(_FIRST_PAUSE << min(row.failures, 8), _LONGEST_PAUSE)
         self._save(
             replace(
-                row,
-                state=State.DUE,
+                _advance(row, DeliveryEvent.REFUSED),
                 seen_at=None,
                 failures=row.failures + 1,
                 retry_at=retry_at,
@@ -301,16 +301,16 @@ class LedgerOutbox:
 
     def _list_numbers(self) -> list[int]:
         """Of the posts under way."""
-        under_way = self._list("state IN (?, ?)", State.SENDING, State.SENT)
+        under_way = self._list("state IN (?, ?)", DeliveryState.SENDING, DeliveryState.SENT)
         return [row.post.nonce for row in under_way if row.post is not None]
 
-    def _list(self, condition: str, *values: int | str) -> list[LedgerRow]:
+    def _list(self, condition: str, *values: int | str) -> list[PostRow]:
         found = self._database.execute(
             f"SELECT {_COLUMNS} FROM ledger WHERE {condition} ORDER BY epoch", values
         )
         return [_decode(*row) for row in found]
 
-    def _save(self, row: LedgerRow) -> None:
+    def _save(self, row: PostRow) -> None:
         values = [getattr(row, field.name) for field in fields(row)]
         values[2] = json.dumps(encode_entry(row.entry))
         values[3] = None if row.post is None else json.dumps(_encode_post(row.post))
@@ -321,14 +321,83 @@ class LedgerOutbox:
             )
 
 
+def _advance(row: PostRow, event: DeliveryEvent) -> PostRow:
+    return replace(row, state=compute_next_state(row.state, event))
+
+
 def _encode_post(post: SignedCall) -> dict[str, Any]:
     return {n: v.hex() if isinstance(v, bytes) else v for n, v in asdict(post).items()}
 
 
-def _decode(epoch: int, state: str, entry: str, post: str | None, *rest: Any) -> LedgerRow:
+def _decode(epoch: int, state: str, entry: str, post: str | None, *rest: Any) -> PostRow:
     signed = None if post is None else SignedCall(**_read_fields(post))
-    return LedgerRow(epoch, State(state), LedgerEntry(**_read_fields(entry)), signed, *rest)
+    return PostRow(epoch, DeliveryState(state), LedgerEntry(**_read_fields(entry)), signed, *rest)
 
 
 def _read_fields(text: str) -> dict[str, Any]:
     return {n: bytes.fromhex(v) if type(v) is str else v for n, v in json.loads(text).items()}
+
+
+class PostThread:
+    """Posts beside validating: drives an outbox in a thread of its own until it is stopped, so that
+    nothing of the EVM delays a verdict.
+
+    Attributes:
+        trouble: what keeps settlements from the ledger, for people; None while nothing does.
+    """
+
+    def __init__(self, outbox: PostOutbox, look_s: float = LOOK_S) -> None:
+        self.trouble: str | None = None
+        self._outbox = outbox
+        self._look_s = look_s
+        self._wake = threading.Event()
+        self._ended = threading.Event()
+        # a request that hangs to its deadline must not keep a program that was asked to stop
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+
+    def start(self) -> None:
+        """Begins; what was on its way when the program last ended goes on."""
+        self._thread.start()
+
+    def put_record(self, record: SettlementRecord) -> None:
+        """See `PostOutbox.put_record`."""
+        self._outbox.put_record(record)
+        self._wake.set()
+
+    def close(self) -> None:
+        """Ends after the request under way. What is not posted is on disk."""
+        self._ended.set()
+        self._wake.set()
+        self._thread.join(_END_S)
+
+    def _run(self) -> None:
+        pause_s = self._look_s
+        while not self._ended.is_set():
+            self._wake.clear()
+            pause_s = self._look_s if self._step() else min(2 * pause_s, _LONGEST_S)
+            self._wake.wait(pause_s)
+
+    def _step(self) -> bool:
+        """Whether all went well."""
+        try:
+            self._outbox.step()
+            self._say(self._outbox.trouble)
+        except (OperatorError, OSError) as error:
+            self._say(str(error))
+            return False
+        except Exception as error:  # noqa: BLE001 - the outermost loop of a thread
+            logger.error(
+                "a defect of assay:\n%s",
+                "".join(traceback.format_exception(error)),
+                extra={"event": "defect"},
+            )
+            self._say("posting to the ledger fails by a defect of assay, which the log shows")
+            return False
+        return True
+
+    def _say(self, trouble: str | None) -> None:
+        if trouble is not None and trouble != self.trouble:
+            logger.warning("ledger: %s", trouble, extra={"event": "posting_trouble"})
+        elif trouble is None and self.trouble is not None:
+            logger.info("ledger: settlements are posted again", extra={"event": "posting_resumed"})
+        self.trouble = trouble
