@@ -42,7 +42,7 @@ from assay.inference import Checkpoint, Request, load_checkpoint
 from assay.network.beacon import LocalBeacon
 from assay.network.files import write_json
 from assay.network.store import open_folder
-from assay.neurons.miner.miner import Miner, MinerConfig, Outside
+from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.trainer.evaluation import Accuracy, evaluate
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.trainer import Trainer
@@ -116,7 +116,7 @@ def run_loop(
         chain.genesis_hash, beacons.chain, 0, hotkeys["trainer"], genesis.digest
     )
     store = open_folder(folder / "store")
-    outside = Outside(chain, beacons, checkpoints, store, LOCATOR)
+    outside = MinerDependencies(chain, beacons, checkpoints, store, LOCATOR)
     config = MinerConfig(groups, groups, last_window=windows - 1)  # nothing that nobody learns from
     kinds = [*[Miner] * HONEST, *forgers]
     miners = [

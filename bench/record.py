@@ -12,7 +12,7 @@ from figures import Figure, measure, report
 
 from assay.neurons.session.window_reader import Challenge
 from assay.neurons.validator.make_records import Author, Ends, make_records
-from assay.neurons.validator.window_audit import Settlement, WindowAudit
+from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import (
     QUICKNET,
     Beacon,
@@ -50,7 +50,7 @@ def make_parameters() -> Parameters:
     return replace(demo, timing=MAIN_TIMING, work=MAIN_WORK)
 
 
-def make_audit(parameters: Parameters, window: int) -> WindowAudit:
+def make_audit(parameters: Parameters, window: int) -> JudgedWindow:
     """A window in which everybody passed."""
     timing, work = parameters.timing, parameters.work
     blocks = [
@@ -72,7 +72,7 @@ def make_audit(parameters: Parameters, window: int) -> WindowAudit:
         parameters,
     )
     challenge = Challenge(window, blocks[0], beacons[0], digest("checkpoint"), parameters)
-    audit = WindowAudit(challenge, context)
+    audit = JudgedWindow(challenge, context)
     rollouts = work.audited_groups * work.group_size
     groups = tuple(GroupValue(i, 28_000 + i, ()) for i in range(work.audited_groups))
     for hotkey in HOTKEYS:

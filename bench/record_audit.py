@@ -38,7 +38,7 @@ from assay.network.store import open_folder
 from assay.neurons.miner.miner import Group, compute_leaves
 from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.neurons.validator.make_records import Author, Ends, make_records
-from assay.neurons.validator.window_audit import Settlement, WindowAudit
+from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import Commitment, Context, Header, Phase, Tag, encode_commitment, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode
@@ -109,7 +109,7 @@ class Stage:
         )
         self.stores = {LOCATOR: open_folder(folder / "store")}
         self.records = open_folder(folder / "records")
-        self.audits: dict[int, WindowAudit] = {}
+        self.audits: dict[int, JudgedWindow] = {}
         self.ends, self.last_epoch = Ends(), 0
         self.pool = [] if genuine else self.generate(make_requests(checkpoint, POOL, 8), bytes(32))
         announced = Commitment(Tag.PARAMETERS, 0, 0, self.parameters.digest, LOCATOR)
@@ -184,7 +184,7 @@ class Stage:
         assert challenge is not None
         context = get_context(self.chain, self.beacons, self.parameters, challenge)
         assert context is not None
-        self.audits[window] = WindowAudit(challenge, context)
+        self.audits[window] = JudgedWindow(challenge, context)
         for hotkey in context.members:
             self.audits[window].add(self.judge_one(context, hotkey), 0, 0.0)
 

@@ -10,13 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from assay.neurons.miner.dry_run import DryRun, Earning
-from assay.neurons.session.checks import Check, State
+from assay.neurons.session.checks import CheckState, PreflightCheck
 
 _FINDING = attrgetter("state", "detail", "remedy")
-_MARKS = {State.OK: ("✓", "green"), State.WARN: ("!", "yellow"), State.FAIL: ("✗", "red")}
+_MARKS = {
+    CheckState.OK: ("✓", "green"),
+    CheckState.WARN: ("!", "yellow"),
+    CheckState.FAIL: ("✗", "red"),
+}
 
 
-def render_checks(checks: Sequence[Check]) -> RenderableType:
+def render_checks(checks: Sequence[PreflightCheck]) -> RenderableType:
     """A line a check, what to do below its finding; what several have in common is said once."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_header=False)
     for _ in ("mark", "check", "words"):

@@ -9,8 +9,8 @@ from assay.artifacts.discovery import make_mirrors
 from assay.cli.checks_view import render_checks
 from assay.cli.console import open_console
 from assay.network import ObjectStore, ReadableStores
-from assay.neurons.session.checks import Check, State
-from assay.neurons.session.preflight import Surroundings, examine
+from assay.neurons.session.checks import CheckState, PreflightCheck
+from assay.neurons.session.preflight import PreflightInputs, examine
 from assay.neurons.session.resources import now_ms, open_own_store, require_netuid
 from assay.neurons.session.session import Session, open_session
 from assay.neurons.settings.sections import Settings
@@ -38,25 +38,25 @@ def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
         print(json.dumps([check.to_json() for check in checks]))
     else:
         open_console().print(render_checks(checks))
-    return 1 if any(check.state is State.FAIL for check in checks) else 0
+    return 1 if any(check.state is CheckState.FAIL for check in checks) else 0
 
 
 class Opening:
     """Opens one thing after the other; what cannot be opened is a failure, and None."""
 
     def __init__(self) -> None:
-        self.failures: list[Check] = []
+        self.failures: list[PreflightCheck] = []
 
     def open(self, name: str, remedy: str, make: Callable[[], T]) -> T | None:
         """What `make` opens; None where it fails."""
         try:
             return make()
         except (OperatorError, OSError) as error:
-            self.failures.append(Check(name, State.FAIL, str(error), remedy))
+            self.failures.append(PreflightCheck(name, CheckState.FAIL, str(error), remedy))
             return None
 
 
-def _open_surroundings(session: Session, role: str, opening: Opening) -> Surroundings:
+def _open_surroundings(session: Session, role: str, opening: Opening) -> PreflightInputs:
     settings = session.settings
     folder = {
         "miner": settings.miner.dir,
@@ -94,7 +94,7 @@ def _open_surroundings(session: Session, role: str, opening: Opening) -> Surroun
         learning = opening.open(
             "training", "change it under [trainer]", lambda: make_learning(settings.trainer)
         )
-    return Surroundings(
+    return PreflightInputs(
         role=role,
         folder=folder,
         groups_per_step=settings.miner.groups_per_step,

@@ -15,26 +15,26 @@ from assay.cli.console import open_console
 from assay.network import ObjectStore
 from assay.network.store import open_folder
 from assay.neurons.miner.dry_run import Candidate, dry_run
-from assay.neurons.miner.miner import Miner, MinerConfig, Outside
+from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.miner.miner_program import MinerWithReview, list_reasons
-from assay.neurons.miner.mining_history import History, describe_history
-from assay.neurons.miner.review import Review
-from assay.neurons.miner.workbook import Workbook
+from assay.neurons.miner.mining_history import MiningHistory, describe_history
+from assay.neurons.miner.review import MinerReview
+from assay.neurons.miner.workbook import WorkDatabase
 from assay.neurons.ports import Neuron
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.program.metrics_server import serve_metrics
-from assay.neurons.program.program_loop import Loop, catch_signals
-from assay.neurons.program.program_status import SHOWN, Subject, UploadStatus, describe_program
-from assay.neurons.program.tally import Verdicts, Watch, meter
+from assay.neurons.program.program_loop import ProgramLoop, catch_signals
+from assay.neurons.program.program_status import SHOWN, ProgramInfo, UploadStatus, describe_program
+from assay.neurons.program.tally import LoopHooks, VerdictCounter, meter
 from assay.neurons.session.neuron_session import NetworkMonitor, NeuronSession, join_network
-from assay.neurons.session.preflight import Surroundings, warn_briefly
+from assay.neurons.session.preflight import PreflightInputs, warn_briefly
 from assay.neurons.session.resources import now_ms, open_own_store
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import MinerSettings, Settings
 from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson
-from assay.neurons.trainer.monitor import Monitor
+from assay.neurons.trainer.monitor import LearningMonitor
 from assay.neurons.trainer.team import follow, join_team
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_program import TrainerWithMonitor
@@ -50,7 +50,7 @@ from assay.neurons.validator.validator_status import (
     list_verdicts,
     name_verdicts,
 )
-from assay.neurons.validator.window_audit import Settlement, WindowAudit
+from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import Parameters, encode_ss58
 from assay.protocol.record import compute_record_bytes_max
 
@@ -76,12 +76,12 @@ def run_miner(
         serve_metrics(settings.metrics.listen, "miner", settings.metrics.hosts) as note,
         join_network(settings, own.dir, "miner") as session,
     ):
-        watch = Watch(note=note)
+        watch = LoopHooks(note=note)
         store = meter(store, watch.tally)
         hotkey, sources = session.account.hotkey, session.sources
         with (
-            Workbook(own.dir / "work") as workbook,
-            History(
+            WorkDatabase(own.dir / "work") as workbook,
+            MiningHistory(
                 own.dir / "history.sqlite", session.chain.genesis_hash, session.chain.netuid, hotkey
             ) as history,
         ):
@@ -89,7 +89,7 @@ def run_miner(
                 "miner",
                 hotkey,
                 session.parameters,
-                Outside(
+                MinerDependencies(
                     session.chain,
                     sources.beacons,
                     sources.checkpoints,
@@ -101,11 +101,11 @@ def run_miner(
                 make_miner_config(own, session.parameters),
                 make_report("miner_note"),
             )
-            review = Review(
+            review = MinerReview(
                 hotkey, session.parameters, sources, history, make_report("window_judged")
             )
             miner.uploads.beat = lambda: watch.beat()  # the loop's, which comes after it
-            verdicts = Verdicts(watch.tally, list_reasons(describe_history(history, SHOWN)))
+            verdicts = VerdictCounter(watch.tally, list_reasons(describe_history(history, SHOWN)))
 
             def describe() -> dict[str, Any]:
                 progress, rows = miner.progress, describe_history(history, SHOWN)
@@ -148,7 +148,9 @@ def run_dry_run(settings: Settings, as_json: bool) -> int:
         join_network(settings, own.dir, "miner", looking=True) as session,
     ):
         sources, account = session.sources, session.account
-        outside = Outside(session.chain, sources.beacons, sources.checkpoints, store, locator)
+        outside = MinerDependencies(
+            session.chain, sources.beacons, sources.checkpoints, store, locator
+        )
         config = make_miner_config(own, session.parameters)
         candidate = Candidate(account.hotkey, account.coldkey)
         found = dry_run(
@@ -178,7 +180,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
     with ExitStack() as stack:
         stack.enter_context(log_lines(wants_json(settings, as_json), quiet))
         serving = serve_metrics(settings.metrics.listen, "validator", settings.metrics.hosts)
-        watch = Watch(note=stack.enter_context(serving))
+        watch = LoopHooks(note=stack.enter_context(serving))
         tally = watch.tally
         session = stack.enter_context(join_network(settings, own.dir, "validator"))
         database = stack.enter_context(closing(Database(own.dir / VALIDATOR_FILE)))
@@ -193,7 +195,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
             open_read_ahead(session.sources, public, own.mirrored, own.fetches)
         )
 
-        def note_window(audit: WindowAudit) -> None:
+        def note_window(audit: JudgedWindow) -> None:
             archive.write_window(audit)
             done = "complete" if audit.complete else "incomplete"
             tally.add("windows", label=done if audit.void is None else "void")
@@ -236,7 +238,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
             ahead=ahead,
         )
         network = NetworkMonitor(session, needs_permit=True)
-        verdicts = Verdicts(tally, list_verdicts(validator))
+        verdicts = VerdictCounter(tally, list_verdicts(validator))
 
         def describe() -> dict[str, Any]:
             for window, hotkey in verdicts.note(list_verdicts(validator)):
@@ -285,7 +287,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
         serve_metrics(settings.metrics.listen, "trainer", settings.metrics.hosts) as note,
         join_network(settings, own.dir, "trainer") as session,
     ):
-        watch = Watch(note=note)
+        watch = LoopHooks(note=note)
         store = meter(store, watch.tally)
         trainer_hotkey = session.parameters.identity.trainer
         if session.account.hotkey != trainer_hotkey:
@@ -296,7 +298,7 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
         lessons: list[dict[str, Any]] = []
         held_out = HeldOut(session.parameters, own.problems)
         report = make_report("held_out_tried")
-        monitor = Monitor(own.dir, session.sources.checkpoints, held_out, report)
+        monitor = LearningMonitor(own.dir, session.sources.checkpoints, held_out, report)
 
         def note_lesson(lesson: Lesson) -> None:
             reward = sum(lesson.rewards) / max(1, len(lesson.rewards)) / 1e6
@@ -354,9 +356,9 @@ def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
 
 def _look_around(
     session: NeuronSession, role: str, store: ObjectStore | None = None, locator: str = ""
-) -> Surroundings:
+) -> PreflightInputs:
     """What a program that starts looks at first."""
-    return Surroundings(
+    return PreflightInputs(
         role=role,
         folder=session.folder,
         groups_per_step=0,
@@ -375,10 +377,10 @@ def _drive(
     describe: Callable[[], dict[str, Any]],
     network: NetworkMonitor,
     as_json: bool,
-    watch: Watch,
+    watch: LoopHooks,
 ) -> int:
     """Runs the loop; the exit code of a program that was asked to stop."""
-    subject = Subject(
+    subject = ProgramInfo(
         neuron.name,
         get_software(),
         session.chain.netuid,
@@ -396,7 +398,7 @@ def _drive(
 
     network.require_seat()
     with catch_signals(session.chain.hurry) as stop:
-        Loop(neuron, session.folder, stop, describe_all, network.check, watch).run()
+        ProgramLoop(neuron, session.folder, stop, describe_all, network.check, watch).run()
     logger.info("stopped as asked; the same command goes on from here", extra={"event": "stopped"})
     if as_json:
         print((session.folder / "status.json").read_text())

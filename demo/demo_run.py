@@ -26,7 +26,7 @@ from assay.gauntlet.sampling_attacks import BestOfSeedsMiner, CheapModelMiner
 from assay.inference import load_checkpoint
 from assay.network import ObjectStore
 from assay.network.store import open_folder
-from assay.neurons.miner.miner import Miner, MinerConfig, Outside
+from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.ports import Neuron
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.session.window_reader import find_settlement
@@ -203,7 +203,9 @@ class Demo:
         kind, role, share = MINERS[name]
         groups = max(parameters.work.audited_groups, int(self._settings.groups * share))
         chain, hotkey = self._chain, self._network.hotkeys[name]
-        outside = Outside(chain, self._network.beacons, self._checkpoints, self._store, LOCATOR)
+        outside = MinerDependencies(
+            chain, self._network.beacons, self._checkpoints, self._store, LOCATOR
+        )
         config = MinerConfig(groups, GROUPS_PER_STEP, windows[-1])
         member = chain.get_members(chain.get_head())[hotkey]
         return Actor(

@@ -15,7 +15,7 @@ from assay.neurons.program.program_status import (
     RUNNING,
     STOPPED,
     ChainStatus,
-    Subject,
+    ProgramInfo,
     describe_program,
     describe_self,
 )
@@ -47,7 +47,7 @@ def describe_status(run: DemoRun) -> dict[str, Any]:
         get_checkpoint_digest(run.chain, run.parameters, window),
         None if newest is None else (newest.digest, newest.number),
     )
-    subject = Subject(
+    subject = ProgramInfo(
         run.validator.name,
         get_software(),
         run.parameters.identity.netuid,

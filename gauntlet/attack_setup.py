@@ -27,8 +27,8 @@ from assay.neurons.miner.miner import (
     Group,
     Miner,
     MinerConfig,
-    Outside,
-    Work,
+    MinerDependencies,
+    WindowWork,
     compute_leaves,
     make_work,
 )
@@ -147,7 +147,7 @@ class AttackSetup:
         self.checkpoint = checkpoints.get(self.judged.digest)
         self.parameters = self._make_parameters()
         store = open_folder(folder / "store")
-        self._outside = Outside(self._chain, self.beacons, checkpoints, store, _LOCATOR)
+        self._outside = MinerDependencies(self._chain, self.beacons, checkpoints, store, _LOCATOR)
         self.context = self._open_context(1)
         self.work = self.open_work(1)
         temperature = self.parameters.work.temperature
@@ -179,7 +179,7 @@ class AttackSetup:
                     return context
             self._chain.mint()
 
-    def open_work(self, window: int) -> Work:
+    def open_work(self, window: int) -> WindowWork:
         challenge = get_challenge(self._chain, self.beacons, self.parameters, window)
         if challenge is None:
             raise ValueError(f"window {window} is not open")

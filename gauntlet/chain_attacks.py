@@ -12,7 +12,7 @@ from assay.artifacts.submissions.submission_file import write_submission
 from assay.devnet import SimulatedChain
 from assay.gauntlet.content_attacks import FakingMiner
 from assay.gauntlet.strategy import Strategy
-from assay.neurons.miner.miner import Group, Miner, Work, compute_leaves
+from assay.neurons.miner.miner import Group, Miner, WindowWork, compute_leaves
 from assay.neurons.session.window_reader import get_context
 from assay.protocol import Commitment, Context, Header, Phase, Tag, encode_commitment
 from assay.protocol.parameters import PROTOCOL_VERSION
@@ -29,11 +29,11 @@ class AuditWatcher(FakingMiner):
     share: ClassVar[float] = 0.75
 
     @cached_property
-    def waiting(self) -> dict[int, Work]:
+    def waiting(self) -> dict[int, WindowWork]:
         """Windows that were committed to and not answered yet."""
         return {}
 
-    def _commit(self, work: Work) -> None:
+    def _commit(self, work: WindowWork) -> None:
         super()._commit(work)
         self.waiting[work.challenge.window] = work
 
@@ -47,7 +47,7 @@ class AuditWatcher(FakingMiner):
                 del self.waiting[window]
                 self.answer(work, self.find_selection(work, context))
 
-    def find_selection(self, work: Work, context: Context) -> Selection:
+    def find_selection(self, work: WindowWork, context: Context) -> Selection:
         """The audit's choice, as everyone can compute it."""
         limits = self._parameters.work
         return select_groups(
@@ -58,15 +58,15 @@ class AuditWatcher(FakingMiner):
             limits.sampled_groups,
         )
 
-    def is_hit(self, work: Work, selection: Selection) -> bool:
+    def is_hit(self, work: WindowWork, selection: Selection) -> bool:
         """Whether the audit looks at a faked group."""
         return max(selection.audited) >= max(1, int(len(work.groups) * self.share))
 
-    def answer(self, work: Work, selection: Selection) -> None:
+    def answer(self, work: WindowWork, selection: Selection) -> None:
         """What it does once it knows."""
         raise NotImplementedError
 
-    def make_header(self, work: Work) -> Header:
+    def make_header(self, work: WindowWork) -> Header:
         """The header of this window's file."""
         return Header(
             version=PROTOCOL_VERSION,
@@ -92,7 +92,7 @@ class HidesAfterTheAudit(AuditWatcher):
         """Not before the audit's choice is known."""
         self.held[window] = data
 
-    def answer(self, work: Work, selection: Selection) -> None:
+    def answer(self, work: WindowWork, selection: Selection) -> None:
         """Shows it, or never."""
         data = self.held.pop(work.challenge.window)
         if not self.is_hit(work, selection):
@@ -104,7 +104,7 @@ class GarblesAfterTheAudit(AuditWatcher):
 
     title, hides = "unparsable after the audit round", "MALFORMED"
 
-    def answer(self, work: Work, selection: Selection) -> None:
+    def answer(self, work: WindowWork, selection: Selection) -> None:
         """Garbage."""
         if self.is_hit(work, selection):
             self.upload(work.challenge.window, _GARBAGE)
@@ -115,7 +115,7 @@ class UploadsOnlyTheAudited(AuditWatcher):
 
     title, share = "only audited groups uploaded", 1.0
 
-    def answer(self, work: Work, selection: Selection) -> None:
+    def answer(self, work: WindowWork, selection: Selection) -> None:
         """The whole file with zeros where nobody audits."""
         import pyarrow.parquet as pq  # slow to import
 
@@ -145,7 +145,7 @@ class OverwritesTheCommitment(AuditWatcher):
             self._commit(work)
         super().act(head)
 
-    def answer(self, work: Work, selection: Selection) -> None:
+    def answer(self, work: WindowWork, selection: Selection) -> None:
         """Genuine groups where the audit looks, copies elsewhere, under a root that is too late."""
         groups: list[Group] = list(work.groups)
         for index in selection.audited:
@@ -167,7 +167,7 @@ class OverwritesTheCommitment(AuditWatcher):
 class _Renaming(Strategy):
     """Honest work under hotkeys that change."""
 
-    def generate(self, work: Work, indices: range) -> list[Group]:
+    def generate(self, work: WindowWork, indices: range) -> list[Group]:
         """Honest groups."""
         groups = Miner.generate(self, work, indices)
         tokens = sum(len(rollout.tokens) for group in groups for rollout in group)
@@ -228,7 +228,7 @@ class SwapsAfterBeingCaught(FakingMiner):
 
     title, share = "hotkey swapped after being caught", 1.0
 
-    def generate(self, work: Work, indices: range) -> list[Group]:
+    def generate(self, work: WindowWork, indices: range) -> list[Group]:
         """Copies first, honest later."""
         first = work.challenge.window == 0
         self.share = 0.125 if first else 1.0  # type: ignore[misc]

@@ -21,7 +21,7 @@ from assay.gauntlet.table import CALENDAR
 from assay.inference import load_checkpoint
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
-from assay.neurons.miner.miner import MinerConfig, Outside
+from assay.neurons.miner.miner import MinerConfig, MinerDependencies
 from assay.neurons.program.database import Database
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.window_audit import Settlement
@@ -100,7 +100,7 @@ class ChainAttackSetup:
             timing=timing,
         )
         store = open_folder(folder / "store")
-        outside = Outside(self.chain, beacons, checkpoints, store, _LOCATOR)
+        outside = MinerDependencies(self.chain, beacons, checkpoints, store, _LOCATOR)
         config = MinerConfig(_GROUPS, _GROUPS, windows - 1)
         self.miners = [
             kind(kind.title, hotkey, parameters, outside, config, lambda line: None)

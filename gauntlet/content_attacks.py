@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from assay.environments import write_solution
 from assay.gauntlet.strategy import Strategy, Tokens
 from assay.inference import GroupRequest, Request
-from assay.neurons.miner.miner import Group, Miner, Work
+from assay.neurons.miner.miner import Group, Miner, WindowWork
 from assay.protocol import Rollout, Stream
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed
 from assay.protocol.window import compute_round
@@ -29,7 +29,7 @@ class Rewriting(Strategy):
     """Honest tokens, one thing in them changed, then genuine columns for what came out."""
 
     def write(
-        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
         """Each rollout on its own."""
         genuine = self.bill_genuine(work, indices)
@@ -38,7 +38,7 @@ class Rewriting(Strategy):
             for index, group in zip(indices, genuine, strict=True)
         ]
 
-    def rewrite(self, work: Work, index: int, rows: list[Tokens]) -> list[Tokens]:
+    def rewrite(self, work: WindowWork, index: int, rows: list[Tokens]) -> list[Tokens]:
         """The changed completions."""
         raise NotImplementedError
 
@@ -49,7 +49,7 @@ class Splice(Strategy):
     width: ClassVar[int]
 
     def write(
-        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
         """What is spliced in was drafted for the other rollout: it costs nothing."""
         spliced: list[Request] = []
@@ -90,7 +90,7 @@ class AlteredPrompt(Strategy):
     title = "altered prompt"
 
     def write(
-        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
         """An easier problem, or another one."""
         tokenizer = work.checkpoint.tokenizer
@@ -109,7 +109,7 @@ class Truncated(Rewriting):
 
     title = "truncated"
 
-    def rewrite(self, work: Work, index: int, rows: list[Tokens]) -> list[Tokens]:
+    def rewrite(self, work: WindowWork, index: int, rows: list[Tokens]) -> list[Tokens]:
         """The first half."""
         return [row[: max(1, len(row) // 2)] for row in rows]
 
@@ -119,7 +119,7 @@ class ForcedEnd(Rewriting):
 
     title = "ended early"
 
-    def rewrite(self, work: Work, index: int, rows: list[Tokens]) -> list[Tokens]:
+    def rewrite(self, work: WindowWork, index: int, rows: list[Tokens]) -> list[Tokens]:
         """The first half and the end."""
         end = work.checkpoint.manifest.end_tokens[0]
         return [(*row[: len(row) // 2], end) for row in rows]
@@ -130,7 +130,7 @@ class Padded(Rewriting):
 
     title = "padded"
 
-    def rewrite(self, work: Work, index: int, rows: list[Tokens]) -> list[Tokens]:
+    def rewrite(self, work: WindowWork, index: int, rows: list[Tokens]) -> list[Tokens]:
         """Longer than the model's own."""
         return [(*row, 5, 5) for row in rows]
 
@@ -142,7 +142,7 @@ class SkippedEnd(Strategy):
     needs_end = True
 
     def write(
-        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
         """A newline in the end's place, then honest draws."""
         end = work.checkpoint.manifest.end_tokens[0]
@@ -161,7 +161,7 @@ class PrefillOnly(Strategy):
     title = "prefill only"
 
     def write(
-        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
         """Worked solutions of full marks, their terms in another order each."""
         tokenizer, manifest = work.checkpoint.tokenizer, work.checkpoint.manifest
@@ -191,7 +191,7 @@ class CopiedFromAnother(Strategy):
     title = "copied from another hotkey"
 
     def write(
-        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
         """As if the other's file had been seen in time."""
         if self.inputs.victim is None:
@@ -205,7 +205,7 @@ class ReplayedFromAnotherWindow(Strategy):
     title = "replayed from another window"
 
     def write(
-        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
         """Last window's work once more."""
         if self.inputs.previous is None:
@@ -218,7 +218,7 @@ class Grinding(Strategy):
 
     title = "grinding the beacon"
 
-    def generate(self, work: Work, indices: range) -> list[Group]:
+    def generate(self, work: WindowWork, indices: range) -> list[Group]:
         """Honest work for a challenge of its own: the round after the one the block names."""
         beacons, parameters = self._outside.beacons, work.challenge.parameters
         number = compute_round(
@@ -241,7 +241,7 @@ class Grinding(Strategy):
 class Forging(Strategy):
     """Honest tokens with columns that no forward pass has given; the prefill is saved."""
 
-    def generate(self, work: Work, indices: range) -> list[Group]:
+    def generate(self, work: WindowWork, indices: range) -> list[Group]:
         """Honest groups with other columns."""
         genuine = self.bill_genuine(work, indices)
         return [self.forge(index, g) for index, g in zip(indices, genuine, strict=True)]
@@ -324,7 +324,7 @@ class FakingMiner(Strategy):
     title = "honest for a quarter"
     share: ClassVar[float] = 0.25
 
-    def generate(self, work: Work, indices: range) -> list[Group]:
+    def generate(self, work: WindowWork, indices: range) -> list[Group]:
         """Honest first, copies after that."""
         honest = self.count_honest()
         done = self.bill_genuine(work, range(indices.start, min(indices.stop, honest)))

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from assay.gauntlet.strategy import Strategy, Tokens, Verified, make_bf16, make_int4, make_int8
 from assay.inference import GroupRequest, KeyedSampler, Request
-from assay.neurons.miner.miner import Group, Work
+from assay.neurons.miner.miner import Group, WindowWork
 from assay.protocol import Domain, Rollout, hash_fields
 
 #: A logit that is never drawn, within the fixed-point range.
@@ -24,7 +24,7 @@ class Honest(Verified):
 
     title = "bf16 draft, verified"
 
-    def pick_model(self, work: Work) -> PreTrainedModel:
+    def pick_model(self, work: WindowWork) -> PreTrainedModel:
         """The checkpoint in bf16."""
         return make_bf16(work.checkpoint.model)
 
@@ -35,7 +35,7 @@ class DraftInt8(Verified):
     title = "int8 draft, verified"
     engine = "int8"
 
-    def pick_model(self, work: Work) -> PreTrainedModel:
+    def pick_model(self, work: WindowWork) -> PreTrainedModel:
         """The checkpoint in int8."""
         return make_int8(work.checkpoint.model)
 
@@ -59,11 +59,11 @@ class Speculative(Verified):
     groups_max = 2
     ahead: ClassVar[int] = 6
 
-    def generate(self, work: Work, indices: range) -> list[Group]:
+    def generate(self, work: WindowWork, indices: range) -> list[Group]:
         """The reference keeps a cache: each drafted token is prefilled once."""
         return [self._speculate(work, self.make_request(work, index)) for index in indices]
 
-    def _speculate(self, work: Work, request: GroupRequest) -> Group:
+    def _speculate(self, work: WindowWork, request: GroupRequest) -> Group:
         parameters = work.challenge.parameters
         rules = work.checkpoint.get_rules(parameters.work.temperature)
         reference = work.checkpoint.get_reference(parameters.work.temperature)
@@ -112,7 +112,7 @@ class Bf16Unverified(Strategy):
 
     title = "bf16 without verification"
 
-    def pick_model(self, work: Work) -> PreTrainedModel:
+    def pick_model(self, work: WindowWork) -> PreTrainedModel:
         """The checkpoint in bf16."""
         return make_bf16(work.checkpoint.model)
 
@@ -123,7 +123,7 @@ class Int8Weights(Strategy):
     title = "int8 weights"
     engine = "int8"
 
-    def pick_model(self, work: Work) -> PreTrainedModel:
+    def pick_model(self, work: WindowWork) -> PreTrainedModel:
         """The checkpoint in int8."""
         return make_int8(work.checkpoint.model)
 
@@ -137,7 +137,7 @@ class CheapModelMiner(Strategy):
     title = "int4 weights"
     engine = "int4"
 
-    def pick_model(self, work: Work) -> PreTrainedModel:
+    def pick_model(self, work: WindowWork) -> PreTrainedModel:
         """The checkpoint in int4."""
         return make_int4(work.checkpoint.model)
 
@@ -176,7 +176,7 @@ class OtherTemperature(Strategy):
 
     quantum: ClassVar[int]
 
-    def make_sampler(self, work: Work) -> KeyedSampler:
+    def make_sampler(self, work: WindowWork) -> KeyedSampler:
         """The keyed draw at 1024 · T = `quantum`."""
         return KeyedSampler(work.checkpoint.tokenizer.drawable, self.quantum)
 
@@ -204,7 +204,7 @@ class Greedy(Strategy):
 
     title = "greedy"
 
-    def make_sampler(self, work: Work) -> KeyedSampler:
+    def make_sampler(self, work: WindowWork) -> KeyedSampler:
         """No noise at all."""
         temperature = work.challenge.parameters.work.temperature
         return _GreedySampler(work.checkpoint.tokenizer.drawable, temperature)
@@ -213,7 +213,7 @@ class Greedy(Strategy):
 class _CandidateSampler(KeyedSampler):
     """The keyed draw among the likeliest ids only: the `count` best, or a mass of `share`."""
 
-    def __init__(self, work: Work, count: int | None, share: float | None) -> None:
+    def __init__(self, work: WindowWork, count: int | None, share: float | None) -> None:
         temperature = work.challenge.parameters.work.temperature
         super().__init__(work.checkpoint.tokenizer.drawable, temperature)
         self._count, self._share = count, share
@@ -236,7 +236,7 @@ class Candidates(Strategy):
     best: ClassVar[int | None] = None
     mass: ClassVar[float | None] = None
 
-    def make_sampler(self, work: Work) -> KeyedSampler:
+    def make_sampler(self, work: WindowWork) -> KeyedSampler:
         """The keyed draw among the candidates."""
         return _CandidateSampler(work, self.best, self.mass)
 
@@ -264,7 +264,7 @@ class OtherSeed(Strategy):
     title = "other seed"
 
     def write(
-        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
         """One draft each."""
         rows = [Request(r.prompt, make_other_seed(s, 1)) for r in requests for s in r.seeds]
@@ -279,7 +279,7 @@ class BestOfSeedsMiner(Strategy):
     tries: ClassVar[int] = 3
 
     def write(
-        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
         """True model, true prompt, chosen noise."""
         rows = [
@@ -307,7 +307,7 @@ class RejectAndResample(Strategy):
     title = "reject and resample"
 
     def write(
-        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
         """One more try for every rollout without full marks."""
         drafts = super().write(work, indices, requests)

@@ -27,7 +27,7 @@ from assay.inference import (
     Request,
     generate_groups,
 )
-from assay.neurons.miner.miner import Group, Miner, MinerConfig, Outside, Work
+from assay.neurons.miner.miner import Group, Miner, MinerConfig, MinerDependencies, WindowWork
 from assay.protocol import Parameters, Rollout
 from assay.protocol.seeds import compute_problem_seed
 
@@ -100,7 +100,7 @@ class Strategy(Miner):
         name: str,
         hotkey: bytes,
         parameters: Parameters,
-        outside: Outside,
+        outside: MinerDependencies,
         config: MinerConfig,
         report: Callable[[str], None],
     ) -> None:
@@ -108,7 +108,7 @@ class Strategy(Miner):
         self.bill = TokenBill()
         self.inputs = AttackInputs()
 
-    def generate(self, work: Work, indices: range) -> list[Group]:
+    def generate(self, work: WindowWork, indices: range) -> list[Group]:
         """Drafts that nobody corrects, with genuine columns unless `forge` changes them."""
         requests = [self.make_request(work, index) for index in indices]
         drafts = self.write(work, indices, requests)
@@ -119,7 +119,7 @@ class Strategy(Miner):
         return groups
 
     def write(
-        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
         """The completions of each group, one plain draft each."""
         rows = [Request(r.prompt, seed) for r in requests for seed in r.seeds]
@@ -132,15 +132,15 @@ class Strategy(Miner):
         """What is handed in for a group with genuine columns."""
         return group
 
-    def pick_model(self, work: Work) -> PreTrainedModel:
+    def pick_model(self, work: WindowWork) -> PreTrainedModel:
         """The model that drafts."""
         return work.checkpoint.model if self.role is None else self.inputs.models[self.role]
 
-    def make_sampler(self, work: Work) -> KeyedSampler | None:
+    def make_sampler(self, work: WindowWork) -> KeyedSampler | None:
         """Another rule than the keyed draw, None for the keyed draw."""
         return None
 
-    def draft(self, work: Work, rows: Sequence[Request]) -> list[Tokens]:
+    def draft(self, work: WindowWork, rows: Sequence[Request]) -> list[Tokens]:
         """Continues rows by this strategy's model and rule."""
         drafter = self.make_drafter(work)
         drafts = drafter.draft(rows)
@@ -148,7 +148,7 @@ class Strategy(Miner):
         self.bill.add(self.engine, drawn)
         return drafts
 
-    def make_drafter(self, work: Work) -> Drafter:
+    def make_drafter(self, work: WindowWork) -> Drafter:
         """A drafter of this strategy's model and rule."""
         temperature = work.challenge.parameters.work.temperature
         drafter = work.checkpoint.get_drafter(temperature, model=self.pick_model(work))
@@ -162,7 +162,7 @@ class Strategy(Miner):
         rest = iter(rows)
         return [[next(rest) for _ in request.seeds] for request in requests]
 
-    def rate(self, work: Work, index: int, tokens: Sequence[int]) -> int:
+    def rate(self, work: WindowWork, index: int, tokens: Sequence[int]) -> int:
         """The reward that a completion would earn, millionths."""
         weights = get_weights(work.challenge.parameters.environment)
         seed = compute_problem_seed(work.challenge.seed, self.hotkey, index)
@@ -170,13 +170,13 @@ class Strategy(Miner):
         text = work.checkpoint.tokenizer.decode(tokens)
         return compute_reward(self.environment.score(problem, text), weights)
 
-    def find_genuine(self, work: Work, indices: range) -> list[Group]:
+    def find_genuine(self, work: WindowWork, indices: range) -> list[Group]:
         """Honest groups, known beforehand or made."""
         if self.inputs.genuine is not None:
             return [self.inputs.genuine(index) for index in indices]
         return Miner.generate(self, work, indices)
 
-    def bill_genuine(self, work: Work, indices: range) -> list[Group]:
+    def bill_genuine(self, work: WindowWork, indices: range) -> list[Group]:
         """Honest groups, booked as drafted in bf16; their prefill is booked with the rest."""
         groups = self.find_genuine(work, indices)
         self.bill.add("bf16", sum(len(rollout.tokens) for group in groups for rollout in group))
@@ -188,7 +188,7 @@ class Verified(Strategy):
 
     legal = True
 
-    def generate(self, work: Work, indices: range) -> list[Group]:
+    def generate(self, work: WindowWork, indices: range) -> list[Group]:
         """Draft and verify; the reference sees each drafted token once, prompts once a group."""
         temperature = work.challenge.parameters.work.temperature
         count = DraftCount()
@@ -206,7 +206,7 @@ class Verified(Strategy):
         return groups
 
 
-def prefill(work: Work, request: GroupRequest, tokens: Sequence[Sequence[int]]) -> Group:
+def prefill(work: WindowWork, request: GroupRequest, tokens: Sequence[Sequence[int]]) -> Group:
     """Genuine log-probabilities and sketches for tokens from anywhere."""
     reference = work.checkpoint.get_reference(work.challenge.parameters.work.temperature)
     completions = [np.array(row, np.uint32) for row in tokens]

@@ -13,7 +13,7 @@ import torch
 from assay.gauntlet.content_attacks import get_tokens
 from assay.gauntlet.strategy import Strategy, Tokens
 from assay.inference import GroupRequest, KeyedSampler, Passage, Request, make_keys
-from assay.neurons.miner.miner import Work
+from assay.neurons.miner.miner import WindowWork
 from assay.protocol.gumbel import FRACTION_BITS
 
 
@@ -26,13 +26,13 @@ class Tie:
     margin: float
 
 
-def get_cap(work: Work) -> float:
+def get_cap(work: WindowWork) -> float:
     """The network's cap on a margin, logits."""
     return work.challenge.parameters.tests.margin_cap / (1 << FRACTION_BITS)
 
 
 def find_ties(
-    work: Work, request: GroupRequest, rows: Sequence[Tokens], width: float
+    work: WindowWork, request: GroupRequest, rows: Sequence[Tokens], width: float
 ) -> list[list[Tie]]:
     """The ties of each honest completion of a group, closest first."""
     temperature = work.challenge.parameters.work.temperature
@@ -64,7 +64,7 @@ class SteeredTies(Strategy):
     width: ClassVar[float] = 0.05
 
     def write(
-        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
         """The steered one where it earns more."""
         drafts = [get_tokens(group) for group in self.bill_genuine(work, indices)]
@@ -81,18 +81,18 @@ class SteeredTies(Strategy):
                 drafts[g][r] = tokens
         return drafts
 
-    def pick(self, work: Work, ties: Sequence[Tie]) -> Tie:
+    def pick(self, work: WindowWork, ties: Sequence[Tie]) -> Tie:
         """The closest."""
         return ties[0]
 
-    def finish(self, work: Work, forks: Sequence[Request]) -> list[Tokens]:
+    def finish(self, work: WindowWork, forks: Sequence[Request]) -> list[Tokens]:
         """Honest draws after the fork; a fork may itself be an end token."""
         ends = work.checkpoint.manifest.end_tokens
         unfinished = [fork for fork in forks if fork.tokens[-1] not in ends]
         rest = iter(self.draft(work, unfinished))
         return [fork.tokens if fork.tokens[-1] in ends else next(rest) for fork in forks]
 
-    def prefers(self, work: Work, index: int, other: Tokens, honest: Tokens) -> bool:
+    def prefers(self, work: WindowWork, index: int, other: Tokens, honest: Tokens) -> bool:
         """Whether the steered completion is the better one."""
         return self.rate(work, index, other) > self.rate(work, index, honest)
 
@@ -103,7 +103,7 @@ class SteeredWithinCap(SteeredTies):
     title = "steering ties within the cap"
 
     def write(
-        self, work: Work, indices: range, requests: Sequence[GroupRequest]
+        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
         """Ties below the network's own cap."""
         self.width = get_cap(work)  # type: ignore[misc]
@@ -117,10 +117,10 @@ class CraftedAtTheCap(SteeredTies):
     title = "token crafted at the cap"
     width = 1.0
 
-    def pick(self, work: Work, ties: Sequence[Tie]) -> Tie:
+    def pick(self, work: WindowWork, ties: Sequence[Tie]) -> Tie:
         """The nearest to the cap on either side."""
         return min(ties, key=lambda tie: abs(tie.margin - get_cap(work)))
 
-    def prefers(self, work: Work, index: int, other: Tokens, honest: Tokens) -> bool:
+    def prefers(self, work: WindowWork, index: int, other: Tokens, honest: Tokens) -> bool:
         """Always: the purpose is the margin."""
         return True

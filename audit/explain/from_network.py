@@ -16,7 +16,7 @@ from assay.audit.ports import Outlines
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network import ObjectStore, ReadableStores, StoreError
 from assay.network.chain import ForgottenError
-from assay.neurons.miner.mining_history import History, HistoryError
+from assay.neurons.miner.mining_history import HistoryError, MiningHistory
 from assay.neurons.miner.payments import find_payment
 from assay.neurons.session.session import Session
 from assay.neurons.session.window_reader import find_settlement, get_challenge, get_context
@@ -228,7 +228,7 @@ def _read_history(
     if not file.is_file():
         return None
     try:
-        with History(file, chain.genesis_hash, chain.netuid, asked.hotkey) as history:
+        with MiningHistory(file, chain.genesis_hash, chain.netuid, asked.hotkey) as history:
             mined = history.get_mined(asked.window)
             verdicts = history.get_verdicts(asked.window)
     except HistoryError:  # of another hotkey, or network

@@ -13,10 +13,10 @@ from typing import Any
 from assay.artifacts.ports import Chain
 from assay.inference import Checkpoint
 from assay.network.store import ObjectStore
-from assay.neurons.miner.miner import Miner, MinerConfig, Outside, make_work
+from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies, make_work
 from assay.neurons.session.checks import (
-    Check,
-    State,
+    CheckState,
+    PreflightCheck,
     attempt,
     check_beacon,
     check_chain,
@@ -91,14 +91,14 @@ class Earning:
 class DryRun:
     """Everything that was looked at; speed and earning where they could be."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[PreflightCheck, ...]
     speed: Speed | None
     earning: Earning | None
 
     @property
     def ready(self) -> bool:
         """Whether nothing stands in the way of mining, a registration that can be paid aside."""
-        return all(check.state is not State.FAIL for check in self.checks)
+        return all(check.state is not CheckState.FAIL for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:
         """For scripts."""
@@ -111,7 +111,7 @@ class DryRun:
 
 
 def dry_run(
-    outside: Outside,
+    outside: MinerDependencies,
     candidate: Candidate,
     parameters: Parameters,
     config: MinerConfig,
@@ -153,7 +153,7 @@ def dry_run(
     ]
     found: list[Checkpoint] = []
 
-    def look_for_checkpoint() -> Check:
+    def look_for_checkpoint() -> PreflightCheck:
         check, checkpoint = check_checkpoint(chain, outside.checkpoints, parameters)
         found.append(checkpoint)
         return check
@@ -168,13 +168,15 @@ def dry_run(
     try:
         earning = estimate_earning(chain, candidate, parameters, speed.committed)
     except OperatorError as error:
-        checks.append(Check("earning", State.WARN, str(error), "mend the chain first"))
+        checks.append(
+            PreflightCheck("earning", CheckState.WARN, str(error), "mend the chain first")
+        )
         earning = None
     return DryRun(tuple(checks), speed, earning)
 
 
 def measure_speed(
-    outside: Outside,
+    outside: MinerDependencies,
     candidate: Candidate,
     parameters: Parameters,
     config: MinerConfig,
@@ -210,7 +212,7 @@ def compute_window_seconds(timing: Timing, commit_margin: int) -> float:
     return max(0, blocks) * timing.slot_ms / 1_000
 
 
-def _check_speed(speed: Speed, parameters: Parameters) -> Check:
+def _check_speed(speed: Speed, parameters: Parameters) -> PreflightCheck:
     detail = (
         f"{speed.groups} groups with {speed.tokens:,} tokens in {speed.seconds:.1f} s: "
         f"{speed.fits:,} fit into the {speed.window_seconds:.0f} s of a window, "
@@ -218,10 +220,12 @@ def _check_speed(speed: Speed, parameters: Parameters) -> Check:
     )
     if not speed.committed:
         remedy = "a faster machine, or fewer groups a step; a window without a group earns nothing"
-        return Check("speed", State.FAIL, detail, remedy)
+        return PreflightCheck("speed", CheckState.FAIL, detail, remedy)
     if speed.committed < parameters.work.audited_groups:
-        return Check("speed", State.WARN, detail, "this machine earns next to nothing")
-    return Check("speed", State.OK, detail)
+        return PreflightCheck(
+            "speed", CheckState.WARN, detail, "this machine earns next to nothing"
+        )
+    return PreflightCheck("speed", CheckState.OK, detail)
 
 
 def estimate_earning(

@@ -21,10 +21,10 @@ from assay.inference import (
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.store import ObjectStore
 from assay.neurons.miner.commitment_delivery import CommitmentDelivery, PendingCommitment
-from assay.neurons.miner.mining_history import History, MinedWindow
+from assay.neurons.miner.mining_history import MinedWindow, MiningHistory
 from assay.neurons.miner.uploading import Uploads
 from assay.neurons.miner.work_storage import Keeping
-from assay.neurons.miner.workbook import Mark, Page, Workbook
+from assay.neurons.miner.workbook import SavedWork, WorkDatabase, WorkStage
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge
 from assay.protocol import (
     Commitment,
@@ -65,7 +65,7 @@ class MinerConfig:
 
 
 @dataclass(slots=True)
-class Work:
+class WindowWork:
     """One window's work as it grows.
 
     Attributes:
@@ -85,7 +85,7 @@ class Work:
     groups: list[Group] = field(default_factory=list)
     opened_at: int = 0
     step_blocks: int = 0
-    page: Page | None = None
+    page: SavedWork | None = None
     sealed: bool = False
     uploaded: bool = False
     pending: PendingCommitment | None = None
@@ -93,7 +93,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class MinerDependencies:
     """Everything a miner reaches: chain, beacons, checkpoints, its store and that store's URL.
 
     Attributes:
@@ -106,8 +106,8 @@ class Outside:
     checkpoints: CheckpointFolder
     store: ObjectStore
     locator: str
-    workbook: Workbook | None = None
-    history: History | None = None
+    workbook: WorkDatabase | None = None
+    history: MiningHistory | None = None
 
 
 class Miner:
@@ -125,7 +125,7 @@ class Miner:
         name: str,
         hotkey: bytes,
         parameters: Parameters,
-        outside: Outside,
+        outside: MinerDependencies,
         config: MinerConfig,
         report: Callable[[str], None],
     ) -> None:
@@ -136,7 +136,7 @@ class Miner:
         self._outside = outside
         self.config = config
         self._report = report
-        self._work: Work | None = None
+        self._work: WindowWork | None = None
         self._delivery = CommitmentDelivery(outside.chain, parameters.timing)
         self._left: list[int] | None = None
         self._skipped: int | None = None
@@ -201,7 +201,7 @@ class Miner:
     def _compute_commit_block(self, window: int) -> int:
         return compute_block(self._parameters.timing, window, Phase.COMMIT)
 
-    def _advance(self, work: Work, head: int) -> bool:
+    def _advance(self, work: WindowWork, head: int) -> bool:
         """The next groups, or the commitment once all are done or the time is."""
         window = work.challenge.window
         due = self._compute_commit_block(window) - self.config.commit_margin
@@ -216,7 +216,7 @@ class Miner:
             return True
         work.sealed = True
         if work.groups:
-            self._keep(work, Mark.SEALED, len(work.groups))
+            self._keep(work, WorkStage.SEALED, len(work.groups))
             self._post(work)
             self._delivery.step(head)
         else:
@@ -225,7 +225,7 @@ class Miner:
             self._note(work, f"{text} {work.opened_at}, and the commitment was due by {due}")
         return False
 
-    def generate(self, work: Work, indices: range) -> list[Group]:
+    def generate(self, work: WindowWork, indices: range) -> list[Group]:
         """The groups of these problems, honestly."""
         parameters = self._parameters
         requests = [self.make_request(work, index) for index in indices]
@@ -234,7 +234,7 @@ class Miner:
         reference = work.checkpoint.get_reference(parameters.work.temperature)
         return generate_groups(requests, drafter, reference, rules, work.projection, self.count)
 
-    def make_request(self, work: Work, index: int) -> GroupRequest:
+    def make_request(self, work: WindowWork, index: int) -> GroupRequest:
         """Prompt and rollout seeds of one problem."""
         seed = compute_problem_seed(work.challenge.seed, self.hotkey, index)
         problem = self.environment.make_problem(seed, work.checkpoint.manifest.levels)
@@ -246,7 +246,7 @@ class Miner:
             ),
         )
 
-    def _open(self, window: int, head: int) -> Work | None:
+    def _open(self, window: int, head: int) -> WindowWork | None:
         outside = self._outside
         challenge = get_challenge(outside.chain, outside.beacons, self._parameters, window)
         if challenge is None:
@@ -286,19 +286,19 @@ class Miner:
         self._troubles.pop("checkpoint", None)
         return checkpoint
 
-    def _resume(self, work: Work) -> None:
+    def _resume(self, work: WindowWork) -> None:
         """Takes up what was done of this very work before the program ended."""
         limits = get_limits(self._parameters)
         work.page = page = self._keeping.open_page(work.challenge, self.hotkey, limits)
         if page is None:
             return
         work.groups, page.groups = page.groups, []
-        if not work.groups or page.marks.get(Mark.SEALED) != len(work.groups):
+        if not work.groups or page.marks.get(WorkStage.SEALED) != len(work.groups):
             return
         work.sealed = True
-        work.uploaded = Mark.UPLOADED in page.marks
+        work.uploaded = WorkStage.UPLOADED in page.marks
         pending = self._post(work)
-        pending.sent_at = page.marks.get(Mark.SENT)
+        pending.sent_at = page.marks.get(WorkStage.SENT)
         work.committed = pending.sent_at is not None
         if work.uploaded:  # the commitment may have been sent: state says whether it was
             pending.bound = self.hotkey, encode_commitment(self._make_commitment(work))
@@ -308,13 +308,13 @@ class Miner:
         name = make_object_name(encode_ss58(self.hotkey), window)
         self.uploads.put(self._outside.store, window, name, data)
 
-    def _post(self, work: Work) -> PendingCommitment:
+    def _post(self, work: WindowWork) -> PendingCommitment:
         """Hands sealed work over for delivery."""
 
         def note_sent(head: int) -> None:
             work.committed = True
             self._record(work, sent_at=head)  # before the mark, after which it is not told again
-            self._keep(work, Mark.SENT, head)
+            self._keep(work, WorkStage.SENT, head)
 
         work.pending = PendingCommitment(
             work.challenge.window, partial(self._commit, work), note_sent, partial(self._note, work)
@@ -322,7 +322,7 @@ class Miner:
         self._delivery.add(work.pending)
         return work.pending
 
-    def _commit(self, work: Work) -> None:
+    def _commit(self, work: WindowWork) -> None:
         """Uploads the file, then binds its root on chain."""
         window = work.challenge.window
         if not work.uploaded:
@@ -331,7 +331,7 @@ class Miner:
             work.uploaded = True
             name = make_object_name(encode_ss58(self.hotkey), window)
             self._record(work, object_name=name, size=len(data))
-            self._keep(work, Mark.UPLOADED, len(data))
+            self._keep(work, WorkStage.UPLOADED, len(data))
         commitment = self._make_commitment(work)
         payload = encode_commitment(commitment)
         if work.pending is not None:
@@ -339,7 +339,7 @@ class Miner:
         self._record(work, root=commitment.digest)
         self._outside.chain.set_commitment(self.hotkey, payload)
 
-    def _make_header(self, work: Work) -> Header:
+    def _make_header(self, work: WindowWork) -> Header:
         return Header(
             version=PROTOCOL_VERSION,
             parameters=self._parameters.digest,
@@ -349,7 +349,7 @@ class Miner:
             groups=len(work.groups),
         )
 
-    def _make_commitment(self, work: Work) -> Commitment:
+    def _make_commitment(self, work: WindowWork) -> Commitment:
         return Commitment(
             tag=Tag.MINER,
             number=work.challenge.window,
@@ -358,13 +358,13 @@ class Miner:
             locator=self._outside.locator,
         )
 
-    def _keep(self, work: Work, mark: Mark | None = None, number: int = 0) -> None:
+    def _keep(self, work: WindowWork, mark: WorkStage | None = None, number: int = 0) -> None:
         self._keeping.keep(work.page, work.groups, mark, number)
 
     def _tell(self, text: str) -> None:
         self._report(f"{self.name}: {text}")
 
-    def _record(self, work: Work, **more: Any) -> None:
+    def _record(self, work: WindowWork, **more: Any) -> None:
         """Tells the history how a window stands."""
         row = work.challenge.window, work.opened_at, work.challenge.checkpoint
         self._keeping.record(MinedWindow(*row, self.config.groups, len(work.groups), **more))
@@ -375,17 +375,17 @@ class Miner:
         row = challenge.window, head, challenge.checkpoint, self.config.groups
         self._keeping.record(MinedWindow(*row, note=text))
 
-    def _note(self, work: Work, text: str) -> None:
+    def _note(self, work: WindowWork, text: str) -> None:
         """Something that a person may want to know now and later."""
         self._tell(text)
         self._record(work, note=text)
 
 
-def make_work(challenge: Challenge, checkpoint: Checkpoint, head: int = 0) -> Work:
+def make_work(challenge: Challenge, checkpoint: Checkpoint, head: int = 0) -> WindowWork:
     """A window's work before its first group."""
     seed = compute_projection_seed(challenge.seed)
     projection = make_projection(seed, checkpoint.manifest)
-    return Work(challenge, checkpoint, projection, opened_at=head)
+    return WindowWork(challenge, checkpoint, projection, opened_at=head)
 
 
 def compute_leaves(groups: Sequence[Group]) -> list[bytes]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from assay.inference import DraftCount
 from assay.neurons.miner.miner import Miner
-from assay.neurons.miner.review import Review
-from assay.neurons.program.tally import Tally
+from assay.neurons.miner.review import MinerReview
+from assay.neurons.program.tally import Counters
 
 
 class MinerWithReview:
@@ -16,7 +16,7 @@ class MinerWithReview:
 
     name = "miner"
 
-    def __init__(self, miner: Miner, review: Review, tally: Tally) -> None:
+    def __init__(self, miner: Miner, review: MinerReview, tally: Counters) -> None:
         self._miner = miner
         self._review = review
         self._tally = tally
@@ -27,7 +27,7 @@ class MinerWithReview:
         return self._miner.trouble or self._review.trouble
 
     def step(self) -> bool:
-        """See `Miner.step` and `Review.step`."""
+        """See `Miner.step` and `MinerReview.step`."""
         before, drafts, began = self._miner.progress, replace(self._miner.count), perf_counter()
         busy = self._miner.step()
         self._count(before, drafts, perf_counter() - began)

@@ -129,7 +129,7 @@ class Payment:
     note: str | None = None
 
 
-class History:
+class MiningHistory:
     """The file. Safe to use from several threads; other processes may read.
 
     Args:
@@ -322,7 +322,7 @@ class History:
             ) from error
 
 
-def describe_history(history: History, newest: int | None = None) -> list[dict[str, Any]]:
+def describe_history(history: MiningHistory, newest: int | None = None) -> list[dict[str, Any]]:
     """Every window as JSON, oldest first, or so many newest; `neurons.mining.history_view` draws
     it."""
     windows = history.get_mined(newest=newest)

@@ -13,9 +13,9 @@ from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hot
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network.chain import ChainError, ForgottenError, WrongChainError
 from assay.neurons.miner.mining_history import (
-    History,
     HistoryError,
     MinedWindow,
+    MiningHistory,
     OwnVerdict,
     Payment,
 )
@@ -34,7 +34,7 @@ from assay.verification import Ledger, Seat, Verdict, compute_score
 _LOOKS = 3
 
 
-class Review:
+class MinerReview:
     """Fills a history with verdicts and payments, one thing a step.
 
     Judging takes the model for a few groups. A loop gives it the time that mining leaves:
@@ -53,7 +53,7 @@ class Review:
         hotkey: bytes,
         parameters: Parameters,
         sources: JudgeSources,
-        history: History,
+        history: MiningHistory,
         report: Callable[[str], None],
     ) -> None:
         self.name = "review"

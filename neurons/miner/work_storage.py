@@ -9,8 +9,8 @@ from functools import partial
 from typing import TypeVar
 
 from assay.artifacts.submissions import SubmissionLimits
-from assay.neurons.miner.mining_history import History, HistoryError, MinedWindow
-from assay.neurons.miner.workbook import Mark, Page, Workbook, WorkbookError
+from assay.neurons.miner.mining_history import HistoryError, MinedWindow, MiningHistory
+from assay.neurons.miner.workbook import SavedWork, WorkDatabase, WorkDatabaseError, WorkStage
 from assay.neurons.session.window_reader import Challenge
 from assay.protocol import Rollout
 
@@ -28,7 +28,10 @@ class Keeping:
     """
 
     def __init__(
-        self, workbook: Workbook | None, history: History | None, report: Callable[[str], None]
+        self,
+        workbook: WorkDatabase | None,
+        history: MiningHistory | None,
+        report: Callable[[str], None],
     ) -> None:
         self.troubles: dict[str, str] = {}
         self._workbook = workbook
@@ -42,7 +45,7 @@ class Keeping:
 
     def open_page(
         self, challenge: Challenge, hotkey: bytes, limits: SubmissionLimits
-    ) -> Page | None:
+    ) -> SavedWork | None:
         """What is kept of a hotkey's work on a challenge; what is too old goes."""
         book = self._workbook
         if book is None:
@@ -53,9 +56,9 @@ class Keeping:
 
     def keep(
         self,
-        page: Page | None,
+        page: SavedWork | None,
         groups: Sequence[Sequence[Rollout]],
-        mark: Mark | None = None,
+        mark: WorkStage | None = None,
         number: int = 0,
     ) -> None:
         """Writes groups that are not there yet, then a mark."""
@@ -77,7 +80,7 @@ class Keeping:
     def _attempt(self, what: str, call: Callable[[], T]) -> T | None:
         try:
             done = call()
-        except (WorkbookError, HistoryError) as error:
+        except (WorkDatabaseError, HistoryError) as error:
             if what not in self.troubles:
                 self._report(str(error))
             self.troubles[what] = str(error)

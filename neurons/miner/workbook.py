@@ -32,11 +32,11 @@ _SUM_BYTES = 16
 _HEAD_BYTES = 5  # u32 length, u8 kind
 
 
-class WorkbookError(OperatorError):
+class WorkDatabaseError(OperatorError):
     """Work cannot be kept: says which file, and what to do."""
 
 
-class Mark(IntEnum):
+class WorkStage(IntEnum):
     """What a record is. Those behind GROUP say what was done, with a number each."""
 
     GROUP = 0
@@ -46,7 +46,7 @@ class Mark(IntEnum):
 
 
 @dataclass(slots=True)
-class Page:
+class SavedWork:
     """One window's file, and what stands in it.
 
     Attributes:
@@ -56,7 +56,7 @@ class Page:
     path: Path
     identity: bytes
     groups: list[list[Rollout]] = field(default_factory=list)
-    marks: dict[Mark, int] = field(default_factory=dict)
+    marks: dict[WorkStage, int] = field(default_factory=dict)
     size: int = 0
     written: int = 0
 
@@ -64,23 +64,23 @@ class Page:
         """Writes those of a window's groups that are not there yet.
 
         Raises:
-            WorkbookError: the disk does not take them. Nothing is half there: try again later.
+            WorkDatabaseError: the disk does not take them. Nothing is half there: try again later.
         """
         new = [b"".join(map(encode_rollout, group)) for group in groups[self.written :]]
-        self._append([(Mark.GROUP, data) for data in new])
+        self._append([(WorkStage.GROUP, data) for data in new])
         self.written = max(self.written, len(groups))
 
-    def mark(self, kind: Mark, number: int) -> None:
+    def mark(self, kind: WorkStage, number: int) -> None:
         """Notes what was done.
 
         Raises:
-            WorkbookError: as above.
+            WorkDatabaseError: as above.
         """
         if self.marks.get(kind) != number:
             self._append([(kind, number.to_bytes(8, "big"))])
             self.marks[kind] = number
 
-    def _append(self, records: Sequence[tuple[Mark, bytes]]) -> None:
+    def _append(self, records: Sequence[tuple[WorkStage, bytes]]) -> None:
         if not records:
             return
         try:
@@ -99,7 +99,7 @@ class Page:
             raise _explain(self.path, error) from error
 
 
-class Workbook:
+class WorkDatabase:
     """A folder of such files. One miner at a time: others are refused.
 
     Args:
@@ -107,7 +107,7 @@ class Workbook:
         kept: windows whose files stay.
 
     Raises:
-        WorkbookError: it cannot be used, or another miner works in it.
+        WorkDatabaseError: it cannot be used, or another miner works in it.
     """
 
     def __init__(self, folder: Path, kept: int = KEPT_WINDOWS) -> None:
@@ -120,7 +120,7 @@ class Workbook:
             raise _explain(folder, error) from error
         if not take_lock(self._lock.fileno()):
             self._lock.close()
-            raise WorkbookError(
+            raise WorkDatabaseError(
                 f"another miner works in {folder}: end it, or give this one a folder of its own"
             )
 
@@ -138,11 +138,13 @@ class Workbook:
         """Windows that there is a file of, ascending.
 
         Raises:
-            WorkbookError: the folder cannot be read.
+            WorkDatabaseError: the folder cannot be read.
         """
         return sorted({window for window, _ in self._list_files()})
 
-    def open(self, challenge: Challenge, hotkey: bytes, group_size: int, group_max: int) -> Page:
+    def open(
+        self, challenge: Challenge, hotkey: bytes, group_size: int, group_max: int
+    ) -> SavedWork:
         """What is there of a hotkey's work on a challenge.
 
         Args:
@@ -150,11 +152,11 @@ class Workbook:
             group_max: bytes of the largest group.
 
         Raises:
-            WorkbookError: the file cannot be read.
+            WorkDatabaseError: the file cannot be read.
         """
         identity = sha256(_MAGIC + challenge.seed + hotkey).digest()
         name = f"window-{challenge.window}-{identity[:8].hex()}.work"
-        page = Page(self._folder / name, identity)
+        page = SavedWork(self._folder / name, identity)
         try:
             with page.path.open("rb") as file:
                 if file.read(len(_MAGIC) + len(identity)) == _MAGIC + identity:
@@ -171,7 +173,7 @@ class Workbook:
         """Deletes what is older than the windows to be kept up to this one.
 
         Raises:
-            WorkbookError: a file cannot be deleted.
+            WorkDatabaseError: a file cannot be deleted.
         """
         for number, path in self._list_files():
             if number <= window - self._kept:
@@ -189,10 +191,10 @@ class Workbook:
         return [(int(match[1]), path) for match, path in named if match is not None]
 
 
-def _read_records(page: Page, file: IO[bytes], group_size: int, group_max: int) -> None:
+def _read_records(page: SavedWork, file: IO[bytes], group_size: int, group_max: int) -> None:
     """Everything up to the first record that is not whole; the file's rest is written over."""
     for kind, payload, end in _iterate_records(page.identity, file, group_max):
-        if kind is Mark.GROUP:
+        if kind is WorkStage.GROUP:
             try:
                 rows = split_rows(payload, group_size)
                 page.groups.append([decode_rollout(row) for row in rows])
@@ -205,26 +207,26 @@ def _read_records(page: Page, file: IO[bytes], group_size: int, group_max: int) 
 
 def _iterate_records(
     identity: bytes, file: IO[bytes], group_max: int
-) -> Iterator[tuple[Mark, bytes, int]]:
+) -> Iterator[tuple[WorkStage, bytes, int]]:
     while True:
         offset = file.tell()
         head = file.read(_HEAD_BYTES)
         length = int.from_bytes(head[:4], "big")
-        if len(head) < _HEAD_BYTES or length > group_max or head[4] not in set(Mark):
+        if len(head) < _HEAD_BYTES or length > group_max or head[4] not in set(WorkStage):
             return
-        kind, payload = Mark(head[4]), file.read(length)
+        kind, payload = WorkStage(head[4]), file.read(length)
         if head + payload + file.read(_SUM_BYTES) != _pack(identity, offset, kind, payload):
             return
         yield kind, payload, file.tell()
 
 
-def _pack(identity: bytes, offset: int, kind: Mark, payload: bytes) -> bytes:
+def _pack(identity: bytes, offset: int, kind: WorkStage, payload: bytes) -> bytes:
     record = len(payload).to_bytes(4, "big") + bytes([kind]) + payload
     return record + sha256(identity + offset.to_bytes(8, "big") + record).digest()[:_SUM_BYTES]
 
 
-def _explain(path: Path, error: OSError) -> WorkbookError:
-    return WorkbookError(
+def _explain(path: Path, error: OSError) -> WorkDatabaseError:
+    return WorkDatabaseError(
         f"{path} cannot hold a miner's work ({error.strerror or error}): see that the folder is "
         "yours to write and that its disk is not full; until then a miner that ends loses its work"
     )

@@ -107,7 +107,7 @@ _SHOWN = 11
 
 
 @dataclass(slots=True)
-class Origin:
+class LogContext:
     """Who speaks and where the chain is: on every line. A process is one program.
 
     Attributes:
@@ -130,7 +130,7 @@ class Origin:
 
 
 #: Of this process.
-ORIGIN = Origin()
+LOG_CONTEXT = LogContext()
 #: Lines of this process so far, by level.
 LINES: Counter[str] = Counter({"info": 0, "warning": 0, "error": 0})
 
@@ -153,7 +153,7 @@ def log_lines(as_json: bool, quiet: bool) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         handler.close()
-        ORIGIN.hotkey = ORIGIN.seen = ORIGIN.timing = None
+        LOG_CONTEXT.hotkey = LOG_CONTEXT.seen = LOG_CONTEXT.timing = None
 
 
 def wants_json(settings: Settings, as_json: bool) -> bool:
@@ -193,7 +193,7 @@ def _keep_message(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _add_origin(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    event.update(ORIGIN.describe())
+    event.update(LOG_CONTEXT.describe())
     return event
 
 

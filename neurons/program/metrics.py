@@ -22,7 +22,7 @@ _WHOLE = 65_535
 _ALPHA = 1e9
 
 
-class Kind(Enum):
+class MetricKind(Enum):
     """What Prometheus calls it."""
 
     GAUGE = "gauge"
@@ -40,7 +40,7 @@ class Metric:
     """
 
     name: str
-    kind: Kind
+    kind: MetricKind
     help: str
     read: Callable[[dict[str, Any]], Samples]
     labels: tuple[str, ...] = ()
@@ -168,7 +168,7 @@ def _read_lesson(field: str) -> Callable[[dict[str, Any]], Samples]:
 
 
 _REASONS = tuple(reason.value for reason in Reason)
-_GAUGE, _COUNTER = Kind.GAUGE, Kind.COUNTER
+_GAUGE, _COUNTER = MetricKind.GAUGE, MetricKind.COUNTER
 
 #: What every program has.
 COMMON = (
@@ -468,4 +468,4 @@ OWN: dict[str, tuple[Metric, ...]] = {
 
 def get_served_name(metric: Metric) -> str:
     """The name that a query uses."""
-    return metric.name + ("_total" if metric.kind is Kind.COUNTER else "")
+    return metric.name + ("_total" if metric.kind is MetricKind.COUNTER else "")

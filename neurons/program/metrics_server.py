@@ -11,7 +11,7 @@ from prometheus_client import GCCollector, PlatformCollector, ProcessCollector, 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from assay.neurons.program.metrics import COMMON, OWN, Kind
+from assay.neurons.program.metrics import COMMON, OWN, MetricKind
 from assay.neurons.settings.loading import ConfigError
 
 if TYPE_CHECKING:  # a program that serves nothing does not pay for it
@@ -45,7 +45,7 @@ class StatusCollector(Collector):
         if status is None:
             return
         for metric in self._metrics:
-            kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
+            kind = CounterMetricFamily if metric.kind is MetricKind.COUNTER else GaugeMetricFamily
             family = kind(metric.name, metric.help, labels=metric.labels)
             for key, figure in metric.read(status).items():
                 values = key if isinstance(key, tuple) else (key,)

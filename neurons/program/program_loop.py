@@ -23,7 +23,7 @@ from assay.network.text import hide
 from assay.neurons.ports import Neuron
 from assay.neurons.program.logs import LINES
 from assay.neurons.program.program_status import RUNNING, STOPPED, describe_self
-from assay.neurons.program.tally import Watch
+from assay.neurons.program.tally import LoopHooks
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol.errors import OperatorError
 
@@ -111,7 +111,7 @@ def catch_signals(hurry: Callable[[], None]) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-class Loop:
+class ProgramLoop:
     """Drives one neuron until it is asked to stop.
 
     Args:
@@ -128,14 +128,14 @@ class Loop:
         stop: threading.Event,
         describe: Callable[[], dict[str, Any]],
         check: Callable[[], str | None],
-        watch: Watch | None = None,
+        watch: LoopHooks | None = None,
     ) -> None:
         self._neuron = neuron
         self._file = folder / STATUS_FILE
         self._stop = stop
         self._describe = describe
         self._check = check
-        self._watch = watch or Watch()
+        self._watch = watch or LoopHooks()
         self._said: str | None = None
         self._defects = 0
         self._pause_s = IDLE_S

@@ -182,7 +182,7 @@ class ChainStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ProgramInfo:
     """Whose status it is.
 
     Attributes:
@@ -203,7 +203,7 @@ class Subject:
     seen: ChainStatus = field(default_factory=ChainStatus)
 
 
-def describe_program(subject: Subject) -> dict[str, Any]:
+def describe_program(subject: ProgramInfo) -> dict[str, Any]:
     """What is known of any program; `describe_self` and what troubles it are added.
 
     Returns:

@@ -13,7 +13,7 @@ from assay.network.store import ObjectStore, StoreError
 Counts = dict[str, dict[str, float]]
 
 
-class Tally:
+class Counters:
     """Sums that only grow. Safe to use from several threads."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ def ignore_status(status: dict[str, Any]) -> None:
 
 
 @dataclass(slots=True)
-class Watch:
+class LoopHooks:
     """What a program's loop tells of itself.
 
     Attributes:
@@ -54,19 +54,19 @@ class Watch:
         beat: has the status written, if it has changed, while a step takes long; the loop's.
     """
 
-    tally: Tally = field(default_factory=Tally)
+    tally: Counters = field(default_factory=Counters)
     note: Callable[[dict[str, Any]], None] = ignore_status
     beat: Callable[[], None] = lambda: None
 
 
-class Verdicts:
+class VerdictCounter:
     """Counts each verdict once, of those that were not there at the start.
 
     Args:
         known: key → reason, as it is.
     """
 
-    def __init__(self, tally: Tally, known: Mapping[Any, str]) -> None:
+    def __init__(self, tally: Counters, known: Mapping[Any, str]) -> None:
         self._tally = tally
         self._seen = set(known)
 
@@ -82,7 +82,7 @@ class Verdicts:
 class MeteredStore:
     """An object store whose writings are counted; in all else it is that store."""
 
-    def __init__(self, store: ObjectStore, tally: Tally) -> None:
+    def __init__(self, store: ObjectStore, tally: Counters) -> None:
         self._store = store
         self._tally = tally
 
@@ -116,6 +116,6 @@ class MeteredStore:
         self._tally.add("writes", label="done")
 
 
-def meter(store: ObjectStore, tally: Tally) -> ObjectStore:
+def meter(store: ObjectStore, tally: Counters) -> ObjectStore:
     """The same store, its writings counted."""
     return cast(ObjectStore, MeteredStore(store, tally))

@@ -35,7 +35,7 @@ _DISK_BYTES = 1 << 30
 PROBE = "probe"
 
 
-class State(StrEnum):
+class CheckState(StrEnum):
     """How a check came out."""
 
     OK = "ok"
@@ -44,7 +44,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class PreflightCheck:
     """One thing that was looked at.
 
     Attributes:
@@ -54,7 +54,7 @@ class Check:
     """
 
     check: str
-    state: State
+    state: CheckState
     detail: str
     remedy: str = ""
 
@@ -63,7 +63,7 @@ class Check:
         return asdict(self) | {"state": self.state.value}
 
 
-def attempt(name: str, remedy: str, look: Callable[[], Check]) -> Check:
+def attempt(name: str, remedy: str, look: Callable[[], PreflightCheck]) -> PreflightCheck:
     """A check that may meet anything: what an operator can mend is a failure of it.
 
     Args:
@@ -72,47 +72,49 @@ def attempt(name: str, remedy: str, look: Callable[[], Check]) -> Check:
     try:
         return look()
     except (OperatorError, OSError) as error:
-        return Check(name, State.FAIL, str(error), remedy)
+        return PreflightCheck(name, CheckState.FAIL, str(error), remedy)
 
 
-def check_chain(chain: Chain, parameters: Parameters | None) -> Check:
+def check_chain(chain: Chain, parameters: Parameters | None) -> PreflightCheck:
     """Where the chain stands, and whether it is the parameters', where these are known."""
     head, genesis = chain.get_head(), chain.genesis_hash
     detail = f"head {head}, genesis {genesis.hex()[:16]}…, {chain.runtime}"
     if parameters is not None and genesis != parameters.identity.genesis_hash:
         wanted = parameters.identity.genesis_hash.hex()
-        return Check(
+        return PreflightCheck(
             "chain",
-            State.FAIL,
+            CheckState.FAIL,
             f"{detail}: the parameters are for the chain with genesis hash {wanted[:16]}…",
             "name a node of that chain, or take the parameters of this one",
         )
-    return Check("chain", State.OK, detail)
+    return PreflightCheck("chain", CheckState.OK, detail)
 
 
-def check_clock(chain: Chain, timing: Timing, now_ms: int) -> Check:
+def check_clock(chain: Chain, timing: Timing, now_ms: int) -> PreflightCheck:
     """The machine's clock against the newest final block's time."""
     age_ms = now_ms - chain.get_block(chain.get_head()).timestamp_ms
     when = f"{age_ms / 1_000:.1f} s old" if age_ms >= 0 else f"{-age_ms / 1_000:.1f} s ahead"
     detail = f"the newest final block is {when} by this machine's clock"
     if age_ms < -timing.slot_ms:
-        return Check("clock", State.FAIL, detail, "set the clock: it is slow; run an NTP client")
+        return PreflightCheck(
+            "clock", CheckState.FAIL, detail, "set the clock: it is slow; run an NTP client"
+        )
     if age_ms > timing.window_blocks * timing.slot_ms:
         remedy = "see whether the node follows its chain; if it does, set the clock: it is fast"
-        return Check("clock", State.FAIL, detail, remedy)
+        return PreflightCheck("clock", CheckState.FAIL, detail, remedy)
     if age_ms > _LAG_SLOTS * timing.slot_ms:
         remedy = "the node lags behind, or the clock is fast: compare both with another machine"
-        return Check("clock", State.WARN, detail, remedy)
-    return Check("clock", State.OK, detail)
+        return PreflightCheck("clock", CheckState.WARN, detail, remedy)
+    return PreflightCheck("clock", CheckState.OK, detail)
 
 
-def check_registration(chain: Chain, hotkey: bytes, coldkey: bytes) -> Check:
+def check_registration(chain: Chain, hotkey: bytes, coldkey: bytes) -> PreflightCheck:
     """Which uid the hotkey holds, or what one would cost against what the coldkey has."""
     head = chain.get_head()
     member = chain.get_members(head).get(hotkey)
     if member is not None:
         detail = f"uid {member.uid} since block {member.registered_at}"
-        return Check("registration", State.OK, detail)
+        return PreflightCheck("registration", CheckState.OK, detail)
     quote, balance = chain.quote_registration(hotkey), chain.get_balance(coldkey)
     detail = (
         f"{encode_ss58(hotkey)} holds no uid; one costs {format_tao(quote.cost)} and a fee of "
@@ -120,34 +122,40 @@ def check_registration(chain: Chain, hotkey: bytes, coldkey: bytes) -> Check:
     )
     if balance < quote.total:
         remedy = f"send {format_tao(quote.total - balance)} or more to {encode_ss58(coldkey)}"
-        return Check("registration", State.FAIL, detail, f"{remedy}, then `assay register`")
-    return Check("registration", State.WARN, detail, "`assay register`; the price moves")
+        return PreflightCheck(
+            "registration", CheckState.FAIL, detail, f"{remedy}, then `assay register`"
+        )
+    return PreflightCheck(
+        "registration", CheckState.WARN, detail, "`assay register`; the price moves"
+    )
 
 
-def check_permit(chain: Chain, hotkey: bytes) -> Check:
+def check_permit(chain: Chain, hotkey: bytes) -> PreflightCheck:
     """Whether the chain counts the hotkey's weights."""
     rows = chain.get_metagraph(chain.get_head())
     row = next((row for row in rows if row.hotkey == hotkey), None)
     if row is None:
         remedy = "register it first, then `assay stake`"
-        return Check("permit", State.FAIL, "without a uid there is no permit", remedy)
+        return PreflightCheck("permit", CheckState.FAIL, "without a uid there is no permit", remedy)
     detail = f"{format_tao(row.stake, 'alpha')} of stake"
     if not row.permit:
         remedy = "`assay stake`, then wait for an epoch: without it nobody counts these weights"
-        return Check("permit", State.FAIL, f"no validator permit, {detail}", remedy)
-    return Check("permit", State.OK, f"a validator permit, {detail}")
+        return PreflightCheck("permit", CheckState.FAIL, f"no validator permit, {detail}", remedy)
+    return PreflightCheck("permit", CheckState.OK, f"a validator permit, {detail}")
 
 
-def check_trainer(parameters: Parameters, hotkey: bytes) -> Check:
+def check_trainer(parameters: Parameters, hotkey: bytes) -> PreflightCheck:
     """Whether the hotkey is the one whose checkpoints count."""
     trainer = encode_ss58(parameters.identity.trainer)
     if hotkey != parameters.identity.trainer:
         detail = f"this network's trainer is {trainer}, not {encode_ss58(hotkey)}"
-        return Check("trainer", State.FAIL, detail, "name the trainer's wallet and hotkey")
-    return Check("trainer", State.OK, f"{trainer} is this network's trainer")
+        return PreflightCheck(
+            "trainer", CheckState.FAIL, detail, "name the trainer's wallet and hotkey"
+        )
+    return PreflightCheck("trainer", CheckState.OK, f"{trainer} is this network's trainer")
 
 
-def check_relays(faults: Mapping[str, str]) -> Check:
+def check_relays(faults: Mapping[str, str]) -> PreflightCheck:
     """What relays of the beacon say of the chain that is pinned.
 
     Args:
@@ -156,15 +164,15 @@ def check_relays(faults: Mapping[str, str]) -> Check:
     bad = [f"{url} {fault}" for url, fault in faults.items() if fault]
     detail = "; ".join([*bad, *(f"{url} serves it" for url, fault in faults.items() if not fault)])
     if not bad:
-        return Check("relays", State.OK, detail)
+        return PreflightCheck("relays", CheckState.OK, detail)
     if len(bad) < len(faults):
         remedy = "the others serve; see to it before they fail, too"
-        return Check("relays", State.WARN, detail, remedy)
+        return PreflightCheck("relays", CheckState.WARN, detail, remedy)
     remedy = "see that they are reached from here, or name others of the same chain with --beacon"
-    return Check("relays", State.FAIL, detail, remedy)
+    return PreflightCheck("relays", CheckState.FAIL, detail, remedy)
 
 
-def check_disk(folder: Path, checkpoint: int) -> Check:
+def check_disk(folder: Path, checkpoint: int) -> PreflightCheck:
     """Room for a program's files, where its folder is or would be.
 
     Args:
@@ -180,14 +188,14 @@ def check_disk(folder: Path, checkpoint: int) -> Check:
     detail = f"{free / 2**30:,.1f} GiB free for {folder}"
     if free < needed:
         remedy = f"make room: it takes {needed / 2**30:,.1f} GiB to begin with"
-        return Check("disk", State.FAIL, detail, remedy)
+        return PreflightCheck("disk", CheckState.FAIL, detail, remedy)
     if free < wanted:
         remedy = f"make room: checkpoints that are kept will take {wanted / 2**30:,.1f} GiB"
-        return Check("disk", State.WARN, detail, remedy)
-    return Check("disk", State.OK, detail)
+        return PreflightCheck("disk", CheckState.WARN, detail, remedy)
+    return PreflightCheck("disk", CheckState.OK, detail)
 
 
-def check_program(file: Path) -> Check:
+def check_program(file: Path) -> PreflightCheck:
     """What a program says of itself in its status.json.
 
     Raises:
@@ -198,23 +206,25 @@ def check_program(file: Path) -> Check:
     except EncodingError:
         status = None
     if not isinstance(status, dict):
-        return Check("program", State.WARN, f"{file} is damaged", "start the program anew")
+        return PreflightCheck(
+            "program", CheckState.WARN, f"{file} is damaged", "start the program anew"
+        )
     trouble, windows = status.get("trouble"), status.get("windows") or ()
     if trouble:
-        return Check("program", State.WARN, str(trouble), "mind what it says")
+        return PreflightCheck("program", CheckState.WARN, str(trouble), "mind what it says")
     lost = {row["window"]: row["missing"] for row in windows if row.get("missing")}
     if lost:
         names = ", ".join(map(str, lost))
-        return Check(
+        return PreflightCheck(
             "program",
-            State.WARN,
+            CheckState.WARN,
             f"of the last windows it lacked something in {names}: {lost[max(lost)]}",
             "if that goes on, mend what it names",
         )
-    return Check("program", State.OK, "says that all is well")
+    return PreflightCheck("program", CheckState.OK, "says that all is well")
 
 
-def check_memory(needed: int, available: int | None) -> Check:
+def check_memory(needed: int, available: int | None) -> PreflightCheck:
     """Whether a program will have room for its model, by a rough estimate.
 
     Args:
@@ -224,14 +234,18 @@ def check_memory(needed: int, available: int | None) -> Check:
     detail = f"roughly {needed / 2**30:,.1f} GiB for this model and batch"
     if available is None:
         remedy = "see for yourself that this machine has as much"
-        return Check("memory", State.WARN, f"{detail}; how much is free is not known here", remedy)
+        return PreflightCheck(
+            "memory", CheckState.WARN, f"{detail}; how much is free is not known here", remedy
+        )
     detail += f", {available / 2**30:,.1f} GiB free"
     if available < needed:
         remedy = "end other programs, take a larger machine, or mine fewer groups a step"
-        return Check("memory", State.FAIL, detail, remedy)
+        return PreflightCheck("memory", CheckState.FAIL, detail, remedy)
     if available < 1.5 * needed:
-        return Check("memory", State.WARN, detail, "there is little to spare: mind what else runs")
-    return Check("memory", State.OK, detail)
+        return PreflightCheck(
+            "memory", CheckState.WARN, detail, "there is little to spare: mind what else runs"
+        )
+    return PreflightCheck("memory", CheckState.OK, detail)
 
 
 def check_store(
@@ -240,7 +254,7 @@ def check_store(
     hotkey: bytes,
     stamp: int,
     public: Callable[[], ObjectStore | None] = lambda: None,
-) -> Check:
+) -> PreflightCheck:
     """Writes a small object under the hotkey's own name and reads it back, whole and in part,
     and asks for its size, as validators do.
 
@@ -256,17 +270,17 @@ def check_store(
     found = source.read(start, len(data))
     if found != data[start:] or shown.get(name, len(data)) != data:
         what = "is not there" if found is None else "holds other bytes"
-        return Check(
+        return PreflightCheck(
             "store",
-            State.FAIL,
+            CheckState.FAIL,
             f"{name} was written, and read back where the locator leads it {what}",
             "have the locator lead to the very store that is written, open to all readers, and "
             "without a cache between",
         )
     if source.size() != len(data):  # validators ask for it first
-        return Check(
+        return PreflightCheck(
             "store",
-            State.FAIL,
+            CheckState.FAIL,
             f"{name} was written and read back, but its size is not told where the locator leads",
             "have the server answer HEAD as it answers GET",
         )
@@ -277,11 +291,13 @@ def check_store(
             place.open(name).read(start, len(data))
     except StoreError as error:
         remedy = "name an https address that everybody reaches, unless all readers name this one"
-        return Check("store", State.WARN, f"{detail}, but not by strangers: {error}", remedy)
-    return Check("store", State.OK, detail)
+        return PreflightCheck(
+            "store", CheckState.WARN, f"{detail}, but not by strangers: {error}", remedy
+        )
+    return PreflightCheck("store", CheckState.OK, detail)
 
 
-def check_beacon(chain: Chain, beacons: BeaconSource, parameters: Parameters) -> Check:
+def check_beacon(chain: Chain, beacons: BeaconSource, parameters: Parameters) -> PreflightCheck:
     """The round that the newest window's first block names, fetched and verified, or the one of
     the window before where that is not out yet."""
     length = parameters.timing.window_blocks
@@ -291,10 +307,10 @@ def check_beacon(chain: Chain, beacons: BeaconSource, parameters: Parameters) ->
         if beacon is not None:
             name = parameters.beacon.chain_hash.hex()[:16]
             detail = f"round {beacon.round} of chain {name}… for block {number} is genuine"
-            return Check("beacon", State.OK, detail)
-    return Check(
+            return PreflightCheck("beacon", CheckState.OK, detail)
+    return PreflightCheck(
         "beacon",
-        State.FAIL,
+        CheckState.FAIL,
         f"no source has the round that block {number} names",
         "see that the sources are reached from here, or name others of the same chain",
     )
@@ -302,7 +318,7 @@ def check_beacon(chain: Chain, beacons: BeaconSource, parameters: Parameters) ->
 
 def check_checkpoint(
     chain: Chain, checkpoints: CheckpointFolder, parameters: Parameters
-) -> tuple[Check, Checkpoint]:
+) -> tuple[PreflightCheck, Checkpoint]:
     """The checkpoint of the newest window, opened: every tensor hashed, the model loaded.
 
     Raises:
@@ -313,4 +329,4 @@ def check_checkpoint(
     checkpoint = open_checkpoint(checkpoints, digest, parameters)
     number = checkpoint.manifest.number
     detail = f"number {number}, {digest.hex()[:16]}…, in force in window {window}, is here"
-    return Check("checkpoint", State.OK, detail), checkpoint
+    return PreflightCheck("checkpoint", CheckState.OK, detail), checkpoint

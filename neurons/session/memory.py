@@ -27,7 +27,7 @@ _DRAFTED = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ModelShape:
     """A model's size.
 
     Attributes:
@@ -45,11 +45,11 @@ class Shape:
     vocabulary: int
 
 
-def measure_shape(checkpoint: Checkpoint) -> Shape:
+def measure_shape(checkpoint: Checkpoint) -> ModelShape:
     """The size of a checkpoint's model."""
     config: Any = checkpoint.model.config
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return Shape(
+    return ModelShape(
         parameters=sum(tensor.numel() for tensor in checkpoint.model.parameters()),
         cached=2 * config.num_hidden_layers * config.num_key_value_heads * head,
         wide=3 * config.intermediate_size + 4 * config.hidden_size,
@@ -60,7 +60,7 @@ def measure_shape(checkpoint: Checkpoint) -> Shape:
 
 def estimate_memory(
     role: str,
-    shape: Shape,
+    shape: ModelShape,
     work: Work,
     groups_per_step: int = 0,
     learning: LearnConfig | None = None,

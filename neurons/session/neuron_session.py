@@ -17,7 +17,7 @@ from assay.artifacts.discovery import DiscoveryError, has_parameters_changed
 from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.environments import open_environment
 from assay.network.chain import ForgottenError
-from assay.neurons.program.logs import ORIGIN
+from assay.neurons.program.logs import LOG_CONTEXT
 from assay.neurons.program.program_loop import ParametersChangedError, claim_folder
 from assay.neurons.program.program_status import ChainStatus
 from assay.neurons.session.resources import measure_stake
@@ -84,7 +84,7 @@ def join_network(
         session = NeuronSession(settings, folder, signing=True, hasty=looking)
         stack.callback(session.close)
         hotkey = encode_ss58(session.account.hotkey)
-        ORIGIN.hotkey = hotkey
+        LOG_CONTEXT.hotkey = hotkey
         chain, parameters = session.chain, session.parameters
         try:
             open_environment(parameters.environment)
@@ -120,7 +120,7 @@ class NetworkMonitor:
 
     def __init__(self, session: NeuronSession, *, needs_permit: bool = False) -> None:
         self.seen = ChainStatus()
-        ORIGIN.seen, ORIGIN.timing = self.seen, session.parameters.timing
+        LOG_CONTEXT.seen, LOG_CONTEXT.timing = self.seen, session.parameters.timing
         self._session = session
         self._needs_permit = needs_permit
         self._looked: int | None = None

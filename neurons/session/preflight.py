@@ -15,8 +15,8 @@ from assay.inference import Checkpoint
 from assay.network import ObjectStore
 from assay.neurons.program.program_loop import STATUS_FILE
 from assay.neurons.session.checks import (
-    Check,
-    State,
+    CheckState,
+    PreflightCheck,
     attempt,
     check_beacon,
     check_chain,
@@ -47,7 +47,7 @@ _EXPECTED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class PreflightInputs:
     """What a program stands in; None for what could not be opened, or is not its own.
 
     Attributes:
@@ -77,7 +77,9 @@ class Surroundings:
     learning: LearnConfig | None = None
 
 
-def examine(around: Surroundings, now_ms: int, failures: Sequence[Check] = ()) -> list[Check]:
+def examine(
+    around: PreflightInputs, now_ms: int, failures: Sequence[PreflightCheck] = ()
+) -> list[PreflightCheck]:
     """All checks of a role. What the lack of something else hides is said to be so.
 
     Args:
@@ -90,10 +92,12 @@ def examine(around: Surroundings, now_ms: int, failures: Sequence[Check] = ()) -
     looked_at = {check.check for check in checks}
     hidden = [name for name in _EXPECTED[around.role] if name not in looked_at]
     remedy = "mend the rest, then look again"
-    return checks + [Check(name, State.WARN, "not looked at", remedy) for name in hidden]
+    return checks + [
+        PreflightCheck(name, CheckState.WARN, "not looked at", remedy) for name in hidden
+    ]
 
 
-def look_briefly(around: Surroundings, now_ms: int) -> list[Check]:
+def look_briefly(around: PreflightInputs, now_ms: int) -> list[PreflightCheck]:
     """What takes seconds at most: clock, relays, store, disk."""
     brief = replace(around, coldkey=None, beacons=None, checkpoints=None)
     return [
@@ -103,10 +107,10 @@ def look_briefly(around: Surroundings, now_ms: int) -> list[Check]:
     ]
 
 
-def warn_briefly(around: Surroundings, now_ms: int) -> None:
+def warn_briefly(around: PreflightInputs, now_ms: int) -> None:
     """A line in the log for everything that is not as it should be."""
     for check in look_briefly(around, now_ms):
-        if check.state is not State.OK:
+        if check.state is not CheckState.OK:
             logger.warning(
                 "%s: %s; %s",
                 check.check,
@@ -116,7 +120,7 @@ def warn_briefly(around: Surroundings, now_ms: int) -> None:
             )
 
 
-def _examine_chain(around: Surroundings, now_ms: int) -> list[Check]:
+def _examine_chain(around: PreflightInputs, now_ms: int) -> list[PreflightCheck]:
     chain, rules, hotkey, coldkey = around.chain, around.parameters, around.hotkey, around.coldkey
     checks = []
     if chain is not None:
@@ -137,7 +141,7 @@ def _examine_chain(around: Surroundings, now_ms: int) -> list[Check]:
     return checks
 
 
-def _examine_services(around: Surroundings, now_ms: int) -> list[Check]:
+def _examine_services(around: PreflightInputs, now_ms: int) -> list[PreflightCheck]:
     chain, rules, beacons, relays = around.chain, around.parameters, around.beacons, around.relays
     store, hotkey = around.store, around.hotkey
     remedy = "name sources of the beacon chain that the parameters pin, with --beacon"
@@ -157,13 +161,13 @@ def _examine_services(around: Surroundings, now_ms: int) -> list[Check]:
     return checks
 
 
-def _examine_checkpoint(around: Surroundings) -> tuple[Checkpoint | None, list[Check]]:
+def _examine_checkpoint(around: PreflightInputs) -> tuple[Checkpoint | None, list[PreflightCheck]]:
     chain, rules, checkpoints = around.chain, around.parameters, around.checkpoints
     if chain is None or rules is None or checkpoints is None:
         return None, []
     found: list[Checkpoint] = []
 
-    def look() -> Check:
+    def look() -> PreflightCheck:
         check, checkpoint = check_checkpoint(chain, checkpoints, rules)
         found.append(checkpoint)
         return check
@@ -174,7 +178,7 @@ def _examine_checkpoint(around: Surroundings) -> tuple[Checkpoint | None, list[C
     return (found[0] if found else None), [check]
 
 
-def _examine_program(folder: Path) -> list[Check]:
+def _examine_program(folder: Path) -> list[PreflightCheck]:
     """Nothing where none has run yet."""
     path = folder / STATUS_FILE
     if not path.exists():
@@ -183,7 +187,9 @@ def _examine_program(folder: Path) -> list[Check]:
     return [attempt("program", remedy, lambda: check_program(path))]
 
 
-def _examine_machine(around: Surroundings, checkpoint: Checkpoint | None) -> list[Check]:
+def _examine_machine(
+    around: PreflightInputs, checkpoint: Checkpoint | None
+) -> list[PreflightCheck]:
     size = 0
     if checkpoint is not None:
         size = sum(file.stat().st_size for file in checkpoint.folder.iterdir())

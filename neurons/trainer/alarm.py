@@ -27,7 +27,7 @@ SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class HeldOutPoint:
     """One checkpoint: the lesson that made it, and how it does on problems nobody was asked.
 
     Attributes:
@@ -46,7 +46,7 @@ class Point:
     levels: tuple[int, ...] | None
 
 
-def find_divergence(points: Sequence[Point]) -> str | None:
+def find_divergence(points: Sequence[HeldOutPoint]) -> str | None:
     """What is wrong with the last 2k checkpoints, or None: one sentence with its figures."""
     points = list(takewhile(lambda p: p.levels and p.levels == points[-1].levels, points[::-1]))
     points.reverse()
@@ -70,13 +70,13 @@ def find_divergence(points: Sequence[Point]) -> str | None:
     )
 
 
-def _pool_reward(points: Sequence[Point]) -> tuple[float, float]:
+def _pool_reward(points: Sequence[HeldOutPoint]) -> tuple[float, float]:
     count = len(points)
     error = sqrt(sum(point.reward_error**2 for point in points)) / count
     return sum(point.reward for point in points) / count, error
 
 
-def _pool_score(points: Sequence[Point]) -> tuple[float, float]:
+def _pool_score(points: Sequence[HeldOutPoint]) -> tuple[float, float]:
     correct, asked = sum(p.correct for p in points), sum(p.problems for p in points)
     share = (correct + 1) / (asked + 2)  # never 0 or 1: an error of 0 would claim certainty
     return correct / asked, sqrt(share * (1 - share) / asked)

@@ -40,7 +40,7 @@ class Lesson:
 
 
 @dataclass(slots=True)
-class Reading:
+class WindowReading:
     """A window whose submissions are being judged.
 
     Attributes:

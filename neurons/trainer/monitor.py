@@ -18,7 +18,7 @@ from typing import Any
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.inference import CheckpointError
 from assay.network.files import replace_file, write_json
-from assay.neurons.trainer.alarm import Point, find_divergence
+from assay.neurons.trainer.alarm import HeldOutPoint, find_divergence
 from assay.neurons.trainer.evaluation import Accuracy
 from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson
@@ -35,11 +35,11 @@ _WAITING = 8
 _FILE = "progress.json"
 
 
-class MonitorError(OperatorError):
+class LearningMonitorError(OperatorError):
     """The course's points cannot be read or written."""
 
 
-class Monitor:
+class LearningMonitor:
     """Evaluates what a trainer makes.
 
     Args:
@@ -51,7 +51,7 @@ class Monitor:
         alarm: what has diverged, None while nothing has.
 
     Raises:
-        MonitorError: the folder's points cannot be read.
+        LearningMonitorError: the folder's points cannot be read.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Monitor:
         """Looks at one checkpoint; False where none waits.
 
         Raises:
-            MonitorError: the points cannot be written.
+            LearningMonitorError: the points cannot be written.
         """
         if not self._waiting:
             return False
@@ -96,7 +96,7 @@ class Monitor:
         number = lesson.published.number
         reward, error = _measure_reward(lesson)
         levels = lesson.published.levels if lesson.levels == lesson.published.levels else None
-        point = Point(number, reward, error, accuracy.correct, accuracy.problems, levels)
+        point = HeldOutPoint(number, reward, error, accuracy.correct, accuracy.problems, levels)
         # another course may begin again from a lower number
         self.points = [*(p for p in self.points if p.number < number), point][-_KEPT:]
         low, high = accuracy.interval
@@ -119,13 +119,13 @@ class Monitor:
                     self._board.add_scalar(f"lesson/{name}", value, number)
                 self._board.flush()
         except OSError as failure:
-            raise MonitorError(
+            raise LearningMonitorError(
                 f"cannot write the course's progress to {self._folder} ({failure}): see that the "
                 "folder is yours to write and its disk not full"
             ) from failure
 
 
-def draw(points: list[Point], path: Path) -> None:
+def draw(points: list[HeldOutPoint], path: Path) -> None:
     """Reward and held-out success over checkpoints, with 95 % intervals; a PNG.
 
     Raises:
@@ -167,17 +167,19 @@ def _measure_reward(lesson: Lesson) -> tuple[float, float]:
     return mean, (variance / count) ** 0.5
 
 
-def _read_points(path: Path) -> list[Point]:
+def _read_points(path: Path) -> list[HeldOutPoint]:
     try:
         rows = read_json(path.read_bytes())
         return [
-            Point(**row | {"levels": None if row["levels"] is None else tuple(row["levels"])})
+            HeldOutPoint(
+                **row | {"levels": None if row["levels"] is None else tuple(row["levels"])}
+            )
             for row in rows
         ]
     except FileNotFoundError:
         return []
     except (OSError, EncodingError, TypeError, LookupError) as error:
-        raise MonitorError(f"{path} cannot be read ({error}): move it away") from error
+        raise LearningMonitorError(f"{path} cannot be read ({error}): move it away") from error
 
 
 def _open_board(folder: Path) -> Any:

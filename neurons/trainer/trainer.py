@@ -29,7 +29,7 @@ from assay.network.chain.chain_values import STATE_BLOCKS
 from assay.neurons.session.chain_delivery import Announcement
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge, get_context
 from assay.neurons.trainer.held_out import compute_next_levels, describe_levels
-from assay.neurons.trainer.lessons import Lesson, Reading
+from assay.neurons.trainer.lessons import Lesson, WindowReading
 from assay.neurons.trainer.mixing import mix_groups
 from assay.neurons.trainer.trainer_folder import TrainerError, TrainerFolder, TrainerState
 from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner, resume_learner
@@ -91,7 +91,7 @@ class Trainer:
         self._folder = TrainerFolder(config.folder) if config.folder is not None else None
         self._course: _Course | None = None
         self._challenge: Challenge | None = None
-        self._reading: Reading | None = None
+        self._reading: WindowReading | None = None
         self._retry_at = float("-inf")
         self._said: set[str] = set()  # with the last lesson
 
@@ -262,7 +262,7 @@ class Trainer:
         if context is None:
             return self._prepare(course)
         waiting = sorted(h for h in context.commitments if h in context.members)
-        self._reading = Reading(context, waiting)
+        self._reading = WindowReading(context, waiting)
         return True
 
     def _prepare(self, course: _Course) -> bool:
@@ -284,7 +284,7 @@ class Trainer:
         course.window += 1
         self._reading = self._challenge = None
 
-    def _read(self, course: _Course, reading: Reading) -> bool:
+    def _read(self, course: _Course, reading: WindowReading) -> bool:
         """Judges one file. A window without a checkpoint is waited for until it is over."""
         context, sources = reading.context, self._sources
         try:
@@ -306,7 +306,7 @@ class Trainer:
             reading.withheld.append(hotkey)
         return True
 
-    def _finish(self, course: _Course, reading: Reading) -> None:
+    def _finish(self, course: _Course, reading: WindowReading) -> None:
         """Learns from what was accepted, and keeps it."""
         if reading.groups or self._config.local_groups:
             window = course.window
@@ -323,7 +323,7 @@ class Trainer:
             self._leave(course)
             self._save(course)
 
-    def _learn(self, course: _Course, reading: Reading) -> Lesson:
+    def _learn(self, course: _Course, reading: WindowReading) -> Lesson:
         learner, parent, steps = course.learner, course.parent, self._config.steps
         held_out, checkpoints = self._config.held_out, self._sources.checkpoints
         counts = () if held_out is None else held_out.count(parent)

@@ -1,6 +1,6 @@
 """A trainer and its monitor as one neuron."""
 
-from assay.neurons.trainer.monitor import Monitor
+from assay.neurons.trainer.monitor import LearningMonitor
 from assay.neurons.trainer.trainer import Trainer
 
 
@@ -9,7 +9,7 @@ class TrainerWithMonitor:
 
     name = "trainer"
 
-    def __init__(self, trainer: Trainer, monitor: Monitor) -> None:
+    def __init__(self, trainer: Trainer, monitor: LearningMonitor) -> None:
         self._trainer = trainer
         self._monitor = monitor
 
@@ -19,5 +19,5 @@ class TrainerWithMonitor:
         return self._trainer.trouble or self._monitor.alarm
 
     def step(self) -> bool:
-        """See `Trainer.step` and `Monitor.step`."""
+        """See `Trainer.step` and `LearningMonitor.step`."""
         return self._trainer.step() or self._monitor.step()

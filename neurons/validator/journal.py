@@ -13,7 +13,7 @@ from typing import Any
 
 from assay.neurons.program.database import Database, JournalError
 from assay.neurons.session.window_reader import Challenge
-from assay.neurons.validator.window_audit import WindowAudit
+from assay.neurons.validator.window_audit import JudgedWindow
 from assay.protocol import (
     Beacon,
     Block,
@@ -53,7 +53,7 @@ _TABLES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class WindowProgress:
     """How far a validator has come.
 
     Attributes:
@@ -73,7 +73,7 @@ class Journal:
     """
 
     def __init__(
-        self, database: Database, hotkey: bytes, parameters: Parameters, first: Progress
+        self, database: Database, hotkey: bytes, parameters: Parameters, first: WindowProgress
     ) -> None:
         """
         Args:
@@ -116,7 +116,7 @@ class Journal:
                 f"{encode_ss58(hotkey)}: take a folder of its own"
             )
 
-    def _begin(self, hotkey: bytes, first: Progress) -> None:
+    def _begin(self, hotkey: bytes, first: WindowProgress) -> None:
         self._database.execute("DELETE FROM validator")
         self._database.execute(
             "INSERT INTO validator VALUES (?, ?, ?, ?)",
@@ -137,19 +137,19 @@ class Journal:
         for table in ("windows", "verdicts", "ledgers"):
             self._database.execute(f"DELETE FROM {table}")
 
-    def load_progress(self) -> Progress:
+    def load_progress(self) -> WindowProgress:
         """How far it has come."""
         (row,) = self._database.execute("SELECT next_window, last_epoch FROM validator")
-        return Progress(*row)
+        return WindowProgress(*row)
 
-    def load_audits(self) -> dict[int, WindowAudit]:
+    def load_audits(self) -> dict[int, JudgedWindow]:
         """The windows that are opened and not settled, in order, as they were left."""
         audits = {}
         for window, challenge, context, audit_hash, void, missing, closed in self._database.execute(
             "SELECT window, challenge, context, audit_hash, void, missing, closed FROM windows "
             "ORDER BY window"
         ):
-            audit = WindowAudit(_decode_challenge(window, challenge, self._parameters))
+            audit = JudgedWindow(_decode_challenge(window, challenge, self._parameters))
             if context is not None:
                 audit.context = _decode_context(context, audit_hash)
             audit.void, audit.missing = void, missing
@@ -160,7 +160,7 @@ class Journal:
                 audit.closed = True
         return audits
 
-    def _load_verdicts(self, audit: WindowAudit) -> None:
+    def _load_verdicts(self, audit: JudgedWindow) -> None:
         for asked_at, seconds, text in self._database.execute(
             "SELECT asked_at, seconds, verdict FROM verdicts WHERE window = ?",
             (audit.challenge.window,),

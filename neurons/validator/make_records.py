@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from assay.neurons.validator.window_audit import Settlement, WindowAudit
+from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import (
     Beacon,
     Block,
@@ -51,7 +51,7 @@ class Ends:
 
 
 def make_records(
-    author: Author, ends: Ends, settlement: Settlement, audits: Mapping[int, WindowAudit]
+    author: Author, ends: Ends, settlement: Settlement, audits: Mapping[int, JudgedWindow]
 ) -> tuple[list[WindowRecord], SettlementRecord]:
     """A record of each window that a settlement covers, in order, and its own.
 
@@ -69,7 +69,7 @@ def make_records(
 
 
 def _make_window_record(
-    author: Author, previous: bytes, window: int, audit: WindowAudit | None, counted: bool
+    author: Author, previous: bytes, window: int, audit: JudgedWindow | None, counted: bool
 ) -> WindowRecord:
     outcome, challenge, checkpoint, context = Outcome.ABSTAINED, None, NOTHING, None
     if audit is not None:
@@ -100,7 +100,7 @@ def _make_moment(block: Block, beacon: Beacon) -> Moment:
     return Moment(block.hash, block.timestamp_ms, beacon)
 
 
-def _make_row(hotkey: bytes, audit: WindowAudit, context: Context) -> MemberRow:
+def _make_row(hotkey: bytes, audit: JudgedWindow, context: Context) -> MemberRow:
     member, verdict = context.members[hotkey], audit.verdicts.get(hotkey)
     committed = context.commitments.get(hotkey)
     return MemberRow(

@@ -25,7 +25,7 @@ from assay.neurons.validator.make_records import Author, Ends, make_records
 from assay.neurons.validator.recovery import find_ends
 from assay.neurons.validator.run_archive import describe_audit
 from assay.neurons.validator.weights_outbox import WeightsRow, list_rows
-from assay.neurons.validator.window_audit import Settlement, WindowAudit
+from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import (
     Commitment,
     SettlementRecord,
@@ -169,7 +169,7 @@ class RecordBook:
                     "INSERT INTO record_published VALUES (?, ?)", (ends.epoch, ends.settlement)
                 )
 
-    def put(self, settlement: Settlement, audits: Mapping[int, WindowAudit]) -> None:
+    def put(self, settlement: Settlement, audits: Mapping[int, JudgedWindow]) -> None:
         """Makes a settlement's records, within the caller's transaction or one of its own.
 
         Raises:
@@ -344,7 +344,7 @@ def get_software() -> str:
     return f"assay {version('assay')}"
 
 
-def _describe_publicly(audit: WindowAudit) -> dict[str, Any]:
+def _describe_publicly(audit: JudgedWindow) -> dict[str, Any]:
     """A window for people. What a validator lacked it knows by its own network's names and its own
     folders, which are nobody else's."""
     described = describe_audit(audit)

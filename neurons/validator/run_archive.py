@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.network.files import write_json
-from assay.neurons.validator.window_audit import Settlement, WindowAudit
+from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import Context, context_to_json
 from assay.verification import compute_score
 
@@ -33,7 +33,7 @@ class Archive:
             self._root / "contexts" / f"window-{context.window}.json", context_to_json(context)
         )
 
-    def write_window(self, audit: WindowAudit) -> None:
+    def write_window(self, audit: JudgedWindow) -> None:
         """`verdicts/window-<w>.json`: every verdict of the window."""
         window = audit.challenge.window
         write_json(self._root / "verdicts" / f"window-{window}.json", describe_audit(audit))
@@ -69,7 +69,7 @@ class Archive:
         write_json(self._root / "verdicts" / f"settlement-{settlement.epoch}.json", record)
 
 
-def describe_audit(audit: WindowAudit) -> dict[str, Any]:
+def describe_audit(audit: JudgedWindow) -> dict[str, Any]:
     """A window for people: each verdict with its sentence, its statistics and its seconds."""
     return {
         "window": audit.challenge.window,

@@ -22,10 +22,10 @@ from assay.neurons.session.window_reader import (
     get_challenge,
     get_context,
 )
-from assay.neurons.validator.journal import Account, Journal, Progress
+from assay.neurons.validator.journal import Account, Journal, WindowProgress
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.weights_outbox import WeightsOutbox
-from assay.neurons.validator.window_audit import Settlement, WindowAudit
+from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import Context, Parameters, Phase
 from assay.protocol.window import compute_block, compute_settled_windows, compute_window
 from assay.verification import (
@@ -72,7 +72,7 @@ class Validator:
         sources: JudgeSources,
         database: Database,
         on_context: Callable[[Context], None],
-        on_window: Callable[[WindowAudit], None],
+        on_window: Callable[[JudgedWindow], None],
         on_settlement: Callable[[Settlement], None],
         last_window: int | None = None,
         start: int = 0,
@@ -93,7 +93,7 @@ class Validator:
         self._on_settlement = on_settlement
         self._last = last_window
         self._remember = remember
-        first = Progress(compute_window(parameters.timing, start) + (start > 0), start)
+        first = WindowProgress(compute_window(parameters.timing, start) + (start > 0), start)
         self._journal = Journal(database, hotkey, parameters, first)
         self.outbox = WeightsOutbox(database, sources.chain, hotkey)
         self._book = book
@@ -178,7 +178,7 @@ class Validator:
                 extra={"event": "beacon_missed"},
             )
             return self._pass_window(window)
-        audit = WindowAudit(challenge)
+        audit = JudgedWindow(challenge)
         self.audits = dict(sorted([*self.audits.items(), (window, audit)]))
         self._go_on()
         self._journal.open_window(challenge, self._next_window)
@@ -197,7 +197,7 @@ class Validator:
         while self._next_window in self.audits:
             self._next_window += 1
 
-    def _open_context(self, audit: WindowAudit) -> Context | None:
+    def _open_context(self, audit: JudgedWindow) -> Context | None:
         """A window's context, None before it can be known."""
         if audit.context is None:
             sources = self._sources
@@ -251,7 +251,7 @@ class Validator:
         return False
 
     def _choose(
-        self, audit: WindowAudit, context: Context, head: int, *, late: bool
+        self, audit: JudgedWindow, context: Context, head: int, *, late: bool
     ) -> bytes | None:
         """Whom to judge next; after FETCH_END those whose files have come before it."""
         # who was not asked yet comes before who is asked again: nobody waits for the absent
@@ -264,7 +264,7 @@ class Validator:
             return self._ahead.choose_late(context, due)
         return self._ahead.choose(context, due) if due else None
 
-    def _open_checkpoint(self, audit: WindowAudit, context: Context) -> Checkpoint | None:
+    def _open_checkpoint(self, audit: JudgedWindow, context: Context) -> Checkpoint | None:
         """The checkpoint in force. Without it we wait, and abstain if it never comes."""
         try:
             return open_checkpoint(self._sources.checkpoints, context.checkpoint, self._parameters)
@@ -275,7 +275,7 @@ class Validator:
         return None
 
     def _note(
-        self, audit: WindowAudit, *, void: str | None = None, missing: str | None = None
+        self, audit: JudgedWindow, *, void: str | None = None, missing: str | None = None
     ) -> None:
         """Keeps in the journal what stands in a window's way, once."""
         void, missing = void or audit.void, missing or audit.missing
@@ -284,7 +284,12 @@ class Validator:
             audit.void, audit.missing = void, missing
 
     def _judge(
-        self, audit: WindowAudit, context: Context, hotkey: bytes, checkpoint: Checkpoint, head: int
+        self,
+        audit: JudgedWindow,
+        context: Context,
+        hotkey: bytes,
+        checkpoint: Checkpoint,
+        head: int,
     ) -> None:
         """Judges one hotkey. What is not shown yet is asked for at each block until FETCH_END."""
         started, sources = perf_counter(), self._sources

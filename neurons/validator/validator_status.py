@@ -10,7 +10,7 @@ from assay.neurons.program.program_status import SHOWN, CountdownStatus, describ
 from assay.neurons.validator.record_book import RecordBook, RecordStatus
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import WeightsRow, describe_row, list_rows
-from assay.neurons.validator.window_audit import Settlement, WindowAudit
+from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import Block, Context, Reason, encode_ss58
 from assay.protocol.parameters import Timing
 from assay.verification import compute_score
@@ -106,13 +106,13 @@ def list_verdicts(validator: Validator) -> dict[tuple[int, bytes], str]:
 
 
 def describe_windows(
-    audits: Sequence[WindowAudit], timing: Timing, head: int
+    audits: Sequence[JudgedWindow], timing: Timing, head: int
 ) -> list[WindowStatus]:
     """A validator's newest windows, oldest first. `audits` may be judged on meanwhile."""
     return [_describe_window(audit, timing, head) for audit in audits[-SHOWN:]]
 
 
-def _describe_window(audit: WindowAudit, timing: Timing, head: int) -> WindowStatus:
+def _describe_window(audit: JudgedWindow, timing: Timing, head: int) -> WindowStatus:
     challenge, context = audit.challenge, audit.context
     return WindowStatus(
         window=challenge.window,
@@ -135,7 +135,7 @@ def _describe_round(block: Block, number: int) -> RoundStatus:
     return RoundStatus(block=block.number, round=number, verified=True)
 
 
-def _describe_verdicts(audit: WindowAudit, context: Context | None) -> list[VerdictStatus]:
+def _describe_verdicts(audit: JudgedWindow, context: Context | None) -> list[VerdictStatus]:
     members = {} if context is None else context.members
     return [
         VerdictStatus(
@@ -166,7 +166,7 @@ def _describe_scores(settlement: Settlement | None) -> dict[str, Any]:
     return {"windows": list(settlement.windows), "scores": scores}
 
 
-def name_verdicts(audit: WindowAudit) -> str:
+def name_verdicts(audit: JudgedWindow) -> str:
     """One line a window: how many of each reason, of those that committed to something."""
     reasons = [verdict.reason for verdict in audit.verdicts.values()]
     counts = Counter(reason.value for reason in reasons if reason is not Reason.NO_COMMITMENT)

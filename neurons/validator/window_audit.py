@@ -9,7 +9,7 @@ from assay.verification import Seat, Verdict
 
 
 @dataclass(slots=True)
-class WindowAudit:
+class JudgedWindow:
     """One window as far as it has been judged. Final once `closed`.
 
     Attributes:

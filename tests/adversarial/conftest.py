@@ -25,7 +25,14 @@ from assay.inference import Checkpoint, Rules, load_checkpoint
 from assay.network import open_file
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
-from assay.neurons.miner.miner import Group, Miner, MinerConfig, Outside, Work, compute_leaves
+from assay.neurons.miner.miner import (
+    Group,
+    Miner,
+    MinerConfig,
+    MinerDependencies,
+    WindowWork,
+    compute_leaves,
+)
 from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Committed, Context, Header, Parameters
 from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
@@ -55,7 +62,7 @@ class World:
     miners: dict[str, Miner]
     folder: Path
     contexts: dict[int, Context]
-    works: dict[tuple[str, int], Work]
+    works: dict[tuple[str, int], WindowWork]
 
     def mint(self, blocks: int = 1) -> None:
         """New blocks, in each of which every miner does all it can."""
@@ -147,7 +154,7 @@ def make_world(folder: Path, worker: ParquetWorker) -> World:
         chain.genesis_hash, beacons.chain, 0, hotkeys["trainer"], checkpoint.digest
     )
     store = open_folder(folder / "store")
-    outside = Outside(chain, beacons, checkpoints, store, LOCATOR)
+    outside = MinerDependencies(chain, beacons, checkpoints, store, LOCATOR)
     miners = {
         name: QuickMiner(
             name, hotkeys[name], parameters, outside, MinerConfig(GROUPS, GROUPS), print

@@ -44,7 +44,7 @@ def calls():
             (steps, "save_file"),
         ):
             monkeypatch.setattr(owner, name, count(getattr(owner, name), name, calls))
-        monkeypatch.setattr(lessons.Reading, "judge", remember(lessons.Reading.judge))
+        monkeypatch.setattr(lessons.WindowReading, "judge", remember(lessons.WindowReading.judge))
         monkeypatch.setattr(checkpoints, "measure_manifest", lambda manifest, folder: manifest)
         yield calls
 
@@ -64,7 +64,7 @@ def remember(judge):
     def remembering(reading, hotkey, checkpoint, sources):
         key = reading.context.window, hotkey, checkpoint.digest
         if key not in _JUDGED:
-            alone = lessons.Reading(reading.context, [])
+            alone = lessons.WindowReading(reading.context, [])
             judge(alone, hotkey, checkpoint, sources)
             assert alone.groups
             alone.groups = alone.groups[:2]  # enough to learn from, and quick
@@ -301,7 +301,7 @@ def test_files_that_are_gone_are_said(bench, monkeypatch):
         looked.append((reading.context.window, hotkey, bench.chain.head))
         reading.withheld.append(hotkey)
 
-    monkeypatch.setattr(lessons.Reading, "judge", withhold)
+    monkeypatch.setattr(lessons.WindowReading, "judge", withhold)
     bench.run()
     assert ["2 of its files cannot be had" in line for line in bench.said] == [True, True]
     assert bench.published == []
@@ -310,7 +310,7 @@ def test_files_that_are_gone_are_said(bench, monkeypatch):
 
 def test_a_store_that_is_away_for_a_moment_costs_nothing(bench, undisturbed, monkeypatch):
     """Each window's first file comes at the second look: the lesson is as if it had come first."""
-    judge, away = lessons.Reading.judge, set()
+    judge, away = lessons.WindowReading.judge, set()
 
     def look(reading, hotkey, checkpoint, sources):
         if reading.context.window in away:
@@ -319,7 +319,7 @@ def test_a_store_that_is_away_for_a_moment_costs_nothing(bench, undisturbed, mon
             away.add(reading.context.window)
             reading.withheld.append(hotkey)
 
-    monkeypatch.setattr(lessons.Reading, "judge", look)
+    monkeypatch.setattr(lessons.WindowReading, "judge", look)
     bench.run()
     assert away == {0, 1}
     assert bench.said == []

@@ -18,7 +18,7 @@ from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.session.window_reader import Challenge
 from assay.neurons.validator import validator as module
 from assay.neurons.validator import weights_outbox as outbox
-from assay.neurons.validator.journal import Journal, Progress
+from assay.neurons.validator.journal import Journal, WindowProgress
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Beacon, Block, Reason
@@ -243,7 +243,7 @@ VERDICTS = st.builds(
 @settings(max_examples=50)
 def test_a_verdict_comes_back_as_it_was(verdict, asked_at, seconds):
     database, parameters = Database(), make_parameters()
-    journal = Journal(database, HOTKEYS["alice"], parameters, Progress(0, 0))
+    journal = Journal(database, HOTKEYS["alice"], parameters, WindowProgress(0, 0))
     challenge = Challenge(3, Block(9, bytes(32), 1), Beacon(7, bytes(48)), bytes(32), parameters)
     ledger = Ledger(2, (0.1, float("-inf")))
     account = (24, Seat(1, 0))
@@ -274,27 +274,27 @@ def test_another_hotkeys_or_subnets_journal_is_refused(tmp_path, monkeypatch):
         *((HOTKEYS["validator"], rules) for rules in others),
     ):
         with pytest.raises(JournalError, match="a folder of its own"):
-            Journal(mortal.database, hotkey, rules, Progress(0, 0))
+            Journal(mortal.database, hotkey, rules, WindowProgress(0, 0))
 
 
 def test_a_journal_that_names_no_subnet_goes_on_under_its_parameters_alone():
     """As programs before wrote it: which subnet its weights were for, nobody can say."""
     database, parameters = Database(), make_parameters()
-    Journal(database, HOTKEYS["alice"], parameters, Progress(0, 7))
+    Journal(database, HOTKEYS["alice"], parameters, WindowProgress(0, 7))
     database.execute("DELETE FROM subnet")
     others = replace(parameters, work=replace(parameters.work, audited_groups=5))
     with pytest.raises(JournalError, match="a folder of its own"):
-        Journal(database, HOTKEYS["alice"], others, Progress(0, 9))
-    Journal(database, HOTKEYS["alice"], parameters, Progress(0, 0))
-    journal = Journal(database, HOTKEYS["alice"], others, Progress(2, 9))
-    assert journal.load_progress() == Progress(2, 9)
+        Journal(database, HOTKEYS["alice"], others, WindowProgress(0, 9))
+    Journal(database, HOTKEYS["alice"], parameters, WindowProgress(0, 0))
+    journal = Journal(database, HOTKEYS["alice"], others, WindowProgress(2, 9))
+    assert journal.load_progress() == WindowProgress(2, 9)
     database.close()
 
 
 def test_an_epochs_ledgers_are_forgotten_when_it_is_settled():
     """Kept, they would fill the file; carried over, they would be held against another epoch."""
     database, parameters = Database(), make_parameters()
-    journal = Journal(database, HOTKEYS["alice"], parameters, Progress(0, 0))
+    journal = Journal(database, HOTKEYS["alice"], parameters, WindowProgress(0, 0))
     verdict = Verdict(3, HOTKEYS["bob"], Reason.NO_COMMITMENT, "")
     for epoch in (24, 36):
         journal.put_verdict(verdict, 9, 0.0, (epoch, Seat(1, 0)), Ledger(2, (0.1,)))

@@ -10,7 +10,7 @@ from assay.artifacts.steps.step_folder import StepError, StepFolder, read_step
 from assay.audit.provenance.reexecution import reexecute
 from assay.environments import levels as rule
 from assay.neurons.trainer.held_out import HeldOut, count_held_out
-from assay.neurons.trainer.lessons import Reading
+from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig
 from assay.protocol import StepSuccess
@@ -24,18 +24,18 @@ PROBLEMS = 24
 @pytest.fixture(scope="module", autouse=True)
 def few_groups():
     """One group of each file, judged once: enough to learn from, and quick."""
-    judge, judged = Reading.judge, {}
+    judge, judged = WindowReading.judge, {}
 
     def judge_few(reading, hotkey, checkpoint, sources):
         key = reading.context.window, hotkey, checkpoint.digest
         if key not in judged:
-            alone = Reading(reading.context, [])
+            alone = WindowReading(reading.context, [])
             judge(alone, hotkey, checkpoint, sources)
             judged[key] = alone.groups[:1]
         reading.groups += judged[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Reading, "judge", judge_few)
+        patch.setattr(WindowReading, "judge", judge_few)
         yield
 
 

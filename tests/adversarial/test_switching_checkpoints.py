@@ -14,7 +14,7 @@ from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, Down
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.inference import CheckpointError
 from assay.network import StoreError, open_folder
-from assay.neurons.miner.miner import Miner, MinerConfig, Outside
+from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.session.neuron_session import NetworkMonitor
 from assay.protocol import Reason
 from assay.protocol.window import compute_window
@@ -110,7 +110,9 @@ def test_a_switch_at_the_window_boundary_without_a_restart(fresh_world, child):
     world, (digest, store) = fresh_world, child
     mine, mirror = make_folder(world, "miner", store)
     judge, judges_mirror = make_folder(world, "validator", store)
-    outside = Outside(world.chain, world.beacons, mine, world.sources.stores[LOCATOR], LOCATOR)
+    outside = MinerDependencies(
+        world.chain, world.beacons, mine, world.sources.stores[LOCATOR], LOCATOR
+    )
     config = MinerConfig(2, 2)
     miner = Miner("alice", world.hotkeys["alice"], world.parameters, outside, config, print)
     watched = Watched(replace(world, sources=replace(world.sources, checkpoints=judge)))

@@ -6,10 +6,10 @@ from dataclasses import asdict, replace
 import pytest
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.neurons.trainer.alarm import HALF, Point
+from assay.neurons.trainer.alarm import HALF, HeldOutPoint
 from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson
-from assay.neurons.trainer.monitor import Monitor, MonitorError
+from assay.neurons.trainer.monitor import LearningMonitor, LearningMonitorError
 from assay.training import LearnStats
 
 STATS = LearnStats(2, 0, 1, 10, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0)
@@ -18,7 +18,7 @@ STATS = LearnStats(2, 0, 1, 10, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0)
 def make_monitor(world, folder, said, problems=32):
     checkpoints = CheckpointFolder(folder / "models")
     checkpoints.add(world.checkpoint.folder, world.checkpoint.digest)
-    return Monitor(folder, checkpoints, HeldOut(world.parameters, problems), said.append)
+    return LearningMonitor(folder, checkpoints, HeldOut(world.parameters, problems), said.append)
 
 
 def make_lesson(world, number=0, reward=500_000):
@@ -45,7 +45,9 @@ def test_a_checkpoint_is_tried_and_drawn(world, tmp_path):
 
 
 def test_a_hack_in_progress_is_said_and_survives_a_restart(world, tmp_path, caplog):
-    points = [asdict(Point(n, 0.1 + 0.1 * n, 0.01, 300, 1_000, (5, 6))) for n in range(1, 2 * HALF)]
+    points = [
+        asdict(HeldOutPoint(n, 0.1 + 0.1 * n, 0.01, 300, 1_000, (5, 6))) for n in range(1, 2 * HALF)
+    ]
     (tmp_path / "progress.json").write_text(json.dumps(points))
     monitor = make_monitor(world, tmp_path, [])
     assert monitor.alarm is None
@@ -76,8 +78,8 @@ def test_a_full_disk_and_a_damaged_file_are_said(world, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("assay.neurons.trainer.monitor.write_json", refuse)
-        with pytest.raises(MonitorError, match="No space left"):
+        with pytest.raises(LearningMonitorError, match="No space left"):
             monitor.step()
     (tmp_path / "progress.json").write_text('[{"number": 1}]')
-    with pytest.raises(MonitorError, match="move it away"):
+    with pytest.raises(LearningMonitorError, match="move it away"):
         make_monitor(world, tmp_path, [])

@@ -28,7 +28,7 @@ from assay.inference import load_checkpoint
 from assay.network.beacon import LocalBeacon
 from assay.network.chain import ForgottenError
 from assay.network.store import open_folder
-from assay.neurons.miner.miner import Miner, MinerConfig, Outside
+from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.program.database import Database
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
@@ -135,7 +135,7 @@ def play_network(folder, worker):
     parameters = replace(parameters, identity=replace(parameters.identity, burn_share=BURN))
     publish(chain, "owner", Commitment(Tag.PARAMETERS, 0, 0, parameters.digest, LOCATOR))
     store, records = open_folder(folder / "store"), open_folder(folder / "records")
-    outside = Outside(chain, beacons, checkpoints, store, LOCATOR)
+    outside = MinerDependencies(chain, beacons, checkpoints, store, LOCATOR)
     config = MinerConfig(GROUPS, GROUPS, WINDOWS[-1])
     neurons = [
         kind(name, HOTKEYS[name], parameters, outside, config, lambda _: None)

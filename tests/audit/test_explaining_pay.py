@@ -17,7 +17,7 @@ from assay.audit.explain.published_words import Records, find_words
 from assay.inference import CheckpointError
 from assay.network import StoreError
 from assay.network.chain import ForgottenError
-from assay.neurons.miner.mining_history import History, MinedWindow
+from assay.neurons.miner.mining_history import MinedWindow, MiningHistory
 from assay.neurons.validator import weights_outbox as outbox
 from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, encode_ss58
 from assay.protocol.record import make_statistics_name
@@ -218,7 +218,7 @@ def test_who_committed_too_late_sees_what_the_slot_held_when(tmp_path, monkeypat
     mortal.real.set_commitment(ALICE, payload)  # stands in the next block
     mortal.play(3)
     folder = tmp_path / "miner"
-    with History(
+    with MiningHistory(
         folder / "history.sqlite", mortal.real.genesis_hash, mortal.real.netuid, ALICE
     ) as history:
         history.write_mined(MinedWindow(window, 6, bytes(32), 4, 2, sent_at=block))

@@ -13,7 +13,7 @@ from assay.cli.console import FIGURES, open_console
 from assay.cli.demo import count_late
 from assay.demo.demo_view import render_summary
 from assay.demo.plot import plot_reward
-from assay.neurons.session.checks import Check, State
+from assay.neurons.session.checks import CheckState, PreflightCheck
 
 SCORES = (11_058, 12_276, 12_534, 11_046)
 
@@ -63,14 +63,14 @@ def test_figures_of_a_demo_are_whole_on_a_usual_terminal(summary):
 
 def test_what_is_too_long_for_a_terminal_is_broken_and_not_cut():
     path = "/srv/" + "a-long-name/" * 12 + "coldkeypub.txt"
-    shown = draw(render_checks([Check("wallet", State.FAIL, path, "make it")]), 60)
+    shown = draw(render_checks([PreflightCheck("wallet", CheckState.FAIL, path, "make it")]), 60)
     assert path in re.sub(r"\s", "", shown)
 
 
 def test_without_a_terminal_a_row_is_a_line(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "40")
     words = "a sentence that goes on " * 9 + "and ends"
-    open_console().print(render_checks([Check("chain", State.OK, words, "")]))
+    open_console().print(render_checks([PreflightCheck("chain", CheckState.OK, words, "")]))
     assert words in capsys.readouterr().out
 
 
@@ -97,7 +97,9 @@ def test_both_kinds_of_points_are_explained_beside_the_picture(tmp_path, monkeyp
 
 def test_what_was_not_looked_at_is_said_once():
     names, remedy = ("clock", "relays", "beacon"), "mend the rest, then look again"
-    hidden = [Check(name, State.WARN, "not looked at", remedy) for name in names]
-    shown = draw(render_checks([Check("chain", State.FAIL, "gone", "mend it"), *hidden]), 80)
+    hidden = [PreflightCheck(name, CheckState.WARN, "not looked at", remedy) for name in names]
+    shown = draw(
+        render_checks([PreflightCheck("chain", CheckState.FAIL, "gone", "mend it"), *hidden]), 80
+    )
     assert shown.count(remedy) == 1
     assert all(name in shown for name in names)

@@ -9,9 +9,9 @@ from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.devnet import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
-from assay.neurons.miner.miner import Miner, MinerConfig, Outside
-from assay.neurons.miner.mining_history import History
-from assay.neurons.miner.workbook import Workbook
+from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
+from assay.neurons.miner.mining_history import MiningHistory
+from assay.neurons.miner.workbook import WorkDatabase
 from assay.protocol import encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.parameters import DEMO_TIMING
@@ -131,11 +131,11 @@ class Subnet:
     def start(self, kind=Miner, fuse=None, **outside):
         """A fresh program on the same folders."""
         self.end()
-        self.book = Workbook(self.folder / "work")
-        self.history = History(
+        self.book = WorkDatabase(self.folder / "work")
+        self.history = MiningHistory(
             self.folder / "history.sqlite", self.chain.genesis_hash, NETUID, ALICE
         )
-        reached = Outside(
+        reached = MinerDependencies(
             self.chain, self.beacons, self.checkpoints, self.store, LOCATOR, self.book, self.history
         )
         reached = replace(reached, **outside)

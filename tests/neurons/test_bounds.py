@@ -20,8 +20,8 @@ from assay.inference import CheckpointError, read_tensors
 from assay.network.chain import STATE_BLOCKS, ForgottenError
 from assay.network.evm import LedgerEntry
 from assay.neurons.miner.mining_history import (
-    History,
     MinedWindow,
+    MiningHistory,
     OwnVerdict,
     Payment,
     describe_history,
@@ -34,7 +34,7 @@ from assay.neurons.validator import weights_outbox as outbox
 from assay.neurons.validator.post_outbox import PostOutbox, list_posts
 from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.weights_outbox import WeightsOutbox, list_rows
-from assay.neurons.validator.window_audit import Settlement, WindowAudit
+from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import Beacon, Block, Reason
 from assay.verification import Ledger, Seat
 from tests.adversarial.mortal import make_parameters
@@ -44,7 +44,7 @@ HOTKEY = b"\x01" * 32
 
 @pytest.fixture
 def history(tmp_path):
-    with History(tmp_path / "history.sqlite", bytes(32), 3, HOTKEY, kept=20) as history:
+    with MiningHistory(tmp_path / "history.sqlite", bytes(32), 3, HOTKEY, kept=20) as history:
         yield history
 
 
@@ -130,7 +130,7 @@ def test_a_validators_files(tmp_path):
         challenge = Challenge(
             window, Block(window, bytes(32), 1), Beacon(7, bytes(48)), bytes(32), parameters
         )
-        archive.write_window(WindowAudit(challenge))
+        archive.write_window(JudgedWindow(challenge))
         archive.write_settlement(Settlement(window, (window,), (), {}, {}))
     names = sorted(path.name for path in (tmp_path / "verdicts").iterdir())
     for kind in ("window", "settlement"):
@@ -139,7 +139,7 @@ def test_a_validators_files(tmp_path):
     assert "notes.json" in names
     again = Archive(tmp_path, kept=2)  # after a start with another limit
     again.write_settlement(Settlement(60, (60,), (), {}, {}))
-    again.write_window(WindowAudit(challenge))
+    again.write_window(JudgedWindow(challenge))
     assert len(list((tmp_path / "verdicts").glob("window-*.json"))) == 2
     assert json.loads((tmp_path / "verdicts" / "window-59.json").read_text())["window"] == 59
 

@@ -27,7 +27,7 @@ from assay.network.chain import ChainError, ChainTarget, Connection
 from assay.network.chain import connection as connecting
 from assay.network.evm import EvmNode
 from assay.network.store import Credentials, HttpPatience, open_bucket, read_bucket
-from assay.neurons.program.program_loop import STATUS_FILE, Loop
+from assay.neurons.program.program_loop import STATUS_FILE, ProgramLoop
 from assay.neurons.settings.loading import load_settings
 from assay.protocol import QUICKNET
 
@@ -126,7 +126,7 @@ def fail_in_loop(error: Exception, folder: Path) -> None:
 
     stop = threading.Event()
     neuron: Any = SimpleNamespace(step=step, trouble=None)
-    Loop(neuron, folder, stop, dict, lambda: None).run()
+    ProgramLoop(neuron, folder, stop, dict, lambda: None).run()
     assert (folder / STATUS_FILE).is_file()
 
 

@@ -18,8 +18,8 @@ from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.network import StoreError
 from assay.neurons.miner.miner import MinerConfig
 from assay.neurons.program.database import Database
-from assay.neurons.session.checks import State
-from assay.neurons.session.preflight import Surroundings, look_briefly
+from assay.neurons.session.checks import CheckState
+from assay.neurons.session.preflight import PreflightInputs, look_briefly
 from assay.neurons.session.resources import open_own_store, open_stores
 from assay.neurons.settings.loading import ConfigError, load_settings
 from assay.neurons.validator.make_records import Author
@@ -154,9 +154,9 @@ def test_no_secret_is_in_what_goes_wrong(s3, settings, monkeypatch, tmp_path, ca
             use()
         told += [*traceback.format_exception(caught.value), repr(caught.value)]
     shown = open_stores(settings).get(locator)
-    around = Surroundings("miner", tmp_path, 1, hotkey=ALICE, store=store, shown=shown)
+    around = PreflightInputs("miner", tmp_path, 1, hotkey=ALICE, store=store, shown=shown)
     checks = {check.check: check for check in look_briefly(around, 0)}
-    assert checks["store"].state is State.FAIL
+    assert checks["store"].state is CheckState.FAIL
     told += [repr(checks), tell(caplog)]
     for secret in (KEY_ID, SECRET, TOKEN):
         assert secret not in "\n".join(told)
@@ -220,7 +220,7 @@ def test_settings_that_do_not_fit_together(settings, monkeypatch):
 def test_doctor_reads_back_what_it_wrote_at_the_public_address(s3, settings, tmp_path):
     store, locator = open_own_store(settings)
     stores = open_stores(settings)
-    around = Surroundings(
+    around = PreflightInputs(
         "miner",
         tmp_path,
         1,
@@ -234,10 +234,10 @@ def test_doctor_reads_back_what_it_wrote_at_the_public_address(s3, settings, tmp
         return {check.check: check for check in look_briefly(around, 7)}["store"]
 
     found = look(around)
-    assert found.state is State.WARN  # it is plain http: strangers do not read it
+    assert found.state is CheckState.WARN  # it is plain http: strangers do not read it
     assert "--readable" in found.detail
     elsewhere = open_stores(read(settings, locator=f"{s3.front.url}/elsewhere"))
     shown = elsewhere.get(f"{s3.front.url}/elsewhere")
     found = look(replace(around, shown=shown))
-    assert found.state is State.FAIL
+    assert found.state is CheckState.FAIL
     assert "is not there" in found.detail

@@ -36,7 +36,7 @@ from assay.network.files import write_file, write_json
 from assay.network.store import open_folder
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.validator.validator import Validator
-from assay.neurons.validator.window_audit import Settlement, WindowAudit
+from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, parse_commitment
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import DEMO_TIMING
@@ -252,13 +252,13 @@ class _Check:
 
     world: World
     settlements: dict[int, Settlement] = field(default_factory=dict)
-    audits: dict[int, WindowAudit] = field(default_factory=dict)
+    audits: dict[int, JudgedWindow] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
     excused: Counter[str] = field(default_factory=Counter)
     equal: int = 0
     compared: int = 0
 
-    def add_window(self, audit: WindowAudit) -> None:
+    def add_window(self, audit: JudgedWindow) -> None:
         self.audits[audit.challenge.window] = audit
 
     def add_settlement(self, settlement: Settlement) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from assay.environments import MILLION, make_environment
-from assay.neurons.trainer.alarm import HALF, Point, find_divergence
+from assay.neurons.trainer.alarm import HALF, HeldOutPoint, find_divergence
 
 GROUPS, SIZE, PROBLEMS = 40, 8, 256
 
@@ -19,7 +19,7 @@ def simulate(rewards, scores, seed=0, problems=PROBLEMS):
         chance = np.clip(reward + difficulty, 0, 1)
         means = draw.binomial(SIZE, chance) / SIZE
         points.append(
-            Point(
+            HeldOutPoint(
                 number,
                 float(means.mean()),
                 float(means.std(ddof=1) / GROUPS**0.5),

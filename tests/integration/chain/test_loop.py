@@ -14,7 +14,7 @@ from assay.gauntlet.sampling_attacks import CheapModelMiner
 from assay.inference import load_checkpoint
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
-from assay.neurons.miner.miner import Miner, MinerConfig, Outside
+from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.program.database import Database
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator.validator import Validator
@@ -69,7 +69,7 @@ def test_the_honest_are_paid_and_the_cheat_is_not(own_subnet: RuntimeNet, tmp_pa
     checkpoints = CheckpointFolder(tmp_path / "models")
     checkpoints.add(GENESIS, parameters.identity.genesis_checkpoint)
     store = open_folder(tmp_path / "store")
-    outside = Outside(chain, beacons, checkpoints, store, LOCATOR)
+    outside = MinerDependencies(chain, beacons, checkpoints, store, LOCATOR)
     start = chain.get_head()
     window = compute_window(parameters.timing, start) + 1
     config = MinerConfig(GROUPS, GROUPS, window)

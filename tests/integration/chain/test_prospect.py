@@ -6,7 +6,7 @@ import pytest
 
 from assay.network.beacon import LocalBeacon
 from assay.neurons.miner.dry_run import Candidate, estimate_earning
-from assay.neurons.session.checks import State, check_chain, check_registration
+from assay.neurons.session.checks import CheckState, check_chain, check_registration
 from assay.neurons.session.window_reader import find_epoch
 from assay.protocol import Commitment, Parameters, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING
@@ -28,15 +28,15 @@ def make_parameters(net: Net, commit_offset: int = 1) -> Parameters:
 def test_registration_is_told_with_its_price_before_and_its_uid_after(net: Net) -> None:
     (hotkey,) = net.make_hotkeys(1)
     coldkey = net.get_coldkey(hotkey)
-    assert check_chain(net.chain, make_parameters(net)).state is State.OK
+    assert check_chain(net.chain, make_parameters(net)).state is CheckState.OK
     before = check_registration(net.chain, hotkey, coldkey)
-    assert before.state is State.WARN
+    assert before.state is CheckState.WARN
     assert "1,000 τ" in before.detail
     net.chain.register(hotkey, net.chain.quote_registration(hotkey).cost)
     net.pass_blocks(1)
     member = net.chain.get_members(net.chain.get_head())[hotkey]
     after = check_registration(net.chain, hotkey, coldkey)
-    assert after.state is State.OK
+    assert after.state is CheckState.OK
     assert f"uid {member.uid} since block {member.registered_at}" in after.detail
 
 

@@ -14,7 +14,7 @@ from assay.devnet import SimulatedRules
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner.dry_run import Candidate, compute_window_seconds, dry_run
-from assay.neurons.miner.miner import MinerConfig, Outside
+from assay.neurons.miner.miner import MinerConfig, MinerDependencies
 from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
 from assay.protocol.parameters import MAIN_TIMING
 from tests.neurons.mining import ALICE, GENESIS_MS, HOTKEYS, LOCATOR, Fuse, Fused
@@ -45,7 +45,7 @@ def subnet(make_subnet):
 def look(subnet, hotkey=ALICE, seconds=1.0, late_ms=0, shown=None, config=CONFIG, **outside):
     fuse = Fuse()
     chain = Fused(outside.pop("chain", subnet.chain), fuse)
-    reached = Outside(chain, subnet.beacons, subnet.checkpoints, subnet.store, LOCATOR)
+    reached = MinerDependencies(chain, subnet.beacons, subnet.checkpoints, subnet.store, LOCATOR)
     times = iter([0.0, seconds])
     now_ms = subnet.chain.get_block(subnet.chain.get_head()).timestamp_ms + late_ms
     run = dry_run(

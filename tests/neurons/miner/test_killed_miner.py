@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from assay.neurons.miner.miner import MinerConfig
-from assay.neurons.miner.workbook import Mark
+from assay.neurons.miner.workbook import WorkStage
 from assay.protocol import Phase, parse_commitment
 from assay.protocol.window import compute_block
 from tests.neurons.mining import ALICE, Fuse, Killed, fuse_files
@@ -178,7 +178,7 @@ def test_sealed_work_never_grows(make_subnet, quick_miner, monkeypatch):
                 ended = True
         assert ended
     sealed = len(miner._work.groups)
-    assert miner._work.page.marks[Mark.SEALED] == sealed < 40
+    assert miner._work.page.marks[WorkStage.SEALED] == sealed < 40
     # the node that it meets next lags some blocks behind: there would be time for more groups
     head = subnet.chain.get_head() - 4
     monkeypatch.setattr(subnet.chain, "get_head", lambda: head)

@@ -16,13 +16,13 @@ from assay.neurons.miner import review as module
 from assay.neurons.miner.history_view import render_history
 from assay.neurons.miner.miner import Miner
 from assay.neurons.miner.mining_history import (
-    History,
     HistoryError,
     MinedWindow,
+    MiningHistory,
     OwnVerdict,
     describe_history,
 )
-from assay.neurons.miner.review import Review
+from assay.neurons.miner.review import MinerReview
 from assay.neurons.session.window_reader import find_settlement, get_challenge, get_context
 from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.commitment import make_object_name
@@ -48,7 +48,7 @@ def start(worker):
         sources = JudgeSources(
             subnet.chain, subnet.beacons, subnet.checkpoints, {LOCATOR: subnet.store}, worker
         )
-        review = Review(ALICE, subnet.parameters, sources, subnet.history, subnet.lines.append)
+        review = MinerReview(ALICE, subnet.parameters, sources, subnet.history, subnet.lines.append)
 
         def run_to(block):
             while subnet.chain.get_head() < block:
@@ -322,21 +322,21 @@ def test_review_waits_for_the_miner(make_subnet, start):
 
 def test_a_history_is_one_hotkeys_on_one_subnet(tmp_path):
     file = tmp_path / "history.sqlite"
-    History(file, bytes(32), NETUID, ALICE).close()
+    MiningHistory(file, bytes(32), NETUID, ALICE).close()
     for identity in ((bytes(32), NETUID, VALIDATOR), (bytes(32), 1, ALICE), (ALICE, NETUID, ALICE)):
         with pytest.raises(HistoryError, match="folder of its own"):
-            History(file, *identity)
+            MiningHistory(file, *identity)
 
 
 def test_a_damaged_history_says_which_file(tmp_path):
     file = tmp_path / "history.sqlite"
     file.write_bytes(b"SQLite format 3\x00" + bytes(200))
     with pytest.raises(HistoryError, match=r"history\.sqlite"):
-        History(file, bytes(32), NETUID, ALICE)
+        MiningHistory(file, bytes(32), NETUID, ALICE)
 
 
 def test_rows_come_back_as_they_were_written(tmp_path):
-    with History(tmp_path / "history.sqlite", bytes(32), NETUID, ALICE) as history:
+    with MiningHistory(tmp_path / "history.sqlite", bytes(32), NETUID, ALICE) as history:
         mined = MinedWindow(7, 84, bytes(32), 16, 3, "a/b", 9, b"\x01" * 32, 90, "slow")
         history.write_mined(MinedWindow(7, 84, bytes(32), 16))
         history.write_mined(replace(mined, opened_at=88))

@@ -9,8 +9,8 @@ from assay.cli.program_view import _render_upload
 from assay.network import StoreError, open_folder
 from assay.neurons.miner import uploading
 from assay.neurons.miner.miner import MinerConfig
-from assay.neurons.program.program_loop import Loop
-from assay.neurons.program.tally import Watch
+from assay.neurons.program.program_loop import ProgramLoop
+from assay.neurons.program.tally import LoopHooks
 from assay.protocol import encode_ss58
 from assay.protocol.commitment import make_object_name
 from tests.neurons.mining import ALICE
@@ -37,13 +37,13 @@ def test_an_upload_tells_how_far_it_is(make_subnet, quick_miner, tmp_path, monke
     subnet = make_subnet(MinerConfig(1, 1))
     store = open_folder(tmp_path / "store")
     miner = subnet.start(quick_miner, store=Breaking(store, 1))
-    seen, watch = [], Watch()
+    seen, watch = [], LoopHooks()
 
     def describe():
         up = miner.uploads.newest
         return {"upload": up and [up.window, up.sent, up.size, up.tries, up.done]}
 
-    Loop(miner, tmp_path, threading.Event(), describe, lambda: None, watch)
+    ProgramLoop(miner, tmp_path, threading.Event(), describe, lambda: None, watch)
 
     def beat():
         watch.beat()
@@ -78,9 +78,9 @@ def test_a_store_that_hangs_is_told_while_it_does(
     monkeypatch.setattr(uploading, "_BEAT_S", 0.01)
     monkeypatch.setattr(uploading, "_SLOW_S", 0.05)
     monkeypatch.setattr("assay.neurons.program.program_loop.STATUS_S", 0.0)
-    store, watch = Hanging(), Watch()
+    store, watch = Hanging(), LoopHooks()
     miner = make_subnet(MinerConfig(1, 1)).start(quick_miner, store=store)
-    Loop(miner, tmp_path, threading.Event(), dict, lambda: None, watch)
+    ProgramLoop(miner, tmp_path, threading.Event(), dict, lambda: None, watch)
     told = set()
 
     def beat():

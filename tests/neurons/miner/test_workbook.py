@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.neurons.miner.workbook import Mark, Workbook, WorkbookError
+from assay.neurons.miner.workbook import WorkDatabase, WorkDatabaseError, WorkStage
 from assay.neurons.session.window_reader import get_challenge
 from assay.protocol import parse_commitment
 from assay.protocol.submission import encode_rollout
@@ -33,8 +33,8 @@ def test_what_is_kept_is_what_was_made(mined):
     subnet, miner, challenge = mined
     page = subnet.book.open(challenge, ALICE, *BOUNDS)
     assert list_bytes(page.groups) == list_bytes(miner._work.groups)
-    assert page.marks.keys() == {Mark.SEALED, Mark.UPLOADED, Mark.SENT}
-    assert page.marks[Mark.SEALED] == 4
+    assert page.marks.keys() == {WorkStage.SEALED, WorkStage.UPLOADED, WorkStage.SENT}
+    assert page.marks[WorkStage.SEALED] == 4
     assert page.size == page.path.stat().st_size
 
 
@@ -49,7 +49,7 @@ def test_a_torn_tail_is_dropped_wherever_it_is_torn(mined, tmp_path):
     start, *ends = reversed(ends)
     cuts = {0, 1, start - 1, start} | {end + by for end in ends for by in (-20, -1, 0, 1)}
     for cut in sorted(cuts):
-        with Workbook(tmp_path / f"{cut}") as book:
+        with WorkDatabase(tmp_path / f"{cut}") as book:
             path = tmp_path / f"{cut}" / whole.path.name
             path.write_bytes(data[:cut])
             page = book.open(challenge, ALICE, *BOUNDS)
@@ -136,7 +136,7 @@ def test_a_full_disk_is_named_and_ends_no_window(make_subnet, quick_miner, monke
 def test_groups_that_found_no_room_are_written_with_the_next(mined, monkeypatch, tmp_path):
     _, miner, challenge = mined
     groups = miner._work.groups
-    with Workbook(tmp_path / "other") as book:
+    with WorkDatabase(tmp_path / "other") as book:
         page = book.open(challenge, ALICE, *BOUNDS)
         page.keep(groups[:1])
         honest = Path.open
@@ -161,22 +161,22 @@ def test_groups_that_found_no_room_are_written_with_the_next(mined, monkeypatch,
 
         with monkeypatch.context() as patched:
             patched.setattr(Path, "open", lambda self, *a: Half(honest(self, *a)))
-            with pytest.raises(WorkbookError, match="No space left"):
+            with pytest.raises(WorkDatabaseError, match="No space left"):
                 page.keep(groups[:2])
         page.keep(groups[:3])
         assert list_bytes(book.open(challenge, ALICE, *BOUNDS).groups) == list_bytes(groups[:3])
 
 
 def test_two_miners_never_share_a_folder(tmp_path):
-    with Workbook(tmp_path), pytest.raises(WorkbookError, match="another miner works"):
-        Workbook(tmp_path)
-    Workbook(tmp_path).close()
+    with WorkDatabase(tmp_path), pytest.raises(WorkDatabaseError, match="another miner works"):
+        WorkDatabase(tmp_path)
+    WorkDatabase(tmp_path).close()
 
 
 def test_a_folder_that_is_none_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(WorkbookError, match="file"):
-        Workbook(tmp_path / "file")
+    with pytest.raises(WorkDatabaseError, match="file"):
+        WorkDatabase(tmp_path / "file")
 
 
 def test_old_work_goes_and_nothing_else(make_subnet, quick_miner):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from assay.neurons.program.logs import EVENTS, ORIGIN, log_lines, make_formatter, mask_secrets
+from assay.neurons.program.logs import EVENTS, LOG_CONTEXT, log_lines, make_formatter, mask_secrets
 from assay.neurons.program.program_status import ChainStatus
 from assay.protocol import Block
 from assay.protocol.parameters import DEMO_TIMING
@@ -66,15 +66,15 @@ def make_record(message: str, level: int = logging.INFO) -> logging.LogRecord:
 def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other tests' programs have left theirs."""
     for name in ("hotkey", "seen", "timing"):
-        monkeypatch.setattr(ORIGIN, name, None)
+        monkeypatch.setattr(LOG_CONTEXT, name, None)
 
 
 @pytest.fixture
 def origin(nowhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
     head = Block(3 * DEMO_TIMING.window_blocks + 1, bytes(32), 0)
-    monkeypatch.setattr(ORIGIN, "hotkey", "5abcdefghijklmn")
-    monkeypatch.setattr(ORIGIN, "seen", ChainStatus(head))
-    monkeypatch.setattr(ORIGIN, "timing", DEMO_TIMING)
+    monkeypatch.setattr(LOG_CONTEXT, "hotkey", "5abcdefghijklmn")
+    monkeypatch.setattr(LOG_CONTEXT, "seen", ChainStatus(head))
+    monkeypatch.setattr(LOG_CONTEXT, "timing", DEMO_TIMING)
 
 
 def test_a_document_says_when_who_where_and_what(origin: None) -> None:

@@ -16,9 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from assay.network import StoreError
 from assay.network.store import open_folder
 from assay.neurons.program import metrics_server
-from assay.neurons.program.metrics import COMMON, OWN, Kind, get_served_name
+from assay.neurons.program.metrics import COMMON, OWN, MetricKind, get_served_name
 from assay.neurons.program.metrics_server import read_address, serve_metrics
-from assay.neurons.program.tally import Tally, Verdicts, meter
+from assay.neurons.program.tally import Counters, VerdictCounter, meter
 from assay.neurons.settings.loading import ConfigError
 from tests.statuses import VALIDATOR
 
@@ -43,7 +43,7 @@ def test_names_follow_the_conventions() -> None:
         name = get_served_name(metric)
         assert re.fullmatch(r"assay_[a-z]+(_[a-z]+)*", name), name
         assert not re.search(r"_(ms|mib|kb|minutes|percent|milliseconds)(_|$)", name), name
-        assert (metric.kind is Kind.COUNTER) == name.endswith("_total"), name
+        assert (metric.kind is MetricKind.COUNTER) == name.endswith("_total"), name
         assert "hotkey" not in metric.labels or metric.name == "assay_info"  # its own
 
 
@@ -234,8 +234,8 @@ def test_alerts_on_the_page_ask_for_what_there_is() -> None:
 
 
 def test_a_verdict_is_counted_once_and_one_from_before_never() -> None:
-    tally = Tally()
-    verdicts = Verdicts(tally, {1: "ACCEPTED"})
+    tally = Counters()
+    verdicts = VerdictCounter(tally, {1: "ACCEPTED"})
     assert verdicts.note({1: "ACCEPTED", 2: "LATE"}) == [2]
     assert verdicts.note({2: "LATE", 3: "LATE"}) == [3]
     assert verdicts.note({2: "LATE", 3: "LATE"}) == []
@@ -243,7 +243,7 @@ def test_a_verdict_is_counted_once_and_one_from_before_never() -> None:
 
 
 def test_writings_are_counted_and_failures_too(tmp_path: Path) -> None:
-    tally = Tally()
+    tally = Counters()
     store = meter(open_folder(tmp_path), tally)
     store.put("a/b", b"four")
     store.put_parts("c", [b"12", b"3"])

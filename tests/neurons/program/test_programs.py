@@ -17,7 +17,7 @@ from assay.cli.program_view import Sign, render_program
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.files import replace_file
 from assay.neurons.program import program_loop as programs
-from assay.neurons.program.program_loop import Loop, catch_signals, claim_folder
+from assay.neurons.program.program_loop import ProgramLoop, catch_signals, claim_folder
 from assay.neurons.settings.loading import ConfigError
 from tests.statuses import VALIDATOR
 
@@ -71,7 +71,7 @@ def play(
     missing: str | None = None,
 ) -> None:
     neuron = ScriptedNeuron(stop, *acts)
-    Loop(neuron, folder, stop, lambda: {"steps": neuron.steps}, lambda: missing).run()
+    ProgramLoop(neuron, folder, stop, lambda: {"steps": neuron.steps}, lambda: missing).run()
 
 
 def test_a_trouble_is_said_once_and_so_is_its_end(

@@ -3,7 +3,7 @@
 import pytest
 
 from assay.devnet import SimulatedChain
-from assay.neurons.session.checks import State, check_clock
+from assay.neurons.session.checks import CheckState, check_clock
 from assay.protocol.parameters import MAIN_TIMING
 
 HOUR_MS = 3_600_000
@@ -14,9 +14,9 @@ FAST = "set the clock: it is fast"
 @pytest.mark.parametrize(
     ("off_ms", "state", "said", "remedy"),
     [
-        (HOUR_MS, State.FAIL, "is 3600.0 s old", FAST),
-        (-HOUR_MS, State.FAIL, "is 3600.0 s ahead by this machine's clock", SLOW),
-        (2_000, State.OK, "is 2.0 s old", ""),
+        (HOUR_MS, CheckState.FAIL, "is 3600.0 s old", FAST),
+        (-HOUR_MS, CheckState.FAIL, "is 3600.0 s ahead by this machine's clock", SLOW),
+        (2_000, CheckState.OK, "is 2.0 s old", ""),
     ],
 )
 def test_a_clock_an_hour_off(off_ms, state, said, remedy):

@@ -21,14 +21,20 @@ from assay.network.chain import ChainError
 from assay.network.store import ReadableStores, open_folder
 from assay.neurons.session import checks
 from assay.neurons.session import preflight as doctor
-from assay.neurons.session.checks import Check, State, check_disk, check_memory, check_relays
+from assay.neurons.session.checks import (
+    CheckState,
+    PreflightCheck,
+    check_disk,
+    check_memory,
+    check_relays,
+)
 from assay.neurons.session.memory import (
     _read_container,
     _read_machine,
     estimate_memory,
     measure_shape,
 )
-from assay.neurons.session.preflight import Surroundings, examine, look_briefly, warn_briefly
+from assay.neurons.session.preflight import PreflightInputs, examine, look_briefly, warn_briefly
 from assay.neurons.session.session import Session
 from assay.neurons.settings.loading import ConfigError, load_settings
 from assay.training import LearnConfig
@@ -49,7 +55,7 @@ def subnet(make_subnet):
 
 
 def surround(subnet, role="miner", **changes):
-    around = Surroundings(
+    around = PreflightInputs(
         role=role,
         folder=subnet.folder / role,
         groups_per_step=2,
@@ -138,7 +144,7 @@ def test_a_damaged_model_is_to_be_deleted_which_fetches_it_again(subnet, genesis
     weights[-1] ^= 1
     (copy / "model.safetensors").write_bytes(weights)
     found = {check.check: check for check in look(subnet, checkpoints=CheckpointFolder(tmp_path))}
-    assert found["checkpoint"].state is State.FAIL
+    assert found["checkpoint"].state is CheckState.FAIL
     assert "delete" in found["checkpoint"].remedy
 
 
@@ -175,20 +181,20 @@ def test_a_server_that_hides_sizes_is_found_before_validators_ask_it(subnet):
 
         with closing(Hostile(show)) as server:
             shown = ReadableStores((server.url,)).open(server.url)
-            for heads, state in ((200, State.OK), (403, State.FAIL)):
+            for heads, state in ((200, CheckState.OK), (403, CheckState.FAIL)):
                 found = checks.check_store(written, shown, ALICE, heads)
                 assert found.state is state, found
             assert "HEAD" in found.remedy
 
 
 def test_what_could_not_be_opened_is_said_first_and_what_it_hides_last(subnet):
-    failure = Check("chain", State.FAIL, "no node answers", "name another")
-    around = Surroundings("miner", subnet.folder, 2)
+    failure = PreflightCheck("chain", CheckState.FAIL, "no node answers", "name another")
+    around = PreflightInputs("miner", subnet.folder, 2)
     found = examine(around, 0, [failure])
     assert found[0] is failure
     hidden = [check.check for check in found if check.detail == "not looked at"]
     assert hidden == ["clock", "registration", "relays", "beacon", "checkpoint", "memory", "store"]
-    assert all(check.remedy for check in found if check.state is not State.OK)
+    assert all(check.remedy for check in found if check.state is not CheckState.OK)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +314,7 @@ def test_the_command_finds_what_is_wrong_where_nothing_is_there(tmp_path, capsys
     assert all(set(row) == {"check", "state", "detail", "remedy"} for row in document)
     failed = {row["check"] for row in document if row["state"] == "fail"}
     assert failed == {"wallet", "chain", "store"}
-    assert checks.State.WARN in {row["state"] for row in document}
+    assert checks.CheckState.WARN in {row["state"] for row in document}
 
 
 def test_without_a_subnet_there_is_nothing_to_look_at():
