@@ -23,7 +23,7 @@ from assay.demo.demo_run import Demo, DemoRun, found_devnet
 from assay.devnet import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.neurons.settings.sections import DemoSettings
-from assay.neurons.trainer.evaluation import Accuracy
+from assay.neurons.trainer.held_out import Accuracy
 from assay.protocol import Beacon, Block
 from assay.protocol.beacon import compute_round_time_ms
 from assay.protocol.parameters import DEMO_TIMING

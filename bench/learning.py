@@ -43,7 +43,7 @@ from assay.network.beacon import LocalBeacon
 from assay.network.files import write_json
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
-from assay.neurons.trainer.evaluation import Accuracy, evaluate
+from assay.neurons.trainer.held_out import Accuracy, evaluate
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner

@@ -11,8 +11,8 @@ from hashlib import sha256
 from figures import Figure, measure, report
 
 from assay.neurons.session.window_reader import Challenge
+from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author, Ends, make_records
-from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import (
     QUICKNET,
     Beacon,

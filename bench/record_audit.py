@@ -37,8 +37,8 @@ from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Group, compute_leaves
 from assay.neurons.session.window_reader import get_challenge, get_context
+from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author, Ends, make_records
-from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import Commitment, Context, Header, Phase, Tag, encode_commitment, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode

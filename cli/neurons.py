@@ -16,17 +16,16 @@ from assay.network import ObjectStore
 from assay.network.store import open_folder
 from assay.neurons.miner.dry_run import Candidate, dry_run
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
-from assay.neurons.miner.miner_program import MinerWithReview, list_reasons
 from assay.neurons.miner.mining_history import MiningHistory, describe_history
-from assay.neurons.miner.review import MinerReview
-from assay.neurons.miner.workbook import WorkDatabase
+from assay.neurons.miner.review import MinerReview, MinerWithReview, list_reasons
+from assay.neurons.miner.work_database import WorkDatabase
 from assay.neurons.ports import Neuron
+from assay.neurons.program.counters import LoopHooks, VerdictCounter, meter
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.program.metrics_server import serve_metrics
 from assay.neurons.program.program_loop import ProgramLoop, catch_signals
 from assay.neurons.program.program_status import SHOWN, ProgramInfo, UploadStatus, describe_program
-from assay.neurons.program.tally import LoopHooks, VerdictCounter, meter
 from assay.neurons.session.neuron_session import NetworkMonitor, NeuronSession, join_network
 from assay.neurons.session.preflight import PreflightInputs, warn_briefly
 from assay.neurons.session.resources import now_ms, open_own_store
@@ -34,12 +33,12 @@ from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import MinerSettings, Settings
 from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson
-from assay.neurons.trainer.monitor import LearningMonitor
+from assay.neurons.trainer.monitor import LearningMonitor, TrainerWithMonitor
 from assay.neurons.trainer.team import follow, join_team
 from assay.neurons.trainer.trainer import Trainer
-from assay.neurons.trainer.trainer_program import TrainerWithMonitor
 from assay.neurons.trainer.trainer_setup import make_trainer_config
 from assay.neurons.validator.evm_opening import open_posting
+from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.post_outbox import describe_post, list_posts
 from assay.neurons.validator.record_book import RecordBook, get_software
@@ -50,7 +49,6 @@ from assay.neurons.validator.validator_status import (
     list_verdicts,
     name_verdicts,
 )
-from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import Parameters, encode_ss58
 from assay.protocol.record import compute_record_bytes_max
 

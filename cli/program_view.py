@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from assay.neurons.miner.history_view import render_history
+from assay.cli.history_view import render_history
 from assay.neurons.program.program_status import STOPPED
 
 #: Seconds after which a status is said to be old: an idle program writes every ten.

@@ -31,8 +31,7 @@ from assay.neurons.ports import Neuron
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.session.window_reader import find_settlement
 from assay.neurons.settings.sections import DemoSettings
-from assay.neurons.trainer.evaluation import Accuracy, evaluate
-from assay.neurons.trainer.held_out import HeldOut
+from assay.neurons.trainer.held_out import Accuracy, HeldOut, evaluate
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig

@@ -23,8 +23,8 @@ from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import MinerConfig, MinerDependencies
 from assay.neurons.program.database import Database
+from assay.neurons.validator.judged_window import Settlement
 from assay.neurons.validator.validator import Validator
-from assay.neurons.validator.window_audit import Settlement
 from assay.protocol import Phase, Reason
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block

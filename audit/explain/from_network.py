@@ -17,7 +17,7 @@ from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network import ObjectStore, ReadableStores, StoreError
 from assay.network.chain import ForgottenError
 from assay.neurons.miner.mining_history import HistoryError, MiningHistory
-from assay.neurons.miner.payments import find_payment
+from assay.neurons.miner.review import find_payment
 from assay.neurons.session.session import Session
 from assay.neurons.session.window_reader import find_settlement, get_challenge, get_context
 from assay.protocol import (

@@ -24,7 +24,7 @@ from assay.inference import Checkpoint, CheckpointError, Outline
 from assay.network.chain import ForgottenError
 from assay.network.store import StoreError
 from assay.neurons.session.window_reader import BeaconError, get_challenge, get_context
-from assay.neurons.trainer.mixing import compute_rank
+from assay.neurons.trainer.lessons import compute_rank
 from assay.protocol import Context, Phase, Reason, Refusal, StepRecord, encode_ss58
 from assay.protocol.encoding import EncodingError
 from assay.protocol.record import (

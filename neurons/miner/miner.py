@@ -22,9 +22,8 @@ from assay.network.chain import ChainError, WrongChainError
 from assay.network.store import ObjectStore
 from assay.neurons.miner.commitment_delivery import CommitmentDelivery, PendingCommitment
 from assay.neurons.miner.mining_history import MinedWindow, MiningHistory
-from assay.neurons.miner.uploading import Uploads
-from assay.neurons.miner.work_storage import Keeping
-from assay.neurons.miner.workbook import SavedWork, WorkDatabase, WorkStage
+from assay.neurons.miner.uploads import Uploads
+from assay.neurons.miner.work_database import MinerPersistence, SavedWork, WorkDatabase, WorkStage
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge
 from assay.protocol import (
     Commitment,
@@ -142,7 +141,7 @@ class Miner:
         self._skipped: int | None = None
         self._lacking: tuple[int, int] | None = None
         self._troubles: dict[str, str] = {}
-        self._keeping = Keeping(outside.workbook, outside.history, self._tell)
+        self._keeping = MinerPersistence(outside.workbook, outside.history, self._tell)
         self.environment = open_environment(parameters.environment)
 
     @property

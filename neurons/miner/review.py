@@ -5,13 +5,18 @@ runs from settlement to settlement. So a miner sees reason, group, rollout and t
 is paid or refused. What it does not know: what a validator could fetch from where it sits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
 
 from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
 from assay.artifacts.parquet import WorkerError
+from assay.artifacts.ports import Chain
 from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
-from assay.inference import CheckpointError, UnusableCheckpointError
+from assay.inference import CheckpointError, DraftCount, UnusableCheckpointError
 from assay.network.chain import ChainError, ForgottenError, WrongChainError
+from assay.neurons.miner.miner import Miner
 from assay.neurons.miner.mining_history import (
     HistoryError,
     MinedWindow,
@@ -19,9 +24,10 @@ from assay.neurons.miner.mining_history import (
     OwnVerdict,
     Payment,
 )
-from assay.neurons.miner.payments import find_payment
+from assay.neurons.program.counters import Counters
 from assay.neurons.session.window_reader import (
     BeaconError,
+    find_epoch,
     find_settlement,
     get_challenge,
     get_context,
@@ -195,3 +201,79 @@ class MinerReview:
 
     def _compute_block(self, window: int, phase: Phase) -> int:
         return compute_block(self._parameters.timing, window, phase)
+
+
+def find_payment(
+    chain: Chain, parameters: Parameters, hotkey: bytes, settlement: int
+) -> Payment | None:
+    """None before it has come.
+
+    Weights are set after the epoch that settles, and pay at the next one; where they are encrypted
+    first, at the one after that.
+
+    Raises:
+        ForgottenError: the nodes have forgotten it.
+        ChainError: the chain cannot be read.
+    """
+    head = chain.get_head()
+    if head <= settlement:
+        return None
+    block, epochs = settlement, 2 if chain.get_hyperparameters().commit_reveal else 1
+    for _ in range(epochs):
+        block = find_epoch(chain, parameters, block + 1)
+    return None if head < block else _read_payment(chain, hotkey, settlement, block)
+
+
+def _read_payment(chain: Chain, hotkey: bytes, settlement: int, block: int) -> Payment:
+    member = chain.get_members(block).get(hotkey)
+    if member is None:
+        note = "the hotkey held no uid any more"
+        return Payment(settlement, block, None, note=note)
+    weights = {
+        validator: (row[member.uid], sum(row.values()))
+        for validator, row in chain.get_weights(block).items()
+        if row.get(member.uid)
+    }
+    row = next(row for row in chain.get_metagraph(block) if row.uid == member.uid)
+    return Payment(settlement, block, member.uid, weights, row.incentive, row.emission)
+
+
+class MinerWithReview:
+    """Mines, and looks at its own windows in the time that mining leaves."""
+
+    name = "miner"
+
+    def __init__(self, miner: Miner, review: MinerReview, tally: Counters) -> None:
+        self._miner = miner
+        self._review = review
+        self._tally = tally
+
+    @property
+    def trouble(self) -> str | None:
+        """The miner's before the review's."""
+        return self._miner.trouble or self._review.trouble
+
+    def step(self) -> bool:
+        """See `Miner.step` and `MinerReview.step`."""
+        before, drafts, began = self._miner.progress, replace(self._miner.count), perf_counter()
+        busy = self._miner.step()
+        self._count(before, drafts, perf_counter() - began)
+        return busy or self._review.step()
+
+    def _count(self, before: tuple[int, int] | None, drafts: DraftCount, seconds: float) -> None:
+        """What a step of the miner's has made. Groups that were taken up again were not."""
+        after, count, tally = self._miner.progress, self._miner.count, self._tally
+        if before is None or after is None or before[0] != after[0] or before[1] == after[1]:
+            return
+        discarded = count.discarded - drafts.discarded
+        tally.add("groups", after[1] - before[1])
+        tally.add("tokens", count.submitted - drafts.submitted)
+        tally.add("drafted", count.drafted - drafts.drafted - discarded, "kept")
+        tally.add("drafted", discarded, "discarded")
+        tally.add("generating_seconds", seconds)
+
+
+def list_reasons(rows: Sequence[dict[str, Any]]) -> dict[int, str]:
+    """Window → reason, of a miner's final verdicts."""
+    judged = {row["window"]: row["verdict"] for row in rows if row["verdict"]}
+    return {w: v["reason"] for w, v in judged.items() if v["final"] and v["reason"]}

@@ -21,9 +21,9 @@ from assay.network.chain import WrongChainError
 from assay.network.files import remove_unfinished, take_lock, write_json
 from assay.network.text import hide
 from assay.neurons.ports import Neuron
+from assay.neurons.program.counters import LoopHooks
 from assay.neurons.program.logs import LINES
 from assay.neurons.program.program_status import RUNNING, STOPPED, describe_self
-from assay.neurons.program.tally import LoopHooks
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol.errors import OperatorError
 

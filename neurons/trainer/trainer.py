@@ -29,8 +29,7 @@ from assay.network.chain.chain_values import STATE_BLOCKS
 from assay.neurons.session.chain_delivery import Announcement
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge, get_context
 from assay.neurons.trainer.held_out import compute_next_levels, describe_levels
-from assay.neurons.trainer.lessons import Lesson, WindowReading
-from assay.neurons.trainer.mixing import mix_groups
+from assay.neurons.trainer.lessons import Lesson, WindowReading, mix_groups
 from assay.neurons.trainer.trainer_folder import TrainerError, TrainerFolder, TrainerState
 from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner, resume_learner
 from assay.protocol import Commitment, Parameters, Phase, Tag, encode_commitment, parse_commitment

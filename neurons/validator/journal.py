@@ -13,7 +13,7 @@ from typing import Any
 
 from assay.neurons.program.database import Database, JournalError
 from assay.neurons.session.window_reader import Challenge
-from assay.neurons.validator.window_audit import JudgedWindow
+from assay.neurons.validator.judged_window import JudgedWindow
 from assay.protocol import (
     Beacon,
     Block,

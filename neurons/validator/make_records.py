@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from assay.neurons.validator.window_audit import JudgedWindow, Settlement
+from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.protocol import (
     Beacon,
     Block,

@@ -21,11 +21,11 @@ from assay.network.chain import ChainError, WrongChainError
 from assay.network.store import ObjectStore, StoreError
 from assay.neurons.program.database import Database
 from assay.neurons.session.chain_delivery import Announcement, DeliveryState
+from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author, Ends, make_records
 from assay.neurons.validator.recovery import find_ends
 from assay.neurons.validator.run_archive import describe_audit
 from assay.neurons.validator.weights_outbox import WeightsRow, list_rows
-from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import (
     Commitment,
     SettlementRecord,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.network.files import write_json
-from assay.neurons.validator.window_audit import JudgedWindow, Settlement
+from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.protocol import Context, context_to_json
 from assay.verification import compute_score
 

@@ -23,9 +23,9 @@ from assay.neurons.session.window_reader import (
     get_context,
 )
 from assay.neurons.validator.journal import Account, Journal, WindowProgress
+from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.weights_outbox import WeightsOutbox
-from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import Context, Parameters, Phase
 from assay.protocol.window import compute_block, compute_settled_windows, compute_window
 from assay.verification import (

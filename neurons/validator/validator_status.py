@@ -7,10 +7,10 @@ from typing import Any, TypedDict
 
 from assay.neurons.program.database import Database
 from assay.neurons.program.program_status import SHOWN, CountdownStatus, describe_countdown
+from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.record_book import RecordBook, RecordStatus
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import WeightsRow, describe_row, list_rows
-from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import Block, Context, Reason, encode_ss58
 from assay.protocol.parameters import Timing
 from assay.verification import compute_score

@@ -12,12 +12,13 @@ from safetensors.torch import load_file, save_file
 from assay.artifacts.checkpoints import checkpoint_folder as checkpoints
 from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
 from assay.artifacts.checkpoints.checkpoint_folder import DownloadSettings
+from assay.artifacts.steps import step_file, step_folder
 from assay.inference import load_checkpoint
 from assay.network import StoreError, files
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.chain_values import STATE_BLOCKS
 from assay.neurons.session.window_reader import BeaconError
-from assay.neurons.trainer import lessons, step_file, steps, trainer_folder
+from assay.neurons.trainer import lessons, trainer_folder
 from assay.neurons.trainer.trainer_folder import TrainerError, TrainerFolder
 from assay.protocol import Commitment, Tag, encode_commitment, parse_commitment
 from assay.training import Learner
@@ -41,7 +42,7 @@ def calls():
             (shutil, "copyfile"),
             (trainer_folder, "save_file"),
             (checkpoints, "save_file"),
-            (steps, "save_file"),
+            (step_folder, "save_file"),
         ):
             monkeypatch.setattr(owner, name, count(getattr(owner, name), name, calls))
         monkeypatch.setattr(lessons.WindowReading, "judge", remember(lessons.WindowReading.judge))
@@ -358,9 +359,9 @@ def test_a_lesson_that_nobody_could_use_is_left_out(bench, undisturbed, monkeypa
     ("owner", "name"),
     [
         (trainer_folder, "save_file"),
-        (steps, "save_file"),
+        (step_folder, "save_file"),
         (step_file.pq, "write_table"),
-        (steps, "write_json"),
+        (step_folder, "write_json"),
     ],
 )
 def test_a_full_disk_loses_nothing(bench, undisturbed, monkeypatch, owner, name):

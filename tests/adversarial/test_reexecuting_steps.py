@@ -25,7 +25,7 @@ from assay.audit.provenance.step_export import ExportError, export_steps
 from assay.cli.app import app
 from assay.environments.problem_file import get_known_files
 from assay.inference import CheckpointError
-from assay.neurons.trainer.mixing import choose_external, generate_own
+from assay.neurons.trainer.lessons import choose_external, generate_own
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig, read_config
 from assay.protocol import encode_ss58

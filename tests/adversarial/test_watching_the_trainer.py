@@ -6,10 +6,9 @@ from dataclasses import asdict, replace
 import pytest
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.neurons.trainer.alarm import HALF, HeldOutPoint
 from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson
-from assay.neurons.trainer.monitor import LearningMonitor, LearningMonitorError
+from assay.neurons.trainer.monitor import HALF, HeldOutPoint, LearningMonitor, LearningMonitorError
 from assay.training import LearnStats
 
 STATS = LearnStats(2, 0, 1, 10, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0)

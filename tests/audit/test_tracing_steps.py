@@ -25,7 +25,7 @@ from assay.cli.audit import AuditRequest
 from assay.cli.train_steps import TracingRequest, open_tracing
 from assay.network import open_folder
 from assay.neurons.settings.loading import ConfigError
-from assay.neurons.trainer.mixing import compute_rank
+from assay.neurons.trainer.lessons import compute_rank
 from assay.protocol import encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.record import decode_window_record, make_record_context, make_window_record_name

@@ -13,7 +13,7 @@ import pytest
 from assay.network import StoreError
 from assay.network.store import HttpPatience, open_bucket, read_bucket
 from assay.network.store import bucket_store as buckets
-from assay.neurons.miner import uploading
+from assay.neurons.miner import uploads as uploading
 from tests.faults.proxy import HTTP_FAULTS, FaultProxy
 from tests.s3 import BUCKET, PREFIX, REGION, S3
 

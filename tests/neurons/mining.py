@@ -11,7 +11,7 @@ from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.miner.mining_history import MiningHistory
-from assay.neurons.miner.workbook import WorkDatabase
+from assay.neurons.miner.work_database import WorkDatabase
 from assay.protocol import encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.parameters import DEMO_TIMING

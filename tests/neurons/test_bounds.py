@@ -31,10 +31,10 @@ from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.session.window_reader import Challenge
 from assay.neurons.validator import post_outbox as post_outbox
 from assay.neurons.validator import weights_outbox as outbox
+from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.post_outbox import PostOutbox, list_posts
 from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.weights_outbox import WeightsOutbox, list_rows
-from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import Beacon, Block, Reason
 from assay.verification import Ledger, Seat
 from tests.adversarial.mortal import make_parameters

@@ -35,8 +35,8 @@ from assay.network.chain import STATE_BLOCKS
 from assay.network.files import write_file, write_json
 from assay.network.store import open_folder
 from assay.neurons.program.database import VALIDATOR_FILE, Database
+from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.validator import Validator
-from assay.neurons.validator.window_audit import JudgedWindow, Settlement
 from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, parse_commitment
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import DEMO_TIMING

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from assay.environments import MILLION, make_environment
-from assay.neurons.trainer.alarm import HALF, HeldOutPoint, find_divergence
+from assay.neurons.trainer.monitor import HALF, HeldOutPoint, find_divergence
 
 GROUPS, SIZE, PROBLEMS = 40, 8, 256
 

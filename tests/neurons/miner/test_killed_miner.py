@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from assay.neurons.miner.miner import MinerConfig
-from assay.neurons.miner.workbook import WorkStage
+from assay.neurons.miner.work_database import WorkStage
 from assay.protocol import Phase, parse_commitment
 from assay.protocol.window import compute_block
 from tests.neurons.mining import ALICE, Fuse, Killed, fuse_files

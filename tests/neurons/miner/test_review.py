@@ -9,11 +9,11 @@ from rich.console import Console
 
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
+from assay.cli.history_view import render_history
 from assay.gauntlet.content_attacks import RandomSketch
 from assay.inference import CheckpointError
 from assay.network.chain import ChainError
 from assay.neurons.miner import review as module
-from assay.neurons.miner.history_view import render_history
 from assay.neurons.miner.miner import Miner
 from assay.neurons.miner.mining_history import (
     HistoryError,

@@ -7,10 +7,10 @@ import pytest
 
 from assay.cli.program_view import _render_upload
 from assay.network import StoreError, open_folder
-from assay.neurons.miner import uploading
+from assay.neurons.miner import uploads as uploading
 from assay.neurons.miner.miner import MinerConfig
+from assay.neurons.program.counters import LoopHooks
 from assay.neurons.program.program_loop import ProgramLoop
-from assay.neurons.program.tally import LoopHooks
 from assay.protocol import encode_ss58
 from assay.protocol.commitment import make_object_name
 from tests.neurons.mining import ALICE

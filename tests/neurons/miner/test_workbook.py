@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.neurons.miner.workbook import WorkDatabase, WorkDatabaseError, WorkStage
+from assay.neurons.miner.work_database import WorkDatabase, WorkDatabaseError, WorkStage
 from assay.neurons.session.window_reader import get_challenge
 from assay.protocol import parse_commitment
 from assay.protocol.submission import encode_rollout

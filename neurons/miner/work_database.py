@@ -9,14 +9,17 @@ challenge is never taken for this one's.
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Self, TypeVar
 
+from assay.artifacts.submissions import SubmissionLimits
 from assay.network.files import take_lock, write_file
+from assay.neurons.miner.mining_history import HistoryError, MinedWindow, MiningHistory
 from assay.neurons.session.window_reader import Challenge
 from assay.protocol import EncodingError, Rollout
 from assay.protocol.errors import OperatorError
@@ -230,3 +233,78 @@ def _explain(path: Path, error: OSError) -> WorkDatabaseError:
         f"{path} cannot hold a miner's work ({error.strerror or error}): see that the folder is "
         "yours to write and that its disk is not full; until then a miner that ends loses its work"
     )
+
+
+T = TypeVar("T")
+
+
+class MinerPersistence:
+    """A miner's workbook and history, either of which may be missing.
+
+    Args:
+        report: called with one line when a disk begins to refuse.
+
+    Attributes:
+        troubles: what cannot be written just now, and why.
+    """
+
+    def __init__(
+        self,
+        workbook: WorkDatabase | None,
+        history: MiningHistory | None,
+        report: Callable[[str], None],
+    ) -> None:
+        self.troubles: dict[str, str] = {}
+        self._workbook = workbook
+        self._history = history
+        self._report = report
+
+    def list_windows(self) -> list[int]:
+        """Windows that some work is kept of, ascending."""
+        book = self._workbook
+        return [] if book is None else self._attempt("work", book.list_windows) or []
+
+    def open_page(
+        self, challenge: Challenge, hotkey: bytes, limits: SubmissionLimits
+    ) -> SavedWork | None:
+        """What is kept of a hotkey's work on a challenge; what is too old goes."""
+        book = self._workbook
+        if book is None:
+            return None
+        self._attempt("work", partial(book.prune, challenge.window))
+        group = limits.group_size, limits.group_bytes
+        return self._attempt("work", partial(book.open, challenge, hotkey, *group))
+
+    def keep(
+        self,
+        page: SavedWork | None,
+        groups: Sequence[Sequence[Rollout]],
+        mark: WorkStage | None = None,
+        number: int = 0,
+    ) -> None:
+        """Writes groups that are not there yet, then a mark."""
+        if page is None:
+            return
+
+        def write() -> None:
+            page.keep(groups)
+            if mark is not None:
+                page.mark(mark, number)
+
+        self._attempt("work", write)
+
+    def record(self, mined: MinedWindow) -> None:
+        """Tells the history how a window stands."""
+        if self._history is not None:
+            self._attempt("history", partial(self._history.write_mined, mined))
+
+    def _attempt(self, what: str, call: Callable[[], T]) -> T | None:
+        try:
+            done = call()
+        except (WorkDatabaseError, HistoryError) as error:
+            if what not in self.troubles:
+                self._report(str(error))
+            self.troubles[what] = str(error)
+            return None
+        self.troubles.pop(what, None)
+        return done
