@@ -201,11 +201,12 @@ class PostOutbox:
 
     def _send(self, row: PostRow, trouble: str | None = None) -> None:
         """Sends what is written down by then."""
-        assert row.post is not None
+        post = row.post
+        assert post is not None
         row = replace(_advance(row, DeliveryEvent.NOTED), seen_at=None, trouble=trouble)
         self._save(row)
         try:
-            self._ledger.send(row.post)
+            self._ledger.send(post)
         except UnknownOutcomeError:
             raise  # it stays as marked, and is sent again
         except ChainError as error:  # looked into at the next step
