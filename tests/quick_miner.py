@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from assay.neurons.miner.miner import Group, Miner, Work
+from assay.neurons.miner.miner import Group, Miner, WindowWork
 
 
 class QuickMiner(Miner):
@@ -10,7 +10,7 @@ class QuickMiner(Miner):
 
     _made: ClassVar[dict[tuple[bytes, bytes, bytes, int], Group]] = {}
 
-    def generate(self, work: Work, indices: range) -> list[Group]:
+    def generate(self, work: WindowWork, indices: range) -> list[Group]:
         """Each a copy: a test may change its own."""
         seed, model = work.challenge.seed, work.checkpoint.digest
         keys = [(seed, model, self.hotkey, index) for index in indices]
