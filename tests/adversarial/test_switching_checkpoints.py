@@ -5,6 +5,7 @@ import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -22,12 +23,12 @@ from assay.training import GENESIS
 from tests.adversarial.conftest import LOCATOR
 from tests.adversarial.watched import Watched, publish
 
-#: Seconds that no step may take, whatever is being fetched.
-STEP_S = 8.0
-
 
 class Held:
-    """A store whose larger objects do not come before they are let go."""
+    """A store whose larger objects do not come before they are let go. `expired` are those that
+    somebody's step, or closing, has waited for until nothing else was left to happen."""
+
+    expired: ClassVar[list[str]] = []
 
     def __init__(self, store):
         self.store, self.go, self.asked = store, threading.Event(), threading.Event()
@@ -46,8 +47,16 @@ class HeldObject:
     def read(self, start, end):
         if "/deltas/" in self.name or self.name.startswith("tensors/"):
             self.held.asked.set()
-            assert self.held.go.wait(60)
+            if not self.held.go.wait(60):
+                self.held.expired.append(self.name)
         return self.inner.read(start, end)
+
+
+@pytest.fixture(autouse=True)
+def nobody_waits_for_a_download():
+    Held.expired.clear()
+    yield
+    assert Held.expired == []
 
 
 @pytest.fixture
@@ -89,14 +98,12 @@ def make_monitor(world, checkpoints):
 
 
 def run_to(world, block, neurons):
-    """Every neuron does all it can at each block, and none of its steps takes long."""
+    """Every neuron does all it can at each block."""
     while world.chain.get_head() < block:
         world.chain.mint()
         for neuron in neurons:
-            began = time.monotonic()
             while neuron.step():
-                assert time.monotonic() - began < STEP_S
-                began = time.monotonic()
+                pass
 
 
 def wait_until_here(checkpoints):
@@ -200,9 +207,7 @@ def test_a_program_that_ends_leaves_its_download_to_the_next(fresh_world, child)
     checkpoints, held = make_folder(world, "one", store)
     checkpoints.prefetch(digest)
     assert held.asked.wait(30)
-    began = time.monotonic()
     checkpoints.close()
-    assert time.monotonic() - began < 3
     assert not [
         thread for thread in threading.enumerate() if thread.name in ("fetch", "checkpoint")
     ]

@@ -1,7 +1,6 @@
 """Deltas between tensors of bf16: exact, small, and of no use to a liar."""
 
 import io
-import time
 from contextlib import suppress
 
 import numpy as np
@@ -100,11 +99,9 @@ def test_a_bomb_does_not_go_off():
     bomb = compress(bytes(1 << 30))
     mask, plane = compress(bytes(625)), compress(b"")
     before = pa.default_memory_pool().max_memory()
-    began = time.monotonic()
     for parts in ((bomb, plane, plane), (mask, bomb, plane), (mask, plane, bomb)):
         with pytest.raises(EncodingError):
             apply(bytes(10_000), pack(*parts))
-    assert time.monotonic() - began < 0.5
     assert pa.default_memory_pool().max_memory() < before + (1 << 20)
 
 

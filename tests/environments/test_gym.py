@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -183,12 +182,12 @@ def test_an_answer_that_is_code_is_never_evaluated(name: str, attack: str) -> No
     assert not is_well_formed(name, "no answer", attack)
 
 
+@pytest.mark.timeout(120)
 def test_patterns_cannot_be_made_to_backtrack() -> None:
-    started = time.perf_counter()
+    """Going back for each character would take hours."""
     for name in gym._PATTERNS:
         for part in ("1", "sin", "((", "x ", "1.", "Q_"):
             assert not is_well_formed(name, "none", part * 1_300 + "!")
-    assert time.perf_counter() - started < 1
 
 
 @pytest.mark.parametrize(
