@@ -341,7 +341,7 @@ def test_window_shows_its_own_range_only() -> None:
 
 PARENT = """
 import os, threading
-from assay.network import Budget, ParquetWorker
+from assay.artifacts.parquet import Budget, ParquetWorker
 worker = ParquetWorker()
 asked = threading.Thread(target=worker.ask, args=(bytes(100), 100, Budget(1)))
 asked.start(); asked.join()

@@ -9,12 +9,11 @@ from assay.artifacts.checkpoints import checkpoint_folder as checkpoints
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.cli import neurons as commands
 from assay.network.beacon import RelayPatience
-from assay.network.chain import ChainTarget
-from assay.network.chain import connection as connecting
+from assay.network.chain import ChainTarget, connection, node_pool
 from assay.network.store import BucketStore, HttpClient, HttpPatience, readable_stores
 from assay.network.store import bucket_store as buckets
+from assay.neurons.session import neuron_session, session
 from assay.neurons.session import resources as wiring
-from assay.neurons.session import session as joining
 from assay.neurons.settings.sections import Settings
 from tests.faults.proxy import FaultProxy
 from tests.killing import programs
@@ -132,12 +131,12 @@ def _hurry_chain(storm: Any) -> None:
         return open_connection(Moody(calm, hasty, storm))  # type: ignore[arg-type]
 
     wiring.Connection = connect  # type: ignore[assignment,misc]
-    connecting.CONNECT_S, connecting.FIRST_PAUSE_S = 4.0, 0.05
+    node_pool.CONNECT_S, connection.FIRST_PAUSE_S = 4.0, 0.05
 
 
 def _hurry_beacons() -> None:
     patience = RelayPatience(stagger_s=0.05, answer_s=0.5, total_s=0.8, aside_s=0, pause_s=0)
-    joining.HttpBeacons = partial(joining.HttpBeacons, patience=patience)  # type: ignore[misc]
+    session.HttpBeacons = partial(session.HttpBeacons, patience=patience)  # type: ignore[misc]
 
 
 def _hurry_stores(storm: Any) -> None:
@@ -151,13 +150,13 @@ def _hurry_stores(storm: Any) -> None:
         return open_bucket(*arguments, patience=Moody(buckets.PATIENCE, hasty, storm))  # type: ignore[arg-type]
 
     wiring.open_bucket = open_moody
-    joining._LOOKS = 1 << 10  # the next checkpoint is asked for at each block
+    neuron_session._LOOKS = 1 << 10  # the next checkpoint is asked for at each block
     checkpoints._SHORT_S = _DOWNLOAD_S  # who needs a checkpoint waits for it within its turn
-    joining.DownloadSettings = partial(joining.DownloadSettings, retry_s=0.0)  # type: ignore[misc]
-    open_models = joining.CheckpointFolder
+    neuron_session.DownloadSettings = partial(neuron_session.DownloadSettings, retry_s=0.0)  # type: ignore[misc]
+    open_models = neuron_session.CheckpointFolder
 
     def open_folder(*arguments: Any, **options: Any) -> CheckpointFolder:
         QuietTurn.models = open_models(*arguments, **options)
         return QuietTurn.models
 
-    joining.CheckpointFolder = open_folder  # type: ignore[assignment,misc]
+    neuron_session.CheckpointFolder = open_folder  # type: ignore[assignment,misc]

@@ -175,7 +175,7 @@ def test_calls_to_stores_that_never_return(monkeypatch):
 
 def test_a_development_chains_keys_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(devnet_database, "_IDS_MAX", 10)
-    database = devnet_database.Database(tmp_path / "chain.sqlite")
+    database = devnet_database.BlockDatabase(tmp_path / "chain.sqlite")
     for number in range(8):
         keys = [b"key %d" % n for n in range(number * 5, number * 5 + 5)]
         database.amend(number, dict.fromkeys(keys, b"%d" % number))
