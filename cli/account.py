@@ -2,14 +2,12 @@
 
 import json
 import sys
-from collections.abc import Callable
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from assay.cli.console import FIGURES, open_console
+from assay.cli.console import FIGURES, Confirm, open_console, print_result, require_consent
 from assay.devnet.development_calls import send_tao
 from assay.network.chain import (
     DevWallet,
@@ -32,8 +30,6 @@ from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings, WalletSettings
 from assay.protocol import encode_ss58
 
-#: Asks a person to agree to a sentence.
-Confirm = Callable[[str], bool]
 #: Columns of a terminal that whole addresses fit into.
 _WIDE = 130
 
@@ -65,7 +61,7 @@ def run_register(settings: Settings, max_cost: int | None, confirm: Confirm, as_
         }
     words = f"paid {format_tao(paid)}" if paid else "registered before, nothing paid"
     text = f"{name} holds uid {uid} of subnet {chain.netuid}: {words}, {format_tao(left)} left"
-    _print(document, as_json, text)
+    print_result(document, as_json, text)
 
 
 def _buy(chain: SubtensorChain, account: Account, max_cost: int | None, confirm: Confirm) -> int:
@@ -77,8 +73,7 @@ def _buy(chain: SubtensorChain, account: Account, max_cost: int | None, confirm:
         f"{format_tao(quote.cost)}{fee}, out of "
         f"{format_tao(balance)}?"
     )
-    if not confirm(question):
-        raise ConfigError("not agreed to: nothing was sent")
+    require_consent(confirm, question)
     chain.register(account.hotkey, quote.cost if max_cost is None else max_cost)
     return balance - chain.get_balance(account.coldkey)
 
@@ -101,8 +96,7 @@ def run_stake(
                 f"{format_tao(amount)} to stake, the coldkey has only {format_tao(balance)}: send "
                 "it more (`assay faucet` where the chain is for development)"
             )
-        if not confirm(f"Stake {format_tao(amount)} of {format_tao(balance)} on {name}?"):
-            raise ConfigError("not agreed to: nothing was sent")
+        require_consent(confirm, f"Stake {format_tao(amount)} of {format_tao(balance)} on {name}?")
         receipt = chain.add_stake(account.hotkey, amount, any_price=any_price)
         held, permitted = measure_stake(chain, account.hotkey)
         document = {
@@ -117,7 +111,7 @@ def run_stake(
     text = f"{format_tao(amount)} staked on {name} in block {receipt.block}: {held / 1e9:,.1f} α"
     if permitted:
         text += f", beside {permitted / 1e9:,.1f} α of other validators"
-    _print(document, as_json, f"{text}. A permit comes with the next epoch if that suffices")
+    print_result(document, as_json, f"{text}. A permit comes with the next epoch if that suffices")
 
 
 def run_faucet(settings: Settings, amount: int, as_json: bool) -> None:
@@ -131,7 +125,9 @@ def run_faucet(settings: Settings, amount: int, as_json: bool) -> None:
     with connect(settings.chain) as connection:
         receipt = send_tao(connection, {account.coldkey: amount})
     document = {"coldkey": name, "received_rao": amount, "block": receipt.block}
-    _print(document, as_json, f"{name} has {format_tao(amount)} more since block {receipt.block}")
+    print_result(
+        document, as_json, f"{name} has {format_tao(amount)} more since block {receipt.block}"
+    )
 
 
 def run_metagraph(settings: Settings, as_json: bool) -> None:
@@ -219,7 +215,7 @@ def run_wallet_create(settings: WalletSettings, encrypted: bool, as_json: bool) 
         "hotkey_name": settings.hotkey,
         "hotkey": encode_ss58(get_hotkey(wallet)),
     }
-    _print(
+    print_result(
         document,
         as_json,
         f"wallet {settings.name}: coldkey {document['coldkey']}\n"
@@ -243,7 +239,9 @@ def run_wallet_list(settings: WalletSettings, as_json: bool) -> None:
     for wallet in found:
         lines.append(f"{wallet.coldkey.name}  {wallet.coldkey.address or '(unreadable)'}")
         lines += [f"  {key.name}  {key.address or '(unreadable)'}" for key in wallet.hotkeys]
-    _print(document, as_json, "\n".join(lines) or f"{folder} holds no wallet: assay wallet create")
+    print_result(
+        document, as_json, "\n".join(lines) or f"{folder} holds no wallet: assay wallet create"
+    )
 
 
 def run_wallet_show(settings: Settings, as_json: bool) -> None:
@@ -273,16 +271,9 @@ def run_wallet_show(settings: Settings, as_json: bool) -> None:
     if netuid is not None:
         seat = "holds no uid" if uid is None else f"holds uid {uid}"
         lines[1] += f": {seat} of subnet {netuid}"
-    _print(document, as_json, "\n".join(lines))
+    print_result(document, as_json, "\n".join(lines))
 
 
 def _find_uid(chain: SubtensorChain, hotkey: bytes) -> int | None:
     member = chain.get_members(chain.get_head()).get(hotkey)
     return None if member is None else member.uid
-
-
-def _print(document: Any, as_json: bool, text: str) -> None:
-    if as_json:
-        print(json.dumps(document))
-    else:
-        Console().print(text, highlight=False, soft_wrap=True)

@@ -16,8 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from transformers import PreTrainedModel
 
-from assay.cli.calibration_plot import draw_pair
-from assay.cli.calibration_report import Pair, describe_pair, list_thresholds
+from assay.cli.calibration_report import Pair, describe_pair, draw_pair, list_thresholds
 from assay.gauntlet.strategy import make_int4, make_int8
 from assay.inference import (
     Checkpoint,

@@ -224,7 +224,7 @@ def run_weights_show(
 ) -> None:
     """Show every validator's weights, and with --dir which settlements were sent and confirmed."""
     settings = given.load()
-    from assay.cli.weights import run_weights_show
+    from assay.cli.subnet import run_weights_show
 
     run_weights_show(settings, directory, block, as_json)
 
@@ -245,7 +245,7 @@ def run_weights_set(
     a validator hands over.
     """
     settings = given.load()
-    from assay.cli.weights import parse_shares, run_weights_set
+    from assay.cli.subnet import parse_shares, run_weights_set
 
     run_weights_set(settings, parse_shares(weights), wait, confirm(yes, as_json), as_json)
 

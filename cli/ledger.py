@@ -1,7 +1,6 @@
 """`assay ledger`: the contracts, the key, the binding, and what stands there."""
 
 import json
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from assay.cli.console import FIGURES, open_console
+from assay.cli.console import FIGURES, Confirm, open_console, print_result, require_consent
 from assay.network.chain import ChainError
 from assay.network.evm import (
     EvmReceipt,
@@ -44,14 +43,10 @@ from assay.protocol import (
     make_score_tree,
 )
 
-#: Asks a person to agree to a sentence.
-Confirm = Callable[[str], bool]
 #: Longest record of a settlement, bytes: 4,096 windows and as many scores and weights.
 _RECORD_MAX = 4 << 20
 #: Settlements shown.
 _SHOWN = 20
-#: Why a command is asked about.
-_NOT_AGREED = "not agreed to: nothing was sent"
 
 
 def run_key(settings: Settings, as_json: bool) -> None:
@@ -73,7 +68,7 @@ def run_key(settings: Settings, as_json: bool) -> None:
             node.require_chain()
             document["balance_wei"] = node.get_balance(address)
         text += f", which has {format_wei(document['balance_wei'])}"
-    _print(document, as_json, text)
+    print_result(document, as_json, text)
 
 
 def run_deploy(settings: Settings, confirm: Confirm, as_json: bool) -> None:
@@ -84,8 +79,7 @@ def run_deploy(settings: Settings, confirm: Confirm, as_json: bool) -> None:
     """
     with open_node(settings) as node:
         most = _ask(node, 2 * setup.DEPLOY_GAS_MAX)
-        if not confirm(f"Deploy both contracts on chain {node.chain_id}, for {most}?"):
-            raise ConfigError(_NOT_AGREED)
+        require_consent(confirm, f"Deploy both contracts on chain {node.chain_id}, for {most}?")
         found = deploy_contracts(node, open_key(settings), settings.ledger.confirmations)
     document = {
         "chain_id": node.chain_id,
@@ -95,7 +89,7 @@ def run_deploy(settings: Settings, confirm: Confirm, as_json: bool) -> None:
     }
     text = f"ScoreLedger {found.ledger}\nWeightsCheck {found.weights_check}"
     cost = sum(receipt.cost for receipt in found.receipts)
-    _print(document, as_json, f"{text}\npaid {format_wei(cost)}; name them under [ledger]")
+    print_result(document, as_json, f"{text}\npaid {format_wei(cost)}; name them under [ledger]")
 
 
 def run_bind(settings: Settings, confirm: Confirm, as_json: bool) -> None:
@@ -113,12 +107,13 @@ def run_bind(settings: Settings, confirm: Confirm, as_json: bool) -> None:
         before = ledger.get_binding(account.hotkey)
         if before.poster == address:
             document = {"hotkey": name, "poster": before.poster, "bound_before": True}
-            _print(document, as_json, f"{before.poster} posts for {name} already: nothing was sent")
+            print_result(
+                document, as_json, f"{before.poster} posts for {name} already: nothing was sent"
+            )
             return
         instead = "" if before.poster is None else f", instead of {before.poster}"
         question = f"Let {address} post for {name}{instead}, for {_ask(node, setup.BIND_GAS_MAX)}?"
-        if not confirm(question):
-            raise ConfigError(_NOT_AGREED)
+        require_consent(confirm, question)
         key = open_key(settings)
 
         def sign(message: bytes) -> bytes:
@@ -131,7 +126,7 @@ def run_bind(settings: Settings, confirm: Confirm, as_json: bool) -> None:
         receipt = bind_hotkey(ledger, key, account.hotkey, sign, settings.ledger.confirmations)
     document = {"hotkey": name, "poster": key.address, "bound_before": False, **_describe(receipt)}
     text = f"{key.address} posts for {name} since block {receipt.block}"
-    _print(document, as_json, f"{text}; paid {format_wei(receipt.cost)}")
+    print_result(document, as_json, f"{text}; paid {format_wei(receipt.cost)}")
 
 
 def run_show(
@@ -168,7 +163,7 @@ def run_show(
         "transaction": None if posted is None else posted.transaction.hex(),
         "weights": weights,
     }
-    _print(document, as_json, _tell(document))
+    print_result(document, as_json, _tell(document))
     return any(digest)
 
 
@@ -232,7 +227,7 @@ def run_verify(
         "call": call,
     }
     said = "proven" if proven else "NOT proven: another record, score or ledger"
-    _print(document, as_json, f"{miner} has {claimed:,} in epoch {record.epoch}: {said}")
+    print_result(document, as_json, f"{miner} has {claimed:,} in epoch {record.epoch}: {said}")
     return proven
 
 
@@ -301,7 +296,3 @@ def _describe(receipt: EvmReceipt) -> dict[str, Any]:
         "gas": receipt.gas_used,
         "cost_wei": receipt.cost,
     }
-
-
-def _print(document: dict[str, Any], as_json: bool, text: str) -> None:
-    print(json.dumps(document) if as_json else text)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from assay.artifacts.submissions.mirror_writer import open_read_ahead
-from assay.cli.checks_view import render_dry_run
 from assay.cli.console import open_console
+from assay.cli.doctor import render_dry_run
 from assay.network import ObjectStore
 from assay.network.store import open_folder
 from assay.neurons.miner.dry_run import Candidate, dry_run

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from assay.cli.subnet import Confirm, print_result
+from assay.cli.console import Confirm, print_result
 from assay.network.beacon import read_chain_info
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.session.resources import open_account, open_chain, open_own_store

@@ -1,23 +1,38 @@
-"""`assay subnet`: buying a subnet, opening it, and looking at it as everybody sees it."""
+"""`assay subnet` and `assay weights`: a subnet as everybody sees it, and what validators set."""
 
 import json
-from collections.abc import Callable
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from assay.network.chain import create_subnet, get_subnet_cost, start_subnet
+from assay.cli.console import FIGURES, Confirm, open_console, print_result, require_consent
+from assay.cli.program_view import render_settlements
+from assay.network.chain import (
+    ChainError,
+    SubtensorChain,
+    TooSoonError,
+    create_subnet,
+    get_subnet_cost,
+    start_subnet,
+)
 from assay.network.chain.chain_values import format_tao
-from assay.neurons.session.resources import connect, open_account, require_netuid
+from assay.neurons.program.database import VALIDATOR_FILE, Database
+from assay.neurons.session.resources import connect, open_account, open_chain, require_netuid
 from assay.neurons.session.session import open_session
 from assay.neurons.session.window_reader import get_checkpoint_digest
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
+from assay.neurons.validator.weights_outbox import describe_row, list_rows
 from assay.protocol import QUICKNET, BeaconChain, encode_ss58
 from assay.protocol.window import compute_window
-
-Confirm = Callable[[str], bool]
+from assay.verification import compute_weights
 
 
 def run_subnet_create(
@@ -32,8 +47,7 @@ def run_subnet_create(
     with connect(settings.chain) as connection:
         cost = get_subnet_cost(connection)
         name = encode_ss58(account.hotkey)
-        if not confirm(f"Buy a subnet for {format_tao(cost)}, {name} holding its uid 0?"):
-            raise ConfigError("not agreed to: nothing was sent")
+        require_consent(confirm, f"Buy a subnet for {format_tao(cost)}, {name} holding its uid 0?")
         netuid = create_subnet(connection, account.wallet, cost if max_cost is None else max_cost)
     document = {"netuid": netuid, "owner_hotkey": name, "cost_rao": cost}
     text = (
@@ -128,9 +142,151 @@ def name_beacon(chain: BeaconChain) -> str:
     return f"{chain.chain_hash.hex()}: not a public one, name relays of it with --beacon"
 
 
-def print_result(document: object, as_json: bool, text: str) -> None:
-    """One JSON document, or a sentence for people."""
+logger = logging.getLogger("assay")
+
+_PAIR = re.compile(r"([0-9]{1,5})=([0-9]{1,12})")
+#: Longest wait for the chain's rate limit and for the weights to stand, seconds.
+_PATIENCE_S = 3_600.0
+_LOOK_S = 1.0
+#: Settlements shown.
+_SHOWN = 20
+
+
+def parse_shares(words: Sequence[str]) -> dict[int, int]:
+    """uid → share, from words such as `5=3`.
+
+    Raises:
+        ConfigError: a word that is none, a uid twice, or nothing but zeros.
+    """
+    shares: dict[int, int] = {}
+    for word in words:
+        found = _PAIR.fullmatch(word)
+        if found is None or int(found[1]) > 65_535:
+            raise ConfigError(
+                f"{word!r} is no weight: write UID=SHARE in whole numbers, such as 5=3"
+            )
+        if int(found[1]) in shares:
+            raise ConfigError(f"uid {found[1]} stands twice")
+        shares[int(found[1])] = int(found[2])
+    if not any(shares.values()):
+        raise ConfigError("every share is 0: give at least one uid something")
+    return shares
+
+
+def run_weights_show(
+    settings: Settings, folder: Path | None, block: int | None, as_json: bool
+) -> None:
+    """Weights of all validators at a block, and a validator folder's own account of them.
+
+    Raises:
+        ChainError, ConfigError: the chain or the folder cannot be read.
+    """
+    with open_chain(settings.chain) as chain:
+        number = chain.get_head() if block is None else block
+        rows = chain.get_weights(number)
+        members = chain.get_members(number)
+    by_uid = {member.uid: encode_ss58(hotkey) for hotkey, member in members.items()}
+    document: dict[str, Any] = {
+        "netuid": chain.netuid,
+        "block": number,
+        "validators": [
+            {
+                "uid": members[hotkey].uid,
+                "hotkey": encode_ss58(hotkey),
+                "weights": {str(uid): weight for uid, weight in row.items()},
+            }
+            for hotkey, row in sorted(rows.items(), key=lambda item: members[item[0]].uid)
+        ],
+    }
+    if folder is not None:
+        with closing(Database(folder / VALIDATOR_FILE, looking=True)) as database:
+            document["settlements"] = [describe_row(row) for row in list_rows(database, _SHOWN)]
     if as_json:
         print(json.dumps(document))
     else:
-        Console().print(text, highlight=False, soft_wrap=True)
+        _draw(document, by_uid)
+
+
+def _draw(document: dict[str, Any], by_uid: Mapping[int, str]) -> None:
+    console = open_console(FIGURES)
+    for validator in document["validators"]:
+        total = sum(validator["weights"].values()) or 1
+        console.print(f"validator {validator['uid']}  {validator['hotkey']}", highlight=False)
+        for uid, weight in validator["weights"].items():
+            name = by_uid.get(int(uid), "nobody")
+            console.print(
+                f"  {uid:>5}  {weight:>6,}  {100 * weight / total:5.1f} %  {name}",
+                highlight=False,
+                soft_wrap=True,
+            )
+    if not document["validators"]:
+        console.print(
+            f"nobody has weights on subnet {document['netuid']} at block {document['block']}",
+            highlight=False,
+        )
+    if "settlements" in document:
+        console.print(render_settlements(document["settlements"]))
+
+
+def run_weights_set(
+    settings: Settings, shares: Mapping[int, int], wait: bool, confirm: Confirm, as_json: bool
+) -> None:
+    """Sends weights once and reads them back from final state.
+
+    Raises:
+        TooSoonError: the rate limit forbids it, and waiting was not asked for.
+        ChainError, ConfigError: refused, or not agreed to.
+    """
+    account = open_account(settings)
+    row = compute_weights(shares, min(shares), 0)
+    with open_chain(settings.chain, poll_s=_LOOK_S) as chain:
+        chain.add_wallet(account.wallet)
+        name = encode_ss58(account.hotkey)
+        seats = {seat.uid: seat for seat in chain.get_metagraph(chain.get_head())}
+        if set(row) - seats.keys():
+            raise ConfigError(f"nobody holds uid {min(set(row) - seats.keys())}: see the metagraph")
+        own = next((seat for seat in seats.values() if seat.hotkey == account.hotkey), None)
+        if own is not None and not own.permit:
+            logger.warning(
+                "%s has no permit: the chain takes weights on itself, and counts none",
+                name,
+                extra={"event": "permit_missing"},
+            )
+        require_consent(confirm, f"Set {len(row)} weights of {name} on subnet {chain.netuid}?")
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                chain.set_weights(account.hotkey, row)
+                break
+            except TooSoonError:
+                if not wait or time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOOK_S)
+        block, timelocked = _await(chain, account.hotkey, row, deadline)
+    document = {
+        "netuid": chain.netuid,
+        "hotkey": name,
+        "block": block,
+        "timelocked": timelocked,
+        "weights": {str(uid): weight for uid, weight in row.items()},
+    }
+    if as_json:
+        print(json.dumps(document))
+    elif timelocked:
+        print(f"weights of {name} are on chain, encrypted: the chain opens them by itself")
+    else:
+        print(f"weights of {name} stand at block {block}")
+
+
+def _await(
+    chain: SubtensorChain, hotkey: bytes, row: Mapping[int, int], deadline: float
+) -> tuple[int, bool]:
+    """The final block that shows the weights, and whether they are still shut."""
+    if chain.get_hyperparameters().commit_reveal:
+        return chain.get_head(), True
+    kept = {uid: weight for uid, weight in row.items() if weight}
+    while chain.get_weights(head := chain.get_head()).get(hotkey) != kept:
+        if time.monotonic() > deadline:
+            raise ChainError("the weights were sent and do not show: `assay weights show`")
+        time.sleep(_LOOK_S)
+    return head, False

@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.neurons.session.checks import PROBE
-from assay.cli.record_view import (
+from assay.cli.status import (
     PublicRoundStatus,
     PublicStatus,
     PublicVerdictStatus,

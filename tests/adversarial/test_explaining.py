@@ -19,7 +19,7 @@ from assay.audit.explain.from_folder import gather_from_folder
 from assay.audit.explain.material import ExplainError, leave, make_reproduction
 from assay.audit.explain.texts import TEXTS
 from assay.cli.app import app
-from assay.cli.explain_view import render_explanation
+from assay.cli.explain import render_explanation
 from assay.gauntlet.strategy import make_int4
 from assay.network.files import write_file, write_json
 from assay.neurons.miner.miner import compute_leaves

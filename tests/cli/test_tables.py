@@ -8,9 +8,9 @@ from matplotlib import pyplot
 from rich.console import Console
 
 from assay.cli import console as room
-from assay.cli.checks_view import render_checks
 from assay.cli.console import FIGURES, open_console
 from assay.cli.demo import count_late
+from assay.cli.doctor import render_checks
 from assay.demo.demo_view import render_summary
 from assay.demo.plot import plot_reward
 from assay.neurons.session.checks import CheckState, PreflightCheck

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.cli.checks_view import render_dry_run
+from assay.cli.doctor import render_dry_run
 from assay.devnet import SimulatedRules
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder

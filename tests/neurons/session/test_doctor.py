@@ -14,8 +14,7 @@ import pytest
 from rich.console import Console
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.cli.checks_view import render_checks
-from assay.cli.doctor import Opening, open_role_stores, run_doctor
+from assay.cli.doctor import Opening, open_role_stores, render_checks, run_doctor
 from assay.devnet import SimulatedRules
 from assay.network.chain import ChainError
 from assay.network.store import ReadableStores, open_folder
