@@ -216,7 +216,7 @@ class Devnet:
 
     def get_head(self) -> int:
         """Number of the newest block."""
-        return self._ask(lambda: self.chain.head.number)
+        return self.ask(lambda: self.chain.head.number)
 
     def count_waiting(self) -> int:
         """Extrinsics that wait for a block. Costs nothing: it may be asked all the time."""
@@ -229,7 +229,7 @@ class Devnet:
             self.make_blocks(count)
             return self.chain.head.number
 
-        return self._ask(make)
+        return self.ask(make)
 
     def start_clock(self) -> None:
         """Has blocks come by the clock from here on, where they came on demand."""
@@ -238,7 +238,7 @@ class Devnet:
             self._seal = Seal.TIMER
             self._ticks.set()
 
-        self._ask(start)
+        self.ask(start)
 
     def move_time(self, now_ms: int) -> None:
         """Sets the next block's timestamp.
@@ -246,11 +246,11 @@ class Devnet:
         Raises:
             RpcError: time is not virtual here, or that time is past.
         """
-        self._ask(lambda: self.set_time(now_ms))
+        self.ask(lambda: self.set_time(now_ms))
 
     def add_pulse(self, number: int, signature: bytes) -> bool:
         """Takes a drand round, which the next block stores. False: quicknet did not sign it so."""
-        return self._ask(lambda: self.chain.add_pulse(number, signature))
+        return self.ask(lambda: self.chain.add_pulse(number, signature))
 
     # --- on the network's own thread
 
@@ -348,7 +348,7 @@ class Devnet:
                     )
             await asyncio.sleep(_PULSE_PAUSE_S)
 
-    def _ask(self, work: Callable[[], T]) -> T:
+    def ask(self, work: Callable[[], T]) -> T:
         """Has the network's thread do something; does it here where there is no such thread."""
         if self._thread is None or self._loop is None:
             return work()

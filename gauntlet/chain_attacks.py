@@ -41,7 +41,7 @@ class AuditWatcher(FakingMiner):
         """Answers every window whose audit round is out."""
         for window, work in list(self.waiting.items()):
             context = get_context(
-                self._outside.chain, self._outside.beacons, self._parameters, work.challenge
+                self.outside.chain, self.outside.beacons, self._parameters, work.challenge
             )
             if context is not None:
                 del self.waiting[window]
@@ -139,7 +139,7 @@ class OverwritesTheCommitment(AuditWatcher):
 
     def act(self, head: int) -> None:
         """One slot serves all windows: what stood there for the next one is put back."""
-        work = self._work
+        work = self.work
         if self.overwrote and work is not None and work.committed:
             self.overwrote = False
             self._commit(work)
@@ -158,9 +158,9 @@ class OverwritesTheCommitment(AuditWatcher):
             number=work.challenge.window,
             groups=len(groups),
             digest=compute_submission_root(header, compute_leaves(groups)),
-            locator=self._outside.locator,
+            locator=self.outside.locator,
         )
-        self._outside.chain.set_commitment(self.hotkey, encode_commitment(commitment))
+        self.outside.chain.set_commitment(self.hotkey, encode_commitment(commitment))
         self.overwrote = True
 
 
@@ -195,7 +195,7 @@ class _Renaming(Strategy):
     @property
     def chain(self) -> SimulatedChain:
         """The simulator, which lets anyone register and swap."""
-        chain = self._outside.chain
+        chain = self.outside.chain
         if not isinstance(chain, SimulatedChain):
             raise TypeError("this strategy needs the simulated chain")
         return chain
@@ -238,6 +238,6 @@ class SwapsAfterBeingCaught(FakingMiner):
         """Swaps once the first window's audit is over."""
         if head == compute_block(self._parameters.timing, 0, Phase.FETCH_END) + 1:
             old, self.hotkey = self.hotkey, sha256(self.hotkey).digest()
-            chain = self._outside.chain
+            chain = self.outside.chain
             if isinstance(chain, SimulatedChain):
                 chain.swap(old, self.hotkey)

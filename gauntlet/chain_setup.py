@@ -130,7 +130,7 @@ class ChainAttackSetup:
             for miner in self.miners:
                 while miner.step():
                     pass
-                work = miner._work
+                work = miner.work
                 if work is not None and work.groups:
                     self._names.setdefault((work.challenge.window, miner.name), miner.hotkey)
                 miner.act(head)

@@ -132,10 +132,10 @@ class Miner:
         self.hotkey = hotkey
         self.count, self.uploads = DraftCount(), Uploads(self._tell)
         self._parameters = parameters
-        self._outside = outside
+        self.outside = outside
         self.config = config
         self._report = report
-        self._work: WindowWork | None = None
+        self.work: WindowWork | None = None
         self._delivery = CommitmentDelivery(outside.chain, parameters.timing)
         self._left: list[int] | None = None
         self._skipped: int | None = None
@@ -147,7 +147,7 @@ class Miner:
     @property
     def progress(self) -> tuple[int, int] | None:
         """(window, groups done so far) of the work at hand."""
-        work = self._work
+        work = self.work
         return None if work is None else (work.challenge.window, len(work.groups))
 
     @property
@@ -164,7 +164,7 @@ class Miner:
             WrongChainError: the node is of another chain. Everything else outside is trouble.
         """
         try:
-            more = self._step(self._outside.chain.get_head())
+            more = self._step(self.outside.chain.get_head())
         except WrongChainError:
             raise
         except (ChainError, BeaconError) as error:
@@ -175,7 +175,7 @@ class Miner:
 
     def _step(self, head: int) -> bool:
         self._delivery.step(head)
-        work = self._work
+        work = self.work
         if work is not None and not work.sealed:
             return self._advance(work, head)
         window = self._choose_window(head)
@@ -183,8 +183,8 @@ class Miner:
             return False
         if self.config.last_window is not None and window > self.config.last_window:
             return False
-        self._work = self._open(window, head)
-        return self._work is not None
+        self.work = self._open(window, head)
+        return self.work is not None
 
     def _choose_window(self, head: int) -> int:
         """The current one; after a restart first what was begun and can still be committed."""
@@ -209,7 +209,7 @@ class Miner:
             first = len(work.groups)
             count = min(missing, self.config.groups_per_step)
             work.groups += self.generate(work, range(first, first + count))
-            work.step_blocks = self._outside.chain.get_head() - head
+            work.step_blocks = self.outside.chain.get_head() - head
             self._keep(work)
             self._record(work)
             return True
@@ -246,7 +246,7 @@ class Miner:
         )
 
     def _open(self, window: int, head: int) -> WindowWork | None:
-        outside = self._outside
+        outside = self.outside
         challenge = get_challenge(outside.chain, outside.beacons, self._parameters, window)
         if challenge is None:
             return None
@@ -267,7 +267,7 @@ class Miner:
             return None
         try:
             checkpoint = open_checkpoint(
-                self._outside.checkpoints, challenge.checkpoint, self._parameters
+                self.outside.checkpoints, challenge.checkpoint, self._parameters
             )
         except UnusableCheckpointError as error:
             self._skipped = window
@@ -305,7 +305,7 @@ class Miner:
     def upload(self, window: int, data: bytes) -> None:
         """Puts a window's file where its locator says."""
         name = make_object_name(encode_ss58(self.hotkey), window)
-        self.uploads.put(self._outside.store, window, name, data)
+        self.uploads.put(self.outside.store, window, name, data)
 
     def _post(self, work: WindowWork) -> PendingCommitment:
         """Hands sealed work over for delivery."""
@@ -336,7 +336,7 @@ class Miner:
         if work.pending is not None:
             work.pending.bound = self.hotkey, payload
         self._record(work, root=commitment.digest)
-        self._outside.chain.set_commitment(self.hotkey, payload)
+        self.outside.chain.set_commitment(self.hotkey, payload)
 
     def _make_header(self, work: WindowWork) -> Header:
         return Header(
@@ -354,7 +354,7 @@ class Miner:
             number=work.challenge.window,
             groups=len(work.groups),
             digest=compute_submission_root(self._make_header(work), compute_leaves(work.groups)),
-            locator=self._outside.locator,
+            locator=self.outside.locator,
         )
 
     def _keep(self, work: WindowWork, mark: WorkStage | None = None, number: int = 0) -> None:

@@ -71,7 +71,7 @@ class World:
             for name, miner in self.miners.items():
                 while miner.step():
                     pass
-                work = miner._work
+                work = miner.work
                 if work is not None:
                     self.works[name, work.challenge.window] = work
 

@@ -128,7 +128,7 @@ def test_a_switch_at_the_window_boundary_without_a_restart(fresh_world, child):
     length = world.parameters.timing.window_blocks
 
     run_to(world, length + 5, neurons)
-    assert miner._work.challenge.window == 1
+    assert miner.work.challenge.window == 1
     publish(world, digest)
     world.chain.mint()
     world.chain.mint()
@@ -139,7 +139,7 @@ def test_a_switch_at_the_window_boundary_without_a_restart(fresh_world, child):
     run_to(world, 2 * length - 1, neurons)
     assert mine.downloads
     assert miner.trouble is None
-    assert miner._work.challenge.checkpoint == world.checkpoint.digest
+    assert miner.work.challenge.checkpoint == world.checkpoint.digest
     mirror.go.set()
     wait_until_here(mine)
     assert digest in mine._opened  # before it is needed
@@ -147,8 +147,8 @@ def test_a_switch_at_the_window_boundary_without_a_restart(fresh_world, child):
     # the miner changes over with window 2; the validator has not got it yet, and judges window 1
     run_to(world, 3 * length - 2, neurons)
     assert compute_window(world.parameters.timing, world.chain.get_head()) == 2
-    assert miner._work.challenge.window == 2
-    assert miner._work.challenge.checkpoint == digest
+    assert miner.work.challenge.window == 2
+    assert miner.work.challenge.checkpoint == digest
     assert miner.trouble is None
     run_to(world, 3 * length + 10, neurons)
     assert judge.downloads

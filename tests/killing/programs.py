@@ -52,7 +52,7 @@ def run_devnet(pipe: Any, folder: Path, port: int, points: Points) -> None:
                 devnet.new_blocks(1)
             pipe.send(devnet.chain.now_ms)
         elif what == "waiting":
-            pipe.send(devnet._ask(devnet.chain.pool.list_signers))
+            pipe.send(devnet.ask(devnet.chain.pool.list_signers))
 
 
 def _watch_server(points: Points) -> None:

@@ -177,15 +177,15 @@ def test_sealed_work_never_grows(make_subnet, quick_miner, monkeypatch):
             except Killed:
                 ended = True
         assert ended
-    sealed = len(miner._work.groups)
-    assert miner._work.page.marks[WorkStage.SEALED] == sealed < 40
+    sealed = len(miner.work.groups)
+    assert miner.work.page.marks[WorkStage.SEALED] == sealed < 40
     # the node that it meets next lags some blocks behind: there would be time for more groups
     head = subnet.chain.get_head() - 4
     monkeypatch.setattr(subnet.chain, "get_head", lambda: head)
     again = subnet.start(quick_miner)
     for _ in range(5):
         again.step()
-    assert len(again._work.groups) == sealed
+    assert len(again.work.groups) == sealed
     subnet.chain.mint()
     slot = subnet.chain._newest.commitments[ALICE]
     assert parse_commitment(slot).groups == sealed

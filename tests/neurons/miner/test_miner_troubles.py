@@ -130,7 +130,7 @@ def test_a_commitment_that_nobody_confirmed_and_that_stood_is_not_told_as_missed
 def test_a_commitment_whose_block_was_reverted_is_sent_again(make_subnet, quick_miner):
     subnet = make_subnet()
     miner = subnet.start(quick_miner)
-    mine_until(subnet, miner, lambda: miner._work is not None and miner._work.committed)
+    mine_until(subnet, miner, lambda: miner.work is not None and miner.work.committed)
     subnet.chain._pending.commitments.clear()  # the block that would have held it never comes
     mine_until(subnet, miner, subnet.get_slot)
     assert subnet.chain.get_head() <= 13

@@ -32,7 +32,7 @@ def list_bytes(groups):
 def test_what_is_kept_is_what_was_made(mined):
     subnet, miner, challenge = mined
     page = subnet.book.open(challenge, ALICE, *BOUNDS)
-    assert list_bytes(page.groups) == list_bytes(miner._work.groups)
+    assert list_bytes(page.groups) == list_bytes(miner.work.groups)
     assert page.marks.keys() == {WorkStage.SEALED, WorkStage.UPLOADED, WorkStage.SENT}
     assert page.marks[WorkStage.SEALED] == 4
     assert page.size == page.path.stat().st_size
@@ -42,7 +42,7 @@ def test_a_torn_tail_is_dropped_wherever_it_is_torn(mined, tmp_path):
     """Cut after any byte, a file gives the groups before the cut, and takes new ones after."""
     subnet, miner, challenge = mined
     whole = subnet.book.open(challenge, ALICE, *BOUNDS)
-    data, groups = whole.path.read_bytes(), list_bytes(miner._work.groups)
+    data, groups = whole.path.read_bytes(), list_bytes(miner.work.groups)
     ends = [len(data) - 3 * (5 + 8 + 16)]
     for group in reversed(groups):
         ends.append(ends[-1] - 21 - sum(map(len, group)))
@@ -56,7 +56,7 @@ def test_a_torn_tail_is_dropped_wherever_it_is_torn(mined, tmp_path):
             left = sum(end <= cut for end in ends)
             assert list_bytes(page.groups) == groups[:left]
             assert page.marks == {}
-            page.keep(miner._work.groups)
+            page.keep(miner.work.groups)
             again = book.open(challenge, ALICE, *BOUNDS)
             assert list_bytes(again.groups) == groups
 
@@ -70,18 +70,18 @@ def test_a_flipped_bit_ends_what_is_trusted(place, mined):
     page.path.write_bytes(data)
     kept = list_bytes(subnet.book.open(challenge, ALICE, *BOUNDS).groups)
     assert len(kept) < 4
-    assert kept == list_bytes(miner._work.groups)[: len(kept)]
+    assert kept == list_bytes(miner.work.groups)[: len(kept)]
 
 
 def test_a_record_moved_to_another_place_is_not_trusted(mined, tmp_path):
     subnet, miner, challenge = mined
     page = subnet.book.open(challenge, ALICE, *BOUNDS)
-    first, second = (len(b"".join(group)) + 21 for group in list_bytes(miner._work.groups)[:2])
+    first, second = (len(b"".join(group)) + 21 for group in list_bytes(miner.work.groups)[:2])
     data = page.path.read_bytes()
     head = (
         page.size
         - 3 * 29
-        - sum(len(b"".join(group)) + 21 for group in list_bytes(miner._work.groups))
+        - sum(len(b"".join(group)) + 21 for group in list_bytes(miner.work.groups))
     )
     swapped = data[head + first : head + first + second] + data[head : head + first]
     page.path.write_bytes(data[:head] + swapped + data[head + first + second :])
@@ -104,12 +104,12 @@ def test_foreign_work_is_never_taken_for_ones_own(mined):
         own.path.rename(page.path)
         assert subnet.book.open(other, hotkey, *BOUNDS).groups == []
         fresh = subnet.book.open(other, hotkey, *BOUNDS)
-        fresh.keep(miner._work.groups[:1])  # takes the place of what was not its own
+        fresh.keep(miner.work.groups[:1])  # takes the place of what was not its own
         assert len(subnet.book.open(other, hotkey, *BOUNDS).groups) == 1
         own.path.write_bytes(page.path.read_bytes())
         assert subnet.book.open(challenge, ALICE, *BOUNDS).groups == []
         own = subnet.book.open(challenge, ALICE, *BOUNDS)
-        own.keep(miner._work.groups)
+        own.keep(miner.work.groups)
 
 
 def test_a_full_disk_is_named_and_ends_no_window(make_subnet, quick_miner, monkeypatch):
@@ -135,7 +135,7 @@ def test_a_full_disk_is_named_and_ends_no_window(make_subnet, quick_miner, monke
 
 def test_groups_that_found_no_room_are_written_with_the_next(mined, monkeypatch, tmp_path):
     _, miner, challenge = mined
-    groups = miner._work.groups
+    groups = miner.work.groups
     with WorkDatabase(tmp_path / "other") as book:
         page = book.open(challenge, ALICE, *BOUNDS)
         page.keep(groups[:1])
