@@ -29,7 +29,7 @@ from assay.audit.bundle import open_bundle
 from assay.audit.bundle_export import export_bundle
 from assay.audit.ports import Models, Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
-from assay.demo.demo_bundle import ModelFolders
+from assay.demo.demo_run import ModelFolders
 from assay.devnet import SimulatedChain, simulator
 from assay.environments import open_environment
 from assay.inference import Checkpoint, GroupRequest, generate_groups

@@ -16,10 +16,8 @@ from rich.console import Console
 from rich.live import Live
 
 from assay.cli.console import FIGURES, open_console
-from assay.demo.demo_bundle import BUNDLE_FOLDER
-from assay.demo.demo_run import CHAIN_FOLDER, Demo, DemoRun
-from assay.demo.demo_view import render_status, render_summary
-from assay.demo.plot import plot_reward
+from assay.demo.demo_run import BUNDLE_FOLDER, CHAIN_FOLDER, Demo, DemoRun
+from assay.demo.demo_view import plot_reward, render_status, render_summary
 from assay.demo.report import describe_status, describe_summary
 from assay.network.files import take_lock, write_json
 from assay.neurons.program.database import VALIDATOR_FILE

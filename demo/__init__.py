@@ -1,1 +1,9 @@
-"""The whole loop in one process, on a development chain."""
+"""A whole subnet on one machine: `assay demo` plays one, `localnet` serves one to work on.
+
+`demo_network` founds a development chain with everybody on it, `demo_run` puts neurons, stores and
+folders together and plays the windows, `players` gives each neuron its turn, `report` describes
+the run and checks its promises, `demo_view` draws it. The neurons are the real ones; only the chain
+is a simulator. Start with `demo_run.Demo`.
+"""
+
+__all__: list[str] = []

@@ -10,20 +10,24 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.ports import Chain
 from assay.artifacts.steps.step_folder import StepFolder
 from assay.artifacts.submissions.submission_judge import JudgeSources
+from assay.audit.bundle_export import export_bundle
 from assay.audit.findings import AuditReport
-from assay.demo.demo_bundle import leave_bundle
+from assay.audit.ports import Public
+from assay.audit.sources import FetchedOutlines, StoredSubmissions
 from assay.demo.demo_network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
 from assay.demo.players import FreePlayers, Players, TurnPlayers
 from assay.environments import make_environment
 from assay.gauntlet.content_attacks import FakingMiner
 from assay.gauntlet.sampling_attacks import BestOfSeedsMiner, CheapModelMiner
 from assay.inference import load_checkpoint
+from assay.inference.folder import CheckpointError, read_small_file
 from assay.network import ObjectStore
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
@@ -45,6 +49,8 @@ from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_LEARNING, DEMO_SETTINGS,
 from assay.training import GENESIS
 from assay.verification import Seat
 
+#: Folder of the bundle below the demo's.
+BUNDLE_FOLDER = "bundle"
 #: Groups that a miner generates in one step: what fits well before the next look at the chain.
 GROUPS_PER_STEP = 8
 #: Held-out problems that each checkpoint is tried on, from which the next one's levels follow.
@@ -214,17 +220,29 @@ class Demo:
         )
 
     def leave_bundle(self) -> AuditReport:
-        """An audit of the validator's record, and in `settings.out/bundle` all that it has read."""
-        return leave_bundle(
-            self._settings.out,
-            self._network.chain,
-            self._network.beacons,
-            self.run.parameters,
-            self._network.hotkeys[VALIDATOR],
-            self.run.windows,
-            {LOCATOR: self._store},
-            self._open_records(),
-        )
+        """An audit of the validator's record without a model, and in `settings.out/bundle` all that
+        it has read, made as anyone would make it."""
+        records = self._open_records()
+        with TemporaryDirectory(prefix="assay-") as scratch, ParquetWorker() as worker:
+            mirrors = [ModelFolders(self._settings.out / "models")]
+            public = Public(
+                chain=self._network.chain,
+                beacons=self._network.beacons,
+                parameters=self.run.parameters,
+                records=records,
+                submissions=StoredSubmissions({LOCATOR: self._store}, worker),
+                outlines=FetchedOutlines(Path(scratch), lambda: mirrors),
+                copies={},
+            )
+            return export_bundle(
+                public,
+                self._network.hotkeys[VALIDATOR],
+                _find_recorded(records, self.run.windows),
+                self._settings.out / BUNDLE_FOLDER,
+                Path(scratch),
+                mirrors,
+                lambda *_: None,
+            )
 
     def close(self) -> None:
         """Closes what stays in `settings.out`."""
@@ -313,3 +331,28 @@ class Demo:
 
     def _on_lesson(self, lesson: Lesson) -> None:
         self.run.lessons.append(lesson)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolders:
+    """Folders of checkpoints by digest, as a store has them."""
+
+    root: Path
+
+    def get(self, name: str, limit: int) -> bytes | None:
+        """A checkpoint's small file; None: there is none."""
+        try:
+            return read_small_file(self.root, name.removeprefix("checkpoints/"), limit)
+        except CheckpointError:
+            return None
+
+
+def _find_recorded(records: ObjectStore, windows: range) -> range:
+    """The demo's windows, and those before them that its settlements name: the validator abstained
+    from them, and left a record that says so."""
+    found = [
+        int(name.rpartition("/window-")[2].removesuffix(".record"))
+        for name in records.list()
+        if name.endswith(".record") and "/window-" in name
+    ]
+    return range(min(found, default=windows.start), windows.stop)

@@ -3,12 +3,12 @@
 import resource
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from math import comb
 from typing import Any
 
 from assay.audit.findings import AuditReport
-from assay.demo.demo_pay import Pay, find_pay
 from assay.demo.demo_run import Actor, DemoRun
 from assay.gauntlet.content_attacks import FakingMiner
 from assay.neurons.program.program_status import (
@@ -142,6 +142,39 @@ def _describe_miner(run: DemoRun, actor: Actor, weights: Any) -> dict[str, Any]:
         "verdicts": verdicts[-_SHOWN_VERDICTS:],
         "weight": weights.get(uid, 0),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Pay:
+    """One epoch's.
+
+    Attributes:
+        block: the epoch's.
+        incentives: uid → u16 share of what miners get.
+    """
+
+    block: int
+    incentives: Mapping[int, int]
+
+
+def find_pay(run: DemoRun) -> dict[int, Pay]:
+    """Epoch block of a settlement → what the next epoch made of its weights.
+
+    The last settlement's next epoch comes after the demo.
+
+    Raises:
+        ChainError: the chain cannot be read.
+    """
+    chain, head = run.chain, run.chain.get_head()
+    settled = [settlement.epoch for settlement in run.validator.settlements]
+    pay = {}
+    for epoch in settled:
+        blocks = range(epoch + 1, min(head, run.last_block) + 1)
+        following = next((block for block in blocks if chain.is_epoch(block)), None)
+        if following is not None:
+            rows = chain.get_metagraph(following)
+            pay[epoch] = Pay(following, {row.uid: row.incentive for row in rows})
+    return pay
 
 
 def describe_summary(run: DemoRun, audit: AuditReport, seconds: float) -> dict[str, Any]:

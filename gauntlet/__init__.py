@@ -1,1 +1,11 @@
-"""Every known way to work or cheat, played against the validators' own judge."""
+"""Every known way to work or to cheat, played against the validators' own judge.
+
+`strategy` is the base of all strategies; they lie in files named by what they attack:
+`sampling_attacks` (how tokens are drawn), `content_attacks` (what is handed in), `tie_attacks`
+(near ties), `chain_attacks` (chain, calendar, served bytes). `table` lists them in the order of
+the printed table. `attack_setup` judges groups in memory, `chain_setup` plays whole miners beside
+a whole validator, `measuring` turns both into rows. `incentives` and `steering` compute bounds
+instead of playing. Nothing here runs on a real network. Start with `measuring.run_family`.
+"""
+
+__all__: list[str] = []

@@ -1,1 +1,8 @@
-"""A whole subnet on one machine, for development: chain, beacon and store as services."""
+"""A subnet for development, as services on one machine: chain, beacon and store.
+
+`services.run_services` starts them and founds the network where there is none
+(`localnet_founding`, in a process of its own); `description` is what a localnet leaves in its
+folder for every command's `--localnet`. It never runs a neuron.
+"""
+
+__all__: list[str] = []

@@ -1,6 +1,6 @@
 """What views share: pages of lists, heat strips, shares, the command that derives it again."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,11 @@ class Query:
         text = self.get("page", "1")
         plain = text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
         return max(1, int(text)) if plain else 1
+
+
+def pick(row: Mapping[str, Any], *names: str) -> View:
+    """Some of a row's columns, as they are."""
+    return {name: row[name] for name in names}
 
 
 def make_paging(query: Query, count: int, size: int, **kept: str) -> View:
@@ -94,6 +99,12 @@ def describe_trouble(sentence: str | None) -> View | None:
     """What may be said of a program's trouble: the sentence itself is its operator's."""
     found = find_trouble(sentence)
     return None if found is None else {"kind": found.kind, "about": found.about}
+
+
+def describe_origin(reader: PageReader, checkpoint: bytes) -> View:
+    """Where a checkpoint comes from: nothing of one whose manifest is not at hand."""
+    found = reader.sources.read_manifest(checkpoint)
+    return {name: getattr(found, name, None) for name in ("number", "parent", "step")}
 
 
 def name_hotkey(reader: PageReader, address: str) -> str | None:

@@ -5,7 +5,7 @@ from itertools import cycle
 
 from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import Training
-from assay.explorer.views.common import Query, View, divide
+from assay.explorer.views.common import Query, View, describe_origin, divide, pick
 
 #: Points of a chart, and checkpoints in the table.
 _POINTS, _CHECKPOINTS = 200, 50
@@ -69,12 +69,9 @@ def _list_checkpoints(reader: PageReader, training: Training | None) -> list[Vie
     rows: dict[str, View] = {}
     for row in found:
         digest = row["checkpoint"].hex()
-        manifest = reader.sources.read_manifest(row["checkpoint"])
         rows[digest] = {
             "digest": digest,
-            "number": None if manifest is None else manifest.number,
-            "parent": None if manifest is None else manifest.parent,
-            "step": None if manifest is None else manifest.step,
+            **describe_origin(reader, row["checkpoint"]),
             "first": row["first"],
             "last": row["last"],
             "groups": None,
@@ -83,8 +80,7 @@ def _list_checkpoints(reader: PageReader, training: Training | None) -> list[Vie
     for digest, step in steps.items():
         row = rows.setdefault(digest, {"digest": digest, "first": None, "last": None})
         row |= {
-            "number": step["number"],
-            "parent": step["parent"],
+            **pick(step, "number", "parent"),
             "step": step["record"],
             "groups": step["groups"],
             "trained_on": step["window"],

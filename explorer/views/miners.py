@@ -12,6 +12,7 @@ from assay.explorer.views.common import (
     make_paging,
     make_strip,
     name_hotkey,
+    pick,
 )
 
 _MINERS, _ROWS = 25, 50
@@ -97,14 +98,9 @@ def describe_miner(reader: PageReader, row: Any) -> View:
     return {
         "hotkey": row["address"],
         "name": name_hotkey(reader, row["address"]),
-        "uid": row["uid"],
-        "windows": row["windows"],
-        "committed": row["committed"],
-        "accepted": row["accepted"],
-        "refused": row["refused"],
-        "score": row["score"],
-        "seen": row["seen"],
-        "reason": row["reason"],
+        **pick(
+            row, "uid", "windows", "committed", "accepted", "refused", "score", "seen", "reason"
+        ),
         "accepted_share": divide(row["accepted"], row["windows"], 4),
     }
 
@@ -151,16 +147,7 @@ def view_miner(reader: PageReader, query: Query, hotkey: str) -> View:
                 }
                 for r in reasons
             ],
-            "rows": [
-                {
-                    "window": r["window"],
-                    "uid": r["uid"],
-                    "groups": r["groups"],
-                    "reason": r["reason"],
-                    "score": r["score"],
-                }
-                for r in rows
-            ],
+            "rows": [pick(r, "window", "uid", "groups", "reason", "score") for r in rows],
             "settlements": _list_settlements(reader, row["id"]),
             "paging": paging,
         }
@@ -178,8 +165,7 @@ def _list_settlements(reader: PageReader, miner: int) -> list[View]:
     )
     return [
         {
-            "epoch": r["epoch"],
-            "uid": r["uid"],
+            **pick(r, "epoch", "uid"),
             "score": int(r["score"]),
             "weight": r["weight"],
             "share": divide(int(r["score"]), int(r["total"])),

@@ -3,7 +3,7 @@
 from assay.explorer.labels import DOING, PHASES
 from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import Live
-from assay.explorer.views.common import Query, View, describe_audit, describe_trouble, divide
+from assay.explorer.views.common import Query, View, describe_audit, describe_trouble, divide, pick
 from assay.explorer.views.settlements import show_weights
 from assay.protocol import Parameters, Phase
 from assay.protocol.window import compute_block, compute_window
@@ -32,9 +32,7 @@ def view_overview(reader: PageReader, query: Query) -> View:
         "beacons": None
         if newest is None
         else {
-            "window": newest["window"],
-            "challenge_round": newest["challenge_round"],
-            "audit_round": newest["audit_round"],
+            **pick(newest, "window", "challenge_round", "audit_round"),
             "state": newest["beacons"],
         },
         "weights": None if epoch is None else show_weights(reader, epoch, _WEIGHTS),
@@ -140,16 +138,9 @@ def _describe_checkpoint(reader: PageReader) -> View | None:
 def describe_window(row: "View") -> View:
     """One row of a list of windows."""
     return {
-        "window": row["window"],
-        "epoch": row["epoch"],
-        "outcome": row["outcome"],
-        "link": row["link"],
-        "beacons": row["beacons"],
+        **pick(row, "window", "epoch", "outcome", "link", "beacons"),
         "time_ms": row["challenge_ms"],
-        "members": row["members"],
-        "committed": row["committed"],
-        "accepted": row["accepted"],
-        "refused": row["refused"],
+        **pick(row, "members", "committed", "accepted", "refused"),
         "score": int(row["score"]),
         "reward": divide(row["reward_sum"], row["rewards"] * 1_000_000, 4),
         "checkpoint": row["checkpoint"].hex(),

@@ -117,15 +117,6 @@ def _describe_token(number: int, token: TokenReading, cap: float) -> View:
     state = "unmeasured"
     if token.margin is not None:
         state = "drawn" if not token.margin else "near" if token.margin <= cap else "off"
-    return {
-        "number": number,
-        "id": token.id,
-        "text": token.text,
-        "state": state,
-        "margin": token.margin,
-        "drawn": token.drawn,
-        "logprob": token.logprob,
-        "measured": token.measured,
-        "distance": token.distance,
-        "audited": token.audited,
-    }
+    names = ("margin", "drawn", "logprob", "measured", "distance", "audited")
+    said = {name: getattr(token, name) for name in names}
+    return {"number": number, "id": token.id, "text": token.text, "state": state} | said

@@ -3,6 +3,7 @@
 from typing import Any
 
 from assay.explorer.page_reader import NotFoundError, PageReader
+from assay.explorer.ports import ShownWeights
 from assay.explorer.views.common import (
     Query,
     View,
@@ -10,6 +11,7 @@ from assay.explorer.views.common import (
     divide,
     make_paging,
     name_hotkey,
+    pick,
 )
 from assay.protocol import Reason
 from assay.verification import Result, Seat, compute_settlement, compute_weights
@@ -55,14 +57,7 @@ def view_settlement(reader: PageReader, query: Query, epoch: int) -> View:
         "title": f"Settlement at block {epoch}",
         "settlement": _describe(row),
         "windows": [
-            {
-                "window": w["window"],
-                "outcome": w["outcome"],
-                "link": w["link"],
-                "accepted": w["accepted"],
-                "refused": w["refused"],
-                "score": int(w["score"]),
-            }
+            pick(w, "window", "outcome", "link", "accepted", "refused") | {"score": int(w["score"])}
             for w in windows
         ],
         "weights": weights,
@@ -75,15 +70,11 @@ def view_settlement(reader: PageReader, query: Query, epoch: int) -> View:
 
 def _describe(row: Any) -> View:
     return {
-        "epoch": row["epoch"],
-        "previous_epoch": row["previous_epoch"],
+        **pick(row, "epoch", "previous_epoch"),
         "digest": row["digest"].hex(),
-        "first": row["first"],
-        "last": row["last"],
-        "counted": row["counted"],
+        **pick(row, "first", "last", "counted"),
         "total": int(row["total"]),
-        "miners": row["miners"],
-        "weighed": row["weighed"],
+        **pick(row, "miners", "weighed"),
         "score_root": row["score_root"].hex(),
     }
 
@@ -106,8 +97,7 @@ def show_weights(reader: PageReader, epoch: int, limit: int) -> View:
     scores, complete = _derive_scores(reader, epoch)
     derived = _derive_weights(reader, held, scores) if complete else None
     shown = reader.sources.read_shown(epoch, record)
-    rows = [_describe_seat(reader, row, record, scores, derived, shown) for row in held]
-    rows += _list_seatless(reader, held, record, scores, derived, shown)
+    rows = _list_seats(reader, held, record, scores, derived, shown)
     rows.sort(key=lambda row: (-row["weight"], -row["score"], row["uid"]))
     total = sum(int(row["score"]) for row in held)
     for row in rows:
@@ -127,60 +117,44 @@ def show_weights(reader: PageReader, epoch: int, limit: int) -> View:
     }
 
 
-def _describe_seat(
-    reader: PageReader,
-    row: Any,
-    record: dict[int, int],
-    scores: dict[Seat, int],
-    derived: dict[int, int] | None,
-    shown: Any,
-) -> View:
-    uid = row["uid"]
-    return {
-        "uid": uid,
-        "seat": "scored",
-        "hotkey": row["address"],
-        "name": name_hotkey(reader, row["address"]),
-        "score": int(row["score"]),
-        "derived_score": None
-        if derived is None
-        else scores.get(Seat(uid, row["registered_at"]), 0),
-        "weight": record.get(uid, 0),
-        "derived_weight": None if derived is None else derived.get(uid, 0),
-        "chain_weight": None if shown is None else shown.weights.get(uid, 0),
-    }
-
-
-def _list_seatless(
+def _list_seats(
     reader: PageReader,
     held: list[Any],
     record: dict[int, int],
     scores: dict[Seat, int],
     derived: dict[int, int] | None,
-    shown: Any,
+    shown: ShownWeights | None,
 ) -> list[View]:
-    """Uids with a weight, recorded, derived or shown, or with a derived score, that the settlement
-    names no seat of: the owner's, or one too many."""
-    seats = {Seat(row["uid"], row["registered_at"]) for row in held}
-    left: dict[int, int] = {}
-    for seat, score in scores.items():
-        if derived is not None and score and seat not in seats:
-            left[seat.uid] = left.get(seat.uid, 0) + score
+    """The settlement's seats, and uids with a weight, recorded, derived or shown, or with a derived
+    score, that it names no seat of: the owner's, or one too many."""
     on_chain = {} if shown is None else shown.weights
-    uids = {*record, *(derived or {}), *on_chain} - {row["uid"] for row in held} | set(left)
-    owner = reader.subject.parameters.identity.owner_uid
-    return [
-        {
+
+    def describe(uid: int, seat: str, address: str | None, score: int, again: int) -> View:
+        return {
             "uid": uid,
-            "seat": "owner" if uid == owner else "none",
-            "hotkey": None,
-            "name": None,
-            "score": 0,
-            "derived_score": None if derived is None else left.get(uid, 0),
+            "seat": seat,
+            "hotkey": address,
+            "name": None if address is None else name_hotkey(reader, address),
+            "score": score,
+            "derived_score": None if derived is None else again,
             "weight": record.get(uid, 0),
             "derived_weight": None if derived is None else derived.get(uid, 0),
             "chain_weight": None if shown is None else on_chain.get(uid, 0),
         }
+
+    seats = [Seat(row["uid"], row["registered_at"]) for row in held]
+    rows = [
+        describe(row["uid"], "scored", row["address"], int(row["score"]), scores.get(seat, 0))
+        for row, seat in zip(held, seats, strict=True)
+    ]
+    left: dict[int, int] = {}
+    for seat, score in scores.items():
+        if derived is not None and score and seat not in seats:
+            left[seat.uid] = left.get(seat.uid, 0) + score
+    uids = {*record, *(derived or {}), *on_chain} - {seat.uid for seat in seats} | set(left)
+    owner = reader.subject.parameters.identity.owner_uid
+    return rows + [
+        describe(uid, "owner" if uid == owner else "none", None, 0, left.get(uid, 0))
         for uid in sorted(uids)
     ]
 
@@ -196,13 +170,8 @@ def _derive_scores(reader: PageReader, epoch: int) -> tuple[dict[Seat, int], boo
         epoch,
     )
     results = [
-        Result(
-            row["window"],
-            Seat(row["uid"], row["registered_at"]),
-            Reason(row["reason"]),
-            row["score"],
-        )
-        for row in rows
+        Result(r["window"], Seat(r["uid"], r["registered_at"]), Reason(r["reason"]), r["score"])
+        for r in rows
     ]
     return compute_settlement(results), all(row["link"] == "ok" for row in counted)
 

@@ -19,6 +19,7 @@ from assay.explorer.views.overview import describe_window
 from assay.protocol import Context, MemberRow, Phase, Stream, encode_ss58
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.parameters import Tests
+from assay.protocol.record import Moment
 from assay.protocol.seeds import compute_selection_seed
 from assay.protocol.selection import select_groups
 from assay.protocol.submission import LOGPROB_BITS
@@ -121,33 +122,30 @@ def make_timeline(reader: PageReader, window: int) -> View:
 
 def _describe_inputs(file: WindowFile, state: str) -> View:
     record, context = file.record, file.context
-    challenge, audit = record.challenge, record.audit
     return {
         "software": record.software,
         "digest": record.digest.hex(),
         "previous": record.previous.hex(),
         "checkpoint": record.checkpoint.hex(),
         "beacons": state,
-        "challenge": None
-        if challenge is None
-        else {
-            "block_hash": challenge.block_hash.hex(),
-            "time_ms": challenge.timestamp_ms,
-            "round": challenge.beacon.round,
-            "signature": challenge.beacon.signature.hex(),
-        },
-        "audit": None
-        if audit is None
-        else {
-            "block_hash": audit.block_hash.hex(),
-            "time_ms": audit.timestamp_ms,
-            "round": audit.beacon.round,
-            "signature": audit.beacon.signature.hex(),
-        },
+        "challenge": _describe_moment(record.challenge),
+        "audit": _describe_moment(record.audit),
         "challenge_seed": None if context is None else context.challenge_seed.hex(),
         "audit_seed": None
         if context is None or context.audit is None
         else context.audit_seed.hex(),
+    }
+
+
+def _describe_moment(moment: Moment | None) -> View | None:
+    """A block and the beacon that follows from it."""
+    if moment is None:
+        return None
+    return {
+        "block_hash": moment.block_hash.hex(),
+        "time_ms": moment.timestamp_ms,
+        "round": moment.beacon.round,
+        "signature": moment.beacon.signature.hex(),
     }
 
 

@@ -21,7 +21,7 @@ from assay.audit.bundle import open_bundle
 from assay.audit.bundle_export import export_bundle
 from assay.audit.ports import Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
-from assay.demo.demo_bundle import ModelFolders
+from assay.demo.demo_run import ModelFolders
 from assay.devnet import SimulatedChain
 from assay.gauntlet.content_attacks import FakingMiner
 from assay.inference import load_checkpoint

@@ -5,9 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from assay.demo.demo_pay import Pay
 from assay.demo.demo_run import Actor
-from assay.demo.report import CHANCE, compute_most_missed, find_broken_cheat
+from assay.demo.report import CHANCE, Pay, compute_most_missed, find_broken_cheat
 from assay.gauntlet.content_attacks import FakingMiner
 from assay.gauntlet.sampling_attacks import CheapModelMiner
 from assay.neurons.miner.miner import MinerConfig
