@@ -11,10 +11,11 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from page_parts import fill, write_or_check
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
-#: What each drawing shows, and where its marks stand in the page.
 FLOORS = next(c["layers"] for c in SETTINGS["importlinter"]["contracts"] if c["id"] == "floors")
 
 Graph = Mapping[str, frozenset[str]]
@@ -88,25 +89,12 @@ def list_doors(floors: list[list[str]]) -> str:
     return "\n".join(lines)
 
 
-def fill(text: str) -> str:
-    """The page with what is between its marks written anew."""
-    floors = list_floors()
-    graph = reduce_graph(read_graph([room for floor in floors for room in floor]))
-    for name, part in {"drawing": draw(floors, graph), "doors": list_doors(floors)}.items():
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        text, count = re.subn(pattern, lambda m, p=part: f"{m[1]}{p}\n{m[2]}", text, flags=re.S)
-        if count != 1:
-            sys.exit(f"{PAGE.name} has {count} places for {name!r}")
-    return text
-
-
 def main() -> int:
     """Rewrites or checks; the exit code."""
-    text = fill(PAGE.read_text())
-    if "--check" in sys.argv[1:]:
-        return int(PAGE.read_text() != text)
-    PAGE.write_text(text)
-    return 0
+    floors = list_floors()
+    graph = reduce_graph(read_graph([room for floor in floors for room in floor]))
+    parts = {"drawing": draw(floors, graph), "doors": list_doors(floors)}
+    return write_or_check({PAGE: fill(PAGE.read_text(), parts, PAGE.name)})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Prints the two paths that a reader of the code follows: which modules they lead through, in order.
+"""Draws the two paths in architecture.md: which modules each leads through, in order.
 
-python docs/paths.py    # Mermaid text, the same at each run
+python docs/paths.py          # rewrites them
+python docs/paths.py --check  # exit 1 if they differ
 
 A submission from its miner's store to the verdict, as a validator reads it ahead and judges it; and
 a checkpoint that is not here, from a store to the loaded model. Both are run on the shipped genesis
@@ -18,7 +19,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from page_parts import fill, write_or_check
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
+sys.argv[1:] = []  # bench's scripts have flags of their own
 
 import audit as bench
 import torch
@@ -37,6 +41,7 @@ from assay.protocol.commitment import make_object_name
 from assay.training import GENESIS
 from assay.verification import Ledger
 
+PAGE = Path(__file__).with_name("architecture.md")
 _VOCABULARY = "assay.protocol"
 #: What another thread calls comes after what its starter does before it waits.
 _STEP_ASIDE_S = 0.05
@@ -146,7 +151,7 @@ def follow_checkpoint() -> list[Turn]:
     return turns
 
 
-def draw(title: str, turns: list[Turn]) -> str:
+def draw(turns: list[Turn]) -> str:
     """A path: its numbers and Mermaid text, an arrow for each turn; dotted where it leads back."""
     modules = list(dict.fromkeys(module for turn in turns for module in turn[:2]))
     rooms = dict.fromkeys(map(find_room, modules))
@@ -156,10 +161,10 @@ def draw(title: str, turns: list[Turn]) -> str:
             pair = find_room(one), find_room(other)
             pairs[pair] = pairs.get(pair, False) or back
     lines = [
-        f"%% {title}",
-        f"%% {len(turns)} turns between {len(modules)} modules, "
-        f"{sum(turn[2] for turn in turns)} back into one that waits",
-        f"%% {len(pairs)} turns between {len(rooms)} rooms, {sum(pairs.values())} back",
+        f"{len(turns)} turns between {len(modules)} modules, {sum(turn[2] for turn in turns)} of them "
+        f"back; {len(pairs)} turns between {len(rooms)} rooms, {sum(pairs.values())} back.",
+        "",
+        "```mermaid",
         "flowchart LR",
     ]
     for room in rooms:
@@ -169,9 +174,14 @@ def draw(title: str, turns: list[Turn]) -> str:
         lines.append("  end")
     for one, other, _, back in turns:
         lines.append(f"  {one} {'-.->' if back else '-->'} {other}")
-    return "\n".join(lines)
+    return "\n".join([*lines, "```"])
+
+
+def main() -> int:
+    """Rewrites or checks; the exit code."""
+    parts = {"submission": draw(follow_submission()), "checkpoint": draw(follow_checkpoint())}
+    return write_or_check({PAGE: fill(PAGE.read_text(), parts, PAGE.name)})
 
 
 if __name__ == "__main__":
-    print(draw("a submission, from its store to the verdict", follow_submission()), end="\n\n")
-    print(draw("a checkpoint, from a store to the loaded model", follow_checkpoint()))
+    sys.exit(main())

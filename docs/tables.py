@@ -11,6 +11,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from page_parts import fill, write_or_check
+
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.neurons.session.checks import PROBE
 from assay.cli.status import (
@@ -391,16 +393,6 @@ def make_delivery() -> str:
     return "\n".join(lines)
 
 
-def fill(text: str, parts: dict[str, str], page: str) -> str:
-    """A page with what stands between its marks written anew."""
-    for name, part in parts.items():
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        text, count = re.subn(pattern, lambda m, p=part: f"{m[1]}{p}\n{m[2]}", text, flags=re.S)
-        if count != 1:
-            sys.exit(f"{page} has {count} places for {name!r}")
-    return text
-
-
 def main() -> int:
     """Rewrites or checks; the exit code."""
     texts = {"schedule": make_schedule(), "labels": make_labels(), "reasons": make_reasons()}
@@ -414,11 +406,7 @@ def main() -> int:
     pages[VALIDATOR] = delivery
     new = {page: fill(page.read_text(), parts, page.name) for page, parts in pages.items()}
     new[SETTINGS] = make_settings()
-    if "--check" in sys.argv[1:]:
-        return int(any(page.read_text() != text for page, text in new.items()))
-    for page, text in new.items():
-        page.write_text(text)
-    return 0
+    return write_or_check(new)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,29 @@
+"""Parts of pages that scripts write: each is between `<!-- name -->` and `<!-- /name -->`."""
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+
+#: Whether pages are compared instead of written.
+CHECK = "--check" in sys.argv[1:]
+
+
+def fill(text: str, parts: Mapping[str, str], page: str) -> str:
+    """A page's text with the parts between its marks written anew. Exits if a mark is not there once."""
+    for name, part in parts.items():
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+        text, count = re.subn(pattern, lambda m, p=part: f"{m[1]}{p}\n{m[2]}", text, flags=re.S)
+        if count != 1:
+            sys.exit(f"{page} has {count} places for {name!r}")
+    return text
+
+
+def write_or_check(new: Mapping[Path, str]) -> int:
+    """Writes pages, or with `--check` says whether one differs: the exit code."""
+    if CHECK:
+        return int(any(page.read_text() != text for page, text in new.items()))
+    for page, text in new.items():
+        page.write_text(text)
+    return 0
