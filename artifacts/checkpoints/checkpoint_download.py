@@ -52,9 +52,9 @@ from assay.protocol.manifest import Manifest, TensorDigest
 #: Most stores that are asked for one checkpoint.
 MIRRORS_MAX = 16
 #: A fetched checkpoint leaves this much of the disk free, bytes.
-_DISK_MARGIN = 256 << 20
+DISK_MARGIN = 256 << 20
 #: Seconds for a chunk of a small file.
-_PATIENCE_S = 30.0
+PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ class _Download:
 
     def _get_patience(self) -> float:
         """Seconds for an answer; none once the time for all of it is over."""
-        return _PATIENCE_S if time.monotonic() < self.deadline else 0.0
+        return PATIENCE_S if time.monotonic() < self.deadline else 0.0
 
     # --- room for the tensors
 
@@ -245,7 +245,7 @@ class _Download:
             return True
         file.unlink(missing_ok=True)
         free = shutil.disk_usage(self.folder).free
-        if free < size + _DISK_MARGIN:
+        if free < size + DISK_MARGIN:
             raise OSError(f"{size:,} bytes are to come, and {free:,} are free")
         with file.open("wb") as opened:
             os.posix_fallocate(opened.fileno(), 0, max(1, size))

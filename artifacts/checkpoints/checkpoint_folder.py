@@ -60,14 +60,14 @@ logger = logging.getLogger("assay")
 #: Checkpoints that a program keeps on disk, besides the genesis; and open in memory.
 CHECKPOINTS_KEPT, OPENED_MAX = 8, 4
 #: Digests that no mirror had whose last answer is remembered.
-_FAILURES_MAX = 64
+FAILURES_MAX = 64
 #: Seconds until mirrors are asked again for what none had: first, and at most.
 RETRY_S, RETRY_MAX_S = 5.0, 300.0
 #: What nobody has touched for as long is nobody's: a program was killed over it. Seconds.
 _LEFT_OVER_S = 86_400.0
 #: Seconds that who needs a checkpoint waits for a download that it begins, between two lines about
 #: one, and for one to end when the program does.
-_SHORT_S, _LINE_S, _END_S = 2.0, 10.0, 5.0
+SHORT_S, _LINE_S, _END_S = 2.0, 10.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class CheckpointFolder:
         self._opened: OrderedDict[bytes, Checkpoint] = OrderedDict()
         self._lock = Lock()
         self._fetch_lock = Lock()  # another than `_lock`: who needs what is here waits for nobody
-        self._failures: dict[bytes, _Failure] = {}
+        self.failures: dict[bytes, _Failure] = {}
         self._downloads: dict[bytes, RunningDownload] = {}
 
     def get(self, digest: bytes) -> Checkpoint:
@@ -163,7 +163,7 @@ class CheckpointFolder:
         fetching = self._fetching
         if fetching is None or self._downloads or self._is_here(digest):
             return
-        failure = self._failures.get(digest)
+        failure = self.failures.get(digest)
         if failure is None or time.monotonic() >= failure.until:
             self._begin(digest, fetching)
 
@@ -197,7 +197,7 @@ class CheckpointFolder:
             self._raise_failure(digest)
             download = self._begin(digest, fetching)
             if download.thread is not None:
-                download.thread.join(_SHORT_S)  # a small one is not worth a word
+                download.thread.join(SHORT_S)  # a small one is not worth a word
             if download.error is not None:
                 raise download.error
         if digest in self._downloads:
@@ -255,21 +255,21 @@ class CheckpointFolder:
         except CheckpointError as error:
             self._note_failure(digest, error, fetching)
             raise
-        self._failures.pop(digest, None)
+        self.failures.pop(digest, None)
         self._prune(digest)
 
     def _raise_failure(self, digest: bytes) -> None:
-        failure = self._failures.get(digest)
+        failure = self.failures.get(digest)
         if failure is not None and time.monotonic() < failure.until:
             raise failure.error
 
     def _note_failure(self, digest: bytes, error: Exception, fetching: DownloadSettings) -> None:
-        failure = self._failures.get(digest)
+        failure = self.failures.get(digest)
         wait = min(fetching.retry_s if failure is None else 2 * failure.wait, fetching.longest_s)
-        self._failures.pop(digest, None)  # the newest come last
-        self._failures[digest] = _Failure(error, time.monotonic() + wait, wait)
-        for oldest in list(self._failures)[:-_FAILURES_MAX]:
-            self._failures.pop(oldest, None)  # another thread may have
+        self.failures.pop(digest, None)  # the newest come last
+        self.failures[digest] = _Failure(error, time.monotonic() + wait, wait)
+        for oldest in list(self.failures)[:-FAILURES_MAX]:
+            self.failures.pop(oldest, None)  # another thread may have
 
     def add(self, folder: Path, digest: bytes) -> None:
         """Copies a published folder here, unless it is here already."""

@@ -33,7 +33,7 @@ from assay.protocol.encoding import EncodingError
 WORKERS = 8
 #: Seconds that the last store has for a chunk; with another left, so many times the faster one's
 #: time, and no less than the third.
-_PATIENCE_S, _SLOWER, _HASTE_S = 60.0, 20.0, 2.0
+PATIENCE_S, SLOWER, HASTE_S = 60.0, 20.0, 2.0
 #: Seconds between two looks at clocks and progress.
 _TICK_S = 0.2
 
@@ -277,8 +277,8 @@ class TensorDownload:
             if other is not mirror and other.fault is None and other.chunk_s is not None
         ]
         if not others:
-            return _PATIENCE_S
-        return min(_PATIENCE_S, max(_HASTE_S, _SLOWER * min(others)))
+            return PATIENCE_S
+        return min(PATIENCE_S, max(HASTE_S, SLOWER * min(others)))
 
     def count(self, size: int) -> None:
         """Some bytes more are in the file."""

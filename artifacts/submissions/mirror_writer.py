@@ -25,12 +25,12 @@ logger = logging.getLogger("assay")
 _WORKERS = 4
 #: Submissions that wait to be written, and bytes of them with the one that is being written; one
 #: that is larger waits alone.
-_WAITING, _WAITING_BYTES = 64, 64 << 20
+_WAITING, WAITING_BYTES = 64, 64 << 20
 #: Seconds that a program which ends waits for the writer.
-_END_S = 5.0
+END_S = 5.0
 #: Copies taken away a window at most, many times what a window brings: what is beyond has to wait,
 #: and so has nothing else.
-_CLEARED_MAX = 4_096
+CLEARED_MAX = 4_096
 
 
 class MirrorWriter:
@@ -38,6 +38,9 @@ class MirrorWriter:
 
     Args:
         windows: the newest so many windows are kept.
+
+    Attributes:
+        held_bytes: of what waits and is being written. left_out: submissions that found no room.
     """
 
     def __init__(self, store: ObjectStore, windows: int) -> None:
@@ -45,12 +48,12 @@ class MirrorWriter:
         self._windows = windows
         self._newest = -1
         self._refused = False
-        self._left_out = 0
+        self.left_out = 0
         self._ended = Event()
-        self._queue: Queue[tuple[int, bytes, PackedSubmission] | None] = Queue(_WAITING)
+        self.queue: Queue[tuple[int, bytes, PackedSubmission] | None] = Queue(_WAITING)
         self._lock = Lock()
-        self._held_bytes = 0
-        self._thread = self._start()
+        self.held_bytes = 0
+        self.thread = self._start()
 
     def _start(self) -> Thread:
         thread = Thread(target=self._work, name="mirror", daemon=True)
@@ -61,35 +64,35 @@ class MirrorWriter:
         """Ends the writer, after what it is at."""
         self._ended.set()
         with suppress(Full):  # then it is at work, and looks before it takes the next one
-            self._queue.put_nowait(None)
-        self._thread.join(_END_S)
+            self.queue.put_nowait(None)
+        self.thread.join(END_S)
 
     def put(self, window: int, root: bytes, packed: PackedSubmission) -> None:
         """Takes a submission that was read whole, as its root binds it."""
         size = measure_pack(packed)
-        if not self._thread.is_alive() and not self._ended.is_set():
-            self._thread = self._start()  # a defect, which its thread has told, has ended it
+        if not self.thread.is_alive() and not self._ended.is_set():
+            self.thread = self._start()  # a defect, which its thread has told, has ended it
         try:
             with self._lock:
-                if 0 < self._held_bytes > _WAITING_BYTES - size:
+                if 0 < self.held_bytes > WAITING_BYTES - size:
                     raise Full
-                self._queue.put_nowait((window, root, packed))
-                self._held_bytes += size
+                self.queue.put_nowait((window, root, packed))
+                self.held_bytes += size
         except Full:
-            self._left_out += 1
-            if self._left_out == 1:
+            self.left_out += 1
+            if self.left_out == 1:
                 logger.warning(
                     "the store is slow: not all that was audited is mirrored there",
                     extra={"event": "mirror_trouble"},
                 )
 
     def _work(self) -> None:
-        while (job := self._queue.get()) is not None:
+        while (job := self.queue.get()) is not None:
             try:
                 self._write(*job)
             finally:
                 with self._lock:
-                    self._held_bytes -= measure_pack(job[2])
+                    self.held_bytes -= measure_pack(job[2])
             del job  # while the next one is waited for
             if self._ended.is_set():
                 return
@@ -121,7 +124,7 @@ class MirrorWriter:
             window = name.removeprefix(f"{MIRRORS}/").partition("/")[0]
             if window.isdecimal() and int(window) <= self._newest - self._windows:
                 old.append(name)
-        for name in old[:_CLEARED_MAX]:
+        for name in old[:CLEARED_MAX]:
             self._store.delete(name)
 
 

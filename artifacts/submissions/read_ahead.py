@@ -37,12 +37,12 @@ OUR_FAULTS = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError,
 #: Files read at a time, and read or kept ahead of the judge.
 THREADS, AHEAD = 24, 64
 #: Most bytes kept, or on their way: a file that may exceed them is begun only where it is alone.
-_KEPT_BYTES = 256 << 20
+KEPT_BYTES = 256 << 20
 #: Seconds that one file's servers are waited for, mirrors and all: at the first time, at most,
 #: twice as many each further time, and at most. Whoever drips bytes holds up nobody but himself.
 _FIRST_S, _FILE_S = 10.0, 80.0
 #: Seconds that a caller waits for the first file to come.
-_WAIT_S = 0.5
+WAIT_S = 0.5
 
 _Key = tuple[int, bytes]
 #: What is read, and seconds for it.
@@ -100,26 +100,26 @@ class ReadAhead:
         ]
         self._turn = 0
         self._keep = keep
-        self._changed = Condition()
+        self.changed = Condition()
         self._begun: set[_Key] = set()
         self._there: dict[_Key, FetchedSubmission] = {}
-        self._tries: dict[_Key, int] = {}
+        self.tries: dict[_Key, int] = {}
         # a file that is shown anew at each block gets no more of the parser's time than one
-        self._budgets: dict[_Key, Budget] = {}
+        self.budgets: dict[_Key, Budget] = {}
         #: Of files that are there; of files under way, whether they are still wanted or not.
-        self._kept_bytes = self._reserved_bytes = 0
+        self.kept_bytes = self.reserved_bytes = 0
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._threads = [
+        self.threads = [
             Thread(target=self._work, name="read ahead", daemon=True) for _ in range(threads)
         ]
-        for thread in self._threads:
+        for thread in self.threads:
             thread.start()
 
     def close(self) -> None:
         """No file more is begun; what is under way ends by its deadline, or with the program."""
-        with self._changed:
+        with self.changed:
             self._begun.clear()
-        for _ in self._threads:
+        for _ in self.threads:
             self._jobs.put(None)
         for worker in self._own:
             worker.close()
@@ -127,7 +127,7 @@ class ReadAhead:
     @property
     def counts(self) -> tuple[int, int]:
         """Files under way, and files and bytes that wait for the judge."""
-        with self._changed:
+        with self.changed:
             return len(self._begun), len(self._there)
 
     def choose(self, context: Context, due: Sequence[bytes]) -> bytes | None:
@@ -135,11 +135,11 @@ class ReadAhead:
 
         Begins to read the files of those next in line; waits a moment where none has come.
         """
-        deadline = time.monotonic() + _WAIT_S
+        deadline = time.monotonic() + WAIT_S
         for hotkey in due:
-            if not self._begin(context, hotkey):
+            if not self.begin(context, hotkey):
                 break
-        with self._changed:
+        with self.changed:
             while True:
                 ready = self._find_ready(context, due)
                 if ready is not None:
@@ -147,12 +147,12 @@ class ReadAhead:
                 rest = deadline - time.monotonic()
                 if rest <= 0:
                     return None
-                self._changed.wait(rest)
+                self.changed.wait(rest)
 
     def choose_late(self, context: Context, due: Sequence[bytes]) -> bytes | None:
         """The first of these whose file had come by FETCH_END, or that has nothing to be read;
         what is under way is dropped."""
-        with self._changed:
+        with self.changed:
             self._begun = {key for key in self._begun if key[0] != context.window}
             return self._find_ready(context, due)
 
@@ -170,11 +170,11 @@ class ReadAhead:
         Raises:
             WorkerError, OUR_FAULTS: what went wrong with reading it; a defect, too.
         """
-        with self._changed:
+        with self.changed:
             fetched = self._there.pop((context.window, hotkey), None)
             if fetched is None:
                 return None
-            self._kept_bytes -= _measure(fetched)
+            self.kept_bytes -= _measure(fetched)
         if fetched.error is not None:
             raise fetched.error
         if fetched.packed is None:
@@ -185,20 +185,20 @@ class ReadAhead:
 
     def forget(self, window: int) -> None:
         """Nothing of a window is asked for any more."""
-        with self._changed:
+        with self.changed:
             self._begun = {key for key in self._begun if key[0] != window}
-            self._tries = {key: n for key, n in self._tries.items() if key[0] != window}
-            self._budgets = {key: b for key, b in self._budgets.items() if key[0] != window}
+            self.tries = {key: n for key, n in self.tries.items() if key[0] != window}
+            self.budgets = {key: b for key, b in self.budgets.items() if key[0] != window}
             for key in [key for key in self._there if key[0] == window]:
-                self._kept_bytes -= _measure(self._there.pop(key))
+                self.kept_bytes -= _measure(self._there.pop(key))
 
-    def _begin(self, context: Context, hotkey: bytes) -> bool:
+    def begin(self, context: Context, hotkey: bytes) -> bool:
         """Has a file read unless it was begun; whether another may be begun after it."""
         key = context.window, hotkey
         size = compute_pack_max(context.parameters)
-        with self._changed:
-            held = self._kept_bytes + self._reserved_bytes
-            if len(self._begun) + len(self._there) >= AHEAD or 0 < held > _KEPT_BYTES - size:
+        with self.changed:
+            held = self.kept_bytes + self.reserved_bytes
+            if len(self._begun) + len(self._there) >= AHEAD or 0 < held > KEPT_BYTES - size:
                 return False
             if key in self._begun or key in self._there:
                 return True
@@ -206,17 +206,17 @@ class ReadAhead:
         if isinstance(committed, Refusal):
             return True
         self._turn = (self._turn + 1) % len(self._sources)
-        budget = self._budgets.setdefault(key, Budget(get_limits(context.parameters).cpu_seconds))
+        budget = self.budgets.setdefault(key, Budget(get_limits(context.parameters).cpu_seconds))
         source = self._sources[self._turn]
         reader = CommittedSubmission(context, hotkey, committed, source, budget)
-        with self._changed:
+        with self.changed:
             self._begun.add(key)
-            self._reserved_bytes += size
+            self.reserved_bytes += size
         timing = context.parameters.timing
         fetch_s = (timing.fetch_end - timing.audit_offset) * timing.slot_ms / 1_000
         first_s = min(_FIRST_S, fetch_s / 4)  # on a quick chain, too, the silent have a verdict
-        seconds = min(_FILE_S, first_s * 2 ** self._tries.get(key, 0))
-        self._tries[key] = self._tries.get(key, 0) + 1
+        seconds = min(_FILE_S, first_s * 2 ** self.tries.get(key, 0))
+        self.tries[key] = self.tries.get(key, 0) + 1
         self._jobs.put((reader, seconds))
         return True
 
@@ -228,19 +228,19 @@ class ReadAhead:
     def _read(self, reader: CommittedSubmission, seconds: float) -> None:
         context = reader.context
         key = context.window, reader.hotkey
-        with self._changed:
+        with self.changed:
             wanted = key in self._begun
         try:
             fetched = fetch(reader, seconds) if wanted else FetchedSubmission(None)
         except BaseException as error:  # noqa: BLE001 - whoever takes the file raises it
             fetched = FetchedSubmission(None, error=error)
-        with self._changed:
-            self._reserved_bytes -= compute_pack_max(context.parameters)
+        with self.changed:
+            self.reserved_bytes -= compute_pack_max(context.parameters)
             if key in self._begun:  # else it comes too late
                 self._begun.discard(key)
                 self._there[key] = fetched
-                self._kept_bytes += _measure(fetched)
-            self._changed.notify_all()
+                self.kept_bytes += _measure(fetched)
+            self.changed.notify_all()
 
 
 def fetch(reader: CommittedSubmission, seconds: float = _FILE_S) -> FetchedSubmission:

@@ -47,12 +47,12 @@ def test_what_waits_is_left_when_the_program_ends(waiting, monkeypatch):
         def empty(self):
             store.go_on.set()
             found = super().empty()
-            mirror._thread.join(0.2)
+            mirror.thread.join(0.2)
             return found
 
     store = Slow()
     monkeypatch.setattr(module, "Queue", Racing)
-    monkeypatch.setattr(module, "_END_S", 0.01)
+    monkeypatch.setattr(module, "END_S", 0.01)
     mirror = MirrorWriter(store, 2)
     mirror.put(0, ROOT, PACKED)
     assert store.begun.wait(30)
@@ -60,15 +60,15 @@ def test_what_waits_is_left_when_the_program_ends(waiting, monkeypatch):
         mirror.put(0, ROOT, PACKED)
     mirror.close()
     store.go_on.set()
-    mirror._thread.join(30)
-    assert not mirror._thread.is_alive()
+    mirror.thread.join(30)
+    assert not mirror.thread.is_alive()
     assert len(store.names) == 1
 
 
 def write(store, window):
     mirror = MirrorWriter(store, 2)
     mirror.put(window, ROOT, PACKED)
-    while not mirror._queue.empty():
+    while not mirror.queue.empty():
         threading.Event().wait(0.001)
     mirror.close()
 
@@ -76,7 +76,7 @@ def write(store, window):
 def test_more_old_copies_than_a_store_lists_are_cleared_in_pieces(tmp_path, monkeypatch):
     for owner in (folder_store, module):
         monkeypatch.setattr(owner, "LIST_MAX", 40)
-    monkeypatch.setattr(module, "_CLEARED_MAX", 20)
+    monkeypatch.setattr(module, "CLEARED_MAX", 20)
     store = open_folder(tmp_path)
     for window in range(60):
         store.put(f"mirrors/{window}/{ROOT.hex()}", b"old")
@@ -109,11 +109,11 @@ def test_a_defect_costs_one_copy_and_neither_the_thread_nor_its_bytes(tmp_path, 
     monkeypatch.setattr(store, "put", lambda *_: 1 / 0)
     mirror = MirrorWriter(store, 2)
     mirror.put(0, ROOT, PACKED)
-    mirror._thread.join(30)
-    assert mirror._held_bytes == 0
+    mirror.thread.join(30)
+    assert mirror.held_bytes == 0
     monkeypatch.setattr(store, "put", whole)
     mirror.put(0, ROOT, PACKED)
-    while mirror._held_bytes:
+    while mirror.held_bytes:
         threading.Event().wait(0.001)
     mirror.close()
     assert sum(1 for path in tmp_path.rglob("*") if path.is_file()) == 1

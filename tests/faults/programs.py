@@ -151,7 +151,7 @@ def _hurry_stores(storm: Any) -> None:
 
     wiring.open_bucket = open_moody
     neuron_session._LOOKS = 1 << 10  # the next checkpoint is asked for at each block
-    checkpoints._SHORT_S = _DOWNLOAD_S  # who needs a checkpoint waits for it within its turn
+    checkpoints.SHORT_S = _DOWNLOAD_S  # who needs a checkpoint waits for it within its turn
     neuron_session.DownloadSettings = partial(neuron_session.DownloadSettings, retry_s=0.0)  # type: ignore[misc]
     open_models = neuron_session.CheckpointFolder
 

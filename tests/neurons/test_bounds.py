@@ -145,12 +145,12 @@ def test_a_validators_files(tmp_path):
 
 
 def test_checkpoints_that_nobody_had(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "_FAILURES_MAX", 5)
+    monkeypatch.setattr(checkpoints, "FAILURES_MAX", 5)
     folder = CheckpointFolder(tmp_path, DownloadSettings(lambda: ()))
     for number in range(20):
         with pytest.raises(CheckpointError):
             folder.get(bytes([number]) * 32)
-    assert [digest[0] for digest in folder._failures] == list(range(15, 20))
+    assert [digest[0] for digest in folder.failures] == list(range(15, 20))
 
 
 def test_calls_to_stores_that_never_return(monkeypatch):

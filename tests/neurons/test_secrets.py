@@ -75,7 +75,7 @@ def test_no_secret_leaves_the_program(
     s3, settings, make_subnet, quick_miner, models, tmp_path, caplog, capfd, monkeypatch
 ):
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr(ahead_module, "_WAIT_S", 60.0)  # blocks come as fast as steps here
+    monkeypatch.setattr(ahead_module, "WAIT_S", 60.0)  # blocks come as fast as steps here
     subnet = make_subnet(MinerConfig(4, 4, last_window=0))
     store, locator = open_own_store(settings)
     miner = subnet.start(quick_miner, store=store, locator=locator)

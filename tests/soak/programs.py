@@ -224,7 +224,7 @@ def take_over(get_now_ms: Callable[[], int], patch: Callable[[Any, str, Any], No
     """
     clock = SimpleNamespace(monotonic=lambda: get_now_ms() / 1e3, time=lambda: get_now_ms() / 1e3)
     patch(checkpoints_module, "time", clock)
-    patch(checkpoints_module, "_SHORT_S", _TURN_S / 2)  # real seconds are as nothing here
+    patch(checkpoints_module, "SHORT_S", _TURN_S / 2)  # real seconds are as nothing here
     patch(trainer_module, "time", clock)
     patch(commands, "now_ms", get_now_ms)
     patch(commands, "join_network", lambda *arguments: _get_program().join(*arguments))

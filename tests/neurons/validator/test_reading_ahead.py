@@ -136,7 +136,7 @@ def test_who_has_nothing_to_be_read_is_judged_at_once(shown):
 
 def test_a_silent_store_holds_up_nobody_else(shown, monkeypatch):
     """Alice's store is silent; a second hotkey with the same commitment has a good one."""
-    monkeypatch.setattr(module, "_WAIT_S", 5.0)
+    monkeypatch.setattr(module, "WAIT_S", 5.0)
     silent = Silent()
     committed = replace(shown.context.commitments[ALICE], locator="test:silent")
     members = {**shown.context.members, BOB: shown.context.members[ALICE]}
@@ -146,12 +146,12 @@ def test_a_silent_store_holds_up_nobody_else(shown, monkeypatch):
     with closing(ReadAhead(replace(shown.sources, stores=stores))) as ahead:
         assert ahead.choose(context, [BOB, ALICE]) == ALICE
         assert ahead.take(context, ALICE) is not None
-        monkeypatch.setattr(module, "_WAIT_S", 0.0)
+        monkeypatch.setattr(module, "WAIT_S", 0.0)
         assert ahead.choose(context, [BOB]) is None
         # past FETCH_END what is under way counts no more, even if it comes
         assert ahead.choose_late(context, [BOB]) is None
         silent.free.set()
-        for thread in ahead._threads:
+        for thread in ahead.threads:
             thread.join(0.01)
         assert ahead.choose_late(context, [BOB]) is None
         assert ahead.take(context, BOB) is None
@@ -166,7 +166,7 @@ def test_a_first_try_ends_long_before_fetch_end_on_a_quick_chain(shown, monkeypa
         return module.FetchedSubmission(None)
 
     monkeypatch.setattr(module, "fetch", note)
-    monkeypatch.setattr(module, "_WAIT_S", 30.0)
+    monkeypatch.setattr(module, "WAIT_S", 30.0)
     parameters = replace(shown.context.parameters, timing=DEMO_TIMING)
     with closing(ReadAhead(shown.sources)) as ahead:
         for _ in range(2):
@@ -178,7 +178,7 @@ def test_a_first_try_ends_long_before_fetch_end_on_a_quick_chain(shown, monkeypa
 
 
 def test_what_came_in_time_is_judged_after_fetch_end(shown, monkeypatch):
-    monkeypatch.setattr(module, "_WAIT_S", 30.0)
+    monkeypatch.setattr(module, "WAIT_S", 30.0)
     with closing(ReadAhead(shown.sources)) as ahead:
         assert ahead.choose(shown.context, [ALICE]) == ALICE
         assert ahead.choose_late(shown.context, [ALICE]) == ALICE
@@ -194,14 +194,14 @@ def test_who_has_nothing_to_be_read_is_judged_after_fetch_end_too(shown):
 
 
 def test_memory_is_bounded(shown, monkeypatch):
-    monkeypatch.setattr(module, "_KEPT_BYTES", 0)
-    monkeypatch.setattr(module, "_WAIT_S", 30.0)
+    monkeypatch.setattr(module, "KEPT_BYTES", 0)
+    monkeypatch.setattr(module, "WAIT_S", 30.0)
     with closing(ReadAhead(shown.sources)) as ahead:
         assert ahead.choose(shown.context, [ALICE]) == ALICE
-        assert ahead._kept_bytes > 0
-        assert not ahead._begin(replace(shown.context, window=9), ALICE)
+        assert ahead.kept_bytes > 0
+        assert not ahead.begin(replace(shown.context, window=9), ALICE)
         ahead.take(shown.context, ALICE)
-        assert ahead._kept_bytes == 0
+        assert ahead.kept_bytes == 0
 
 
 def test_memory_is_bounded_by_what_may_still_come(shown):
@@ -215,19 +215,19 @@ def test_memory_is_bounded_by_what_may_still_come(shown):
         commitments=dict.fromkeys(names, shown.context.commitments[ALICE]),
     )
     largest = compute_pack_max(context.parameters)
-    assert module.AHEAD * largest > module._KEPT_BYTES > module.THREADS * largest
+    assert module.AHEAD * largest > module.KEPT_BYTES > module.THREADS * largest
     with closing(ReadAhead(with_store(shown, silent))) as ahead:
-        begun = [name for name in names if ahead._begin(context, name)]
-        assert len(begun) * largest <= module._KEPT_BYTES < (len(begun) + 1) * largest
-        assert ahead._reserved_bytes == len(begun) * largest
+        begun = [name for name in names if ahead.begin(context, name)]
+        assert len(begun) * largest <= module.KEPT_BYTES < (len(begun) + 1) * largest
+        assert ahead.reserved_bytes == len(begun) * largest
         # threads go on with what is not wanted any more, until its deadline
         ahead.forget(context.window)
         assert ahead.counts == (0, 0)
-        assert not ahead._begin(replace(context, window=9), names[0])
+        assert not ahead.begin(replace(context, window=9), names[0])
         silent.free.set()
-        with ahead._changed:
-            assert ahead._changed.wait_for(lambda: ahead._reserved_bytes == 0, 60)
-        assert ahead._begin(replace(context, window=9), names[0])
+        with ahead.changed:
+            assert ahead.changed.wait_for(lambda: ahead.reserved_bytes == 0, 60)
+        assert ahead.begin(replace(context, window=9), names[0])
 
 
 def test_a_pack_is_measured_by_all_that_a_peer_chooses():
@@ -240,19 +240,19 @@ def test_a_pack_is_measured_by_all_that_a_peer_chooses():
 
 
 def test_a_window_that_is_over_is_forgotten(shown, monkeypatch):
-    monkeypatch.setattr(module, "_WAIT_S", 30.0)
+    monkeypatch.setattr(module, "WAIT_S", 30.0)
     with closing(ReadAhead(shown.sources)) as ahead:
         ahead.choose(shown.context, [ALICE])
         ahead.forget(0)
         assert ahead.counts == (0, 0)
-        assert ahead._kept_bytes == 0
-        assert ahead._tries == {}
+        assert ahead.kept_bytes == 0
+        assert ahead.tries == {}
 
 
 def test_a_file_that_is_broken_at_each_block_gets_no_more_of_the_parsers_time(
     shown, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(module, "_WAIT_S", 30.0)
+    monkeypatch.setattr(module, "WAIT_S", 30.0)
     store = open_folder(tmp_path)
     genuine = shown.sources.stores[LOCATOR].get(shown.name, 1 << 24)
     store.put(shown.name, genuine[:10] + b"junk" + genuine[14:])
@@ -261,20 +261,20 @@ def test_a_file_that_is_broken_at_each_block_gets_no_more_of_the_parsers_time(
         for _ in range(3):
             assert ahead.choose(shown.context, [ALICE]) == ALICE
             assert not ahead.take(shown.context, ALICE)._packed.is_whole
-            ((_, budget),) = ahead._budgets.items()
+            ((_, budget),) = ahead.budgets.items()
             left.append(budget.left)
         budget.left = 0.0
         ahead.choose(shown.context, [ALICE])
         spent = ahead.take(shown.context, ALICE).read_footer()
         ahead.forget(0)
-        assert ahead._budgets == {}
+        assert ahead.budgets == {}
     assert left == sorted(left, reverse=True)
     assert spent.reason is Reason.TOO_LARGE
 
 
 def test_a_second_try_of_the_judges_own_waits_for_no_server_for_long(shown, monkeypatch):
     """On its thread, everybody else waits with it."""
-    monkeypatch.setattr(module, "_WAIT_S", 30.0)
+    monkeypatch.setattr(module, "WAIT_S", 30.0)
     monkeypatch.setattr(module, "is_committed", lambda *_: 1 // 0)
 
     class Watching:
@@ -293,7 +293,7 @@ def test_a_second_try_of_the_judges_own_waits_for_no_server_for_long(shown, monk
 
 def test_our_own_fault_is_ours(shown, monkeypatch):
     """What breaks while it is read ahead is tried once more by the judge itself."""
-    monkeypatch.setattr(module, "_WAIT_S", 30.0)
+    monkeypatch.setattr(module, "WAIT_S", 30.0)
 
     def break_down(*_):
         raise ValueError("a defect")
@@ -306,7 +306,7 @@ def test_our_own_fault_is_ours(shown, monkeypatch):
 
 def test_a_defect_costs_neither_a_thread_nor_the_bytes_it_had_reserved(shown, monkeypatch):
     """The judge's thread raises it; what comes after it is read ahead as before."""
-    monkeypatch.setattr(module, "_WAIT_S", 30.0)
+    monkeypatch.setattr(module, "WAIT_S", 30.0)
 
     def break_down(*_):
         raise AttributeError("a defect")
@@ -317,7 +317,7 @@ def test_a_defect_costs_neither_a_thread_nor_the_bytes_it_had_reserved(shown, mo
             assert ahead.choose(shown.context, [ALICE]) == ALICE
             with pytest.raises(AttributeError, match="a defect"):
                 ahead.take(shown.context, ALICE)
-        assert ahead._reserved_bytes == 0
+        assert ahead.reserved_bytes == 0
         assert ahead.choose(shown.context, [ALICE]) == ALICE
         assert shown.judge(replace(shown.sources, ahead=ahead)).accepted
 
@@ -331,17 +331,17 @@ def test_who_is_closed_begins_no_file_more(shown, monkeypatch):
         return module.FetchedSubmission(None)
 
     monkeypatch.setattr(module, "fetch", hang)
-    monkeypatch.setattr(module, "_WAIT_S", 0.1)
+    monkeypatch.setattr(module, "WAIT_S", 0.1)
     ahead = ReadAhead(shown.sources, threads=1)
     again = replace(shown.context, window=shown.context.window + 1)
     for context in (shown.context, again):
         assert ahead.choose(context, [ALICE]) is None
     ahead.close()
     go_on.set()
-    for thread in ahead._threads:
+    for thread in ahead.threads:
         thread.join(10.0)
     assert begun == [ALICE]
-    assert ahead._reserved_bytes == 0
+    assert ahead.reserved_bytes == 0
 
 
 # --- what is said of it
@@ -512,7 +512,7 @@ def test_a_validator_leaves_what_it_read_and_clears_away_the_old(shown, tmp_path
     with closing(MirrorWriter(store, 2)) as mirror:
         for window in range(4):
             mirror.put(window, shown.context.commitments[ALICE].root, packed)
-        while not mirror._queue.empty():
+        while not mirror.queue.empty():
             threading.Event().wait(0.01)
     root = shown.context.commitments[ALICE].root.hex()
     assert store.list("mirrors") == ("mirrors/-3/old", f"mirrors/2/{root}", f"mirrors/3/{root}")
@@ -538,7 +538,7 @@ def test_what_waits_for_a_store_that_stalls_is_bounded_by_bytes(shown, caplog):
             self.written += 1
 
     store = Stalls()
-    size = mirroring._WAITING_BYTES // 4
+    size = mirroring.WAITING_BYTES // 4
     packed = PackedSubmission(ALICE, None, None, (PackedGroup(0, bytes(size), None),))
     huge = PackedSubmission(ALICE, None, None, (PackedGroup(0, bytes(5 * size), None),))
     with closing(MirrorWriter(store, 2)) as mirror:
@@ -546,14 +546,14 @@ def test_what_waits_for_a_store_that_stalls_is_bounded_by_bytes(shown, caplog):
         assert started.wait(60)  # what is being written counts
         for _ in range(9):
             mirror.put(0, bytes(32), packed)
-            assert mirror._held_bytes <= mirroring._WAITING_BYTES
-        assert mirror._left_out == 6
+            assert mirror.held_bytes <= mirroring.WAITING_BYTES
+        assert mirror.left_out == 6
         assert caplog.text.count("not all that was audited is mirrored") == 1
         free.set()
-        while mirror._held_bytes:
+        while mirror.held_bytes:
             threading.Event().wait(0.01)
         mirror.put(0, bytes(32), huge)  # alone, nothing is too large
-        while mirror._held_bytes:
+        while mirror.held_bytes:
             threading.Event().wait(0.01)
     assert store.written == 5
 
@@ -571,7 +571,7 @@ def test_a_mirror_that_cannot_be_written_is_said_once(shown, caplog):
     with closing(MirrorWriter(Full(), 2)) as mirror:
         for _ in range(3):
             mirror.put(0, bytes(32), packed)
-        while not mirror._queue.empty():
+        while not mirror.queue.empty():
             threading.Event().wait(0.01)
     assert caplog.text.count("is not mirrored: the disk is full") == 1
 
