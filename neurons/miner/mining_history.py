@@ -323,8 +323,7 @@ class MiningHistory:
 
 
 def describe_history(history: MiningHistory, newest: int | None = None) -> list[dict[str, Any]]:
-    """Every window as JSON, oldest first, or so many newest; `neurons.mining.history_view` draws
-    it."""
+    """Every window as JSON, oldest first, or so many newest; `cli.history_view` draws it."""
     windows = history.get_mined(newest=newest)
     since = windows[0].window if windows else 0
     verdicts = {verdict.window: verdict for verdict in history.get_verdicts(since=since)}

@@ -1,1 +1,9 @@
-"""The validator: judges, remembers, settles, and sends weights that are never lost or doubled."""
+"""The validator: judges a window's submissions, settles an epoch's, sets and publishes weights.
+
+`validator.py` is the loop's step; `judged_window.py` one window's verdicts and one settlement;
+`journal.py` keeps all of it, so that no kill judges or settles twice. `weights_outbox.py` and
+`post_outbox.py` bring weights to the chain and settlements to the ledger contract, never lost and
+never doubled. It never takes a miner's word, nor judges late. Start with `validator.py`.
+"""
+
+__all__: list[str] = []
