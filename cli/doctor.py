@@ -14,10 +14,10 @@ from rich.text import Text
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.discovery import make_mirrors
 from assay.cli.console import open_console
+from assay.cli.preflight.checks import CheckState, PreflightCheck
+from assay.cli.preflight.dry_run import DryRun, Earning
+from assay.cli.preflight.examination import PreflightInputs, examine
 from assay.network import ObjectStore, ReadableStores
-from assay.neurons.miner.dry_run import DryRun, Earning
-from assay.neurons.session.checks import CheckState, PreflightCheck
-from assay.neurons.session.preflight import PreflightInputs, examine
 from assay.neurons.session.resources import now_ms, open_own_store, require_netuid
 from assay.neurons.session.session import Session, open_session
 from assay.neurons.settings.sections import Settings

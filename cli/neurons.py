@@ -12,9 +12,10 @@ import torch
 from assay.artifacts.submissions.mirror_writer import open_read_ahead
 from assay.cli.console import open_console
 from assay.cli.doctor import render_dry_run
+from assay.cli.preflight.dry_run import Candidate, dry_run
+from assay.cli.preflight.examination import PreflightInputs, warn_briefly
 from assay.network import ObjectStore
 from assay.network.store import open_folder
-from assay.neurons.miner.dry_run import Candidate, dry_run
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.miner.mining_history import MiningHistory, describe_history
 from assay.neurons.miner.review import MinerReview, MinerWithReview, list_reasons
@@ -27,7 +28,6 @@ from assay.neurons.program.metrics_server import serve_metrics
 from assay.neurons.program.program_loop import ProgramLoop, catch_signals
 from assay.neurons.program.program_status import SHOWN, ProgramInfo, UploadStatus, describe_program
 from assay.neurons.session.neuron_session import NetworkMonitor, NeuronSession, join_network
-from assay.neurons.session.preflight import PreflightInputs, warn_briefly
 from assay.neurons.session.resources import now_ms, open_own_store
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import MinerSettings, Settings

@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from page_parts import fill, write_or_check
 
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
-from assay.neurons.session.checks import PROBE
+from assay.cli.preflight.checks import PROBE
 from assay.cli.status import (
     PublicRoundStatus,
     PublicStatus,

@@ -11,8 +11,8 @@ from assay.cli import console as room
 from assay.cli.console import FIGURES, open_console
 from assay.cli.demo import count_late
 from assay.cli.doctor import render_checks
+from assay.cli.preflight.checks import CheckState, PreflightCheck
 from assay.demo.demo_view import plot_reward, render_summary
-from assay.neurons.session.checks import CheckState, PreflightCheck
 
 SCORES = (11_058, 12_276, 12_534, 11_046)
 

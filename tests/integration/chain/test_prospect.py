@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from assay.cli.preflight.checks import CheckState, check_chain, check_registration
+from assay.cli.preflight.dry_run import Candidate, estimate_earning
 from assay.network.beacon import LocalBeacon
-from assay.neurons.miner.dry_run import Candidate, estimate_earning
-from assay.neurons.session.checks import CheckState, check_chain, check_registration
 from assay.neurons.session.window_reader import find_epoch
 from assay.protocol import Commitment, Parameters, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.cli.doctor import render_dry_run
+from assay.cli.preflight.dry_run import Candidate, compute_window_seconds, dry_run
 from assay.devnet import SimulatedRules
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
-from assay.neurons.miner.dry_run import Candidate, compute_window_seconds, dry_run
 from assay.neurons.miner.miner import MinerConfig, MinerDependencies
 from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
 from assay.protocol.parameters import MAIN_TIMING

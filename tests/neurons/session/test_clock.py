@@ -2,8 +2,8 @@
 
 import pytest
 
+from assay.cli.preflight.checks import CheckState, check_clock
 from assay.devnet import SimulatedChain
-from assay.neurons.session.checks import CheckState, check_clock
 from assay.protocol.parameters import MAIN_TIMING
 
 HOUR_MS = 3_600_000

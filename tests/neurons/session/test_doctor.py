@@ -15,25 +15,25 @@ from rich.console import Console
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.cli.doctor import Opening, open_role_stores, render_checks, run_doctor
-from assay.devnet import SimulatedRules
-from assay.network.chain import ChainError
-from assay.network.store import ReadableStores, open_folder
-from assay.neurons.session import checks
-from assay.neurons.session import preflight as doctor
-from assay.neurons.session.checks import (
+from assay.cli.preflight import checks
+from assay.cli.preflight import examination as doctor
+from assay.cli.preflight.checks import (
     CheckState,
     PreflightCheck,
     check_disk,
     check_memory,
     check_relays,
 )
-from assay.neurons.session.memory import (
+from assay.cli.preflight.examination import PreflightInputs, examine, look_briefly, warn_briefly
+from assay.cli.preflight.memory import (
     _read_container,
     _read_machine,
     estimate_memory,
     measure_shape,
 )
-from assay.neurons.session.preflight import PreflightInputs, examine, look_briefly, warn_briefly
+from assay.devnet import SimulatedRules
+from assay.network.chain import ChainError
+from assay.network.store import ReadableStores, open_folder
 from assay.neurons.session.session import Session
 from assay.neurons.settings.loading import ConfigError, load_settings
 from assay.training import LearnConfig

@@ -11,10 +11,7 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.ports import BeaconSource, Chain
-from assay.inference import Checkpoint
-from assay.network import ObjectStore
-from assay.neurons.program.program_loop import STATUS_FILE
-from assay.neurons.session.checks import (
+from assay.cli.preflight.checks import (
     CheckState,
     PreflightCheck,
     attempt,
@@ -31,7 +28,10 @@ from assay.neurons.session.checks import (
     check_store,
     check_trainer,
 )
-from assay.neurons.session.memory import estimate_memory, get_available_memory, measure_shape
+from assay.cli.preflight.memory import estimate_memory, get_available_memory, measure_shape
+from assay.inference import Checkpoint
+from assay.network import ObjectStore
+from assay.neurons.program.program_loop import STATUS_FILE
 from assay.protocol import Parameters
 from assay.training import LearnConfig
 

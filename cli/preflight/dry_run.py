@@ -11,10 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from assay.artifacts.ports import Chain
-from assay.inference import Checkpoint
-from assay.network.store import ObjectStore
-from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies, make_work
-from assay.neurons.session.checks import (
+from assay.cli.preflight.checks import (
     CheckState,
     PreflightCheck,
     attempt,
@@ -25,6 +22,9 @@ from assay.neurons.session.checks import (
     check_registration,
     check_store,
 )
+from assay.inference import Checkpoint
+from assay.network.store import ObjectStore
+from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies, make_work
 from assay.neurons.session.window_reader import Challenge, find_epoch, get_window_commitments
 from assay.protocol import Beacon, Block, Parameters, Phase
 from assay.protocol.errors import OperatorError
