@@ -145,8 +145,7 @@ class MortalStore(FolderStore):
     """A folder whose writes are points."""
 
     def __init__(self, folder, fate):
-        opened = open_folder(folder)
-        super().__init__(opened._store, opened.root)
+        super().__init__(open_folder(folder).root)
         self._fate = fate
 
     def put(self, name, data):
