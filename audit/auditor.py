@@ -5,23 +5,27 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from assay.audit.findings import AuditReport, Check, Findings
+from assay.artifacts.records.record_reader import (
+    SETTLEMENTS_MAX,
+    RecordFault,
+    RecordReader,
+    decode_settlement,
+    decode_window,
+    follow_links,
+    open_reader,
+)
+from assay.audit.findings import Aspect, AuditReport, Findings
 from assay.audit.ports import Public
 from assay.audit.settlement_check import check_settlement
 from assay.audit.window_check import Ledgers, check_window
 from assay.network.chain import ForgottenError
 from assay.network.store import StoreError
 from assay.neurons.session.window_reader import find_settlement
-from assay.protocol import Phase, Tag, encode_ss58, parse_commitment
-from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol import Phase, Tag, parse_commitment
 from assay.protocol.record import (
     NOTHING,
     SettlementRecord,
     WindowRecord,
-    compute_record_bytes_max,
-    decode_settlement_record,
-    decode_window_record,
-    make_latest_name,
     make_settlement_record_name,
     make_window_record_name,
 )
@@ -29,9 +33,6 @@ from assay.protocol.window import compute_block
 
 #: Called with the windows done so far and those due.
 Progress = Callable[[int, int], None]
-#: Settlements between the announced one and the newest audited that are followed.
-_STEPS_MAX = 4_096
-_LATEST_BYTES = 1 << 12
 _R = TypeVar("_R", WindowRecord, SettlementRecord)
 
 
@@ -44,32 +45,26 @@ class _Published:
     """
 
     public: Public
-    validator: bytes
+    reader: RecordReader
     windows: dict[int, WindowRecord | None] = field(default_factory=dict)
     settlements: dict[int, SettlementRecord | None] = field(default_factory=dict)
 
     def get_window(self, window: int, found: Findings | None) -> WindowRecord | None:
         """A window's record; in `found` what is wrong with its bytes."""
         if window not in self.windows or found is not None:
-            name = make_window_record_name(encode_ss58(self.validator), window)
-            record = self._read(name, decode_window_record, found, lambda: self._excuse(window))
-            if record is not None and record.window != window:
-                if found is not None:
-                    found.differ(Check.RECORD, f"under its name lies window {record.window}'s")
-                record = None
-            self.windows[window] = record
+            name = make_window_record_name(self.reader.address, window)
+            data = self._read(name, found, lambda: self._excuse(window))
+            record = None if data is None else decode_window(name, window, data)
+            self.windows[window] = _unfold(record, found)
         return self.windows[window]
 
     def get_settlement(self, epoch: int, found: Findings | None) -> SettlementRecord | None:
         """The record of the settlement at an epoch block, likewise."""
         if epoch not in self.settlements or found is not None:
-            name = make_settlement_record_name(encode_ss58(self.validator), epoch)
-            record = self._read(name, decode_settlement_record, found, lambda: None)
-            if record is not None and record.epoch != epoch:
-                if found is not None:
-                    found.differ(Check.RECORD, f"under its name lies epoch {record.epoch}'s")
-                record = None
-            self.settlements[epoch] = record
+            name = make_settlement_record_name(self.reader.address, epoch)
+            data = self._read(name, found, lambda: None)
+            record = None if data is None else decode_settlement(name, epoch, data)
+            self.settlements[epoch] = _unfold(record, found)
         return self.settlements[epoch]
 
     def _excuse(self, window: int) -> str | None:
@@ -91,43 +86,43 @@ class _Published:
         return None
 
     def _read(
-        self,
-        name: str,
-        decode: Callable[[bytes], _R],
-        found: Findings | None,
-        excuse: Callable[[], str | None],
-    ) -> _R | None:
-        limit = compute_record_bytes_max(self.public.parameters)
+        self, name: str, found: Findings | None, excuse: Callable[[], str | None]
+    ) -> bytes | None:
         found = Findings(0) if found is None else found
         try:
-            data = self.public.records.get(name, limit)
+            data = self.reader.objects.get(name, self.reader.limit)
         except StoreError as error:
-            found.miss(Check.RECORD, str(error))
+            found.miss(Aspect.RECORD, str(error))
             return None
         if data is None:
-            found.miss(Check.RECORD, excuse() or f"the validator has published no {name}")
+            found.miss(Aspect.RECORD, excuse() or f"the validator has published no {name}")
             return None
-        found.look(Check.RECORD)
-        self._compare_copies(name, data, limit, found)
-        try:
-            return decode(data)
-        except EncodingError as error:
-            found.differ(Check.RECORD, f"{name} is not a record: {error}")
-            return None
+        found.look(Aspect.RECORD)
+        self._compare_copies(name, data, found)
+        return data
 
-    def _compare_copies(self, name: str, data: bytes, limit: int, found: Findings) -> None:
+    def _compare_copies(self, name: str, data: bytes, found: Findings) -> None:
         for whose, copies in self.public.copies.items():
-            other = copies.get(name, limit)
+            other = copies.get(name, self.reader.limit)
             if other is None:
                 continue
-            found.look(Check.COPIES)
+            found.look(Aspect.COPIES)
             if other != data:
                 found.differ(
-                    Check.COPIES,
+                    Aspect.COPIES,
                     f"{whose} has got another {name}: the validator shows different records to "
                     "different readers, or one of them was changed since; its own is the one that "
                     "the digest announced on chain leads to",
                 )
+
+
+def _unfold(record: _R | RecordFault | None, found: Findings | None) -> _R | None:
+    """The record; in `found` why what lies under its name is none."""
+    if not isinstance(record, RecordFault):
+        return record
+    if found is not None:
+        found.differ(Aspect.RECORD, record.sentence)
+    return None
 
 
 def audit(
@@ -141,7 +136,7 @@ def audit(
     Raises:
         ChainError, StoreError, WorkerError: it could not be done.
     """
-    published = _Published(public, validator)
+    published = _Published(public, open_reader(public.records, validator, public.parameters))
     epochs = _find_epochs(published, windows)
     ledgers: dict[int, Ledgers | None] = {}
     found_windows = []
@@ -194,20 +189,16 @@ def _find_epochs(published: _Published, windows: Sequence[int]) -> dict[int, int
 
 def _iterate_settlements(published: _Published, first: int) -> Iterator[SettlementRecord]:
     """Published settlements from the newest back to the one that holds a window."""
-    name = make_latest_name(encode_ss58(published.validator))
     try:
-        data = published.public.records.get(name, _LATEST_BYTES)
-        epoch = 0 if data is None else int(read_json(data)["epoch"])
-    except (StoreError, EncodingError, KeyError, TypeError, ValueError):
+        latest = published.reader.read_latest()
+    except StoreError:
         return
-    for _ in range(_STEPS_MAX):
-        record = published.get_settlement(epoch, None) if epoch else None
-        if record is None:
-            return
+    if isinstance(latest, RecordFault):
+        return
+    for record in follow_links(lambda epoch: published.get_settlement(epoch, None), latest.epoch):
         yield record
-        if record.previous_epoch >= epoch or any(c.window <= first for c in record.windows):
+        if any(c.window <= first for c in record.windows):
             return
-        epoch = record.previous_epoch
 
 
 def _is_first(published: _Published, window: int, epoch: int) -> bool:
@@ -233,15 +224,15 @@ def _check_link(
     """Whether a record follows the one before it, `probe` being what reading that has shown."""
     if before is None:
         if probe.differences:
-            found.differ(Check.LINK, f"of {name}, before it: {probe.differences[0][1]}")
+            found.differ(Aspect.LINK, f"of {name}, before it: {probe.differences[0][1]}")
         elif said != NOTHING:
             found.notes.append("the record before it is not there: its link leads nowhere")
         return
-    found.look(Check.LINK)
+    found.look(Aspect.LINK)
     if said == before.digest:
         return
     follows = "starts a chain of its own" if said == NOTHING else "follows another record"
-    found.differ(Check.LINK, f"it {follows} than the one published of {name}")
+    found.differ(Aspect.LINK, f"it {follows} than the one published of {name}")
 
 
 def _check_settlement(published: _Published, epoch: int, windows: range) -> Findings:
@@ -262,7 +253,7 @@ def _check_settlement(published: _Published, epoch: int, windows: range) -> Find
     _check_settlement_link(published, record, found)
     left_out = check_settlement(
         published.public,
-        published.validator,
+        published.reader.validator,
         record,
         covered,
         lambda other: published.get_settlement(other, None),
@@ -278,7 +269,7 @@ def _check_left_out(published: _Published, windows: Sequence[int], found: Findin
     for window in windows:
         if window not in silent:
             found.differ(
-                Check.WINDOWS, f"window {window} of its epoch has a record, and is not settled"
+                Aspect.WINDOWS, f"window {window} of its epoch has a record, and is not settled"
             )
     if silent:
         found.notes.append(
@@ -298,7 +289,7 @@ def _check_settlement_link(
         for epoch, known in sorted(published.settlements.items()):
             if known is not None and record.previous_epoch < epoch < record.epoch:
                 found.differ(
-                    Check.LINK,
+                    Aspect.LINK,
                     f"it follows epoch {record.previous_epoch}, and passes over the settlement "
                     f"published of epoch {epoch}",
                 )
@@ -306,7 +297,7 @@ def _check_settlement_link(
     first = published.windows.get(record.windows[0].window) if record.windows else None
     earlier = [e for e, known in published.settlements.items() if known and e < record.epoch]
     if record.previous_epoch or earlier or (first is not None and first.previous != NOTHING):
-        found.differ(Check.LINK, "it starts a chain of its own, and is not the first")
+        found.differ(Aspect.LINK, "it starts a chain of its own, and is not the first")
 
 
 def _check_announced(published: _Published, found: Findings) -> None:
@@ -317,7 +308,9 @@ def _check_announced(published: _Published, found: Findings) -> None:
         found: of the newest settlement that is audited; links lead to it from the announced one.
     """
     chain = published.public.chain
-    slot = parse_commitment(chain.get_commitments(chain.get_head()).get(published.validator, b""))
+    slot = parse_commitment(
+        chain.get_commitments(chain.get_head()).get(published.reader.validator, b"")
+    )
     if slot is None or slot.tag is not Tag.RECORD:
         found.notes.append(
             "its slot on chain announces no record: nothing binds it to show the same to all"
@@ -328,19 +321,19 @@ def _check_announced(published: _Published, found: Findings) -> None:
             f"only what it published up to epoch {slot.number} is bound by the chain"
         )
     digest, epoch = slot.digest, slot.number
-    for _ in range(_STEPS_MAX):
+    for _ in range(SETTLEMENTS_MAX):
         record = published.get_settlement(epoch, None)
         if record is None:
             found.miss(
-                Check.ANNOUNCED,
+                Aspect.ANNOUNCED,
                 f"the settlement of epoch {epoch} is announced, or linked "
                 "to from the announced one, and not published",
             )
             return
-        found.look(Check.ANNOUNCED)
+        found.look(Aspect.ANNOUNCED)
         if record.digest != digest:
             found.differ(
-                Check.ANNOUNCED,
+                Aspect.ANNOUNCED,
                 f"the chain binds the validator to another record of epoch {epoch} than the one "
                 "that is published: it was rewritten, or readers are shown different ones",
             )
@@ -350,7 +343,7 @@ def _check_announced(published: _Published, found: Findings) -> None:
         digest, epoch = record.previous, record.previous_epoch
         if digest != NOTHING and epoch < found.number:
             found.differ(
-                Check.ANNOUNCED,
+                Aspect.ANNOUNCED,
                 f"the announced settlements lead from epoch {record.epoch} past it to epoch "
                 f"{epoch}: the chain does not bind it",
             )

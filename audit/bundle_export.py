@@ -21,17 +21,23 @@ from assay.audit.bundle import (
     FACTS_FILE,
     STORE_FOLDER,
     SUBMISSIONS_FOLDER,
+    SUMS_FILE,
     About,
     BundleError,
     name_pack,
     read_about,
     read_facts,
     read_pack,
+    seal_folder,
 )
 from assay.audit.findings import AuditReport
 from assay.audit.ports import Public, Submissions
-from assay.audit.recorded_facts import Facts, RecordingBeacons, RecordingChain, RecordingLedger
-from assay.audit.sealing import SUMS_FILE, seal_folder
+from assay.audit.recorded_answers import (
+    RecordedAnswers,
+    RecordedBeacons,
+    RecordedChain,
+    RecordedScoreLedger,
+)
 from assay.audit.sources import FetchedOutlines
 from assay.network.files import hold_folder, remove_unfinished, write_file, write_json
 from assay.network.store import StoreError
@@ -79,9 +85,9 @@ def export_bundle(
         submissions = _KeptSubmissions(folder / SUBMISSIONS_FOLDER, public.submissions)
         recording = replace(
             public,
-            chain=RecordingChain(public.chain, facts),
-            beacons=RecordingBeacons(public.beacons, facts),
-            ledger=None if public.ledger is None else RecordingLedger(public.ledger, facts),
+            chain=RecordedChain(facts, public.chain),
+            beacons=RecordedBeacons(facts, public.beacons),
+            ledger=None if public.ledger is None else RecordedScoreLedger(facts, public.ledger),
             records=kept.keep(public.records),
             submissions=submissions,
             outlines=FetchedOutlines(scratch, lambda: [kept.keep(store) for store in mirrors]),
@@ -118,11 +124,11 @@ def _claim(folder: Path, about: About, stack: ExitStack) -> None:
     write_json(folder / ABOUT_FILE, about.to_json())
 
 
-def _open_facts(folder: Path, public: Public) -> Facts:
+def _open_facts(folder: Path, public: Public) -> RecordedAnswers:
     if (folder / FACTS_FILE).exists():
         return read_facts(folder)
     chain = public.chain
-    return Facts(chain.genesis_hash, chain.netuid, chain.get_head())
+    return RecordedAnswers(chain.genesis_hash, chain.netuid, chain.get_head())
 
 
 @dataclass(slots=True)
@@ -130,7 +136,7 @@ class _Saver:
     """Writes the facts now and then, for whoever is cut off."""
 
     path: Path
-    facts: Facts
+    facts: RecordedAnswers
     saved: float = field(default_factory=time.monotonic)
 
     def save(self, *, now: bool = False) -> None:

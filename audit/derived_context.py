@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.store_objects import UnavailableError
-from assay.audit.findings import Check, Findings
+from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public, PublicChain
 from assay.environments import open_environment
 from assay.network.chain import ForgottenError
@@ -39,7 +39,8 @@ from assay.protocol.beacon import is_valid_beacon
 from assay.protocol.record import Moment, WindowRecord, make_record_context
 from assay.protocol.window import compute_block, compute_round
 
-_ARCHIVE = "the nodes asked have forgotten block {}'s state: it needs an archive endpoint"
+#: What is said where a node had forgotten a block's state.
+FORGOTTEN = "the nodes asked have forgotten block {}'s state: it needs an archive endpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +92,16 @@ def _derive_moment(
     if said is None:  # it abstained, and what it did not know binds nobody
         found.notes.append(f"the record names no {name} block")
         return block, claimed.context.challenge
-    found.look(Check.BLOCKS)
+    found.look(Aspect.BLOCKS)
     if said.block_hash != block.hash:
         found.differ(
-            Check.BLOCKS,
+            Aspect.BLOCKS,
             f"the {name} block {number} has hash {block.hash.hex()[:16]}…, and the record says "
             f"{said.block_hash.hex()[:16]}…",
         )
     if said.timestamp_ms != block.timestamp_ms:
         found.differ(
-            Check.BLOCKS,
+            Aspect.BLOCKS,
             f"the {name} block {number} was made at {block.timestamp_ms} ms, and the record says "
             f"{said.timestamp_ms}",
         )
@@ -114,10 +115,10 @@ def _derive_beacon(
     so nothing need be asked for. Else the one that should stand there."""
     timing, chain = public.parameters.timing, public.parameters.beacon
     due = compute_round(timing, chain, block.timestamp_ms)
-    found.look(Check.BEACONS)
+    found.look(Aspect.BEACONS)
     if said.beacon.round != due:
         found.differ(
-            Check.BEACONS,
+            Aspect.BEACONS,
             f"block {block.number} names beacon round {due} for the {name}, and the record used "
             f"round {said.beacon.round}",
         )
@@ -125,14 +126,14 @@ def _derive_beacon(
         return said.beacon
     else:
         found.differ(
-            Check.BEACONS,
+            Aspect.BEACONS,
             f"the {name} beacon's signature of round {due} is not the pinned beacon chain's",
         )
     try:
         right = get_beacon(public.beacons, public.parameters, block)
     except BeaconError as error:
         right = None
-        found.miss(Check.BEACONS, str(error))
+        found.miss(Aspect.BEACONS, str(error))
     return said.beacon if right is None else right
 
 
@@ -142,12 +143,12 @@ def _derive_checkpoint(public: Public, claimed: _Claimed, found: Findings) -> by
         digest = get_checkpoint_digest(public.chain, parameters, record.window)
     except ForgottenError:
         lead = compute_block(parameters.timing, record.window, Phase.CHECKPOINT)
-        found.miss(Check.CHECKPOINT, _ARCHIVE.format(lead))
+        found.miss(Aspect.CHECKPOINT, FORGOTTEN.format(lead))
         return record.checkpoint
-    found.look(Check.CHECKPOINT)
+    found.look(Aspect.CHECKPOINT)
     if digest != record.checkpoint:
         found.differ(
-            Check.CHECKPOINT,
+            Aspect.CHECKPOINT,
             f"checkpoint {digest.hex()[:16]}… was in force, and the record used "
             f"{record.checkpoint.hex()[:16]}…",
         )
@@ -169,7 +170,7 @@ def _derive_members(chain: PublicChain, claimed: _Claimed, found: Findings) -> d
     except ForgottenError:
         _prove_members(chain, said, first, found)
         return said
-    found.look(Check.MEMBERS)
+    found.look(Aspect.MEMBERS)
     for hotkey in sorted(members.keys() | said.keys()):
         right, wrong = members.get(hotkey), said.get(hotkey)
         if right == wrong:
@@ -183,7 +184,7 @@ def _derive_members(chain: PublicChain, claimed: _Claimed, found: Findings) -> d
         else:
             fault = f"{name} held uid {right.uid} since block {right.registered_at}, and the "
             fault += f"record says uid {wrong.uid} since block {wrong.registered_at}"
-        found.differ(Check.MEMBERS, fault)
+        found.differ(Aspect.MEMBERS, fault)
     return members
 
 
@@ -198,12 +199,12 @@ def _prove_members(
     kept = {h for h, m in now.items() if m.registered_at <= first}
     taken = {m.uid for m in now.values() if m.registered_at > first}
     doubtful = len((said.keys() | kept) - proven) + len(taken - {m.uid for m in said.values()})
-    found.look(Check.MEMBERS)
+    found.look(Aspect.MEMBERS)
     if doubtful:
         found.miss(
-            Check.MEMBERS,
+            Aspect.MEMBERS,
             f"{len(proven)} of {len(said)} members are proven by later state, {doubtful} are not: "
-            + _ARCHIVE.format(first),
+            + FORGOTTEN.format(first),
         )
     else:
         found.notes.append("members are proven by the seats that they still hold")
@@ -225,13 +226,13 @@ def _derive_commitments(
     except ForgottenError:
         _prove_commitments(chain, claimed, number, found)
         return said
-    found.look(Check.COMMITMENTS)
+    found.look(Aspect.COMMITMENTS)
     for row in record.members:
         wanted, stated = right.get(row.hotkey), said.get(row.hotkey)
         if wanted == stated:
             continue
         found.differ(
-            Check.COMMITMENTS,
+            Aspect.COMMITMENTS,
             f"at block {number} {encode_ss58(row.hotkey)} had committed to {_name(wanted)}, and "
             f"the record says {_name(stated)}",
         )
@@ -245,13 +246,13 @@ def _prove_commitments(chain: PublicChain, claimed: _Claimed, number: int, found
     signed = find_signed(chain.get_body(block) for block in range(first, number + 1))
     right = select_commitments(signed, context.window, number)
     rows = claimed.record.members
-    found.look(Check.COMMITMENTS)
+    found.look(Aspect.COMMITMENTS)
     proven = [row for row in rows if right.get(row.hotkey) == context.commitments.get(row.hotkey)]
     if len(proven) < len(rows):
         found.miss(
-            Check.COMMITMENTS,
+            Aspect.COMMITMENTS,
             f"{len(proven)} of {len(rows)} commitments are proven by what blocks {first} to "
-            f"{number} hold, {len(rows) - len(proven)} are not: " + _ARCHIVE.format(number),
+            f"{number} hold, {len(rows) - len(proven)} are not: " + FORGOTTEN.format(number),
         )
     else:
         found.notes.append(f"commitments are proven by the bodies of blocks {first} to {number}")
@@ -283,26 +284,26 @@ def check_parameters(
         payload = chain.get_commitments(number).get(chain.get_owner(number))
     except ForgottenError:
         if record_digest == at_hand:
-            found.look(Check.PARAMETERS)
+            found.look(Aspect.PARAMETERS)
             return public
         found.miss(
-            Check.PARAMETERS,
+            Aspect.PARAMETERS,
             f"it used {record_digest.hex()[:16]}…, and whether these were the network's then: "
-            + _ARCHIVE.format(number),
+            + FORGOTTEN.format(number),
         )
         return None
     slot = parse_commitment(payload or b"")
     if slot is None or slot.tag is not Tag.PARAMETERS:
-        found.differ(Check.PARAMETERS, f"the owner had published no parameters at block {number}")
+        found.differ(Aspect.PARAMETERS, f"the owner had published no parameters at block {number}")
     elif slot.digest != record_digest:
         found.differ(
-            Check.PARAMETERS,
+            Aspect.PARAMETERS,
             f"the owner had published parameters {slot.digest.hex()[:16]}… at block {number}, and "
             f"the record used {record_digest.hex()[:16]}…",
         )
     elif record_digest != at_hand:
         return _look_back(public, slot, number, found)
-    found.look(Check.PARAMETERS)
+    found.look(Aspect.PARAMETERS)
     return public
 
 
@@ -317,10 +318,10 @@ def _look_back(public: Public, slot: Commitment, number: int, found: Findings) -
         except (StoreError, UnavailableError) as error:
             lack = str(error)
         if lack is None:
-            found.look(Check.PARAMETERS)
+            found.look(Aspect.PARAMETERS)
             return replace(public, parameters=then)
     found.miss(
-        Check.PARAMETERS,
+        Aspect.PARAMETERS,
         f"it used {slot.digest.hex()[:16]}…, as the network did at block {number}; those looked "
         f"with here are {public.parameters.digest.hex()[:16]}…, and nothing of it is derived "
         f"again: {lack}",

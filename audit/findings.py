@@ -16,7 +16,7 @@ from typing import Any
 DIFFERENCES_MAX = 32
 
 
-class Check(StrEnum):
+class Aspect(StrEnum):
     """What is re-derived, in the order in which it is: docs/auditor.md; of steps: docs/owner.md."""
 
     RECORD = "record"
@@ -57,14 +57,14 @@ class Findings:
     """
 
     number: int
-    looked: dict[Check, None] = field(default_factory=dict)
-    differences: list[tuple[Check, str]] = field(default_factory=list)
-    unknown: list[tuple[Check, str]] = field(default_factory=list)
+    looked: dict[Aspect, None] = field(default_factory=dict)
+    differences: list[tuple[Aspect, str]] = field(default_factory=list)
+    unknown: list[tuple[Aspect, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     claims: int = 0
     words: int = 0
 
-    def look(self, check: Check) -> None:
+    def look(self, check: Aspect) -> None:
         """A check is made now."""
         self.looked[check] = None
 
@@ -73,13 +73,13 @@ class Findings:
         self.words += 1
         self.notes.append(sentence)
 
-    def differ(self, check: Check, sentence: str) -> None:
+    def differ(self, check: Aspect, sentence: str) -> None:
         """Public data say otherwise."""
         self.looked[check] = None
         if len(self.differences) < DIFFERENCES_MAX:
             self.differences.append((check, sentence))
 
-    def miss(self, check: Check, sentence: str) -> None:
+    def miss(self, check: Aspect, sentence: str) -> None:
         """It could not be looked at, and why."""
         self.unknown.append((check, sentence))
 
@@ -89,10 +89,10 @@ class Findings:
         return not self.differences and not self.unknown
 
     @property
-    def checked(self) -> list[Check]:
+    def checked(self) -> list[Aspect]:
         """What was looked at in full."""
         missed = {check for check, _ in self.unknown}
-        return [check for check in Check if check in self.looked and check not in missed]
+        return [check for check in Aspect if check in self.looked and check not in missed]
 
     def to_json(self, name: str) -> dict[str, Any]:
         """JSON; `name` is what the number is of."""
@@ -111,7 +111,7 @@ class Findings:
         return document
 
 
-def _list(found: Iterable[tuple[Check, str]]) -> list[dict[str, str]]:
+def _list(found: Iterable[tuple[Aspect, str]]) -> list[dict[str, str]]:
     return [{"check": check.value, "what": sentence} for check, sentence in found]
 
 
@@ -134,7 +134,7 @@ class AuditReport:
         """Whether all was looked at and nothing differs."""
         return all(found.matched for found in (*self.windows, *self.settlements))
 
-    def get_state(self, *checks: Check) -> bool | None:
+    def get_state(self, *checks: Aspect) -> bool | None:
         """Whether these checks of all settlements found nothing; None where one was not made."""
         if any(check in checks for found in self.settlements for check, _ in found.differences):
             return False

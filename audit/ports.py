@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from assay.artifacts.ports import BeaconSource, Objects
+from assay.artifacts.ports import BeaconSource, EpochReader, Objects, WindowReader
 from assay.inference import Checkpoint, Outline
 from assay.network.chain.block_bodies import BlockBody
-from assay.protocol import Block, Commitment, Context, Member, Parameters
+from assay.protocol import Commitment, Context, Parameters
 from assay.verification import SubmissionReader
 
 
-class PublicChain(Protocol):
+class PublicChain(WindowReader, EpochReader, Protocol):
     """A subnet's chain as far as an audit looks at it.
 
     Every method raises a `ForgottenError` where only an archive node could answer, and another
@@ -26,29 +26,14 @@ class PublicChain(Protocol):
     def netuid(self) -> int:
         """Which subnet this is."""
 
-    def get_head(self) -> int:
-        """Number of the newest finalized block."""
-
-    def get_block(self, number: int) -> Block:
-        """Hash and timestamp of a finalized block."""
-
     def get_body(self, number: int) -> BlockBody:
         """What stays of a block whose state is forgotten."""
 
     def get_owner(self, number: int) -> bytes:
         """The hotkey of the subnet's owner at a block: its slot holds the parameters."""
 
-    def get_members(self, number: int) -> Mapping[bytes, Member]:
-        """Who holds which uid at a block."""
-
-    def get_commitments(self, number: int) -> Mapping[bytes, bytes]:
-        """All commitment slots at a block."""
-
     def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
         """Weights at a block: validator's hotkey → uid → u16."""
-
-    def is_epoch(self, number: int) -> bool:
-        """Whether the subnet's epoch ends with this block."""
 
 
 class Submissions(Protocol):
@@ -72,7 +57,7 @@ class Models(Protocol):
         """None where the auditor has not been given that one."""
 
 
-class LedgerView(Protocol):
+class ScoreLedgerReader(Protocol):
     """The contract on the EVM in which a validator fixes its settlements, write-once."""
 
     def get_digest(self, hotkey: bytes, epoch: int) -> bytes:
@@ -100,5 +85,5 @@ class Public:
     outlines: Outlines
     copies: Mapping[str, Objects]
     models: Models | None = None
-    ledger: LedgerView | None = None
+    ledger: ScoreLedgerReader | None = None
     rules: Callable[[Commitment], Objects] | None = None

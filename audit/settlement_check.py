@@ -1,20 +1,25 @@
-"""One settlement's record, derived again from the rows of its windows."""
+"""One settlement's record, derived again from the rows of its windows, and its weights as the chain
+has shown them."""
 
 from collections.abc import Callable, Mapping, Sequence
 
-from assay.audit.derived_context import check_parameters
-from assay.audit.findings import Check, Findings
-from assay.audit.ports import Public
-from assay.audit.weights_check import check_shown_weights, find_weight, pair_weights
+from assay.audit.derived_context import FORGOTTEN, check_parameters
+from assay.audit.findings import Aspect, Findings
+from assay.audit.ports import Public, PublicChain
 from assay.network.chain import ForgottenError
 from assay.network.evm import make_ledger_entry
+from assay.neurons.session.window_reader import iterate_weight_blocks
 from assay.protocol import encode_ss58
 from assay.protocol.record import NOTHING, Outcome, SeatScore, SettlementRecord, WindowRecord
 from assay.protocol.score_tree import compute_weights_digest, make_score_tree
 from assay.protocol.window import compute_settled_windows
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 
-_ARCHIVE = "the nodes asked have forgotten block {}'s state: it needs an archive endpoint"
+#: Settlements back whose weights may still stand, where newer ones did not reach the chain.
+_BACK_MAX = 64
+
+#: The settlement of an epoch block; None where none is published.
+_Read = Callable[[int], SettlementRecord | None]
 
 
 def check_settlement(
@@ -22,7 +27,7 @@ def check_settlement(
     validator: bytes,
     record: SettlementRecord,
     windows: Mapping[int, WindowRecord],
-    read: Callable[[int], SettlementRecord | None],
+    read: _Read,
     found: Findings,
 ) -> Sequence[int]:
     """Checks a settlement's content.
@@ -39,7 +44,7 @@ def check_settlement(
     """
     if record.validator != validator:
         found.differ(
-            Check.RECORD,
+            Aspect.RECORD,
             f"the record is {encode_ss58(record.validator)}'s, who did not publish it here",
         )
     by_then = check_parameters(public, record.parameters, record.epoch, found)
@@ -50,14 +55,14 @@ def check_settlement(
     counted = [covered.window for covered in record.windows if covered.outcome is Outcome.COUNTED]
     if any(window not in windows for window in counted):
         missing = next(window for window in counted if window not in windows)
-        found.miss(Check.SETTLED, f"window {missing}, which it counts, has no record")
+        found.miss(Aspect.SETTLED, f"window {missing}, which it counts, has no record")
     else:
         last = windows[counted[-1]] if counted else None
         _check_last(record, last, found)
         _check_scores(public, record, [windows[window] for window in counted], found)
     _check_root(record, found)
     _check_weights(public, record, found)
-    check_shown_weights(public.chain, record, read, found)
+    _check_shown_weights(public.chain, record, read, found)
     _check_ledger(public, record, found)
     return left_out
 
@@ -67,34 +72,34 @@ def _check_covered(
 ) -> Sequence[int]:
     """Every window between two epochs of the chain, with the outcome of its record; those that it
     may leave out."""
-    found.look(Check.WINDOWS)
+    found.look(Aspect.WINDOWS)
     for covered in record.windows:
         window = windows.get(covered.window)
         if window is None:
-            found.miss(Check.WINDOWS, f"window {covered.window} has no record")
+            found.miss(Aspect.WINDOWS, f"window {covered.window} has no record")
         elif window.digest != covered.record:
             found.differ(
-                Check.WINDOWS,
+                Aspect.WINDOWS,
                 f"it was settled from another record of window {covered.window} than the one that "
                 "is published",
             )
         elif window.outcome is not covered.outcome:
             found.differ(
-                Check.WINDOWS,
+                Aspect.WINDOWS,
                 f"window {covered.window} is {window.outcome.value} in its record and "
                 f"{covered.outcome.value} in the settlement",
             )
     try:
         epoch = _find_epoch_before(public, record)
     except ForgottenError:
-        found.miss(Check.WINDOWS, _ARCHIVE.format(record.epoch))
+        found.miss(Aspect.WINDOWS, FORGOTTEN.format(record.epoch))
         return ()
     if epoch is None:
-        found.differ(Check.WINDOWS, f"no epoch of the subnet ended with block {record.epoch}")
+        found.differ(Aspect.WINDOWS, f"no epoch of the subnet ended with block {record.epoch}")
         return ()
     if record.previous_epoch > epoch:
         found.differ(
-            Check.WINDOWS,
+            Aspect.WINDOWS,
             f"it follows a settlement at block {record.previous_epoch}, with which no epoch of the "
             "subnet ended",
         )
@@ -106,7 +111,7 @@ def _check_covered(
     right = [window for window in due if not begins or window >= said[0]]
     if said != right:
         found.differ(
-            Check.WINDOWS,
+            Aspect.WINDOWS,
             f"windows {_list(right)} end between epochs {epoch} and {record.epoch}, and it settles "
             f"{_list(said)}",
         )
@@ -132,13 +137,13 @@ def _check_last(record: SettlementRecord, last: WindowRecord | None, found: Find
     audit = 0 if last is None or last.audit is None else last.audit.beacon.round
     if record.checkpoint != checkpoint:
         found.differ(
-            Check.WINDOWS,
+            Aspect.WINDOWS,
             f"its last window that counts had checkpoint {checkpoint.hex()[:16]}…, and it says "
             f"{record.checkpoint.hex()[:16]}…",
         )
     if record.audit_round != audit:
         found.differ(
-            Check.WINDOWS,
+            Aspect.WINDOWS,
             f"its last window that counts was audited by round {audit}, and it says "
             f"{record.audit_round}",
         )
@@ -156,10 +161,10 @@ def _check_scores(
     try:
         held = public.chain.get_members(record.epoch)
     except ForgottenError:
-        found.miss(Check.SETTLED, "who held which seat: " + _ARCHIVE.format(record.epoch))
+        found.miss(Aspect.SETTLED, "who held which seat: " + FORGOTTEN.format(record.epoch))
         _check_known_scores(record, scores, found)
         return
-    found.look(Check.SETTLED)
+    found.look(Aspect.SETTLED)
     right = {
         hotkey: SeatScore(hotkey, member.uid, member.registered_at, scores[seat])
         for hotkey, member in held.items()
@@ -170,7 +175,7 @@ def _check_scores(
         wanted, stated = right.get(hotkey), said.get(hotkey)
         if wanted != stated:
             found.differ(
-                Check.SETTLED,
+                Aspect.SETTLED,
                 f"{encode_ss58(hotkey)} comes to {_name(wanted)}, and the record says "
                 f"{_name(stated)}",
             )
@@ -184,7 +189,7 @@ def _check_known_scores(
         right = scores.get(Seat(score.uid, score.registered_at))
         if right != score.score:
             found.differ(
-                Check.SETTLED,
+                Aspect.SETTLED,
                 f"uid {score.uid} comes to {right} by its windows, and the record says "
                 f"{score.score}",
             )
@@ -195,29 +200,29 @@ def _name(score: SeatScore | None) -> str:
 
 
 def _check_root(record: SettlementRecord, found: Findings) -> None:
-    found.look(Check.ROOT)
+    found.look(Aspect.ROOT)
     scores = [(score.hotkey, score.score) for score in record.scores]
     root = make_score_tree(scores).root if scores else NOTHING
     if record.score_root != root:
         found.differ(
-            Check.ROOT,
+            Aspect.ROOT,
             f"its scores have the root {root.hex()[:16]}…, and it says "
             f"{record.score_root.hex()[:16]}…",
         )
 
 
 def _check_weights(public: Public, record: SettlementRecord, found: Findings) -> None:
-    found.look(Check.WEIGHTS)
+    found.look(Aspect.WEIGHTS)
     identity = public.parameters.identity
     by_uid = {score.uid: score.score for score in record.scores}
     counts = any(covered.outcome is Outcome.COUNTED for covered in record.windows)
     right = compute_weights(by_uid, identity.owner_uid, identity.burn_share) if counts else {}
     said = {weight.uid: weight.weight for weight in record.weights}
-    difference = find_weight(right, said)
+    difference = _find_weight(right, said)
     if difference is not None:
-        found.differ(Check.WEIGHTS, f"{difference} in the record")
-    if record.weights_digest != compute_weights_digest(pair_weights(record)):
-        found.differ(Check.WEIGHTS, "its weights have another digest than it says")
+        found.differ(Aspect.WEIGHTS, f"{difference} in the record")
+    if record.weights_digest != compute_weights_digest(_pair_weights(record)):
+        found.differ(Aspect.WEIGHTS, "its weights have another digest than it says")
 
 
 def _check_ledger(public: Public, record: SettlementRecord, found: Findings) -> None:
@@ -228,23 +233,124 @@ def _check_ledger(public: Public, record: SettlementRecord, found: Findings) -> 
     if entry is None:  # nothing is posted of a settlement without scores
         if any(stands):
             found.differ(
-                Check.LEDGER,
+                Aspect.LEDGER,
                 f"the ledger holds an entry of epoch {record.epoch}, whose record has no scores",
             )
     elif not any(stands):
         found.miss(
-            Check.LEDGER,
+            Aspect.LEDGER,
             f"the ledger holds nothing of epoch {record.epoch}: it was not posted, or not yet",
         )
     elif stands != entry.digest:
         found.differ(
-            Check.LEDGER,
+            Aspect.LEDGER,
             f"the ledger holds another entry of epoch {record.epoch} than its record's score root, "
             "digest, checkpoint, audit round and weights",
         )
     else:
-        found.look(Check.LEDGER)
+        found.look(Aspect.LEDGER)
 
 
 def _list(windows: Sequence[int]) -> str:
     return ", ".join(map(str, windows)) or "none"
+
+
+# --- weights on chain
+
+
+def _pair_weights(record: SettlementRecord) -> list[tuple[int, int]]:
+    """(uid, weight) of a record, ascending."""
+    return [(weight.uid, weight.weight) for weight in record.weights]
+
+
+def _find_weight(right: Mapping[int, int], other: Mapping[int, int]) -> str | None:
+    """The first uid whose weight differs, as the start of a sentence."""
+    for uid in sorted(right.keys() | other.keys()):
+        if right.get(uid, 0) != other.get(uid, 0):
+            return f"uid {uid} should weigh {right.get(uid, 0)} and weighs {other.get(uid, 0)}"
+    return None
+
+
+def _check_shown_weights(
+    chain: PublicChain, record: SettlementRecord, read: _Read, found: Findings
+) -> None:
+    """The chain must have shown these weights, and at the next epoch nothing but weights of the
+    validator's own record: an epoch that counts no window is no leave to weigh as one likes.
+
+    Args:
+        read: the validator's settlement of an epoch block; None where none is published.
+
+    Raises:
+        ChainError: the chain cannot be read.
+    """
+    try:
+        rows = _read_rows(chain, record)
+        if not rows:
+            found.miss(
+                Aspect.CHAIN, f"no block after epoch {record.epoch} could show its weights yet"
+            )
+            return
+        _compare(chain, record, rows, read, found)
+    except ForgottenError:
+        found.miss(Aspect.CHAIN, "weights of that time: " + FORGOTTEN.format(record.epoch))
+
+
+def _read_rows(chain: PublicChain, record: SettlementRecord) -> dict[int, dict[int, int]]:
+    """Block → what the chain shows there, up to the first that shows the record's weights."""
+    rows = {}
+    for number in iterate_weight_blocks(chain, record.epoch):
+        rows[number] = dict(chain.get_weights(number).get(record.validator, {}))
+        if rows[number] == dict(_pair_weights(record)) or not record.weights:
+            break
+    return rows
+
+
+def _compare(
+    chain: PublicChain,
+    record: SettlementRecord,
+    rows: Mapping[int, dict[int, int]],
+    read: _Read,
+    found: Findings,
+) -> None:
+    said = dict(_pair_weights(record))
+    first, latest = min(rows), max(rows)
+    if said and rows[latest] != said:
+        difference = _find_weight(said, rows[first])
+        never = f"up to block {latest} it never shows the record's weights"
+        if all(row and _is_explained(chain, record, b, row, read) for b, row in rows.items()):
+            # a later settlement's take the place of what could not be sent in time
+            found.miss(
+                Aspect.CHAIN, f"{difference} on chain: {never}, but other settlements' of it"
+            )
+        else:
+            found.differ(Aspect.CHAIN, f"{difference} on chain: {never}")
+        return
+    found.look(Aspect.CHAIN)
+    row = rows[first]
+    if row and not _is_explained(chain, record, first, row, read):
+        uid, weight = max(row.items(), key=lambda item: item[1])
+        found.differ(
+            Aspect.CHAIN,
+            f"at block {first} the chain shows weights that no settlement of the record has: uid "
+            f"{uid} weighs {weight}",
+        )
+
+
+def _is_explained(
+    chain: PublicChain, record: SettlementRecord, number: int, row: dict[int, int], read: _Read
+) -> bool:
+    """Whether a row at a block is of the record, or of another settlement before that block, or
+    stood there before the first."""
+    later = (read(n) for n in range(record.epoch + 1, number) if chain.is_epoch(n))
+    if any(other is not None and dict(_pair_weights(other)) == row for other in later):
+        return True
+    before: SettlementRecord | None = record
+    for _ in range(_BACK_MAX):
+        if before is None:  # nothing is published there, so nothing is proven: said elsewhere
+            return True
+        if dict(_pair_weights(before)) == row:
+            return True
+        if before.previous == NOTHING:
+            return row == dict(chain.get_weights(before.epoch).get(record.validator, {}))
+        before = read(before.previous_epoch) if before.previous_epoch < before.epoch else None
+    return True

@@ -14,11 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as ProgressBar
 
 from assay.artifacts.ports import Objects
+from assay.artifacts.records.record_reader import Latest, RecordFault, open_reader
 from assay.audit.auditor import Progress, audit
 from assay.audit.bundle import ABOUT_FILE, AUDITED_MAX, open_bundle, open_records, read_about
 from assay.audit.bundle_export import export_bundle
-from assay.audit.findings import AuditReport, Check, Findings
-from assay.audit.ports import LedgerView, Models, Public
+from assay.audit.findings import Aspect, AuditReport, Findings
+from assay.audit.ports import Models, Public, ScoreLedgerReader
 from assay.audit.sources import FetchedOutlines, ModelShelf, StoredSubmissions
 from assay.cli.console import open_console
 from assay.network import ObjectStore, ReadableStores
@@ -37,17 +38,9 @@ from assay.protocol import (
     encode_ss58,
     parse_commitment,
 )
-from assay.protocol.encoding import EncodingError, read_json
-from assay.protocol.record import (
-    compute_record_bytes_max,
-    decode_settlement_record,
-    make_latest_name,
-    make_settlement_record_name,
-)
 from assay.protocol.window import compute_block
 
 MATCHED, DIFFERS, NOT_CHECKED = 0, 1, 2
-_LATEST_BYTES = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +87,7 @@ def run_offline(bundle: Path, request: AuditRequest, as_json: bool, quiet: bool)
 
 def run_online(settings: Settings, request: AuditRequest, as_json: bool, quiet: bool) -> int:
     """Audits what the network shows; the exit code. Raises as `run_offline`."""
-    with reach(settings, request) as reached, _show_progress(quiet or as_json) as progress:
+    with open_network(settings, request) as reached, _show_progress(quiet or as_json) as progress:
         report = audit(reached.public, reached.validator, reached.windows, progress)
     return _tell(report, as_json)
 
@@ -106,7 +99,7 @@ def run_export(
     if request.windows is None and (out / ABOUT_FILE).is_file():  # begun: the newest has moved on
         begun = read_about(out).windows
         request = replace(request, windows=f"{begun[0]}..{begun[-1]}")
-    with reach(settings, request) as reached, _show_progress(quiet or as_json) as progress:
+    with open_network(settings, request) as reached, _show_progress(quiet or as_json) as progress:
         report = export_bundle(
             reached.public,
             reached.validator,
@@ -127,7 +120,7 @@ def run_export(
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class AuditedNetwork:
     """The network, as an audit reads it."""
 
     public: Public
@@ -138,7 +131,7 @@ class Reached:
 
 
 @contextmanager
-def reach(settings: Settings, request: AuditRequest) -> Iterator[Reached]:
+def open_network(settings: Settings, request: AuditRequest) -> Iterator[AuditedNetwork]:
     """The network that settings name.
 
     Raises:
@@ -168,7 +161,7 @@ def reach(settings: Settings, request: AuditRequest) -> Iterator[Reached]:
         windows = asked
         if windows is None:
             windows = find_newest(public.records, validator, parameters, announced)
-        yield Reached(public, validator, windows, session.folder / "kept", mirrors)
+        yield AuditedNetwork(public, validator, windows, session.folder / "kept", mirrors)
 
 
 def _require_begun(parameters: Parameters, window: int, head: int) -> None:
@@ -180,7 +173,7 @@ def _require_begun(parameters: Parameters, window: int, head: int) -> None:
         )
 
 
-def _open_ledger(settings: Settings, stack: ExitStack) -> LedgerView | None:
+def _open_ledger(settings: Settings, stack: ExitStack) -> ScoreLedgerReader | None:
     """The ledger on the EVM, where settings name one."""
     if settings.ledger.endpoint is None and settings.ledger.contract is None:
         return None
@@ -242,19 +235,17 @@ def find_newest(
         ConfigError: it cannot be found so.
         StoreError: the store cannot be read.
     """
-    address = encode_ss58(validator)
-    where = f"the record of {address}"
-    data = records.get(make_latest_name(address), _LATEST_BYTES)
-    if data is None and announced is None:
+    where = f"the record of {encode_ss58(validator)}"
+    reader = open_reader(records, validator, parameters)
+    latest = reader.read_latest()
+    is_missing = isinstance(latest, RecordFault) and latest.is_missing
+    if is_missing and announced is None:
         raise ConfigError(f"{where} is empty yet: it is published once weights are open")
-    try:
-        hint = 0 if data is None else int(read_json(data)["epoch"])
-        newest = hint if announced is None else max(hint, announced.number)
-        name = make_settlement_record_name(address, newest)
-        found = records.get(name, compute_record_bytes_max(parameters))
-        covered = decode_settlement_record(found or b"").windows
-    except (EncodingError, ArithmeticError, KeyError, TypeError, ValueError):
-        covered = ()
+    newest = None
+    if is_missing or isinstance(latest, Latest):
+        hint = latest.epoch if isinstance(latest, Latest) else 0
+        newest = reader.get_settlement(max(hint, 0 if announced is None else announced.number))
+    covered = () if newest is None else newest.windows
     if not covered:
         raise ConfigError(f"{where} does not say what is newest: name windows with --windows A..B")
     windows = range(covered[0].window, covered[-1].window + 1)
@@ -327,7 +318,7 @@ def _tell(report: AuditReport, as_json: bool) -> int:
 def describe_report(report: AuditReport) -> dict[str, Any]:
     """The report as JSON. `weights_match` and `ledger_match` are null where they were not looked
     at."""
-    weights = (Check.SETTLED, Check.WEIGHTS, Check.CHAIN)
+    weights = (Aspect.SETTLED, Aspect.WEIGHTS, Aspect.CHAIN)
     return {
         "validator": encode_ss58(report.validator),
         "matched": report.matched,
@@ -335,7 +326,7 @@ def describe_report(report: AuditReport) -> dict[str, Any]:
         "windows": [found.to_json("window") for found in report.windows],
         "settlements": [found.to_json("epoch") for found in report.settlements],
         "weights_match": report.get_state(*weights),
-        "ledger_match": report.get_state(Check.LEDGER),
+        "ledger_match": report.get_state(Aspect.LEDGER),
     }
 
 

@@ -11,17 +11,18 @@ from rich.padding import Padding
 from rich.text import Text
 
 from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.records.run_folder import RunFolder
 from assay.audit.explain.explanation import Explanation, explain
-from assay.audit.explain.from_folder import gather_from_folder, has_contexts, parse_hotkey
-from assay.audit.explain.from_network import Asked, gather_from_network
-from assay.audit.explain.material import (
+from assay.audit.explain.from_folder import gather_from_folder, parse_hotkey
+from assay.audit.explain.from_network import WindowQuery, gather_from_network
+from assay.audit.explain.reproduction import (
     ExplainError,
     Material,
     Reproduction,
-    leave,
     make_reproduction,
+    write_material,
 )
-from assay.audit.explain.window_facts import Facts
+from assay.audit.explain.window_case import WindowCase
 from assay.audit.sources import FetchedOutlines
 from assay.cli.console import open_console
 from assay.network import ObjectStore, open_folder, open_store
@@ -67,7 +68,7 @@ def run_explain(settings: Settings, question: Question, as_json: bool) -> int:
         worker = stack.enter_context(ParquetWorker())
         facts, material = _gather(settings, question, worker, stack)
         if question.out is not None:
-            material = leave(question.out, facts, material)
+            material = write_material(question.out, facts, material)
         explanation = explain(facts)
         reproduction = make_reproduction(facts, material, explanation.reason)
     if as_json:
@@ -87,10 +88,10 @@ def run_explain(settings: Settings, question: Question, as_json: bool) -> int:
 
 def _gather(
     settings: Settings, question: Question, worker: ParquetWorker, stack: ExitStack
-) -> tuple[Facts, Material]:
+) -> tuple[WindowCase, Material]:
     validator = None if question.validator is None else parse_hotkey(question.validator)
     folder = question.folder
-    if folder is not None and has_contexts(folder):
+    if folder is not None and RunFolder(folder).has_contexts:
         if question.hotkey is None:
             raise ExplainError("whose window? name a hotkey with --hotkey")
         hotkey = parse_hotkey(question.hotkey, folder)
@@ -108,7 +109,7 @@ def _gather(
             ) from None
     else:
         hotkey = parse_hotkey(question.hotkey)
-    asked = Asked(
+    asked = WindowQuery(
         hotkey,
         question.window,
         folder or settings.miner.dir,

@@ -237,13 +237,13 @@ def run_verify_step(
     """
     settings = given.load()  # the network's files of problems, too; a mistyped variable is named
     from assay.cli.audit import AuditRequest
-    from assay.cli.train_steps import StepRequest, TracingRequest, verify_step
+    from assay.cli.train_steps import ProvenanceRequest, StepRequest, verify_step
     from assay.neurons.settings.loading import ConfigError
 
     named = (*given.flags["chain"].values(), given.localnet)
     place = offline or (None if named == (None, None, None) else settings)
     request = AuditRequest(validator, None, records, allow_local_beacon=allow_local_beacon)
-    tracing = None if place is None else TracingRequest(place, request, files or ())
+    tracing = None if place is None else ProvenanceRequest(place, request, files or ())
     if tracing is None and (files or validator or records):
         raise ConfigError("name a bundle with --offline, or a network with --netuid")
     asked = StepRequest(record, models, store or (), directory, tracing)

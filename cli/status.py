@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from assay.artifacts.records.record_reader import RecordFault, RecordReader, list_validators
 from assay.audit.bundle import open_records
 from assay.cli.console import FIGURES, open_console
 from assay.cli.program_view import Sign, describe_age, render_head, render_program, render_shares
@@ -28,23 +29,13 @@ from assay.network.store import StoreError
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol import (
     QUICKNET,
-    EncodingError,
     SettlementRecord,
     WindowRecord,
-    decode_settlement_record,
     decode_ss58,
-    decode_window_record,
     encode_ss58,
     is_valid_beacon,
 )
-from assay.protocol.encoding import read_json
-from assay.protocol.record import (
-    NOTHING,
-    Moment,
-    make_latest_name,
-    make_settlement_record_name,
-    make_window_record_name,
-)
+from assay.protocol.record import NOTHING, Moment
 
 #: Seconds between two looks of --watch.
 _LOOK_S = 1.0
@@ -167,8 +158,7 @@ def _read(folder: Path) -> dict[str, Any]:
     return document
 
 
-#: Largest record and hint that are read, bytes: no true one has a tenth of it.
-_RECORD_BYTES, _LATEST_BYTES = 16 << 20, 1 << 12
+_R = TypeVar("_R", WindowRecord, SettlementRecord)
 #: Windows that are read of a settlement, the newest.
 _SHOWN = 16
 
@@ -226,17 +216,12 @@ def describe_record(where: str, validator: bytes | None) -> dict[str, Any]:
             cannot be listed.
     """
     store = open_store(where) if "://" in where else open_records(Path(where))
-    address = encode_ss58(validator) if validator is not None else _find_only(store, where)
+    reader = RecordReader(store, _find_only(store, where) if validator is None else validator)
+    address = reader.address
     try:
-        settlement = _read_newest(store, address, where)
-        windows = [
-            _read_window(store, address, covered.window, covered.record)
-            for covered in settlement.windows[-_SHOWN:]
-        ]
-    except (EncodingError, LookupError, TypeError, ValueError):
-        raise ConfigError(
-            f"the record of {address} in {where} is damaged: name another copy with --record"
-        ) from None
+        settlement = _read_newest(reader, where)
+        covered = settlement.windows[-_SHOWN:]
+        windows = [_require(reader.read_window(c.window), c.record, reader, where) for c in covered]
     except StoreError as error:
         raise ConfigError(f"{error}: see that the store answers from here") from None
     return dict(
@@ -253,40 +238,43 @@ def describe_record(where: str, validator: bytes | None) -> dict[str, Any]:
     )
 
 
-def _find_only(store: ObjectStore, where: str) -> str:
+def _find_only(store: ObjectStore, where: str) -> bytes:
     if where.startswith(("http://", "https://")):
         raise ConfigError(f"{where} shows no list of its records: name a validator with --hotkey")
-    found = {name.split("/")[0] for name in store.list() if name.endswith("/latest.json")}
+    found = list_validators(store)
     if len(found) == 1:
-        (address,) = found
-        decode_ss58(address)
-        return address
-    names = ", ".join(sorted(found)[:8])
+        return found[0]
+    names = ", ".join(map(encode_ss58, found[:8]))
     raise ConfigError(
         f"{where} holds {f'the records of {names}' if found else 'no record'}: name a validator "
         "with --hotkey"
     )
 
 
-def _read_newest(store: ObjectStore, address: str, where: str) -> SettlementRecord:
-    data = store.get(make_latest_name(address), _LATEST_BYTES)
-    if data is None:
+def _read_newest(reader: RecordReader, where: str) -> SettlementRecord:
+    latest = reader.read_latest()
+    if isinstance(latest, RecordFault) and latest.is_missing:
         raise ConfigError(
-            f"{where} holds no record of {address}: it is published once weights are open"
+            f"{where} holds no record of {reader.address}: it is published once weights are open"
         )
-    hint: Any = read_json(data)
-    found = store.get(make_settlement_record_name(address, int(hint["epoch"])), _RECORD_BYTES)
-    settlement = decode_settlement_record(found or b"")
-    if settlement.digest.hex() != hint["digest"] or encode_ss58(settlement.validator) != address:
-        raise ValueError("another's")
-    return settlement
+    found: SettlementRecord | RecordFault
+    found = latest if isinstance(latest, RecordFault) else reader.read_settlement(latest.epoch)
+    digest = None if isinstance(latest, RecordFault) else latest.digest
+    return _require(found, digest, reader, where)
 
 
-def _read_window(store: ObjectStore, address: str, window: int, digest: bytes) -> WindowRecord:
-    data = store.get(make_window_record_name(address, window), _RECORD_BYTES)
-    record = decode_window_record(data or b"")
-    if record.digest != digest:
-        raise ValueError("another's")
+def _require(
+    record: _R | RecordFault, digest: bytes | None, reader: RecordReader, where: str
+) -> _R:
+    """The validator's own record with that digest."""
+    if (
+        isinstance(record, RecordFault)
+        or record.digest != digest
+        or record.validator != reader.validator
+    ):
+        raise ConfigError(
+            f"the record of {reader.address} in {where} is damaged: name another copy with --record"
+        )
     return record
 
 

@@ -18,9 +18,9 @@ from assay.audit.findings import Findings
 from assay.audit.ports import Public
 from assay.audit.provenance.reexecution import Finding, reexecute
 from assay.audit.provenance.step_export import ExportError, export_steps
-from assay.audit.provenance.step_provenance import trace_step
+from assay.audit.provenance.step_provenance import check_provenance
 from assay.audit.provenance.step_submissions import SubmissionsBeside
-from assay.cli.audit import AuditRequest, print_findings, reach, require_beacon
+from assay.cli.audit import AuditRequest, open_network, print_findings, require_beacon
 from assay.cli.console import open_console
 from assay.cli.options import COULD_NOT_RUN, FINDING, OK
 from assay.network import open_store
@@ -32,7 +32,7 @@ from assay.protocol.hashing import DIGEST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
-class TracingRequest:
+class ProvenanceRequest:
     """What was asked for on the command line.
 
     Attributes:
@@ -47,7 +47,7 @@ class TracingRequest:
 
 
 @contextmanager
-def open_tracing(tracing: TracingRequest, window: int) -> Iterator[tuple[Public, bytes]]:
+def open_provenance(tracing: ProvenanceRequest, window: int) -> Iterator[tuple[Public, bytes]]:
     """What is public of a window, and the hotkey of the validator whose record is read.
 
     Raises:
@@ -58,7 +58,7 @@ def open_tracing(tracing: TracingRequest, window: int) -> Iterator[tuple[Public,
             public, validator = _open_bundle(tracing.place, tracing.request, window, stack)
         else:
             request = replace(tracing.request, windows=str(window))
-            reached = stack.enter_context(reach(tracing.place, request))
+            reached = stack.enter_context(open_network(tracing.place, request))
             public, validator = reached.public, reached.validator
         if tracing.files:
             stores = [open_store(locator) for locator in tracing.files]
@@ -97,7 +97,7 @@ class StepRequest:
     models: Path | None
     stores: Sequence[str]
     folder: Path
-    tracing: TracingRequest | None
+    tracing: ProvenanceRequest | None
 
 
 def verify_step(request: StepRequest, as_json: bool, quiet: bool) -> int:
@@ -138,8 +138,8 @@ def _trace(step: Step, folder: Path, request: StepRequest) -> Findings:
     taken = read_taken(step)
     stores = [open_store(store) for store in request.stores]
     checkpoints = CheckpointFolder(folder, DownloadSettings(lambda: stores) if stores else None)
-    with open_tracing(request.tracing, step.record.window) as (public, validator):
-        return trace_step(step, taken, public, validator, checkpoints)
+    with open_provenance(request.tracing, step.record.window) as (public, validator):
+        return check_provenance(step, taken, public, validator, checkpoints)
 
 
 def _print_document(step: Step, finding: dict[str, Any], traced: Findings | None) -> None:

@@ -5,49 +5,23 @@ at the newest says whether anything changed, and what was read once need not be 
 that was rewritten shows as another digest under an indexed settlement: then all is read anew.
 """
 
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from math import isfinite
-from typing import Any, TypeVar
+from typing import Any
 
+from assay.artifacts.records.record_reader import RecordFault
 from assay.explorer.index import NUMBER_MAX, Index, IndexDamagedError, IndexedWindow
 from assay.explorer.ports import ShownRecord
-from assay.protocol import (
-    SettlementRecord,
-    WindowRecord,
-    decode_settlement_record,
-    decode_window_record,
-    encode_ss58,
-    find_context_fault,
-)
-from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol import SettlementRecord, WindowRecord, find_context_fault
 from assay.protocol.errors import OperatorError
-from assay.protocol.parameters import Work
-from assay.protocol.record import (
-    NOTHING,
-    compute_record_bytes_max,
-    make_latest_name,
-    make_record_context,
-    make_settlement_record_name,
-    make_statistics_name,
-    make_window_record_name,
-)
+from assay.protocol.record import NOTHING, make_latest_name, make_record_context
 
 logger = logging.getLogger(__name__)
-_R = TypeVar("_R", WindowRecord, SettlementRecord)
 #: Seconds between two looks at what is newest, and before what could not be read is tried again.
 LOOK_S, AGAIN_S = 2.0, 60.0
-#: What a document that is not as it should be ends in.
-_BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-#: Largest hint at the newest settlement, and statistics of a window, that are read, bytes: of 256
-#: miners with 16 audited groups of 16 rollouts they take 1 MiB, and while they are parsed up to 25
-#: times their size.
-_LATEST_BYTES, STATISTICS_BYTES = 1 << 12, 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +49,7 @@ class Indexer:
 
     def __init__(self, subject: ShownRecord, index: Index, on_change: Callable[[], None]) -> None:
         self._subject = subject
-        self._address = encode_ss58(subject.validator)
+        self._reader = subject.reader
         self._index = index
         self._on_change = on_change
         self._stop = threading.Event()
@@ -148,15 +122,14 @@ class Indexer:
             self._note(done=True)
 
     def _read_latest(self) -> tuple[int, bytes | None] | None:
-        data = self._subject.objects.get(make_latest_name(self._address), _LATEST_BYTES)
-        if data is None:
-            return None
-        try:
-            document = read_json(data)
-            epoch, digest = int(document["epoch"]), bytes.fromhex(document["digest"])
-        except (EncodingError, *_BROKEN):
-            raise OperatorError(f"{make_latest_name(self._address)} is damaged") from None
-        return (epoch, digest) if 0 < epoch < NUMBER_MAX else None
+        latest = self._reader.read_latest()
+        if isinstance(latest, RecordFault):
+            if latest.is_missing:
+                return None
+            raise OperatorError(latest.sentence)
+        if latest.digest is None:
+            raise OperatorError(f"{make_latest_name(self._reader.address)} is damaged")
+        return (latest.epoch, latest.digest) if 0 < latest.epoch < NUMBER_MAX else None
 
     def _read_gaps(self) -> None:
         """What an earlier run was cut off from, and what could not be read before."""
@@ -183,9 +156,8 @@ class Indexer:
     def _add(self, epoch: int) -> SettlementRecord | None:
         """Reads one settlement and its windows; None where it cannot be had."""
         self._note(lowest=epoch)
-        name = make_settlement_record_name(self._address, epoch)
-        record = read_record(self._subject, name, decode_settlement_record)
-        if record is None or record.epoch != epoch:
+        record = self._reader.get_settlement(epoch)
+        if record is None:
             self._unreadable[epoch] = time.monotonic()
             return None
         self._unreadable.pop(epoch, None)
@@ -200,12 +172,12 @@ class Indexer:
         return record
 
     def _read_window(self, window: int, digest: bytes, outcome: str) -> IndexedWindow:
-        name = make_window_record_name(self._address, window)
-        record = read_record(self._subject, name, decode_window_record)
-        if record is None or record.window != window:
+        record = self._reader.get_window(window)
+        if record is None:
             return IndexedWindow(window, outcome, None, "missing", "none")
         link = "ok" if record.digest == digest else "differs"
-        total, count = _read_rewards(self._subject, self._address, record)
+        work = self._subject.parameters.work
+        total, count = _sum_rewards(self._reader.get_statistics(window, work))
         return IndexedWindow(
             window, outcome, record, link, find_beacon_state(self._subject, record), total, count
         )
@@ -216,19 +188,6 @@ class Indexer:
         if fresh != self.progress:
             self.progress = fresh
             self._on_change()
-
-
-def read_record(subject: ShownRecord, name: str, decode: Callable[[bytes], _R]) -> _R | None:
-    """A record under its name; None: there is none, or what lies there is none.
-
-    Raises:
-        OperatorError: the store cannot be read.
-    """
-    data = subject.objects.get(name, compute_record_bytes_max(subject.parameters))
-    try:
-        return None if data is None else decode(data)
-    except EncodingError:
-        return None
 
 
 def find_beacon_state(subject: ShownRecord, record: WindowRecord) -> str:
@@ -247,70 +206,12 @@ def _step_back(record: SettlementRecord | None) -> tuple[int, bytes | None]:
     return record.previous_epoch, record.previous
 
 
-def _read_rewards(subject: ShownRecord, address: str, record: WindowRecord) -> tuple[int, int]:
+def _sum_rewards(verdicts: dict[str, dict[str, Any]] | None) -> tuple[int, int]:
     """Sum of rewards, millionths, and their number: the validator's word, outside its record."""
-    verdicts = read_statistics(subject, address, record.window) or {}
     rewards = [
         reward
-        for verdict in verdicts.values()
+        for verdict in (verdicts or {}).values()
         for group in verdict["groups"]
         for reward in group["rewards"]
     ]
     return sum(rewards), len(rewards)
-
-
-def read_statistics(
-    subject: ShownRecord, address: str, window: int
-) -> dict[str, dict[str, Any]] | None:
-    """A window's verdicts for people: hotkey in SS58 → detail, place, statistics, groups.
-
-    Nothing commits to them: a verdict that is not as it should be is left out. None: they cannot be
-    read, or are too large or too broken for it.
-    """
-    try:
-        data = subject.objects.get(make_statistics_name(address, window), STATISTICS_BYTES)
-        found = json.loads(data or b"{}").get("verdicts", [])
-    except (OperatorError, *_BROKEN):
-        return None
-    verdicts = {}
-    for row in found if isinstance(found, list) else ():
-        with suppress(*_BROKEN):
-            verdicts[_cut(row["hotkey"], _NAME)] = _clean_verdict(row, subject.parameters.work)
-    return verdicts
-
-
-#: Characters of a stranger's sentence and of a name that are kept.
-_SENTENCE, _NAME = 400, 64
-_INTEGER_MAX = 1 << 53
-#: What is measured; anything else is not kept.
-_MEASURED = ("margin_max", "log_capital", "logprob_rms", "sketch_mean", "ledger_capital")
-
-
-def _cut(value: Any, length: int) -> str:
-    return value[:length] if type(value) is str else ""
-
-
-def _clean_verdict(verdict: dict[str, Any], work: Work) -> dict[str, Any]:
-    def get_integer(value: Any) -> int | None:
-        return value if type(value) is int and 0 <= value < _INTEGER_MAX else None
-
-    groups = []
-    for group in verdict.get("groups", [])[: work.audited_groups]:
-        index, value = get_integer(group["index"]), get_integer(group["value"])
-        rewards = [get_integer(reward) for reward in group["rewards"][: work.group_size]]
-        if index is not None and value is not None and None not in rewards:
-            groups.append({"index": index, "value": value, "rewards": rewards})
-    statistics = verdict.get("statistics", {})
-    return {
-        "reason": _cut(verdict.get("reason"), _NAME),
-        "detail": _cut(verdict.get("detail"), _SENTENCE),
-        "group": get_integer(verdict.get("group")),
-        "rollout": get_integer(verdict.get("rollout")),
-        "token": get_integer(verdict.get("token")),
-        "statistics": {
-            name: float(statistics[name])
-            for name in _MEASURED
-            if type(statistics.get(name)) in (int, float) and isfinite(statistics[name])
-        },
-        "groups": groups,
-    }

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assay.explorer.index import Index
-from assay.explorer.indexing import Indexer, read_record, read_statistics
+from assay.explorer.indexing import Indexer
 from assay.explorer.ports import PageSources, ShownRecord
-from assay.protocol import Context, WindowRecord, decode_window_record, encode_ss58
+from assay.protocol import Context, WindowRecord, encode_ss58
 from assay.protocol.errors import OperatorError
-from assay.protocol.record import make_record_context, make_window_record_name
+from assay.protocol.record import make_record_context
 
 #: Windows' records that are kept at hand, with their statistics.
 _KEPT = 16
@@ -84,13 +84,13 @@ class PageReader:
         return file
 
     def _open_window(self, window: int) -> WindowFile | None:
-        name = make_window_record_name(self.address, window)
+        reader, parameters = self.subject.reader, self.subject.parameters
         try:
-            record = read_record(self.subject, name, decode_window_record)
+            record = reader.get_window(window)
         except OperatorError:
             return None
-        if record is None or record.window != window:
+        if record is None:
             return None
-        same = record.parameters == self.subject.parameters.digest
-        context = make_record_context(record, self.subject.parameters) if same else None
-        return WindowFile(record, context, read_statistics(self.subject, self.address, window))
+        same = record.parameters == parameters.digest
+        context = make_record_context(record, parameters) if same else None
+        return WindowFile(record, context, reader.get_statistics(window, parameters.work))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from assay.artifacts.ports import Objects
+from assay.artifacts.records.record_reader import STATISTICS_BYTES as STATISTICS_BYTES
+from assay.artifacts.records.record_reader import RecordReader, open_reader
 from assay.protocol import Context, Parameters
 
 
@@ -25,6 +27,11 @@ class ShownRecord:
     parameters: Parameters
     objects: Objects
     place: str
+
+    @property
+    def reader(self) -> RecordReader:
+        """The record, read within limits."""
+        return open_reader(self.objects, self.validator, self.parameters)
 
 
 @dataclass(frozen=True, slots=True)

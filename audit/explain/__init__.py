@@ -1,1 +1,9 @@
-"""Explaining: why a hotkey's window was accepted or refused, and what became of its pay."""
+"""Why a hotkey's window was accepted or refused, and what became of its pay.
+
+`from_network` or `from_folder` gathers a `WindowCase`: what validators said, what judging again
+here finds, what was settled and paid. `explanation` makes rule, place, measures and remedies
+of it, without file, chain or clock; `reproduction` prints the command that shows it again. It never
+says whether a validator's word holds: `assay audit` does. Start at `explanation`.
+"""
+
+__all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Facts in, an explanation out: which rule, where, by how much, why most likely, what to do.
+"""WindowCase in, an explanation out: which rule, where, by how much, why most likely, what to do.
 
 Pure: no file, no chain, no clock.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from assay.audit.explain.measures import Measure, list_measures
 from assay.audit.explain.pay import describe_settled, list_pay
 from assay.audit.explain.texts import TEXTS, Text
-from assay.audit.explain.window_facts import Facts, Statement
+from assay.audit.explain.window_case import StatedVerdict, WindowCase
 from assay.neurons.miner.mining_history import name_cost
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.commitment import make_object_name
@@ -36,7 +36,7 @@ class Explanation:
         groups: audited group's index → its value; empty unless accepted.
     """
 
-    facts: Facts
+    facts: WindowCase
     reason: Reason | None
     who: str
     text: Text | None
@@ -80,7 +80,7 @@ class Explanation:
         }
 
 
-def explain(facts: Facts) -> Explanation:
+def explain(facts: WindowCase) -> Explanation:
     """What validators say comes first; what was found here fills in what they leave out."""
     found = facts.found.verdict
     said = next((s for s in facts.said if s.reason is not None), None)
@@ -110,7 +110,7 @@ def explain(facts: Facts) -> Explanation:
     )
 
 
-def _describe(statement: Statement) -> dict[str, Any]:
+def _describe(statement: StatedVerdict) -> dict[str, Any]:
     return {
         "who": statement.who,
         "outcome": statement.outcome and statement.outcome.value,
@@ -120,7 +120,7 @@ def _describe(statement: Statement) -> dict[str, Any]:
     }
 
 
-def _find_where(words: Statement | None, facts: Facts, agrees: bool) -> dict[str, int]:
+def _find_where(words: StatedVerdict | None, facts: WindowCase, agrees: bool) -> dict[str, int]:
     found = facts.found.verdict
     sources: list[Any] = [found] if agrees else []
     sources += [words] if words is not None else []
@@ -131,7 +131,9 @@ def _find_where(words: Statement | None, facts: Facts, agrees: bool) -> dict[str
     return {}
 
 
-def _get_statistics(words: Statement | None, facts: Facts, agrees: bool) -> Mapping[str, float]:
+def _get_statistics(
+    words: StatedVerdict | None, facts: WindowCase, agrees: bool
+) -> Mapping[str, float]:
     """Measured here where the model was at hand, else as said."""
     found = facts.found.verdict
     if agrees and found is not None and facts.found.has_model:
@@ -149,7 +151,7 @@ def _order(text: Text, reason: Reason, statistics: Mapping[str, float]) -> Text:
     return Text(text.section, text.rule, (*others, model, precision), text.remedies)
 
 
-def _list_groups(words: Statement | None, facts: Facts) -> dict[int, int]:
+def _list_groups(words: StatedVerdict | None, facts: WindowCase) -> dict[int, int]:
     found, context = facts.found.verdict, facts.context
     if found is not None and found.accepted:
         return {group.index: group.value for group in found.groups}
@@ -165,7 +167,9 @@ def _list_groups(words: Statement | None, facts: Facts) -> dict[int, int]:
     return dict(zip(chosen.audited, words.values, strict=True))
 
 
-def _compute_score(words: Statement | None, facts: Facts, groups: Mapping[int, int]) -> int | None:
+def _compute_score(
+    words: StatedVerdict | None, facts: WindowCase, groups: Mapping[int, int]
+) -> int | None:
     if words is not None:
         return words.score
     committed = facts.context.commitments.get(facts.hotkey)
@@ -175,7 +179,7 @@ def _compute_score(words: Statement | None, facts: Facts, groups: Mapping[int, i
 
 
 def _list_seen(
-    words: Statement | None, facts: Facts, reason: Reason | None, agrees: bool
+    words: StatedVerdict | None, facts: WindowCase, reason: Reason | None, agrees: bool
 ) -> list[str]:
     found = facts.found.verdict
     seen = []
@@ -185,7 +189,7 @@ def _list_seen(
         seen.append(found.detail)
     elif words is not None and words.detail:
         seen.append(words.detail)
-    close, outline = facts.found.close_up, facts.found.outline
+    close, outline = facts.found.measured, facts.found.outline
     if agrees and close is not None and outline is not None and found is not None:
         read = outline.tokenizer.decode
         ends = outline.manifest.end_tokens
@@ -224,7 +228,7 @@ def _name_owned(owned: Sequence[bytes]) -> str:
     )
 
 
-def _list_notes(facts: Facts, reason: Reason | None) -> list[str]:
+def _list_notes(facts: WindowCase, reason: Reason | None) -> list[str]:
     found = facts.found.verdict
     notes = list(facts.notes)
     others = [s for s in facts.said if s.reason is not None]
@@ -236,7 +240,7 @@ def _list_notes(facts: Facts, reason: Reason | None) -> list[str]:
     return [*notes, *facts.found.lacks]
 
 
-def _compare(facts: Facts, said: Reason, here: Reason) -> str:
+def _compare(facts: WindowCase, said: Reason, here: Reason) -> str:
     """Why two judges may differ without either being wrong."""
     if said is Reason.LEDGER_MISMATCH:
         return (

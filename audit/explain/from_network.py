@@ -8,12 +8,12 @@ from pathlib import Path
 from assay.artifacts.discovery import SubnetChain
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.ports import StateReader
-from assay.audit.explain.material import ExplainError, Material, find_model, open_model
-from assay.audit.explain.published_words import Records
-from assay.audit.explain.rerun import judge_again
-from assay.audit.explain.window_facts import Facts, Paid, Settled, Statement
+from assay.artifacts.records.record_reader import list_validators
+from assay.audit.explain.published_verdicts import PublishedVerdicts, open_published
+from assay.audit.explain.rejudging import find_model, judge_again
+from assay.audit.explain.reproduction import ExplainError, Material
+from assay.audit.explain.window_case import Paid, SettlementShare, StatedVerdict, WindowCase
 from assay.audit.ports import Outlines
-from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network import ObjectStore, ReadableStores, StoreError
 from assay.network.chain import ForgottenError
 from assay.neurons.miner.mining_history import HistoryError, MiningHistory
@@ -26,7 +26,6 @@ from assay.protocol import (
     Phase,
     Reason,
     Tag,
-    decode_ss58,
     encode_ss58,
     find_context_fault,
     parse_commitment,
@@ -40,7 +39,7 @@ _VALIDATORS_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class WindowQuery:
     """Whose window, and where else to look.
 
     Attributes:
@@ -59,8 +58,8 @@ class Asked:
 
 
 def gather_from_network(
-    session: Session, outlines: Outlines, worker: ParquetWorker, asked: Asked
-) -> tuple[Facts, Material]:
+    session: Session, outlines: Outlines, worker: ParquetWorker, asked: WindowQuery
+) -> tuple[WindowCase, Material]:
     """All that can be found of a hotkey's window.
 
     Args:
@@ -77,29 +76,19 @@ def gather_from_network(
     records = _find_records(session, asked, notes)
     context = _get_context(session, records, window, notes)
     material = _find_material(stores, asked, context, notes)
-    try:
-        outline, checkpoint, lacks = open_model(material.model, context)
-        if outline is None:
-            outline = outlines.get(context.checkpoint)
-    except UnusableCheckpointError as error:
-        outline = checkpoint = None
-        lacks = (f"the window is void for everybody, its checkpoint is unusable: {error}",)
-    except CheckpointError as error:
-        outline = checkpoint = None
-        lacks = (str(error),)
-    found = judge_again(context, hotkey, material.source, worker, outline, checkpoint)
+    found, lacks = judge_again(context, hotkey, material.source, worker, material.model, outlines)
     own = _read_history(chain, asked, context, notes)
     reason = None if found.verdict is None else found.verdict.reason
     notes += _look_at_chain(chain, context, hotkey, reason)
     owned = _find_owned(chain, context, hotkey) if reason is Reason.NOT_REGISTERED else ()
-    said = [(r, s) for r in records if (s := r.read_statement(hotkey, window)) is not None]
+    said = [(r, s) for r in records if (s := r.get_verdict(hotkey, window)) is not None]
     settles_at = None
     with suppress(ForgottenError):
         settles_at = find_settlement(chain, parameters, window)
     settled = None
     if said and settles_at is not None:
-        settled = said[0][0].read_settled(hotkey, settles_at)
-    facts = Facts(
+        settled = said[0][0].get_share(hotkey, settles_at)
+    facts = WindowCase(
         hotkey=hotkey,
         context=context,
         said=tuple(statement for _, statement in said),
@@ -109,7 +98,7 @@ def gather_from_network(
         settles_at=settles_at,
         head=head,
         paid=_find_paid(chain, parameters, hotkey, settled),
-        has_permit=_has_permit(chain, head, said[0][0].validator) if said else None,
+        has_permit=_has_permit(chain, head, said[0][0].reader.validator) if said else None,
         owned=owned,
         notes=(*notes, *lacks),
     )
@@ -130,7 +119,7 @@ def _require_audited(parameters: Parameters, window: int, head: int) -> None:
 
 
 def _get_context(
-    session: Session, records: Sequence[Records], window: int, notes: list[str]
+    session: Session, records: Sequence[PublishedVerdicts], window: int, notes: list[str]
 ) -> Context:
     """From state, or where no node has it any more from a validator's record."""
     chain, beacons, parameters = session.chain, session.beacons, session.parameters
@@ -141,7 +130,7 @@ def _get_context(
             context = get_context(chain, beacons, parameters, challenge)
     except ForgottenError as error:
         for published in records:
-            record = published.read_window(window)
+            record = published.reader.get_window(window)
             said = None if record is None else make_record_context(record, parameters)
             if said is not None and said.audit is not None and find_context_fault(said) is None:
                 notes.append(
@@ -160,13 +149,16 @@ def _get_context(
     return context
 
 
-def _find_records(session: Session, asked: Asked, notes: list[str]) -> list[Records]:
+def _find_records(
+    session: Session, asked: WindowQuery, notes: list[str]
+) -> list[PublishedVerdicts]:
     """Of the validator that is named, else of all that name a record on chain, those with most
     stake first."""
     chain, parameters = session.chain, session.parameters
     if asked.records is not None:
-        names = [asked.validator] if asked.validator is not None else _list_authors(asked.records)
-        return [Records(asked.records, name, parameters) for name in names]
+        names = [asked.validator] if asked.validator is not None else None
+        names = names or list_validators(asked.records)[:_VALIDATORS_MAX]
+        return [open_published(asked.records, name, parameters) for name in names]
     head = chain.get_head()
     slots = chain.get_commitments(head)
     stakes = {row.hotkey: row.stake for row in chain.get_metagraph(head)}
@@ -182,7 +174,7 @@ def _find_records(session: Session, asked: Asked, notes: list[str]) -> list[Reco
         except StoreError as error:
             notes.append(f"the record of validator {encode_ss58(hotkey)} is not read: {error}")
             continue
-        found.append(Records(store, hotkey, parameters))
+        found.append(open_published(store, hotkey, parameters))
     if asked.validator is not None and not found:
         notes.append(
             f"validator {encode_ss58(asked.validator)} names no record on chain that can be read "
@@ -191,18 +183,8 @@ def _find_records(session: Session, asked: Asked, notes: list[str]) -> list[Reco
     return found[:_VALIDATORS_MAX]
 
 
-def _list_authors(store: ObjectStore) -> list[bytes]:
-    """Whose records a store holds."""
-    names = {name.partition("/")[0] for name in store.list() if name.endswith(".record")}
-    authors = []
-    for name in sorted(names):
-        with suppress(ValueError):
-            authors.append(decode_ss58(name))
-    return authors[:_VALIDATORS_MAX]
-
-
 def _find_material(
-    stores: ReadableStores, asked: Asked, context: Context, notes: list[str]
+    stores: ReadableStores, asked: WindowQuery, context: Context, notes: list[str]
 ) -> Material:
     model = find_model(asked.model, asked.folder / "models", context)
     committed = context.commitments.get(asked.hotkey)
@@ -221,8 +203,8 @@ def _find_material(
 
 
 def _read_history(
-    chain: SubnetChain, asked: Asked, context: Context, notes: list[str]
-) -> Statement | None:
+    chain: SubnetChain, asked: WindowQuery, context: Context, notes: list[str]
+) -> StatedVerdict | None:
     """What the miner itself wrote down of the window."""
     file = asked.folder / "history.sqlite"
     if not file.is_file():
@@ -247,7 +229,7 @@ def _read_history(
     if not mined:
         notes.append("the miner's own history has nothing of this window: it did not run")
     for verdict in verdicts:
-        return Statement(
+        return StatedVerdict(
             "the miner's own judge",
             None,
             verdict.reason,
@@ -313,7 +295,7 @@ def _describe_slot(chain: StateReader, hotkey: bytes, number: int, window: int) 
 
 
 def _find_paid(
-    chain: SubnetChain, parameters: Parameters, hotkey: bytes, settled: Settled | None
+    chain: SubnetChain, parameters: Parameters, hotkey: bytes, settled: SettlementShare | None
 ) -> Paid | None:
     if settled is None:
         return None

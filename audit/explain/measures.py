@@ -7,7 +7,7 @@ from typing import Any
 
 from assay.artifacts.submissions import SubmissionLimits
 from assay.artifacts.submissions.submission_layout import get_limits
-from assay.audit.explain.window_facts import Facts, Finding
+from assay.audit.explain.window_case import Rejudgment, WindowCase
 from assay.protocol import Reason
 from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.parameters import PROTOCOL_VERSION, Tests
@@ -47,7 +47,7 @@ class Measure:
 
 
 def list_measures(
-    facts: Facts, reason: Reason | None, statistics: Mapping[str, float]
+    facts: WindowCase, reason: Reason | None, statistics: Mapping[str, float]
 ) -> tuple[Measure, ...]:
     """The figures that a reason hangs on, as far as they are known.
 
@@ -96,13 +96,13 @@ def _bound(
 
 
 def _measure_sampling(
-    statistics: Mapping[str, float], found: Finding, tests: Tests
+    statistics: Mapping[str, float], found: Rejudgment, tests: Tests
 ) -> tuple[Measure, ...]:
     cap = tests.margin_cap / (1 << FRACTION_BITS)
-    if found.close_up is not None and "margin_max" not in statistics:
+    if found.measured is not None and "margin_max" not in statistics:
         statistics = {
-            "margin_max": found.close_up.margin,
-            "log_capital": found.close_up.log_capital,
+            "margin_max": found.measured.margin,
+            "log_capital": found.measured.log_capital,
         }
     if not {"margin_max", "log_capital"} <= statistics.keys():  # a stranger's may lack them
         return ()
@@ -143,13 +143,13 @@ def _write_power(logarithm: float) -> str:
 
 
 def _measure_sketch(
-    statistics: Mapping[str, float], found: Finding, tests: Tests
+    statistics: Mapping[str, float], found: Rejudgment, tests: Tests
 ) -> tuple[Measure, ...]:
     unit = "steps a token"
     block, whole = tests.sketch_block_bound / 1_000, tests.sketch_rollout_bound / 1_000
     measures = []
     mean = statistics.get("sketch_mean")
-    close = found.close_up
+    close = found.measured
     if close is not None:
         first, last, worst = close.block
         name = f"sketch over tokens {first} to {last}"
@@ -164,10 +164,10 @@ def _measure_sketch(
 
 
 def _measure_logprobs(
-    statistics: Mapping[str, float], found: Finding, tests: Tests
+    statistics: Mapping[str, float], found: Rejudgment, tests: Tests
 ) -> tuple[Measure, ...]:
     rms, largest = tests.logprob_rms_bound / _NATS, tests.logprob_max_bound / _NATS
-    close = found.close_up
+    close = found.measured
     value = statistics.get("logprob_rms") if close is None else close.logprob_rms
     if value is None:
         return ()
@@ -185,7 +185,7 @@ def _measure_logprobs(
 # --- what needs no model
 
 
-def _measure_size(facts: Facts, limits: SubmissionLimits) -> tuple[Measure, ...]:
+def _measure_size(facts: WindowCase, limits: SubmissionLimits) -> tuple[Measure, ...]:
     measures = []
     committed = facts.context.commitments.get(facts.hotkey)
     write = "{:,.0f}".format
@@ -200,7 +200,7 @@ def _measure_size(facts: Facts, limits: SubmissionLimits) -> tuple[Measure, ...]
     return tuple(measures)
 
 
-def _compare_header(facts: Facts) -> tuple[Measure, ...]:
+def _compare_header(facts: WindowCase) -> tuple[Measure, ...]:
     """What the header says beside what it should."""
     header, context = facts.found.header, facts.context
     if header is None:
@@ -221,7 +221,7 @@ def _compare_header(facts: Facts) -> tuple[Measure, ...]:
     )
 
 
-def _measure_length(found: Finding) -> tuple[Measure, ...]:
+def _measure_length(found: Rejudgment) -> tuple[Measure, ...]:
     if found.rollout is None or found.outline is None:
         return ()
     manifest, tokens = found.outline.manifest, found.rollout.tokens.tolist()
@@ -232,7 +232,7 @@ def _measure_length(found: Finding) -> tuple[Measure, ...]:
     return (Measure("length of the completion", len(tokens), stop, "tokens", words, True),)
 
 
-def _measure_token(found: Finding, facts: Facts) -> tuple[Measure, ...]:
+def _measure_token(found: Rejudgment, facts: WindowCase) -> tuple[Measure, ...]:
     verdict = found.verdict
     if found.rollout is None or found.outline is None or verdict is None:
         return ()

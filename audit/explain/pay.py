@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from assay.audit.explain.window_facts import Facts, Paid, Settled
+from assay.audit.explain.window_case import Paid, SettlementShare, WindowCase
 from assay.protocol import Phase
 from assay.protocol.reason import CHEATING, WITHHELD
 from assay.protocol.record import Outcome
 from assay.protocol.window import compute_block
 
 
-def describe_settled(settled: Settled) -> dict[str, Any]:
+def describe_settled(settled: SettlementShare) -> dict[str, Any]:
     """JSON for scripts."""
     return {
         "epoch_block": settled.epoch,
@@ -29,7 +29,7 @@ def describe_settled(settled: Settled) -> dict[str, Any]:
     }
 
 
-def list_pay(facts: Facts) -> list[str]:
+def list_pay(facts: WindowCase) -> list[str]:
     """What became of the window's score, step by step, one sentence each."""
     said = facts.said[0] if facts.said else None
     lines = []
@@ -53,7 +53,7 @@ def list_pay(facts: Facts) -> list[str]:
     return lines
 
 
-def find_zeroing(settled: Settled) -> str | None:
+def find_zeroing(settled: SettlementShare) -> str | None:
     """Why a settlement is worth nothing to the seat whatever its other windows brought, or None."""
     counted = [window for window in settled.windows if window.outcome is Outcome.COUNTED]
     cheats = [w for w in counted if w.reason in CHEATING]
@@ -73,7 +73,7 @@ def find_zeroing(settled: Settled) -> str | None:
     return None
 
 
-def _await_record(facts: Facts) -> str:
+def _await_record(facts: WindowCase) -> str:
     timing = facts.context.parameters.timing
     end = compute_block(timing, facts.context.window, Phase.VERDICT_END)
     if facts.head is not None and facts.head < end:
@@ -92,7 +92,7 @@ def _await_record(facts: Facts) -> str:
     )
 
 
-def _await_settlement(facts: Facts) -> list[str]:
+def _await_settlement(facts: WindowCase) -> list[str]:
     if facts.settles_at is None:
         return []
     if facts.head is not None and facts.head < facts.settles_at:
@@ -107,7 +107,7 @@ def _await_settlement(facts: Facts) -> list[str]:
     ]
 
 
-def _explain_settlement(settled: Settled) -> list[str]:
+def _explain_settlement(settled: SettlementShare) -> list[str]:
     names = ", ".join(str(window.window) for window in settled.windows)
     lines = [f"the settlement of epoch block {settled.epoch} covers windows {names}"]
     left_out = [w for w in settled.windows if w.outcome is not Outcome.COUNTED]
@@ -139,7 +139,7 @@ def _explain_settlement(settled: Settled) -> list[str]:
     return lines
 
 
-def _explain_chain(facts: Facts, settled: Settled) -> list[str]:
+def _explain_chain(facts: WindowCase, settled: SettlementShare) -> list[str]:
     lines = []
     if facts.has_permit is False and facts.said:
         lines.append(
@@ -156,7 +156,7 @@ def _explain_chain(facts: Facts, settled: Settled) -> list[str]:
     return [*lines, _explain_paid(paid, settled)]
 
 
-def _explain_paid(paid: Paid, settled: Settled) -> str:
+def _explain_paid(paid: Paid, settled: SettlementShare) -> str:
     if paid.uid is None:
         return f"at epoch block {paid.block}, which pays it, the hotkey held no uid"
     if paid.incentive:

@@ -13,27 +13,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.artifacts.records.record_reader import RecordFault, open_reader
 from assay.artifacts.steps.step_file import ConsumedGroup
 from assay.artifacts.steps.step_folder import Step, StepError, StepFolder, read_step
 from assay.audit.derived_context import check_parameters, derive_context
-from assay.audit.findings import Check, Findings
+from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public
 from assay.audit.provenance.consumed import describe_group
-from assay.audit.provenance.step_submissions import Held, compare_groups, judge_held, read_held
+from assay.audit.provenance.step_submissions import (
+    CommittedGroups,
+    compare_groups,
+    judge_committed,
+    read_committed,
+)
 from assay.inference import Checkpoint, CheckpointError, Outline
 from assay.network.chain import ForgottenError
 from assay.network.store import StoreError
 from assay.neurons.session.window_reader import BeaconError, get_challenge, get_context
 from assay.neurons.trainer.lessons import compute_rank
 from assay.protocol import Context, Phase, Reason, Refusal, StepRecord, encode_ss58
-from assay.protocol.encoding import EncodingError
-from assay.protocol.record import (
-    MemberRow,
-    WindowRecord,
-    compute_record_bytes_max,
-    decode_window_record,
-    make_window_record_name,
-)
+from assay.protocol.record import MemberRow, WindowRecord
 from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.window import compute_block
 from assay.verification.judge import find_commitment
@@ -53,7 +52,7 @@ _BINDING = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
+class _StepInputs:
     """What all of a step's sources are checked with.
 
     Attributes:
@@ -69,7 +68,7 @@ class _Desk:
     rows: dict[bytes, MemberRow] | None
 
 
-def trace_step(
+def check_provenance(
     step: Step,
     taken: Sequence[ConsumedGroup],
     public: Public,
@@ -100,15 +99,15 @@ def trace_step(
     if context is None:
         return found
     rows = None if said is None else {row.hotkey: row for row in said.members}
-    desk = _open_desk(by_then, context, rows, checkpoints, found)
+    inputs = _open_inputs(by_then, context, rows, checkpoints, found)
     sources: dict[bytes, list[ConsumedGroup]] = defaultdict(list)
     for one in taken:
         if one.hotkey != by_then.parameters.identity.trainer:
             sources[one.hotkey].append(one)
     _check_order(taken, by_then.parameters.identity.trainer, found)
     for hotkey, groups in sources.items():
-        _check_source(desk, hotkey, groups, found)
-    _check_choice(desk, sources, found)
+        _check_source(inputs, hotkey, groups, found)
+    _check_choice(inputs, sources, found)
     return found
 
 
@@ -116,7 +115,7 @@ def _check_before(step: Step, checkpoints: CheckpointFolder, found: Findings) ->
     """Each step's window comes after the last one's, so that no group is learned from twice."""
     record, parent = step.record, checkpoints.get(step.record.parent).manifest
     if not parent.number:
-        found.look(Check.LINK)
+        found.look(Aspect.LINK)
         return
     path = StepFolder(step.path.parent).get_path(parent.number, parent.step)
     try:
@@ -124,12 +123,12 @@ def _check_before(step: Step, checkpoints: CheckpointFolder, found: Findings) ->
         if before.digest != parent.step:
             raise StepError("it is not the one that the parent names")
     except StepError as error:
-        found.miss(Check.LINK, f"the record of the step before, {parent.number}: {error}")
+        found.miss(Aspect.LINK, f"the record of the step before, {parent.number}: {error}")
         return
-    found.look(Check.LINK)
+    found.look(Aspect.LINK)
     if before.window >= record.window:
         found.differ(
-            Check.LINK,
+            Aspect.LINK,
             f"the step before has learned from window {before.window}: no window is learned from "
             "twice, or after a later one",
         )
@@ -151,18 +150,17 @@ def _count_asked(record: StepRecord) -> int:
 def _read_record(
     public: Public, validator: bytes, window: int, found: Findings
 ) -> WindowRecord | None:
-    name = make_window_record_name(encode_ss58(validator), window)
+    why = "another record lies under its name"
     try:
-        data = public.records.get(name, compute_record_bytes_max(public.parameters))
-        if data is None:
-            raise StoreError(f"the validator has published no {name}")
-        record = decode_window_record(data)
-        if (record.window, record.validator) != (window, validator):
-            raise EncodingError("another record lies under its name")
-        return record
-    except (StoreError, EncodingError) as error:
-        found.miss(Check.VERDICTS, f"which files were accepted: {error}")
-        return None
+        record = open_reader(public.records, validator, public.parameters).read_window(window)
+        if isinstance(record, RecordFault):
+            why = record.sentence
+        elif record.validator == validator:
+            return record
+    except StoreError as error:
+        why = str(error)
+    found.miss(Aspect.VERDICTS, f"which files were accepted: {why}")
+    return None
 
 
 def _derive_context(
@@ -190,29 +188,29 @@ def _derive_context(
     except (ForgottenError, BeaconError) as error:
         why = str(error)
     if context is None:
-        found.miss(Check.COMMITMENTS, f"what stood on chain for window {window}: {why}")
+        found.miss(Aspect.COMMITMENTS, f"what stood on chain for window {window}: {why}")
         return None
-    found.look(Check.COMMITMENTS)
+    found.look(Aspect.COMMITMENTS)
     return context
 
 
-def _open_desk(
+def _open_inputs(
     public: Public,
     context: Context,
     rows: dict[bytes, MemberRow] | None,
     checkpoints: CheckpointFolder,
     found: Findings,
-) -> _Desk:
+) -> _StepInputs:
     checkpoint = outline = None
     try:
         checkpoint = checkpoints.get(context.checkpoint)
     except CheckpointError as error:
-        found.miss(Check.LOGPROBS, f"no forward pass is run again: {error}")
+        found.miss(Aspect.LOGPROBS, f"no forward pass is run again: {error}")
         try:
             outline = public.outlines.get(context.checkpoint)
         except CheckpointError as worse:
-            found.miss(Check.GROUPS, f"at which levels problems were asked: {worse}")
-    return _Desk(context, public, checkpoint or outline, checkpoint, rows)
+            found.miss(Aspect.GROUPS, f"at which levels problems were asked: {worse}")
+    return _StepInputs(context, public, checkpoint or outline, checkpoint, rows)
 
 
 # --- what was taken
@@ -220,103 +218,109 @@ def _open_desk(
 
 def _check_order(taken: Sequence[ConsumedGroup], trainer: bytes, found: Findings) -> None:
     """The miners' groups by hotkey and index, each once, then the trainer's own."""
-    found.look(Check.GROUPS)
+    found.look(Aspect.GROUPS)
     places = [(one.hotkey == trainer, one.hotkey, one.index) for one in taken]
     seen: set[tuple[bool, bytes, int]] = set()
     for place, one in zip(places, taken, strict=True):
         if place in seen:
-            found.differ(Check.GROUPS, f"{describe_group(one)}: it is learned from twice")
+            found.differ(Aspect.GROUPS, f"{describe_group(one)}: it is learned from twice")
             return
         seen.add(place)
     if places != sorted(places):
-        found.differ(Check.GROUPS, "the groups are not in the order in which a step takes them")
+        found.differ(Aspect.GROUPS, "the groups are not in the order in which a step takes them")
 
 
 def _check_source(
-    desk: _Desk, hotkey: bytes, groups: Sequence[ConsumedGroup], found: Findings
+    inputs: _StepInputs, hotkey: bytes, groups: Sequence[ConsumedGroup], found: Findings
 ) -> None:
     """One miner's groups in the step."""
     name = encode_ss58(hotkey)
-    committed = find_commitment(desk.context, hotkey)
-    found.look(Check.COMMITMENTS)
+    committed = find_commitment(inputs.context, hotkey)
+    found.look(Aspect.COMMITMENTS)
     if isinstance(committed, Refusal):
-        found.differ(Check.COMMITMENTS, f"{name}, learned from: {committed.detail}")
+        found.differ(Aspect.COMMITMENTS, f"{name}, learned from: {committed.detail}")
         return
     strange = next((one for one in groups if one.proof != committed.root), None)
     if strange is not None:
         found.differ(
-            Check.COMMITMENTS,
+            Aspect.COMMITMENTS,
             f"{name} had committed to root {committed.root.hex()[:16]}…, and the step has groups "
             f"of {strange.proof.hex()[:16]}…",
         )
         return
     for one in groups:
-        if fault := _find_misplaced(desk, one, committed.groups):
-            found.differ(Check.GROUPS, f"{describe_group(one)}: {fault}")
+        if fault := _find_misplaced(inputs, one, committed.groups):
+            found.differ(Aspect.GROUPS, f"{describe_group(one)}: {fault}")
             return
-    reader = desk.public.submissions.open(desk.context, hotkey)
-    held = read_held(reader, committed.root, groups, desk.context.parameters.work.group_size)
-    genuine = _check_held(desk, hotkey, groups, held, found)
+    reader = inputs.public.submissions.open(inputs.context, hotkey)
+    held = read_committed(reader, committed.root, groups, inputs.context.parameters.work.group_size)
+    genuine = _check_committed(inputs, hotkey, groups, held, found)
     whole = genuine and len(groups) == committed.groups
-    _check_verdict(desk, hotkey, whole, found)
+    _check_verdict(inputs, hotkey, whole, found)
 
 
-def _find_misplaced(desk: _Desk, one: ConsumedGroup, count: int) -> str | None:
-    context = desk.context
+def _find_misplaced(inputs: _StepInputs, one: ConsumedGroup, count: int) -> str | None:
+    context = inputs.context
     if one.index >= count:
         return f"its miner had committed to {count} groups"
     if one.checkpoint != context.checkpoint:
         return f"checkpoint {context.checkpoint.hex()[:16]}… was in force, and it names another"
     if one.problem_seed != compute_problem_seed(context.challenge_seed, one.hotkey, one.index):
         return "its problem is not the one that the window's challenge asks"
-    if desk.outline is not None and one.levels != tuple(desk.outline.manifest.levels):
+    if inputs.outline is not None and one.levels != tuple(inputs.outline.manifest.levels):
         return "its problem is of other levels than those in force"
     return None
 
 
-def _check_held(
-    desk: _Desk, hotkey: bytes, groups: Sequence[ConsumedGroup], held: Held, found: Findings
+def _check_committed(
+    inputs: _StepInputs,
+    hotkey: bytes,
+    groups: Sequence[ConsumedGroup],
+    held: CommittedGroups,
+    found: Findings,
 ) -> bool:
     """The file's own bytes; whether all of the step's groups are there and genuine."""
     name = encode_ss58(hotkey)
     if held.groups:
-        found.look(Check.FILES)
+        found.look(Aspect.FILES)
     if held.missing:
-        check = Check.GROUPS if held.groups else Check.FILES
+        check = Aspect.GROUPS if held.groups else Aspect.FILES
         count = len({one.index for one in groups})
         found.miss(
             check,
             f"{name}: {len(held.missing)} of {count} groups cannot be had as committed: {held.why}",
         )
-        found.miss(Check.LOGPROBS, f"{name}: those of the same {len(held.missing)} groups")
+        found.miss(Aspect.LOGPROBS, f"{name}: those of the same {len(held.missing)} groups")
     present = [one for one in groups if one.index in held.groups]
     if not present:
         return False
     if fault := compare_groups(present, held):
-        found.differ(Check.GROUPS, fault)
+        found.differ(Aspect.GROUPS, fault)
         return False
-    if desk.outline is None:
+    if inputs.outline is None:
         return False
-    genuine = judge_held(desk.context, desk.outline, desk.checkpoint, present, held, found)
+    genuine = judge_committed(
+        inputs.context, inputs.outline, inputs.checkpoint, present, held, found
+    )
     return genuine and not held.missing
 
 
-def _check_verdict(desk: _Desk, hotkey: bytes, whole: bool, found: Findings) -> None:
+def _check_verdict(inputs: _StepInputs, hotkey: bytes, whole: bool, found: Findings) -> None:
     """What the validator says of the file.
 
     Args:
         whole: all groups of it were judged again here, and are genuine.
     """
-    if desk.rows is None:
+    if inputs.rows is None:
         return
-    found.look(Check.VERDICTS)
-    row, name = desk.rows.get(hotkey), encode_ss58(hotkey)
+    found.look(Aspect.VERDICTS)
+    row, name = inputs.rows.get(hotkey), encode_ss58(hotkey)
     reason = None if row is None else row.reason
     if reason is Reason.ACCEPTED:
         return
     if reason in _BINDING and not whole:
         found.differ(
-            Check.VERDICTS,
+            Aspect.VERDICTS,
             f"{name}: the validator refused its file ({reason}), and it was learned from",
         )
     else:
@@ -325,10 +329,12 @@ def _check_verdict(desk: _Desk, hotkey: bytes, whole: bool, found: Findings) -> 
         found.notes.append(f"{name}: the validator {said}; the step has learned from it{genuine}")
 
 
-def _check_choice(desk: _Desk, sources: dict[bytes, list[ConsumedGroup]], found: Findings) -> None:
+def _check_choice(
+    inputs: _StepInputs, sources: dict[bytes, list[ConsumedGroup]], found: Findings
+) -> None:
     """Of what it could take, a step takes the groups of the lowest ranks. A file that it has read
     it could take all of."""
-    context = desk.context
+    context = inputs.context
 
     def rank(hotkey: bytes, index: int) -> bytes:
         return compute_rank(context.audit_seed, hotkey, index)
@@ -337,15 +343,15 @@ def _check_choice(desk: _Desk, sources: dict[bytes, list[ConsumedGroup]], found:
     if not chosen:
         return
     last = max(rank(*place) for place in chosen)
-    found.look(Check.CHOICE)
+    found.look(Aspect.CHOICE)
     silent = 0
     for hotkey in sorted(context.commitments.keys() & context.members.keys()):
         count = min(context.commitments[hotkey].groups, context.parameters.work.group_cap)
         passed = [i for i in range(count) if (hotkey, i) not in chosen and rank(hotkey, i) < last]
-        row = None if desk.rows is None else desk.rows.get(hotkey)
+        row = None if inputs.rows is None else inputs.rows.get(hotkey)
         if passed and hotkey in sources:
             found.differ(
-                Check.CHOICE,
+                Aspect.CHOICE,
                 f"{encode_ss58(hotkey)}: group {passed[0]} comes before others that were taken, "
                 "and was passed over",
             )

@@ -15,7 +15,7 @@ from assay.artifacts.submissions.submission_judge import judge_and_carry
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.artifacts.submissions.submission_pack import PackError
 from assay.audit.bundle import BundleError
-from assay.audit.findings import Check, Findings
+from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Submissions
 from assay.audit.provenance.consumed import describe_group
 from assay.inference import Checkpoint, Outline
@@ -102,7 +102,7 @@ def _answer(read: Callable[[], T]) -> T | Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class CommittedGroups:
     """What a root on chain binds of a file, as far as it could be had.
 
     Attributes:
@@ -127,16 +127,16 @@ class Held:
         return [decode_rollout(row) for row in split_rows(self.groups[index], group_size)]
 
 
-def read_held(
+def read_committed(
     reader: SubmissionReader, root: bytes, taken: Sequence[ConsumedGroup], group_size: int
-) -> Held:
+) -> CommittedGroups:
     """Reads the groups that a step has taken."""
     wanted = sorted({one.index for one in taken})
     footer = _answer(reader.read_footer)
     if isinstance(footer, Refusal):
-        return Held(footer, {}, tuple(wanted), footer.detail)
+        return CommittedGroups(footer, {}, tuple(wanted), footer.detail)
     if not is_committed(footer, root):
-        return Held(footer, {}, tuple(wanted), "another file is served")
+        return CommittedGroups(footer, {}, tuple(wanted), "another file is served")
     groups, missing, why = {}, [], ""
     for index in wanted:
         data = _answer(partial(reader.read_group, index))
@@ -145,10 +145,10 @@ def read_held(
             continue
         missing.append(index)
         why = why or (data.detail if isinstance(data, Refusal) else "other bytes are served")
-    return Held(footer, groups, tuple(missing), why)
+    return CommittedGroups(footer, groups, tuple(missing), why)
 
 
-def compare_groups(taken: Sequence[ConsumedGroup], held: Held) -> str | None:
+def compare_groups(taken: Sequence[ConsumedGroup], held: CommittedGroups) -> str | None:
     """The first rollout that is not the one committed to; None: all are."""
     for one in taken:
         size = len(one.group.completions)
@@ -167,12 +167,12 @@ def compare_groups(taken: Sequence[ConsumedGroup], held: Held) -> str | None:
     return None
 
 
-def judge_held(
+def judge_committed(
     context: Context,
     outline: Outline | Checkpoint,
     checkpoint: Checkpoint | None,
     taken: Sequence[ConsumedGroup],
-    held: Held,
+    held: CommittedGroups,
     found: Findings,
 ) -> bool:
     """Judges one miner's groups again, and their log-probabilities in the step.
@@ -185,17 +185,17 @@ def judge_held(
     """
     hotkey, indices = taken[0].hotkey, sorted({one.index for one in taken})
     name, size = encode_ss58(hotkey), context.parameters.work.group_size
-    found.look(Check.LOGPROBS)
+    found.look(Aspect.LOGPROBS)
     if checkpoint is None:
         examined = examine(
             held, hotkey, context, outline.tokenizer, manifest=outline.manifest, groups=indices
         )
         if isinstance(examined, Verdict):
-            found.differ(Check.FILES, f"{name}: {examined.reason}: {examined.detail}")
+            found.differ(Aspect.FILES, f"{name}: {examined.reason}: {examined.detail}")
         claimed = {i: [row.logprobs for row in held.decode(i, size)] for i in indices}
         if apart := _find_apart(context, taken, claimed):
             why = "is not its miner's: only a forward pass shows which is right"
-            found.miss(Check.LOGPROBS, f"{name}: {apart} {why}")
+            found.miss(Aspect.LOGPROBS, f"{name}: {apart} {why}")
         return False
     forward = RecordingForward(checkpoint.get_reference(context.parameters.work.temperature))
     verdict, _ = judge_and_carry(
@@ -203,14 +203,14 @@ def judge_held(
     )
     if not verdict.accepted:
         found.differ(
-            Check.VERDICTS,
+            Aspect.VERDICTS,
             f"{name}: nobody may learn from its file, {verdict.reason}: {verdict.detail}",
         )
         return False
     seen = [[to_integers(row) for row in group[2]] for group in forward.seen[-len(indices) :]]
     apart = _find_apart(context, taken, dict(zip(indices, seen, strict=True)))
     if apart is not None:
-        found.differ(Check.LOGPROBS, f"{name}: {apart} is not that of the checkpoint in force")
+        found.differ(Aspect.LOGPROBS, f"{name}: {apart} is not that of the checkpoint in force")
     return apart is None
 
 

@@ -12,7 +12,7 @@ from assay.explorer import Live, ShownWeights
 from assay.explorer.sources.peer_health import PeerHealth
 from assay.network.chain import SubtensorChain
 from assay.neurons.session.resources import open_chain, open_stores
-from assay.neurons.session.window_reader import iterate_looks
+from assay.neurons.session.window_reader import iterate_weight_blocks
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Parameters, Tag, encode_ss58, parse_commitment
@@ -151,7 +151,7 @@ class ChainView:
         self, validator: bytes, epoch: int, wanted: Mapping[int, int]
     ) -> ShownWeights | None:
         chain, first = self._open(), None
-        for number in iterate_looks(chain, epoch):
+        for number in iterate_weight_blocks(chain, epoch):
             shown = ShownWeights(number, dict(chain.get_weights(number).get(validator, {})))
             if shown.weights == wanted:
                 return shown

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from assay.explorer.sources.ledger_events import LedgerPlace
-from assay.explorer.sources.run_folder import TrainerOutput
+from assay.explorer.sources.run_view import TrainerOutput
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.evm_opening import get_chain_id

@@ -16,7 +16,7 @@ import torch
 from assay.artifacts.parquet import ParquetWorker, WorkerError
 from assay.artifacts.submissions import SubmissionFile
 from assay.artifacts.submissions.submission_layout import get_limits
-from assay.audit.explain.material import find_model, open_model
+from assay.audit.explain.rejudging import find_model, open_model
 from assay.audit.sources import FetchedOutlines
 from assay.environments import compute_reward, get_weights, open_environment
 from assay.explorer import GroupReading, RolloutReading, TokenReading, Unavailable

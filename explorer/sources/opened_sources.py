@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from assay.artifacts.ports import Objects
+from assay.artifacts.records.run_folder import JsonFile
 from assay.artifacts.store_objects import make_checkpoint_name
 from assay.audit.explain.texts import TEXTS
 from assay.explorer import (
@@ -25,7 +26,7 @@ from assay.explorer import (
 from assay.explorer.sources.chain_view import ChainView
 from assay.explorer.sources.groups import Groups
 from assay.explorer.sources.ledger_events import LedgerEvents
-from assay.explorer.sources.run_folder import JsonFile, RunFolder, TrainerOutput, parse_manifest
+from assay.explorer.sources.run_view import RunView, TrainerOutput, parse_manifest
 from assay.protocol import Context
 from assay.protocol.errors import OperatorError
 
@@ -83,7 +84,7 @@ class OpenedSources:
     has_model: bool
     ledger_link: str | None
     contract: str | None
-    run: RunFolder | None
+    run: RunView | None
     trainer: TrainerOutput | None
     chain: ChainView | None
     models: Path | None

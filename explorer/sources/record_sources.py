@@ -8,6 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from assay.artifacts.ports import Objects
+from assay.artifacts.records.record_reader import RecordFault, RecordReader, list_validators
+from assay.artifacts.records.run_folder import JsonFile
 from assay.explorer import ShownRecord
 from assay.explorer.sources.chain_view import ChainView
 from assay.explorer.sources.checked_places import (
@@ -22,16 +24,14 @@ from assay.explorer.sources.groups import Groups
 from assay.explorer.sources.ledger_events import LedgerEvents
 from assay.explorer.sources.opened_sources import BlockWatch, LocalnetMark, OpenedSources
 from assay.explorer.sources.recorded_parameters import find_own_parameters, find_recorded_parameters
-from assay.explorer.sources.run_folder import JsonFile, RunFolder
+from assay.explorer.sources.run_view import RunView
 from assay.explorer.sources.shell_commands import ShellCommands
 from assay.network import FolderStore, ObjectStore, open_folder, open_store
 from assay.neurons.session.resources import open_stores
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Parameters, decode_ss58, encode_ss58
-from assay.protocol.record import make_latest_name
 
-_LATEST_BYTES = 1 << 12
 #: Seconds between two looks for a record that is not there yet.
 _LOOK_S = 1.0
 
@@ -154,7 +154,7 @@ def _open_around(
         has_model=models is not None,
         ledger_link=check_link(settings.explorer.evm_explorer),
         contract=check_contract(settings.ledger.contract),
-        run=None if folder is None else RunFolder(folder, found.validator),
+        run=None if folder is None else RunView(folder, found.validator),
         trainer=trainer,
         chain=chain,
         models=models,
@@ -223,7 +223,7 @@ def _find_record(
         try:
             return folder, _look_for_record(request, folder, chain)
         except NoRecordError as error:
-            if chain is None and (folder is None or not RunFolder(folder, b"").is_alive()):
+            if chain is None and (folder is None or not RunView(folder, b"").is_alive()):
                 raise
             wait(error)
             _pause(ended)
@@ -236,7 +236,7 @@ def _look_for_record(
     parameters, announced = _ask_chain(request, chain)
     validator = settings.explorer.hotkey
     if validator is None and folder is not None and settings.explorer.record is None:
-        validator = RunFolder(folder, b"").get_hotkey(settings.chain.netuid)
+        validator = RunView(folder, b"").get_hotkey(settings.chain.netuid)
     if request.localnet is not None and validator is None and not announced:
         raise NoRecordError(
             f"nobody validates on the localnet in {request.localnet} yet: `assay validate "
@@ -245,21 +245,21 @@ def _look_for_record(
         )
     objects, place = _open_records(request, folder, announced, validator)
     hotkey = _find_validator(validator, objects, place, announced)
-    address = encode_ss58(hotkey)
-    data = objects.get(make_latest_name(address), _LATEST_BYTES)
+    reader = RecordReader(objects, hotkey)
+    latest = reader.read_latest()
+    begun = not (isinstance(latest, RecordFault) and latest.is_missing)
     # a run beside this page is shown before it has settled anything
-    if data is None and parameters is None and folder is not None:
+    if not begun and parameters is None and folder is not None:
         parameters = find_own_parameters(folder)
-    if data is None and (parameters is None or folder is None):
+    if not begun and (parameters is None or folder is None):
         raise NoRecordError(
-            f"{place} holds no record of {address} yet: it is published once its first "
+            f"{place} holds no record of {reader.address} yet: it is published once its first "
             "settlement's weights are open"
         )
     if parameters is None:
-        assert data is not None  # see above
-        parameters = find_recorded_parameters(objects, address, data, folder, place)
+        parameters = find_recorded_parameters(reader, latest, folder, place)
     root = objects.root if isinstance(objects, FolderStore) else None
-    return _Found(hotkey, parameters, objects, root, place, data is not None)
+    return _Found(hotkey, parameters, objects, root, place, begun)
 
 
 def _ask_chain(
@@ -313,7 +313,7 @@ def _open_records(
 def _open_told(folder: Path) -> tuple[ObjectStore, str]:
     """The store that a run says its record goes to. A program that runs here is our operator's;
     what a folder from elsewhere says is not opened without being asked for."""
-    run = RunFolder(folder, b"")
+    run = RunView(folder, b"")
     locator = run.get_locator()
     if locator is not None and run.is_held():
         return open_store(locator), str(folder)
@@ -324,13 +324,6 @@ def _open_told(folder: Path) -> tuple[ObjectStore, str]:
     )
 
 
-def _list_addresses(objects: ObjectStore) -> list[str]:
-    """Who has a record in the store; none where a store shows no list of its names."""
-    if not isinstance(objects, FolderStore):
-        return []
-    return sorted(path.parent.name for path in objects.root.glob("*/latest.json"))
-
-
 def _find_validator(
     named: str | None, objects: ObjectStore, place: str, announced: dict[str, str]
 ) -> bytes:
@@ -339,19 +332,16 @@ def _find_validator(
             return decode_ss58(named)
         except ValueError as error:
             raise ConfigError(f"--hotkey {named!r} is no hotkey: {error}") from None
-    there = {}
-    for address in _list_addresses(objects):
-        try:
-            there[address] = decode_ss58(address)
-        except ValueError:
-            continue
+    # a bucket is not listed for this
+    there = list_validators(objects) if isinstance(objects, FolderStore) else []
     if len(there) == 1:
-        return next(iter(there.values()))
+        return there[0]
     if len(announced) == 1:
         return decode_ss58(next(iter(announced)))
     if there:
         raise ConfigError(
-            f"{place} holds several records: name one with --hotkey: " + ", ".join(there)
+            f"{place} holds several records: name one with --hotkey: "
+            + ", ".join(map(encode_ss58, there))
         )
     raise NoRecordError(f"{place} holds no record yet; --hotkey names whose it will be")
 

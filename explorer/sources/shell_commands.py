@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from assay.explorer import AuditCommand
 from assay.explorer.sources.ledger_events import LedgerPlace
-from assay.explorer.sources.run_folder import TrainerOutput
+from assay.explorer.sources.run_view import TrainerOutput
 from assay.protocol import QUICKNET, Parameters
 from assay.protocol.commitment import make_object_name
 from assay.protocol.record import make_settlement_record_name

@@ -3,9 +3,9 @@
 from math import log
 from typing import Any
 
-from assay.explorer.indexing import STATISTICS_BYTES
 from assay.explorer.labels import DECIDES, PHASES, get_mark
 from assay.explorer.page_reader import NotFoundError, PageReader, WindowFile
+from assay.explorer.ports import STATISTICS_BYTES
 from assay.explorer.views.common import (
     Query,
     View,

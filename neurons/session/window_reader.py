@@ -141,7 +141,7 @@ class _HeadedEpochs(EpochReader, Protocol):
     def get_head(self) -> int: ...
 
 
-def iterate_looks(chain: _HeadedEpochs, epoch: int) -> Iterator[int]:
+def iterate_weight_blocks(chain: _HeadedEpochs, epoch: int) -> Iterator[int]:
     """Blocks at which a settlement's weights would be in force, if they ever are."""
     head, number, epochs = chain.get_head(), epoch + 1, 0
     while number <= head and epochs < _EPOCHS_AFTER:

@@ -17,6 +17,7 @@ from importlib.metadata import version
 from typing import Any, TypedDict
 
 from assay.artifacts.ports import Chain
+from assay.artifacts.records.record_reader import RecordReader
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.store import ObjectStore, StoreError
 from assay.neurons.program.database import Database
@@ -145,7 +146,8 @@ class RecordBook:
         if self._database.execute("SELECT 1 FROM record_ends"):
             return
         slot = self._chain.get_commitments(self._chain.get_head()).get(self._author.hotkey, b"")
-        ends = find_ends(self._store, self._address, parse_commitment(slot), limit)
+        reader = RecordReader(self._store, self._author.hotkey, limit)
+        ends = find_ends(reader, parse_commitment(slot))
         if isinstance(ends, str):
             logger.warning(
                 "this validator has published records before and its database knows of none: it "

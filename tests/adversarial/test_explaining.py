@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from assay.artifacts.submissions import write_submission
 from assay.audit.explain.explanation import explain
 from assay.audit.explain.from_folder import gather_from_folder
-from assay.audit.explain.material import ExplainError, leave, make_reproduction
+from assay.audit.explain.reproduction import ExplainError, make_reproduction, write_material
 from assay.audit.explain.texts import TEXTS
 from assay.cli.app import app
 from assay.cli.explain import render_explanation
@@ -372,7 +372,7 @@ def test_out_leaves_all_that_the_command_needs(world, tmp_path):
     folder = write_run(world, case, tmp_path / "run")
     hotkey, out = world.hotkeys["alice"], tmp_path / "out"
     facts, material = gather_from_folder(folder, hotkey, WINDOW, None, None, world.sources.worker)
-    material = leave(out, facts, material)
+    material = write_material(out, facts, material)
     assert {p.name for p in out.iterdir()} == {"context-window-1.json", "window-1.parquet"}
     reproduction = make_reproduction(facts, material, Reason.SAMPLING_MISMATCH)
     assert str(out) in reproduction.command
@@ -384,7 +384,7 @@ def test_a_close_up_names_the_token_that_should_have_been_drawn(world, tmp_path)
     case = start(world)
     cheap_model_generates(world, case)
     explanation, _ = ask(world, write_run(world, case, tmp_path))
-    close, where = explanation.facts.found.close_up, explanation.where
+    close, where = explanation.facts.found.measured, explanation.where
     rollout = case.groups[where["group"]][where["rollout"]]
     assert close.claimed == rollout.tokens[where["token"]]
     # up to there the rollout is the honest one, and so is what should follow

@@ -9,17 +9,19 @@ from types import SimpleNamespace
 
 import pytest
 
+from assay.artifacts.records.record_reader import parse_statistics
 from assay.audit.explain.explanation import explain
 from assay.audit.explain.from_folder import gather_from_folder
-from assay.audit.explain.from_network import Asked, gather_from_network
-from assay.audit.explain.material import ExplainError
-from assay.audit.explain.published_words import Records, find_words
+from assay.audit.explain.from_network import WindowQuery, gather_from_network
+from assay.audit.explain.published_verdicts import find_words, open_published
+from assay.audit.explain.reproduction import ExplainError
 from assay.inference import CheckpointError
 from assay.network import StoreError
 from assay.network.chain import ForgottenError
 from assay.neurons.miner.mining_history import MinedWindow, MiningHistory
 from assay.neurons.validator import weights_outbox as outbox
 from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, encode_ss58
+from assay.protocol.parameters import MAIN_WORK
 from assay.protocol.record import make_statistics_name
 from assay.protocol.window import compute_block
 from tests.adversarial.mortal import HOTKEYS, LOCATOR, TIMING, Mortal
@@ -69,7 +71,9 @@ def ask(mortal, worker, hotkey, window, chain=None, **options):
     session = open_session(mortal, stores, chain)
     given = {"model": None, "validator": None, "records": None} | options
     given.setdefault("folder", mortal.folder.parent / "miner")
-    facts, _ = gather_from_network(session, NoOutlines(), worker, Asked(hotkey, window, **given))
+    facts, _ = gather_from_network(
+        session, NoOutlines(), worker, WindowQuery(hotkey, window, **given)
+    )
     return explain(facts)
 
 
@@ -264,7 +268,7 @@ def test_a_window_that_is_not_over_names_its_blocks(mortal, worker):
 
 def test_a_record_that_may_not_be_read_is_said_to_be_so(mortal, worker):
     session = open_session(mortal, Stores())
-    asked = Asked(ALICE, 2, mortal.folder.parent / "miner", None, None, None)
+    asked = WindowQuery(ALICE, 2, mortal.folder.parent / "miner", None, None, None)
     facts, _ = gather_from_network(session, NoOutlines(), worker, asked)
     assert has(facts.notes, "is not read", LOCATOR)
     explanation = ask(mortal, worker, ALICE, 2, records=mortal.store)
@@ -294,7 +298,8 @@ def test_a_record_that_may_not_be_read_is_said_to_be_so(mortal, worker):
 )
 def test_broken_statistics_are_left_out(data):
     data = data and data.replace(b"ADDRESS", encode_ss58(ALICE).encode())
-    assert find_words(data, ALICE, Reason.SKETCH_MISMATCH) == {}
+    verdicts = parse_statistics(data or b"{}", MAIN_WORK)
+    assert find_words(verdicts, ALICE, Reason.SKETCH_MISMATCH) == {}
 
 
 def test_a_strangers_sentence_sends_nothing_to_the_terminal(mortal):
@@ -305,8 +310,8 @@ def test_a_strangers_sentence_sends_nothing_to_the_terminal(mortal):
         verdict["statistics"]["margin_max"] = float("nan")
         verdict["token"] = "7; rm"
     (mortal.folder / "record" / name).write_text(json.dumps(document))
-    records = Records(mortal.store, VALIDATOR, mortal.parameters)
-    statement = records.read_statement(CAROL, 2)
+    records = open_published(mortal.store, VALIDATOR, mortal.parameters)
+    statement = records.get_verdict(CAROL, 2)
     assert statement.reason is Reason.SKETCH_MISMATCH
     assert statement.detail.startswith("[2Jgone")
     assert len(statement.detail) <= 400

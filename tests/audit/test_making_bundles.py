@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from assay.audit.auditor import audit
-from assay.audit.bundle import BundleError, open_records
+from assay.audit.bundle import SUMS_FILE, BundleError, SealError, open_records
 from assay.audit.bundle_export import export_bundle
-from assay.audit.sealing import SUMS_FILE, SealError
 from assay.demo.demo_run import ModelFolders
 from assay.network.chain import ChainError
 from tests.audit.audited import (

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from assay.audit.bundle import BundleError
-from assay.audit.sealing import SUMS_FILE, SealError, find_broken_seals, seal_folder
+from assay.audit.bundle import SUMS_FILE, BundleError, SealError, find_broken_seals, seal_folder
 from assay.cli.app import app
 from tests.audit.audited import HOTKEYS, open_audit, play_network
 

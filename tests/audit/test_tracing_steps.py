@@ -17,12 +17,12 @@ from assay.artifacts.steps.step_folder import compute_root_of, read_step, read_t
 from assay.artifacts.submissions import SubmissionFile
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.audit.bundle import open_bundle
-from assay.audit.findings import Check
-from assay.audit.provenance.step_provenance import trace_step
+from assay.audit.findings import Aspect
+from assay.audit.provenance.step_provenance import check_provenance
 from assay.audit.provenance.step_submissions import SubmissionsBeside
 from assay.cli.app import app
 from assay.cli.audit import AuditRequest
-from assay.cli.train_steps import TracingRequest, open_tracing
+from assay.cli.train_steps import ProvenanceRequest, open_provenance
 from assay.network import open_folder
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.trainer.lessons import compute_rank
@@ -53,7 +53,7 @@ class Case:
         self.context = make_record_context(self.record, self.alone.parameters)
 
     def trace(self, taken, step=None, public=None, checkpoints=None):
-        return trace_step(
+        return check_provenance(
             step or self.step,
             taken,
             public or self.public,
@@ -94,13 +94,13 @@ def test_every_honest_step_of_a_demo_leads_to_the_chain(case):
             found = case.trace(read_taken(step, parser), step)
             assert found.matched, (found.differences, found.unknown)
             assert {
-                Check.LINK,
-                Check.COMMITMENTS,
-                Check.FILES,
-                Check.GROUPS,
-                Check.LOGPROBS,
-                Check.VERDICTS,
-                Check.CHOICE,
+                Aspect.LINK,
+                Aspect.COMMITMENTS,
+                Aspect.FILES,
+                Aspect.GROUPS,
+                Aspect.LOGPROBS,
+                Aspect.VERDICTS,
+                Aspect.CHOICE,
             } <= set(found.checked)
 
 
@@ -168,7 +168,7 @@ def forge(case, one):
 def test_what_a_bundle_lacks_is_said_to_be_unchecked(case):
     found = case.trace(case.taken, public=case.alone)
     assert not found.differences
-    assert {check for check, _ in found.unknown} == {Check.GROUPS, Check.LOGPROBS}
+    assert {check for check, _ in found.unknown} == {Aspect.GROUPS, Aspect.LOGPROBS}
     assert "--files" in found.unknown[0][1]
 
 
@@ -187,7 +187,7 @@ def test_log_probabilities_that_the_model_never_gave(case):
     told[1][2] -= 0.5
     lie = change(one, behaviour_logprobs=told)
     ((check, sentence),) = case.trace([lie]).differences[:1]
-    assert check is Check.LOGPROBS
+    assert check is Aspect.LOGPROBS
     assert f"group {one.index}, rollout 1, token 2" in sentence
 
 
@@ -199,7 +199,7 @@ def test_without_the_model_they_are_held_against_the_miners(case, tmp_path):
     few.add(case.folder / "models" / parent.hex(), parent)
     found = case.trace(case.taken, checkpoints=few)
     assert not found.differences
-    assert [check for check, _ in found.unknown] == [Check.LOGPROBS]
+    assert [check for check, _ in found.unknown] == [Aspect.LOGPROBS]
     one = case.taken[0]
     told = [[value - 0.5 for value in row] for row in one.group.behaviour_logprobs]
     found = case.trace([change(one, behaviour_logprobs=told)], checkpoints=few)
@@ -207,38 +207,38 @@ def test_without_the_model_they_are_held_against_the_miners(case, tmp_path):
 
 
 def twice(case):
-    return [case.taken[0], case.taken[0]], Check.GROUPS, "learned from twice"
+    return [case.taken[0], case.taken[0]], Aspect.GROUPS, "learned from twice"
 
 
 def out_of_order(case):
-    return case.taken[1::-1], Check.GROUPS, "not in the order"
+    return case.taken[1::-1], Aspect.GROUPS, "not in the order"
 
 
 def of_nobody(case):
     stranger = replace(case.taken[0], hotkey=b"n" * 32)
-    return [stranger], Check.COMMITMENTS, "did not hold a uid"
+    return [stranger], Aspect.COMMITMENTS, "did not hold a uid"
 
 
 def of_another_root(case):
-    return [replace(case.taken[0], proof=b"r" * 32)], Check.COMMITMENTS, "had committed to root"
+    return ([replace(case.taken[0], proof=b"r" * 32)], Aspect.COMMITMENTS, "had committed to root")
 
 
 def beyond_the_file(case):
-    return [replace(case.taken[0], index=10**6)], Check.GROUPS, "had committed to"
+    return [replace(case.taken[0], index=10**6)], Aspect.GROUPS, "had committed to"
 
 
 def of_another_checkpoint(case):
     other = replace(case.taken[0], checkpoint=case.step.child)
-    return [other], Check.GROUPS, "was in force"
+    return [other], Aspect.GROUPS, "was in force"
 
 
 def of_another_problem(case):
     other = replace(case.taken[0], problem_seed=bytes(32))
-    return [other], Check.GROUPS, "not the one that the window's challenge asks"
+    return [other], Aspect.GROUPS, "not the one that the window's challenge asks"
 
 
 def at_other_levels(case):
-    return [replace(case.taken[0], levels=(7,))], Check.GROUPS, "of other levels"
+    return [replace(case.taken[0], levels=(7,))], Aspect.GROUPS, "of other levels"
 
 
 def passed_over(case):
@@ -247,7 +247,7 @@ def passed_over(case):
     ranks = {compute_rank(seed, one.hotkey, one.index): one for one in case.taken}
     first = ranks[min(ranks)]
     left = [one for one in case.taken if one.hotkey == first.hotkey and one is not first]
-    return left, Check.CHOICE, f"group {first.index} comes before others"
+    return left, Aspect.CHOICE, f"group {first.index} comes before others"
 
 
 @pytest.mark.parametrize(
@@ -309,13 +309,13 @@ def test_a_cheats_file_that_was_learned_from(case, worker):
 def test_a_window_that_the_step_before_has_learned_from(case):
     lie = replace(case.step, record=replace(case.step.record, parent=case.step.child))
     found = case.trace(case.taken, lie)
-    assert any(check is Check.LINK and "twice" in said for check, said in found.differences)
+    assert any(check is Aspect.LINK and "twice" in said for check, said in found.differences)
 
 
 def test_a_step_whose_forerunner_is_not_here_is_unchecked(case, tmp_path):
     alone = replace(case.step, path=tmp_path / case.step.path.name)
     found = case.trace(case.taken[:1], alone)
-    assert any(check is Check.LINK for check, _ in found.unknown)
+    assert any(check is Aspect.LINK for check, _ in found.unknown)
 
 
 def test_what_was_seen_of_the_groups_is_said_of_a_step_that_cannot_be_done_again(case):
@@ -329,8 +329,8 @@ def test_what_was_seen_of_the_groups_is_said_of_a_step_that_cannot_be_done_again
 
 
 def test_a_bundle_of_other_windows_cannot_say(case):
-    tracing = TracingRequest(case.folder / "bundle", AuditRequest(allow_local_beacon=True))
-    with pytest.raises(ConfigError, match="holds windows"), open_tracing(tracing, 10**6):
+    tracing = ProvenanceRequest(case.folder / "bundle", AuditRequest(allow_local_beacon=True))
+    with pytest.raises(ConfigError, match="holds windows"), open_provenance(tracing, 10**6):
         pass
 
 

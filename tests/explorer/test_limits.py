@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from assay.explorer.indexing import STATISTICS_BYTES, read_statistics
-from assay.explorer.sources.run_folder import parse_manifest
+from assay.artifacts.records.record_reader import STATISTICS_BYTES
+from assay.explorer.sources.run_view import parse_manifest
 from assay.explorer.views import ledger_entries
-from assay.protocol import decode_settlement_record, encode_ss58
+from assay.protocol import decode_settlement_record
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode
 from tests.explorer.inside import Page, look_into
@@ -70,7 +70,7 @@ def test_names_and_sentences_of_statistics_are_cut(run):
     with look_into(run) as inside:
         work = inside.source.subject.parameters.work
         subject = inside.source.subject
-        verdicts = read_statistics(subject, encode_ss58(subject.validator), window)
+        verdicts = subject.reader.get_statistics(window, work)
         assert max(map(len, verdicts)) <= 64
         words = verdicts[hotkey]
         assert (len(words["reason"]), len(words["detail"])) == (64, 400)

@@ -24,7 +24,7 @@ from assay.explorer.pages import write_about
 from assay.explorer.sources.opened_sources import BlockWatch, join_words
 from assay.explorer.sources.peer_health import PeerHealth
 from assay.explorer.sources.record_sources import ExplorerRequest, NoRecordError
-from assay.explorer.sources.run_folder import RunFolder
+from assay.explorer.sources.run_view import RunView
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Parameters
 from tests.explorer.inside import look_into
@@ -209,7 +209,7 @@ time.sleep(600)
 
 @pytest.mark.parametrize(("name", "more"), [("validator", {}), ("demo", {"stage": "mining"})])
 def test_a_program_that_was_killed_is_told_from_one_that_is_at_work(tmp_path, name, more):
-    folder = RunFolder(tmp_path, bytes(32))
+    folder = RunView(tmp_path, bytes(32))
     tell(tmp_path, "5V", 7, **more)
     busy = f"the {name}{': mining' if more else ''}"
     assert (folder.read_live().program, folder.read_live().moving) == (busy, True)

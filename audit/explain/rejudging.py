@@ -4,15 +4,26 @@ Each tells more than the one before. What it does not know: what a validator cou
 it sits, and the ledger of the windows before.
 """
 
+from pathlib import Path
+
 import numpy as np
 
+from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions import SubmissionFile
 from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
 from assay.artifacts.submissions.submission_layout import get_limits
-from assay.audit.explain.window_facts import CloseUp, Finding
+from assay.audit.explain.window_case import Rejudgment, RolloutMeasurement
+from assay.audit.ports import Outlines
 from assay.environments import open_environment
-from assay.inference import Checkpoint, Outline
+from assay.inference import (
+    Checkpoint,
+    CheckpointError,
+    Outline,
+    UnusableCheckpointError,
+    load_checkpoint,
+    load_outline,
+)
 from assay.network import ObjectSource, StoreError
 from assay.protocol import Context, Header, Refusal, Rollout
 from assay.protocol.encoding import EncodingError, decode
@@ -33,20 +44,83 @@ from assay.verification.sampling import judge_sampling
 from assay.verification.sketch import DIFFERENCE_CAP, iterate_blocks, judge_sketch
 
 
+def find_model(named: Path | None, kept: Path | None, context: Context) -> Path | None:
+    """The folder of a window's checkpoint: the one named, or one kept under its digest."""
+    name = context.checkpoint.hex()
+    places = [place for place in (named, kept) if place is not None]
+    for place in places:
+        if (place / name).is_dir():
+            return place / name
+    return named
+
+
 def judge_again(
+    context: Context,
+    hotkey: bytes,
+    source: ObjectSource | None,
+    worker: ParquetWorker,
+    model: Path | None,
+    outlines: Outlines | None = None,
+) -> tuple[Rejudgment, tuple[str, ...]]:
+    """What can be found here, and what the window's checkpoint lacks for more.
+
+    Args:
+        source: the file; None: it is not at hand.
+        model: the checkpoint's folder, see `find_model`.
+        outlines: asked for the checkpoint without its tensors where the folder has none of it.
+    """
+    outline: Outline | None = None
+    checkpoint: Checkpoint | None = None
+    try:
+        outline, checkpoint, lacks = open_model(model, context)
+        if outline is None and outlines is not None:
+            outline = outlines.get(context.checkpoint)
+    except UnusableCheckpointError as error:
+        outline = checkpoint = None
+        lacks = (f"the window is void for everybody, its checkpoint is unusable: {error}",)
+    except CheckpointError as error:
+        outline = checkpoint = None
+        lacks = (str(error),)
+    return _judge(context, hotkey, source, worker, outline, checkpoint), lacks
+
+
+def open_model(
+    model: Path | None, context: Context
+) -> tuple[Outline | None, Checkpoint | None, tuple[str, ...]]:
+    """The window's checkpoint as far as a folder holds it, and what it lacks.
+
+    Args:
+        model: a checkpoint, or a folder of checkpoints by digest; it may be incomplete.
+
+    Raises:
+        UnusableCheckpointError: the window is void for everybody.
+    """
+    if model is None:
+        return None, None, ()
+    try:
+        checkpoint = load_checkpoint(model, context.checkpoint)
+    except UnusableCheckpointError:
+        raise
+    except CheckpointError as error:
+        try:
+            return load_outline(model, context.checkpoint), None, (str(error),)
+        except CheckpointError:
+            return None, None, (str(error),)
+    fault = find_checkpoint_fault(checkpoint, context.parameters)
+    if fault is not None:
+        raise UnusableCheckpointError(fault)
+    outline = Outline(checkpoint.manifest, checkpoint.calibration, checkpoint.tokenizer)
+    return outline, checkpoint, ()
+
+
+def _judge(
     context: Context,
     hotkey: bytes,
     source: ObjectSource | None,
     worker: ParquetWorker,
     outline: Outline | None,
     checkpoint: Checkpoint | None,
-) -> Finding:
-    """What can be found here.
-
-    Args:
-        source: the file; None: it is not at hand.
-        outline, checkpoint: of the window's checkpoint, as far as they are at hand.
-    """
+) -> Rejudgment:
     committed = find_commitment(context, hotkey)
     reader = None
     if source is not None:
@@ -55,36 +129,36 @@ def judge_again(
         verdict = Verdict(
             context.window, hotkey, committed.reason, committed.detail, group=committed.group
         )
-        return Finding(verdict, outline=outline)
+        return Rejudgment(verdict, outline=outline)
     if reader is None or source is None:
-        return Finding(None, outline=outline, lacks=("the miner's file is not at hand",))
+        return Rejudgment(None, outline=outline, lacks=("the miner's file is not at hand",))
     header, size = _read_header(reader), _measure_size(source)
     if outline is None:
         lack = (
             f"the window's checkpoint {context.checkpoint.hex()[:16]}… is not at hand: name its "
             "folder with --model"
         )
-        return Finding(None, header=header, size=size, lacks=(lack,))
+        return Rejudgment(None, header=header, size=size, lacks=(lack,))
     try:
         examined = examine(reader, hotkey, context, outline.tokenizer, manifest=outline.manifest)
         if isinstance(examined, Verdict):
             rollout = _read_rollout(reader, context, examined)
-            return Finding(examined, False, outline, header, size, rollout)
+            return Rejudgment(examined, False, outline, header, size, rollout)
         if checkpoint is None:
             lack = (
                 "what needs no model finds no fault; the rest takes the window's checkpoint "
                 f"{context.checkpoint.hex()[:16]}…: name its folder with --model"
             )
-            return Finding(None, False, outline, header, size, lacks=(lack,))
+            return Rejudgment(None, False, outline, header, size, lacks=(lack,))
         verdict = judge_with_checkpoint(reader, hotkey, context, checkpoint)
     except StoreError as error:
         lack = f"the miner's file cannot be read from here: {error}"
-        return Finding(None, False, outline, header, size, lacks=(lack,))
-    close_up = rollout = None
+        return Rejudgment(None, False, outline, header, size, lacks=(lack,))
+    measured = rollout = None
     if verdict.group is not None and verdict.rollout is not None:
         rollout = examined.shown[verdict.group][verdict.rollout]
-        close_up = _measure(context, checkpoint, verdict, rollout)
-    return Finding(verdict, True, outline, header, size, rollout, close_up)
+        measured = _measure(context, checkpoint, verdict, rollout)
+    return Rejudgment(verdict, True, outline, header, size, rollout, measured)
 
 
 def _read_header(reader: SubmissionReader) -> Header | None:
@@ -115,7 +189,7 @@ def _read_rollout(reader: SubmissionReader, context: Context, verdict: Verdict) 
 
 def _measure(
     context: Context, checkpoint: Checkpoint, verdict: Verdict, rollout: Rollout
-) -> CloseUp:
+) -> RolloutMeasurement:
     """One forward pass over the rollout that a verdict names."""
     assert verdict.group is not None  # its callers have looked
     assert verdict.rollout is not None
@@ -137,7 +211,7 @@ def _measure(
     worst = positions[int(difference.argmax())]
     token = verdict.token or 0
     nats = float(1 << LOGPROB_BITS)
-    return CloseUp(
+    return RolloutMeasurement(
         tokens=count,
         claimed=int(rollout.tokens[token]),
         drawn=int(measured.best[token]),

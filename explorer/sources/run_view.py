@@ -1,6 +1,6 @@
-"""What a demo, a validator or a trainer has left in its folder, as the explorer shows it.
+"""What a demo, a validator or a trainer has left in its folder, as pages show it.
 
-All of it is JSON that programs write for people: what is not as it should be is not there.
+Nothing raises: what is not as it should be is not there.
 """
 
 import json
@@ -12,11 +12,10 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
+from assay.artifacts.records.run_folder import BROKEN, DOCUMENT_BYTES, JsonFile, RunFolder
 from assay.explorer import CheckpointOrigin, EntryStatus, Live, ShownWeights, Training
 from assay.network.files import is_locked
 
-#: Largest JSON that is read, bytes.
-_BYTES_MAX = 64 << 20
 #: A program writes its status every ten seconds at least: whether it lives is looked at after so
 #: many.
 _STALE_S = 13.0
@@ -27,44 +26,14 @@ _LOOKS = 3
 #: 97.5 % quantile of the standard normal distribution.
 _Z = 1.959963984540054
 _DIGEST = re.compile("[0-9a-f]{64}")
-_BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError)
 
 
-class JsonFile:
-    """A JSON document that is read again when its file has changed. Safe to share between
-    threads."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._known: tuple[tuple[int, int, int] | None, Any] = None, None  # one: threads change it
-
-    def read(self) -> Any:
-        """The document; None where there is none that can be read."""
-        mark, value = self._known
-        try:
-            stat = self.path.stat()
-            now = stat.st_mtime_ns, stat.st_size, stat.st_ino
-            if now != mark:
-                with self.path.open("rb") as opened:
-                    value = json.loads(opened.read(_BYTES_MAX))
-                self._known = now, value
-        except (OSError, ValueError, RecursionError):
-            self._known = None, None
-            return None
-        return value
-
-
-class RunFolder:
-    """The folder of a demo, or of a validator.
-
-    Nothing raises: what cannot be read is not there.
-    """
+class RunView(RunFolder):
+    """The folder of a demo, or of a validator, as pages show it."""
 
     def __init__(self, root: Path, validator: bytes) -> None:
-        self.root = root
+        super().__init__(root)
         self._validator = validator.hex()
-        self._status = JsonFile(root / "status.json")
-        self._summary = JsonFile(root / "summary.json")
         self._facts: tuple[tuple[int, int], dict[int, dict[int, int]]] | None = None
 
     @property
@@ -77,7 +46,7 @@ class RunFolder:
 
     def read_live(self) -> Live | None:
         """What the program last wrote of itself."""
-        document = self._status.read()
+        document = self.status.read()
         try:
             windows = document["windows"] if document["program"] == "validator" else []
             trouble = document.get("trouble")
@@ -89,7 +58,7 @@ class RunFolder:
                 stage = f": {document['stage']}" if moving and "stage" in document else ""
                 program = f"the {name}{stage}{end}"
             return Live(int(document["head"]), moving, program, trouble and str(trouble), windows)
-        except _BROKEN:
+        except BROKEN:
             return None
 
     def _describe_end(self, document: Mapping[str, Any], name: str) -> tuple[bool, str]:
@@ -109,54 +78,13 @@ class RunFolder:
 
     def makes_blocks(self) -> bool:
         """Whether the chain is the program's own: a demo's, whose blocks wait for its work."""
-        document = self._status.read()
+        document = self.status.read()
         return isinstance(document, dict) and "stage" in document
 
     def is_alive(self) -> bool:
         """Whether a program works in the folder, or is about to."""
         live = self.read_live()
         return self.is_held() if live is None else live.moving
-
-    def is_held(self) -> bool:
-        """Whether a program on this machine holds the folder."""
-        return any(is_locked(marker) for marker in self.root.glob(".assay-*"))
-
-    def get_locator(self) -> str | None:
-        """Where its program's record goes; None: into the folder, or it does not say."""
-        try:
-            locator = self._status.read()["record"]["locator"]
-            return None if locator is None else str(locator)
-        except _BROKEN:
-            return None
-
-    def get_hotkey(self, netuid: int | None) -> str | None:
-        """Whose folder it is, where it is a validator's; SS58.
-
-        Args:
-            netuid: of the subnet that is asked for; a validator of another one is not meant.
-        """
-        document = self._status.read()
-        try:
-            if netuid is not None and document.get("netuid", netuid) != netuid:
-                return None
-            return str(document["hotkey"]) if document["program"] == "validator" else None
-        except _BROKEN:
-            return None
-
-    def get_parameters(self) -> bytes | None:
-        """Digest of the rules that its program works by."""
-        try:
-            return bytes.fromhex(self._status.read()["parameters"])
-        except _BROKEN:
-            return None
-
-    def get_names(self) -> dict[str, str]:
-        """A demo's miners: hotkey in SS58 → name."""
-        try:
-            rows = self._status.read()["demo"]["miners"]
-            return {str(row["hotkey"]): str(row["name"]) for row in rows}
-        except _BROKEN:
-            return {}
 
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
         """What the folder's bundle has of the chain."""
@@ -175,7 +103,7 @@ class RunFolder:
             mark = stat.st_mtime_ns, stat.st_size
             if self._facts is None or self._facts[0] != mark:
                 with path.open("rb") as opened:
-                    answers = json.loads(opened.read(_BYTES_MAX))["answers"]["weights"]
+                    answers = json.loads(opened.read(DOCUMENT_BYTES))["answers"]["weights"]
                 self._facts = (
                     mark,
                     {
@@ -186,14 +114,14 @@ class RunFolder:
                         if isinstance(rows, dict)
                     },
                 )
-        except (OSError, *_BROKEN, RecursionError):
+        except (OSError, *BROKEN, RecursionError):
             return {}
         return self._facts[1]
 
     def list_posts(self) -> list[EntryStatus] | None:
         """Ledger entries of a validator that posts some."""
         try:
-            rows = self._status.read()["posts"][:_ROWS_MAX]
+            rows = self.status.read()["posts"][:_ROWS_MAX]
             return [
                 EntryStatus(
                     int(r["epoch"]),
@@ -205,12 +133,12 @@ class RunFolder:
                 )
                 for r in rows
             ]
-        except _BROKEN:
+        except BROKEN:
             return None
 
     def read_lessons(self) -> list[dict[str, Any]]:
         """A demo's own points: how the model did before and after."""
-        document = self._summary.read()
+        document = self.summary.read()
         try:
             accuracy, lessons = document["accuracy"], document["lessons"]
             ends = ((0, "before"), (len(lessons), "after"))
@@ -224,7 +152,7 @@ class RunFolder:
                 }
                 for number, when in ends
             ]
-        except _BROKEN:
+        except BROKEN:
             return []
 
 
@@ -266,7 +194,7 @@ class TrainerOutput:
     def _read_points(self) -> list[dict[str, Any]]:
         try:
             return [_describe_point(row) for row in (self._points.read() or [])[-_ROWS_MAX:]]
-        except _BROKEN:
+        except BROKEN:
             return []
 
 
@@ -283,7 +211,7 @@ def _read_step(path: Path) -> dict[str, Any] | None:
             "groups": int(record["groups"]),
             "sources": len(record["sources"]),
         }
-    except _BROKEN:
+    except BROKEN:
         return None
 
 
@@ -314,7 +242,7 @@ def parse_manifest(data: bytes | None) -> CheckpointOrigin | None:
             return None
         if type(number) is not int or not 0 <= number < 1 << 64:
             return None
-    except (*_BROKEN, RecursionError):
+    except (*BROKEN, RecursionError):
         return None
     return CheckpointOrigin(
         number, parent if parent.strip("0") else None, step if step.strip("0") else None

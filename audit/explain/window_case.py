@@ -10,7 +10,7 @@ from assay.verification import Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class StatedVerdict:
     """What somebody says the window came to.
 
     Attributes:
@@ -34,7 +34,7 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
-class CloseUp:
+class RolloutMeasurement:
     """The rollout in question, measured once more by itself.
 
     Attributes:
@@ -65,7 +65,7 @@ class CloseUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Rejudgment:
     """What was found here, from public facts, the file, and the model as far as they are at hand.
 
     Attributes:
@@ -74,7 +74,7 @@ class Finding:
         header: what the file says of itself.
         size: of the file, bytes.
         rollout: the one in question.
-        close_up: only with the model.
+        measured: only with the model.
         lacks: what would say more, one sentence each.
     """
 
@@ -84,7 +84,7 @@ class Finding:
     header: Header | None = None
     size: int | None = None
     rollout: Rollout | None = None
-    close_up: CloseUp | None = None
+    measured: RolloutMeasurement | None = None
     lacks: tuple[str, ...] = ()
 
 
@@ -99,7 +99,7 @@ class SeatWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class SettlementShare:
     """The settlement that holds the window, by one validator's word.
 
     Attributes:
@@ -136,7 +136,7 @@ class Paid:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class WindowCase:
     """Everything that an explanation is made from.
 
     Attributes:
@@ -151,10 +151,10 @@ class Facts:
 
     hotkey: bytes
     context: Context
-    said: tuple[Statement, ...]
-    found: Finding
-    own: Statement | None = None
-    settled: Settled | None = None
+    said: tuple[StatedVerdict, ...]
+    found: Rejudgment
+    own: StatedVerdict | None = None
+    settled: SettlementShare | None = None
     settles_at: int | None = None
     head: int | None = None
     paid: Paid | None = None

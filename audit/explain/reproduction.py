@@ -4,19 +4,10 @@ import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
-from assay.audit.explain.window_facts import Facts
-from assay.inference import (
-    Checkpoint,
-    CheckpointError,
-    Outline,
-    UnusableCheckpointError,
-    load_checkpoint,
-    load_outline,
-)
+from assay.audit.explain.window_case import WindowCase
 from assay.network import ObjectSource, StoreError
 from assay.network.files import replace_file, write_json
-from assay.protocol import QUICKNET, Context, Reason, context_to_json, encode_ss58
+from assay.protocol import QUICKNET, Reason, context_to_json, encode_ss58
 from assay.protocol.errors import OperatorError
 
 #: Bytes of a file that are copied at a time.
@@ -57,46 +48,7 @@ class Reproduction:
     note: str | None
 
 
-def open_model(
-    model: Path | None, context: Context
-) -> tuple[Outline | None, Checkpoint | None, tuple[str, ...]]:
-    """The window's checkpoint as far as a folder holds it, and what it lacks.
-
-    Args:
-        model: a checkpoint, or a folder of checkpoints by digest; it may be incomplete.
-
-    Raises:
-        UnusableCheckpointError: the window is void for everybody.
-    """
-    if model is None:
-        return None, None, ()
-    try:
-        checkpoint = load_checkpoint(model, context.checkpoint)
-    except UnusableCheckpointError:
-        raise
-    except CheckpointError as error:
-        try:
-            return load_outline(model, context.checkpoint), None, (str(error),)
-        except CheckpointError:
-            return None, None, (str(error),)
-    fault = find_checkpoint_fault(checkpoint, context.parameters)
-    if fault is not None:
-        raise UnusableCheckpointError(fault)
-    outline = Outline(checkpoint.manifest, checkpoint.calibration, checkpoint.tokenizer)
-    return outline, checkpoint, ()
-
-
-def find_model(named: Path | None, kept: Path | None, context: Context) -> Path | None:
-    """The folder of a window's checkpoint: the one named, or one kept under its digest."""
-    name = context.checkpoint.hex()
-    places = [place for place in (named, kept) if place is not None]
-    for place in places:
-        if (place / name).is_dir():
-            return place / name
-    return named
-
-
-def leave(out: Path, facts: Facts, material: Material) -> Material:
+def write_material(out: Path, facts: WindowCase, material: Material) -> Material:
     """Writes context and file into a folder, so that the command works as it is printed.
 
     Raises:
@@ -118,7 +70,7 @@ def leave(out: Path, facts: Facts, material: Material) -> Material:
     return replace(material, context=context, file=file)
 
 
-def make_reproduction(facts: Facts, material: Material, reason: Reason | None) -> Reproduction:
+def make_reproduction(facts: WindowCase, material: Material, reason: Reason | None) -> Reproduction:
     """The `assay verify` line that says the same again."""
     context, window = facts.context, facts.context.window
     file = material.file or (_OUT / f"window-{window}.parquet")

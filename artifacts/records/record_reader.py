@@ -1,0 +1,258 @@
+"""One validator's public record, read within limits: the newest settlement, and back along links.
+
+What a stranger published is a value: a record, or a `RecordFault` that says why there is none. What
+it does not know: whether a record is true (`assay.audit`), and whether anything binds it.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, TypeVar
+
+from assay.artifacts.ports import Objects
+from assay.network.store import FolderStore, ObjectStore
+from assay.protocol import (
+    Parameters,
+    SettlementRecord,
+    WindowRecord,
+    decode_settlement_record,
+    decode_ss58,
+    decode_window_record,
+    encode_ss58,
+)
+from assay.protocol.encoding import EncodingError, read_json
+from assay.protocol.errors import OperatorError
+from assay.protocol.parameters import Work
+from assay.protocol.record import (
+    compute_record_bytes_max,
+    make_latest_name,
+    make_settlement_record_name,
+    make_statistics_name,
+    make_window_record_name,
+)
+
+#: Bytes that are read at most: of the pointer to the newest settlement; of a record where its
+#: parameters are not known (under the main network's no true one is larger); of a window's
+#: statistics, which for 256 miners with 16 audited groups of 16 rollouts take 1 MiB, and while they
+#: are parsed up to 25 times their size.
+LATEST_BYTES, RECORD_BYTES, STATISTICS_BYTES = 1 << 12, 32 << 20, 2 << 20
+#: Settlements that are followed back from one.
+SETTLEMENTS_MAX = 4_096
+#: Characters of a stranger's sentence and of a name that are kept.
+_SENTENCE, _NAME = 400, 64
+_INTEGER_MAX = 1 << 53
+#: What statistics measure; anything else is not kept.
+_MEASURED = ("margin_max", "log_capital", "logprob_rms", "sketch_mean", "ledger_capital")
+#: What a document that is not as it should be ends in.
+_BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+_R = TypeVar("_R", WindowRecord, SettlementRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFault:
+    """Why a name leads to no record.
+
+    Attributes:
+        is_missing: nothing is published under the name.
+    """
+
+    sentence: str
+    is_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The store's pointer to the newest settlement, which nothing binds.
+
+    Attributes:
+        digest: of its record; None where the pointer does not say it.
+    """
+
+    epoch: int
+    digest: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordReader:
+    """One validator's record, wherever it lies.
+
+    Methods raise a StoreError where the store cannot be read, or holds more than a limit.
+
+    Attributes:
+        limit: bytes of a window's or a settlement's record at most.
+    """
+
+    objects: Objects
+    validator: bytes
+    limit: int = RECORD_BYTES
+
+    @property
+    def address(self) -> str:
+        """The validator's hotkey, SS58."""
+        return encode_ss58(self.validator)
+
+    def read_latest(self) -> Latest | RecordFault:
+        """The pointer to the newest settlement."""
+        name = make_latest_name(self.address)
+        data = self.objects.get(name, LATEST_BYTES)
+        if data is None:
+            return _miss(name)
+        try:
+            document = read_json(data)
+            epoch = int(document["epoch"])
+            if not 0 <= epoch < 1 << 64:
+                raise ValueError("no block has that number")
+        except (EncodingError, *_BROKEN):
+            return RecordFault(f"{name} is damaged")
+        digest = None
+        with suppress(*_BROKEN):
+            digest = bytes.fromhex(document["digest"])
+        return Latest(epoch, digest)
+
+    def read_window(self, window: int) -> WindowRecord | RecordFault:
+        """A window's record."""
+        name = make_window_record_name(self.address, window)
+        return decode_window(name, window, self.objects.get(name, self.limit))
+
+    def read_settlement(self, epoch: int) -> SettlementRecord | RecordFault:
+        """The record of the settlement at an epoch block."""
+        name = make_settlement_record_name(self.address, epoch)
+        return decode_settlement(name, epoch, self.objects.get(name, self.limit))
+
+    def get_window(self, window: int) -> WindowRecord | None:
+        """A window's record; None where there is none."""
+        record = self.read_window(window)
+        return None if isinstance(record, RecordFault) else record
+
+    def get_settlement(self, epoch: int) -> SettlementRecord | None:
+        """A settlement's record; None where there is none."""
+        record = self.read_settlement(epoch)
+        return None if isinstance(record, RecordFault) else record
+
+    def get_statistics(self, window: int, work: Work) -> dict[str, dict[str, Any]] | None:
+        """A window's verdicts for people, see `parse_statistics`. None: they cannot be read, or are
+        too large or too broken for it."""
+        try:
+            data = self.objects.get(make_statistics_name(self.address, window), STATISTICS_BYTES)
+        except OperatorError:
+            return None
+        return parse_statistics(data or b"{}", work)
+
+
+def open_reader(objects: Objects, validator: bytes, parameters: Parameters) -> RecordReader:
+    """A reader of a record under known parameters."""
+    return RecordReader(objects, validator, compute_record_bytes_max(parameters))
+
+
+def decode_window(name: str, window: int, data: bytes | None) -> WindowRecord | RecordFault:
+    """What lies under a window's name; `data` is None where nothing does."""
+    record = _decode(name, decode_window_record, data)
+    if isinstance(record, WindowRecord) and record.window != window:
+        return RecordFault(f"under its name lies window {record.window}'s")
+    return record
+
+
+def decode_settlement(name: str, epoch: int, data: bytes | None) -> SettlementRecord | RecordFault:
+    """What lies under a settlement's name, likewise."""
+    record = _decode(name, decode_settlement_record, data)
+    if isinstance(record, SettlementRecord) and record.epoch != epoch:
+        return RecordFault(f"under its name lies epoch {record.epoch}'s")
+    return record
+
+
+def _decode(name: str, decode: Callable[[bytes], _R], data: bytes | None) -> _R | RecordFault:
+    if data is None:
+        return _miss(name)
+    try:
+        return decode(data)
+    except EncodingError as error:
+        return RecordFault(f"{name} is not a record: {error}")
+
+
+def _miss(name: str) -> RecordFault:
+    return RecordFault(f"the validator has published no {name}", is_missing=True)
+
+
+def follow_links(
+    read: Callable[[int], SettlementRecord | None], epoch: int
+) -> Iterator[SettlementRecord]:
+    """Settlements from an epoch's back, up to the first or to one that cannot be had.
+
+    Whether each is the one that a link's digest names is the caller's to compare: an audit goes on
+    and reports it, others stop.
+    """
+    for _ in range(SETTLEMENTS_MAX):
+        record = read(epoch) if epoch else None
+        if record is None:
+            return
+        yield record
+        if record.previous_epoch >= epoch:
+            return
+        epoch = record.previous_epoch
+
+
+def list_validators(store: ObjectStore) -> list[bytes]:
+    """Hotkeys whose records a store holds, by address.
+
+    Raises:
+        StoreError: it shows no list of its names.
+    """
+    if isinstance(store, FolderStore):
+        patterns = ("*/latest.json", "*/*.record")
+        names = {path.parent.name for p in patterns for path in store.root.glob(p)}
+    else:
+        ends = (".record", "/latest.json")
+        names = {name.partition("/")[0] for name in store.list() if name.endswith(ends)}
+    found = []
+    for name in sorted(names):
+        with suppress(ValueError):
+            found.append(decode_ss58(name))
+    return found
+
+
+def parse_statistics(data: bytes | str, work: Work) -> dict[str, dict[str, Any]] | None:
+    """A window's verdicts for people: hotkey in SS58 → reason, detail, place, statistics, groups.
+
+    Nothing commits to them: a verdict that is not as it should be is left out. None: they are too
+    broken for it.
+    """
+    try:
+        found = json.loads(data).get("verdicts", [])
+    except _BROKEN:
+        return None
+    verdicts = {}
+    for row in found if isinstance(found, list) else ():
+        with suppress(*_BROKEN):
+            verdicts[_cut(row["hotkey"], _NAME)] = _clean_verdict(row, work)
+    return verdicts
+
+
+def _cut(value: Any, length: int) -> str:
+    return value[:length] if type(value) is str else ""
+
+
+def _get_integer(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < _INTEGER_MAX else None
+
+
+def _clean_verdict(verdict: dict[str, Any], work: Work) -> dict[str, Any]:
+    groups = []
+    for group in verdict.get("groups", [])[: work.audited_groups]:
+        index, value = _get_integer(group["index"]), _get_integer(group["value"])
+        rewards = [_get_integer(reward) for reward in group["rewards"][: work.group_size]]
+        if index is not None and value is not None and None not in rewards:
+            groups.append({"index": index, "value": value, "rewards": rewards})
+    statistics = verdict.get("statistics", {})
+    return {
+        "reason": _cut(verdict.get("reason"), _NAME),
+        "detail": _cut(verdict.get("detail"), _SENTENCE),
+        **{name: _get_integer(verdict.get(name)) for name in ("group", "rollout", "token")},
+        "statistics": {
+            name: float(statistics[name])
+            for name in _MEASURED
+            if type(statistics.get(name)) in (int, float) and isfinite(statistics[name])
+        },
+        "groups": groups,
+    }

@@ -1,0 +1,145 @@
+"""What a demo, a validator or a trainer has left in its folder, read by whoever is given it.
+
+All of it is JSON that programs write for people: what is not as it should be is not there, and
+nothing raises but where it says so.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from assay.network.files import is_locked
+from assay.network.store import FolderStore, open_folder
+from assay.protocol import Context, context_from_json
+from assay.protocol.encoding import EncodingError, read_json
+
+#: Largest JSON that is read, bytes.
+DOCUMENT_BYTES = 64 << 20
+#: What a document that is not as it should be ends in.
+BROKEN = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError)
+
+
+class JsonFile:
+    """A JSON document that is read again when its file has changed. Safe to share between
+    threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known: tuple[tuple[int, int, int] | None, Any] = None, None  # one: threads change it
+
+    def read(self) -> Any:
+        """The document; None where there is none that can be read."""
+        mark, value = self._known
+        try:
+            stat = self.path.stat()
+            now = stat.st_mtime_ns, stat.st_size, stat.st_ino
+            if now != mark:
+                with self.path.open("rb") as opened:
+                    value = json.loads(opened.read(DOCUMENT_BYTES))
+                self._known = now, value
+        except (OSError, ValueError, RecursionError):
+            self._known = None, None
+            return None
+        return value
+
+
+class RunFolder:
+    """The folder of a demo, or of a validator."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.status = JsonFile(root / "status.json")
+        self.summary = JsonFile(root / "summary.json")
+
+    def is_held(self) -> bool:
+        """Whether a program on this machine holds the folder."""
+        return any(is_locked(marker) for marker in self.root.glob(".assay-*"))
+
+    # --- what its program says of itself
+
+    def get_locator(self) -> str | None:
+        """Where its program's record goes; None: into the folder, or it does not say."""
+        try:
+            locator = self.status.read()["record"]["locator"]
+            return None if locator is None else str(locator)
+        except BROKEN:
+            return None
+
+    def get_hotkey(self, netuid: int | None) -> str | None:
+        """Whose folder it is, where it is a validator's; SS58.
+
+        Args:
+            netuid: of the subnet that is asked for; a validator of another one is not meant.
+        """
+        document = self.status.read()
+        try:
+            if netuid is not None and document.get("netuid", netuid) != netuid:
+                return None
+            return str(document["hotkey"]) if document["program"] == "validator" else None
+        except BROKEN:
+            return None
+
+    def get_parameters(self) -> bytes | None:
+        """Digest of the rules that its program works by."""
+        try:
+            return bytes.fromhex(self.status.read()["parameters"])
+        except BROKEN:
+            return None
+
+    def get_names(self) -> dict[str, str]:
+        """A demo's miners: hotkey in SS58 → name."""
+        try:
+            rows = self.status.read()["demo"]["miners"]
+            return {str(row["hotkey"]): str(row["name"]) for row in rows}
+        except BROKEN:
+            return {}
+
+    def get_payment(self, epoch: int, address: str) -> tuple[int, int] | None:
+        """The block at which a demo's chain paid a settlement, and a miner's incentive, u16."""
+        try:
+            for settlement in self.summary.read()["settlements"]:
+                if settlement["epoch_block"] == epoch and settlement["paid_at"] is not None:
+                    incentive = settlement["incentives"][self.get_names()[address]]
+                    return int(settlement["paid_at"]), int(incentive)
+        except BROKEN:
+            pass
+        return None
+
+    # --- windows
+
+    @property
+    def has_contexts(self) -> bool:
+        """Whether the folder is of a run that keeps contexts: a demo's or a validator's."""
+        return (self.root / "contexts").is_dir()
+
+    def list_windows(self) -> list[int]:
+        """Windows whose contexts are there, ascending."""
+        names = (path.stem for path in (self.root / "contexts").glob("window-*.json"))
+        numbers = (name.rpartition("-")[2] for name in names)
+        return sorted(int(number) for number in numbers if number.isdecimal())
+
+    def get_context_path(self, window: int) -> Path:
+        """The file of a window's context, for `assay verify`."""
+        return self.root / "contexts" / f"window-{window}.json"
+
+    def read_context(self, window: int) -> Context:
+        """A window's context, as it was written.
+
+        Raises:
+            EncodingError: the file holds none, or cannot be read.
+        """
+        try:
+            with self.get_context_path(window).open("rb") as opened:
+                return context_from_json(read_json(opened.read(DOCUMENT_BYTES)))
+        except OSError as error:
+            raise EncodingError(f"cannot be read ({error.strerror})") from None
+
+    def read_verdicts(self, window: int) -> dict[str, Any]:
+        """A validator's own notes of a window, before its record is out; empty: there are none."""
+        document = JsonFile(self.root / "verdicts" / f"window-{window}.json").read()
+        return document if isinstance(document, dict) else {}
+
+    def open_record(self) -> FolderStore | None:
+        """The public record in the folder; None: there is none yet."""
+        root = self.root / "record"
+        return open_folder(root) if root.is_dir() else None

@@ -1,0 +1,101 @@
+"""A validator's published words on one hotkey: its records, and the statistics beside them.
+
+Taken as said: whether they hold is `assay audit`'s question.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from assay.artifacts.ports import Objects
+from assay.artifacts.records.record_reader import RecordReader, open_reader
+from assay.audit.explain.window_case import SeatWindow, SettlementShare, StatedVerdict
+from assay.protocol import Parameters, Reason, encode_ss58
+from assay.protocol.parameters import Work
+from assay.protocol.record import MemberRow
+
+#: What a verdict's JSON has of a place.
+_PLACES = ("group", "rollout", "token")
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedVerdicts:
+    """One validator's records, wherever they lie.
+
+    Every method raises a StoreError where the store cannot be read.
+    """
+
+    reader: RecordReader
+    work: Work
+
+    @property
+    def who(self) -> str:
+        """For people."""
+        return f"validator {self.reader.address}"
+
+    def get_verdict(self, hotkey: bytes, window: int) -> StatedVerdict | None:
+        """What the validator says of a hotkey's window; None: nothing is published."""
+        record = self.reader.get_window(window)
+        if record is None:
+            return None
+        row = next((row for row in record.members if row.hotkey == hotkey), None)
+        if row is None:  # a window's members are those who could take part
+            reason = Reason.NOT_REGISTERED if record.audit is not None else None
+            return StatedVerdict(self.who, record.outcome, reason)
+        words = find_words(self.reader.get_statistics(window, self.work), hotkey, row.reason)
+        return StatedVerdict(
+            self.who, record.outcome, row.reason, values=row.values, score=row.score, **words
+        )
+
+    def get_share(self, hotkey: bytes, epoch: int) -> SettlementShare | None:
+        """The settlement of an epoch block as it went for a hotkey."""
+        record = self.reader.get_settlement(epoch)
+        if record is None:
+            return None
+        windows = []
+        seat: MemberRow | None = None
+        for covered in record.windows:
+            window = self.reader.get_window(covered.window)
+            rows = () if window is None else window.members
+            row = next((row for row in rows if row.hotkey == hotkey), None)
+            seat = row or seat
+            windows.append(
+                SeatWindow(
+                    covered.window,
+                    covered.outcome,
+                    row.reason if row is not None else None,
+                    row.score if row is not None else 0,
+                )
+            )
+        held = next((score for score in record.scores if score.hotkey == hotkey), None)
+        uid = held.uid if held is not None else None
+        return SettlementShare(
+            epoch,
+            tuple(windows),
+            None if held is None and seat is not None else held.score if held is not None else 0,
+            sum(score.score for score in record.scores),
+            next((weight.weight for weight in record.weights if weight.uid == uid), 0),
+            sum(weight.weight for weight in record.weights),
+        )
+
+
+def open_published(objects: Objects, validator: bytes, parameters: Parameters) -> PublishedVerdicts:
+    """A validator's records in a store."""
+    return PublishedVerdicts(open_reader(objects, validator, parameters), parameters.work)
+
+
+def find_words(
+    verdicts: Mapping[str, dict[str, Any]] | None, hotkey: bytes, reason: Reason | None
+) -> dict[str, Any]:
+    """Detail, place and statistics of a hotkey's verdict in a window's statistics, where they are
+    of that reason."""
+    verdict = (verdicts or {}).get(encode_ss58(hotkey))
+    if verdict is None or (reason is not None and verdict["reason"] != reason.value):
+        return {}
+    statistics = verdict["statistics"]
+    # zeros say that no model was run
+    measured = any(statistics.values()) or reason is Reason.ACCEPTED
+    return {name: verdict[name] for name in _PLACES} | {
+        "detail": "".join(c for c in verdict["detail"] if c.isprintable()),
+        "statistics": statistics if measured else {},
+    }

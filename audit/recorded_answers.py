@@ -1,0 +1,265 @@
+"""What was read of a chain and of its beacons, as a file: kept while it is read, answered later."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from assay.artifacts.ports import BeaconSource
+from assay.audit.ports import PublicChain, ScoreLedgerReader
+from assay.network.beacon import BeaconSourceError
+from assay.network.chain import ChainError, ForgottenError
+from assay.network.chain.block_bodies import BlockBody
+from assay.protocol import Beacon, Block, Member
+from assay.protocol.encoding import EncodingError, Json, read_hex
+
+#: What is noted of state that the nodes had forgotten.
+_FORGOTTEN = "forgotten"
+#: What a stranger's JSON that is no answer ends in.
+_BROKEN = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, EncodingError)
+
+
+@dataclass(slots=True)
+class RecordedAnswers:
+    """Answers of a chain, by method and block, as JSON has them; and of a source of beacons.
+
+    Attributes:
+        answers: method → block number → answer.
+        beacons: round → signature and previous signature, hex; None: was not out.
+        ledger: epoch → digest of the entry that the contract holds, hex; None: was not asked.
+    """
+
+    genesis_hash: bytes
+    netuid: int
+    head: int
+    answers: dict[str, dict[int, Json]] = field(default_factory=dict)
+    beacons: dict[int, Json] = field(default_factory=dict)
+    ledger: dict[int, Json] | None = None
+
+    def to_json(self) -> dict[str, Json]:
+        """The file's content."""
+        return {
+            "genesis_hash": self.genesis_hash.hex(),
+            "netuid": self.netuid,
+            "head": self.head,
+            "answers": {
+                name: {str(number): answer for number, answer in sorted(found.items())}
+                for name, found in sorted(self.answers.items())
+            },
+            "beacons": {str(number): beacon for number, beacon in sorted(self.beacons.items())},
+            "ledger": None
+            if self.ledger is None
+            else {str(epoch): digest for epoch, digest in sorted(self.ledger.items())},
+        }
+
+    @staticmethod
+    def from_json(value: Json) -> "RecordedAnswers":
+        """The same back.
+
+        Raises:
+            EncodingError: it is no such file.
+        """
+        try:
+            ledger = value["ledger"]
+            return RecordedAnswers(
+                genesis_hash=read_hex(value["genesis_hash"]),
+                netuid=int(value["netuid"]),
+                head=int(value["head"]),
+                answers={
+                    name: {int(number): answer for number, answer in found.items()}
+                    for name, found in value["answers"].items()
+                },
+                beacons={int(number): beacon for number, beacon in value["beacons"].items()},
+                ledger=None if ledger is None else {int(e): digest for e, digest in ledger.items()},
+            )
+        except (TypeError, ValueError, ArithmeticError, KeyError, AttributeError) as error:
+            raise EncodingError(f"holds no facts of a chain: {error!r}") from None
+
+
+class RecordedChain:
+    """A `PublicChain` out of what was recorded, of the moment when that began.
+
+    Args:
+        source: asked for what is not recorded, and its answers are; None: every method raises a
+            ChainError where no such answer is recorded, or nonsense.
+    """
+
+    def __init__(self, recorded: RecordedAnswers, source: PublicChain | None = None) -> None:
+        self._recorded = recorded
+        self._source = source
+        self._read: dict[tuple[str, int], Any] = {}
+        self.genesis_hash = recorded.genesis_hash
+        self.netuid = recorded.netuid
+
+    def get_head(self) -> int:
+        """The head when the record began."""
+        return self._recorded.head
+
+    def get_block(self, number: int) -> Block:
+        """See `PublicChain`."""
+        return self._answer("block", number)
+
+    def get_body(self, number: int) -> BlockBody:
+        """See `PublicChain`."""
+        return self._answer("body", number)
+
+    def get_owner(self, number: int) -> bytes:
+        """See `PublicChain`."""
+        return self._answer("owner", number)
+
+    def get_members(self, number: int) -> Mapping[bytes, Member]:
+        """See `PublicChain`."""
+        return self._answer("members", number)
+
+    def get_commitments(self, number: int) -> Mapping[bytes, bytes]:
+        """See `PublicChain`."""
+        return self._answer("commitments", number)
+
+    def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
+        """See `PublicChain`."""
+        return self._answer("weights", number)
+
+    def is_epoch(self, number: int) -> bool:
+        """See `PublicChain`."""
+        return self._answer("epoch", number)
+
+    def _answer(self, name: str, number: int) -> Any:
+        if (name, number) not in self._read:
+            answers = self._recorded.answers.setdefault(name, {})
+            if self._source is not None and answers.get(number, _FORGOTTEN) == _FORGOTTEN:
+                read = getattr(self._source, "is_epoch" if name == "epoch" else f"get_{name}")
+                try:
+                    answers[number] = _CODECS[name].write(read(number))
+                except ForgottenError:
+                    answers[number] = _FORGOTTEN
+                    raise
+            self._read[name, number] = self._recall(name, number, answers.get(number))
+        return self._read[name, number]
+
+    def _recall(self, name: str, number: int, answer: Json) -> Any:
+        if answer is None:
+            raise ChainError(
+                f"the bundle does not say what block {number}'s {name} were: it was made for other "
+                "windows, or by another version"
+            )
+        if answer == _FORGOTTEN:
+            raise ForgottenError(f"block {number}'s {name} were forgotten when it was made")
+        try:
+            return _CODECS[name].read(number, answer)
+        except _BROKEN as error:
+            raise ChainError(f"the bundle's {name} of block {number}: {error!r}") from None
+
+
+class RecordedBeacons:
+    """A `BeaconSource` out of what was recorded.
+
+    Args:
+        source: asked first, and its answers are recorded; None: what is not recorded is not known.
+    """
+
+    def __init__(self, recorded: RecordedAnswers, source: BeaconSource | None = None) -> None:
+        self._beacons = recorded.beacons
+        self._source = source
+
+    def get(self, number: int) -> Beacon | None:
+        """See `BeaconSource`.
+
+        Raises:
+            BeaconSourceError: that round is not recorded.
+        """
+        if self._source is not None:
+            beacon = self._source.get(number)
+            signatures = beacon and [beacon.signature.hex(), beacon.previous_signature.hex()]
+            self._beacons[number] = signatures
+            return beacon
+        try:
+            found = self._beacons[number]
+            return None if found is None else Beacon(number, read_hex(found[0]), read_hex(found[1]))
+        except KeyError:
+            raise BeaconSourceError(f"the bundle does not hold beacon round {number}") from None
+        except (TypeError, LookupError, EncodingError) as error:
+            raise BeaconSourceError(f"the bundle's beacon {number}: {error}") from None
+
+
+class RecordedScoreLedger:
+    """A `ScoreLedgerReader` out of what was recorded of one validator.
+
+    Args:
+        source: asked first, and its answers are recorded; None: what is not recorded is not known.
+    """
+
+    def __init__(self, recorded: RecordedAnswers, source: ScoreLedgerReader | None = None) -> None:
+        self._digests = recorded.ledger = {} if recorded.ledger is None else recorded.ledger
+        self._source = source
+
+    def get_digest(self, hotkey: bytes, epoch: int) -> bytes:
+        """See `ScoreLedgerReader`.
+
+        Raises:
+            ChainError: that settlement's is not recorded.
+        """
+        if self._source is not None:
+            digest = self._source.get_digest(hotkey, epoch)
+            self._digests[epoch] = digest.hex()
+            return digest
+        try:
+            return read_hex(self._digests[epoch])
+        except KeyError:
+            raise ChainError(
+                f"the bundle does not say what the ledger held of epoch {epoch}"
+            ) from None
+        except EncodingError as error:
+            raise ChainError(f"the bundle's ledger at epoch {epoch}: {error}") from None
+
+
+def _write_slots(slots: Mapping[bytes, bytes]) -> Json:
+    return {hotkey.hex(): payload.hex() for hotkey, payload in sorted(slots.items())}
+
+
+def _read_slots(answer: Json) -> dict[bytes, bytes]:
+    return {_read_hotkey(hotkey): read_hex(payload) for hotkey, payload in answer.items()}
+
+
+def _read_hotkey(text: Json) -> bytes:
+    hotkey = read_hex(text)
+    if len(hotkey) != 32:
+        raise ValueError(f"a hotkey has 32 bytes, not {len(hotkey)}")
+    return hotkey
+
+
+def _read_block(number: int, answer: Json) -> Block:
+    return Block(number, read_hex(answer[0]), int(answer[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Codec:
+    """An answer as JSON, and back by the block's number."""
+
+    write: Callable[[Any], Json]
+    read: Callable[[int, Json], Any]
+
+
+#: Of each method of a `PublicChain`, without its `get_` or `is_`.
+_CODECS = {
+    "block": _Codec(lambda block: [block.hash.hex(), block.timestamp_ms], _read_block),
+    "body": _Codec(
+        lambda b: [b.block.hash.hex(), b.block.timestamp_ms, _write_slots(b.commitments)],
+        lambda number, a: BlockBody(_read_block(number, a), _read_slots(a[2])),
+    ),
+    "owner": _Codec(bytes.hex, lambda _, a: _read_hotkey(a)),
+    "members": _Codec(
+        lambda found: {h.hex(): [m.uid, m.registered_at] for h, m in sorted(found.items())},
+        lambda _, a: {_read_hotkey(h): Member(int(u), int(since)) for h, (u, since) in a.items()},
+    ),
+    "commitments": _Codec(_write_slots, lambda _, a: _read_slots(a)),
+    "weights": _Codec(
+        lambda rows: {
+            hotkey.hex(): {str(uid): weight for uid, weight in row.items()}
+            for hotkey, row in sorted(rows.items())
+        },
+        lambda _, a: {
+            _read_hotkey(hotkey): {int(uid): int(weight) for uid, weight in row.items()}
+            for hotkey, row in a.items()
+        },
+    ),
+    "epoch": _Codec(bool, lambda _, a: bool(a)),
+}
