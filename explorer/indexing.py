@@ -76,12 +76,12 @@ class Indexer:
                 self._say(f"the record cannot be read: {error}")
                 self._note(trouble="the record cannot be read just now")
             except IndexDamagedError:
-                self._begin_again()
+                self.begin_again()
             else:
                 self._said = None
             self._stop.wait(LOOK_S)
 
-    def _begin_again(self) -> None:
+    def begin_again(self) -> None:
         """Makes a damaged index anew; all of it stands in the record."""
         try:
             self._index.reset()

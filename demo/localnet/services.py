@@ -18,7 +18,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from assay.demo.localnet.description import (
@@ -31,6 +30,7 @@ from assay.demo.localnet.description import (
     write_localnet,
 )
 from assay.demo.localnet.localnet_founding import Founding, found, get_begin_ms, read_founding
+from assay.devnet import Devnet
 from assay.network.beacon import BeaconServer, LocalBeacon
 from assay.network.beacon.beacon_server import BEACON_ID
 from assay.network.beacon.chain_info import describe_chain
@@ -40,9 +40,6 @@ from assay.network.store import LOCATOR_MAX
 from assay.neurons.program.program_loop import claim_folder
 from assay.neurons.settings.loading import ConfigError
 from assay.protocol import BeaconChain
-
-if TYPE_CHECKING:
-    from assay.devnet import Devnet
 
 logger = logging.getLogger("assay")
 
@@ -57,7 +54,7 @@ class Services:
     """What runs, and the network that it makes."""
 
     localnet: Localnet
-    devnet: "Devnet"
+    devnet: Devnet
     place: "_Place"
 
     def require_running(self) -> None:
@@ -115,9 +112,9 @@ def run_services(
                 f"{folder} was moved: its chain names {before.store} for good; move it back, or "
                 "begin anew in another folder"
             )
-        ports = _choose_ports(before, port)
+        ports = choose_ports(before, port)
         slot_s = block_time or (founding.block_time if founding else _BLOCK_TIME)
-        beacons = _open_beacon(root / "beacon", slot_s)
+        beacons = open_beacon(root / "beacon", slot_s)
         if founding is None:
             _require_free(ports)  # not only after the half minute that founding can take
             logger.info(
@@ -166,7 +163,7 @@ def _name_store(root: Path) -> str:
     return locator
 
 
-def _open_beacon(folder: Path, block_time: float) -> LocalBeacon:
+def open_beacon(folder: Path, block_time: float) -> LocalBeacon:
     """A drand chain of this localnet's own: whoever knows its key knows all rounds beforehand."""
     file = folder / "secret.json"
     if not file.exists():
@@ -183,11 +180,11 @@ def _open_beacon(folder: Path, block_time: float) -> LocalBeacon:
 
 def _found_apart(folder: Path, block_time: float, beacon: BeaconChain, store: str) -> Founding:
     """Founds in a process of its own: what it loads is gone from memory afterwards."""
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_prepare_founder) as apart:
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=prepare_founder) as apart:
         return apart.submit(found, folder, block_time, beacon, store).result()
 
 
-def _prepare_founder() -> None:
+def prepare_founder() -> None:
     """Ctrl-C reaches it too, and is for whoever started it to heed; its chain is nobody else's.
 
     Whoever started it may be killed and started again: two that found in one folder would meet.
@@ -204,7 +201,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _choose_ports(before: Localnet | None, port: int | None) -> tuple[int, int]:
+def choose_ports(before: Localnet | None, port: int | None) -> tuple[int, int]:
     """The chain's and the beacon's; 0 is any that is free."""
     if port is not None:
         return port, port and port + 1
@@ -228,9 +225,7 @@ def _require_free(ports: tuple[int, int]) -> None:
 
 
 @contextmanager
-def _start_chain(folder: Path, block_time: float, port: int) -> Iterator["Devnet"]:
-    from assay.devnet import Devnet
-
+def _start_chain(folder: Path, block_time: float, port: int) -> Iterator[Devnet]:
     devnet = Devnet(folder, port, block_time)
     try:
         try:

@@ -155,9 +155,9 @@ def test_damaged_settings_are_named(tmp_path: Path) -> None:
 
 
 def test_the_beacons_key_is_its_owners_alone_and_outlives_the_process(tmp_path: Path) -> None:
-    first = services._open_beacon(tmp_path / "beacon", 1.0)
-    again = services._open_beacon(tmp_path / "beacon", 1.0)
-    other = services._open_beacon(tmp_path / "other", 1.0)
+    first = services.open_beacon(tmp_path / "beacon", 1.0)
+    again = services.open_beacon(tmp_path / "beacon", 1.0)
+    other = services.open_beacon(tmp_path / "other", 1.0)
     assert first.chain == again.chain
     assert first.get(1) == again.get(1) is not None
     assert other.chain.chain_hash != first.chain.chain_hash
@@ -170,7 +170,7 @@ def test_the_beacons_key_is_its_owners_alone_and_outlives_the_process(tmp_path: 
 def test_a_damaged_key_is_named_and_not_replaced(tmp_path: Path, text: str) -> None:
     (tmp_path / "secret.json").write_text(text)
     with pytest.raises(ConfigError, match="damaged"):
-        services._open_beacon(tmp_path, 1.0)
+        services.open_beacon(tmp_path, 1.0)
     assert (tmp_path / "secret.json").read_text() == text
 
 
@@ -190,7 +190,7 @@ def test_a_path_too_long_for_a_commitment_is_refused_before_anything_is_made(
 
 
 def test_ports_stay_unless_others_are_asked_for(localnet: Localnet) -> None:
-    choose = services._choose_ports
+    choose = services.choose_ports
     assert choose(None, None) == (9944, 9945)
     assert choose(None, 0) == (0, 0)
     assert choose(None, 7000) == (7000, 7001)
@@ -256,8 +256,8 @@ FOUNDING = """
 import os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from assay.demo.localnet.services import _prepare_founder
-with ProcessPoolExecutor(1, get_context("spawn"), initializer=_prepare_founder) as apart:
+from assay.demo.localnet.services import prepare_founder
+with ProcessPoolExecutor(1, get_context("spawn"), initializer=prepare_founder) as apart:
     print(apart.submit(os.getpid).result(), flush=True)
     apart.submit(time.sleep, 600).result()
 """

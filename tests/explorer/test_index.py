@@ -104,7 +104,7 @@ def test_an_index_damaged_under_the_pages_is_made_anew(copy, tmp_path):
         answer = inside.get("/")
         assert answer.status_code == 503
         assert "made anew" in answer.text
-        inside.indexer._begin_again()
+        inside.indexer.begin_again()
         inside.indexer.step()
         assert list_epochs(inside) == epochs
         assert inside.get("/").status_code == 200
