@@ -20,7 +20,7 @@ from figures import Figure, report
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from assay.network.beacon import HttpBeacons, LocalBeacon, RelayPatience
+from assay.network.beacon import HttpBeacons, LocalBeacon, RelayTimeouts
 from tests.network.beacon.relay import (
     Answer,
     Relay,
@@ -64,7 +64,7 @@ def measure_both(failure: Answer) -> tuple[list[float], list[float], int]:
 
         def open_source(*urls: str) -> Callable[[int], float | None]:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            patience = RelayPatience(answer_s=1)
+            patience = RelayTimeouts(answer_s=1)
             source = HttpBeacons(LOCAL.chain, urls, folder, lambda: 10**9, patience)
             stack.enter_context(closing(source))
 

@@ -19,8 +19,8 @@ from assay.devnet.devnet_chain import DevnetChain
 from assay.devnet.devnet_errors import RpcError
 from assay.devnet.metadata import load_metadata
 from assay.devnet.pallets.coinbase import Consensus
-from assay.devnet.rpc import Methods
-from assay.devnet.rpc_server import MESSAGE_BYTES, Server, connections_logger
+from assay.devnet.rpc import RpcMethods
+from assay.devnet.rpc_server import MESSAGE_BYTES, RpcServer, connections_logger
 from assay.devnet.runtime_apis import RuntimeApis
 from assay.devnet.scale_codec import ScaleCodec
 from assay.devnet.yuma import compute_epoch
@@ -132,8 +132,8 @@ class Devnet:
             secret,
         )
         self._next_ms: int | None = None
-        methods = Methods(self.chain, RuntimeApis(codec, metadata), self, metadata[14])
-        self._server = Server(self.chain, methods, self._seal_if_due)
+        methods = RpcMethods(self.chain, RuntimeApis(codec, metadata), self, metadata[14])
+        self._server = RpcServer(self.chain, methods, self._seal_if_due)
 
     # --- for whoever runs it
 

@@ -33,7 +33,7 @@ from assay.devnet.pallets.drand import is_pulse, put_pulse
 from assay.devnet.pallets.registration import update_prices
 from assay.devnet.pallets.shield import rotate_key
 from assay.devnet.pallets.timelock import list_awaited_rounds, reveal_commits
-from assay.devnet.pool import Pool, Waiting
+from assay.devnet.pool import ExtrinsicPool, PendingExtrinsic
 from assay.devnet.scale_codec import ScaleCodec
 
 #: Extrinsics that one block holds at most.
@@ -51,8 +51,8 @@ class MadeBlock:
     """
 
     header: BlockHeader
-    included: tuple[Waiting, ...]
-    dropped: tuple[Waiting, ...]
+    included: tuple[PendingExtrinsic, ...]
+    dropped: tuple[PendingExtrinsic, ...]
 
 
 class DevnetChain:
@@ -78,7 +78,7 @@ class DevnetChain:
     ) -> None:
         self.codec = codec
         self.slot_ms = slot_ms
-        self.pool = Pool()
+        self.pool = ExtrinsicPool()
         self._database = database
         self._consensus = consensus
         #: Hashes of the past that `System.BlockHash` keeps, besides the first block's.
@@ -178,7 +178,7 @@ class DevnetChain:
         except InvalidTransactionError as error:
             raise make_invalid_transaction_error(str(error)) from error
         nonce = get_nonce(self.state, extrinsic.signer)
-        self.pool.add(Waiting(extrinsic, raw, watcher), nonce)
+        self.pool.add(PendingExtrinsic(extrinsic, raw, watcher), nonce)
         return extrinsic
 
     def add_pulse(self, number: int, signature: bytes) -> bool:
@@ -240,15 +240,17 @@ class DevnetChain:
         rotate_key(runtime)
         self._keep(0, BlockHeader(-1, bytes(32), bytes(32), bytes(32)), [])
 
-    def _fill(self, runtime: DevnetRuntime) -> tuple[list[bytes], list[Waiting], list[Waiting]]:
+    def _fill(
+        self, runtime: DevnetRuntime
+    ) -> tuple[list[bytes], list[PendingExtrinsic], list[PendingExtrinsic]]:
         """Applies everything to state. The extrinsics as they travel, and what became of which."""
         self._begin(runtime)
         raw = [encode_bare(self.codec.encode_call("Timestamp", "set", {"now": runtime.now_ms}))]
         runtime.phase = 0
         info = {"weight": {"ref_time": 0, "proof_size": 0}, "class": "Mandatory", "pays_fee": "Yes"}
         runtime.deposit("System", "ExtrinsicSuccess", {"dispatch_info": info})
-        included: list[Waiting] = []
-        dropped: list[Waiting] = []
+        included: list[PendingExtrinsic] = []
+        dropped: list[PendingExtrinsic] = []
         for waiting in self.pool.iterate():
             extrinsic = waiting.extrinsic
             nonce = get_nonce(self.state, extrinsic.signer)

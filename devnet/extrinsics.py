@@ -49,7 +49,7 @@ class Era:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ExtrinsicParts:
     """What a signed extrinsic consists of, as it says itself: nothing is checked yet.
 
     Attributes:
@@ -112,7 +112,7 @@ def decode_extrinsic(
         raise InvalidTransactionError(f"Could not decode `OpaqueExtrinsic`: {error}") from error
 
 
-def take_apart(data: bytes) -> Parts:
+def take_apart(data: bytes) -> ExtrinsicParts:
     """A signed extrinsic's parts; `data` has its length before it.
 
     Raises:
@@ -140,7 +140,9 @@ def take_apart(data: bytes) -> Parts:
     if reader.take_byte() != 0:
         raise MalformedError("a signed metadata hash is not supported here")
     extra = reader.data[start : reader.position]
-    return Parts(public_key, scheme, signature, era, nonce, tip, extra, reader.rest, length)
+    return ExtrinsicParts(
+        public_key, scheme, signature, era, nonce, tip, extra, reader.rest, length
+    )
 
 
 def make_payload(call: bytes, extra: bytes, genesis: bytes, birth: bytes) -> bytes:

@@ -13,7 +13,7 @@ SIGNER_SIZE = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingExtrinsic:
     """An extrinsic, and who wants to hear of it.
 
     Attributes:
@@ -27,16 +27,16 @@ class Waiting:
 
 
 @dataclass(slots=True)
-class Pool:
+class ExtrinsicPool:
     """What waits. Not safe to share between threads."""
 
-    _by_signer: dict[str, dict[int, Waiting]] = field(default_factory=dict)
-    _order: dict[bytes, Waiting] = field(default_factory=dict)
+    _by_signer: dict[str, dict[int, PendingExtrinsic]] = field(default_factory=dict)
+    _order: dict[bytes, PendingExtrinsic] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self._order)
 
-    def add(self, waiting: Waiting, nonce: int) -> None:
+    def add(self, waiting: PendingExtrinsic, nonce: int) -> None:
         """Takes an extrinsic whose signer's next nonce on chain is `nonce`.
 
         Raises:
@@ -73,7 +73,7 @@ class Pool:
         """All that waits, as it came."""
         return [waiting.raw for waiting in self._order.values()]
 
-    def iterate(self) -> Iterator[Waiting]:
+    def iterate(self) -> Iterator[PendingExtrinsic]:
         """All that waits, in order of arrival, and of nonces within one signer's."""
         seen: dict[str, Iterator[int]] = {}
         for waiting in list(self._order.values()):
@@ -81,7 +81,7 @@ class Pool:
             nonces = seen.setdefault(signer, iter(sorted(self._by_signer[signer])))
             yield self._by_signer[signer][next(nonces)]
 
-    def remove(self, waiting: Waiting) -> None:
+    def remove(self, waiting: PendingExtrinsic) -> None:
         """Lets an extrinsic go."""
         extrinsic = waiting.extrinsic
         del self._order[extrinsic.hash]

@@ -34,7 +34,7 @@ class Clock(Protocol):
         """
 
 
-class Methods:
+class RpcMethods:
     """All methods that need no subscription."""
 
     def __init__(self, chain: DevnetChain, apis: RuntimeApis, clock: Clock, legacy: bytes) -> None:

@@ -18,8 +18,8 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from assay.devnet.devnet_chain import DevnetChain, MadeBlock
 from assay.devnet.devnet_errors import RpcError
-from assay.devnet.pool import Waiting
-from assay.devnet.rpc import RUNTIME_VERSION, Methods
+from assay.devnet.pool import PendingExtrinsic
+from assay.devnet.rpc import RUNTIME_VERSION, RpcMethods
 
 logger = logging.getLogger("assay.devnet")
 #: The library's own words on its connections. Whoever sends what is no websocket's opening, or
@@ -98,14 +98,14 @@ class _Client:
         return text
 
 
-class Server:
+class RpcServer:
     """Speaks for a chain.
 
     Args:
         seal: called when a message has been dealt with: makes a block, where one is to be made.
     """
 
-    def __init__(self, chain: DevnetChain, methods: Methods, seal: Callable[[], None]) -> None:
+    def __init__(self, chain: DevnetChain, methods: RpcMethods, seal: Callable[[], None]) -> None:
         self._chain = chain
         self._methods = methods
         self._seal = seal
@@ -261,7 +261,7 @@ class Server:
         if name and block is not None:
             _notify(client, name, identity, block.header.to_json())
 
-    def _notify_watcher(self, waiting: Waiting, status: Any) -> None:
+    def _notify_watcher(self, waiting: PendingExtrinsic, status: Any) -> None:
         client = self._watchers.get(waiting.watcher or "")
         if client is not None and waiting.watcher is not None:
             _notify(client, "author_extrinsicUpdate", waiting.watcher, status)

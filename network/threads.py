@@ -29,7 +29,7 @@ def start_thread(work: Callable[[], None], name: str) -> None:
         raise OSError(errno.EAGAIN, f"no thread can be started: {error}") from None
 
 
-class Threads:
+class DaemonThreads:
     """Daemon threads of one purpose, one a call.
 
     Args:
@@ -73,7 +73,7 @@ class LookupLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lookups = Threads("resolve", _LOOKUPS)
+        self._lookups = DaemonThreads("resolve", _LOOKUPS)
 
     async def getaddrinfo(
         self,

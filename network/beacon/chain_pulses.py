@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from assay.network.beacon.relay_endpoint import Fault, FaultKind, Remembered
-from assay.network.threads import Threads
+from assay.network.beacon.relay_endpoint import FaultKind, RelayFault, SourceHistory
+from assay.network.threads import DaemonThreads
 from assay.protocol import Beacon, BeaconChain, is_valid_beacon
 from assay.protocol.errors import OperatorError
 
@@ -22,37 +22,37 @@ _READS = 8
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class ChainPulses(Remembered):
+class ChainPulses(SourceHistory):
     """The chain as a source of beacons."""
 
     read: ReadPulse
     url: str = "the chain"
     name: str = "the chain"
     # nobody else's: names that are looked up in vain would keep the chain from being asked
-    threads: Threads = field(default_factory=lambda: Threads("pulse", _READS))
+    threads: DaemonThreads = field(default_factory=lambda: DaemonThreads("pulse", _READS))
 
     async def fetch(
         self, client: httpx.AsyncClient, chain: BeaconChain, number: int, answer_s: float
-    ) -> Beacon | Fault:
+    ) -> Beacon | RelayFault:
         """The verified beacon of exactly this round; the client is the relays'."""
         del client
         try:
             async with asyncio.timeout(answer_s):
                 signature = await self.threads.call(lambda: self.read(number))
         except TimeoutError:
-            return Fault(FaultKind.FAILED, f"did not answer within {answer_s:g} s")
+            return RelayFault(FaultKind.FAILED, f"did not answer within {answer_s:g} s")
         except (OperatorError, OSError) as error:
-            return Fault(FaultKind.FAILED, f"cannot be read: {str(error)[:200]}")
+            return RelayFault(FaultKind.FAILED, f"cannot be read: {str(error)[:200]}")
         if signature is None:
-            return Fault(FaultKind.LATE, "does not have it yet")
+            return RelayFault(FaultKind.LATE, "does not have it yet")
         beacon = Beacon(number, signature)
         if not is_valid_beacon(chain, beacon):
-            return Fault(FaultKind.LIED, f"holds a false signature of round {number}")
+            return RelayFault(FaultKind.LIED, f"holds a false signature of round {number}")
         return beacon
 
     async def check(
         self, client: httpx.AsyncClient, chain: BeaconChain, answer_s: float
-    ) -> Fault | None:
+    ) -> RelayFault | None:
         """It says nothing of which beacons it keeps: every one is verified."""
         del client, chain, answer_s
         return None

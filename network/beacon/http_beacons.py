@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from assay.network.beacon.chain_pulses import ReadPulse
 from assay.network.beacon.errors import BeaconSourceError
 from assay.network.beacon.relay_endpoint import read_url
-from assay.network.beacon.relay_race import Miss, RelayFigures, RelayPatience, Relays
+from assay.network.beacon.relay_race import NoBeacon, RelayFigures, Relays, RelayTimeouts
 from assay.network.beacon.round_cache import RoundCache
 from assay.network.threads import LookupLoop
 from assay.protocol import QUICKNET, Beacon, BeaconChain
@@ -48,7 +48,7 @@ _SLACK_S = 5.0
 #: A round further off is a matter of clocks: who asks has seen the block that names it, and blocks
 #: name no round as far ahead. One later than this is a trouble. Seconds.
 _FAR_S, _LATE_S = 60, 10
-_PATIENCE = RelayPatience()
+_PATIENCE = RelayTimeouts()
 
 
 class HttpBeacons:
@@ -72,7 +72,7 @@ class HttpBeacons:
         endpoints: Sequence[str],
         folder: Path,
         now_ms: Callable[[], int],
-        patience: RelayPatience = _PATIENCE,
+        patience: RelayTimeouts = _PATIENCE,
         pulses: ReadPulse | None = None,
     ) -> None:
         if not endpoints and chain == QUICKNET:
@@ -127,7 +127,7 @@ class HttpBeacons:
             if self._is_pausing(number):
                 return None
             found = self._run(self._relays.get(number))
-            if isinstance(found, Miss):
+            if isinstance(found, NoBeacon):
                 self._note_miss(number, found, -due_ms / 1_000)
                 return None
             self.cache.put(found)
@@ -202,7 +202,7 @@ class HttpBeacons:
             )
         self._clock_trouble = trouble
 
-    def _note_miss(self, number: int, miss: Miss, late_s: float) -> None:
+    def _note_miss(self, number: int, miss: NoBeacon, late_s: float) -> None:
         """Pauses; says why, once, unless the round is just about to come out."""
         with self._lock:
             length_s = self.pauses.pop(number, (0.0, self._patience.pause_s / 2))[1]

@@ -2,7 +2,7 @@
 
 An answer is at most a few KiB of JSON, read to its end within a deadline; no redirect is followed,
 no cookie kept, no compression taken, no variable of the environment read. What a relay does wrong
-is a `Fault`, a value. A relay whose answer is well-formed and false has lied.
+is a `RelayFault`, a value. A relay whose answer is well-formed and false has lied.
 
 Paths: drand's HTTP API, first version (`/{chain hash}/public/{round}`), which every relay has, and
 second (`/v2/chains/{chain hash}/rounds/{round}`), for relays that have given up the first.
@@ -44,7 +44,7 @@ class FaultKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class RelayFault:
     """Why a relay gave no beacon; `why` is for people and begins with a verb."""
 
     kind: FaultKind
@@ -52,7 +52,7 @@ class Fault:
 
 
 @dataclass(slots=True, eq=False)
-class Remembered:
+class SourceHistory:
     """What is remembered of a source. Used on one event loop only.
 
     Attributes:
@@ -85,7 +85,7 @@ class Remembered:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Endpoint(Remembered):
+class RelayEndpoint(SourceHistory):
     """A relay.
 
     Attributes:
@@ -103,39 +103,39 @@ class Endpoint(Remembered):
 
     async def fetch(
         self, client: httpx.AsyncClient, chain: BeaconChain, number: int, answer_s: float
-    ) -> Beacon | Fault:
+    ) -> Beacon | RelayFault:
         """The verified beacon of exactly this round."""
         found = await self._get(client, _ROUND_PATHS, chain, number, answer_s)
-        if isinstance(found, Fault):
+        if isinstance(found, RelayFault):
             return found
         try:
             beacon = read_beacon(found, chain.scheme)
         except EncodingError as error:
-            return Fault(FaultKind.FAILED, f"sent no beacon: it {error}")
-        if isinstance(beacon, Fault):
+            return RelayFault(FaultKind.FAILED, f"sent no beacon: it {error}")
+        if isinstance(beacon, RelayFault):
             return beacon
         if beacon.round != number:
-            return Fault(FaultKind.LIED, f"sent round {beacon.round} when asked for {number}")
+            return RelayFault(FaultKind.LIED, f"sent round {beacon.round} when asked for {number}")
         if not is_valid_beacon(chain, beacon):
-            return Fault(FaultKind.LIED, f"sent a false signature of round {number}")
+            return RelayFault(FaultKind.LIED, f"sent a false signature of round {number}")
         return beacon
 
     async def check(
         self, client: httpx.AsyncClient, chain: BeaconChain, answer_s: float
-    ) -> Fault | None:
+    ) -> RelayFault | None:
         """Whether it says that it serves this chain."""
         found = await self._get(client, _INFO_PATHS, chain, 0, answer_s)
-        if isinstance(found, Fault):
+        if isinstance(found, RelayFault):
             if found.kind is FaultKind.LATE:
-                return Fault(FaultKind.FAILED, "does not know the chain")
+                return RelayFault(FaultKind.FAILED, "does not know the chain")
             return found
         try:
             told = read_chain_info(found)
         except EncodingError as error:
-            return Fault(FaultKind.FAILED, f"sent no chain info: it {error}")
+            return RelayFault(FaultKind.FAILED, f"sent no chain info: it {error}")
         if told == chain:
             return None
-        return Fault(FaultKind.LIED, f"serves another chain, {told.chain_hash.hex()}")
+        return RelayFault(FaultKind.LIED, f"serves another chain, {told.chain_hash.hex()}")
 
     async def _get(
         self,
@@ -144,7 +144,7 @@ class Endpoint(Remembered):
         chain: BeaconChain,
         number: int,
         answer_s: float,
-    ) -> bytes | Fault:
+    ) -> bytes | RelayFault:
         """A body in whichever version of the API the relay has."""
         preferred = self.version
         try:
@@ -158,17 +158,17 @@ class Endpoint(Remembered):
                     if status == _TOO_EARLY:
                         break
                     if status != _NOT_FOUND and version == preferred:
-                        return Fault(FaultKind.FAILED, f"answered with status {status}")
-                return Fault(FaultKind.LATE, "does not have it yet")
+                        return RelayFault(FaultKind.FAILED, f"answered with status {status}")
+                return RelayFault(FaultKind.LATE, "does not have it yet")
         except TimeoutError:
-            return Fault(FaultKind.FAILED, f"did not answer within {answer_s:g} s")
+            return RelayFault(FaultKind.FAILED, f"did not answer within {answer_s:g} s")
         except httpx.HTTPError as error:
-            return Fault(FaultKind.FAILED, f"cannot be read: {describe_error(error)}")
+            return RelayFault(FaultKind.FAILED, f"cannot be read: {describe_error(error)}")
         except EncodingError as error:
-            return Fault(FaultKind.FAILED, f"sent no answer of drand's: {error}")
+            return RelayFault(FaultKind.FAILED, f"sent no answer of drand's: {error}")
 
 
-def read_beacon(body: bytes, scheme: Scheme) -> Beacon | Fault:
+def read_beacon(body: bytes, scheme: Scheme) -> Beacon | RelayFault:
     """The beacon that an answer claims, unverified.
 
     A `randomness` that is not the signature's is a lie. Nothing else of an answer is kept: on an
@@ -188,7 +188,7 @@ def read_beacon(body: bytes, scheme: Scheme) -> Beacon | Fault:
     previous = read_hex(value.get("previous_signature", "")) if chained else b""
     claimed = value.get("randomness")
     if claimed is not None and claimed != sha256(signature).hexdigest():
-        return Fault(FaultKind.LIED, f"sent round {number} with a false randomness")
+        return RelayFault(FaultKind.LIED, f"sent round {number} with a false randomness")
     return Beacon(number, signature, previous)
 
 

@@ -12,11 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.network.beacon.chain_pulses import ChainPulses, ReadPulse
-from assay.network.beacon.relay_endpoint import Endpoint, Fault, FaultKind, make_relay_client
+from assay.network.beacon.relay_endpoint import (
+    FaultKind,
+    RelayEndpoint,
+    RelayFault,
+    make_relay_client,
+)
 from assay.network.text import hide
 from assay.protocol import Beacon, BeaconChain
 
-Source = Endpoint | ChainPulses
+Source = RelayEndpoint | ChainPulses
 
 logger = logging.getLogger("assay.beacon")
 
@@ -29,7 +34,7 @@ _CLOSE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class RelayPatience:
+class RelayTimeouts:
     """How long things may take, seconds. Tuning: no verdict depends on it.
 
     Attributes:
@@ -56,7 +61,7 @@ class RelayPatience:
 
 
 @dataclass(frozen=True, slots=True)
-class Miss:
+class NoBeacon:
     """A race that nobody won.
 
     Attributes:
@@ -100,20 +105,20 @@ class Relays:
         self,
         chain: BeaconChain,
         urls: Sequence[str],
-        patience: RelayPatience,
+        patience: RelayTimeouts,
         pulses: ReadPulse | None = None,
     ) -> None:
         self._chain = chain
         self._patience = patience
-        self._endpoints: list[Source] = [Endpoint(url=url) for url in urls]
+        self._endpoints: list[Source] = [RelayEndpoint(url=url) for url in urls]
         if pulses is not None:
             self._endpoints.append(ChainPulses(read=pulses))
         self._client = make_relay_client(patience.connect_s, patience.answer_s, len(urls))
         self._count = 0
-        self._races: dict[int, asyncio.Task[Beacon | Miss]] = {}
-        self._losers: set[asyncio.Task[Beacon | Fault]] = set()
+        self._races: dict[int, asyncio.Task[Beacon | NoBeacon]] = {}
+        self._losers: set[asyncio.Task[Beacon | RelayFault]] = set()
 
-    async def get(self, number: int) -> Beacon | Miss:
+    async def get(self, number: int) -> Beacon | NoBeacon:
         """The round's verified beacon: one race, however many ask for it."""
         race = self._races.get(number)
         if race is None:
@@ -148,13 +153,13 @@ class Relays:
         async with asyncio.timeout(_CLOSE_S):
             await self._client.aclose()
 
-    async def _race(self, number: int) -> Beacon | Miss:
+    async def _race(self, number: int) -> Beacon | NoBeacon:
         loop, patience = asyncio.get_running_loop(), self._patience
         queue = self._rank(loop.time())
         trial = self._choose_trial(queue)
         asked: dict[Source, float] = {}
-        running: dict[asyncio.Task[Beacon | Fault], Source] = {}
-        faults: list[tuple[Source, Fault]] = []
+        running: dict[asyncio.Task[Beacon | RelayFault], Source] = {}
+        faults: list[tuple[Source, RelayFault]] = []
         ended = False
         try:
             async with asyncio.timeout(patience.total_s):
@@ -209,7 +214,7 @@ class Relays:
     def _end_trial(
         self,
         trial: Source | None,
-        running: dict[asyncio.Task[Beacon | Fault], Source],
+        running: dict[asyncio.Task[Beacon | RelayFault], Source],
         asked: dict[Source, float],
     ) -> None:
         """A relay on trial that has not answered yet may go on: it is learnt how long it takes."""
@@ -219,7 +224,7 @@ class Relays:
         del running[task]
         started = asked.pop(trial)
 
-        def learn(task: asyncio.Task[Beacon | Fault]) -> None:
+        def learn(task: asyncio.Task[Beacon | RelayFault]) -> None:
             if task.cancelled():
                 return
             cost_s = asyncio.get_running_loop().time() - started
@@ -252,7 +257,7 @@ class Relays:
             else:
                 endpoint.pace_s = pace_s + _NEWEST * (cost_s - pace_s)
 
-    def _set_aside(self, endpoint: Source, fault: Fault) -> None:
+    def _set_aside(self, endpoint: Source, fault: RelayFault) -> None:
         endpoint.failed += fault.kind is FaultKind.FAILED
         endpoint.lied += fault.kind is FaultKind.LIED
         if fault.kind is not FaultKind.LIED:
@@ -269,14 +274,14 @@ class Relays:
             )
         endpoint.aside_until = now + aside_s
 
-    def _leave(self, running: dict[asyncio.Task[Beacon | Fault], Source]) -> None:
+    def _leave(self, running: dict[asyncio.Task[Beacon | RelayFault], Source]) -> None:
         """Cancels those still running; nobody waits for their connections to close."""
         for task in running:
             task.cancel()
             self._losers.add(task)
             task.add_done_callback(self._losers.discard)
 
-    def _describe_miss(self, faults: list[tuple[Source, Fault]], ended: bool) -> Miss:
+    def _describe_miss(self, faults: list[tuple[Source, RelayFault]], ended: bool) -> NoBeacon:
         parts = [f"{endpoint.name} {fault.why}" for endpoint, fault in faults]
         if not ended:
             parts.append(f"nobody else answered within {self._patience.total_s:g} s")
@@ -284,4 +289,4 @@ class Relays:
             parts.append("every relay is set aside, because each has lied")
         late = ended and all(fault.kind is FaultKind.LATE for _, fault in faults) and bool(faults)
         absent = any(fault.kind is FaultKind.LATE for _, fault in faults)
-        return Miss("; ".join(parts), late, absent)
+        return NoBeacon("; ".join(parts), late, absent)

@@ -67,7 +67,7 @@ class MetagraphRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ChainEvent:
     """One event of an own extrinsic: `Pallet.Name`, and what came with it as plain values."""
 
     name: str
@@ -85,7 +85,7 @@ class Receipt:
 
     block: int
     fee: int
-    events: tuple[Event, ...]
+    events: tuple[ChainEvent, ...]
 
 
 @dataclass(frozen=True, slots=True)

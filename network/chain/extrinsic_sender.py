@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from assay.network.chain.chain_values import Event, Receipt
+from assay.network.chain.chain_values import ChainEvent, Receipt
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError, UnknownOutcomeError
 from assay.network.chain.substrate import Substrate
@@ -128,7 +128,7 @@ def _make_receipt(result: Any) -> Receipt:
         block=int(number),
         fee=int(result.fee.rao) if result.fee is not None else 0,
         events=tuple(
-            Event(f"{event['module_id']}.{event['event_id']}", event["attributes"])
+            ChainEvent(f"{event['module_id']}.{event['event_id']}", event["attributes"])
             for event in result.events
         ),
     )

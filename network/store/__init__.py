@@ -14,7 +14,7 @@ from assay.network.store.bucket_address import BucketAddress, read_bucket
 from assay.network.store.bucket_store import BucketStore, open_bucket
 from assay.network.store.deadlines import sparing, within
 from assay.network.store.folder_store import FolderStore, open_file, open_folder
-from assay.network.store.http_client import HttpClient, HttpPatience
+from assay.network.store.http_client import HttpClient, HttpTimeouts
 from assay.network.store.locators import WebLocator, read_locator
 from assay.network.store.object_store import (
     LIST_MAX,
@@ -36,7 +36,7 @@ __all__ = [
     "Credentials",
     "FolderStore",
     "HttpClient",
-    "HttpPatience",
+    "HttpTimeouts",
     "ObjectSource",
     "ObjectStore",
     "ReadableStores",

@@ -12,7 +12,7 @@ from itertools import chain
 from assay.network.store.bucket_address import BucketAddress
 from assay.network.store.bucket_service import BucketRequest, BucketService
 from assay.network.store.deadlines import within
-from assay.network.store.http_client import HttpClient, HttpPatience
+from assay.network.store.http_client import HttpClient, HttpTimeouts
 from assay.network.store.multipart import upload
 from assay.network.store.object_store import (
     LIST_MAX,
@@ -30,7 +30,7 @@ from assay.network.store.web_store import READ_MAX
 #: Bytes of a part of a large object.
 PART_BYTES = 8 << 20
 #: A request has a minute and a half with all its tries, longer where it has much to send.
-PATIENCE = HttpPatience(
+PATIENCE = HttpTimeouts(
     connect_s=10.0, silence_s=30.0, total_s=90.0, bytes_a_second=64 << 10, tries=5
 )
 #: Names that a page is asked for, and most pages, bytes and seconds of a listing.
@@ -43,7 +43,7 @@ def open_bucket(
     address: BucketAddress,
     credentials: Credentials,
     certificates: str | None = None,
-    patience: HttpPatience | None = None,
+    patience: HttpTimeouts | None = None,
 ) -> "BucketStore":
     """The bucket as a store. Nothing is asked of the service yet.
 

@@ -41,7 +41,7 @@ RequestHeaders = Sequence[tuple[bytes | str, bytes | str]]
 
 
 @dataclass(frozen=True, slots=True)
-class HttpPatience:
+class HttpTimeouts:
     """How long a server is waited for.
 
     Attributes:
@@ -120,10 +120,10 @@ class HttpClient:
         self,
         trusted: bool,
         resolve: Resolve = resolve_name,
-        patience: HttpPatience | None = None,
+        patience: HttpTimeouts | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._patience = patience or HttpPatience()
+        self._patience = patience or HttpTimeouts()
         self._pool = httpcore.ConnectionPool(
             ssl_context=tls or ssl.create_default_context(),
             max_connections=_CONNECTIONS,

@@ -28,7 +28,7 @@ from assay.network.store.object_store import StoreError
 from assay.network.store.s3_signing import write_query
 from assay.network.store.s3_xml import (
     PAGE_MAX,
-    Part,
+    UploadPart,
     read_begun,
     read_code,
     read_parts,
@@ -107,7 +107,7 @@ def _take_away(service: BucketService, name: str, begun: str) -> None:
         service.send(f"cannot clear away {name}", BucketRequest("DELETE", name, begun))
 
 
-def _find_parts(service: BucketService, name: str, begun: str) -> Mapping[int, Part] | None:
+def _find_parts(service: BucketService, name: str, begun: str) -> Mapping[int, UploadPart] | None:
     """Parts that are there, by number, as far as it can be known; None: there is no such upload.
     MinIO has listed ones that were gone."""
     problem, found, after = f"cannot find parts of {name}", {}, ""
@@ -135,7 +135,7 @@ class _Sending:
     """
 
     def __init__(
-        self, service: BucketService, name: str, begun: str, there: Mapping[int, Part]
+        self, service: BucketService, name: str, begun: str, there: Mapping[int, UploadPart]
     ) -> None:
         self._service = service
         self._name = name
@@ -155,7 +155,7 @@ class _Sending:
                 digest = hashlib.md5(piece, usedforsecurity=False)
                 self._digests += digest.digest()
                 part = self._there.get(number)
-                if part == Part(len(piece), digest.hexdigest()):
+                if part == UploadPart(len(piece), digest.hexdigest()):
                     self._tags.append(f'"{part.md5}"')
                     continue
                 if len(self._waiting) == _PARTS:

@@ -62,7 +62,7 @@ def read_begun(body: bytes, key: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class UploadPart:
     """A part of an object that is not put together yet.
 
     Attributes:
@@ -74,7 +74,7 @@ class Part:
     md5: str
 
 
-def read_parts(body: bytes) -> tuple[dict[int, Part], str]:
+def read_parts(body: bytes) -> tuple[dict[int, UploadPart], str]:
     """Parts by number, and after which one the next page begins; "": there is none.
 
     Raises:
@@ -82,7 +82,7 @@ def read_parts(body: bytes) -> tuple[dict[int, Part], str]:
     """
     root = _read(body, "ListPartsResult", "ListPartsResponse")  # both are in use
     parts = {
-        _find_number(part, "PartNumber"): Part(
+        _find_number(part, "PartNumber"): UploadPart(
             _find_number(part, "Size"), _find(part, "ETag").strip('"')
         )
         for part in root.iterfind("{*}Part")

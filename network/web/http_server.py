@@ -38,7 +38,7 @@ class ServingError(OperatorError):
 
 
 @dataclass(frozen=True, slots=True)
-class ServingPatience:
+class ServerLimits:
     """How much of the server a client may hold, and for how long.
 
     Attributes:
@@ -58,7 +58,7 @@ class _HastyProtocol(H11Protocol):
     """Refuses a client that holds too many connections, and ends those that keep it waiting: for a
     request that does not come to its end, or for somebody who does not read."""
 
-    patience = ServingPatience()
+    patience = ServerLimits()
     network = ""
     _timer: asyncio.TimerHandle | None = None
 
@@ -170,7 +170,7 @@ def _check_name(name: str) -> str:
 
 def make_server(
     app: ASGIApp,
-    patience: ServingPatience = ServingPatience(),
+    patience: ServerLimits = ServerLimits(),
     lines: dict[str, Any] | None = LOGGING_CONFIG,
 ) -> uvicorn.Server:
     """What serves an application; its `should_exit` ends it from another thread.

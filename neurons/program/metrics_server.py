@@ -130,7 +130,7 @@ def _make_server(collector: StatusCollector, host: str, hosts: Sequence[str]) ->
     from starlette.routing import Mount
 
     from assay.network.web.guard import Guard
-    from assay.network.web.http_server import ServingPatience, list_hosts, make_server
+    from assay.network.web.http_server import ServerLimits, list_hosts, make_server
 
     registry = CollectorRegistry()
     registry.register(collector)
@@ -141,7 +141,7 @@ def _make_server(collector: StatusCollector, host: str, hosts: Sequence[str]) ->
         list_hosts(host, hosts),
         advice="add it to hosts under [metrics]",
     )
-    patience = ServingPatience(_CONNECTIONS, _PER_CLIENT, _REQUEST_S, _ANSWER_S)
+    patience = ServerLimits(_CONNECTIONS, _PER_CLIENT, _REQUEST_S, _ANSWER_S)
     return make_server(app, patience, lines=None)
 
 

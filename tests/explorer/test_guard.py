@@ -147,7 +147,7 @@ SERVER = """
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
-from assay.network.web.http_server import ServingPatience, bind, make_server, serve
+from assay.network.web.http_server import ServerLimits, bind, make_server, serve
 
 async def large(request):
     return Response(b"a" * (32 << 20))
@@ -158,7 +158,7 @@ async def small(request):
 opened = bind("127.0.0.1", 0)
 print(opened.getsockname()[1], flush=True)
 app = Starlette(routes=[Route("/large", large), Route("/", small)])
-patience = ServingPatience(connections=12, per_client=8, request_s=1, answer_s=2)
+patience = ServerLimits(connections=12, per_client=8, request_s=1, answer_s=2)
 serve(make_server(app, patience), opened)
 """
 ASKED = b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"

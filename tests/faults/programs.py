@@ -8,9 +8,9 @@ from typing import Any
 from assay.artifacts.checkpoints import checkpoint_folder as checkpoints
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.cli import neurons as commands
-from assay.network.beacon import RelayPatience
+from assay.network.beacon import RelayTimeouts
 from assay.network.chain import ChainTarget, connection, node_pool
-from assay.network.store import BucketStore, HttpClient, HttpPatience, readable_stores
+from assay.network.store import BucketStore, HttpClient, HttpTimeouts, readable_stores
 from assay.network.store import bucket_store as buckets
 from assay.neurons.session import neuron_session, session
 from assay.neurons.session import resources as wiring
@@ -135,14 +135,14 @@ def _hurry_chain(storm: Any) -> None:
 
 
 def _hurry_beacons() -> None:
-    patience = RelayPatience(stagger_s=0.05, answer_s=0.5, total_s=0.8, aside_s=0, pause_s=0)
+    patience = RelayTimeouts(stagger_s=0.05, answer_s=0.5, total_s=0.8, aside_s=0, pause_s=0)
     session.HttpBeacons = partial(session.HttpBeacons, patience=patience)  # type: ignore[misc]
 
 
 def _hurry_stores(storm: Any) -> None:
     """Stores are given up soon in a storm, and a checkpoint is asked for again at once after it."""
-    hasty = HttpPatience(connect_s=0.4, silence_s=0.3, total_s=0.6, tries=2, pause_s=0.01)
-    patience: Any = Moody(HttpPatience(), hasty, storm)
+    hasty = HttpTimeouts(connect_s=0.4, silence_s=0.3, total_s=0.6, tries=2, pause_s=0.01)
+    patience: Any = Moody(HttpTimeouts(), hasty, storm)
     readable_stores.get_client = cache(lambda trusted: HttpClient(trusted, patience=patience))
     open_bucket = wiring.open_bucket
 

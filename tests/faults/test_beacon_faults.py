@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.network.beacon import BeaconServer, HttpBeacons, LocalBeacon, RelayPatience
+from assay.network.beacon import BeaconServer, HttpBeacons, LocalBeacon, RelayTimeouts
 from assay.network.chain import ChainError
 from assay.protocol import QUICKNET
 from tests.faults.proxy import HTTP_FAULTS, FaultProxy
@@ -19,7 +19,7 @@ Before = Callable[[str], FaultProxy]
 LOCAL = LocalBeacon(b"faults", 1_700_000_000_000, 1_000, lambda: 1_700_000_100_000)
 NOW_MS = 1_700_000_100_000
 #: A relay that stalls is given up soon, and a round that was missed may be asked for at once.
-SOON = RelayPatience(stagger_s=0.05, answer_s=0.5, total_s=1.0, pause_s=0)
+SOON = RelayTimeouts(stagger_s=0.05, answer_s=0.5, total_s=1.0, pause_s=0)
 #: Under these a relay is as good as any other; a byte too many or too few where JSON ends is one.
 HARMLESS = ("latency", "wrong range", "shifted range", "whole body")
 DATA = json.loads((Path(__file__).parents[1] / "data" / "drand-beacons.json").read_text())

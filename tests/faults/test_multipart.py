@@ -11,7 +11,7 @@ import moto.s3.models
 import pytest
 
 from assay.network import StoreError
-from assay.network.store import HttpPatience, open_bucket, read_bucket
+from assay.network.store import HttpTimeouts, open_bucket, read_bucket
 from assay.network.store import bucket_store as buckets
 from assay.neurons.miner import uploads as uploading
 from tests.faults.proxy import HTTP_FAULTS, FaultProxy
@@ -54,7 +54,7 @@ def test_a_fault_between_two_parts(
         address = read_bucket(f"s3://{BUCKET}/{PREFIX}", proxy.url, REGION)
         patient = hasty = open_bucket(address, s3.credentials)
         if name != "latency":
-            patience = HttpPatience(total_s=0.4, tries=1)
+            patience = HttpTimeouts(total_s=0.4, tries=1)
             hasty = open_bucket(address, s3.credentials, patience=patience)
         sent: list[int] = []
         proxy.set_fault(name, only=place)

@@ -22,7 +22,7 @@ from websockets.asyncio.server import ServerConnection
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.cli import neurons as commands
 from assay.devnet import Devnet, Seal
-from assay.devnet.rpc_server import Server
+from assay.devnet.rpc_server import RpcServer
 from assay.network.beacon import BeaconServer, LocalBeacon, http_beacons
 from assay.network.chain import connection as connecting
 from assay.network.chain import sdk_private, subtensor_chain
@@ -57,10 +57,10 @@ def run_devnet(pipe: Any, folder: Path, port: int, points: Points) -> None:
 
 def _watch_server(points: Points) -> None:
     """A request has arrived, an extrinsic's answer is about to leave, an answer has left."""
-    answer, send = Server._answer, ServerConnection.send
+    answer, send = RpcServer._answer, ServerConnection.send
     names: dict[str, str] = {}
 
-    def hear(self: Server, client: Any, message: str | bytes) -> None:
+    def hear(self: RpcServer, client: Any, message: str | bytes) -> None:
         text = message.encode() if isinstance(message, str) else message
         name = text.partition(b'"method":')[2].split(b'"')[1].decode()
         points(f"asked {name}")
@@ -74,7 +74,7 @@ def _watch_server(points: Points) -> None:
         await send(self, message, **options)
         points(f"told {told}")
 
-    Server._answer = hear  # type: ignore[method-assign]
+    RpcServer._answer = hear  # type: ignore[method-assign]
     ServerConnection.send = tell  # type: ignore[method-assign]
 
 

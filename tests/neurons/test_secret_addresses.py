@@ -22,11 +22,11 @@ from pydantic import SecretStr
 from assay.cli.options import plain_errors, say_what_opens
 from assay.explorer.sources.shell_commands import show_address
 from assay.network import StoreError
-from assay.network.beacon import BeaconSourceError, HttpBeacons, RelayPatience
+from assay.network.beacon import BeaconSourceError, HttpBeacons, RelayTimeouts
 from assay.network.chain import ChainError, ChainTarget, Connection
 from assay.network.chain import connection as connecting
 from assay.network.evm import EvmNode
-from assay.network.store import Credentials, HttpPatience, open_bucket, read_bucket
+from assay.network.store import Credentials, HttpTimeouts, open_bucket, read_bucket
 from assay.neurons.program.program_loop import STATUS_FILE, ProgramLoop
 from assay.neurons.settings.loading import load_settings
 from assay.protocol import QUICKNET
@@ -155,7 +155,7 @@ def test_a_relay_of_beacons(
     server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     urls = [f"http://{host}/{KEY}" for host in list_hosts(server)]
-    patience = RelayPatience(answer_s=0.3, total_s=0.5, stagger_s=0.01, pause_s=0.01)
+    patience = RelayTimeouts(answer_s=0.3, total_s=0.5, stagger_s=0.01, pause_s=0.01)
     beacons = HttpBeacons(QUICKNET, urls, tmp_path / "beacons", lambda: 1_800_000_000_000, patience)
     with closing(beacons):
         assert beacons.get(1_000) is None
@@ -169,7 +169,7 @@ def test_a_relay_of_beacons(
 
 
 def test_a_bucket(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    patience = HttpPatience(total_s=1, tries=1)
+    patience = HttpTimeouts(total_s=1, tries=1)
     for host in list_hosts(server):
         address = read_bucket("s3://bucket/x", f"http://{host}/{KEY}", "auto")
         credentials = Credentials(SecretStr(USER), SecretStr(WORD), SecretStr(SESSION))

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from assay.network.beacon.beacon_server import BeaconServer
-from assay.network.beacon.relay_race import RelayPatience
+from assay.network.beacon.relay_race import RelayTimeouts
 from assay.protocol.parameters import DEMO_TIMING
 from tests.soak.world import World
 
@@ -16,7 +16,7 @@ HOUR_MS = 3_600_000
 #: Window → what the machine's clock is off by from its first block on.
 STEPS = {2: HOUR_MS, 4: -HOUR_MS, 6: HOUR_MS, 7: 0}
 #: Pauses go by a clock of real seconds, and a block is here within milliseconds.
-_PATIENCE = RelayPatience(pause_s=0.001, longest_pause_s=0.001)
+_PATIENCE = RelayTimeouts(pause_s=0.001, longest_pause_s=0.001)
 
 
 def test_stepped_by_an_hour_both_ways(monkeypatch, caplog):

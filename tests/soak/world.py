@@ -30,7 +30,7 @@ from assay.inference import load_checkpoint
 from assay.inference.folder import MANIFEST_FILE, PASSAGES_FILE, read_passages
 from assay.inference.passages import digest_passages, encode_passages
 from assay.network.beacon import LocalBeacon
-from assay.network.beacon.relay_race import RelayPatience
+from assay.network.beacon.relay_race import RelayTimeouts
 from assay.network.chain import STATE_BLOCKS
 from assay.network.files import write_file, write_json
 from assay.network.store import open_folder
@@ -134,7 +134,7 @@ class World:
         ]
         self.windows = windows
         self.relay: str | None = None
-        self.patience = RelayPatience()
+        self.patience = RelayTimeouts()
         self.clock_offset_ms = 0
         self.before_block: Callable[[int], None] = lambda block: None
         self.around_turn: Callable[[Program], AbstractContextManager[None]] = lambda program: (

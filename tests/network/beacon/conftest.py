@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from assay.network.beacon import HttpBeacons, LocalBeacon, RelayPatience
+from assay.network.beacon import HttpBeacons, LocalBeacon, RelayTimeouts
 from assay.protocol import BeaconChain
 from tests.network.beacon.relay import Answer, Relay
 
@@ -16,7 +16,7 @@ from tests.network.beacon.relay import Answer, Relay
 GENESIS_MS, ROUNDS = 1_700_000_000_000, 100
 NOW_MS = GENESIS_MS + (ROUNDS - 1) * 1_000
 #: Nothing ends here but by what a relay does: the next one is asked when the one before has failed.
-CALM = RelayPatience(stagger_s=3_600, hedge=1e9, answer_s=60, total_s=60, pause_s=0)
+CALM = RelayTimeouts(stagger_s=3_600, hedge=1e9, answer_s=60, total_s=60, pause_s=0)
 #: The next relay is asked soon; for relays that stall.
 EAGER = replace(CALM, stagger_s=0.02)
 #: A relay that stalls is given up soon.
@@ -48,7 +48,7 @@ def open_source(stack: ExitStack, local: LocalBeacon, tmp_path: Path) -> Callabl
         *urls: str,
         chain: BeaconChain = local.chain,
         now_ms: Callable[[], int] = lambda: NOW_MS,
-        patience: RelayPatience = CALM,
+        patience: RelayTimeouts = CALM,
         **more: Any,
     ) -> HttpBeacons:
         source = HttpBeacons(chain, urls, tmp_path, now_ms, patience, **more)

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from assay.network.beacon import HttpBeacons, RelayPatience
+from assay.network.beacon import HttpBeacons, RelayTimeouts
 from assay.network.store.addresses import resolve_name
-from assay.network.threads import Threads
+from assay.network.threads import DaemonThreads
 from assay.protocol import QUICKNET
 
 DATA = json.loads((Path(__file__).parents[2] / "data" / "drand-beacons.json").read_bytes())
 RECORDED = {row["round"]: row["signature"] for row in DATA["quicknet"]["beacons"]}
 #: Relays with names, more than asyncio's own executor has threads on a small machine.
 NAMES = [f"https://relay{number}.example" for number in range(16)]
-HASTY = RelayPatience(stagger_s=0.01, connect_s=0.05, answer_s=30, total_s=60, pause_s=0)
+HASTY = RelayTimeouts(stagger_s=0.01, connect_s=0.05, answer_s=30, total_s=60, pause_s=0)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_what_hangs_is_a_thread_that_the_program_s_end_does_not_wait_for(
 
 
 def test_so_many_calls_hang_and_no_more() -> None:
-    over, threads = threading.Event(), Threads("test", 2)
+    over, threads = threading.Event(), DaemonThreads("test", 2)
     try:
         for _ in range(2):
             with pytest.raises(TimeoutError):
@@ -88,7 +88,7 @@ def test_so_many_calls_hang_and_no_more() -> None:
         call(threads, lambda: 1 // 0)
 
 
-def call(threads: Threads, work: Callable[[], object], seconds: float = 60) -> object:
+def call(threads: DaemonThreads, work: Callable[[], object], seconds: float = 60) -> object:
     async def wait() -> object:
         async with asyncio.timeout(seconds):
             return await threads.call(work)
@@ -103,7 +103,7 @@ def refuse(_: threading.Thread) -> None:
 def test_a_machine_without_a_thread_left_is_an_error_like_any_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    threads = Threads("test", 1)
+    threads = DaemonThreads("test", 1)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(OSError, match="can't start new thread"):

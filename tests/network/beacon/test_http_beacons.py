@@ -22,7 +22,7 @@ from assay.network.beacon import (
     BeaconSourceError,
     HttpBeacons,
     LocalBeacon,
-    RelayPatience,
+    RelayTimeouts,
     read_chain_info,
 )
 from assay.network.beacon.round_cache import MEMORY_ROUNDS, RoundCache
@@ -585,7 +585,7 @@ def test_relays_are_checked_against_the_pin(
     with closing(BeaconServer(local)) as good, closing(BeaconServer(other)) as ignorant:
         liar = start(lambda path, writer: _send_info(other, writer))
         urls = [good.url, ignorant.url, liar.url, dead := find_closed_port()]
-        patience = RelayPatience(stagger_s=0.01, pause_s=0)
+        patience = RelayTimeouts(stagger_s=0.01, pause_s=0)
         source = HttpBeacons(local.chain, urls, tmp_path, lambda: NOW_MS, patience)
         with closing(source):
             with caplog.at_level(logging.WARNING, "assay.beacon"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from assay.network.store import HttpClient, HttpPatience, ObjectStore, open_store
+from assay.network.store import HttpClient, HttpTimeouts, ObjectStore, open_store
 from tests.network.stores.hostile import CALM, Hostile, Manners
 
 
@@ -38,7 +38,7 @@ def reach(
 ) -> Callable[..., tuple[ObjectStore, Hostile]]:
     """A server of these manners, and the store that a patient client sees there."""
 
-    def reach(manners: Manners, patience: HttpPatience = CALM) -> tuple[ObjectStore, Hostile]:
+    def reach(manners: Manners, patience: HttpTimeouts = CALM) -> tuple[ObjectStore, Hostile]:
         server = start(manners)
         return open_store(f"{server.url}/a", connect(True, patience=patience)), server
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from assay.network.store import HttpPatience
+from assay.network.store import HttpTimeouts
 
 DATA = bytes(range(256)) * 16
 ETAG = '"one"'
@@ -17,9 +17,9 @@ Manners = Callable[[str, str, dict[str, str], socket.socket], object]
 
 
 #: Silence and dripping are given up soon; nothing is tried twice.
-HASTY = HttpPatience(connect_s=1.0, silence_s=0.3, total_s=0.6, tries=1)
+HASTY = HttpTimeouts(connect_s=1.0, silence_s=0.3, total_s=0.6, tries=1)
 #: Nothing ends here but by what a server does.
-CALM = HttpPatience(connect_s=30, silence_s=30, total_s=60, tries=1)
+CALM = HttpTimeouts(connect_s=30, silence_s=30, total_s=60, tries=1)
 
 
 class Hostile:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from assay.network import ObjectStore, StoreError, open_store
-from assay.network.store import BucketAddress, Credentials, HttpPatience, open_bucket, read_bucket
+from assay.network.store import BucketAddress, Credentials, HttpTimeouts, open_bucket, read_bucket
 from assay.network.store.bucket_store import PART_BYTES
 from tests.s3 import BUCKET, PREFIX, REGION, S3
 
@@ -127,7 +127,7 @@ def test_a_service_that_is_not_there(s3: S3) -> None:
     with pytest.raises(
         StoreError, match=r"cannot write x in s3://miners/one at http://127.0.0.1:9"
     ):
-        open_bucket(address, s3.credentials, patience=HttpPatience(tries=1)).put("x", b"")
+        open_bucket(address, s3.credentials, patience=HttpTimeouts(tries=1)).put("x", b"")
 
 
 def test_names_that_escape(store: ObjectStore) -> None:

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from assay.network.store import (
     BucketStore,
     Credentials,
-    HttpPatience,
+    HttpTimeouts,
     StoreError,
     bucket_service,
     open_bucket,
@@ -51,14 +51,14 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def serve(start: Callable[..., Hostile]) -> Callable[..., tuple[BucketStore, Hostile]]:
     """A service of these manners, and one's bucket there."""
 
-    def serve(manners: Manners, patience: HttpPatience = CALM) -> tuple[BucketStore, Hostile]:
+    def serve(manners: Manners, patience: HttpTimeouts = CALM) -> tuple[BucketStore, Hostile]:
         server = start(manners)
         return open_at(server.url, patience), server
 
     return serve
 
 
-def open_at(url: str, patience: HttpPatience = CALM) -> BucketStore:
+def open_at(url: str, patience: HttpTimeouts = CALM) -> BucketStore:
     credentials = Credentials(SecretStr(KEY), SecretStr(SECRET), SecretStr(TOKEN))
     return open_bucket(read_bucket("s3://miners/one", url, "auto"), credentials, patience=patience)
 

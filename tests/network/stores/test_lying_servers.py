@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from assay.network import ReadableStores, StoreError, open_store
-from assay.network.store import HttpPatience, within
+from assay.network.store import HttpTimeouts, within
 from assay.network.store.addresses import is_public, resolve_name
 from assay.network.store.locators import WebLocator, read_locator
 from tests.network.stores.hostile import CALM, DATA, ETAG, HASTY, Hostile, answer, behave
@@ -306,7 +306,7 @@ def test_slow_drip_within_an_outer_deadline(reach: Reach) -> None:
         while not server.wait(0.05):
             connection.sendall(b"H")
 
-    store, server = reach(drip, HttpPatience(silence_s=60, total_s=600, tries=1))
+    store, server = reach(drip, HttpTimeouts(silence_s=60, total_s=600, tries=1))
     with within(0.3), pytest.raises(StoreError, match="did not answer in time"):
         get_some(store)
 

@@ -6,10 +6,10 @@ import time
 import pytest
 
 from assay.network import StoreError, open_store
-from assay.network.store import HttpPatience
+from assay.network.store import HttpTimeouts
 from tests.network.stores.hostile import DATA, answer, behave
 
-QUICK = HttpPatience(pause_s=0.01)
+QUICK = HttpTimeouts(pause_s=0.01)
 
 
 def test_whole_and_by_range(reach) -> None:
@@ -110,7 +110,7 @@ def test_a_busy_server_shortens_no_later_try(start, connect) -> None:
         time.sleep(0.6)
         return behave(method, path, headers, socket)
 
-    patience = HttpPatience(total_s=0.3, bytes_a_second=1 << 10, tries=2, pause_s=0.0)
+    patience = HttpTimeouts(total_s=0.3, bytes_a_second=1 << 10, tries=2, pause_s=0.0)
     store = open_store(start(be_slow).url, connect(True, patience=patience))
     assert len(store.open("x").read(0, 20 << 10)) == len(DATA)
 

@@ -7,7 +7,7 @@ import pytest
 import trustme
 
 from assay.network import StoreError
-from assay.network.store.http_client import HttpPatience
+from assay.network.store.http_client import HttpTimeouts
 from assay.neurons.session.resources import open_own_store, open_stores
 from assay.neurons.settings.loading import ConfigError, load_settings
 from tests.network.stores.hostile import Hostile, answer
@@ -51,7 +51,7 @@ def ca_file(authority, tmp_path):
 
 
 def test_a_bucket_behind_a_private_authority(start, ca_file, monkeypatch):
-    monkeypatch.setattr("assay.network.store.bucket_store.PATIENCE", HttpPatience(tries=1))
+    monkeypatch.setattr("assay.network.store.bucket_store.PATIENCE", HttpTimeouts(tries=1))
     server, url = start()
     bucket = {"upload": "s3://miners/one", "endpoint": url} | KEYS
     with pytest.raises(StoreError, match="cannot write x"):

@@ -27,7 +27,7 @@ from assay.artifacts.submissions.submission_pack import (
 )
 from assay.artifacts.submissions.submission_reader import know_no_mirrors, open_submission
 from assay.network import ReadableStores, StoreError, open_folder
-from assay.network.store import HttpClient, HttpPatience
+from assay.network.store import HttpClient, HttpTimeouts
 from assay.network.store.deadlines import _allowance
 from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Footer, Phase, Reason, Refusal, encode_ss58
@@ -372,7 +372,7 @@ def test_a_verdict_says_nothing_of_the_validators_network(shown, caplog, ahead):
         refuse_to_resolve,
         refuse_in_time,
     )
-    patience = HttpPatience(connect_s=0.5, total_s=1.0, tries=1)
+    patience = HttpTimeouts(connect_s=0.5, total_s=1.0, tries=1)
     for resolve in resolvers:
         with closing(HttpClient(False, resolve, patience)) as client:
             sources = replace(shown.sources, stores=ReadableStores([], client))
@@ -406,7 +406,7 @@ def test_a_verdict_says_what_everybody_can_see(shown):
     with closing(Hostile(lambda method, path, headers, connection: answer(connection, 500))) as web:
         committed = replace(shown.context.commitments[ALICE], locator=web.url)
         shown.context = replace(shown.context, commitments={ALICE: committed})
-        stores = ReadableStores([web.url], None, HttpClient(True, patience=HttpPatience(tries=1)))
+        stores = ReadableStores([web.url], None, HttpClient(True, patience=HttpTimeouts(tries=1)))
         found = shown.judge(replace(shown.sources, stores=stores))
     assert "answers with status 500" in found.detail
 
