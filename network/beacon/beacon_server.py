@@ -9,18 +9,18 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from uvicorn import Config, Server
 
 from assay.network.beacon.chain_info import describe_chain
 from assay.network.beacon.errors import BeaconSourceError
 from assay.network.beacon.local_beacon import LocalBeacon
 from assay.protocol import Beacon, EncodingError
 from assay.protocol.encoding import Json
-
-if TYPE_CHECKING:  # a program without a server of its own does not pay for these
-    from starlette.applications import Starlette
-    from starlette.requests import Request
-    from starlette.responses import Response
 
 #: The local chain's name beside its hash.
 BEACON_ID = "assay-local"
@@ -45,8 +45,6 @@ class BeaconServer:
     """
 
     def __init__(self, beacons: LocalBeacon, port: int = 0, host: str = "127.0.0.1") -> None:
-        from uvicorn import Config, Server
-
         try:
             app = make_app(beacons)
         except EncodingError as error:
@@ -82,31 +80,27 @@ class BeaconServer:
         self._socket.close()
 
 
-def make_app(beacons: LocalBeacon) -> "Starlette":
+def make_app(beacons: LocalBeacon) -> Starlette:
     """The routes of both versions.
 
     Raises:
         EncodingError: drand's info cannot express the chain's times.
     """
-    from starlette.applications import Starlette
-    from starlette.responses import JSONResponse, PlainTextResponse
-    from starlette.routing import Route
-
     infos = {version: describe_chain(beacons.chain, BEACON_ID, version) for version in (1, 2)}
     chain_hash = beacons.chain.chain_hash.hex()
 
-    def say(value: Json) -> Callable[["Request"], Awaitable["Response"]]:
-        async def answer(_: "Request") -> "Response":
+    def say(value: Json) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(_: Request) -> Response:
             return JSONResponse(value)
 
         return answer
 
-    async def health(_: "Request") -> "Response":
+    async def health(_: Request) -> Response:
         newest = beacons.get_newest_round()
         return JSONResponse({"current": newest, "expected": newest})
 
-    def get_round(version: int) -> Callable[["Request"], Awaitable["Response"]]:
-        async def answer(request: "Request") -> "Response":
+    def get_round(version: int) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
             text = request.path_params.get("number", "0")
             if not _ROUND.fullmatch(text) or int(text) >= 2**64:
                 return PlainTextResponse("Failed to parse round parameter", 400)

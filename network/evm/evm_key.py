@@ -1,13 +1,10 @@
 """The key that pays for posts. It holds a little money for gas and nothing else of worth."""
 
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from assay.network.chain.errors import ChainError
 from assay.protocol import encode_ss58
-
-if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
 
 #: Begins what subtensor hashes to the account that an EVM address's money lies in. Source:
 #: pallet_evm, HashedAddressMapping.
@@ -17,11 +14,14 @@ _MIRROR_PREFIX = b"evm:"
 class EvmKey:
     """A secp256k1 key. Neither `repr` nor any error shows it.
 
+    Args:
+        account: eth_account's LocalAccount, which is imported when a key is made.
+
     Attributes:
         address: 0x and 40 digits, with the checksum of EIP-55.
     """
 
-    def __init__(self, account: "LocalAccount") -> None:
+    def __init__(self, account: Any) -> None:
         self.__account = account
         self.address: str = account.address
 

@@ -4,7 +4,6 @@ An object appears whole or not at all. A large one goes up in parts, and an uplo
 was killed goes on where it was (`multipart.py`).
 """
 
-import re
 import ssl
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -35,8 +34,6 @@ PATIENCE = HttpTimeouts(
 )
 #: Names that a page is asked for, and most pages, bytes and seconds of a listing.
 _PAGE, _PAGES, _LIST_MAX, _LIST_S = 1_000, 1_000, 256 << 20, 300.0
-
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/\d{1,19}")
 
 
 def open_bucket(
@@ -148,8 +145,8 @@ class BucketStore(ObjectStore):
         )
         if answer.status == 404:
             return None
-        said = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
-        right = said is not None and (int(said[1]), int(said[2])) == (start, end - 1)
+        part = answer.content_range
+        right = part is not None and part[:2] == (start, end - 1)
         if answer.status != 206 or not right or len(answer.body) != size:
             raise self._service.explain(problem, "another part came than was asked for")
         return answer.body

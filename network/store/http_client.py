@@ -7,6 +7,7 @@ no cookie kept, no compression taken. A request has one deadline for everything,
 drip do not stretch it, and a limit of bytes. What goes wrong is a StoreError.
 """
 
+import re
 import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ _CONNECTIONS, _IDLE, _IDLE_S = 64, 32, 15.0
 #: After so many pieces of a body they have so many bytes on average at least. Each costs the
 #: processor the same, and bytes in chunks of their own would cost it seconds a megabyte.
 _PIECES, _PIECE_BYTES = 1_024, 64
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 #: Bytes of a piece that is sent.
 _SENT = 64 << 10
 #: What an answer may have beside its body: headers, interim answers, framing.
@@ -105,6 +107,12 @@ class HttpAnswer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    @property
+    def content_range(self) -> tuple[int, int, int] | None:
+        """First and last byte of the part that it is, and the whole's size; None: not said."""
+        said = _CONTENT_RANGE.fullmatch(self.headers.get("content-range", ""))
+        return None if said is None else (int(said[1]), int(said[2]), int(said[3]))
 
 
 class HttpClient:

@@ -23,7 +23,6 @@ from assay.network.store.object_store import (
 READ_MAX = 256 << 20
 #: Statuses of what is not there. S3 says 403 to strangers where they may not list.
 _ABSENT = frozenset({403, 404, 410})
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 _NO_RANGE = re.compile(r"bytes \*/(\d{1,19})")
 
 
@@ -127,11 +126,9 @@ class _WebObject:
         return b""
 
     def _read_part(self, answer: HttpAnswer, start: int, end: int) -> bytes:
-        text = answer.headers.get("content-range", "")
-        said = _CONTENT_RANGE.fullmatch(text)
-        if said is None:
+        if answer.content_range is None:
             raise ServedError(f"{self._url} sends a part and does not say which")
-        first, last, total = map(int, said.groups())
+        first, last, total = answer.content_range
         if first != start or last != min(end, total) - 1:
             raise ServedError(f"{self._url} sends another part than was asked for")
         if len(answer.body) != last - first + 1:

@@ -23,7 +23,8 @@ from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.cli import neurons as commands
 from assay.devnet import Devnet, Seal
 from assay.devnet.rpc_server import RpcServer
-from assay.network.beacon import BeaconServer, LocalBeacon, http_beacons
+from assay.network.beacon import LocalBeacon, http_beacons
+from assay.network.beacon.beacon_server import BeaconServer
 from assay.network.chain import connection as connecting
 from assay.network.chain import sdk_private, subtensor_chain
 from assay.network.store import FolderStore

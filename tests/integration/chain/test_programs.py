@@ -19,7 +19,8 @@ from typing import Any
 import httpx
 import pytest
 
-from assay.network.beacon import BeaconServer, LocalBeacon
+from assay.network.beacon import LocalBeacon
+from assay.network.beacon.beacon_server import BeaconServer
 from assay.network.chain import ChainTarget, Connection
 from tests.integration.chain.nets import TAO, RuntimeNet
 

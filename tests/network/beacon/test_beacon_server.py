@@ -8,7 +8,8 @@ from contextlib import closing
 import httpx
 import pytest
 
-from assay.network.beacon import BeaconServer, BeaconSourceError, LocalBeacon, read_chain_info
+from assay.network.beacon import BeaconSourceError, LocalBeacon, read_chain_info
+from assay.network.beacon.beacon_server import BeaconServer
 from tests.network.beacon.conftest import GENESIS_MS, NOW_MS, ROUNDS
 
 

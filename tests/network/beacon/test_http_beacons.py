@@ -18,13 +18,13 @@ import pytest
 
 from assay.network.beacon import (
     QUICKNET_ENDPOINTS,
-    BeaconServer,
     BeaconSourceError,
     HttpBeacons,
     LocalBeacon,
     RelayTimeouts,
     read_chain_info,
 )
+from assay.network.beacon.beacon_server import BeaconServer
 from assay.network.beacon.round_cache import MEMORY_ROUNDS, RoundCache
 from assay.protocol import QUICKNET, Beacon, BeaconChain
 from tests.network.beacon.conftest import CALM, EAGER, GENESIS_MS, NOW_MS, ROUNDS
