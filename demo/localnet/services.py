@@ -32,8 +32,7 @@ from assay.demo.localnet.description import (
 from assay.demo.localnet.localnet_founding import Founding, found, get_begin_ms, read_founding
 from assay.devnet import Devnet
 from assay.network.beacon import LocalBeacon
-from assay.network.beacon.beacon_server import BeaconServer
-from assay.network.beacon.beacon_server import BEACON_ID
+from assay.network.beacon.beacon_server import BEACON_ID, BeaconServer
 from assay.network.beacon.chain_info import describe_chain
 from assay.network.chain import ChainError
 from assay.network.files import write_file, write_json
