@@ -150,12 +150,12 @@ def open_network(settings: Settings, request: AuditRequest) -> Iterator[AuditedN
             chain=chain,
             beacons=session.beacons,
             parameters=parameters,
-            records=_open_published(stores, request.records, announced, validator),
+            records=open_published(stores, request.records, announced, validator),
             submissions=StoredSubmissions(stores, session.worker, session.submission_mirrors),
             outlines=FetchedOutlines(session.folder / "models", mirrors),
             copies=copies,
             models=models,
-            ledger=_open_ledger(settings, stack),
+            ledger=open_settled_ledger(settings, stack),
             rules=lambda slot: stores.open(slot.locator),
         )
         windows = asked
@@ -173,7 +173,7 @@ def _require_begun(parameters: Parameters, window: int, head: int) -> None:
         )
 
 
-def _open_ledger(settings: Settings, stack: ExitStack) -> ScoreLedgerReader | None:
+def open_settled_ledger(settings: Settings, stack: ExitStack) -> ScoreLedgerReader | None:
     """The ledger on the EVM, where settings name one."""
     if settings.ledger.endpoint is None and settings.ledger.contract is None:
         return None
@@ -206,7 +206,7 @@ def _find_validator(
     )
 
 
-def _open_published(
+def open_published(
     stores: ReadableStores, named: str | None, announced: Commitment | None, validator: bytes
 ) -> ObjectStore:
     """Where the operator says that it lies, else where a stranger does: that is a locator, and no

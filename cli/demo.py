@@ -49,7 +49,7 @@ def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
     errors = Console(stderr=True)
     with (
         _hold(settings.out),
-        _heed_interrupts() as require_wanted,
+        heed_interrupts() as require_wanted,
         _show(errors, settings.out, quiet, require_wanted) as update,
         closing(Demo(settings, update)) as demo,
     ):
@@ -119,7 +119,7 @@ def _clear(out: Path, names: list[str]) -> None:
 
 
 @contextmanager
-def _heed_interrupts() -> Iterator[Callable[[], None]]:
+def heed_interrupts() -> Iterator[Callable[[], None]]:
     """Ctrl-C as ever, and a check that raises it again where it was lost.
 
     Python drops what a signal raises within a destructor, or a callback of a weak reference.

@@ -73,7 +73,7 @@ def run_explorer(request: ExplorerRequest, as_json: bool, quiet: bool) -> int:
         opened = stack.enter_context(bind(own.host, own.port))
         front = Front(hosts)
         server = make_server(front)
-        opening = _Opening(request, stack, front, hosts, quiet)
+        opening = ExplorerOpening(request, stack, front, hosts, quiet)
         stack.callback(opening.stop)
         opening.start(lambda: setattr(server, "should_exit", True))
         place = opening.wait(_OPENING_S)
@@ -87,7 +87,7 @@ def run_explorer(request: ExplorerRequest, as_json: bool, quiet: bool) -> int:
     return 0
 
 
-class _Opening:
+class ExplorerOpening:
     """Finds what is to be shown and puts its pages in place, in a thread of its own.
 
     Attributes:
@@ -159,7 +159,7 @@ class _Opening:
 
         stack = self._stack
         try:
-            source = open_source(self._request, stack, tell, self._tell, self._stop)
+            source = open_source(self._request, stack, tell, self.tell, self._stop)
         except StoreError as error:
             raise ConfigError(f"{error}: see that the store answers from here") from None
         subject = source.subject
@@ -179,7 +179,7 @@ class _Opening:
         self._place = subject.place
         self._front.install(app, events.bind, events.close)
 
-    def _tell(self, lack: NoRecordError) -> None:
+    def tell(self, lack: NoRecordError) -> None:
         self._front.awaited = lack.kind
         if str(lack) != self._told and not self._quiet:
             print(f"assay: {lack}; waiting for it, Ctrl-C ends it", file=sys.stderr, flush=True)

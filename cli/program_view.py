@@ -129,10 +129,10 @@ def _name_round(moment: dict[str, Any] | None) -> str:
 def _render_miner(status: dict[str, Any]) -> list[RenderableType]:
     work = status["at_work"]
     doing = Text("" if work is None else f"window {work['window']}: {work['groups']} groups done")
-    return [doing, *_render_upload(status.get("upload")), render_history(status["windows"])]
+    return [doing, *render_upload(status.get("upload")), render_history(status["windows"])]
 
 
-def _render_upload(up: dict[str, Any] | None) -> list[RenderableType]:
+def render_upload(up: dict[str, Any] | None) -> list[RenderableType]:
     """A file on its way; nothing once it is there. Programs of before do not tell."""
     if up is None or up["done"]:
         return []

@@ -9,7 +9,7 @@ import pytest
 from assay.artifacts.store_objects import make_parameters_name
 from assay.audit.auditor import audit
 from assay.audit.bundle_export import export_bundle
-from assay.cli.audit import _open_published, find_newest
+from assay.cli.audit import find_newest
 from assay.demo.demo_run import ModelFolders
 from assay.network.chain import ForgottenError
 from assay.network.store import ReadableStores, StoreError
@@ -355,8 +355,8 @@ def test_an_announced_folder_is_no_locator(tmp_path):
     for locator in (str(tmp_path), tmp_path.as_uri()):
         announced = Commitment(Tag.RECORD, 98, 0, bytes(32), locator)
         with pytest.raises(StoreError):
-            _open_published(stores, None, announced, LIAR)
-    assert _open_published(stores, str(tmp_path), None, LIAR).root == tmp_path.resolve()
+            open_published(stores, None, announced, LIAR)
+    assert open_published(stores, str(tmp_path), None, LIAR).root == tmp_path.resolve()
 
 
 def test_the_hint_is_rolled_back_to_what_was_honest(public, liar):

@@ -16,7 +16,7 @@ import pytest
 from markupsafe import escape
 from starlette.testclient import TestClient
 
-from assay.cli.explorer import _Opening
+from assay.cli.explorer import ExplorerOpening
 from assay.demo.localnet.description import BeaconService, Localnet, Party, write_localnet
 from assay.devnet import Devnet, Seal
 from assay.explorer import AWAITED, Front, Live
@@ -317,10 +317,10 @@ def test_what_is_awaited_is_told_without_a_folder_s_path(tmp_path, capsys):
     """Its operator reads which folder it is, at standard error."""
     front = Front(("127.0.0.1",))
     request = ExplorerRequest(Settings(), None, tmp_path / "net")
-    opening = _Opening(request, ExitStack(), front, ("127.0.0.1",), False)
+    opening = ExplorerOpening(request, ExitStack(), front, ("127.0.0.1",), False)
     client = TestClient(front, base_url="http://127.0.0.1:8400")
     for kind in ("localnet", "validator", "record"):
-        opening._tell(NoRecordError(f"{tmp_path} holds nothing", kind))
+        opening.tell(NoRecordError(f"{tmp_path} holds nothing", kind))
         page, document = client.get("/windows"), client.get("/index.json")
         assert (page.status_code, document.status_code) == (503, 503)
         assert str(tmp_path) not in page.text + document.text

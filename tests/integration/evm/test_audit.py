@@ -10,7 +10,7 @@ import pytest
 
 from assay.artifacts.parquet import ParquetWorker
 from assay.audit.auditor import audit
-from assay.cli.audit import _open_ledger, describe_report
+from assay.cli.audit import describe_report, open_settled_ledger
 from assay.network.chain import WrongChainError
 from assay.network.evm import LedgerPoster, bind_hotkey
 from assay.neurons.program.database import Database
@@ -116,4 +116,4 @@ def test_a_ledger_at_the_same_address_of_another_chain(stage: Stage) -> None:
     own = {"endpoint": stage.anvil.endpoint, "chain_id": 964, "contract": stage.ledger.address}
     settings = load_settings(None, {"chain": {"netuid": NETUID}, "ledger": own})
     with ExitStack() as stack, pytest.raises(WrongChainError, match=r"42.*964"):
-        _open_ledger(settings, stack)
+        open_settled_ledger(settings, stack)

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from assay.cli.program_view import _render_upload
+from assay.cli.program_view import render_upload
 from assay.network import StoreError, open_folder
 from assay.neurons.miner import uploads as uploading
 from assay.neurons.miner.miner import MinerConfig
@@ -100,6 +100,6 @@ def test_a_store_that_hangs_is_told_while_it_does(
 
 def test_an_upload_on_the_terminal():
     up = {"window": 3, "bytes": 8 << 20, "of": 19_000_000, "tries": 2, "done": False}
-    (line,) = _render_upload(up)
+    (line,) = render_upload(up)
     assert str(line) == "uploading window 3: 8.4 of 19.0 MB, try 2"
-    assert _render_upload(up | {"done": True}) == _render_upload(None) == []
+    assert render_upload(up | {"done": True}) == render_upload(None) == []
