@@ -180,6 +180,7 @@ class ExplorerOpening:
         self._front.install(app, events.bind, events.close)
 
     def tell(self, lack: NoRecordError) -> None:
+        """Says once what is awaited, on the page and to the operator."""
         self._front.awaited = lack.kind
         if str(lack) != self._told and not self._quiet:
             print(f"assay: {lack}; waiting for it, Ctrl-C ends it", file=sys.stderr, flush=True)
