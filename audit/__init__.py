@@ -7,4 +7,13 @@ window was accepted or refused; `provenance` whose data a training step learned 
 signs, sends or decides: every sentence is a comparison that anybody can repeat. Start at `auditor`.
 """
 
-__all__: list[str] = []
+__all__ = [
+    "auditor",
+    "bundle",
+    "bundle_export",
+    "explain",
+    "findings",
+    "ports",
+    "provenance",
+    "sources",
+]

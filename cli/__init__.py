@@ -6,4 +6,4 @@ file that it imports when it is called, so that `assay --help` loads neither tor
 SDK. Nothing here decides a verdict, or keeps anything between two commands.
 """
 
-__all__: list[str] = []
+__all__ = ["app", "entry"]

@@ -297,7 +297,7 @@ def plain_errors() -> Iterator[None]:
 
 def _find_place(error: OSError) -> str:
     """Where of ours an error came up that names no file: what the system says is a riddle alone."""
-    root, place = Path(__file__).parents[2], "file"
+    root, place = Path(__file__).parents[1], "file"
     for frame in traceback.extract_tb(error.__traceback__):
         path = Path(frame.filename)
         if path.is_relative_to(root) and "site-packages" not in path.relative_to(root).parts:

@@ -16,7 +16,7 @@ from assay.artifacts.steps.step_store import fetch_step
 from assay.audit.bundle import open_bundle
 from assay.audit.findings import Findings
 from assay.audit.ports import Public
-from assay.audit.provenance.reexecution import Finding, reexecute
+from assay.audit.provenance.reexecution import StepComparison, reexecute
 from assay.audit.provenance.step_export import ExportError, export_steps
 from assay.audit.provenance.step_provenance import check_provenance
 from assay.audit.provenance.step_submissions import SubmissionsBeside
@@ -116,7 +116,7 @@ def verify_step(request: StepRequest, as_json: bool, quiet: bool) -> int:
         print_findings(open_console(), f"groups of window {step.record.window}", traced)
     if traced is not None and traced.differences:
         sentence = f"{traced.differences[0][1]}: it was not done again"
-        finding = Finding(False, None, sentence, ())
+        finding = StepComparison(False, None, sentence, ())
     else:
         try:
             finding = reexecute(step, CheckpointFolder(folder), _ignore if quiet else _say)
@@ -148,7 +148,7 @@ def _print_document(step: Step, finding: dict[str, Any], traced: Findings | None
     print(json.dumps(head | finding | groups, indent=1))
 
 
-def _print_finding(finding: Finding, traced: bool) -> None:
+def _print_finding(finding: StepComparison, traced: bool) -> None:
     print(f"{'EQUAL' if finding.equal else 'DIFFERENT'}  {finding.detail}")
     for remark in finding.remarks:
         print(f"  {remark}")

@@ -6,4 +6,4 @@ the run and checks its promises, `demo_view` draws it. The neurons are the real 
 is a simulator. Start with `demo_run.Demo`.
 """
 
-__all__: list[str] = []
+__all__ = ["demo_run", "demo_view", "localnet", "report"]

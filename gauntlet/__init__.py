@@ -8,4 +8,13 @@ a whole validator, `measuring` turns both into rows. `incentives` and `steering`
 instead of playing. Nothing here runs on a real network. Start with `measuring.run_family`.
 """
 
-__all__: list[str] = []
+__all__ = [
+    "attack_setup",
+    "bench_models",
+    "chain_setup",
+    "content_attacks",
+    "measuring",
+    "sampling_attacks",
+    "strategy",
+    "table",
+]

@@ -6,4 +6,4 @@ where everybody finds them; `founding` buys a subnet on a development chain. Not
 after the subnet has begun. Start with `publishing.publish_subnet`.
 """
 
-__all__: list[str] = []
+__all__ = ["founding", "genesis_checkpoint", "presets", "publishing"]

@@ -7,4 +7,4 @@ Start with `CheckpointFolder.get` in `checkpoint_folder`: what is not here is do
 `find_checkpoint_fault`. The modules load PyTorch: none of them is imported here.
 """
 
-__all__: list[str] = []
+__all__ = ["checkpoint_download", "checkpoint_folder", "checkpoint_publish"]

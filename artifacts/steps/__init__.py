@@ -7,4 +7,4 @@ Nothing here learns or judges. The door imports nothing, for the child that pars
 Start with `step_folder.py`, then `step_store.py`.
 """
 
-__all__: list[str] = []
+__all__ = ["step_file", "step_folder", "step_store"]

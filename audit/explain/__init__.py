@@ -6,4 +6,12 @@ of it, without file, chain or clock; `reproduction` prints the command that show
 says whether a validator's word holds: `assay audit` does. Start at `explanation`.
 """
 
-__all__: list[str] = []
+__all__ = [
+    "explanation",
+    "from_folder",
+    "from_network",
+    "rejudging",
+    "reproduction",
+    "texts",
+    "window_case",
+]

@@ -5,4 +5,4 @@ the files that they lead to. Whether the data make the checkpoint is not asked h
 (`assay.neurons.trainer.reexecution`) shows that. Start at `step_provenance.check_provenance`.
 """
 
-__all__: list[str] = []
+__all__ = ["reexecution", "step_export", "step_provenance", "step_submissions"]

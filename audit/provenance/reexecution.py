@@ -38,7 +38,7 @@ _Difference = tuple[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class StepComparison:
     """What re-executing a step showed.
 
     Attributes:
@@ -56,7 +56,7 @@ class Finding:
 
 def reexecute(
     step: Step, checkpoints: CheckpointFolder, say: Callable[[str], None] = lambda line: None
-) -> Finding:
+) -> StepComparison:
     """Does a step again and compares.
 
     Args:
@@ -77,7 +77,7 @@ def reexecute(
     parameters = _fetch_parameters(step)
     false = find_false_group(record, taken, parameters, checkpoints.get(record.parent))
     if false is not None:
-        return Finding(False, None, false, remarks)
+        return StepComparison(False, None, false, remarks)
     learner = _make_learner(step, checkpoints)
     say(f"step {record.number}: {record.groups} groups of window {record.window}, once more")
     learner.learn([one.group for one in taken])
@@ -90,9 +90,11 @@ def reexecute(
         say(f"step {record.number}: the levels of what it made")
         finding = _compare_manifests(step, parameters, parent, child)
     if finding is not None:
-        return Finding(False, finding[1], finding[0], remarks)
+        return StepComparison(False, finding[1], finding[0], remarks)
     seen = "" if child is not None else " (its folder is not here: compared with the record)"
-    return Finding(True, None, f"checkpoint {record.number} is what the step makes{seen}", remarks)
+    return StepComparison(
+        True, None, f"checkpoint {record.number} is what the step makes{seen}", remarks
+    )
 
 
 def _compare_weights(

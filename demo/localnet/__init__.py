@@ -5,4 +5,4 @@
 folder for every command's `--localnet`. It never runs a neuron.
 """
 
-__all__: list[str] = []
+__all__ = ["description", "services"]

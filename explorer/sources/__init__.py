@@ -9,4 +9,4 @@ EVM, each by a thread that no page waits for (`peer_health` tells since when a n
 nothing but the opening raises: what cannot be read is not there.
 """
 
-__all__: list[str] = []
+__all__ = ["opened_sources", "record_sources", "shell_commands"]

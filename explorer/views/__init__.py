@@ -5,4 +5,14 @@ shows which, `common` has what they share. To show one more column: the view's d
 template of the same page. Views never open a file, a chain or a model.
 """
 
-__all__: list[str] = []
+__all__ = [
+    "attacks",
+    "common",
+    "course",
+    "ledger_entries",
+    "miners",
+    "overview",
+    "rollouts",
+    "settlements",
+    "windows",
+]

@@ -1,7 +1,8 @@
 """Serving HTTP to strangers: who may ask, how much, for how long.
 
 Nothing here knows a page: `guard.py` counts what a network of clients may take, `http_server.py`
-serves an application on one port with deadlines for whoever asks. Start at `make_server` there.
+serves an application on one port, with deadlines for each client. Nothing here reads a file or
+the chain. Start at `make_server` there.
 """
 
 from assay.network.web.guard import Guard, get_network

@@ -7,4 +7,4 @@ keeps what came of it. It never says what it was not asked for: problems, seeds 
 from the challenge. Start with `miner.py`.
 """
 
-__all__: list[str] = []
+__all__ = ["miner", "mining_history", "review", "work_database"]

@@ -6,4 +6,4 @@ and `metrics_server.py` the same in figures, `logs.py` the lines. Nothing here k
 validator. Start with `program_loop.py`.
 """
 
-__all__: list[str] = []
+__all__ = ["counters", "database", "logs", "metrics_server", "program_loop", "program_status"]

@@ -7,4 +7,4 @@ says how a thing gets onto the chain. Nothing here decides what a neuron does ne
 `session.py`.
 """
 
-__all__: list[str] = []
+__all__ = ["chain_delivery", "neuron_session", "resources", "session", "window_reader"]

@@ -6,4 +6,4 @@ command line's options and docs/settings.md are made from it. `loading` fills it
 opens a chain or a store.
 """
 
-__all__: list[str] = []
+__all__ = ["loading", "sections"]

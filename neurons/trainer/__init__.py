@@ -7,4 +7,4 @@ the processes beside it. It believes nothing that a file says: rewards and log-p
 own pass's. Start with `trainer.py`.
 """
 
-__all__: list[str] = []
+__all__ = ["held_out", "lessons", "monitor", "team", "trainer", "trainer_setup"]

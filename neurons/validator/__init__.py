@@ -6,4 +6,14 @@
 never doubled. It never takes a miner's word, nor judges late. Start with `validator.py`.
 """
 
-__all__: list[str] = []
+__all__ = [
+    "evm_opening",
+    "judged_window",
+    "make_records",
+    "post_outbox",
+    "record_book",
+    "run_archive",
+    "validator",
+    "validator_status",
+    "weights_outbox",
+]
