@@ -6,7 +6,7 @@ trainer's step again; `records` are what validators publish, and what a run leav
 `discovery` finds a network's parameters from its chain; `parquet` parses strangers' bytes in a
 cage. `store_objects` has the names of all that lies in a store, `ports` what this room needs of a
 chain. Nobody who keeps a copy is trusted: bytes count where they match what stands on chain. This
-room never decides what a neuron does next.
+room never decides what a neuron does next. Start with `submissions`.
 """
 
 from assay.artifacts.submissions import SubmissionFile, write_submission

@@ -1,8 +1,9 @@
 """The command line: what each command offers, does and prints. No neuron needs it.
 
-Start with `app`, `chain_commands` and `record_commands`: every command with its own options. Those
-that are settings come from `neurons/settings/sections` by `options`. What a command does is in the
-file that it imports when it is called, so that `assay --help` loads neither torch nor the chain's
+Every command is declared in one of three files: `chain_commands` (programs, wallets, subnet,
+ledger), `record_commands` (what looks at records and files), `app` (all others). Options that are
+settings come from `neurons/settings/sections` by `options`. What a command does is in the file of
+its name, imported when it is called, so that `assay --help` loads neither torch nor the chain's
 SDK. Nothing here decides a verdict, or keeps anything between two commands.
 """
 

@@ -4,7 +4,8 @@
 killed. It is for machines without a subtensor node: what it lacks is in `DESCRIPTION`, and it never
 claims to be more. `SimulatedChain` is the same in memory, without a wire. It knows nothing of
 Assay's rules. Start at `devnet.py`, then `devnet_chain.py` (blocks), `devnet_runtime.py` with
-`pallets/` (what a block does) and `rpc_server.py` with `rpc.py` (what clients ask).
+`pallets/` (what a block does) and `rpc.py` (the methods that clients call), served by
+`rpc_server.py`; `runtime_apis.py` has the runtime's own calls.
 """
 
 from assay.devnet.devnet import DESCRIPTION, Devnet, PulseSource, Seal

@@ -47,9 +47,9 @@ _VOCABULARY = "assay.protocol"
 _STEP_ASIDE_S = 0.05
 
 
-#: A call from one module into another: caller, callee, and whether the callee's module, and its room,
-#: is one that waits for the caller: whoever follows comes back to where they have been.
-Turn = tuple[str, str, bool, bool]
+#: A call from one module into another: caller, callee, and whether it leads back: into a module of the
+#: same room, or into another room, that waits for the caller.
+Turn = tuple[str, str, bool]
 
 
 @contextmanager
@@ -86,8 +86,9 @@ def follow(turns: list[Turn]) -> Iterator[None]:
             if waiting and waiting[0] != callee and (waiting[0], callee) not in seen:
                 seen.add((waiting[0], callee))
                 rooms = [find_room(module) for module in waiting]
-                back = rooms[0] != find_room(callee) and find_room(callee) in rooms
-                turns.append((waiting[0], callee, callee in waiting, back))
+                room = find_room(callee)
+                back = callee in waiting if rooms[0] == room else room in rooms
+                turns.append((waiting[0], callee, back))
 
     threading.Thread.start = begin
     threading.setprofile(note)
@@ -156,13 +157,13 @@ def draw(turns: list[Turn]) -> str:
     modules = list(dict.fromkeys(module for turn in turns for module in turn[:2]))
     rooms = dict.fromkeys(map(find_room, modules))
     pairs: dict[tuple[str, str], bool] = {}
-    for one, other, _, back in turns:
+    for one, other, back in turns:
         if find_room(one) != find_room(other):
             pair = find_room(one), find_room(other)
             pairs[pair] = pairs.get(pair, False) or back
     lines = [
         f"{len(turns)} turns between {len(modules)} modules, {sum(turn[2] for turn in turns)} of them "
-        f"back; {len(pairs)} turns between {len(rooms)} rooms, {sum(pairs.values())} back.",
+        f"back; {len(pairs)} turns between {len(rooms)} rooms, {sum(pairs.values())} of them back.",
         "",
         "```mermaid",
         "flowchart LR",
@@ -172,7 +173,7 @@ def draw(turns: list[Turn]) -> str:
         lines.append(f"  subgraph {room}")
         lines += [f"    {module}[{module.rpartition('.')[2]}]" for module in names]
         lines.append("  end")
-    for one, other, _, back in turns:
+    for one, other, back in turns:
         lines.append(f"  {one} {'-.->' if back else '-->'} {other}")
     return "\n".join([*lines, "```"])
 

@@ -5,7 +5,7 @@ Everything is a function of its arguments: no clock, no floats, no solver's opin
 by its digest, and foreign code runs in a cage. It takes one answer form and refuses the rest, in
 time linear in the text, whatever the text is. It never runs a model, never talks to a network,
 never knows whose answer it scores. Start with `base`, then `arithmetic`, the simplest of them;
-`registry` has all by name.
+`registry` makes one by name, `catalogue` describes all of them to a person.
 """
 
 from assay.environments.arithmetic import write_solution

@@ -1,8 +1,10 @@
-"""What a validator has published, read by whoever asks: one reader, one table of limits.
+"""What a validator has published and a run has left: one reader of each, one table of limits.
 
 `record_reader` reads one validator's record in any store: the pointer to the newest settlement,
 settlements back along their links, their windows, and the statistics beside them. Names and bytes
-are those of `assay.protocol.record`. It never says whether a record is true: `assay.audit` does.
+are those of `assay.protocol.record`; limits are at the top of the file. `run_folder` reads a folder
+that a demo or a validator has left. Start with `record_reader`. It never says whether a record is
+true: `assay.audit` does.
 """
 
 from assay.artifacts.records.record_reader import (

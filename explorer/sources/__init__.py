@@ -2,7 +2,7 @@
 
 Start with `record_sources.open_source`: it finds the record that was asked for, by
 `recorded_parameters` and `checked_places`, and puts `opened_sources` together around it.
-`run_folder` reads what programs have left in a folder, `chain_view` a chain, `ledger_events` the
+`run_view` shows what programs have left in a folder, `chain_view` a chain, `ledger_events` the
 EVM, each by a thread that no page waits for (`peer_health` tells since when a node is silent);
 `groups` runs rollouts again, in a child process (`helper_process`, `group_child`);
 `shell_commands` writes the command that derives a page again. Nothing here writes a page, and

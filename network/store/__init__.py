@@ -7,7 +7,8 @@ behind such a place, which is written with credentials that no locator carries.
 Everything that goes wrong with a store is a `StoreError`. A name that is not there is no error:
 whoever asked decides what a missing object means. Start at `object_store.py` (the port), then
 `readable_stores.py` (which locators are opened), `folder_store.py`, `web_store.py`,
-`bucket_store.py`; `http_client.py` is under both of the latter.
+`bucket_store.py`; `http_client.py` is under both of the latter. `locators.py` reads what a stranger
+names, `addresses.py` says which hosts that may lead to, `bucket_address.py` is one's own bucket.
 """
 
 from assay.network.store.bucket_address import BucketAddress, read_bucket
