@@ -145,6 +145,7 @@ def log_lines(as_json: bool, quiet: bool) -> Iterator[None]:
     handler = LineWriter(sys.stderr)
     handler.setFormatter(make_formatter(as_json, Console(stderr=True)))
     root = logging.getLogger("assay")
+    before = root.level, root.propagate
     root.addHandler(handler)
     root.setLevel(logging.WARNING if quiet else logging.INFO)
     root.propagate = False
@@ -152,6 +153,8 @@ def log_lines(as_json: bool, quiet: bool) -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
+        root.setLevel(before[0])
+        root.propagate = before[1]
         handler.close()
         LOG_CONTEXT.hotkey = LOG_CONTEXT.seen = LOG_CONTEXT.timing = None
 
