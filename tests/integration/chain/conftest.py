@@ -7,6 +7,7 @@ folder that holds `devchain.mjs`, a genesis file and its node modules, or where
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,7 +130,7 @@ def faulty(subnet: RuntimeNet) -> Iterator[FaultyNode]:
 
 @pytest.fixture
 def behind(subnet: RuntimeNet, faulty: FaultyNode) -> Iterator[Connection]:
-    """An impatient connection through the proxy."""
-    connection = Connection(subnet.make_target(faulty.endpoint))
+    """A connection through the proxy: short deadlines, and patience enough for a busy machine."""
+    connection = Connection(replace(subnet.make_target(faulty.endpoint), patience_s=5.0))
     yield connection
     connection.close()
