@@ -19,6 +19,8 @@ NOBODY = "5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM"
 
 #: Who makes a call: an account, or None for root.
 Origin = str | None
+#: A call's arguments by name.
+Arguments = Mapping[str, Any]
 
 
 class DevnetRuntime:
@@ -102,6 +104,9 @@ class DevnetRuntime:
             raise
 
 
+Run = Callable[[DevnetRuntime, Origin, Arguments], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Handler:
     """One call of the table.
@@ -110,24 +115,17 @@ class Handler:
         pays: whether its signer pays a fee.
     """
 
-    run: Callable[[DevnetRuntime, Origin, Mapping[str, Any]], None]
+    run: Run
     pays: bool
 
 
 CALLS: dict[tuple[str, str], Handler] = {}
 
 
-def call(
-    pallet: str, *names: str, pays: bool = True
-) -> Callable[
-    [Callable[[DevnetRuntime, Origin, Mapping[str, Any]], None]],
-    Callable[[DevnetRuntime, Origin, Mapping[str, Any]], None],
-]:
+def call(pallet: str, *names: str, pays: bool = True) -> Callable[[Run], Run]:
     """Enters a function in the table of calls."""
 
-    def enter(
-        run: Callable[[DevnetRuntime, Origin, Mapping[str, Any]], None],
-    ) -> Callable[[DevnetRuntime, Origin, Mapping[str, Any]], None]:
+    def enter(run: Run) -> Run:
         for name in names:
             CALLS[pallet, name] = Handler(run, pays)
         return run

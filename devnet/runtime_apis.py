@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from assay.devnet.devnet_errors import MalformedError, RpcError
-from assay.devnet.devnet_runtime import MODULE, NOBODY
+from assay.devnet.devnet_runtime import MODULE, NOBODY, Arguments
 from assay.devnet.devnet_state import StateView
 from assay.devnet.extrinsics import take_apart
 from assay.devnet.pallets.balances import compute_fee, get_nonce, make_dispatch_info
@@ -32,7 +32,7 @@ from assay.devnet.subnet_info import (
 Answer = Callable[[StateView, Mapping[str, Any]], Any]
 
 
-def _simulate_purchase(view: StateView, arguments: Mapping[str, Any]) -> dict[str, int]:
+def _simulate_purchase(view: StateView, arguments: Arguments) -> dict[str, int]:
     netuid, tao = arguments["netuid"], arguments["tao"]
     alpha, fee = compute_purchase(view, netuid, tao)
     ideal = (tao - fee) * PRICE_UNIT // max(1, get_price(view, netuid))
@@ -46,7 +46,7 @@ def _simulate_purchase(view: StateView, arguments: Mapping[str, Any]) -> dict[st
     }
 
 
-def _simulate_sale(view: StateView, arguments: Mapping[str, Any]) -> dict[str, int]:
+def _simulate_sale(view: StateView, arguments: Arguments) -> dict[str, int]:
     netuid, alpha = arguments["netuid"], arguments["alpha"]
     tao, fee = compute_sale(view, netuid, alpha)
     ideal = (alpha - fee) * get_price(view, netuid) // PRICE_UNIT

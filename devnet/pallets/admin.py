@@ -5,218 +5,173 @@ changed in the last `AdminFreezeWindow` blocks of an epoch, by anybody.
 Source: pallet admin-utils; pallet subtensor, coinbase/tempo_control.rs.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from assay.devnet.devnet_errors import DispatchError
-from assay.devnet.devnet_runtime import MODULE, DevnetRuntime, Origin, call, ensure, require_signed
+from assay.devnet.devnet_runtime import (
+    MODULE,
+    Arguments,
+    DevnetRuntime,
+    Origin,
+    call,
+    ensure,
+    require_root,
+    require_signed,
+)
 from assay.devnet.pallets.schedule import get_next_epoch, require_open_window
 
 _PALLET = "AdminUtils"
 _FIXED_ONE = 1 << 64
 #: The chain's number for an owner's change of tempo.
 _TEMPO_UPDATE = 11
-#: Largest value of a limit that is no limit.
-_ANY = 2**64 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class AdminSetting:
-    """One call of AdminUtils that sets one storage item.
+def _enter(
+    name: str,
+    argument: str = "",
+    item: str = "",
+    event: str | None = "",
+    owner: str | None = None,
+    *,
+    of_subnet: bool = True,
+    window: bool = True,
+    least: int = 0,
+    most: int = 2**64 - 1,
+) -> None:
+    """Enters a call of AdminUtils, `sudo_set_{name}`, that sets one storage item.
 
-    Attributes:
-        argument: the call's name for the value.
-        item: of SubtensorModule.
-        event: of SubtensorModule, with the call's arguments; "" for none.
-        owner: the chain's name for it where the subnet's owner may change it.
+    Args:
+        argument: the call's name for the value; "": as `name`.
+        item: of SubtensorModule; "": `name` in the chain's capitals.
+        event: of SubtensorModule, with the call's arguments; "": the item's with Set; None: none.
+        owner: the chain's name for it where the subnet's owner may change it; "": as `item`.
+        of_subnet: else of the whole chain.
         window: whether it is shut before an epoch.
-        least, most: the bounds.
     """
+    argument = argument or name
+    item = item or "".join(word.capitalize() for word in name.split("_"))
+    said = f"{item}Set" if event == "" else event
+    limit = item if owner == "" else owner
 
-    argument: str
-    item: str
-    event: str = ""
-    owner: str = ""
-    window: bool = True
-    least: int = 0
-    most: int = _ANY
-
-
-#: Settings of one subnet.
-SUBNET_SETTINGS: Mapping[str, AdminSetting] = {
-    "serving_rate_limit": AdminSetting(
-        "serving_rate_limit", "ServingRateLimit", "ServingRateLimitSet", "ServingRateLimit"
-    ),
-    "min_difficulty": AdminSetting("min_difficulty", "MinDifficulty", "MinDifficultySet"),
-    "max_difficulty": AdminSetting(
-        "max_difficulty", "MaxDifficulty", "MaxDifficultySet", "MaxDifficulty"
-    ),
-    "difficulty": AdminSetting("difficulty", "Difficulty", "DifficultySet"),
-    "weights_version_key": AdminSetting(
-        "weights_version_key", "WeightsVersionKey", "WeightsVersionKeySet", "Unknown"
-    ),
-    "weights_set_rate_limit": AdminSetting(
-        "weights_set_rate_limit", "WeightsSetRateLimit", "WeightsSetRateLimitSet", window=False
-    ),
-    "adjustment_interval": AdminSetting(
-        "adjustment_interval", "AdjustmentInterval", "AdjustmentIntervalSet", window=False
-    ),
-    "adjustment_alpha": AdminSetting(
-        "adjustment_alpha", "AdjustmentAlpha", "AdjustmentAlphaSet", "AdjustmentAlpha"
-    ),
-    "immunity_period": AdminSetting(
-        "immunity_period", "ImmunityPeriod", "ImmunityPeriodSet", "ImmunityPeriod"
-    ),
-    "min_allowed_weights": AdminSetting(
-        "min_allowed_weights", "MinAllowedWeights", "MinAllowedWeightSet", "MinAllowedWeights"
-    ),
-    "max_allowed_uids": AdminSetting(
-        "max_allowed_uids", "MaxAllowedUids", "MaxAllowedUidsSet", "MaxAllowedUids"
-    ),
-    "min_allowed_uids": AdminSetting("min_allowed_uids", "MinAllowedUids", "MinAllowedUidsSet"),
-    "min_non_immune_uids": AdminSetting(
-        "min", "MinNonImmuneUids", "MinNonImmuneUidsSet", window=False
-    ),
-    "owner_immune_neuron_limit": AdminSetting(
-        "immune_neurons", "ImmuneOwnerUidsLimit", owner="ImmuneNeuronLimit", least=1, most=10
-    ),
-    "kappa": AdminSetting("kappa", "Kappa", "KappaSet", window=False),
-    "rho": AdminSetting("rho", "Rho", "RhoSet", "Rho"),
-    "activity_cutoff": AdminSetting(
-        "activity_cutoff", "ActivityCutoff", "ActivityCutoffSet", "ActivityCutoff", least=360
-    ),
-    "activity_cutoff_factor": AdminSetting(
-        "factor_milli",
-        "ActivityCutoffFactorMilli",
-        owner="ActivityCutoffFactorMilli",
-        least=1_000,
-        most=50_000,
-    ),
-    "network_registration_allowed": AdminSetting(
-        "registration_allowed", "NetworkRegistrationAllowed", "RegistrationAllowed", window=False
-    ),
-    "target_registrations_per_interval": AdminSetting(
-        "target_registrations_per_interval",
-        "TargetRegistrationsPerInterval",
-        "RegistrationPerIntervalSet",
-    ),
-    "max_registrations_per_block": AdminSetting(
-        "max_registrations_per_block", "MaxRegistrationsPerBlock", "MaxRegistrationsPerBlockSet"
-    ),
-    "min_burn": AdminSetting("min_burn", "MinBurn", "MinBurnSet", "MinBurn", most=10**9 - 1),
-    "max_burn": AdminSetting("max_burn", "MaxBurn", "MaxBurnSet", "MaxBurn", least=10**8 + 1),
-    "burn_half_life": AdminSetting(
-        "burn_half_life", "BurnHalfLife", owner="BurnHalfLife", least=1, most=36_100
-    ),
-    "burn_increase_mult": AdminSetting(
-        "burn_increase_mult",
-        "BurnIncreaseMult",
-        owner="BurnIncreaseMult",
-        least=_FIXED_ONE,
-        most=3 * _FIXED_ONE,
-    ),
-    "max_allowed_validators": AdminSetting(
-        "max_allowed_validators", "MaxAllowedValidators", "MaxAllowedValidatorsSet"
-    ),
-    "bonds_moving_average": AdminSetting(
-        "bonds_moving_average",
-        "BondsMovingAverage",
-        "BondsMovingAverageSet",
-        "BondsMovingAverage",
-        most=1_000_000,
-    ),
-    "bonds_penalty": AdminSetting(
-        "bonds_penalty", "BondsPenalty", "BondsPenaltySet", "BondsPenalty"
-    ),
-    "rao_recycled": AdminSetting(
-        "rao_recycled", "RAORecycledForRegistration", "RAORecycledForRegistrationSet", window=False
-    ),
-    "commit_reveal_weights_enabled": AdminSetting(
-        "enabled", "CommitRevealWeightsEnabled", "CommitRevealEnabled", "CommitRevealEnabled"
-    ),
-    "commit_reveal_weights_interval": AdminSetting(
-        "interval",
-        "RevealPeriodEpochs",
-        "CommitRevealPeriodsSet",
-        "WeightCommitInterval",
-        least=1,
-        most=100,
-    ),
-    "toggle_transfer": AdminSetting(
-        "toggle", "TransferToggle", "TransferToggle", "TransferEnabled"
-    ),
-    "subtoken_enabled": AdminSetting("subtoken_enabled", "SubtokenEnabled"),
-    "owner_cut_enabled": AdminSetting("enabled", "OwnerCutEnabled", window=False),
-    "subnet_emission_enabled": AdminSetting("enabled", "SubnetEmissionEnabled", window=False),
-}
-#: Settings of the whole chain.
-CHAIN_SETTINGS: Mapping[str, AdminSetting] = {
-    "default_take": AdminSetting("default_take", "MaxDelegateTake", "MaxDelegateTakeSet"),
-    "min_delegate_take": AdminSetting("take", "MinDelegateTake", "MinDelegateTakeSet"),
-    "tx_rate_limit": AdminSetting("tx_rate_limit", "TxRateLimit", "TxRateLimitSet"),
-    "subnet_owner_cut": AdminSetting("subnet_owner_cut", "SubnetOwnerCut", "SubnetOwnerCutSet"),
-    "network_rate_limit": AdminSetting("rate_limit", "NetworkRateLimit", "NetworkRateLimitSet"),
-    "network_immunity_period": AdminSetting(
-        "immunity_period", "NetworkImmunityPeriod", "NetworkImmunityPeriodSet"
-    ),
-    "network_min_lock_cost": AdminSetting(
-        "lock_cost", "NetworkMinLockCost", "NetworkMinLockCostSet"
-    ),
-    "subnet_limit": AdminSetting("max_subnets", "SubnetLimit", "SubnetLimitSet"),
-    "lock_reduction_interval": AdminSetting(
-        "interval", "NetworkLockReductionInterval", "NetworkLockCostReductionIntervalSet"
-    ),
-    "stake_threshold": AdminSetting("min_stake", "StakeThreshold", "StakeThresholdSet"),
-    "commit_reveal_version": AdminSetting(
-        "version", "CommitRevealWeightsVersion", "CommitRevealVersionSet"
-    ),
-    "admin_freeze_window": AdminSetting("window", "AdminFreezeWindow", "AdminFreezeWindowSet"),
-    "owner_hparam_rate_limit": AdminSetting(
-        "epochs", "OwnerHyperparamRateLimit", "OwnerHyperparamRateLimitSet"
-    ),
-    "start_call_delay": AdminSetting("delay", "StartCallDelay", "StartCallDelaySet"),
-    "max_epochs_per_block": AdminSetting(
-        "max_epochs_per_block", "MaxEpochsPerBlock", "MaxEpochsPerBlockSet", least=1
-    ),
-}
-
-
-def _enter(name: str, setting: AdminSetting, of_subnet: bool) -> None:
-    def run(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
-        value = arguments[setting.argument]
+    def run(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+        value = arguments[argument]
         keys: tuple[int, ...] = ()
         if of_subnet:
             netuid = arguments["netuid"]
-            _check_right(runtime, origin, netuid, setting)
+            _check_right(runtime, origin, netuid, limit)
+            if window:
+                require_open_window(runtime, netuid)
             ensure(bool(runtime.get("NetworksAdded", netuid)), "SubnetDoesNotExist", _PALLET)
-            _check_against_others(runtime, netuid, setting.item, value)
+            _check_against_others(runtime, netuid, item, value)
             keys = (netuid,)
-        elif origin is not None:
-            raise DispatchError(None, "BadOrigin")
+        else:
+            require_root(origin)
         number = value["bits"] if isinstance(value, dict) else value
-        ensure(setting.least <= number <= setting.most, "InvalidValue", _PALLET)
-        runtime.put(setting.item, *keys, value)
-        if setting.event:
-            fields = (*keys, value)
-            runtime.deposit(MODULE, setting.event, fields if len(fields) > 1 else value)
-        if of_subnet and origin is not None:
-            runtime.put("LastRateLimitedBlock", _get_limit_key(keys[0], setting), runtime.number)
+        ensure(least <= number <= most, "InvalidValue", _PALLET)
+        runtime.put(item, *keys, value)
+        if said:
+            runtime.deposit(MODULE, said, (*keys, value) if keys else value)
+        if keys and origin is not None:
+            runtime.put("LastRateLimitedBlock", _get_limit_key(keys[0], limit), runtime.number)
 
     call(_PALLET, f"sudo_set_{name}")(run)
 
 
-for _name, _setting in SUBNET_SETTINGS.items():
-    _enter(_name, _setting, of_subnet=True)
-for _name, _setting in CHAIN_SETTINGS.items():
-    _enter(_name, _setting, of_subnet=False)
+for _name in (
+    *("min_difficulty", "difficulty", "min_allowed_uids", "max_registrations_per_block"),
+    "max_allowed_validators",
+):
+    _enter(_name)
+for _name in (
+    *("serving_rate_limit", "max_difficulty", "adjustment_alpha", "immunity_period"),
+    *("max_allowed_uids", "rho", "bonds_penalty"),
+):
+    _enter(_name, owner="")
+for _name in ("weights_set_rate_limit", "adjustment_interval", "kappa"):
+    _enter(_name, window=False)
+for _name in ("owner_cut_enabled", "subnet_emission_enabled"):
+    _enter(_name, "enabled", event=None, window=False)
+_enter("weights_version_key", owner="Unknown")
+_enter("min_allowed_weights", event="MinAllowedWeightSet", owner="")
+_enter("min_non_immune_uids", "min", window=False)
+_enter(
+    "owner_immune_neuron_limit",
+    "immune_neurons",
+    "ImmuneOwnerUidsLimit",
+    event=None,
+    owner="ImmuneNeuronLimit",
+    least=1,
+    most=10,
+)
+_enter("activity_cutoff", owner="", least=360)
+_enter(
+    "activity_cutoff_factor",
+    "factor_milli",
+    "ActivityCutoffFactorMilli",
+    event=None,
+    owner="",
+    least=1_000,
+    most=50_000,
+)
+_enter(
+    "network_registration_allowed", "registration_allowed", "", "RegistrationAllowed", window=False
+)
+_enter("target_registrations_per_interval", event="RegistrationPerIntervalSet")
+_enter("min_burn", owner="", most=10**9 - 1)
+_enter("max_burn", owner="", least=10**8 + 1)
+_enter("burn_half_life", event=None, owner="", least=1, most=36_100)
+_enter("burn_increase_mult", event=None, owner="", least=_FIXED_ONE, most=3 * _FIXED_ONE)
+_enter("bonds_moving_average", owner="", most=1_000_000)
+_enter("rao_recycled", item="RAORecycledForRegistration", window=False)
+_enter("commit_reveal_weights_enabled", "enabled", "", "CommitRevealEnabled", "CommitRevealEnabled")
+_enter(
+    "commit_reveal_weights_interval",
+    "interval",
+    "RevealPeriodEpochs",
+    "CommitRevealPeriodsSet",
+    "WeightCommitInterval",
+    least=1,
+    most=100,
+)
+_enter("toggle_transfer", "toggle", "TransferToggle", "TransferToggle", "TransferEnabled")
+_enter("subtoken_enabled", event=None)
+
+for _name, _argument in (
+    ("tx_rate_limit", ""),
+    ("subnet_owner_cut", ""),
+    ("min_delegate_take", "take"),
+    ("network_rate_limit", "rate_limit"),
+    ("network_immunity_period", "immunity_period"),
+    ("network_min_lock_cost", "lock_cost"),
+    ("subnet_limit", "max_subnets"),
+    ("stake_threshold", "min_stake"),
+    ("admin_freeze_window", "window"),
+    ("start_call_delay", "delay"),
+):
+    _enter(_name, _argument, of_subnet=False)
+_enter("default_take", item="MaxDelegateTake", of_subnet=False)
+_enter("owner_hparam_rate_limit", "epochs", "OwnerHyperparamRateLimit", of_subnet=False)
+_enter("max_epochs_per_block", least=1, of_subnet=False)
+_enter(
+    "lock_reduction_interval",
+    "interval",
+    "NetworkLockReductionInterval",
+    "NetworkLockCostReductionIntervalSet",
+    of_subnet=False,
+)
+_enter(
+    "commit_reveal_version",
+    "version",
+    "CommitRevealWeightsVersion",
+    "CommitRevealVersionSet",
+    of_subnet=False,
+)
 
 
 @call(_PALLET, "sudo_set_tempo")
-def sudo_set_tempo(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def sudo_set_tempo(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """Root sets any tempo; the next epoch is counted from here."""
-    if origin is not None:
-        raise DispatchError(None, "BadOrigin")
+    require_root(origin)
     netuid = arguments["netuid"]
     require_open_window(runtime, netuid)
     ensure(bool(runtime.get("NetworksAdded", netuid)), "SubnetDoesNotExist", _PALLET)
@@ -224,7 +179,7 @@ def sudo_set_tempo(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[st
 
 
 @call(MODULE, "set_tempo")
-def set_tempo(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def set_tempo(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """The owner sets a tempo within bounds, once in a while."""
     netuid, tempo = arguments["netuid"], arguments["tempo"]
     who = _require_owner(runtime, origin, netuid)
@@ -238,7 +193,7 @@ def set_tempo(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, An
 
 
 @call(MODULE, "trigger_epoch")
-def trigger_epoch(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def trigger_epoch(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """The owner pulls an epoch forward."""
     netuid = arguments["netuid"]
     who = _require_owner(runtime, origin, netuid)
@@ -247,10 +202,9 @@ def trigger_epoch(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str
     ensure(not runtime.get("PendingEpochAt", netuid), "EpochTriggerAlreadyPending")
     due, window = get_next_epoch(runtime.state, netuid), runtime.get("AdminFreezeWindow")
     ensure(due is None or due - runtime.number >= window, "AutoEpochAlreadyImminent")
-    setting = AdminSetting("", "", owner="TriggerEpoch")
-    _check_rate(runtime, netuid, setting)
+    _check_rate(runtime, netuid, "TriggerEpoch")
     runtime.put("PendingEpochAt", netuid, runtime.number + window)
-    runtime.put("LastRateLimitedBlock", _get_limit_key(netuid, setting), runtime.number)
+    runtime.put("LastRateLimitedBlock", _get_limit_key(netuid, "TriggerEpoch"), runtime.number)
     fields = {"netuid": netuid, "by": who, "fires_at": runtime.number + window}
     runtime.deposit(MODULE, "EpochTriggered", fields)
 
@@ -268,26 +222,22 @@ def _require_owner(runtime: DevnetRuntime, origin: Origin, netuid: int) -> str:
     return who
 
 
-def _check_right(
-    runtime: DevnetRuntime, origin: Origin, netuid: int, setting: AdminSetting
-) -> None:
+def _check_right(runtime: DevnetRuntime, origin: Origin, netuid: int, limit: str | None) -> None:
     if origin is not None:
-        if not setting.owner:
+        if limit is None:
             raise DispatchError(None, "BadOrigin")
         _require_owner(runtime, origin, netuid)
-        _check_rate(runtime, netuid, setting)
-    if setting.window:
-        require_open_window(runtime, netuid)
+        _check_rate(runtime, netuid, limit)
 
 
-def _check_rate(runtime: DevnetRuntime, netuid: int, setting: AdminSetting) -> None:
-    last = runtime.get("LastRateLimitedBlock", _get_limit_key(netuid, setting))
-    limit = runtime.get("OwnerHyperparamRateLimit") * runtime.get("Tempo", netuid)
-    ensure(not last or runtime.number - last >= limit, "TxRateLimitExceeded")
+def _check_rate(runtime: DevnetRuntime, netuid: int, limit: str) -> None:
+    last = runtime.get("LastRateLimitedBlock", _get_limit_key(netuid, limit))
+    least = runtime.get("OwnerHyperparamRateLimit") * runtime.get("Tempo", netuid)
+    ensure(not last or runtime.number - last >= least, "TxRateLimitExceeded")
 
 
-def _get_limit_key(netuid: int, setting: AdminSetting) -> dict[str, Any]:
-    return {"OwnerHyperparamUpdate": (netuid, setting.owner)}
+def _get_limit_key(netuid: int, limit: str | None) -> dict[str, Any]:
+    return {"OwnerHyperparamUpdate": (netuid, limit)}
 
 
 def _check_against_others(runtime: DevnetRuntime, netuid: int, item: str, value: Any) -> None:

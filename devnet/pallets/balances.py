@@ -1,12 +1,12 @@
 """System accounts and TAO: who has how much, transfers, fees."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from assay.devnet.devnet_errors import DispatchError
 from assay.devnet.devnet_runtime import (
     CALLS,
     MODULE,
+    Arguments,
     DevnetRuntime,
     Origin,
     call,
@@ -49,7 +49,7 @@ def set_free(state: DevnetState, account: str, amount: int) -> None:
 
 def mint(runtime: DevnetRuntime, account: str, amount: int) -> None:
     """New TAO, rao."""
-    set_free(runtime.state, account, get_free(runtime.state, account) + amount)
+    give(runtime, account, amount)
     _add_issuance(runtime, amount)
 
 
@@ -78,15 +78,17 @@ def give(runtime: DevnetRuntime, account: str, amount: int) -> None:
 
 def compute_fee(call: RuntimeCall, length: int) -> int:
     """What a call's signer pays, rao. `length` is the extrinsic's, bytes."""
-    handler = CALLS.get((call.pallet, call.name))
-    return WEIGHT_FEE + length if handler is None or handler.pays else 0
+    return WEIGHT_FEE + length if _is_paid(call) else 0
 
 
 def make_dispatch_info(call: RuntimeCall) -> dict[str, Any]:
     """What events and quotes say of a call's weight."""
+    return {"weight": _WEIGHT, "class": "Normal", "pays_fee": "Yes" if _is_paid(call) else "No"}
+
+
+def _is_paid(call: RuntimeCall) -> bool:
     handler = CALLS.get((call.pallet, call.name))
-    pays = handler is None or handler.pays
-    return {"weight": _WEIGHT, "class": "Normal", "pays_fee": "Yes" if pays else "No"}
+    return handler is None or handler.pays
 
 
 def charge_fee(runtime: DevnetRuntime, account: str, fee: int, tip: int) -> None:
@@ -118,24 +120,21 @@ def _transfer(runtime: DevnetRuntime, source: str, target: Any, amount: int, *, 
     runtime.deposit("Balances", "Transfer", {"from": source, "to": target, "amount": amount})
 
 
-@call("Balances", "transfer_keep_alive")
-def transfer_keep_alive(
-    runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]
-) -> None:
-    """A transfer that leaves the sender an account."""
-    _transfer(runtime, require_signed(origin), arguments["dest"], arguments["value"], keep=True)
+def _enter_transfer(name: str, *, keep: bool) -> None:
+    """Enters a transfer that leaves the sender an account, or may end it."""
+
+    def run(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+        _transfer(runtime, require_signed(origin), arguments["dest"], arguments["value"], keep=keep)
+
+    call("Balances", name)(run)
 
 
-@call("Balances", "transfer_allow_death")
-def transfer_allow_death(
-    runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]
-) -> None:
-    """A transfer that may end the sender's account."""
-    _transfer(runtime, require_signed(origin), arguments["dest"], arguments["value"], keep=False)
+_enter_transfer("transfer_keep_alive", keep=True)
+_enter_transfer("transfer_allow_death", keep=False)
 
 
 @call("Balances", "transfer_all")
-def transfer_all(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def transfer_all(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """A transfer of everything."""
     source, keep = require_signed(origin), bool(arguments["keep_alive"])
     amount = get_free(runtime.state, source) - EXISTENTIAL_DEPOSIT * keep
@@ -143,7 +142,7 @@ def transfer_all(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str,
 
 
 @call("Balances", "force_set_balance")
-def force_set_balance(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def force_set_balance(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """Root gives an account exactly so much."""
     require_root(origin)
     account, amount = arguments["who"], int(arguments["new_free"])

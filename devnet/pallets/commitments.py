@@ -1,9 +1,9 @@
 """Commitments: one slot a hotkey and subnet, overwritten, with limited space in an epoch."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from assay.devnet.devnet_runtime import (
+    Arguments,
     DevnetRuntime,
     Origin,
     call,
@@ -19,7 +19,7 @@ _LEAST_SPACE = 100
 
 
 @call(_PALLET, "set_commitment", pays=False)
-def set_commitment(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def set_commitment(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """Overwrites the hotkey's slot. No deposit is taken, as on subtensor."""
     who, netuid, info = require_signed(origin), arguments["netuid"], arguments["info"]
     state, fields = runtime.state, info["fields"]
@@ -40,7 +40,7 @@ def set_commitment(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[st
 
 
 @call(_PALLET, "set_max_space")
-def set_max_space(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def set_max_space(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """Root sets the bytes that a hotkey may commit in an epoch."""
     require_root(origin)
     runtime.state.put(_PALLET, "MaxSpace", arguments["new_limit"])

@@ -4,12 +4,10 @@ Source: pallet subtensor, swap/swap_hotkey.rs. Children, parents, locks and dele
 are not here, and so are not moved.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from assay.devnet.devnet_runtime import (
     MODULE,
     NOBODY,
+    Arguments,
     DevnetRuntime,
     Origin,
     call,
@@ -25,7 +23,7 @@ _BY_HOTKEY = ("TotalHotkeyAlpha", "TotalHotkeySharesV2")
 
 
 @call(MODULE, "swap_hotkey", "swap_hotkey_v2")
-def swap_hotkey(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def swap_hotkey(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """On one subnet, or on all where none is named."""
     coldkey, netuid = require_signed(origin), arguments["netuid"]
     old, new = arguments["hotkey"], arguments["new_hotkey"]

@@ -1,10 +1,17 @@
 """Setting weights in the clear. Source: pallet subtensor, subnets/weights.rs."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from assay.devnet.devnet_errors import DispatchError
-from assay.devnet.devnet_runtime import MODULE, DevnetRuntime, Origin, call, ensure, require_signed
+from assay.devnet.devnet_runtime import (
+    MODULE,
+    Arguments,
+    DevnetRuntime,
+    Origin,
+    call,
+    ensure,
+    require_signed,
+)
 from assay.devnet.pallets.uids import get_owner_uid, get_uid, list_column
 
 _U16 = 65_535
@@ -13,7 +20,7 @@ MAIN_MECHANISM = 0
 
 
 @call(MODULE, "set_weights", "set_mechanism_weights", pays=False)
-def set_weights(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def set_weights(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """A validator's weights, where the subnet takes them in the clear."""
     netuid, hotkey = arguments["netuid"], require_signed(origin)
     ensure(not runtime.get("CommitRevealWeightsEnabled", netuid), "CommitRevealEnabled")

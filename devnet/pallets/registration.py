@@ -4,11 +4,17 @@ Nothing but the price limits how many register in a block or an interval; the se
 kept, and heeded by the root network only. Source: pallet subtensor, subnets/registration.rs.
 """
 
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
-from assay.devnet.devnet_runtime import MODULE, DevnetRuntime, Origin, call, ensure, require_signed
+from assay.devnet.devnet_runtime import (
+    MODULE,
+    Arguments,
+    DevnetRuntime,
+    Origin,
+    call,
+    ensure,
+    require_signed,
+)
 from assay.devnet.pallets.balances import get_free
 from assay.devnet.pallets.staking import burn_into_pool
 from assay.devnet.pallets.uids import add_neuron, own_hotkey, require_subnet
@@ -18,13 +24,13 @@ _SHORT_BITS = 32
 
 
 @call(MODULE, "burned_register")
-def burned_register(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def burned_register(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """A uid at whatever it costs."""
     _register(runtime, require_signed(origin), arguments["netuid"], arguments["hotkey"])
 
 
 @call(MODULE, "register_limit")
-def register_limit(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def register_limit(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """A uid, unless it costs more than a limit."""
     coldkey, netuid = require_signed(origin), arguments["netuid"]
     ensure(netuid != 0, "RegistrationNotPermittedOnRootSubnet")

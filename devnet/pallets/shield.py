@@ -4,17 +4,15 @@ The author's keys follow from a secret that is kept beside the blocks, and chang
 the two newest are valid. Source: pallet shield (ML-KEM-768, XChaCha20-Poly1305).
 """
 
-from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha512
-from typing import Any
 
 from bittensor_core import encrypt_mlkem768
 from Crypto.Cipher import ChaCha20_Poly1305
 from kyber_py.ml_kem import ML_KEM_768
 
 from assay.devnet.devnet_errors import MalformedError
-from assay.devnet.devnet_runtime import DevnetRuntime, Origin, call, require_signed
+from assay.devnet.devnet_runtime import Arguments, DevnetRuntime, Origin, call, require_signed
 from assay.devnet.scale import ScaleReader, hash_blake2
 from assay.devnet.scale_codec import read_bytes
 
@@ -36,7 +34,7 @@ def rotate_key(runtime: DevnetRuntime) -> None:
 
 
 @call(_PALLET, "submit_encrypted")
-def submit_encrypted(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def submit_encrypted(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """Opens what is within; what cannot be opened is not missed."""
     who, ciphertext = require_signed(origin), read_bytes(arguments["ciphertext"])
     fields = {"id": "0x" + hash_blake2(ciphertext).hex(), "who": who}

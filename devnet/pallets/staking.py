@@ -5,7 +5,6 @@ hotkey's alpha belongs to coldkeys by shares, so that dividends reach them all a
 Source: pallet subtensor, staking/; pallet swap.
 """
 
-from collections.abc import Mapping
 from math import isqrt
 from typing import Any
 
@@ -13,6 +12,7 @@ from assay.devnet.devnet_errors import DispatchError
 from assay.devnet.devnet_runtime import (
     MODULE,
     NOBODY,
+    Arguments,
     DevnetRuntime,
     Origin,
     call,
@@ -41,18 +41,19 @@ def get_price(state: StateView, netuid: int) -> int:
 
 def compute_purchase(state: StateView, netuid: int, amount: int) -> tuple[int, int]:
     """What `amount` rao of TAO buy: alpha, and the fee within the amount."""
-    tao, alpha = _get_pool(state, netuid)
-    fee = amount * state.get("Swap", "FeeRate", netuid) // _U16
-    paid = amount - fee
-    return (alpha * paid // (tao + paid) if tao + paid else 0), fee
+    return _swap(state, netuid, amount, *_get_pool(state, netuid))
 
 
 def compute_sale(state: StateView, netuid: int, amount: int) -> tuple[int, int]:
     """What `amount` rao of alpha bring: TAO, and the fee within the amount, alpha."""
     tao, alpha = _get_pool(state, netuid)
+    return _swap(state, netuid, amount, alpha, tao)
+
+
+def _swap(state: StateView, netuid: int, amount: int, into: int, out: int) -> tuple[int, int]:
     fee = amount * state.get("Swap", "FeeRate", netuid) // _U16
-    sold = amount - fee
-    return (tao * sold // (alpha + sold) if alpha + sold else 0), fee
+    paid = amount - fee
+    return (out * paid // (into + paid) if into + paid else 0), fee
 
 
 def burn_into_pool(runtime: DevnetRuntime, coldkey: str, netuid: int, amount: int) -> None:
@@ -138,41 +139,32 @@ def _put_number(runtime: DevnetRuntime, item: str, *keys_and_number: Any) -> Non
 # --- calls
 
 
-@call(MODULE, "add_stake")
-def add_stake(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
-    """Stake at any price."""
-    _add(runtime, require_signed(origin), arguments, arguments["amount_staked"])
+@call(MODULE, "add_stake", "add_stake_limit")
+def add_stake(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+    """Stake, up to a price where one is named: in part where that is allowed, else not at all."""
+    _add(runtime, require_signed(origin), arguments, _limit(runtime, arguments, "amount_staked"))
 
 
-@call(MODULE, "add_stake_limit")
-def add_stake_limit(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
-    """Stake up to a price: in part where that is allowed, else not at all."""
-    coldkey, netuid = require_signed(origin), arguments["netuid"]
-    most = _compute_most_to_buy(runtime, netuid, arguments["limit_price"])
-    amount = arguments["amount_staked"]
+@call(MODULE, "remove_stake", "remove_stake_limit")
+def remove_stake(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+    """Stake back to TAO, down to a price where one is named; as above."""
+    _remove(
+        runtime, require_signed(origin), arguments, _limit(runtime, arguments, "amount_unstaked")
+    )
+
+
+def _limit(runtime: DevnetRuntime, arguments: Arguments, name: str) -> int:
+    """An amount, or what of it does not move the price beyond the limit."""
+    amount: int = arguments[name]
+    if "limit_price" not in arguments:
+        return amount
+    compute_most = _compute_most_to_buy if name == "amount_staked" else _compute_most_to_sell
+    most = compute_most(runtime, arguments["netuid"], arguments["limit_price"])
     ensure(arguments["allow_partial"] or amount <= most, "SlippageTooHigh")
-    _add(runtime, coldkey, arguments, min(amount, most))
+    return min(amount, most)
 
 
-@call(MODULE, "remove_stake")
-def remove_stake(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
-    """Stake back to TAO at any price."""
-    _remove(runtime, require_signed(origin), arguments, arguments["amount_unstaked"])
-
-
-@call(MODULE, "remove_stake_limit")
-def remove_stake_limit(
-    runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]
-) -> None:
-    """Stake back to TAO down to a price."""
-    coldkey, netuid = require_signed(origin), arguments["netuid"]
-    most = _compute_most_to_sell(runtime, netuid, arguments["limit_price"])
-    amount = arguments["amount_unstaked"]
-    ensure(arguments["allow_partial"] or amount <= most, "SlippageTooHigh")
-    _remove(runtime, coldkey, arguments, min(amount, most))
-
-
-def _add(runtime: DevnetRuntime, coldkey: str, arguments: Mapping[str, Any], amount: int) -> None:
+def _add(runtime: DevnetRuntime, coldkey: str, arguments: Arguments, amount: int) -> None:
     hotkey, netuid = arguments["hotkey"], arguments["netuid"]
     require_subnet(runtime, netuid)
     if netuid == 0:  # no root network here
@@ -190,9 +182,7 @@ def _add(runtime: DevnetRuntime, coldkey: str, arguments: Mapping[str, Any], amo
     runtime.deposit(MODULE, "StakeAdded", (coldkey, hotkey, amount - fee, bought, netuid, fee))
 
 
-def _remove(
-    runtime: DevnetRuntime, coldkey: str, arguments: Mapping[str, Any], amount: int
-) -> None:
+def _remove(runtime: DevnetRuntime, coldkey: str, arguments: Arguments, amount: int) -> None:
     hotkey, netuid = arguments["hotkey"], arguments["netuid"]
     require_subnet(runtime, netuid)
     ensure(runtime.get("SubtokenEnabled", netuid), "SubtokenDisabled")

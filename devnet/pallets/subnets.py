@@ -3,11 +3,16 @@
 Source: pallet subtensor, subnets/subnet.rs and coinbase/root.rs.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from assay.devnet.devnet_errors import DispatchError
-from assay.devnet.devnet_runtime import MODULE, DevnetRuntime, Origin, call, ensure, require_signed
+from assay.devnet.devnet_runtime import (
+    MODULE,
+    Arguments,
+    DevnetRuntime,
+    Origin,
+    call,
+    ensure,
+    require_signed,
+)
 from assay.devnet.devnet_state import StateView
 from assay.devnet.pallets.balances import get_free, take
 from assay.devnet.pallets.uids import add_neuron, own_hotkey, require_subnet
@@ -38,7 +43,7 @@ def compute_lock_cost(state: StateView, number: int) -> int:
 
 
 @call(MODULE, "register_network", "register_network_with_identity")
-def register_network(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def register_network(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """A subnet for the signer, whose hotkey gets uid 0."""
     coldkey, hotkey = require_signed(origin), arguments["hotkey"]
     if arguments.get("identity") is not None:
@@ -69,7 +74,7 @@ def register_network(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[
 
 
 @call(MODULE, "start_call")
-def start_call(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def start_call(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """The owner starts a subnet: stake may be bought, and every block emits alpha."""
     netuid = arguments["netuid"]
     require_subnet(runtime, netuid)

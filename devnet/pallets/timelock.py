@@ -6,13 +6,19 @@ subtensor, subnets/weights.rs and coinbase/reveal_commits.rs.
 """
 
 import logging
-from collections.abc import Mapping
-from typing import Any
 
 from bittensor_core import decrypt_with_signature, ss58_encode
 
 from assay.devnet.devnet_errors import DispatchError, MalformedError
-from assay.devnet.devnet_runtime import MODULE, DevnetRuntime, Origin, call, ensure, require_signed
+from assay.devnet.devnet_runtime import (
+    MODULE,
+    Arguments,
+    DevnetRuntime,
+    Origin,
+    call,
+    ensure,
+    require_signed,
+)
 from assay.devnet.devnet_state import StateView
 from assay.devnet.pallets.drand import get_signature
 from assay.devnet.pallets.plain_weights import (
@@ -34,9 +40,7 @@ _COMMITS = "TimelockedWeightCommits"
 
 
 @call(MODULE, "commit_timelocked_weights", "commit_timelocked_mechanism_weights", pays=False)
-def commit_timelocked_weights(
-    runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]
-) -> None:
+def commit_timelocked_weights(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """Keeps encrypted weights until their round."""
     netuid, who = arguments["netuid"], require_signed(origin)
     require_mechanism(runtime, netuid, arguments.get("mecid", MAIN_MECHANISM))

@@ -1,10 +1,10 @@
 """Calls that hold calls: batches, and sudo. And remarks, which hold nothing."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from assay.devnet.devnet_errors import DispatchError
 from assay.devnet.devnet_runtime import (
+    Arguments,
     DevnetRuntime,
     Origin,
     call,
@@ -19,45 +19,44 @@ from assay.devnet.scale_codec import read_bytes, read_call
 _LARGEST_BATCH = 10_922
 
 
-@call("Utility", "batch_all")
-def batch_all(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
-    """All calls or none."""
-    for inner in _list_calls(arguments):
-        runtime.dispatch(origin, read_call(inner))
-        runtime.deposit("Utility", "ItemCompleted", {})
-    runtime.deposit("Utility", "BatchCompleted", {})
+def _enter_batch(name: str, failed: str | None) -> None:
+    """Enters a batch.
+
+    Args:
+        failed: the event where a call fails: BatchInterrupted ends it, ItemFailed goes on; None:
+            all calls or none.
+    """
+
+    def run(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+        ended = "BatchCompleted"
+        calls = arguments["calls"]
+        ensure(len(calls) <= _LARGEST_BATCH, "TooManyCalls", "Utility")
+        for index, inner in enumerate(calls):
+            try:
+                runtime.dispatch(origin, read_call(inner))
+            except DispatchError as error:
+                if failed is None:
+                    raise
+                fields = {"error": runtime.codec.make_error(error)}
+                if failed == "BatchInterrupted":
+                    runtime.deposit("Utility", failed, {"index": index} | fields)
+                    return
+                runtime.deposit("Utility", failed, fields)
+                ended = "BatchCompletedWithErrors"
+            else:
+                runtime.deposit("Utility", "ItemCompleted", {})
+        runtime.deposit("Utility", ended, {})
+
+    call("Utility", name)(run)
 
 
-@call("Utility", "batch")
-def batch(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
-    """Calls up to the first that fails."""
-    for index, inner in enumerate(_list_calls(arguments)):
-        try:
-            runtime.dispatch(origin, read_call(inner))
-        except DispatchError as error:
-            fields = {"index": index, "error": runtime.codec.make_error(error)}
-            runtime.deposit("Utility", "BatchInterrupted", fields)
-            return
-        runtime.deposit("Utility", "ItemCompleted", {})
-    runtime.deposit("Utility", "BatchCompleted", {})
-
-
-@call("Utility", "force_batch")
-def force_batch(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
-    """All calls, whichever of them fail."""
-    failed = False
-    for inner in _list_calls(arguments):
-        try:
-            runtime.dispatch(origin, read_call(inner))
-            runtime.deposit("Utility", "ItemCompleted", {})
-        except DispatchError as error:
-            failed = True
-            runtime.deposit("Utility", "ItemFailed", {"error": runtime.codec.make_error(error)})
-    runtime.deposit("Utility", "BatchCompletedWithErrors" if failed else "BatchCompleted", {})
+_enter_batch("batch_all", None)
+_enter_batch("batch", "BatchInterrupted")
+_enter_batch("force_batch", "ItemFailed")
 
 
 @call("Sudo", "sudo", "sudo_unchecked_weight", pays=False)
-def sudo(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def sudo(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """Runs a call as root. Whether that call fails is said in an event, and nowhere else."""
     signer = require_signed(origin)
     ensure(signer == runtime.state.get("Sudo", "Key"), "RequireSudo", "Sudo")
@@ -70,12 +69,12 @@ def sudo(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -
 
 
 @call("System", "remark")
-def remark(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def remark(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """Does nothing."""
 
 
 @call("System", "remark_with_event")
-def remark_with_event(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def remark_with_event(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """Does nothing, and says so."""
     digest = hash_blake2(read_bytes(arguments["remark"]))
     fields = {"sender": require_signed(origin), "hash": "0x" + digest.hex()}
@@ -83,14 +82,8 @@ def remark_with_event(runtime: DevnetRuntime, origin: Origin, arguments: Mapping
 
 
 @call("System", "set_storage")
-def set_storage(runtime: DevnetRuntime, origin: Origin, arguments: Mapping[str, Any]) -> None:
+def set_storage(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """Root writes keys and values as they are."""
     require_root(origin)
     for key, value in arguments["items"]:
         runtime.state.write(read_bytes(key), read_bytes(value))
-
-
-def _list_calls(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-    calls: list[dict[str, Any]] = list(arguments["calls"])
-    ensure(len(calls) <= _LARGEST_BATCH, "TooManyCalls", "Utility")
-    return calls
