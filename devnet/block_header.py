@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from assay.devnet.scale import encode_bytes, hash_blake2
-from assay.network.chain.finalized_heads import encode_compact
+from assay.network.chain.finalized_heads import hash_header
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,8 @@ class BlockHeader:
 
     @cached_property
     def hash(self) -> bytes:
-        """BLAKE2b-256 of the encoded header: the block's hash, 32 bytes."""
-        return hash_blake2(self.encode())
-
-    def encode(self) -> bytes:
-        """SCALE bytes."""
-        return (
-            self.parent_hash
-            + encode_compact(self.number)
-            + self.state_root
-            + self.extrinsics_root
-            + encode_compact(len(self.digest))
-            + b"".join(self.digest)
-        )
+        """The block's hash, 32 bytes."""
+        return hash_header(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         """As nodes hand it out."""

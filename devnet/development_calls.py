@@ -1,6 +1,6 @@
 """What only a chain for development allows: its root is a key that everybody knows, and rich."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from assay.network.chain.chain_values import Receipt
@@ -12,7 +12,7 @@ from assay.protocol import encode_ss58
 
 #: Coldkey of whoever may do anything, and has the money.
 ROOT = "//Alice"
-#: A call of AdminUtils and its arguments.
+#: A call of one pallet, AdminUtils for settings, and its arguments.
 AdminCall = tuple[str, dict[str, Any]]
 
 
@@ -24,12 +24,10 @@ def change_settings(connection: Connection, calls: Sequence[AdminCall]) -> Recei
     """
 
     async def wrap(substrate: Substrate) -> Any:
-        inner = [await substrate.compose(("AdminUtils", name, given)) for name, given in calls]
-        batch = await substrate.compose(("Utility", "batch_all", {"calls": inner}))
-        return ("Sudo", "sudo", {"call": batch})
+        batch = await _batch(substrate, "AdminUtils", calls)
+        return ("Sudo", "sudo", {"call": await substrate.compose(batch)})
 
-    call = connection.read(wrap)
-    return ExtrinsicSender(connection).send_call(call, DevWallet(ROOT, ROOT), final=True)
+    return _send(connection, wrap)
 
 
 def send_tao(connection: Connection, amounts: Mapping[bytes, int]) -> Receipt:
@@ -38,17 +36,18 @@ def send_tao(connection: Connection, amounts: Mapping[bytes, int]) -> Receipt:
     Raises:
         ChainError: refused, or a chain that is not of this machine.
     """
+    transfers = [
+        ("transfer_keep_alive", {"dest": encode_ss58(coldkey), "value": amount})
+        for coldkey, amount in amounts.items()
+    ]
+    return _send(connection, lambda substrate: _batch(substrate, "Balances", transfers))
 
-    async def wrap(substrate: Substrate) -> Any:
-        transfers = [
-            {"dest": encode_ss58(coldkey), "value": amount} for coldkey, amount in amounts.items()
-        ]
-        inner = [
-            await substrate.compose(("Balances", "transfer_keep_alive", transfer))
-            for transfer in transfers
-        ]
-        return ("Utility", "batch_all", {"calls": inner})
 
-    return ExtrinsicSender(connection).send_call(
-        connection.read(wrap), DevWallet(ROOT, ROOT), final=True
-    )
+async def _batch(substrate: Substrate, pallet: str, calls: Sequence[AdminCall]) -> Any:
+    inner = [await substrate.compose((pallet, name, given)) for name, given in calls]
+    return ("Utility", "batch_all", {"calls": inner})
+
+
+def _send(connection: Connection, wrap: Callable[[Substrate], Awaitable[Any]]) -> Receipt:
+    call = connection.read(wrap)
+    return ExtrinsicSender(connection).send_call(call, DevWallet(ROOT, ROOT), final=True)

@@ -132,7 +132,9 @@ class Devnet:
             secret,
         )
         self._next_ms: int | None = None
-        methods = RpcMethods(self.chain, RuntimeApis(codec, metadata), self, metadata[14])
+        methods = RpcMethods(
+            self.chain, RuntimeApis(codec, metadata), self.make_blocks, self.set_time, metadata[14]
+        )
         self._server = RpcServer(self.chain, methods, self._seal_if_due)
 
     # --- for whoever runs it

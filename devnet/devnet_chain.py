@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bittensor_core import Keypair
+
 from assay.devnet.block_database import BlockDatabase, StoredBlock
 from assay.devnet.block_header import BlockHeader, compute_extrinsics_root, compute_state_root
 from assay.devnet.devnet_errors import (
@@ -19,25 +21,29 @@ from assay.devnet.devnet_errors import (
 from assay.devnet.devnet_runtime import DevnetRuntime
 from assay.devnet.devnet_state import DevnetState, StateView
 from assay.devnet.extrinsics import Extrinsic, decode_extrinsic, encode_bare, get_unsigned
-from assay.devnet.genesis_block import build_genesis
 from assay.devnet.pallets.balances import (
     charge_fee,
     compute_fee,
     get_free,
     get_nonce,
     make_dispatch_info,
+    mint,
     use_nonce,
 )
 from assay.devnet.pallets.coinbase import Consensus, run_coinbase
 from assay.devnet.pallets.drand import is_pulse, put_pulse
 from assay.devnet.pallets.registration import update_prices
 from assay.devnet.pallets.shield import rotate_key
-from assay.devnet.pallets.timelock import list_awaited_rounds, reveal_commits
+from assay.devnet.pallets.weights import list_awaited_rounds, reveal_commits
 from assay.devnet.pool import ExtrinsicPool, PendingExtrinsic
 from assay.devnet.scale_codec import ScaleCodec
 
 #: Extrinsics that one block holds at most.
 BLOCK_SIZE = 4_096
+#: Development keys, known to everybody; each coldkey holds so much, rao. The first may do anything.
+_KEYS, _HELD = ("//Alice", "//Bob", "//Charlie"), 10**15
+#: Rao of alpha that a block emits, as the chain keeps it.
+_BLOCK_EMISSION = 10**9
 #: No limit on a list of keys.
 _ALL = 2**31
 
@@ -236,7 +242,16 @@ class DevnetChain:
 
     def _make_genesis(self, now_ms: int) -> None:
         runtime = DevnetRuntime(self.codec, self.state, 0, now_ms, self._secret)
-        build_genesis(runtime)
+        accounts = [Keypair.create_from_uri(uri).ss58_address for uri in _KEYS]
+        for account in accounts:
+            mint(runtime, account, _HELD)
+        self.state.put("Sudo", "Key", accounts[0])
+        self.state.put("Timestamp", "Now", now_ms)
+        self.state.put("System", "Number", 0)
+        self.state.put("System", "Events", [])
+        runtime.put("NetworksAdded", 0, True)  # the root network, which nobody is on
+        runtime.put("TotalNetworks", 1)
+        runtime.put("BlockEmission", _BLOCK_EMISSION)
         rotate_key(runtime)
         self._keep(0, BlockHeader(-1, bytes(32), bytes(32), bytes(32)), [])
 

@@ -5,7 +5,7 @@ substrate/client/rpc.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from assay.devnet.devnet_chain import DevnetChain
 from assay.devnet.devnet_errors import MalformedError, RpcError
@@ -20,27 +20,27 @@ _MOST_KEYS = 1_000
 _MOST_QUERIES = 16_384
 
 
-class Clock(Protocol):
-    """Who decides when blocks are made."""
-
-    def make_blocks(self, count: int) -> None:
-        """Makes blocks at once."""
-
-    def set_time(self, now_ms: int) -> None:
-        """The next block's timestamp, where the clock is virtual.
-
-        Raises:
-            RpcError: it is not, or the time is past.
-        """
-
-
 class RpcMethods:
-    """All methods that need no subscription."""
+    """All methods that need no subscription.
 
-    def __init__(self, chain: DevnetChain, apis: RuntimeApis, clock: Clock, legacy: bytes) -> None:
+    Args:
+        seal: makes so many blocks at once.
+        set_time: has the next block be of a time, Unix milliseconds.
+        legacy: metadata of format 14.
+    """
+
+    def __init__(
+        self,
+        chain: DevnetChain,
+        apis: RuntimeApis,
+        seal: Callable[[int], None],
+        set_time: Callable[[int], None],
+        legacy: bytes,
+    ) -> None:
         self._chain = chain
         self._apis = apis
-        self._clock = clock
+        self._seal = seal
+        self._set_time = set_time
         self._legacy_metadata = "0x" + legacy.hex()
         self.table: dict[str, Callable[[Sequence[Any]], Any]] = {
             "account_nextIndex": self.get_nonce,
@@ -168,12 +168,12 @@ class RpcMethods:
         count = _read_number(options.get("count", 1) if isinstance(options, dict) else options)
         if count > _MOST_BLOCKS:
             raise RpcError(-32602, f"Invalid params: at most {_MOST_BLOCKS} blocks")
-        self._clock.make_blocks(count)
+        self._seal(count)
         return _hex(self._chain.head.hash)
 
     def set_time(self, params: Sequence[Any]) -> Any:
         """Sets the next block's timestamp, Unix milliseconds."""
-        self._clock.set_time(_read_number(_get(params, 0)))
+        self._set_time(_read_number(_get(params, 0)))
         return True
 
     def add_pulse(self, params: Sequence[Any]) -> Any:

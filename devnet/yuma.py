@@ -169,31 +169,6 @@ def compute_epoch(inputs: EpochInputs) -> EpochResult:
     )
 
 
-def compute_uid_to_prune(
-    pruning_scores: Sequence[int],
-    registered_at: Sequence[int],
-    owner_uid: int | None,
-    block: int,
-    immunity_period: int,
-) -> int:
-    """The uid that a registration takes over in a full subnet.
-
-    The lowest score outside immunity, or within it where all are immune; among equals the oldest
-    registration, then the lowest uid. Never the owner's. The chain then sets that uid's score to
-    65,535 until the next epoch, so that a newcomer is not the next to go.
-
-    Args:
-        pruning_scores: as stored, by uid. A uid that was never scored has 0.
-        registered_at: blocks, by uid.
-        immunity_period: blocks.
-    """
-    uids = [uid for uid in range(len(registered_at)) if uid != owner_uid]
-    exposed = [uid for uid in uids if block - registered_at[uid] >= immunity_period]
-    return min(
-        exposed or uids, key=lambda uid: (pruning_scores[uid], registered_at[uid]), default=0
-    )
-
-
 def _get_valid_weights(inputs: EpochInputs) -> _Matrix:
     """Rows of permitted validators, without themselves and who came after, each with sum 1."""
     matrix: _Matrix = [{} for _ in inputs.stakes]

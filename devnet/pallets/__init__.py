@@ -16,10 +16,9 @@ from assay.devnet.pallets import (
     shield,
     staking,
     subnets,
-    timelock,
     utility,
+    weights,
 )
-from assay.devnet.pallets import plain_weights as weights
 
 __all__ = [
     "admin",
@@ -31,7 +30,6 @@ __all__ = [
     "shield",
     "staking",
     "subnets",
-    "timelock",
     "utility",
     "weights",
 ]

@@ -11,14 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.devnet.yuma import (
-    EpochInputs,
-    EpochResult,
-    Row,
-    YumaRules,
-    compute_epoch,
-    compute_uid_to_prune,
-)
+from assay.devnet.yuma import EpochInputs, EpochResult, Row, YumaRules, compute_epoch
 
 FULL = 65_535
 #: Recorded by tests/integration/chain/epochs.py from subtensor's spec 293.
@@ -191,20 +184,6 @@ def test_a_minority_cannot_pay_its_friend(
     assert result.incentive[4] > 0
     majority = compute_epoch(replace(inputs, stakes=[*honest, 2 * sum(honest), 0, 0, 0]))
     assert majority.incentive[6] > 0
-
-
-@pytest.mark.parametrize(
-    ("scores", "registered_at", "uid"),
-    [
-        ([0, 7, 3, 5], [0, 0, 0, 0], 2),
-        ([0, 3, 3, 3], [0, 20, 10, 10], 2),
-        ([0, 7, 3, 5], [0, 0, 91, 90], 3),  # uid 2 is immune for one block more
-        ([0, 7, 3, 5], [0, 95, 95, 95], 2),  # all are
-    ],
-)
-def test_the_uid_to_prune(scores: list[int], registered_at: list[int], uid: int) -> None:
-    assert compute_uid_to_prune(scores, registered_at, 0, 100, 10) == uid
-    assert compute_uid_to_prune(scores, registered_at, uid, 100, 10) != uid
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -244,3 +244,28 @@ if __name__ == "__main__":
         use_sdk_cache(Path(folder))
         with start_node(None, subtensor) as endpoint:
             record(open_yuma_net(endpoint, Path(folder)), target)
+
+
+def compute_uid_to_prune(
+    pruning_scores: Sequence[int],
+    registered_at: Sequence[int],
+    owner_uid: int | None,
+    block: int,
+    immunity_period: int,
+) -> int:
+    """The uid that a registration takes over in a full subnet.
+
+    The lowest score outside immunity, or within it where all are immune; among equals the oldest
+    registration, then the lowest uid. Never the owner's. The chain then sets that uid's score to
+    65,535 until the next epoch, so that a newcomer is not the next to go.
+
+    Args:
+        pruning_scores: as stored, by uid. A uid that was never scored has 0.
+        registered_at: blocks, by uid.
+        immunity_period: blocks.
+    """
+    uids = [uid for uid in range(len(registered_at)) if uid != owner_uid]
+    exposed = [uid for uid in uids if block - registered_at[uid] >= immunity_period]
+    return min(
+        exposed or uids, key=lambda uid: (pruning_scores[uid], registered_at[uid]), default=0
+    )

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from assay.devnet.yuma import compute_epoch, compute_uid_to_prune
+from assay.devnet.yuma import compute_epoch
 from tests.integration.chain.epoch_cases import (
     CASES,
     EMISSION,
@@ -24,6 +24,7 @@ from tests.integration.chain.epoch_cases import (
     make_inputs,
 )
 from tests.integration.chain.epochs import (
+    compute_uid_to_prune,
     get_expected,
     go_before_epoch,
     open_yuma_net,

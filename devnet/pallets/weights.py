@@ -1,4 +1,4 @@
-"""Timelocked weights: committed encrypted, opened by the chain once drand has signed their round.
+"""Setting weights: in the clear, or encrypted until drand has signed their round.
 
 A commit of epoch e is opened in epoch e + `RevealPeriodEpochs`, in the first block in which the
 chain knows the pulse of its round; one that is not opened in that epoch is lost. Source: pallet
@@ -6,6 +6,7 @@ subtensor, subnets/weights.rs and coinbase/reveal_commits.rs.
 """
 
 import logging
+from collections.abc import Sequence
 
 from bittensor_core import decrypt_with_signature, ss58_encode
 
@@ -21,34 +22,106 @@ from assay.devnet.devnet_runtime import (
 )
 from assay.devnet.devnet_state import StateView
 from assay.devnet.pallets.drand import get_signature
-from assay.devnet.pallets.plain_weights import (
-    MAIN_MECHANISM,
-    is_rate_kept,
-    put_weights,
-    require_mechanism,
-)
 from assay.devnet.pallets.schedule import get_epoch_index, list_subnets
-from assay.devnet.pallets.uids import get_uid
+from assay.devnet.pallets.uids import get_owner_uid, get_uid, list_column
 from assay.devnet.scale import ScaleReader, encode_bytes, hash_blake2
 from assay.devnet.scale_codec import SS58_TYPE, read_bytes
 
 logger = logging.getLogger("assay.devnet")
 
+_U16 = 65_535
+#: Subnets have one mechanism here.
+_MAIN_MECHANISM = 0
 #: Commits of one hotkey that may wait in an epoch.
 _MOST_COMMITS = 10
 _COMMITS = "TimelockedWeightCommits"
+
+
+@call(MODULE, "set_weights", "set_mechanism_weights", pays=False)
+def set_weights(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+    """A validator's weights, where the subnet takes them in the clear."""
+    netuid, hotkey = arguments["netuid"], require_signed(origin)
+    ensure(not runtime.get("CommitRevealWeightsEnabled", netuid), "CommitRevealEnabled")
+    _require_mechanism(runtime, netuid, arguments.get("mecid", _MAIN_MECHANISM))
+    _put_weights(
+        runtime, netuid, hotkey, arguments["dests"], arguments["weights"], arguments["version_key"]
+    )
+
+
+def _put_weights(
+    runtime: DevnetRuntime,
+    netuid: int,
+    hotkey: str,
+    uids: Sequence[int],
+    values: Sequence[int],
+    version_key: int,
+) -> None:
+    """Checks weights as the chain does, in its order, and keeps them scaled to a largest 65,535.
+
+    Raises:
+        DispatchError: the first thing that is wrong with them.
+    """
+    ensure(netuid != 0, "CanNotSetRootNetworkWeights")
+    ensure(len(uids) == len(values), "WeightVecNotEqualSize")
+    count = runtime.get("SubnetworkN", netuid)
+    ensure(len(uids) <= count, "UidsLengthExceedUidsInSubNet")
+    uid = get_uid(runtime, netuid, hotkey)
+    is_owner = uid == get_owner_uid(runtime, netuid)
+    stake = runtime.get("TotalHotkeyAlpha", hotkey, netuid)
+    ensure(is_owner or stake >= runtime.get("StakeThreshold"), "NotEnoughStakeToSetWeights")
+    required = runtime.get("WeightsVersionKey", netuid)
+    ensure(not required or version_key >= required, "IncorrectWeightVersionKey")
+    in_the_clear = not runtime.get("CommitRevealWeightsEnabled", netuid)
+    if in_the_clear:
+        ensure(_is_rate_kept(runtime, netuid, uid), "SettingWeightsTooFast")
+    is_self = len(values) == 1 and list(uids) == [uid]
+    permitted = is_self or is_owner or list_column(runtime, "ValidatorPermit", netuid)[uid]
+    ensure(bool(permitted), "NeuronNoValidatorPermit")
+    ensure(len(set(uids)) == len(uids), "DuplicateUids")
+    ensure(all(target < count for target in uids), "UidVecContainInvalidOne")
+    least = min(count, runtime.get("MinAllowedWeights", netuid))
+    ensure(is_self or len(values) >= least, "WeightVecLengthIsLow")
+    scaled = _upscale(values)
+    limit = runtime.get("MaxWeightsLimit", netuid)
+    within = is_self or max(scaled, default=0) * _U16 <= limit * max(1, sum(scaled))
+    ensure(limit == _U16 or within, "MaxWeightExceeded")
+    runtime.put("Weights", netuid, uid, list(zip(uids, scaled, strict=True)))
+    if in_the_clear:
+        runtime.put_at("LastUpdate", netuid, uid, runtime.number)
+    runtime.deposit(MODULE, "WeightsSet", (netuid, uid))
+
+
+def _is_rate_kept(runtime: DevnetRuntime, netuid: int, uid: int) -> bool:
+    """Whether enough blocks have passed since a uid's last weights, or commit, or registration."""
+    last = list_column(runtime, "LastUpdate", netuid)[uid]
+    return not last or runtime.number - last >= runtime.get("WeightsSetRateLimit", netuid)
+
+
+def _require_mechanism(runtime: DevnetRuntime, netuid: int, mechanism: int) -> None:
+    """Refuses subnets and mechanisms that are not there."""
+    there = runtime.get("NetworksAdded", netuid) and mechanism == _MAIN_MECHANISM
+    if not there:
+        raise DispatchError(MODULE, "MechanismDoesNotExist")
+
+
+def _upscale(values: Sequence[int]) -> list[int]:
+    """Scales so that the largest is 65,535, rounded to the nearest."""
+    largest = max(values, default=0)
+    if largest in (0, _U16):
+        return list(values)
+    return [(2 * value * _U16 + largest) // (2 * largest) for value in values]
 
 
 @call(MODULE, "commit_timelocked_weights", "commit_timelocked_mechanism_weights", pays=False)
 def commit_timelocked_weights(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
     """Keeps encrypted weights until their round."""
     netuid, who = arguments["netuid"], require_signed(origin)
-    require_mechanism(runtime, netuid, arguments.get("mecid", MAIN_MECHANISM))
+    _require_mechanism(runtime, netuid, arguments.get("mecid", _MAIN_MECHANISM))
     ensure(runtime.get("CommitRevealWeightsEnabled", netuid), "CommitRevealDisabled")
     version = runtime.get("CommitRevealWeightsVersion")
     ensure(arguments["commit_reveal_version"] == version, "IncorrectCommitRevealVersion")
     uid = get_uid(runtime, netuid, who)
-    ensure(is_rate_kept(runtime, netuid, uid), "CommittingWeightsTooFast")
+    ensure(_is_rate_kept(runtime, netuid, uid), "CommittingWeightsTooFast")
     epoch = get_epoch_index(runtime, netuid)
     commits = list(runtime.get(_COMMITS, netuid, epoch))
     waiting = sum(account == who for account, *_ in commits)
@@ -92,7 +165,7 @@ def _reveal(
         uids, values, version_key = _open(read_bytes(commit), number, signature, who)
         mark = runtime.state.mark()
         try:
-            put_weights(runtime, netuid, who, uids, values, version_key)
+            _put_weights(runtime, netuid, who, uids, values, version_key)
         except DispatchError:
             runtime.state.undo(mark)
             raise
