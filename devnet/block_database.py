@@ -6,9 +6,10 @@ of the past can be read; nothing is ever forgotten.
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from assay.devnet.block_header import BlockHeader
 from assay.network.chain.errors import ChainError
@@ -74,13 +75,16 @@ class BlockDatabase:
         """Closes the file."""
         self.connection.close()
 
+    def _find(self, question: str, *values: int | str | bytes) -> tuple[Any, ...] | None:
+        """The first row of an answer."""
+        row: tuple[Any, ...] | None = self.connection.execute(question, values).fetchone()
+        return row
+
     # --- settings
 
     def get_setting(self, name: str) -> str | None:
         """What was kept under a name."""
-        row = self.connection.execute(
-            "SELECT value FROM settings WHERE name = ?", (name,)
-        ).fetchone()
+        row = self._find("SELECT value FROM settings WHERE name = ?", name)
         return None if row is None else str(row[0])
 
     def put_setting(self, name: str, value: str) -> None:
@@ -116,8 +120,8 @@ class BlockDatabase:
 
     def get_newest(self) -> int | None:
         """Number of the newest block, None before the first."""
-        row = self.connection.execute("SELECT MAX(number) FROM blocks").fetchone()
-        return None if row[0] is None else int(row[0])
+        row = self._find("SELECT number FROM blocks ORDER BY number DESC")
+        return None if row is None else int(row[0])
 
     def get_block(self, number: int) -> StoredBlock | None:
         """A block by its number."""
@@ -129,15 +133,11 @@ class BlockDatabase:
 
     def get_hash(self, number: int) -> bytes | None:
         """A block's hash by its number."""
-        row = self.connection.execute(
-            "SELECT hash FROM blocks WHERE number = ?", (number,)
-        ).fetchone()
+        row = self._find("SELECT hash FROM blocks WHERE number = ?", number)
         return None if row is None else bytes(row[0])
 
     def _read_block(self, condition: str, value: int | bytes) -> StoredBlock | None:
-        row = self.connection.execute(
-            f"SELECT header, extrinsics FROM blocks WHERE {condition}", (value,)
-        ).fetchone()
+        row = self._find(f"SELECT header, extrinsics FROM blocks WHERE {condition}", value)
         if row is None:
             return None
         extrinsics = tuple(bytes.fromhex(text) for text in json.loads(row[1]))
@@ -155,9 +155,7 @@ class BlockDatabase:
 
     def read_state(self, key: bytes, number: int) -> bytes | None:
         """What stood under a key at a block."""
-        row = self.connection.execute(
-            f"SELECT {_AT} FROM keys k WHERE k.key = ?", (number, key)
-        ).fetchone()
+        row = self._find(f"SELECT {_AT} FROM keys k WHERE k.key = ?", number, key)
         return None if row is None or row[0] is None else bytes(row[0])
 
     def list_keys(self, prefix: bytes, after: bytes, count: int, number: int) -> list[bytes]:
@@ -178,9 +176,8 @@ class BlockDatabase:
         found = self._ids.get(key)
         if found is None:
             self.connection.execute("INSERT OR IGNORE INTO keys (key) VALUES (?)", (key,))
-            row: Sequence[int] = self.connection.execute(
-                "SELECT id FROM keys WHERE key = ?", (key,)
-            ).fetchone()
+            row = self._find("SELECT id FROM keys WHERE key = ?", key)
+            assert row is not None
             if len(self._ids) >= _IDS_MAX:
                 self._ids.clear()
             found = self._ids[key] = row[0]

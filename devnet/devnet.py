@@ -154,11 +154,6 @@ class Devnet:
         """Whether it serves; False too once it has come to a stop by itself."""
         return self._thread is not None and self._thread.is_alive()
 
-    @staticmethod
-    def describe() -> str:
-        """What it is and what it does not have."""
-        return DESCRIPTION
-
     def start(self) -> None:
         """Serves from a thread of its own; comes back when clients may connect.
 
@@ -226,12 +221,7 @@ class Devnet:
 
     def new_blocks(self, count: int = 1) -> int:
         """Makes blocks at once. The newest one's number."""
-
-        def make() -> int:
-            self.make_blocks(count)
-            return self.chain.head.number
-
-        return self.ask(make)
+        return self.ask(lambda: self.make_blocks(count))
 
     def start_clock(self) -> None:
         """Has blocks come by the clock from here on, where they came on demand."""
@@ -256,8 +246,8 @@ class Devnet:
 
     # --- on the network's own thread
 
-    def make_blocks(self, count: int) -> None:
-        """Makes blocks at once."""
+    def make_blocks(self, count: int) -> int:
+        """Makes blocks at once. The newest one's number."""
         for _ in range(count):
             if self._seal is Seal.TIMER:
                 now_ms = _get_wall_ms()
@@ -265,6 +255,7 @@ class Devnet:
                 following = self.chain.now_ms + self.chain.slot_ms
                 now_ms, self._next_ms = self._next_ms or following, None
             self._server.publish(self.chain.make_block(now_ms))
+        return self.chain.head.number
 
     def set_time(self, now_ms: int) -> None:
         """The next block's timestamp.

@@ -6,7 +6,6 @@ whatever it changed until then is undone by whoever dispatched it.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from assay.devnet.devnet_errors import DispatchError, MalformedError
@@ -89,12 +88,12 @@ class DevnetRuntime:
         Raises:
             DispatchError: it failed.
         """
-        handler = CALLS.get((call.pallet, call.name))
-        if handler is None:  # what the runtime has and this network has not
+        run = CALLS.get((call.pallet, call.name))
+        if run is None:  # what the runtime has and this network has not
             raise DispatchError("System", "CallFiltered")
         mark, events, shielded = self.state.mark(), len(self.events), len(self.shielded)
         try:
-            handler.run(self, origin, call.arguments)
+            run(self, origin, call.arguments)
         except (DispatchError, MalformedError) as error:
             self.state.undo(mark)
             del self.events[events:]
@@ -107,19 +106,9 @@ class DevnetRuntime:
 Run = Callable[[DevnetRuntime, Origin, Arguments], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Handler:
-    """One call of the table.
-
-    Attributes:
-        pays: whether its signer pays a fee.
-    """
-
-    run: Run
-    pays: bool
-
-
-CALLS: dict[tuple[str, str], Handler] = {}
+CALLS: dict[tuple[str, str], Run] = {}
+#: Calls for which their signer pays no fee.
+FREE: set[tuple[str, str]] = set()
 
 
 def call(pallet: str, *names: str, pays: bool = True) -> Callable[[Run], Run]:
@@ -127,29 +116,23 @@ def call(pallet: str, *names: str, pays: bool = True) -> Callable[[Run], Run]:
 
     def enter(run: Run) -> Run:
         for name in names:
-            CALLS[pallet, name] = Handler(run, pays)
+            CALLS[pallet, name] = run
+            if not pays:
+                FREE.add((pallet, name))
         return run
 
     return enter
 
 
 def require_signed(origin: Origin) -> str:
-    """The signer.
-
-    Raises:
-        DispatchError: it is root.
-    """
+    """The signer; root is refused."""
     if origin is None:
         raise DispatchError(None, "BadOrigin")
     return origin
 
 
 def require_root(origin: Origin) -> None:
-    """Refuses everybody but root.
-
-    Raises:
-        DispatchError: somebody signed.
-    """
+    """Refuses everybody but root."""
     if origin is not None:
         raise DispatchError(None, "BadOrigin")
 

@@ -107,9 +107,20 @@ def decode_extrinsic(
         InvalidTransactionError: a real node would not take it; says why.
     """
     try:
-        return _decode(codec, data, block, get_hash)
+        parts = take_apart(data)
+        birth = 0 if parts.era is None else parts.era.compute_birth(block)
+        birth_hash, genesis = get_hash(birth), get_hash(0)
+        if birth_hash is None or genesis is None:
+            raise InvalidTransactionError("Transaction has an ancient birth block")
+        payload = make_payload(parts.call, parts.extra, genesis, birth_hash)
+        signer = ss58_encode(parts.public_key, SS58_TYPE)
+        if not verify(payload, parts.signature, signer, parts.scheme):
+            raise InvalidTransactionError("Transaction has a bad signature")
+        call = codec.decode_call(parts.call)
     except MalformedError as error:
         raise InvalidTransactionError(f"Could not decode `OpaqueExtrinsic`: {error}") from error
+    body = data[-parts.length :]
+    return Extrinsic(body, signer, parts.nonce, parts.tip, parts.era, birth, call)
 
 
 def take_apart(data: bytes) -> ExtrinsicParts:
@@ -166,23 +177,6 @@ def get_unsigned(data: bytes) -> bytes:
 def encode_bare(call: bytes) -> bytes:
     """An unsigned extrinsic, such as a block's own first, with its length before it."""
     return encode_bytes(bytes([_BARE]) + call)
-
-
-def _decode(
-    codec: ScaleCodec, data: bytes, block: int, get_hash: Callable[[int], bytes | None]
-) -> Extrinsic:
-    parts = take_apart(data)
-    birth = 0 if parts.era is None else parts.era.compute_birth(block)
-    birth_hash, genesis = get_hash(birth), get_hash(0)
-    if birth_hash is None or genesis is None:
-        raise InvalidTransactionError("Transaction has an ancient birth block")
-    payload = make_payload(parts.call, parts.extra, genesis, birth_hash)
-    signer = ss58_encode(parts.public_key, SS58_TYPE)
-    if not verify(payload, parts.signature, signer, parts.scheme):
-        raise InvalidTransactionError("Transaction has a bad signature")
-    call = codec.decode_call(parts.call)
-    body = data[-parts.length :]
-    return Extrinsic(body, signer, parts.nonce, parts.tip, parts.era, birth, call)
 
 
 def _take_era(reader: ScaleReader) -> Era | None:

@@ -33,7 +33,7 @@ class RpcMethods:
         self,
         chain: DevnetChain,
         apis: RuntimeApis,
-        seal: Callable[[int], None],
+        seal: Callable[[int], int],
         set_time: Callable[[int], None],
         legacy: bytes,
     ) -> None:
@@ -43,30 +43,30 @@ class RpcMethods:
         self._set_time = set_time
         self._legacy_metadata = "0x" + legacy.hex()
         self.table: dict[str, Callable[[Sequence[Any]], Any]] = {
-            "account_nextIndex": self.get_nonce,
+            "account_nextIndex": self._get_nonce,
             "author_pendingExtrinsics": lambda _: [_hex(raw) for raw in chain.pool.list_raw()],
-            "author_submitExtrinsic": self.submit,
-            "chain_getBlock": self.get_block,
-            "chain_getBlockHash": self.get_block_hash,
+            "author_submitExtrinsic": self._submit,
+            "chain_getBlock": self._get_block,
+            "chain_getBlockHash": self._get_block_hash,
             "chain_getFinalizedHead": lambda _: _hex(chain.get_hash(chain.final_number)),
             "chain_getFinalisedHead": lambda _: _hex(chain.get_hash(chain.final_number)),
             "chain_getHead": lambda _: _hex(chain.head.hash),
-            "chain_getHeader": self.get_header,
-            "dev_addPulse": self.add_pulse,
-            "dev_newBlock": self.make_blocks,
-            "dev_setStorage": self.set_storage,
-            "dev_setTime": self.set_time,
+            "chain_getHeader": self._get_header,
+            "dev_addPulse": self._add_pulse,
+            "dev_newBlock": self._make_blocks,
+            "dev_setStorage": self._set_storage,
+            "dev_setTime": self._move_time,
             "rpc_methods": lambda _: {"methods": sorted(self.table)},
-            "state_call": self.call_runtime,
-            "state_getKeysPaged": self.list_keys,
+            "state_call": self._call_runtime,
+            "state_getKeysPaged": self._list_keys,
             "state_getMetadata": lambda _: self._legacy_metadata,
             "state_getRuntimeVersion": lambda _: RUNTIME_VERSION,
-            "state_getStorage": self.get_storage,
-            "state_getStorageAt": self.get_storage,
-            "state_getStorageHash": self.get_storage_hash,
-            "state_getStorageSize": self.get_storage_size,
-            "state_queryStorageAt": self.query_storage,
-            "system_accountNextIndex": self.get_nonce,
+            "state_getStorage": self._get_storage,
+            "state_getStorageAt": self._get_storage,
+            "state_getStorageHash": self._get_storage_hash,
+            "state_getStorageSize": self._get_storage_size,
+            "state_queryStorageAt": self._query_storage,
+            "system_accountNextIndex": self._get_nonce,
             "system_chain": lambda _: "Assay development network",
             "system_health": lambda _: {"peers": 0, "isSyncing": False, "shouldHavePeers": False},
             "system_name": lambda _: "assay-devnet",
@@ -80,7 +80,7 @@ class RpcMethods:
 
     # --- blocks
 
-    def get_block_hash(self, params: Sequence[Any]) -> Any:
+    def _get_block_hash(self, params: Sequence[Any]) -> Any:
         """A block's hash by its number; the newest's without one; a list's by a list."""
         number = _get(params, 0)
         if isinstance(number, list):
@@ -89,13 +89,11 @@ class RpcMethods:
             return _hex(self._chain.head.hash)
         return _hex(self._chain.get_hash(_read_number(number)))
 
-    def get_header(self, params: Sequence[Any]) -> Any:
-        """A block's header by its hash; None: there is no such block."""
+    def _get_header(self, params: Sequence[Any]) -> Any:
         block = self._chain.find_block(_read_hash(_get(params, 0)))
         return None if block is None else block.header.to_json()
 
-    def get_block(self, params: Sequence[Any]) -> Any:
-        """A block by its hash; None: there is no such block."""
+    def _get_block(self, params: Sequence[Any]) -> Any:
         block = self._chain.find_block(_read_hash(_get(params, 0)))
         if block is None:
             return None
@@ -105,22 +103,18 @@ class RpcMethods:
 
     # --- state
 
-    def get_storage(self, params: Sequence[Any]) -> Any:
-        """What stood under a key at a block."""
+    def _get_storage(self, params: Sequence[Any]) -> Any:
         return _hex(self._read(params))
 
-    def get_storage_hash(self, params: Sequence[Any]) -> Any:
-        """The hash of what stood under a key at a block."""
+    def _get_storage_hash(self, params: Sequence[Any]) -> Any:
         value = self._read(params)
         return None if value is None else _hex(hash_blake2(value))
 
-    def get_storage_size(self, params: Sequence[Any]) -> Any:
-        """The size of what stood under a key at a block, bytes."""
+    def _get_storage_size(self, params: Sequence[Any]) -> Any:
         value = self._read(params)
         return None if value is None else len(value)
 
-    def query_storage(self, params: Sequence[Any]) -> Any:
-        """What stood under keys at a block."""
+    def _query_storage(self, params: Sequence[Any]) -> Any:
         keys = _get(params, 0)
         if not isinstance(keys, list) or len(keys) > _MOST_QUERIES:
             raise RpcError(-32602, f"Invalid params: at most {_MOST_QUERIES} keys, in a list")
@@ -128,8 +122,7 @@ class RpcMethods:
         changes = [[key, _hex(self._chain.read_state(_read_hex(key), number))] for key in keys]
         return [{"block": _hex(self._chain.get_hash(number)), "changes": changes}]
 
-    def list_keys(self, params: Sequence[Any]) -> Any:
-        """Keys that begin so, after a key, at a block."""
+    def _list_keys(self, params: Sequence[Any]) -> Any:
         prefix, count = _read_hex(_get(params, 0) or "0x"), _read_number(_get(params, 1) or 0)
         if count > _MOST_KEYS:
             raise RpcError(-32602, f"Invalid params: at most {_MOST_KEYS} keys")
@@ -137,8 +130,7 @@ class RpcMethods:
         number = self._chain.find_number(_read_hash(_get(params, 3)))
         return [_hex(key) for key in self._chain.list_keys(prefix, after, count, number)]
 
-    def call_runtime(self, params: Sequence[Any]) -> Any:
-        """A runtime call's encoded answer at a block."""
+    def _call_runtime(self, params: Sequence[Any]) -> Any:
         number = self._chain.find_number(_read_hash(_get(params, 2)))
         data = _read_hex(_get(params, 1) or "0x")
         return _hex(self._apis.call(str(_get(params, 0)), data, self._chain.view(number)))
@@ -149,20 +141,18 @@ class RpcMethods:
 
     # --- extrinsics
 
-    def get_nonce(self, params: Sequence[Any]) -> Any:
-        """The nonce of an account's next extrinsic."""
+    def _get_nonce(self, params: Sequence[Any]) -> Any:
         try:
             return self._chain.get_next_nonce(str(_get(params, 0)))
         except MalformedError as error:
             raise RpcError(-32602, "Invalid params: no account") from error
 
-    def submit(self, params: Sequence[Any]) -> Any:
-        """Takes an extrinsic. Its hash."""
+    def _submit(self, params: Sequence[Any]) -> Any:
         return _hex(self._chain.submit(_read_hex(_get(params, 0)), None).hash)
 
     # --- a development network's own
 
-    def make_blocks(self, params: Sequence[Any]) -> Any:
+    def _make_blocks(self, params: Sequence[Any]) -> Any:
         """Makes `count` blocks at once. The last one's hash."""
         options = _get(params, 0) or {}
         count = _read_number(options.get("count", 1) if isinstance(options, dict) else options)
@@ -171,16 +161,15 @@ class RpcMethods:
         self._seal(count)
         return _hex(self._chain.head.hash)
 
-    def set_time(self, params: Sequence[Any]) -> Any:
+    def _move_time(self, params: Sequence[Any]) -> Any:
         """Sets the next block's timestamp, Unix milliseconds."""
         self._set_time(_read_number(_get(params, 0)))
         return True
 
-    def add_pulse(self, params: Sequence[Any]) -> Any:
-        """Takes a drand round and its signature; false: quicknet did not sign it."""
+    def _add_pulse(self, params: Sequence[Any]) -> Any:
         return self._chain.add_pulse(_read_number(_get(params, 0)), _read_hex(_get(params, 1)))
 
-    def set_storage(self, params: Sequence[Any]) -> Any:
+    def _set_storage(self, params: Sequence[Any]) -> Any:
         """Writes into the newest block's state: keys and values in hex, or by name as
         {pallet: {item: value}} for what has no keys and {pallet: {item: [[keys, value], …]}}."""
         values = _get(params, 0)

@@ -60,10 +60,6 @@ def _simulate_sale(view: StateView, arguments: Arguments) -> dict[str, int]:
     }
 
 
-def _get_number(view: StateView) -> int:
-    return int(view.get("System", "Number"))
-
-
 #: API.method → what it answers, from state and arguments by name.
 ANSWERS: Mapping[str, Answer] = {
     "AccountNonceApi.account_nonce": lambda v, a: get_nonce(v, a["account"]),
@@ -71,8 +67,8 @@ ANSWERS: Mapping[str, Answer] = {
     "SubnetInfoRuntimeApi.get_metagraph": lambda v, a: describe_metagraph(v, a["netuid"]),
     "SubnetInfoRuntimeApi.get_dynamic_info": lambda v, a: describe_subnet(v, a["netuid"]),
     "SubnetInfoRuntimeApi.get_subnet_hyperparams": lambda v, a: describe_settings(v, a["netuid"]),
-    "SubnetInfoRuntimeApi.get_subnet_hyperparams_v2": (
-        lambda v, a: describe_settings(v, a["netuid"])
+    "SubnetInfoRuntimeApi.get_subnet_hyperparams_v2": lambda v, a: describe_settings(
+        v, a["netuid"]
     ),
     "SubnetInfoRuntimeApi.get_subnet_hyperparams_v3": lambda v, a: list_settings(v, a["netuid"]),
     "NeuronInfoRuntimeApi.get_neurons": lambda v, a: list_neurons(v, a["netuid"]),
@@ -80,7 +76,7 @@ ANSWERS: Mapping[str, Answer] = {
     "NeuronInfoRuntimeApi.get_neuron": lambda v, a: describe_neuron(v, a["netuid"], a["uid"]),
     "NeuronInfoRuntimeApi.get_neuron_lite": lambda v, a: describe_neuron(v, a["netuid"], a["uid"]),
     "SubnetRegistrationRuntimeApi.get_network_registration_cost": (
-        lambda v, a: compute_lock_cost(v, _get_number(v))
+        lambda v, a: compute_lock_cost(v, v.get("System", "Number"))
     ),
     "StakeInfoRuntimeApi.get_stake_info_for_coldkey": lambda v, a: list_stakes(
         v, a["coldkey_account"]
@@ -151,7 +147,7 @@ class RuntimeApis:
         arguments, rest = {}, data
         for name, type_name in self._codec.runtime_apis[api][method]["inputs"]:
             try:
-                value = self._codec.decode_first(type_name, rest)
+                value = self._codec.decode(type_name, rest, whole=False)
             except MalformedError as error:
                 raise RpcError(-32602, f"Invalid params: {name}: {error}") from error
             rest = rest[len(self._codec.encode(type_name, value)) :]
@@ -192,12 +188,10 @@ def _fill(types: Mapping[int, dict[str, Any]], number: int, value: Any) -> Any:
     if "composite" in definition:
         fields = definition["composite"].get("fields") or []
         if isinstance(value, Mapping) and fields and fields[0].get("name"):
-            return {
-                field["name"]: _fill(types, field["type"], value[field["name"]])
-                if field["name"] in value
-                else _make_zero(types, field["type"])
-                for field in fields
-            }
+            zeros = _make_zero(types, number)
+            kinds = {field["name"]: field["type"] for field in fields}
+            given = {n: _fill(types, kinds[n], v) for n, v in value.items() if n in kinds}
+            return zeros | given
         return value
     if "sequence" in definition and isinstance(value, list | tuple):
         return [_fill(types, definition["sequence"]["type"], element) for element in value]

@@ -27,12 +27,6 @@ class RuntimeCall:
     arguments: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    value_type: str
-    default: bytes | None
-
-
 class ScaleCodec:
     """One runtime's codec.
 
@@ -42,7 +36,7 @@ class ScaleCodec:
 
     def __init__(self, metadata: bytes) -> None:
         self.core = CoreRuntime(metadata, SPEC_VERSION, TRANSACTION_VERSION, SS58_TYPE)
-        self._items: dict[tuple[str, str], _Item] = {}
+        self._items: dict[tuple[str, str], tuple[str, bytes | None]] = {}  # type and default
         self._errors: dict[tuple[str, str], dict[str, Any]] = {}
         self._storage: dict[str, dict[str, str]] = {}
         for pallet in self.core.metadata_ir()["pallets"]:
@@ -65,13 +59,13 @@ class ScaleCodec:
 
     def encode_value(self, pallet: str, item: str, value: Any) -> bytes:
         """A value as it stands in storage."""
-        return self.encode(self._get_item(pallet, item).value_type, value)
+        return self.encode(self._get_item(pallet, item)[0], value)
 
     def decode_value(self, pallet: str, item: str, data: bytes | None) -> Any:
         """What stands in storage; of nothing the item's default, None where it has none."""
-        entry = self._get_item(pallet, item)
-        data = entry.default if data is None else data
-        return None if data is None else self.core.decode(entry.value_type, data, True)
+        type_name, default = self._get_item(pallet, item)
+        data = default if data is None else data
+        return None if data is None else self.core.decode(type_name, data, True)
 
     def decode_map_keys(self, pallet: str, item: str, key: bytes, fixed: int) -> list[Any]:
         """The keys of a map within a storage key, but for the first `fixed`."""
@@ -93,12 +87,12 @@ class ScaleCodec:
         """Whether the item has keys."""
         return bool(self.core.storage_entry(pallet, item).param_types)
 
-    def _get_item(self, pallet: str, item: str) -> _Item:
+    def _get_item(self, pallet: str, item: str) -> tuple[str, bytes | None]:
         found = self._items.get((pallet, item))
         if found is None:
             entry = self.core.storage_entry(pallet, item)
             default = bytes(entry.default_bytes) if entry.modifier == "Default" else None
-            found = self._items[pallet, item] = _Item(entry.value_type, default)
+            found = self._items[pallet, item] = entry.value_type, default
         return found
 
     # --- types
@@ -116,25 +110,14 @@ class ScaleCodec:
         except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise MalformedError(f"no value of {type_name}: {error}") from error
 
-    def decode(self, type_name: str, data: bytes) -> Any:
-        """A value of a type, of exactly these bytes.
+    def decode(self, type_name: str, data: bytes, *, whole: bool = True) -> Any:
+        """A value of a type, of exactly these bytes, or at their start.
 
         Raises:
             MalformedError: they are no such value.
         """
         try:
-            return self.core.decode(type_name, data, True)
-        except ValueError as error:
-            raise MalformedError(f"no value of {type_name}: {error}") from error
-
-    def decode_first(self, type_name: str, data: bytes) -> Any:
-        """A value of a type at the start of some bytes.
-
-        Raises:
-            MalformedError: they begin with no such value.
-        """
-        try:
-            return self.core.decode(type_name, data, False)
+            return self.core.decode(type_name, data, whole)
         except ValueError as error:
             raise MalformedError(f"no value of {type_name}: {error}") from error
 

@@ -6,11 +6,11 @@ here knows blocks, a wire or a clock. Start at `subnets.py` and `registration.py
 what every block does.
 """
 
-from assay.devnet.pallets import (
+from assay.devnet.devnet_runtime import CALLS
+from assay.devnet.pallets import (  # noqa: F401 - each enters its calls
     admin,
     balances,
     commitments,
-    drand,
     hotkeys,
     registration,
     shield,
@@ -20,16 +20,4 @@ from assay.devnet.pallets import (
     weights,
 )
 
-__all__ = [
-    "admin",
-    "balances",
-    "commitments",
-    "drand",
-    "hotkeys",
-    "registration",
-    "shield",
-    "staking",
-    "subnets",
-    "utility",
-    "weights",
-]
+__all__ = ["CALLS"]

@@ -4,7 +4,7 @@ from typing import Any
 
 from assay.devnet.devnet_errors import DispatchError
 from assay.devnet.devnet_runtime import (
-    CALLS,
+    FREE,
     MODULE,
     Arguments,
     DevnetRuntime,
@@ -78,17 +78,13 @@ def give(runtime: DevnetRuntime, account: str, amount: int) -> None:
 
 def compute_fee(call: RuntimeCall, length: int) -> int:
     """What a call's signer pays, rao. `length` is the extrinsic's, bytes."""
-    return WEIGHT_FEE + length if _is_paid(call) else 0
+    return WEIGHT_FEE + length if (call.pallet, call.name) not in FREE else 0
 
 
 def make_dispatch_info(call: RuntimeCall) -> dict[str, Any]:
     """What events and quotes say of a call's weight."""
-    return {"weight": _WEIGHT, "class": "Normal", "pays_fee": "Yes" if _is_paid(call) else "No"}
-
-
-def _is_paid(call: RuntimeCall) -> bool:
-    handler = CALLS.get((call.pallet, call.name))
-    return handler is None or handler.pays
+    pays = "No" if (call.pallet, call.name) in FREE else "Yes"
+    return {"weight": _WEIGHT, "class": "Normal", "pays_fee": pays}
 
 
 def charge_fee(runtime: DevnetRuntime, account: str, fee: int, tip: int) -> None:

@@ -63,7 +63,7 @@ def transfer(devnet: Devnet, nonce: int) -> str:
 
 
 def test_it_says_what_it_is_not(devnet: Devnet) -> None:
-    assert "development simulator" in Devnet.describe()
+    assert "development simulator" in DESCRIPTION
     assert "does not have" in DESCRIPTION
 
 
