@@ -5,7 +5,6 @@ For devnets and tests. Paths, fields and statuses are those of drand's own relay
 """
 
 import re
-import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -17,8 +16,9 @@ from starlette.routing import Route
 from uvicorn import Config, Server
 
 from assay.network.beacon.chain_info import describe_chain
-from assay.network.beacon.errors import BeaconSourceError
 from assay.network.beacon.local_beacon import LocalBeacon
+from assay.network.beacon.relay_endpoint import BeaconSourceError
+from assay.network.web.http_server import open_socket
 from assay.protocol import Beacon, EncodingError
 from assay.protocol.encoding import Json
 
@@ -49,7 +49,13 @@ class BeaconServer:
             app = make_app(beacons)
         except EncodingError as error:
             raise BeaconSourceError(f"this beacon chain cannot be served: {error}") from None
-        self._socket = _listen(host, port)
+        try:
+            self._socket = open_socket(host, port)
+        except (OSError, OverflowError, UnicodeError) as error:
+            raise BeaconSourceError(
+                f"the beacon server cannot listen on port {port} of {host}: {error}; name another "
+                "port"
+            ) from None
         name = f"[{host}]" if ":" in host else host
         self.url = f"http://{name}:{self._socket.getsockname()[1]}"
         config = Config(
@@ -133,18 +139,3 @@ def _describe_beacon(beacon: Beacon, version: int) -> dict[str, Json]:
     if version == 2:
         return round_and_signature
     return round_and_signature | {"randomness": beacon.randomness.hex()}
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # named TCP, or asyncio would leave Nagle's algorithm on: 40 ms for every answer
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise BeaconSourceError(
-            f"the beacon server cannot listen on port {port} of {host}: {error}; name another port"
-        ) from None
-    return listener

@@ -19,10 +19,8 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any, TypeVar
 
-from assay.network.beacon.chain_pulses import ReadPulse
-from assay.network.beacon.errors import BeaconSourceError
-from assay.network.beacon.relay_endpoint import read_url
-from assay.network.beacon.relay_race import NoBeacon, RelayFigures, Relays, RelayTimeouts
+from assay.network.beacon.relay_endpoint import BeaconSource, BeaconSourceError, ReadPulse, read_url
+from assay.network.beacon.relay_race import NoBeacon, Relays, RelayTimeouts
 from assay.network.beacon.round_cache import RoundCache
 from assay.network.threads import LookupLoop
 from assay.protocol import QUICKNET, Beacon, BeaconChain
@@ -102,9 +100,9 @@ class HttpBeacons:
         return self._trouble or self._clock_trouble
 
     @property
-    def figures(self) -> list[RelayFigures]:
+    def figures(self) -> list[BeaconSource]:
         """How each relay has served so far."""
-        return self._relays.figures
+        return self._relays.endpoints
 
     def get(self, number: int) -> Beacon | None:
         """The verified beacon of exactly this round; None: not out, or not to be had for now.

@@ -1,4 +1,5 @@
-"""One drand relay over HTTP: asked for one round, believed in nothing.
+"""Sources of one round: a drand relay over HTTP, and a chain that keeps quicknet's pulses in its
+state. Neither is believed in anything.
 
 An answer is at most a few KiB of JSON, read to its end within a deadline; no redirect is followed,
 no cookie kept, no compression taken, no variable of the environment read. What a relay does wrong
@@ -10,7 +11,8 @@ second (`/v2/chains/{chain hash}/rounds/{round}`), for relays that have given up
 
 import asyncio
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import sha256
 from urllib.parse import urlsplit
@@ -18,11 +20,12 @@ from urllib.parse import urlsplit
 import httpx
 
 from assay.network.beacon.chain_info import read_chain_info
-from assay.network.beacon.errors import BeaconSourceError
 from assay.network.bounded_http import make_client, read_body, reading_at_most
 from assay.network.text import describe_error, keep_secret, mask_endpoint
+from assay.network.threads import DaemonThreads
 from assay.protocol import Beacon, BeaconChain, EncodingError, Scheme, is_valid_beacon
 from assay.protocol.encoding import Json, read_hex, read_json
+from assay.protocol.errors import OperatorError
 
 #: Longest answer, bytes: a real one has at most 600.
 ANSWER_MAX = 4_096
@@ -32,7 +35,16 @@ _WIRE_MAX = 16 << 10
 _NOT_FOUND, _TOO_EARLY = 404, 425
 _ROUND_PATHS = {1: "/{chain}/public/{number}", 2: "/v2/chains/{chain}/rounds/{number}"}
 _INFO_PATHS = {1: "/{chain}/info", 2: "/v2/chains/{chain}/info"}
+#: A round's signature as the chain has it, None where it has none. Blocks for a few seconds at
+#: most, and raises an `OperatorError` where the chain cannot be read.
+ReadPulse = Callable[[int], bytes | None]
+#: Rounds that are read at once, those included that the chain is not waited for any more.
+_READS = 8
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "assay"}
+
+
+class BeaconSourceError(OperatorError):
+    """A source or server of beacons cannot be used as it was set up, or is closed."""
 
 
 class FaultKind(Enum):
@@ -166,6 +178,46 @@ class RelayEndpoint(SourceHistory):
             return RelayFault(FaultKind.FAILED, f"cannot be read: {describe_error(error)}")
         except EncodingError as error:
             return RelayFault(FaultKind.FAILED, f"sent no answer of drand's: {error}")
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class ChainPulses(SourceHistory):
+    """The chain as a source: subtensor's Drand pallet, reached another way than relays."""
+
+    read: ReadPulse
+    url: str = "the chain"
+    name: str = "the chain"
+    # nobody else's: names that are looked up in vain would keep the chain from being asked
+    threads: DaemonThreads = field(default_factory=lambda: DaemonThreads("pulse", _READS))
+
+    async def fetch(
+        self, client: httpx.AsyncClient, chain: BeaconChain, number: int, answer_s: float
+    ) -> Beacon | RelayFault:
+        """The verified beacon of exactly this round; the client is the relays'."""
+        del client
+        try:
+            async with asyncio.timeout(answer_s):
+                signature = await self.threads.call(lambda: self.read(number))
+        except TimeoutError:
+            return RelayFault(FaultKind.FAILED, f"did not answer within {answer_s:g} s")
+        except (OperatorError, OSError) as error:
+            return RelayFault(FaultKind.FAILED, f"cannot be read: {str(error)[:200]}")
+        if signature is None:
+            return RelayFault(FaultKind.LATE, "does not have it yet")
+        beacon = Beacon(number, signature)
+        if not is_valid_beacon(chain, beacon):
+            return RelayFault(FaultKind.LIED, f"holds a false signature of round {number}")
+        return beacon
+
+    async def check(
+        self, client: httpx.AsyncClient, chain: BeaconChain, answer_s: float
+    ) -> RelayFault | None:
+        """It says nothing of which beacons it keeps: every one is verified."""
+        del client, chain, answer_s
+        return None
+
+
+BeaconSource = RelayEndpoint | ChainPulses
 
 
 def read_beacon(body: bytes, scheme: Scheme) -> Beacon | RelayFault:

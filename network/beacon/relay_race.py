@@ -11,17 +11,17 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assay.network.beacon.chain_pulses import ChainPulses, ReadPulse
 from assay.network.beacon.relay_endpoint import (
+    BeaconSource,
+    ChainPulses,
     FaultKind,
+    ReadPulse,
     RelayEndpoint,
     RelayFault,
     make_relay_client,
 )
 from assay.network.text import hide
 from assay.protocol import Beacon, BeaconChain
-
-Source = RelayEndpoint | ChainPulses
 
 logger = logging.getLogger("assay.beacon")
 
@@ -75,30 +75,15 @@ class NoBeacon:
     absent: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RelayFigures:
-    """A relay as it has served since the program started.
-
-    Attributes:
-        name: host and port.
-        pace_s: what asking it first costs, seconds, a moving average; None before its first race.
-        won: races in which its verified beacon came first.
-        failed: answers that were errors, broken, or none in time. lied: well-formed and false.
-    """
-
-    name: str
-    pace_s: float | None
-    won: int
-    failed: int
-    lied: int
-
-
 class Relays:
     """The relays of one pinned chain.
 
     Args:
         urls: the preferred one first.
         pulses: reads rounds off a chain that keeps them; one more source like the relays.
+
+    Attributes:
+        endpoints: in the order they were named. What they count may be read from any thread.
     """
 
     def __init__(
@@ -110,9 +95,9 @@ class Relays:
     ) -> None:
         self._chain = chain
         self._patience = patience
-        self._endpoints: list[Source] = [RelayEndpoint(url=url) for url in urls]
+        self.endpoints: list[BeaconSource] = [RelayEndpoint(url=url) for url in urls]
         if pulses is not None:
-            self._endpoints.append(ChainPulses(read=pulses))
+            self.endpoints.append(ChainPulses(read=pulses))
         self._client = make_relay_client(patience.connect_s, patience.answer_s, len(urls))
         self._count = 0
         self._races: dict[int, asyncio.Task[Beacon | NoBeacon]] = {}
@@ -127,20 +112,15 @@ class Relays:
             race.add_done_callback(lambda _: self._races.pop(number))
         return await asyncio.shield(race)
 
-    @property
-    def figures(self) -> list[RelayFigures]:
-        """Each relay's, in the order they were named. May be read from any thread."""
-        return [RelayFigures(e.name, e.pace_s, e.won, e.failed, e.lied) for e in self._endpoints]
-
     async def check(self) -> dict[str, str]:
         """Every relay's address, and why it does not serve the chain or an empty string."""
         answer_s = self._patience.answer_s
-        checks = [e.check(self._client, self._chain, answer_s) for e in self._endpoints]
+        checks = [e.check(self._client, self._chain, answer_s) for e in self.endpoints]
         faults = await asyncio.gather(*checks)
-        for endpoint, fault in zip(self._endpoints, faults, strict=True):
+        for endpoint, fault in zip(self.endpoints, faults, strict=True):
             if fault is not None:
                 self._set_aside(endpoint, fault)
-        pairs = zip(self._endpoints, faults, strict=True)
+        pairs = zip(self.endpoints, faults, strict=True)
         return {hide(endpoint.url): fault.why if fault else "" for endpoint, fault in pairs}
 
     async def close(self) -> None:
@@ -157,9 +137,9 @@ class Relays:
         loop, patience = asyncio.get_running_loop(), self._patience
         queue = self._rank(loop.time())
         trial = self._choose_trial(queue)
-        asked: dict[Source, float] = {}
-        running: dict[asyncio.Task[Beacon | RelayFault], Source] = {}
-        faults: list[tuple[Source, RelayFault]] = []
+        asked: dict[BeaconSource, float] = {}
+        running: dict[asyncio.Task[Beacon | RelayFault], BeaconSource] = {}
+        faults: list[tuple[BeaconSource, RelayFault]] = []
         ended = False
         try:
             async with asyncio.timeout(patience.total_s):
@@ -196,12 +176,12 @@ class Relays:
             self._leave(running)
         return self._describe_miss(faults, ended)
 
-    def _rank(self, now: float) -> list[Source]:
+    def _rank(self, now: float) -> list[BeaconSource]:
         """Whom to ask, in this order: the quickest of late first, an unknown one before all."""
-        usable = [endpoint for endpoint in self._endpoints if endpoint.aside_until <= now]
+        usable = [endpoint for endpoint in self.endpoints if endpoint.aside_until <= now]
         return sorted(usable, key=lambda endpoint: endpoint.pace_s or 0.0)  # stable
 
-    def _choose_trial(self, queue: list[Source]) -> Source | None:
+    def _choose_trial(self, queue: list[BeaconSource]) -> BeaconSource | None:
         """Takes the relay out of a queue that was not asked for longest, where it is time to."""
         self._count += 1
         rest = queue[1:]
@@ -213,9 +193,9 @@ class Relays:
 
     def _end_trial(
         self,
-        trial: Source | None,
-        running: dict[asyncio.Task[Beacon | RelayFault], Source],
-        asked: dict[Source, float],
+        trial: BeaconSource | None,
+        running: dict[asyncio.Task[Beacon | RelayFault], BeaconSource],
+        asked: dict[BeaconSource, float],
     ) -> None:
         """A relay on trial that has not answered yet may go on: it is learnt how long it takes."""
         task = next((task for task, source in running.items() if source is trial), None)
@@ -235,14 +215,16 @@ class Relays:
         task.add_done_callback(learn)
         task.add_done_callback(self._losers.discard)
 
-    def _get_stagger(self, endpoint: Source) -> float:
+    def _get_stagger(self, endpoint: BeaconSource) -> float:
         """Seconds that a relay has to itself once it is asked."""
         usual_s = endpoint.get_usual(self._patience.hedge)
         return (
             self._patience.stagger_s if usual_s is None else min(self._patience.stagger_s, usual_s)
         )
 
-    def _note_paces(self, asked: dict[Source, float], beaten: set[Source], now: float) -> None:
+    def _note_paces(
+        self, asked: dict[BeaconSource, float], beaten: set[BeaconSource], now: float
+    ) -> None:
         """Learns from a race that was won just now.
 
         What it cost to ask the first is known, whoever won; of others beaten only a lower bound.
@@ -257,7 +239,7 @@ class Relays:
             else:
                 endpoint.pace_s = pace_s + _NEWEST * (cost_s - pace_s)
 
-    def _set_aside(self, endpoint: Source, fault: RelayFault) -> None:
+    def _set_aside(self, endpoint: BeaconSource, fault: RelayFault) -> None:
         endpoint.failed += fault.kind is FaultKind.FAILED
         endpoint.lied += fault.kind is FaultKind.LIED
         if fault.kind is not FaultKind.LIED:
@@ -274,14 +256,16 @@ class Relays:
             )
         endpoint.aside_until = now + aside_s
 
-    def _leave(self, running: dict[asyncio.Task[Beacon | RelayFault], Source]) -> None:
+    def _leave(self, running: dict[asyncio.Task[Beacon | RelayFault], BeaconSource]) -> None:
         """Cancels those still running; nobody waits for their connections to close."""
         for task in running:
             task.cancel()
             self._losers.add(task)
             task.add_done_callback(self._losers.discard)
 
-    def _describe_miss(self, faults: list[tuple[Source, RelayFault]], ended: bool) -> NoBeacon:
+    def _describe_miss(
+        self, faults: list[tuple[BeaconSource, RelayFault]], ended: bool
+    ) -> NoBeacon:
         parts = [f"{endpoint.name} {fault.why}" for endpoint, fault in faults]
         if not ended:
             parts.append(f"nobody else answered within {self._patience.total_s:g} s")

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
 
-from assay.network.beacon.errors import BeaconSourceError
+from assay.network.beacon.relay_endpoint import BeaconSourceError
 from assay.protocol import Beacon, BeaconChain, is_valid_beacon
 
 logger = logging.getLogger("assay.beacon")

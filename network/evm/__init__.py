@@ -1,8 +1,8 @@
 """The ledger on subtensor's EVM: contracts deployed, hotkeys bound, settlements posted and read.
 
 web3 is imported when a node is first used. Keys are typed and never printed; nothing here decides
-what is posted, or when. Start at `score_ledger.py` (what is read) and `ledger_poster.py` (what is
-written); `evm_node.py` is the node under both, within `bounded_provider.py`'s deadlines and sizes.
+what is posted, or when. Start at `score_ledger.py` (what is read and written); `evm_node.py` is the
+node under it, within `bounded_provider.py`'s deadlines and sizes.
 """
 
 from assay.network.evm.contracts import LedgerEntry, make_ledger_entry
@@ -15,8 +15,13 @@ from assay.network.evm.deployment import (
 from assay.network.evm.evm_errors import EvmError, RevertedError
 from assay.network.evm.evm_key import EvmKey, compute_mirror
 from assay.network.evm.evm_node import CHAIN_IDS, EvmNode, EvmReceipt, SignedCall
-from assay.network.evm.ledger_poster import LedgerPoster
-from assay.network.evm.score_ledger import Binding, PostedSettlement, ScoreLedger, WeightsFound
+from assay.network.evm.score_ledger import (
+    Binding,
+    LedgerPoster,
+    PostedSettlement,
+    ScoreLedger,
+    WeightsFound,
+)
 
 __all__ = [
     "CHAIN_IDS",

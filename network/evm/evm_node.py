@@ -5,7 +5,7 @@ how many is the caller's choice.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -97,6 +97,10 @@ class EvmNode:
         self._provider = BoundedProvider(endpoint)
         self.eth = Web3(self._provider, middleware=[]).eth
 
+    def _count(self, ask: Callable[[], Any], end: int = _COUNT_END) -> int:
+        with self.explain():
+            return _read_count(ask(), end)
+
     def close(self) -> None:
         """Closes the connection."""
         self._provider.close()
@@ -106,8 +110,7 @@ class EvmNode:
         Raises:
             WrongChainError: the node speaks for another chain.
         """
-        with self.explain():
-            found = _read_count(self.eth.chain_id)
+        found = self._count(lambda: self.eth.chain_id)
         if found != self.chain_id:
             raise WrongChainError(
                 f"EVM node {self._provider.name} speaks for chain {found}, and settings name "
@@ -121,30 +124,24 @@ class EvmNode:
             WrongChainError: see `require_chain`.
         """
         self.require_chain()
-        with self.explain():
-            return _read_count(self.eth.block_number)
+        return self._count(lambda: self.eth.block_number)
 
     def get_time(self) -> int:
         """Timestamp of the newest block, Unix seconds."""
-        with self.explain():
-            return _read_count(self.eth.get_block("latest")["timestamp"])
+        return self._count(lambda: self.eth.get_block("latest")["timestamp"])
 
     def get_balance(self, address: str) -> int:
         """Wei."""
-        with self.explain():
-            return _read_count(self.eth.get_balance(_checksum(address)), _WEI_END)
+        return self._count(lambda: self.eth.get_balance(_checksum(address)), _WEI_END)
 
     def get_nonce(self, address: str, *, pending: bool) -> int:
         """Number of the address's next transaction, those that wait counted or not."""
-        with self.explain():
-            block = "pending" if pending else "latest"
-            found = self.eth.get_transaction_count(_checksum(address), block)  # type: ignore[arg-type]
-            return _read_count(found)
+        block: Any = "pending" if pending else "latest"
+        return self._count(lambda: self.eth.get_transaction_count(_checksum(address), block))
 
     def get_price(self) -> int:
         """Wei that the node asks for a unit of gas now."""
-        with self.explain():
-            return _read_count(self.eth.gas_price)
+        return self._count(lambda: self.eth.gas_price)
 
     def get_receipt(self, hash_: bytes) -> EvmReceipt | None:
         """What became of a transaction; None while no block of the node's chain holds it."""
@@ -211,8 +208,8 @@ class EvmNode:
         return SignedCall(raw, hash_, nonce, price)
 
     def _estimate(self, key: EvmKey, call: EvmCall) -> int:
-        with self.explain():
-            estimate = _read_count(self.eth.estimate_gas(call.describe(key.address)))  # type: ignore[arg-type]
+        described: Any = call.describe(key.address)
+        estimate = self._count(lambda: self.eth.estimate_gas(described))
         gas = estimate * _GAS_MARGIN // 100
         if gas > call.gas_max:
             raise EvmError(

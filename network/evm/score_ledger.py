@@ -1,4 +1,4 @@
-"""What the ledger and the weights' check say to whoever asks. Needs no key."""
+"""What the ledger and the weights' check say to whoever asks, and posting to it with a key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,10 +6,13 @@ from typing import Any
 
 from assay.network.evm.contracts import LEDGER, WEIGHTS_CHECK, LedgerEntry, load_artifact
 from assay.network.evm.evm_errors import EvmError
-from assay.network.evm.evm_node import EvmNode
+from assay.network.evm.evm_key import EvmKey
+from assay.network.evm.evm_node import EvmCall, EvmNode, EvmReceipt, SignedCall
 
 #: Blocks asked for at once: nodes refuse more than some thousands.
 _PAGE_BLOCKS = 1_000
+#: Gas that a post may take: it takes about 54,000.
+_POST_GAS_MAX = 100_000
 #: An unbound hotkey's poster.
 _NOBODY = "0x" + "0" * 40
 
@@ -97,11 +100,8 @@ class ScoreLedger:
                     from_block=start,
                     to_block=min(head, start + _PAGE_BLOCKS - 1),
                 )
-                for event in found:
-                    entry = _read_entry(event["args"]["entry"])
-                    return PostedSettlement(
-                        entry, int(event["blockNumber"]), bytes(event["transactionHash"])
-                    )
+                if found:
+                    return _read_posted(found[0])
         return None
 
     def list_posted(
@@ -114,14 +114,7 @@ class ScoreLedger:
                 {"netuid": self.netuid, "hotkey": hotkey}, from_block=first, to_block=last
             )
             return [
-                (
-                    int(event["args"]["epoch"]),
-                    PostedSettlement(
-                        _read_entry(event["args"]["entry"]),
-                        int(event["blockNumber"]),
-                        bytes(event["transactionHash"]),
-                    ),
-                )
+                (int(event["args"]["epoch"]), _read_posted(event))
                 for event in found
                 if first <= event["blockNumber"] <= last
             ]
@@ -150,12 +143,76 @@ class ScoreLedger:
         return WeightsFound(posted, equal, bytes(digest))
 
 
-def _read_entry(entry: dict[str, Any]) -> LedgerEntry:
-    """An event's struct."""
-    return LedgerEntry(
-        score_root=entry["scoreRoot"],
-        record_digest=entry["recordDigest"],
-        checkpoint=entry["checkpoint"],
-        audit_round=entry["auditRound"],
-        weights_digest=entry["weightsDigest"],
+def _read_posted(event: Any) -> PostedSettlement:
+    entry = event["args"]["entry"]
+    return PostedSettlement(
+        LedgerEntry(
+            score_root=entry["scoreRoot"],
+            record_digest=entry["recordDigest"],
+            checkpoint=entry["checkpoint"],
+            audit_round=entry["auditRound"],
+            weights_digest=entry["weightsDigest"],
+        ),
+        int(event["blockNumber"]),
+        bytes(event["transactionHash"]),
     )
+
+
+class LedgerPoster:
+    """One validator's posts to one ledger, every step by itself, for a caller that remembers them.
+
+    Raises:
+        EvmError: from every method: no node answers.
+    """
+
+    def __init__(self, ledger: ScoreLedger, key: EvmKey, hotkey: bytes) -> None:
+        self._ledger = ledger
+        self._node = ledger.node
+        self._key = key
+        self._hotkey = hotkey
+        self._contract = self._node.open_contract(load_artifact(LEDGER), ledger.address)
+
+    def get_head(self) -> int:
+        """Number of the newest block.
+
+        Raises:
+            WrongChainError: the node speaks for another chain.
+        """
+        return self._node.get_head()
+
+    def get_digest(self, epoch: int) -> bytes:
+        """What stands for a settlement in the newest block; zeros where nothing does."""
+        return self._ledger.get_digest(self._hotkey, epoch)
+
+    def get_nonce(self, *, pending: bool) -> int:
+        """Number of the key's next transaction, those that wait counted or not."""
+        return self._node.get_nonce(self._key.address, pending=pending)
+
+    def sign(
+        self, epoch: int, entry: LedgerEntry, nonce: int, replaces: int | None = None
+    ) -> SignedCall:
+        """Signs a post that would succeed now.
+
+        Raises:
+            RevertedError: the contract refuses it. EvmError: too dear, or too little money.
+        """
+        arguments = [self._ledger.netuid, self._hotkey, epoch, entry.to_abi()]
+        data = bytes.fromhex(self._contract.encode_abi("post", arguments)[2:])
+        call = EvmCall(self._contract.address, data, _POST_GAS_MAX)
+        return self._node.sign(self._key, call, nonce, replaces)
+
+    def send(self, signed: SignedCall) -> None:
+        """Hands a post to the node.
+
+        Raises:
+            EvmError: refused. UnknownOutcomeError: it may have been taken.
+        """
+        self._node.send(signed)
+
+    def get_receipt(self, hash_: bytes) -> EvmReceipt | None:
+        """What became of a post; None while no block holds it."""
+        return self._node.get_receipt(hash_)
+
+    def explain_failure(self, signed: SignedCall) -> str:
+        """Why a post that a block holds failed."""
+        return self._node.explain_failure(signed)

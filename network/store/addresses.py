@@ -6,7 +6,6 @@ connects does so to the very address that was checked.
 """
 
 import socket
-import time
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from queue import Empty, SimpleQueue
@@ -20,24 +19,11 @@ Resolve = Callable[[str, int, float], list[str]]
 ADDRESSES_MAX = 8
 
 _NOT_PUBLIC_4 = tuple(
-    map(
-        IPv4Network,
-        (
-            "0.0.0.0/8",
-            "10.0.0.0/8",
-            "100.64.0.0/10",
-            "127.0.0.0/8",
-            "169.254.0.0/16",
-            "172.16.0.0/12",
-            "192.0.0.0/24",
-            "192.0.2.0/24",
-            "192.88.99.0/24",
-            "192.168.0.0/16",
-            "198.18.0.0/15",
-            "198.51.100.0/24",
-            "203.0.113.0/24",
-            "224.0.0.0/3",
-        ),
+    IPv4Network(text)
+    for text in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+        *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16"),
+        *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3"),
     )
 )
 #: Everything else of IPv6 is mapped, local, multicast or not handed out: ::1, ::ffff:0:0/96,
@@ -89,8 +75,3 @@ def resolve_name(host: str, port: int, seconds: float) -> list[str]:
     if isinstance(found, OSError):
         raise found
     return list(dict.fromkeys(found))
-
-
-def compute_rest(deadline: float) -> float:
-    """Seconds until a deadline on the monotonic clock; 0: it is over."""
-    return max(0.0, deadline - time.monotonic())

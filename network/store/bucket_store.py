@@ -76,11 +76,9 @@ class BucketStore(ObjectStore):
         return f"BucketStore({self._service.address.url!r})"
 
     def put(self, name: str, data: bytes) -> None:
-        """See `ObjectStore`."""
         self.put_parts(name, (data,))
 
     def put_parts(self, name: str, parts: Iterable[bytes]) -> None:
-        """See `ObjectStore`."""
         check_name(name)
         pieces = _cut(parts, PART_BYTES)
         first = next(pieces, b"")
@@ -91,12 +89,10 @@ class BucketStore(ObjectStore):
             upload(self._service, name, chain((first, second), pieces))
 
     def open(self, name: str) -> ObjectSource:
-        """See `ObjectStore`."""
         check_name(name)
         return _BucketObject(self, name)
 
     def get(self, name: str, limit: int) -> bytes | None:
-        """See `ObjectStore`."""
         check_name(name)
         problem = f"cannot read {name}"
         answer = self._service.send(problem, BucketRequest("GET", name, limit=limit, absent=True))
@@ -120,7 +116,6 @@ class BucketStore(ObjectStore):
         return tuple(sorted(names))
 
     def delete(self, name: str) -> None:
-        """See `ObjectStore`."""
         check_name(name)
         self._service.send(f"cannot delete {name}", BucketRequest("DELETE", name, absent=True))
 

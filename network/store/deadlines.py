@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from assay.network.store.addresses import compute_rest
-
 
 @dataclass(slots=True)
 class WaitAllowance:
@@ -81,5 +79,5 @@ def tighten(seconds: float) -> None:
 
 
 def get_rest() -> float:
-    """Seconds that this thread has left."""
-    return compute_rest(_deadline.get())
+    """Seconds that the request at hand has left; 0: its time is over."""
+    return max(0.0, _deadline.get() - time.monotonic())

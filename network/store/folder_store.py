@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from assay.network.files import is_unfinished, replace_file, write_file
@@ -28,71 +29,60 @@ class FolderStore(ObjectStore):
         return self._root
 
     def put(self, name: str, data: bytes) -> None:
-        """See `ObjectStore`."""
         self.is_there(name)
-        try:
+        with self.explaining(f"cannot write {name}"):
             write_file(self._root / name, data)
-        except OSError as error:
-            raise self.explain(f"cannot write {name}", error) from error
 
     def put_parts(self, name: str, parts: Iterable[bytes]) -> None:
-        """See `ObjectStore`."""
         self.is_there(name)
-        try:
-            with replace_file(self._root / name) as temporary, temporary.open("wb") as file:
-                file.writelines(parts)
-        except OSError as error:
-            raise self.explain(f"cannot write {name}", error) from error
+        with (
+            self.explaining(f"cannot write {name}"),
+            replace_file(self._root / name) as temporary,
+            temporary.open("wb") as file,
+        ):
+            file.writelines(parts)
 
     def open(self, name: str) -> ObjectSource:
-        """See `ObjectStore`."""
         check_name(name)
         return _StoredFile(self, name)
 
     def get(self, name: str, limit: int) -> bytes | None:
-        """See `ObjectStore`."""
         if not self.is_there(name):
             return None
-        try:
-            with (self._root / name).open("rb") as file:
+        problem = f"cannot read {name}"
+        with self.explaining(problem):
+            try:
+                file = (self._root / name).open("rb")
+            except FileNotFoundError:
+                return None
+            with file:
                 size = os.fstat(file.fileno()).st_size
                 if size > limit:
                     raise StoreError(f"{name} has {size} bytes; at most {limit} are read")
                 data = file.read(size)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self.explain(f"cannot read {name}", error) from error
         if len(data) < size:
-            raise self.explain(f"cannot read {name}", EOFError("it was cut short meanwhile"))
+            raise self.explain(problem, EOFError("it was cut short meanwhile"))
         return data
 
     def list(self, prefix: str = "", some: int | None = None) -> tuple[str, ...]:
-        """See `ObjectStore`."""
         folder = check_folder(prefix)
         names: list[str] = []
-        try:
+        with self.explaining("cannot list objects"):
             for name in _walk(self._root / folder, f"{folder}/" if folder else "", ()):
                 names.append(name)
                 if len(names) == some:
                     break
                 if some is None and len(names) > LIST_MAX:
                     raise StoreError(f"more than {LIST_MAX} objects below {folder!r}: list less")
-        except OSError as error:
-            raise self.explain("cannot list objects", error) from error
         return tuple(sorted(names))
 
     def delete(self, name: str) -> None:
-        """See `ObjectStore`."""
         if not self.is_there(name):
             return
-        try:
+        with self.explaining(f"cannot delete {name}"):
             (self._root / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise self.explain(f"cannot delete {name}", error) from error
 
     def get_path(self, name: str) -> Path | None:
-        """See `ObjectStore`."""
         return self._root / name if self.is_there(name) else None
 
     def is_there(self, name: str) -> bool:
@@ -106,6 +96,14 @@ class FolderStore(ObjectStore):
             return path.is_file()
         except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
             raise self.explain(f"cannot look up {name}", error) from error
+
+    @contextmanager
+    def explaining(self, problem: str) -> Iterator[None]:
+        """What the system refuses, as a StoreError."""
+        try:
+            yield
+        except OSError as error:
+            raise self.explain(problem, error) from error
 
     def explain(self, problem: str, error: Exception) -> StoreError:
         """A failure of this folder, to its operator."""
@@ -216,8 +214,7 @@ def open_folder(path: Path) -> FolderStore:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        root = path.resolve()
-        return FolderStore(root)
+        return FolderStore(path.resolve())
     except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
         raise StoreError(
             f"the folder {path} cannot be opened ({str(error).partition(chr(10))[0]}): see that it "

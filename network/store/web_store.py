@@ -27,35 +27,29 @@ _NO_RANGE = re.compile(r"bytes \*/(\d{1,19})")
 
 
 class WebStore(ObjectStore):
-    """A place below which objects are read by their names."""
+    """A place below which objects are read by their names, and never written."""
 
     def __init__(self, locator: WebLocator, client: HttpClient) -> None:
         self.locator = locator
         self._client = client
 
     def put(self, name: str, data: bytes) -> None:
-        """Never: see `ObjectStore`."""
         self._refuse()
 
     def put_parts(self, name: str, parts: Iterable[bytes]) -> None:
-        """Never: see `ObjectStore`."""
         self._refuse()
 
     def list(self, prefix: str = "", some: int | None = None) -> tuple[str, ...]:
-        """Never: see `ObjectStore`."""
         self._refuse()
 
     def delete(self, name: str) -> None:
-        """Never: see `ObjectStore`."""
         self._refuse()
 
     def open(self, name: str) -> ObjectSource:
-        """See `ObjectStore`."""
         check_name(name)
         return _WebObject(f"{self.locator.url}/{name}", self._client)
 
     def get(self, name: str, limit: int) -> bytes | None:
-        """See `ObjectStore`."""
         check_name(name)
         url = f"{self.locator.url}/{name}"
         answer = self._client.ask("GET", url, limit)
