@@ -19,7 +19,6 @@ from rich.table import Table
 from rich.text import Text
 
 from assay.artifacts.records.record_reader import RecordFault, RecordReader, list_validators
-from assay.audit.bundle import open_records
 from assay.cli.console import FIGURES, open_console
 from assay.cli.program_view import Sign, describe_age, render_head, render_program, render_shares
 from assay.demo.demo_view import render_status
@@ -215,7 +214,12 @@ def describe_record(where: str, validator: bytes | None) -> dict[str, Any]:
         ConfigError: there is none, it is damaged, or it cannot be read. StoreError: the store
             cannot be listed.
     """
-    store = open_store(where) if "://" in where else open_records(Path(where))
+    if "://" in where:
+        store = open_store(where)
+    else:
+        from assay.audit.bundle import open_records  # PyTorch comes with it, and takes seconds
+
+        store = open_records(Path(where))
     reader = RecordReader(store, _find_only(store, where) if validator is None else validator)
     address = reader.address
     try:

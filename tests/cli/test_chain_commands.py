@@ -1,25 +1,10 @@
 """Commands that speak to a chain, before they speak: what is missing or wrong is said at once."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ASSAY = str(Path(sys.executable).with_name("assay"))
-
-
-def run(*arguments, env=None, stdin=subprocess.DEVNULL):
-    return subprocess.run(
-        [ASSAY, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        stdin=stdin,
-        env={**os.environ, **(env or {})},  # noqa: TID251 - a child needs a whole environment
-    )
+from tests.commands import run_command, run_program
 
 
 @pytest.mark.parametrize(
@@ -42,7 +27,7 @@ def run(*arguments, env=None, stdin=subprocess.DEVNULL):
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(tmp_path, arguments, words):
-    done = run(*arguments, env={"ASSAY_WALLET__PATH": str(tmp_path)})
+    done = run_command(*arguments, env={"ASSAY_WALLET__PATH": str(tmp_path)})
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -52,15 +37,15 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, arguments, words):
 def test_a_mistyped_setting_is_guessed(tmp_path):
     file = tmp_path / "assay.toml"
     file.write_text('[chain]\nnetwrok = "local"\n')
-    done = run("metagraph", "--config", file)
+    done = run_command("metagraph", "--config", file)
     assert done.returncode == 2
     assert "did you mean 'network'?" in done.stderr
-    done = run("metagraph", env={"ASSAY_CHAIN__NETWROK": "local"})
+    done = run_program("metagraph", env={"ASSAY_CHAIN__NETWROK": "local"})
     assert "did you mean ASSAY_CHAIN__NETWORK" in done.stderr
 
 
 def test_a_wallet_without_a_terminal_needs_a_word(tmp_path):
-    done = run("wallet", "create", "--wallet-path", tmp_path)
+    done = run_command("wallet", "create", "--wallet-path", tmp_path)
     assert done.returncode == 2
     assert "--no-password" in done.stderr
     assert "only way back" not in done.stderr
@@ -68,14 +53,15 @@ def test_a_wallet_without_a_terminal_needs_a_word(tmp_path):
 
 
 def test_a_wallet_shows_its_words_once_and_never_in_the_document(tmp_path):
-    made = run("wallet", "create", "--wallet-path", tmp_path, "--no-password", "--json")
+    where = ("--wallet-path", tmp_path)
+    made = run_program("wallet", "create", *where, "--no-password", "--json")
     document = json.loads(made.stdout)
     words = [line.strip() for line in made.stderr.splitlines() if len(line.split()) == 12]
     assert len(words) == 2
     assert not any(word in made.stdout for word in words)
-    (listed,) = json.loads(run("wallet", "list", "--wallet-path", tmp_path, "--json").stdout)
+    (listed,) = json.loads(run_command("wallet", "list", *where, "--json").stdout)
     assert listed["coldkey"] == document["coldkey"]
     assert listed["hotkeys"] == [{"name": "default", "hotkey": document["hotkey"]}]
-    again = run("wallet", "create", "--wallet-path", tmp_path, "--no-password")
+    again = run_command("wallet", "create", *where, "--no-password")
     assert again.returncode == 2
     assert "there already" in again.stderr

@@ -1,4 +1,4 @@
-"""The commands as a person runs them: in processes of their own, from flags to exit codes."""
+"""The commands as a person runs them, from flags to exit codes: one of each as the real program."""
 
 import fcntl
 import json
@@ -8,7 +8,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -19,20 +18,8 @@ from assay.devnet import Devnet, Seal
 from assay.network.chain import ChainTarget, Connection, SubtensorChain
 from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import decode_ss58
+from tests.commands import ASSAY, run_command, run_program
 from tests.statuses import check_status
-
-ASSAY = str(Path(sys.executable).with_name("assay"))
-
-
-def run(*arguments, env=None, cwd=None, timeout=240):
-    return subprocess.run(
-        [ASSAY, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        cwd=cwd,
-        env={**os.environ, **(env or {})},  # noqa: TID251 - a child needs a whole environment
-    )
 
 
 def iterate_verdicts(summary):
@@ -76,7 +63,8 @@ def test_verify_says_offline_what_the_validator_said(played):
     window = summary["windows"][3]
     name = f"window-{window['window']}"
     for verdict in window["verdicts"]:
-        done = run(
+        start = run_program if verdict["name"] in ("honest-1", "fake-groups") else run_command
+        done = start(
             "verify",
             out / "store" / verdict["hotkey"] / f"{name}.parquet",
             "--context",
@@ -104,7 +92,8 @@ def test_explain_says_why_and_its_command_says_the_same(played):
     }
     for verdict in (v for v in window["verdicts"] if v["name"] in pay):
         asked = ("--dir", out, "--hotkey", verdict["name"], "--window", window["window"])
-        done = run("explain", *asked, "--json")
+        start = run_program if verdict["name"] == "cheap-model" else run_command
+        done = start("explain", *asked, "--json")
         explained = json.loads(done.stdout)
         code = 0 if verdict["role"] == "honest" else 1
         assert done.returncode == code, done.stderr
@@ -114,7 +103,7 @@ def test_explain_says_why_and_its_command_says_the_same(played):
         assert any(pay[verdict["name"]] in sentence for sentence in explained["pay"])
         command = shlex.split(explained["reproduce"]["command"])
         assert command[0] == "assay"
-        again = run(*command[1:], "--json")
+        again = run_command(*command[1:], "--json")
         assert again.returncode == code, again.stderr
         judged = json.loads(again.stdout)
         for name in ("reason", "group", "rollout", "token"):
@@ -128,7 +117,7 @@ def test_a_stranger_audits_the_demo(played, tmp_path):
     bundle = shutil.copytree(out / "bundle", tmp_path / "bundle")
     windows = [window["window"] for window in summary["windows"]]
     for models in ([], ["--model", out / "models"]):
-        done = run("audit", "--offline", bundle, "--allow-local-beacon", "--json", *models)
+        done = run_command("audit", "--offline", bundle, "--allow-local-beacon", "--json", *models)
         report = json.loads(done.stdout)
         assert done.returncode == 0, done.stderr
         assert all(window["matched"] for window in report["windows"])
@@ -138,17 +127,18 @@ def test_a_stranger_audits_the_demo(played, tmp_path):
         assert {window["claims"] for window in mined} == ({0} if models else {5})
         assert ("witness" in mined[0]["checked"]) is bool(models)
         assert (report["weights_match"], report["ledger_match"]) == (True, None)
-    refused = run("audit", "--offline", bundle)
+    refused = run_command("audit", "--offline", bundle)
     assert refused.returncode == 2
     assert "--allow-local-beacon" in refused.stderr
-    shown = run("audit", "--offline", bundle, "--allow-local-beacon", "--windows", windows[1])
+    offline = ("audit", "--offline", bundle, "--allow-local-beacon")
+    shown = run_command(*offline, "--windows", windows[1])
     assert shown.returncode == 0
     assert f"window {windows[1]}  matches" in shown.stdout
     victim = next((bundle / "store").rglob(f"window-{windows[2]}.record"))
     data = bytearray(victim.read_bytes())
     data[100] ^= 4
     victim.write_bytes(data)
-    damaged = run("audit", "--offline", bundle, "--allow-local-beacon", "--json")
+    damaged = run_program(*offline, "--json")
     assert (damaged.returncode, damaged.stdout) == (2, "")
     assert f"{victim} is damaged" in damaged.stderr
 
@@ -164,7 +154,7 @@ def test_verify_refuses_what_it_cannot_trust(played, tmp_path):
     local = "--allow-local-beacon"
 
     def verify(*arguments, file=file, context=context, model=model):
-        return run("verify", file, "--context", context, "--model", model, *arguments)
+        return run_command("verify", file, "--context", context, "--model", model, *arguments)
 
     assert verify(local, "--all").returncode == 0
     foreign = verify(local, "--hotkey", other)
@@ -198,26 +188,26 @@ def test_verify_refuses_what_it_cannot_trust(played, tmp_path):
 @pytest.mark.slow
 def test_status_reads_a_run(played):
     out, summary, _ = played
-    done = run("status", "--dir", out)
+    done = run_command("status", "--dir", out)
     assert done.returncode == 0
     assert "honest-1" in done.stdout
-    document = json.loads(run("status", "--dir", out, "--json").stdout)
+    document = json.loads(run_program("status", "--dir", out, "--json").stdout)
     assert (document["stage"], document["state"]) == ("done", "stopped")
     check_status(document)
-    public = json.loads(run("status", "--record", out / "record", "--json").stdout)
+    public = json.loads(run_command("status", "--record", out / "record", "--json").stdout)
     newest = summary["settlements"][-2]  # the last one's weights are not open yet
     assert {public["epoch"]} <= {newest["epoch_block"], summary["settlements"][-1]["epoch_block"]}
     hotkeys = {v["uid"]: v["hotkey"] for w in public["windows"] for v in w["verdicts"]}
     honest = {v["hotkey"] for v in summary["windows"][0]["verdicts"] if v["role"] == "honest"}
     assert {hotkeys[int(uid)] for uid in public["weights"]} == honest
-    drawn = run("status", "--record", out / "record", "--hotkey", public["hotkey"]).stdout
+    drawn = run_command("status", "--record", out / "record", "--hotkey", public["hotkey"]).stdout
     assert all(hotkey in drawn for hotkey in honest)
 
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_files(played, played_document, tmp_path):
     out, summary, _ = played
-    done = run(
+    done = run_command(
         "demo",
         "--fast",
         "--seed",
@@ -320,11 +310,11 @@ def test_ctrl_c_ends_cleanly(tmp_path, seconds, pace):
 
 def test_help_is_for_newcomers():
     for arguments in (["--help"], ["demo", "--help"], ["verify", "--help"], ["status", "--help"]):
-        done = run(*arguments)
+        done = run_command(*arguments)
         assert done.returncode == 0
         assert "Traceback" not in done.stderr
-    assert "Run a whole subnet" in run("--help").stdout
-    assert "--allow-local-beacon" in run("verify", "--help").stdout
+    assert "Run a whole subnet" in run_program("--help").stdout
+    assert "--allow-local-beacon" in run_command("verify", "--help").stdout
 
 
 def make_config(folder: Path, text: str) -> Path:
@@ -350,10 +340,20 @@ def make_config(folder: Path, text: str) -> Path:
 def test_mistakes_are_answered_in_a_line(tmp_path, arguments, env, config, words):
     if config is not None:
         arguments = [*arguments, "--config", make_config(tmp_path, config)]
-    done = run(*arguments, env=env, cwd=tmp_path)
+    done = run_command(*arguments, env=env, cwd=tmp_path)
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("demo", "--nonsense"), ("demo", "--windows", "1"), ("status",)]
+)
+def test_the_program_answers_as_the_command_does(tmp_path, arguments):
+    """The other tests of mistakes call the command in their own process."""
+    program, command = (run(*arguments, cwd=tmp_path) for run in (run_program, run_command))
+    assert program.returncode == 2
+    assert vars(program) | {"args": command.args} == vars(command)
 
 
 def test_flags_win_over_variables_which_win_over_the_file(tmp_path):
@@ -363,7 +363,7 @@ def test_flags_win_over_variables_which_win_over_the_file(tmp_path):
         ([], {"ASSAY_STATUS__DIR": "from-variable"}, "from-variable"),
         (["--dir", "from-flag"], {"ASSAY_STATUS__DIR": "from-variable"}, "from-flag"),
     ):
-        done = run("status", "--config", file, *arguments, env=env, cwd=tmp_path)
+        done = run_command("status", "--config", file, *arguments, env=env, cwd=tmp_path)
         assert expected in done.stderr
 
 
@@ -374,7 +374,7 @@ def test_the_demo_never_deletes_what_it_did_not_write(tmp_path):
         path = folder / name
         path.parent.mkdir(parents=True)
         path.write_text("years of work")
-        done = run("demo", "--fast", "--out", folder)
+        done = run_command("demo", "--fast", "--out", folder)
         assert done.returncode == 2
         assert name.partition("/")[0] in done.stderr
         assert path.read_text() == "years of work"
@@ -387,7 +387,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
     (folder / "store").mkdir()
     with (folder / ".assay-demo").open("a") as marker:
         fcntl.flock(marker, fcntl.LOCK_EX)
-        done = run("demo", "--fast", "--out", folder)
+        done = run_command("demo", "--fast", "--out", folder)
     assert done.returncode == 2
     assert "another demo runs" in done.stderr
     assert (folder / "store").is_dir()

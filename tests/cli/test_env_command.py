@@ -1,9 +1,6 @@
 """`assay env`: what a person sees of problems, and what a script gets."""
 
 import json
-import os
-import subprocess
-import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,25 +8,16 @@ import pytest
 
 from assay.environments import make_environment, write_solution
 from assay.protocol.seeds import compute_problem_seed
+from tests.commands import Done, run_command, run_program
 
-ASSAY = Path(sys.executable).with_name("assay")
 SEED = "ab" * 32
 
 
-def run(
-    *arguments: str, given: str | None = None, env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(ASSAY), "env", *arguments],
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, **(env or {})},  # noqa: TID251 - a child needs a whole environment
-    )
+def run(*arguments: str, given: str = "", env: dict[str, str] | None = None) -> Done:
+    return run_command("env", *arguments, given=given, env=env)
 
 
-def read(*arguments: str, given: str | None = None) -> object:
+def read(*arguments: str, given: str = "") -> object:
     done = run(*arguments, "--json", given=given)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -58,6 +46,8 @@ def test_score_of_right_and_wrong_answers() -> None:
     shown = run(*where, right)
     assert shown.returncode == 0
     assert "1,000,000" in shown.stdout
+    program = run_program("env", *where, "-", "--json", given=right)
+    assert (program.returncode, json.loads(program.stdout), program.stderr) == (0, full, "")
 
 
 def test_list_and_show() -> None:

@@ -54,7 +54,7 @@ def test_a_fault_between_two_parts(
         address = read_bucket(f"s3://{BUCKET}/{PREFIX}", proxy.url, REGION)
         patient = hasty = open_bucket(address, s3.credentials)
         if name != "latency":
-            patience = HttpTimeouts(total_s=0.4, tries=1)
+            patience = HttpTimeouts(silence_s=1.0, total_s=0.4, tries=1)
             hasty = open_bucket(address, s3.credentials, patience=patience)
         sent: list[int] = []
         proxy.set_fault(name, only=place)
