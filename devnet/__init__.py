@@ -8,7 +8,7 @@ Assay's rules. Start at `devnet.py`, then `devnet_chain.py` (blocks), `devnet_ru
 `rpc_server.py`; `runtime_apis.py` has the runtime's own calls.
 """
 
-from assay.devnet.devnet import DESCRIPTION, Devnet, PulseSource, Seal
+from assay.devnet.devnet import DESCRIPTION, Devnet, Seal
 from assay.devnet.simulator import SimulatedChain, SimulatedRules
 
-__all__ = ["DESCRIPTION", "Devnet", "PulseSource", "Seal", "SimulatedChain", "SimulatedRules"]
+__all__ = ["DESCRIPTION", "Devnet", "Seal", "SimulatedChain", "SimulatedRules"]

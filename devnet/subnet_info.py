@@ -88,6 +88,15 @@ _COLUMNS = {
     "last_update": "LastUpdate",
     "validator_permit": "ValidatorPermit",
 }
+#: Of neurons, and always 0 here.
+_LACKING = (
+    "trust",
+    "rank",
+    "tao_stake",
+    "collateral_locked",
+    "collateral_min",
+    "collateral_earned",
+)
 
 
 def describe_settings(view: StateView, netuid: int) -> dict[str, Any] | None:
@@ -144,6 +153,7 @@ def describe_metagraph(view: StateView, netuid: int) -> dict[str, Any] | None:
         **settings,
         **subnet,
         **columns,
+        **dict.fromkeys(_LACKING, [0 for _ in uids]),
         "block": view.get("System", "Number"),
         "hotkeys": [neuron["hotkey"] for neuron in neurons],
         "coldkeys": [neuron["coldkey"] for neuron in neurons],
@@ -152,15 +162,9 @@ def describe_metagraph(view: StateView, netuid: int) -> dict[str, Any] | None:
         "pruning_score": [neuron["pruning_score"] for neuron in neurons],
         "incentives": [neuron["incentive"] for neuron in neurons],
         "consensus": [neuron["consensus"] for neuron in neurons],
-        "trust": [0 for _ in uids],
-        "rank": [0 for _ in uids],
         "block_at_registration": [view.get(MODULE, "BlockAtRegistration", netuid, u) for u in uids],
         "alpha_stake": stakes,
-        "tao_stake": [0 for _ in uids],
         "total_stake": stakes,
-        "collateral_locked": [0 for _ in uids],
-        "collateral_min": [0 for _ in uids],
-        "collateral_earned": [0 for _ in uids],
     }
 
 

@@ -19,7 +19,7 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any, TypeVar
 
-from assay.network.beacon.relay_endpoint import BeaconSource, BeaconSourceError, ReadPulse, read_url
+from assay.network.beacon.relay_endpoint import BeaconSourceError, ReadPulse, RoundSource, read_url
 from assay.network.beacon.relay_race import NoBeacon, Relays, RelayTimeouts
 from assay.network.beacon.round_cache import RoundCache
 from assay.network.threads import LookupLoop
@@ -100,7 +100,7 @@ class HttpBeacons:
         return self._trouble or self._clock_trouble
 
     @property
-    def figures(self) -> list[BeaconSource]:
+    def figures(self) -> list[RoundSource]:
         """How each relay has served so far."""
         return self._relays.endpoints
 

@@ -217,7 +217,7 @@ class ChainPulses(SourceHistory):
         return None
 
 
-BeaconSource = RelayEndpoint | ChainPulses
+RoundSource = RelayEndpoint | ChainPulses
 
 
 def read_beacon(body: bytes, scheme: Scheme) -> Beacon | RelayFault:

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.network.beacon.relay_endpoint import (
-    BeaconSource,
     ChainPulses,
     FaultKind,
     ReadPulse,
     RelayEndpoint,
     RelayFault,
+    RoundSource,
     make_relay_client,
 )
 from assay.network.text import hide
@@ -95,7 +95,7 @@ class Relays:
     ) -> None:
         self._chain = chain
         self._patience = patience
-        self.endpoints: list[BeaconSource] = [RelayEndpoint(url=url) for url in urls]
+        self.endpoints: list[RoundSource] = [RelayEndpoint(url=url) for url in urls]
         if pulses is not None:
             self.endpoints.append(ChainPulses(read=pulses))
         self._client = make_relay_client(patience.connect_s, patience.answer_s, len(urls))
@@ -137,9 +137,9 @@ class Relays:
         loop, patience = asyncio.get_running_loop(), self._patience
         queue = self._rank(loop.time())
         trial = self._choose_trial(queue)
-        asked: dict[BeaconSource, float] = {}
-        running: dict[asyncio.Task[Beacon | RelayFault], BeaconSource] = {}
-        faults: list[tuple[BeaconSource, RelayFault]] = []
+        asked: dict[RoundSource, float] = {}
+        running: dict[asyncio.Task[Beacon | RelayFault], RoundSource] = {}
+        faults: list[tuple[RoundSource, RelayFault]] = []
         ended = False
         try:
             async with asyncio.timeout(patience.total_s):
@@ -176,12 +176,12 @@ class Relays:
             self._leave(running)
         return self._describe_miss(faults, ended)
 
-    def _rank(self, now: float) -> list[BeaconSource]:
+    def _rank(self, now: float) -> list[RoundSource]:
         """Whom to ask, in this order: the quickest of late first, an unknown one before all."""
         usable = [endpoint for endpoint in self.endpoints if endpoint.aside_until <= now]
         return sorted(usable, key=lambda endpoint: endpoint.pace_s or 0.0)  # stable
 
-    def _choose_trial(self, queue: list[BeaconSource]) -> BeaconSource | None:
+    def _choose_trial(self, queue: list[RoundSource]) -> RoundSource | None:
         """Takes the relay out of a queue that was not asked for longest, where it is time to."""
         self._count += 1
         rest = queue[1:]
@@ -193,9 +193,9 @@ class Relays:
 
     def _end_trial(
         self,
-        trial: BeaconSource | None,
-        running: dict[asyncio.Task[Beacon | RelayFault], BeaconSource],
-        asked: dict[BeaconSource, float],
+        trial: RoundSource | None,
+        running: dict[asyncio.Task[Beacon | RelayFault], RoundSource],
+        asked: dict[RoundSource, float],
     ) -> None:
         """A relay on trial that has not answered yet may go on: it is learnt how long it takes."""
         task = next((task for task, source in running.items() if source is trial), None)
@@ -215,7 +215,7 @@ class Relays:
         task.add_done_callback(learn)
         task.add_done_callback(self._losers.discard)
 
-    def _get_stagger(self, endpoint: BeaconSource) -> float:
+    def _get_stagger(self, endpoint: RoundSource) -> float:
         """Seconds that a relay has to itself once it is asked."""
         usual_s = endpoint.get_usual(self._patience.hedge)
         return (
@@ -223,7 +223,7 @@ class Relays:
         )
 
     def _note_paces(
-        self, asked: dict[BeaconSource, float], beaten: set[BeaconSource], now: float
+        self, asked: dict[RoundSource, float], beaten: set[RoundSource], now: float
     ) -> None:
         """Learns from a race that was won just now.
 
@@ -239,7 +239,7 @@ class Relays:
             else:
                 endpoint.pace_s = pace_s + _NEWEST * (cost_s - pace_s)
 
-    def _set_aside(self, endpoint: BeaconSource, fault: RelayFault) -> None:
+    def _set_aside(self, endpoint: RoundSource, fault: RelayFault) -> None:
         endpoint.failed += fault.kind is FaultKind.FAILED
         endpoint.lied += fault.kind is FaultKind.LIED
         if fault.kind is not FaultKind.LIED:
@@ -256,16 +256,14 @@ class Relays:
             )
         endpoint.aside_until = now + aside_s
 
-    def _leave(self, running: dict[asyncio.Task[Beacon | RelayFault], BeaconSource]) -> None:
+    def _leave(self, running: dict[asyncio.Task[Beacon | RelayFault], RoundSource]) -> None:
         """Cancels those still running; nobody waits for their connections to close."""
         for task in running:
             task.cancel()
             self._losers.add(task)
             task.add_done_callback(self._losers.discard)
 
-    def _describe_miss(
-        self, faults: list[tuple[BeaconSource, RelayFault]], ended: bool
-    ) -> NoBeacon:
+    def _describe_miss(self, faults: list[tuple[RoundSource, RelayFault]], ended: bool) -> NoBeacon:
         parts = [f"{endpoint.name} {fault.why}" for endpoint, fault in faults]
         if not ended:
             parts.append(f"nobody else answered within {self._patience.total_s:g} s")

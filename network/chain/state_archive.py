@@ -67,28 +67,21 @@ class StateArchive:
         """What stands for a block, None where nothing does."""
         if (kind, number) in self._spare:
             return self._spare[kind, number]
-        with self._lock:
-            row = self.database.execute(
-                "SELECT data FROM state WHERE kind = ? AND number = ?", (kind, number)
-            ).fetchone()
-        return None if row is None else str(row[0])
+        found = self._find("AND number = ?", kind, number)
+        return None if found is None else found[1]
 
     def get_newest(self, kind: str) -> tuple[int, str] | None:
         """The entry of the highest block."""
-        with self._lock:
-            row = self.database.execute(
-                "SELECT number, data FROM state WHERE kind = ? ORDER BY number DESC LIMIT 1",
-                (kind,),
-            ).fetchone()
-        return None if row is None else (int(row[0]), str(row[1]))
+        return self._find("ORDER BY number DESC", kind)
 
     def get_next(self, kind: str, number: int) -> tuple[int, str] | None:
         """The oldest entry at or after a block."""
+        return self._find("AND number >= ? ORDER BY number", kind, number)
+
+    def _find(self, which: str, *values: str | int) -> tuple[int, str] | None:
         with self._lock:
             row = self.database.execute(
-                "SELECT number, data FROM state WHERE kind = ? AND number >= ? "
-                "ORDER BY number LIMIT 1",
-                (kind, number),
+                f"SELECT number, data FROM state WHERE kind = ? {which} LIMIT 1", values
             ).fetchone()
         return None if row is None else (int(row[0]), str(row[1]))
 

@@ -58,11 +58,7 @@ async def read_state(substrate: Substrate, netuid: int, block: str) -> SubnetSta
         substrate.query(MODULE, "SubnetworkN", [netuid], block_hash=block),
         _read_map(substrate, COMMITMENTS, "CommitmentOf", [netuid], block),
     )
-    seats = [[netuid, uid] for uid in range(int(count or 0))]
-    hotkeys, registered = await asyncio.gather(
-        substrate.query_batch(MODULE, "Keys", seats, block),
-        substrate.query_batch(MODULE, "BlockAtRegistration", seats, block),
-    )
+    hotkeys, registered = await _read_seats(substrate, netuid, count, block)
     return SubnetState(
         {
             decode_ss58(hotkey): Member(uid, int(since))
@@ -120,19 +116,12 @@ async def read_hyperparameters(
     substrate: Substrate, netuid: int, block: str | None
 ) -> Hyperparameters:
     """The subnet's settings at a block, or now."""
-
-    async def get(name: str) -> int:
-        return int(await substrate.query(MODULE, name, [netuid], block_hash=block) or 0)
-
-    (tempo, reveal, limit, cost, is_open, uids, immunity, least) = await asyncio.gather(
-        get("Tempo"),
-        get("CommitRevealWeightsEnabled"),
-        get("WeightsSetRateLimit"),
-        get("Burn"),
-        get("NetworkRegistrationAllowed"),
-        get("MaxAllowedUids"),
-        get("ImmunityPeriod"),
-        get("MinAllowedWeights"),
+    tempo, reveal, limit, cost, is_open, uids, immunity, least = await _read_numbers(
+        substrate,
+        netuid,
+        block,
+        *("Tempo", "CommitRevealWeightsEnabled", "WeightsSetRateLimit", "Burn"),
+        *("NetworkRegistrationAllowed", "MaxAllowedUids", "ImmunityPeriod", "MinAllowedWeights"),
     )
     return Hyperparameters(tempo, bool(reveal), limit, cost, bool(is_open), uids, immunity, least)
 
@@ -147,11 +136,7 @@ async def read_metagraph(substrate: Substrate, netuid: int, block: str) -> list[
     count, *columns = await asyncio.gather(
         substrate.query(MODULE, "SubnetworkN", [netuid], block_hash=block), *map(get, names)
     )
-    seats = [[netuid, uid] for uid in range(int(count or 0))]
-    hotkeys, registered = await asyncio.gather(
-        substrate.query_batch(MODULE, "Keys", seats, block),
-        substrate.query_batch(MODULE, "BlockAtRegistration", seats, block),
-    )
+    hotkeys, registered = await _read_seats(substrate, netuid, count, block)
     owners, stakes = await asyncio.gather(
         substrate.query_batch(MODULE, "Owner", [[hotkey] for hotkey in hotkeys], block),
         substrate.query_batch(
@@ -180,12 +165,8 @@ async def read_metagraph(substrate: Substrate, netuid: int, block: str) -> list[
 
 async def read_alpha_price(substrate: Substrate, netuid: int) -> int:
     """Rao an alpha, by the pool's reserves; one for one where a subnet has no pool of its own."""
-
-    async def get(name: str) -> int:
-        return int(await substrate.query(MODULE, name, [netuid]) or 0)
-
-    dynamic, tao, alpha = await asyncio.gather(
-        get("SubnetMechanism"), get("SubnetTAO"), get("SubnetAlphaIn")
+    dynamic, tao, alpha = await _read_numbers(
+        substrate, netuid, None, "SubnetMechanism", "SubnetTAO", "SubnetAlphaIn"
     )
     return _RAO if not dynamic or not alpha else _RAO * tao // alpha
 
@@ -213,6 +194,26 @@ async def require_same_history(substrate: Substrate, number: int, known: str) ->
             f"{where} has another block {number} than the one kept here: it is a chain started "
             "anew, or a node gone astray; take a new folder, or another node"
         )
+
+
+async def _read_numbers(
+    substrate: Substrate, netuid: int, block: str | None, *names: str
+) -> list[int]:
+    """Numbers of the subnet's, 0 where nothing stands."""
+    asked = [substrate.query(MODULE, name, [netuid], block_hash=block) for name in names]
+    return [int(found or 0) for found in await asyncio.gather(*asked)]
+
+
+async def _read_seats(
+    substrate: Substrate, netuid: int, count: Any, block: str
+) -> tuple[list[Any], list[Any]]:
+    """Hotkeys and blocks of their registration, by uid."""
+    seats = [[netuid, uid] for uid in range(int(count or 0))]
+    hotkeys, registered = await asyncio.gather(
+        substrate.query_batch(MODULE, "Keys", seats, block),
+        substrate.query_batch(MODULE, "BlockAtRegistration", seats, block),
+    )
+    return hotkeys, registered
 
 
 async def _read_map(

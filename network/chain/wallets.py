@@ -12,23 +12,17 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class ChainWallet(Protocol):
-    """What signing needs. `bittensor.Wallet` is one; its coldkey is unlocked when it is used."""
+    """What signing needs: the hotkey for what a neuron does all day, the coldkey, unlocked when it
+    is used, for what costs money, and their public halves. `bittensor.Wallet` is one."""
 
     @property
-    def hotkey(self) -> Any:
-        """Signs what a neuron does all day."""
-
+    def hotkey(self) -> Any: ...
     @property
-    def coldkey(self) -> Any:
-        """Signs what costs money."""
-
+    def coldkey(self) -> Any: ...
     @property
-    def coldkeypub(self) -> Any:
-        """The coldkey's public half, had without a password."""
-
+    def coldkeypub(self) -> Any: ...
     @property
-    def hotkeypub(self) -> Any:
-        """The hotkey's."""
+    def hotkeypub(self) -> Any: ...
 
 
 class DevWallet:

@@ -95,33 +95,27 @@ def send_weights(
     from bittensor import calls
     from bittensor.intents import SetWeights
 
-    version_key = connection.read(lambda s: s.query(MODULE, "WeightsVersionKey", [netuid]))
+    found = connection.read(lambda s: s.query(MODULE, "WeightsVersionKey", [netuid]))
+    version_key = int(found or 0)
     short = len(row) < settings.min_weights
     if short:
-        uids = connection.read(lambda s: s.query(MODULE, "SubnetworkN", [netuid]))
-        row = pad_row(row, settings.min_weights, int(uids or 0))
+        count = connection.read(lambda s: s.query(MODULE, "SubnetworkN", [netuid]))
+        row = pad_row(row, settings.min_weights, int(count or 0))
+    uids, values = list(row), list(row.values())
     if runtime.weights_by is WeightsBy.INTENT and short and not settings.commit_reveal:
         # the call behind the intent, which itself takes the zeros out
         call: Any = calls.SubtensorModule.set_mechanism_weights(
-            netuid=netuid,
-            mecid=0,
-            dests=list(row),
-            weights=list(row.values()),
-            version_key=int(version_key or 0),
+            netuid=netuid, mecid=0, dests=uids, weights=values, version_key=version_key
         )
     elif runtime.weights_by is WeightsBy.INTENT:
-        values = [float(value) for value in row.values()]
-        intent = SetWeights(netuid, list(row), values, version_key=int(version_key or 0))
+        intent = SetWeights(netuid, uids, [*map(float, values)], version_key=version_key)
         return sender.send_intent(intent, wallet, final=False)
     elif not settings.commit_reveal:
         call = calls.SubtensorModule.set_weights(
-            netuid=netuid,
-            dests=list(row),
-            weights=list(row.values()),
-            version_key=int(version_key or 0),
+            netuid=netuid, dests=uids, weights=values, version_key=version_key
         )
     elif runtime.commit_by is CommitBy.CRV3:
-        data = encode_row(row, int(version_key or 0))
+        data = encode_row(row, version_key)
         call = connection.read(lambda s: _make_crv3_call(s, netuid, data))
     else:
         raise ChainError(

@@ -6,38 +6,24 @@ node under it, within `bounded_provider.py`'s deadlines and sizes.
 """
 
 from assay.network.evm.contracts import LedgerEntry, make_ledger_entry
-from assay.network.evm.deployment import (
-    Deployed,
-    bind_hotkey,
-    compute_binding_message,
-    deploy_contracts,
-)
+from assay.network.evm.deployment import bind_hotkey, compute_binding_message, deploy_contracts
 from assay.network.evm.evm_errors import EvmError, RevertedError
 from assay.network.evm.evm_key import EvmKey, compute_mirror
 from assay.network.evm.evm_node import CHAIN_IDS, EvmNode, EvmReceipt, SignedCall
-from assay.network.evm.score_ledger import (
-    Binding,
-    LedgerPoster,
-    PostedSettlement,
-    ScoreLedger,
-    WeightsFound,
-)
+from assay.network.evm.score_ledger import Binding, LedgerPoster, ScoreLedger
 
 __all__ = [
     "CHAIN_IDS",
     "Binding",
-    "Deployed",
     "EvmError",
     "EvmKey",
     "EvmNode",
     "EvmReceipt",
     "LedgerEntry",
     "LedgerPoster",
-    "PostedSettlement",
     "RevertedError",
     "ScoreLedger",
     "SignedCall",
-    "WeightsFound",
     "bind_hotkey",
     "compute_binding_message",
     "compute_mirror",

@@ -8,10 +8,10 @@ Everything that goes wrong with a store is a `StoreError`. A name that is not th
 whoever asked decides what a missing object means. Start at `object_store.py` (the port), then
 `readable_stores.py` (which locators are opened), `folder_store.py`, `web_store.py`,
 `bucket_store.py`; `http_client.py` is under both of the latter. `locators.py` reads what a stranger
-names, `addresses.py` says which hosts that may lead to, `bucket_address.py` is one's own bucket.
+names, `addresses.py` says which hosts that may lead to.
 """
 
-from assay.network.store.bucket_address import BucketAddress, read_bucket
+from assay.network.store.bucket_service import BucketAddress, read_bucket
 from assay.network.store.bucket_store import BucketStore, open_bucket
 from assay.network.store.deadlines import sparing, within
 from assay.network.store.folder_store import FolderStore, open_file, open_folder

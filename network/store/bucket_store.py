@@ -8,8 +8,7 @@ import ssl
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from assay.network.store.bucket_address import BucketAddress
-from assay.network.store.bucket_service import BucketRequest, BucketService
+from assay.network.store.bucket_service import BucketAddress, BucketRequest, BucketService
 from assay.network.store.deadlines import within
 from assay.network.store.http_client import HttpClient, HttpTimeouts
 from assay.network.store.multipart import upload

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict
 
-from assay.network.beacon import BeaconSource
+from assay.network.beacon import RoundSource
 from assay.protocol import Block, Phase, encode_ss58
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block, compute_window
@@ -139,7 +139,7 @@ class BeaconFigures(Protocol):
         """Why the round asked for last is not there; empty when all is well."""
 
     @property
-    def figures(self) -> Sequence[BeaconSource]:
+    def figures(self) -> Sequence[RoundSource]:
         """Each relay's."""
 
 
@@ -250,7 +250,7 @@ def describe_self(state: str, started_at: int) -> dict[str, Any]:
     return {"state": state, "pid": os.getpid(), "started_at": started_at, "at": int(time.time())}
 
 
-def _describe_relay(relay: BeaconSource) -> RelayStatus:
+def _describe_relay(relay: RoundSource) -> RelayStatus:
     return RelayStatus(
         name=relay.name,
         pace_seconds=None if relay.pace_s is None else round(relay.pace_s, 3),
