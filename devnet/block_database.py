@@ -32,11 +32,8 @@ _AT = "(SELECT value FROM state WHERE key = k.id AND block <= ? ORDER BY block D
 
 @dataclass(frozen=True, slots=True)
 class StoredBlock:
-    """A block and everything in it but its state.
-
-    Attributes:
-        extrinsics: with their length before them, as they travel.
-    """
+    """A block and all in it but its state; extrinsics with their length before them, as they
+    travel."""
 
     header: BlockHeader
     extrinsics: tuple[bytes, ...]

@@ -15,12 +15,7 @@ from assay.network.chain.finalized_heads import hash_header
 
 @dataclass(frozen=True)
 class BlockHeader:
-    """A block's header.
-
-    Attributes:
-        parent_hash, state_root, extrinsics_root: 32 bytes each.
-        digest: encoded items; a development network's blocks have none.
-    """
+    """A block's header: hash and roots of 32 bytes, the digest's items encoded (ours have none)."""
 
     number: int
     parent_hash: bytes

@@ -233,11 +233,7 @@ class Devnet:
         self.ask(start)
 
     def move_time(self, now_ms: int) -> None:
-        """Sets the next block's timestamp.
-
-        Raises:
-            RpcError: time is not virtual here, or that time is past.
-        """
+        """Sets the next block's timestamp; see `set_time`."""
         self.ask(lambda: self.set_time(now_ms))
 
     def add_pulse(self, number: int, signature: bytes) -> bool:

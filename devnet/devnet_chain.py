@@ -50,11 +50,7 @@ _ALL = 2**31
 
 @dataclass(frozen=True, slots=True)
 class MadeBlock:
-    """A block just made.
-
-    Attributes:
-        included, dropped: what waited, in the block or found to be invalid.
-    """
+    """A block just made, and what waited: held in it, or found to be invalid."""
 
     header: BlockHeader
     included: tuple[PendingExtrinsic, ...]
@@ -126,11 +122,8 @@ class DevnetChain:
         return self._database.find_block(block_hash or self.head.hash)
 
     def find_number(self, block_hash: bytes | None) -> int:
-        """A block's number by its hash, the newest where none is given.
-
-        Raises:
-            RpcError: there is no such block.
-        """
+        """A block's number by its hash, the newest where none is given; `RpcError`: no such
+        block."""
         if block_hash is None or block_hash == self.head.hash:
             return self.head.number
         block = self._database.find_block(block_hash)
@@ -173,11 +166,7 @@ class DevnetChain:
     # --- what comes in
 
     def submit(self, raw: bytes, watcher: str | None) -> Extrinsic:
-        """Takes an extrinsic into the pool.
-
-        Raises:
-            RpcError: it is invalid, or there is no room.
-        """
+        """Takes an extrinsic into the pool; `RpcError`: it is invalid, or there is no room."""
         try:
             extrinsic = decode_extrinsic(self.codec, raw, self.head.number, self._get_birth)
             self._check_payment(extrinsic)

@@ -46,11 +46,7 @@ class StateView(ABC):
 
 
 class DevnetState(StateView):
-    """All storage at the head.
-
-    Args:
-        values: what stands; the state takes it over.
-    """
+    """All storage at the head; takes over `values`, which stand."""
 
     def __init__(self, codec: ScaleCodec, values: dict[bytes, bytes]) -> None:
         self.codec = codec

@@ -72,13 +72,8 @@ class ExtrinsicParts:
 
 @dataclass(frozen=True, slots=True)
 class Extrinsic:
-    """A signed extrinsic whose signature holds.
-
-    Attributes:
-        data: as it travels, without its length.
-        era: None: valid for ever.
-        birth: the block whose hash it signs.
-    """
+    """A signed extrinsic whose signature holds: `data` as it travels, without its length; `era`
+    None: valid for ever; `birth`: the block whose hash it signs."""
 
     data: bytes
     signer: str

@@ -14,12 +14,8 @@ SIGNER_SIZE = 512
 
 @dataclass(frozen=True, slots=True)
 class PendingExtrinsic:
-    """An extrinsic, and who wants to hear of it.
-
-    Attributes:
-        raw: with its length before it, as it came.
-        watcher: a subscription's id; None: nobody.
-    """
+    """An extrinsic as it came, `raw` with its length, and the subscription that wants to hear of
+    it."""
 
     extrinsic: Extrinsic
     raw: bytes

@@ -64,14 +64,7 @@ def _is_clients_fault(record: logging.LogRecord) -> bool:
 
 @dataclass(slots=True, eq=False)
 class _Client:
-    """One connection.
-
-    Attributes:
-        leave: ends it at once.
-        waiting: characters to send.
-        subscriptions: id → name of its notifications.
-        keys: storage subscriptions: id → key in hex → what was last said of it.
-    """
+    """One connection, whom a block and an answer are told to."""
 
     leave: Callable[[], None]
     waiting: int = 0
@@ -99,11 +92,8 @@ class _Client:
 
 
 class RpcServer:
-    """Speaks for a chain.
-
-    Args:
-        seal: called when a message has been dealt with: makes a block, where one is to be made.
-    """
+    """Speaks for a chain; `seal` is called when a message was dealt with: makes a block if one is
+    due."""
 
     def __init__(self, chain: DevnetChain, methods: RpcMethods, seal: Callable[[], None]) -> None:
         self._chain = chain

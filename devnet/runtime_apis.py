@@ -101,22 +101,14 @@ ANSWERS: Mapping[str, Answer] = {
 
 
 class RuntimeApis:
-    """Answers runtime calls.
-
-    Args:
-        metadata: format → its bytes.
-    """
+    """Answers runtime calls; `metadata` by format. What cannot be answered is an `RpcError`."""
 
     def __init__(self, codec: ScaleCodec, metadata: Mapping[int, bytes]) -> None:
         self._codec = codec
         self._metadata = metadata
 
     def call(self, name: str, data: bytes, view: StateView) -> bytes:
-        """The encoded answer to a call, such as "AccountNonceApi_account_nonce".
-
-        Raises:
-            RpcError: it is not answered here, or the arguments are none.
-        """
+        """The encoded answer to a call, such as "AccountNonceApi_account_nonce"."""
         api, _, method = name.partition("_")
         if api == "Metadata":
             return self._get_metadata(method, data)
@@ -139,11 +131,7 @@ class RuntimeApis:
         return self._codec.encode(type_name, filled)
 
     def decode_arguments(self, api: str, method: str, data: bytes) -> dict[str, Any]:
-        """Arguments of a call by name. Each is cut off by encoding it again.
-
-        Raises:
-            RpcError: they are none.
-        """
+        """Arguments of a call by name. Each is cut off by encoding it again."""
         arguments, rest = {}, data
         for name, type_name in self._codec.runtime_apis[api][method]["inputs"]:
             try:

@@ -28,11 +28,8 @@ class RuntimeCall:
 
 
 class ScaleCodec:
-    """One runtime's codec.
-
-    Args:
-        metadata: of format 15 where runtime calls are to be encoded.
-    """
+    """One runtime's codec; format 15 where runtime calls are encoded. What it has not:
+    `MalformedError`."""
 
     def __init__(self, metadata: bytes) -> None:
         self.core = CoreRuntime(metadata, SPEC_VERSION, TRANSACTION_VERSION, SS58_TYPE)
@@ -73,11 +70,7 @@ class ScaleCodec:
         return found
 
     def find_item(self, pallet: str, name: str) -> tuple[str, str]:
-        """Pallet and storage item by their names in any case.
-
-        Raises:
-            MalformedError: there is no such item.
-        """
+        """Pallet and storage item by their names in any case."""
         for title, items in self._storage.items():
             if title.lower() == pallet.lower() and name.lower() in items:
                 return title, items[name.lower()]
@@ -98,11 +91,7 @@ class ScaleCodec:
     # --- types
 
     def encode(self, type_name: str, value: Any) -> bytes:
-        """A value of a type; None is the absent option.
-
-        Raises:
-            MalformedError: it is no value of that type.
-        """
+        """A value of a type; None is the absent option."""
         if value is None:
             return b"\x00"
         try:
@@ -111,11 +100,7 @@ class ScaleCodec:
             raise MalformedError(f"no value of {type_name}: {error}") from error
 
     def decode(self, type_name: str, data: bytes, *, whole: bool = True) -> Any:
-        """A value of a type, of exactly these bytes, or at their start.
-
-        Raises:
-            MalformedError: they are no such value.
-        """
+        """A value of a type, of exactly these bytes, or at their start."""
         try:
             return self.core.decode(type_name, data, whole)
         except ValueError as error:
@@ -140,11 +125,7 @@ class ScaleCodec:
     # --- calls, events, errors
 
     def decode_call(self, data: bytes) -> RuntimeCall:
-        """A call of this runtime.
-
-        Raises:
-            MalformedError: the bytes are none.
-        """
+        """A call of this runtime."""
         try:
             return read_call(self.core.decode_call(data))
         except ValueError as error:

@@ -69,7 +69,7 @@ class _Pending:
 
 
 class SimulatedChain:
-    """One subnet's chain. Safe to use from several threads.
+    """One subnet's chain. Safe to use from several threads. Its refusals are `ChainError`s.
 
     Args:
         seed: block hashes follow from it; a real chain's do not follow from anything.
@@ -179,12 +179,7 @@ class SimulatedChain:
         return self.get_head()
 
     def get_block(self, number: int) -> Block:
-        """A block of the past.
-
-        Raises:
-            ForgottenError: it is not remembered.
-            ChainError: it does not exist yet.
-        """
+        """A block of the past, as far as it is remembered."""
         with self._lock:
             first, head = self._blocks[0].number, self._blocks[-1].number
             if first <= number <= head:
@@ -273,11 +268,7 @@ class SimulatedChain:
         return Quote(self.rules.registration_cost, 0)
 
     def register(self, hotkey: bytes, max_cost: int = 0) -> Receipt:
-        """Buys a uid; it is held from the next block on.
-
-        Raises:
-            ChainError: dearer than that, too little balance, registered already, or all immune.
-        """
+        """Buys a uid for at most `max_cost` rao; it is held from the next block on."""
         with self._lock:
             state, cost = self._newest, self.rules.registration_cost
             if hotkey in state.members or hotkey in self._pending.registrations:
@@ -299,11 +290,7 @@ class SimulatedChain:
             return Receipt(self.get_head() + 1, 0, ())
 
     def add_stake(self, hotkey: bytes, amount: int, *, any_price: bool = False) -> Receipt:
-        """Stakes rao on a hotkey with the next block.
-
-        Raises:
-            ChainError: too little balance.
-        """
+        """Stakes rao on a hotkey with the next block."""
         with self._lock:
             balance = self.get_balance(hotkey)
             if balance < amount:
@@ -315,11 +302,7 @@ class SimulatedChain:
             return Receipt(self.get_head() + 1, 0, ())
 
     def swap(self, old: bytes, new: bytes) -> None:
-        """Has another hotkey take over a seat with the next block: uid and age stay.
-
-        Raises:
-            ChainError: `old` is not registered, or `new` is.
-        """
+        """Has another hotkey take over a seat with the next block: uid and age stay."""
         with self._lock:
             self._require_member(old)
             if new in self._newest.members:
@@ -327,11 +310,7 @@ class SimulatedChain:
             self._pending.swaps[old] = new
 
     def set_commitment(self, hotkey: bytes, payload: bytes) -> None:
-        """Overwrites the hotkey's slot with the next block.
-
-        Raises:
-            ChainError: not registered, or more than 128 bytes.
-        """
+        """Overwrites the hotkey's slot with the next block."""
         if len(payload) > COMMITMENT_BYTES:
             raise ChainError(f"a commitment has at most {COMMITMENT_BYTES} bytes")
         with self._lock:
@@ -339,11 +318,7 @@ class SimulatedChain:
             self._pending.commitments[hotkey] = payload
 
     def get_next_weights_block(self, hotkey: bytes) -> int:
-        """First block in which a hotkey may set weights: a past one if it may now.
-
-        Raises:
-            ChainError: not registered.
-        """
+        """First block in which a hotkey may set weights: a past one if it may now."""
         with self._lock:
             self._require_member(hotkey)
             last = self._newest.updates.get(hotkey, 0)
@@ -359,12 +334,7 @@ class SimulatedChain:
         return last if last > member.registered_at else 0  # registering counts as an update
 
     def set_weights(self, hotkey: bytes, weights: Mapping[int, int]) -> int:
-        """Replaces a validator's weights with the next block: its number.
-
-        Raises:
-            TooSoonError: the rate limit forbids it.
-            ChainError: not registered, no permit, an unknown uid, or a row the chain would change.
-        """
+        """Replaces a validator's weights with the next block: its number."""
         row, allowed = make_row(weights), self.get_next_weights_block(hotkey)
         if self.get_head() + 1 < allowed:
             raise TooSoonError(f"weights of this hotkey are taken from block {allowed} on", allowed)

@@ -153,7 +153,7 @@ def describe_metagraph(view: StateView, netuid: int) -> dict[str, Any] | None:
         **settings,
         **subnet,
         **columns,
-        **dict.fromkeys(_LACKING, [0 for _ in uids]),
+        **{name: [0] * len(neurons) for name in _LACKING},
         "block": view.get("System", "Number"),
         "hotkeys": [neuron["hotkey"] for neuron in neurons],
         "coldkeys": [neuron["coldkey"] for neuron in neurons],

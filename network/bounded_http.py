@@ -64,11 +64,7 @@ def make_client(
 
 
 async def read_body(response: httpx.Response, most: int, too_long: Exception) -> bytes:
-    """An answer's body as it came.
-
-    Raises:
-        too_long: it has more than `most` bytes.
-    """
+    """An answer's body as it came; raises `too_long` where it has more than `most` bytes."""
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk

@@ -18,11 +18,8 @@ _LOOKUPS = 64
 
 
 def start_thread(work: Callable[[], None], name: str) -> None:
-    """Starts a thread that ends with the program.
-
-    Raises:
-        OSError: this machine lets no further one be started.
-    """
+    """Starts a thread that ends with the program; `OSError`: this machine lets no further one
+    start."""
     try:
         Thread(target=work, name=name, daemon=True).start()
     except RuntimeError as error:

@@ -60,11 +60,7 @@ def burn(runtime: DevnetRuntime, account: str, amount: int) -> None:
 
 
 def take(runtime: DevnetRuntime, account: str, amount: int) -> None:
-    """Takes rao off an account, to stand somewhere else.
-
-    Raises:
-        DispatchError: it has not got so much.
-    """
+    """Takes rao off an account, which must have it, to stand somewhere else."""
     free = get_free(runtime.state, account)
     if free < amount:
         raise DispatchError(None, "Token.FundsUnavailable")

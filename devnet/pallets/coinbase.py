@@ -128,10 +128,7 @@ def _store(runtime: DevnetRuntime, netuid: int, result: EpochResult) -> None:
 def _pay(
     runtime: DevnetRuntime, netuid: int, result: EpochResult, miners: int, validators: int, cut: int
 ) -> None:
-    """Alpha for miners, validators with their nominators, and the owner.
-
-    What an owner's hotkey would earn as a miner is burned.
-    """
+    """Alpha for all; what an owner's hotkey would earn as a miner is burned."""
     owner = runtime.get("SubnetOwner", netuid)
     add_stake_of(runtime, runtime.get("SubnetOwnerHotkey", netuid), owner, netuid, cut)
     if not any(result.miner_emission):

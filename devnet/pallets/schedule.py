@@ -36,11 +36,7 @@ def get_epoch_index(runtime: DevnetRuntime, netuid: int) -> int:
 
 
 def require_open_window(runtime: DevnetRuntime, netuid: int) -> None:
-    """Refuses changes of settings in the last blocks before an epoch.
-
-    Raises:
-        DispatchError: it is too late, or an epoch is pending.
-    """
+    """Refuses changes of settings in the last blocks before an epoch, and while one is pending."""
     due = get_next_epoch(runtime.state, netuid)
     if due is None:
         return

@@ -25,11 +25,7 @@ def require_subnet(runtime: DevnetRuntime, netuid: int) -> None:
 
 
 def get_uid(runtime: DevnetRuntime, netuid: int, hotkey: str) -> int:
-    """The uid that a hotkey holds.
-
-    Raises:
-        DispatchError: none.
-    """
+    """The uid that a hotkey holds; it must."""
     uid = runtime.get("Uids", netuid, hotkey)
     ensure(uid is not None, "HotKeyNotRegisteredInSubNet")
     return int(uid)
@@ -49,11 +45,7 @@ def list_column(runtime: DevnetRuntime, item: str, netuid: int) -> list[int]:
 
 
 def own_hotkey(runtime: DevnetRuntime, coldkey: str, hotkey: str) -> None:
-    """Makes a coldkey the owner of a hotkey that has none.
-
-    Raises:
-        DispatchError: another coldkey owns it.
-    """
+    """Makes a coldkey the owner of a hotkey that has none; another's is refused."""
     owner = runtime.get("Owner", hotkey)
     if owner == NOBODY:
         runtime.put("Owner", hotkey, coldkey)
@@ -63,11 +55,7 @@ def own_hotkey(runtime: DevnetRuntime, coldkey: str, hotkey: str) -> None:
 
 
 def add_neuron(runtime: DevnetRuntime, netuid: int, hotkey: str) -> int:
-    """Gives a hotkey the next uid, or in a full subnet that of whoever is evicted. The uid.
-
-    Raises:
-        DispatchError: nobody can be evicted.
-    """
+    """Gives a hotkey the next uid, or in a full subnet that of whoever can be evicted. The uid."""
     count = runtime.get("SubnetworkN", netuid)
     if count < runtime.get("MaxAllowedUids", netuid):
         uid = int(count)

@@ -20,12 +20,7 @@ _LARGEST_BATCH = 10_922
 
 
 def _enter_batch(name: str, failed: str | None) -> None:
-    """Enters a batch.
-
-    Args:
-        failed: the event where a call fails: BatchInterrupted ends it, ItemFailed goes on; None:
-            all calls or none.
-    """
+    """Enters a batch; `failed` is the event where a call fails, None: all calls or none."""
 
     def run(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
         ended = "BatchCompleted"

@@ -56,11 +56,7 @@ def _put_weights(
     values: Sequence[int],
     version_key: int,
 ) -> None:
-    """Checks weights as the chain does, in its order, and keeps them scaled to a largest 65,535.
-
-    Raises:
-        DispatchError: the first thing that is wrong with them.
-    """
+    """Checks weights as the chain does, in its order, and keeps them scaled to a largest 65,535."""
     ensure(netuid != 0, "CanNotSetRootNetworkWeights")
     ensure(len(uids) == len(values), "WeightVecNotEqualSize")
     count = runtime.get("SubnetworkN", netuid)

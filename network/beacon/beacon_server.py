@@ -87,11 +87,7 @@ class BeaconServer:
 
 
 def make_app(beacons: LocalBeacon) -> Starlette:
-    """The routes of both versions.
-
-    Raises:
-        EncodingError: drand's info cannot express the chain's times.
-    """
+    """The routes of both versions; `EncodingError` as in `describe_chain`."""
     infos = {version: describe_chain(beacons.chain, BEACON_ID, version) for version in (1, 2)}
     chain_hash = beacons.chain.chain_hash.hex()
 

@@ -16,13 +16,8 @@ _ORDER = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001
 
 
 class LocalBeacon:
-    """Signs rounds of its own chain once their time has come.
-
-    Args:
-        seed: the secret key follows from it.
-        genesis_ms: Unix time of round 1, milliseconds.
-        now_ms: the clock that says which rounds are out.
-    """
+    """Signs rounds of its own chain once their time has come by `now_ms`; its key follows from the
+    seed, and round 1 is at `genesis_ms` (Unix, milliseconds)."""
 
     def __init__(
         self, seed: bytes, genesis_ms: int, period_ms: int, now_ms: Callable[[], int]

@@ -98,12 +98,8 @@ class SourceHistory:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class RelayEndpoint(SourceHistory):
-    """A relay.
-
-    Attributes:
-        url: without a slash at its end.
-        version: of the HTTP API; the one that answered last.
-    """
+    """A relay: `url` has no slash at its end; `version` of the HTTP API is the one that answered
+    last."""
 
     url: str
     version: int = 1
@@ -275,12 +271,7 @@ def make_relay_client(connect_s: float, answer_s: float, relays: int) -> httpx.A
 
 
 async def _read(client: httpx.AsyncClient, url: str) -> tuple[int, bytes]:
-    """Status and, where it is 200, body of one answer.
-
-    Raises:
-        EncodingError: the body is too long or compressed.
-        httpx.HTTPError: the connection or the peer's HTTP is broken.
-    """
+    """Status and, where it is 200, body of one answer."""
     with reading_at_most(_WIRE_MAX):
         async with client.stream("GET", url) as response:
             if response.status_code != httpx.codes.OK:

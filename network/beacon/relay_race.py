@@ -225,10 +225,8 @@ class Relays:
     def _note_paces(
         self, asked: dict[RoundSource, float], beaten: set[RoundSource], now: float
     ) -> None:
-        """Learns from a race that was won just now.
-
-        What it cost to ask the first is known, whoever won; of others beaten only a lower bound.
-        """
+        """Learns what it cost to ask the first, whoever won; of others beaten only a lower
+        bound."""
         first = next(iter(asked))
         for endpoint, since in asked.items():
             pace_s, cost_s = endpoint.pace_s, now - since

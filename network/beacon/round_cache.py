@@ -150,11 +150,7 @@ class RoundCache:
 
 
 def _open(file: Path) -> sqlite3.Connection | str:
-    """The file's database, made where there is none; or what is damaged in it.
-
-    Raises:
-        sqlite3.Error: it cannot be opened, for another reason.
-    """
+    """The file's database, made where there is none; or what is damaged in it."""
     database = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
     fault = "its table is another"
     try:
@@ -176,11 +172,7 @@ def _open(file: Path) -> sqlite3.Connection | str:
 
 
 def _put_aside(file: Path, fault: str) -> None:
-    """Makes way for a new file; one that was put aside before is overwritten.
-
-    Raises:
-        OSError: the folder cannot be written to.
-    """
+    """Makes way for a new file; one that was put aside before is overwritten."""
     aside = file.with_name(file.name + ".damaged")
     os.replace(file, aside)
     for log in ("-wal", "-shm"):  # SQLite would take them for the new file's

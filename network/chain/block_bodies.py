@@ -18,23 +18,15 @@ from assay.protocol.ss58 import decode_ss58
 
 @dataclass(frozen=True, slots=True)
 class BlockBody:
-    """What a block's extrinsics say.
-
-    Attributes:
-        commitments: hotkey → the payload it last signed for its slot in this block. One that came
-            wrapped in another call, by a proxy say, is not among them.
-    """
+    """What a block's extrinsics say: the payload that a hotkey signed last for its slot in this
+    block, but for those wrapped in another call, by a proxy say."""
 
     block: Block
     commitments: Mapping[bytes, bytes]
 
 
 async def read_body(substrate: Substrate, netuid: int, number: int) -> BlockBody:
-    """A block's body, as far as the runtime's metadata at hand decodes it.
-
-    Raises:
-        BittensorError: the node has no such block.
-    """
+    """A block's body, as far as the runtime's metadata at hand decodes it."""
     text = await substrate.block_hash(number)
     answer = await substrate.raw.rpc_request("chain_getBlock", [text])
     codec = await get_codec(substrate)

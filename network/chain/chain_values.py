@@ -76,12 +76,8 @@ class ChainEvent:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of an extrinsic that the chain accepted.
-
-    Attributes:
-        block: the block that holds it.
-        fee: rao, paid by the signer on top of what the call itself costs.
-    """
+    """What became of an extrinsic that the chain accepted: the block that holds it, and the fee,
+    rao, beside what the call itself costs."""
 
     block: int
     fee: int

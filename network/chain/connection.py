@@ -110,11 +110,8 @@ class Connection:
         return self._run(op, self.target.deadline_s, limit_s, resend=True)
 
     def keep(self, number: int, hash_: bytes, at_ms: int) -> None:
-        """Tells of a final block that an earlier run has read.
-
-        Args:
-            at_ms: its timestamp, Unix milliseconds.
-        """
+        """Tells of a final block that an earlier run has read; `at_ms` is Unix time,
+        milliseconds."""
         self._loop.call_soon_threadsafe(self.heads.keep, number, hash_, at_ms)
 
     def read_head(self) -> int:
@@ -150,12 +147,7 @@ class Connection:
     # --- on the loop
 
     async def _ask_head(self, substrate: Substrate) -> int:
-        """Number of the newest final block of a node, if it is to be believed.
-
-        Raises:
-            UnfitError, WrongChainError: another node should be asked. The SDK's and `NONSENSE`: it
-                does not answer.
-        """
+        """Number of the newest final block of a node; raises where it is not to be believed."""
         node, wall_ms = substrate.endpoint, time.time_ns() // 1_000_000
         head = await read_head(partial(sdk_private.ask_head, substrate), self.heads.last)
         excess = self.heads.find_excess(head, wall_ms)
@@ -230,13 +222,7 @@ class Connection:
     def _judge_failure(
         self, error: Exception, substrate: "Substrate | None", where: str, resend: bool
     ) -> None:
-        """Raises what another node would not answer otherwise.
-
-        Raises:
-            UnknownOutcomeError: the node has taken what was sent, and cannot say what came of it.
-            WrongChainError: there is no other node.
-            ChainError: the node has refused.
-        """
+        """Raises what another node would not answer otherwise."""
         if isinstance(error, WrongChainError):
             if substrate is not None:
                 self._nodes.set_aside(substrate.endpoint, error)

@@ -19,10 +19,8 @@ _LOOK_AHEAD = 64
 
 
 def is_tempo_epoch(netuid: int, tempo: int, number: int) -> bool:
-    """Subtensor's rule where a subnet's epochs follow from its tempo alone.
-
-    Source: `blocks_until_next_epoch` of pallet subtensor, zero at an epoch block.
-    """
+    """Subtensor's rule where epochs follow from the tempo alone. Source: `blocks_until_next_epoch`
+    of pallet subtensor, zero at an epoch block."""
     return tempo > 0 and (number + netuid + 1) % (tempo + 1) == tempo
 
 

@@ -24,11 +24,7 @@ class UnknownOutcomeError(ChainError):
 
 
 class TooSoonError(ChainError):
-    """The chain's rate limit forbids the call for now. Nothing was sent.
-
-    Attributes:
-        allowed_at: first block in which it may stand.
-    """
+    """The chain's rate limit forbids the call before block `allowed_at`. Nothing was sent."""
 
     def __init__(self, message: str, allowed_at: int) -> None:
         super().__init__(message)

@@ -39,12 +39,8 @@ _NOW = "0xf0c365c3cf59d671eb72da0e7a4113c49f1f0515f462cdcf84e0f1d6045dfcbb"
 
 @dataclass(frozen=True, slots=True)
 class BlockHead:
-    """A block that a node calls its newest final one.
-
-    Attributes:
-        hash: 32 bytes.
-        at_ms: its timestamp, Unix milliseconds; 0 in block 0, which has none.
-    """
+    """A block that a node calls its newest final one: its hash has 32 bytes, `at_ms` is its
+    timestamp, Unix milliseconds; 0 in block 0, which has none."""
 
     number: int
     hash: bytes
@@ -85,13 +81,8 @@ class FinalizedHeads:
         self._patient_since = now
 
     def find_excess(self, head: BlockHead, wall_ms: int) -> str | None:
-        """What shows that a chain cannot have come so far; None: nothing.
-
-        A chain has one block a slot at most, counted from a block that is known.
-
-        Args:
-            wall_ms: the machine's clock, Unix milliseconds.
-        """
+        """What shows that a chain cannot have come so far by the machine's clock (Unix
+        milliseconds): it has one block a slot at most, counted from a known one; None: nothing."""
         ahead_ms = head.at_ms - wall_ms
         if ahead_ms > AHEAD_MS:
             return (
@@ -180,14 +171,8 @@ class FinalizedHeads:
 
 
 async def read_head(ask: Ask, last: BlockHead | None = None) -> BlockHead:
-    """A node's newest final block.
-
-    Args:
-        last: what is known already: nothing more is asked about it.
-
-    Raises:
-        ValueError, LookupError, TypeError: it answers nonsense.
-    """
+    """A node's newest final block; about `last` nothing more is asked. `NONSENSE` is raised as it
+    comes."""
     hash_ = _read_hash(await ask("chain_getFinalizedHead", []))
     if last is not None and hash_ == last.hash:
         return last
@@ -200,11 +185,8 @@ async def read_head(ask: Ask, last: BlockHead | None = None) -> BlockHead:
 
 
 def hash_header(header: Any) -> bytes:
-    """BLAKE2b-256 of a header as nodes hand it out: the block's hash.
-
-    Raises:
-        ValueError, LookupError, TypeError: it is none.
-    """
+    """BLAKE2b-256 of a header as nodes hand it out: the block's hash; `NONSENSE` where it is
+    none."""
     number, logs = int(header["number"], 16), header["digest"]["logs"]
     if not 0 <= number <= MOST_BLOCKS:
         raise ValueError(f"no chain has a block {number}")

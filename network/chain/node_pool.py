@@ -96,12 +96,7 @@ class NodePool:
         return substrate
 
     async def _open(self, endpoint: str) -> Substrate:
-        """A node, connected, that has passed every check.
-
-        Raises:
-            WrongChainError: it has not. BittensorError, OSError, TimeoutError, ValueError and the
-                like: it does not answer, or nonsense.
-        """
+        """A node, connected, that has passed every check; raises what else comes of it."""
         target, substrate = self.target, None
         try:
             async with asyncio.timeout(CONNECT_S):

@@ -85,11 +85,7 @@ class _NoRedirect(_Connect):
 
 async def dial(url: str, most: int = MESSAGE_BYTES) -> ClientConnection:
     """A websocket to a node. Proxies that the environment names are not used: which host a program
-    speaks to stands in its settings.
-
-    Raises:
-        OSError, WebSocketException: there is none.
-    """
+    speaks to stands in its settings."""
     return await _NoRedirect(
         url,
         max_size=most,

@@ -58,11 +58,8 @@ class EpochsBy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RuntimeFeatures:
-    """One spec version and how it is spoken to.
-
-    Attributes:
-        last_epoch: name of the storage item that holds the block of the last epoch.
-    """
+    """One spec version and how it is spoken to; `last_epoch` names the item that holds that
+    block."""
 
     spec_version: int
     register_by: RegisterBy
@@ -80,11 +77,7 @@ class RuntimeFeatures:
 
 
 async def detect_runtime(substrate: Substrate) -> RuntimeFeatures:
-    """The runtime at the node's head.
-
-    Raises:
-        ChainError: it lacks something that no block can be read without.
-    """
+    """The runtime at the node's head; `ChainError`: it lacks what no block can be read without."""
     metadata = await substrate.raw.metadata_ir()
     storage = {pallet.name: {item.name for item in pallet.storage} for pallet in metadata.pallets}
     calls = {pallet.name: {call.name for call in pallet.calls} for pallet in metadata.pallets}

@@ -127,12 +127,8 @@ def _bound_session(session: Any, answer_s: float) -> None:
 
 
 def _bound_updates(session: Any) -> Callable[[Any], None]:
-    """The dispatch of an SDK's session, which else keeps all updates that nobody has subscribed to.
-
-    Raises:
-        ConnectionError: from the dispatch, which ends the session: there are too many, or one is
-            too long.
-    """
+    """The dispatch of an SDK's session, which else keeps all updates that nobody has subscribed
+    to."""
     dispatch: Callable[[Any], None] = session._dispatch
 
     def hear(message: Any) -> None:
@@ -194,11 +190,8 @@ async def close(substrate: Substrate) -> None:
 
 
 async def get_codec(substrate: Substrate) -> Any:
-    """The codec of the runtime at the head.
-
-    The SDK looks for the runtime of an old block in that block's state, which is forgotten; calls
-    keep their encoding for long.
-    """
+    """The codec of the runtime at the head: an old block's is in its state, forgotten, and calls
+    keep their encoding for long."""
     return await substrate.raw._runtimes.codec_at(None)
 
 

@@ -71,7 +71,7 @@ _SLIPPAGE = "5 %"
 
 
 class SubtensorChain:
-    """One subnet.
+    """One subnet. What it refuses, or cannot do, is a `ChainError`.
 
     Args:
         folder: where the state read so far is kept.
@@ -153,11 +153,7 @@ class SubtensorChain:
             self._head = (self._head[0], float("-inf"))
 
     def get_block(self, number: int) -> Block:
-        """A finalized block.
-
-        Raises:
-            ChainError: it is not final yet.
-        """
+        """A finalized block."""
         kept = self.archive.get("block", number)
         if kept is not None:
             text, timestamp = json.loads(kept)
@@ -172,11 +168,7 @@ class SubtensorChain:
         return block
 
     def get_body(self, number: int) -> BlockBody:
-        """What stays of a block whose state is forgotten.
-
-        Raises:
-            ChainError: the node has no such block.
-        """
+        """What stays of a block whose state is forgotten."""
         return self._connection.read(lambda s: read_body(s, self.netuid, number))
 
     def get_members(self, number: int) -> Mapping[bytes, Member]:
@@ -322,11 +314,7 @@ class SubtensorChain:
             self._sender.send_call(call, wallet, "hotkey", final=False)
 
     def get_next_weights_block(self, hotkey: bytes) -> int:
-        """First block in which the chain lets a hotkey set weights: a past one if it may now.
-
-        Raises:
-            ChainError: not registered.
-        """
+        """First block in which the chain lets a hotkey set weights: a past one if it may now."""
         uid = self._find_uid(hotkey)
         if uid is None:
             raise ChainError("the hotkey is not registered on this subnet: register it first")

@@ -27,9 +27,7 @@ class ChainWallet(Protocol):
 
 class DevWallet:
     """Keys from development URIs such as //Alice: known to everybody, for a local chain only.
-
-    The URIs are not kept, and neither they nor the keys are ever printed.
-    """
+    Neither they nor the keys are ever printed."""
 
     def __init__(self, coldkey_uri: str, hotkey_uri: str) -> None:
         from bittensor.sp_core import Keypair

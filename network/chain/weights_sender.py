@@ -87,11 +87,8 @@ def send_weights(
     row: Mapping[int, int],
     settings: Hyperparameters,
 ) -> Receipt:
-    """Sends a row from `make_row` the way that runtime and subnet ask for.
-
-    Raises:
-        ChainError: refused, or this runtime's way is not known.
-    """
+    """Sends a row from `make_row` the way that runtime and subnet ask for; `ChainError`: refused,
+    or this runtime's way is not known."""
     from bittensor import calls
     from bittensor.intents import SetWeights
 

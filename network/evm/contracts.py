@@ -100,11 +100,7 @@ def _list_errors() -> dict[bytes, tuple[str, tuple[str, ...]]]:
 
 
 def explain_revert(data: bytes) -> RevertedError:
-    """A refusal in words.
-
-    Args:
-        data: what the call gave back.
-    """
+    """A refusal in words, by what the call gave back."""
     from eth_abi.abi import decode
     from eth_abi.exceptions import DecodingError
 

@@ -19,11 +19,8 @@ class SilentError(EvmError):
 
 
 class RevertedError(EvmError):
-    """A contract refuses a call. Nothing was written.
-
-    Attributes:
-        name: of the contract's error, such as NotThePoster; "" where it gives none that we know.
-    """
+    """A contract refuses a call: nothing was written. `name` is its error's, such as NotThePoster;
+    "" where it gives none that we know."""
 
     def __init__(self, message: str, name: str = "") -> None:
         super().__init__(message)

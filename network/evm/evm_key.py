@@ -57,11 +57,8 @@ class EvmKey:
             ) from None
 
     def to_keystore(self, password: str, iterations: int | None = None) -> dict[str, Any]:
-        """Encrypted, to be written to a file.
-
-        Args:
-            iterations: of scrypt; None: as many as make guessing dear, about a second.
-        """
+        """Encrypted, to be written to a file; without `iterations` of scrypt, guessing takes a
+        second."""
         return dict(self.__account.encrypt(password, iterations=iterations))
 
     def sign(self, transaction: dict[str, Any]) -> tuple[bytes, bytes]:

@@ -50,11 +50,8 @@ class EvmReceipt:
 
 @dataclass(frozen=True, slots=True)
 class SignedCall:
-    """A signed transaction, to be sent any number of times: a chain takes it once.
-
-    Attributes:
-        price: wei a unit of gas.
-    """
+    """A signed transaction, to be sent any number of times: a chain takes it once. `price` in
+    wei."""
 
     raw: bytes
     hash: bytes
@@ -106,10 +103,7 @@ class EvmNode:
         self._provider.close()
 
     def require_chain(self) -> None:
-        """
-        Raises:
-            WrongChainError: the node speaks for another chain.
-        """
+        """`WrongChainError`: the node speaks for another chain."""
         found = self._count(lambda: self.eth.chain_id)
         if found != self.chain_id:
             raise WrongChainError(
@@ -118,11 +112,7 @@ class EvmNode:
             )
 
     def get_head(self) -> int:
-        """Number of the newest block, of the chain that was asked for.
-
-        Raises:
-            WrongChainError: see `require_chain`.
-        """
+        """Number of the newest block, of the chain that was asked for: see `require_chain`."""
         self.require_chain()
         return self._count(lambda: self.eth.block_number)
 
@@ -167,10 +157,7 @@ class EvmNode:
         return self.eth.contract(to, abi=artifact.abi, bytecode=artifact.bytecode)
 
     def require_code(self, address: str) -> None:
-        """
-        Raises:
-            EvmError: there is no contract.
-        """
+        """`EvmError`: there is no contract."""
         with self.explain():
             if not self.eth.get_code(_checksum(address)):
                 raise EvmError(f"there is no contract at {address} on chain {self.chain_id}")
@@ -343,22 +330,14 @@ def _read_data(data: Any) -> bytes:
 
 
 def _read_count(value: Any, end: int = _COUNT_END) -> int:
-    """A number that a node names: of blocks, gas, wei, seconds.
-
-    Raises:
-        TypeError: it is none, or not below `end`.
-    """
+    """A number that a node names: of blocks, gas, wei, seconds; `TypeError`: it is none."""
     if type(value) is not int or not 0 <= value < end:
         raise TypeError(f"{value!r} is no count")
     return value
 
 
 def _checksum(address: str) -> Any:
-    """An address as web3 takes it.
-
-    Raises:
-        EvmError: it is none.
-    """
+    """An address as web3 takes it."""
     from eth_utils.address import is_address, to_checksum_address
 
     if not is_address(address):

@@ -173,11 +173,7 @@ class LedgerPoster:
         self._contract = self._node.open_contract(load_artifact(LEDGER), ledger.address)
 
     def get_head(self) -> int:
-        """Number of the newest block.
-
-        Raises:
-            WrongChainError: the node speaks for another chain.
-        """
+        """Number of the newest block; `WrongChainError`: the node speaks for another chain."""
         return self._node.get_head()
 
     def get_digest(self, epoch: int) -> bytes:
@@ -191,22 +187,14 @@ class LedgerPoster:
     def sign(
         self, epoch: int, entry: LedgerEntry, nonce: int, replaces: int | None = None
     ) -> SignedCall:
-        """Signs a post that would succeed now.
-
-        Raises:
-            RevertedError: the contract refuses it. EvmError: too dear, or too little money.
-        """
+        """Signs a post that would succeed now; see `EvmNode.sign`."""
         arguments = [self._ledger.netuid, self._hotkey, epoch, entry.to_abi()]
         data = bytes.fromhex(self._contract.encode_abi("post", arguments)[2:])
         call = EvmCall(self._contract.address, data, _POST_GAS_MAX)
         return self._node.sign(self._key, call, nonce, replaces)
 
     def send(self, signed: SignedCall) -> None:
-        """Hands a post to the node.
-
-        Raises:
-            EvmError: refused. UnknownOutcomeError: it may have been taken.
-        """
+        """Hands a post to the node; see `EvmNode.send`."""
         self._node.send(signed)
 
     def get_receipt(self, hash_: bytes) -> EvmReceipt | None:

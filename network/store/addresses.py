@@ -51,13 +51,8 @@ def is_public(text: str) -> bool:
 
 
 def resolve_name(host: str, port: int, seconds: float) -> list[str]:
-    """The addresses of a name, as this machine's resolver has them.
-
-    A lookup that hangs costs a thread, which ends when the resolver gives up.
-
-    Raises:
-        OSError: it has none, or there was no answer in time (TimeoutError), or no thread is left.
-    """
+    """The addresses of a name, as this machine's resolver has them; `OSError`: none, or no answer
+    in time. A lookup that hangs costs a thread, which ends when the resolver gives up."""
     answers: SimpleQueue[list[str] | OSError] = SimpleQueue()
 
     def look() -> None:

@@ -109,11 +109,8 @@ class FailedError(StoreError):
 
 
 def name_failure(status: int, code: str | None) -> type[StoreError]:
-    """What it means that a request was not well received.
-
-    Args:
-        code: the error's name, if it has one.
-    """
+    """What it means that a request was not well received; `code` is the error's name, if it has
+    one."""
     if status == 500 or code == "InternalError":
         return FailedError
     lasting = status < 500 or status == 501  # which is said of what a service does not have
@@ -143,11 +140,7 @@ class BucketRequest:
 
 
 class BucketService:
-    """Who keeps a bucket.
-
-    Attributes:
-        address: of the bucket.
-    """
+    """Who keeps a bucket. Everything that goes wrong is a `StoreError`."""
 
     def __init__(self, client: HttpClient, address: BucketAddress, signer: Signer) -> None:
         self._client = client
@@ -155,11 +148,7 @@ class BucketService:
         self._signer = signer
 
     def send_beside(self, problem: str, asked: BucketRequest) -> Future[HttpAnswer]:
-        """`send` on a thread that does not hold up the program's end.
-
-        Raises:
-            StoreError: this machine lets no further one be started.
-        """
+        """`send` on a thread that does not hold up the program's end."""
         sent: Future[HttpAnswer] = Future()
 
         def run() -> None:

@@ -115,15 +115,8 @@ class FolderStore(ObjectStore):
 
 
 def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    """Names of the files below a folder, which need not exist.
-
-    Args:
-        prefix: of all names in it.
-        above: device and inode of each folder that leads to it.
-
-    Raises:
-        OSError: it cannot be read, or a link leads back to a folder above.
-    """
+    """Names, each with `prefix`, of the files below a folder, which need not exist. `above`: device
+    and inode of each folder that leads to it; a link back to one is an `OSError`."""
     try:
         found = folder.stat()
         entries = list(os.scandir(folder))
@@ -207,11 +200,7 @@ def open_file(path: Path) -> ObjectSource:
 
 
 def open_folder(path: Path) -> FolderStore:
-    """One's own folder as a store, made if it is missing.
-
-    Raises:
-        StoreError: it cannot be made or opened.
-    """
+    """One's own folder as a store, made if it is missing."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         return FolderStore(path.resolve())

@@ -146,11 +146,7 @@ class HttpClient:
         self._pool.close()
 
     def ask(self, method: str, url: str, limit: int, wanted: str | None = None) -> HttpAnswer:
-        """What is at a place, at most `limit` bytes; see `send`.
-
-        Args:
-            wanted: a Range header.
-        """
+        """What is at a place, at most `limit` bytes, of all of it or a Range; see `send`."""
         headers = () if wanted is None else (("Range", wanted),)
         return self.send(HttpRequest(method, url, limit, headers))
 

@@ -83,12 +83,8 @@ def upload(service: BucketService, name: str, pieces: Iterable[bytes]) -> None:
 
 
 def _find_begun(service: BucketService, name: str) -> str | None:
-    """The upload of an object that was begun last and did not end, as a query; None: there is none.
-
-    Raises:
-        RefusedError: the service does not tell.
-        StoreError: it does not now.
-    """
+    """The upload of an object that was begun last and did not end, as a query; None: there is
+    none."""
     problem = f"cannot find uploads of {name}"
     key = service.address.get_key(name)
     query = write_query([("uploads", ""), ("prefix", key)])
@@ -127,12 +123,7 @@ def _find_parts(service: BucketService, name: str, begun: str) -> Mapping[int, U
 
 
 class _Sending:
-    """An upload that was begun.
-
-    Args:
-        begun: its name, as a query.
-        there: parts of it that the service has.
-    """
+    """An upload that was begun, by its query, and the parts of it that the service has."""
 
     def __init__(
         self, service: BucketService, name: str, begun: str, there: Mapping[int, UploadPart]

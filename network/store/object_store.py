@@ -98,11 +98,7 @@ def is_name(text: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """See `is_name`.
-
-    Raises:
-        StoreError: it is something else.
-    """
+    """`StoreError` unless `is_name`."""
     if not is_name(name):
         raise StoreError(
             f"{name[:NAME_MAX]!r} is no object's name: use letters, digits and ._- between slashes"
@@ -110,11 +106,7 @@ def check_name(name: str) -> None:
 
 
 def check_folder(prefix: str) -> str:
-    """The folder that a listing is of, without a slash at its end; "": all of the store.
-
-    Raises:
-        StoreError: it leaves the store.
-    """
+    """The folder that a listing is of, without a slash at its end; "": all of the store."""
     folder = prefix.removesuffix("/")
     if folder:
         check_name(folder)

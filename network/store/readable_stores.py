@@ -22,14 +22,8 @@ def get_client(trusted: bool) -> HttpClient:
 
 
 def open_store(locator: str, client: HttpClient | None = None) -> ObjectStore:
-    """The store that one's own operator names by its locator; a folder must exist.
-
-    Args:
-        client: reads from the web; None: one that reads at any address.
-
-    Raises:
-        StoreError: too long, of a kind that is not served, or no such folder.
-    """
+    """The store that one's own operator names by its locator; a folder must exist. Without `client`
+    it is read from the web at any address."""
     return _open(read_locator(locator), client or get_client(True))
 
 
@@ -75,11 +69,7 @@ class ReadableStores:
         self._folders = [_open_existing(p).root for p in places if isinstance(p, FolderLocator)]
 
     def get(self, locator: str) -> ObjectStore | None:
-        """The store of a locator; None where its owner may not be read from here.
-
-        Raises:
-            StoreError: it may, and cannot be opened.
-        """
+        """The store of a locator; None where its owner may not be read from here."""
         place = read_locator(locator)
         if isinstance(place, FolderLocator):
             # nobody learns from here what other folders this machine has
@@ -104,11 +94,7 @@ class ReadableStores:
         return any(real.is_relative_to(root) for root in self._folders)
 
     def get_as_stranger(self, locator: str) -> ObjectStore | None:
-        """A locator's place on the web as who has named no store reads it; None: it is a folder.
-
-        Raises:
-            StoreError: nobody does.
-        """
+        """A locator's place on the web as who has named no store reads it; None: it is a folder."""
         place = read_locator(locator)
         if isinstance(place, FolderLocator):
             return None
@@ -117,11 +103,7 @@ class ReadableStores:
         return WebStore(place, self._strangers or get_client(False))
 
     def open(self, locator: str) -> ObjectStore:
-        """The same where nothing can be done without it.
-
-        Raises:
-            StoreError: it may not be read from here, or cannot be opened.
-        """
+        """As `get`, where nothing can be done without it."""
         store = self.get(locator)
         if store is None:
             raise StoreError(

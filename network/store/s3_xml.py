@@ -27,11 +27,7 @@ def read_code(body: bytes) -> str | None:
 
 
 def read_page(body: bytes) -> tuple[list[str], str]:
-    """Keys of one page of a listing, and how the next one is asked for; "": there is none.
-
-    Raises:
-        ValueError: it is no such page.
-    """
+    """Keys of one page of a listing, and how the next one is asked for; "": there is none."""
     root = _read(body, "ListBucketResult")
     keys = [_find(entry, "Key") for entry in root.iterfind("{*}Contents")]
     if root.findtext("{*}IsTruncated") != "true":
@@ -40,20 +36,12 @@ def read_page(body: bytes) -> tuple[list[str], str]:
 
 
 def read_upload(body: bytes) -> str:
-    """The name of an upload that was begun.
-
-    Raises:
-        ValueError: none was.
-    """
+    """The name of an upload that was begun."""
     return _find(_read(body, "InitiateMultipartUploadResult"), "UploadId")
 
 
 def read_begun(body: bytes, key: str) -> list[str]:
-    """Names of uploads of one object that did not end, the newest last.
-
-    Raises:
-        ValueError: it is no list of uploads.
-    """
+    """Names of uploads of one object that did not end, the newest last."""
     root = _read(body, "ListMultipartUploadsResult")
     uploads = [one for one in root.iterfind("{*}Upload") if one.findtext("{*}Key") == key]
     return [
@@ -63,23 +51,14 @@ def read_begun(body: bytes, key: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class UploadPart:
-    """A part of an object that is not put together yet.
-
-    Attributes:
-        size: bytes.
-        md5: its ETag; of most services, and in hexadecimal digits.
-    """
+    """A part of an object, with its size in bytes and its ETag: of most services its MD5 in hex."""
 
     size: int
     md5: str
 
 
 def read_parts(body: bytes) -> tuple[dict[int, UploadPart], str]:
-    """Parts by number, and after which one the next page begins; "": there is none.
-
-    Raises:
-        ValueError: it is no list of parts.
-    """
+    """Parts by number, and after which one the next page begins; "": there is none."""
     root = _read(body, "ListPartsResult", "ListPartsResponse")  # both are in use
     parts = {
         _find_number(part, "PartNumber"): UploadPart(
@@ -92,20 +71,12 @@ def read_parts(body: bytes) -> tuple[dict[int, UploadPart], str]:
 
 
 def require_complete(body: bytes) -> None:
-    """A service may notice after it has said 200 that it cannot put the parts together.
-
-    Raises:
-        ValueError: it has not.
-    """
+    """A service may notice after it has said 200 that it cannot put the parts together."""
     _read(body, "CompleteMultipartUploadResult")
 
 
 def write_parts(tags: Sequence[str]) -> bytes:
-    """Which parts an object has, by their ETags, in order.
-
-    Raises:
-        ValueError: one is none.
-    """
+    """Which parts an object has, by their ETags, in order; one that is none is refused."""
     if any(not 0 < len(tag) <= _TOKEN_MAX or not tag.isprintable() for tag in tags):
         raise ValueError("a part came to be without an ETag")
     parts = "".join(

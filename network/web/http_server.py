@@ -118,11 +118,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens.
-
-    Raises:
-        OSError, UnicodeError: it cannot.
-    """
+    """A socket that listens."""
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
