@@ -40,14 +40,8 @@ class StoredBlock:
 
 
 class BlockDatabase:
-    """One development network's file. Used by one thread at a time, and by one process.
-
-    Args:
-        file: created where it is not there.
-
-    Raises:
-        ChainError: another process holds it, or it cannot be used.
-    """
+    """One development network's file, made if it is missing. Used by one thread at a time;
+    `ChainError`: another process holds it, or it cannot be used."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -92,11 +86,8 @@ class BlockDatabase:
     # --- blocks
 
     def add_block(self, block: StoredBlock, changes: Mapping[bytes, bytes | None]) -> None:
-        """Keeps a block and what it changed, or nothing of either.
-
-        Raises:
-            ChainError: the disk is full or the file damaged.
-        """
+        """Keeps a block and what it changed, or nothing of either; `ChainError`: disk or file do
+        not take it."""
         header = block.header
         extrinsics = json.dumps([extrinsic.hex() for extrinsic in block.extrinsics])
         try:

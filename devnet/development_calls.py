@@ -17,11 +17,7 @@ AdminCall = tuple[str, dict[str, Any]]
 
 
 def change_settings(connection: Connection, calls: Sequence[AdminCall]) -> Receipt:
-    """Changes the chain's settings as root, all of them or none.
-
-    Raises:
-        ChainError: refused, be it the call within.
-    """
+    """Changes the chain's settings as root, all of them or none; `ChainError`: refused."""
 
     async def wrap(substrate: Substrate) -> Any:
         batch = await _batch(substrate, "AdminUtils", calls)
@@ -31,11 +27,8 @@ def change_settings(connection: Connection, calls: Sequence[AdminCall]) -> Recei
 
 
 def send_tao(connection: Connection, amounts: Mapping[bytes, int]) -> Receipt:
-    """Gives coldkeys rao, all of them or none.
-
-    Raises:
-        ChainError: refused, or a chain that is not of this machine.
-    """
+    """Gives coldkeys rao, all of them or none; `ChainError`: refused, or not this machine's
+    chain."""
     transfers = [
         ("transfer_keep_alive", {"dest": encode_ss58(coldkey), "value": amount})
         for coldkey, amount in amounts.items()

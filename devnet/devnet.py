@@ -155,11 +155,8 @@ class Devnet:
         return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
-        """Serves from a thread of its own; comes back when clients may connect.
-
-        Raises:
-            ChainError: the port is taken.
-        """
+        """Serves from a thread of its own; comes back when clients may connect. `ChainError`: the
+        port is taken."""
         if self._thread is not None:
             raise ChainError("the development network runs already")
         ready = threading.Event()
@@ -182,11 +179,8 @@ class Devnet:
         logger.info("%s", DESCRIPTION, extra={"event": "devnet_described"})
 
     def stop(self) -> None:
-        """Stops serving; `start` goes on where it was.
-
-        Raises:
-            ChainError: it had come to a stop by itself: says why.
-        """
+        """Stops serving; `start` goes on where it was. `ChainError`: why it had stopped by
+        itself."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -254,11 +248,8 @@ class Devnet:
         return self.chain.head.number
 
     def set_time(self, now_ms: int) -> None:
-        """The next block's timestamp.
-
-        Raises:
-            RpcError: time is not virtual here, or that time is past.
-        """
+        """The next block's timestamp; `RpcError`: time is not virtual here, or that time is
+        past."""
         if self._seal is Seal.TIMER:
             raise RpcError(-32000, "blocks come by the clock here: time cannot be set")
         if now_ms <= self.chain.now_ms:

@@ -205,14 +205,8 @@ class DevnetChain:
     # --- blocks
 
     def make_block(self, now_ms: int) -> MadeBlock:
-        """The next block, kept on disk before anybody hears of it.
-
-        Args:
-            now_ms: its timestamp; never before the last block's.
-
-        Raises:
-            ChainError: it cannot be kept; the chain is as before.
-        """
+        """The next block, kept on disk before anybody hears of it, its timestamp never before the
+        last's. `ChainError`: it cannot be kept; the chain is as before."""
         number = self.head.number + 1
         now_ms = max(now_ms, self.now_ms + 1)
         runtime = DevnetRuntime(self.codec, self.state, number, now_ms, self._secret)

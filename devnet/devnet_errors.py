@@ -26,11 +26,7 @@ class InvalidTransactionError(Exception):
 
 
 class RpcError(Exception):
-    """An answer that is an error.
-
-    Attributes:
-        code: JSON-RPC's, or substrate's.
-    """
+    """An answer that is an error; `code` is JSON-RPC's, or substrate's."""
 
     def __init__(self, code: int, message: str, data: str | None = None) -> None:
         super().__init__(message)

@@ -83,11 +83,7 @@ class DevnetRuntime:
         self.events.append(self.codec.make_event(self.phase, pallet, name, fields))
 
     def dispatch(self, origin: Origin, call: RuntimeCall) -> None:
-        """Runs a call; one that fails leaves neither change nor event.
-
-        Raises:
-            DispatchError: it failed.
-        """
+        """Runs a call; one that fails, with `DispatchError`, leaves neither change nor event."""
         run = CALLS.get((call.pallet, call.name))
         if run is None:  # what the runtime has and this network has not
             raise DispatchError("System", "CallFiltered")

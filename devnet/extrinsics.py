@@ -119,11 +119,7 @@ def decode_extrinsic(
 
 
 def take_apart(data: bytes) -> ExtrinsicParts:
-    """A signed extrinsic's parts; `data` has its length before it.
-
-    Raises:
-        MalformedError: it is no signed extrinsic of this format.
-    """
+    """A signed extrinsic's parts; `data` has its length before it. `MalformedError`: it is none."""
     outer = ScaleReader(data)
     length = outer.take_compact()
     if length > EXTRINSIC_BYTES:

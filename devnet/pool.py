@@ -33,11 +33,8 @@ class ExtrinsicPool:
         return len(self._order)
 
     def add(self, waiting: PendingExtrinsic, nonce: int) -> None:
-        """Takes an extrinsic whose signer's next nonce on chain is `nonce`.
-
-        Raises:
-            RpcError: its nonce is used or taken, or there is no room.
-        """
+        """Takes an extrinsic whose signer's next nonce on chain is `nonce`. `RpcError`: its own is
+        used or taken, or there is no room."""
         extrinsic = waiting.extrinsic
         if extrinsic.hash in self._order:
             raise RpcError(1013, "Transaction is already in the pool")

@@ -20,11 +20,7 @@ def hash_blake2(data: bytes) -> bytes:
 
 
 class ScaleReader:
-    """Reads a byte string from its start; never past its end.
-
-    Raises (every method):
-        MalformedError: too few bytes are left.
-    """
+    """Reads a byte string from its start; `MalformedError` where too few bytes are left."""
 
     def __init__(self, data: bytes, position: int = 0) -> None:
         self.data = data

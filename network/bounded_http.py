@@ -74,11 +74,8 @@ async def read_body(response: httpx.Response, most: int, too_long: Exception) ->
 
 
 class BoundedTransport(httpx.AsyncHTTPTransport):
-    """httpx's own over HTTP/1.1, which keeps to `reading_at_most`; asks no proxy.
-
-    Raises:
-        httpx.RemoteProtocolError: from requests: the peer sends more than is allowed.
-    """
+    """httpx's own over HTTP/1.1; asks no proxy, and has a peer that sends more than
+    `reading_at_most` be a `httpx.RemoteProtocolError`."""
 
     def __init__(self, limits: httpx.Limits | None = None) -> None:
         limits = limits or httpx.Limits(max_connections=100, max_keepalive_connections=20)

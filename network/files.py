@@ -23,11 +23,8 @@ _NAME = 100
 
 
 def write_file(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
-    """Writes atomically; a reader sees the old file or the new one.
-
-    Args:
-        durable: it is there after a power cut; else it may be gone or empty then.
-    """
+    """Writes atomically; a reader sees the old file or the new one. Unless `durable` it may be gone
+    or empty after a power cut."""
     with replace_file(path, mode, durable=durable) as temporary:
         temporary.write_bytes(data)
 

@@ -134,11 +134,7 @@ class HttpBeacons:
         return beacon
 
     def check(self) -> dict[str, str]:
-        """Asks every relay which chain it serves: address → what is wrong with it, or "".
-
-        Raises:
-            BeaconSourceError: the source is closed.
-        """
+        """Asks every relay which chain it serves: address → what is wrong with it, or ""."""
         return self._run(self._relays.check())
 
     def close(self) -> None:

@@ -241,11 +241,7 @@ def read_beacon(body: bytes, scheme: Scheme) -> Beacon | RelayFault:
 
 
 def read_url(url: str) -> str:
-    """An endpoint's address as it is used.
-
-    Raises:
-        BeaconSourceError: it is no plain http(s) address.
-    """
+    """An endpoint's address as it is used; `BeaconSourceError`: it is no plain http(s) address."""
     try:
         parts = urlsplit(url)
         plain = bool(parts.hostname) and (parts.port is None or parts.port > 0)

@@ -46,14 +46,8 @@ _TRIM = "DELETE FROM rounds WHERE entry <= (SELECT max(entry) FROM rounds) - ?"
 
 
 class RoundCache:
-    """Verified rounds of one chain. Safe to use from several threads and processes.
-
-    Args:
-        folder: holds the file; created where it is not there.
-
-    Raises:
-        BeaconSourceError: the file cannot be used.
-    """
+    """Verified rounds of one chain, in a file below `folder`. Safe to use from several threads and
+    processes; `BeaconSourceError`: the file cannot be used."""
 
     def __init__(self, chain: BeaconChain, folder: Path, disk_rounds: int = DISK_ROUNDS) -> None:
         self._chain = chain

@@ -55,11 +55,8 @@ class ChainTarget:
         genesis_hash: bytes | None = None,
         patience_s: float = PATIENCE_S,
     ) -> "ChainTarget":
-        """The target that a person means: a network the SDK knows by name, or a node's URL.
-
-        Raises:
-            ChainError: neither.
-        """
+        """The target that a person means: a network the SDK knows by name, or a node's URL; else
+        `ChainError`."""
         from bittensor import settings
 
         public = network in settings.NETWORKS

@@ -115,11 +115,8 @@ class Connection:
         self._loop.call_soon_threadsafe(self.heads.keep, number, hash_, at_ms)
 
     def read_head(self) -> int:
-        """Number of the newest finalized block, from a node that keeps up.
-
-        Raises:
-            ChainError: no node says so within the target's `head_s`.
-        """
+        """Number of the newest finalized block, from a node that keeps up, or a `ChainError` within
+        `head_s`."""
         limit_s = min(self.target.head_s, self.target.patience_s)
         deadline_s = min(self.target.deadline_s, limit_s / HEAD_SHARE)
         return self._run(self._ask_head, deadline_s, limit_s, resend=True)

@@ -35,11 +35,8 @@ class Epochs:
         self._schedule = (-1, 0, 0)  # head at which it was read, tempo, next epoch
 
     def is_epoch(self, number: int, head: int, runtime: RuntimeFeatures) -> bool:
-        """Whether an epoch ends with the block.
-
-        Raises:
-            ChainError: the block is of the past, was never looked at, and its state is gone.
-        """
+        """Whether an epoch ends with the block; `ChainError`: it is of the past, was never looked
+        at, and its state is gone."""
         with self._lock:
             if number > head:
                 return self._foretell(number, head, runtime)

@@ -97,11 +97,7 @@ async def dial(url: str, most: int = MESSAGE_BYTES) -> ClientConnection:
 
 
 async def ask(socket: ClientConnection, method: str, params: list[Any]) -> Any:
-    """A node's answer, past the SDK.
-
-    Raises:
-        ValueError: it is none. OSError, WebSocketException: there is none.
-    """
+    """A node's answer, past the SDK; `ValueError`: it is none."""
     request = {"jsonrpc": "2.0", "id": method, "method": method, "params": params}
     await socket.send(json.dumps(request))
     text = await socket.recv()
@@ -115,12 +111,8 @@ async def ask(socket: ClientConnection, method: str, params: list[Any]) -> Any:
 
 
 def check_answer(method: str, params: list[Any], answer: Any) -> None:
-    """Holds an answer about many keys to the keys that were asked: the SDK takes what it finds, and
-    a default for what it does not.
-
-    Raises:
-        ValueError: keys are missing, come twice, or were not asked for.
-    """
+    """Holds an answer to the keys that were asked, for the SDK takes what it finds; `ValueError`:
+    some are missing, come twice, or were not asked for."""
     if method == "state_queryStorageAt":
         asked = sorted({key.lower() for key in params[0]})
         changes = [(group["block"], key) for group in answer or [] for key, _ in group["changes"]]

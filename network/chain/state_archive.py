@@ -29,14 +29,8 @@ _BUSY_S = 10.0
 
 
 class StateArchive:
-    """What was read once. Safe to use from several threads and processes.
-
-    Args:
-        file: created where it is not there.
-
-    Raises:
-        ChainError: the file cannot be used, or is of another chain or subnet.
-    """
+    """What was read once, in a file that is made if it is missing. Safe to use from several threads
+    and processes; `ChainError`: it cannot be used, or is of another chain or subnet."""
 
     def __init__(self, file: Path, genesis_hash: bytes, netuid: int) -> None:
         self._file = file

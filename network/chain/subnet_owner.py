@@ -27,11 +27,8 @@ def get_balance(connection: Connection, coldkey: bytes) -> int:
 
 
 def create_subnet(connection: Connection, wallet: ChainWallet, max_cost: int) -> int:
-    """Buys a subnet for the wallet's coldkey, its hotkey holding uid 0. The netuid.
-
-    Raises:
-        ChainError: dearer than `max_cost` rao, or refused.
-    """
+    """Buys a subnet for the wallet's coldkey, its hotkey holding uid 0. The netuid; `ChainError`:
+    dearer than `max_cost` rao, or refused."""
     from bittensor.intents import RegisterSubnet
 
     cost = get_subnet_cost(connection)
@@ -56,14 +53,8 @@ def create_subnet(connection: Connection, wallet: ChainWallet, max_cost: int) ->
 
 
 def start_subnet(connection: Connection, wallet: ChainWallet, netuid: int) -> Receipt | None:
-    """Opens a subnet for stake. Only its owner may, once, some time after it was bought.
-
-    Returns:
-        None where it is open already.
-
-    Raises:
-        ChainError: not the owner, or too early.
-    """
+    """Opens a subnet for stake; None where it is open already. Only its owner may, some time after
+    it was bought: else `ChainError`."""
     from bittensor import calls
 
     call = calls.SubtensorModule.start_call(netuid=netuid)

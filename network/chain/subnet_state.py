@@ -172,15 +172,8 @@ async def read_alpha_price(substrate: Substrate, netuid: int) -> int:
 
 
 async def require_same_history(substrate: Substrate, number: int, known: str) -> None:
-    """Asks a node for a block that is known: a local chain that was started anew has the same
-    genesis hash and another history.
-
-    Args:
-        known: the block's hash, hex.
-
-    Raises:
-        WrongChainError: it is another chain's node, or far behind.
-    """
+    """Asks a node for a block whose hash is known: a local chain that was started anew has the same
+    genesis hash. `WrongChainError`: another history, or far behind."""
     head, where = await substrate.finalized_block_number(), name_host(substrate.endpoint)
     if head < number - STATE_BLOCKS:
         raise WrongChainError(

@@ -271,11 +271,8 @@ class SubtensorChain:
         return self._sender.send_call(call, wallet, final=True)
 
     def add_stake(self, hotkey: bytes, amount: int, *, any_price: bool = False) -> Receipt:
-        """Stakes rao on a hotkey, from its wallet's coldkey.
-
-        Args:
-            any_price: also where the purchase itself moves the price by more than 5 %.
-        """
+        """Stakes rao on a hotkey, from its wallet's coldkey; at any price also where that moves it
+        by more than 5 %."""
         from bittensor import Balance
         from bittensor.intents import AddStake
 
@@ -296,11 +293,7 @@ class SubtensorChain:
             ) from error
 
     def set_commitment(self, hotkey: bytes, payload: bytes) -> None:
-        """Overwrites the hotkey's slot; comes back when a block holds it.
-
-        Raises:
-            ChainError: more than 128 bytes, not registered, no space left in this epoch.
-        """
+        """Overwrites the hotkey's slot, at most 128 bytes; comes back when a block holds it."""
         from bittensor import calls
 
         if len(payload) > COMMITMENT_BYTES:

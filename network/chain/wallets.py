@@ -56,11 +56,8 @@ class WalletFolder:
 
 
 def open_wallet(name: str, hotkey: str, folder: Path) -> ChainWallet:
-    """A wallet of the SDK, or development keys where the name starts with two slashes.
-
-    Raises:
-        ChainError: a name that is none, or public keys that are not there.
-    """
+    """A wallet of the SDK, or development keys where the name starts with two slashes;
+    `ChainError`: a name that is none, or public keys that are not there."""
     if name.startswith("//"):
         return DevWallet(name, hotkey if hotkey.startswith("//") else f"{name}//{hotkey}")
     wallet = _name_wallet(name, hotkey, folder)

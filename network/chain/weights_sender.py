@@ -27,12 +27,8 @@ _MARGIN_BLOCKS = 3
 
 
 def make_row(weights: Mapping[int, int]) -> dict[int, int]:
-    """Weights as the chain will show them: in order of uid, without zeros.
-
-    Raises:
-        ChainError: not integers from 0 to 65,535 with that as their largest. The chain scales a row
-            so, and what is read back must be what was sent.
-    """
+    """Weights as the chain will show them: in order of uid, without zeros. It scales a row to a
+    largest 65,535, and what is read back must be what was sent: else `ChainError`."""
     row = {uid: weights[uid] for uid in sorted(weights) if weights[uid]}
     if any(not 0 <= value <= LARGEST_WEIGHT for value in (*row, *row.values())):
         raise ChainError("uids and weights are integers from 0 to 65,535")
@@ -42,15 +38,8 @@ def make_row(weights: Mapping[int, int]) -> dict[int, int]:
 
 
 def pad_row(row: Mapping[int, int], at_least: int, uids: int) -> dict[int, int]:
-    """A row with as many entries as a subnet asks for: weight 0 on the lowest other uids.
-
-    The chain counts entries, zeros too, and asks for no more than there are uids; what stands
-    afterwards is the row.
-
-    Args:
-        at_least: the subnet's MinAllowedWeights.
-        uids: how many the subnet has; they are 0 to that minus one.
-    """
+    """A row with `at_least` entries: weight 0 on the lowest other of so many uids. The chain counts
+    zeros, and asks for no more entries than there are uids; what stands afterwards is the row."""
     others = (uid for uid in range(uids) if uid not in row)
     zeros = dict.fromkeys(islice(others, max(0, at_least - len(row))), 0)
     return dict(sorted({**row, **zeros}.items()))

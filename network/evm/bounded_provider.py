@@ -26,12 +26,8 @@ _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 
 
 class BoundedProvider(JSONBaseProvider):
-    """One node.
-
-    Raises:
-        EvmError: no http(s) address.
-        SilentError: from requests: no answer, or none of JSON-RPC's.
-    """
+    """One node, `EvmError` where it has no http(s) address; a request without an answer is a
+    `SilentError`."""
 
     def __init__(self, url: str) -> None:
         super().__init__()

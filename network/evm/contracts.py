@@ -27,11 +27,8 @@ _REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """What a validator says of one settlement, in the contract's order. Digests of 32 bytes.
-
-    Attributes:
-        audit_round: below 2^64.
-    """
+    """What a validator says of one settlement, in the contract's order: digests of 32 bytes, a
+    round below 2^64."""
 
     score_root: bytes
     record_digest: bytes

@@ -5,10 +5,8 @@ from assay.network.text import hide
 
 
 class EvmError(ChainError):
-    """The EVM's node cannot answer, or nothing can be sent for now: says why and what to do.
-
-    One printable line, whatever a node or a contract wrote into it.
-    """
+    """The EVM's node cannot answer, or nothing can be sent for now: one printable line that says
+    why and what to do, whatever a node or a contract wrote into it."""
 
     def __init__(self, message: str) -> None:
         super().__init__("".join(c if c.isprintable() else "?" for c in hide(message)))

@@ -41,11 +41,8 @@ class EvmKey:
 
     @classmethod
     def from_keystore(cls, keystore: Any, password: str) -> "EvmKey":
-        """From a keystore's JSON (version 3, as geth, MetaMask and the SDK write it).
-
-        Raises:
-            ChainError: it is none, or the password is wrong.
-        """
+        """From a keystore's JSON (version 3, as geth, MetaMask and the SDK write it); `ChainError`:
+        it is none, or the password is wrong."""
         from eth_account import Account
 
         try:

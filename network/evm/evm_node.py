@@ -213,11 +213,8 @@ class EvmNode:
             )
 
     def send(self, signed: SignedCall) -> None:
-        """Hands a transaction to the node, which may have it already.
-
-        Raises:
-            EvmError: the node refuses it. UnknownOutcomeError: it may have taken it.
-        """
+        """Hands a transaction to the node, which may have it already; `EvmError`: refused,
+        `UnknownOutcomeError`: it may have been taken."""
         try:
             with self.explain():
                 self.eth.send_raw_transaction(signed.raw)

@@ -86,11 +86,8 @@ class ScoreLedger:
             )
 
     def find_posted(self, hotkey: bytes, epoch: int, pages: int = 20) -> PostedSettlement | None:
-        """A settlement's entry, from its event.
-
-        It is posted soon after its epoch, and the EVM numbers blocks as the chain does: looked for
-        from there on, in as many pages of 1,000 blocks.
-        """
+        """A settlement's entry, from its event: looked for from its epoch's block on, in as many
+        pages of 1,000 blocks, for the EVM numbers blocks as the chain does."""
         head = self.node.get_head()
         first = epoch if epoch <= head else max(0, head - pages * _PAGE_BLOCKS + 1)
         for start in range(first, min(head + 1, first + pages * _PAGE_BLOCKS), _PAGE_BLOCKS):

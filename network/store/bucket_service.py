@@ -37,12 +37,8 @@ _WORDS_MAX = 16 << 10
 
 @dataclass(frozen=True, slots=True)
 class BucketAddress:
-    """Where a bucket is.
-
-    Attributes:
-        prefix: of all names in it; "": none.
-        endpoint: URL of the service; None: AWS's for the region.
-    """
+    """Where a bucket is; `prefix` begins all names in it, `endpoint` None is AWS's for the
+    region."""
 
     bucket: str
     prefix: str
@@ -71,11 +67,7 @@ class BucketAddress:
 
 
 def read_bucket(upload: str, endpoint: str | None, region: str) -> BucketAddress:
-    """What `s3://bucket/prefix` means.
-
-    Raises:
-        StoreError: it is none, the endpoint is no plain http(s) URL, or the region no name.
-    """
+    """What `s3://bucket/prefix` means; `StoreError`: something is no bucket, endpoint or region."""
     scheme, _, rest = upload.partition("://")
     bucket, _, prefix = rest.removesuffix("/").partition("/")
     plain = _BUCKET.fullmatch(bucket) and (not prefix or _PREFIX.fullmatch(prefix))
