@@ -1,18 +1,21 @@
 """Blocks and all state there ever was, in one SQLite file: a block is one transaction.
 
 A process that is killed leaves the last whole block. State is kept as changes, so that every block
-of the past can be read; nothing is ever forgotten.
+of the past can be read; nothing is ever forgotten. A header's two roots are no Merkle tries: nobody
+asks a development network for proofs. They bind what they stand for all the same.
 """
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from assay.devnet.block_header import BlockHeader
+from assay.devnet.scale import encode_bytes, hash_blake2
 from assay.network.chain.errors import ChainError
+from assay.network.chain.finalized_heads import hash_header
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -28,6 +31,61 @@ CREATE TABLE IF NOT EXISTS state (
 #: Keys whose row numbers are kept in memory.
 _IDS_MAX = 1 << 16
 _AT = "(SELECT value FROM state WHERE key = k.id AND block <= ? ORDER BY block DESC LIMIT 1)"
+
+
+@dataclass(frozen=True)
+class BlockHeader:
+    """A block's header: hash and roots of 32 bytes, the digest's items encoded (ours have none)."""
+
+    number: int
+    parent_hash: bytes
+    state_root: bytes
+    extrinsics_root: bytes
+    digest: tuple[bytes, ...] = ()
+
+    @cached_property
+    def hash(self) -> bytes:
+        """The block's hash, 32 bytes."""
+        return hash_header(self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """As nodes hand it out."""
+        return {
+            "parentHash": "0x" + self.parent_hash.hex(),
+            "number": hex(self.number),
+            "stateRoot": "0x" + self.state_root.hex(),
+            "extrinsicsRoot": "0x" + self.extrinsics_root.hex(),
+            "digest": {"logs": ["0x" + log.hex() for log in self.digest]},
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "BlockHeader":
+        """Of what `to_json` made."""
+        return cls(
+            int(value["number"], 16),
+            _read_hex(value["parentHash"]),
+            _read_hex(value["stateRoot"]),
+            _read_hex(value["extrinsicsRoot"]),
+            tuple(_read_hex(log) for log in value["digest"]["logs"]),
+        )
+
+
+def compute_state_root(parent_root: bytes, changes: Mapping[bytes, bytes | None]) -> bytes:
+    """What binds all state: the parent's root and what changed since."""
+    pieces = [parent_root]
+    for key, value in sorted(changes.items()):
+        pieces.append(encode_bytes(key))
+        pieces.append(b"\x00" if value is None else b"\x01" + encode_bytes(value))
+    return hash_blake2(b"".join(pieces))
+
+
+def compute_extrinsics_root(extrinsics: Sequence[bytes]) -> bytes:
+    """What binds a block's extrinsics and their order; they come without their signatures."""
+    return hash_blake2(b"".join(encode_bytes(extrinsic) for extrinsic in extrinsics))
+
+
+def _read_hex(text: str) -> bytes:
+    return bytes.fromhex(text.removeprefix("0x"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +129,6 @@ class BlockDatabase:
         row: tuple[Any, ...] | None = self.connection.execute(question, values).fetchone()
         return row
 
-    # --- settings
-
     def get_setting(self, name: str) -> str | None:
         """What was kept under a name."""
         row = self._find("SELECT value FROM settings WHERE name = ?", name)
@@ -82,8 +138,6 @@ class BlockDatabase:
         """Keeps a word about the network itself."""
         with self.connection:
             self.connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
-
-    # --- blocks
 
     def add_block(self, block: StoredBlock, changes: Mapping[bytes, bytes | None]) -> None:
         """Keeps a block and what it changed, or nothing of either; `ChainError`: disk or file do
@@ -130,8 +184,6 @@ class BlockDatabase:
             return None
         extrinsics = tuple(bytes.fromhex(text) for text in json.loads(row[1]))
         return StoredBlock(BlockHeader.from_json(json.loads(row[0])), extrinsics)
-
-    # --- state
 
     def load_newest_state(self) -> dict[bytes, bytes]:
         """All that stands at the newest block."""

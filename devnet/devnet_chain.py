@@ -10,8 +10,13 @@ from typing import Any
 
 from bittensor_core import Keypair
 
-from assay.devnet.block_database import BlockDatabase, StoredBlock
-from assay.devnet.block_header import BlockHeader, compute_extrinsics_root, compute_state_root
+from assay.devnet.block_database import (
+    BlockDatabase,
+    BlockHeader,
+    StoredBlock,
+    compute_extrinsics_root,
+    compute_state_root,
+)
 from assay.devnet.devnet_errors import (
     DispatchError,
     InvalidTransactionError,
@@ -31,10 +36,9 @@ from assay.devnet.pallets.balances import (
     use_nonce,
 )
 from assay.devnet.pallets.coinbase import Consensus, run_coinbase
-from assay.devnet.pallets.drand import is_pulse, put_pulse
 from assay.devnet.pallets.registration import update_prices
 from assay.devnet.pallets.shield import rotate_key
-from assay.devnet.pallets.weights import list_awaited_rounds, reveal_commits
+from assay.devnet.pallets.weights import is_pulse, list_awaited_rounds, put_pulse, reveal_commits
 from assay.devnet.pool import ExtrinsicPool, PendingExtrinsic
 from assay.devnet.scale_codec import ScaleCodec
 

@@ -46,8 +46,6 @@ class DevnetRuntime:
         self.events: list[dict[str, Any]] = []
         self.shielded: list[bytes] = []
 
-    # --- subtensor's own storage, by far the most used
-
     def get(self, item: str, *keys: Any) -> Any:
         """A value of SubtensorModule."""
         return self.state.get(MODULE, item, *keys)
@@ -75,8 +73,6 @@ class DevnetRuntime:
         values += [zero] * (index + 1 - len(values))
         values[index] = value
         self.put(item, key, values)
-
-    # --- events and calls
 
     def deposit(self, pallet: str, name: str, fields: Any) -> None:
         """Adds an event. `fields` by name, or a tuple; a single unnamed field stands alone."""

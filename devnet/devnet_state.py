@@ -59,8 +59,6 @@ class DevnetState(StateView):
     def __len__(self) -> int:
         return len(self._values)
 
-    # --- bytes
-
     def read(self, key: bytes) -> bytes | None:
         return self._values.get(key)
 
@@ -84,8 +82,6 @@ class DevnetState(StateView):
         else:
             self._values[key] = value
             self._items.setdefault(key[:ITEM_BYTES], set()).add(key)
-
-    # --- undo
 
     def mark(self) -> int:
         """A place to come back to."""
@@ -111,8 +107,6 @@ class DevnetState(StateView):
     def settle(self) -> None:
         """Makes what stands the ground for the next changes."""
         self._journal.clear()
-
-    # --- values
 
     def put(self, pallet: str, item: str, *keys_and_value: Any) -> None:
         """Writes a value: the map's keys, then the value."""

@@ -78,8 +78,6 @@ class RpcMethods:
             "system_version": lambda _: str(SPEC_VERSION),
         }
 
-    # --- blocks
-
     def _get_block_hash(self, params: Sequence[Any]) -> Any:
         """A block's hash by its number; the newest's without one; a list's by a list."""
         number = _get(params, 0)
@@ -100,8 +98,6 @@ class RpcMethods:
         extrinsics = [_hex(extrinsic) for extrinsic in block.extrinsics]
         body = {"header": block.header.to_json(), "extrinsics": extrinsics}
         return {"block": body, "justifications": None}
-
-    # --- state
 
     def _get_storage(self, params: Sequence[Any]) -> Any:
         return _hex(self._read(params))
@@ -139,8 +135,6 @@ class RpcMethods:
         number = self._chain.find_number(_read_hash(_get(params, 1)))
         return self._chain.read_state(_read_hex(_get(params, 0)), number)
 
-    # --- extrinsics
-
     def _get_nonce(self, params: Sequence[Any]) -> Any:
         try:
             return self._chain.get_next_nonce(str(_get(params, 0)))
@@ -149,8 +143,6 @@ class RpcMethods:
 
     def _submit(self, params: Sequence[Any]) -> Any:
         return _hex(self._chain.submit(_read_hex(_get(params, 0)), None).hash)
-
-    # --- a development network's own
 
     def _make_blocks(self, params: Sequence[Any]) -> Any:
         """Makes `count` blocks at once. The last one's hash."""

@@ -165,8 +165,7 @@ class RpcServer:
         try:
             request = json.loads(message)
         except (ValueError, RecursionError):
-            error = RpcError(-32700, "Parse error")
-            client.say(_make_error(None, error))
+            client.say(_make_error(None, RpcError(-32700, "Parse error")))
             return
         if not isinstance(request, list):
             answer, start = self._run(client, request)

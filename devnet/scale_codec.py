@@ -45,8 +45,6 @@ class ScaleCodec:
                 item["name"].lower(): item["name"] for item in pallet["storage"]
             }
 
-    # --- storage
-
     def make_key(self, pallet: str, item: str, *keys: Any) -> bytes:
         """A storage key; with fewer keys than the map has, the prefix of them all."""
         try:
@@ -88,8 +86,6 @@ class ScaleCodec:
             found = self._items[pallet, item] = entry.value_type, default
         return found
 
-    # --- types
-
     def encode(self, type_name: str, value: Any) -> bytes:
         """A value of a type; None is the absent option."""
         if value is None:
@@ -121,8 +117,6 @@ class ScaleCodec:
     def get_constant(self, pallet: str, name: str) -> Any:
         """A constant of a pallet."""
         return self.core.constant(pallet, name)
-
-    # --- calls, events, errors
 
     def decode_call(self, data: bytes) -> RuntimeCall:
         """A call of this runtime."""

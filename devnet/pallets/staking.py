@@ -30,9 +30,6 @@ PRICE_UNIT = 10**9
 _LARGEST_PURCHASE = 1_000
 
 
-# --- the pool
-
-
 def get_price(state: StateView, netuid: int) -> int:
     """Rao of TAO for one alpha; the root network's is 1."""
     tao, alpha = _get_pool(state, netuid)
@@ -83,9 +80,6 @@ def _get_pool(state: StateView, netuid: int) -> tuple[int, int]:
     return int(tao), int(state.get(MODULE, "SubnetAlphaIn", netuid))
 
 
-# --- shares
-
-
 def get_stake(state: StateView, hotkey: str, coldkey: str, netuid: int) -> int:
     """Alpha that a coldkey has on a hotkey, rao."""
     shares = _get_number(state, "TotalHotkeySharesV2", hotkey, netuid)
@@ -134,9 +128,6 @@ def _put_number(runtime: DevnetRuntime, item: str, *keys_and_number: Any) -> Non
         runtime.put(item, *keys, {"mantissa": number, "exponent": 0})
     else:
         runtime.remove(item, *keys)
-
-
-# --- calls
 
 
 @call(MODULE, "add_stake", "add_stake_limit")

@@ -1,8 +1,8 @@
 """Setting weights: in the clear, or encrypted until drand has signed their round.
 
 A commit of epoch e is opened in epoch e + `RevealPeriodEpochs`, in the first block in which the
-chain knows the pulse of its round; one that is not opened in that epoch is lost. Source: pallet
-subtensor, subnets/weights.rs and coinbase/reveal_commits.rs.
+chain knows the pulse of its round, a real one of quicknet's; one that is not opened in that epoch
+is lost. Source: pallet subtensor, subnets/weights.rs and coinbase/reveal_commits.rs.
 """
 
 import logging
@@ -20,12 +20,12 @@ from assay.devnet.devnet_runtime import (
     ensure,
     require_signed,
 )
-from assay.devnet.devnet_state import StateView
-from assay.devnet.pallets.drand import get_signature
+from assay.devnet.devnet_state import DevnetState, StateView
 from assay.devnet.pallets.schedule import get_epoch_index, list_subnets
 from assay.devnet.pallets.uids import get_owner_uid, get_uid, list_column
 from assay.devnet.scale import ScaleReader, encode_bytes, hash_blake2
 from assay.devnet.scale_codec import SS58_TYPE, read_bytes
+from assay.protocol import QUICKNET, Beacon, is_valid_beacon
 
 logger = logging.getLogger("assay.devnet")
 
@@ -34,7 +34,7 @@ _U16 = 65_535
 _MAIN_MECHANISM = 0
 #: Commits of one hotkey that may wait in an epoch.
 _MOST_COMMITS = 10
-_COMMITS = "TimelockedWeightCommits"
+_COMMITS, _DRAND = "TimelockedWeightCommits", "Drand"
 
 
 @call(MODULE, "set_weights", "set_mechanism_weights", pays=False)
@@ -134,7 +134,7 @@ def list_awaited_rounds(state: StateView) -> set[int]:
     """Rounds of commits that wait, and whose pulse the chain does not know yet."""
     commits = (commit for _, row in state.list_entries(MODULE, _COMMITS) for commit in row)
     rounds = {int(number) for *_, number in commits}
-    return {number for number in rounds if get_signature(state, number) is None}
+    return {number for number in rounds if _get_signature(state, number) is None}
 
 
 def reveal_commits(runtime: DevnetRuntime) -> None:
@@ -154,7 +154,7 @@ def _reveal(
     runtime: DevnetRuntime, netuid: int, who: str, block: int, commit: str, number: int
 ) -> bool:
     """Whether the commit is done with: its round is known, and it was opened or is worthless."""
-    signature = get_signature(runtime.state, number)
+    signature = _get_signature(runtime.state, number)
     if signature is None:
         return False
     try:
@@ -198,3 +198,30 @@ def _open(
 def _take_list(reader: ScaleReader) -> list[int]:
     data = reader.take(2 * reader.take_compact())
     return [int.from_bytes(data[i : i + 2], "little") for i in range(0, len(data), 2)]
+
+
+def _get_signature(state: StateView, number: int) -> bytes | None:
+    """The signature of a round that the chain knows."""
+    pulse = state.get(_DRAND, "Pulses", number)
+    if pulse is None:
+        return None
+    return bytes.fromhex(pulse["signature"].removeprefix("0x"))
+
+
+def is_pulse(number: int, signature: bytes) -> bool:
+    """Whether quicknet signed the round so."""
+    return is_valid_beacon(QUICKNET, Beacon(number, signature))
+
+
+def put_pulse(state: DevnetState, number: int, signature: bytes) -> None:
+    """Keeps a round whose signature was checked."""
+    beacon = Beacon(number, signature)
+    pulse = {
+        "round": number,
+        "randomness": "0x" + beacon.randomness.hex(),
+        "signature": "0x" + signature.hex(),
+    }
+    state.put(_DRAND, "Pulses", number, pulse)
+    newest, oldest = (state.get(_DRAND, f"{age}StoredRound") for age in ("Last", "Oldest"))
+    state.put(_DRAND, "LastStoredRound", max(newest, number))
+    state.put(_DRAND, "OldestStoredRound", min(oldest, number) if oldest else number)

@@ -63,8 +63,6 @@ class NodePool:
         """Whether another node may be asked."""
         return self.has_others and not all(map(self.is_aside, self.target.endpoints))
 
-    # --- connecting
-
     async def get_substrate(self) -> Substrate:
         """The node in use, or the one that is being connected to: whoever stops waiting for it
         finds it connected later."""
@@ -118,8 +116,6 @@ class NodePool:
         if target.still_s is None:
             self._heads.still_s = max(LEAST_STILL_S, STILL_BLOCKS * slot_s)
         return substrate
-
-    # --- leaving
 
     def leave(self, substrate: "Substrate | None") -> None:
         """The next node's turn, if this one is in use."""

@@ -5,9 +5,8 @@ what is posted, or when. Start at `score_ledger.py` (what is read and written); 
 node under it, within `bounded_provider.py`'s deadlines and sizes.
 """
 
-from assay.network.evm.contracts import LedgerEntry, make_ledger_entry
+from assay.network.evm.contracts import EvmError, LedgerEntry, RevertedError, make_ledger_entry
 from assay.network.evm.deployment import bind_hotkey, compute_binding_message, deploy_contracts
-from assay.network.evm.evm_errors import EvmError, RevertedError
 from assay.network.evm.evm_key import EvmKey, compute_mirror
 from assay.network.evm.evm_node import CHAIN_IDS, EvmNode, EvmReceipt, SignedCall
 from assay.network.evm.score_ledger import Binding, LedgerPoster, ScoreLedger

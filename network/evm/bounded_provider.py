@@ -11,7 +11,7 @@ from web3.providers.base import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
 from assay.network.bounded_http import WireAllowance, make_client, read_body, reading_at_most
-from assay.network.evm.evm_errors import EvmError, SilentError
+from assay.network.evm.contracts import EvmError, SilentError
 from assay.network.text import keep_secret
 from assay.network.threads import LookupLoop
 from assay.protocol.encoding import EncodingError, read_json

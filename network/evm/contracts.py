@@ -1,4 +1,4 @@
-"""The two contracts: interface and bytecode as `contracts/` builds them, and their refusals."""
+"""The two contracts: interface and bytecode as `contracts/` builds them, and what goes wrong."""
 
 import json
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from assay.network.evm.evm_errors import RevertedError
+from assay.network.chain.errors import ChainError
+from assay.network.text import hide
 from assay.protocol.record import SettlementRecord
 from assay.protocol.score_tree import keccak256
 
@@ -23,6 +24,27 @@ _REMEDIES = {
     "AnotherHotkey": "the uid is held by somebody else",
     "MalformedWeights": "storage does not hold what this contract reads: has the runtime changed?",
 }
+
+
+class EvmError(ChainError):
+    """The EVM's node cannot answer, or nothing can be sent for now: one printable line that says
+    why and what to do, whatever a node or a contract wrote into it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else "?" for c in hide(message)))
+
+
+class SilentError(EvmError):
+    """The node gave no answer, or none that makes sense. It may have done what it was asked."""
+
+
+class RevertedError(EvmError):
+    """A contract refuses a call: nothing was written. `name` is its error's, such as NotThePoster;
+    "" where it gives none that we know."""
+
+    def __init__(self, message: str, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name
 
 
 @dataclass(frozen=True, slots=True)

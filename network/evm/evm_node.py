@@ -11,8 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.network.chain.errors import UnknownOutcomeError, WrongChainError
-from assay.network.evm.contracts import Artifact, explain_revert
-from assay.network.evm.evm_errors import EvmError, RevertedError, SilentError
+from assay.network.evm.contracts import (
+    Artifact,
+    EvmError,
+    RevertedError,
+    SilentError,
+    explain_revert,
+)
 from assay.network.evm.evm_key import EvmKey
 
 #: What subtensor's networks call themselves.

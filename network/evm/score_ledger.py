@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assay.network.evm.contracts import LEDGER, WEIGHTS_CHECK, LedgerEntry, load_artifact
-from assay.network.evm.evm_errors import EvmError
+from assay.network.evm.contracts import LEDGER, WEIGHTS_CHECK, EvmError, LedgerEntry, load_artifact
 from assay.network.evm.evm_key import EvmKey
 from assay.network.evm.evm_node import EvmCall, EvmNode, EvmReceipt, SignedCall
 

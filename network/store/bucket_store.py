@@ -89,7 +89,7 @@ class BucketStore(ObjectStore):
 
     def open(self, name: str) -> ObjectSource:
         check_name(name)
-        return _BucketObject(self, name)
+        return _BucketObject(self._service, name)
 
     def get(self, name: str, limit: int) -> bytes | None:
         check_name(name)
@@ -117,33 +117,6 @@ class BucketStore(ObjectStore):
     def delete(self, name: str) -> None:
         check_name(name)
         self._service.send(f"cannot delete {name}", BucketRequest("DELETE", name, absent=True))
-
-    def get_size(self, name: str) -> int | None:
-        """Bytes of an object; None: it is not there."""
-        problem = f"cannot read {name}"
-        answer = self._service.send(problem, BucketRequest("HEAD", name, absent=True))
-        if answer.status == 404:
-            return None
-        if "content-length" not in answer.headers:
-            raise self._service.explain(problem, "it is not said how long it is")
-        return int(answer.headers["content-length"])
-
-    def get_range(self, name: str, start: int, end: int) -> bytes | None:
-        """Bytes [start, end) of an object that has them; None: it is not there."""
-        problem, size = f"cannot read {name}", end - start
-        if size > READ_MAX:
-            raise self._service.explain(problem, f"{size} bytes are more than one read takes")
-        wanted = f"bytes={start}-{end - 1}"
-        answer = self._service.send(
-            problem, BucketRequest("GET", name, "", wanted, limit=size, absent=True)
-        )
-        if answer.status == 404:
-            return None
-        part = answer.content_range
-        right = part is not None and part[:2] == (start, end - 1)
-        if answer.status != 206 or not right or len(answer.body) != size:
-            raise self._service.explain(problem, "another part came than was asked for")
-        return answer.body
 
     def _list_pages(self, folder: str) -> Iterator[tuple[str, ...]]:
         """Names below a folder, page by page."""
@@ -185,18 +158,37 @@ def _cut(parts: Iterable[bytes], size: int) -> Iterator[bytes]:
 class _BucketObject:
     """An `ObjectSource` of a bucket; every call looks again."""
 
-    def __init__(self, owner: BucketStore, name: str) -> None:
-        self._owner = owner
+    def __init__(self, service: BucketService, name: str) -> None:
+        self._service = service
         self._name = name
+        self._problem = f"cannot read {name}"
 
     def size(self) -> int | None:
-        return self._owner.get_size(self._name)
+        answer = self._service.send(self._problem, BucketRequest("HEAD", self._name, absent=True))
+        if answer.status == 404:
+            return None
+        if "content-length" not in answer.headers:
+            raise self._service.explain(self._problem, "it is not said how long it is")
+        return int(answer.headers["content-length"])
 
     def read(self, start: int, end: int) -> bytes | None:
-        size = self.size()
-        if size is None:
+        whole = self.size()
+        if whole is None:
             return None
-        end = min(end, size)
+        end = min(end, whole)
         if not 0 <= start < end:
             return b""
-        return self._owner.get_range(self._name, start, end)
+        size = end - start
+        if size > READ_MAX:
+            raise self._service.explain(self._problem, f"{size} bytes are more than one read takes")
+        wanted = f"bytes={start}-{end - 1}"
+        answer = self._service.send(
+            self._problem, BucketRequest("GET", self._name, "", wanted, limit=size, absent=True)
+        )
+        if answer.status == 404:
+            return None
+        part = answer.content_range
+        right = part is not None and part[:2] == (start, end - 1)
+        if answer.status != 206 or not right or len(answer.body) != size:
+            raise self._service.explain(self._problem, "another part came than was asked for")
+        return answer.body

@@ -18,26 +18,21 @@ from assay.network.store.object_store import (
 
 
 class FolderStore(ObjectStore):
-    """A folder on this machine. Made by `open_folder`."""
+    """A folder on this machine, `root` with its links resolved. Made by `open_folder`."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
-
-    @property
-    def root(self) -> Path:
-        """The folder it is, links resolved."""
-        return self._root
+        self.root = root
 
     def put(self, name: str, data: bytes) -> None:
         self.is_there(name)
         with self.explaining(f"cannot write {name}"):
-            write_file(self._root / name, data)
+            write_file(self.root / name, data)
 
     def put_parts(self, name: str, parts: Iterable[bytes]) -> None:
         self.is_there(name)
         with (
             self.explaining(f"cannot write {name}"),
-            replace_file(self._root / name) as temporary,
+            replace_file(self.root / name) as temporary,
             temporary.open("wb") as file,
         ):
             file.writelines(parts)
@@ -52,7 +47,7 @@ class FolderStore(ObjectStore):
         problem = f"cannot read {name}"
         with self.explaining(problem):
             try:
-                file = (self._root / name).open("rb")
+                file = (self.root / name).open("rb")
             except FileNotFoundError:
                 return None
             with file:
@@ -68,7 +63,7 @@ class FolderStore(ObjectStore):
         folder = check_folder(prefix)
         names: list[str] = []
         with self.explaining("cannot list objects"):
-            for name in _walk(self._root / folder, f"{folder}/" if folder else "", ()):
+            for name in _walk(self.root / folder, f"{folder}/" if folder else "", ()):
                 names.append(name)
                 if len(names) == some:
                     break
@@ -80,19 +75,19 @@ class FolderStore(ObjectStore):
         if not self.is_there(name):
             return
         with self.explaining(f"cannot delete {name}"):
-            (self._root / name).unlink(missing_ok=True)
+            (self.root / name).unlink(missing_ok=True)
 
     def get_path(self, name: str) -> Path | None:
-        return self._root / name if self.is_there(name) else None
+        return self.root / name if self.is_there(name) else None
 
     def is_there(self, name: str) -> bool:
         """Whether a file of that name is there. Never leaves the root, be it through a link, and
         never opens a pipe or a device: reading one would wait for ever."""
         check_name(name)
-        path = self._root / name
+        path = self.root / name
         try:
-            if not path.resolve().is_relative_to(self._root):
-                raise StoreError(f"{name} leads out of the store {self._root}: remove that link")
+            if not path.resolve().is_relative_to(self.root):
+                raise StoreError(f"{name} leads out of the store {self.root}: remove that link")
             return path.is_file()
         except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
             raise self.explain(f"cannot look up {name}", error) from error
@@ -109,7 +104,7 @@ class FolderStore(ObjectStore):
         """A failure of this folder, to its operator."""
         cause = str(error).partition("\n")[0]
         return StoreError(
-            f"{problem} in the store {self._root} ({cause}): see that the folder exists, is yours "
+            f"{problem} in the store {self.root} ({cause}): see that the folder exists, is yours "
             "to read and write, and that its disk is not full"
         )
 

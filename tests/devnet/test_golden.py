@@ -8,7 +8,7 @@ import pytest
 from bittensor_core import Keypair
 from bittensor_core import Runtime as CoreRuntime
 
-from assay.devnet.block_header import BlockHeader
+from assay.devnet.block_database import BlockHeader
 from assay.devnet.devnet_errors import DispatchError, InvalidTransactionError
 from assay.devnet.extrinsics import Era, decode_extrinsic, encode_bare, make_payload, take_apart
 from assay.devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION, load_metadata

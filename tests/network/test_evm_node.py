@@ -15,8 +15,7 @@ import pytest
 from assay.network.chain import ChainError, UnknownOutcomeError, WrongChainError
 from assay.network.evm import EvmError, EvmKey, EvmNode, RevertedError, compute_mirror
 from assay.network.evm import bounded_provider as module
-from assay.network.evm.contracts import LedgerEntry, explain_revert
-from assay.network.evm.evm_errors import SilentError
+from assay.network.evm.contracts import LedgerEntry, SilentError, explain_revert
 from assay.network.evm.evm_node import SignedCall
 from assay.protocol.score_tree import keccak256
 

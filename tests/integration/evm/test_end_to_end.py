@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from assay.cli.app import app
 from assay.network.evm import LedgerPoster, bind_hotkey, make_ledger_entry
-from assay.network.evm.evm_errors import SilentError
+from assay.network.evm.contracts import SilentError
 from assay.neurons.program.database import Database
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.settings.loading import ConfigError, load_settings
