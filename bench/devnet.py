@@ -1,8 +1,9 @@
 """The development network: how soon it is there, what it holds, what it takes in.
 
 The network runs in a process of its own, as `assay localnet` has it; extrinsics are signed before
-the clock starts. What counts as accepted stands in a block. `assay localnet` itself is up when it
-has said what to type next.
+the clock starts. What counts as accepted is in a block. `assay localnet` itself is up when it
+has said what to type next. Requests are counted by relays before the two nodes that a validator
+names, its own and a fallback; it reads members and commitments at each block.
 """
 
 import json
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
@@ -19,8 +21,12 @@ from bittensor_core import Keypair, Runtime
 from figures import Figure, report
 from websockets.sync.client import ClientConnection, connect
 
+sys.path.append(str(Path(__file__).parents[1]))
+from assay.devnet import Devnet, Seal
 from assay.devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION, load_metadata
 from assay.devnet.scale_codec import SS58_TYPE
+from assay.network.chain import ChainTarget, Connection, SubtensorChain
+from tests.faults.proxy import FaultProxy
 
 NEURONS = 256
 ROUNDS = 8  # commitments of each
@@ -149,6 +155,32 @@ def submit(network: Network, signed: list[str]) -> float:
     return perf_counter() - started
 
 
+def count_requests(folder: Path, blocks: int = 100) -> float:
+    """Requests a block of a client that reads members and commitments at every block."""
+    with Devnet(folder / "node", block_time=BLOCK_S, seal=Seal.MANUAL) as devnet:
+        devnet.new_blocks(6)
+        with connect(devnet.endpoint, max_size=None) as node:
+            ask(node, "dev_setStorage", [{"SubtensorModule": {"networksAdded": [[[1], True]]}}])
+        devnet.new_blocks(2)
+        relays = [FaultProxy(devnet.endpoint) for _ in range(2)]
+        try:
+            target = ChainTarget(tuple(relay.url for relay in relays))
+            with (
+                closing(Connection(target)) as connection,
+                closing(SubtensorChain(connection, 1, folder / "state", poll_s=0)) as chain,
+            ):
+                before = sum(relay.requests.total() for relay in relays)
+                for _ in range(blocks):
+                    devnet.new_blocks(1)
+                    head = chain.get_head()
+                    chain.get_members(head)
+                    chain.get_commitments(head)
+                return (sum(relay.requests.total() for relay in relays) - before) / blocks
+        finally:
+            for relay in relays:
+                relay.close()
+
+
 def main() -> None:
     metadata = load_metadata(15, round(BLOCK_S * 1_000))
     runtime = Runtime(metadata, SPEC_VERSION, TRANSACTION_VERSION, SS58_TYPE)
@@ -172,6 +204,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="assay-") as name:  # a short path
             founded.append(start_localnet(Path(name) / "net"))
             found_again.append(start_localnet(Path(name) / "net"))
+    with tempfile.TemporaryDirectory() as name:
+        requests = count_requests(Path(name))
     count = NEURONS * ROUNDS
     figures = [
         Figure("start, until clients may connect", min(starts), "s", bound=2.0),
@@ -187,6 +221,7 @@ def main() -> None:
         ),
         Figure("assay localnet, first start: a subnet is founded", min(founded), "s"),
         Figure("later starts", min(found_again), "s"),
+        Figure("requests of a validator with two nodes, a block", requests, "requests"),
     ]
     report("Development network: a process of its own, blocks every second", figures, 1)
 
