@@ -2,7 +2,7 @@
 
 Every id's score is bounded from above by its logit and a cheap bound of its noise; only ids whose
 bound reaches the best score found are scored exactly: a handful of 151,936. The result is that of
-scoring them all, bit for bit (tests/protocol/test_draw.py, tests/inference/test_fast_path.py).
+scoring them all, bit for bit (tests/inference: test_drawing_vectors.py, test_fast_path.py).
 
 Specification, section 3.
 """

@@ -206,8 +206,11 @@ def test_a_message_larger_than_any_extrinsic_ends_the_connection_and_no_other(
     shared: Devnet,
 ) -> None:
     with open_client(shared) as other:
-        with open_client(shared) as client, contextlib.suppress(Exception):
-            client.say(" " * (20 * 1024 * 1024))
+        with open_client(shared) as client:
+            with contextlib.suppress(ConnectionClosed):
+                client.say(" " * (20 * 1024 * 1024))
+            with pytest.raises(ConnectionClosed):
+                client.hear()
         assert other.ask("system_name") == "assay-devnet"
 
 
