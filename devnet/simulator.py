@@ -83,6 +83,7 @@ class SimulatedChain:
 
     Attributes:
         rules: may be replaced at any time; holds from the next call on.
+        pending: what has been submitted since the last block; what is taken out of it never comes.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class SimulatedChain:
         members = {hotkey: Member(uid, 0) for uid, hotkey in enumerate(hotkeys)}
         self._states = {0: _State(members, {}, {})}
         self._bodies: dict[int, Mapping[bytes, bytes]] = {0: {}}
-        self._pending = _Pending()
+        self.pending = _Pending()
         self._balances: dict[bytes, int] = {}
         self.rules = SimulatedRules()
 
@@ -122,15 +123,15 @@ class SimulatedChain:
             )
             self._states[number] = self._apply(self._states[parent.number], number)
             self._states.pop(number - STATE_BLOCKS, None)
-            self._bodies[number] = self._pending.commitments
+            self._bodies[number] = self.pending.commitments
             self._blocks.append(block)
-            self._pending = _Pending()
+            self.pending = _Pending()
             if self._kept is not None and len(self._blocks) > self._kept:
                 del self._bodies[self._blocks.pop(0).number]
             return block
 
     def _apply(self, old: _State, number: int) -> _State:
-        pending, members = self._pending, dict(old.members)
+        pending, members = self.pending, dict(old.members)
         updates = dict(old.updates) | dict.fromkeys(pending.weights, number)
         weights = {**old.weights, **pending.weights}
         for hotkey in pending.registrations:
@@ -257,7 +258,7 @@ class SimulatedChain:
         """Says what consensus would: hotkey → (incentive u16, emission in rao of alpha), from the
         next block until told anew."""
         with self._lock:
-            self._pending.pay = dict(shares)
+            self.pending.pay = dict(shares)
 
     def get_alpha_price(self) -> int:
         """What one alpha is worth, rao: a rule here, there is no pool."""
@@ -271,7 +272,7 @@ class SimulatedChain:
         """Buys a uid for at most `max_cost` rao; it is held from the next block on."""
         with self._lock:
             state, cost = self._newest, self.rules.registration_cost
-            if hotkey in state.members or hotkey in self._pending.registrations:
+            if hotkey in state.members or hotkey in self.pending.registrations:
                 raise ChainError("the hotkey is registered on this subnet already")
             if cost > max_cost:
                 raise ChainError(
@@ -282,11 +283,11 @@ class SimulatedChain:
                     f"a uid costs {format_tao(cost)}, and the coldkey holds "
                     f"{format_tao(self.get_balance(hotkey))}"
                 )
-            full = len(state.members) + len(self._pending.registrations) >= self.rules.max_uids
+            full = len(state.members) + len(self.pending.registrations) >= self.rules.max_uids
             if full and not self._list_evictable(state.members, self.get_head() + 1):
                 raise ChainError("every uid is held by a neuron that is still immune")
             self._balances[hotkey] = self.get_balance(hotkey) - cost
-            self._pending.registrations.append(hotkey)
+            self.pending.registrations.append(hotkey)
             return Receipt(self.get_head() + 1, 0, ())
 
     def add_stake(self, hotkey: bytes, amount: int, *, any_price: bool = False) -> Receipt:
@@ -298,7 +299,7 @@ class SimulatedChain:
                     f"{format_tao(amount)} to stake, and the coldkey holds {format_tao(balance)}"
                 )
             self._balances[hotkey] = balance - amount
-            self._pending.stakes[hotkey] = self._pending.stakes.get(hotkey, 0) + amount
+            self.pending.stakes[hotkey] = self.pending.stakes.get(hotkey, 0) + amount
             return Receipt(self.get_head() + 1, 0, ())
 
     def swap(self, old: bytes, new: bytes) -> None:
@@ -307,7 +308,7 @@ class SimulatedChain:
             self._require_member(old)
             if new in self._newest.members:
                 raise ChainError("the new hotkey is registered on this subnet already")
-            self._pending.swaps[old] = new
+            self.pending.swaps[old] = new
 
     def set_commitment(self, hotkey: bytes, payload: bytes) -> None:
         """Overwrites the hotkey's slot with the next block."""
@@ -315,7 +316,7 @@ class SimulatedChain:
             raise ChainError(f"a commitment has at most {COMMITMENT_BYTES} bytes")
         with self._lock:
             self._require_member(hotkey)
-            self._pending.commitments[hotkey] = payload
+            self.pending.commitments[hotkey] = payload
 
     def get_next_weights_block(self, hotkey: bytes) -> int:
         """First block in which a hotkey may set weights: a past one if it may now."""
@@ -345,7 +346,7 @@ class SimulatedChain:
                 raise ChainError("the hotkey has no permit: stake, and wait for an epoch")
             if not set(row) <= {member.uid for member in state.members.values()}:
                 raise ChainError("a weight is on a uid that nobody holds")
-            self._pending.weights[hotkey] = row
+            self.pending.weights[hotkey] = row
             return self.get_head() + 1
 
     @property

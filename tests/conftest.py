@@ -1,13 +1,9 @@
 """For all tests: what waits for minutes begins first, and one demo is played for whoever looks."""
 
-import fcntl
 import json
 import os
-import socket
 import subprocess
 import sys
-import threading
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,14 +13,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # noqa: TID251 - PyTorch reads it
 
 import pytest
 
+from tests import shared_demo
 from tests.nightly import mark_nightly, read_nightly
 
-ASSAY = Path(sys.executable).with_name("assay")
+_PLAYER = Path(shared_demo.__file__)
+#: Which process of a test run this is; "": the only one.
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # noqa: TID251 - xdist says it there
 #: Real programs on a chain whose blocks come by the clock: they wait more than they compute.
 _WAITING = ("tests/integration/test_localnet.py", "tests/integration/chain/test_programs.py")
-
-#: Demos that this process plays.
-_players: list[subprocess.Popen[str]] = []
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -42,49 +38,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def played_document(tmp_path_factory):
+def _demo_folder(tmp_path_factory):
+    """One for all processes of a test run."""
+    shared = tmp_path_factory.getbasetemp()
+    return (shared.parent if _WORKER else shared) / "demo"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _play_ahead(request, _demo_folder):
+    """Begins the demo with the first test, where any looks at it: nobody waits for it then."""
+    wanted = any("played_document" in item.fixturenames for item in request.session.items)
+    if not wanted or _WORKER not in ("", "gw0"):
+        yield
+        return
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([sys.executable, _PLAYER, _demo_folder], **quiet) as player:
+        yield
+        if request.session.shouldstop or request.session.shouldfail:
+            player.terminate()
+
+
+@pytest.fixture(scope="session")
+def played_document(_demo_folder):
     """One fast demo of six windows, in a folder with a space in its name, beside a chain: `folder`,
     `seed`, `summary` and `stderr`. All processes of a test run share it; read only.
 
     Where no group that fake-groups copied was drawn in a window, as 1 draw in 708 has it and hence
     1 demo in 118, a demo of another seed is played: five in a row are like that once in 2e10.
     """
-    return _get_document(tmp_path_factory)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _play_ahead(request, tmp_path_factory):
-    """Begins that demo with the first test, where any looks at it: nobody waits for it then."""
-    if not any("played_document" in item.fixturenames for item in request.session.items):
-        yield
-        return
-    ahead = threading.Thread(target=_get_document, args=(tmp_path_factory,))
-    ahead.start()
-    yield
-    if request.session.shouldstop or request.session.shouldfail:
-        for player in _players:
-            player.kill()
-    ahead.join()
-
-
-def _get_document(tmp_path_factory):
-    """What is said of the demo, which the first one who asks plays."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:  # noqa: TID251 - which process of a test run this is
-        shared = shared.parent
-    folder = shared / "demo"
-    folder.mkdir(exist_ok=True)
-    said = folder / "said.json"
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for seed in ("assay", *"1234"):
-            if said.exists():
-                break
-            document = _play(folder / f"a run of {seed}", seed)
-            if _is_cheat_accepted(document["summary"]):
-                continue
-            said.write_text(json.dumps(document))
-        return json.loads(said.read_text())
+    done = subprocess.run([sys.executable, _PLAYER, _demo_folder], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads((_demo_folder / shared_demo.SAID).read_text())
 
 
 @pytest.fixture(scope="session")
@@ -92,32 +76,6 @@ def played(played_document):
     """That demo's folder, its summary, its standard error."""
     document = played_document
     return Path(document["folder"]), document["summary"], document["stderr"]
-
-
-def _is_cheat_accepted(summary):
-    verdicts = [verdict for window in summary["windows"] for verdict in window["verdicts"]]
-    return any(v["role"] == "cheat" and v["reason"] == "ACCEPTED" for v in verdicts)
-
-
-def _play(out, seed):
-    with socket.socket() as usual:
-        with suppress(OSError):  # somebody else's chain serves as well
-            usual.bind(("127.0.0.1", 9_944))
-        player = subprocess.Popen(
-            [ASSAY, "demo", "--fast", "--seed", seed, "--out", out, "--json"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "ASSAY_DEMO__WINDOWS": "6", "ASSAY_DEMO__PROBLEMS": "1000"},  # noqa: TID251 - a child's
-        )
-        _players.append(player)
-        try:
-            stdout, stderr = player.communicate(timeout=500)
-        finally:
-            player.kill()
-    assert player.returncode == 0, stderr
-    summary = json.loads(stdout)
-    return {"folder": str(out), "seed": seed, "summary": summary, "stderr": stderr}
 
 
 @pytest.fixture

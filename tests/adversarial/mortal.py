@@ -168,7 +168,7 @@ class Mortal:
         self.chain = MortalChain(self.real, self.fate)
         self.beacons = make_beacons(lambda: self.real.get_block(self.real.get_head()).timestamp_ms)
         self.parameters = make_parameters(self.real.genesis_hash)
-        self._options = options
+        self.options = options
         self._make_ledger = ledger
         self.ledger = None
         self._archive = Archive(folder)
@@ -199,7 +199,7 @@ class Mortal:
             fate.wrap(archive.write_window, "on_window"),
             fate.wrap(archive.write_settlement, "on_settlement"),
             book=book,
-            **self._options,
+            **self.options,
         )
 
     def restart(self):

@@ -268,12 +268,12 @@ def test_weights_are_persisted_before_they_are_sent(fresh_world):
     watched = Watched(world)
     sent = []
     watched.validator._on_settlement = lambda settlement: (
-        sent.append(dict(world.chain._pending.weights)),
+        sent.append(dict(world.chain.pending.weights)),
         watched.settlements.append(settlement),
     )
     watched.run_to_settlement(1)
     assert sent == [{}]
-    assert world.hotkeys["validator"] in world.chain._pending.weights
+    assert world.hotkeys["validator"] in world.chain.pending.weights
 
 
 def test_what_one_implementation_alone_finds_wrong_is_not_held_against_a_miner(world):

@@ -320,14 +320,14 @@ def test_other_parameters_lose_no_weights_that_are_due(tmp_path, monkeypatch, ca
     mortal.fate.hook = lambda name: None
     timing = replace(mortal.parameters.timing, window_blocks=4)
     mortal.parameters = replace(mortal.parameters, timing=timing)
-    mortal._options["start"] = max(1, mortal.real.get_head() - lag)
+    mortal.options["start"] = max(1, mortal.real.get_head() - lag)
     mortal.restart()
     validator, window = mortal.validator, compute_window(timing, mortal.real.get_head() - lag)
     assert "starting afresh" in caplog.text
     assert not validator.audits
     assert not validator._ledgers
     assert validator._next_window == max(0, window) + 1
-    assert validator._last_epoch == max(due.epoch, mortal._options["start"])
+    assert validator._last_epoch == max(due.epoch, mortal.options["start"])
     mortal.play(40)
     rows = {row.epoch: row for row in list_rows(mortal.database, 99)}
     assert rows[due.epoch].state is DeliveryState.CONFIRMED

@@ -43,7 +43,7 @@ def lose_database(mortal):
     mortal.database.close()
     for file in mortal.folder.glob("validator.sqlite*"):
         file.unlink()
-    mortal._options["start"] = mortal.real.get_head()  # as a first start has it
+    mortal.options["start"] = mortal.real.get_head()  # as a first start has it
 
 
 def recover(mortal):

@@ -294,7 +294,7 @@ def test_the_same_weights_as_last_time_are_not_taken_for_these(chain, box):
 def test_a_block_that_said_it_holds_them_and_fell_out_of_the_chain(chain, box):
     box.put(5, ONE)
     box.work()
-    chain.real._pending.weights.clear()
+    chain.real.pending.weights.clear()
     assert box.states == {5: DeliveryState.SENT}
     box.run(20)
     assert box.states == {5: DeliveryState.SENT}

@@ -121,7 +121,7 @@ def test_the_trainer_starts_from_the_reference_own_probabilities(fresh_world):
     (lesson,) = teach_once(world, LearnConfig(epochs=1, groups_per_batch=64))
     assert len(lesson.rewards) == 10
     assert abs(lesson.stats.mean_ratio - 1) < 1e-5
-    published = parse_commitment(world.chain._pending.commitments[world.hotkeys["trainer"]])
+    published = parse_commitment(world.chain.pending.commitments[world.hotkeys["trainer"]])
     assert published.digest == lesson.published.digest
 
 

@@ -62,7 +62,7 @@ class Program:
         self.lives = 0
         self.failure: BaseException | None = None
         self._world = world
-        self._groups = groups
+        self.groups = groups
         self._go, self._rests = threading.Semaphore(0), threading.Semaphore(0)
         self._thread: threading.Thread | None = None
         self._models: CheckpointFolder | None = None
@@ -132,7 +132,7 @@ class Program:
     def _make_settings(self) -> Settings:
         settings = Settings()
         settings.store.locator = self._world.get_locator(self.name)
-        settings.miner = MinerSettings(dir=self.folder, groups=max(1, self._groups))
+        settings.miner = MinerSettings(dir=self.folder, groups=max(1, self.groups))
         settings.validator = ValidatorSettings(dir=self.folder)
         settings.trainer = TrainerSettings(
             dir=self.folder, problems=0, epochs=1, learning_rate=1e-7

@@ -60,7 +60,7 @@ def test_a_finding_is_found(monkeypatch):
     with TemporaryDirectory(prefix="assay-") as root:
         world = World(Path(root), 4, 3, monkeypatch.setattr, calm=True)
         alice = world.programs[0]
-        alice._groups = 1
+        alice.groups = 1
         try:
             world.play(lambda window: None)
         finally:

@@ -212,12 +212,12 @@ class FaultyStore:
 
     def get(self, name: str, limit: int) -> bytes | None:
         data: bytes | None = self._store.get(name, limit)
-        return self._spoil(data)
+        return self.spoil(data)
 
     def open(self, name: str) -> "_FaultySource":
         return _FaultySource(self._store.open(name), self)
 
-    def _spoil(self, data: Any) -> Any:
+    def spoil(self, data: Any) -> Any:
         fault = self._weather.find("store away", "store empty", "store lies")
         if fault is None or data is None:
             return data
@@ -236,9 +236,9 @@ class _FaultySource:
         self._store = store
 
     def size(self) -> int | None:
-        size: int | None = self._store._spoil(self._source.size())
+        size: int | None = self._store.spoil(self._source.size())
         return size
 
     def read(self, start: int, end: int) -> bytes | None:
-        data: bytes | None = self._store._spoil(self._source.read(start, end))
+        data: bytes | None = self._store.spoil(self._source.read(start, end))
         return data

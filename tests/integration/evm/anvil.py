@@ -37,7 +37,7 @@ class Anvil:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{port}"
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [
                 BINARY,
                 "--port",
@@ -63,8 +63,8 @@ class Anvil:
 
     def close(self) -> None:
         self._client.close()
-        self._process.kill()
-        self._process.wait(10)
+        self.process.kill()
+        self.process.wait(10)
 
     def rpc(self, method: str, *params: Any) -> Any:
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}

@@ -273,7 +273,7 @@ class Operator:
         password.write_text("correct horse\n")
         password.chmod(0o600)
         self.key = folder / "key.json"
-        self._variables = {
+        self.variables = {
             "ASSAY_LEDGER__ENDPOINT": stage.anvil.endpoint,
             "ASSAY_LEDGER__CHAIN_ID": CHAIN_ID,
             "ASSAY_LEDGER__CONFIRMATIONS": 0,
@@ -285,11 +285,11 @@ class Operator:
         }
 
     def set(self, **more: object) -> None:
-        self._variables |= {f"ASSAY_LEDGER__{name.upper()}": v for name, v in more.items()}
+        self.variables |= {f"ASSAY_LEDGER__{name.upper()}": v for name, v in more.items()}
 
     def run(self, *arguments: object) -> Result:
         """In this process: what a process of its own adds, other commands' tests show."""
-        variables = {name: str(value) for name, value in self._variables.items()}
+        variables = {name: str(value) for name, value in self.variables.items()}
         return CliRunner().invoke(app, ["ledger", *map(str, arguments)], env=variables)
 
     def ask(self, *arguments: object, code: int = 0) -> Any:
@@ -379,7 +379,7 @@ def test_what_is_wrong_is_said_in_one_line(
     keystore = {"address": "ab" * 20}
     operator.key.write_text(json.dumps(keystore))
     operator.set(contract=stage.deployed.ledger)
-    operator._variables |= changes
+    operator.variables |= changes
     done = operator.run(*arguments)
     assert done.exit_code == 2, done.stdout
     assert words in done.stderr

@@ -120,12 +120,12 @@ def test_events_are_compared_with_the_record(
         stage.anvil.mine(2)
         await_page(inside, lambda d: get_states(d)[third.epoch] == "missing")
 
-        stage.anvil._process.send_signal(signal.SIGSTOP)
+        stage.anvil.process.send_signal(signal.SIGSTOP)
         try:
             found = await_page(inside, lambda d: d["evm"]["trouble"])
             assert "trying since" in inside.get("/ledger").text
         finally:
-            stage.anvil._process.send_signal(signal.SIGCONT)
+            stage.anvil.process.send_signal(signal.SIGCONT)
         assert found["evm"]["trouble"] == {"kind": "ledger", "about": "the ledger"}
         assert 0 <= time.time() * 1_000 - found["evm"]["since_ms"] < PATIENCE_S * 1_000
         assert get_states(found)[first.epoch] == "equal", "what was read stays"

@@ -187,5 +187,5 @@ def test_sealed_work_never_grows(make_subnet, quick_miner, monkeypatch):
         again.step()
     assert len(again.work.groups) == sealed
     subnet.chain.mint()
-    slot = subnet.chain._newest.commitments[ALICE]
+    slot = subnet.chain.get_commitments(head + 5)[ALICE]
     assert parse_commitment(slot).groups == sealed

@@ -131,7 +131,7 @@ def test_a_commitment_whose_block_was_reverted_is_sent_again(make_subnet, quick_
     subnet = make_subnet()
     miner = subnet.start(quick_miner)
     mine_until(subnet, miner, lambda: miner.work is not None and miner.work.committed)
-    subnet.chain._pending.commitments.clear()  # the block that would have held it never comes
+    subnet.chain.pending.commitments.clear()  # the block that would have held it never comes
     mine_until(subnet, miner, subnet.get_slot)
     assert subnet.chain.get_head() <= 13
     assert parse_commitment(subnet.get_slot()).number == 0
