@@ -96,6 +96,8 @@ class DevnetRuntime:
 
 
 Run = Callable[[DevnetRuntime, Origin, Arguments], None]
+SignedRun = Callable[[DevnetRuntime, str, Arguments], None]
+RootRun = Callable[[DevnetRuntime, Arguments], None]
 
 
 CALLS: dict[tuple[str, str], Run] = {}
@@ -111,6 +113,30 @@ def call(pallet: str, *names: str, pays: bool = True) -> Callable[[Run], Run]:
             CALLS[pallet, name] = run
             if not pays:
                 FREE.add((pallet, name))
+        return run
+
+    return enter
+
+
+def signed_call(pallet: str, *names: str, pays: bool = True) -> Callable[[SignedRun], SignedRun]:
+    """The same of a function that gets its signer for an origin; root is refused."""
+
+    def enter(run: SignedRun) -> SignedRun:
+        call(pallet, *names, pays=pays)(lambda r, origin, a: run(r, require_signed(origin), a))
+        return run
+
+    return enter
+
+
+def root_call(pallet: str, *names: str) -> Callable[[RootRun], RootRun]:
+    """The same of a function without an origin; everybody but root is refused."""
+
+    def enter(run: RootRun) -> RootRun:
+        def check(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+            require_root(origin)
+            run(runtime, arguments)
+
+        call(pallet, *names)(check)
         return run
 
     return enter

@@ -132,7 +132,11 @@ def hold_folder(folder: Path) -> Iterator[bool]:
     or not. Waits for nothing."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        yield _is_ours(descriptor, folder)
+        try:
+            ours = take_lock(descriptor) and os.fstat(descriptor).st_ino == folder.stat().st_ino
+        except FileNotFoundError:  # another's until it was renamed
+            ours = False
+        yield ours
     finally:
         os.close(descriptor)
 
@@ -156,10 +160,3 @@ def is_locked(path: Path) -> bool | None:
     except OSError:
         return None
     return False
-
-
-def _is_ours(descriptor: int, folder: Path) -> bool:
-    try:
-        return take_lock(descriptor) and os.fstat(descriptor).st_ino == folder.stat().st_ino
-    except FileNotFoundError:  # another's until it was renamed
-        return False

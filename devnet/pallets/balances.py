@@ -8,10 +8,8 @@ from assay.devnet.devnet_runtime import (
     MODULE,
     Arguments,
     DevnetRuntime,
-    Origin,
-    call,
-    require_root,
-    require_signed,
+    root_call,
+    signed_call,
 )
 from assay.devnet.devnet_state import DevnetState, StateView
 from assay.devnet.scale_codec import RuntimeCall
@@ -115,28 +113,26 @@ def _transfer(runtime: DevnetRuntime, source: str, target: Any, amount: int, *, 
 def _enter_transfer(name: str, *, keep: bool) -> None:
     """Enters a transfer that leaves the sender an account, or may end it."""
 
-    def run(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
-        _transfer(runtime, require_signed(origin), arguments["dest"], arguments["value"], keep=keep)
-
-    call("Balances", name)(run)
+    @signed_call("Balances", name)
+    def run(runtime: DevnetRuntime, source: str, arguments: Arguments) -> None:
+        _transfer(runtime, source, arguments["dest"], arguments["value"], keep=keep)
 
 
 _enter_transfer("transfer_keep_alive", keep=True)
 _enter_transfer("transfer_allow_death", keep=False)
 
 
-@call("Balances", "transfer_all")
-def transfer_all(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+@signed_call("Balances", "transfer_all")
+def transfer_all(runtime: DevnetRuntime, source: str, arguments: Arguments) -> None:
     """A transfer of everything."""
-    source, keep = require_signed(origin), bool(arguments["keep_alive"])
+    keep = bool(arguments["keep_alive"])
     amount = get_free(runtime.state, source) - EXISTENTIAL_DEPOSIT * keep
     _transfer(runtime, source, arguments["dest"], max(0, amount), keep=keep)
 
 
-@call("Balances", "force_set_balance")
-def force_set_balance(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+@root_call("Balances", "force_set_balance")
+def force_set_balance(runtime: DevnetRuntime, arguments: Arguments) -> None:
     """Root gives an account exactly so much."""
-    require_root(origin)
     account, amount = arguments["who"], int(arguments["new_free"])
     _add_issuance(runtime, amount - get_free(runtime.state, account))
     set_free(runtime.state, account, amount)

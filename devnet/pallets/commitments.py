@@ -2,15 +2,7 @@
 
 from typing import Any
 
-from assay.devnet.devnet_runtime import (
-    Arguments,
-    DevnetRuntime,
-    Origin,
-    call,
-    ensure,
-    require_root,
-    require_signed,
-)
+from assay.devnet.devnet_runtime import Arguments, DevnetRuntime, ensure, root_call, signed_call
 from assay.devnet.scale_codec import read_bytes
 
 _PALLET = "Commitments"
@@ -18,10 +10,10 @@ _PALLET = "Commitments"
 _LEAST_SPACE = 100
 
 
-@call(_PALLET, "set_commitment", pays=False)
-def set_commitment(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+@signed_call(_PALLET, "set_commitment", pays=False)
+def set_commitment(runtime: DevnetRuntime, who: str, arguments: Arguments) -> None:
     """Overwrites the hotkey's slot. No deposit is taken, as on subtensor."""
-    who, netuid, info = require_signed(origin), arguments["netuid"], arguments["info"]
+    netuid, info = arguments["netuid"], arguments["info"]
     state, fields = runtime.state, info["fields"]
     ensure(runtime.has("Uids", netuid, who), "AccountNotAllowedCommit", _PALLET)
     limit = int(runtime.codec.get_constant(_PALLET, "MaxFields"))
@@ -39,10 +31,9 @@ def set_commitment(runtime: DevnetRuntime, origin: Origin, arguments: Arguments)
     runtime.deposit(_PALLET, "Commitment", {"netuid": netuid, "who": who})
 
 
-@call(_PALLET, "set_max_space")
-def set_max_space(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+@root_call(_PALLET, "set_max_space")
+def set_max_space(runtime: DevnetRuntime, arguments: Arguments) -> None:
     """Root sets the bytes that a hotkey may commit in an epoch."""
-    require_root(origin)
     runtime.state.put(_PALLET, "MaxSpace", arguments["new_limit"])
 
 

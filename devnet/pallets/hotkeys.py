@@ -9,10 +9,8 @@ from assay.devnet.devnet_runtime import (
     NOBODY,
     Arguments,
     DevnetRuntime,
-    Origin,
-    call,
     ensure,
-    require_signed,
+    signed_call,
 )
 from assay.devnet.pallets.balances import burn, get_free
 from assay.devnet.pallets.schedule import list_subnets
@@ -22,10 +20,10 @@ from assay.devnet.pallets.uids import own_hotkey
 _BY_HOTKEY = ("TotalHotkeyAlpha", "TotalHotkeySharesV2")
 
 
-@call(MODULE, "swap_hotkey", "swap_hotkey_v2")
-def swap_hotkey(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+@signed_call(MODULE, "swap_hotkey", "swap_hotkey_v2")
+def swap_hotkey(runtime: DevnetRuntime, coldkey: str, arguments: Arguments) -> None:
     """On one subnet, or on all where none is named."""
-    coldkey, netuid = require_signed(origin), arguments["netuid"]
+    netuid = arguments["netuid"]
     old, new = arguments["hotkey"], arguments["new_hotkey"]
     keep_stake = bool(arguments.get("keep_stake", False))
     ensure(runtime.get("Owner", old) == coldkey, "NonAssociatedColdKey")
@@ -56,18 +54,13 @@ def swap_hotkey(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) ->
     runtime.put("LastRateLimitedBlock", {"LastTxBlock": coldkey}, runtime.number)
     fields = {"coldkey": coldkey, "old_hotkey": old, "new_hotkey": new}
     if netuid is None:
-        _disown(runtime, coldkey, old, keep_stake)
+        if not keep_stake:
+            runtime.remove("Owner", old)
+            left = [hotkey for hotkey in runtime.get("OwnedHotkeys", coldkey) if hotkey != old]
+            runtime.put("OwnedHotkeys", coldkey, left)
         runtime.deposit(MODULE, "HotkeySwapped", fields)
     else:
         runtime.deposit(MODULE, "HotkeySwappedOnSubnet", fields | {"netuid": netuid})
-
-
-def _disown(runtime: DevnetRuntime, coldkey: str, old: str, keep_stake: bool) -> None:
-    """A hotkey that was swapped everywhere has no owner any more, unless stake is left on it."""
-    if not keep_stake:
-        runtime.remove("Owner", old)
-        left = [hotkey for hotkey in runtime.get("OwnedHotkeys", coldkey) if hotkey != old]
-        runtime.put("OwnedHotkeys", coldkey, left)
 
 
 def _swap_on(runtime: DevnetRuntime, netuid: int, old: str, new: str, keep_stake: bool) -> None:

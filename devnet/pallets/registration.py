@@ -6,15 +6,7 @@ kept, and heeded by the root network only. Source: pallet subtensor, subnets/reg
 
 from functools import lru_cache
 
-from assay.devnet.devnet_runtime import (
-    MODULE,
-    Arguments,
-    DevnetRuntime,
-    Origin,
-    call,
-    ensure,
-    require_signed,
-)
+from assay.devnet.devnet_runtime import MODULE, Arguments, DevnetRuntime, ensure, signed_call
 from assay.devnet.pallets.balances import get_free
 from assay.devnet.pallets.staking import burn_into_pool
 from assay.devnet.pallets.uids import add_neuron, own_hotkey, require_subnet
@@ -23,16 +15,16 @@ _FRACTION_BITS = 64
 _SHORT_BITS = 32
 
 
-@call(MODULE, "burned_register")
-def burned_register(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+@signed_call(MODULE, "burned_register")
+def burned_register(runtime: DevnetRuntime, coldkey: str, arguments: Arguments) -> None:
     """A uid at whatever it costs."""
-    _register(runtime, require_signed(origin), arguments["netuid"], arguments["hotkey"])
+    _register(runtime, coldkey, arguments["netuid"], arguments["hotkey"])
 
 
-@call(MODULE, "register_limit")
-def register_limit(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+@signed_call(MODULE, "register_limit")
+def register_limit(runtime: DevnetRuntime, coldkey: str, arguments: Arguments) -> None:
     """A uid, unless it costs more than a limit."""
-    coldkey, netuid = require_signed(origin), arguments["netuid"]
+    netuid = arguments["netuid"]
     ensure(netuid != 0, "RegistrationNotPermittedOnRootSubnet")
     require_subnet(runtime, netuid)
     within = runtime.get("Burn", netuid) <= arguments["limit_price"]

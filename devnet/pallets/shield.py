@@ -12,7 +12,7 @@ from Crypto.Cipher import ChaCha20_Poly1305
 from kyber_py.ml_kem import ML_KEM_768
 
 from assay.devnet.devnet_errors import MalformedError
-from assay.devnet.devnet_runtime import Arguments, DevnetRuntime, Origin, call, require_signed
+from assay.devnet.devnet_runtime import Arguments, DevnetRuntime, signed_call
 from assay.devnet.scale import ScaleReader, hash_blake2
 from assay.devnet.scale_codec import read_bytes
 
@@ -33,10 +33,10 @@ def rotate_key(runtime: DevnetRuntime) -> None:
     state.put(_PALLET, "NextKeyExpiresAt", runtime.number + 2 * _KEY_BLOCKS)
 
 
-@call(_PALLET, "submit_encrypted")
-def submit_encrypted(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+@signed_call(_PALLET, "submit_encrypted")
+def submit_encrypted(runtime: DevnetRuntime, who: str, arguments: Arguments) -> None:
     """Opens what is within; what cannot be opened is not missed."""
-    who, ciphertext = require_signed(origin), read_bytes(arguments["ciphertext"])
+    ciphertext = read_bytes(arguments["ciphertext"])
     fields = {"id": "0x" + hash_blake2(ciphertext).hex(), "who": who}
     runtime.deposit(_PALLET, "EncryptedSubmitted", fields)
     try:

@@ -14,10 +14,8 @@ from assay.devnet.devnet_runtime import (
     NOBODY,
     Arguments,
     DevnetRuntime,
-    Origin,
-    call,
     ensure,
-    require_signed,
+    signed_call,
 )
 from assay.devnet.devnet_state import StateView
 from assay.devnet.pallets.balances import burn, get_free, give, take
@@ -130,18 +128,16 @@ def _put_number(runtime: DevnetRuntime, item: str, *keys_and_number: Any) -> Non
         runtime.remove(item, *keys)
 
 
-@call(MODULE, "add_stake", "add_stake_limit")
-def add_stake(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+@signed_call(MODULE, "add_stake", "add_stake_limit")
+def add_stake(runtime: DevnetRuntime, coldkey: str, arguments: Arguments) -> None:
     """Stake, up to a price where one is named: in part where that is allowed, else not at all."""
-    _add(runtime, require_signed(origin), arguments, _limit(runtime, arguments, "amount_staked"))
+    _add(runtime, coldkey, arguments, _limit(runtime, arguments, "amount_staked"))
 
 
-@call(MODULE, "remove_stake", "remove_stake_limit")
-def remove_stake(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+@signed_call(MODULE, "remove_stake", "remove_stake_limit")
+def remove_stake(runtime: DevnetRuntime, coldkey: str, arguments: Arguments) -> None:
     """Stake back to TAO, down to a price where one is named; as above."""
-    _remove(
-        runtime, require_signed(origin), arguments, _limit(runtime, arguments, "amount_unstaked")
-    )
+    _remove(runtime, coldkey, arguments, _limit(runtime, arguments, "amount_unstaked"))
 
 
 def _limit(runtime: DevnetRuntime, arguments: Arguments, name: str) -> int:

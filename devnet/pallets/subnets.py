@@ -11,7 +11,7 @@ from assay.devnet.devnet_runtime import (
     Origin,
     call,
     ensure,
-    require_signed,
+    signed_call,
 )
 from assay.devnet.devnet_state import StateView
 from assay.devnet.pallets.balances import get_free, take
@@ -42,10 +42,10 @@ def compute_lock_cost(state: StateView, number: int) -> int:
     return max(least, last * (2 if bought else 1) - fallen)
 
 
-@call(MODULE, "register_network", "register_network_with_identity")
-def register_network(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+@signed_call(MODULE, "register_network", "register_network_with_identity")
+def register_network(runtime: DevnetRuntime, coldkey: str, arguments: Arguments) -> None:
     """A subnet for the signer, whose hotkey gets uid 0."""
-    coldkey, hotkey = require_signed(origin), arguments["hotkey"]
+    hotkey = arguments["hotkey"]
     if arguments.get("identity") is not None:
         raise DispatchError("System", "CallFiltered")
     number, state = runtime.number, runtime.state
@@ -78,7 +78,7 @@ def start_call(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> 
     """The owner starts a subnet: stake may be bought, and every block emits alpha."""
     netuid = arguments["netuid"]
     require_subnet(runtime, netuid)
-    if require_signed(origin) != runtime.get("SubnetOwner", netuid):
+    if origin != runtime.get("SubnetOwner", netuid):
         raise DispatchError(None, "BadOrigin")
     started = runtime.get("FirstEmissionBlockNumber", netuid)
     ensure(started is None, "FirstEmissionBlockNumberAlreadySet")

@@ -9,8 +9,8 @@ from assay.devnet.devnet_runtime import (
     Origin,
     call,
     ensure,
-    require_root,
-    require_signed,
+    root_call,
+    signed_call,
 )
 from assay.devnet.scale import hash_blake2
 from assay.devnet.scale_codec import read_bytes, read_call
@@ -50,10 +50,9 @@ _enter_batch("batch", "BatchInterrupted")
 _enter_batch("force_batch", "ItemFailed")
 
 
-@call("Sudo", "sudo", "sudo_unchecked_weight", pays=False)
-def sudo(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+@signed_call("Sudo", "sudo", "sudo_unchecked_weight", pays=False)
+def sudo(runtime: DevnetRuntime, signer: str, arguments: Arguments) -> None:
     """Runs a call as root. Whether that call fails is said in an event, and nowhere else."""
-    signer = require_signed(origin)
     ensure(signer == runtime.state.get("Sudo", "Key"), "RequireSudo", "Sudo")
     result: dict[str, Any] = {"Ok": None}
     try:
@@ -68,17 +67,16 @@ def remark(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None
     """Does nothing."""
 
 
-@call("System", "remark_with_event")
-def remark_with_event(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+@signed_call("System", "remark_with_event")
+def remark_with_event(runtime: DevnetRuntime, sender: str, arguments: Arguments) -> None:
     """Does nothing, and says so."""
     digest = hash_blake2(read_bytes(arguments["remark"]))
-    fields = {"sender": require_signed(origin), "hash": "0x" + digest.hex()}
+    fields = {"sender": sender, "hash": "0x" + digest.hex()}
     runtime.deposit("System", "Remarked", fields)
 
 
-@call("System", "set_storage")
-def set_storage(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+@root_call("System", "set_storage")
+def set_storage(runtime: DevnetRuntime, arguments: Arguments) -> None:
     """Root writes keys and values as they are."""
-    require_root(origin)
     for key, value in arguments["items"]:
         runtime.state.write(read_bytes(key), read_bytes(value))

@@ -11,15 +11,7 @@ from collections.abc import Sequence
 from bittensor_core import decrypt_with_signature, ss58_encode
 
 from assay.devnet.devnet_errors import DispatchError, MalformedError
-from assay.devnet.devnet_runtime import (
-    MODULE,
-    Arguments,
-    DevnetRuntime,
-    Origin,
-    call,
-    ensure,
-    require_signed,
-)
+from assay.devnet.devnet_runtime import MODULE, Arguments, DevnetRuntime, ensure, signed_call
 from assay.devnet.devnet_state import DevnetState, StateView
 from assay.devnet.pallets.schedule import get_epoch_index, list_subnets
 from assay.devnet.pallets.uids import get_owner_uid, get_uid, list_column
@@ -37,10 +29,10 @@ _MOST_COMMITS = 10
 _COMMITS, _DRAND = "TimelockedWeightCommits", "Drand"
 
 
-@call(MODULE, "set_weights", "set_mechanism_weights", pays=False)
-def set_weights(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+@signed_call(MODULE, "set_weights", "set_mechanism_weights", pays=False)
+def set_weights(runtime: DevnetRuntime, hotkey: str, arguments: Arguments) -> None:
     """A validator's weights, where the subnet takes them in the clear."""
-    netuid, hotkey = arguments["netuid"], require_signed(origin)
+    netuid = arguments["netuid"]
     ensure(not runtime.get("CommitRevealWeightsEnabled", netuid), "CommitRevealEnabled")
     _require_mechanism(runtime, netuid, arguments.get("mecid", _MAIN_MECHANISM))
     _put_weights(
@@ -108,10 +100,10 @@ def _upscale(values: Sequence[int]) -> list[int]:
     return [(2 * value * _U16 + largest) // (2 * largest) for value in values]
 
 
-@call(MODULE, "commit_timelocked_weights", "commit_timelocked_mechanism_weights", pays=False)
-def commit_timelocked_weights(runtime: DevnetRuntime, origin: Origin, arguments: Arguments) -> None:
+@signed_call(MODULE, "commit_timelocked_weights", "commit_timelocked_mechanism_weights", pays=False)
+def commit_timelocked_weights(runtime: DevnetRuntime, who: str, arguments: Arguments) -> None:
     """Keeps encrypted weights until their round."""
-    netuid, who = arguments["netuid"], require_signed(origin)
+    netuid = arguments["netuid"]
     _require_mechanism(runtime, netuid, arguments.get("mecid", _MAIN_MECHANISM))
     ensure(runtime.get("CommitRevealWeightsEnabled", netuid), "CommitRevealDisabled")
     version = runtime.get("CommitRevealWeightsVersion")

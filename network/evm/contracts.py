@@ -1,7 +1,7 @@
 """The two contracts: interface and bytecode as `contracts/` builds them, and what goes wrong."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -64,15 +64,9 @@ class LedgerEntry:
         head = self.score_root + self.record_digest + self.checkpoint
         return keccak256(head + self.audit_round.to_bytes(32, "big") + self.weights_digest)
 
-    def to_abi(self) -> tuple[bytes, bytes, bytes, int, bytes]:
+    def to_abi(self) -> tuple[Any, ...]:
         """As a call's argument."""
-        return (
-            self.score_root,
-            self.record_digest,
-            self.checkpoint,
-            self.audit_round,
-            self.weights_digest,
-        )
+        return astuple(self)
 
 
 def make_ledger_entry(record: SettlementRecord) -> LedgerEntry | None:
@@ -80,11 +74,11 @@ def make_ledger_entry(record: SettlementRecord) -> LedgerEntry | None:
     if not record.scores:
         return None
     return LedgerEntry(
-        score_root=record.score_root,
-        record_digest=record.digest,
-        checkpoint=record.checkpoint,
-        audit_round=record.audit_round,
-        weights_digest=record.weights_digest,
+        record.score_root,
+        record.digest,
+        record.checkpoint,
+        record.audit_round,
+        record.weights_digest,
     )
 
 

@@ -104,15 +104,8 @@ def compute_binding_message(
     Returns:
         32 bytes, signed as they are.
     """
-    return keccak256(
-        _DOMAIN
-        + _word(int(contract, 16))
-        + _word(chain_id)
-        + hotkey
-        + _word(int(poster, 16))
-        + _word(nonce)
-        + _word(expiry)
-    )
+    words = [_DOMAIN, _word(int(contract, 16)), _word(chain_id), hotkey, _word(int(poster, 16))]
+    return keccak256(b"".join([*words, _word(nonce), _word(expiry)]))
 
 
 def _word(value: int) -> bytes:

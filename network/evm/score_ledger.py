@@ -140,18 +140,9 @@ class ScoreLedger:
 
 
 def _read_posted(event: Any) -> PostedSettlement:
-    entry = event["args"]["entry"]
-    return PostedSettlement(
-        LedgerEntry(
-            score_root=entry["scoreRoot"],
-            record_digest=entry["recordDigest"],
-            checkpoint=entry["checkpoint"],
-            audit_round=entry["auditRound"],
-            weights_digest=entry["weightsDigest"],
-        ),
-        int(event["blockNumber"]),
-        bytes(event["transactionHash"]),
-    )
+    names = ("scoreRoot", "recordDigest", "checkpoint", "auditRound", "weightsDigest")
+    entry = LedgerEntry(*(event["args"]["entry"][name] for name in names))
+    return PostedSettlement(entry, int(event["blockNumber"]), bytes(event["transactionHash"]))
 
 
 class LedgerPoster:
