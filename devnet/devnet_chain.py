@@ -313,10 +313,8 @@ class DevnetChain:
         try:
             runtime.dispatch(signer, call)
         except DispatchError as error:
-            name, fields = (
-                "ExtrinsicFailed",
-                fields | {"dispatch_error": self.codec.make_error(error)},
-            )
+            name = "ExtrinsicFailed"
+            fields["dispatch_error"] = self.codec.make_error(error)
         paid = {"who": signer, "actual_fee": fee + extrinsic.tip, "tip": extrinsic.tip}
         runtime.deposit("TransactionPayment", "TransactionFeePaid", paid)
         runtime.deposit("System", name, fields)

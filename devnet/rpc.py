@@ -21,13 +21,8 @@ _MOST_QUERIES = 16_384
 
 
 class RpcMethods:
-    """All methods that need no subscription.
-
-    Args:
-        seal: makes so many blocks at once.
-        set_time: has the next block be of a time, Unix milliseconds.
-        legacy: metadata of format 14.
-    """
+    """All methods that need no subscription; `seal` makes so many blocks at once, `set_time` has
+    the next one be of a time, Unix milliseconds, and `legacy` is metadata of format 14."""
 
     def __init__(
         self,

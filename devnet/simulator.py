@@ -32,12 +32,8 @@ from assay.protocol.commitment import COMMITMENT_BYTES
 
 @dataclass(frozen=True, slots=True)
 class SimulatedRules:
-    """The subnet's settings. The defaults let everybody do everything.
-
-    Attributes:
-        permits: whether weights need a permit, which stake brings at the next epoch.
-        alpha_price: rao.
-    """
+    """The subnet's settings. The defaults let everybody do everything; with `permits` weights need
+    one, which stake brings at the next epoch; `alpha_price` is in rao."""
 
     weights_rate_limit: int = 0
     registration_cost: int = 0

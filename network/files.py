@@ -114,11 +114,8 @@ def _sync(path: Path) -> None:
 
 
 def remove_unfinished(folder: Path, marker: str) -> None:
-    """Deletes what writers left here when they were killed. Nobody may be writing.
-
-    Args:
-        marker: pattern of a file's name; a folder within that holds such a file is another's.
-    """
+    """Deletes what writers left here when they were killed. Nobody may be writing; a folder within
+    that holds a file whose name fits `marker` is another's."""
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not any(Path(place, name).glob(marker))]
         for name in names:

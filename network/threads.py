@@ -27,11 +27,8 @@ def start_thread(work: Callable[[], None], name: str) -> None:
 
 
 class DaemonThreads:
-    """Daemon threads of one purpose, one a call.
-
-    Args:
-        most: at once; a call that nobody waits for any more counts until it ends.
-    """
+    """Daemon threads of one purpose, one a call and so many at once; a call that nobody waits for
+    any more counts until it ends."""
 
     def __init__(self, name: str, most: int) -> None:
         self._name = name
@@ -39,11 +36,8 @@ class DaemonThreads:
         self._free = BoundedSemaphore(most)
 
     async def call(self, function: Callable[[], T]) -> T:
-        """What a function returns, for as long as the caller waits for it.
-
-        Raises:
-            OSError: too many calls hang, or no thread can be started; else what it raises.
-        """
+        """What a function returns, for as long as the caller waits for it; `OSError`: too many
+        calls hang, or no thread can be started."""
         carried: Future[T] = Future()
         carried.set_running_or_notify_cancel()  # so that it stays settable when nobody waits
 

@@ -53,11 +53,9 @@ def _emit(runtime: DevnetRuntime, netuid: int) -> None:
 
 
 def _end_epoch(runtime: DevnetRuntime, netuid: int, consensus: Consensus) -> None:
-    miners, validators, cut = (
-        runtime.get(item, netuid)
-        for item in ("PendingServerEmission", "PendingValidatorEmission", "PendingOwnerCut")
-    )
-    for item in ("PendingServerEmission", "PendingValidatorEmission", "PendingOwnerCut"):
+    pending = ("PendingServerEmission", "PendingValidatorEmission", "PendingOwnerCut")
+    miners, validators, cut = (runtime.get(item, netuid) for item in pending)
+    for item in pending:
         runtime.put(item, netuid, 0)
     result = consensus(_gather(runtime, netuid, miners + validators))
     _store(runtime, netuid, result)

@@ -33,16 +33,9 @@ _ROUND = re.compile(r"[0-9]{1,20}")
 
 
 class BeaconServer:
-    """Serves a local beacon until it is closed.
-
-    Args:
-        beacons: what is served; the rounds that its clock says are out.
-        port: 0 takes any that is free.
-        host: an address of this machine; others reach it only if you name one they can.
-
-    Raises:
-        BeaconSourceError: the port cannot be had, or the chain's times are not whole seconds.
-    """
+    """Serves the rounds of a local beacon that are out, until it is closed; on any free port where
+    it is 0, to others only where `host` is one they can reach. `BeaconSourceError`: the port cannot
+    be had, or the chain's times are not whole seconds."""
 
     def __init__(self, beacons: LocalBeacon, port: int = 0, host: str = "127.0.0.1") -> None:
         try:

@@ -31,12 +31,8 @@ _SECOND_NAMES = {
 
 
 def read_chain_info(data: bytes) -> BeaconChain:
-    """The chain that an info of either version describes.
-
-    Raises:
-        EncodingError: too long, no JSON, a field missing, unknown or out of its bounds, or a hash
-            that does not follow from the other fields.
-    """
+    """The chain that an info of either version describes; `EncodingError`: too long, no JSON, a
+    field missing, unknown or out of its bounds, or a hash that does not follow from the others."""
     if len(data) > INFO_MAX:
         raise EncodingError(f"has {len(data)} bytes, more than {INFO_MAX}")
     fields, beacon_id = _read_fields(read_json(data))
@@ -66,14 +62,8 @@ def compute_chain_hash(
 
 
 def describe_chain(chain: BeaconChain, beacon_id: str, version: int) -> dict[str, Json]:
-    """Info of a local chain, which has no group: its seed is zeros.
-
-    Args:
-        version: 1 or 2.
-
-    Raises:
-        EncodingError: the chain's times are not whole seconds, and drand knows no others.
-    """
+    """Info, of version 1 or 2, of a local chain, which has no group: its seed is zeros.
+    `EncodingError`: its times are not whole seconds, and drand knows no others."""
     if chain.genesis_ms % 1_000 or chain.period_ms % 1_000:
         raise EncodingError("drand knows whole seconds only: genesis or period has a fraction")
     fields: dict[str, Json] = {

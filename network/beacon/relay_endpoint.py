@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from assay.network.beacon.chain_info import read_chain_info
-from assay.network.bounded_http import make_client, read_body, reading_at_most
+from assay.network.bounded_http import read_body, reading_at_most
 from assay.network.text import describe_error, keep_secret, mask_endpoint
 from assay.network.threads import DaemonThreads
 from assay.protocol import Beacon, BeaconChain, EncodingError, Scheme, is_valid_beacon
@@ -40,7 +40,7 @@ _INFO_PATHS = {1: "/{chain}/info", 2: "/v2/chains/{chain}/info"}
 ReadPulse = Callable[[int], bytes | None]
 #: Rounds that are read at once, those included that the chain is not waited for any more.
 _READS = 8
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "assay"}
+RELAY_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "assay"}
 
 
 class BeaconSourceError(OperatorError):
@@ -258,12 +258,6 @@ def read_url(url: str) -> str:
         )
     keep_secret(url)
     return url.rstrip("/")
-
-
-def make_relay_client(connect_s: float, answer_s: float, relays: int) -> httpx.AsyncClient:
-    """A client for so many relays."""
-    limits = httpx.Limits(max_connections=4 * relays, max_keepalive_connections=relays)
-    return make_client(_HEADERS, connect_s, answer_s, limits)
 
 
 async def _read(client: httpx.AsyncClient, url: str) -> tuple[int, bytes]:

@@ -11,15 +11,18 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import httpx
+
 from assay.network.beacon.relay_endpoint import (
+    RELAY_HEADERS,
     ChainPulses,
     FaultKind,
     ReadPulse,
     RelayEndpoint,
     RelayFault,
     RoundSource,
-    make_relay_client,
 )
+from assay.network.bounded_http import make_client
 from assay.network.text import hide
 from assay.protocol import Beacon, BeaconChain
 
@@ -62,13 +65,8 @@ class RelayTimeouts:
 
 @dataclass(frozen=True, slots=True)
 class NoBeacon:
-    """A race that nobody won.
-
-    Attributes:
-        why: what each relay did, for people.
-        late: every relay answered, and none has the round.
-        absent: one of them at least says that it does not have the round.
-    """
+    """A race that nobody won, and `why` for people; late: every relay answered, and none has the
+    round; absent: one at least says so."""
 
     why: str
     late: bool
@@ -76,15 +74,8 @@ class NoBeacon:
 
 
 class Relays:
-    """The relays of one pinned chain.
-
-    Args:
-        urls: the preferred one first.
-        pulses: reads rounds off a chain that keeps them; one more source like the relays.
-
-    Attributes:
-        endpoints: in the order they were named. What they count may be read from any thread.
-    """
+    """The relays of one pinned chain, the preferred one first, and with `pulses` the chain that
+    keeps rounds. What `endpoints` count may be read from any thread."""
 
     def __init__(
         self,
@@ -98,7 +89,8 @@ class Relays:
         self.endpoints: list[RoundSource] = [RelayEndpoint(url=url) for url in urls]
         if pulses is not None:
             self.endpoints.append(ChainPulses(read=pulses))
-        self._client = make_relay_client(patience.connect_s, patience.answer_s, len(urls))
+        limits = httpx.Limits(max_connections=4 * len(urls), max_keepalive_connections=len(urls))
+        self._client = make_client(RELAY_HEADERS, patience.connect_s, patience.answer_s, limits)
         self._count = 0
         self._races: dict[int, asyncio.Task[Beacon | NoBeacon]] = {}
         self._losers: set[asyncio.Task[Beacon | RelayFault]] = set()

@@ -97,15 +97,9 @@ class Connection:
         self._nodes.checks.append(check)
 
     def read(self, op: Callable[[Substrate], Awaitable[T]], patience_s: float | None = None) -> T:
-        """The answer to a read, which may be asked again of another node.
-
-        Args:
-            patience_s: how long it goes on trying; None: the target's.
-
-        Raises:
-            ForgottenError: the nodes no longer keep that block's state.
-            ChainError: the node refuses, or none answers in time.
-        """
+        """The answer to a read, which may be asked again of another node for `patience_s`;
+        `ForgottenError`: they no longer keep that block's state, `ChainError`: refused, or none in
+        time."""
         limit_s = self.target.patience_s if patience_s is None else patience_s
         return self._run(op, self.target.deadline_s, limit_s, resend=True)
 
@@ -123,11 +117,7 @@ class Connection:
 
     def send(self, op: Callable[[Substrate], Awaitable[T]]) -> T:
         """The answer to something that must not happen twice: never asked again once begun.
-
-        Raises:
-            UnknownOutcomeError: the connection broke, or the deadline passed, after the start.
-            ChainError: as for `read`.
-        """
+        `UnknownOutcomeError`: it broke after the start; else as for `read`."""
         return self._run(op, self.target.inclusion_s, self.target.patience_s, resend=False)
 
     def hurry(self) -> None:

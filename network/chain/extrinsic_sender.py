@@ -48,29 +48,21 @@ class ExtrinsicSender:
             UnknownOutcomeError: it may yet happen, or have happened.
             ChainError: it was refused, by pool or runtime: says why.
         """
-
-        async def submit(client: Any) -> Any:
-            return await client.submit_call(
-                call, wallet, signer=signer, period=EXTRINSIC_BLOCKS, wait_for_finalization=final
-            )
-
-        return self._send(submit, wallet, signer)
+        given = {"period": EXTRINSIC_BLOCKS, "wait_for_finalization": final}
+        return self._send(
+            lambda client: client.submit_call(call, wallet, signer=signer, **given), wallet, signer
+        )
 
     def send_intent(self, intent: Any, wallet: ChainWallet, *, final: bool) -> Receipt:
         """Sends one of the SDK's intents; as `send_call`."""
-
-        async def submit(client: Any) -> Any:
-            return await client.execute(
-                intent, wallet, period=EXTRINSIC_BLOCKS, wait_for_finalization=final
-            )
-
-        return self._send(submit, wallet, intent.signer)
+        given = {"period": EXTRINSIC_BLOCKS, "wait_for_finalization": final}
+        return self._send(
+            lambda client: client.execute(intent, wallet, **given), wallet, intent.signer
+        )
 
     def quote_fee(self, call: Any, wallet: ChainWallet, signer: str = "coldkey") -> int:
-        """What the chain would take for a call now, rao, besides what the call itself costs.
-
-        Within a byte's fee: how a signature's lifetime is written is not known beforehand.
-        """
+        """What the chain would take for a call now, rao, besides what the call itself costs; within
+        a byte's fee, for a signature's lifetime is not known beforehand."""
 
         async def quote(substrate: Substrate) -> int:
             composed = await substrate.compose(call)

@@ -43,12 +43,8 @@ class BoundedSocket(ClientConnection):
         await super().send(message, text)
 
     async def recv(self, decode: bool | None = None) -> str:  # type: ignore[override]
-        """The next message. Cancelled between two fragments the websocket can only be closed.
-
-        Raises:
-            ValueError: no UTF-8, or more than `VALUES` values.
-            ConnectionError, WebSocketException: there will be none.
-        """
+        """The next message; `ValueError`: no UTF-8, or more than `VALUES` values. Cancelled between
+        two fragments the websocket can only be closed."""
         stream = cast("AsyncGenerator[bytes, None]", self.recv_streaming(decode=False))
         try:
             async with contextlib.aclosing(stream):

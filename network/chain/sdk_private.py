@@ -55,14 +55,7 @@ EARLY, UPDATE_CHARS = 32, 65_536
 
 
 async def open_substrate(endpoint: str, archives: tuple[str, ...], answer_s: float) -> Substrate:
-    """The SDK's view of one node, connected.
-
-    Args:
-        answer_s: longest wait for the first, small answer; the runtime may take longer.
-
-    Raises:
-        BittensorError, OSError, TimeoutError: the node cannot be reached.
-    """
+    """The SDK's view of one node, connected; the first, small answer is waited for `answer_s`."""
     from bittensor import RpcSubstrate
 
     sessions: list[Any] = []

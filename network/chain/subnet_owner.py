@@ -4,19 +4,14 @@ from assay.network.chain.chain_values import Receipt, format_tao
 from assay.network.chain.connection import Connection
 from assay.network.chain.errors import ChainError
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
-from assay.network.chain.substrate import Substrate
 from assay.network.chain.wallets import ChainWallet, get_coldkey
 from assay.protocol.ss58 import encode_ss58
 
 
 def get_subnet_cost(connection: Connection) -> int:
     """What a subnet costs now, rao."""
-
-    async def read(substrate: Substrate) -> int:
-        api, method = "SubnetRegistrationRuntimeApi", "get_network_registration_cost"
-        return int(await substrate.runtime_call(api, method, []))
-
-    return connection.read(read)
+    api, method = "SubnetRegistrationRuntimeApi", "get_network_registration_cost"
+    return int(connection.read(lambda s: s.runtime_call(api, method, [])))
 
 
 def get_balance(connection: Connection, coldkey: bytes) -> int:

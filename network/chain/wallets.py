@@ -78,15 +78,9 @@ def create_wallet(
     *,
     encrypted: bool = True,
 ) -> Any:
-    """Makes whichever of a wallet's two keys is not there yet. Nothing is ever overwritten.
-
-    Args:
-        on_mnemonic: called with "coldkey" or "hotkey" and its mnemonic, the only way back to it.
-        encrypted: asks on the terminal for a password for the coldkey.
-
-    Raises:
-        ChainError: both are there already, or the folder cannot be written.
-    """
+    """Makes whichever of a wallet's two keys is not there yet; nothing is ever overwritten.
+    `on_mnemonic` gets "coldkey" or "hotkey" and the only way back to it; `encrypted` asks on the
+    terminal for the coldkey's password. `ChainError`: both are there, or cannot be written."""
     from bittensor.keyfiles import KeyfileError
 
     wallet = _name_wallet(name, hotkey, folder)

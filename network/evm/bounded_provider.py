@@ -10,7 +10,7 @@ import httpx
 from web3.providers.base import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
-from assay.network.bounded_http import WireAllowance, make_client, read_body, reading_at_most
+from assay.network.bounded_http import make_client, read_body, reading_at_most
 from assay.network.evm.contracts import EvmError, SilentError
 from assay.network.text import keep_secret
 from assay.network.threads import LookupLoop
@@ -59,20 +59,17 @@ class BoundedProvider(JSONBaseProvider):
 
     async def _post(self, body: bytes) -> bytes:
         with reading_at_most(_HEAD_MAX) as wire:
-            return await self._read(body, wire)
-
-    async def _read(self, body: bytes, wire: WireAllowance) -> bytes:
-        async with (
-            asyncio.timeout(ANSWER_S),  # over headers as well, which may come by the byte
-            self._client.stream("POST", self._url, content=body) as response,
-        ):
-            wire.size += _REST_MAX
-            if response.status_code != httpx.codes.OK:
-                raise SilentError(
-                    f"EVM node {self.name} answers with status {response.status_code}"
-                )
-            too_long = SilentError(f"EVM node {self.name} sent more than {ANSWER_MAX:,} bytes")
-            return await read_body(response, ANSWER_MAX, too_long)
+            async with (
+                asyncio.timeout(ANSWER_S),  # over headers as well, which may come by the byte
+                self._client.stream("POST", self._url, content=body) as response,
+            ):
+                wire.size += _REST_MAX
+                if response.status_code != httpx.codes.OK:
+                    raise SilentError(
+                        f"EVM node {self.name} answers with status {response.status_code}"
+                    )
+                too_long = SilentError(f"EVM node {self.name} sent more than {ANSWER_MAX:,} bytes")
+                return await read_body(response, ANSWER_MAX, too_long)
 
     def close(self) -> None:
         """Closes the connection. One that a thread still waits on ends with the program."""

@@ -29,12 +29,8 @@ class Deployed:
 
 
 def deploy_contracts(node: EvmNode, key: EvmKey, confirmations: int) -> Deployed:
-    """Deploys a ledger, and a weights' check over it. Anybody may: they have no owner.
-
-    Raises:
-        EvmError: too dear, too little money, refused. UnknownOutcomeError: it was sent and does not
-        stand. WrongChainError: the node speaks for another chain.
-    """
+    """Deploys a ledger, and a weights' check over it. Anybody may: they have no owner. `EvmError`:
+    too dear, or refused, `UnknownOutcomeError`: it was sent and does not stand."""
     node.require_chain()
     ledger, first = _deploy(node, key, LEDGER, [], confirmations)
     check, second = _deploy(node, key, WEIGHTS_CHECK, [ledger], confirmations)
@@ -63,15 +59,8 @@ def bind_hotkey(
     sign: Callable[[bytes], bytes],
     confirmations: int,
 ) -> EvmReceipt:
-    """Lets a key post for a hotkey, in place of whichever did so before.
-
-    Args:
-        sign: the hotkey's sr25519 signature over 32 bytes, as they are.
-
-    Raises:
-        RevertedError: refused. EvmError, UnknownOutcomeError, WrongChainError: see
-        `deploy_contracts`.
-    """
+    """Lets a key post for a hotkey, in place of whichever did so before, by the hotkey's sr25519
+    signature over 32 bytes as they are; errors as of `deploy_contracts`."""
     node = ledger.node
     node.require_chain()
     node.require_code(ledger.address)

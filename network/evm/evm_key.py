@@ -12,14 +12,8 @@ _MIRROR_PREFIX = b"evm:"
 
 
 class EvmKey:
-    """A secp256k1 key. Neither `repr` nor any error shows it.
-
-    Args:
-        account: eth_account's LocalAccount, which is imported when a key is made.
-
-    Attributes:
-        address: 0x and 40 digits, with the checksum of EIP-55.
-    """
+    """A secp256k1 key, of eth_account's LocalAccount. Neither `repr` nor any error shows it;
+    `address` has the checksum of EIP-55."""
 
     def __init__(self, account: Any) -> None:
         self.__account = account

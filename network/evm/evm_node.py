@@ -170,15 +170,9 @@ class EvmNode:
     def sign(
         self, key: EvmKey, call: EvmCall, nonce: int, replaces: int | None = None
     ) -> SignedCall:
-        """Signs a call that would succeed now.
-
-        Args:
-            replaces: price in wei of one with this nonce that this one is to replace.
-
-        Raises:
-            RevertedError: the contract would refuse it. EvmError: it needs too much gas, is too
-            dear, or the key has too little money.
-        """
+        """Signs a call that would succeed now, in place of one with this nonce at a price in wei
+        where it `replaces` one. `RevertedError`: the contract would refuse it, `EvmError`: too much
+        gas, too dear, or too little money."""
         gas = self._estimate(key, call)
         price = self.get_price() * _PRICE_MARGIN // 100
         if replaces is not None:
@@ -232,12 +226,8 @@ class EvmNode:
     def await_receipt(
         self, signed: SignedCall, confirmations: int, patience_s: float
     ) -> EvmReceipt:
-        """Waits until a transaction stands, with as many blocks on top.
-
-        Raises:
-            UnknownOutcomeError: it did not within the patience.
-            RevertedError: it failed, with the reason that can be had.
-        """
+        """Waits until a transaction stands, with as many blocks on top; `RevertedError`: it failed,
+        `UnknownOutcomeError`: it did not stand within the patience."""
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
             receipt = self._find_standing(signed, confirmations)

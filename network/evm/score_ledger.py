@@ -43,11 +43,8 @@ class WeightsFound:
 
 
 class ScoreLedger:
-    """One subnet's part of a ledger.
-
-    Raises:
-        EvmError: from every method: no node answers, or there is no such contract.
-    """
+    """One subnet's part of a ledger; `EvmError` from every method: no node answers, or there is no
+    such contract."""
 
     def __init__(self, node: EvmNode, address: str, netuid: int) -> None:
         self.node = node
@@ -146,11 +143,8 @@ def _read_posted(event: Any) -> PostedSettlement:
 
 
 class LedgerPoster:
-    """One validator's posts to one ledger, every step by itself, for a caller that remembers them.
-
-    Raises:
-        EvmError: from every method: no node answers.
-    """
+    """One validator's posts to one ledger, every step by itself, for a caller that remembers them;
+    `EvmError` from every method: no node answers."""
 
     def __init__(self, ledger: ScoreLedger, key: EvmKey, hotkey: bytes) -> None:
         self._ledger = ledger

@@ -156,13 +156,8 @@ class BucketService:
         return sent
 
     def send(self, problem: str, asked: BucketRequest) -> HttpAnswer:
-        """The answer to a request that was well received.
-
-        Raises:
-            RefusedError: it was refused, and will be next time.
-            FailedError: the service has failed.
-            StoreError: nobody answered, or who did could not do it now.
-        """
+        """The answer to a request that was well received; `RefusedError`: it will be refused next
+        time, too, `FailedError`: the service has failed, `StoreError`: not now."""
         url = self.address.root
         if asked.name:
             url += f"/{self.address.get_key(asked.name)}"

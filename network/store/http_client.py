@@ -97,12 +97,8 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """One answer.
-
-    Attributes:
-        headers: by lower-case name.
-        body: of a success all of it, if it was wanted; else its beginning.
-    """
+    """One answer: headers by lower-case name, of a success's body all, if it was wanted, else its
+    beginning."""
 
     status: int
     headers: Mapping[str, str]
@@ -151,12 +147,8 @@ class HttpClient:
         return self.send(HttpRequest(method, url, limit, headers))
 
     def send(self, request: HttpRequest) -> HttpAnswer:
-        """An answer.
-
-        Raises:
-            StoreError: there is none, it is late or too long, compressed, or no HTTP. No header
-                that was sent is in it.
-        """
+        """An answer; `StoreError`: there is none, it is late or too long, compressed, or no HTTP.
+        No header that was sent is in it."""
         patience = self._patience
         size = (request.limit or 0) + len(request.content)
         with take_seconds(patience.total_s + size / patience.bytes_a_second):

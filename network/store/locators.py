@@ -30,12 +30,8 @@ class FolderLocator:
 
 @dataclass(frozen=True, slots=True)
 class WebLocator:
-    """`https://host[:port][/path]`, or `http://`.
-
-    Attributes:
-        host: lower case; an IPv6 address without its brackets.
-        path: begins with a slash and does not end with one; empty: the whole host.
-    """
+    """`https://host[:port][/path]`, or `http://`. The host is in lower case, IPv6 without brackets;
+    the path begins with a slash and ends with none; empty: the whole host."""
 
     scheme: str
     host: str
@@ -61,11 +57,8 @@ Locator = FolderLocator | WebLocator
 
 
 def read_locator(text: str) -> Locator:
-    """What a locator means; nothing is looked at yet.
-
-    Raises:
-        ServedError: it is none. What may be a secret in it is not repeated.
-    """
+    """What a locator means; nothing is looked at yet. `ServedError`: it is none; what may be a
+    secret in it is not repeated."""
     if len(text.encode(errors="replace")) > LOCATOR_MAX:
         raise ServedError(f"a locator has at most {LOCATOR_MAX} bytes: use a shorter path")
     if not _PRINTABLE.fullmatch(text):  # urlsplit leaves out blanks that it finds

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from assay.network.store.folder_store import FolderStore, open_folder
 from assay.network.store.http_client import HttpClient
-from assay.network.store.locators import FolderLocator, Locator, WebLocator, read_locator
+from assay.network.store.locators import FolderLocator, WebLocator, read_locator
 from assay.network.store.object_store import ObjectStore, StoreError
 from assay.network.store.web_store import WebStore
 
@@ -24,11 +24,10 @@ def get_client(trusted: bool) -> HttpClient:
 def open_store(locator: str, client: HttpClient | None = None) -> ObjectStore:
     """The store that one's own operator names by its locator; a folder must exist. Without `client`
     it is read from the web at any address."""
-    return _open(read_locator(locator), client or get_client(True))
-
-
-def _open(place: Locator, client: HttpClient) -> ObjectStore:
-    return WebStore(place, client) if isinstance(place, WebLocator) else _open_existing(place)
+    place = read_locator(locator)
+    if isinstance(place, WebLocator):
+        return WebStore(place, client or get_client(True))
+    return _open_existing(place)
 
 
 def _open_existing(place: FolderLocator) -> FolderStore:

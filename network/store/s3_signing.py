@@ -52,13 +52,8 @@ class Signer:
     def sign(
         self, method: str, url: str, content: bytes, wanted: str | None, now: datetime
     ) -> RequestHeaders:
-        """The headers with which a request is sent; others may stand beside them.
-
-        Args:
-            url: its query is `write_query`'s, and its path is escaped.
-            wanted: a Range header.
-            now: the time, UTC.
-        """
+        """The headers with which a request is sent; others may stand beside them. The URL's query
+        is `write_query`'s, its path is escaped; `wanted` is a Range header, `now` UTC."""
         parts = urlsplit(url)
         stamp = now.strftime("%Y%m%dT%H%M%SZ")
         digest = hashlib.sha256(content).hexdigest()

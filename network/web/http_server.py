@@ -98,11 +98,7 @@ class _HastyProtocol(H11Protocol):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """The port that pages are served on; 0: any that is free.
-
-    Raises:
-        ServingError: it is taken, or there is no such address.
-    """
+    """The port that pages are served on; 0: any that is free. `ServingError`: it cannot be had."""
     try:
         return open_socket(host, port)
     except (socket.gaierror, UnicodeError) as error:  # a name with an empty part cannot be encoded
@@ -135,11 +131,7 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 def list_hosts(host: str, more: Sequence[str]) -> list[str]:
     """Names by which a page may be asked for: this machine's own while it listens to nobody else,
-    and those that were allowed.
-
-    Raises:
-        ServingError: one of these is no name that a browser asks by.
-    """
+    and those that were allowed; `ServingError`: one of these is no name that a browser asks by."""
     names = [_check_name(name) for name in more]
     try:
         address = ip_address(host)
@@ -169,11 +161,8 @@ def make_server(
     patience: ServerLimits = ServerLimits(),
     lines: dict[str, Any] | None = LOGGING_CONFIG,
 ) -> uvicorn.Server:
-    """What serves an application; its `should_exit` ends it from another thread.
-
-    Args:
-        lines: where uvicorn logs to; None: left as it is.
-    """
+    """What serves an application; its `should_exit` ends it from another thread. `lines` says where
+    uvicorn logs to; None: left as it is."""
     protocol = type("HastyProtocol", (_HastyProtocol,), {"patience": patience})
     config = uvicorn.Config(
         app,
