@@ -36,7 +36,8 @@ def measure_rate(environment: Environment, levels: list[int], answer: str, count
 
 def get_processor_time() -> float:
     """Seconds that this process and its caged child have worked."""
-    return process_time() + gym._get_cage().processor_time
+    child = gym._get_cage()._child
+    return process_time() + (child.get_processor_time() if child else 0.0)
 
 
 def main() -> None:

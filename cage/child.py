@@ -28,26 +28,32 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in line)
 
 
-def serve(answer: Callable[[bytes], bytes], memory: int = MEMORY_BYTES) -> NoReturn:
+def serve(answer: Callable[[bytes], bytes], memory: int | None = MEMORY_BYTES) -> NoReturn:
     """The child's whole life: answers requests until its standard input closes.
 
     To be called once the imports are done. An answer has at least one byte. What `answer` raises,
     running out of memory above all, ends the process, and the parent concludes.
+
+    Args:
+        memory: bytes of address space that it may add; None: it is trusted and has no limits, and
+            what it prints on standard error stays.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Whatever native code prints must not look like an answer, nor fill the parent's disk.
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with open(os.devnull, "r+b", buffering=0) as nothing:
-        for stream in range(3):
+        for stream in range(2 if memory is None else 3):
             os.dup2(nothing.fileno(), stream)
-    _limit_memory(memory)
+    if memory is not None:
+        _limit_memory(memory)
     replies.write(READY)
     replies.flush()
     try:
         while len(head := requests.read(HEAD.size)) == HEAD.size:
             size, milliseconds = HEAD.unpack(head)
             request = requests.read(size)
-            _renew_processor_time(milliseconds / 1_000)
+            if memory is not None:
+                _renew_processor_time(milliseconds / 1_000)
             try:
                 reply = answer(request)
             except MemoryError:

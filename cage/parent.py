@@ -10,7 +10,6 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
-from types import TracebackType
 from typing import IO, Self
 
 from assay.cage.child import HEAD, LENGTH, READY, clean
@@ -75,12 +74,7 @@ class Cage:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @property
@@ -88,12 +82,6 @@ class Cage:
         """Process id of the child, None while there is none."""
         child = self._child
         return child.pid if child else None
-
-    @property
-    def processor_time(self) -> float:
-        """Seconds that the child has worked, 0 while there is none."""
-        child = self._child
-        return child.get_processor_time() if child else 0.0
 
     def close(self) -> None:
         """Ends the child. What is asked afterwards raises WorkerError."""

@@ -9,102 +9,45 @@ were too long to ask, or had no answer that its scorer takes. Consensus: part of
 from collections.abc import Mapping
 from types import MappingProxyType
 
+#: Number of levels → datasets that have levels 1 to so many.
+_BY_LEVELS = {
+    1: "acre gsm_symbolic list_functions rubiks_cube",
+    2: "bf caesar_cipher circuit_logic jugs survo",
+    3: "binary_matrix game_of_life mahjong_puzzle",
+    4: """
+        ab advanced_geometry arc_1d arc_agi binary_alternation calendar_arithmetic codeio
+        complex_arithmetic cryptarithm decimal_arithmetic dice futoshiki gcd graph_color
+        group_anagrams kakurasu knights_knaves largest_island lcm maze n_queens needle_haystack
+        number_filtering number_format palindrome_generation palindrome_partitioning path_star
+        polynomial_equations pool_matrix prime_factorization rotten_oranges sentence_reordering
+        shortest_path simple_equations simple_geometry simple_integration spiral_matrix
+        string_insertion string_splitting string_synthesis syllogism tower_of_hanoi tsumego
+        word_sequence_reversal zebra_puzzles
+    """,
+    5: """
+        base_conversion basic_arithmetic color_cube_rotation count_bits count_primes countdown
+        course_schedule decimal_chain_sum letter_jumble manipulate_matrix mini_sudoku
+        power_function propositional_logic rectangle_count rotate_matrix spell_backward
+        string_manipulation sudoku word_sorting
+    """,
+    6: "emoji_mystery figlet_font",
+    7: "rearc time_intervals",
+    8: "intermediate_integration letter_counting number_sorting",
+    9: "aiw family_relationships",
+    10: "bitwise_arithmetic quantum_lock self_reference",
+    11: "chain_sum products",
+    36: "leg_counting",
+}
 #: Dataset → its legal levels.
 LEVELS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {
-        "ab": tuple(range(1, 5)),
-        "acre": (1,),
-        "advanced_geometry": tuple(range(1, 5)),
-        "aiw": tuple(range(1, 10)),
-        "arc_1d": tuple(range(1, 5)),
-        "arc_agi": tuple(range(1, 5)),
-        "base_conversion": tuple(range(1, 6)),
-        "basic_arithmetic": tuple(range(1, 6)),
-        "bf": tuple(range(1, 3)),
-        "binary_alternation": tuple(range(1, 5)),
-        "binary_matrix": tuple(range(1, 4)),
-        "bitwise_arithmetic": tuple(range(1, 11)),
-        "caesar_cipher": tuple(range(1, 3)),
-        "calendar_arithmetic": tuple(range(1, 5)),
-        "chain_sum": tuple(range(1, 12)),
-        "circuit_logic": tuple(range(1, 3)),
-        "codeio": tuple(range(1, 5)),
-        "color_cube_rotation": tuple(range(1, 6)),
-        "complex_arithmetic": tuple(range(1, 5)),
-        "count_bits": tuple(range(1, 6)),
-        "count_primes": tuple(range(1, 6)),
-        "countdown": tuple(range(1, 6)),
-        "course_schedule": tuple(range(1, 6)),
-        "cryptarithm": tuple(range(1, 5)),
-        "decimal_arithmetic": tuple(range(1, 5)),
-        "decimal_chain_sum": tuple(range(1, 6)),
-        "dice": tuple(range(1, 5)),
-        "emoji_mystery": tuple(range(1, 7)),
-        "family_relationships": tuple(range(1, 10)),
-        "figlet_font": tuple(range(1, 7)),
-        "futoshiki": tuple(range(1, 5)),
-        "game_of_life": tuple(range(1, 4)),
-        "gcd": tuple(range(1, 5)),
-        "graph_color": tuple(range(1, 5)),
-        "group_anagrams": tuple(range(1, 5)),
-        "gsm_symbolic": (1,),
-        "intermediate_integration": tuple(range(1, 9)),
-        "jugs": tuple(range(1, 3)),
-        "kakurasu": tuple(range(1, 5)),
-        "knights_knaves": tuple(range(1, 5)),
-        "largest_island": tuple(range(1, 5)),
-        "lcm": tuple(range(1, 5)),
-        "leg_counting": tuple(range(1, 37)),
-        "letter_counting": tuple(range(1, 9)),
-        "letter_jumble": tuple(range(1, 6)),
-        "list_functions": (1,),
-        "mahjong_puzzle": tuple(range(1, 4)),
-        "manipulate_matrix": tuple(range(1, 6)),
-        "maze": tuple(range(1, 5)),
-        "mini_sudoku": tuple(range(1, 6)),
+        **{
+            name: tuple(range(1, count + 1))
+            for count, names in _BY_LEVELS.items()
+            for name in names.split()
+        },
         "modulo_grid": (1, 3, 4, 5, 6),
-        "n_queens": tuple(range(1, 5)),
-        "needle_haystack": tuple(range(1, 5)),
-        "number_filtering": tuple(range(1, 5)),
-        "number_format": tuple(range(1, 5)),
-        "number_sorting": tuple(range(1, 9)),
-        "palindrome_generation": tuple(range(1, 5)),
-        "palindrome_partitioning": tuple(range(1, 5)),
-        "path_star": tuple(range(1, 5)),
-        "polynomial_equations": tuple(range(1, 5)),
-        "pool_matrix": tuple(range(1, 5)),
-        "power_function": tuple(range(1, 6)),
-        "prime_factorization": tuple(range(1, 5)),
-        "products": tuple(range(1, 12)),
-        "propositional_logic": tuple(range(1, 6)),
-        "quantum_lock": tuple(range(1, 11)),
-        "rearc": tuple(range(1, 8)),
-        "rectangle_count": tuple(range(1, 6)),
-        "rotate_matrix": tuple(range(1, 6)),
-        "rotten_oranges": tuple(range(1, 5)),
-        "rubiks_cube": (1,),
-        "self_reference": tuple(range(1, 11)),
-        "sentence_reordering": tuple(range(1, 5)),
-        "shortest_path": tuple(range(1, 5)),
-        "simple_equations": tuple(range(1, 5)),
-        "simple_geometry": tuple(range(1, 5)),
-        "simple_integration": tuple(range(1, 5)),
         "sokoban": (2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14),
-        "spell_backward": tuple(range(1, 6)),
-        "spiral_matrix": tuple(range(1, 5)),
-        "string_insertion": tuple(range(1, 5)),
-        "string_manipulation": tuple(range(1, 6)),
-        "string_splitting": tuple(range(1, 5)),
-        "string_synthesis": tuple(range(1, 5)),
-        "sudoku": tuple(range(1, 6)),
-        "survo": tuple(range(1, 3)),
-        "syllogism": tuple(range(1, 5)),
-        "time_intervals": tuple(range(1, 8)),
-        "tower_of_hanoi": tuple(range(1, 5)),
-        "tsumego": tuple(range(1, 5)),
-        "word_sequence_reversal": tuple(range(1, 5)),
-        "word_sorting": tuple(range(1, 6)),
-        "zebra_puzzles": tuple(range(1, 5)),
     }
 )
 

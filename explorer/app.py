@@ -1,6 +1,14 @@
-"""Addresses, and what answers them: one view each, as a page or as JSON."""
+"""Addresses, and what answers them: one view each, as a page or as JSON; and one line to every open
+page whenever something has changed (server-sent events).
 
+An event holds a number and nothing else: the page asks for itself again. Streams are bounded in
+number and in time; a browser opens the next one by itself.
+"""
+
+import asyncio
 import json
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,12 +19,11 @@ from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from assay.explorer.events import Events
 from assay.explorer.index import NUMBER_MAX, Index, IndexDamagedError
 from assay.explorer.indexing import Indexer
 from assay.explorer.page_reader import NotFoundError, PageReader
@@ -31,7 +38,7 @@ from assay.explorer.views.overview import view_overview
 from assay.explorer.views.rollouts import view_rollout
 from assay.explorer.views.settlements import view_settlement, view_weights
 from assay.explorer.views.windows import view_member, view_window, view_windows
-from assay.network.web.guard import Guard
+from assay.network.web.guard import Guard, get_network
 
 _STATIC = Path(__file__).with_name("static")
 #: Pages made at once; each thread has a connection to the index.
@@ -41,6 +48,14 @@ _DIGITS_MAX = len(str(NUMBER_MAX))
 
 #: Names by which the page may be asked for where nobody says others.
 HOSTS = ("127.0.0.1", "localhost", "::1")
+
+#: Streams at once, in all and of one client; seconds that one lasts, and between signs of life.
+STREAMS, STREAMS_PER_CLIENT = 64, 8
+_LASTS_S, _BEAT_S = 300.0, 15.0
+#: Seconds between two events of one stream, at least.
+_PAUSE_S = 1.0
+#: What pages say that get no stream; a script cannot read it of a stream, but of HEAD.
+_FULL = "too many pages are open"
 
 MakeView = Callable[..., View]
 #: Path → its view and its template. What stands in braces is a number, or `hotkey`.
@@ -149,6 +164,81 @@ def _parse_number(name: str, text: str) -> int:
 
 def _describe_error(status: int, why: str) -> View:
     return {"title": "Not found" if status == 404 else "Not now", "error": why, "command": None}
+
+
+class Events:
+    """Tells open pages that something has changed. `notify` may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._version = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed: asyncio.Event | None = None
+        self._open: Counter[str] = Counter()
+        self._closing = False
+
+    def bind(self) -> None:
+        """To be called in the event loop that serves."""
+        self._loop, self._changed = asyncio.get_running_loop(), asyncio.Event()
+
+    def notify(self) -> None:
+        """Something has changed."""
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return
+        try:
+            loop.call_soon_threadsafe(self._advance)
+        except RuntimeError:  # it was closed just now: nobody listens any more
+            return
+
+    def close(self) -> None:
+        """Ends all streams: a server that stops waits for none of them."""
+        self._closing = True
+        self.notify()
+
+    def _advance(self) -> None:
+        self._version += 1
+        assert self._changed is not None  # bound with the loop
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def serve(self, request: Request) -> Response:
+        """The stream, or a refusal where there are too many."""
+        client = get_network(request.client.host if request.client else "")
+        if self._open.total() >= STREAMS or self._open[client] >= STREAMS_PER_CLIENT:
+            headers = {"retry-after": "60", "x-reason": _FULL}
+            return PlainTextResponse(f"{_FULL}\n", 503, headers)
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
+        body = self._stream(client)
+        await anext(body)  # it counts from here on: of many that ask at once, none slips through
+        return StreamingResponse(
+            body,
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+        )
+
+    async def _stream(self, client: str) -> AsyncIterator[bytes]:
+        self._open[client] += 1
+        try:
+            ends = time.monotonic() + _LASTS_S
+            seen = self._version
+            yield b""
+            yield b"retry: 3000\n\n"
+            while time.monotonic() < ends and not self._closing:
+                assert self._changed is not None  # bound before anything is served
+                if seen == self._version:
+                    try:
+                        await asyncio.wait_for(self._changed.wait(), _BEAT_S)
+                    except TimeoutError:
+                        yield b": alive\n\n"
+                        continue
+                seen = self._version
+                yield f"event: changed\ndata: {seen}\n\n".encode()
+                await asyncio.sleep(_PAUSE_S)
+        finally:
+            self._open[client] -= 1
+            if not self._open[client]:
+                del self._open[client]
 
 
 def make_app(

@@ -4,7 +4,9 @@ Everything is escaped by the templates; nothing here marks a stranger's text as 
 stands in a `<data>` element with the value that the JSON has.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -32,15 +34,11 @@ class Pages:
             cache_size=64,
         )
         self._environment.filters.update(
-            integer=write_integer,
-            percent=write_percent,
-            real=write_real,
-            fixed=write_fixed,
+            {name: _write_number(write) for name, write in _NUMBERS.items()},
             time=write_time,
             short=shorten,
             clean=show_hidden,
-            part=quote_part,
-            millionths=write_millionths,
+            part=partial(quote, safe=""),
             whole=write_digest,
             command=write_command,
             reason=write_reason,
@@ -64,50 +62,37 @@ def _finish(value: Any) -> Any:
     return show_hidden(value, lines=True) if type(value) is str else value
 
 
-def _write_data(value: Any, text: str) -> Markup:
-    return Markup('<data value="{}">{}</data>').format(value, text)
-
-
 _NOTHING = Markup('<span class="nothing">–</span>')
 
 
-def write_integer(value: int | None) -> Markup:
-    """With separators."""
-    return _NOTHING if value is None else _write_data(value, f"{value:,}")
+def _write_number(write: Callable[..., str]) -> Callable[..., Markup]:
+    """A filter that writes a number, and a dash for none."""
 
+    def apply(value: float | None, *digits: int) -> Markup:
+        if value is None:
+            return _NOTHING
+        return Markup('<data value="{}">{}</data>').format(value, write(value, *digits))
 
-def write_percent(value: float | None, digits: int = 1) -> Markup:
-    """A share of 0 to 1."""
-    return _NOTHING if value is None else _write_data(value, f"{100 * value:.{digits}f} %")
-
-
-def write_real(value: float | None, digits: int = 3) -> Markup:
-    """So many digits that count."""
-    if value is None:
-        return _NOTHING
-    return _write_data(value, "0" if value == 0 else f"{value:.{digits}g}")
-
-
-def write_fixed(value: float | None, digits: int = 3) -> Markup:
-    """So many decimals: what stands in one column lines up."""
-    return _NOTHING if value is None else _write_data(value, f"{value:.{digits}f}")
-
-
-def write_millionths(value: int | None) -> Markup:
-    """A reward."""
-    return _NOTHING if value is None else _write_data(value, f"{value / 1_000_000:.3f}")
-
-
-def write_about(seconds: float | None) -> Markup:
-    """How long something takes, as people say it: two figures that count, at most."""
-    if seconds is None:
-        return _NOTHING
-    size, unit = next((s, u) for s, u in _UNITS if seconds >= 2 * s or s == 1)
-    count = seconds / size
-    return _write_data(seconds, f"about {round(count)} {unit}")
+    return apply
 
 
 _UNITS = ((86_400, "days"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+@_write_number
+def write_about(seconds: float) -> str:
+    """How long something takes, as people say it: two figures that count, at most."""
+    size, unit = next((s, u) for s, u in _UNITS if seconds >= 2 * s or s == 1)
+    return f"about {round(seconds / size)} {unit}"
+
+
+_NUMBERS: dict[str, Callable[..., str]] = {
+    "integer": "{:,}".format,
+    "percent": lambda share: f"{100 * share:.1f} %",
+    "real": lambda value, digits=3: "0" if value == 0 else f"{value:.{digits}g}",
+    "fixed": lambda value, digits=3: f"{value:.{digits}f}",
+    "millionths": lambda value: f"{value / 1_000_000:.3f}",
+}
 
 
 def write_time(milliseconds: int | None) -> Markup:
@@ -117,10 +102,9 @@ def write_time(milliseconds: int | None) -> Markup:
     try:
         moment = datetime.fromtimestamp(milliseconds / 1_000, UTC)
     except (ValueError, OverflowError, OSError):  # a record can claim any
-        return _write_data(milliseconds, f"{milliseconds} ms")
-    stamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Markup('<time datetime="{}">{}</time>').format(
-        stamp, moment.strftime("%Y-%m-%d %H:%M:%S")
+        return _write_number("{} ms".format)(milliseconds)
+    return Markup('<time datetime="{:%Y-%m-%dT%H:%M:%SZ}">{:%Y-%m-%d %H:%M:%S}</time>').format(
+        moment, moment
     )
 
 
@@ -158,11 +142,6 @@ def place_on_axis(axis: dict[str, Any], value: int) -> str:
     """Percent of the way from an axis' first value to its last."""
     length = axis["last"] - axis["first"]
     return f"{100 * (value - axis['first']) / length if length else 50.0:.2f}"
-
-
-def quote_part(text: str) -> str:
-    """Part of a path."""
-    return quote(text, safe="")
 
 
 def make_address(path: str, **values: Any) -> str:

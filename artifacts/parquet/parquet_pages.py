@@ -11,7 +11,7 @@ a ParquetWorker.
 from dataclasses import dataclass
 from typing import Any
 
-from assay.artifacts.parquet.parquet_child import FileFault
+from assay.artifacts.parquet.parquet_worker import FileFault
 from assay.protocol import Reason
 
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3  # types of pages

@@ -71,7 +71,7 @@ def read_groups(path: Path, parser: ParquetWorker) -> list[ConsumedGroup]:
     path.stat()
     limits = LIMITS.pack(DATA_BYTES_MAX, ROWS_MAX, VALUES_MAX, UNPACKED_MAX, PAGES_MAX)
     most = HEAD.size + ROWS_MAX * _get_row_bytes() + 4 * VALUES_MAX
-    reply = parser.ask(limits + bytes(path.absolute()), most, Budget(_CPU_SECONDS))
+    reply = parser.parse(limits + bytes(path.absolute()), most, Budget(_CPU_SECONDS))
     if isinstance(reply, Refusal):
         raise ValueError(reply.detail)
     return list(_read_columns(_unpack(reply)))

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assay.artifacts.parquet.parquet_child import FileFault, FileRange, open_parquet, serve
 from assay.artifacts.parquet.parquet_pages import check_pages
+from assay.artifacts.parquet.parquet_worker import FileFault, FileRange, open_parquet, serve
 from assay.protocol import Reason
 
 #: Of a request: most bytes, rows, values, bytes unpacked, pages of a column of a row group; a path

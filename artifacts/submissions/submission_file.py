@@ -132,7 +132,7 @@ class SubmissionFile:
             return data
         head = _pack_request(GROUP, self._limits, opened.size, opened.footer)
         request = head + GROUP_REQUEST.pack(index, start) + data
-        return self._worker.ask(request, self._limits.group_bytes, self.budget)
+        return self._worker.parse(request, self._limits.group_bytes, self.budget)
 
     def _read_expected(self, opened: "_Opened") -> None:
         """Reads them all with one look at the footer. Where one of them fails, each is asked for by
@@ -152,7 +152,7 @@ class SubmissionFile:
             parts += [GROUP_REQUEST.pack(index, start), PART.pack(len(data)), data]
         head = _pack_request(GROUPS, self._limits, opened.size, opened.footer)
         most = len(expected) * (PART.size + self._limits.group_bytes)
-        reply = self._worker.ask(head + b"".join(parts), most, self.budget)
+        reply = self._worker.parse(head + b"".join(parts), most, self.budget)
         if isinstance(reply, Refusal):
             return
         for index in expected:
@@ -190,7 +190,7 @@ class SubmissionFile:
             return footer
         request = _pack_request(FOOTER, self._limits, size, footer)
         reply_max = _get_reply_size(HEADER_MAX, self._limits.group_cap)
-        reply = self._worker.ask(request, reply_max, self.budget)
+        reply = self._worker.parse(request, reply_max, self.budget)
         if isinstance(reply, Refusal):
             return reply
         return unpack_footer(reply, self._limits, size, footer)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from assay.artifacts.parquet.parquet_child import FileFault, FileRange, open_parquet
 from assay.artifacts.parquet.parquet_pages import check_pages
+from assay.artifacts.parquet.parquet_worker import FileFault, FileRange, open_parquet
 from assay.artifacts.submissions.submission_layout import (
     FOOTER,
     FOOTER_REPLY,

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from assay.artifacts.discovery import find_parameters
-from assay.explorer import Live, ShownWeights
+from assay.explorer.ports import Live, ShownWeights
 from assay.explorer.sources.peer_health import PeerHealth
 from assay.network.chain import SubtensorChain
 from assay.neurons.session.resources import open_chain, open_stores

@@ -19,7 +19,7 @@ from assay.artifacts.submissions.submission_layout import get_limits
 from assay.audit.explain.rejudging import find_model, open_model
 from assay.audit.sources import FetchedOutlines
 from assay.environments import compute_reward, get_weights, open_environment
-from assay.explorer import GroupReading, RolloutReading, TokenReading, Unavailable
+from assay.explorer.ports import GroupReading, RolloutReading, TokenReading, Unavailable
 from assay.inference import Checkpoint, CheckpointError, Outline
 from assay.network import ReadableStores, StoreError, open_folder
 from assay.protocol import Context, EncodingError, Refusal, context_from_json, encode_ss58

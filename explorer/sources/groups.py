@@ -1,4 +1,9 @@
-"""Groups of miners' files, measured again by a helper: cached, limited, never waited for long."""
+"""Groups of miners' files, measured again by a helper: cached, limited, never waited for long.
+
+The helper is a child process that starts when it is asked, and ends when it idles. It keeps what
+needs torch and Parquet out of the process that serves. It is trusted code over verified bytes, not
+a cage: miners' Parquet files are parsed in a cage of their own below it.
+"""
 
 import json
 import logging
@@ -8,18 +13,20 @@ import zlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, TimeoutError
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, Queue
 from typing import Any
 
-from assay.explorer import GroupReading, RolloutReading, TokenReading, Unavailable
-from assay.explorer.sources.helper_process import BusyError, HelperProcess
+from assay.cage import Budget, Cage, Lost, WorkerError
+from assay.explorer.ports import GroupReading, RolloutReading, TokenReading, Unavailable
 from assay.protocol import Context, context_to_json
 
 logger = logging.getLogger(__name__)
 _BOOT = (
-    "from assay.explorer.sources.helper_process import serve;"
+    "from assay.cage.child import serve;"
     "from assay.explorer.sources.group_child import GroupReader;"
-    "serve(GroupReader().answer)"
+    "serve(GroupReader().answer, None)"
 )
 #: Seconds that a page waits for a group.
 WAIT_S = 8.0
@@ -27,8 +34,95 @@ WAIT_S = 8.0
 _A_MINUTE, _AGAIN_S = 30, 20.0
 #: Bytes of packed groups that are kept.
 _KEPT_BYTES = 8 << 20
+#: Seconds without a request after which the child ends.
+IDLE_S = 120.0
+#: Seconds for a request, and for the child to start: it imports a lot, and machines are busy.
+_REQUEST_S = 120.0
+#: Processor seconds that one request may take, and bytes that its answer may have.
+_PROCESSOR_S, _REPLY_MAX = 120.0, 64 << 20
+#: Requests that may wait; seconds that the end of an idle child is waited for.
+_WAITING_MAX, _CLOSE_S = 4, 10.0
 
 Key = tuple[bytes, bytes, int]
+Reply = Future[dict[str, Any] | str]
+
+
+class BusyError(Exception):
+    """Too many requests wait already."""
+
+
+class HelperProcess:
+    """One child and one thread that asks it. Safe to share between threads. Nobody waits for a busy
+    child when the program ends: it ends by itself once nobody holds its standard input.
+
+    Args:
+        name: of the child, in errors.
+        boot: Python code that the child runs; it ends in `assay.cage.child.serve`.
+    """
+
+    def __init__(self, name: str, boot: str, idle_s: float = IDLE_S) -> None:
+        self._cage = Cage(name, boot, _REQUEST_S)
+        self._asked: Queue[tuple[bytes, Reply] | None] = Queue()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._idle_s = idle_s
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child; None while there is none."""
+        return self._cage.pid
+
+    def ask(self, request: dict[str, Any]) -> Reply:
+        """The child's answer; a sentence where it has none.
+
+        Raises:
+            BusyError: too many wait already, or the helper is closed.
+        """
+        with self._lock:
+            if self._closed or self._waiting >= _WAITING_MAX:
+                raise BusyError
+            self._waiting += 1
+        reply: Reply = Future()
+        self._asked.put((json.dumps(request).encode(), reply))
+        return reply
+
+    def close(self) -> None:
+        """Ends the child, at once or after what it is busy with."""
+        with self._lock:
+            self._closed = True
+            busy = self._waiting > 0
+        self._asked.put(None)
+        if not busy:
+            self._thread.join(_CLOSE_S)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                asked = self._asked.get(timeout=self._idle_s)
+            except Empty:
+                self._cage.renew()  # it idles
+                continue
+            if asked is None or self._closed:
+                self._cage.close()
+                return
+            request, reply = asked
+            found = self._exchange(request)
+            with self._lock:
+                self._waiting -= 1
+            reply.set_result(found)
+
+    def _exchange(self, request: bytes) -> dict[str, Any] | str:
+        try:
+            reply = self._cage.ask(request, _REPLY_MAX, Budget(_PROCESSOR_S))
+        except WorkerError as error:
+            return str(error)
+        if isinstance(reply, Lost):
+            return f"it could not be found out: {reply.cause or 'it takes too long'}"
+        document: dict[str, Any] = json.loads(reply)
+        return document
 
 
 class Groups:
@@ -59,7 +153,7 @@ class Groups:
         self._lock = threading.Lock()
         self._kept: OrderedDict[Key, bytes] = OrderedDict()
         self._failed: OrderedDict[Key, tuple[float, str]] = OrderedDict()
-        self._asked: dict[Key, Future[dict[str, Any] | str]] = {}
+        self._asked: dict[Key, Reply] = {}
         self._begun: deque[float] = deque(maxlen=_A_MINUTE)
 
     @property
@@ -77,18 +171,16 @@ class Groups:
         found = self._find(key, context, hotkey, group)
         if not isinstance(found, Future):
             return found
-        try:
+        with suppress(TimeoutError):
             found.result(WAIT_S)
-        except TimeoutError:
-            return Unavailable("the model is being run over this group: it takes a moment.", True)
-        found = self._find(key, context, hotkey, group)
+            found = self._find(key, context, hotkey, group)
         if isinstance(found, Future):
             return Unavailable("the model is being run over this group: it takes a moment.", True)
         return found
 
     def _find(
-        self, key: Any, context: Context, hotkey: bytes, group: int
-    ) -> "GroupReading | Unavailable | Future[dict[str, Any] | str]":
+        self, key: Key, context: Context, hotkey: bytes, group: int
+    ) -> GroupReading | Unavailable | Reply:
         now = time.monotonic()
         with self._lock:
             if key in self._kept:
@@ -114,7 +206,7 @@ class Groups:
         future.add_done_callback(lambda done: self._note(key, done))
         return future
 
-    def _note(self, key: Any, done: "Future[dict[str, Any] | str]") -> None:
+    def _note(self, key: Key, done: Reply) -> None:
         document = done.result()
         with self._lock:
             self._asked.pop(key, None)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from assay.explorer import EntryEvent, LedgerReading
+from assay.explorer.ports import EntryEvent, LedgerReading
 from assay.explorer.sources.peer_health import PeerHealth
 from assay.network.evm import EvmError, EvmNode, ScoreLedger
 from assay.neurons.validator.post_outbox import encode_entry

@@ -1,5 +1,6 @@
 """Everything around a record, put together from what is at hand."""
 
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -7,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.run_folder import JsonFile
 from assay.artifacts.store_objects import make_checkpoint_name
 from assay.audit.explain.texts import TEXTS
-from assay.explorer import (
+from assay.explorer.ports import (
     CheckpointOrigin,
     Commands,
     EntryStatus,
@@ -25,9 +27,12 @@ from assay.explorer import (
 )
 from assay.explorer.sources.chain_view import ChainView
 from assay.explorer.sources.groups import Groups
-from assay.explorer.sources.ledger_events import LedgerEvents
+from assay.explorer.sources.ledger_events import LedgerEvents, LedgerPlace
 from assay.explorer.sources.run_view import RunView, TrainerOutput, parse_manifest
-from assay.protocol import Context
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings
+from assay.neurons.validator.evm_opening import get_chain_id
+from assay.protocol import Context, Parameters
 from assay.protocol.errors import OperatorError
 
 #: Largest manifest that is read, bytes: a thousand times one of today's.
@@ -40,6 +45,9 @@ _REPLACED = (
 )
 #: A block is overdue after so many slots, and so many seconds at least.
 _OVERDUE_SLOTS, _OVERDUE_S = 8, 12.0
+_ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
+#: Hosts that pages may link to without TLS.
+_NEAR = ("127.0.0.1", "::1", "localhost")
 
 
 _K = TypeVar("_K")
@@ -282,3 +290,120 @@ class ChangeWatch:
         """Ends it."""
         self._stop.set()
         self._thread.join(10)
+
+
+# --- what stands around a record by the settings: each is looked at first
+
+
+def find_trainer(settings: Settings, folder: Path | None) -> TrainerOutput:
+    """The first folder with steps, else the one that would have them.
+
+    Raises:
+        ConfigError: the named one is not there.
+    """
+    named = settings.explorer.trainer
+    if named is not None and not named.is_dir():
+        raise ConfigError(f"--trainer {named}: there is no such folder")
+    places = (named, folder, settings.trainer.dir)
+    return TrainerOutput(
+        next(
+            (place for place in places if place and (place / "steps").is_dir()),
+            named or settings.trainer.dir,
+        )
+    )
+
+
+def find_models(settings: Settings, folder: Path | None, begun: bool) -> Path | None:
+    """Checkpoints that rollouts are run again with.
+
+    Args:
+        begun: whether the run has left anything; its models come with what it leaves.
+
+    Raises:
+        ConfigError: the named folder is not there.
+    """
+    named = settings.explorer.model
+    if named is not None and not named.is_dir():
+        raise ConfigError(f"--model {named}: there is no such folder")
+    if named is not None:
+        return named
+    kept = None if folder is None else folder / "models"
+    return kept if kept is not None and (kept.is_dir() or not begun) else None
+
+
+def find_ledger(settings: Settings, validator: bytes, parameters: Parameters) -> LedgerPlace | None:
+    """What is read of the EVM; None where no node is named.
+
+    Raises:
+        ConfigError: half of it is named, or something else.
+    """
+    own = settings.ledger
+    if own.endpoint is None:
+        return None
+    contract = check_contract(own.contract)
+    if contract is None:
+        raise ConfigError(
+            "which ledger? name its address with --contract, or contract under [ledger]"
+        )
+    number = get_chain_id(settings)
+    if not _is_node(own.endpoint):  # it may hold a key: it is not repeated
+        raise ConfigError(
+            "--evm: write the EVM node's address as https://host or https://host:port, with a port "
+            "of 1 to 65535"
+        )
+    netuid = parameters.identity.netuid
+    return LedgerPlace(own.endpoint, number, contract, netuid, validator, own.confirmations)
+
+
+def _is_node(endpoint: str) -> bool:
+    try:
+        parts = urlsplit(endpoint)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def find_gauntlet(settings: Settings, folder: Path | None) -> Path:
+    """The table that is shown, whether or not it is there.
+
+    Raises:
+        ConfigError: the named file is not there.
+    """
+    named = settings.explorer.gauntlet
+    if named is not None and not named.is_file():
+        raise ConfigError(f"--gauntlet {named}: there is no such file")
+    if named is not None:
+        return named
+    place = settings.gauntlet.out or folder or Path()
+    return place / "gauntlet.json"
+
+
+def check_contract(address: str | None) -> str | None:
+    """The address of a contract as pages show it.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if address is not None and not _ADDRESS.fullmatch(address):
+        raise ConfigError(f"--contract {address!r}: write 0x and 40 hexadecimal digits")
+    return address
+
+
+def check_link(address: str | None) -> str | None:
+    """The address of an EVM explorer as pages may link to it: https, or http on this machine.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if address is None:
+        return None
+    try:
+        parts = urlsplit(address)
+        near = parts.scheme == "http" and parts.hostname in _NEAR
+        plain = (parts.scheme == "https" or near) and parts.hostname and parts.username is None
+        _ = parts.port
+    except ValueError:
+        plain = False
+    if not plain or parts.query or parts.fragment or not address.isprintable() or " " in address:
+        raise ConfigError(f"--evm-explorer {address!r}: write it as https://host/path")
+    return address.rstrip("/")

@@ -2,17 +2,24 @@
 
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.ports import Objects
-from assay.artifacts.records.record_reader import RecordFault, RecordReader, list_validators
-from assay.artifacts.records.run_folder import JsonFile
-from assay.explorer import ShownRecord
+from assay.artifacts.records.record_reader import Latest, RecordFault, RecordReader, list_validators
+from assay.artifacts.records.run_folder import JsonFile, RunFolder
+from assay.artifacts.store_objects import UnavailableError
+from assay.explorer.ports import ShownRecord
 from assay.explorer.sources.chain_view import ChainView
-from assay.explorer.sources.checked_places import (
+from assay.explorer.sources.groups import Groups
+from assay.explorer.sources.ledger_events import LedgerEvents
+from assay.explorer.sources.opened_sources import (
+    BlockWatch,
+    LocalnetMark,
+    OpenedSources,
     check_contract,
     check_link,
     find_gauntlet,
@@ -20,20 +27,19 @@ from assay.explorer.sources.checked_places import (
     find_models,
     find_trainer,
 )
-from assay.explorer.sources.groups import Groups
-from assay.explorer.sources.ledger_events import LedgerEvents
-from assay.explorer.sources.opened_sources import BlockWatch, LocalnetMark, OpenedSources
-from assay.explorer.sources.recorded_parameters import find_own_parameters, find_recorded_parameters
 from assay.explorer.sources.run_view import RunView
 from assay.explorer.sources.shell_commands import ShellCommands
 from assay.network import FolderStore, ObjectStore, open_folder, open_store
 from assay.neurons.session.resources import open_stores
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
-from assay.protocol import Parameters, decode_ss58, encode_ss58
+from assay.protocol import Parameters, SettlementRecord, decode_ss58, encode_ss58
+from assay.protocol.encoding import EncodingError
 
 #: Seconds between two looks for a record that is not there yet.
 _LOOK_S = 1.0
+#: Where programs keep rules: a demo's store, a neuron's own copy, a trainer's steps.
+_PLACES = ("store", "rules", "steps/rules")
 
 
 class NoRecordError(ConfigError):
@@ -108,12 +114,9 @@ def open_source(
         stack.callback(chain.close)
     folder, found = _find_record(request, chain, wait, ended)
     if chain is not None:
-        chain.validator = found.validator
+        chain.validator = found.subject.validator
         chain.start()
-    sources = _open_around(request, stack, on_change, folder, found, chain)
-    return Source(
-        ShownRecord(found.validator, found.parameters, found.objects, found.place), sources
-    )
+    return Source(found.subject, _open_around(request, stack, on_change, folder, found, chain))
 
 
 def _open_around(
@@ -124,7 +127,7 @@ def _open_around(
     found: "_Found",
     chain: ChainView | None,
 ) -> OpenedSources:
-    settings = request.settings
+    settings, subject = request.settings, found.subject
     trainer = find_trainer(settings, folder)
     models = find_models(settings, folder, found.begun)
     kept = [] if folder is None else [folder / "store", folder / "bundle" / "store"]
@@ -132,18 +135,18 @@ def _open_around(
     scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
     groups = Groups(models, roots, _list_readable(settings), scratch, on_change)
     stack.callback(groups.close)
-    place = find_ledger(settings, found.validator, found.parameters)
+    place = find_ledger(settings, subject.validator, subject.parameters)
     events = None if place is None else LedgerEvents(place, on_change)
     if events is not None:
         stack.callback(events.close)
     store = None if folder is None else folder / "store"
     commands = ShellCommands(
-        encode_ss58(found.validator),
-        found.parameters,
+        encode_ss58(subject.validator),
+        subject.parameters,
         folder,
         models,
         request.online,
-        None if settings.explorer.record is None else settings.explorer.record,
+        settings.explorer.record,
         store if store is not None and store.is_dir() else found.root,
         trainer.root,
         place,
@@ -154,18 +157,18 @@ def _open_around(
         has_model=models is not None,
         ledger_link=check_link(settings.explorer.evm_explorer),
         contract=check_contract(settings.ledger.contract),
-        run=None if folder is None else RunView(folder, found.validator),
+        run=None if folder is None else RunView(folder, subject.validator),
         trainer=trainer,
         chain=chain,
         models=models,
         stores=[open_folder(root) for root in roots],
         gauntlet=JsonFile(find_gauntlet(settings, folder)),
         groups=groups,
-        pace=BlockWatch(found.parameters.timing.slot_ms),
+        pace=BlockWatch(subject.parameters.timing.slot_ms),
         events=events,
         localnet=None
         if request.localnet is None
-        else LocalnetMark(request.localnet, found.parameters.identity.genesis_hash),
+        else LocalnetMark(request.localnet, subject.parameters.identity.genesis_hash),
     )
 
 
@@ -176,14 +179,11 @@ def _pause(ended: threading.Event) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A record: whose, where, by which rules. root: its store's folder, where it is one; begun:
-    whether anything of it is there."""
+    """A record. root: its store's folder, where it is one; begun: whether anything of it is
+    there."""
 
-    validator: bytes
-    parameters: Parameters
-    objects: Objects
+    subject: ShownRecord
     root: Path | None
-    place: str
     begun: bool
 
 
@@ -250,16 +250,16 @@ def _look_for_record(
     begun = not (isinstance(latest, RecordFault) and latest.is_missing)
     # a run beside this page is shown before it has settled anything
     if not begun and parameters is None and folder is not None:
-        parameters = find_own_parameters(folder)
+        parameters = _find_own_parameters(folder)
     if not begun and (parameters is None or folder is None):
         raise NoRecordError(
             f"{place} holds no record of {reader.address} yet: it is published once its first "
             "settlement's weights are open"
         )
     if parameters is None:
-        parameters = find_recorded_parameters(reader, latest, folder, place)
+        parameters = _find_recorded_parameters(reader, latest, folder, place)
     root = objects.root if isinstance(objects, FolderStore) else None
-    return _Found(hotkey, parameters, objects, root, place, begun)
+    return _Found(ShownRecord(hotkey, parameters, objects, place), root, begun)
 
 
 def _ask_chain(
@@ -349,3 +349,56 @@ def _find_validator(
 def _list_readable(settings: Settings) -> list[str]:
     own = settings.store.locator
     return [*settings.store.readable, *([] if own is None else [own])]
+
+
+def _find_recorded_parameters(
+    reader: RecordReader, latest: Latest | RecordFault, folder: Path | None, place: str
+) -> Parameters:
+    """The rules of a record's newest settlement, to which `latest` points."""
+    record: SettlementRecord | RecordFault
+    record = latest if isinstance(latest, RecordFault) else reader.read_settlement(latest.epoch)
+    if isinstance(record, RecordFault):
+        raise ConfigError(
+            f"the newest settlement of {reader.address} cannot be read: {record.sentence}"
+        )
+    found = _find_parameters(record.parameters, [reader.objects], folder)
+    if found is None:
+        raise ConfigError(
+            f"{place} does not hold the rules that its record names, "
+            f"{record.parameters.hex()[:16]}…: name the chain that they stand on with --netuid or "
+            "--localnet"
+        )
+    return found
+
+
+def _find_own_parameters(folder: Path) -> Parameters | None:
+    """The rules that the program in a folder works by; None where none runs there, or they are not
+    at hand."""
+    run = RunView(folder, b"")
+    live, digest = run.read_live(), run.get_parameters()
+    if live is None or not live.moving or digest is None:
+        return None
+    return _find_parameters(digest, [], folder)
+
+
+def _find_parameters(
+    digest: bytes, stores: list[Objects], folder: Path | None
+) -> Parameters | None:
+    """A digest names rules, so any copy will do."""
+    if folder is not None:
+        places = [folder / name for name in _PLACES]
+        stores = [*stores, *(open_folder(path) for path in places if path.is_dir())]
+    for store in stores:
+        try:
+            return fetch_parameters(store, digest)
+        except UnavailableError:
+            continue
+    if folder is None:
+        return None
+    run = RunFolder(folder)
+    for window in run.list_windows():
+        with suppress(EncodingError):
+            parameters = run.read_context(window).parameters
+            if parameters.digest == digest:
+                return parameters
+    return None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.artifacts.records.run_folder import BROKEN, DOCUMENT_BYTES, JsonFile, RunFolder
-from assay.explorer import CheckpointOrigin, EntryStatus, Live, ShownWeights, Training
+from assay.explorer.ports import CheckpointOrigin, EntryStatus, Live, ShownWeights, Training
 from assay.network.files import is_locked
 
 #: A program writes its status every ten seconds at least: whether it lives is looked at after so

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from assay.explorer import AuditCommand
+from assay.explorer.ports import AuditCommand
 from assay.explorer.sources.ledger_events import LedgerPlace
 from assay.explorer.sources.run_view import TrainerOutput
 from assay.protocol import QUICKNET, Parameters

@@ -1,17 +1,37 @@
 """What views share: pages of lists, heat strips, shares, the command that derives it again."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from assay.explorer.labels import get_mark
 from assay.explorer.page_reader import PageReader
-from assay.explorer.troubles import find_trouble
 
 View = dict[str, Any]
 
 #: Longest number in an address, digits.
 _DIGITS_MAX = 12
+#: Kind → what the trouble is about, and what a sentence of that kind speaks of.
+TROUBLES: dict[str, tuple[str, str]] = {
+    "anew": ("a chain that was begun anew: its explorer is to be started again", r"^.*begun anew"),
+    "gauntlet": ("the gauntlet’s table, which is not whole or not one", r"gauntlet"),
+    "weights": ("setting weights on chain", r"weights?|uid"),
+    "ledger": ("the ledger", r"ledger|settlements? of epoch|entry|evm"),
+    "record": ("publishing the record", r"records?|slot|announce\w*"),
+    "window": ("judging a window in full", r"windows? \d+|submissions?|verdicts?"),
+    "beacon": ("the beacon", r"beacons?|rounds?|relays?|drand"),
+    "checkpoint": ("the checkpoint", r"checkpoints?|model|manifest"),
+    "chain": ("the chain", r"chain|node|nodes|blocks?|rpc|wss?"),
+    "store": ("a store", r"stores?|bucket|s3|gs|https?|file"),
+    "disk": ("its own disk", r"disk|database|folder|sqlite|written"),
+}
+#: Where none of them is spoken of.
+_OTHER = "something that its operator can look up"
+_PATTERNS = {
+    kind: re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE)
+    for kind, (_, pattern) in TROUBLES.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +116,21 @@ def describe_audit(reader: PageReader, first: int | None, last: int | None) -> V
 
 
 def describe_trouble(sentence: str | None) -> View | None:
-    """What may be said of a program's trouble: the sentence itself is its operator's."""
-    found = find_trouble(sentence)
-    return None if found is None else {"kind": found.kind, "about": found.about}
+    """What a program's sentence is about: of all kinds the one that it speaks of first; None of no
+    trouble.
+
+    The sentence may name folders, endpoints and addresses, and is its operator's alone, who reads
+    it in `assay status` and in the log.
+    """
+    if not sentence:
+        return None
+    places = {
+        kind: found.start()
+        for kind, pattern in _PATTERNS.items()
+        if (found := pattern.search(sentence)) is not None
+    }
+    kind = min(places, key=lambda one: places[one], default="other")
+    return {"kind": kind, "about": TROUBLES[kind][0] if places else _OTHER}
 
 
 def describe_origin(reader: PageReader, checkpoint: bytes) -> View:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from assay.artifacts.parquet.parquet_child import FileFault
 from assay.artifacts.parquet.parquet_pages import check_pages
+from assay.artifacts.parquet.parquet_worker import FileFault
 from assay.artifacts.submissions import SubmissionLimits
 from assay.protocol import Reason
 from tests.artifacts.conftest import (

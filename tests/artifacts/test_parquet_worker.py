@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from assay.artifacts.parquet import Budget, ParquetWorker, WorkerError, parquet_child
+from assay.artifacts.parquet import Budget, ParquetWorker, WorkerError, parquet_worker
 from assay.artifacts.submissions import SubmissionFile
 from assay.cage import child, parent
 from assay.protocol import Footer, Reason, Refusal
 from tests.artifacts.conftest import LIMITS, MemorySource, expect
 
 #: A child that answers each request by running one line of Python.
-SERVE = "from assay.artifacts.parquet.parquet_child import serve;serve(lambda request: {})"
+SERVE = "from assay.artifacts.parquet.parquet_worker import serve;serve(lambda request: {})"
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def own() -> Iterator[ParquetWorker]:
 @pytest.fixture
 def boot(own: ParquetWorker, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     monkeypatch.setattr(parent, "START_PAUSES", ())
-    return lambda code: monkeypatch.setattr(own.cage, "boot", code)
+    return lambda code: monkeypatch.setattr(own, "boot", code)
 
 
 def is_running(pid: int) -> bool:
@@ -127,14 +127,14 @@ def test_file_that_ends_every_child(
     boot(SERVE.format(code))
     if name == "sleep":
         monkeypatch.setattr(parent, "REQUEST_SECONDS", 0.5)
-    expect_given_up(own.ask(b"request", 100, Budget(1)), words)
+    expect_given_up(own.parse(b"request", 100, Budget(1)), words)
     boot(SERVE.format("request"))
-    assert own.ask(b"request", 100, Budget(1)) == b"request"
+    assert own.parse(b"request", 100, Budget(1)) == b"request"
 
 
 def test_file_that_burns_processor_time(own: ParquetWorker, boot: Callable[[str], None]) -> None:
     boot(SERVE.format("sum(iter(int, 1))"))
-    expect(own.ask(b"request", 100, Budget(0.1)), Reason.TOO_LARGE, "processor time")
+    expect(own.parse(b"request", 100, Budget(0.1)), Reason.TOO_LARGE, "processor time")
 
 
 def test_file_that_burns_a_little_at_each_request(
@@ -143,11 +143,11 @@ def test_file_that_burns_a_little_at_each_request(
     """Its budget is one for all requests; another file's is untouched."""
     boot(SERVE.format("str(sum(range(3_000_000))).encode()"))
     budget = Budget(0.2)
-    answers = [own.ask(b"request", 100, budget) for _ in range(40)]
+    answers = [own.parse(b"request", 100, budget) for _ in range(40)]
     pid = own.pid
     assert isinstance(answers[0], bytes)
     expect(answers[-1], Reason.TOO_LARGE, "processor time")
-    assert isinstance(own.ask(b"request", 100, Budget(1)), bytes)
+    assert isinstance(own.parse(b"request", 100, Budget(1)), bytes)
     assert own.pid == pid  # nobody was killed for it
 
 
@@ -156,7 +156,7 @@ def test_crashes_are_paid_from_the_same_budget(
 ) -> None:
     boot(SERVE.format("sum(range(3_000_000)) and __import__('os').abort()"))
     budget = Budget(1)
-    expect_given_up(own.ask(b"request", 100, budget), "it died")
+    expect_given_up(own.parse(b"request", 100, budget), "it died")
     assert budget.left < 1
 
 
@@ -174,7 +174,7 @@ def test_child_that_talks_nonsense(
 ) -> None:
     ready = child.READY
     boot(f"import os; os.write(1, {ready!r}); os.read(0, 99); os.write(1, {NONSENSE[name]!r})")
-    expect_given_up(own.ask(b"request", 100, Budget(1)), "it ")
+    expect_given_up(own.parse(b"request", 100, Budget(1)), "it ")
 
 
 def test_child_whose_reasons_are_unprintable(
@@ -184,7 +184,7 @@ def test_child_whose_reasons_are_unprintable(
     boot(
         f"import os; os.write(1, {ready!r}); os.read(0, 99); os.write(1, {reply!r}); os.read(0, 99)"
     )
-    found = own.ask(b"request", 100, Budget(1))
+    found = own.parse(b"request", 100, Budget(1))
     assert isinstance(found, Refusal)
     assert found.detail.isprintable()
 
@@ -194,9 +194,9 @@ def test_a_child_that_ends_runs_no_destructors(
 ) -> None:
     """After garbage, those of native code abort or wait for ever."""
     boot("import atexit, time; atexit.register(time.sleep, 60)\n" + SERVE.format("request"))
-    assert own.ask(b"request", 100, Budget(1)) == b"request"
-    assert own.cage._child is not None
-    process = own.cage._child._process
+    assert own.parse(b"request", 100, Budget(1)) == b"request"
+    assert own._child is not None
+    process = own._child._process
     assert process.stdin is not None
     process.stdin.close()
     assert process.wait(20) == 0
@@ -207,7 +207,7 @@ def test_what_native_code_prints_is_no_answer(
 ) -> None:
     boot(SERVE.format("b'x' * __import__('os').write(1, bytes(5)) + request"))
     for _ in range(2):
-        assert own.ask(b"request", 100, Budget(1)) == b"xxxxxrequest"
+        assert own.parse(b"request", 100, Budget(1)) == b"xxxxxrequest"
 
 
 def test_requests_and_answers_larger_than_a_pipe(
@@ -215,7 +215,7 @@ def test_requests_and_answers_larger_than_a_pipe(
 ) -> None:
     boot(SERVE.format("request"))
     request = os.urandom(1 << 22)
-    assert own.ask(request, len(request), Budget(1)) == request
+    assert own.parse(request, len(request), Budget(1)) == request
 
 
 @pytest.mark.parametrize("code", ["raise SystemExit('no such library')", "print('hello')", ""])
@@ -224,7 +224,7 @@ def test_child_that_cannot_start(
 ) -> None:
     boot(code)
     with pytest.raises(WorkerError, match="no such library" if "raise" in code else "nothing"):
-        own.ask(b"request", 100, Budget(1))
+        own.parse(b"request", 100, Budget(1))
     assert own.pid is None
 
 
@@ -237,15 +237,15 @@ def test_child_killed_while_it_starts(
     dies = f"import os; f = open({str(log)!r}, 'a+'); f.write('x'); f.flush(); f.seek(0); "
     dies += "len(f.read()) > {} or os.kill(os.getpid(), 9)\n"
     boot(dies.format(2) + SERVE.format("request"))
-    assert own.ask(b"request", 100, Budget(1)) == b"request"
+    assert own.parse(b"request", 100, Budget(1)) == b"request"
     assert log.read_text() == "xxx"
     own.renew()
     boot(dies.format(9))
     with pytest.raises(WorkerError, match="does not start"):
-        own.ask(b"request", 100, Budget(1))
+        own.parse(b"request", 100, Budget(1))
     assert log.read_text() == "x" * 6
     boot(SERVE.format("request"))  # that file's bad luck is no other's
-    assert own.ask(b"request", 100, Budget(1)) == b"request"
+    assert own.parse(b"request", 100, Budget(1)) == b"request"
 
 
 def test_a_renewed_worker_answers_from_another_process(own: ParquetWorker, honest: bytes) -> None:
@@ -263,7 +263,7 @@ def test_no_python_to_start(own: ParquetWorker, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(parent, "START_PAUSES", ())
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(WorkerError, match="cannot be started"):
-        own.ask(b"request", 100, Budget(1))
+        own.parse(b"request", 100, Budget(1))
 
 
 def test_threads_take_turns(own: ParquetWorker, boot: Callable[[str], None]) -> None:
@@ -271,7 +271,7 @@ def test_threads_take_turns(own: ParquetWorker, boot: Callable[[str], None]) -> 
     requests = [bytes([i]) * 100_000 for i in range(32)]
     before = threading.active_count()
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda r: own.ask(r, 1 << 20, Budget(1)), requests)) == requests
+        assert list(pool.map(lambda r: own.parse(r, 1 << 20, Budget(1)), requests)) == requests
     assert threading.active_count() <= before
 
 
@@ -301,7 +301,7 @@ def test_interrupted_request_leaves_no_answer_behind(
     own: ParquetWorker, boot: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boot(SERVE.format("request"))
-    assert own.ask(b"first", 100, Budget(1)) == b"first"
+    assert own.parse(b"first", 100, Budget(1)) == b"first"
     pid = own.pid
     assert pid
 
@@ -312,9 +312,9 @@ def test_interrupted_request_leaves_no_answer_behind(
     with monkeypatch.context() as patch:
         patch.setattr(parent, "_wait", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            own.ask(b"second", 100, Budget(1))
+            own.parse(b"second", 100, Budget(1))
     assert not is_running(pid)
-    assert own.ask(b"third", 100, Budget(1)) == b"third"
+    assert own.parse(b"third", 100, Budget(1)) == b"third"
 
 
 def test_parent_never_imports_the_parser() -> None:
@@ -328,14 +328,14 @@ def test_reasons_are_one_short_printable_line() -> None:
 
 
 def test_window_shows_its_own_range_only() -> None:
-    window = parquet_child.FileRange(100, 40, b"0123456789")
+    window = parquet_worker.FileRange(100, 40, b"0123456789")
     assert window.seek(0, os.SEEK_END) == 100
     assert window.seek(42) == window.tell() == 42
     assert window.read(3) == b"234"
     assert window.tell() == 45
     for position, count in ((39, 1), (49, 2), (50, 1), (0, 4), (42, -1), (-60, 5)):
         window.seek(position)
-        with pytest.raises(parquet_child.FileFault, match="outside"):
+        with pytest.raises(parquet_worker.FileFault, match="outside"):
             window.read(count)
 
 

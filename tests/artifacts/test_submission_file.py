@@ -166,7 +166,7 @@ def test_file_beyond_every_limit(worker: ParquetWorker) -> None:
 @pytest.mark.parametrize("reply", [b"", bytes(8), b"\xff" * 8, b"\0\0\0\1\0\0\0\1a", bytes(56)])
 def test_child_whose_answer_has_no_form(honest: bytes, reply: bytes) -> None:
     class Possessed(ParquetWorker):
-        def ask(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
+        def parse(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
             return reply
 
     expect(read(MemorySource(honest), Possessed()).read_footer(), Reason.MALFORMED)
@@ -177,7 +177,7 @@ def test_child_that_sends_the_reader_elsewhere(honest: bytes, span: tuple[int, i
     source = MemorySource(data := honest + bytes(200_000) + honest)
 
     class Possessed(ParquetWorker):
-        def ask(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
+        def parse(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
             start, end = (place if place >= 0 else len(data) + place for place in span)
             return struct.pack(">II32xQQ", 0, 1, start, end)
 
@@ -247,9 +247,9 @@ class CountingWorker:
         self.worker = worker
         self.asked = 0
 
-    def ask(self, *arguments: Any) -> Any:
+    def parse(self, *arguments: Any) -> Any:
         self.asked += 1
-        return self.worker.ask(*arguments)
+        return self.worker.parse(*arguments)
 
 
 def test_groups_that_are_expected_come_together(worker: ParquetWorker, honest: bytes) -> None:

@@ -12,7 +12,9 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from assay.explorer import Index, Indexer, ShownRecord
+from assay.explorer import Index
+from assay.explorer.indexing import Indexer
+from assay.explorer.ports import ShownRecord
 from assay.protocol import Parameters, decode_ss58
 
 _CONNECT = sqlite3.connect

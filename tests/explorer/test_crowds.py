@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from assay.artifacts.store_objects import make_checkpoint_name
-from assay.explorer import ShownWeights
+from assay.explorer.ports import ShownWeights
 from assay.explorer.sources import chain_view as chain
 from assay.explorer.sources import opened_sources
 from assay.neurons.settings.sections import Settings

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from assay.explorer import GroupReading, RolloutReading, TokenReading
 from assay.explorer.labels import show_hidden
-from assay.explorer.troubles import find_trouble
+from assay.explorer.ports import GroupReading, RolloutReading, TokenReading
+from assay.explorer.views.common import describe_trouble
 from assay.protocol import decode_window_record
 from assay.protocol.encoding import encode
 from tests.explorer.inside import Page, look_into
@@ -141,9 +141,7 @@ def test_a_trouble_is_told_by_its_kind(hostile):
     ],
 )
 def test_a_trouble_is_of_the_kind_that_it_speaks_of_first(sentence, kind):
-    found = find_trouble(sentence)
-    assert found is not None
-    assert found.kind == kind
+    assert describe_trouble(sentence)["kind"] == kind
 
 
 def test_a_record_other_than_the_settled_one_is_named(hostile, demo):

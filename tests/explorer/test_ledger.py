@@ -2,8 +2,8 @@
 
 import pytest
 
-from assay.explorer.sources.checked_places import check_contract, check_link, find_ledger
 from assay.explorer.sources.ledger_events import LedgerEvents, LedgerPlace
+from assay.explorer.sources.opened_sources import check_contract, check_link, find_ledger
 from assay.explorer.sources.shell_commands import ShellCommands
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings

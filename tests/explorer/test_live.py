@@ -19,8 +19,9 @@ from starlette.testclient import TestClient
 from assay.cli.explorer import ExplorerOpening
 from assay.demo.localnet.description import BeaconService, Localnet, Party, write_localnet
 from assay.devnet import Devnet, Seal
-from assay.explorer import AWAITED, Front, Live
+from assay.explorer.front import AWAITED, Front
 from assay.explorer.pages import write_about
+from assay.explorer.ports import Live
 from assay.explorer.sources.opened_sources import BlockWatch, join_words
 from assay.explorer.sources.peer_health import PeerHealth
 from assay.explorer.sources.record_sources import ExplorerRequest, NoRecordError

@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.parquet.parquet_child import FileFault
 from assay.artifacts.parquet.parquet_pages import check_pages
+from assay.artifacts.parquet.parquet_worker import FileFault
 from assay.artifacts.submissions import SubmissionFile, SubmissionLimits, write_submission
 from assay.artifacts.submissions.submission_file import unpack_footer
 from assay.environments import MILLION, gsm

@@ -112,7 +112,7 @@ def run_neuron(
     points.wrap(FolderStore, "get", "store get")
     points.wrap(FolderStore, "open", "store open")
     points.wrap(http_beacons.HttpBeacons, "get", "beacon")
-    points.wrap(ParquetWorker, "ask", "parquet")
+    points.wrap(ParquetWorker, "parse", "parquet")
     dial = sdk_private.dial
 
     async def connect(url: str) -> Any:

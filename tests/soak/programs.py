@@ -190,10 +190,10 @@ class Parser:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._worker, name)
 
-    def ask(self, *arguments: Any) -> Any:
+    def parse(self, *arguments: Any) -> Any:
         if self._weather.find("parser dies"):
             self._worker.renew()
-        return self._worker.ask(*arguments)
+        return self._worker.parse(*arguments)
 
 
 class Stores:
