@@ -12,7 +12,6 @@ from typing import Protocol
 from assay.artifacts.ports import Chain, Objects
 from assay.artifacts.store_objects import UnavailableError, make_parameters_name
 from assay.network import ObjectStore, StoreError
-from assay.network.chain import Hyperparameters
 from assay.protocol import Commitment, Parameters, Tag, encode_ss58, parse_commitment
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
@@ -28,17 +27,12 @@ class DiscoveryError(OperatorError):
 
 
 class SubnetChain(Chain, Protocol):
-    """A chain as far as a network's owner needs it, too."""
-
     @property
     def netuid(self) -> int:
         """Which subnet this is."""
 
     def get_owner(self, number: int) -> bytes:
         """The hotkey of the subnet's owner at a block: its slot holds the parameters."""
-
-    def get_hyperparameters(self, number: int | None = None) -> Hyperparameters:
-        """The subnet's settings at a block, or now."""
 
 
 def publish_parameters(store: ObjectStore, parameters: Parameters) -> None:
@@ -184,7 +178,6 @@ def make_mirrors(
 
 
 def find_mismatch(chain: SubnetChain, parameters: Parameters) -> str | None:
-    """Why parameters are not of this subnet, or None."""
     identity = parameters.identity
     if identity.genesis_hash != chain.genesis_hash:
         return (

@@ -44,32 +44,26 @@ def ignore_progress(done: int, due: int) -> None:
 
 
 def make_parameters_name(digest: bytes) -> str:
-    """Where parameters lie."""
     return f"parameters/{digest.hex()}.json"
 
 
 def make_checkpoint_name(digest: bytes, name: str) -> str:
-    """Where a file of a checkpoint lies."""
     return f"checkpoints/{digest.hex()}/{name}"
 
 
 def make_tensor_name(digest: bytes) -> str:
-    """Where a tensor lies, by the SHA-256 of its bytes."""
     return f"tensors/{digest.hex()}"
 
 
 def make_delta_name(checkpoint: bytes, digest: bytes) -> str:
-    """Where a tensor's difference to that of its checkpoint's parent lies."""
     return make_checkpoint_name(checkpoint, f"deltas/{digest.hex()}")
 
 
 def make_step_name(digest: bytes, name: str) -> str:
-    """Where a file of a step lies."""
     return f"steps/{digest.hex()}/{name}"
 
 
 def make_mirror_name(window: int, root: bytes) -> str:
-    """Where a mirror keeps what it has of a submission."""
     return f"{MIRRORS}/{window}/{root.hex()}"
 
 

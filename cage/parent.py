@@ -79,7 +79,6 @@ class Cage:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the child, None while there is none."""
         child = self._child
         return child.pid if child else None
 
@@ -128,7 +127,6 @@ class Cage:
         return Lost(cause, spent, slow and not spent)
 
     def _end_child(self) -> int | None:
-        """Ends the child, if there is one; its exit status, negative for a signal."""
         child, self._child = self._child, None
         return child.end() if child else None
 
@@ -180,7 +178,6 @@ class _Child:
         return REQUEST_SECONDS if self._patience is None else self._patience
 
     def exchange(self, request: bytes, reply_max: int, budget: Budget) -> bytes:
-        """Sends a request and awaits its answer; raises _LostError."""
         before = self.get_processor_time()
         try:
             head = HEAD.pack(len(request), math.ceil(budget.left * 1_000))

@@ -11,16 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from assay.environments.base import (
-    Answer,
-    Param,
-    Problem,
-    RewardParts,
-    compute_digest,
-    draw_level,
-    open_stream,
-    resolve_params,
-)
+from assay.environments.base import Answer, DrawnEnvironment, Param, Problem, RewardParts
 from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
@@ -67,21 +58,15 @@ class Terms(Answer):
     values: tuple[int, ...]
 
 
-class Arithmetic:
+class Arithmetic(DrawnEnvironment):
     """Multi-step sums with one exact integer answer."""
 
-    name = NAME
     levels = range(1, len(LEVELS) + 1)
 
     def __init__(self, params: Mapping[str, int]) -> None:
-        """Raises ValueError where `params` holds an unknown name or a value out of range."""
-        self.params: Mapping[str, int] = MappingProxyType(resolve_params(NAME, PARAMS, params))
-        self.digest = compute_digest(NAME, VERSION, self.params)
+        super().__init__(NAME, VERSION, PARAMS, params)
 
-    def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
-        """A sum of the level's number of terms; the order of draws is part of the version."""
-        stream = open_stream(NAME, seed)
-        level = draw_level(stream, levels, self.levels)
+    def _draw(self, stream: Stream, level: int) -> Problem:
         count, largest = LEVELS[level - 1]
         values = [stream.draw_between(1, largest)]
         for _ in range(count - 1):

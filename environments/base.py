@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Protocol
 
 from assay.protocol.hashing import DIGEST_BYTES, Domain, hash_fields
@@ -70,7 +71,6 @@ class RewardWeights:
 
 
 def get_weights(choice: EnvironmentChoice) -> RewardWeights:
-    """The weights that a network's parameters set."""
     return RewardWeights(
         choice.correctness_weight, choice.quality_weight, choice.satisfaction_weight
     )
@@ -164,16 +164,6 @@ def open_stream(name: str, seed: bytes) -> Stream:
     return Stream(hash_fields(Domain.ENVIRONMENT_STREAM, name.encode("ascii"), seed))
 
 
-def draw_level(stream: Stream, levels: Sequence[int], legal: Sequence[int]) -> int:
-    """One of `levels`, each equally likely.
-
-    Raises:
-        ValueError: `levels` is empty, not strictly ascending, or not within `legal`.
-    """
-    require_levels(levels, legal)
-    return stream.choose(levels)
-
-
 def require_levels(levels: Sequence[int], legal: Sequence[int]) -> None:
     """Raises ValueError where `levels` is empty, not strictly ascending, or not within `legal`."""
     if not levels or any(a >= b for a, b in pairwise(levels)):
@@ -212,3 +202,33 @@ def resolve_params(
                 f"{param.high} ({param.about})"
             )
     return {key: given.get(key, param.default) for key, param in sorted(declared.items())}
+
+
+class DrawnEnvironment:
+    """An `Environment` that draws a level, then a problem of it, from one stream.
+
+    Args:
+        declared: the settings that it has.
+
+    Raises:
+        ValueError: `params` holds an unknown name or a value out of range.
+    """
+
+    levels: Sequence[int]
+
+    def __init__(
+        self, name: str, version: int, declared: Mapping[str, Param], params: Mapping[str, int]
+    ) -> None:
+        self.name = name
+        self.params: Mapping[str, int] = MappingProxyType(resolve_params(name, declared, params))
+        self.digest = compute_digest(name, version, self.params)
+
+    def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
+        """A problem of one of `levels`, each equally likely."""
+        stream = open_stream(self.name, seed)
+        require_levels(levels, self.levels)
+        return self._draw(stream, stream.choose(levels))
+
+    def _draw(self, stream: Stream, level: int) -> Problem:
+        """The order of draws is part of the version."""
+        raise NotImplementedError

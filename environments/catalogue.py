@@ -6,6 +6,7 @@ from assay.environments import arithmetic, gsm, gym, mixture, sat
 from assay.environments.base import Param
 from assay.environments.gym_datasets import LEVELS, REFUSED
 from assay.environments.problem_file import ProblemFileError, compute_file_digest, get_known_files
+from assay.environments.registry import ENVIRONMENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,30 +25,22 @@ class EnvironmentEntry:
 
 def list_environments() -> list[EnvironmentEntry]:
     """All of them, in order of name; a file of problems that this process knows is one."""
+    made = [
+        (arithmetic, "sums of several terms, worked step by step"),
+        (gsm, "word problems from templates, in GSM8K's format"),
+        (sat, "random k-SAT; a level is a number of variables"),
+    ]
+    several = "several of the others by weight, such as mix,arithmetic=3,sat=1"
     entries = [
-        EnvironmentEntry(
-            arithmetic.NAME,
-            tuple(range(1, len(arithmetic.LEVELS) + 1)),
-            dict(arithmetic.PARAMS),
-            "sums of several terms, worked step by step",
-        ),
-        EnvironmentEntry(
-            gsm.NAME,
-            tuple(gsm.LEVELS),
-            dict(gsm.PARAMS),
-            "word problems from templates, in GSM8K's format",
+        *(
+            EnvironmentEntry(
+                room.NAME, tuple(ENVIRONMENTS[room.NAME]({}).levels), dict(room.PARAMS), about
+            )
+            for room, about in made
         ),
         *_list_files(),
-        EnvironmentEntry(
-            mixture.NAME, (), {}, "several of the others by weight, such as mix,arithmetic=3,sat=1"
-        ),
+        EnvironmentEntry(mixture.NAME, (), {}, several),
         *_list_datasets(),
-        EnvironmentEntry(
-            sat.NAME,
-            tuple(sat.LEVELS),
-            dict(sat.PARAMS),
-            "random k-SAT; a level is a number of variables",
-        ),
     ]
     return sorted(entries, key=lambda entry: entry.name)
 

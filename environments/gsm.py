@@ -6,21 +6,18 @@ Either way one spelling of the number counts, on the last line, and nothing else
 the steps between are prose, which no rule could rate without paying for padding.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from assay.environments.base import (
     INTEGER,
     Answer,
+    DrawnEnvironment,
     Param,
     Problem,
     RewardParts,
-    compute_digest,
-    draw_level,
-    open_stream,
     read_answer,
-    resolve_params,
 )
 from assay.environments.problem_file import Row, find_rows
 from assay.protocol.parameters import MILLION
@@ -105,29 +102,30 @@ class Task(Answer):
     row: Row
 
 
-class Gsm:
+class _WordProblems(DrawnEnvironment):
+    def score(self, problem: Problem, completion: str) -> RewardParts:
+        """Correctness: the completion ends with its only `####`, a line `#### N`, N exact."""
+        if not isinstance(problem.answer, Task):
+            raise TypeError(f"not a word problem: {type(problem.answer).__name__}")
+        answer = read_answer(completion)
+        if answer is None or not INTEGER.fullmatch(answer):
+            return RewardParts(0, 0, 0)
+        return RewardParts(MILLION if answer == str(problem.answer.row.value) else 0, 0, 0)
+
+
+class Gsm(_WordProblems):
     """Word problems from templates."""
 
-    name = NAME
     levels = LEVELS
 
     def __init__(self, params: Mapping[str, int]) -> None:
-        """Raises ValueError where `params` holds an unknown name or a value out of range."""
-        self.params: Mapping[str, int] = MappingProxyType(resolve_params(NAME, PARAMS, params))
-        self.digest = compute_digest(NAME, VERSION, self.params)
+        super().__init__(NAME, VERSION, PARAMS, params)
 
-    def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
-        """A story of the level's number of steps; the order of draws is part of the version."""
-        stream = open_stream(NAME, seed)
-        level = draw_level(stream, levels, self.levels)
+    def _draw(self, stream: Stream, level: int) -> Problem:
         return _ask(_tell(stream, level, self.params["largest"]), level)
 
-    def score(self, problem: Problem, completion: str) -> RewardParts:
-        """Correctness: the completion ends with its only `####`, a line `#### N`, N exact."""
-        return _score(problem, completion)
 
-
-class GsmFile:
+class GsmFile(_WordProblems):
     """Word problems from a file, the shortest solutions first.
 
     Level l of k = min(8, rows) has the rows ⌊(l−1)·rows/k⌋ to ⌊l·rows/k⌋ − 1 of the file's, sorted
@@ -141,35 +139,18 @@ class GsmFile:
             ValueError: no such digest, no such file on this machine, a row that cannot be asked,
                 or a setting: it has none.
         """
-        self.name = f"{NAME}:{digest}"
-        self.params: Mapping[str, int] = MappingProxyType(resolve_params(self.name, {}, params))
+        super().__init__(f"{NAME}:{digest}", VERSION, {}, params)
         self._rows = sorted(find_rows(digest), key=lambda row: row.solution.count("\n"))
         self.levels = range(1, min(FILE_LEVELS, len(self._rows)) + 1)
-        self.digest = compute_digest(self.name, VERSION, self.params)
 
-    def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
+    def _draw(self, stream: Stream, level: int) -> Problem:
         """One of the level's rows, each equally likely."""
-        stream = open_stream(self.name, seed)
-        level = draw_level(stream, levels, self.levels)
         first, end = (i * len(self._rows) // len(self.levels) for i in (level - 1, level))
         return _ask(self._rows[stream.draw_between(first, end - 1)], level)
-
-    def score(self, problem: Problem, completion: str) -> RewardParts:
-        """As `Gsm.score`."""
-        return _score(problem, completion)
 
 
 def _ask(row: Row, level: int) -> Problem:
     return Problem(f"{row.question}\n{_REQUEST}\n", level, Task(row))
-
-
-def _score(problem: Problem, completion: str) -> RewardParts:
-    if not isinstance(problem.answer, Task):
-        raise TypeError(f"not a word problem: {type(problem.answer).__name__}")
-    answer = read_answer(completion)
-    if answer is None or not INTEGER.fullmatch(answer):
-        return RewardParts(0, 0, 0)
-    return RewardParts(MILLION if answer == str(problem.answer.row.value) else 0, 0, 0)
 
 
 def _tell(stream: Stream, steps: int, largest: int) -> Row:

@@ -12,7 +12,7 @@ their seed are refused.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -23,16 +23,15 @@ from assay.cage import Budget, Cage, Lost, WorkerError
 from assay.environments.base import (
     INTEGER,
     Answer,
+    DrawnEnvironment,
     Problem,
     RewardParts,
     compute_digest,
-    draw_level,
-    open_stream,
     read_answer,
-    resolve_params,
 )
 from assay.environments.gym_datasets import LEVELS, REFUSED
 from assay.protocol.parameters import MILLION
+from assay.protocol.prf import Stream
 
 NAME = "reasoning_gym"
 #: Raised whenever any problem or score would change.
@@ -83,7 +82,7 @@ class Entry(Answer):
     reference: str
 
 
-class ReasoningGym:
+class ReasoningGym(DrawnEnvironment):
     """One dataset of reasoning-gym. Its levels are those of its curriculum, 1 without one."""
 
     def __init__(self, dataset: str, params: Mapping[str, int]) -> None:
@@ -93,20 +92,17 @@ class ReasoningGym:
             raise ValueError(f"reasoning_gym:{dataset} is refused: {REFUSED[dataset]}")
         if dataset not in LEVELS:
             raise ValueError(f"reasoning-gym has no dataset {dataset!r}: see `assay env list`")
-        self.name = f"{NAME}:{dataset}"
-        self.params: Mapping[str, int] = MappingProxyType(resolve_params(self.name, {}, params))
+        super().__init__(f"{NAME}:{dataset}", VERSION, {}, params)
         self.levels = LEVELS[dataset]
         self.digest = compute_digest(self.name, VERSION, self.params, get_versions())
         self._dataset = dataset
 
-    def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
-        """The entry of a number below 2^31 drawn from the seed, drawn again where there is none.
+    def _draw(self, stream: Stream, level: int) -> Problem:
+        """The entry of a number below 2^31, drawn again where there is none.
 
         Raises:
             WorkerError: the child cannot be run, or makes nothing of any: our own fault.
         """
-        stream = open_stream(self.name, seed)
-        level = draw_level(stream, levels, self.levels)
         for _ in range(_ATTEMPTS):
             number = stream.draw_below(2**31)
             made = _ask(["make", self._dataset, level, number], MAKE_SECONDS)

@@ -35,7 +35,6 @@ _FORBIDDEN = (
 
 
 def main() -> NoReturn:
-    """Serves until standard input closes."""
     import numpy
     import reasoning_gym
     import sympy

@@ -67,7 +67,6 @@ class Mixture:
 
     @property
     def parts(self) -> tuple[Environment, ...]:
-        """In order of name."""
         return self._parts
 
     def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
@@ -85,7 +84,6 @@ class Mixture:
         return Problem(problem.prompt, level, PartProblem(part, problem))
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """The part's own score."""
         answer = problem.answer
         if not isinstance(answer, PartProblem) or answer.part >= len(self._parts):
             raise TypeError(f"not a problem of this mixture: {type(answer).__name__}")

@@ -16,7 +16,6 @@ _BATCH = 1_000
 
 
 def main() -> NoReturn:
-    """Serves until standard input closes."""
     import pyarrow as pa
     import pyarrow.parquet
 
@@ -27,7 +26,6 @@ def main() -> NoReturn:
 
 
 def answer(data: bytes) -> bytes:
-    """The reply to one file."""
     import pyarrow as pa
 
     try:

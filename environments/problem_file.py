@@ -54,7 +54,6 @@ def add_problem_files(files: Iterable[Path]) -> None:
 
 
 def get_known_files() -> tuple[Path, ...]:
-    """The files that problems are looked for in."""
     return tuple(_known)
 
 

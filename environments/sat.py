@@ -15,16 +15,7 @@ from dataclasses import dataclass
 from operator import eq
 from types import MappingProxyType
 
-from assay.environments.base import (
-    Answer,
-    Param,
-    Problem,
-    RewardParts,
-    compute_digest,
-    draw_level,
-    open_stream,
-    resolve_params,
-)
+from assay.environments.base import Answer, DrawnEnvironment, Param, Problem, RewardParts
 from assay.protocol.parameters import MILLION
 from assay.protocol.prf import Stream
 
@@ -60,21 +51,17 @@ class Formula(Answer):
     clauses: tuple[tuple[int, ...], ...]
 
 
-class Sat:
+class Sat(DrawnEnvironment):
     """Random k-SAT with a deceptively hidden solution."""
 
-    name = NAME
     levels = LEVELS
 
     def __init__(self, params: Mapping[str, int]) -> None:
-        """Raises ValueError where `params` holds an unknown name or a value out of range."""
-        self.params: Mapping[str, int] = MappingProxyType(resolve_params(NAME, PARAMS, params))
-        self.digest = compute_digest(NAME, VERSION, self.params)
+        super().__init__(NAME, VERSION, PARAMS, params)
 
-    def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
+    def _draw(self, stream: Stream, level: int) -> Problem:
         """A formula of ⌊variables · density / 100⌋ clauses, duplicates possible."""
-        stream = open_stream(NAME, seed)
-        variables = draw_level(stream, levels, self.levels)
+        variables = level
         plan = stream.draw_flips(variables)
         count = variables * self.params["density"] // 100
         clauses = tuple(_draw_clause(stream, plan, self.params["k"]) for _ in range(count))

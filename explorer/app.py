@@ -76,14 +76,11 @@ PAGES: dict[str, tuple[MakeView, str]] = {
 
 
 class Explorer:
-    """Makes the answers."""
-
     def __init__(self, reader: PageReader) -> None:
         self._reader = reader
         self._pages = Pages()
 
     def answer(self, template: str, view: MakeView, request: Request) -> Response:
-        """One page or its JSON; runs in a thread of its own."""
         as_json = is_json(request)
         values = dict(request.query_params.items())
         try:
@@ -97,7 +94,6 @@ class Explorer:
         return self._write(document, status, template, request, as_json)
 
     def refuse(self, request: Request, error: Exception) -> Response:
-        """A page for an address that there is not."""
         status = error.status_code if isinstance(error, HTTPException) else 500
         why = "there is no page under this address" if status == 404 else "that did not work"
         return self._write(
@@ -115,7 +111,6 @@ class Explorer:
         return Response(page, status, headers, "text/html; charset=utf-8")
 
     def _describe_state(self, request: Request) -> dict[str, Any]:
-        """What every page has around its own part."""
         reader, progress = self._reader, self._reader.indexer.progress
         live = reader.sources.read_live()
         # one slash at its head: two would make the link one to another host
@@ -181,7 +176,6 @@ class Events:
         self._loop, self._changed = asyncio.get_running_loop(), asyncio.Event()
 
     def notify(self) -> None:
-        """Something has changed."""
         loop = self._loop
         if loop is None or loop.is_closed():
             return
@@ -202,7 +196,6 @@ class Events:
         self._changed = asyncio.Event()
 
     async def serve(self, request: Request) -> Response:
-        """The stream, or a refusal where there are too many."""
         client = get_network(request.client.host if request.client else "")
         if self._open.total() >= STREAMS or self._open[client] >= STREAMS_PER_CLIENT:
             headers = {"retry-after": "60", "x-reason": _FULL}

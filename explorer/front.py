@@ -63,7 +63,6 @@ class Front:
             self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, or the server's beginning and end."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return

@@ -205,36 +205,22 @@ class Index:
             ids = _Ids(database)
             for indexed in windows:
                 self._put_window(database, ids, settlement.epoch, indexed)
+            epoch = settlement.epoch
             weights = {weight.uid: weight.weight for weight in settlement.weights}
-            for score in settlement.scores:
-                miner = ids.get(score.hotkey, score.uid)
+            for one in settlement.scores:
+                miner, score = ids.get(one.hotkey, one.uid), str(one.score)
                 database.execute(
                     "INSERT INTO scores VALUES (?, ?, ?, ?, ?)",
-                    (
-                        settlement.epoch,
-                        miner,
-                        score.uid,
-                        _fit(score.registered_at),
-                        str(score.score),
-                    ),
+                    (epoch, miner, one.uid, _fit(one.registered_at), score),
                 )
                 database.execute(
-                    "UPDATE miners SET settled_at = ?, settled = ?, weight = ? "
-                    "WHERE id = ? AND settled_at < ?",
-                    (
-                        settlement.epoch,
-                        str(score.score),
-                        weights.get(score.uid, 0),
-                        miner,
-                        settlement.epoch,
-                    ),
+                    "UPDATE miners SET settled_at = ?1, settled = ?2, weight = ?3 "
+                    "WHERE id = ?4 AND settled_at < ?1",
+                    (epoch, score, weights.get(one.uid, 0), miner),
                 )
-            database.executemany(
-                "INSERT INTO weights VALUES (?, ?, ?)",
-                [(settlement.epoch, uid, weight) for uid, weight in weights.items()],
-            )
+            rows = [(epoch, uid, weight) for uid, weight in weights.items()]
+            database.executemany("INSERT INTO weights VALUES (?, ?, ?)", rows)
             numbers = [indexed.window for indexed in windows]
-            counted = sum(1 for indexed in windows if indexed.outcome == "counted")
             database.execute(
                 "INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -244,7 +230,7 @@ class Index:
                     settlement.previous,
                     min(numbers, default=None),
                     max(numbers, default=None),
-                    counted,
+                    sum(indexed.outcome == "counted" for indexed in windows),
                     str(sum(score.score for score in settlement.scores)),
                     len(settlement.scores),
                     len(weights),
@@ -264,13 +250,8 @@ class Index:
             return
         record = indexed.record
         members = () if record is None else record.members
-        committed = sum(1 for row in members if row.committed is not None)
-        accepted = sum(1 for row in members if row.reason is not None and row.reason == "ACCEPTED")
-        refused = sum(
-            1
-            for row in members
-            if row.reason is not None and row.reason not in ("ACCEPTED", "NO_COMMITMENT")
-        )
+        reasons = [None if row.reason is None else row.reason.value for row in members]
+        accepted, absent = reasons.count("ACCEPTED"), reasons.count("NO_COMMITMENT")
         challenge = None if record is None else record.challenge
         audit = None if record is None else record.audit
         database.execute(
@@ -286,38 +267,27 @@ class Index:
                 None if audit is None else _fit(audit.beacon.round),
                 indexed.beacons,
                 len(members),
-                committed,
+                sum(row.committed is not None for row in members),
                 accepted,
-                refused,
+                len(members) - accepted - absent - reasons.count(None),
                 str(sum(row.score for row in members)),
                 _fit(indexed.reward_sum),
                 indexed.rewards,
             ),
         )
-        rows = []
-        for row in members:
+        rows, window = [], indexed.window
+        for row, reason in zip(members, reasons, strict=True):
             miner = ids.get(row.hotkey, row.uid)
-            reason = None if row.reason is None else row.reason.value
             groups = 0 if row.committed is None else row.committed.groups
             score, registered = _fit(row.score), _fit(row.registered_at)
-            rows.append((miner, indexed.window, row.uid, registered, groups, reason, score))
+            rows.append((miner, window, row.uid, registered, groups, reason, score))
+            refused = reason not in (None, "ACCEPTED", "NO_COMMITMENT")
             database.execute(
-                "UPDATE miners SET windows = windows + 1, committed = committed + ?, "
-                "accepted = accepted + ?, refused = refused + ?, score = min(score + ?, 1 << 62), "
-                "uid = iif(seen <= ?, ?, uid), reason = iif(seen <= ?, ?, reason), "
-                "seen = max(seen, ?) WHERE id = ?",
-                (
-                    groups > 0,
-                    reason == "ACCEPTED",
-                    reason not in (None, "ACCEPTED", "NO_COMMITMENT"),
-                    score,
-                    indexed.window,
-                    row.uid,
-                    indexed.window,
-                    reason,
-                    indexed.window,
-                    miner,
-                ),
+                "UPDATE miners SET windows = windows + 1, committed = committed + ?1, "
+                "accepted = accepted + ?2, refused = refused + ?3, "
+                "score = min(score + ?4, 1 << 62), uid = iif(seen <= ?5, ?6, uid), "
+                "reason = iif(seen <= ?5, ?7, reason), seen = max(seen, ?5) WHERE id = ?8",
+                (groups > 0, reason == "ACCEPTED", refused, score, window, row.uid, reason, miner),
             )
         database.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
@@ -340,8 +310,6 @@ def _fit(number: int) -> int:
 
 
 class _Ids:
-    """Numbers of hotkeys within the index."""
-
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._known: dict[bytes, int] = {}

@@ -59,7 +59,6 @@ class Indexer:
         self.progress = IndexProgress()
 
     def start(self) -> None:
-        """Begins."""
         self._thread.start()
 
     def stop(self) -> None:

@@ -49,7 +49,6 @@ DECIDES = WINDOW_SCHEDULE
 
 
 def get_mark(reason: str | None) -> VerdictMark:
-    """How a verdict is drawn."""
     if reason is None or reason not in set(Reason):
         return _UNKNOWN
     known = Reason(reason)

@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from assay.explorer.index import Index
 from assay.explorer.indexing import Indexer
@@ -14,6 +14,31 @@ from assay.protocol.record import make_record_context
 
 #: Windows' records that are kept at hand, with their statistics.
 _KEPT = 16
+
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class BoundedCache(Generic[_K, _V]):
+    """The so many values that were used last, by key. Safe to share between threads."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[_K, _V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: _K) -> _V | None:
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+            return self._values.get(key)
+
+    def put(self, key: _K, value: _V) -> None:
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
 
 
 class NotFoundError(Exception):
@@ -41,26 +66,22 @@ class WindowFile:
 
 @dataclass(slots=True)
 class PageReader:
-    """Everything a view is made from. Safe to share between threads."""
-
     subject: ShownRecord
     index: Index
     indexer: Indexer
     sources: PageSources
-    _files: OrderedDict[int, tuple[bytes, WindowFile]] = field(default_factory=OrderedDict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _files: BoundedCache[int, tuple[bytes, WindowFile]] = field(
+        default_factory=lambda: BoundedCache(_KEPT)
+    )
 
     @property
     def address(self) -> str:
-        """The validator's hotkey in SS58."""
         return encode_ss58(self.subject.validator)
 
     def ask(self, query: str, *values: Any) -> list[Any]:
-        """Rows of the index."""
         return self.index.read(query, values)
 
     def ask_one(self, query: str, *values: Any) -> Any:
-        """One row of the index, None where there is none."""
         return next(iter(self.ask(query, *values)), None)
 
     def read_window(self, window: int) -> WindowFile | None:
@@ -70,17 +91,12 @@ class PageReader:
             return None
         digest = self.ask_one("SELECT digest FROM settlements WHERE epoch = ?", epoch["epoch"])
         mark = b"" if digest is None else bytes(digest["digest"])
-        with self._lock:
-            found = self._files.get(window)
-            if found is not None and found[0] == mark:
-                self._files.move_to_end(window)
-                return found[1]
+        found = self._files.get(window)
+        if found is not None and found[0] == mark:
+            return found[1]
         file = self._open_window(window)
         if file is not None:
-            with self._lock:
-                self._files[window] = mark, file
-                while len(self._files) > _KEPT:
-                    self._files.popitem(last=False)
+            self._files.put(window, (mark, file))
         return file
 
     def _open_window(self, window: int) -> WindowFile | None:

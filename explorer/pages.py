@@ -20,8 +20,6 @@ _HERE = Path(__file__).parent
 
 
 class Pages:
-    """The templates, compiled once."""
-
     def __init__(self) -> None:
         self._environment = Environment(
             loader=FileSystemLoader(_HERE / "templates"),
@@ -49,11 +47,9 @@ class Pages:
         )
 
     def render(self, template: str, document: dict[str, Any], state: dict[str, Any]) -> str:
-        """A whole page."""
         return self._environment.get_template(template).render(d=document, s=state)
 
     def read_static(self, name: str) -> bytes:
-        """One of the files beside the pages."""
         return (_HERE / "static" / name).read_bytes()
 
 
@@ -96,7 +92,6 @@ _NUMBERS: dict[str, Callable[..., str]] = {
 
 
 def write_time(milliseconds: int | None) -> Markup:
-    """A block's time, UTC."""
     if milliseconds is None:
         return _NOTHING
     try:
@@ -121,7 +116,6 @@ def shorten(text: str | None, length: int = 8) -> Markup:
 
 
 def write_digest(text: str) -> Markup:
-    """The whole of a digest, which may be broken every sixteen characters."""
     parts = [text[start : start + 16] for start in range(0, len(text), 16)]
     return Markup('<span class="id whole">{}</span>').format(Markup("<wbr>").join(parts))
 

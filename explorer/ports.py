@@ -16,12 +16,7 @@ from assay.protocol import Context, Parameters
 
 @dataclass(frozen=True, slots=True)
 class ShownRecord:
-    """Whose record is shown.
-
-    Attributes:
-        validator: its hotkey, 32 bytes.
-        place: where the record lies, for people.
-    """
+    """Whose record is shown. validator: its hotkey, 32 bytes. place: where it lies, for people."""
 
     validator: bytes
     parameters: Parameters
@@ -30,7 +25,6 @@ class ShownRecord:
 
     @property
     def reader(self) -> RecordReader:
-        """The record, read within limits."""
         return open_reader(self.objects, self.validator, self.parameters)
 
 
@@ -68,10 +62,7 @@ class ShownWeights:
 class EntryStatus:
     """A settlement's entry on its way to the ledger, or there.
 
-    Attributes:
-        transaction: hash, hex, where one was sent.
-        block: of the EVM.
-        entry: what is posted, JSON.
+    transaction: hash, hex, where one was sent. block: of the EVM. entry: what is posted, JSON.
     """
 
     epoch: int
@@ -187,12 +178,8 @@ class RolloutReading:
 
 @dataclass(frozen=True, slots=True)
 class GroupReading:
-    """One group of a miner's file.
-
-    Attributes:
-        measured: whether the model was run; note: why not, and what it would take.
-        leaf: whether the group is the one that the file's leaves name.
-    """
+    """One group of a miner's file. measured: whether the model was run; note: why not, and what it
+    would take."""
 
     prompt: str
     level: int
@@ -203,11 +190,7 @@ class GroupReading:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Why something cannot be shown now.
-
-    Attributes:
-        passing: it may be there a little later.
-    """
+    """Why something cannot be shown now. passing: it may be there a little later."""
 
     why: str
     passing: bool = False
@@ -217,9 +200,8 @@ class Unavailable:
 class AuditCommand:
     """What derives windows again, and the settlements that hold them.
 
-    Attributes:
-        first, last: of the windows that it was asked for, those it covers.
-        runs_model: whether it runs every forward pass again.
+    first, last: of the windows that it was asked for, those it covers. runs_model: whether it runs
+    every forward pass again.
     """
 
     text: str
@@ -250,27 +232,20 @@ class Commands(Protocol):
 
 class PageSources(Protocol):
     """What is around the record. Everything but `commands` may be missing, and nothing raises:
-    what cannot be read now is not there."""
+    what cannot be read now is not there.
 
-    @property
-    def commands(self) -> Commands:
-        """See `Commands`."""
+    Attributes:
+        has_model: whether rollouts can be run again.
+        ledger_link: address of an EVM explorer, checked; None: none is named.
+        contract: address of the ScoreLedger, as far as it is known.
+    """
 
-    @property
-    def has_model(self) -> bool:
-        """Whether rollouts can be run again."""
+    commands: Commands
+    has_model: bool
+    ledger_link: str | None
+    contract: str | None
 
-    @property
-    def ledger_link(self) -> str | None:
-        """Address of an EVM explorer, checked; None: none is named."""
-
-    @property
-    def contract(self) -> str | None:
-        """Address of the ScoreLedger, as far as it is known."""
-
-    def read_live(self) -> Live | None:
-        """How it stands."""
-
+    def read_live(self) -> Live | None: ...
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
         """The validator's weights as the chain shows them after an epoch: the wanted ones, if it
         ever does."""
@@ -280,20 +255,11 @@ class PageSources(Protocol):
         none."""
 
     def read_ledger(self, first: int) -> LedgerReading | None:
-        """The ledger's own events. Waits for nobody: what is not read yet is not there.
+        """The ledger's own events from a block on; None: no EVM node is named. Waits for nobody:
+        what is not read yet is not there."""
 
-        Args:
-            first: block from which on they are wanted.
-
-        Returns:
-            None: no EVM node is named.
-        """
-
-    def read_training(self) -> Training | None:
-        """What the trainer has left."""
-
-    def read_manifest(self, checkpoint: bytes) -> CheckpointOrigin | None:
-        """A checkpoint's origin."""
+    def read_training(self) -> Training | None: ...
+    def read_manifest(self, checkpoint: bytes) -> CheckpointOrigin | None: ...
 
     def read_gauntlet(self) -> Mapping[str, Any] | None:
         """The last table, as `assay gauntlet --json` prints it."""

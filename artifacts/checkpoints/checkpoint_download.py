@@ -123,8 +123,6 @@ def _hold_partial(root: Path, digest: bytes) -> Iterator[Path]:
 
 @dataclass(slots=True)
 class _Download:
-    """One checkpoint from several stores into a folder of its own."""
-
     mirrors: list[ObjectStore]
     digest: bytes
     folder: Path
@@ -209,7 +207,6 @@ class _Download:
             raise CheckpointError(f"{self.folder / TABLE_FILE} {error}") from None
 
     def _fetch(self, store: ObjectStore, name: str, limit: int) -> None:
-        """One small file, whole, of the size that the store says."""
         source = store.open(make_checkpoint_name(self.digest, name))
         size = answer_in_time(source.size, self._get_patience)
         if size is None:

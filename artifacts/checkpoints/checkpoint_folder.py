@@ -91,8 +91,6 @@ class DownloadSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """The mirrors' last answer, and when they are asked again."""
-
     error: Exception
     until: float
     wait: float
@@ -148,9 +146,9 @@ class CheckpointFolder:
         fetching = self._fetching
         if fetching is not None and fetching.in_background:
             self._await(digest, fetching)
-        elif fetching is not None and not self._is_here(digest):
+        elif fetching is not None and not self.holds(digest):
             with self._fetch_lock:
-                if not self._is_here(digest):
+                if not self.holds(digest):
                     self._fetch(digest, fetching)
         with self._lock:
             if digest not in self._opened:
@@ -161,20 +159,18 @@ class CheckpointFolder:
     def prefetch(self, digest: bytes) -> None:
         """Begins to fetch what may be needed soon, one at a time; `get` says what came of it."""
         fetching = self._fetching
-        if fetching is None or self._downloads or self._is_here(digest):
+        if fetching is None or self._downloads or self.holds(digest):
             return
         failure = self.failures.get(digest)
         if failure is None or time.monotonic() >= failure.until:
             self._begin(digest, fetching)
 
     def find_number(self, digest: bytes) -> int | None:
-        """How many steps from the genesis a checkpoint is that was opened; None for another."""
         checkpoint = self._opened.get(digest)
         return None if checkpoint is None else checkpoint.manifest.number
 
     @property
     def downloads(self) -> tuple[RunningDownload, ...]:
-        """What is on its way now."""
         return tuple(self._downloads.values())
 
     def close(self) -> None:
@@ -193,7 +189,7 @@ class CheckpointFolder:
             CheckpointError: it is on its way, or cannot be had.
         """
         download = self._downloads.get(digest)
-        if download is None and not self._is_here(digest):
+        if download is None and not self.holds(digest):
             self._raise_failure(digest)
             download = self._begin(digest, fetching)
             if download.thread is not None:
@@ -241,9 +237,6 @@ class CheckpointFolder:
 
     def holds(self, digest: bytes) -> bool:
         """Whether its folder is here, damaged or not."""
-        return self._is_here(digest)
-
-    def _is_here(self, digest: bytes) -> bool:
         return digest in self._opened or (self._root / digest.hex()).exists()
 
     def _fetch(self, digest: bytes, fetching: DownloadSettings) -> None:

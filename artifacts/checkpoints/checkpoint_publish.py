@@ -60,8 +60,6 @@ def publish_checkpoint(
 
 @dataclass(slots=True)
 class _Upload:
-    """One checkpoint on its way into a store."""
-
     store: ObjectStore
     folder: Path
     manifest: Manifest

@@ -62,8 +62,6 @@ class _StoppedError(UnavailableError):
 
 @dataclass(slots=True)
 class _Mirror:
-    """One store, and what is known of it by now."""
-
     number: int
     store: ObjectStore
     lacks: set[bytes] = field(default_factory=set)
@@ -281,15 +279,12 @@ class TensorDownload:
         return min(PATIENCE_S, max(HASTE_S, SLOWER * min(others)))
 
     def count(self, size: int) -> None:
-        """Some bytes more are in the file."""
         with self._changed:
             self._done += size
 
 
 @dataclass(slots=True)
 class _Counter:
-    """What one attempt at one tensor has added to the progress."""
-
     gathering: TensorDownload
     bytes: int = 0
 
@@ -299,8 +294,6 @@ class _Counter:
 
 
 class _Stream:
-    """Parts read as if they were one."""
-
     def __init__(self, parts: Iterator[bytes]) -> None:
         self._parts = parts
         self._rest = memoryview(b"")

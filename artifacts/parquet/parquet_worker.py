@@ -63,8 +63,6 @@ class ParquetWorker(Cage):
 
 
 class FileFault(Exception):
-    """Raised in the child: the file is at fault, and how."""
-
     def __init__(self, detail: str, reason: Reason = Reason.MALFORMED) -> None:
         super().__init__(detail)
         self.reason = reason

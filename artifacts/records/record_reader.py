@@ -90,11 +90,9 @@ class RecordReader:
 
     @property
     def address(self) -> str:
-        """The validator's hotkey, SS58."""
         return encode_ss58(self.validator)
 
     def read_latest(self) -> Latest | RecordFault:
-        """The pointer to the newest settlement."""
         name = make_latest_name(self.address)
         data = self.objects.get(name, LATEST_BYTES)
         if data is None:
@@ -112,22 +110,18 @@ class RecordReader:
         return Latest(epoch, digest)
 
     def read_window(self, window: int) -> WindowRecord | RecordFault:
-        """A window's record."""
         name = make_window_record_name(self.address, window)
         return decode_window(name, window, self.objects.get(name, self.limit))
 
     def read_settlement(self, epoch: int) -> SettlementRecord | RecordFault:
-        """The record of the settlement at an epoch block."""
         name = make_settlement_record_name(self.address, epoch)
         return decode_settlement(name, epoch, self.objects.get(name, self.limit))
 
     def get_window(self, window: int) -> WindowRecord | None:
-        """A window's record; None where there is none."""
         record = self.read_window(window)
         return None if isinstance(record, RecordFault) else record
 
     def get_settlement(self, epoch: int) -> SettlementRecord | None:
-        """A settlement's record; None where there is none."""
         record = self.read_settlement(epoch)
         return None if isinstance(record, RecordFault) else record
 
@@ -142,7 +136,6 @@ class RecordReader:
 
 
 def open_reader(objects: Objects, validator: bytes, parameters: Parameters) -> RecordReader:
-    """A reader of a record under known parameters."""
     return RecordReader(objects, validator, compute_record_bytes_max(parameters))
 
 

@@ -5,14 +5,16 @@ nothing raises but where it says so.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from assay.network.files import is_locked
 from assay.network.store import FolderStore, open_folder
 from assay.protocol import Context, context_from_json
 from assay.protocol.encoding import EncodingError, read_json
 
+T = TypeVar("T")
 #: Largest JSON that is read, bytes.
 DOCUMENT_BYTES = 64 << 20
 #: What a document that is not as it should be ends in.
@@ -42,10 +44,15 @@ class JsonFile:
             return None
         return value
 
+    def pick(self, read: Callable[[Any], T], default: T) -> T:
+        """What is read of the document; the default where it is not as it should be."""
+        try:
+            return read(self.read())
+        except BROKEN:
+            return default
+
 
 class RunFolder:
-    """The folder of a demo, or of a validator."""
-
     def __init__(self, root: Path) -> None:
         self.root = root
         self.status = JsonFile(root / "status.json")
@@ -59,11 +66,8 @@ class RunFolder:
 
     def get_locator(self) -> str | None:
         """Where its program's record goes; None: into the folder, or it does not say."""
-        try:
-            locator = self.status.read()["record"]["locator"]
-            return None if locator is None else str(locator)
-        except BROKEN:
-            return None
+        locator = self.status.pick(lambda status: status["record"]["locator"], None)
+        return None if locator is None else str(locator)
 
     def get_hotkey(self, netuid: int | None) -> str | None:
         """Whose folder it is, where it is a validator's; SS58.
@@ -71,28 +75,23 @@ class RunFolder:
         Args:
             netuid: of the subnet that is asked for; a validator of another one is not meant.
         """
-        document = self.status.read()
-        try:
-            if netuid is not None and document.get("netuid", netuid) != netuid:
+
+        def read(status: Any) -> str | None:
+            if netuid is not None and status.get("netuid", netuid) != netuid:
                 return None
-            return str(document["hotkey"]) if document["program"] == "validator" else None
-        except BROKEN:
-            return None
+            return str(status["hotkey"]) if status["program"] == "validator" else None
+
+        return self.status.pick(read, None)
 
     def get_parameters(self) -> bytes | None:
         """Digest of the rules that its program works by."""
-        try:
-            return bytes.fromhex(self.status.read()["parameters"])
-        except BROKEN:
-            return None
+        return self.status.pick(lambda status: bytes.fromhex(status["parameters"]), None)
 
     def get_names(self) -> dict[str, str]:
         """A demo's miners: hotkey in SS58 → name."""
-        try:
-            rows = self.status.read()["demo"]["miners"]
-            return {str(row["hotkey"]): str(row["name"]) for row in rows}
-        except BROKEN:
-            return {}
+        return self.status.pick(
+            lambda status: {str(m["hotkey"]): str(m["name"]) for m in status["demo"]["miners"]}, {}
+        )
 
     def get_payment(self, epoch: int, address: str) -> tuple[int, int] | None:
         """The block at which a demo's chain paid a settlement, and a miner's incentive, u16."""
@@ -113,13 +112,11 @@ class RunFolder:
         return (self.root / "contexts").is_dir()
 
     def list_windows(self) -> list[int]:
-        """Windows whose contexts are there, ascending."""
         names = (path.stem for path in (self.root / "contexts").glob("window-*.json"))
         numbers = (name.rpartition("-")[2] for name in names)
         return sorted(int(number) for number in numbers if number.isdecimal())
 
     def get_context_path(self, window: int) -> Path:
-        """The file of a window's context, for `assay verify`."""
         return self.root / "contexts" / f"window-{window}.json"
 
     def read_context(self, window: int) -> Context:

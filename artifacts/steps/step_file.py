@@ -57,7 +57,6 @@ def open_step_parser() -> ParquetWorker:
 
 
 def write_groups(path: Path, taken: Sequence[ConsumedGroup]) -> None:
-    """Raises OSError where it cannot be written."""
     pq.write_table(_make_table(taken), path, compression="zstd")
 
 

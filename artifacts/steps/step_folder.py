@@ -245,13 +245,11 @@ def parse_config(record: StepRecord) -> LearnConfig:
 
 
 def compute_code_digest() -> bytes:
-    """Digest of the files that learn, 32 bytes."""
     paths = [Path(str(module.__file__)) for module in _MODULES]
     return compute_files_digest(Domain.STRUCTURE, {path.name: path.read_bytes() for path in paths})
 
 
 def compute_root_of(taken: Sequence[ConsumedGroup], window: int, parent: bytes) -> bytes:
-    """Root over groups in order, 32 bytes."""
     leaves = [
         compute_step_leaf(
             one.hotkey,

@@ -42,7 +42,6 @@ SCHEMA = pa.schema(
 
 
 def serve_steps() -> None:
-    """The child's whole life."""
     serve(answer, MEMORY_BYTES)
 
 

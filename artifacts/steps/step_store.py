@@ -143,14 +143,8 @@ class _Fetch:
 
     def run(self, checkpoint: bytes) -> Path:
         made = self._get_checkpoint(checkpoint)
-        path = self._get_path(made)
-
-        def check_record() -> None:
-            step = read_step(path)
-            if step.record.digest != made.step or step.child != checkpoint:
-                raise StepError("the store's record is not the one that the checkpoint names")
-
-        if not self._fetch(made.step, _RECORD, path, check_record):
+        path = self._fetch_record(made, checkpoint, "checkpoint")
+        if path is None:
             raise StepError(
                 f"there is no step record of checkpoint {checkpoint.hex()[:16]}… in any store: "
                 "name its trainer's own"
@@ -163,26 +157,23 @@ class _Fetch:
         parameters = self._get_parameters(step.record.parameters)
         publish_parameters(open_folder(self.folder / "steps" / "rules"), parameters)
         parent = self._get_checkpoint(step.record.parent)
-        self._fetch_before(parent, step.record.parent)
+        if parent.number:  # windows are held against each other
+            with suppress(StepError):  # it is said where it is missed
+                self._fetch_record(parent, step.record.parent, "parent")
         if parse_config(step.record).from_genesis:
             self._get_checkpoint(parameters.identity.genesis_checkpoint)
         return path
 
-    def _get_path(self, made: Manifest) -> Path:
-        return StepFolder(self.folder / "steps").get_path(made.number, made.step)
-
-    def _fetch_before(self, parent: Manifest, digest: bytes) -> None:
-        """The record of the step that made the parent: windows are held against each other."""
-        path = self._get_path(parent)
+    def _fetch_record(self, made: Manifest, digest: bytes, whose: str) -> Path | None:
+        """The record of the step that made a checkpoint; None: no store has it."""
+        path = StepFolder(self.folder / "steps").get_path(made.number, made.step)
 
         def check_record() -> None:
             step = read_step(path)
-            if step.record.digest != parent.step or step.child != digest:
-                raise StepError("the store's record is not the one that the parent names")
+            if step.record.digest != made.step or step.child != digest:
+                raise StepError(f"the store's record is not the one that the {whose} names")
 
-        if parent.number:
-            with suppress(StepError):  # it is said where it is missed
-                self._fetch(parent.step, _RECORD, path, check_record)
+        return path if self._fetch(made.step, _RECORD, path, check_record) else None
 
     def _get_checkpoint(self, digest: bytes) -> Manifest:
         limits = DownloadLimits(seconds=self._get_left())
@@ -197,7 +188,6 @@ class _Fetch:
             return fetch_parameters(self.stores[-1], digest)
 
     def _get_left(self) -> float:
-        """Seconds; raises StepError where there are none."""
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise StepError("the stores did not show all of the step in time")

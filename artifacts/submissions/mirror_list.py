@@ -52,7 +52,6 @@ class KnownMirror:
 
     @property
     def is_shunned(self) -> bool:
-        """Whether others are asked before it."""
         return self._clock() < self._shunned_until
 
 

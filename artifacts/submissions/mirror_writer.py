@@ -61,7 +61,6 @@ class MirrorWriter:
         return thread
 
     def close(self) -> None:
-        """Ends the writer, after what it is at."""
         self._ended.set()
         with suppress(Full):  # then it is at work, and looks before it takes the next one
             self.queue.put_nowait(None)

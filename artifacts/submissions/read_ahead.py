@@ -66,8 +66,6 @@ class FetchedSubmission:
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """The sources of files with another parser."""
-
     stores: StoreFinder
     worker: ParquetWorker
     mirrors: Callable[[bytes], Sequence[MirrorStore]]
@@ -184,7 +182,6 @@ class ReadAhead:
         return PackedReader(fetched.packed)
 
     def forget(self, window: int) -> None:
-        """Nothing of a window is asked for any more."""
         with self.changed:
             self._begun = {key for key in self._begun if key[0] != window}
             self.tries = {key: n for key, n in self.tries.items() if key[0] != window}
@@ -264,5 +261,4 @@ def fetch(reader: CommittedSubmission, seconds: float = _FILE_S) -> FetchedSubmi
 
 
 def _measure(fetched: FetchedSubmission) -> int:
-    """Bytes that it holds."""
     return 0 if fetched.packed is None else measure_pack(fetched.packed)

@@ -8,33 +8,15 @@ What comes out is canonical bytes; whether they are what was committed to is the
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from assay.artifacts.parquet.parquet_worker import Budget, ParquetWorker
-from assay.artifacts.submissions.submission_layout import (
-    FOOTER,
-    FOOTER_MAX,
-    FOOTER_REPLY,
-    GROUP,
-    GROUP_REQUEST,
-    GROUPS,
-    HEADER_KEY,
-    HEADER_MAX,
-    LEAF,
-    LEAVES_KEY,
-    LISTS,
-    MAGIC,
-    PART,
-    PATHS,
-    RANGE,
-    REQUEST,
-    TRAILER,
-    SubmissionLimits,
-    make_schema,
-)
+from assay.artifacts.submissions import submission_layout as layout
+from assay.artifacts.submissions.submission_layout import SubmissionLimits
 from assay.network.store import ObjectSource, StoreError
 from assay.protocol import Footer, Header, Reason, Refusal, Rollout
 from assay.protocol.encoding import encode
@@ -63,16 +45,16 @@ def write_submission(header: Header, groups: Sequence[Sequence[Rollout]]) -> byt
     # with dictionaries. Statistics would be most of the footer.
     with pq.ParquetWriter(
         out,
-        make_schema(),
+        layout.make_schema(),
         compression="zstd",
         use_dictionary=False,
-        use_byte_stream_split=list(PATHS[:2]),
+        use_byte_stream_split=list(layout.PATHS[:2]),
         write_statistics=False,
         store_schema=False,
     ) as writer:
         for group in groups:
             writer.write_table(_make_table(group), row_group_size=len(group))
-        hexed = {HEADER_KEY: encode(header).hex(), LEAVES_KEY: b"".join(leaves).hex()}
+        hexed = {layout.HEADER_KEY: encode(header).hex(), layout.LEAVES_KEY: b"".join(leaves).hex()}
         writer.add_key_value_metadata(hexed)
     return out.getvalue()
 
@@ -126,39 +108,39 @@ class SubmissionFile:
             self._read_expected(opened)
         if index in self._groups:
             return self._groups.pop(index)
-        start, end = opened.ranges[index]
-        data = self._fetch(start, end)
-        if isinstance(data, Refusal):
-            return data
-        head = _pack_request(GROUP, self._limits, opened.size, opened.footer)
-        request = head + GROUP_REQUEST.pack(index, start) + data
-        return self._worker.parse(request, self._limits.group_bytes, self.budget)
+        found = self._read_groups(opened, (index,))
+        return found if isinstance(found, Refusal) else found[index]
 
     def _read_expected(self, opened: "_Opened") -> None:
-        """Reads them all with one look at the footer. Where one of them fails, each is asked for by
-        itself later, and what is wrong with it said then."""
+        """Where one of them fails, each is asked for by itself later, and what is wrong with it
+        said then."""
         expected, self._expected = self._expected, ()
         if any(index >= len(opened.ranges) for index in expected):
             return
+        with suppress(StoreError):
+            found = self._read_groups(opened, expected)
+            self._groups = {} if isinstance(found, Refusal) else found
+
+    def _read_groups(self, opened: "_Opened", indices: Sequence[int]) -> dict[int, bytes] | Refusal:
+        """Several groups with one look at the footer."""
         parts = []
-        for index in expected:
+        for index in indices:
             start, end = opened.ranges[index]
-            try:
-                data = self._fetch(start, end)
-            except StoreError:
-                return
+            data = self._fetch(start, end)
             if isinstance(data, Refusal):
-                return
-            parts += [GROUP_REQUEST.pack(index, start), PART.pack(len(data)), data]
-        head = _pack_request(GROUPS, self._limits, opened.size, opened.footer)
-        most = len(expected) * (PART.size + self._limits.group_bytes)
+                return data
+            parts += [layout.GROUP_REQUEST.pack(index, start), layout.PART.pack(len(data)), data]
+        head = _pack_request(layout.GROUPS, self._limits, opened.size, opened.footer)
+        most = len(indices) * (layout.PART.size + self._limits.group_bytes)
         reply = self._worker.parse(head + b"".join(parts), most, self.budget)
         if isinstance(reply, Refusal):
-            return
-        for index in expected:
-            (count,) = PART.unpack_from(reply.ljust(PART.size, b"\0"))
-            self._groups[index] = reply[PART.size : PART.size + count]
-            reply = reply[PART.size + count :]
+            return reply
+        groups = {}
+        for index in indices:
+            (count,) = layout.PART.unpack_from(reply.ljust(layout.PART.size, b"\0"))
+            groups[index] = reply[layout.PART.size : layout.PART.size + count]
+            reply = reply[layout.PART.size + count :]
+        return groups
 
     def _open(self) -> "_Opened | Refusal":
         if self._opened is None:
@@ -171,25 +153,25 @@ class SubmissionFile:
             return Refusal(Reason.NOT_REVEALED, "the store has no such file, or not for everybody")
         if size > self._limits.file_bytes:
             return _too_large(f"the file has {size} bytes", self._limits.file_bytes)
-        if size < len(MAGIC) + TRAILER:
+        if size < len(layout.MAGIC) + layout.TRAILER:
             return Refusal(Reason.MALFORMED, f"a file of {size} bytes is not Parquet")
-        trailer = self._fetch(size - TRAILER, size)
+        trailer = self._fetch(size - layout.TRAILER, size)
         if isinstance(trailer, Refusal):
             return trailer
         if trailer[4:] == b"PARE":
             return Refusal(Reason.MALFORMED, "the file is encrypted; write it in the clear")
-        if trailer[4:] != MAGIC:
+        if trailer[4:] != layout.MAGIC:
             return Refusal(Reason.MALFORMED, "the file's end is not Parquet's: is it cut off?")
         length = int.from_bytes(trailer[:4], "little")
-        if length > FOOTER_MAX:
-            return _too_large(f"the footer has {length} bytes", FOOTER_MAX)
-        if not 0 < length <= size - TRAILER - len(MAGIC):
+        if length > layout.FOOTER_MAX:
+            return _too_large(f"the footer has {length} bytes", layout.FOOTER_MAX)
+        if not 0 < length <= size - layout.TRAILER - len(layout.MAGIC):
             return Refusal(Reason.MALFORMED, f"a footer of {length} bytes does not fit the file")
-        footer = self._fetch(size - TRAILER - length, size - TRAILER)
+        footer = self._fetch(size - layout.TRAILER - length, size - layout.TRAILER)
         if isinstance(footer, Refusal):
             return footer
-        request = _pack_request(FOOTER, self._limits, size, footer)
-        reply_max = _get_reply_size(HEADER_MAX, self._limits.group_cap)
+        request = _pack_request(layout.FOOTER, self._limits, size, footer)
+        reply_max = _get_reply_size(layout.HEADER_MAX, self._limits.group_cap)
         reply = self._worker.parse(request, reply_max, self.budget)
         if isinstance(reply, Refusal):
             return reply
@@ -220,11 +202,11 @@ def _too_large(what: str, limit: int) -> Refusal:
 
 def _pack_request(operation: int, limits: SubmissionLimits, size: int, footer: bytes) -> bytes:
     sizes = (limits.group_size, limits.group_cap, limits.max_tokens)
-    return REQUEST.pack(operation, *sizes, size, len(footer)) + footer
+    return layout.REQUEST.pack(operation, *sizes, size, len(footer)) + footer
 
 
 def _get_reply_size(header_size: int, count: int) -> int:
-    return FOOTER_REPLY.size + header_size + count * (LEAF + RANGE.size)
+    return layout.FOOTER_REPLY.size + header_size + count * (layout.LEAF + layout.RANGE.size)
 
 
 def unpack_footer(
@@ -232,15 +214,17 @@ def unpack_footer(
 ) -> "_Opened | Refusal":
     """What the child's answer says of a footer. Its form and ranges are checked here: they say
     what is fetched next."""
-    header_size, count = FOOTER_REPLY.unpack_from(reply.ljust(FOOTER_REPLY.size, b"\0"))
+    header_size, count = layout.FOOTER_REPLY.unpack_from(
+        reply.ljust(layout.FOOTER_REPLY.size, b"\0")
+    )
     if not count or len(reply) != _get_reply_size(header_size, count):
         return Refusal(Reason.MALFORMED, "the Parquet parser lost its way in this file")
-    start, end = FOOTER_REPLY.size, FOOTER_REPLY.size + header_size
-    leaves = tuple(reply[end + LEAF * i : end + LEAF * (i + 1)] for i in range(count))
-    ranges = tuple(RANGE.iter_unpack(reply[end + LEAF * count :]))
-    bound = len(MAGIC)
+    start, end = layout.FOOTER_REPLY.size, layout.FOOTER_REPLY.size + header_size
+    leaves = tuple(reply[end + layout.LEAF * i : end + layout.LEAF * (i + 1)] for i in range(count))
+    ranges = tuple(layout.RANGE.iter_unpack(reply[end + layout.LEAF * count :]))
+    bound = len(layout.MAGIC)
     for index, (first, last) in enumerate(ranges):
-        if not bound <= first < last <= size - TRAILER - len(footer):
+        if not bound <= first < last <= size - layout.TRAILER - len(footer):
             detail = f"row group {index} overlaps another part of the file or lies outside of it"
             return Refusal(Reason.MALFORMED, detail)
         if last - first > limits.range_bytes:
@@ -252,10 +236,10 @@ def unpack_footer(
 def _make_table(group: Sequence[Rollout]) -> Any:
     import pyarrow as pa
 
-    schema = make_schema()
+    schema = layout.make_schema()
     offsets = np.cumsum([0, *(len(rollout.tokens) for rollout in group)], dtype=np.int32)
     columns = []
-    for name in LISTS:
+    for name in layout.LISTS:
         values = np.concatenate([getattr(rollout, name) for rollout in group]).astype(np.uint32)
         kind = schema.field(name).type
         columns.append(pa.ListArray.from_arrays(pa.array(offsets), values, type=kind))

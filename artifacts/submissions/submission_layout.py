@@ -28,10 +28,10 @@ LEAF = 32  # bytes
 LISTS = ("tokens", "logprobs")
 PATHS = ("tokens.list.element", "logprobs.list.element", "sketch")
 
-FOOTER, GROUP, GROUPS = 1, 2, 3
+FOOTER, GROUPS = 1, 2  # operations
 REQUEST = struct.Struct(">BIIIQI")  # operation, the three limits, file size, footer length
 GROUP_REQUEST = struct.Struct(">IQ")  # index, offset of the range
-PART = struct.Struct(">I")  # of several: bytes that follow
+PART = struct.Struct(">I")  # of each group: bytes that follow
 FOOTER_REPLY = struct.Struct(">II")  # header length, groups
 RANGE = struct.Struct(">QQ")
 
@@ -60,12 +60,10 @@ class SubmissionLimits:
 
     @property
     def group_tokens(self) -> int:
-        """Most tokens of a group."""
         return self.group_size * self.max_tokens
 
     @property
     def group_bytes(self) -> int:
-        """Most canonical bytes of a group."""
         return self.group_size * 4 + self.group_tokens * (8 + SKETCH_COLUMNS)
 
     @property
@@ -76,12 +74,10 @@ class SubmissionLimits:
 
     @property
     def file_bytes(self) -> int:
-        """Most bytes of a file."""
         return self.group_cap * self.range_bytes + FOOTER_MAX
 
 
 def make_schema() -> Any:
-    """The file's columns as a pyarrow.Schema."""
     import pyarrow as pa
 
     element = pa.field("element", pa.uint32(), nullable=False)
@@ -90,6 +86,5 @@ def make_schema() -> Any:
 
 
 def get_limits(parameters: Parameters) -> SubmissionLimits:
-    """Size limits of a submission."""
     work = parameters.work
     return SubmissionLimits(work.group_size, work.group_cap, work.max_tokens)

@@ -44,16 +44,12 @@ class PackError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class PackedRefusal:
-    """Why something could not be read."""
-
     reason: Annotated[Reason, Choice(Reason, "a reason")]
     detail: Annotated[str, Prefixed(4_096, text=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class PackedFooter:
-    """A footer's claims."""
-
     header: Annotated[bytes, Prefixed(HEADER_MAX)]
     leaves: Annotated[tuple[bytes, ...], Many(FixedBytes(32), _GROUPS_MAX)]
 
@@ -83,20 +79,16 @@ class PackedSubmission:
 
 
 class RecordingReader:
-    """A `SubmissionReader` that notes every answer of another."""
-
     def __init__(self, reader: SubmissionReader) -> None:
         self._reader = reader
         self._footer: Footer | Refusal | None = None
         self._groups: dict[int, bytes | Refusal] = {}
 
     def read_footer(self) -> Footer | Refusal:
-        """See `SubmissionReader`."""
         self._footer = _keep_failure(self._reader.read_footer)
         return self._footer
 
     def read_group(self, index: int) -> bytes | Refusal:
-        """See `SubmissionReader`."""
         self._groups[index] = _keep_failure(lambda: self._reader.read_group(index))
         return self._groups[index]
 
@@ -124,7 +116,6 @@ class PackedReader:
         self._groups = {group.index: group for group in packed.groups}
 
     def read_footer(self) -> Footer | Refusal:
-        """See `SubmissionReader`."""
         footer = self._packed.footer
         if footer is None:
             return _unpack_refusal(self._packed.refusal)
@@ -176,7 +167,6 @@ def measure_pack(packed: PackedSubmission) -> int:
 
 
 def encode_pack(packed: PackedSubmission) -> bytes:
-    """The file's bytes."""
     return zlib.compress(encode(packed), _LEVEL)
 
 

@@ -12,24 +12,8 @@ import numpy as np
 
 from assay.artifacts.parquet.parquet_pages import check_pages
 from assay.artifacts.parquet.parquet_worker import FileFault, FileRange, open_parquet
-from assay.artifacts.submissions.submission_layout import (
-    FOOTER,
-    FOOTER_REPLY,
-    GROUP,
-    GROUP_REQUEST,
-    HEADER_KEY,
-    HEADER_MAX,
-    LEAF,
-    LEAVES_KEY,
-    LISTS,
-    MAGIC,
-    PART,
-    PATHS,
-    RANGE,
-    REQUEST,
-    SubmissionLimits,
-    make_schema,
-)
+from assay.artifacts.submissions import submission_layout as layout
+from assay.artifacts.submissions.submission_layout import SubmissionLimits
 from assay.protocol import EncodingError, Reason
 from assay.protocol.encoding import read_hex
 from assay.protocol.submission import SKETCH_COLUMNS
@@ -43,15 +27,15 @@ def answer(request: bytes) -> bytes:
     Raises:
         FileFault: the file breaks a rule of section 4. Besides, whatever pyarrow raises.
     """
-    operation, *sizes, size, length = REQUEST.unpack_from(request)
+    operation, *sizes, size, length = layout.REQUEST.unpack_from(request)
     limits = SubmissionLimits(*sizes)
-    end = REQUEST.size + length
+    end = layout.REQUEST.size + length
     # A footer alone, its trailer put back, parses like a file.
-    tail = request[REQUEST.size : end] + length.to_bytes(4, "little") + MAGIC
+    tail = request[layout.REQUEST.size : end] + length.to_bytes(4, "little") + layout.MAGIC
     # More items than allowed, so that row groups too many are told as such.
     items = 16 * limits.group_cap
     parquet = open_parquet(FileRange(len(tail), 0, tail), items)
-    if operation == FOOTER:
+    if operation == layout.FOOTER:
         return _answer_footer(parquet, limits)
     metadata = parquet.metadata
 
@@ -63,16 +47,13 @@ def answer(request: bytes) -> bytes:
         table = parquet.read_row_group(index, use_threads=False)
         return encode_rows(table, index, metadata.row_group(index).column(0).num_values)
 
-    if operation == GROUP:
-        index, start = GROUP_REQUEST.unpack_from(request, end)
-        return answer_group(index, start, request[end + GROUP_REQUEST.size :])
     replies = []
-    while end < len(request):  # several, which spares as many readings of the footer
-        head = end + GROUP_REQUEST.size + PART.size
-        (count,) = PART.unpack_from(request, end + GROUP_REQUEST.size)
-        index, start = GROUP_REQUEST.unpack_from(request, end)
+    while end < len(request):
+        head = end + layout.GROUP_REQUEST.size + layout.PART.size
+        (count,) = layout.PART.unpack_from(request, end + layout.GROUP_REQUEST.size)
+        index, start = layout.GROUP_REQUEST.unpack_from(request, end)
         rows = answer_group(index, start, request[head : head + count])
-        replies += [PART.pack(len(rows)), rows]
+        replies += [layout.PART.pack(len(rows)), rows]
         end = head + count
     return b"".join(replies)
 
@@ -84,21 +65,21 @@ def _answer_footer(parquet: Any, limits: SubmissionLimits) -> bytes:
     if count > limits.group_cap:
         raise FileFault(f"{count} row groups, more than {limits.group_cap}", Reason.TOO_LARGE)
     header, leaves = _read_claims(metadata.metadata or {})
-    if len(leaves) != LEAF * count or not count:
+    if len(leaves) != layout.LEAF * count or not count:
         raise FileFault(
-            f"{LEAVES_KEY} has {len(leaves)} bytes for {count} row groups: write 32 for each, "
-            "and one row group for each problem"
+            f"{layout.LEAVES_KEY} has {len(leaves)} bytes for {count} row groups: write 32 for "
+            "each, and one row group for each problem"
         )
     chunks = [_find_chunks(metadata, index, limits) for index in range(count)]
     if metadata.num_rows != count * limits.group_size:
         raise FileFault(f"the footer says {metadata.num_rows} rows; its row groups say otherwise")
-    packed = b"".join(RANGE.pack(found[0].start, found[-1].end) for found in chunks)
-    return FOOTER_REPLY.pack(len(header), count) + header + leaves + packed
+    packed = b"".join(layout.RANGE.pack(found[0].start, found[-1].end) for found in chunks)
+    return layout.FOOTER_REPLY.pack(len(header), count) + header + leaves + packed
 
 
 def _read_claims(values: dict[bytes, bytes]) -> tuple[bytes, bytes]:
     """Header and joined leaves. Other keys are refused: `ARROW:schema` would change the types."""
-    wanted = (HEADER_KEY, LEAVES_KEY)
+    wanted = (layout.HEADER_KEY, layout.LEAVES_KEY)
     if extra := {key.decode(errors="replace") for key in values} - set(wanted):
         raise FileFault(f"the footer carries {min(extra)!r}: write only {' and '.join(wanted)}")
     found = []
@@ -109,18 +90,20 @@ def _read_claims(values: dict[bytes, bytes]) -> tuple[bytes, bytes]:
             found.append(read_hex(values[key.encode()].decode(errors="replace")))
         except EncodingError as error:
             raise FileFault(f"{key} {error}") from error
-    if len(found[0]) > HEADER_MAX:
-        raise FileFault(f"{HEADER_KEY} has {len(found[0])} bytes, more than {HEADER_MAX}")
+    if len(found[0]) > layout.HEADER_MAX:
+        raise FileFault(
+            f"{layout.HEADER_KEY} has {len(found[0])} bytes, more than {layout.HEADER_MAX}"
+        )
     return found[0], found[1]
 
 
 def _check_schema(parquet: Any) -> None:
     """The paths say that lists are written in the one way that we write them; Arrow, the types."""
     paths = tuple(parquet.schema.column(i).path for i in range(len(parquet.schema)))
-    if paths != PATHS:
+    if paths != layout.PATHS:
         text = ", ".join(paths)[:200]
-        raise FileFault(f"the columns must be {', '.join(PATHS)}; the file has {text}")
-    for wanted, found in zip(make_schema(), parquet.schema_arrow, strict=True):
+        raise FileFault(f"the columns must be {', '.join(layout.PATHS)}; the file has {text}")
+    for wanted, found in zip(layout.make_schema(), parquet.schema_arrow, strict=True):
         if not wanted.equals(found):
             raise FileFault(f"column {wanted} is what is read; the file has {str(found)[:200]}")
 
@@ -143,21 +126,21 @@ def _find_chunks(metadata: Any, index: int, limits: SubmissionLimits) -> list[_C
     if group.num_rows != limits.group_size:
         rows = f"{group.num_rows} rows, not the {limits.group_size} rollouts of one problem"
         raise FileFault(f"row group {index} has {rows}")
-    if group.num_columns != len(PATHS):
+    if group.num_columns != len(layout.PATHS):
         raise FileFault(f"row group {index} has {group.num_columns} columns")
-    found = [_find_chunk(group.column(i), i, index, limits) for i in range(len(PATHS))]
+    found = [_find_chunk(group.column(i), i, index, limits) for i in range(len(layout.PATHS))]
     if any(left.end > right.start for left, right in pairwise(found)):
         raise FileFault(f"the columns of row group {index} overlap or are out of order")
     return found
 
 
 def _find_chunk(chunk: Any, position: int, index: int, limits: SubmissionLimits) -> _Chunk:
-    where = f"column {PATHS[position]} of row group {index}"
+    where = f"column {layout.PATHS[position]} of row group {index}"
     kind = (chunk.path_in_schema, chunk.physical_type, chunk.compression, chunk.file_path)
-    if kind != (PATHS[position], _TYPES[position], "ZSTD", ""):
+    if kind != (layout.PATHS[position], _TYPES[position], "ZSTD", ""):
         raise FileFault(f"{where} is not zstd data in this file")
     values = chunk.num_values
-    most = limits.group_tokens if position < len(LISTS) else limits.group_size
+    most = limits.group_tokens if position < len(layout.LISTS) else limits.group_size
     if values < limits.group_size:
         raise FileFault(f"{where} has {values} values for {limits.group_size} rows")
     if values > most:
@@ -186,7 +169,7 @@ def encode_rows(table: Any, index: int, claimed: int) -> bytes:
         FileFault: the rows break a rule of section 4. ArrowInvalid: the table is none.
     """
     table.validate(full=True)
-    tokens, logprobs = (table.column(name).combine_chunks() for name in LISTS)
+    tokens, logprobs = (table.column(name).combine_chunks() for name in layout.LISTS)
     offsets = tokens.offsets.to_numpy()
     values = np.maximum(np.diff(offsets), 1).sum()  # an empty list counts as one
     if values != claimed:

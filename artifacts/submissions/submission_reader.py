@@ -68,19 +68,14 @@ class SubmissionSources(Protocol):
 
 
 def know_no_mirrors(root: bytes) -> Sequence[MirrorStore]:
-    """For who reads miners' own stores alone."""
     return ()
 
 
 class AbsentSubmission:
-    """A file that cannot be had."""
-
     def read_footer(self) -> Footer | Refusal:
-        """Always a refusal."""
         return Refusal(Reason.NOT_REVEALED, "the locator on chain leads to no store known here")
 
     def read_group(self, index: int) -> bytes | Refusal:
-        """Always a refusal."""
         return Refusal(Reason.NOT_REVEALED, "the file is not there", index)
 
 
@@ -222,7 +217,6 @@ class CommittedSubmission:
         return SubmissionFile(source, self._sources.worker, limits, self.groups, self._budget)
 
     def _spare(self) -> AbstractContextManager[None]:
-        """Time for mirrors, where there are any."""
         return sparing(_MIRROR_S) if self._mirrors else nullcontext()
 
     def _open_pack(self, mirror: MirrorStore) -> SubmissionReader:

@@ -4,10 +4,10 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, TimeoutError
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
 
 from assay.artifacts.discovery import find_parameters
+from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import Live, ShownWeights
 from assay.explorer.sources.peer_health import PeerHealth
 from assay.network.chain import SubtensorChain
@@ -38,7 +38,7 @@ class ChainView:
         self._opening = threading.Lock()
         self._live: tuple[float, int] | None = None
         self._health = PeerHealth("the chain’s node")
-        self._shown: dict[int, tuple[float, ShownWeights | None]] = {}
+        self._shown: BoundedCache[int, tuple[float, ShownWeights | None]] = BoundedCache(256)
         self._lock = threading.Lock()
         # of all who look at pages one asks for weights at a time
         self._asking = threading.Semaphore()
@@ -46,7 +46,6 @@ class ChainView:
         self._thread = threading.Thread(target=self._watch, name="head", daemon=True)
 
     def start(self) -> None:
-        """Begins to look at the head."""
         self._thread.start()
 
     def close(self) -> None:
@@ -87,7 +86,6 @@ class ChainView:
         }
 
     def read_live(self) -> Live | None:
-        """The head as it was seen last."""
         with self._lock:
             live = self._live
         if live is None:
@@ -99,7 +97,6 @@ class ChainView:
         )
 
     def get_trouble(self) -> tuple[str, int] | None:
-        """See `PeerHealth.describe`."""
         return self._health.describe()
 
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
@@ -108,24 +105,23 @@ class ChainView:
         if self.validator is None:
             return None
         ends = time.monotonic() + _WAIT_S
-        kept = self._find_kept(epoch, wanted)
+        shown, is_good = self._find_kept(epoch, wanted)
         # no page waits for a node that does not answer, nor longer than it may for other pages
-        if kept.good or self._health.describe() is not None:
-            return kept.shown
-        if not self._asking.acquire(timeout=_WAIT_S):
-            return kept.shown
-        kept = self._find_kept(epoch, wanted)  # whoever was before it may have asked for the same
-        if kept.good:
+        if is_good or self._health.describe() or not self._asking.acquire(timeout=_WAIT_S):
+            return shown
+        # whoever was before it may have asked for the same
+        shown, is_good = self._find_kept(epoch, wanted)
+        if is_good:
             self._asking.release()
-            return kept.shown
+            return shown
         reply: Future[ShownWeights | None] = Future()
         # an answer that comes too late for its page is kept for the next one
         asked = self.validator, epoch, dict(wanted), reply
         threading.Thread(target=self._ask, args=asked, name="weights", daemon=True).start()
         try:
-            return reply.result(max(0.0, ends - time.monotonic())) or kept.shown
+            return reply.result(max(0.0, ends - time.monotonic())) or shown
         except TimeoutError:
-            return kept.shown
+            return shown
 
     def _ask(
         self,
@@ -136,14 +132,10 @@ class ChainView:
     ) -> None:
         found = None
         try:
-            found = self._find_weights(validator, epoch, wanted)
-        except OperatorError:
-            pass
+            with suppress(OperatorError):
+                found = self._find_weights(validator, epoch, wanted)
         finally:
-            with self._lock:
-                if len(self._shown) > 256:
-                    self._shown.clear()
-                self._shown[epoch] = time.monotonic(), found
+            self._shown.put(epoch, (time.monotonic(), found))
             self._asking.release()
             reply.set_result(found)
 
@@ -158,11 +150,11 @@ class ChainView:
             first = first or shown
         return first
 
-    def _find_kept(self, epoch: int, wanted: Mapping[int, int]) -> "_Kept":
-        with self._lock:
-            when, shown = self._shown.get(epoch, (float("-inf"), None))
+    def _find_kept(self, epoch: int, wanted: Mapping[int, int]) -> tuple[ShownWeights | None, bool]:
+        """Weights as they were shown last, and whether they need not be asked for again now."""
+        when, shown = self._shown.get(epoch) or (float("-inf"), None)
         same = shown is not None and dict(shown.weights) == dict(wanted)
-        return _Kept(shown, same or time.monotonic() - when < _AGAIN_S)
+        return shown, same or time.monotonic() - when < _AGAIN_S
 
     def _watch(self) -> None:
         while not self._stop.is_set():
@@ -177,11 +169,3 @@ class ChainView:
                 with self._lock:
                     self._live = time.monotonic(), head
             self._stop.wait(_EVERY_S)
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """Weights as they were shown last; good: they need not be asked for again now."""
-
-    shown: ShownWeights | None
-    good: bool

@@ -5,7 +5,7 @@ this machine's reference; two machines differ by less than the cap.
 """
 
 import json
-from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from assay.artifacts.submissions.submission_layout import get_limits
 from assay.audit.explain.rejudging import find_model, open_model
 from assay.audit.sources import FetchedOutlines
 from assay.environments import compute_reward, get_weights, open_environment
+from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GroupReading, RolloutReading, TokenReading, Unavailable
 from assay.inference import Checkpoint, CheckpointError, Outline
 from assay.network import ReadableStores, StoreError, open_folder
@@ -40,20 +41,19 @@ from assay.verification.sketch import DIFFERENCE_CAP, iterate_blocks, judge_sket
 
 #: Checkpoints kept in memory.
 _MODELS_MAX = 2
+#: The checkpoint, or at least its tokenizer; and why it is not measured.
+OpenedModel = tuple[Outline | None, Checkpoint | None, str | None]
 _NATS, _LOGITS = float(1 << LOGPROB_BITS), float(1 << FRACTION_BITS)
 
 
 class GroupReader:
-    """Answers requests: JSON in, JSON out."""
-
     def __init__(self) -> None:
         torch.set_num_threads(1)
         self._worker = ParquetWorker()
-        self._models: OrderedDict[bytes, Any] = OrderedDict()
+        self._models: BoundedCache[bytes, OpenedModel] = BoundedCache(_MODELS_MAX)
         self._told: str | None = None  # for the operator: it may name folders and endpoints
 
     def answer(self, request: bytes) -> bytes:
-        """A group, or why it cannot be shown."""
         asked = json.loads(request)
         context = context_from_json(asked["context"])
         try:
@@ -96,16 +96,16 @@ class GroupReader:
             drawable = [t for t in rollout.tokens.tolist() if t < vocabulary]
             completion = outline.tokenizer.decode(drawable)
             parts = environment.score(problem, completion)
+            count = len(rollout.tokens)
+            positions = select_positions(context.audit_seed, hotkey, group, number, count)
             shown.append(
                 RolloutReading(
                     number=number,
-                    tokens=_describe_tokens(
-                        context, hotkey, group, number, rollout, outline, found
-                    ),
+                    tokens=_describe_tokens(rollout, found, positions, outline),
                     completion=completion,
                     reward=compute_reward(parts, weights),
                     parts=asdict(parts),
-                    **_summarise(context, checkpoint, hotkey, group, number, rollout, found),
+                    **_summarise(context, checkpoint, rollout, found, positions),
                 )
             )
         return GroupReading(problem.prompt, problem.level, checkpoint is not None, note, shown)
@@ -147,22 +147,14 @@ class GroupReader:
         except EncodingError as error:
             return Unavailable(f"the group cannot be read: {error}")
 
-    def _open_model(
-        self, asked: dict[str, Any], context: Context
-    ) -> tuple[Outline | None, Checkpoint | None, str | None]:
-        """The checkpoint, or at least its tokenizer; and why it is not measured."""
-        digest = context.checkpoint
-        if digest not in self._models:
-            self._models[digest] = self._load(asked, context)
-            while len(self._models) > _MODELS_MAX:
-                self._models.popitem(last=False)
-        self._models.move_to_end(digest)
-        found: tuple[Outline | None, Checkpoint | None, str | None] = self._models[digest]
+    def _open_model(self, asked: dict[str, Any], context: Context) -> OpenedModel:
+        found = self._models.get(context.checkpoint)
+        if found is None:
+            found = self._load(asked, context)
+            self._models.put(context.checkpoint, found)
         return found
 
-    def _load(
-        self, asked: dict[str, Any], context: Context
-    ) -> tuple[Outline | None, Checkpoint | None, str | None]:
+    def _load(self, asked: dict[str, Any], context: Context) -> OpenedModel:
         short = context.checkpoint.hex()[:16]
         folder = None if asked["models"] is None else Path(asked["models"])
         place = None if folder is None else find_model(folder, None, context)
@@ -212,16 +204,9 @@ def _measure(
 
 
 def _describe_tokens(
-    context: Context,
-    hotkey: bytes,
-    group: int,
-    number: int,
-    rollout: Rollout,
-    outline: Outline,
-    found: Measurement | None,
+    rollout: Rollout, found: Measurement | None, positions: Sequence[int], outline: Outline
 ) -> list[TokenReading]:
-    count = len(rollout.tokens)
-    audited = set(select_positions(context.audit_seed, hotkey, group, number, count))
+    audited = set(positions)
     distance = None if found is None else _compute_distance(rollout, found)
     return [
         TokenReading(
@@ -254,28 +239,23 @@ def _compute_distance(rollout: Rollout, found: Measurement) -> Any:
 def _summarise(
     context: Context,
     checkpoint: Checkpoint | None,
-    hotkey: bytes,
-    group: int,
-    number: int,
     rollout: Rollout,
     found: Measurement | None,
+    positions: Sequence[int],
 ) -> dict[str, float]:
-    """The rollout's statistics, as the judge computes them."""
     if found is None or checkpoint is None:
         return {}
     work, tests = context.parameters.work, context.parameters.tests
     sampling = judge_sampling(
         found.margins, found.gini, checkpoint.calibration, tests, work.temperature
     )
-    count = len(rollout.tokens)
-    positions = select_positions(context.audit_seed, hotkey, group, number, count)
     difference = (rollout.logprobs.astype(np.int64) - found.logprobs.astype(np.int64))[positions]
     per_token = _compute_distance(rollout, found)
     return {
         "log_capital": float(sampling.log_capital),
         "sketch_mean": float(judge_sketch(rollout.sketch, found.sketch, tests).mean),
         "sketch_block": max(
-            float(per_token[start:end].mean()) for start, end in iterate_blocks(count)
+            float(per_token[start:end].mean()) for start, end in iterate_blocks(len(rollout.tokens))
         ),
         "logprob_rms": float(np.sqrt((difference.astype(np.float64) ** 2).mean())) / _NATS,
     }

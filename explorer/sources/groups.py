@@ -19,6 +19,7 @@ from queue import Empty, Queue
 from typing import Any
 
 from assay.cage import Budget, Cage, Lost, WorkerError
+from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GroupReading, RolloutReading, TokenReading, Unavailable
 from assay.protocol import Context, context_to_json
 
@@ -72,7 +73,6 @@ class HelperProcess:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the child; None while there is none."""
         return self._cage.pid
 
     def ask(self, request: dict[str, Any]) -> Reply:
@@ -90,7 +90,6 @@ class HelperProcess:
         return reply
 
     def close(self) -> None:
-        """Ends the child, at once or after what it is busy with."""
         with self._lock:
             self._closed = True
             busy = self._waiting > 0
@@ -152,17 +151,15 @@ class Groups:
         self._helper = HelperProcess("model", _BOOT)
         self._lock = threading.Lock()
         self._kept: OrderedDict[Key, bytes] = OrderedDict()
-        self._failed: OrderedDict[Key, tuple[float, str]] = OrderedDict()
+        self._failed: BoundedCache[Key, tuple[float, str]] = BoundedCache(256)
         self._asked: dict[Key, Reply] = {}
         self._begun: deque[float] = deque(maxlen=_A_MINUTE)
 
     @property
     def pid(self) -> int | None:
-        """Process id of the helper; None while there is none."""
         return self._helper.pid
 
     def close(self) -> None:
-        """Ends the helper."""
         self._helper.close()
 
     def read(self, context: Context, hotkey: bytes, group: int) -> GroupReading | Unavailable:
@@ -186,8 +183,9 @@ class Groups:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return _decode(json.loads(zlib.decompress(self._kept[key])))
-            if key in self._failed and now - self._failed[key][0] < _AGAIN_S:
-                return Unavailable(self._failed[key][1])
+            failed = self._failed.get(key)
+            if failed is not None and now - failed[0] < _AGAIN_S:
+                return Unavailable(failed[1])
             if key in self._asked:
                 return self._asked[key]
             if len(self._begun) == _A_MINUTE and now - self._begun[0] < 60:
@@ -211,10 +209,7 @@ class Groups:
         with self._lock:
             self._asked.pop(key, None)
             if isinstance(document, str) or document["kind"] == "lack":
-                why = _tell(document)
-                self._failed[key] = time.monotonic(), why
-                while len(self._failed) > 256:
-                    self._failed.popitem(last=False)
+                self._failed.put(key, (time.monotonic(), _tell(document)))
             else:
                 self._kept[key] = zlib.compress(json.dumps(document).encode(), 1)
                 while sum(map(len, self._kept.values())) > _KEPT_BYTES and len(self._kept) > 1:

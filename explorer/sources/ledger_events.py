@@ -96,7 +96,6 @@ class LedgerEvents:
         self._stop.set()
 
     def read(self, first: int) -> LedgerReading:
-        """See `PageSources.read_ledger`."""
         with self._lock:
             self._wanted = first
             if self._thread is None:
@@ -105,7 +104,6 @@ class LedgerEvents:
         return self.get_reading()
 
     def get_reading(self) -> LedgerReading:
-        """What was read until now."""
         trouble = self._health.describe()
         with self._lock:
             return LedgerReading(
@@ -176,7 +174,6 @@ class LedgerEvents:
         return self._opened
 
     def _read(self, first: int, last: int) -> None:
-        """Takes over the entries of some blocks."""
         self._health.begin()
         try:
             found = self._open().list_posted(self._place.hotkey, first, last)

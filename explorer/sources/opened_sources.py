@@ -3,17 +3,17 @@
 import re
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.run_folder import JsonFile
 from assay.artifacts.store_objects import make_checkpoint_name
 from assay.audit.explain.texts import TEXTS
+from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import (
     CheckpointOrigin,
     Commands,
@@ -48,31 +48,6 @@ _OVERDUE_SLOTS, _OVERDUE_S = 8, 12.0
 _ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
 #: Hosts that pages may link to without TLS.
 _NEAR = ("127.0.0.1", "::1", "localhost")
-
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-
-
-class BoundedCache(Generic[_K, _V]):
-    """The newest so many values by key. Safe to share between threads."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._values: OrderedDict[_K, _V] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: _K) -> _V | None:
-        """A value, None where it is not kept."""
-        with self._lock:
-            return self._values.get(key)
-
-    def put(self, key: _K, value: _V) -> None:
-        """Keeps a value; the oldest goes."""
-        with self._lock:
-            self._values[key] = value
-            while len(self._values) > self._size:
-                self._values.popitem(last=False)
 
 
 @dataclass(slots=True)
@@ -139,15 +114,12 @@ class OpenedSources:
         return found
 
     def read_ledger(self, first: int) -> LedgerReading | None:
-        """See `PageSources`."""
         return None if self.events is None else self.events.read(first)
 
     def list_posts(self) -> Sequence[EntryStatus] | None:
-        """See `PageSources`."""
         return None if self.run is None else self.run.list_posts()
 
     def read_training(self) -> Training | None:
-        """See `PageSources`."""
         if self.trainer is None:
             return None
         return self.trainer.read(() if self.run is None else self.run.read_lessons())
@@ -182,22 +154,18 @@ class OpenedSources:
         return None
 
     def read_gauntlet(self) -> Mapping[str, Any] | None:
-        """See `PageSources`."""
         document = self.gauntlet.read()
         if isinstance(document, dict):
             return document
         return {} if self.gauntlet.path.is_file() else None  # there is one, and it is none
 
     def get_names(self) -> Mapping[str, str]:
-        """See `PageSources`."""
         return {} if self.run is None else self.run.get_names()
 
     def get_rules(self) -> Mapping[str, str]:
-        """See `PageSources`."""
         return _RULES
 
     def read_group(self, context: Context, hotkey: bytes, group: int) -> GroupReading | Unavailable:
-        """See `PageSources`."""
         return self.groups.read(context, hotkey, group)
 
 
@@ -226,7 +194,6 @@ class LocalnetMark:
         self._genesis = genesis_hash.hex()
 
     def is_replaced(self) -> bool:
-        """Whether it was begun anew."""
         document = self._file.read()
         found = document.get("genesis_hash") if isinstance(document, dict) else None
         return found is not None and found != self._genesis
@@ -287,7 +254,6 @@ class ChangeWatch:
         return live.head, live.moving, live.program, live.trouble, live.since_ms, states
 
     def stop(self) -> None:
-        """Ends it."""
         self._stop.set()
         self._thread.join(10)
 

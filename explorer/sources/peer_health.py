@@ -25,7 +25,6 @@ class PeerHealth:
         self._trouble: str | None = None
 
     def begin(self) -> None:
-        """It is being asked."""
         with self._lock:
             self._asked = time.monotonic()
 

@@ -72,8 +72,6 @@ class ExplorerRequest:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What the explorer is made from."""
-
     subject: ShownRecord
     sources: OpenedSources
 
@@ -384,7 +382,6 @@ def _find_own_parameters(folder: Path) -> Parameters | None:
 def _find_parameters(
     digest: bytes, stores: list[Objects], folder: Path | None
 ) -> Parameters | None:
-    """A digest names rules, so any copy will do."""
     if folder is not None:
         places = [folder / name for name in _PLACES]
         stores = [*stores, *(open_folder(path) for path in places if path.is_dir())]

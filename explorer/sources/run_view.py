@@ -36,16 +36,7 @@ class RunView(RunFolder):
         self._validator = validator.hex()
         self._facts: tuple[tuple[int, int], dict[int, dict[int, int]]] | None = None
 
-    @property
-    def mark(self) -> object:
-        """Differs whenever the folder says something new."""
-        try:
-            return (self.root / "status.json").stat().st_mtime_ns
-        except OSError:
-            return None
-
     def read_live(self) -> Live | None:
-        """What the program last wrote of itself."""
         document = self.status.read()
         try:
             windows = document["windows"] if document["program"] == "validator" else []
@@ -87,7 +78,6 @@ class RunView(RunFolder):
         return self.is_held() if live is None else live.moving
 
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
-        """What the folder's bundle has of the chain."""
         blocks = {n: row for n, row in self._read_weights().items() if n > epoch}
         looks = sorted(blocks)[:_LOOKS]
         for number in looks:
@@ -119,22 +109,9 @@ class RunView(RunFolder):
         return self._facts[1]
 
     def list_posts(self) -> list[EntryStatus] | None:
-        """Ledger entries of a validator that posts some."""
-        try:
-            rows = self.status.read()["posts"][:_ROWS_MAX]
-            return [
-                EntryStatus(
-                    int(r["epoch"]),
-                    str(r["state"]),
-                    r["transaction"] and str(r["transaction"]),
-                    r["block"],
-                    r["trouble"] and str(r["trouble"]),
-                    dict(r["entry"]),
-                )
-                for r in rows
-            ]
-        except BROKEN:
-            return None
+        return self.status.pick(
+            lambda status: list(map(_read_post, status["posts"][:_ROWS_MAX])), None
+        )
 
     def read_lessons(self) -> list[dict[str, Any]]:
         """A demo's own points: how the model did before and after."""
@@ -156,6 +133,17 @@ class RunView(RunFolder):
             return []
 
 
+def _read_post(row: Mapping[str, Any]) -> EntryStatus:
+    return EntryStatus(
+        int(row["epoch"]),
+        str(row["state"]),
+        row["transaction"] and str(row["transaction"]),
+        row["block"],
+        row["trouble"] and str(row["trouble"]),
+        dict(row["entry"]),
+    )
+
+
 class TrainerOutput:
     """The folder of a trainer, or the demo's, which is one as well."""
 
@@ -174,7 +162,6 @@ class TrainerOutput:
         return Training(steps, own or points) if steps or own or points else None
 
     def get_newest_step(self) -> Path | None:
-        """The record of the newest step."""
         paths = self._list_steps()
         return paths[-1] if paths else None
 
@@ -185,34 +172,27 @@ class TrainerOutput:
         paths = self._list_steps()
         known = {}
         for path in paths:  # a step's record never changes
-            row = self._steps.get(path.name) or _read_step(path)
+            row = self._steps.get(path.name) or JsonFile(path).pick(_read_step, None)
             if row is not None:
                 known[path.name] = row
         self._steps = known
         return list(known.values())
 
     def _read_points(self) -> list[dict[str, Any]]:
-        try:
-            return [_describe_point(row) for row in (self._points.read() or [])[-_ROWS_MAX:]]
-        except BROKEN:
-            return []
+        return self._points.pick(
+            lambda points: [_describe_point(row) for row in (points or [])[-_ROWS_MAX:]], []
+        )
 
 
-def _read_step(path: Path) -> dict[str, Any] | None:
-    document = JsonFile(path).read()
-    try:
-        record = document["record"]
-        return {
-            "number": int(record["number"]),
-            "window": int(record["window"]),
-            "parent": str(record["parent"]),
-            "child": str(document["child"]),
-            "record": str(document["digest"]),
-            "groups": int(record["groups"]),
-            "sources": len(record["sources"]),
-        }
-    except BROKEN:
-        return None
+def _read_step(document: Any) -> dict[str, Any]:
+    record = document["record"]
+    return {
+        **{name: int(record[name]) for name in ("number", "window", "groups")},
+        "parent": str(record["parent"]),
+        "child": str(document["child"]),
+        "record": str(document["digest"]),
+        "sources": len(record["sources"]),
+    }
 
 
 def _describe_point(row: Mapping[str, Any]) -> dict[str, Any]:

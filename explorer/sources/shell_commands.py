@@ -78,11 +78,9 @@ class ShellCommands:
         return AuditCommand(text, first, last, self.models is not None)
 
     def _is_reachable(self) -> bool:
-        """Whether a chain, or the record's place beside the usual one, was named."""
         return self.online is not None or self.records is not None
 
     def _read_bundle(self) -> tuple[int, int] | None:
-        """The windows that the folder's bundle holds."""
         if self.folder is None:
             return None
         try:
@@ -94,7 +92,6 @@ class ShellCommands:
             return None
 
     def ledger_flags(self) -> list[str]:
-        """The ledger and an EVM node."""
         place = self.ledger
         assert place is not None  # its callers have looked
         flags = ["--evm", show_address(place.endpoint, "https://EVM-NODE")]
@@ -143,7 +140,6 @@ class ShellCommands:
         return self.models if (self.models / "manifest.json").is_file() else None
 
     def training(self) -> str | None:
-        """The newest step, done again."""
         step = None if self.trainer is None else TrainerOutput(self.trainer).get_newest_step()
         return None if step is None else shlex.join(["assay", "train", "verify-step", str(step)])
 

@@ -57,7 +57,6 @@ def _get_number(row: Mapping[str, Any], name: str) -> float | int | None:
 
 
 def _is_sound(row: Mapping[str, Any], name: str) -> bool:
-    """Whether a figure is a number, or not there."""
     return row.get(name) is None or _get_number(row, name) is not None
 
 

@@ -43,7 +43,6 @@ class Query:
     LIMIT = 64
 
     def get(self, name: str, default: str = "") -> str:
-        """A value, cut."""
         return self.values.get(name, default)[: self.LIMIT].strip()
 
     def get_page(self) -> int:
@@ -54,16 +53,12 @@ class Query:
 
 
 def pick(row: Mapping[str, Any], *names: str) -> View:
-    """Some of a row's columns, as they are."""
     return {name: row[name] for name in names}
 
 
-def make_paging(query: Query, count: int, size: int, **kept: str) -> View:
-    """Which part of a list is shown.
-
-    Args:
-        kept: what the addresses of other pages keep of this one's query.
-    """
+def make_paging(query: Query, count: int, size: int) -> View:
+    """Which part of a list is shown. kept: what the addresses of other pages keep of this one's
+    query."""
     pages = max(1, -(-count // size))
     page = min(query.get_page(), pages)
     return {
@@ -74,8 +69,22 @@ def make_paging(query: Query, count: int, size: int, **kept: str) -> View:
         "last": min(count, page * size),
         "offset": (page - 1) * size,
         "size": size,
-        "kept": {name: value for name, value in kept.items() if value},
+        "kept": {},
     }
+
+
+def ask_page(
+    reader: PageReader, query: Query, selection: str, order: str, size: int, *values: Any
+) -> tuple[View, list[Any]]:
+    """One page of a list: which part of it, and its rows.
+
+    Args:
+        selection: what follows FROM. values: of its question marks.
+    """
+    (found,) = reader.ask(f"SELECT count(*) AS n FROM {selection}", *values)
+    paging = make_paging(query, found["n"], size)
+    ordered = f"SELECT * FROM {selection} ORDER BY {order} LIMIT ? OFFSET ?"
+    return paging, reader.ask(ordered, *values, size, paging["offset"])
 
 
 def make_strip(verdicts: Iterable[tuple[int, str | None]]) -> View:
@@ -93,7 +102,6 @@ def make_strip(verdicts: Iterable[tuple[int, str | None]]) -> View:
 
 
 def divide(part: int, whole: int, digits: int = 6) -> float | None:
-    """A share, None of nothing."""
     return round(part / whole, digits) if whole else None
 
 
@@ -140,7 +148,6 @@ def describe_origin(reader: PageReader, checkpoint: bytes) -> View:
 
 
 def name_hotkey(reader: PageReader, address: str) -> str | None:
-    """What a run calls a hotkey, where it has a name for it."""
     return reader.sources.get_names().get(address)
 
 

@@ -7,9 +7,9 @@ from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.views.common import (
     Query,
     View,
+    ask_page,
     describe_audit,
     divide,
-    make_paging,
     make_strip,
     name_hotkey,
     pick,
@@ -37,14 +37,9 @@ def view_miners(reader: PageReader, query: Query) -> View:
     sort = sort if sort in _SORTS else "weight"
     search = query.get("q")
     where, values = _search(reader, search)
-    (found,) = reader.ask(f"SELECT count(*) AS n FROM miners WHERE {where}", *values)
-    paging = make_paging(query, found["n"], _MINERS, q=search, sort=sort)
-    rows = reader.ask(
-        f"SELECT * FROM miners WHERE {where} ORDER BY {_SORTS[sort]} LIMIT ? OFFSET ?",
-        *values,
-        _MINERS,
-        paging["offset"],
-    )
+    selection = f"miners WHERE {where}"
+    paging, rows = ask_page(reader, query, selection, _SORTS[sort], _MINERS, *values)
+    paging["kept"] = {name: value for name, value in (("q", search), ("sort", sort)) if value}
     newest = reader.ask_one(
         "SELECT epoch, total, first, last FROM settlements ORDER BY epoch DESC LIMIT 1"
     )
@@ -94,7 +89,6 @@ def _describe(reader: PageReader, row: Any, newest: Any, last: int) -> View:
 
 
 def describe_miner(reader: PageReader, row: Any) -> View:
-    """A miner over all windows."""
     return {
         "hotkey": row["address"],
         "name": name_hotkey(reader, row["address"]),
@@ -114,13 +108,8 @@ def view_miner(reader: PageReader, query: Query, hotkey: str) -> View:
     row = reader.ask_one("SELECT * FROM miners WHERE address = ?", hotkey)
     if row is None:
         raise NotFoundError("nobody of that hotkey was a member of any window known here")
-    paging = make_paging(query, row["windows"], _ROWS)
-    rows = reader.ask(
-        "SELECT * FROM rows WHERE miner = ? ORDER BY window DESC LIMIT ? OFFSET ?",
-        row["id"],
-        _ROWS,
-        paging["offset"],
-    )
+    selection = "rows WHERE miner = ?"
+    paging, rows = ask_page(reader, query, selection, "window DESC", _ROWS, row["id"])
     strip = reader.ask(
         "SELECT window, reason FROM rows WHERE miner = ? ORDER BY window DESC LIMIT ?",
         row["id"],

@@ -43,7 +43,6 @@ def view_overview(reader: PageReader, query: Query) -> View:
 
 
 def describe_network(reader: PageReader) -> View:
-    """Whose record this is, of which network."""
     parameters = reader.subject.parameters
     choice, identity = parameters.environment, parameters.identity
     return {
@@ -136,7 +135,6 @@ def _describe_checkpoint(reader: PageReader) -> View | None:
 
 
 def describe_window(row: "View") -> View:
-    """One row of a list of windows."""
     return {
         **pick(row, "window", "epoch", "outcome", "link", "beacons"),
         "time_ms": row["challenge_ms"],

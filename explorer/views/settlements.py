@@ -7,9 +7,9 @@ from assay.explorer.ports import ShownWeights
 from assay.explorer.views.common import (
     Query,
     View,
+    ask_page,
     describe_audit,
     divide,
-    make_paging,
     name_hotkey,
     pick,
 )
@@ -22,13 +22,7 @@ _SETTLEMENTS = 25
 def view_weights(reader: PageReader, query: Query) -> View:
     """The newest settlement beside the chain, and a list of all."""
     newest = reader.ask_one("SELECT epoch FROM settlements ORDER BY epoch DESC LIMIT 1")
-    (found,) = reader.ask("SELECT count(*) AS n FROM settlements")
-    paging = make_paging(query, found["n"], _SETTLEMENTS)
-    rows = reader.ask(
-        "SELECT * FROM settlements ORDER BY epoch DESC LIMIT ? OFFSET ?",
-        _SETTLEMENTS,
-        paging["offset"],
-    )
+    paging, rows = ask_page(reader, query, "settlements", "epoch DESC", _SETTLEMENTS)
     weights = None if newest is None else show_weights(reader, newest["epoch"], 256)
     return {
         "title": "Weights",

@@ -9,6 +9,7 @@ from assay.explorer.ports import STATISTICS_BYTES
 from assay.explorer.views.common import (
     Query,
     View,
+    ask_page,
     count_reasons,
     describe_audit,
     divide,
@@ -29,12 +30,7 @@ _WINDOWS, _MEMBERS = 50, 25
 
 
 def view_windows(reader: PageReader, query: Query) -> View:
-    """All windows, the newest first."""
-    (found,) = reader.ask("SELECT count(*) AS n FROM windows")
-    paging = make_paging(query, found["n"], _WINDOWS)
-    rows = reader.ask(
-        "SELECT * FROM windows ORDER BY window DESC LIMIT ? OFFSET ?", _WINDOWS, paging["offset"]
-    )
+    paging, rows = ask_page(reader, query, "windows", "window DESC", _WINDOWS)
     numbers = [row["window"] for row in rows]
     return {
         "title": "Windows",
@@ -97,7 +93,6 @@ def _order(file: WindowFile) -> list[MemberRow]:
 
 
 def make_timeline(reader: PageReader, window: int) -> View:
-    """A window's moments by block, from its checkpoint to its verdicts."""
     timing = reader.subject.parameters.timing
     live = reader.sources.read_live()
     moments = [
@@ -138,7 +133,6 @@ def _describe_inputs(file: WindowFile, state: str) -> View:
 
 
 def _describe_moment(moment: Moment | None) -> View | None:
-    """A block and the beacon that follows from it."""
     if moment is None:
         return None
     return {
