@@ -12,7 +12,7 @@ their seed are refused.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -27,11 +27,12 @@ from assay.environments.base import (
     Problem,
     RewardParts,
     compute_digest,
+    open_stream,
     read_answer,
+    require_levels,
 )
 from assay.environments.gym_datasets import LEVELS, REFUSED
 from assay.protocol.parameters import MILLION
-from assay.protocol.prf import Stream
 
 NAME = "reasoning_gym"
 #: Raised whenever any problem or score would change.
@@ -97,12 +98,15 @@ class ReasoningGym(DrawnEnvironment):
         self.digest = compute_digest(self.name, VERSION, self.params, get_versions())
         self._dataset = dataset
 
-    def _draw(self, stream: Stream, level: int) -> Problem:
+    def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
         """The entry of a number below 2^31, drawn again where there is none.
 
         Raises:
             WorkerError: the child cannot be run, or makes nothing of any: our own fault.
         """
+        stream = open_stream(self.name, seed)
+        require_levels(levels, self.levels)
+        level = stream.choose(levels)
         for _ in range(_ATTEMPTS):
             number = stream.draw_below(2**31)
             made = _ask(["make", self._dataset, level, number], MAKE_SECONDS)

@@ -258,25 +258,23 @@ class ChangeWatch:
         self._thread.join(10)
 
 
-# --- what stands around a record by the settings: each is looked at first
+# --- what stands around a record by the settings: each raises ConfigError where it is not there
+
+
+def _require(flag: str, path: Path | None, is_file: bool = False) -> Path | None:
+    """What was named with a flag, if it was and is there."""
+    if path is not None and not (path.is_file() if is_file else path.is_dir()):
+        what = "file" if is_file else "folder"
+        raise ConfigError(f"{flag} {path}: there is no such {what}")
+    return path
 
 
 def find_trainer(settings: Settings, folder: Path | None) -> TrainerOutput:
-    """The first folder with steps, else the one that would have them.
-
-    Raises:
-        ConfigError: the named one is not there.
-    """
-    named = settings.explorer.trainer
-    if named is not None and not named.is_dir():
-        raise ConfigError(f"--trainer {named}: there is no such folder")
+    """The first folder with steps, else the one that would have them."""
+    named = _require("--trainer", settings.explorer.trainer)
     places = (named, folder, settings.trainer.dir)
-    return TrainerOutput(
-        next(
-            (place for place in places if place and (place / "steps").is_dir()),
-            named or settings.trainer.dir,
-        )
-    )
+    there = (place for place in places if place and (place / "steps").is_dir())
+    return TrainerOutput(next(there, named or settings.trainer.dir))
 
 
 def find_models(settings: Settings, folder: Path | None, begun: bool) -> Path | None:
@@ -284,13 +282,8 @@ def find_models(settings: Settings, folder: Path | None, begun: bool) -> Path | 
 
     Args:
         begun: whether the run has left anything; its models come with what it leaves.
-
-    Raises:
-        ConfigError: the named folder is not there.
     """
-    named = settings.explorer.model
-    if named is not None and not named.is_dir():
-        raise ConfigError(f"--model {named}: there is no such folder")
+    named = _require("--model", settings.explorer.model)
     if named is not None:
         return named
     kept = None if folder is None else folder / "models"
@@ -298,11 +291,7 @@ def find_models(settings: Settings, folder: Path | None, begun: bool) -> Path | 
 
 
 def find_ledger(settings: Settings, validator: bytes, parameters: Parameters) -> LedgerPlace | None:
-    """What is read of the EVM; None where no node is named.
-
-    Raises:
-        ConfigError: half of it is named, or something else.
-    """
+    """What is read of the EVM; None where no node is named."""
     own = settings.ledger
     if own.endpoint is None:
         return None
@@ -330,37 +319,20 @@ def _is_node(endpoint: str) -> bool:
 
 
 def find_gauntlet(settings: Settings, folder: Path | None) -> Path:
-    """The table that is shown, whether or not it is there.
-
-    Raises:
-        ConfigError: the named file is not there.
-    """
-    named = settings.explorer.gauntlet
-    if named is not None and not named.is_file():
-        raise ConfigError(f"--gauntlet {named}: there is no such file")
-    if named is not None:
-        return named
-    place = settings.gauntlet.out or folder or Path()
-    return place / "gauntlet.json"
+    """The table that is shown, whether or not it is there."""
+    named = _require("--gauntlet", settings.explorer.gauntlet, is_file=True)
+    return named or (settings.gauntlet.out or folder or Path()) / "gauntlet.json"
 
 
 def check_contract(address: str | None) -> str | None:
-    """The address of a contract as pages show it.
-
-    Raises:
-        ConfigError: it is none.
-    """
+    """The address of a contract as pages show it."""
     if address is not None and not _ADDRESS.fullmatch(address):
         raise ConfigError(f"--contract {address!r}: write 0x and 40 hexadecimal digits")
     return address
 
 
 def check_link(address: str | None) -> str | None:
-    """The address of an EVM explorer as pages may link to it: https, or http on this machine.
-
-    Raises:
-        ConfigError: it is something else.
-    """
+    """The address of an EVM explorer as pages may link to it: https, or http on this machine."""
     if address is None:
         return None
     try:

@@ -343,7 +343,7 @@ PARENT = """
 import os, threading
 from assay.artifacts.parquet import Budget, ParquetWorker
 worker = ParquetWorker()
-asked = threading.Thread(target=worker.ask, args=(bytes(100), 100, Budget(1)))
+asked = threading.Thread(target=worker.parse, args=(bytes(100), 100, Budget(1)))
 asked.start(); asked.join()
 print(worker.pid, flush=True)
 {}
