@@ -36,11 +36,8 @@ class SubnetChain(Chain, Protocol):
 
 
 def publish_parameters(store: ObjectStore, parameters: Parameters) -> None:
-    """Puts parameters where their digest says, unless they are there.
-
-    Raises:
-        StoreError: the store cannot be read or written.
-    """
+    """Puts parameters where their digest says, unless they are there. Raises StoreError: the store
+    cannot be read or written."""
     name = make_parameters_name(parameters.digest)
     data = (json.dumps(parameters.to_json(), indent=1) + "\n").encode()
     source = store.open(name)
@@ -152,11 +149,7 @@ def make_mirrors(
     own: Sequence[ObjectStore] = (),
 ) -> Callable[[], Iterator[ObjectStore]]:
     """Where checkpoints may be had: one's own mirrors, and the stores that trainer and owner name
-    on chain just now.
-
-    Raises:
-        ChainError: when iterated, where the chain cannot be read.
-    """
+    on chain just now. Raises ChainError: when iterated, where the chain cannot be read."""
 
     def iterate() -> Iterator[ObjectStore]:
         yield from own

@@ -99,11 +99,8 @@ class ReasoningGym(DrawnEnvironment):
         self._dataset = dataset
 
     def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
-        """The entry of a number below 2^31, drawn again where there is none.
-
-        Raises:
-            WorkerError: the child cannot be run, or makes nothing of any: our own fault.
-        """
+        """The entry of a number below 2^31, drawn again where there is none. Raises WorkerError:
+        the child cannot be run, or makes nothing of any: our own fault."""
         stream = open_stream(self.name, seed)
         require_levels(levels, self.levels)
         level = stream.choose(levels)
@@ -165,11 +162,8 @@ def is_well_formed(dataset: str, reference: str, answer: str) -> bool:
 
 @cache
 def get_versions() -> bytes:
-    """reasoning-gym and what it builds on, with their versions, as the digest names them.
-
-    Raises:
-        ValueError: it is not installed, or in another version than the tables were made with.
-    """
+    """reasoning-gym and what it builds on, with their versions, as the digest names them. Raises
+    ValueError: it is not installed, or in another version than the tables were made with."""
     try:
         found = version(PACKAGE)
     except PackageNotFoundError:

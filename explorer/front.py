@@ -46,11 +46,8 @@ class Front:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def install(self, app: ASGIApp, begin: Callable[[], None], end: Callable[[], None]) -> None:
-        """Puts the pages in place, from any thread.
-
-        Args:
-            begin, end: called in the event loop, before the first request and when serving ends.
-        """
+        """Puts the pages in place, from any thread. begin, end: called in the event loop, before
+        the first request and when serving ends."""
         self._ready = app, begin, end
         loop = self._loop
         if loop is not None and not loop.is_closed():

@@ -142,11 +142,8 @@ class Index:
             self._open.clear()
 
     def reset(self) -> None:
-        """Throws everything away and begins again. Readers may be refused once meanwhile.
-
-        Raises:
-            IndexDamagedError, OSError: it cannot be made anew.
-        """
+        """Throws everything away and begins again. Readers may be refused once meanwhile. Raises
+        IndexDamagedError, OSError: it cannot be made anew."""
         self.close()
         for end in ("", "-wal", "-shm", "-journal"):
             self.path.with_name(self.path.name + end).unlink(missing_ok=True)
@@ -156,11 +153,8 @@ class Index:
             raise IndexDamagedError(f"{self.path}: {error}") from None
 
     def read(self, query: str, values: Mapping[str, Any] | tuple[Any, ...] = ()) -> list[Any]:
-        """All rows of a query; each can be asked by column.
-
-        Raises:
-            IndexDamagedError: the file cannot be read.
-        """
+        """All rows of a query; each can be asked by column. Raises IndexDamagedError: the file
+        cannot be read."""
         try:
             return self._get_connection().execute(query, values).fetchall()
         except sqlite3.DatabaseError as error:
@@ -168,11 +162,8 @@ class Index:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, whole or not at all.
-
-        Raises:
-            IndexDamagedError: the file cannot be written.
-        """
+        """One transaction, whole or not at all. Raises IndexDamagedError: the file cannot be
+        written."""
         connection = self._get_connection()
         try:
             with connection:

@@ -41,11 +41,8 @@ class IndexProgress:
 
 
 class Indexer:
-    """Keeps an index up with a record.
-
-    Args:
-        on_change: called after each change, from the indexer's thread. It must wait for nobody.
-    """
+    """Keeps an index up with a record. on_change: called after each change, from the indexer's
+    thread. It must wait for nobody."""
 
     def __init__(self, subject: ShownRecord, index: Index, on_change: Callable[[], None]) -> None:
         self._subject = subject
@@ -98,11 +95,8 @@ class Indexer:
             logger.warning("%s", sentence, extra={"event": "explorer_trouble"})
 
     def step(self) -> None:
-        """Reads all that is new or was left over.
-
-        Raises:
-            OperatorError: the store cannot be read. IndexDamagedError: the index cannot be used.
-        """
+        """Reads all that is new or was left over. Raises OperatorError: the store cannot be read.
+        IndexDamagedError: the index cannot be used."""
         latest = self._read_latest()
         if latest is None:
             self._note(done=True, trouble="no settlement is published yet")

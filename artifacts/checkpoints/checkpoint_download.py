@@ -47,7 +47,7 @@ from assay.inference.folder import (
 from assay.network.files import hold_folder, move_folder, write_file
 from assay.network.store import ObjectStore, StoreError
 from assay.protocol.encoding import EncodingError, read_json
-from assay.protocol.manifest import Manifest, TensorDigest
+from assay.protocol.manifest import Manifest, TensorDigest, TensorPlace
 
 #: Most stores that are asked for one checkpoint.
 MIRRORS_MAX = 16
@@ -132,7 +132,7 @@ class _Download:
 
     def run(self) -> None:
         """Cheapest first, each step held against what came before."""
-        self.deadline = deadline = time.monotonic() + self.limits.seconds
+        self.deadline = time.monotonic() + self.limits.seconds
         manifest, tensors, reasons = self._get_head()
         total = sum(map(compute_size, tensors))
         limit = self._compute_limit()
@@ -147,7 +147,7 @@ class _Download:
         with file.open("r+b") as opened:
             opened.write(first)
         pieces = _list_pieces(tensors, starts, self._find_parent(manifest))
-        gathering = TensorDownload(file, self.digest, pieces, self.mirrors, resumed, deadline)
+        gathering = TensorDownload(file, self.digest, pieces, self.mirrors, resumed, self.deadline)
         try:
             gathering.run(self.progress)
         except UnavailableError as error:
@@ -248,21 +248,20 @@ class _Download:
             os.posix_fallocate(opened.fileno(), 0, max(1, size))
         return False
 
-    def _find_parent(self, manifest: Manifest) -> dict[str, tuple[Path, int, int]]:
-        """The parent's tensors, if it is here: name → file, offset and size."""
+    def _find_parent(self, manifest: Manifest) -> dict[str, tuple[Path, TensorPlace]]:
+        """The parent's tensors, if it is here, by name."""
         folder = self.folder.parent / manifest.parent.hex()
         try:
             verify_manifest(folder, manifest.parent)
-            places = find_tensors(folder).items()
+            return find_tensors(folder)
         except CheckpointError:
             return {}
-        return {
-            name: (path, place.start, place.end - place.start) for name, (path, place) in places
-        }
 
 
 def _list_pieces(
-    tensors: list[TensorDigest], starts: dict[str, int], parents: dict[str, tuple[Path, int, int]]
+    tensors: list[TensorDigest],
+    starts: dict[str, int],
+    parents: dict[str, tuple[Path, TensorPlace]],
 ) -> list[WantedTensor]:
     """Every tensor once, whatever its names."""
     same: dict[tuple[bytes, int], list[str]] = {}
@@ -270,9 +269,9 @@ def _list_pieces(
         same.setdefault((tensor.sha256, compute_size(tensor)), []).append(tensor.name)
     pieces = []
     for (digest, size), names in same.items():
-        path, offset, length = parents.get(names[0], (Path(), 0, -1))
-        offsets = tuple(starts[name] for name in names)
-        pieces.append(
-            WantedTensor(digest, size, offsets, (path, offset) if length == size else None)
-        )
+        parent = None
+        if names[0] in parents:
+            path, place = parents[names[0]]
+            parent = (path, place.start) if place.end - place.start == size else None
+        pieces.append(WantedTensor(digest, size, tuple(starts[n] for n in names), parent))
     return pieces

@@ -183,11 +183,8 @@ class CheckpointFolder:
                 download.thread.join(_END_S)
 
     def _await(self, digest: bytes, fetching: DownloadSettings) -> None:
-        """Returns once the checkpoint is here.
-
-        Raises:
-            CheckpointError: it is on its way, or cannot be had.
-        """
+        """Returns once the checkpoint is here. Raises CheckpointError: it is on its way, or cannot
+        be had."""
         download = self._downloads.get(digest)
         if download is None and not self.holds(digest):
             self._raise_failure(digest)
@@ -304,11 +301,8 @@ class CheckpointFolder:
                     shutil.rmtree(gone, ignore_errors=True)
 
     def sweep(self, age_s: float = 0.0) -> None:
-        """Removes what programs that were killed have left here.
-
-        Args:
-            age_s: and nobody has touched for as long.
-        """
+        """Removes what programs that were killed have left here. age_s: and nobody has touched for
+        as long."""
         for path in self._root.glob(".*-*"):
             with suppress(FileNotFoundError, NotADirectoryError):  # swept by another, or none
                 if time.time() - path.stat().st_mtime < age_s:
@@ -390,11 +384,8 @@ def _read_number(folder: Path) -> int:
 
 
 def measure_manifest(manifest: Manifest, folder: Path) -> Manifest:
-    """The manifest with μ and scale measured on the weights in `folder`.
-
-    Raises:
-        UnusableCheckpointError: the weights are no model.
-    """
+    """The manifest with μ and scale measured on the weights in `folder`. Raises
+    UnusableCheckpointError: the weights are no model."""
     model = load_model(folder)
     drawable = np.ones(model.config.vocab_size, bool)  # states do not depend on it
     reference = Reference(model, drawable, temperature=1_024)

@@ -7,7 +7,8 @@
 `checkpoint_download` fetches them.
 """
 
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -51,9 +52,8 @@ def publish_checkpoint(
     manifest = verify_manifest(folder, digest)
     verify_small_files(folder, manifest)
     tensors = verify_tensors(folder, manifest)
-    parent = folder.parent / manifest.parent.hex()
     try:
-        _Upload(store, folder, manifest, parent if parent.is_dir() else None, progress).run(tensors)
+        _Upload(store, folder, manifest, progress).run(tensors)
     except OSError as error:
         raise CheckpointError(f"cannot read the checkpoint in {folder}: {error}") from error
 
@@ -63,14 +63,13 @@ class _Upload:
     store: ObjectStore
     folder: Path
     manifest: Manifest
-    parent: Path | None
     progress: Progress
-    _done: int = field(init=False, default=0)
-    _due: int = field(init=False, default=0)
 
     def run(self, tensors: list[TensorDigest]) -> None:
-        places, before = find_tensors(self.folder), self._find_parents()
-        self._due = sum(place.end - place.start for _, place in places.values())
+        places, before = find_tensors(self.folder), {}
+        with suppress(CheckpointError):  # no parent, no delta
+            before = find_tensors(self.folder.parent / self.manifest.parent.hex())
+        due, done = sum(place.end - place.start for _, place in places.values()), 0
         for name in SMALL_FILES:
             self._put_small(name, read_small_file(self.folder, name))
         self._put_small(TABLE_FILE, encode_table(tensors))
@@ -78,20 +77,14 @@ class _Upload:
             path, place = places[tensor.name]
             with map_file(path) as data, memoryview(data)[place.start : place.end] as view:
                 self._put_delta(tensor, view, before.get(tensor.name))
-                self._put(make_tensor_name(tensor.sha256), tensor.sha256, view)
-            self._done += place.end - place.start
-            self.progress(self._done, self._due)
+                put_object(self.store, make_tensor_name(tensor.sha256), tensor.sha256, view)
+            done += place.end - place.start
+            self.progress(done, due)
         self._put_small(MANIFEST_FILE, read_small_file(self.folder, MANIFEST_FILE))
-
-    def _find_parents(self) -> dict[str, tuple[Path, TensorPlace]]:
-        try:
-            return {} if self.parent is None else find_tensors(self.parent)
-        except CheckpointError:  # no parent, no delta
-            return {}
 
     def _put_small(self, name: str, data: bytes) -> None:
         target = make_checkpoint_name(self.manifest.digest, name)
-        self._put(target, sha256(data).digest(), memoryview(data))
+        put_object(self.store, target, sha256(data).digest(), memoryview(data))
 
     def _put_delta(
         self, tensor: TensorDigest, child: memoryview, before: tuple[Path, TensorPlace] | None
@@ -107,7 +100,4 @@ class _Upload:
             delta = make_delta(parent, child, len(child) // DELTA_SHARE)
         if delta is not None:
             name = make_delta_name(self.manifest.digest, tensor.sha256)
-            self._put(name, sha256(delta).digest(), memoryview(delta))
-
-    def _put(self, name: str, digest: bytes, data: memoryview) -> None:
-        put_object(self.store, name, digest, data)
+            put_object(self.store, name, sha256(delta).digest(), memoryview(delta))

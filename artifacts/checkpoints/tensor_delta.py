@@ -36,10 +36,7 @@ Take = Callable[[int], bytes]
 
 def make_delta(parent: memoryview, child: memoryview, limit: int) -> bytes | None:
     """The delta from one tensor's bytes to another's of the same size; None beyond `limit` bytes.
-
-    Raises:
-        ValueError: the sizes differ, or are odd.
-    """
+    Raises ValueError: the sizes differ, or are odd."""
     if len(parent) != len(child) or len(child) % 2:
         raise ValueError("a delta is between two tensors of 16-bit values and of one size")
     parts: list[bytes] = []

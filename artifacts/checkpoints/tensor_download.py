@@ -6,7 +6,6 @@ others. A tensor whose parent's is here is made from its delta, where there is o
 attempt left in the file and is right is not fetched again.
 """
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -250,7 +249,8 @@ class TensorDownload:
                 raise _StoppedError
             found.update(data)
             for offset in piece.offsets:
-                _write_all(file.fileno(), data, offset + at)
+                file.seek(offset + at)
+                file.write(data)
             at += len(data)
             if counted is not None:
                 counted.add(len(data))
@@ -320,10 +320,3 @@ def _digest(file: BinaryIO, size: int) -> bytes:
     for data in _iterate(file, size):
         found.update(data)
     return found.digest()
-
-
-def _write_all(descriptor: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written

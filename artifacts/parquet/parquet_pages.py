@@ -77,11 +77,8 @@ def _read_page(data: bytes, offset: int, where: str) -> _Page:
 
 
 def _read_struct(data: bytes, offset: int, depth: int) -> tuple[dict[int, Any], int]:
-    """Fields by number. Only what heads of pages are made of: ascending fields, no lists.
-
-    Raises:
-        IndexError: it is cut off. ValueError: it holds something else.
-    """
+    """Fields by number. Only what heads of pages are made of: ascending fields, no lists. Raises
+    IndexError: it is cut off. ValueError: it holds something else."""
     if not depth:
         raise ValueError
     fields: dict[int, Any] = {}

@@ -52,11 +52,7 @@ _R = TypeVar("_R", WindowRecord, SettlementRecord)
 
 @dataclass(frozen=True, slots=True)
 class RecordFault:
-    """Why a name leads to no record.
-
-    Attributes:
-        is_missing: nothing is published under the name.
-    """
+    """Why a name leads to no record. is_missing: nothing is published under the name."""
 
     sentence: str
     is_missing: bool = False
@@ -64,11 +60,8 @@ class RecordFault:
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The store's pointer to the newest settlement, which nothing binds.
-
-    Attributes:
-        digest: of its record; None where the pointer does not say it.
-    """
+    """The store's pointer to the newest settlement, which nothing binds. digest: of its record;
+    None where the pointer does not say it."""
 
     epoch: int
     digest: bytes | None
@@ -187,11 +180,8 @@ def follow_links(
 
 
 def list_validators(store: ObjectStore) -> list[bytes]:
-    """Hotkeys whose records a store holds, by address.
-
-    Raises:
-        StoreError: it shows no list of its names.
-    """
+    """Hotkeys whose records a store holds, by address. Raises StoreError: it shows no list of its
+    names."""
     if isinstance(store, FolderStore):
         patterns = ("*/latest.json", "*/*.record")
         names = {path.parent.name for p in patterns for path in store.root.glob(p)}

@@ -70,11 +70,8 @@ class RunFolder:
         return None if locator is None else str(locator)
 
     def get_hotkey(self, netuid: int | None) -> str | None:
-        """Whose folder it is, where it is a validator's; SS58.
-
-        Args:
-            netuid: of the subnet that is asked for; a validator of another one is not meant.
-        """
+        """Whose folder it is, where it is a validator's; SS58. netuid: of the subnet that is asked
+        for; a validator of another one is not meant."""
 
         def read(status: Any) -> str | None:
             if netuid is not None and status.get("netuid", netuid) != netuid:
@@ -120,11 +117,8 @@ class RunFolder:
         return self.root / "contexts" / f"window-{window}.json"
 
     def read_context(self, window: int) -> Context:
-        """A window's context, as it was written.
-
-        Raises:
-            EncodingError: the file holds none, or cannot be read.
-        """
+        """A window's context, as it was written. Raises EncodingError: the file holds none, or
+        cannot be read."""
         try:
             with self.get_context_path(window).open("rb") as opened:
                 return context_from_json(read_json(opened.read(DOCUMENT_BYTES)))

@@ -69,7 +69,9 @@ def read_groups(path: Path, parser: ParquetWorker) -> list[ConsumedGroup]:
     """
     path.stat()
     limits = LIMITS.pack(DATA_BYTES_MAX, ROWS_MAX, VALUES_MAX, UNPACKED_MAX, PAGES_MAX)
-    most = HEAD.size + ROWS_MAX * _get_row_bytes() + 4 * VALUES_MAX
+    types = [field.type for field in SCHEMA]
+    row_bytes = sum(4 if pa.types.is_list(kind) else kind.byte_width for kind in types)
+    most = HEAD.size + ROWS_MAX * row_bytes + 4 * VALUES_MAX
     reply = parser.parse(limits + bytes(path.absolute()), most, Budget(_CPU_SECONDS))
     if isinstance(reply, Refusal):
         raise ValueError(reply.detail)
@@ -79,11 +81,6 @@ def read_groups(path: Path, parser: ParquetWorker) -> list[ConsumedGroup]:
 def to_integers(logprobs: Sequence[float]) -> np.ndarray[Any, np.dtype[np.uint32]]:
     """Exact: they came from integers (`lessons`)."""
     return np.rint(np.array(logprobs) * -_UNIT).astype(np.uint32)
-
-
-def _get_row_bytes() -> int:
-    """Of one row in an answer, the values of its lists apart."""
-    return sum(4 if pa.types.is_list(field.type) else field.type.byte_width for field in SCHEMA)
 
 
 def _unpack(reply: bytes) -> dict[str, _Column]:

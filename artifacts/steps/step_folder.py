@@ -79,11 +79,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class StepFolder:
-    """Where steps are kept.
-
-    Args:
-        kept: states of the optimiser that stay: so many last steps can be re-executed.
-    """
+    """Where steps are kept. kept: states of the optimiser that stay: so many last steps can be
+    re-executed."""
 
     folder: Path
     kept: int = 1
@@ -96,11 +93,8 @@ class StepFolder:
         taken: Sequence[ConsumedGroup],
         before: Mapping[str, Tensor],
     ) -> None:
-        """Writes what the step began with and consumed.
-
-        Raises:
-            OSError, SafetensorError: it cannot be written.
-        """
+        """Writes what the step began with and consumed. Raises OSError, SafetensorError: it cannot
+        be written."""
         if not self._cleaned:
             self.folder.mkdir(parents=True, exist_ok=True)
             remove_unfinished(self.folder, "trainer.json")
@@ -120,11 +114,7 @@ class StepFolder:
             state.unlink()
 
     def keep_record(self, record: StepRecord, child: bytes) -> None:
-        """Writes the record, last.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Writes the record, last. Raises OSError: it cannot be written."""
         value = {"digest": record.digest.hex(), "child": child.hex(), "record": to_json(record)}
         write_json(self.get_path(record.number, record.digest), value)
 
@@ -134,11 +124,7 @@ class StepFolder:
 
 
 def read_step(path: Path) -> Step:
-    """A record's file.
-
-    Raises:
-        StepError: it cannot be read, or is not what it says.
-    """
+    """A record's file. Raises StepError: it cannot be read, or is not what it says."""
     try:
         with path.open("rb") as file:
             data = file.read(RECORD_BYTES_MAX + 1)
@@ -228,10 +214,7 @@ def make_record(
 
 def parse_config(record: StepRecord) -> LearnConfig:
     """The settings that a step was made with, of the right form; their values are not looked at.
-
-    Raises:
-        StepError: they are not such settings.
-    """
+    Raises StepError: they are not such settings."""
     try:
         values: dict[str, Any] = json.loads(record.config)
         loss = LossConfig(**values.pop("loss"))

@@ -131,11 +131,7 @@ def fetch_step(
 
 @dataclass(frozen=True, slots=True)
 class _Fetch:
-    """One step on its way.
-
-    Attributes:
-        deadline: of all of it, on the monotonic clock.
-    """
+    """One step on its way. deadline: of all of it, on the monotonic clock."""
 
     stores: Sequence[ObjectStore]
     folder: Path

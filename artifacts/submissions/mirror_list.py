@@ -27,11 +27,7 @@ _SHUNNED_S = 600.0
 
 
 class KnownMirror:
-    """A store that may have copies, and when it last failed.
-
-    Args:
-        clock: monotonic seconds.
-    """
+    """A store that may have copies, and when it last failed. clock: monotonic seconds."""
 
     def __init__(self, store: ObjectStore, clock: Callable[[], float] = time.monotonic) -> None:
         self.store = store

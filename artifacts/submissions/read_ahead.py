@@ -163,11 +163,8 @@ class ReadAhead:
         return None
 
     def take(self, context: Context, hotkey: bytes) -> SubmissionReader | None:
-        """What was read of a file, once; None: nothing was.
-
-        Raises:
-            WorkerError, OUR_FAULTS: what went wrong with reading it; a defect, too.
-        """
+        """What was read of a file, once; None: nothing was. Raises WorkerError, OUR_FAULTS: what
+        went wrong with reading it; a defect, too."""
         with self.changed:
             fetched = self._there.pop((context.window, hotkey), None)
             if fetched is None:

@@ -95,10 +95,7 @@ class SubmissionFile:
 
     def read_group(self, index: int) -> bytes | Refusal:
         """Canonical bytes of one group: its G rows, one after the other. Or why not, as above.
-
-        Raises:
-            IndexError: the footer has no such group.
-        """
+        Raises IndexError: the footer has no such group."""
         opened = self._open()
         if isinstance(opened, Refusal):
             return opened

@@ -5,8 +5,9 @@ Validator and trainer both come through here; `assay verify` brings a file of it
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet import ParquetWorker, WorkerError
@@ -49,16 +50,21 @@ class JudgeSources:
     ahead: ReadAhead | None = None
 
 
+class JudgeOptions(TypedDict, total=False):
+    """See `judge`; without a forward pass, the checkpoint's own."""
+
+    groups: Sequence[int] | None
+    forward: Forward | None
+    validator: bytes | None
+
+
 def judge_hotkey(
     context: Context,
     hotkey: bytes,
     checkpoint: Checkpoint,
     sources: JudgeSources,
     ledger: Ledger,
-    *,
-    groups: Sequence[int] | None = None,
-    forward: Forward | None = None,
-    validator: bytes | None = None,
+    **options: Unpack[JudgeOptions],
 ) -> tuple[Verdict, Ledger]:
     """Fetches and judges what a hotkey committed to, whatever happens on the way.
 
@@ -77,17 +83,9 @@ def judge_hotkey(
                 submission = sources.ahead.take(context, hotkey)
             if submission is None:
                 submission = open_submission(context, hotkey, sources)
-            with _allow_seconds(sources):
-                return judge_and_carry(
-                    submission,
-                    hotkey,
-                    context,
-                    checkpoint,
-                    ledger,
-                    groups=groups,
-                    forward=forward,
-                    validator=validator,
-                )
+            # whoever reads on the judge's own thread, which others wait for, does not read for long
+            with nullcontext() if sources.ahead is None else within(_AGAIN_S):
+                return judge_and_carry(submission, hotkey, context, checkpoint, ledger, **options)
         except StoreError as error:
             detail = explain_unread(error)
             found = Verdict(context.window, hotkey, Reason.NOT_REVEALED, detail, unbound=True)
@@ -104,24 +102,15 @@ def judge_hotkey(
     return verdict, ledger
 
 
-def _allow_seconds(sources: JudgeSources) -> AbstractContextManager[object]:
-    """Whoever reads on the judge's own thread, which others wait for, does not read for long."""
-    return nullcontext() if sources.ahead is None else within(_AGAIN_S)
-
-
 def judge_with_checkpoint(
     submission: SubmissionReader,
     hotkey: bytes,
     context: Context,
     checkpoint: Checkpoint,
-    *,
-    groups: Sequence[int] | None = None,
-    forward: Forward | None = None,
+    **options: Unpack[JudgeOptions],
 ) -> Verdict:
     """The verdict under a loaded checkpoint, of this file alone; arguments as `judge` has them."""
-    return judge_and_carry(
-        submission, hotkey, context, checkpoint, Ledger(), groups=groups, forward=forward
-    )[0]
+    return judge_and_carry(submission, hotkey, context, checkpoint, Ledger(), **options)[0]
 
 
 def judge_and_carry(
@@ -130,10 +119,7 @@ def judge_and_carry(
     context: Context,
     checkpoint: Checkpoint,
     ledger: Ledger,
-    *,
-    groups: Sequence[int] | None = None,
-    forward: Forward | None = None,
-    validator: bytes | None = None,
+    **options: Unpack[JudgeOptions],
 ) -> tuple[Verdict, Ledger]:
     """The same with the ledger of the seat's settlement so far, and that ledger afterwards."""
     temperature = context.parameters.work.temperature
@@ -142,11 +128,11 @@ def judge_and_carry(
         hotkey,
         context,
         checkpoint.tokenizer,
-        forward or checkpoint.get_reference(temperature),
+        options.get("forward") or checkpoint.get_reference(temperature),
         checkpoint.calibration,
         ledger,
         manifest=checkpoint.manifest,
         appeal=checkpoint.get_appeal(temperature),
-        groups=groups,
-        validator=validator,
+        groups=options.get("groups"),
+        validator=options.get("validator"),
     )

@@ -122,11 +122,7 @@ class PackedReader:
         return Footer(footer.header, footer.leaves)
 
     def read_group(self, index: int) -> bytes | Refusal:
-        """See `SubmissionReader`.
-
-        Raises:
-            PackError: it holds no such group.
-        """
+        """See `SubmissionReader`. Raises PackError: it holds no such group."""
         group = self._groups.get(index)
         if group is None:
             raise PackError(f"the pack does not hold group {index}: it was made for other facts")
@@ -179,10 +175,7 @@ def compute_pack_max(parameters: Parameters) -> int:
 
 def decode_pack(data: bytes, parameters: Parameters) -> PackedSubmission:
     """The pack of a file's bytes, which may be no larger than an honest submission can make it.
-
-    Raises:
-        PackError: it is no such file.
-    """
+    Raises PackError: it is no such file."""
     try:
         inflater = zlib.decompressobj()
         raw = inflater.decompress(data, compute_pack_max(parameters))

@@ -22,11 +22,8 @@ _TYPES = ("INT32", "INT32", "BYTE_ARRAY")
 
 
 def answer(request: bytes) -> bytes:
-    """The child's work: answers what SubmissionFile asks.
-
-    Raises:
-        FileFault: the file breaks a rule of section 4. Besides, whatever pyarrow raises.
-    """
+    """The child's work: answers what SubmissionFile asks. Raises FileFault: the file breaks a rule
+    of section 4. Besides, whatever pyarrow raises."""
     operation, *sizes, size, length = layout.REQUEST.unpack_from(request)
     limits = SubmissionLimits(*sizes)
     end = layout.REQUEST.size + length

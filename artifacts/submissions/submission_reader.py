@@ -125,11 +125,8 @@ class CommittedSubmission:
         self._footer: Footer | None = None
 
     def read_footer(self) -> Footer | Refusal:
-        """See `SubmissionReader`.
-
-        Raises:
-            StoreError: the miner's own store cannot be read, and no mirror has it.
-        """
+        """See `SubmissionReader`. Raises StoreError: the miner's own store cannot be read, and no
+        mirror has it."""
         own: Footer | Refusal | StoreError
         try:
             with self._spare():
@@ -149,11 +146,7 @@ class CommittedSubmission:
         return own
 
     def read_group(self, index: int) -> bytes | Refusal:
-        """See `SubmissionReader`.
-
-        Raises:
-            StoreError: as `read_footer`.
-        """
+        """See `SubmissionReader`. Raises StoreError: as `read_footer`."""
         footer = self._footer
         own: bytes | Refusal | StoreError | None = self._failure
         if footer is None:
@@ -220,11 +213,8 @@ class CommittedSubmission:
         return sparing(_MIRROR_S) if self._mirrors else nullcontext()
 
     def _open_pack(self, mirror: MirrorStore) -> SubmissionReader:
-        """What a mirror has of the submission.
-
-        Raises:
-            StoreError: nothing of it, or something else.
-        """
+        """What a mirror has of the submission. Raises StoreError: nothing of it, or something
+        else."""
         name = make_mirror_name(self.context.window, self.root)
         with within(_MIRROR_S):
             data = mirror.get(name, compute_pack_max(self.context.parameters))

@@ -66,12 +66,8 @@ class ChainView:
             return self._chain
 
     def find(self) -> tuple[Parameters, dict[str, str]]:
-        """The network's parameters, and where validators say that their records lie: hotkey in
-        SS58 → locator.
-
-        Raises:
-            ConfigError: the chain or the parameters cannot be had.
-        """
+        """The network's parameters, and where validators say that their records lie: hotkey in SS58
+        → locator. Raises ConfigError: the chain or the parameters cannot be had."""
         try:
             chain = self._open()
             parameters = find_parameters(chain, open_stores(self._settings).open)

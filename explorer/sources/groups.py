@@ -76,11 +76,8 @@ class HelperProcess:
         return self._cage.pid
 
     def ask(self, request: dict[str, Any]) -> Reply:
-        """The child's answer; a sentence where it has none.
-
-        Raises:
-            BusyError: too many wait already, or the helper is closed.
-        """
+        """The child's answer; a sentence where it has none. Raises BusyError: too many wait
+        already, or the helper is closed."""
         with self._lock:
             if self._closed or self._waiting >= _WAITING_MAX:
                 raise BusyError

@@ -48,11 +48,8 @@ class LedgerPlace:
 
 
 def open_ledger(place: LedgerPlace) -> ScoreLedger:
-    """The ledger, of the right chain.
-
-    Raises:
-        EvmError, WrongChainError: there is none, or no node answers.
-    """
+    """The ledger, of the right chain. Raises EvmError, WrongChainError: there is none, or no node
+    answers."""
     node = EvmNode(place.endpoint, place.chain_id)
     ledger = ScoreLedger(node, place.contract, place.netuid)
     node.require_chain()

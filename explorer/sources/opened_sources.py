@@ -183,28 +183,19 @@ def join_words(run: Live | None, chain: Live | None) -> Live | None:
 
 
 class LocalnetMark:
-    """Tells whether a localnet's folder holds another network by now.
-
-    Args:
-        genesis_hash: of the one that is shown, 32 bytes.
-    """
+    """Tells whether a localnet's folder holds another network than that of a genesis by now."""
 
     def __init__(self, folder: Path, genesis_hash: bytes) -> None:
         self._file = JsonFile(folder / "localnet.json")
         self._genesis = genesis_hash.hex()
 
     def is_replaced(self) -> bool:
-        document = self._file.read()
-        found = document.get("genesis_hash") if isinstance(document, dict) else None
+        found = self._file.pick(lambda document: document.get("genesis_hash"), None)
         return found is not None and found != self._genesis
 
 
 class BlockWatch:
-    """Whether blocks come as they should. Safe to share between threads.
-
-    Args:
-        slot_ms: between two blocks.
-    """
+    """Whether blocks come as they should. Safe to share between threads."""
 
     def __init__(self, slot_ms: int) -> None:
         self._overdue_s = max(_OVERDUE_S, _OVERDUE_SLOTS * slot_ms / 1_000)
@@ -226,19 +217,16 @@ _RULES = {reason.value: text.rule for reason, text in TEXTS.items()}
 class ChangeWatch:
     """Looks every second whether the live state has changed."""
 
-    def __init__(
-        self, sources: OpenedSources, on_change: Callable[[], None], every_s: float = 1.0
-    ) -> None:
+    def __init__(self, sources: OpenedSources, on_change: Callable[[], None]) -> None:
         self._sources = sources
         self._on_change = on_change
-        self._every_s = every_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         seen = self._look()
-        while not self._stop.wait(self._every_s):
+        while not self._stop.wait(1.0):
             now = self._look()
             if now != seen:
                 seen = now
@@ -278,11 +266,8 @@ def find_trainer(settings: Settings, folder: Path | None) -> TrainerOutput:
 
 
 def find_models(settings: Settings, folder: Path | None, begun: bool) -> Path | None:
-    """Checkpoints that rollouts are run again with.
-
-    Args:
-        begun: whether the run has left anything; its models come with what it leaves.
-    """
+    """Checkpoints that rollouts are run again with. begun: whether the run has left anything; its
+    models come with what it leaves."""
     named = _require("--model", settings.explorer.model)
     if named is not None:
         return named

@@ -11,11 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class PeerHealth:
-    """Of one peer. Safe to share between threads.
-
-    Args:
-        who: the peer, as a sentence begins.
-    """
+    """Of one peer. Safe to share between threads. who: the peer, as a sentence begins."""
 
     def __init__(self, who: str) -> None:
         self._who = who

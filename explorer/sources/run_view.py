@@ -153,11 +153,8 @@ class TrainerOutput:
         self._steps: dict[str, dict[str, Any]] = {}
 
     def read(self, points: Sequence[Mapping[str, Any]] = ()) -> Training | None:
-        """Steps and points; None where the folder has neither.
-
-        Args:
-            points: taken where the folder has none of its own.
-        """
+        """Steps and points; None where the folder has neither. points: taken where the folder has
+        none of its own."""
         steps, own = self._read_steps(), self._read_points()
         return Training(steps, own or points) if steps or own or points else None
 

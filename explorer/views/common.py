@@ -76,11 +76,8 @@ def make_paging(query: Query, count: int, size: int) -> View:
 def ask_page(
     reader: PageReader, query: Query, selection: str, order: str, size: int, *values: Any
 ) -> tuple[View, list[Any]]:
-    """One page of a list: which part of it, and its rows.
-
-    Args:
-        selection: what follows FROM. values: of its question marks.
-    """
+    """One page of a list: which part of it, and its rows. selection: what follows FROM. values: of
+    its question marks."""
     (found,) = reader.ask(f"SELECT count(*) AS n FROM {selection}", *values)
     paging = make_paging(query, found["n"], size)
     ordered = f"SELECT * FROM {selection} ORDER BY {order} LIMIT ? OFFSET ?"

@@ -100,11 +100,8 @@ def describe_miner(reader: PageReader, row: Any) -> View:
 
 
 def view_miner(reader: PageReader, query: Query, hotkey: str) -> View:
-    """One miner: its verdicts by window, its settlements.
-
-    Raises:
-        NotFoundError: nobody of that hotkey was ever a member.
-    """
+    """One miner: its verdicts by window, its settlements. Raises NotFoundError: nobody of that
+    hotkey was ever a member."""
     row = reader.ask_one("SELECT * FROM miners WHERE address = ?", hotkey)
     if row is None:
         raise NotFoundError("nobody of that hotkey was a member of any window known here")

@@ -16,11 +16,8 @@ _TOKENS = 512
 def view_rollout(
     reader: PageReader, query: Query, window: int, hotkey: str, group: int, rollout: int
 ) -> View:
-    """A rollout from its miner's file, measured again where a model is at hand.
-
-    Raises:
-        NotFoundError: there is no such rollout.
-    """
+    """A rollout from its miner's file, measured again where a model is at hand. Raises
+    NotFoundError: there is no such rollout."""
     file = reader.read_window(window)
     members = () if file is None else file.record.members
     row = next((m for m in members if encode_ss58(m.hotkey) == hotkey), None)

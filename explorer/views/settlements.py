@@ -37,11 +37,7 @@ def view_weights(reader: PageReader, query: Query) -> View:
 
 
 def view_settlement(reader: PageReader, query: Query, epoch: int) -> View:
-    """One settlement.
-
-    Raises:
-        NotFoundError: there is none of this epoch.
-    """
+    """One settlement. Raises NotFoundError: there is none of this epoch."""
     row = reader.ask_one("SELECT * FROM settlements WHERE epoch = ?", epoch)
     if row is None:
         raise NotFoundError(f"no settlement at block {epoch} is known")
@@ -75,10 +71,7 @@ def _describe(row: Any) -> View:
 
 def show_weights(reader: PageReader, epoch: int, limit: int) -> View:
     """A settlement's weights, three times: recorded, derived from its windows, shown on chain.
-
-    Args:
-        limit: rows; those with most weight come first.
-    """
+    limit: rows; those with most weight come first."""
     record = {
         row["uid"]: row["weight"]
         for row in reader.ask("SELECT uid, weight FROM weights WHERE epoch = ?", epoch)

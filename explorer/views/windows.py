@@ -40,11 +40,8 @@ def view_windows(reader: PageReader, query: Query) -> View:
 
 
 def view_window(reader: PageReader, query: Query, window: int) -> View:
-    """One window: when what happened, from which inputs, who was judged and what came out.
-
-    Raises:
-        NotFoundError: the record has no such window.
-    """
+    """One window: when what happened, from which inputs, who was judged and what came out. Raises
+    NotFoundError: the record has no such window."""
     row, file = _open(reader, window)
     members = [] if file is None else _order(file)
     paging = make_paging(query, len(members), _MEMBERS)
@@ -214,11 +211,8 @@ def list_measures(words: View, row: MemberRow, tests: Tests) -> list[View]:
 
 
 def view_member(reader: PageReader, query: Query, window: int, hotkey: str) -> View:
-    """One miner's window: its verdict, why these groups, what each was worth.
-
-    Raises:
-        NotFoundError: no such window, or nobody of that hotkey in it.
-    """
+    """One miner's window: its verdict, why these groups, what each was worth. Raises NotFoundError:
+    no such window, or nobody of that hotkey in it."""
     _, file = _open(reader, window)
     members = () if file is None else file.record.members
     row = next((m for m in members if encode_ss58(m.hotkey) == hotkey), None)
