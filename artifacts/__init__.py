@@ -9,6 +9,13 @@ chain. Nobody who keeps a copy is trusted: bytes count where they match what sta
 room never decides what a neuron does next. Start with `submissions`.
 """
 
-from assay.artifacts.submissions import SubmissionFile, write_submission
-
-__all__ = ["SubmissionFile", "write_submission"]
+__all__ = [
+    "checkpoints",
+    "discovery",
+    "parquet",
+    "ports",
+    "records",
+    "steps",
+    "store_objects",
+    "submissions",
+]

@@ -5,7 +5,7 @@ Everything is a function of its arguments: no clock, no floats, no solver's opin
 by its digest, and foreign code runs in a cage. It takes one answer form and refuses the rest, in
 time linear in the text, whatever the text is. It never runs a model, never talks to a network,
 never knows whose answer it scores. Start with `base`, then `arithmetic`, the simplest of them;
-`registry` makes one by name, `catalogue` describes all of them to a person.
+`registry` makes one by name, and describes all of them to a person.
 """
 
 from assay.environments.arithmetic import write_solution
@@ -19,11 +19,12 @@ from assay.environments.base import (
     compute_reward,
     get_weights,
 )
-from assay.environments.catalogue import EnvironmentEntry, list_environments
 from assay.environments.levels import PROBLEMS_MIN, Success, compute_levels, find_undecided
 from assay.environments.problem_file import ProblemFileError, add_problem_files, compute_file_digest
 from assay.environments.registry import (
     ENVIRONMENTS,
+    EnvironmentEntry,
+    list_environments,
     make_environment,
     open_environment,
     parse_choice,

@@ -5,13 +5,17 @@ does not matter either: every row is checked, JSON Lines is read here within lim
 which native code reads, in a cage.
 """
 
+import io
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import NoReturn
 
-from assay.cage import Budget, Cage, Lost
+from assay.cage import Budget, Cage, Lost, child
+from assay.cage.child import clean
 from assay.environments.base import INTEGER
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
@@ -21,7 +25,9 @@ FILE_MAX, TEXT_MAX, ROW_MAX, ROWS_MAX, QUESTION_MAX = 64 << 20, 128 << 20, 64 <<
 #: Processor seconds that reading a Parquet file may take.
 _PARQUET_SECONDS = 60.0
 _PARQUET_MAGIC = b"PAR1"
-_BOOT = "from assay.environments.parquet_rows import main; main()"
+_BOOT = "from assay.environments.problem_file import serve_rows; serve_rows()"
+#: Bytes that it may unpack to, both columns together; rows that are unpacked at a time.
+_UNPACKED_MAX, _BATCH = 96 << 20, 1_000
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 #: GSM8K writes some numbers with commas, and files in its format end in blanks now and then. Both
@@ -161,3 +167,57 @@ def _unpack_parquet(data: bytes, file: Path) -> bytes:
     if reply[:1] != b"\0":
         raise ProblemFileError(f"{file}: {reply[1:].decode(errors='replace')}")
     return reply[1:]
+
+
+# --- the caged child, which turns a Parquet file into JSON Lines: it alone imports pyarrow
+
+
+def serve_rows() -> NoReturn:
+    """The child's whole life."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    pa.set_memory_pool(pa.system_memory_pool())  # the others reserve address space ahead
+    child.serve(_answer)
+
+
+def _answer(data: bytes) -> bytes:
+    """A byte, 0, and the rows; or 1 and what is wrong with the file."""
+    import pyarrow as pa
+
+    try:
+        return b"\0" + _convert(data)
+    except MemoryError:  # pyarrow's own is also an ArrowException
+        raise
+    except (pa.ArrowException, OSError, ValueError, NotImplementedError) as error:
+        return b"\1" + clean(f"it cannot be read as Parquet: {error}").encode(errors="replace")
+
+
+def _convert(data: bytes) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(
+        pa.BufferReader(data),
+        pre_buffer=False,
+        thrift_container_size_limit=100_000,
+        arrow_extensions_enabled=False,
+    )
+    columns = ["question", "answer"]
+    for name in columns:
+        place = file.schema_arrow.get_field_index(name)
+        kind = file.schema_arrow.field(place).type if place >= 0 else None
+        if kind not in (pa.string(), pa.large_string()):
+            raise ValueError(f"it needs a column {name!r} of text")
+    if not 0 < file.metadata.num_rows <= ROWS_MAX:
+        raise ValueError(f"it has {file.metadata.num_rows} rows, not 1 to {ROWS_MAX}")
+    lines, size = io.BytesIO(), 0
+    for batch in file.iter_batches(_BATCH, columns=columns, use_threads=False):
+        size += batch.nbytes
+        if size > _UNPACKED_MAX:
+            raise ValueError(f"it unpacks to more than {_UNPACKED_MAX >> 20} MiB")
+        for row in batch.to_pylist():
+            lines.write(json.dumps(row).encode() + b"\n")
+    return lines.getvalue()

@@ -2,17 +2,26 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
 from assay.environments import arithmetic, gsm, gym, mixture, sat
-from assay.environments.base import Environment
+from assay.environments.base import Environment, Param
+from assay.environments.gym_datasets import LEVELS, REFUSED
+from assay.environments.problem_file import ProblemFileError, compute_file_digest, get_known_files
 from assay.protocol.parameters import EnvironmentChoice
 
 #: Name → constructor from parameters, which raises ValueError for illegal ones.
 ENVIRONMENTS: Mapping[str, Callable[[Mapping[str, int]], Environment]] = MappingProxyType(
     {arithmetic.NAME: arithmetic.Arithmetic, gsm.NAME: gsm.Gsm, sat.NAME: sat.Sat}
 )
+#: The same for a person who chooses one: name → settings, and what it is about.
+_DESCRIBED = {
+    arithmetic.NAME: (arithmetic.PARAMS, "sums of several terms, worked step by step"),
+    gsm.NAME: (gsm.PARAMS, "word problems from templates, in GSM8K's format"),
+    sat.NAME: (sat.PARAMS, "random k-SAT; a level is a number of variables"),
+}
 #: Of `name:what`, name → constructor from what and parameters.
 FAMILIES: Mapping[str, Callable[[str, Mapping[str, int]], Environment]] = MappingProxyType(
     {gsm.NAME: gsm.GsmFile, gym.NAME: gym.ReasoningGym}
@@ -74,3 +83,64 @@ def parse_choice(text: str) -> tuple[str, dict[str, int]]:
             )
         settings[match[1].strip()] = int(match[2])
     return name.strip(), settings
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentEntry:
+    """One environment: its legal levels and its settings by name.
+
+    `usable` tells whether this machine can open it; where it cannot, `about` says why.
+    """
+
+    name: str
+    levels: tuple[int, ...]
+    settings: dict[str, Param]
+    about: str
+    usable: bool = True
+
+
+def list_environments() -> list[EnvironmentEntry]:
+    """All of them, in order of name; a file of problems that this process knows is one."""
+    several = "several of the others by weight, such as mix,arithmetic=3,sat=1"
+    entries = [EnvironmentEntry(mixture.NAME, (), {}, several), *_list_files(), *_list_datasets()]
+    for name, (settings, about) in _DESCRIBED.items():
+        levels = tuple(make_environment(name, {}).levels)
+        entries.append(EnvironmentEntry(name, levels, dict(settings), about))
+    return sorted(entries, key=lambda entry: entry.name)
+
+
+def _list_files() -> list[EnvironmentEntry]:
+    entries = []
+    for file in get_known_files():
+        try:
+            environment = gsm.GsmFile(compute_file_digest(file), {})
+        except ProblemFileError as error:
+            entries.append(EnvironmentEntry(f"gsm:{file}", (), {}, str(error), usable=False))
+            continue
+        entries.append(
+            EnvironmentEntry(environment.name, tuple(environment.levels), {}, f"from {file}")
+        )
+    return entries
+
+
+def _list_datasets() -> list[EnvironmentEntry]:
+    fault = None
+    try:
+        gym.get_versions()
+    except ValueError as error:
+        fault = str(error)
+    entries = [
+        EnvironmentEntry(
+            f"{gym.NAME}:{name}",
+            tuple(levels),
+            {},
+            fault or f"{gym.PACKAGE} {gym.PACKAGE_VERSION}",
+            usable=fault is None,
+        )
+        for name, levels in LEVELS.items()
+    ]
+    entries += [
+        EnvironmentEntry(f"{gym.NAME}:{name}", (), {}, f"refused: {why}", usable=False)
+        for name, why in REFUSED.items()
+    ]
+    return entries

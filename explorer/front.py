@@ -17,6 +17,7 @@ from assay.network.web.guard import Guard
 
 #: Seconds after which a browser asks again.
 _AGAIN_S = 2
+_STATIC = {"/static/style.css": "text/css", "/static/icon.svg": "image/svg+xml"}
 #: What may be awaited, as strangers read it: where it will lie is its operator's to know.
 AWAITED = {
     "opening": "the record is being looked for",
@@ -76,26 +77,16 @@ class Front:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _tell(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope)
+        await self._answer(Request(scope))(scope, receive, send)
+
+    def _answer(self, request: Request) -> Response:
         headers = {"retry-after": str(_AGAIN_S), "vary": "accept"}
         accepted = request.headers.get("accept", "")
-        path = request.url.path
-        if path in ("/static/style.css", "/static/icon.svg"):
-            name = path.rpartition("/")[2]
-            data = self._pages.read_static(name)
-            kind = "text/css" if name.endswith("css") else "image/svg+xml"
-            await Response(data, media_type=kind)(scope, receive, send)
-        elif path.endswith(".json") or ("json" in accepted and "html" not in accepted):
-            document = {
-                "title": "Not yet",
-                "error": AWAITED[self.awaited],
-                "awaited": self.awaited,
-                "command": None,
-            }
-            data = json.dumps(document).encode()
-            await Response(data, 503, headers, "application/json")(scope, receive, send)
-        else:
-            page = self._pages.render(
-                "waiting.html", {"awaited": AWAITED[self.awaited], "again": _AGAIN_S}, {}
-            )
-            await Response(page, 503, headers, "text/html; charset=utf-8")(scope, receive, send)
+        path, why = request.url.path, AWAITED[self.awaited]
+        if kind := _STATIC.get(path):
+            return Response(self._pages.read_static(path.rpartition("/")[2]), media_type=kind)
+        if path.endswith(".json") or ("json" in accepted and "html" not in accepted):
+            document = {"title": "Not yet", "error": why, "awaited": self.awaited, "command": None}
+            return Response(json.dumps(document).encode(), 503, headers, "application/json")
+        page = self._pages.render("waiting.html", {"awaited": why, "again": _AGAIN_S}, {})
+        return Response(page, 503, headers, "text/html; charset=utf-8")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from assay.protocol.reason import CHEATING, WITHHELD, Reason
-from assay.protocol.window import WINDOW_SCHEDULE, Phase
+from assay.protocol.window import Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,6 @@ DOING = {
     Phase.FETCH_END: "what was fetched is judged",
     Phase.VERDICT_END: "verdicts are final",
 }
-DECIDES = WINDOW_SCHEDULE
 
 
 def get_mark(reason: str | None) -> VerdictMark:

@@ -7,20 +7,4 @@ that a demo or a validator has left. Start with `record_reader`. It never says w
 true: `assay.audit` does.
 """
 
-from assay.artifacts.records.record_reader import (
-    Latest,
-    RecordFault,
-    RecordReader,
-    follow_links,
-    list_validators,
-    open_reader,
-)
-
-__all__ = [
-    "Latest",
-    "RecordFault",
-    "RecordReader",
-    "follow_links",
-    "list_validators",
-    "open_reader",
-]
+__all__ = ["record_reader", "run_folder"]

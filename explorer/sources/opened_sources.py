@@ -58,9 +58,6 @@ class OpenedSources:
         run: the folder of a demo or a validator.
         chain: asked where the run does not say.
         stores: where checkpoints' manifests may lie.
-        pace: of the chain's blocks.
-        events: of the ledger, where an EVM node is named.
-        localnet: the one that is shown.
     """
 
     commands: Commands

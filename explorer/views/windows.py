@@ -3,7 +3,7 @@
 from math import log
 from typing import Any
 
-from assay.explorer.labels import DECIDES, PHASES, get_mark
+from assay.explorer.labels import PHASES, get_mark
 from assay.explorer.page_reader import NotFoundError, PageReader, WindowFile
 from assay.explorer.ports import STATISTICS_BYTES
 from assay.explorer.views.common import (
@@ -24,7 +24,7 @@ from assay.protocol.record import Moment
 from assay.protocol.seeds import compute_selection_seed
 from assay.protocol.selection import select_groups
 from assay.protocol.submission import LOGPROB_BITS
-from assay.protocol.window import compute_block
+from assay.protocol.window import WINDOW_SCHEDULE, compute_block
 
 _WINDOWS, _MEMBERS = 50, 25
 
@@ -96,7 +96,7 @@ def make_timeline(reader: PageReader, window: int) -> View:
         {
             "name": PHASES[phase],
             "block": compute_block(timing, window, phase),
-            "decides": DECIDES[phase],
+            "decides": WINDOW_SCHEDULE[phase],
         }
         for phase in Phase
     ]
