@@ -59,8 +59,6 @@ class Terms(Answer):
 
 
 class Arithmetic(DrawnEnvironment):
-    """Multi-step sums with one exact integer answer."""
-
     levels = range(1, len(LEVELS) + 1)
 
     def __init__(self, params: Mapping[str, int]) -> None:

@@ -114,8 +114,6 @@ class _WordProblems(DrawnEnvironment):
 
 
 class Gsm(_WordProblems):
-    """Word problems from templates."""
-
     levels = LEVELS
 
     def __init__(self, params: Mapping[str, int]) -> None:

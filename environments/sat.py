@@ -52,8 +52,6 @@ class Formula(Answer):
 
 
 class Sat(DrawnEnvironment):
-    """Random k-SAT with a deceptively hidden solution."""
-
     levels = LEVELS
 
     def __init__(self, params: Mapping[str, int]) -> None:

@@ -162,8 +162,6 @@ def _describe_error(status: int, why: str) -> View:
 
 
 class Events:
-    """Tells open pages that something has changed. `notify` may be called from any thread."""
-
     def __init__(self) -> None:
         self._version = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -172,7 +170,6 @@ class Events:
         self._closing = False
 
     def bind(self) -> None:
-        """To be called in the event loop that serves."""
         self._loop, self._changed = asyncio.get_running_loop(), asyncio.Event()
 
     def notify(self) -> None:

@@ -59,7 +59,6 @@ class Indexer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends after the settlement that is being read."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(30)
@@ -200,7 +199,6 @@ def _step_back(record: SettlementRecord | None) -> tuple[int, bytes | None]:
 
 
 def _sum_rewards(verdicts: dict[str, dict[str, Any]] | None) -> tuple[int, int]:
-    """Sum of rewards, millionths, and their number: the validator's word, outside its record."""
     rewards = [
         reward
         for verdict in (verdicts or {}).values()

@@ -8,8 +8,6 @@ from assay.protocol.window import Phase
 
 @dataclass(frozen=True, slots=True)
 class VerdictMark:
-    """How a verdict is drawn: one character, a class of the stylesheet, and what it means."""
-
     sign: str
     kind: str
     word: str

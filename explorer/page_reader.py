@@ -60,7 +60,6 @@ class WindowFile:
     verdicts: dict[str, dict[str, Any]] | None
 
     def get_words(self, address: str) -> dict[str, Any]:
-        """What the validator says of a verdict; nothing where it says nothing."""
         return (self.verdicts or {}).get(address, {})
 
 
@@ -85,7 +84,6 @@ class PageReader:
         return next(iter(self.ask(query, *values)), None)
 
     def read_window(self, window: int) -> WindowFile | None:
-        """A window's record; None where it cannot be had."""
         epoch = self.ask_one("SELECT epoch FROM windows WHERE window = ?", window)
         if epoch is None:
             return None

@@ -128,12 +128,10 @@ def write_command(text: str) -> Markup:
 
 
 def write_reason(text: str) -> Markup:
-    """A verdict's name, which may be broken behind an underscore."""
     return Markup("_<wbr>").join(escape(show_hidden(part)) for part in text.split("_"))
 
 
 def place_on_axis(axis: dict[str, Any], value: int) -> str:
-    """Percent of the way from an axis' first value to its last."""
     length = axis["last"] - axis["first"]
     return f"{100 * (value - axis['first']) / length if length else 50.0:.2f}"
 

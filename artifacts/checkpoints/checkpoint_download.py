@@ -263,7 +263,6 @@ def _list_pieces(
     starts: dict[str, int],
     parents: dict[str, tuple[Path, TensorPlace]],
 ) -> list[WantedTensor]:
-    """Every tensor once, whatever its names."""
     same: dict[tuple[bytes, int], list[str]] = {}
     for tensor in tensors:
         same.setdefault((tensor.sha256, compute_size(tensor)), []).append(tensor.name)

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from threading import Lock, Thread
@@ -106,12 +106,26 @@ class RunningDownload:
     stopped: bool = False
     error: Exception | None = None
     thread: Thread | None = None
+    began: float = field(default_factory=time.monotonic)
+    said: float = field(default_factory=time.monotonic)
 
     def note(self, done: int, due: int) -> None:
-        """Progress; ends the thread that brings it, where nobody waits any more."""
+        """Progress that a person can follow: a line now and then, none for what is quickly here.
+        Ends the thread that brings it, where nobody waits any more."""
         self.done, self.due = done, due
         if self.stopped:
             raise CheckpointError("the program ends; what has come is kept")
+        now = time.monotonic()
+        if now - self.said >= _LINE_S:
+            self.said = now
+            logger.info(
+                "checkpoint %s…: %.2f of %.2f GB, %.0f MB/s",
+                self.digest.hex()[:16],
+                done / 1e9,
+                due / 1e9,
+                done / (now - self.began) / 1e6,
+                extra={"event": "checkpoint_progress"},
+            )
 
 
 class CheckpointFolder:
@@ -211,7 +225,7 @@ class CheckpointFolder:
     ) -> None:
         """Fetches and opens one checkpoint; whoever needs it is told of what went wrong."""
         digest = download.digest
-        watched = replace(fetching, mirrors=lambda: mirrors, progress=_tell(download))
+        watched = replace(fetching, mirrors=lambda: mirrors, progress=download.note)
         try:
             self._fetch(digest, watched)
             with suppress(CheckpointError):  # who needs it opens it again, and says so
@@ -345,29 +359,6 @@ class CheckpointFolder:
                 _move(temporary, target)
         self._prune(manifest.digest)
         return manifest
-
-
-def _tell(download: RunningDownload) -> Progress:
-    """Progress that a person can follow: a line now and then, none for what is quickly here."""
-    began = said = time.monotonic()
-
-    def note(done: int, due: int) -> None:
-        nonlocal said
-        download.note(done, due)
-        now = time.monotonic()
-        if now - said >= _LINE_S:
-            said = now
-            speed = done / (now - began) / 1e6
-            logger.info(
-                "checkpoint %s…: %.2f of %.2f GB, %.0f MB/s",
-                download.digest.hex()[:16],
-                done / 1e9,
-                due / 1e9,
-                speed,
-                extra={"event": "checkpoint_progress"},
-            )
-
-    return note
 
 
 def _move(temporary: Path, target: Path) -> None:

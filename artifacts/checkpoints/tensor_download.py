@@ -95,7 +95,8 @@ class TensorDownload:
         self._changed = Condition()
         self._todo = sorted(pieces, key=lambda piece: -piece.size)  # else the largest ends alone
         self._busy = 0
-        self._done = 0
+        self._done = 0  # bytes of tensors that are in the file
+        self._written: dict[bytes, int] = {}  # of those that are being written
         self._due = sum(piece.size for piece in pieces)
         self._stopped = False
         self._error: OSError | None = None
@@ -119,7 +120,8 @@ class TensorDownload:
             while self._is_going_on():
                 with self._changed:
                     self._changed.wait(_TICK_S)
-                progress(self._done, self._due)
+                    done = self._done + sum(self._written.values())
+                progress(done, self._due)
         finally:
             with self._changed:
                 self._stopped = True
@@ -156,10 +158,10 @@ class TensorDownload:
 
     def _work(self, mirror: _Mirror) -> None:
         while (piece := self._take(mirror)) is not None:
-            counted, had = _Counter(self), False
+            had = False
             fault: str | None = "met a defect of ours"
             try:
-                had, fault = self._get(piece, mirror, counted), None
+                had, fault = self._get(piece, mirror), None
             except _StoppedError:
                 fault = None
             except (UnavailableError, StoreError) as error:
@@ -170,8 +172,10 @@ class TensorDownload:
                 with self._changed:
                     self._busy -= 1
                     mirror.fault = mirror.fault or fault
-                    if not had:
-                        self._done -= counted.bytes
+                    self._written.pop(piece.sha256, None)
+                    if had:
+                        self._done += piece.size
+                    else:
                         self._todo.append(piece)
                     self._changed.notify_all()
 
@@ -186,14 +190,12 @@ class TensorDownload:
                 self._changed.wait()
         return None
 
-    def _get(self, piece: WantedTensor, mirror: _Mirror, counted: "_Counter") -> bool:
+    def _get(self, piece: WantedTensor, mirror: _Mirror) -> bool:
         """Whether the tensor is in its places now. False: this store does not have it."""
         with self._target.open("r+b") as file:
             if self._resumed and self._is_in_place(piece, file):
-                counted.add(piece.size)
                 return True
             if piece.parent is not None and self._get_from_parent(piece, mirror, file):
-                counted.add(piece.size)
                 return True
             source = mirror.store.open(make_tensor_name(piece.sha256))
             size = answer_in_time(source.size, partial(self._get_patience, mirror))
@@ -202,7 +204,7 @@ class TensorDownload:
                 return False
             if size != piece.size:
                 raise UnavailableError(f"has {size:,} bytes for a tensor of {piece.size:,}")
-            if not self._write(piece, file, self._read(source, size, mirror), counted):
+            if not self._write(piece, file, self._read(source, size, mirror)):
                 raise UnavailableError("has other bytes for a tensor than its name says")
         return True
 
@@ -235,13 +237,7 @@ class TensorDownload:
                 return False
         return True
 
-    def _write(
-        self,
-        piece: WantedTensor,
-        file: BinaryIO,
-        parts: Iterator[bytes],
-        counted: "_Counter | None" = None,
-    ) -> bool:
+    def _write(self, piece: WantedTensor, file: BinaryIO, parts: Iterator[bytes]) -> bool:
         """Writes a tensor to its places, hashed as it goes. Whether it was the right one."""
         at, found = 0, sha256()
         for data in parts:
@@ -252,8 +248,8 @@ class TensorDownload:
                 file.seek(offset + at)
                 file.write(data)
             at += len(data)
-            if counted is not None:
-                counted.add(len(data))
+            with self._changed:
+                self._written[piece.sha256] = at
         return at == piece.size and found.digest() == piece.sha256
 
     def _read(self, source: ObjectSource, size: int, mirror: _Mirror) -> Iterator[bytes]:
@@ -277,20 +273,6 @@ class TensorDownload:
         if not others:
             return PATIENCE_S
         return min(PATIENCE_S, max(HASTE_S, SLOWER * min(others)))
-
-    def count(self, size: int) -> None:
-        with self._changed:
-            self._done += size
-
-
-@dataclass(slots=True)
-class _Counter:
-    gathering: TensorDownload
-    bytes: int = 0
-
-    def add(self, size: int) -> None:
-        self.bytes += size
-        self.gathering.count(size)
 
 
 class _Stream:

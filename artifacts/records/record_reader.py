@@ -141,7 +141,6 @@ def decode_window(name: str, window: int, data: bytes | None) -> WindowRecord | 
 
 
 def decode_settlement(name: str, epoch: int, data: bytes | None) -> SettlementRecord | RecordFault:
-    """What lies under a settlement's name, likewise."""
     record = _decode(name, decode_settlement_record, data)
     if isinstance(record, SettlementRecord) and record.epoch != epoch:
         return RecordFault(f"under its name lies epoch {record.epoch}'s")

@@ -255,7 +255,6 @@ def compute_root_of(taken: Sequence[ConsumedGroup], window: int, parent: bytes) 
 
 
 def digest_tensors_of(state: Mapping[str, Tensor]) -> bytes:
-    """Root over tensors as a manifest binds them, 32 bytes."""
     return compute_tensor_root(
         TensorDigest(
             name,

@@ -56,8 +56,6 @@ class PackedFooter:
 
 @dataclass(frozen=True, slots=True)
 class PackedGroup:
-    """A group that was asked for: its rows, or why not."""
-
     index: U32
     rows: Annotated[bytes | None, Maybe(Prefixed(_GROUP_BYTES))]
     refusal: Annotated[PackedRefusal | None, Maybe(Record(PackedRefusal))]
@@ -109,8 +107,6 @@ class RecordingReader:
 
 
 class PackedReader:
-    """A `SubmissionReader` out of a pack."""
-
     def __init__(self, packed: PackedSubmission) -> None:
         self._packed = packed
         self._groups = {group.index: group for group in packed.groups}

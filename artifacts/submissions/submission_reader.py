@@ -34,15 +34,11 @@ _MIRROR_S, _MIRRORS_S = 20.0, 60.0
 
 
 class StoreFinder(Protocol):
-    """Which stores are read from here: a mapping from locators, or `network.store`'s rule."""
-
     def get(self, locator: str, /) -> ObjectStore | None:
         """The store of a locator that stands on chain; None where it is not opened here."""
 
 
 class MirrorStore(Protocol):
-    """Somebody's store that may have copies."""
-
     def get(self, name: str, limit: int, /) -> bytes | None:
         """See `ObjectStore`."""
 
@@ -51,20 +47,20 @@ class MirrorStore(Protocol):
 
 
 class SubmissionSources(Protocol):
-    """Where miners' files are read from, and by whom."""
+    """Where miners' files are read from, and by whom.
+
+    Attributes:
+        stores: a locator on chain is a stranger's word, and leads only where these allow.
+        mirrors: stores that may have what a miner's own does not show of the submission of a root,
+            in the order in which they are asked.
+    """
 
     @property
-    def stores(self) -> StoreFinder:
-        """A locator on chain is a stranger's word, and leads only where these allow."""
-
+    def stores(self) -> StoreFinder: ...
     @property
-    def worker(self) -> ParquetWorker:
-        """Parses them."""
-
+    def worker(self) -> ParquetWorker: ...
     @property
-    def mirrors(self) -> Callable[[bytes], Sequence[MirrorStore]]:
-        """Stores that may have what a miner's own does not show of the submission of a root, in
-        the order in which they are asked."""
+    def mirrors(self) -> Callable[[bytes], Sequence[MirrorStore]]: ...
 
 
 def know_no_mirrors(root: bytes) -> Sequence[MirrorStore]:

@@ -49,7 +49,6 @@ class ChainView:
         self._thread.start()
 
     def close(self) -> None:
-        """Closes the connection. A node that does not answer holds up nobody."""
         self._stop.set()
         if self._chain is not None:
             self._chain.hurry()

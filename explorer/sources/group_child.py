@@ -191,7 +191,6 @@ def _measure(
     prompt: str,
     rollouts: list[Rollout],
 ) -> list[Measurement]:
-    """One batched prefill of the whole group."""
     return checkpoint.get_reference(context.parameters.work.temperature).measure(
         checkpoint.tokenizer.encode(prompt),
         [rollout.tokens for rollout in rollouts],

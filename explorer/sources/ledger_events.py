@@ -62,21 +62,13 @@ class LedgerEvents:
 
     Args:
         on_change: called when there is something new, from a thread of this.
-        open_ledger: opens the ledger, when it is first read.
     """
 
-    def __init__(
-        self,
-        place: LedgerPlace,
-        on_change: Callable[[], None],
-        open_ledger: Callable[[LedgerPlace], ScoreLedger] = open_ledger,
-    ) -> None:
+    def __init__(self, place: LedgerPlace, on_change: Callable[[], None]) -> None:
         self._place = place
         self._on_change = on_change
-        self._open_ledger = open_ledger
         self._opened: ScoreLedger | None = None
-        parts = urlsplit(place.endpoint)
-        self._node = parts.netloc.rpartition("@")[2]
+        self._node = urlsplit(place.endpoint).netloc.rpartition("@")[2]
         self._health = PeerHealth(f"EVM node {self._node}")
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -89,7 +81,6 @@ class LedgerEvents:
         self._told: object = None
 
     def close(self) -> None:
-        """Ends the reading, after the request that is under way."""
         self._stop.set()
 
     def read(self, first: int) -> LedgerReading:
@@ -114,7 +105,6 @@ class LedgerEvents:
             )
 
     def get_mark(self) -> object:
-        """Differs once there is something new to show."""
         with self._lock:
             return self._health.describe(), self._head, self._first, len(self._posted)
 
@@ -167,7 +157,7 @@ class LedgerEvents:
 
     def _open(self) -> ScoreLedger:
         if self._opened is None:
-            self._opened = self._open_ledger(self._place)
+            self._opened = open_ledger(self._place)
         return self._opened
 
     def _read(self, first: int, last: int) -> None:

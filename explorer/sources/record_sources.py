@@ -349,7 +349,6 @@ def _list_readable(settings: Settings) -> list[str]:
 def _find_recorded_parameters(
     reader: RecordReader, latest: Latest | RecordFault, folder: Path | None, place: str
 ) -> Parameters:
-    """The rules of a record's newest settlement, to which `latest` points."""
     record: SettlementRecord | RecordFault
     record = latest if isinstance(latest, RecordFault) else reader.read_settlement(latest.epoch)
     if isinstance(record, RecordFault):

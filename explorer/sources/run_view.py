@@ -114,7 +114,6 @@ class RunView(RunFolder):
         )
 
     def read_lessons(self) -> list[dict[str, Any]]:
-        """A demo's own points: how the model did before and after."""
         document = self.summary.read()
         try:
             accuracy, lessons = document["accuracy"], document["lessons"]

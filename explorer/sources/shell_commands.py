@@ -115,7 +115,6 @@ class ShellCommands:
         return shlex.join([*words, "--netuid", netuid, *self.ledger_flags()])
 
     def verify(self, window: int, hotkey: str) -> str | None:
-        """Where file, context and model all lie here."""
         if self.folder is None or self.store is None or self.models is None:
             return None
         file = self.store / make_object_name(hotkey, window)
@@ -144,7 +143,6 @@ class ShellCommands:
         return None if step is None else shlex.join(["assay", "train", "verify-step", str(step)])
 
     def gauntlet(self, table: Mapping[str, Any]) -> str | None:
-        """Measured again, as much of it as the table was asked for."""
         asked = table.get("asked")
         asked = asked if isinstance(asked, dict) else {}
         words = ["assay", "gauntlet"]

@@ -46,7 +46,6 @@ class Query:
         return self.values.get(name, default)[: self.LIMIT].strip()
 
     def get_page(self) -> int:
-        """Which page of a list, from 1."""
         text = self.get("page", "1")
         plain = text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
         return max(1, int(text)) if plain else 1
@@ -139,7 +138,6 @@ def describe_trouble(sentence: str | None) -> View | None:
 
 
 def describe_origin(reader: PageReader, checkpoint: bytes) -> View:
-    """Where a checkpoint comes from: nothing of one whose manifest is not at hand."""
     found = reader.sources.read_manifest(checkpoint)
     return {name: getattr(found, name, None) for name in ("number", "parent", "step")}
 

@@ -14,7 +14,6 @@ _TICKS = 7
 
 
 def view_training(reader: PageReader, query: Query) -> View:
-    """How the model fares, as far as record and trainer say."""
     training = reader.sources.read_training()
     rows = reader.ask(
         "SELECT window, checkpoint, reward_sum, rewards FROM windows WHERE rewards > 0 "

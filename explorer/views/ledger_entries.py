@@ -82,7 +82,6 @@ def compute_entry_digest(entry: Mapping[str, Any]) -> str:
 
 
 def _make_entry(row: Any) -> dict[str, Any] | None:
-    """What should stand of a settlement; None where it has no score to prove."""
     if bytes(row["score_root"]) == NOTHING:
         return None
     return {
@@ -142,7 +141,6 @@ def _read_said(post: EntryStatus) -> dict[str, Any] | None:
 def _list_differing(
     posted: Mapping[str, Any] | None, recorded: Mapping[str, Any] | None
 ) -> list[tuple[str, Any, Any]]:
-    """The fields in which two entries differ, with both values."""
     if posted is None or recorded is None:
         return []
     return [(n, posted[n], recorded[n]) for n in FIELDS if posted[n] != recorded[n]]

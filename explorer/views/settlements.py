@@ -20,7 +20,6 @@ _SETTLEMENTS = 25
 
 
 def view_weights(reader: PageReader, query: Query) -> View:
-    """The newest settlement beside the chain, and a list of all."""
     newest = reader.ask_one("SELECT epoch FROM settlements ORDER BY epoch DESC LIMIT 1")
     paging, rows = ask_page(reader, query, "settlements", "epoch DESC", _SETTLEMENTS)
     weights = None if newest is None else show_weights(reader, newest["epoch"], 256)

@@ -182,7 +182,6 @@ def select(context: Context | None, row: MemberRow) -> View | None:
 
 
 def list_measures(words: View, row: MemberRow, tests: Tests) -> list[View]:
-    """Statistics against their thresholds, as far as they were measured."""
     statistics = words.get("statistics", {})
     accepted = row.reason is not None and row.reason.value == "ACCEPTED"
     if words.get("reason") != (row.reason and row.reason.value):

@@ -99,8 +99,8 @@ class Ledger:
 @pytest.mark.parametrize("heads", [[2**60, 500, 520], [500, 2**60, 520, 530]])
 def test_a_head_that_was_a_lie_once_is_forgotten(heads):
     place = LedgerPlace("https://node", 42, CONTRACT, 7, bytes(32), 6)
-    ledger = Ledger()
-    events = LedgerEvents(place, lambda: None, lambda place: ledger)
+    events = LedgerEvents(place, lambda: None)
+    events._opened = ledger = Ledger()
     for head in heads:
         ledger.head = head
         assert events.step() is None
