@@ -68,14 +68,8 @@ def make_mirror_name(window: int, root: bytes) -> str:
 
 
 def put_object(store: ObjectStore, name: str, digest: bytes, data: memoryview) -> None:
-    """Writes an object unless it is there, and reads it back.
-
-    Args:
-        digest: SHA-256 of the data.
-
-    Raises:
-        StoreError: the store cannot be read or written, or gives back something else.
-    """
+    """Writes an object, of which `digest` is the SHA-256, unless it is there, and reads it back.
+    Raises StoreError: the store cannot be read or written, or gives back something else."""
     if _holds(store, name, digest, len(data)):
         return
     parts = (bytes(data[i : i + CHUNK_BYTES]) for i in range(0, len(data), CHUNK_BYTES))
@@ -132,12 +126,11 @@ def answer_in_time(ask: Callable[[], T], get_patience: Callable[[], float]) -> T
     never returns costs a thread, which writes nowhere.
 
     Args:
-        ask: may raise a StoreError.
         get_patience: seconds since the question; asked again and again.
 
     Raises:
         UnavailableError: there was no answer in time, or too many calls hang already.
-        StoreError: the store cannot be read.
+        StoreError: as `ask` raises it.
     """
     if sum(thread.name == _CALL for thread in enumerate_threads()) >= CALLS_MAX:
         raise UnavailableError(f"{CALLS_MAX} calls to stores hang: end this program, begin again")

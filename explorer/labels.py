@@ -60,28 +60,20 @@ def get_mark(reason: str | None) -> VerdictMark:
 
 #: Characters that write nothing, turn the direction of what follows, or end a line.
 _BLANKS = {"\u115f", "\u1160", "\u17b4", "\u17b5", "\u2800", "\u3164", "\uffa0"}
-_HIDDEN = {
-    "\n": "⏎\n",
-    "\t": "⇥",
-    "\r": "⟨CR⟩",
-    "\u00ad": "⟨SHY⟩",
-    "\u200b": "⟨ZWSP⟩",
-    "\u200c": "⟨ZWNJ⟩",
-    "\u200d": "⟨ZWJ⟩",
-    "\u200e": "⟨LRM⟩",
-    "\u200f": "⟨RLM⟩",
-    "\u202a": "⟨LRE⟩",
-    "\u202b": "⟨RLE⟩",
-    "\u202c": "⟨PDF⟩",
-    "\u202d": "⟨LRO⟩",
-    "\u202e": "⟨RLO⟩",
-    "\u2066": "⟨LRI⟩",
-    "\u2067": "⟨RLI⟩",
-    "\u2068": "⟨FSI⟩",
-    "\u2069": "⟨PDI⟩",
-    "\u2060": "⟨WJ⟩",
-    "\ufeff": "⟨BOM⟩",
-    "\u061c": "⟨ALM⟩",
+#: First character → names of those from it on.
+_NAMED = {
+    "\u00ad": "SHY",
+    "\u061c": "ALM",
+    "\u200b": "ZWSP ZWNJ ZWJ LRM RLM",
+    "\u202a": "LRE RLE PDF LRO RLO",
+    "\u2060": "WJ",
+    "\u2066": "LRI RLI FSI PDI",
+    "\ufeff": "BOM",
+}
+_HIDDEN = {"\n": "⏎\n", "\t": "⇥", "\r": "⟨CR⟩"} | {
+    chr(ord(first) + number): f"⟨{name}⟩"
+    for first, names in _NAMED.items()
+    for number, name in enumerate(names.split())
 }
 
 

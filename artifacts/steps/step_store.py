@@ -63,15 +63,11 @@ def publish_step(
     """Uploads the step that made a checkpoint, each object read back; what is there already stays.
     Nothing is uploaded of a step that was made elsewhere.
 
-    Args:
-        with_state: the optimiser's state before it, too, where it is kept.
-
     Returns:
         What was left out, a line each: too large, or not here.
 
     Raises:
-        StoreError: the store cannot be read or written.
-        OSError: the trainer's folder cannot be read.
+        StoreError, OSError: the store or the trainer's folder cannot be read or written.
     """
     record = steps.get_path(made.number, made.step)
     if not record.exists():
@@ -102,7 +98,6 @@ def fetch_step(
 
     Args:
         stores: asked in order: the trainer's, and the owner's for the first checkpoint.
-        checkpoint: its digest.
         folder: gets `steps` and `models`, as a trainer's has them.
         seconds: for all of it, whatever the stores do.
 
@@ -112,8 +107,7 @@ def fetch_step(
     Raises:
         StepError: the stores have no such step, or another, or not in time; or another program is
             fetching into the folder.
-        OperatorError: a store cannot be read, the checkpoint cannot be had, the folder cannot be
-            written.
+        OperatorError: what is read or written fails.
     """
     steps = folder / "steps"
     try:
@@ -193,14 +187,8 @@ class _Fetch:
         return min(_PATIENCE_S, self._get_left())
 
     def _fetch(self, digest: bytes, suffix: str, record: Path, check: Callable[[], object]) -> bool:
-        """One object beside the record, unless it is there and right. False: no store has it.
-
-        Args:
-            check: raises StepError for what is there now: it goes, and the next store is asked.
-
-        Raises:
-            StepError: no store has the right one; says of each why not.
-        """
+        """One object beside the record, unless it is there and right. False: no store has it. What
+        `check` refuses by a StepError goes, and the next store is asked."""
         path, reasons = record.with_suffix(suffix), []
         if path.exists():
             with suppress(StepError):

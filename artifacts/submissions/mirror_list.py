@@ -55,12 +55,7 @@ def order_by_stake(root: bytes, reader: bytes, stakes: Mapping[bytes, int]) -> l
     """Mirrors' hotkeys in the order in which a reader asks them for one submission.
 
     A weighted draw without replacement (Efraimidis and Spirakis, 2006): who is first is so with
-    the chance of its share of stake. It follows from the arguments alone.
-
-    Args:
-        root: of the submission, 32 bytes.
-        reader: its hotkey, 32 bytes.
-        stakes: rao, by hotkey.
+    the chance of its share of stake (rao, by hotkey). It follows from the arguments alone.
     """
 
     def draw(hotkey: bytes) -> tuple[float, bytes]:

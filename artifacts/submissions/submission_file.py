@@ -66,10 +66,8 @@ class SubmissionFile:
 
     Args:
         expected: groups that will be asked for; the first of them brings them all.
-        budget: what earlier readings of the same file have left; None: all that the limits give.
-
-    Attributes:
-        budget: processor time that reading it may still take.
+        budget: processor time that earlier readings of the same file have left; None: all that the
+            limits give.
     """
 
     def __init__(

@@ -83,10 +83,8 @@ def open_source(
     """Finds the record.
 
     Args:
-        stack: closes what was opened.
         on_change: called when something that was being computed is there.
         wait: called at every look where a run is there and what is needed of it is not yet.
-        stop: ends the waiting.
 
     Raises:
         ConfigError: there is none, or it is not clear which.

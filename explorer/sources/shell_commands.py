@@ -31,13 +31,11 @@ class ShellCommands:
     """See `assay.explorer.Commands`.
 
     Attributes:
-        validator: SS58.
         folder: of a demo or a validator: contexts, and a demo's bundle, store and models.
         models: the folder of checkpoints that verdicts are run again with.
         online: flags that name the chain, and settings; None: no chain was named.
         records: where the record lies, if it must be named.
         store: a folder of miners' files.
-        ledger: what is read of the EVM. record: folder of the record, where it is one.
     """
 
     validator: str

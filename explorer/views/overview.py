@@ -3,7 +3,15 @@
 from assay.explorer.labels import DOING, PHASES
 from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import Live
-from assay.explorer.views.common import Query, View, describe_audit, describe_trouble, divide, pick
+from assay.explorer.views.common import (
+    Query,
+    View,
+    describe_audit,
+    describe_origin,
+    describe_trouble,
+    divide,
+    pick,
+)
 from assay.explorer.views.settlements import show_weights
 from assay.protocol import Parameters, Phase
 from assay.protocol.window import compute_block, compute_window
@@ -125,12 +133,10 @@ def _describe_checkpoint(reader: PageReader) -> View | None:
     )
     if row is None:
         return None
-    manifest = reader.sources.read_manifest(row["checkpoint"])
     return {
         "digest": row["checkpoint"].hex(),
         "window": row["window"],
-        "number": None if manifest is None else manifest.number,
-        "parent": None if manifest is None else manifest.parent,
+        **pick(describe_origin(reader, row["checkpoint"]), "number", "parent"),
     }
 
 
