@@ -20,11 +20,8 @@ class StateReader(Protocol):
 class WindowReader(StateReader, Protocol):
     """What windows are read from, finalized blocks only."""
 
-    def get_head(self) -> int:
-        """Number of the newest finalized block."""
-
-    def get_block(self, number: int) -> Block:
-        """Hash and timestamp of a finalized block."""
+    def get_head(self) -> int: ...
+    def get_block(self, number: int) -> Block: ...
 
 
 class EpochReader(Protocol):

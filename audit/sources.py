@@ -9,7 +9,7 @@ from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.ports import Objects
 from assay.artifacts.store_objects import make_checkpoint_name
 from assay.artifacts.submissions.submission_reader import (
-    MirrorStore,
+    KnownMirror,
     StoreFinder,
     know_no_mirrors,
     open_submission,
@@ -31,7 +31,7 @@ class StoredSubmissions:
 
     stores: StoreFinder
     worker: ParquetWorker
-    mirrors: Callable[[bytes], Sequence[MirrorStore]] = know_no_mirrors
+    mirrors: Callable[[bytes], Sequence[KnownMirror]] = know_no_mirrors
 
     def open(self, context: Context, hotkey: bytes) -> SubmissionReader:
         """A reader of what a hotkey committed to."""

@@ -32,7 +32,7 @@ from assay.artifacts.checkpoints import tensor_download
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions.mirror_list import KnownMirror
+from assay.artifacts.submissions.submission_reader import KnownMirror
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
 from assay.network import open_folder

@@ -10,16 +10,19 @@ problems. So the versions are part of the digest, and datasets that were seen to
 their seed are refused.
 """
 
+import decimal
 import json
+import random
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
-from assay.cage import Budget, Cage, Lost, WorkerError
+from assay.cage import Budget, Cage, Lost, WorkerError, child
 from assay.environments.base import (
     INTEGER,
     Answer,
@@ -47,7 +50,7 @@ _ATTEMPTS = 16
 #: Processor seconds for making a problem, and for scoring an answer; most take thousandths.
 MAKE_SECONDS, SCORE_SECONDS = 10.0, 5.0
 _REPLY_MAX = 1 << 20
-_BOOT = "from assay.environments.gym_child import main; main()"
+_BOOT = "from assay.environments.gym import serve_gym; serve_gym()"
 _REQUEST = "End with ####, a space and the answer alone; #### opens a line and stands there once."
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
@@ -201,3 +204,99 @@ def _ask(request: list[Any], seconds: float) -> dict[str, Any] | Lost:
 def _get_cage() -> Cage:
     """One child a process for all datasets: what it says depends on the request alone."""
     return Cage("scorer of reasoning_gym", _BOOT)
+
+
+# --- the caged child, which alone imports reasoning_gym. A request is a JSON list, an answer a JSON
+# object. Every source of chance is seeded before a dataset is asked, since some reach for the
+# global one; what still depends on the process is refused by `gym_datasets`
+
+#: Bytes of address space beyond what the imports take. Tuning.
+MEMORY_BYTES = 1 << 30
+#: Entries kept, so that the rollouts of a group are scored without making it again. Tuning.
+_ENTRIES = 256
+#: Where entries without an answer of their own keep one that is right.
+_EXAMPLES = "example_answer", "example_correct_answer", "possible_answer"
+#: What no dataset does and no scorer may: a stranger's answer must not reach any of it.
+_FORBIDDEN = (
+    "socket.",
+    "subprocess.",
+    "os.system",
+    "os.exec",
+    "os.fork",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.kill",
+    "ctypes.",
+)
+
+
+def serve_gym() -> NoReturn:
+    import numpy
+    import reasoning_gym
+    import sympy
+
+    del numpy, reasoning_gym, sympy  # their memory counts as the imports'
+    sys.addaudithook(_refuse)
+    child.serve(answer_request, MEMORY_BYTES)
+
+
+def answer_request(request: bytes) -> bytes:
+    """`["levels", name]`, `["make", name, level, number]` or `["score", …, text]`."""
+    kind, name, *rest = json.loads(request)
+    if kind == "levels":
+        return _pack({"levels": count_levels(name)})
+    try:
+        dataset, entry = _make_entry(name, rest[0], rest[1])
+        reference = _get_reference(entry)
+    except Exception as error:  # noqa: BLE001 - whatever a foreign generator does not survive
+        return _pack({"error": f"{type(error).__name__}: {error}"[:300]})
+    if kind == "make":
+        return _pack({"question": entry["question"], "answer": reference})
+    try:
+        return _pack({"right": float(dataset.score_answer(rest[2], entry)) >= 1.0})
+    except Exception:  # noqa: BLE001 - what breaks a foreign scorer is no answer to its question
+        return _pack({"right": False})
+
+
+def count_levels(name: str) -> int:
+    """Levels of a dataset: its curriculum's longest attribute's, or 1."""
+    from reasoning_gym.factory import CURRICULA, create_curriculum
+
+    if name not in CURRICULA:
+        return 1
+    return max(len(a.levels) for a in create_curriculum(name).attributes.values())
+
+
+@lru_cache(_ENTRIES)
+def _make_entry(name: str, level: int, number: int) -> tuple[Any, Any]:
+    import numpy as np
+    from reasoning_gym.factory import CURRICULA, DATASETS, create_curriculum
+
+    random.seed(number)
+    np.random.seed(number)
+    decimal.setcontext(decimal.DefaultContext.copy())  # some leave theirs behind
+    made, config = DATASETS[name]
+    sizes = {"seed": number, "size": 1}
+    if name in CURRICULA:
+        curriculum = create_curriculum(name)
+        curriculum.set_global_level(level - 1)
+        dataset = made(config=curriculum.generate_configuration(sizes))
+    else:
+        dataset = made(config=config(**sizes))
+    return dataset, dataset[0]
+
+
+def _get_reference(entry: dict[str, Any]) -> str:
+    """The answer that an entry gives itself, or an example of one."""
+    known = entry["answer"], *(entry["metadata"].get(name) for name in _EXAMPLES)
+    found = next(reference for reference in known if reference is not None)
+    return found if isinstance(found, str) else json.dumps(found)
+
+
+def _pack(reply: dict[str, Any]) -> bytes:
+    return json.dumps(reply).encode()
+
+
+def _refuse(event: str, arguments: object) -> None:
+    if event.startswith(_FORBIDDEN):
+        raise PermissionError(f"{event} is not for a caged child")

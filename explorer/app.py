@@ -81,30 +81,30 @@ class Explorer:
         self._pages = Pages()
 
     def answer(self, template: str, view: MakeView, request: Request) -> Response:
-        as_json = is_json(request)
-        values = dict(request.query_params.items())
+        """One page or its JSON; runs in a thread of its own."""
         try:
-            arguments = _parse_path(request)
-            document, status = view(self._reader, Query(values), **arguments), 200
+            query = Query(dict(request.query_params.items()))
+            document = view(self._reader, query, **_parse_path(request))
         except NotFoundError as error:
-            document, status, template = _describe_error(404, str(error)), 404, "error.html"
+            return self._write_error(404, str(error), request)
         except IndexDamagedError:
             why = "the index is being made anew: ask again in a moment"
-            document, status, template = _describe_error(503, why), 503, "error.html"
-        return self._write(document, status, template, request, as_json)
+            return self._write_error(503, why, request)
+        return self._write(document, 200, template, request)
 
     def refuse(self, request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         why = "there is no page under this address" if status == 404 else "that did not work"
-        return self._write(
-            _describe_error(status, why), status, "error.html", request, is_json(request)
-        )
+        return self._write_error(status, why, request)
 
-    def _write(
-        self, document: View, status: int, template: str, request: Request, as_json: bool
-    ) -> Response:
+    def _write_error(self, status: int, why: str, request: Request) -> Response:
+        title = "Not found" if status == 404 else "Not now"
+        document = {"title": title, "error": why, "command": None}
+        return self._write(document, status, "error.html", request)
+
+    def _write(self, document: View, status: int, template: str, request: Request) -> Response:
         headers = {"vary": "accept"}
-        if as_json:
+        if is_json(request):
             data = json.dumps(document, indent=1).encode()
             return Response(data, status, headers, "application/json")
         page = self._pages.render(template, document, self._describe_state(request))
@@ -137,13 +137,10 @@ def is_json(request: Request) -> bool:
 
 
 def _parse_path(request: Request) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, text in request.path_params.items():
-        if name == "hotkey":
-            values[name] = text[:64]
-        else:
-            values[name] = _parse_number(name, text)
-    return values
+    return {
+        name: text[:64] if name == "hotkey" else _parse_number(name, text)
+        for name, text in request.path_params.items()
+    }
 
 
 def _parse_number(name: str, text: str) -> int:
@@ -155,10 +152,6 @@ def _parse_number(name: str, text: str) -> int:
     if len(text) > _DIGITS_MAX or int(text) >= NUMBER_MAX:
         raise NotFoundError(f"there is no such {name}: all are below {NUMBER_MAX:,}")
     return int(text)
-
-
-def _describe_error(status: int, why: str) -> View:
-    return {"title": "Not found" if status == 404 else "Not now", "error": why, "command": None}
 
 
 class Events:

@@ -103,10 +103,10 @@ class StepFolder:
         path = self.get_path(record.number, record.digest)
         with replace_file(path.with_suffix(".parquet")) as temporary:
             write_groups(temporary, taken)
-        if self.kept:
-            with replace_file(path.with_suffix(".before.safetensors")) as temporary:
-                save_file(dict(before), temporary)
         own = path.with_suffix(".before.safetensors")
+        if self.kept:
+            with replace_file(own) as temporary:
+                save_file(dict(before), temporary)
         others = (p for p in self.folder.glob("step-*.before.safetensors") if p != own)
         # a clock that was set back makes the newest look old
         states = sorted(others, key=lambda p: (p.stat().st_mtime, p.name), reverse=True)

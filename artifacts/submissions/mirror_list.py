@@ -12,6 +12,7 @@ from contextlib import suppress
 from hashlib import sha256
 
 from assay.artifacts.discovery import SubnetChain
+from assay.artifacts.submissions.submission_reader import KnownMirror
 from assay.network.chain import ChainError
 from assay.network.store import ObjectStore, StoreError
 from assay.protocol import Tag, parse_commitment
@@ -22,33 +23,6 @@ _KNOWN_MAX, _ASKED_MAX = 64, 6
 _LOOK_BLOCKS = 30
 #: Seconds that a chain which did not answer is not asked: every submission wants to know.
 _SILENT_S = 30.0
-#: Seconds that one which failed is asked after all others.
-_SHUNNED_S = 600.0
-
-
-class KnownMirror:
-    """A store that may have copies, and when it last failed. clock: monotonic seconds."""
-
-    def __init__(self, store: ObjectStore, clock: Callable[[], float] = time.monotonic) -> None:
-        self.store = store
-        self._clock = clock
-        self._shunned_until = -math.inf
-
-    def get(self, name: str, limit: int) -> bytes | None:
-        """See `ObjectStore`. A failure is remembered."""
-        try:
-            return self.store.get(name, limit)
-        except StoreError:
-            self.blame()
-            raise
-
-    def blame(self) -> None:
-        """It failed, or what it showed is not what was committed."""
-        self._shunned_until = self._clock() + _SHUNNED_S
-
-    @property
-    def is_shunned(self) -> bool:
-        return self._clock() < self._shunned_until
 
 
 def order_by_stake(root: bytes, reader: bytes, stakes: Mapping[bytes, int]) -> list[bytes]:

@@ -23,7 +23,7 @@ from assay.artifacts.submissions.submission_pack import (
 )
 from assay.artifacts.submissions.submission_reader import (
     CommittedSubmission,
-    MirrorStore,
+    KnownMirror,
     StoreFinder,
     SubmissionSources,
 )
@@ -68,7 +68,7 @@ class FetchedSubmission:
 class _Places:
     stores: StoreFinder
     worker: ParquetWorker
-    mirrors: Callable[[bytes], Sequence[MirrorStore]]
+    mirrors: Callable[[bytes], Sequence[KnownMirror]]
 
 
 #: Called with what was read whole, its window and root, once, by who takes it.

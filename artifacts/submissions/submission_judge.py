@@ -15,7 +15,7 @@ from assay.artifacts.ports import BeaconSource, Chain
 from assay.artifacts.submissions.read_ahead import OUR_FAULTS, ReadAhead
 from assay.artifacts.submissions.submission_pack import explain_unread
 from assay.artifacts.submissions.submission_reader import (
-    MirrorStore,
+    KnownMirror,
     StoreFinder,
     know_no_mirrors,
     open_submission,
@@ -46,7 +46,7 @@ class JudgeSources:
     checkpoints: CheckpointFolder
     stores: StoreFinder
     worker: ParquetWorker
-    mirrors: Callable[[bytes], Sequence[MirrorStore]] = know_no_mirrors
+    mirrors: Callable[[bytes], Sequence[KnownMirror]] = know_no_mirrors
     ahead: ReadAhead | None = None
 
 

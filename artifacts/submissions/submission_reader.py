@@ -8,6 +8,8 @@ Where nobody has it, the miner's own answer stands. What a mirror says beside su
 word: no verdict comes of it.
 """
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
@@ -31,6 +33,8 @@ from assay.verification import SubmissionReader
 
 #: Seconds for one mirror's answer, and for all mirrors of a submission together.
 _MIRROR_S, _MIRRORS_S = 20.0, 60.0
+#: Seconds that one which failed is asked after all others.
+_SHUNNED_S = 600.0
 
 
 class StoreFinder(Protocol):
@@ -38,12 +42,29 @@ class StoreFinder(Protocol):
         """The store of a locator that stands on chain; None where it is not opened here."""
 
 
-class MirrorStore(Protocol):
-    def get(self, name: str, limit: int, /) -> bytes | None:
-        """See `ObjectStore`."""
+class KnownMirror:
+    """A store that may have copies, and when it last failed. clock: monotonic seconds."""
+
+    def __init__(self, store: ObjectStore, clock: Callable[[], float] = time.monotonic) -> None:
+        self.store = store
+        self._clock = clock
+        self._shunned_until = -math.inf
+
+    def get(self, name: str, limit: int) -> bytes | None:
+        """See `ObjectStore`. A failure is remembered."""
+        try:
+            return self.store.get(name, limit)
+        except StoreError:
+            self.blame()
+            raise
 
     def blame(self) -> None:
-        """What it showed is not what was committed: whoever orders mirrors should know."""
+        """It failed, or what it showed is not what was committed."""
+        self._shunned_until = self._clock() + _SHUNNED_S
+
+    @property
+    def is_shunned(self) -> bool:
+        return self._clock() < self._shunned_until
 
 
 class SubmissionSources(Protocol):
@@ -60,10 +81,10 @@ class SubmissionSources(Protocol):
     @property
     def worker(self) -> ParquetWorker: ...
     @property
-    def mirrors(self) -> Callable[[bytes], Sequence[MirrorStore]]: ...
+    def mirrors(self) -> Callable[[bytes], Sequence[KnownMirror]]: ...
 
 
-def know_no_mirrors(root: bytes) -> Sequence[MirrorStore]:
+def know_no_mirrors(root: bytes) -> Sequence[KnownMirror]:
     return ()
 
 
@@ -115,7 +136,7 @@ class CommittedSubmission:
         self._mirrors = sources.mirrors(committed.root)
         self._mirrors_s = _MIRRORS_S
         # of mirrors, who gave it; None: the miner
-        self._readers: list[tuple[SubmissionReader, MirrorStore | None]] = []
+        self._readers: list[tuple[SubmissionReader, KnownMirror | None]] = []
         self._failure: StoreError | None = None
         self._asked = 0
         self._footer: Footer | None = None
@@ -165,7 +186,7 @@ class CommittedSubmission:
         return own or Refusal(Reason.NOT_REVEALED, "neither miner nor mirrors show it", index)
 
     def _read(
-        self, reader: SubmissionReader, mirror: MirrorStore | None, index: int
+        self, reader: SubmissionReader, mirror: KnownMirror | None, index: int
     ) -> bytes | Refusal | StoreError:
         try:
             if mirror is not None:
@@ -208,7 +229,7 @@ class CommittedSubmission:
     def _spare(self) -> AbstractContextManager[None]:
         return sparing(_MIRROR_S) if self._mirrors else nullcontext()
 
-    def _open_pack(self, mirror: MirrorStore) -> SubmissionReader:
+    def _open_pack(self, mirror: KnownMirror) -> SubmissionReader:
         """What a mirror has of the submission. Raises StoreError: nothing of it, or something
         else."""
         name = make_mirror_name(self.context.window, self.root)

@@ -181,16 +181,14 @@ class _Found:
 
 
 def _find_folder(request: ExplorerRequest) -> Path | None:
-    """The folder of a run: the one named, else the localnet's validator's, else the demo's where
-    nothing else was named."""
-    settings = request.settings
-    if settings.explorer.dir is not None:
-        if not settings.explorer.dir.is_dir():
-            raise ConfigError(
-                f"--dir {settings.explorer.dir}: there is no such folder; `assay demo --out "
-                f"{settings.explorer.dir}` makes one"
-            )
-        return settings.explorer.dir
+    """The folder of the run that was named, else the localnet's validator's, else the demo's."""
+    settings, named = request.settings, request.settings.explorer.dir
+    if named is not None and not named.is_dir():
+        raise ConfigError(
+            f"--dir {named}: there is no such folder; `assay demo --out {named}` makes one"
+        )
+    if named is not None:
+        return named
     if settings.validator.dir.is_dir() and request.online is not None:
         return settings.validator.dir
     if settings.explorer.record is None and request.online is None:

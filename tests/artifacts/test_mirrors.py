@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from assay.artifacts.submissions.mirror_list import KnownMirror, MirrorList, order_by_stake
-from assay.artifacts.submissions.submission_reader import CommittedSubmission
+from assay.artifacts.submissions.mirror_list import MirrorList, order_by_stake
+from assay.artifacts.submissions.submission_reader import CommittedSubmission, KnownMirror
 from assay.devnet import SimulatedChain
 from assay.network import StoreError, open_folder
 from assay.network.chain import ChainError

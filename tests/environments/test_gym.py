@@ -24,11 +24,11 @@ CODE = ["-P", "-c"]
 #: What two processes say of the same numbers, in opposite orders: a name, a level, a number.
 ASK = """
 import json, sys
-from assay.environments.gym_child import answer
+from assay.environments.gym import answer_request
 asked = json.loads(sys.argv[1])
 if sys.argv[2] == "backwards":
     asked.reverse()
-said = [json.loads(answer(json.dumps(["make", *each]).encode())) for each in asked]
+said = [json.loads(answer_request(json.dumps(["make", *each]).encode())) for each in asked]
 print("\\n" + json.dumps(list(zip(asked, said))))  # some datasets print
 """
 
@@ -67,10 +67,10 @@ def cage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cage]:
 def boot(code: str) -> str:
     """A child whose every scorer is `code`, a function of the answer."""
     return (
-        "from assay.environments import gym_child as g\n"
+        "from assay.environments import gym as g\n"
         "from reasoning_gym.arithmetic.chain_sum import ChainSumDataset as d\n"
         f"d.score_answer = lambda self, answer, entry: {code}\n"
-        "g.main()"
+        "g.serve_gym()"
     )
 
 
@@ -267,7 +267,7 @@ def test_a_machine_too_busy_to_score_is_our_own_fault(
 def test_a_generator_that_breaks_is_asked_for_another(cage: Cage) -> None:
     fails = "d.__getitem__ = lambda self, i: {'question': 'q', 'answer': 'a', 'metadata': {}} if "
     fails += "self.seed % 4 == 0 else 1 // 0\n"
-    cage.boot = boot("0").replace("g.main()", fails + "g.main()")
+    cage.boot = boot("0").replace("g.serve_gym()", fails + "g.serve_gym()")
     problem = SUMS.make_problem(make_seed(3), [1])
     assert problem.answer.number % 4 == 0  # type: ignore[attr-defined]
     cage.boot = cage.boot.replace("% 4 == 0", "< 0")

@@ -11,7 +11,6 @@ from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions import mirror_writer as mirroring
 from assay.artifacts.submissions import read_ahead as module
-from assay.artifacts.submissions.mirror_list import KnownMirror
 from assay.artifacts.submissions.mirror_writer import MirrorWriter
 from assay.artifacts.submissions.read_ahead import ReadAhead, fetch
 from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
@@ -25,7 +24,11 @@ from assay.artifacts.submissions.submission_pack import (
     encode_pack,
     measure_pack,
 )
-from assay.artifacts.submissions.submission_reader import know_no_mirrors, open_submission
+from assay.artifacts.submissions.submission_reader import (
+    KnownMirror,
+    know_no_mirrors,
+    open_submission,
+)
 from assay.network import ReadableStores, StoreError, open_folder
 from assay.network.store import HttpClient, HttpTimeouts
 from assay.network.store.deadlines import _allowance
