@@ -71,12 +71,8 @@ def fetch_parameters(store: Objects, digest: bytes) -> Parameters:
 
 
 def read_announcement(chain: SubnetChain) -> Commitment:
-    """What the owner's slot says of the parameters in the newest final block.
-
-    Raises:
-        DiscoveryError: nothing, or something else.
-        ChainError: the chain cannot be read.
-    """
+    """What the owner's slot says of the parameters in the newest final block. Raises
+    DiscoveryError: nothing, or something else. ChainError: the chain cannot be read."""
     head = chain.get_head()
     owner = chain.get_owner(head)
     payload = chain.get_commitments(head).get(owner)

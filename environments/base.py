@@ -207,9 +207,6 @@ def resolve_params(
 class DrawnEnvironment:
     """An `Environment` that draws a level, then a problem of it, from one stream.
 
-    Args:
-        declared: the settings that it has.
-
     Raises:
         ValueError: `params` holds an unknown name or a value out of range.
     """

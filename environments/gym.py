@@ -182,8 +182,7 @@ def get_versions() -> bytes:
 
 
 def _is_askable(made: Mapping[str, Any]) -> bool:
-    """Whether a child's reply is an entry that can be asked: text of a length, and an answer that
-    the answer form can hold."""
+    """Whether a child's reply is text of a length, and an answer that the answer form can hold."""
     question, reference = made.get("question"), made.get("answer")
     if not isinstance(question, str) or not isinstance(reference, str):
         return False

@@ -51,23 +51,19 @@ class Mixture:
         """
         weights, settings = _divide(params)
         self._weights = tuple(weights.values())
-        self._parts = tuple(make(name, settings[name]) for name in weights)
+        self.parts = tuple(make(name, settings[name]) for name in weights)
         resolved = dict(weights)
-        for part in self._parts:
+        for part in self.parts:
             resolved |= {f"{part.name}.{name}": value for name, value in part.params.items()}
         self.params: Mapping[str, int] = MappingProxyType(dict(sorted(resolved.items())))
         self.levels: Sequence[int] = tuple(
             PART_LEVELS * number + level
-            for number, part in enumerate(self._parts, 1)
+            for number, part in enumerate(self.parts, 1)
             for level in part.levels
         )
         self._legal = frozenset(self.levels)
-        digests = b"".join(part.digest for part in self._parts)
+        digests = b"".join(part.digest for part in self.parts)
         self.digest = compute_digest(NAME, VERSION, self.params, digests)
-
-    @property
-    def parts(self) -> tuple[Environment, ...]:
-        return self._parts
 
     def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
         """The problem that the part drawn makes of the same seed, by its levels among `levels`."""
@@ -79,18 +75,18 @@ class Mixture:
         while drawn >= weights[part]:
             drawn -= weights[part]
             part += 1
-        problem = self._parts[part].make_problem(seed, asked[part])
+        problem = self.parts[part].make_problem(seed, asked[part])
         level = PART_LEVELS * (part + 1) + problem.level
         return Problem(problem.prompt, level, PartProblem(part, problem))
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         answer = problem.answer
-        if not isinstance(answer, PartProblem) or answer.part >= len(self._parts):
+        if not isinstance(answer, PartProblem) or answer.part >= len(self.parts):
             raise TypeError(f"not a problem of this mixture: {type(answer).__name__}")
-        return self._parts[answer.part].score(answer.problem, completion)
+        return self.parts[answer.part].score(answer.problem, completion)
 
     def _divide_levels(self, levels: Sequence[int]) -> list[list[int]]:
-        asked: list[list[int]] = [[] for _ in self._parts]
+        asked: list[list[int]] = [[] for _ in self.parts]
         for level in levels:
             asked[level // PART_LEVELS - 1].append(level % PART_LEVELS)
         return asked

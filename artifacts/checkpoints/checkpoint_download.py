@@ -165,8 +165,7 @@ class _Download:
     # --- everything but the tensors
 
     def _get_head(self) -> tuple[Manifest, list[TensorDigest], list[str]]:
-        """Manifest and tensors, every small file in its place; and of each store that was asked in
-        vain why. Such a store is asked for nothing else."""
+        """Manifest and tensors; and why each store was asked in vain, which is asked no more."""
         try:
             return *self._read_head(), []
         except UnusableCheckpointError:
@@ -226,8 +225,7 @@ class _Download:
     # --- room for the tensors
 
     def _compute_limit(self) -> int:
-        """Bytes of tensors that are taken: what a model of this config.json may have. A config that
-        says nothing leaves the general limit: the digest may be of what is of no use."""
+        """What a model of this config.json may have; one that says nothing: the general limit."""
         try:
             config = read_json(read_small_file(self.folder, CONFIG_FILE, JSON_BYTES))
         except (CheckpointError, EncodingError):

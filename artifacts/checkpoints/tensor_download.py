@@ -102,12 +102,8 @@ class TensorDownload:
         self._error: OSError | None = None
 
     def run(self, progress: Progress) -> None:
-        """Returns when every tensor is in the file.
-
-        Raises:
-            UnavailableError: the stores together do not have all of it, or not in time.
-            OSError: our own disk.
-        """
+        """Returns when every tensor is in the file. Raises UnavailableError: the stores together do
+        not have all of it, or not in time. OSError: our own disk."""
         count = max(1, WORKERS // max(1, len(self._mirrors)))
         workers = [
             Thread(target=self._work, args=(mirror,), name="fetch", daemon=True)

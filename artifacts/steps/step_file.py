@@ -61,12 +61,8 @@ def write_groups(path: Path, taken: Sequence[ConsumedGroup]) -> None:
 
 
 def read_groups(path: Path, parser: ParquetWorker) -> list[ConsumedGroup]:
-    """The groups of a file, in order; whose they are is not checked.
-
-    Raises:
-        ValueError: it is no such file. OSError: it is not there.
-        WorkerError: no child can be started.
-    """
+    """The groups of a file, in order; whose they are is not checked. Raises ValueError: it is no
+    such file. OSError: it is not there. WorkerError: no child can be started."""
     path.stat()
     limits = LIMITS.pack(DATA_BYTES_MAX, ROWS_MAX, VALUES_MAX, UNPACKED_MAX, PAGES_MAX)
     types = [field.type for field in SCHEMA]

@@ -107,8 +107,7 @@ def _check_schema(parquet: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """One column of one row group as the footer describes it: its place in the file, its numbers
-    of values and of bytes unpacked, what to call it."""
+    """One column of one row group as the footer describes it. where: what to call it."""
 
     start: int
     end: int

@@ -58,11 +58,8 @@ def open_ledger(place: LedgerPlace) -> ScoreLedger:
 
 
 class LedgerEvents:
-    """Reads a ledger. It begins once it is asked for the first time.
-
-    Args:
-        on_change: called when there is something new, from a thread of this.
-    """
+    """Reads a ledger. It begins once it is asked for the first time. on_change: called when there
+    is something new, from a thread of this."""
 
     def __init__(self, place: LedgerPlace, on_change: Callable[[], None]) -> None:
         self._place = place

@@ -172,8 +172,7 @@ def _pause(ended: threading.Event) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A record. root: its store's folder, where it is one; begun: whether anything of it is
-    there."""
+    """root: its store's folder, where it is one; begun: whether anything of it is there."""
 
     subject: ShownRecord
     root: Path | None
@@ -362,8 +361,7 @@ def _find_recorded_parameters(
 
 
 def _find_own_parameters(folder: Path) -> Parameters | None:
-    """The rules that the program in a folder works by; None where none runs there, or they are not
-    at hand."""
+    """The rules that the program in a folder works by, if one runs there and they are at hand."""
     run = RunView(folder, b"")
     live, digest = run.read_live(), run.get_parameters()
     if live is None or not live.moving or digest is None:

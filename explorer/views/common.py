@@ -52,7 +52,8 @@ class Query:
 
 
 def pick(row: Mapping[str, Any], *names: str) -> View:
-    return {name: row[name] for name in names}
+    """Some of a row's columns; bytes as hex."""
+    return {n: row[n].hex() if isinstance(row[n], bytes) else row[n] for n in names}
 
 
 def make_paging(query: Query, count: int, size: int) -> View:

@@ -147,5 +147,5 @@ def describe_window(row: "View") -> View:
         **pick(row, "members", "committed", "accepted", "refused"),
         "score": int(row["score"]),
         "reward": divide(row["reward_sum"], row["rewards"] * 1_000_000, 4),
-        "checkpoint": row["checkpoint"].hex(),
+        **pick(row, "checkpoint"),
     }

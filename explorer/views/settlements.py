@@ -59,12 +59,9 @@ def view_settlement(reader: PageReader, query: Query, epoch: int) -> View:
 
 def _describe(row: Any) -> View:
     return {
-        **pick(row, "epoch", "previous_epoch"),
-        "digest": row["digest"].hex(),
-        **pick(row, "first", "last", "counted"),
+        **pick(row, "epoch", "previous_epoch", "digest", "first", "last", "counted"),
         "total": int(row["total"]),
-        **pick(row, "miners", "weighed"),
-        "score_root": row["score_root"].hex(),
+        **pick(row, "miners", "weighed", "score_root"),
     }
 
 
