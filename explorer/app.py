@@ -228,11 +228,7 @@ def make_app(
     subject: ShownRecord, index: Index, sources: PageSources, hosts: Sequence[str] = HOSTS
 ) -> tuple[ASGIApp, Events, Indexer]:
     """The page as an ASGI application, what tells it of changes, and what reads the record. Whoever
-    serves it starts and stops the indexer.
-
-    Args:
-        hosts: names by which the page may be asked for, without port.
-    """
+    serves it starts and stops the indexer. hosts: see `Guard`."""
     events = Events()
     indexer = Indexer(subject, index, events.notify)
     explorer = Explorer(PageReader(subject, index, indexer, sources))

@@ -29,14 +29,8 @@ AWAITED = {
 
 
 class Front:
-    """An ASGI application that hands on to the pages once there are some.
-
-    Args:
-        hosts: see `Guard`.
-
-    Attributes:
-        awaited: a kind of `AWAITED`.
-    """
+    """An ASGI application that hands on to the pages once there are some. awaited: a kind of
+    `AWAITED`."""
 
     def __init__(self, hosts: tuple[str, ...]) -> None:
         self.awaited = "opening"

@@ -93,14 +93,8 @@ class IndexedWindow:
 
 
 class Index:
-    """The index of one validator's record.
-
-    Args:
-        path: of the file; it is made where it is not there, and anew where it holds something else.
-
-    Raises:
-        IndexDamagedError, OSError: it cannot be made.
-    """
+    """The index of one validator's record. It is made where it is not there, and anew where its
+    file holds something else. Raises IndexDamagedError, OSError: it cannot be made."""
 
     def __init__(self, path: Path, validator: bytes, parameters: bytes) -> None:
         self.path = path

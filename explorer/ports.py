@@ -75,12 +75,8 @@ class EntryStatus:
 
 @dataclass(frozen=True, slots=True)
 class EntryEvent:
-    """A settlement's entry as the ledger's event has it.
-
-    Attributes:
-        block: of the EVM.
-        transaction: hash, hex.
-        entry: `score_root`, `record_digest`, `checkpoint`, `weights_digest` in hex, `audit_round`.
+    """A settlement's entry as the ledger's event has it: `score_root`, `record_digest`,
+    `checkpoint`, `weights_digest` in hex, `audit_round`; block: of the EVM; transaction: hash, hex.
     """
 
     epoch: int
@@ -100,7 +96,6 @@ class LedgerReading:
         confirmations: blocks on top of an entry before it is held to stand.
         trouble: what keeps it from being read on; None while nothing does.
         since_ms: when the node answered last, Unix milliseconds, where there is trouble.
-        posted: epoch → entry.
     """
 
     node: str
@@ -158,12 +153,8 @@ class TokenReading:
 
 @dataclass(frozen=True, slots=True)
 class RolloutReading:
-    """One rollout, read from its miner's file.
-
-    Attributes:
-        reward: millionths; parts: name → millionths.
-        log_capital: natural logarithm of the sampling martingale; None without a forward pass.
-    """
+    """One rollout, read from its miner's file. reward: millionths; parts: name → millionths;
+    log_capital: natural logarithm of the sampling martingale; None without a forward pass."""
 
     number: int
     tokens: Sequence[TokenReading]

@@ -59,12 +59,8 @@ PATIENCE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class DownloadLimits:
-    """What one checkpoint may cost.
-
-    Attributes:
-        checkpoint_bytes: size of its tensors, if its config.json does not imply less.
-        seconds: for all of it, whatever the stores do.
-    """
+    """What one checkpoint may cost: bytes of its tensors, if its config.json does not imply less;
+    seconds for all of it, whatever the stores do."""
 
     checkpoint_bytes: int = 128 << 30
     seconds: float = 6 * 3_600.0

@@ -73,7 +73,6 @@ class TensorDownload:
 
     Args:
         target: the file, of its full size.
-        digest: of the checkpoint.
         resumed: the file may hold tensors already.
         deadline: of all of it, on the monotonic clock.
     """

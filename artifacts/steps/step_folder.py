@@ -65,12 +65,7 @@ class StepError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step as its folder has it.
-
-    Attributes:
-        child: digest of the checkpoint made.
-        path: of the record.
-    """
+    """A step as its folder has it. child: digest of the checkpoint made."""
 
     record: StepRecord
     child: bytes

@@ -34,10 +34,7 @@ CLEARED_MAX = 4_096
 
 
 class MirrorWriter:
-    """Writes copies into a store, on a thread of its own.
-
-    Args:
-        windows: the newest so many windows are kept.
+    """Writes copies into a store, on a thread of its own; the newest so many windows are kept.
 
     Attributes:
         held_bytes: of what waits and is being written. left_out: submissions that found no room.

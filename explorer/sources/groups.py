@@ -53,13 +53,8 @@ class BusyError(Exception):
 
 
 class HelperProcess:
-    """One child and one thread that asks it. Safe to share between threads. Nobody waits for a busy
-    child when the program ends: it ends by itself once nobody holds its standard input.
-
-    Args:
-        name: of the child, in errors.
-        boot: Python code that the child runs; it ends in `assay.cage.child.serve`.
-    """
+    """One child, see `Cage`, and one thread that asks it. Safe to share between threads. Nobody
+    waits for a busy child when the program ends: it ends once nobody holds its standard input."""
 
     def __init__(self, name: str, boot: str, idle_s: float = IDLE_S) -> None:
         self._cage = Cage(name, boot, _REQUEST_S)

@@ -34,7 +34,6 @@ class LedgerPlace:
     Attributes:
         endpoint: of an EVM node, an http(s) address with a host and, where it names one, a port;
             it may hold a key and is shown to nobody but for its host.
-        contract: address of the ScoreLedger.
         hotkey: whose entries, 32 bytes.
         confirmations: blocks on top before an entry is held to stand.
     """

@@ -52,13 +52,8 @@ _NEAR = ("127.0.0.1", "::1", "localhost")
 
 @dataclass(slots=True)
 class OpenedSources:
-    """See `assay.explorer.PageSources`.
-
-    Attributes:
-        run: the folder of a demo or a validator.
-        chain: asked where the run does not say.
-        stores: where checkpoints' manifests may lie.
-    """
+    """See `PageSources`. chain: asked where the run does not say; stores: where checkpoints'
+    manifests may lie."""
 
     commands: Commands
     has_model: bool

@@ -28,7 +28,7 @@ _GROUPS_MAX = 10**6
 
 @dataclass(frozen=True, slots=True)
 class ShellCommands:
-    """See `assay.explorer.Commands`.
+    """See `assay.explorer.ports.Commands`.
 
     Attributes:
         folder: of a demo or a validator: contexts, and a demo's bundle, store and models.
