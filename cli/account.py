@@ -1,13 +1,17 @@
 """What an operator does now and then: wallets, registration, stake, a look at the subnet."""
 
-import json
 import sys
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
-from assay.cli.console import FIGURES, Confirm, open_console, print_result, require_consent
+from assay.cli.console import (
+    FIGURES,
+    Confirm,
+    make_table,
+    open_console,
+    print_result,
+    require_consent,
+)
 from assay.devnet.development_calls import send_tao
 from assay.network.chain import (
     DevWallet,
@@ -25,30 +29,25 @@ from assay.neurons.session.resources import (
     measure_stake,
     open_account,
     open_chain,
+    parse_tao,
 )
 from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import Settings, WalletSettings
+from assay.neurons.settings.sections import Settings
 from assay.protocol import encode_ss58
 
 #: Columns of a terminal that whole addresses fit into.
 _WIDE = 130
 
 
-def run_register(settings: Settings, max_cost: int | None, confirm: Confirm, as_json: bool) -> None:
-    """Buys a uid for the wallet's hotkey, unless it holds one.
-
-    Args:
-        max_cost: rao; None: what it costs when asked.
-
-    Raises:
-        ChainError, ConfigError: dearer, not paid for, refused, or not agreed to.
-    """
+def run_register(settings: Settings, max_cost: str | None, confirm: Confirm, as_json: bool) -> None:
+    """Buys a uid for the wallet's hotkey, unless it holds one."""
+    limit = None if max_cost is None else parse_tao(max_cost)
     account = open_account(settings)
     with open_chain(settings.chain) as chain:
         chain.add_wallet(account.wallet)
         paid, uid = 0, _find_uid(chain, account.hotkey)
         if uid is None:
-            paid = _buy(chain, account, max_cost, confirm)
+            paid = _buy(chain, account, limit, confirm)
             uid = _find_uid(chain, account.hotkey)
         left = chain.get_balance(account.coldkey)
         name = encode_ss58(account.hotkey)
@@ -64,78 +63,66 @@ def run_register(settings: Settings, max_cost: int | None, confirm: Confirm, as_
     print_result(document, as_json, text)
 
 
-def _buy(chain: SubtensorChain, account: Account, max_cost: int | None, confirm: Confirm) -> int:
+def _buy(chain: SubtensorChain, account: Account, limit: int | None, confirm: Confirm) -> int:
     """What it cost with its fee, rao, by the coldkey's balance before and after."""
     quote, balance = chain.quote_registration(account.hotkey), chain.get_balance(account.coldkey)
     fee = f" and a fee of about {format_tao(quote.fee)}" if quote.fee else ""
     question = (
         f"Register {encode_ss58(account.hotkey)} on subnet {chain.netuid} for "
-        f"{format_tao(quote.cost)}{fee}, out of "
-        f"{format_tao(balance)}?"
+        f"{format_tao(quote.cost)}{fee}, out of {format_tao(balance)}?"
     )
     require_consent(confirm, question)
-    chain.register(account.hotkey, quote.cost if max_cost is None else max_cost)
+    chain.register(account.hotkey, quote.cost if limit is None else limit)
     return balance - chain.get_balance(account.coldkey)
 
 
 def run_stake(
-    settings: Settings, amount: int, any_price: bool, confirm: Confirm, as_json: bool
+    settings: Settings, amount: str, any_price: bool, confirm: Confirm, as_json: bool
 ) -> None:
-    """Stakes rao on the wallet's hotkey.
-
-    Raises:
-        ChainError, ConfigError: not paid for, refused, or not agreed to.
-    """
+    """Stakes TAO on the wallet's hotkey."""
+    rao = parse_tao(amount)
     account = open_account(settings)
     with open_chain(settings.chain) as chain:
         chain.add_wallet(account.wallet)
         balance = chain.get_balance(account.coldkey)
         name = encode_ss58(account.hotkey)
-        if balance < amount:
+        if balance < rao:
             raise ConfigError(
-                f"{format_tao(amount)} to stake, the coldkey has only {format_tao(balance)}: send "
+                f"{format_tao(rao)} to stake, the coldkey has only {format_tao(balance)}: send "
                 "it more (`assay faucet` where the chain is for development)"
             )
-        require_consent(confirm, f"Stake {format_tao(amount)} of {format_tao(balance)} on {name}?")
-        receipt = chain.add_stake(account.hotkey, amount, any_price=any_price)
+        require_consent(confirm, f"Stake {format_tao(rao)} of {format_tao(balance)} on {name}?")
+        receipt = chain.add_stake(account.hotkey, rao, any_price=any_price)
         held, permitted = measure_stake(chain, account.hotkey)
         document = {
             "netuid": chain.netuid,
             "hotkey": name,
-            "staked_rao": amount,
+            "staked_rao": rao,
             "block": receipt.block,
             "balance_rao": chain.get_balance(account.coldkey),
             "alpha_rao": held,
             "others_alpha_rao": permitted,
         }
-    text = f"{format_tao(amount)} staked on {name} in block {receipt.block}: {held / 1e9:,.1f} α"
+    text = f"{format_tao(rao)} staked on {name} in block {receipt.block}: {held / 1e9:,.1f} α"
     if permitted:
         text += f", beside {permitted / 1e9:,.1f} α of other validators"
     print_result(document, as_json, f"{text}. A permit comes with the next epoch if that suffices")
 
 
-def run_faucet(settings: Settings, amount: int, as_json: bool) -> None:
-    """Gives the wallet's coldkey rao, out of a development key's pocket.
-
-    Raises:
-        ChainError: no such wallet, refused, or a chain that is not of this machine.
-    """
+def run_faucet(settings: Settings, amount: str, as_json: bool) -> None:
+    """Gives the wallet's coldkey money out of a development key's pocket."""
+    rao = parse_tao(amount)
     account = open_account(settings)
     name = encode_ss58(account.coldkey)
     with connect(settings.chain) as connection:
-        receipt = send_tao(connection, {account.coldkey: amount})
-    document = {"coldkey": name, "received_rao": amount, "block": receipt.block}
-    print_result(
-        document, as_json, f"{name} has {format_tao(amount)} more since block {receipt.block}"
-    )
+        receipt = send_tao(connection, {account.coldkey: rao})
+    document = {"coldkey": name, "received_rao": rao, "block": receipt.block}
+    text = f"{name} has {format_tao(rao)} more since block {receipt.block}"
+    print_result(document, as_json, text)
 
 
 def run_metagraph(settings: Settings, as_json: bool) -> None:
-    """All neurons of the subnet at the newest final block.
-
-    Raises:
-        ChainError: the chain cannot be read.
-    """
+    """All neurons of the subnet at the newest final block."""
     with open_chain(settings.chain) as chain:
         head = chain.get_head()
         rows = chain.get_metagraph(head)
@@ -159,18 +146,10 @@ def run_metagraph(settings: Settings, as_json: bool) -> None:
             for row in rows
         ],
     }
-    if as_json:
-        print(json.dumps(document))
-        return
     console, title = open_console(FIGURES), f"subnet {chain.netuid} at block {head}"
-    table = Table(
-        box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1), pad_edge=False
-    )
     names = ("uid", "hotkey", "stake α", "permit", "incentive", "dividends", "since", "weights")
-    for name in names:
-        right = name not in ("hotkey", "permit")
-        # the owner's mark goes to a line of its own before any figure is cut
-        table.add_column(name, justify="right" if right else "left", no_wrap=name != "hotkey")
+    table = make_table(*names, left=("hotkey", "permit"), title=title, title_justify="left")
+    table.columns[1].no_wrap = False  # the owner's mark has a line before any figure is cut
     for row in rows:
         address = encode_ss58(row.hotkey)
         if console.is_terminal and console.width < _WIDE:
@@ -185,19 +164,16 @@ def run_metagraph(settings: Settings, as_json: bool) -> None:
             f"{row.registered_at:,}",
             f"{row.last_update:,}",
         )
-    console.print(table)
+    print_result(document, as_json, table, FIGURES)
 
 
-def run_wallet_create(settings: WalletSettings, encrypted: bool, as_json: bool) -> None:
+def run_wallet_create(settings: Settings, no_password: bool, as_json: bool) -> None:
     """Makes the keys of a wallet that are missing, and shows their mnemonics once, on a terminal
-    or wherever the errors go: never in the JSON document.
-
-    Raises:
-        ChainError: the keys are there, or the name is none.
-    """
-    if settings.name.startswith("//"):
+    or wherever the errors go: never in the JSON document."""
+    own = settings.wallet
+    if own.name.startswith("//"):
         raise ConfigError("development keys need no files: use them as they are")
-    if encrypted and not sys.stdin.isatty():
+    if not no_password and not sys.stdin.isatty():
         raise ConfigError(
             "a password is asked for on a terminal, and there is none: run this on one, or leave "
             "the coldkey unencrypted with --no-password"
@@ -208,24 +184,16 @@ def run_wallet_create(settings: WalletSettings, encrypted: bool, as_json: bool) 
         errors.print(f"[bold]{key}[/bold]: write this down, it is the only way back:")
         errors.print(f"  {mnemonic}", highlight=False, soft_wrap=True)
 
-    wallet = create_wallet(settings.name, settings.hotkey, settings.path, show, encrypted=encrypted)
-    document = {
-        "name": settings.name,
-        "coldkey": encode_ss58(get_coldkey(wallet)),
-        "hotkey_name": settings.hotkey,
-        "hotkey": encode_ss58(get_hotkey(wallet)),
-    }
-    print_result(
-        document,
-        as_json,
-        f"wallet {settings.name}: coldkey {document['coldkey']}\n"
-        f"  hotkey {settings.hotkey}: {document['hotkey']}",
-    )
+    wallet = create_wallet(own.name, own.hotkey, own.path, show, encrypted=not no_password)
+    cold, hot = encode_ss58(get_coldkey(wallet)), encode_ss58(get_hotkey(wallet))
+    document = {"name": own.name, "coldkey": cold, "hotkey_name": own.hotkey, "hotkey": hot}
+    text = f"wallet {own.name}: coldkey {cold}\n  hotkey {own.hotkey}: {hot}"
+    print_result(document, as_json, text)
 
 
-def run_wallet_list(settings: WalletSettings, as_json: bool) -> None:
+def run_wallet_list(settings: Settings, as_json: bool) -> None:
     """Every wallet of the folder, by public addresses."""
-    folder = settings.path.expanduser()
+    folder = settings.wallet.path.expanduser()
     found = list_wallets(folder)
     document = [
         {
@@ -239,17 +207,12 @@ def run_wallet_list(settings: WalletSettings, as_json: bool) -> None:
     for wallet in found:
         lines.append(f"{wallet.coldkey.name}  {wallet.coldkey.address or '(unreadable)'}")
         lines += [f"  {key.name}  {key.address or '(unreadable)'}" for key in wallet.hotkeys]
-    print_result(
-        document, as_json, "\n".join(lines) or f"{folder} holds no wallet: assay wallet create"
-    )
+    text = "\n".join(lines) or f"{folder} holds no wallet: assay wallet create"
+    print_result(document, as_json, text)
 
 
 def run_wallet_show(settings: Settings, as_json: bool) -> None:
-    """A wallet's addresses, balance, and its uid where a subnet is named.
-
-    Raises:
-        ChainError: no such wallet, or the chain cannot be read.
-    """
+    """A wallet's addresses, balance, and its uid where a subnet is named."""
     account, uid = open_account(settings), None
     netuid = settings.chain.netuid
     if netuid is None:

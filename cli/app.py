@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from assay.cli import chain_commands, record_commands
-from assay.cli.options import FINDING, OK, AsJson, Given, Quiet, command
+from assay.cli.options import AsJson, Quiet, command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,8 +26,8 @@ app = typer.Typer(
 env_app = typer.Typer(no_args_is_help=True, help="Problems: look at them, try answers.")
 
 
-@command(app, "demo", "demo.*")
-def run_demo(given: Given, quiet: Quiet = False, as_json: AsJson = False) -> int:
+@command(app, "demo", "demo.*", runs="demo", problem_files=False)
+def run_demo(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Run a whole subnet in this process: miners, cheats, validator, trainer.
 
     Two honest miners, three that cheat, one validator and one trainer walk through some windows of
@@ -36,15 +36,10 @@ def run_demo(given: Given, quiet: Quiet = False, as_json: AsJson = False) -> int
     real. Exit 1 if anything promised did not happen: a cheat paid, an honest miner refused, no
     weights, no better model.
     """
-    settings = given.load(problem_files=False).demo
-    from assay.cli.demo import run_demo
-
-    return run_demo(settings, as_json, quiet)
 
 
-@command(app, "verify")
+@command(app, "verify", runs="verify")
 def run_verify(
-    given: Given,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A submission, *.parquet.")],
     context: Annotated[Path, typer.Option(metavar="FILE", help="The window's context, JSON.")],
     model: Annotated[Path, typer.Option(metavar="FOLDER", help="The checkpoint in force.")],
@@ -61,53 +56,37 @@ def run_verify(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Answer by the exit code alone.")] = False,
     as_json: AsJson = False,
-) -> int:
+) -> None:
     """Judge one submission offline, exactly as validators do.
 
     Needs no network: the context holds the window's public facts, and both its beacons are verified
     again. The demo's own contexts use a local beacon chain: add --allow-local-beacon for them.
     Exit 0 accepted, 1 refused, 2 could not judge.
     """
-    from assay.cli.verify import print_verdict, verify_file
-
-    given.load()  # variables alone: files of problems, and a mistyped one is still named
-    verdict = verify_file(file, context, model, hotkey, every, allow_local_beacon)
-    if as_json or not quiet:
-        print_verdict(verdict, as_json)
-    return OK if verdict["accepted"] else FINDING
 
 
-@command(app, "calibrate", "calibrate.*")
-def run_calibrate(given: Given, quiet: Quiet = False, as_json: AsJson = False) -> int:
+@command(app, "calibrate", "calibrate.*", runs="calibrate", problem_files=False)
+def run_calibrate(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Measure what two implementations of the reference differ by, and fit the honest rates.
 
     Implementations: fp32-sdpa, fp32-eager, split3; bf16 and split2 are there to be refused. Leaves
     calibration.json (whose digest a manifest names), report.json and calibration.png. Exit 1 where
     something was found: a pair that margins would refuse, rates that do not cover it.
     """
-    settings = given.load(problem_files=False).calibrate
-    from assay.cli.calibrate import run_calibrate
-
-    return run_calibrate(settings, as_json, quiet)
 
 
-@command(app, "gauntlet", "gauntlet.*")
-def run_gauntlet(given: Given, quiet: Quiet = False, as_json: AsJson = False) -> int:
+@command(app, "gauntlet", "gauntlet.*", runs="gauntlet", problem_files=False)
+def run_gauntlet(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Let every known way to cheat run against the judge, and show what it earns.
 
     Each strategy works on the shipped model and on a bench model of high entropy; the judge is the
     validators' own. Then 200 windows of income are resampled from what was measured. Exit 1 if a
     legal strategy is refused, or an illegal one earns more than honest work.
     """
-    settings = given.load(problem_files=False).gauntlet
-    from assay.cli.gauntlet import run_gauntlet
-
-    return run_gauntlet(settings, as_json, quiet)
 
 
-@command(app, "status", "status.dir")
+@command(app, "status", "status.dir", runs="status", problem_files=False)
 def run_status(
-    given: Given,
     record: Annotated[
         str | None,
         typer.Option(
@@ -128,10 +107,6 @@ def run_status(
     lives and keeps up. With --record the newest settlement of a validator's public record, as
     anybody can read it; `assay audit` says whether it is true.
     """
-    folder = given.load(problem_files=False).status.dir
-    from assay.cli.status import StatusRequest, run_status
-
-    run_status(StatusRequest(folder, record, hotkey), as_json, watch)
 
 
 Name = Annotated[
@@ -149,27 +124,18 @@ Levels = Annotated[
 _NO_SEED = "00" * 32
 
 
-@command(env_app, "list", "environments.files")
-def run_env_list(given: Given, as_json: AsJson = False) -> None:
+@command(env_app, "list", "environments.files", runs="env")
+def run_env_list(as_json: AsJson = False) -> None:
     """List the environments there are, and why some cannot be used."""
-    given.load()
-    from assay.cli.env import run_env_list
-
-    run_env_list(as_json)
 
 
-@command(env_app, "show", "environments.files")
-def run_env_show(given: Given, name: Name, as_json: AsJson = False) -> None:
+@command(env_app, "show", "environments.files", runs="env")
+def run_env_show(name: Name, as_json: AsJson = False) -> None:
     """Show an environment as parameters would name it: settings, levels, digest."""
-    given.load()
-    from assay.cli.env import run_env_show
-
-    run_env_show(name, as_json)
 
 
-@command(env_app, "sample", "environments.files")
+@command(env_app, "sample", "environments.files", runs="env")
 def run_env_sample(
-    given: Given,
     name: Name,
     seed: Seed = _NO_SEED,
     count: Annotated[
@@ -180,15 +146,10 @@ def run_env_sample(
     as_json: AsJson = False,
 ) -> None:
     """Show the first problems of a seed, as a miner would be asked them."""
-    given.load()
-    from assay.cli.env import run_env_sample
-
-    run_env_sample(name, seed, hotkey, levels, count, as_json)
 
 
-@command(env_app, "score", "environments.files")
+@command(env_app, "score", "environments.files", runs="env")
 def run_env_score(
-    given: Given,
     name: Name,
     answer: Annotated[
         str, typer.Option(metavar="TEXT", help="All that was answered; - reads it from stdin.")
@@ -202,10 +163,6 @@ def run_env_score(
     as_json: AsJson = False,
 ) -> None:
     """Score an answer to a problem of a seed, in millionths, under the default reward weights."""
-    given.load()
-    from assay.cli.env import run_env_score
-
-    run_env_score(name, seed, hotkey, levels, index, answer, as_json)
 
 
 app.add_typer(chain_commands.app)

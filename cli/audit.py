@@ -25,7 +25,7 @@ from assay.cli.console import open_console
 from assay.network import ObjectStore, ReadableStores
 from assay.network.chain import SubtensorChain
 from assay.neurons.session.session import open_session
-from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.loading import ConfigError, parse_hotkey
 from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.evm_opening import open_ledger, open_node
 from assay.protocol import (
@@ -34,7 +34,6 @@ from assay.protocol import (
     Parameters,
     Phase,
     Tag,
-    decode_ss58,
     encode_ss58,
     parse_commitment,
 )
@@ -63,11 +62,7 @@ class AuditRequest:
 
 
 def run_offline(bundle: Path, request: AuditRequest, as_json: bool, quiet: bool) -> int:
-    """Audits a bundle; the exit code.
-
-    Raises:
-        OperatorError: it could not be done.
-    """
+    """Audits a bundle; the exit code."""
     with TemporaryDirectory(prefix="assay-") as scratch:
         models, copies = _open_models(request), _open_copies(request)
         opened = open_bundle(bundle, Path(scratch), models, copies)
@@ -86,7 +81,7 @@ def run_offline(bundle: Path, request: AuditRequest, as_json: bool, quiet: bool)
 
 
 def run_online(settings: Settings, request: AuditRequest, as_json: bool, quiet: bool) -> int:
-    """Audits what the network shows; the exit code. Raises as `run_offline`."""
+    """Audits what the network shows; the exit code."""
     with open_network(settings, request) as reached, _show_progress(quiet or as_json) as progress:
         report = audit(reached.public, reached.validator, reached.windows, progress)
     return _tell(report, as_json)
@@ -95,7 +90,7 @@ def run_online(settings: Settings, request: AuditRequest, as_json: bool, quiet: 
 def run_export(
     settings: Settings, request: AuditRequest, out: Path, as_json: bool, quiet: bool
 ) -> int:
-    """Audits without a model and leaves a bundle; the exit code. Raises as `run_offline`."""
+    """Audits without a model and leaves a bundle; the exit code."""
     if request.windows is None and (out / ABOUT_FILE).is_file():  # begun: the newest has moved on
         begun = read_about(out).windows
         request = replace(request, windows=f"{begun[0]}..{begun[-1]}")
@@ -192,10 +187,7 @@ def _find_validator(
         if slot is not None and slot.tag is Tag.RECORD:
             announced[hotkey] = slot
     if request.validator is not None:
-        try:
-            hotkey = decode_ss58(request.validator)
-        except ValueError as error:
-            raise ConfigError(f"--validator: {error}") from None
+        hotkey = parse_hotkey(request.validator, "--validator")
         return hotkey, announced.get(hotkey)
     if len(announced) == 1:
         return next(iter(announced.items()))

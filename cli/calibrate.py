@@ -4,19 +4,20 @@ Tokens are the checkpoint's own calibration set. Attacks are run over fewer of t
 """
 
 import copy
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 from transformers import PreTrainedModel
 
 from assay.cli.calibration_report import Pair, describe_pair, draw_pair, list_thresholds
+from assay.cli.console import make_out_folder, print_result
 from assay.gauntlet.strategy import make_int4, make_int8
 from assay.inference import (
     Checkpoint,
@@ -31,11 +32,11 @@ from assay.inference import (
 from assay.inference.folder import CALIBRATION_FILE, MANIFEST_FILE, read_passages
 from assay.network.files import write_file, write_json
 from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import CalibrateSettings
+from assay.neurons.settings.sections import CalibrateSettings, Settings
 from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import to_json
 from assay.protocol.gumbel import FRACTION_BITS
-from assay.protocol.parameters import MAIN_WORK, SMALL_MODEL_TESTS, Tests, make_tests
+from assay.protocol.parameters import MAIN_WORK, SMALL_MODEL_TESTS, make_tests
 from assay.verification import Projection, make_projection
 
 #: Contexts over which attacks are run.
@@ -46,12 +47,9 @@ _COOLER = round(0.9 * MAIN_WORK.temperature)
 _REPORT_FILE, _PLOT_FILE = "report.json", "calibration.png"
 
 
-def run_calibrate(settings: CalibrateSettings, as_json: bool, quiet: bool) -> int:
-    """Measures, writes and prints; 1 where something was found that an owner must mend.
-
-    Raises:
-        CheckpointError, ImplementationError, ConfigError: it could not run.
-    """
+def run_calibrate(every: Settings, as_json: bool, quiet: bool) -> int:
+    """Measures, writes and prints; 1 where something was found that an owner must mend."""
+    settings = every.calibrate
     _require_usable(settings)
     assert settings.model is not None
     out = settings.out
@@ -71,10 +69,7 @@ def run_calibrate(settings: CalibrateSettings, as_json: bool, quiet: bool) -> in
         (out / CALIBRATION_FILE).unlink(missing_ok=True)
     write_json(out / _REPORT_FILE, report)
     write_file(out / _PLOT_FILE, draw_pair(pair))
-    if as_json:
-        print(json.dumps(report))
-    else:
-        _print_report(report, out)
+    print_result(report, as_json, _render_report(report, out))
     return 1 if report["refused"] or report["findings"] else 0
 
 
@@ -90,10 +85,7 @@ def _require_usable(settings: CalibrateSettings) -> None:
         raise ConfigError("--cap is too small: the first level is a hundredth of it, in 2^-20")
     if (settings.out / MANIFEST_FILE).exists():
         raise ConfigError(f"--out {settings.out} holds a checkpoint: name another folder")
-    try:
-        settings.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot write to --out {settings.out} ({error.strerror})") from None
+    make_out_folder(settings.out)
 
 
 def _measure(
@@ -103,7 +95,9 @@ def _measure(
     step: Callable[[str], None],
 ) -> Pair:
     temperature = MAIN_WORK.temperature
-    tests = SMALL_MODEL_TESTS if settings.cap is None else _make_tests(settings.cap)
+    tests = SMALL_MODEL_TESTS
+    if settings.cap is not None:
+        tests = make_tests(round(settings.cap * 2**FRACTION_BITS))
     taus = list_thresholds(tests)
     seed = hash_fields(Domain.PROJECTION, checkpoint.digest)
     projection = make_projection(seed, checkpoint.manifest)
@@ -123,10 +117,6 @@ def _measure(
         temperature=temperature,
         stored=checkpoint.calibration if settings.cap is None else None,
     )
-
-
-def _make_tests(cap: float) -> Tests:
-    return make_tests(round(cap * 2**FRACTION_BITS))
 
 
 def _measure_attacks(
@@ -189,44 +179,28 @@ def _show_progress(quiet: bool) -> Iterator[Callable[[str], None]]:
             yield step
 
 
-def _print_report(report: dict[str, Any], out: Path) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+def _render_report(report: dict[str, Any], out: Path) -> RenderableType:
     honest, envelope, stored = report["fingerprints"], report["envelope"], report["stored"]
-    console.print(
+    compared = "not compared: its rates are for the network's cap"
+    if stored is not None:
+        compared = (
+            f"rates in force: {stored['worst_bin']:.3g} of the bound in the worst Gini bin, "
+            f"{stored['worst_context']:.3g} in the worst context"
+        )
+    lines = [
         f"{report['a']} against {report['b']}: {report['tokens']:,} tokens of "
-        f"{report['contexts']:,} contexts, mean Gini impurity {report['mean_gini']:.3g}"
-    )
-    for name, text in (
-        (
-            "margins",
-            f"beyond the cap of {report['cap']:.3g} logits: {report['rate_beyond_cap']:.2g}"
-            f" a token (at most 1e-10); {report['margin_once_in_1e8']:.2g} is passed once in 1e8",
-        ),
-        (
-            "envelope",
-            f"held-out rates are {envelope['worst_bin']:.3g} of the bound in the worst "
-            f"Gini bin, {envelope['worst_context']:.3g} in the worst context; α grows by "
-            f"{envelope['alpha_growth']:.3g}",
-        ),
-        (
-            "manifest",
-            "not compared: its rates are for the network's cap"
-            if stored is None
-            else f"rates in force: {stored['worst_bin']:.3g} of the bound in the worst Gini bin, "
-            f"{stored['worst_context']:.3g} in the worst context",
-        ),
-        (
-            "sketch",
-            f"worst block {honest['sketch_block']:.3g} of {honest['sketch_block_bound']}, "
-            f"worst rollout {honest['sketch_rollout']:.3g} of {honest['sketch_rollout_bound']}",
-        ),
-        (
-            "logprobs",
-            f"largest {honest['logprob_max']} of {honest['logprob_max_bound']}, worst RMS "
-            f"{honest['logprob_rms']:.3g} of {honest['logprob_rms_bound']}, in 2^-16 nats",
-        ),
-    ):
-        console.print(f"  {name:<9} {text}")
+        f"{report['contexts']:,} contexts, mean Gini impurity {report['mean_gini']:.3g}",
+        f"  margins   beyond the cap of {report['cap']:.3g} logits: {report['rate_beyond_cap']:.2g}"
+        f" a token (at most 1e-10); {report['margin_once_in_1e8']:.2g} is passed once in 1e8",
+        f"  envelope  held-out rates are {envelope['worst_bin']:.3g} of the bound in the worst "
+        f"Gini bin, {envelope['worst_context']:.3g} in the worst context; α grows by "
+        f"{envelope['alpha_growth']:.3g}",
+        f"  manifest  {compared}",
+        f"  sketch    worst block {honest['sketch_block']:.3g} of {honest['sketch_block_bound']}, "
+        f"worst rollout {honest['sketch_rollout']:.3g} of {honest['sketch_rollout_bound']}",
+        f"  logprobs  largest {honest['logprob_max']} of {honest['logprob_max_bound']}, worst RMS "
+        f"{honest['logprob_rms']:.3g} of {honest['logprob_rms_bound']}, in 2^-16 nats",
+    ]
     table = Table(box=None, pad_edge=False, padding=(0, 2))
     for heading in ("attack", "flips a token", "beyond the cap", "sketch fails", "logprobs fail"):
         table.add_column(heading, justify="left" if heading == "attack" else "right", no_wrap=True)
@@ -236,12 +210,9 @@ def _print_report(report: dict[str, Any], out: Path) -> None:
             *(f"{row[key]:.2g}" for key in ("rate_above_0", "rate_beyond_cap")),
             *(f"{100 * row[f'caught_by_{key}']:.0f} %" for key in ("sketch", "logprobs")),
         )
-    console.print(table)
-    for sentence in (*report["refused"], *report["findings"]):
-        console.print(f"! {sentence}")
-    files = (
-        [_REPORT_FILE, _PLOT_FILE]
-        if report["refused"]
-        else [f"{CALIBRATION_FILE} ({report['calibration'][:16]}…)", _REPORT_FILE, _PLOT_FILE]
-    )
-    console.print(f"In {out}: {', '.join(files)}")
+    words = [f"! {sentence}" for sentence in (*report["refused"], *report["findings"])]
+    files = [_REPORT_FILE, _PLOT_FILE]
+    if not report["refused"]:
+        files.insert(0, f"{CALIBRATION_FILE} ({report['calibration'][:16]}…)")
+    words.append(f"In {out}: {', '.join(files)}")
+    return Group(Text("\n".join(lines)), table, Text("\n".join(words)))

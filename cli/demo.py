@@ -1,6 +1,5 @@
 """`assay demo`: the run, what is shown of it, and what it leaves behind."""
 
-import json
 import shutil
 import signal
 import threading
@@ -12,10 +11,11 @@ from types import FrameType
 from typing import Any
 
 import torch
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.text import Text
 
-from assay.cli.console import FIGURES, open_console
+from assay.cli.console import FIGURES, print_result
 from assay.demo.demo_run import BUNDLE_FOLDER, CHAIN_FOLDER, Demo, DemoRun
 from assay.demo.demo_view import plot_reward, render_status, render_summary
 from assay.demo.report import describe_status, describe_summary
@@ -23,7 +23,7 @@ from assay.network.files import take_lock, write_json
 from assay.neurons.program.database import VALIDATOR_FILE
 from assay.neurons.program.program_status import STOPPED
 from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import DemoSettings
+from assay.neurons.settings.sections import Settings
 
 #: Seconds between two drawings, and between two writings of status.json.
 _REFRESH_S = 0.25
@@ -38,12 +38,9 @@ _OUTPUTS = (
 )
 
 
-def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
-    """Plays the demo; the exit code says whether everything promised happened.
-
-    Raises:
-        OperatorError: it could not run.
-    """
+def run_demo(every: Settings, as_json: bool, quiet: bool) -> int:
+    """Plays the demo; the exit code says whether everything promised happened."""
+    settings = every.demo
     started = time.monotonic()
     torch.set_num_threads(1)  # the programs are threads themselves, the model is small
     errors = Console(stderr=True)
@@ -58,24 +55,18 @@ def run_demo(settings: DemoSettings, as_json: bool, quiet: bool) -> int:
         summary = describe_summary(demo.run, report, time.monotonic() - started)
     write_json(settings.out / "summary.json", summary)
     plot_reward(summary, settings.out / "reward.png")
-    if as_json:
-        print(json.dumps(summary))
-    else:
-        console = open_console(FIGURES)
-        console.print(render_summary(summary))
-        if not settings.fast and (late := count_late(summary)):
-            console.print(
-                f"Honest miners came too late {late} times: this machine had no time for a block a "
-                "second. `assay demo --fast` shows the same without a clock.",
-                style="yellow",
-                soft_wrap=True,
-            )
-        console.print(
-            f"Everything is in {settings.out}: summary.json, reward.png, the chain, for each "
-            "window its context, files and models, and the validator's record with a bundle for "
-            "`assay audit`.",
-            soft_wrap=True,
+    words = Text()
+    if not settings.fast and (late := count_late(summary)):
+        words.append(
+            f"Honest miners came too late {late} times: this machine had no time for a block a "
+            "second. `assay demo --fast` shows the same without a clock.\n",
+            style="yellow",
         )
+    words.append(
+        f"Everything is in {settings.out}: summary.json, reward.png, the chain, for each window "
+        "its context, files and models, and the validator's record with a bundle for `assay audit`."
+    )
+    print_result(summary, as_json, Group(render_summary(summary), words), FIGURES)
     return 1 if summary["promises_broken"] else 0
 
 
@@ -95,9 +86,7 @@ def _hold(out: Path) -> Iterator[None]:
             raise ConfigError(f"--out {out} holds {names[0]!r} and no demo: name an empty folder")
         marker = (out / _MARKER).open("a")
     except OSError as error:
-        raise ConfigError(
-            f"cannot write to --out {out} ({error.strerror}): name a folder you may write to"
-        ) from None
+        raise _explain(out, error) from None
     with marker:
         if not take_lock(marker.fileno()):
             raise ConfigError(f"another demo runs in --out {out}: name another folder")
@@ -113,9 +102,13 @@ def _clear(out: Path, names: list[str]) -> None:
                 path = out / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     except OSError as error:
-        raise ConfigError(
-            f"cannot write to --out {out} ({error.strerror}): name a folder you may write to"
-        ) from None
+        raise _explain(out, error) from None
+
+
+def _explain(out: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"cannot write to --out {out} ({error.strerror}): name a folder you may write to"
+    )
 
 
 @contextmanager

@@ -1,19 +1,16 @@
 """`assay doctor`: opens what a program would open, and says what is wrong with each."""
 
-import json
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import TypeVar
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.discovery import make_mirrors
-from assay.cli.console import open_console
+from assay.cli.console import make_table, print_result
 from assay.cli.preflight.checks import CheckState, PreflightCheck
 from assay.cli.preflight.dry_run import DryRun, Earning
 from assay.cli.preflight.examination import PreflightInputs, examine
@@ -28,23 +25,13 @@ T = TypeVar("T")
 
 
 def run_doctor(settings: Settings, role: str, as_json: bool) -> int:
-    """Looks at everything; 1 if something is to be mended.
-
-    Args:
-        role: which program it is for.
-
-    Raises:
-        ConfigError: no subnet is named.
-    """
+    """Looks at everything that the program of a role needs; 1 if something is to be mended."""
     require_netuid(settings.chain)
     with open_session(settings) as session:
         opening = Opening()
         around = _open_surroundings(session, role, opening)
         checks = examine(around, now_ms(), opening.failures)
-    if as_json:
-        print(json.dumps([check.to_json() for check in checks]))
-    else:
-        open_console().print(render_checks(checks))
+    print_result([check.to_json() for check in checks], as_json, render_checks(checks))
     return 1 if any(check.state is CheckState.FAIL for check in checks) else 0
 
 
@@ -144,9 +131,7 @@ _MARKS = {
 
 def render_checks(checks: Sequence[PreflightCheck]) -> RenderableType:
     """A line a check, what to do below its finding; what several have in common is said once."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_header=False)
-    for _ in ("mark", "check", "words"):
-        table.add_column(overflow="fold")  # a path that is cut cannot be found
+    table = make_table("mark", "check", "words", show_header=False)
     for (state, detail, remedy), alike in groupby(checks, _FINDING):
         mark, style = _MARKS[state]
         words = Text(detail)

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, Group
 from rich.text import Text
 
-from assay.cli.console import open_console
+from assay.cli.console import make_table, print_result
 from assay.environments import (
     Environment,
     EnvironmentEntry,
@@ -21,8 +19,8 @@ from assay.environments import (
     compute_reward,
     list_environments,
 )
-from assay.neurons.settings.loading import ConfigError, open_named_environment
-from assay.protocol import decode_ss58
+from assay.neurons.settings.loading import ConfigError, open_named_environment, parse_hotkey
+from assay.neurons.settings.sections import Settings
 from assay.protocol.hashing import DIGEST_BYTES
 from assay.protocol.seeds import compute_problem_seed
 
@@ -30,35 +28,27 @@ from assay.protocol.seeds import compute_problem_seed
 _ANSWER_MAX = 16 << 20
 
 
-def run_env_list(as_json: bool) -> None:
+def run_env_list(_: Settings, as_json: bool) -> None:
     """Prints every environment that can be named without settings, and what is refused."""
     entries = list_environments()
-    if as_json:
-        print(json.dumps([asdict(entry) for entry in entries]))
-        return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("environment", "levels", "what"):
-        table.add_column(column, overflow="fold")
+    table = make_table("environment", "levels", "what")
     lacks = Counter(entry.about for entry in entries if entry.levels and not entry.usable)
     for entry in entries:
         levels = _describe_levels(entry.levels) if entry.levels else "–"
         shared = lacks[entry.about] > 1  # a whole family lacks the same: said once, below
         what = "not here: see below" if shared else _describe(entry)
         table.add_row(Text(entry.name), levels, Text(what))
-    console = open_console()
-    console.print(table)
-    for about, count in lacks.items():
-        if count > 1:
-            console.print(Text(f"{count} of them are not here: {about}"))
+    missing = [
+        Text(f"{count} of them are not here: {about}")
+        for about, count in lacks.items()
+        if count > 1
+    ]
+    print_result([asdict(entry) for entry in entries], as_json, Group(table, *missing))
 
 
-def run_env_show(text: str, as_json: bool) -> None:
-    """Prints name, settings, levels and digest.
-
-    Raises:
-        ConfigError: there is no such environment.
-    """
-    environment = open_named_environment(text)
+def run_env_show(_: Settings, name: str, as_json: bool) -> None:
+    """Prints name, settings, levels and digest."""
+    environment = open_named_environment(name)
     document = {
         "name": environment.name,
         "settings": dict(environment.params),
@@ -72,18 +62,20 @@ def run_env_show(text: str, as_json: bool) -> None:
         f"  levels    {_describe_levels(environment.levels)}",
         f"  digest    {environment.digest.hex()}",
     )
-    print(json.dumps(document) if as_json else "\n".join(lines))
+    print_result(document, as_json, "\n".join(lines))
 
 
 def run_env_sample(
-    text: str, seed: str, hotkey: str | None, levels: list[int] | None, count: int, as_json: bool
+    _: Settings,
+    name: str,
+    seed: str,
+    count: int,
+    levels: list[int] | None,
+    hotkey: str | None,
+    as_json: bool,
 ) -> None:
-    """Prints problems 0 to count − 1 of a seed.
-
-    Raises:
-        ConfigError: there is no such environment, level or seed.
-    """
-    environment = open_named_environment(text)
+    """Prints problems 0 to count − 1 of a seed."""
+    environment = open_named_environment(name)
     problems = [
         _make(environment, seed, hotkey, levels, index) for index in range(count)
     ]  # all, before a line is printed
@@ -101,31 +93,25 @@ def run_env_sample(
 
 
 def run_env_score(
-    text: str,
-    seed: str,
-    hotkey: str | None,
-    levels: list[int] | None,
-    index: int,
+    _: Settings,
+    name: str,
     answer: str,
+    seed: str,
+    index: int,
+    levels: list[int] | None,
+    hotkey: str | None,
     as_json: bool,
 ) -> None:
-    """Prints what an answer to problem `index` of a seed is worth.
-
-    Raises:
-        ConfigError: there is no such environment, level or seed, or no answer to read.
-    """
-    environment = open_named_environment(text)
+    """Prints what an answer to problem `index` of a seed is worth."""
+    environment = open_named_environment(name)
     given = _read_answer() if answer == "-" else answer
     problem = _make(environment, seed, hotkey, levels, index)
     parts = environment.score(problem, given)
     document = {"reward": compute_reward(parts, RewardWeights()), **asdict(parts)}
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_header=False)
-    for name, value in document.items():
-        table.add_row(name, f"{value:,}", style="bold" if name == "reward" else None)
-    if as_json:
-        print(json.dumps(document))
-    else:
-        Console().print(table)
+    table = make_table(show_header=False)
+    for part, value in document.items():
+        table.add_row(part, f"{value:,}", style="bold" if part == "reward" else None)
+    print_result(document, as_json, table)
 
 
 def _make(
@@ -137,10 +123,7 @@ def _make(
         raise ConfigError(f"--seed {seed[:80]!r} is not hex") from None
     if len(challenge) != DIGEST_BYTES:
         raise ConfigError(f"--seed has {len(challenge)} bytes, not {DIGEST_BYTES}")
-    try:
-        owner = bytes(DIGEST_BYTES) if hotkey is None else decode_ss58(hotkey)
-    except ValueError as error:
-        raise ConfigError(f"--hotkey: {error}") from None
+    owner = bytes(DIGEST_BYTES) if hotkey is None else parse_hotkey(hotkey, "--hotkey")
     try:
         legal = environment.levels if levels is None else sorted(set(levels))
         return environment.make_problem(compute_problem_seed(challenge, owner, index), legal)

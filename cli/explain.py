@@ -59,11 +59,7 @@ class Question:
 
 
 def run_explain(settings: Settings, question: Question, as_json: bool) -> int:
-    """Explains; 0 accepted, 1 refused, 2 where nothing decides.
-
-    Raises:
-        OperatorError: it cannot be found out: says why.
-    """
+    """Explains; 0 accepted, 1 refused, 2 where nothing decides."""
     with ExitStack() as stack:
         worker = stack.enter_context(ParquetWorker())
         facts, material = _gather(settings, question, worker, stack)

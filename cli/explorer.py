@@ -61,11 +61,7 @@ def make_request(given: Given) -> ExplorerRequest:
 
 def run_explorer(request: ExplorerRequest, as_json: bool, quiet: bool) -> int:
     """Serves until it is asked to stop; 0. Where what is to be shown is not there yet, a page says
-    what is awaited.
-
-    Raises:
-        OperatorError: there is nothing to serve, or nowhere to.
-    """
+    what is awaited."""
     own = request.settings.explorer
     _check_places(request)
     hosts = tuple(list_hosts(own.host, own.hosts))

@@ -1,18 +1,14 @@
 """`assay ledger`: the contracts, the key, the binding, and what stands there."""
 
-import json
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
-from assay.cli.console import FIGURES, Confirm, open_console, print_result, require_consent
+from assay.cli.console import FIGURES, Confirm, make_table, print_result, require_consent
+from assay.cli.options import FINDING, OK
 from assay.network.chain import ChainError
 from assay.network.evm import (
     EvmReceipt,
-    LedgerEntry,
     bind_hotkey,
     compute_mirror,
     deploy_contracts,
@@ -23,7 +19,7 @@ from assay.network.evm.contracts import LEDGER, load_artifact
 from assay.network.evm.evm_node import EvmNode, format_wei
 from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.session.resources import open_account
-from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.loading import ConfigError, parse_hotkey
 from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.evm_opening import (
     create_key,
@@ -38,7 +34,6 @@ from assay.protocol import (
     EncodingError,
     SettlementRecord,
     decode_settlement_record,
-    decode_ss58,
     encode_ss58,
     make_score_tree,
 )
@@ -49,12 +44,8 @@ _RECORD_MAX = 4 << 20
 _SHOWN = 20
 
 
-def run_key(settings: Settings, as_json: bool) -> None:
-    """Makes the key that posts, unless it is there, and says where it gets its money.
-
-    Raises:
-        ConfigError, ChainError: it cannot be made or read.
-    """
+def run_ledger_key(settings: Settings, as_json: bool) -> None:
+    """Makes the key that posts, unless it is there, and says where it gets its money."""
     file, address, created = create_key(settings)
     document: dict[str, Any] = {
         "address": address,
@@ -71,12 +62,8 @@ def run_key(settings: Settings, as_json: bool) -> None:
     print_result(document, as_json, text)
 
 
-def run_deploy(settings: Settings, confirm: Confirm, as_json: bool) -> None:
-    """Deploys both contracts.
-
-    Raises:
-        ConfigError, ChainError: not agreed to, not paid for, refused.
-    """
+def run_ledger_deploy(settings: Settings, confirm: Confirm, as_json: bool) -> None:
+    """Deploys both contracts."""
     with open_node(settings) as node:
         most = _ask(node, 2 * setup.DEPLOY_GAS_MAX)
         require_consent(confirm, f"Deploy both contracts on chain {node.chain_id}, for {most}?")
@@ -92,12 +79,8 @@ def run_deploy(settings: Settings, confirm: Confirm, as_json: bool) -> None:
     print_result(document, as_json, f"{text}\npaid {format_wei(cost)}; name them under [ledger]")
 
 
-def run_bind(settings: Settings, confirm: Confirm, as_json: bool) -> None:
-    """Lets the key post for the wallet's hotkey.
-
-    Raises:
-        ConfigError, ChainError: not agreed to, not paid for, refused.
-    """
+def run_ledger_bind(settings: Settings, confirm: Confirm, as_json: bool) -> None:
+    """Lets the key post for the wallet's hotkey."""
     account = open_account(settings)
     name = encode_ss58(account.hotkey)
     with open_node(settings) as node:
@@ -107,9 +90,8 @@ def run_bind(settings: Settings, confirm: Confirm, as_json: bool) -> None:
         before = ledger.get_binding(account.hotkey)
         if before.poster == address:
             document = {"hotkey": name, "poster": before.poster, "bound_before": True}
-            print_result(
-                document, as_json, f"{before.poster} posts for {name} already: nothing was sent"
-            )
+            text = f"{before.poster} posts for {name} already: nothing was sent"
+            print_result(document, as_json, text)
             return
         instead = "" if before.poster is None else f", instead of {before.poster}"
         question = f"Let {address} post for {name}{instead}, for {_ask(node, setup.BIND_GAS_MAX)}?"
@@ -129,16 +111,12 @@ def run_bind(settings: Settings, confirm: Confirm, as_json: bool) -> None:
     print_result(document, as_json, f"{text}; paid {format_wei(receipt.cost)}")
 
 
-def run_show(
+def run_ledger_show(
     settings: Settings, validator: str, epoch: int, uid: int | None, as_json: bool
-) -> bool:
+) -> int:
     """What a validator has posted of a settlement, and with its uid whether its weights on chain
-    now are those. Whether something stands there.
-
-    Raises:
-        ConfigError, ChainError: it cannot be read.
-    """
-    hotkey = _read_hotkey(validator)
+    now are those."""
+    hotkey = parse_hotkey(validator, "SS58")
     with open_node(settings) as node:
         node.require_chain()
         ledger = open_ledger(settings, node)
@@ -164,7 +142,7 @@ def run_show(
         "weights": weights,
     }
     print_result(document, as_json, _tell(document))
-    return any(digest)
+    return OK if any(digest) else FINDING
 
 
 def _tell(document: dict[str, Any]) -> str:
@@ -183,88 +161,60 @@ def _tell(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def run_verify(
-    settings: Settings, file: Path, miner: str, score: int | None, as_json: bool
-) -> bool:
+def run_ledger_verify_score(
+    settings: Settings, record: Path, miner: str, score: int | None, as_json: bool
+) -> int:
     """Whether the contract says that a settlement's record and a score in it were posted.
 
     Args:
-        file: the settlement's record, as its validator publishes it.
+        record: the settlement's, as its validator publishes it.
         score: None: the record's.
-
-    Raises:
-        ConfigError, ChainError: the record is none or lacks the miner, or nobody answers.
     """
-    record = _read_record(file)
-    scores = {row.hotkey: row.score for row in record.scores}
-    hotkey, entry = _read_hotkey(miner), make_ledger_entry(record)
+    settled = _read_record(record)
+    scores = {row.hotkey: row.score for row in settled.scores}
+    hotkey, entry = parse_hotkey(miner, "--miner"), make_ledger_entry(settled)
     if entry is None or hotkey not in scores:
-        raise ConfigError(f"the record of epoch {record.epoch} has no score of {miner}")
+        raise ConfigError(f"the record of epoch {settled.epoch} has no score of {miner}")
     claimed = scores[hotkey] if score is None else score
     proof = make_score_tree(list(scores.items())).get_proof(hotkey)
     with open_node(settings) as node:
         node.require_chain()
         ledger = open_ledger(settings, node)
-        proven = ledger.is_score_proven(
-            record.validator, record.epoch, entry, hotkey, claimed, proof
-        )
+        whose = (settled.validator, settled.epoch)
+        proven = ledger.is_score_proven(*whose, entry, hotkey, claimed, proof)
         contract = node.open_contract(load_artifact(LEDGER), ledger.address)
         call = contract.encode_abi(
-            "verifyScore",
-            [
-                ledger.netuid,
-                record.validator,
-                record.epoch,
-                entry.to_abi(),
-                hotkey,
-                claimed,
-                list(proof),
-            ],
+            "verifyScore", [ledger.netuid, *whose, entry.to_abi(), hotkey, claimed, list(proof)]
         )
-    document = _describe_proof(record, entry, miner, claimed, proof) | {
+    document = {
+        "validator": encode_ss58(settled.validator),
+        "validator_hex": settled.validator.hex(),
+        "epoch": settled.epoch,
+        "entry": encode_entry(entry),
+        "miner": miner,
+        "miner_hex": hotkey.hex(),
+        "score": claimed,
+        "proof": [node.hex() for node in proof],
         "proven": proven,
         "contract": ledger.address,
         "call": call,
     }
     said = "proven" if proven else "NOT proven: another record, score or ledger"
-    print_result(document, as_json, f"{miner} has {claimed:,} in epoch {record.epoch}: {said}")
-    return proven
-
-
-def _describe_proof(
-    record: SettlementRecord, entry: LedgerEntry, miner: str, score: int, proof: tuple[bytes, ...]
-) -> dict[str, Any]:
-    return {
-        "validator": encode_ss58(record.validator),
-        "validator_hex": record.validator.hex(),
-        "epoch": record.epoch,
-        "entry": encode_entry(entry),
-        "miner": miner,
-        "miner_hex": decode_ss58(miner).hex(),
-        "score": score,
-        "proof": [node.hex() for node in proof],
-    }
+    print_result(document, as_json, f"{miner} has {claimed:,} in epoch {settled.epoch}: {said}")
+    return OK if proven else FINDING
 
 
 def run_ledger_status(settings: Settings, as_json: bool) -> None:
-    """What a validator's folder has posted and has yet to post.
-
-    Raises:
-        JournalError: there is none.
-    """
+    """What a validator's folder has posted and has yet to post."""
     file = settings.validator.dir / VALIDATOR_FILE
     with closing(Database(file, looking=True)) as database:
         rows = [describe_post(row) for row in list_posts(database, _SHOWN)]
-    if as_json:
-        print(json.dumps({"posts": rows}))
-        return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name in ("epoch", "post", "block", "transaction", "trouble"):
-        table.add_column(name, overflow="fold")
+    table = make_table("epoch", "post", "block", "transaction", "trouble")
     for row in rows:
         cells = (row["epoch"], row["state"], row["block"], row["transaction"], row["trouble"])
         table.add_row(*("" if cell is None else str(cell) for cell in cells))
-    open_console(FIGURES).print(table if rows else "nothing was posted from this folder")
+    shown = table if rows else "nothing was posted from this folder"
+    print_result({"posts": rows}, as_json, shown, FIGURES)
 
 
 def _read_record(file: Path) -> SettlementRecord:
@@ -274,13 +224,6 @@ def _read_record(file: Path) -> SettlementRecord:
         return decode_settlement_record(data)
     except EncodingError as error:
         raise ConfigError(f"{file} is no settlement's record: {error}") from None
-
-
-def _read_hotkey(text: str) -> bytes:
-    try:
-        return decode_ss58(text)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
 
 
 def _ask(node: EvmNode, gas: int) -> str:

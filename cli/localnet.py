@@ -18,11 +18,7 @@ _LOOK_S = 0.5
 
 
 def run_localnet(every: Settings, as_json: bool, quiet: bool) -> int:
-    """Serves until it is asked to stop.
-
-    Raises:
-        OperatorError: it could not start, or the chain has come to a stop.
-    """
+    """Serves until it is asked to stop, or the chain has come to a stop."""
     settings = every.localnet
     with (
         log_lines(wants_json(every, as_json), quiet),

@@ -1,18 +1,17 @@
 """`assay mine`, `assay validate`, `assay train`: the neurons as programs on a chain."""
 
-import json
 import logging
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from assay.artifacts.submissions.mirror_writer import open_read_ahead
-from assay.cli.console import open_console
+from assay.cli.console import print_result
 from assay.cli.doctor import render_dry_run
-from assay.cli.preflight.dry_run import Candidate, dry_run
+from assay.cli.preflight.dry_run import dry_run as look_at_mining
 from assay.cli.preflight.examination import PreflightInputs, warn_briefly
 from assay.network import ObjectStore
 from assay.network.store import open_folder
@@ -26,11 +25,16 @@ from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.program.metrics_server import serve_metrics
 from assay.neurons.program.program_loop import ProgramLoop, catch_signals
-from assay.neurons.program.program_status import SHOWN, ProgramInfo, UploadStatus, describe_program
+from assay.neurons.program.program_status import SHOWN, UploadStatus, describe_program
 from assay.neurons.session.neuron_session import NetworkMonitor, NeuronSession, join_network
 from assay.neurons.session.resources import now_ms, open_own_store
 from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import MinerSettings, Settings
+from assay.neurons.settings.sections import (
+    MinerSettings,
+    Settings,
+    TrainerSettings,
+    ValidatorSettings,
+)
 from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.monitor import LearningMonitor, TrainerWithMonitor
@@ -55,26 +59,42 @@ from assay.protocol.record import compute_record_bytes_max
 logger = logging.getLogger("assay")
 
 
+@contextmanager
+def _open_program(
+    settings: Settings,
+    own: MinerSettings | ValidatorSettings | TrainerSettings,
+    kind: str,
+    as_json: bool,
+    quiet: bool,
+) -> Iterator[tuple[NeuronSession, LoopHooks]]:
+    """A program's lines, figures and session, for as long as it runs."""
+    _use_threads(own.threads)
+    with (
+        log_lines(wants_json(settings, as_json), quiet),
+        serve_metrics(settings.metrics.listen, kind, settings.metrics.hosts) as note,
+        join_network(settings, own.dir, kind) as session,
+    ):
+        yield session, LoopHooks(note=note)
+
+
 def run_miner(
-    settings: Settings, as_json: bool, quiet: bool, kind: Callable[..., Miner] = Miner
+    settings: Settings,
+    as_json: bool,
+    quiet: bool,
+    dry_run: bool = False,
+    kind: Callable[..., Miner] = Miner,
 ) -> int:
     """Mines until it is asked to stop.
 
     Args:
+        dry_run: looks at everything that mining needs and sends nothing instead.
         kind: what mines; tests bring miners that cheat.
-
-    Raises:
-        OperatorError: it could not run, or cannot go on.
     """
+    if dry_run:
+        return _run_dry(settings, as_json)
     own = settings.miner
     store, locator = open_own_store(settings)
-    _use_threads(own.threads)
-    with (
-        log_lines(wants_json(settings, as_json), quiet),
-        serve_metrics(settings.metrics.listen, "miner", settings.metrics.hosts) as note,
-        join_network(settings, own.dir, "miner") as session,
-    ):
-        watch = LoopHooks(note=note)
+    with _open_program(settings, own, "miner", as_json, quiet) as (session, watch):
         store = meter(store, watch.tally)
         hotkey, sources = session.account.hotkey, session.sources
         with (
@@ -83,19 +103,12 @@ def run_miner(
                 own.dir / "history.sqlite", session.chain.genesis_hash, session.chain.netuid, hotkey
             ) as history,
         ):
+            reached = (session.chain, sources.beacons, sources.checkpoints, store, locator)
             miner = kind(
                 "miner",
                 hotkey,
                 session.parameters,
-                MinerDependencies(
-                    session.chain,
-                    sources.beacons,
-                    sources.checkpoints,
-                    store,
-                    locator,
-                    workbook,
-                    history,
-                ),
+                MinerDependencies(*reached, workbook, history),
                 make_miner_config(own, session.parameters),
                 make_report("miner_note"),
             )
@@ -109,18 +122,15 @@ def run_miner(
                 progress, rows = miner.progress, describe_history(history, SHOWN)
                 done = None if progress is None else {"window": progress[0], "groups": progress[1]}
                 verdicts.note(list_reasons(rows))
-                return {"at_work": done, "upload": _describe_upload(miner), "windows": rows}
+                up = miner.uploads.newest
+                upload = up and UploadStatus(
+                    window=up.window, bytes=up.sent, of=up.size, tries=up.tries, done=up.done
+                )
+                return {"at_work": done, "upload": upload, "windows": rows}
 
             warn_briefly(_look_around(session, "miner", store, locator), now_ms())
             neuron = MinerWithReview(miner, review, watch.tally)
             return _drive(session, neuron, describe, NetworkMonitor(session), as_json, watch)
-
-
-def _describe_upload(miner: Miner) -> UploadStatus | None:
-    up = miner.uploads.newest
-    if up is None:
-        return None
-    return UploadStatus(window=up.window, bytes=up.sent, of=up.size, tries=up.tries, done=up.done)
 
 
 def make_miner_config(own: MinerSettings, parameters: Parameters) -> MinerConfig:
@@ -132,12 +142,8 @@ def make_miner_config(own: MinerSettings, parameters: Parameters) -> MinerConfig
     )
 
 
-def run_dry_run(settings: Settings, as_json: bool) -> int:
-    """Looks at everything that mining needs and sends nothing. 1 if something stands in the way.
-
-    Raises:
-        OperatorError: it could not look.
-    """
+def _run_dry(settings: Settings, as_json: bool) -> int:
+    """1 if something stands in the way of mining."""
     own = settings.miner
     store, locator = open_own_store(settings)
     _use_threads(own.threads)
@@ -149,38 +155,27 @@ def run_dry_run(settings: Settings, as_json: bool) -> int:
         outside = MinerDependencies(
             session.chain, sources.beacons, sources.checkpoints, store, locator
         )
-        config = make_miner_config(own, session.parameters)
-        candidate = Candidate(account.hotkey, account.coldkey)
-        found = dry_run(
+        found = look_at_mining(
             outside,
-            candidate,
+            account.hotkey,
+            account.coldkey,
             session.parameters,
-            config,
+            make_miner_config(own, session.parameters),
             now_ms(),
             shown=session.stores.get(locator),
             public=lambda: session.stores.get_as_stranger(locator),
         )
-    if as_json:
-        print(json.dumps(found.to_json()))
-    else:
-        open_console().print(render_dry_run(found))
+    print_result(found.to_json(), as_json, render_dry_run(found))
     return 0 if found.ready else 1
 
 
 def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
-    """Validates until it is asked to stop.
-
-    Raises:
-        OperatorError: it could not run, or cannot go on.
-    """
+    """Validates until it is asked to stop."""
     own = settings.validator
-    _use_threads(own.threads)
     with ExitStack() as stack:
-        stack.enter_context(log_lines(wants_json(settings, as_json), quiet))
-        serving = serve_metrics(settings.metrics.listen, "validator", settings.metrics.hosts)
-        watch = LoopHooks(note=stack.enter_context(serving))
+        program = _open_program(settings, own, "validator", as_json, quiet)
+        session, watch = stack.enter_context(program)
         tally = watch.tally
-        session = stack.enter_context(join_network(settings, own.dir, "validator"))
         database = stack.enter_context(closing(Database(own.dir / VALIDATOR_FILE)))
         archive = Archive(own.dir)
         store, locator = _open_record_store(settings)
@@ -213,15 +208,8 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
                 extra={"event": "epoch_settled"},
             )
 
-        book = RecordBook(
-            database,
-            session.chain,
-            author,
-            tempo,
-            store,
-            locator,
-            None if ledger is None else ledger.put_record,
-        )
+        on_published = None if ledger is None else ledger.put_record
+        book = RecordBook(database, session.chain, author, tempo, store, locator, on_published)
         book.recover(compute_record_bytes_max(session.parameters))
         validator = Validator(
             session.account.hotkey,
@@ -263,11 +251,7 @@ def _open_record_store(settings: Settings) -> tuple[ObjectStore, str | None]:
 
 
 def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
-    """Trains until it is asked to stop; under torchrun, with the processes beside it.
-
-    Raises:
-        OperatorError: it could not run, or cannot go on.
-    """
+    """Trains until it is asked to stop; under torchrun, with the processes beside it."""
     with join_team() as rank:
         if rank == 0:
             return _run_first_trainer(settings, as_json, quiet)
@@ -279,13 +263,7 @@ def run_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
 def _run_first_trainer(settings: Settings, as_json: bool, quiet: bool) -> int:
     own = settings.trainer
     store, locator = open_own_store(settings)
-    _use_threads(own.threads)
-    with (
-        log_lines(wants_json(settings, as_json), quiet),
-        serve_metrics(settings.metrics.listen, "trainer", settings.metrics.hosts) as note,
-        join_network(settings, own.dir, "trainer") as session,
-    ):
-        watch = LoopHooks(note=note)
+    with _open_program(settings, own, "trainer", as_json, quiet) as (session, watch):
         store = meter(store, watch.tally)
         trainer_hotkey = session.parameters.identity.trainer
         if session.account.hotkey != trainer_hotkey:
@@ -378,21 +356,18 @@ def _drive(
     watch: LoopHooks,
 ) -> int:
     """Runs the loop; the exit code of a program that was asked to stop."""
-    subject = ProgramInfo(
+    subject = (
         neuron.name,
         get_software(),
-        session.chain.netuid,
         session.account.hotkey,
-        session.parameters.timing,
+        session.parameters,
         session.sources.checkpoints,
-        session.parameters.beacon.chain_hash,
-        session.parameters.digest,
         session.beacons,
         network.seen,
     )
 
     def describe_all() -> dict[str, Any]:
-        return describe_program(subject) | describe()
+        return describe_program(*subject) | describe()
 
     network.require_seat()
     with catch_signals(session.chain.hurry) as stop:

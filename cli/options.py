@@ -1,8 +1,9 @@
 """What the commands share: options made from the settings, exit codes, and errors as one line.
 
-A command names the settings that it offers as flags, `@command(app, "mine", *NETWORK, ...)`. Their
-names, types, defaults and help come from `neurons/settings/sections`, read only once the command
-is called: `assay --help` does without.
+A command names the settings that it offers as flags, and what it runs:
+`@command(app, "mine", *NETWORK, runs="neurons")`. The flags' names, types, defaults and
+help come from `neurons/settings/sections`, read only once the command is called, and so is the file
+with the function: `assay --help` does without either.
 """
 
 import inspect
@@ -12,6 +13,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, get_origin
 
@@ -90,43 +93,61 @@ class Given:
         return settings
 
 
+Declared = Callable[..., int | None]
+
+
 def command(
-    app: typer.Typer, name: str, *fields: str, role: str | None = None
-) -> Callable[[Callable[..., int | None]], None]:
-    """Registers a command: a function of `Given` and of options of its own; its exit code, or None.
+    app: typer.Typer,
+    name: str | None,
+    *fields: str,
+    runs: str | None = None,
+    role: str | None = None,
+    problem_files: bool = True,
+) -> Callable[[Declared], None]:
+    """Registers a command: a function of its own options. What it runs returns an exit code or
+    None.
 
     Args:
+        name: None: what a group does where none of its commands is named.
         fields: settings that are flags of it, as `section.field`, or `section.*` for all. With one
             of the chain or the wallet there is `--localnet`, with any at all `--config`.
+        runs: file of this folder with the function of the same name, which is called with
+            `Settings` and the options by name; a `yes` becomes `confirm`. None: the declared
+            function itself is called, with `Given` before its options.
+        problem_files: see `Given.load`.
     """
 
-    def register(function: Callable[..., int | None]) -> None:
-        app.command(name, cls=_make_class(TyperCommand, fields, role))(_make_callback(function))
+    def register(function: Declared) -> None:
+        called = function
+        if runs is not None:
+            called = partial(_run, runs, function.__name__, problem_files)
+        callback = _make_callback(function, called, skipped=int(runs is None))
+        if name is None:
+            kind = _make_class(TyperGroup, fields, role)
+            app.callback(cls=kind, invoke_without_command=True)(callback)
+        else:
+            app.command(name, cls=_make_class(TyperCommand, fields, role))(callback)
 
     return register
 
 
-def group_command(
-    app: typer.Typer, *fields: str, role: str | None = None
-) -> Callable[[Callable[..., int | None]], None]:
-    """As `command`, for what a group does where none of its commands is named."""
-
-    def register(function: Callable[..., int | None]) -> None:
-        kind = _make_class(TyperGroup, fields, role)
-        app.callback(cls=kind, invoke_without_command=True)(_make_callback(function))
-
-    return register
+def _run(file: str, name: str, problem_files: bool, given: Given, **own: Any) -> int | None:
+    settings = given.load(problem_files)
+    if "yes" in own:
+        own["confirm"] = confirm(own.pop("yes"), own["as_json"])
+    code: int | None = getattr(import_module(f"assay.cli.{file}"), name)(settings, **own)
+    return code
 
 
-def _make_callback(function: Callable[..., int | None]) -> Callable[..., None]:
-    """The function as typer takes it: with the context for `Given`, and errors as one line."""
+def _make_callback(function: Declared, called: Declared, skipped: int) -> Callable[..., None]:
+    """What typer calls: with the context for `Given`, and errors as one line."""
 
     def run(caller: typer.Context, **own: Any) -> None:
         if caller.invoked_subcommand is None:
             with plain_errors():
-                raise typer.Exit(function(caller.obj, **own) or OK)
+                raise typer.Exit(called(caller.obj, **own) or OK)
 
-    _, *parameters = inspect.signature(function).parameters.values()
+    parameters = list(inspect.signature(function).parameters.values())[skipped:]
     kind = inspect.Parameter.KEYWORD_ONLY
     shown = [inspect.Parameter("caller", kind, annotation=typer.Context)]
     _set_signature(run, [*shown, *(given.replace(kind=kind) for given in parameters)])

@@ -1,15 +1,14 @@
 """A neuron's status.json drawn for a terminal, from the document alone."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from assay.cli.history_view import render_history
+from assay.cli.console import make_table
 from assay.neurons.program.program_status import STOPPED
 
 #: Seconds after which a status is said to be old: an idle program writes every ten.
@@ -141,9 +140,8 @@ def render_upload(up: dict[str, Any] | None) -> list[RenderableType]:
 
 
 def _render_validator(status: dict[str, Any]) -> list[RenderableType]:
-    windows = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name in ("window", "state", "phase", "challenge", "audit", "accepted", "others"):
-        windows.add_column(name, overflow="fold")
+    names = ("window", "state", "phase", "challenge", "audit", "accepted", "others")
+    windows = make_table(*names)
     for window in status["windows"]:
         reasons = Counter(verdict["reason"] for verdict in window["verdicts"])
         accepted = reasons.pop("ACCEPTED", 0)
@@ -198,10 +196,7 @@ def render_shares(
     """What each uid of a settlement came to; those that came to nothing are left out."""
     total = sum(weights.values()) or 1
     uids = {uid for uid, figure in (*scores.items(), *weights.items()) if figure}
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name in ("uid", "score", "weight", "share"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("hotkey", no_wrap=True)
+    table = make_table("uid", "score", "weight", "share", "hotkey", left=("hotkey",))
     for uid in sorted(uids, key=int):
         weight, score = weights.get(uid, 0), scores.get(uid)
         table.add_row(
@@ -231,9 +226,7 @@ def render_settlements(rows: list[dict[str, Any]]) -> RenderableType:
     """A validator's weights and what became of them."""
     if not rows:
         return Text("nothing is settled yet", style="dim")
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name in ("epoch", "weights", "sent at", "confirmed at", "uids", "trouble"):
-        table.add_column(name, overflow="fold")
+    table = make_table("epoch", "weights", "sent at", "confirmed at", "uids", "trouble")
     for row in rows:
         cells = (row["sent_at"], row["confirmed_at"], len(row["weights"]), row["trouble"])
         table.add_row(
@@ -246,9 +239,8 @@ def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
     if not status["lessons"]:
         return [Text("no lesson yet", style="dim")]
     tried = {point["number"]: point["correct"] / point["problems"] for point in status["held_out"]}
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name in ("window", "groups", "mean reward", "checkpoint", "held-out", "digest"):
-        table.add_column(name, justify="left" if name == "digest" else "right", no_wrap=True)
+    names = ("window", "groups", "mean reward", "checkpoint", "held-out", "digest")
+    table = make_table(*names, left=("digest",))
     for lesson in status["lessons"]:
         digest = lesson["digest"][:16] + "…"
         table.add_row(
@@ -260,3 +252,68 @@ def _render_trainer(status: dict[str, Any]) -> list[RenderableType]:
         )
     alarm = status["alarm"]
     return [table] if alarm is None else [table, Text(alarm, style="red")]
+
+
+def render_history(rows: Sequence[dict[str, Any]]) -> RenderableType:
+    """A line a window, and below the table why the refused ones were refused."""
+    if not rows:
+        return Text("no window was mined yet", style="dim")
+    names = ("window", "groups", "committed", "own verdict", "score", "weight", "alpha")
+    table = make_table(*names, left=("committed", "own verdict"))
+    told = []
+    for row in rows:
+        groups, verdict, payment = (row[name] for name in ("groups", "verdict", "payment"))
+        table.add_row(
+            str(row["window"]),
+            f"{groups['done']}/{groups['wanted']}",
+            _name_commitment(row["commitment"]),
+            _name_verdict(verdict),
+            f"{verdict['score']:,}" if verdict else "",
+            _name_weights(payment),
+            f"{payment['emission_rao_alpha'] / 1e9:.4f}" if payment else "",
+        )
+        if words := _find_words(row):
+            told.append(Text(f"window {row['window']}: {'; '.join(words)}", style="yellow"))
+    return Group(table, *told)
+
+
+def _name_commitment(commitment: dict[str, Any] | None) -> Text:
+    if commitment is None or commitment["sent_at"] is None:
+        return Text("–", style="dim")
+    stood = commitment["stood"]
+    words = "" if stood is None else (" ✓" if stood else " ✗")
+    return Text(f"at {commitment['sent_at']}{words}", style="red" if stood is False else "")
+
+
+def _name_verdict(verdict: dict[str, Any] | None) -> Text:
+    if verdict is None:
+        return Text("not judged yet", style="dim")
+    if verdict["reason"] is None:
+        return Text("unknown", style="yellow")
+    style = "green" if verdict["accepted"] else "red"
+    return Text(verdict["reason"] + ("" if verdict["final"] else " so far"), style=style)
+
+
+def _name_weights(payment: dict[str, Any] | None) -> str:
+    if payment is None:
+        return ""
+    shares = [weight["share"] for weight in payment["weights"]]
+    return f"{max(shares):.1%} by {len(shares)}" if shares else "0"
+
+
+def _find_words(row: dict[str, Any]) -> list[str]:
+    """What a person should read about a window beside its line."""
+    words = [row["note"]] if row["note"] else []
+    verdict, payment, commitment = row["verdict"], row["payment"], row["commitment"]
+    if commitment is not None and commitment["stood"] is False:
+        words.append("the commitment did not stand at its block")
+    if verdict is not None and not verdict["accepted"]:
+        where = [
+            f"{name} {verdict[name]}" for name in ("group", "rollout", "token") if name in verdict
+        ]
+        words.append(f"{verdict['detail']}{' (' + ', '.join(where) + ')' if where else ''}")
+        if verdict["costs"]:
+            words.append(f"it costs {verdict['costs']}")
+    if payment is not None and payment["note"]:
+        words.append(payment["note"])
+    return words

@@ -2,32 +2,26 @@
 
 from pathlib import Path
 
-from assay.cli.console import Confirm, print_result
+from assay.cli.console import Confirm, print_result, require_consent
 from assay.network.beacon import read_chain_info
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.session.resources import open_account, open_chain, open_own_store
-from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import PublishSettings, Settings
+from assay.neurons.settings.loading import ConfigError, parse_hotkey
+from assay.neurons.settings.sections import Settings
 from assay.protocol import QUICKNET, BeaconChain
-from assay.protocol.ss58 import decode_ss58
 from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 from assay.training import GENESIS
 
 
-def run_subnet_publish(
-    settings: Settings, rules: PublishSettings, confirm: Confirm, as_json: bool, quiet: bool
-) -> None:
-    """Publishes parameters and genesis checkpoint, which makes the subnet a network to join.
-
-    Raises:
-        OperatorError: nobody could join it, not agreed to, or it could not be done.
-    """
+def run_subnet_publish(settings: Settings, confirm: Confirm, as_json: bool, quiet: bool) -> None:
+    """Publishes parameters and genesis checkpoint, which makes the subnet a network to join."""
+    rules = settings.publish
     store, locator = open_own_store(settings)
     account = open_account(settings)
     if rules.trainer is None:
         raise ConfigError("who publishes checkpoints? name the trainer's hotkey with --trainer")
-    beacon, trainer = _read_beacon(rules.beacon_info), _read_hotkey(rules.trainer)
+    beacon, trainer = _read_beacon(rules.beacon_info), parse_hotkey(rules.trainer, "--trainer")
     changes = {} if rules.changes is None else read_changes(rules.changes)
     parse_environment(rules.environment)  # while nothing is open yet
     genesis = GENESIS if rules.genesis is None else rules.genesis
@@ -41,17 +35,9 @@ def run_subnet_publish(
             f"Publish parameters {parameters.digest.hex()[:16]}… for subnet {chain.netuid}? "
             "Whoever works by other ones is on another network from then on."
         )
-        if not confirm(question):
-            raise ConfigError("not agreed to: nothing was published")
-        block = publish_subnet(
-            chain,
-            account.hotkey,
-            store,
-            locator,
-            parameters,
-            genesis,
-            make_report("publication_note"),
-        )
+        require_consent(confirm, question, "nothing was published")
+        report = make_report("publication_note")
+        block = publish_subnet(chain, account.hotkey, store, locator, parameters, genesis, report)
     digest = parameters.digest.hex()
     document = {
         "netuid": chain.netuid,
@@ -72,10 +58,3 @@ def _read_beacon(file: Path | None) -> BeaconChain:
         return read_chain_info(file.read_bytes())
     except OSError as error:
         raise ConfigError(f"cannot read {file} ({error.strerror})") from None
-
-
-def _read_hotkey(text: str) -> bytes:
-    try:
-        return decode_ss58(text)
-    except ValueError as error:
-        raise ConfigError(f"--trainer {text}: {error}: write the hotkey's address") from None

@@ -14,7 +14,6 @@ from assay.cli.options import (
     Given,
     Quiet,
     command,
-    group_command,
     say_what_opens,
 )
 
@@ -118,7 +117,7 @@ def run_explorer(given: Given, quiet: Quiet = False, as_json: AsJson = False) ->
     return run_explorer(make_request(given), as_json, quiet)
 
 
-@group_command(audit_app, *NETWORK, *READING, *LEDGER)
+@command(audit_app, None, *NETWORK, *READING, *LEDGER)
 def run_audit(
     given: Given,
     validator: Validator = None,
@@ -250,9 +249,8 @@ def run_verify_step(
     return verify_step(asked, as_json, quiet)
 
 
-@command(app, "export", "trainer.dir")
-def run_data_export(
-    given: Given,
+@command(app, "export", "trainer.dir", runs="train_steps")
+def run_export_steps(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder to write the data set to; new or empty.")
     ],
@@ -268,9 +266,6 @@ def run_data_export(
     from, and the root on chain that proves it; each step's data is checked against its record. A
     demo's folder serves as --dir, too.
     """
-    from assay.cli.train_steps import run_export
-
-    run_export(given.load().trainer.dir, out, windows, as_json, quiet)
 
 
 app.add_typer(audit_app, name="audit")

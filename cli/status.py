@@ -8,32 +8,23 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, NoReturn, TypedDict, TypeVar
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from assay.artifacts.records.record_reader import RecordFault, RecordReader, list_validators
-from assay.cli.console import FIGURES, open_console
+from assay.cli.console import FIGURES, make_table, print_result
 from assay.cli.program_view import Sign, describe_age, render_head, render_program, render_shares
 from assay.demo.demo_view import render_status
 from assay.network import ObjectStore, open_store
 from assay.network.files import is_locked
 from assay.network.store import StoreError
-from assay.neurons.settings.loading import ConfigError
-from assay.protocol import (
-    QUICKNET,
-    SettlementRecord,
-    WindowRecord,
-    decode_ss58,
-    encode_ss58,
-    is_valid_beacon,
-)
+from assay.neurons.settings.loading import ConfigError, parse_hotkey
+from assay.neurons.settings.sections import Settings
+from assay.protocol import QUICKNET, SettlementRecord, WindowRecord, encode_ss58, is_valid_beacon
 from assay.protocol.record import NOTHING, Moment
 
 #: Seconds between two looks of --watch.
@@ -42,43 +33,32 @@ _LOOK_S = 1.0
 _STATUS_BYTES = 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class StatusRequest:
-    """What was asked for on the command line.
-
-    Attributes:
-        record: locator of a validator's store, or a folder; None: the folder's status.
-        hotkey: whose record, SS58; None: the only one there.
-    """
-
-    folder: Path
-    record: str | None = None
-    hotkey: str | None = None
-
-
-def run_status(request: StatusRequest, as_json: bool, watch: bool = False) -> None:
-    """Prints how it stands, once or until Ctrl-C.
-
-    Raises:
-        ConfigError: there is nothing to show, or it is damaged. StoreError: the store cannot be
-            read.
-    """
-    look = _make_look(request)
-    if as_json and watch:
-        raise ConfigError("--watch draws, --json prints one document: name one of them")
-    document, drawn = look()
-    if as_json:
-        print(json.dumps(document))
-    elif watch:
-        _watch(look, drawn)
-    else:
-        open_console(FIGURES).print(drawn)
-
-
 Look = Callable[[], tuple[dict[str, Any], RenderableType]]
 
 
-def _watch(look: Look, drawn: RenderableType) -> None:
+def run_status(
+    settings: Settings,
+    record: str | None = None,
+    hotkey: str | None = None,
+    watch: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Prints how it stands, once or until Ctrl-C.
+
+    Args:
+        record: locator of a validator's store, or a folder; None: the settings' folder is meant.
+        hotkey: whose record, SS58; None: the only one there.
+    """
+    look = _make_look(settings.status.dir, record, hotkey)
+    if as_json and watch:
+        raise ConfigError("--watch draws, --json prints one document: name one of them")
+    document, drawn = look()
+    if watch:
+        _watch(look, drawn)
+    print_result(document, as_json, drawn, FIGURES)
+
+
+def _watch(look: Look, drawn: RenderableType) -> NoReturn:
     console = Console(highlight=False)
     if not console.is_terminal:
         raise ConfigError("--watch needs a terminal: without it the command can be run again")
@@ -88,16 +68,12 @@ def _watch(look: Look, drawn: RenderableType) -> None:
             live.update(look()[1], refresh=True)
 
 
-def _make_look(request: StatusRequest) -> Look:
-    if request.record is None:
-        if request.hotkey is not None:
+def _make_look(folder: Path, record: str | None, hotkey: str | None) -> Look:
+    if record is None:
+        if hotkey is not None:
             raise ConfigError("--hotkey says whose record is meant: name its store with --record")
-        return lambda: _look_at_folder(request.folder)
-    record, hotkey = request.record, request.hotkey
-    try:
-        validator = None if hotkey is None else decode_ss58(hotkey)
-    except ValueError as error:
-        raise ConfigError(f"--hotkey: {error}") from None
+        return lambda: _look_at_folder(folder)
+    validator = None if hotkey is None else parse_hotkey(hotkey, "--hotkey")
 
     def look() -> tuple[dict[str, Any], RenderableType]:
         document = describe_record(record, validator)
@@ -318,20 +294,16 @@ def render_record(document: dict[str, Any], now: float) -> RenderableType:
         now: Unix seconds.
     """
     windows = document["windows"]
-    text = Text("public record", style="bold")
+    text = Text()
+    text.append("public record", style="bold")
     software = "".join(c for c in document["software"] if c.isprintable())
-    text.append(f"  {document['hotkey']}, by {software}\n", style="not bold")
-    text.append(
-        f"settled at block {document['epoch']:,}, before it at {document['previous_epoch']:,}",
-        style="not bold",
-    )
+    text.append(f"  {document['hotkey']}, by {software}\nsettled at block {document['epoch']:,}")
+    text.append(f", before it at {document['previous_epoch']:,}")
     times = [w["audit"]["at"] for w in windows if w["audit"]]
     if times:
         age = describe_age(max(0, int(now - max(times))))
-        text.append(f"   its last audit was drawn {age} ago", style="not bold")
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name in ("window", "outcome", "challenge", "audit", "accepted", "others"):
-        table.add_column(name, overflow="fold")
+        text.append(f"   its last audit was drawn {age} ago")
+    table = make_table("window", "outcome", "challenge", "audit", "accepted", "others")
     for window in windows:
         reasons = Counter(v["reason"] or "no verdict" for v in window["verdicts"])
         accepted = reasons.pop("ACCEPTED", 0)

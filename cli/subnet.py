@@ -1,6 +1,5 @@
 """`assay subnet` and `assay weights`: a subnet as everybody sees it, and what validators set."""
 
-import json
 import logging
 import re
 import time
@@ -10,9 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Group, RenderableType
+from rich.text import Text
 
-from assay.cli.console import FIGURES, Confirm, open_console, print_result, require_consent
+from assay.cli.console import FIGURES, Confirm, print_result, require_consent
 from assay.cli.program_view import render_settlements
 from assay.network.chain import (
     ChainError,
@@ -24,7 +24,13 @@ from assay.network.chain import (
 )
 from assay.network.chain.chain_values import format_tao
 from assay.neurons.program.database import VALIDATOR_FILE, Database
-from assay.neurons.session.resources import connect, open_account, open_chain, require_netuid
+from assay.neurons.session.resources import (
+    connect,
+    open_account,
+    open_chain,
+    parse_tao,
+    require_netuid,
+)
 from assay.neurons.session.session import open_session
 from assay.neurons.session.window_reader import get_checkpoint_digest
 from assay.neurons.settings.loading import ConfigError
@@ -34,21 +40,27 @@ from assay.protocol import QUICKNET, BeaconChain, encode_ss58
 from assay.protocol.window import compute_window
 from assay.verification import compute_weights
 
+logger = logging.getLogger("assay")
+
+_PAIR = re.compile(r"([0-9]{1,5})=([0-9]{1,12})")
+#: Longest wait for the chain's rate limit and for the weights to stand, seconds.
+_PATIENCE_S = 3_600.0
+_LOOK_S = 1.0
+#: Settlements shown.
+_SHOWN = 20
+
 
 def run_subnet_create(
-    settings: Settings, max_cost: int | None, confirm: Confirm, as_json: bool
+    settings: Settings, max_cost: str | None, confirm: Confirm, as_json: bool
 ) -> None:
-    """Buys a subnet; the wallet's hotkey holds its uid 0.
-
-    Raises:
-        ChainError, ConfigError: dearer, refused, or not agreed to.
-    """
+    """Buys a subnet; the wallet's hotkey holds its uid 0."""
+    limit = None if max_cost is None else parse_tao(max_cost)
     account = open_account(settings)
     with connect(settings.chain) as connection:
         cost = get_subnet_cost(connection)
         name = encode_ss58(account.hotkey)
         require_consent(confirm, f"Buy a subnet for {format_tao(cost)}, {name} holding its uid 0?")
-        netuid = create_subnet(connection, account.wallet, cost if max_cost is None else max_cost)
+        netuid = create_subnet(connection, account.wallet, cost if limit is None else limit)
     document = {"netuid": netuid, "owner_hotkey": name, "cost_rao": cost}
     text = (
         f"subnet {netuid} is yours for {format_tao(cost)}. Next: `assay subnet start` once the "
@@ -58,11 +70,7 @@ def run_subnet_create(
 
 
 def run_subnet_start(settings: Settings, as_json: bool) -> None:
-    """Opens the subnet for stake and emission.
-
-    Raises:
-        ChainError: not the owner, too early, or started already.
-    """
+    """Opens the subnet for stake and emission."""
     account, netuid = open_account(settings), require_netuid(settings.chain)
     with connect(settings.chain) as connection:
         receipt = start_subnet(connection, account.wallet, netuid)
@@ -72,11 +80,7 @@ def run_subnet_start(settings: Settings, as_json: bool) -> None:
 
 
 def run_subnet_show(settings: Settings, as_json: bool) -> None:
-    """The network as everybody finds it: hyperparameters, parameters, checkpoint in force.
-
-    Raises:
-        OperatorError: nothing is published, or it cannot be had.
-    """
+    """The network as everybody finds it: hyperparameters, parameters, checkpoint in force."""
     with open_session(settings) as session:
         chain = session.chain
         head = chain.get_head()
@@ -96,43 +100,27 @@ def run_subnet_show(settings: Settings, as_json: bool) -> None:
         "digest": parameters.digest.hex(),
         "parameters": parameters.to_json(),
     }
-    if as_json:
-        print(json.dumps(document))
-        return
     timing, work = parameters.timing, parameters.work
     seconds = timing.window_blocks * timing.slot_ms / 1_000
-    lines = (
-        ("subnet", f"{chain.netuid}, {len(members)} of {rules.max_uids} uids held, block {head}"),
-        ("owner", encode_ss58(owner)),
-        (
-            "registration",
-            f"{format_tao(rules.registration_cost)}"
-            + ("" if rules.registration_open else ", closed"),
-        ),
-        (
-            "weights",
-            ("timelocked, " if rules.commit_reveal else "in the clear, ")
-            + (
-                f"{rules.weights_rate_limit} blocks apart"
-                if rules.weights_rate_limit
-                else "any time"
-            )
-            + f"; tempo {rules.tempo} blocks",
-        ),
-        ("parameters", parameters.digest.hex()),
-        ("window", f"{window} now; {timing.window_blocks} blocks, {seconds:g} s"),
-        (
-            "work",
-            f"{work.group_size} rollouts a group, at most {work.group_cap} groups of up to "
-            f"{work.max_tokens} tokens; {work.audited_groups} audited",
-        ),
-        ("environment", parameters.environment.name),
-        ("beacon", name_beacon(parameters.beacon)),
-        ("trainer", encode_ss58(parameters.identity.trainer)),
-        ("checkpoint", checkpoint.hex()),
-    )
-    for name, value in lines:
-        Console().print(f"{name:<13} {value}", highlight=False, soft_wrap=True)
+    closed = "" if rules.registration_open else ", closed"
+    hidden = "timelocked" if rules.commit_reveal else "in the clear"
+    apart = f"{rules.weights_rate_limit} blocks apart" if rules.weights_rate_limit else "any time"
+    lines = {
+        "subnet": f"{chain.netuid}, {len(members)} of {rules.max_uids} uids held, block {head}",
+        "owner": encode_ss58(owner),
+        "registration": format_tao(rules.registration_cost) + closed,
+        "weights": f"{hidden}, {apart}; tempo {rules.tempo} blocks",
+        "parameters": parameters.digest.hex(),
+        "window": f"{window} now; {timing.window_blocks} blocks, {seconds:g} s",
+        "work": f"{work.group_size} rollouts a group, at most {work.group_cap} groups of up to "
+        f"{work.max_tokens} tokens; {work.audited_groups} audited",
+        "environment": parameters.environment.name,
+        "beacon": name_beacon(parameters.beacon),
+        "trainer": encode_ss58(parameters.identity.trainer),
+        "checkpoint": checkpoint.hex(),
+    }
+    text = "\n".join(f"{name:<13} {value}" for name, value in lines.items())
+    print_result(document, as_json, text)
 
 
 def name_beacon(chain: BeaconChain) -> str:
@@ -140,16 +128,6 @@ def name_beacon(chain: BeaconChain) -> str:
     if chain == QUICKNET:
         return "drand's quicknet"
     return f"{chain.chain_hash.hex()}: not a public one, name relays of it with --beacon"
-
-
-logger = logging.getLogger("assay")
-
-_PAIR = re.compile(r"([0-9]{1,5})=([0-9]{1,12})")
-#: Longest wait for the chain's rate limit and for the weights to stand, seconds.
-_PATIENCE_S = 3_600.0
-_LOOK_S = 1.0
-#: Settlements shown.
-_SHOWN = 20
 
 
 def parse_shares(words: Sequence[str]) -> dict[int, int]:
@@ -174,13 +152,9 @@ def parse_shares(words: Sequence[str]) -> dict[int, int]:
 
 
 def run_weights_show(
-    settings: Settings, folder: Path | None, block: int | None, as_json: bool
+    settings: Settings, directory: Path | None, block: int | None, as_json: bool
 ) -> None:
-    """Weights of all validators at a block, and a validator folder's own account of them.
-
-    Raises:
-        ChainError, ConfigError: the chain or the folder cannot be read.
-    """
+    """Weights of all validators at a block, and a validator folder's own account of them."""
     with open_chain(settings.chain) as chain:
         number = chain.get_head() if block is None else block
         rows = chain.get_weights(number)
@@ -198,45 +172,34 @@ def run_weights_show(
             for hotkey, row in sorted(rows.items(), key=lambda item: members[item[0]].uid)
         ],
     }
-    if folder is not None:
-        with closing(Database(folder / VALIDATOR_FILE, looking=True)) as database:
+    if directory is not None:
+        with closing(Database(directory / VALIDATOR_FILE, looking=True)) as database:
             document["settlements"] = [describe_row(row) for row in list_rows(database, _SHOWN)]
-    if as_json:
-        print(json.dumps(document))
-    else:
-        _draw(document, by_uid)
+    print_result(document, as_json, _draw(document, by_uid), FIGURES)
 
 
-def _draw(document: dict[str, Any], by_uid: Mapping[int, str]) -> None:
-    console = open_console(FIGURES)
+def _draw(document: dict[str, Any], by_uid: Mapping[int, str]) -> RenderableType:
+    lines = []
     for validator in document["validators"]:
         total = sum(validator["weights"].values()) or 1
-        console.print(f"validator {validator['uid']}  {validator['hotkey']}", highlight=False)
+        lines.append(f"validator {validator['uid']}  {validator['hotkey']}")
         for uid, weight in validator["weights"].items():
             name = by_uid.get(int(uid), "nobody")
-            console.print(
-                f"  {uid:>5}  {weight:>6,}  {100 * weight / total:5.1f} %  {name}",
-                highlight=False,
-                soft_wrap=True,
-            )
-    if not document["validators"]:
-        console.print(
-            f"nobody has weights on subnet {document['netuid']} at block {document['block']}",
-            highlight=False,
-        )
+            lines.append(f"  {uid:>5}  {weight:>6,}  {100 * weight / total:5.1f} %  {name}")
+    if not lines:
+        place = f"subnet {document['netuid']} at block {document['block']}"
+        lines.append(f"nobody has weights on {place}")
+    parts: list[RenderableType] = [Text("\n".join(lines))]
     if "settlements" in document:
-        console.print(render_settlements(document["settlements"]))
+        parts.append(render_settlements(document["settlements"]))
+    return Group(*parts)
 
 
 def run_weights_set(
-    settings: Settings, shares: Mapping[int, int], wait: bool, confirm: Confirm, as_json: bool
+    settings: Settings, weights: Sequence[str], wait: bool, confirm: Confirm, as_json: bool
 ) -> None:
-    """Sends weights once and reads them back from final state.
-
-    Raises:
-        TooSoonError: the rate limit forbids it, and waiting was not asked for.
-        ChainError, ConfigError: refused, or not agreed to.
-    """
+    """Sends weights once and reads them back from final state."""
+    shares = parse_shares(weights)
     account = open_account(settings)
     row = compute_weights(shares, min(shares), 0)
     with open_chain(settings.chain, poll_s=_LOOK_S) as chain:
@@ -270,12 +233,10 @@ def run_weights_set(
         "timelocked": timelocked,
         "weights": {str(uid): weight for uid, weight in row.items()},
     }
-    if as_json:
-        print(json.dumps(document))
-    elif timelocked:
-        print(f"weights of {name} are on chain, encrypted: the chain opens them by itself")
-    else:
-        print(f"weights of {name} stand at block {block}")
+    stand = f"stand at block {block}"
+    if timelocked:
+        stand = "are on chain, encrypted: the chain opens them by itself"
+    print_result(document, as_json, f"weights of {name} {stand}")
 
 
 def _await(

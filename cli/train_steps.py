@@ -101,11 +101,7 @@ class StepRequest:
 
 
 def verify_step(request: StepRequest, as_json: bool, quiet: bool) -> int:
-    """Does a step again and prints what came of it; the exit code.
-
-    Raises:
-        OperatorError: it could not be done.
-    """
+    """Does a step again and prints what came of it; the exit code."""
     path = Path(request.record)
     if request.stores:
         path = fetch_record(request.stores, request.record, request.folder)
@@ -174,12 +170,11 @@ def fetch_record(stores: Sequence[str], checkpoint: str, folder: Path) -> Path:
     return fetch_step([open_store(store) for store in stores], digest, folder)
 
 
-def run_export(folder: Path, out: Path, windows: str | None, as_json: bool, quiet: bool) -> None:
-    """Writes the data set and prints what is in it.
-
-    Raises:
-        OperatorError: it could not be done.
-    """
+def run_export_steps(
+    settings: Settings, out: Path, windows: str | None, as_json: bool, quiet: bool
+) -> None:
+    """Writes the data set and prints what is in it."""
+    folder = settings.trainer.dir
     first, last = _parse_windows(windows)
     summary = export_steps(folder, out, range(first, last + 1), _ignore if quiet else _say)
     if as_json:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.submissions.submission_file import SubmissionFile
 from assay.artifacts.submissions.submission_layout import get_limits
+from assay.cli.options import FINDING, OK
 from assay.network.store import open_file
+from assay.neurons.settings.loading import ConfigError, parse_hotkey
+from assay.neurons.settings.sections import Settings
 from assay.protocol import (
     QUICKNET,
     Context,
@@ -17,11 +20,9 @@ from assay.protocol import (
     Reason,
     Refusal,
     context_from_json,
-    decode_ss58,
     find_context_fault,
 )
 from assay.protocol.encoding import decode, read_json
-from assay.protocol.errors import OperatorError
 from assay.verification import Verdict
 
 if TYPE_CHECKING:
@@ -31,8 +32,22 @@ if TYPE_CHECKING:
 _CONTEXT_BYTES = 16 << 20
 
 
-class VerifyError(OperatorError):
-    """What was given does not let us judge: says what to change."""
+def run_verify(
+    _: Settings,
+    file: Path,
+    context: Path,
+    model: Path,
+    hotkey: str | None,
+    every: bool,
+    allow_local_beacon: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Judges a file by the public facts in `context`, with the model that was in force."""
+    verdict = verify_file(file, context, model, hotkey, every, allow_local_beacon)
+    if as_json or not quiet:
+        print_verdict(verdict, as_json)
+    return OK if verdict["accepted"] else FINDING
 
 
 def verify_file(
@@ -43,16 +58,12 @@ def verify_file(
     every: bool,
     allow_local_beacon: bool,
 ) -> dict[str, Any]:
-    """The verdict as JSON (interfaces: "Verdict").
-
-    Raises:
-        VerifyError, CheckpointError, StoreError: we could not judge.
-    """
+    """The verdict as JSON (interfaces: "Verdict")."""
     started = perf_counter()
     context = _read_context(context_path, allow_local_beacon)
-    named = _parse_hotkey(hotkey) if hotkey else None
+    named = parse_hotkey(hotkey, "--hotkey") if hotkey else None
     if not file.is_file():
-        raise VerifyError(f"there is no file {file}")
+        raise ConfigError(f"there is no file {file}")
     checkpoint = _load_model(model, context, context_path)
     from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
 
@@ -80,39 +91,32 @@ def _load_model(folder: Path, context: Context, context_path: Path) -> "Checkpoi
     try:
         fault = find_checkpoint_fault(checkpoint, context.parameters)
     except ValueError as error:  # an environment that this version does not have
-        raise VerifyError(f"{context_path}: {error}") from None
+        raise ConfigError(f"{context_path}: {error}") from None
     if fault is not None:
-        raise VerifyError(f"the window is void for everyone: its checkpoint is unusable: {fault}")
+        raise ConfigError(f"the window is void for everyone: its checkpoint is unusable: {fault}")
     return checkpoint
 
 
 def _read_context(path: Path, allow_local_beacon: bool) -> Context:
     try:
         if path.stat().st_size > _CONTEXT_BYTES:
-            raise VerifyError(f"{path} is larger than {_CONTEXT_BYTES >> 20} MiB: not a context")
+            raise ConfigError(f"{path} is larger than {_CONTEXT_BYTES >> 20} MiB: not a context")
         context = context_from_json(read_json(path.read_bytes()))
     except OSError as error:
-        raise VerifyError(f"cannot read the context {path}: {error.strerror}") from None
+        raise ConfigError(f"cannot read the context {path}: {error.strerror}") from None
     except EncodingError as error:
-        raise VerifyError(f"{path} is not a window's context: {error}") from None
+        raise ConfigError(f"{path} is not a window's context: {error}") from None
     if context.parameters.beacon != QUICKNET and not allow_local_beacon:
-        raise VerifyError(
+        raise ConfigError(
             "the context's beacon chain is not quicknet; if it is a demo's own, add "
             "--allow-local-beacon"
         )
     fault = find_context_fault(context)
     if fault is not None:
-        raise VerifyError(f"{path}: {fault}")
+        raise ConfigError(f"{path}: {fault}")
     if context.audit is None:
-        raise VerifyError(f"{path} has no audit beacon yet: the window is still open")
+        raise ConfigError(f"{path} has no audit beacon yet: the window is still open")
     return context
-
-
-def _parse_hotkey(address: str) -> bytes:
-    try:
-        return decode_ss58(address)
-    except ValueError as error:
-        raise VerifyError(f"--hotkey: {error}") from None
 
 
 def _read_hotkey(submission: SubmissionFile) -> bytes | Refusal:

@@ -7,21 +7,13 @@ epochs, one's own groups for accepted, and everybody's prices for unchanged.
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import ceil
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from assay.artifacts.ports import Chain
-from assay.cli.preflight.checks import (
-    CheckState,
-    PreflightCheck,
-    attempt,
-    check_beacon,
-    check_chain,
-    check_checkpoint,
-    check_clock,
-    check_registration,
-    check_store,
-)
+from assay.cli.preflight.checks import CheckState, PreflightCheck
+from assay.cli.preflight.examination import PreflightInputs, examine_network
 from assay.inference import Checkpoint
 from assay.network.store import ObjectStore
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies, make_work
@@ -32,14 +24,6 @@ from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block
 
 _DAY_MS = 86_400_000
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """Who would mine, and who would pay for its uid."""
-
-    hotkey: bytes
-    coldkey: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +96,8 @@ class DryRun:
 
 def dry_run(
     outside: MinerDependencies,
-    candidate: Candidate,
+    hotkey: bytes,
+    coldkey: bytes,
     parameters: Parameters,
     config: MinerConfig,
     now_ms: int,
@@ -124,67 +109,51 @@ def dry_run(
     """Looks at everything that mining needs.
 
     Args:
+        coldkey: who would pay for a uid.
         now_ms: Unix time, milliseconds.
         shown: the store as validators reach it; None: as the miner does.
         public: the store as strangers do who have named none.
         timer: seconds that go on.
     """
-    chain, hotkey = outside.chain, candidate.hotkey
-    checks = [
-        attempt("chain", "name a node that answers", lambda: check_chain(chain, parameters)),
-        attempt(
-            "clock", "mend the chain first", lambda: check_clock(chain, parameters.timing, now_ms)
-        ),
-        attempt(
-            "registration",
-            "mend the chain first, and name the wallet",
-            lambda: check_registration(chain, hotkey, candidate.coldkey),
-        ),
-        attempt(
-            "store",
-            "mind what the store says, or name another",
-            lambda: check_store(outside.store, shown or outside.store, hotkey, now_ms, public),
-        ),
-        attempt(
-            "beacon",
-            "name sources of the beacon chain that the parameters pin",
-            lambda: check_beacon(chain, outside.beacons, parameters),
-        ),
-    ]
-    found: list[Checkpoint] = []
-
-    def look_for_checkpoint() -> PreflightCheck:
-        check, checkpoint = check_checkpoint(chain, outside.checkpoints, parameters)
-        found.append(checkpoint)
-        return check
-
-    checks.append(
-        attempt("checkpoint", "fetch the one in force from its publisher", look_for_checkpoint)
+    chain = outside.chain
+    around = PreflightInputs(
+        role="miner",
+        folder=Path(),
+        groups_per_step=config.groups_per_step,
+        hotkey=hotkey,
+        coldkey=coldkey,
+        chain=chain,
+        parameters=parameters,
+        beacons=outside.beacons,
+        store=outside.store,
+        shown=shown,
+        public=public,
+        checkpoints=outside.checkpoints,
     )
-    if not found:
+    checks, checkpoint = examine_network(around, now_ms)
+    if checkpoint is None:
         return DryRun(tuple(checks), None, None)
-    speed = measure_speed(outside, candidate, parameters, config, found[0], timer)
+    speed = measure_speed(outside, hotkey, parameters, config, checkpoint, timer)
     checks.append(_check_speed(speed, parameters))
     try:
-        earning = estimate_earning(chain, candidate, parameters, speed.committed)
+        earning = estimate_earning(chain, hotkey, parameters, speed.committed)
     except OperatorError as error:
-        checks.append(
-            PreflightCheck("earning", CheckState.WARN, str(error), "mend the chain first")
-        )
+        remedy = "mend the chain first"
+        checks.append(PreflightCheck("earning", CheckState.WARN, str(error), remedy))
         earning = None
     return DryRun(tuple(checks), speed, earning)
 
 
 def measure_speed(
     outside: MinerDependencies,
-    candidate: Candidate,
+    hotkey: bytes,
     parameters: Parameters,
     config: MinerConfig,
     checkpoint: Checkpoint,
     timer: Callable[[], float],
 ) -> Speed:
     """Generates real groups of a made-up challenge: one to warm up, then what a step makes."""
-    miner = Miner("dry run", candidate.hotkey, parameters, outside, config, lambda line: None)
+    miner = Miner("dry run", hotkey, parameters, outside, config, lambda line: None)
     challenge = Challenge(0, Block(0, bytes(32), 0), Beacon(1, b""), checkpoint.digest, parameters)
     work = make_work(challenge, checkpoint)
     miner.generate(work, range(1))
@@ -222,21 +191,20 @@ def _check_speed(speed: Speed, parameters: Parameters) -> PreflightCheck:
         remedy = "a faster machine, or fewer groups a step; a window without a group earns nothing"
         return PreflightCheck("speed", CheckState.FAIL, detail, remedy)
     if speed.committed < parameters.work.audited_groups:
-        return PreflightCheck(
-            "speed", CheckState.WARN, detail, "this machine earns next to nothing"
-        )
+        remedy = "this machine earns next to nothing"
+        return PreflightCheck("speed", CheckState.WARN, detail, remedy)
     return PreflightCheck("speed", CheckState.OK, detail)
 
 
 def estimate_earning(
-    chain: Chain, candidate: Candidate, parameters: Parameters, own_groups: int
+    chain: Chain, hotkey: bytes, parameters: Parameters, own_groups: int
 ) -> Earning:
     """What so many accepted groups a window would bring, were all else as it was last.
 
     Raises:
         ChainError: the chain cannot answer.
     """
-    timing, hotkey, head = parameters.timing, candidate.hotkey, chain.get_head()
+    timing, head = parameters.timing, chain.get_head()
     window = max(0, (head - timing.commit_offset) // timing.window_blocks)
     block = min(head, compute_block(timing, window, Phase.COMMIT))
     members = chain.get_members(block)

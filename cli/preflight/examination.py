@@ -86,15 +86,35 @@ def examine(
         now_ms: Unix time, milliseconds.
         failures: of opening the surroundings.
     """
-    checks = [*failures, *_examine_chain(around, now_ms), *_examine_services(around, now_ms)]
-    checkpoint, found = _examine_checkpoint(around)
-    checks += [*found, *_examine_machine(around, checkpoint), *_examine_program(around.folder)]
+    found, checkpoint = examine_network(around, now_ms)
+    machine = _examine_machine(around, checkpoint)
+    checks = [*failures, *found, *machine, *_examine_program(around.folder)]
     looked_at = {check.check for check in checks}
     hidden = [name for name in _EXPECTED[around.role] if name not in looked_at]
     remedy = "mend the rest, then look again"
     return checks + [
         PreflightCheck(name, CheckState.WARN, "not looked at", remedy) for name in hidden
     ]
+
+
+def examine_network(
+    around: PreflightInputs, now_ms: int
+) -> tuple[list[PreflightCheck], Checkpoint | None]:
+    """Checks of what lies outside this machine, and the checkpoint in force where it was opened."""
+    checks = [*_examine_chain(around, now_ms), *_examine_services(around, now_ms)]
+    chain, rules, checkpoints = around.chain, around.parameters, around.checkpoints
+    if chain is None or rules is None or checkpoints is None:
+        return checks, None
+    found: list[Checkpoint] = []
+
+    def look() -> PreflightCheck:
+        check, checkpoint = check_checkpoint(chain, checkpoints, rules)
+        found.append(checkpoint)
+        return check
+
+    remedy = "delete a damaged copy, and a program that needs it fetches it again"
+    checks.append(attempt("checkpoint", remedy, look))
+    return checks, next(iter(found), None)
 
 
 def look_briefly(around: PreflightInputs, now_ms: int) -> list[PreflightCheck]:
@@ -159,23 +179,6 @@ def _examine_services(around: PreflightInputs, now_ms: int) -> list[PreflightChe
             )
         )
     return checks
-
-
-def _examine_checkpoint(around: PreflightInputs) -> tuple[Checkpoint | None, list[PreflightCheck]]:
-    chain, rules, checkpoints = around.chain, around.parameters, around.checkpoints
-    if chain is None or rules is None or checkpoints is None:
-        return None, []
-    found: list[Checkpoint] = []
-
-    def look() -> PreflightCheck:
-        check, checkpoint = check_checkpoint(chain, checkpoints, rules)
-        found.append(checkpoint)
-        return check
-
-    check = attempt(
-        "checkpoint", "delete a damaged copy, and a program that needs it fetches it again", look
-    )
-    return (found[0] if found else None), [check]
 
 
 def _examine_program(folder: Path) -> list[PreflightCheck]:

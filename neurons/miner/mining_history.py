@@ -8,7 +8,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -276,13 +276,12 @@ class MiningHistory:
     def write_payment(self, payment: Payment) -> None:
         """Writes what a settlement brought."""
         weights = {hotkey.hex(): pair for hotkey, pair in payment.weights.items()}
-        self._write(
-            "INSERT OR REPLACE INTO payments VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(payment.settlement, payment.block, payment.uid, json.dumps(weights)),
-                *(payment.incentive, payment.emission, payment.note),
-            ),
-        )
+        row = astuple(replace(payment, weights={}))
+        row = (*row[:3], json.dumps(weights), *row[4:])
+        with self._explained(), self._lock, self._database:
+            self._database.execute(
+                "INSERT OR REPLACE INTO payments VALUES (?, ?, ?, ?, ?, ?, ?)", row
+            )
 
     def get_payments(self, since: int = 0) -> dict[int, Payment]:
         """All payments from a settlement on, by settlement."""
@@ -302,10 +301,6 @@ class MiningHistory:
 
     # --- within
 
-    def _write(self, statement: str, row: tuple[Any, ...]) -> None:
-        with self._explained(), self._lock, self._database:
-            self._database.execute(statement, row)
-
     def _read(self, statement: str, *arguments: int | None) -> list[dict[str, Any]]:
         given = [-1 if argument is None else argument for argument in arguments]
         with self._explained(), self._lock:
@@ -323,7 +318,7 @@ class MiningHistory:
 
 
 def describe_history(history: MiningHistory, newest: int | None = None) -> list[dict[str, Any]]:
-    """Every window as JSON, oldest first, or so many newest; `cli.history_view` draws it."""
+    """Every window as JSON, oldest first, or so many newest; `cli.program_view` draws it."""
     windows = history.get_mined(newest=newest)
     since = windows[0].window if windows else 0
     verdicts = {verdict.window: verdict for verdict in history.get_verdicts(since=since)}

@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from assay.environments import Environment, make_environment, parse_choice
 from assay.neurons.settings.sections import Settings
+from assay.protocol import decode_ss58
 from assay.protocol.errors import OperatorError
 
 _PREFIX = "ASSAY_"
@@ -159,3 +160,15 @@ def open_named_environment(text: str) -> Environment:
         return make_environment(*parse_choice(text))
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def parse_hotkey(text: str, option: str) -> bytes:
+    """The 32 bytes of a hotkey that a person names by its address.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return decode_ss58(text)
+    except ValueError as error:
+        raise ConfigError(f"{option}: {error}") from None

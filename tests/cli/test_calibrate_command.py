@@ -24,7 +24,7 @@ from assay.cli.calibration_report import (
 )
 from assay.inference import CheckpointError, Comparison, ImplementationError
 from assay.neurons.settings.loading import ConfigError
-from assay.neurons.settings.sections import CalibrateSettings
+from assay.neurons.settings.sections import CalibrateSettings, Settings
 from assay.protocol import Calibration
 from assay.protocol.encoding import from_json
 from assay.protocol.parameters import SMALL_MODEL_TESTS, make_tests
@@ -44,7 +44,7 @@ def _one_thread():
 
 def calibrate(out, capsys, **changes):
     settings = CalibrateSettings(model=GENESIS, problems=12, out=out).model_copy(update=changes)
-    code = run_calibrate(settings, as_json=True, quiet=True)
+    code = run_calibrate(Settings(calibrate=settings), as_json=True, quiet=True)
     return code, json.loads(capsys.readouterr().out)
 
 
@@ -109,8 +109,9 @@ def test_what_cannot_be_run_is_said_before_any_work(tmp_path):
         ({"out": copied}, ConfigError, "holds a checkpoint"),
         ({"out": copied / "config.json"}, ConfigError, "cannot write"),
     ):
+        asked = Settings(calibrate=good.model_copy(update=changes))
         with pytest.raises(error, match=message):
-            run_calibrate(good.model_copy(update=changes), as_json=True, quiet=True)
+            run_calibrate(asked, as_json=True, quiet=True)
     for path in GENESIS.iterdir():
         assert path.is_dir() or (copied / path.name).read_bytes() == path.read_bytes()
 

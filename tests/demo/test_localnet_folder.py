@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from assay.cli import options
-from assay.cli.status import StatusRequest, run_status
+from assay.cli.status import run_status
 from assay.demo.localnet import localnet_founding as founding
 from assay.demo.localnet import services
 from assay.demo.localnet.description import (
@@ -28,7 +28,7 @@ from assay.demo.localnet.services import run_services
 from assay.network.beacon import read_chain_info
 from assay.network.chain import ChainError
 from assay.neurons.settings.loading import ConfigError, load_settings
-from assay.neurons.settings.sections import Settings
+from assay.neurons.settings.sections import Settings, StatusSettings
 
 NASTY = 'a "quoted" \\ folder\twith ü and 😀'
 
@@ -142,7 +142,7 @@ def test_a_localnets_folder_is_not_taken_for_a_programs(tmp_path: Path) -> None:
         (tmp_path / role).mkdir()
         (tmp_path / role / "status.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"name one with --dir .*/miner or .*/validator"):
-        run_status(StatusRequest(tmp_path), as_json=False)
+        run_status(Settings(status=StatusSettings(dir=tmp_path)), as_json=False)
 
 
 def test_damaged_settings_are_named(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from assay.cli.preflight.checks import CheckState, check_chain, check_registration
-from assay.cli.preflight.dry_run import Candidate, estimate_earning
+from assay.cli.preflight.dry_run import estimate_earning
 from assay.network.beacon import LocalBeacon
 from assay.neurons.session.window_reader import find_epoch
 from assay.protocol import Commitment, Parameters, Tag, encode_commitment
@@ -57,8 +57,8 @@ def test_the_share_is_of_what_others_committed_to(net: Net) -> None:
     chain.set_commitment(other, encode_commitment(commitment))
     net.pass_blocks(1)
     parameters = make_parameters(net, commit_offset=chain.get_head())
-    candidate = Candidate(hotkey, net.get_coldkey(hotkey))
-    earning = estimate_earning(chain, candidate, parameters, 3)
+
+    earning = estimate_earning(chain, hotkey, parameters, 3)
     assert earning.other_groups == 9
     assert earning.share == pytest.approx(0.25)
     assert earning.registration == chain.quote_registration(hotkey).total

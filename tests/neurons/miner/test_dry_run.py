@@ -10,7 +10,7 @@ from rich.console import Console
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.cli.doctor import render_dry_run
-from assay.cli.preflight.dry_run import Candidate, compute_window_seconds, dry_run
+from assay.cli.preflight.dry_run import compute_window_seconds, dry_run
 from assay.devnet import SimulatedRules
 from assay.network.beacon import LocalBeacon
 from assay.network.store import open_folder
@@ -50,7 +50,8 @@ def look(subnet, hotkey=ALICE, seconds=1.0, late_ms=0, shown=None, config=CONFIG
     now_ms = subnet.chain.get_block(subnet.chain.get_head()).timestamp_ms + late_ms
     run = dry_run(
         replace(reached, **outside),
-        Candidate(hotkey, hotkey),
+        hotkey,
+        hotkey,
         subnet.parameters,
         config,
         now_ms,

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
-from assay.cli.history_view import render_history
+from assay.cli.program_view import render_history
 from assay.gauntlet.content_attacks import RandomSketch
 from assay.inference import CheckpointError
 from assay.network.chain import ChainError

@@ -10,10 +10,11 @@ import pytest
 from rich.console import Console
 
 from assay.cli.program_view import Sign, find_lags, render_head
-from assay.cli.status import StatusRequest, run_status
+from assay.cli.status import run_status
 from assay.neurons.program.program_loop import claim_folder
 from assay.neurons.program.program_status import CountdownStatus, describe_countdown
 from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import Settings, StatusSettings
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import DEMO_TIMING
 from tests.statuses import VALIDATOR, check_status
@@ -93,17 +94,21 @@ def test_it_says_what_it_is_late_with() -> None:
     assert "up to date" in draw(well, Sign(True, 1))
 
 
+def status_of(folder: Path) -> Settings:
+    return Settings(status=StatusSettings(dir=folder))
+
+
 def test_a_folder_whose_program_was_killed_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with ExitStack() as stack:
         stack.enter_context(claim_folder(tmp_path, "validator"))
         (tmp_path / "status.json").write_text(json.dumps(VALIDATOR))
-        run_status(StatusRequest(tmp_path), as_json=False)
+        run_status(status_of(tmp_path), as_json=False)
         assert "busy with one step" in capsys.readouterr().out
-    run_status(StatusRequest(tmp_path), as_json=False)  # nobody holds the folder's lock any more
+    run_status(status_of(tmp_path), as_json=False)  # nobody holds the folder's lock any more
     assert "NOT RUNNING" in capsys.readouterr().out
-    run_status(StatusRequest(tmp_path), as_json=True)
+    run_status(status_of(tmp_path), as_json=True)
     assert json.loads(capsys.readouterr().out) == VALIDATOR
 
 
@@ -111,18 +116,18 @@ def test_a_folder_whose_program_was_killed_says_so(
 def test_a_damaged_status_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "status.json").write_text(text)
     with pytest.raises(ConfigError, match="damaged"):
-        run_status(StatusRequest(tmp_path), as_json=False)
+        run_status(status_of(tmp_path), as_json=False)
 
 
 def test_what_does_not_go_together_is_said(tmp_path: Path) -> None:
     (tmp_path / "status.json").write_text(json.dumps(VALIDATOR))
-    for request, as_json, words in (
-        (StatusRequest(tmp_path, None, "5x"), False, "--record"),
-        (StatusRequest(tmp_path, str(tmp_path), "5x"), False, "--hotkey"),
-        (StatusRequest(tmp_path, str(tmp_path)), False, "no record"),
-        (StatusRequest(tmp_path, str(tmp_path / "nowhere")), False, "no folder"),
-        (StatusRequest(tmp_path), True, "--watch"),
-        (StatusRequest(tmp_path), False, "terminal"),
+    for record, hotkey, as_json, words in (
+        (None, "5x", False, "--record"),
+        (str(tmp_path), "5x", False, "--hotkey"),
+        (str(tmp_path), None, False, "no record"),
+        (str(tmp_path / "nowhere"), None, False, "no folder"),
+        (None, None, True, "--watch"),
+        (None, None, False, "terminal"),
     ):
         with pytest.raises(OperatorError, match=words):
-            run_status(request, as_json, watch=True)
+            run_status(status_of(tmp_path), record, hotkey, watch=True, as_json=as_json)
