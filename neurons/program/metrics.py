@@ -6,7 +6,7 @@ hotkeys there are: none names a stranger's.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -77,17 +77,25 @@ def _relays(field: str) -> Callable[[dict[str, Any]], Samples]:
     return read
 
 
+_WHO = ("program", "software", "netuid", "hotkey")
+
+
 def _read_info(status: dict[str, Any]) -> Samples:
-    return {tuple(str(status[name]) for name in ("program", "software", "netuid", "hotkey")): 1.0}
+    return {tuple(str(status[name]) for name in _WHO): 1.0}
 
 
 def _read_phase(status: dict[str, Any]) -> Samples:
     return {phase.name: float(status["countdown"]["phase"] == phase.name) for phase in Phase}
 
 
-def _read_head_age(status: dict[str, Any]) -> Samples:
-    at = status["head_at"]
-    return {} if at is None else {"": max(0.0, time.time() - at)}
+def _read_age(field: str) -> Callable[[dict[str, Any]], Samples]:
+    """Seconds since a time that stands in the status; none where it is null."""
+
+    def read(status: dict[str, Any]) -> Samples:
+        at = status[field]
+        return {} if at is None else {"": max(0.0, time.time() - at)}
+
+    return read
 
 
 def _read_finality_lag(status: dict[str, Any]) -> Samples:
@@ -100,11 +108,6 @@ def _read_lag(status: dict[str, Any]) -> Samples:
     if used is None or newest is None or used["number"] is None:
         return {}
     return {"": newest["number"] - used["number"]}
-
-
-def _read_checkpoint_age(status: dict[str, Any]) -> Samples:
-    since = status["published_since"]
-    return {} if since is None else {"": max(0.0, time.time() - since)}
 
 
 def _read_fetched(field: str) -> Callable[[dict[str, Any]], Samples]:
@@ -168,297 +171,238 @@ def _read_lesson(field: str) -> Callable[[dict[str, Any]], Samples]:
 
 
 _REASONS = tuple(reason.value for reason in Reason)
-_GAUGE, _COUNTER = MetricKind.GAUGE, MetricKind.COUNTER
+
+
+def _gauge(
+    name: str, help_: str, read: Callable[[dict[str, Any]], Samples], *labels: str
+) -> Metric:
+    return Metric(name, MetricKind.GAUGE, help_, read, labels)
+
+
+def _counter(name: str, count: str, help_: str, **values: Sequence[str]) -> Metric:
+    """A sum of the status's `counts`, by no label or by one with these values."""
+    read = _count(count, *(value for label in values.values() for value in label))
+    return Metric(name, MetricKind.COUNTER, help_, read, tuple(values))
+
+
+def _relay(name: str, kind: MetricKind, help_: str) -> Metric:
+    """One of a relay's figures, by the field's name."""
+    return Metric(f"assay_beacon_{name}", kind, help_, _relays(name), ("relay",))
+
 
 #: What every program has.
 COMMON = (
-    Metric(
-        "assay_info",
-        _GAUGE,
-        "1; the labels say who this is, the hotkey is its own",
-        _read_info,
-        ("program", "software", "netuid", "hotkey"),
-    ),
-    Metric("assay_window", _GAUGE, "window of the newest finalized block", _one("window_now")),
-    Metric(
+    _gauge("assay_info", "1; the labels say who this is, the hotkey is its own", _read_info, *_WHO),
+    _gauge("assay_window", "window of the newest finalized block", _one("window_now")),
+    _gauge(
         "assay_phase",
-        _GAUGE,
         "1 for the newest moment of that window (specification, section 2), 0 for the five others",
         _read_phase,
-        ("phase",),
+        "phase",
     ),
-    Metric(
-        "assay_phase_remaining_blocks",
-        _GAUGE,
-        "blocks until its next moment",
-        _one("countdown", "blocks"),
+    _gauge(
+        "assay_phase_remaining_blocks", "blocks until its next moment", _one("countdown", "blocks")
     ),
-    Metric(
+    _gauge(
         "assay_phase_remaining_seconds",
-        _GAUGE,
         "the same by the chain's slot",
         _one("countdown", "seconds"),
     ),
-    Metric("assay_chain_head_block", _GAUGE, "newest finalized block seen", _one("head")),
-    Metric("assay_chain_head_age_seconds", _GAUGE, "since its timestamp", _read_head_age),
-    Metric(
+    _gauge("assay_chain_head_block", "newest finalized block seen", _one("head")),
+    _gauge("assay_chain_head_age_seconds", "since its timestamp", _read_age("head_at")),
+    _gauge(
         "assay_chain_finality_lag_blocks",
-        _GAUGE,
         "newest block that the node knows, less the newest finalized",
         _read_finality_lag,
     ),
-    Metric(
-        "assay_beacon_pace_seconds",
-        _GAUGE,
+    _relay(
+        "pace_seconds",
+        MetricKind.GAUGE,
         "moving average until a beacon is there if this relay (at most 16) is asked first",
-        _relays("pace_seconds"),
-        ("relay",),
     ),
-    Metric(
-        "assay_beacon_won",
-        _COUNTER,
-        "races in which this relay's verified beacon came first",
-        _relays("won"),
-        ("relay",),
-    ),
-    Metric(
-        "assay_beacon_failed",
-        _COUNTER,
+    _relay("won", MetricKind.COUNTER, "races in which this relay's verified beacon came first"),
+    _relay(
+        "failed",
+        MetricKind.COUNTER,
         "answers of this relay that were errors, broken, or none in time",
-        _relays("failed"),
-        ("relay",),
     ),
-    Metric(
-        "assay_beacon_lied",
-        _COUNTER,
-        "answers of this relay that were well-formed and false",
-        _relays("lied"),
-        ("relay",),
-    ),
-    Metric(
+    _relay("lied", MetricKind.COUNTER, "answers of this relay that were well-formed and false"),
+    _gauge(
         "assay_beacon_late",
-        _GAUGE,
         "1 while a round is due and not to be had",
         lambda s: {"": float(s["beacon"]["trouble"] is not None)},
     ),
-    Metric(
+    _gauge(
         "assay_checkpoint_number",
-        _GAUGE,
         "checkpoint in force, steps from the genesis; none before it was opened here",
         _one("checkpoint", "number"),
     ),
-    Metric(
+    _gauge(
         "assay_checkpoint_published_number",
-        _GAUGE,
         "the newest that the trainer has committed to",
         _one("published", "number"),
     ),
-    Metric("assay_checkpoint_lag", _GAUGE, "checkpoints between the two", _read_lag),
-    Metric(
+    _gauge("assay_checkpoint_lag", "checkpoints between the two", _read_lag),
+    _gauge(
         "assay_checkpoint_age_seconds",
-        _GAUGE,
         "since this program first saw the newest",
-        _read_checkpoint_age,
+        _read_age("published_since"),
     ),
-    Metric(
+    _gauge(
         "assay_checkpoint_fetched_bytes",
-        _GAUGE,
         "of checkpoints on their way, what has come",
         _read_fetched("bytes"),
     ),
-    Metric(
-        "assay_checkpoint_fetch_size_bytes",
-        _GAUGE,
-        "of checkpoints on their way, all",
-        _read_fetched("of"),
+    _gauge(
+        "assay_checkpoint_fetch_size_bytes", "of checkpoints on their way, all", _read_fetched("of")
     ),
-    Metric(
+    _gauge(
         "assay_trouble",
-        _GAUGE,
         "1 while a person should know or mend something: the log and `assay status` say what",
         lambda s: {"": float(s["trouble"] is not None)},
     ),
-    Metric(
+    _gauge(
         "assay_status_age_seconds",
-        _GAUGE,
         "since the program last looked at itself: long steps and a program that hangs let it grow",
-        lambda s: {"": max(0.0, time.time() - s["at"])},
+        _read_age("at"),
     ),
-    Metric("assay_start_time_seconds", _GAUGE, "Unix time of the start", _one("started_at")),
-    Metric("assay_steps", _COUNTER, "bounded pieces of work done", _count("steps")),
-    Metric("assay_step_seconds", _COUNTER, "that they took", _count("step_seconds")),
-    Metric(
+    _gauge("assay_start_time_seconds", "Unix time of the start", _one("started_at")),
+    _counter("assay_steps", "steps", "bounded pieces of work done"),
+    _counter("assay_step_seconds", "step_seconds", "that they took"),
+    _counter(
         "assay_step_failures",
-        _COUNTER,
+        "step_failures",
         "steps that ended with an error: outside (tried again) or defect (ours)",
-        _count("step_failures", "outside", "defect"),
-        ("kind",),
+        kind=("outside", "defect"),
     ),
-    Metric(
+    _counter(
         "assay_log_lines",
-        _COUNTER,
+        "lines",
         "lines said: info, warning, error",
-        _count("lines", "info", "warning", "error"),
-        ("level",),
+        level=("info", "warning", "error"),
     ),
-    Metric(
+    _counter(
         "assay_store_writes",
-        _COUNTER,
+        "writes",
         "objects written to the program's own store: done, failed",
-        _count("writes", "done", "failed"),
-        ("outcome",),
+        outcome=("done", "failed"),
     ),
-    Metric("assay_store_written_bytes", _COUNTER, "bytes of them", _count("written_bytes")),
-    Metric("assay_store_write_seconds", _COUNTER, "that writing took", _count("write_seconds")),
+    _counter("assay_store_written_bytes", "written_bytes", "bytes of them"),
+    _counter("assay_store_write_seconds", "write_seconds", "that writing took"),
 )
 
 #: What a program has besides.
 OWN: dict[str, tuple[Metric, ...]] = {
     "miner": (
-        Metric("assay_miner_window", _GAUGE, "window at work", _one("at_work", "window")),
-        Metric(
-            "assay_miner_window_groups",
-            _GAUGE,
-            "groups of it that are done",
-            _one("at_work", "groups"),
+        _gauge("assay_miner_window", "window at work", _one("at_work", "window")),
+        _gauge(
+            "assay_miner_window_groups", "groups of it that are done", _one("at_work", "groups")
         ),
-        Metric("assay_miner_groups", _COUNTER, "groups generated", _count("groups")),
-        Metric(
-            "assay_miner_tokens", _COUNTER, "completion tokens of finished groups", _count("tokens")
-        ),
-        Metric(
+        _counter("assay_miner_groups", "groups", "groups generated"),
+        _counter("assay_miner_tokens", "tokens", "completion tokens of finished groups"),
+        _counter(
             "assay_miner_drafted_tokens",
-            _COUNTER,
+            "drafted",
             "tokens that were drafted for them: kept or discarded",
-            _count("drafted", "kept", "discarded"),
-            ("outcome",),
+            outcome=("kept", "discarded"),
         ),
-        Metric(
-            "assay_miner_generating_seconds",
-            _COUNTER,
-            "that generating took",
-            _count("generating_seconds"),
-        ),
-        Metric(
+        _counter("assay_miner_generating_seconds", "generating_seconds", "that generating took"),
+        _counter(
             "assay_miner_verdicts",
-            _COUNTER,
+            "verdicts",
             "final verdicts of the miner's own judge, by reason (specification, section 8)",
-            _count("verdicts", *_REASONS),
-            ("reason",),
+            reason=_REASONS,
         ),
-        Metric(
+        _gauge(
             "assay_miner_score",
-            _GAUGE,
             "what the newest window with a final own verdict adds to its settlement",
             _read_newest_row("verdict", "score"),
         ),
-        Metric(
+        _gauge(
             "assay_miner_incentive_ratio",
-            _GAUGE,
             "share of the miners' emission in the epoch paid last",
             _read_newest_row("payment", "incentive", scale=1 / _WHOLE),
         ),
-        Metric(
+        _gauge(
             "assay_miner_emission_alpha",
-            _GAUGE,
             "alpha of that epoch",
             _read_newest_row("payment", "emission_rao_alpha", scale=1 / _ALPHA),
         ),
     ),
     "validator": (
-        Metric(
+        _counter(
             "assay_validator_verdicts",
-            _COUNTER,
+            "verdicts",
             "submissions judged, by reason (specification, section 8)",
-            _count("verdicts", *_REASONS),
-            ("reason",),
+            reason=_REASONS,
         ),
-        Metric(
-            "assay_validator_judged_tokens",
-            _COUNTER,
-            "completion tokens verified",
-            _count("judged_tokens"),
-        ),
-        Metric(
+        _counter("assay_validator_judged_tokens", "judged_tokens", "completion tokens verified"),
+        _counter(
             "assay_validator_judging_seconds",
-            _COUNTER,
+            "judging_seconds",
             "that fetching and judging took, the forward passes within",
-            _count("judging_seconds"),
         ),
-        Metric(
+        _counter(
             "assay_validator_windows",
-            _COUNTER,
+            "windows",
             "windows that became final: complete, incomplete (we abstain), void",
-            _count("windows", "complete", "incomplete", "void"),
-            ("outcome",),
+            outcome=("complete", "incomplete", "void"),
         ),
-        Metric("assay_validator_settlements", _COUNTER, "epochs settled", _count("settlements")),
-        Metric(
+        _counter("assay_validator_settlements", "settlements", "epochs settled"),
+        _gauge(
             "assay_validator_weights_pending",
-            _GAUGE,
             "settlements whose weights are due or on their way",
             _read_pending,
         ),
-        Metric(
+        _gauge(
             "assay_validator_weights_confirmed_block",
-            _GAUGE,
             "block at which the newest weights were seen in final state",
             _read_confirmed,
         ),
-        Metric(
+        _gauge(
             "assay_validator_score",
-            _GAUGE,
             "of each uid (at most 256) in the newest settlement",
             _read_newest_settlement("scores"),
-            ("uid",),
+            "uid",
         ),
-        Metric(
+        _gauge(
             "assay_validator_weight",
-            _GAUGE,
             "u16 of each uid (at most 256) in the newest settlement",
             _read_newest_settlement("weights"),
-            ("uid",),
+            "uid",
         ),
-        Metric(
+        _gauge(
             "assay_validator_queue_depth",
-            _GAUGE,
             "what waits: submissions of open windows to "
             "be judged, records to be published, posts to the ledger",
             _read_validator_queue,
-            ("queue",),
+            "queue",
         ),
     ),
     "trainer": (
-        Metric("assay_trainer_window", _GAUGE, "window that is learned from next", _one("window")),
-        Metric("assay_trainer_lessons", _COUNTER, "windows learned from", _count("lessons")),
-        Metric("assay_trainer_groups", _COUNTER, "groups learned from", _count("groups")),
-        Metric(
+        _gauge("assay_trainer_window", "window that is learned from next", _one("window")),
+        _counter("assay_trainer_lessons", "lessons", "windows learned from"),
+        _counter("assay_trainer_groups", "groups", "groups learned from"),
+        _gauge(
             "assay_trainer_reward_mean",
-            _GAUGE,
             "mean reward of the newest lesson's groups, 0 to 1",
             _read_lesson("reward"),
         ),
-        Metric(
-            "assay_trainer_lesson_checkpoint",
-            _GAUGE,
-            "checkpoint that it made",
-            _read_lesson("checkpoint"),
+        _gauge(
+            "assay_trainer_lesson_checkpoint", "checkpoint that it made", _read_lesson("checkpoint")
         ),
-        Metric(
+        _gauge(
             "assay_trainer_held_out_accuracy_ratio",
-            _GAUGE,
             "share of held-out problems solved by the checkpoint tried last",
             _read_held_out,
         ),
-        Metric(
+        _gauge(
             "assay_trainer_held_out_checkpoint",
-            _GAUGE,
             "that checkpoint",
             lambda s: {"": s["held_out"][-1]["number"]} if s["held_out"] else {},
         ),
-        Metric(
+        _gauge(
             "assay_trainer_diverged",
-            _GAUGE,
             "1 while reward rises and held-out accuracy falls",
             lambda s: {"": float(s["alarm"] is not None)},
         ),
