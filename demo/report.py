@@ -15,7 +15,6 @@ from assay.neurons.program.program_status import (
     RUNNING,
     STOPPED,
     ChainStatus,
-    ProgramInfo,
     describe_program,
     describe_self,
 )
@@ -47,24 +46,23 @@ def describe_status(run: DemoRun) -> dict[str, Any]:
         get_checkpoint_digest(run.chain, run.parameters, window),
         None if newest is None else (newest.digest, newest.number),
     )
-    subject = ProgramInfo(
-        run.validator.name,
+    validator = run.validator
+    program = describe_program(
+        validator.name,
         get_software(),
-        run.parameters.identity.netuid,
-        run.validator.hotkey,
-        run.parameters.timing,
+        validator.hotkey,
+        run.parameters,
         run.checkpoints,
-        run.parameters.beacon.chain_hash,
-        run.parameters.digest,
-        seen=seen,
+        None,
+        seen,
     )
     validating = describe_validator(
-        run.validator, run.parameters.timing, head.number, run.database, run.book
+        validator, run.parameters.timing, head.number, run.database, run.book
     )
     return (
-        describe_program(subject)
+        program
         | describe_self(STOPPED if run.stage == "done" else RUNNING, run.started_at)
-        | {"trouble": run.validator.trouble, "counts": {}}
+        | {"trouble": validator.trouble, "counts": {}}
         | validating
         | {"posts": [], "posting_trouble": None, "stage": run.stage, "demo": _describe_demo(run)}
     )

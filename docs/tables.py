@@ -23,7 +23,6 @@ from assay.cli.status import (
 )
 from assay.neurons.settings.loading import list_settings
 from assay.artifacts.store_objects import make_step_name
-from assay.neurons.program.logs import EVENTS
 from assay.neurons.program.metrics import COMMON, OWN, Metric, get_served_name
 from assay.artifacts.submissions.submission_pack import PackedFooter, PackedGroup, PackedRefusal, PackedSubmission
 from assay.artifacts.store_objects import (
@@ -376,12 +375,6 @@ def make_objects() -> str:
     return "\n".join(lines + [f"| `{name}` | {who} | {what} |" for name, who, what in OBJECTS])
 
 
-def make_events() -> str:
-    """Log events by name."""
-    lines = ["| event | when |", "|---|---|"]
-    return "\n".join(lines + [f"| `{name}` | {when} |" for name, when in EVENTS.items()])
-
-
 def make_delivery() -> str:
     """DELIVERY: for each event the state that follows each state; empty: it cannot happen."""
     states = [state for state in DeliveryState if DELIVERY[state]]
@@ -399,7 +392,7 @@ def main() -> int:
     texts["objects"] = make_objects()
     texts |= {of.__name__: make_record(of) for of in RECORDS}
     shapes = "\n\n".join(make_status(of) for of in STATUSES)
-    figures = {"every program": make_metrics(COMMON), "events": make_events()}
+    figures = {"every program": make_metrics(COMMON)}
     figures |= {program: make_metrics(rows) for program, rows in OWN.items()}
     delivery = {"delivery": make_delivery()}
     pages = {SPECIFICATION: texts, STATUS: {"shapes": shapes}, METRICS: figures}

@@ -1,5 +1,7 @@
-"""Checks that a status.json has the shape that docs/status.md prints."""
+"""Checks that a status.json has the shape of docs/status.md; the events of docs/metrics.md."""
 
+import re
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -10,6 +12,12 @@ from assay.neurons.program.program_status import (
     TrainerStatus,
 )
 from assay.neurons.validator.validator_status import ValidatorStatus
+
+_, _, _table = (
+    (Path(__file__).parents[1] / "docs" / "metrics.md").read_text().partition("| event |")
+)
+#: What a program may say, by the page: alerts hang on these names.
+EVENTS = frozenset(re.findall(r"^\| `(\w+)` \| .", _table, re.M))
 
 #: A validator that has seen nothing yet: what can be unknown is.
 VALIDATOR: dict[str, Any] = {

@@ -32,9 +32,9 @@ from assay.neurons.session.window_reader import (
     get_challenge,
     get_context,
 )
-from assay.protocol import Context, Parameters, Phase, Reason
+from assay.protocol import Parameters, Phase, Reason
 from assay.protocol.window import compute_block
-from assay.verification import Ledger, Seat, Verdict, compute_score
+from assay.verification import Ledger, Seat, compute_score
 
 #: Blocks at which a checkpoint is looked for when the window's verdicts are final already.
 _LOOKS = 3
@@ -144,24 +144,8 @@ class MinerReview:
         unbound = verdict.unbound or verdict.reason is Reason.NOT_REVEALED
         final = not unbound or head > self._compute_block(mined.window, Phase.FETCH_END)
         known = self._history.get_verdicts(mined.window)
-        own = self._make_verdict(context, verdict, mined, settlement, head, final)
-        self._history.write_verdict(own, seat, after)
-        if [v.reason for v in known] != [verdict.reason]:
-            what = f"score {own.score:,}" if verdict.accepted else verdict.detail
-            self._report(f"window {mined.window}: {verdict.reason.value}: {what}")
-        return True
-
-    def _make_verdict(
-        self,
-        context: Context,
-        verdict: Verdict,
-        mined: MinedWindow,
-        settlement: int,
-        head: int,
-        final: bool,
-    ) -> OwnVerdict:
         committed = context.commitments.get(self._hotkey)
-        return OwnVerdict(
+        own = OwnVerdict(
             window=mined.window,
             settlement=settlement,
             judged_at=head,
@@ -176,6 +160,11 @@ class MinerReview:
             token=verdict.token,
             statistics=verdict.to_json(0)["statistics"],
         )
+        self._history.write_verdict(own, seat, after)
+        if [v.reason for v in known] != [verdict.reason]:
+            what = f"score {own.score:,}" if verdict.accepted else verdict.detail
+            self._report(f"window {mined.window}: {verdict.reason.value}: {what}")
+        return True
 
     def _give_up(self, mined: MinedWindow, settlement: int, head: int, detail: str) -> None:
         """A window that cannot be judged here, and will not be."""

@@ -41,10 +41,6 @@ class Counters:
             self.add(name, perf_counter() - began)
 
 
-def ignore_status(status: dict[str, Any]) -> None:
-    """Nobody watches."""
-
-
 @dataclass(slots=True)
 class LoopHooks:
     """What a program's loop tells of itself.
@@ -55,7 +51,7 @@ class LoopHooks:
     """
 
     tally: Counters = field(default_factory=Counters)
-    note: Callable[[dict[str, Any]], None] = ignore_status
+    note: Callable[[dict[str, Any]], None] = lambda status: None
     beat: Callable[[], None] = lambda: None
 
 

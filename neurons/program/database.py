@@ -42,7 +42,8 @@ class Database:
         self._depth = 0
         if looking and (file is None or not file.exists()):
             raise JournalError(f"{self.name} is not there: no validator has run in that folder yet")
-        where = ":memory:" if file is None else f"{file.resolve().as_uri()}?mode={_mode(looking)}"
+        mode = "ro" if looking else "rwc"
+        where = ":memory:" if file is None else f"{file.resolve().as_uri()}?mode={mode}"
         with self._explain():
             if file is not None and not looking:
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +111,3 @@ class Database:
             raise JournalError(
                 f"{self.name} cannot hold the journal: {error}; make room, or mend the folder"
             ) from error
-
-
-def _mode(looking: bool) -> str:
-    return "ro" if looking else "rwc"

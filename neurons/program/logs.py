@@ -1,8 +1,8 @@
 """What a program says while it runs: lines on stderr, for people or as JSON, one event each.
 
 Modules log through `logging`, with `extra={"event": NAME}`: the name stays when a sentence is
-written better, so alerts hang on it. Here a line gets who says it and where the chain is. A reader
-that is slow or gone costs lines, never the program.
+written better, so alerts hang on it; docs/metrics.md says when each comes. Here a line gets who
+says it and where the chain is. A reader that is slow or gone costs lines, never the program.
 """
 
 import logging
@@ -31,72 +31,6 @@ from assay.protocol.window import compute_window
 
 logger = logging.getLogger("assay")
 
-#: Event → when a program says so.
-EVENTS: dict[str, str] = {
-    "beacon_back": "the round that was waited for is there",
-    "beacon_cache_damaged": "the file of rounds kept on disk is put aside and begun anew",
-    "beacon_cache_unwritable": "rounds are no longer kept on disk",
-    "beacon_late": "a round is due and not to be had",
-    "beacon_missed": "a window is abstained from: its beacon did not come",
-    "blocks_passed_over": "epochs are too long ago to be settled",
-    "cached_round_false": "a round kept on disk is not the chain's",
-    "chain_state_unwritable": "state read from the chain cannot be kept on disk",
-    "check_failed": "something that the program needs is not as it should be, and what to do",
-    "checkpoint_progress": "how far a download is, every ten seconds",
-    "client_left": "development chain: a client does not read",
-    "clock_doubted": "a round is due far in the future by this machine's clock, or no longer",
-    "connection_closed": "debugging: a connection ended with an error",
-    "defect": "an error of ours, written out in full; the step is tried again",
-    "devnet_described": "development chain: what it is",
-    "devnet_failed": "development chain: it has stopped",
-    "devnet_started": "development chain: it serves",
-    "drand_signature_false": "development chain: a false round",
-    "epoch_settled": "a settlement, and how many it pays",
-    "explorer_trouble": "explorer: what it cannot read or run; pages say less",
-    "file_unread": "debugging: why a miner's file cannot be read, as this machine's network has it",
-    "head_denied": "a node claims a final block that time does not allow",
-    "head_still": "a node shows no new final block; another is looked for",
-    "held_out_tried": "a checkpoint's held-out accuracy",
-    "joined": "which subnet, parameters and hotkey the program works for",
-    "judge_broken": "an error of ours in judging a file, written out in full; it is judged again",
-    "lesson_learned": "a window's lesson: groups, reward, checkpoint",
-    "lines_lost": "how many lines nobody read in time",
-    "metrics_request_failed": "debugging: what the metrics' server says of a request",
-    "miner_note": "something about the miner's work that a person may want to know",
-    "mirror_trouble": "what was audited is not, or not wholly, kept in the validator's own store",
-    "network_founded": "localnet: a new subnet",
-    "node_back": "a node answers again",
-    "node_found": "which node and runtime the program reads from",
-    "node_lost": "no node answers",
-    "node_retried": "debugging: another attempt at a node",
-    "node_set_aside": "a node of another chain, or with another history",
-    "nodes_lag": "no node that answers has come as far as was seen",
-    "parameters_changed": "the journal is of other parameters and begins afresh",
-    "permit_missing": "weights are set without a permit",
-    "post_conflict": "the ledger holds another entry of an epoch",
-    "post_vanished": "a posted entry is gone from the EVM",
-    "posting_resumed": "settlements are posted again",
-    "posting_trouble": "what keeps settlements from the ledger",
-    "publication_note": "what an owner should know of what is being published",
-    "race_unanswered": "debugging: no relay had a round in time",
-    "records_begun_again": "the database is new, and published records cannot be gone on from",
-    "records_recovered": "the database is new, and published records are gone on from",
-    "relay_failed": "debugging: a relay did not give a round",
-    "relay_lied": "a relay gave a false answer and is set aside",
-    "relays_unclosed": "connections to relays do not close",
-    "runtime_upgraded": "the chain runs another runtime",
-    "stake_weighed": "stake on this hotkey and on others",
-    "status_unwritable": "status.json cannot be written",
-    "stopped": "the program has ended as asked",
-    "stopping": "the program was asked to end",
-    "timelock_void": "development chain: timelocked weights cannot be opened",
-    "trainer_note": "something about the trainer's course that a person may want to know",
-    "training_diverged": "reward rises while held-out accuracy falls",
-    "trouble": "what keeps the program from working, said once",
-    "trouble_over": "the trouble said last is over",
-    "window_final": "a validator's window: how many verdicts of each reason",
-    "window_judged": "a miner's own verdict on its window",
-}
 #: Lines that wait to be written, and seconds that the last ones have at the end.
 _WAITING, _END_S = 1_000, 2.0
 #: What may be a secret in an address: who logs in, and signatures and keys after the `?`.

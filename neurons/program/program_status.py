@@ -8,14 +8,16 @@ Times are Unix seconds, hotkeys SS58, digests hex, blocks those of the finalized
 
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from assay.network.beacon import RoundSource
-from assay.protocol import Block, Phase, encode_ss58
+from assay.network.beacon import HttpBeacons, RoundSource
+from assay.protocol import Block, Parameters, Phase, encode_ss58
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block, compute_window
+
+if TYPE_CHECKING:  # a localnet needs no model in memory
+    from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 
 #: Of the document's shape: it grows when a field goes or changes its meaning, not when one comes.
 STATUS_VERSION = 1
@@ -131,37 +133,6 @@ class DemoStatus(TypedDict):
     demo: dict[str, Any]  # its miners, lessons and accuracy, for `assay status`
 
 
-class BeaconFigures(Protocol):
-    """Of a source of beacons, what can be told of it."""
-
-    @property
-    def trouble(self) -> str:
-        """Why the round asked for last is not there; empty when all is well."""
-
-    @property
-    def figures(self) -> Sequence[RoundSource]:
-        """Each relay's."""
-
-
-class DownloadFigures(Protocol):
-    """Of a checkpoint on its way: digest, bytes of tensors that are here, bytes that are due."""
-
-    digest: bytes
-    done: int
-    due: int
-
-
-class CheckpointFigures(Protocol):
-    """Of a folder of checkpoints, what can be told of it."""
-
-    @property
-    def downloads(self) -> Sequence[DownloadFigures]:
-        """What is on its way now."""
-
-    def find_number(self, digest: bytes) -> int | None:
-        """How many steps from the genesis a checkpoint is; None where it was not opened yet."""
-
-
 @dataclass(slots=True)
 class ChainStatus:
     """What a program has seen of the chain.
@@ -181,49 +152,38 @@ class ChainStatus:
     published_since: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramInfo:
-    """Whose status it is.
-
-    Attributes:
-        beacons: None where the program has its own chain of them.
-        beacon_chain: hash, 32 bytes.
-        parameters: digest of the network's rules, 32 bytes.
-    """
-
-    program: str
-    software: str
-    netuid: int
-    hotkey: bytes
-    timing: Timing
-    checkpoints: CheckpointFigures
-    beacon_chain: bytes
-    parameters: bytes
-    beacons: BeaconFigures | None = None
-    seen: ChainStatus = field(default_factory=ChainStatus)
-
-
-def describe_program(subject: ProgramInfo) -> dict[str, Any]:
+def describe_program(
+    program: str,
+    software: str,
+    hotkey: bytes,
+    parameters: Parameters,
+    checkpoints: "CheckpointFolder",
+    beacons: HttpBeacons | None,
+    seen: ChainStatus,
+) -> dict[str, Any]:
     """What is known of any program; `describe_self` and what troubles it are added.
+
+    Args:
+        beacons: None where the program has its own chain of them.
 
     Returns:
         a `ProgramStatus` but for those fields.
     """
-    seen, checkpoints, beacons = subject.seen, subject.checkpoints, subject.beacons
+    timing = parameters.timing
     head = 0 if seen.head is None else seen.head.number
-    window, published = compute_window(subject.timing, head), seen.published
+    window, published = compute_window(timing, head), seen.published
     return {
         "version": STATUS_VERSION,
-        "program": subject.program,
-        "software": subject.software,
-        "netuid": subject.netuid,
-        "parameters": subject.parameters.hex(),
-        "hotkey": encode_ss58(subject.hotkey),
+        "program": program,
+        "software": software,
+        "netuid": parameters.identity.netuid,
+        "parameters": parameters.digest.hex(),
+        "hotkey": encode_ss58(hotkey),
         "head": head,
         "head_at": None if seen.head is None else seen.head.timestamp_ms / 1_000,
         "best": seen.best,
         "window_now": window,
-        "countdown": describe_countdown(subject.timing, window, head),
+        "countdown": describe_countdown(timing, window, head),
         "checkpoint": None
         if seen.in_force is None
         else CheckpointStatus(
@@ -238,7 +198,7 @@ def describe_program(subject: ProgramInfo) -> dict[str, Any]:
             for download in checkpoints.downloads
         ],
         "beacon": BeaconStatus(
-            chain=subject.beacon_chain.hex(),
+            chain=parameters.beacon.chain_hash.hex(),
             trouble=None if beacons is None else beacons.trouble or None,
             relays=[] if beacons is None else [_describe_relay(relay) for relay in beacons.figures],
         ),

@@ -19,7 +19,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from assay.network import open_store
 from assay.network.chain import ChainTarget, Connection, SubtensorChain
-from assay.neurons.program.logs import EVENTS
 from assay.neurons.program.metrics import COMMON, OWN, get_served_name
 from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import (
@@ -30,7 +29,7 @@ from assay.protocol import (
     parse_commitment,
 )
 from assay.protocol.record import make_settlement_record_name
-from tests.statuses import check_status
+from tests.statuses import EVENTS, check_status
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 #: Longest wait for anything, seconds.

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from assay.neurons.program.logs import EVENTS, LOG_CONTEXT, log_lines, make_formatter, mask_secrets
+from assay.neurons.program.logs import LOG_CONTEXT, log_lines, make_formatter, mask_secrets
 from assay.neurons.program.program_status import ChainStatus
 from assay.protocol import Block
 from assay.protocol.parameters import DEMO_TIMING
+from tests.statuses import EVENTS
 
 ROOT = Path(__file__).parents[3]
 ROOMS = [door.parent.name for door in ROOT.glob("*/__init__.py")]
@@ -52,7 +53,7 @@ def test_every_line_has_an_event_of_the_table_and_every_event_a_line() -> None:
         used.add(event)
     text = "".join(p.read_text() for room in ROOMS for p in (ROOT / room).rglob("*.py"))
     reported = {name for name in EVENTS if f'make_report("{name}")' in text}
-    assert used | reported == EVENTS.keys()
+    assert used | reported == EVENTS
 
 
 def make_record(message: str, level: int = logging.INFO) -> logging.LogRecord:
