@@ -127,11 +127,7 @@ class AuditedNetwork:
 
 @contextmanager
 def open_network(settings: Settings, request: AuditRequest) -> Iterator[AuditedNetwork]:
-    """The network that settings name.
-
-    Raises:
-        OperatorError: it cannot be reached, or says nothing of what is asked.
-    """
+    """The network that settings name."""
     asked = None if request.windows is None else parse_windows(request.windows)
     models, copies = _open_models(request), _open_copies(request)
     with ExitStack() as stack:
@@ -222,10 +218,6 @@ def find_newest(
 
     Args:
         announced: binds the validator, as the store's own hint does not: the newer one is taken.
-
-    Raises:
-        ConfigError: it cannot be found so.
-        StoreError: the store cannot be read.
     """
     where = f"the record of {encode_ss58(validator)}"
     reader = open_reader(records, validator, parameters)
@@ -247,11 +239,7 @@ def find_newest(
 
 
 def parse_windows(text: str) -> range:
-    """`A..B`, both included, or one number.
-
-    Raises:
-        ConfigError: neither.
-    """
+    """`A..B`, both included, or one number."""
     first, _, last = text.partition("..")
     last = last or first
     plain = first.isdecimal() and last.isdecimal() and max(len(first), len(last)) <= 12

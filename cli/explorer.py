@@ -121,11 +121,7 @@ class ExplorerOpening:
         self._thread.start()
 
     def wait(self, seconds: float) -> str | None:
-        """Where the record lies, once that is known; None: it takes longer.
-
-        Raises:
-            OperatorError, OSError: there is nothing to show, and will not be.
-        """
+        """Where the record lies, once that is known; None: it takes longer."""
         self._done.wait(seconds)
         if self.failure is not None:
             raise self.failure
@@ -185,12 +181,7 @@ class ExplorerOpening:
 
 
 def _check_places(request: ExplorerRequest) -> None:
-    """What was named must be what it is named as.
-
-    Raises:
-        ConfigError: a file stands for a folder, a folder may not be read, or it is not clear whose
-            record is meant.
-    """
+    """What was named must be what it is named as."""
     own = request.settings.explorer
     record = own.record or ""
     if record.startswith(("http://", "https://")) and own.hotkey is None and not request.online:

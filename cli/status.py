@@ -185,10 +185,6 @@ def describe_record(where: str, validator: bytes | None) -> dict[str, Any]:
     Args:
         where: a locator, or a folder.
         validator: whose record; None: the only one there.
-
-    Raises:
-        ConfigError: there is none, it is damaged, or it cannot be read. StoreError: the store
-            cannot be listed.
     """
     if "://" in where:
         store = open_store(where)

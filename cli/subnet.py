@@ -131,11 +131,7 @@ def name_beacon(chain: BeaconChain) -> str:
 
 
 def parse_shares(words: Sequence[str]) -> dict[int, int]:
-    """uid → share, from words such as `5=3`.
-
-    Raises:
-        ConfigError: a word that is none, a uid twice, or nothing but zeros.
-    """
+    """uid → share, from words such as `5=3`."""
     shares: dict[int, int] = {}
     for word in words:
         found = _PAIR.fullmatch(word)

@@ -48,11 +48,7 @@ class ProvenanceRequest:
 
 @contextmanager
 def open_provenance(tracing: ProvenanceRequest, window: int) -> Iterator[tuple[Public, bytes]]:
-    """What is public of a window, and the hotkey of the validator whose record is read.
-
-    Raises:
-        OperatorError: it cannot be had.
-    """
+    """What is public of a window, and the hotkey of the validator whose record is read."""
     with ExitStack() as stack:
         if isinstance(tracing.place, Path):
             public, validator = _open_bundle(tracing.place, tracing.request, window, stack)
@@ -156,11 +152,7 @@ def _print_finding(finding: StepComparison, traced: bool) -> None:
 
 
 def fetch_record(stores: Sequence[str], checkpoint: str, folder: Path) -> Path:
-    """The record of the step that made a checkpoint, with what it needs, from stores.
-
-    Raises:
-        OperatorError: it cannot be had.
-    """
+    """The record of the step that made a checkpoint, with what it needs, from stores."""
     try:
         digest = read_hex(checkpoint)
     except EncodingError:

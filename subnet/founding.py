@@ -28,9 +28,6 @@ def buy_subnet(connection: Connection, owner: ChainWallet, tempo: int) -> int:
 
     Args:
         tempo: blocks between epochs, counted from here.
-
-    Raises:
-        ChainError: refused.
     """
     change_settings(
         connection,
@@ -73,9 +70,6 @@ def publish_rules(
         genesis: folder of the first checkpoint.
         slot_ms: time between blocks.
         pass_blocks: makes so many blocks.
-
-    Raises:
-        OperatorError: says what went wrong.
     """
     from assay.subnet.presets import PRESETS  # a running localnet needs no model in memory
     from assay.subnet.publishing import make_subnet_parameters, publish_subnet

@@ -1,6 +1,7 @@
 """Parameters for a new network: a preset, what the chain says, and what its owner changes.
 
-Nothing here is in force until the owner publishes it: see `assay.artifacts.discovery`.
+Nothing here is in force until the owner publishes it: see `assay.artifacts.discovery`. What an
+owner has written wrong raises a ConfigError.
 """
 
 import tomllib
@@ -66,9 +67,6 @@ def make_parameters(
     Args:
         timing: the preset's, with the chain's slot and the subnet's tempo.
         environment: by name, with settings that differ from its defaults: `sat,k=4`.
-
-    Raises:
-        ConfigError: there is no such environment.
     """
     return Parameters(
         identity=identity,
@@ -81,20 +79,12 @@ def make_parameters(
 
 
 def parse_environment(text: str) -> EnvironmentChoice:
-    """An environment as a person writes it, as parameters name it.
-
-    Raises:
-        ConfigError: as `open_named_environment`.
-    """
+    """An environment as a person writes it, as parameters name it."""
     return _name_choice(open_named_environment(text))
 
 
 def choose_environment(name: str, settings: Mapping[str, int]) -> EnvironmentChoice:
-    """An environment as parameters name it: settings in full, the digest of the code here.
-
-    Raises:
-        ConfigError: there is no such environment, or a setting is not one of its own.
-    """
+    """An environment as parameters name it: settings in full, the digest of the code here."""
     try:
         return _name_choice(make_environment(name, settings))
     except ValueError as error:
@@ -114,11 +104,7 @@ def _name_choice(environment: Environment) -> EnvironmentChoice:
 
 
 def read_changes(file: Path) -> Mapping[str, Any]:
-    """Changes to parameters, by section and field, from a TOML or JSON file.
-
-    Raises:
-        ConfigError: it cannot be read, or is neither.
-    """
+    """Changes to parameters, by section and field, from a TOML or JSON file."""
     try:
         with file.open("rb") as opened:
             data = opened.read(_FILE_BYTES_MAX + 1)
@@ -138,10 +124,6 @@ def change_parameters(parameters: Parameters, changes: Mapping[str, Any]) -> Par
     """Parameters with some fields replaced, each as `Parameters.to_json` writes it.
 
     An environment may be changed by name and by single settings; its digest follows.
-
-    Raises:
-        ConfigError: an unknown section or field, a value out of its bounds, or rules by which
-            nobody could run a network.
     """
     written = parameters.to_json()
     for section, fields in changes.items():

@@ -177,9 +177,6 @@ def check_disk(folder: Path, checkpoint: int) -> PreflightCheck:
 
     Args:
         checkpoint: bytes of one; 0: not known.
-
-    Raises:
-        OSError: it cannot be looked at.
     """
     there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(there).free
@@ -196,11 +193,7 @@ def check_disk(folder: Path, checkpoint: int) -> PreflightCheck:
 
 
 def check_program(file: Path) -> PreflightCheck:
-    """What a program says of itself in its status.json.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """What a program says of itself in its status.json."""
     try:
         status = read_json(file.read_bytes())
     except EncodingError:
@@ -319,11 +312,7 @@ def check_beacon(chain: Chain, beacons: BeaconSource, parameters: Parameters) ->
 def check_checkpoint(
     chain: Chain, checkpoints: CheckpointFolder, parameters: Parameters
 ) -> tuple[PreflightCheck, Checkpoint]:
-    """The checkpoint of the newest window, opened: every tensor hashed, the model loaded.
-
-    Raises:
-        CheckpointError: it is not here, or not what its digest says.
-    """
+    """The checkpoint of the newest window, opened: every tensor hashed, the model loaded."""
     window = compute_window(parameters.timing, chain.get_head())
     digest = get_checkpoint_digest(chain, parameters, window)
     checkpoint = open_checkpoint(checkpoints, digest, parameters)

@@ -199,11 +199,7 @@ def _check_speed(speed: Speed, parameters: Parameters) -> PreflightCheck:
 def estimate_earning(
     chain: Chain, hotkey: bytes, parameters: Parameters, own_groups: int
 ) -> Earning:
-    """What so many accepted groups a window would bring, were all else as it was last.
-
-    Raises:
-        ChainError: the chain cannot answer.
-    """
+    """What so many accepted groups a window would bring, were all else as it was last."""
     timing, head = parameters.timing, chain.get_head()
     window = max(0, (head - timing.commit_offset) // timing.window_blocks)
     block = min(head, compute_block(timing, window, Phase.COMMIT))

@@ -93,11 +93,7 @@ class Uploads:
         self._tell = tell
 
     def put(self, store: ObjectStore, window: int, name: str, data: bytes) -> None:
-        """Writes a window's file; the same window once more is another try.
-
-        Raises:
-            StoreError: the store cannot be written.
-        """
+        """Writes a window's file; the same window once more is another try."""
         before = self.newest
         tries = before.tries if before is not None and before.window == window else 0
         self.newest = now = Upload(window, 0, len(data), tries + 1)

@@ -74,11 +74,7 @@ class SavedWork:
         self.written = max(self.written, len(groups))
 
     def mark(self, kind: WorkStage, number: int) -> None:
-        """Notes what was done.
-
-        Raises:
-            WorkDatabaseError: as above.
-        """
+        """Notes what was done."""
         if self.marks.get(kind) != number:
             self._append([(kind, number.to_bytes(8, "big"))])
             self.marks[kind] = number
@@ -110,7 +106,7 @@ class WorkDatabase:
         kept: windows whose files stay.
 
     Raises:
-        WorkDatabaseError: it cannot be used, or another miner works in it.
+        WorkDatabaseError: it cannot be used, or another miner works in it. So do all methods.
     """
 
     def __init__(self, folder: Path, kept: int = KEPT_WINDOWS) -> None:
@@ -138,11 +134,7 @@ class WorkDatabase:
         self._lock.close()
 
     def list_windows(self) -> list[int]:
-        """Windows that there is a file of, ascending.
-
-        Raises:
-            WorkDatabaseError: the folder cannot be read.
-        """
+        """Windows that there is a file of, ascending."""
         return sorted({window for window, _ in self._list_files()})
 
     def open(
@@ -153,9 +145,6 @@ class WorkDatabase:
         Args:
             group_size: rollouts a group.
             group_max: bytes of the largest group.
-
-        Raises:
-            WorkDatabaseError: the file cannot be read.
         """
         identity = sha256(_MAGIC + challenge.seed + hotkey).digest()
         name = f"window-{challenge.window}-{identity[:8].hex()}.work"
@@ -173,11 +162,7 @@ class WorkDatabase:
         return page
 
     def prune(self, window: int) -> None:
-        """Deletes what is older than the windows to be kept up to this one.
-
-        Raises:
-            WorkDatabaseError: a file cannot be deleted.
-        """
+        """Deletes what is older than the windows to be kept up to this one."""
         for number, path in self._list_files():
             if number <= window - self._kept:
                 try:

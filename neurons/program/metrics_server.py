@@ -146,11 +146,7 @@ def _make_server(collector: StatusCollector, host: str, hosts: Sequence[str]) ->
 
 
 def read_address(text: str) -> tuple[str, int]:
-    """Host and port; a port alone is on this machine only.
-
-    Raises:
-        ConfigError: it is neither.
-    """
+    """Host and port; a port alone is on this machine only."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:

@@ -83,7 +83,7 @@ _CONFIRM_BLOCKS = 12
 @dataclass(slots=True)
 class Announcement:
     """One payload for a hotkey's slot. Sending it twice changes nothing, so nothing is noted
-    before."""
+    before. Raises a ChainError where the chain refuses it, or cannot be reached."""
 
     chain: Chain
     hotkey: bytes
@@ -103,22 +103,14 @@ class Announcement:
         return self.state is DeliveryState.CONFIRMED
 
     def send(self) -> None:
-        """Sends it. An outcome that nobody knows is looked for like any other.
-
-        Raises:
-            ChainError: the chain refuses it, or cannot be reached.
-        """
+        """Sends it. An outcome that nobody knows is looked for like any other."""
         self.sent_at = self.chain.get_head()
         with suppress(UnknownOutcomeError):
             self.chain.set_commitment(self.hotkey, self.payload)
         self._note(DeliveryEvent.HANDED_OVER)
 
     def look(self) -> None:
-        """Looks for it in the newest final block, once a block.
-
-        Raises:
-            ChainError: the chain cannot be reached.
-        """
+        """Looks for it in the newest final block, once a block."""
         head = self.chain.get_head()
         if self.stands or head == self.seen_at:
             return

@@ -74,9 +74,6 @@ def join_network(
     Args:
         kind: which program: its folder serves no other.
         looking: beside a program that may hold the folder, and without its patience.
-
-    Raises:
-        OperatorError: says what is missing, and what to do.
     """
     with ExitStack() as stack:
         if not looking:

@@ -1,6 +1,8 @@
 """From settings to what they name: a chain, a wallet, stores, beacons.
 
 Every command that reaches the outside opens it here, so that all of them mean the same by a flag.
+A setting that lacks or does not fit raises a ConfigError; what it names and cannot be opened, a
+ChainError or a StoreError.
 """
 
 import ssl
@@ -65,9 +67,6 @@ def connect(
     Args:
         folder: where the SDK keeps runtime metadata; None: nowhere for longer than this.
         hasty: somebody waits; else it tries for as long as a neuron would.
-
-    Raises:
-        ChainError: no such network, no node that answers, or another chain's.
     """
     text = settings.genesis_hash
     genesis = None if text is None else bytes.fromhex(text.removeprefix("0x"))
@@ -93,10 +92,6 @@ def open_chain(
     Args:
         folder: where state once read is kept; None: nowhere for longer than this.
         hasty: see `connect`.
-
-    Raises:
-        ConfigError: no netuid is named.
-        ChainError: see `connect` and `SubtensorChain`.
     """
     netuid = require_netuid(settings)
     with TemporaryDirectory(prefix="assay-") as scratch:
@@ -112,11 +107,7 @@ def open_chain(
 
 
 def require_netuid(settings: ChainSettings) -> int:
-    """The subnet's number.
-
-    Raises:
-        ConfigError: none is named.
-    """
+    """The subnet's number."""
     if settings.netuid is None:
         raise ConfigError(
             "which subnet? name it with --netuid, or netuid under [chain]; a localnet's "
@@ -126,11 +117,7 @@ def require_netuid(settings: ChainSettings) -> int:
 
 
 def open_account(settings: Settings) -> Account:
-    """The wallet that settings name. Asks for no password until something must be signed.
-
-    Raises:
-        ChainError: it is not there.
-    """
+    """The wallet that settings name. Asks for no password until something must be signed."""
     wallet = open_wallet(settings.wallet.name, settings.wallet.hotkey, settings.wallet.path)
     return Account(wallet, get_hotkey(wallet), get_coldkey(wallet))
 
@@ -143,11 +130,7 @@ def measure_stake(chain: SubtensorChain, hotkey: bytes) -> tuple[int, int]:
 
 
 def open_stores(settings: Settings) -> ReadableStores:
-    """The stores that settings allow to be read: one's own among them.
-
-    Raises:
-        StoreError: one of them is none.
-    """
+    """The stores that settings allow to be read: one's own among them."""
     own = settings.store.locator
     if own is None:
         return ReadableStores(settings.store.readable)
@@ -157,11 +140,7 @@ def open_stores(settings: Settings) -> ReadableStores:
 
 
 def open_home(store: StoreSettings) -> HttpClient | None:
-    """Who reads at one's own locator, where that has a certificate of a private authority.
-
-    Raises:
-        ConfigError: see `_read_authorities`.
-    """
+    """Who reads at one's own locator, where that has a certificate of a private authority."""
     authorities = _read_authorities(store)
     if authorities is None:
         return None
@@ -171,11 +150,7 @@ def open_home(store: StoreSettings) -> HttpClient | None:
 
 
 def _read_authorities(store: StoreSettings) -> str | None:
-    """PEM of the authorities that settings name.
-
-    Raises:
-        ConfigError: the file cannot be read, or holds no certificate.
-    """
+    """PEM of the authorities that settings name."""
     if store.ca_file is None:
         return None
     file = store.ca_file.expanduser()
@@ -192,11 +167,7 @@ def _read_authorities(store: StoreSettings) -> str | None:
 
 
 def open_own_store(settings: Settings) -> tuple[ObjectStore, str]:
-    """The store that is written to, and the locator under which others read it.
-
-    Raises:
-        ConfigError: none is named, or one that cannot be written. StoreError: it cannot be opened.
-    """
+    """The store that is written to, and the locator under which others read it."""
     store = settings.store
     if store.locator is None:
         raise ConfigError(
@@ -269,11 +240,7 @@ def now_ms() -> int:
 
 
 def parse_tao(text: str) -> int:
-    """Rao of an amount such as `1.25`, exact.
-
-    Raises:
-        ConfigError: not a positive amount of at most nine decimals.
-    """
+    """Rao of an amount such as `1.25`, exact."""
     whole, _, decimals = text.strip().removesuffix("τ").strip().partition(".")
     plain = whole.isascii() and whole.isdigit() and len(whole) <= 9
     if not plain or len(decimals) > 9 or (decimals and not (decimals + "0").isdecimal()):

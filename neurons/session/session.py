@@ -115,11 +115,7 @@ class Session:
 
     @cached_property
     def own_mirrors(self) -> list[ObjectStore]:
-        """The mirrors that the operator named.
-
-        Raises:
-            StoreError: one of them is none.
-        """
+        """The mirrors that the operator named."""
         return [open_store(locator) for locator in self.settings.store.mirrors]
 
     @cached_property

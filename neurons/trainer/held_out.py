@@ -6,7 +6,7 @@ checkpoint that the step makes. Specification, section 11.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -55,13 +55,16 @@ def evaluate(
     temperature: int,
     problems: int,
     levels: Sequence[int] | None = None,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> Accuracy:
     """Accuracy on the first `problems` held-out problems; the same for all checkpoints.
 
     Args:
         levels: of the problems; None: those that the checkpoint puts in force.
     """
-    return add_up(count_successes(checkpoint, environment, temperature, problems, levels))
+    return add_up(
+        count_successes(checkpoint, environment, temperature, problems, levels, on_progress)
+    )
 
 
 def add_up(counts: Mapping[int, Success]) -> Accuracy:
@@ -76,6 +79,7 @@ def count_successes(
     temperature: int,
     problems: int,
     levels: Sequence[int] | None = None,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> dict[int, Success]:
     """As `evaluate`, by level."""
     drafter = checkpoint.get_drafter(temperature)
@@ -92,6 +96,7 @@ def count_successes(
             text = checkpoint.tokenizer.decode(tokens)
             asked[problem.level] += 1
             solved[problem.level] += environment.score(problem, text).correctness == MILLION
+        on_progress(min(start + _BATCH, problems))
     return {level: Success(solved[level], count) for level, count in asked.items()}
 
 

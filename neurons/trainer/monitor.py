@@ -129,7 +129,7 @@ class LearningMonitor:
         alarm: what has diverged, None while nothing has.
 
     Raises:
-        LearningMonitorError: the folder's points cannot be read.
+        LearningMonitorError: the folder's points cannot be read, or in `step` not be written.
     """
 
     def __init__(
@@ -154,11 +154,7 @@ class LearningMonitor:
             self._waiting.append(lesson)
 
     def step(self) -> bool:
-        """Looks at one checkpoint; False where none waits.
-
-        Raises:
-            LearningMonitorError: the points cannot be written.
-        """
+        """Looks at one checkpoint; False where none waits."""
         if not self._waiting:
             return False
         lesson = self._waiting.popleft()

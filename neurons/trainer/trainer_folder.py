@@ -51,7 +51,8 @@ class TrainerFolder:
     """One trainer's folder, held until `close` or until the process ends.
 
     Raises:
-        TrainerError: it cannot be written, or another trainer holds it.
+        TrainerError: it cannot be written, or another trainer holds it. `set_aside` and `load` do,
+            too, where it is damaged, another network's or another hotkey's.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -76,9 +77,6 @@ class TrainerFolder:
 
         Returns:
             Where it lies now; None where there is none.
-
-        Raises:
-            TrainerError: as `load`, or it cannot be moved.
         """
         state = self._read()
         if state is None or state.parameters == parameters:
@@ -99,11 +97,7 @@ class TrainerFolder:
         return aside
 
     def load(self, parameters: bytes, hotkey: bytes) -> TrainerState | None:
-        """Where the last trainer here stopped; None: nobody was here.
-
-        Raises:
-            TrainerError: it was another network's or another hotkey's, or the file is damaged.
-        """
+        """Where the last trainer here stopped; None: nobody was here."""
         state = self._read()
         if state is not None:
             self._require_same("parameters", state.parameters, parameters)

@@ -53,11 +53,7 @@ class TrainerConfig:
 
 
 def make_learning(settings: TrainerSettings) -> LearnConfig:
-    """How the learner learns.
-
-    Raises:
-        ConfigError: settings that do not go together.
-    """
+    """How the learner learns."""
     try:
         loss = LossConfig(
             low=settings.clip_low,
@@ -110,11 +106,7 @@ def read_config(record: StepRecord) -> LearnConfig:
 def make_trainer_config(
     settings: TrainerSettings, locator: str, store: ObjectStore, held_out: HeldOut
 ) -> TrainerConfig:
-    """A trainer that keeps everything in its folder.
-
-    Raises:
-        ConfigError: settings that do not go together.
-    """
+    """A trainer that keeps everything in its folder."""
     return TrainerConfig(
         make_learning(settings),
         locator,

@@ -1,4 +1,8 @@
-"""From settings to the ledger on the EVM: the node, the contract, the key that posts."""
+"""From settings to the ledger on the EVM: the node, the contract, the key that posts.
+
+A setting, a file or a terminal that lacks or does not fit raises a ConfigError; an address that is
+none, an EvmError; a wrong password, a ChainError.
+"""
 
 import json
 import sys
@@ -22,11 +26,7 @@ _FILE_MAX = 65_536
 
 @contextmanager
 def open_node(settings: Settings) -> Iterator[EvmNode]:
-    """The EVM node that settings name. Nothing is asked of it yet.
-
-    Raises:
-        ConfigError: none is named, or no chain. EvmError: its address is none.
-    """
+    """The EVM node that settings name. Nothing is asked of it yet."""
     own = settings.ledger
     if own.endpoint is None:
         raise ConfigError(
@@ -40,11 +40,7 @@ def open_node(settings: Settings) -> Iterator[EvmNode]:
 
 
 def get_chain_id(settings: Settings) -> int:
-    """What the EVM node must speak for.
-
-    Raises:
-        ConfigError: it is not known.
-    """
+    """What the EVM node must speak for."""
     found = settings.ledger.chain_id or CHAIN_IDS.get(settings.chain.network)
     if found is None:
         raise ConfigError(
@@ -55,11 +51,7 @@ def get_chain_id(settings: Settings) -> int:
 
 
 def open_ledger(settings: Settings, node: EvmNode) -> ScoreLedger:
-    """The ledger that settings name.
-
-    Raises:
-        ConfigError: none is named. EvmError: its address is none.
-    """
+    """The ledger that settings name."""
     if settings.ledger.contract is None:
         raise ConfigError(
             "which ledger? name its address with --contract, or contract under [ledger]"
@@ -68,11 +60,7 @@ def open_ledger(settings: Settings, node: EvmNode) -> ScoreLedger:
 
 
 def find_key_file(settings: Settings) -> Path:
-    """Where the keystore of the key that posts lies.
-
-    Raises:
-        ConfigError: it is not named, and the wallet has no folder.
-    """
+    """Where the keystore of the key that posts lies."""
     if settings.ledger.key is not None:
         return settings.ledger.key.expanduser()
     wallet = settings.wallet
@@ -83,11 +71,7 @@ def find_key_file(settings: Settings) -> Path:
 
 
 def read_address(file: Path) -> str:
-    """A keystore's address with its checksum, had without the password.
-
-    Raises:
-        ConfigError: it is not there, or none.
-    """
+    """A keystore's address with its checksum, had without the password."""
     from eth_utils.address import to_checksum_address
 
     try:
@@ -102,12 +86,7 @@ def read_address(file: Path) -> str:
 
 
 def open_key(settings: Settings) -> EvmKey:
-    """The key that posts. Its password comes from a file or is asked for.
-
-    Raises:
-        ConfigError: it is not there, names another's address, or there is nobody to ask.
-        ChainError: the password is wrong.
-    """
+    """The key that posts. Its password comes from a file or is asked for."""
     file = find_key_file(settings)
     address = read_address(file)
     password = read_password(settings.ledger, f"password of the EVM key {address}: ")
@@ -122,9 +101,6 @@ def create_key(settings: Settings, iterations: int | None = None) -> tuple[Path,
 
     Args:
         iterations: see `EvmKey.to_keystore`.
-
-    Raises:
-        ConfigError: there is nobody to ask for a password, or two differ.
     """
     file = find_key_file(settings)
     if file.exists():
@@ -141,10 +117,6 @@ def read_password(settings: LedgerSettings, question: str, *, again: bool = Fals
 
     Args:
         again: asks twice.
-
-    Raises:
-        ConfigError: there is nobody to ask, others may read the file, it is empty, or two answers
-            differ.
     """
     if settings.password_file is not None:
         file = settings.password_file.expanduser()
@@ -180,11 +152,7 @@ def _read(file: Path) -> str:
 def open_posting(
     settings: Settings, database: Database, hotkey: bytes
 ) -> Iterator[PostThread | None]:
-    """A validator's posting, running; None where settings name no ledger.
-
-    Raises:
-        ConfigError: half of it is named, or the key cannot be had. EvmError: an address is none.
-    """
+    """A validator's posting, running; None where settings name no ledger."""
     own = settings.ledger
     if own.endpoint is None and own.contract is None:
         yield None

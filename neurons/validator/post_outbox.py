@@ -78,11 +78,7 @@ _COLUMNS = ", ".join(field.name for field in fields(PostRow))
 
 
 def list_posts(database: Database, limit: int) -> list[PostRow]:
-    """What was posted or is to be posted, the newest settlement first.
-
-    Raises:
-        JournalError: the file cannot be read.
-    """
+    """What was posted or is to be posted, the newest settlement first."""
     tables = database.execute("SELECT name FROM sqlite_master WHERE name = 'ledger'")
     if not tables:  # of a validator that posts nothing
         return []
@@ -113,6 +109,9 @@ class PostOutbox:
     Args:
         database: nobody else may post what it holds.
         confirmations: blocks on top of a post's before it is held to stand.
+
+    Raises:
+        JournalError: the database cannot be read or written. So do all methods.
     """
 
     def __init__(self, database: Database, ledger: LedgerChain, confirmations: int) -> None:
@@ -131,9 +130,6 @@ class PostOutbox:
         """Persists what is to be posted of a settlement. Asks nobody and waits for nothing.
 
         The first entry stands: what a run after a kill comes to may already be on its way.
-
-        Raises:
-            JournalError: it cannot be written.
         """
         with self._database.transaction():
             known = self._list("epoch = ?", epoch)
@@ -152,11 +148,7 @@ class PostOutbox:
             )
 
     def put_record(self, record: SettlementRecord) -> None:
-        """Puts what is posted of a record: nothing where it has no score to prove.
-
-        Raises:
-            JournalError: see `put`.
-        """
+        """Puts what is posted of a record: nothing where it has no score to prove."""
         entry = make_ledger_entry(record)
         if entry is not None:
             self.put(record.epoch, entry)

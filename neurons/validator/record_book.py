@@ -87,7 +87,7 @@ class RecordBook:
             transaction that notes so. It must wait for nobody.
 
     Raises:
-        JournalError: the database cannot be used.
+        JournalError: the database cannot be used. So do all methods; nothing was written then.
     """
 
     def __init__(
@@ -172,11 +172,7 @@ class RecordBook:
                 )
 
     def put(self, settlement: Settlement, audits: Mapping[int, JudgedWindow]) -> None:
-        """Makes a settlement's records, within the caller's transaction or one of its own.
-
-        Raises:
-            JournalError: they cannot be written down; nothing was.
-        """
+        """Makes a settlement's records, within the caller's transaction or one of its own."""
         database = self._database
         with database.transaction():
             found = database.execute("SELECT window_digest, digest, epoch FROM record_ends")
@@ -274,11 +270,7 @@ class RecordBook:
         return True
 
     def _put(self, name: str, data: bytes) -> None:
-        """Writes what is not there. What is there under that name is never replaced.
-
-        Raises:
-            StoreError: it holds other bytes, or cannot be written.
-        """
+        """Writes what is not there. What is there under that name is never replaced."""
         place = self._store.open(name)
         size = place.size()
         if size is None:

@@ -84,9 +84,6 @@ def describe_validator(
 
     Args:
         database: the validator's.
-
-    Raises:
-        JournalError: the database cannot be read.
     """
     rows = list_rows(database, SHOWN)
     return {

@@ -78,11 +78,7 @@ _NEWEST = "ORDER BY epoch DESC LIMIT"
 
 
 def list_rows(database: Database, limit: int) -> list[WeightsRow]:
-    """What was sent or is to be sent, the newest settlement first.
-
-    Raises:
-        JournalError: the file holds none.
-    """
+    """What was sent or is to be sent, the newest settlement first."""
     found = database.execute(f"SELECT {_COLUMNS} FROM weights {_NEWEST} ?", (limit,))
     return [_decode(*values) for values in found]
 
