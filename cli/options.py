@@ -131,7 +131,7 @@ def command(
     return register
 
 
-def _run(file: str, name: str, problem_files: bool, given: Given, **own: Any) -> int | None:
+def _run(file: str, name: str, problem_files: bool, given: Given, /, **own: Any) -> int | None:
     settings = given.load(problem_files)
     if "yes" in own:
         own["confirm"] = confirm(own.pop("yes"), own["as_json"])
