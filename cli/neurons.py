@@ -25,7 +25,7 @@ from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.neurons.program.metrics_server import serve_metrics
 from assay.neurons.program.program_loop import ProgramLoop, catch_signals
-from assay.neurons.program.program_status import SHOWN, UploadStatus, describe_program
+from assay.neurons.program.program_status import SHOWN, describe_program
 from assay.neurons.session.neuron_session import NetworkMonitor, NeuronSession, join_network
 from assay.neurons.session.resources import now_ms, open_own_store
 from assay.neurons.settings.loading import ConfigError
@@ -123,10 +123,7 @@ def run_miner(
                 done = None if progress is None else {"window": progress[0], "groups": progress[1]}
                 verdicts.note(list_reasons(rows))
                 up = miner.uploads.newest
-                upload = up and UploadStatus(
-                    window=up.window, bytes=up.sent, of=up.size, tries=up.tries, done=up.done
-                )
-                return {"at_work": done, "upload": upload, "windows": rows}
+                return {"at_work": done, "upload": up and asdict(up), "windows": rows}
 
             warn_briefly(_look_around(session, "miner", store, locator), now_ms())
             neuron = MinerWithReview(miner, review, watch.tally)

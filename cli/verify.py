@@ -1,13 +1,16 @@
 """`assay verify`: one file, one context, one model folder, one verdict."""
 
-import json
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from rich.console import RenderableType
+from rich.text import Text
+
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.submissions.submission_file import SubmissionFile
 from assay.artifacts.submissions.submission_layout import get_limits
+from assay.cli.console import print_result
 from assay.cli.options import FINDING, OK
 from assay.network.store import open_file
 from assay.neurons.settings.loading import ConfigError, parse_hotkey
@@ -44,41 +47,39 @@ def run_verify(
     as_json: bool,
 ) -> int:
     """Judges a file by the public facts in `context`, with the model that was in force."""
-    verdict = verify_file(file, context, model, hotkey, every, allow_local_beacon)
-    if as_json or not quiet:
-        print_verdict(verdict, as_json)
-    return OK if verdict["accepted"] else FINDING
-
-
-def verify_file(
-    file: Path,
-    context_path: Path,
-    model: Path,
-    hotkey: str | None,
-    every: bool,
-    allow_local_beacon: bool,
-) -> dict[str, Any]:
-    """The verdict as JSON (interfaces: "Verdict")."""
     started = perf_counter()
-    context = _read_context(context_path, allow_local_beacon)
-    named = parse_hotkey(hotkey, "--hotkey") if hotkey else None
+    facts = _read_context(context, allow_local_beacon)
+    key = parse_hotkey(hotkey, "--hotkey") if hotkey else None
     if not file.is_file():
         raise ConfigError(f"there is no file {file}")
-    checkpoint = _load_model(model, context, context_path)
+    checkpoint = _load_model(model, facts, context)
+    with ParquetWorker() as worker:
+        submission = SubmissionFile(open_file(file), worker, get_limits(facts.parameters))
+        whose = key or _read_hotkey(submission)
+        verdict = _judge(submission, whose, facts, checkpoint, every)
+    document = verdict.to_json(perf_counter() - started)
+    if isinstance(whose, Refusal):
+        document["hotkey"] = None
+    if as_json or not quiet:
+        print_result(document, as_json, _render(document))
+    return OK if verdict.accepted else FINDING
+
+
+def _judge(
+    submission: SubmissionFile,
+    key: bytes | Refusal,
+    context: Context,
+    checkpoint: "Checkpoint",
+    every: bool,
+) -> Verdict:
     from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
 
-    with ParquetWorker() as worker:
-        submission = SubmissionFile(open_file(file), worker, get_limits(context.parameters))
-        key = named or _read_hotkey(submission)
-        if isinstance(key, Refusal):
-            unnamed = Verdict(context.window, bytes(32), key.reason, key.detail)
-            return unnamed.to_json(perf_counter() - started) | {"hotkey": None}
-        committed = context.commitments.get(key)
-        groups = None
-        if every and committed is not None:
-            groups = range(min(committed.groups, context.parameters.work.group_cap))
-        verdict = judge_with_checkpoint(submission, key, context, checkpoint, groups=groups)
-    return verdict.to_json(perf_counter() - started)
+    if isinstance(key, Refusal):
+        return Verdict(context.window, bytes(32), key.reason, key.detail)
+    committed, groups = context.commitments.get(key), None
+    if every and committed is not None:
+        groups = range(min(committed.groups, context.parameters.work.group_cap))
+    return judge_with_checkpoint(submission, key, context, checkpoint, groups=groups)
 
 
 def _load_model(folder: Path, context: Context, context_path: Path) -> "Checkpoint":
@@ -130,30 +131,24 @@ def _read_hotkey(submission: SubmissionFile) -> bytes | Refusal:
         return Refusal(Reason.MALFORMED, f"the header {error}")
 
 
-def print_verdict(verdict: dict[str, Any], as_json: bool) -> None:
-    """For a program, or for a person."""
-    if as_json:
-        print(json.dumps(verdict))
-        return
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True)
+def _render(verdict: dict[str, Any]) -> RenderableType:
     style = "bold green" if verdict["accepted"] else "bold red"
     where = "".join(f", {k} {verdict[k]}" for k in ("group", "rollout", "token") if k in verdict)
-    console.print(verdict["reason"], style=style, end="")
     whose = verdict["hotkey"] or "nobody's that can be read"
-    console.print(f"  {whose}, window {verdict['window']}{where}")
-    console.print(f"  {verdict['detail']}", markup=False)
+    text = Text()
+    text.append(verdict["reason"], style=style)
+    text.append(f"  {whose}, window {verdict['window']}{where}\n  {verdict['detail']}\n")
     statistics = verdict["statistics"]
     if verdict["accepted"] or any(statistics.values()):  # otherwise no model was run
-        console.print(
+        text.append(
             f"  largest margin {statistics['margin_max']:.2g} logits, log capital "
             f"{statistics['log_capital']:.2f}, logprob RMS {statistics['logprob_rms']:.2g} nats, "
-            f"sketch distance {statistics['sketch_mean']:.3f}",
+            f"sketch distance {statistics['sketch_mean']:.3f}\n",
             style="dim",
         )
     for group in verdict["groups"]:
         mean = sum(group["rewards"]) / len(group["rewards"]) / 1e6
-        console.print(f"  group {group['index']}: value {group['value']}, mean reward {mean:.3f}")
+        text.append(f"  group {group['index']}: value {group['value']}, mean reward {mean:.3f}\n")
     tokens = f"{verdict['tokens']} tokens verified in " if verdict["accepted"] else ""
-    console.print(f"  {tokens}{verdict['seconds']} s", style="dim")
+    text.append(f"  {tokens}{verdict['seconds']} s", style="dim")
+    return text

@@ -83,15 +83,8 @@ def parse_environment(text: str) -> EnvironmentChoice:
     return _name_choice(open_named_environment(text))
 
 
-def choose_environment(name: str, settings: Mapping[str, int]) -> EnvironmentChoice:
-    """An environment as parameters name it: settings in full, the digest of the code here."""
-    try:
-        return _name_choice(make_environment(name, settings))
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
 def _name_choice(environment: Environment) -> EnvironmentChoice:
+    """Settings in full, the digest of the code here."""
     weights = RewardWeights()
     return EnvironmentChoice(
         name=environment.name,
@@ -153,12 +146,14 @@ def _complete_environment(choice: EnvironmentChoice, fields: Mapping[str, Any]) 
     try:
         if not isinstance(given, Mapping):
             given = {setting["name"]: setting["value"] for setting in given}
-        new = choose_environment(name, {**settings, **given})
+        new = _name_choice(make_environment(name, {**settings, **given}))
     except (TypeError, KeyError):
         raise ConfigError(
             "environment.settings: write names and integers, as in settings = {levels = 6}, and "
             "the environment's name as text"
         ) from None
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     written = {"settings": [{"name": s.name, "value": s.value} for s in new.settings]}
     return {**fields, "name": name, "digest": fields.get("digest", new.digest.hex()), **written}
 

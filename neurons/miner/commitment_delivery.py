@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from assay.artifacts.ports import Chain
 from assay.network.chain import ChainError, ForgottenError, WrongChainError
 from assay.network.store import StoreError
-from assay.neurons.session.chain_delivery import DeliveryEvent, DeliveryState, compute_next_state
+from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.protocol import Phase
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_block
@@ -45,7 +45,7 @@ class PendingCommitment:
 
     def note(self, event: DeliveryEvent) -> None:
         """Takes the next state."""
-        self.state = compute_next_state(self.state, event)
+        self.state = DELIVERY[self.state][event]
 
 
 class CommitmentDelivery:

@@ -14,7 +14,7 @@ from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
 from assay.artifacts.parquet import WorkerError
 from assay.artifacts.ports import Chain
 from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
-from assay.inference import CheckpointError, DraftCount, UnusableCheckpointError
+from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network.chain import ChainError, ForgottenError, WrongChainError
 from assay.neurons.miner.miner import Miner
 from assay.neurons.miner.mining_history import (
@@ -246,20 +246,17 @@ class MinerWithReview:
         """See `Miner.step` and `MinerReview.step`."""
         before, drafts, began = self._miner.progress, replace(self._miner.count), perf_counter()
         busy = self._miner.step()
-        self._count(before, drafts, perf_counter() - began)
-        return busy or self._review.step()
-
-    def _count(self, before: tuple[int, int] | None, drafts: DraftCount, seconds: float) -> None:
-        """What a step of the miner's has made. Groups that were taken up again were not."""
+        seconds = perf_counter() - began
         after, count, tally = self._miner.progress, self._miner.count, self._tally
-        if before is None or after is None or before[0] != after[0] or before[1] == after[1]:
-            return
-        discarded = count.discarded - drafts.discarded
-        tally.add("groups", after[1] - before[1])
-        tally.add("tokens", count.submitted - drafts.submitted)
-        tally.add("drafted", count.drafted - drafts.drafted - discarded, "kept")
-        tally.add("drafted", discarded, "discarded")
-        tally.add("generating_seconds", seconds)
+        # groups that were taken up again were not made
+        if before is not None and after is not None and before[0] == after[0] and before != after:
+            discarded = count.discarded - drafts.discarded
+            tally.add("groups", after[1] - before[1])
+            tally.add("tokens", count.submitted - drafts.submitted)
+            tally.add("drafted", count.drafted - drafts.drafted - discarded, "kept")
+            tally.add("drafted", discarded, "discarded")
+            tally.add("generating_seconds", seconds)
+        return busy or self._review.step()
 
 
 def list_reasons(rows: Sequence[dict[str, Any]]) -> dict[int, str]:

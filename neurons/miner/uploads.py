@@ -18,19 +18,19 @@ _BEAT_S, _SLOW_S = 1.0, 10.0
 
 @dataclass(slots=True)
 class Upload:
-    """How far a window's file is. Nothing is seen of a try that broke off; the next one goes on
-    where it was, where the store can.
+    """How far a window's file is, as status.json has it. Nothing is seen of a try that broke off;
+    the next one goes on where it was, where the store can.
 
     Attributes:
-        sent: bytes that this try has found there or given to the connection.
-        size: bytes of the file.
+        bytes: that this try has found there or given to the connection.
+        of: bytes of the file.
         tries: begun, this one with them.
         done: the store has it.
     """
 
     window: int
-    sent: int = 0
-    size: int = 0
+    bytes: int = 0
+    of: int = 0
     tries: int = 0
     done: bool = False
 
@@ -116,7 +116,7 @@ class Uploads:
                     sent = news.get(timeout=_BEAT_S)
                     if sent is None:
                         break
-                    now.sent, moved, self.trouble = sent, time.monotonic(), None
+                    now.bytes, moved, self.trouble = sent, time.monotonic(), None
                 if time.monotonic() - moved > _SLOW_S:
                     self.trouble = (
                         f"the store has taken nothing of {name} for more than {_SLOW_S:g} s"

@@ -111,7 +111,7 @@ def make_formatter(as_json: bool, console: Console) -> logging.Formatter:
     """
     coloured = console.is_terminal and not console.no_color
     document = structlog.processors.JSONRenderer(default=str)
-    render = [_stamp, document] if as_json else [_Sentence(coloured)]
+    render = [_stamp, document] if as_json else [partial(_write_sentence, coloured)]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             _keep_message,
@@ -153,24 +153,19 @@ def _stamp(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
-class _Sentence:
+def _write_sentence(coloured: bool, _: WrappedLogger, __: str, event: EventDict) -> str:
     """A line for people: time, window, phase, hotkey, and the sentence."""
-
-    def __init__(self, coloured: bool) -> None:
-        self._coloured = coloured
-
-    def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> str:
-        level, message = event["level"], event["message"]
-        said = "".join(c if c.isprintable() or c == "\n" else "?" for c in message)
-        if level not in ("debug", "info"):
-            said = f"{level}: {said}"
-        clock = time.strftime("%H:%M:%S", time.localtime(event["at"]))
-        known = (event[name] for name in ("window", "phase", "hotkey"))
-        where = " ".join("–" if value is None else str(value)[:_SHOWN] for value in known)
-        if not self._coloured:
-            return f"{clock}  {where}  {said}"
-        shade = {"warning": "\x1b[33m", "error": "\x1b[31m"}.get(level, "")
-        return f"\x1b[2m{clock}  {where}\x1b[0m  {shade}{said}\x1b[0m"
+    level, message = event["level"], event["message"]
+    said = "".join(c if c.isprintable() or c == "\n" else "?" for c in message)
+    if level not in ("debug", "info"):
+        said = f"{level}: {said}"
+    clock = time.strftime("%H:%M:%S", time.localtime(event["at"]))
+    known = (event[name] for name in ("window", "phase", "hotkey"))
+    where = " ".join("–" if value is None else str(value)[:_SHOWN] for value in known)
+    if not coloured:
+        return f"{clock}  {where}  {said}"
+    shade = {"warning": "\x1b[33m", "error": "\x1b[31m"}.get(level, "")
+    return f"\x1b[2m{clock}  {where}\x1b[0m  {shade}{said}\x1b[0m"
 
 
 class LineWriter(logging.Handler):

@@ -63,17 +63,8 @@ def _make_table() -> dict[DeliveryState, dict[DeliveryEvent, DeliveryState]]:
     }
 
 
-#: State → event → next state. What is not in it cannot happen.
+#: State → event → next state. What is not in it cannot happen: a KeyError is a defect of ours.
 DELIVERY: Mapping[DeliveryState, Mapping[DeliveryEvent, DeliveryState]] = _make_table()
-
-
-def compute_next_state(state: DeliveryState, event: DeliveryEvent) -> DeliveryState:
-    """What follows, by `DELIVERY`.
-
-    Raises:
-        KeyError: it cannot happen: a defect of ours.
-    """
-    return DELIVERY[state][event]
 
 
 #: Blocks after which an announcement that stands in no final block is sent again.
@@ -122,4 +113,4 @@ class Announcement:
             self._note(DeliveryEvent.EXPIRED)
 
     def _note(self, event: DeliveryEvent) -> None:
-        self.state = compute_next_state(self.state, event)
+        self.state = DELIVERY[self.state][event]

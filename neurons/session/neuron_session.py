@@ -179,13 +179,10 @@ class NetworkMonitor:
         slots = session.chain.get_commitments(head)
         said = parse_commitment(slots.get(session.parameters.identity.trainer, b""))
         if said is not None and said.tag is Tag.CHECKPOINT:
-            self._note_published(said.digest, said.number)
+            if self.seen.published != (said.digest, said.number):
+                self.seen.published = said.digest, said.number
+                self.seen.published_since = time.time()
             session.sources.checkpoints.prefetch(said.digest)
-
-    def _note_published(self, digest: bytes, number: int) -> None:
-        if self.seen.published != (digest, number):
-            self.seen.published = digest, number
-            self.seen.published_since = time.time()
 
     def _find_lack(self, block: int, head: int) -> str | None:
         chain, hotkey = self._session.chain, self._session.account.hotkey

@@ -131,22 +131,15 @@ def measure_stake(chain: SubtensorChain, hotkey: bytes) -> tuple[int, int]:
 
 def open_stores(settings: Settings) -> ReadableStores:
     """The stores that settings allow to be read: one's own among them."""
-    own = settings.store.locator
+    own, home = settings.store.locator, None
     if own is None:
         return ReadableStores(settings.store.readable)
-    client = open_home(settings.store)
-    home = None if client is None else (own, client)
+    authorities = _read_authorities(settings.store)
+    if authorities is not None:  # a private one vouches for one's own locator alone
+        context = ssl.create_default_context()
+        context.load_verify_locations(cadata=authorities)
+        home = own, HttpClient(True, tls=context)
     return ReadableStores([*settings.store.readable, own], home=home)
-
-
-def open_home(store: StoreSettings) -> HttpClient | None:
-    """Who reads at one's own locator, where that has a certificate of a private authority."""
-    authorities = _read_authorities(store)
-    if authorities is None:
-        return None
-    context = ssl.create_default_context()
-    context.load_verify_locations(cadata=authorities)
-    return HttpClient(True, tls=context)
 
 
 def _read_authorities(store: StoreSettings) -> str | None:

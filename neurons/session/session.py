@@ -4,7 +4,7 @@ Every command that needs more than a chain opens these here, so that all mean th
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,24 +37,17 @@ class Session:
         folder: keeps what was read of chain, beacons, parameters and checkpoints.
         signing: the chain gets the wallet.
         hasty: somebody waits: nothing is fetched in the background, nor tried for long.
-        poll_s: seconds between two looks at the chain for who waits for a block.
 
     Attributes:
         settings, folder: as given.
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        folder: Path,
-        *,
-        signing: bool = False,
-        hasty: bool = True,
-        poll_s: float = 1.0,
+        self, settings: Settings, folder: Path, *, signing: bool = False, hasty: bool = True
     ) -> None:
         self.settings = settings
         self.folder = folder
-        self._signing, self._hasty, self._poll_s = signing, hasty, poll_s
+        self._signing, self._hasty = signing, hasty
         self._opened = ExitStack()
 
     def close(self) -> None:
@@ -71,7 +64,7 @@ class Session:
         """The subnet that settings name, see `open_chain`."""
         account = self.account if self._signing else None
         folder = self.folder / "chain"
-        opening = open_chain(self.settings.chain, folder, self._poll_s, hasty=self._hasty)
+        opening = open_chain(self.settings.chain, folder, hasty=self._hasty)
         chain = self._opened.enter_context(opening)
         if account is not None:
             chain.add_wallet(account.wallet)
@@ -137,18 +130,10 @@ class Session:
 
 
 @contextmanager
-def open_session(
-    settings: Settings, folder: Path | None = None, *, signing: bool = False, poll_s: float = 1.0
-) -> Iterator[Session]:
-    """A session for a command, which opens what it reads of it.
-
-    Args:
-        folder: see `Session`; None: nothing is kept for longer than this.
-        signing, poll_s: see `Session`.
-    """
-    with ExitStack() as stack:
-        if folder is None:
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
-        session = Session(settings, folder, signing=signing, poll_s=poll_s)
-        stack.callback(session.close)
+def open_session(settings: Settings) -> Iterator[Session]:
+    """A session for a command, which opens what it reads of it. Nothing is kept afterwards."""
+    with (
+        TemporaryDirectory(prefix="assay-") as folder,
+        closing(Session(settings, Path(folder))) as session,
+    ):
         yield session

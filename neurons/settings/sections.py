@@ -32,6 +32,10 @@ Folder = Annotated[Path, Flag("FOLDER")]
 Url = Annotated[str, Flag("URL")]
 #: SS58.
 Address = Annotated[str, Flag("SS58")]
+#: Of PyTorch.
+Threads = Annotated[
+    int | None, Field(ge=1, le=1_024, description="threads of PyTorch; None: its choice")
+]
 #: On the EVM.
 Contract = Annotated[str, Flag("0x…")]
 
@@ -199,9 +203,7 @@ class MinerSettings(_Section):
     commit_margin: int = Field(
         6, ge=1, le=1_000, description="blocks between sending a commitment and its deadline"
     )
-    threads: int | None = Field(
-        None, ge=1, le=1_024, description="threads of PyTorch; None: its choice"
-    )
+    threads: Threads = None
 
 
 class ValidatorSettings(_Section):
@@ -214,18 +216,14 @@ class ValidatorSettings(_Section):
     mirrored: int = Field(
         4, ge=0, le=10_000, description="windows whose audited groups stay in its store; 0: none"
     )
-    threads: int | None = Field(
-        None, ge=1, le=1_024, description="threads of PyTorch; None: its choice"
-    )
+    threads: Threads = None
 
 
 class TrainerSettings(_Section):
     """`[trainer]`: the trainer."""
 
     dir: Dir = Field(Path("assay-train"), description="folder of the trainer's own files")
-    threads: int | None = Field(
-        None, ge=1, le=1_024, description="threads of PyTorch; None: its choice"
-    )
+    threads: Threads = None
     learning_rate: float = Field(5e-5, gt=0, le=1, description="of AdamW")
     weight_decay: float = Field(0.0, ge=0, le=1, description="of AdamW")
     max_gradient: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")

@@ -20,7 +20,6 @@ from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.artifacts.parquet import WorkerError
 from assay.artifacts.steps.step_folder import make_record
 from assay.artifacts.steps.step_store import publish_step
-from assay.artifacts.store_objects import Progress, ignore_progress
 from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.network import StoreError
@@ -62,7 +61,6 @@ class Trainer:
     Args:
         on_lesson: called after each lesson, once it is kept.
         report: called with one line when something is worth a person's notice.
-        progress: of uploads.
 
     Raises:
         TrainerError: its folder cannot be used.
@@ -76,7 +74,6 @@ class Trainer:
         config: TrainerConfig,
         on_lesson: Callable[[Lesson], None],
         report: Callable[[str], None],
-        progress: Progress = ignore_progress,
     ) -> None:
         self.name = "trainer"
         self.trouble: str | None = None
@@ -86,7 +83,6 @@ class Trainer:
         self._config = config
         self._on_lesson = on_lesson
         self._report = report
-        self._progress = progress
         self._folder = TrainerFolder(config.folder) if config.folder is not None else None
         self._course: _Course | None = None
         self._challenge: Challenge | None = None
@@ -406,7 +402,7 @@ class Trainer:
                     self._config.publish_states,
                 ):
                     self._report(f"{self.name}: {line}")
-            publish_checkpoint(store, parent.folder, parent.digest, self._progress)
+            publish_checkpoint(store, parent.folder, parent.digest)
             course.uploaded = True
         unsaid.send()
         self.trouble = None

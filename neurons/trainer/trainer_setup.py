@@ -1,7 +1,7 @@
 """How a trainer learns and where it publishes, and what the settings make of it."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,30 +52,29 @@ class TrainerConfig:
     publish_states: bool = False
 
 
+#: Fields of `LearnConfig` that are settings of the same name.
+_SHARED = tuple(f.name for f in fields(LearnConfig) if f.name in TrainerSettings.model_fields)
+#: Fields of `LossConfig` → the settings.
+_LOSS = {
+    "low": "clip_low",
+    "high": "clip_high",
+    "cap": "clip_cap",
+    "kl_weight": "kl_weight",
+    "level": "level",
+}
+
+
 def make_learning(settings: TrainerSettings) -> LearnConfig:
     """How the learner learns."""
+    given = settings.model_dump()
     try:
-        loss = LossConfig(
-            low=settings.clip_low,
-            high=settings.clip_high,
-            cap=settings.clip_cap,
-            kl_weight=settings.kl_weight,
-            level=settings.level,
-        )
+        loss = LossConfig(**{name: given[setting] for name, setting in _LOSS.items()})
     except ValueError as error:
         raise ConfigError(f"[trainer]: {error}") from None
     return LearnConfig(
-        learning_rate=settings.learning_rate,
-        epochs=settings.epochs,
-        groups_per_batch=settings.groups_per_batch,
-        rows_per_pass=settings.rows_per_pass,
+        **{name: given[name] for name in _SHARED},
         loss=loss,
-        scaled=settings.scaled,
-        max_gradient=settings.max_gradient,
-        weight_decay=settings.weight_decay,
         from_genesis=settings.kl_reference == "genesis",
-        lora_rank=settings.lora_rank,
-        seed=settings.seed,
     )
 
 
@@ -86,14 +85,8 @@ def read_config(record: StepRecord) -> LearnConfig:
         StepError: they are not such settings.
     """
     config = parse_config(record)
-    loss = config.loss
-    values = {n: v for n, v in asdict(config).items() if n in TrainerSettings.model_fields} | {
-        "clip_low": loss.low,
-        "clip_high": loss.high,
-        "clip_cap": loss.cap,
-        "kl_weight": loss.kl_weight,
-        "level": loss.level,
-    }
+    values = {name: getattr(config, name) for name in _SHARED}
+    values |= {setting: getattr(config.loss, name) for name, setting in _LOSS.items()}
     try:  # nobody learns beyond these bounds, and a stranger's record would have us work for ever
         TrainerSettings.model_validate(values, strict=True)
         if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):

@@ -21,7 +21,7 @@ from assay.network.chain import ChainError, UnknownOutcomeError
 from assay.network.evm import EvmError, LedgerEntry, SignedCall, make_ledger_entry
 from assay.neurons.ports import LedgerChain
 from assay.neurons.program.database import Database
-from assay.neurons.session.chain_delivery import DeliveryEvent, DeliveryState, compute_next_state
+from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.neurons.validator.weights_outbox import KEPT_ROWS
 from assay.protocol import SettlementRecord
 from assay.protocol.errors import OperatorError
@@ -315,7 +315,7 @@ class PostOutbox:
 
 
 def _advance(row: PostRow, event: DeliveryEvent) -> PostRow:
-    return replace(row, state=compute_next_state(row.state, event))
+    return replace(row, state=DELIVERY[row.state][event])
 
 
 def _encode_post(post: SignedCall) -> dict[str, Any]:

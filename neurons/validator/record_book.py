@@ -17,14 +17,13 @@ from importlib.metadata import version
 from typing import Any, TypedDict
 
 from assay.artifacts.ports import Chain
-from assay.artifacts.records.record_reader import RecordReader
+from assay.artifacts.records.record_reader import RecordFault, RecordReader, follow_links
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.store import ObjectStore, StoreError
 from assay.neurons.program.database import Database
 from assay.neurons.session.chain_delivery import Announcement, DeliveryState
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author, Ends, make_records
-from assay.neurons.validator.recovery import find_ends
 from assay.neurons.validator.run_archive import describe_audit
 from assay.neurons.validator.weights_outbox import WeightsRow, list_rows
 from assay.protocol import (
@@ -38,6 +37,7 @@ from assay.protocol import (
 )
 from assay.protocol.encoding import encode
 from assay.protocol.record import (
+    NOTHING,
     make_latest_name,
     make_settlement_record_name,
     make_statistics_name,
@@ -351,3 +351,59 @@ def _describe_publicly(audit: JudgedWindow) -> dict[str, Any]:
 
 def _write_json(value: object) -> bytes:
     return (json.dumps(value, indent=1) + "\n").encode()
+
+
+# --- a database that was lost: nobody's word is taken but the chain's. The hotkey's own slot names
+# the digest of a settlement that it announced, and that binds all records before it. Newer ones
+# count where their links lead to it.
+
+
+def find_ends(reader: RecordReader, announced: Commitment | None) -> Ends | str | None:
+    """Where a validator's published records end.
+
+    Args:
+        reader: of its own store.
+        announced: what its slot on chain holds.
+
+    Returns:
+        None where it has published nothing; a sentence where it has, and the chain does not show
+        that what the store holds is what it was.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    latest = reader.read_latest()
+    hint = None if isinstance(latest, RecordFault) else latest.epoch
+    if announced is None or announced.tag is not Tag.RECORD:
+        if hint is None:
+            return None
+        return "the store holds earlier ones, and the hotkey's slot on chain announces none"
+    newest = reader.get_settlement(max(announced.number, hint or 0))
+    linked = _follow(reader, newest, announced.number)
+    windows = [covered.record for record in linked for covered in record.windows[-1:]]
+    is_first = bool(linked) and linked[-1].previous == NOTHING
+    bound = {(record.epoch, record.digest) for record in linked}
+    if newest is None or (announced.number, announced.digest) not in bound:
+        return (
+            f"the store does not hold the record of epoch {announced.number} that the hotkey has "
+            "announced on chain, or its newest ones do not lead to it"
+        )
+    if not windows and not is_first:
+        return "the store does not hold what its newest ones lead to"
+    return Ends(windows[0] if windows else NOTHING, newest.digest, newest.epoch)
+
+
+def _follow(
+    reader: RecordReader, newest: SettlementRecord | None, last: int
+) -> list[SettlementRecord]:
+    """From the newest back along the links, to an epoch and to a settlement that has windows."""
+    linked: list[SettlementRecord] = []
+    has_windows = False
+    for record in follow_links(reader.get_settlement, 0 if newest is None else newest.epoch):
+        if linked and record.digest != linked[-1].previous:
+            break
+        linked.append(record)
+        has_windows = has_windows or bool(record.windows)
+        if (record.epoch <= last and has_windows) or record.previous == NOTHING:
+            break
+    return linked

@@ -1,7 +1,6 @@
 """What a validator's `status.json` has besides what every program's has."""
 
 from collections import Counter
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, TypedDict
 
@@ -10,7 +9,7 @@ from assay.neurons.program.program_status import SHOWN, CountdownStatus, describ
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.record_book import RecordBook, RecordStatus
 from assay.neurons.validator.validator import Validator
-from assay.neurons.validator.weights_outbox import WeightsRow, describe_row, list_rows
+from assay.neurons.validator.weights_outbox import describe_row, list_rows
 from assay.protocol import Block, Context, Reason, encode_ss58
 from assay.protocol.parameters import Timing
 from assay.verification import compute_score
@@ -85,10 +84,14 @@ def describe_validator(
     Args:
         database: the validator's.
     """
-    rows = list_rows(database, SHOWN)
+    audits = list(validator.audits.values())
+    known = {settlement.epoch: settlement for settlement in list(validator.settlements)}
     return {
-        "windows": describe_windows(list(validator.audits.values()), timing, head),
-        "settlements": describe_settlements(rows, list(validator.settlements)),
+        "windows": [_describe_window(audit, timing, head) for audit in audits[-SHOWN:]],
+        "settlements": [
+            describe_row(row) | _describe_scores(known.get(row.epoch))
+            for row in list_rows(database, SHOWN)
+        ],
         "record": None if book is None else book.describe(),
     }
 
@@ -100,13 +103,6 @@ def list_verdicts(validator: Validator) -> dict[tuple[int, bytes], str]:
         for window, audit in list(validator.audits.items())
         for hotkey, verdict in list(audit.verdicts.items())
     }
-
-
-def describe_windows(
-    audits: Sequence[JudgedWindow], timing: Timing, head: int
-) -> list[WindowStatus]:
-    """A validator's newest windows, oldest first. `audits` may be judged on meanwhile."""
-    return [_describe_window(audit, timing, head) for audit in audits[-SHOWN:]]
 
 
 def _describe_window(audit: JudgedWindow, timing: Timing, head: int) -> WindowStatus:
@@ -147,16 +143,8 @@ def _describe_verdicts(audit: JudgedWindow, context: Context | None) -> list[Ver
     ]
 
 
-def describe_settlements(
-    rows: Sequence[WeightsRow], settlements: Sequence[Settlement]
-) -> list[dict[str, Any]]:
-    """Weights as the outbox has them, and what they come from as far as that is remembered: each a
-    `SettlementStatus`."""
-    known = {settlement.epoch: settlement for settlement in settlements}
-    return [describe_row(row) | _describe_scores(known.get(row.epoch)) for row in rows]
-
-
 def _describe_scores(settlement: Settlement | None) -> dict[str, Any]:
+    """What a `SettlementStatus` has beside the outbox's row, as far as that is remembered."""
     if settlement is None:
         return {"windows": None, "scores": None}
     scores = {str(seat.uid): score for seat, score in settlement.scores.items()}

@@ -23,7 +23,7 @@ from assay.network.chain import (
     WrongChainError,
 )
 from assay.neurons.program.database import Database, JournalError
-from assay.neurons.session.chain_delivery import DeliveryEvent, DeliveryState, compute_next_state
+from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 
 #: Blocks that the node which signed may have been ahead of the head that we saw.
 _AHEAD_BLOCKS = 16
@@ -140,7 +140,7 @@ class WeightsOutbox:
             self._save(_advance(due, DeliveryEvent.REPLACED) if newer else due)
             self._database.execute(
                 "UPDATE weights SET state = ? WHERE state = ? AND epoch < ?",
-                (compute_next_state(due.state, DeliveryEvent.REPLACED), due.state, epoch),
+                (DELIVERY[due.state][DeliveryEvent.REPLACED], due.state, epoch),
             )
             self._database.execute(
                 "DELETE FROM weights WHERE state IN (?, ?) AND epoch <= "
@@ -286,7 +286,7 @@ class WeightsOutbox:
 
 
 def _advance(row: WeightsRow, event: DeliveryEvent) -> WeightsRow:
-    return replace(row, state=compute_next_state(row.state, event))
+    return replace(row, state=DELIVERY[row.state][event])
 
 
 def _decode(epoch: int, state: str, weights: str, *rest: object) -> WeightsRow:

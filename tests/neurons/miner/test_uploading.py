@@ -41,7 +41,7 @@ def test_an_upload_tells_how_far_it_is(make_subnet, quick_miner, tmp_path, monke
 
     def describe():
         up = miner.uploads.newest
-        return {"upload": up and [up.window, up.sent, up.size, up.tries, up.done]}
+        return {"upload": up and [up.window, up.bytes, up.of, up.tries, up.done]}
 
     ProgramLoop(miner, tmp_path, threading.Event(), describe, lambda: None, watch)
 
