@@ -97,10 +97,10 @@ def run_explain(
     settings = given.load()
     has_all = directory is not None and (directory / "contexts").is_dir()
     say_what_opens(directory if directory and has_all else settings, quiet)
-    from assay.cli.explain import Question, run_explain
+    from assay.cli.explain import run_explain
 
-    question = Question(hotkey, window, directory, model, validator, records, out)
-    return run_explain(settings, question, as_json)
+    asked = (hotkey, window, directory, model, validator, records, out)
+    return run_explain(settings, *asked, as_json)
 
 
 @command(app, "explorer", "explorer.*", *LEDGER, *NETWORK, "store.readable")
@@ -236,7 +236,7 @@ def run_verify_step(
     """
     settings = given.load()  # the network's files of problems, too; a mistyped variable is named
     from assay.cli.audit import AuditRequest
-    from assay.cli.train_steps import ProvenanceRequest, StepRequest, verify_step
+    from assay.cli.train_steps import ProvenanceRequest, verify_step
     from assay.neurons.settings.loading import ConfigError
 
     named = (*given.flags["chain"].values(), given.localnet)
@@ -245,8 +245,7 @@ def run_verify_step(
     tracing = None if place is None else ProvenanceRequest(place, request, files or ())
     if tracing is None and (files or validator or records):
         raise ConfigError("name a bundle with --offline, or a network with --netuid")
-    asked = StepRequest(record, models, store or (), directory, tracing)
-    return verify_step(asked, as_json, quiet)
+    return verify_step(record, models, store or (), directory, tracing, as_json, quiet)
 
 
 @command(app, "export", "trainer.dir", runs="train_steps")

@@ -78,32 +78,33 @@ def _open_bundle(
     return opened.public, opened.validator
 
 
-@dataclass(frozen=True, slots=True)
-class StepRequest:
-    """What was asked for on the command line.
+def verify_step(
+    record: str,
+    models: Path | None,
+    places: Sequence[str],
+    folder: Path,
+    tracing: ProvenanceRequest | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Does a step again and prints what came of it; the exit code.
 
-    Attributes:
-        record: a file; with `stores`, a checkpoint's digest.
+    Args:
+        record: a file; with `places`, a checkpoint's digest.
         models: folder of checkpoints; None: beside the record's.
-        folder: for what is fetched.
+        places: stores that the step is fetched from, into `folder`.
         tracing: None: nobody's commitments are looked at.
     """
-
-    record: str
-    models: Path | None
-    stores: Sequence[str]
-    folder: Path
-    tracing: ProvenanceRequest | None
-
-
-def verify_step(request: StepRequest, as_json: bool, quiet: bool) -> int:
-    """Does a step again and prints what came of it; the exit code."""
-    path = Path(request.record)
-    if request.stores:
-        path = fetch_record(request.stores, request.record, request.folder)
-    step, models = read_step(path), request.models
-    folder = models if models is not None else path.absolute().parent.parent / "models"
-    traced = _trace(step, folder, request) if request.tracing is not None else None
+    path = fetch_record(places, record, folder) if places else Path(record)
+    step = read_step(path)
+    models = models if models is not None else path.absolute().parent.parent / "models"
+    traced = None
+    if tracing is not None:
+        taken, stores = read_taken(step), [open_store(place) for place in places]
+        fetching = DownloadSettings(lambda: stores) if stores else None
+        with open_provenance(tracing, step.record.window) as (public, validator):
+            checkpoints = CheckpointFolder(models, fetching)
+            traced = check_provenance(step, taken, public, validator, checkpoints)
     if traced is not None and not as_json and not quiet:
         print_findings(open_console(), f"groups of window {step.record.window}", traced)
     if traced is not None and traced.differences:
@@ -111,7 +112,7 @@ def verify_step(request: StepRequest, as_json: bool, quiet: bool) -> int:
         finding = StepComparison(False, None, sentence, ())
     else:
         try:
-            finding = reexecute(step, CheckpointFolder(folder), _ignore if quiet else _say)
+            finding = reexecute(step, CheckpointFolder(models), _ignore if quiet else _say)
         except OperatorError as error:
             if as_json and traced is not None:  # what was seen of the groups is worth having
                 _print_document(step, {"equal": None, "detail": str(error)}, traced)
@@ -123,15 +124,6 @@ def verify_step(request: StepRequest, as_json: bool, quiet: bool) -> int:
     if not finding.equal:
         return FINDING
     return OK if traced is None or traced.matched else COULD_NOT_RUN
-
-
-def _trace(step: Step, folder: Path, request: StepRequest) -> Findings:
-    assert request.tracing is not None
-    taken = read_taken(step)
-    stores = [open_store(store) for store in request.stores]
-    checkpoints = CheckpointFolder(folder, DownloadSettings(lambda: stores) if stores else None)
-    with open_provenance(request.tracing, step.record.window) as (public, validator):
-        return check_provenance(step, taken, public, validator, checkpoints)
 
 
 def _print_document(step: Step, finding: dict[str, Any], traced: Findings | None) -> None:
