@@ -34,11 +34,7 @@ def open_console(least: int = 0) -> Console:
 
 
 def print_result(document: Any, as_json: bool, shown: RenderableType, least: int = 0) -> None:
-    """One JSON document, or what people read.
-
-    Args:
-        least: see `open_console`.
-    """
+    """One JSON document, or what people read."""
     if as_json or isinstance(shown, str):
         print(json.dumps(document) if as_json else shown)
     else:

@@ -164,12 +164,7 @@ def _tell(document: dict[str, Any]) -> str:
 def run_ledger_verify_score(
     settings: Settings, record: Path, miner: str, score: int | None, as_json: bool
 ) -> int:
-    """Whether the contract says that a settlement's record and a score in it were posted.
-
-    Args:
-        record: the settlement's, as its validator publishes it.
-        score: None: the record's.
-    """
+    """Whether the contract says that a settlement's record and a score in it were posted."""
     settled = _read_record(record)
     scores = {row.hotkey: row.score for row in settled.scores}
     hotkey, entry = parse_hotkey(miner, "--miner"), make_ledger_entry(settled)

@@ -68,11 +68,7 @@ class Given:
     role: str | None = None
 
     def load(self, problem_files: bool = True) -> "Settings":
-        """Settings from flags, variables, a file, and below them all a localnet's.
-
-        Args:
-            problem_files: let environments find the files of problems that this machine has.
-        """
+        """Settings from flags, variables, a file, and below them all a localnet's."""
         from assay.neurons.settings.loading import load_settings
 
         if self.localnet is None:
@@ -261,11 +257,7 @@ def _make_help(decl: str, many: bool, info: "FieldInfo") -> str:
 
 
 def say_what_opens(place: "Path | Settings", quiet: bool) -> None:
-    """One line on standard error, at once: loading what opens it takes seconds.
-
-    Args:
-        place: a folder, or settings: the network that they name.
-    """
+    """One line on standard error, at once: loading what opens it takes seconds."""
     if quiet:
         return
     what = str(place)

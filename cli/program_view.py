@@ -143,16 +143,14 @@ def _render_validator(status: dict[str, Any]) -> list[RenderableType]:
     names = ("window", "state", "phase", "challenge", "audit", "accepted", "others")
     windows = make_table(*names)
     for window in status["windows"]:
-        reasons = Counter(verdict["reason"] for verdict in window["verdicts"])
-        accepted = reasons.pop("ACCEPTED", 0)
-        others = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+        accepted, others = count_reasons(window["verdicts"])
         windows.add_row(
             str(window["window"]),
             "void" if window["void"] else window["state"],
             window["countdown"]["phase"],
             _name_round(window["challenge"]),
             _name_round(window["audit"]),
-            str(accepted),
+            accepted,
             "; ".join(filter(None, (others, window["void"], window["missing"]))),
         )
     return [
@@ -162,6 +160,13 @@ def _render_validator(status: dict[str, Any]) -> list[RenderableType]:
         _render_newest_shares(status),
         _render_posts(status),
     ]
+
+
+def count_reasons(verdicts: list[dict[str, Any]]) -> tuple[str, str]:
+    """How many are accepted, and how many there are of each other reason."""
+    reasons = Counter(verdict["reason"] or "no verdict" for verdict in verdicts)
+    accepted = reasons.pop("ACCEPTED", 0)
+    return str(accepted), ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
 
 
 def _render_verdicts(windows: list[dict[str, Any]]) -> RenderableType:
@@ -184,16 +189,14 @@ def _render_newest_shares(status: dict[str, Any]) -> RenderableType:
     if not status["settlements"]:
         return Text("")
     newest = status["settlements"][0]
-    hotkeys = {
-        str(v["uid"]): v["hotkey"] for window in status["windows"] for v in window["verdicts"]
-    }
-    return render_shares(newest["scores"] or {}, newest["weights"], hotkeys)
+    return render_shares(newest["scores"] or {}, newest["weights"], status["windows"])
 
 
 def render_shares(
-    scores: dict[str, int], weights: dict[str, int], hotkeys: dict[str, str]
+    scores: dict[str, int], weights: dict[str, int], windows: list[dict[str, Any]]
 ) -> RenderableType:
     """What each uid of a settlement came to; those that came to nothing are left out."""
+    hotkeys = {str(v["uid"]): v["hotkey"] for window in windows for v in window["verdicts"]}
     total = sum(weights.values()) or 1
     uids = {uid for uid, figure in (*scores.items(), *weights.items()) if figure}
     table = make_table("uid", "score", "weight", "share", "hotkey", left=("hotkey",))

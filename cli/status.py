@@ -6,7 +6,6 @@ beacons' signatures are looked at.
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict, TypeVar
@@ -17,7 +16,14 @@ from rich.text import Text
 
 from assay.artifacts.records.record_reader import RecordFault, RecordReader, list_validators
 from assay.cli.console import FIGURES, make_table, print_result
-from assay.cli.program_view import Sign, describe_age, render_head, render_program, render_shares
+from assay.cli.program_view import (
+    Sign,
+    count_reasons,
+    describe_age,
+    render_head,
+    render_program,
+    render_shares,
+)
 from assay.demo.demo_view import render_status
 from assay.network import ObjectStore, open_store
 from assay.network.files import is_locked
@@ -180,12 +186,7 @@ class PublicStatus(TypedDict):
 
 
 def describe_record(where: str, validator: bytes | None) -> dict[str, Any]:
-    """A `PublicStatus`.
-
-    Args:
-        where: a locator, or a folder.
-        validator: whose record; None: the only one there.
-    """
+    """A `PublicStatus`."""
     if "://" in where:
         store = open_store(where)
     else:
@@ -284,11 +285,7 @@ def _describe_round(moment: Moment | None) -> PublicRoundStatus | None:
 
 
 def render_record(document: dict[str, Any], now: float) -> RenderableType:
-    """Header, windows, and what each uid is paid.
-
-    Args:
-        now: Unix seconds.
-    """
+    """Header, windows, and what each uid is paid; `now` is Unix time, seconds."""
     windows = document["windows"]
     text = Text()
     text.append("public record", style="bold")
@@ -301,13 +298,10 @@ def render_record(document: dict[str, Any], now: float) -> RenderableType:
         text.append(f"   its last audit was drawn {age} ago")
     table = make_table("window", "outcome", "challenge", "audit", "accepted", "others")
     for window in windows:
-        reasons = Counter(v["reason"] or "no verdict" for v in window["verdicts"])
-        accepted = reasons.pop("ACCEPTED", 0)
-        others = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
         rounds = [_name_round(window[name]) for name in ("challenge", "audit")]
-        table.add_row(str(window["window"]), window["outcome"], *rounds, str(accepted), others)
-    hotkeys = {str(v["uid"]): v["hotkey"] for window in windows for v in window["verdicts"]}
-    return Group(text, table, render_shares(document["scores"], document["weights"], hotkeys))
+        told = count_reasons(window["verdicts"])
+        table.add_row(str(window["window"]), window["outcome"], *rounds, *told)
+    return Group(text, table, render_shares(document["scores"], document["weights"], windows))
 
 
 def _name_round(moment: dict[str, Any] | None) -> str:

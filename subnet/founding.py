@@ -65,10 +65,6 @@ def publish_rules(
     """Publishes the demo's rules for a subnet, and its first checkpoint.
 
     Args:
-        owner, trainer: hotkeys that hold uids.
-        locator: of the store, as it will stand on chain.
-        genesis: folder of the first checkpoint.
-        slot_ms: time between blocks.
         pass_blocks: makes so many blocks.
     """
     from assay.subnet.presets import PRESETS  # a running localnet needs no model in memory

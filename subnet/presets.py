@@ -66,7 +66,6 @@ def make_parameters(
 
     Args:
         timing: the preset's, with the chain's slot and the subnet's tempo.
-        environment: by name, with settings that differ from its defaults: `sat,k=4`.
     """
     return Parameters(
         identity=identity,

@@ -68,7 +68,6 @@ def estimate_memory(
     """Bytes that a program takes at its height.
 
     Args:
-        role: "miner", "validator" or "trainer".
         groups_per_step: of a miner, generated together.
         learning: how a trainer learns; None for the others.
     """

@@ -45,7 +45,6 @@ def upload(
     """Writes a file whole; a reader sees all of it or nothing.
 
     Args:
-        tell: called with a line now and then.
         note: called with the bytes that are on their way, now and then and at the end.
 
     Raises:

@@ -90,11 +90,7 @@ class Database:
         self._connection.execute("COMMIT")
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """One statement's rows.
-
-        Raises:
-            JournalError: see `transaction`.
-        """
+        """One statement's rows."""
         with self._lock, self._explain():
             return self._connection.execute(statement, values).fetchall()
 

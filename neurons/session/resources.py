@@ -91,7 +91,6 @@ def open_chain(
 
     Args:
         folder: where state once read is kept; None: nowhere for longer than this.
-        hasty: see `connect`.
     """
     netuid = require_netuid(settings)
     with TemporaryDirectory(prefix="assay-") as scratch:

@@ -1,7 +1,7 @@
 """Reading a window off the chain: which checkpoint, which challenge, who committed to what.
 
 Miner, validator and trainer read it through the same three functions, so they cannot disagree.
-Specification, section 2.
+Whoever asks for a beacon meets a BeaconError where its source lies. Specification, section 2.
 """
 
 from collections.abc import Iterator, Mapping
@@ -79,11 +79,7 @@ def get_checkpoint_digest(chain: StateReader, parameters: Parameters, window: in
 def get_challenge(
     chain: WindowReader, beacons: BeaconSource, parameters: Parameters, window: int
 ) -> Challenge | None:
-    """The window's challenge, None before its block is final and its beacon out.
-
-    Raises:
-        BeaconError: the source lies.
-    """
+    """The window's challenge, None before its block is final and its beacon out."""
     number = compute_block(parameters.timing, window, Phase.CHALLENGE)
     if chain.get_head() < number:
         return None
@@ -98,11 +94,7 @@ def get_challenge(
 def get_context(
     chain: WindowReader, beacons: BeaconSource, parameters: Parameters, challenge: Challenge
 ) -> Context | None:
-    """Everything judging needs, None before the audit block is final and its beacon out.
-
-    Raises:
-        BeaconError: the source lies.
-    """
+    """Everything judging needs, None before the audit block is final and its beacon out."""
     timing, window = parameters.timing, challenge.window
     number = compute_block(timing, window, Phase.AUDIT)
     if chain.get_head() < number:
@@ -154,11 +146,7 @@ def iterate_weight_blocks(chain: _HeadedEpochs, epoch: int) -> Iterator[int]:
 
 
 def get_beacon(beacons: BeaconSource, parameters: Parameters, block: Block) -> Beacon | None:
-    """The beacon that a block names, verified; None before it is out.
-
-    Raises:
-        BeaconError: the source lies.
-    """
+    """The beacon that a block names, verified; None before it is out."""
     number = compute_round(parameters.timing, parameters.beacon, block.timestamp_ms)
     try:
         beacon = beacons.get(number)

@@ -73,11 +73,8 @@ class TrainerFolder:
             self._lock = None
 
     def set_aside(self, parameters: bytes, hotkey: bytes) -> Path | None:
-        """Moves a course under other parameters out of the way; cut off, it goes on next time.
-
-        Returns:
-            Where it lies now; None where there is none.
-        """
+        """Moves a course under other parameters out of the way, and says where to; None where there
+        is none. Cut off, it goes on next time."""
         state = self._read()
         if state is None or state.parameters == parameters:
             return None

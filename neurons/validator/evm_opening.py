@@ -97,11 +97,7 @@ def open_key(settings: Settings) -> EvmKey:
 
 
 def create_key(settings: Settings, iterations: int | None = None) -> tuple[Path, str, bool]:
-    """Makes a key unless there is one: its file, its address, and whether it is new.
-
-    Args:
-        iterations: see `EvmKey.to_keystore`.
-    """
+    """Makes a key unless there is one: its file, its address, and whether it is new."""
     file = find_key_file(settings)
     if file.exists():
         return file, read_address(file), False
@@ -113,11 +109,7 @@ def create_key(settings: Settings, iterations: int | None = None) -> tuple[Path,
 
 
 def read_password(settings: LedgerSettings, question: str, *, again: bool = False) -> str:
-    """A keystore's password. It is never a setting, a flag or a variable.
-
-    Args:
-        again: asks twice.
-    """
+    """A keystore's password. It is never a setting, a flag or a variable."""
     if settings.password_file is not None:
         file = settings.password_file.expanduser()
         if file.stat().st_mode & 0o077:

@@ -158,7 +158,6 @@ class PostOutbox:
 
         Raises:
             ChainError: no node answers, or it speaks for another chain: nothing was lost.
-            JournalError: a row cannot be written down.
         """
         head = self._ledger.get_head()
         for row in self._list("state IN (?, ?)", DeliveryState.SENDING, DeliveryState.SENT):

@@ -141,7 +141,6 @@ class RecordBook:
 
         Raises:
             ChainError, StoreError: it cannot be found out now.
-            JournalError: it cannot be written down.
         """
         if self._database.execute("SELECT 1 FROM record_ends"):
             return
@@ -204,12 +203,8 @@ class RecordBook:
     def step(self, head: int) -> bool:
         """Publishes a settlement or announces the newest; whether there may be more to do now.
 
-        Args:
-            head: the newest finalized block.
-
         Raises:
             WrongChainError: a node speaks for another chain.
-            JournalError: what was done cannot be written down: it is done again.
         """
         if head <= self._seen:
             return False

@@ -79,11 +79,7 @@ class ValidatorStatus(TypedDict):
 def describe_validator(
     validator: Validator, timing: Timing, head: int, database: Database, book: RecordBook | None
 ) -> dict[str, Any]:
-    """What a validator knows, but for its posts to the ledger. It may go on meanwhile.
-
-    Args:
-        database: the validator's.
-    """
+    """What a validator knows, but for its posts to the ledger. It may go on meanwhile."""
     audits = list(validator.audits.values())
     known = {settlement.epoch: settlement for settlement in list(validator.settlements)}
     return {

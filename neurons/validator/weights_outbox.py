@@ -152,9 +152,6 @@ class WeightsOutbox:
     def step(self, head: int) -> bool:
         """Sends, follows up, or looks; whether there may be more to do at this head.
 
-        Args:
-            head: the newest finalized block.
-
         Raises:
             WrongChainError: a node speaks for another chain.
             JournalError: the row's state cannot be written down.
