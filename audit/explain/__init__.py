@@ -6,12 +6,4 @@ of it, without file, chain or clock; `reproduction` prints the command that show
 says whether a validator's word holds: `assay audit` does. Start at `explanation`.
 """
 
-__all__ = [
-    "explanation",
-    "from_folder",
-    "from_network",
-    "rejudging",
-    "reproduction",
-    "texts",
-    "window_case",
-]
+__all__ = ["explanation", "from_folder", "from_network", "rejudging", "reproduction", "texts"]
