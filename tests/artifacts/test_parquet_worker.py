@@ -318,8 +318,17 @@ def test_interrupted_request_leaves_no_answer_behind(
 
 
 def test_parent_never_imports_the_parser() -> None:
-    code = "import sys, assay.network; sys.exit('pyarrow' in sys.modules)"
-    subprocess.run([sys.executable, "-P", "-c", code], timeout=60, check=True)
+    code = """
+import sys
+from assay.artifacts.parquet import ParquetWorker
+with ParquetWorker() as worker:
+    worker.renew()
+print(sorted({"pyarrow", "assay.artifacts.submissions.submission_parser"} & sys.modules.keys()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], timeout=60, check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "[]\n"
 
 
 def test_reasons_are_one_short_printable_line() -> None:

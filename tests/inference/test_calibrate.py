@@ -14,15 +14,14 @@ from assay.training import GENESIS
 
 
 def compute_plainly(a, b, tau, t):
-    """P(margin > τ) of one row by the double sum, in pure Python."""
-    a, b = a.tolist(), b.tolist()
-    p = [math.exp((x - max(a)) / t) for x in a]
-    p = [x / math.fsum(p) for x in p]
-    delta = [(x - y) / t for x, y in zip(a, b, strict=True)]
+    """P(margin > τ) of one row by the double sum, a row of it at a time."""
+    p = np.exp((a.numpy() - a.max().item()) / t)
+    p /= math.fsum(p)
+    delta = (a - b).numpy() / t
     total = 0.0
     for c, pc in enumerate(p):
-        gaps = (delta[c] - d - tau / t for d in delta)
-        f = math.fsum(pj * math.expm1(gap) for pj, gap in zip(p, gaps, strict=True) if gap > 0)
+        gaps = np.maximum(delta[c] - delta - tau / t, 0)
+        f = float(p @ np.expm1(gaps))
         total += pc * f / (1 + f)
     return total
 

@@ -340,7 +340,10 @@ def test_blanks_while_parts_are_put_together(serve) -> None:
             behave(method, path, headers, connection)
         return True
 
-    serve(take_long)[0].put("x", LARGE)
+    store, server = serve(take_long)
+    store.put("x", LARGE)
+    assert [asked[0] for asked in server.asked].count("POST") == 2, "begun and ended"
+    assert "DELETE" not in [asked[0] for asked in server.asked], "nothing was taken away"
 
 
 def test_who_is_interrupted_waits_for_no_part(serve) -> None:
