@@ -37,7 +37,7 @@ from assay.training import Learner
 
 
 @dataclass(slots=True)
-class _Course:
+class Course:
     """Where the trainer is.
 
     Attributes:
@@ -62,6 +62,9 @@ class Trainer:
         on_lesson: called after each lesson, once it is kept.
         report: called with one line when something is worth a person's notice.
 
+    Attributes:
+        course: how far it has come; None before the first look at the chain.
+
     Raises:
         TrainerError: its folder cannot be used.
     """
@@ -84,7 +87,7 @@ class Trainer:
         self._on_lesson = on_lesson
         self._report = report
         self._folder = TrainerFolder(config.folder) if config.folder is not None else None
-        self._course: _Course | None = None
+        self.course: Course | None = None
         self._challenge: Challenge | None = None
         self._reading: WindowReading | None = None
         self._retry_at = float("-inf")
@@ -93,7 +96,7 @@ class Trainer:
     @property
     def window(self) -> int | None:
         """The window at hand, None before the first look at the chain."""
-        return None if self._course is None else self._course.window
+        return None if self.course is None else self.course.window
 
     def close(self) -> None:
         """Lets go of its folder."""
@@ -124,9 +127,9 @@ class Trainer:
         return False
 
     def _step(self) -> bool:
-        if self._course is None:
+        if self.course is None:
             return self._start()
-        course = self._course
+        course = self.course
         if course.unsaid is not None and self._announce(course, course.unsaid):
             return True
         last = self._config.last_window
@@ -172,7 +175,7 @@ class Trainer:
         unsaid = self._make_announcement(parent)
         # genesis is in force without a word, but not where the slot says something else
         silent = slot == unsaid.payload or (slot is None and digest == genesis)
-        self._course = _Course(
+        self.course = Course(
             window,
             parent,
             learner or self._make_learner(parent),
@@ -180,7 +183,7 @@ class Trainer:
             uploaded=False,
             unsaid=None if silent else unsaid,
         )
-        self._save(self._course)
+        self._save(self.course)
         self.trouble = None
         return True
 
@@ -217,7 +220,7 @@ class Trainer:
         )
         return None
 
-    def _save(self, course: _Course, learner: bool = False) -> None:
+    def _save(self, course: Course, learner: bool = False) -> None:
         if self._folder is None:
             return
         state = TrainerState(
@@ -232,7 +235,7 @@ class Trainer:
 
     # --- one window
 
-    def _open(self, course: _Course) -> bool:
+    def _open(self, course: Course) -> bool:
         """Looks for the window's context. State that every node has forgotten is skipped."""
         sources, parameters = self._sources, self._parameters
         head = sources.chain.get_head()
@@ -260,7 +263,7 @@ class Trainer:
         self._reading = WindowReading(context, waiting)
         return True
 
-    def _prepare(self, course: _Course) -> bool:
+    def _prepare(self, course: Course) -> bool:
         """Tries the parent while there is nothing else to do, so that no checkpoint waits for it.
         Whether there was something to do."""
         held_out = self._config.held_out
@@ -269,17 +272,17 @@ class Trainer:
         held_out.count(course.parent)
         return True
 
-    def _skip(self, course: _Course, why: str) -> bool:
+    def _skip(self, course: Course, why: str) -> bool:
         self._report(f"{self.name}: window {course.window} teaches nothing: {why}")
         self._leave(course)
         self._save(course)
         return True
 
-    def _leave(self, course: _Course) -> None:
+    def _leave(self, course: Course) -> None:
         course.window += 1
         self._reading = self._challenge = None
 
-    def _read(self, course: _Course, reading: WindowReading) -> bool:
+    def _read(self, course: Course, reading: WindowReading) -> bool:
         """Judges one file. A window without a checkpoint is waited for until it is over."""
         context, sources = reading.context, self._sources
         try:
@@ -301,7 +304,7 @@ class Trainer:
             reading.withheld.append(hotkey)
         return True
 
-    def _finish(self, course: _Course, reading: WindowReading) -> None:
+    def _finish(self, course: Course, reading: WindowReading) -> None:
         """Learns from what was accepted, and keeps it."""
         if reading.groups or self._config.local_groups:
             window = course.window
@@ -318,7 +321,7 @@ class Trainer:
             self._leave(course)
             self._save(course)
 
-    def _learn(self, course: _Course, reading: WindowReading) -> Lesson:
+    def _learn(self, course: Course, reading: WindowReading) -> Lesson:
         learner, parent, steps = course.learner, course.parent, self._config.steps
         held_out, checkpoints = self._config.held_out, self._sources.checkpoints
         counts = () if held_out is None else held_out.count(parent)
@@ -369,7 +372,7 @@ class Trainer:
         """
         if self._folder is None:
             raise error
-        self._course = self._reading = self._challenge = None
+        self.course = self._reading = self._challenge = None
         kept = self._folder.load(self._parameters.digest, self._hotkey)
         if not isinstance(error, UnusableCheckpointError) or kept is None:
             raise TrainerError(f"the lesson of window {window} cannot be kept: {error}") from error
@@ -383,7 +386,7 @@ class Trainer:
         commitment = Commitment(Tag.CHECKPOINT, number, 0, digest, self._config.locator)
         return Announcement(self._sources.chain, self._hotkey, encode_commitment(commitment))
 
-    def _announce(self, course: _Course, unsaid: Announcement) -> bool:
+    def _announce(self, course: Course, unsaid: Announcement) -> bool:
         """Uploads and commits where it is due, in this order: who reads the commitment finds the
         bytes. Else sees whether it stands."""
         if not unsaid.due:

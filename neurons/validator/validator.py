@@ -60,6 +60,10 @@ class Validator:
 
     Attributes:
         trouble: what it waits for that should not be so; None while all is well.
+        journal: what it remembers in the database.
+        ledgers: an epoch and a seat → its ledger, of settlements to come.
+        next_window: the first that is neither opened nor left to others.
+        last_epoch: block of the epoch that settled last.
 
     Raises:
         JournalError: the database is another validator's, or cannot be used.
@@ -94,14 +98,14 @@ class Validator:
         self._last = last_window
         self._remember = remember
         first = WindowProgress(compute_window(parameters.timing, start) + (start > 0), start)
-        self._journal = Journal(database, hotkey, parameters, first)
+        self.journal = Journal(database, hotkey, parameters, first)
         self.outbox = WeightsOutbox(database, sources.chain, hotkey)
         self._book = book
-        self.audits = self._journal.load_audits()
-        self._ledgers = self._journal.load_ledgers()
-        progress = self._journal.load_progress()
-        self._next_window = progress.next_window
-        self._last_epoch = progress.last_epoch
+        self.audits = self.journal.load_audits()
+        self.ledgers = self.journal.load_ledgers()
+        progress = self.journal.load_progress()
+        self.next_window = progress.next_window
+        self.last_epoch = progress.last_epoch
         self._next_block = progress.last_epoch + 1
         self._behind: str | None = None  # until a window is judged in full again
 
@@ -146,7 +150,7 @@ class Validator:
         self._pass_forgotten(head)
         current = compute_window(self._parameters.timing, head)
         last = current if self._last is None else min(current, self._last)
-        waiting = range(self._next_window, last + 1)
+        waiting = range(self.next_window, last + 1)
         return any(self._try_window(w, head) for w in waiting if w not in self.audits)
 
     def _pass_forgotten(self, head: int) -> None:
@@ -155,10 +159,10 @@ class Validator:
         last = (head - STATE_BLOCKS - timing.verdict_end) // timing.window_blocks
         if self._last is not None:
             last = min(last, self._last)
-        if last >= self._next_window:
-            self._next_window = last + 1
+        if last >= self.next_window:
+            self.next_window = last + 1
             self._go_on()
-            self._journal.pass_window(last)
+            self.journal.pass_window(last)
 
     def _try_window(self, window: int, head: int) -> bool:
         """Opens a window, or leaves it to others once that is all that is left to do."""
@@ -181,21 +185,21 @@ class Validator:
         audit = JudgedWindow(challenge)
         self.audits = dict(sorted([*self.audits.items(), (window, audit)]))
         self._go_on()
-        self._journal.open_window(challenge, self._next_window)
+        self.journal.open_window(challenge, self.next_window)
         return True
 
     def _pass_window(self, window: int) -> bool:
-        if window != self._next_window:
+        if window != self.next_window:
             return False  # those before it come first
-        self._next_window += 1
+        self.next_window += 1
         self._go_on()
-        self._journal.pass_window(self._next_window - 1)
+        self.journal.pass_window(self.next_window - 1)
         return True
 
     def _go_on(self) -> None:
         """Counts on to the first window that is neither opened nor left to others."""
-        while self._next_window in self.audits:
-            self._next_window += 1
+        while self.next_window in self.audits:
+            self.next_window += 1
 
     def _open_context(self, audit: JudgedWindow) -> Context | None:
         """A window's context, None before it can be known."""
@@ -204,7 +208,7 @@ class Validator:
             context = get_context(sources.chain, sources.beacons, self._parameters, audit.challenge)
             if context is not None:
                 self._on_context(context)
-                self._journal.put_context(context)
+                self.journal.put_context(context)
                 audit.context = context
         return audit.context
 
@@ -224,7 +228,7 @@ class Validator:
                 if self._ahead is not None:
                     self._ahead.forget(window)
                 self._on_window(audit)
-                self._journal.close_window(window)
+                self.journal.close_window(window)
                 audit.closed = True
                 return True
         return False
@@ -280,7 +284,7 @@ class Validator:
         """Keeps in the journal what stands in a window's way, once."""
         void, missing = void or audit.void, missing or audit.missing
         if (void, missing) != (audit.void, audit.missing):
-            self._journal.put_faults(audit.challenge.window, void, missing)
+            self.journal.put_faults(audit.challenge.window, void, missing)
             audit.void, audit.missing = void, missing
 
     def _judge(
@@ -298,7 +302,7 @@ class Validator:
             find_settlement(sources.chain, self._parameters, context.window),
             Seat(member.uid, member.registered_at),
         )
-        before = self._ledgers.get(account, Ledger())
+        before = self.ledgers.get(account, Ledger())
         try:
             verdict, ledger = judge_hotkey(
                 context, hotkey, checkpoint, sources, before, validator=self.hotkey
@@ -310,8 +314,8 @@ class Validator:
         end = compute_block(self._parameters.timing, context.window, Phase.VERDICT_END)
         if sources.chain.get_head() > end:
             return  # verdicts were final meanwhile, and so is the lack of this one
-        self._journal.put_verdict(verdict, head, seconds, account, ledger)
-        self._ledgers[account] = ledger
+        self.journal.put_verdict(verdict, head, seconds, account, ledger)
+        self.ledgers[account] = ledger
         audit.add(verdict, head, seconds)
 
     # --- settlements
@@ -340,7 +344,7 @@ class Validator:
 
     def _settle(self, epoch: int) -> None:
         """Weights from the windows between the last epoch and this one; none where none counts."""
-        windows = compute_settled_windows(self._parameters.timing, self._last_epoch, epoch)
+        windows = compute_settled_windows(self._parameters.timing, self.last_epoch, epoch)
         judged = {w: a for w in windows if (a := self.audits.get(w)) is not None and a.counts}
         if not judged:
             nothing = Settlement(epoch, (), tuple(windows), {}, {})
@@ -376,18 +380,18 @@ class Validator:
     def _finish(self, epoch: int, settlement: Settlement | None) -> None:
         """Everything up to a block is done with: its weights are due, its record is made, the rest
         is forgotten."""
-        done = compute_settled_windows(self._parameters.timing, self._last_epoch, epoch).stop
+        done = compute_settled_windows(self._parameters.timing, self.last_epoch, epoch).stop
         with self._database.transaction():
             if settlement is not None and settlement.weights:
                 self.outbox.put(epoch, settlement.weights)
             if settlement is not None and self._book is not None:
                 self._book.put(settlement, self.audits)
-            self._journal.settle(epoch, done)
+            self.journal.settle(epoch, done)
         if settlement is not None and settlement.weights:
             self.settlements.append(settlement)
-        self._last_epoch = epoch
-        self._next_window = max(self._next_window, done)
-        self._ledgers = {key: kept for key, kept in self._ledgers.items() if key[0] > epoch}
+        self.last_epoch = epoch
+        self.next_window = max(self.next_window, done)
+        self.ledgers = {key: kept for key, kept in self.ledgers.items() if key[0] > epoch}
         for window in [w for w in self.audits if w < done - self._remember]:
             del self.audits[window]
         self.settlements = [s for s in self.settlements if s.windows[-1] >= done - self._remember]

@@ -38,7 +38,7 @@ def test_the_validator_passes_over_what_is_forgotten_at_once(tmp_path, monkeypat
     )
     for _ in range(400):
         mortal.validator.step()
-    assert mortal.validator._next_window > compute_window(TIMING, JUMP) - 100
+    assert mortal.validator.next_window > compute_window(TIMING, JUMP) - 100
     assert chain.asked < 1_000
 
 
@@ -52,5 +52,5 @@ def test_the_trainer_passes_over_what_is_forgotten_at_once(fresh_world, tmp_path
     for _ in range(3):
         bench.trainer.step()
     now = compute_window(fresh_world.parameters.timing, JUMP)
-    assert bench.trainer._course.window > now - 100
+    assert bench.trainer.course.window > now - 100
     assert len(bench.said) < 20

@@ -219,7 +219,7 @@ def test_a_first_start_in_a_running_network(bench, undisturbed, tmp_path):
     bench.start(fetching=DownloadSettings(lambda: [bench.store]))
     bench.step()
     assert bench.trainer.window == bench.chain.head // 12 > 1
-    assert bench.trainer._course.parent.digest == undisturbed.published[1]
+    assert bench.trainer.course.parent.digest == undisturbed.published[1]
     assert "checkpoint 2" in bench.said[0]
     assert len(bench.chain.sent) == sent
 
@@ -245,7 +245,7 @@ def test_a_folder_that_the_chain_has_left_behind(bench, tmp_path):
     bench.start(folder=tmp_path / "kept")
     bench.step()
     assert "another trainer has gone on" in bench.said[0]
-    assert bench.trainer._course.parent.digest == bench.published[1]
+    assert bench.trainer.course.parent.digest == bench.published[1]
 
 
 def test_a_store_that_moved_is_said(bench, undisturbed):
@@ -417,7 +417,7 @@ def test_a_course_under_other_parameters_is_put_aside(bench, world, undisturbed,
     bench.step()
     assert {p.name: p.read_bytes() for p in aside.iterdir()} == files
     assert any("a new course" in line and str(aside) in line for line in bench.said)
-    assert bench.trainer._course.learned is False
+    assert bench.trainer.course.learned is False
     bench.close()
     folder = TrainerFolder(course)
     with pytest.raises(TrainerError, match="of its own"):

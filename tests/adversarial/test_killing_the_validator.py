@@ -325,9 +325,9 @@ def test_other_parameters_lose_no_weights_that_are_due(tmp_path, monkeypatch, ca
     validator, window = mortal.validator, compute_window(timing, mortal.real.get_head() - lag)
     assert "starting afresh" in caplog.text
     assert not validator.audits
-    assert not validator._ledgers
-    assert validator._next_window == max(0, window) + 1
-    assert validator._last_epoch == max(due.epoch, mortal.options["start"])
+    assert not validator.ledgers
+    assert validator.next_window == max(0, window) + 1
+    assert validator.last_epoch == max(due.epoch, mortal.options["start"])
     mortal.play(40)
     rows = {row.epoch: row for row in list_rows(mortal.database, 99)}
     assert rows[due.epoch].state is DeliveryState.CONFIRMED
@@ -335,7 +335,7 @@ def test_other_parameters_lose_no_weights_that_are_due(tmp_path, monkeypatch, ca
     assert max(rows) > due.epoch
     mortal.restart()  # and once joined it goes on
     assert caplog.text.count("starting afresh") == 1
-    assert mortal.validator._last_epoch == max(rows)
+    assert mortal.validator.last_epoch == max(rows)
 
 
 def fail_at(point, error):
@@ -429,7 +429,7 @@ def test_with_real_files_and_the_real_judge(fresh_world, tmp_path, monkeypatch):
                 assert (verdict.witness == b"") != verdict.accepted
             assert ours.context == whole.context
             assert {v.reason for v in ours.verdicts.values()} >= {Reason.ACCEPTED}
-    assert validator._ledgers == undisturbed.validator._ledgers
+    assert validator.ledgers == undisturbed.validator.ledgers
 
 
 def forget_witnesses(audit):

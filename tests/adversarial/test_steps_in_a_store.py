@@ -43,7 +43,7 @@ def _make_public(world, folder):
     store = open_folder(folder / "store")
     course = Course(world, folder, HeldOut(world.parameters, 8), store=store).run()
     course.trainer.step()  # uploads the second
-    assert course.trainer._course.uploaded
+    assert course.trainer.course.uploaded
     (folder / "owner").mkdir()
     publish_checkpoint(
         open_folder(folder / "owner"), world.checkpoint.folder, world.checkpoint.digest
