@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import attrgetter
+from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Group, RenderableType
@@ -41,8 +42,10 @@ class Opening:
     def __init__(self) -> None:
         self.failures: list[PreflightCheck] = []
 
-    def open(self, name: str, remedy: str, make: Callable[[], T]) -> T | None:
-        """What `make` opens; None where it fails."""
+    def open(self, name: str, remedy: str, make: Callable[[], T], *needs: object) -> T | None:
+        """What `make` opens; None where it fails, or where something that it needs is None."""
+        if any(need is None for need in needs):
+            return None
         try:
             return make()
         except (OperatorError, OSError) as error:
@@ -52,11 +55,7 @@ class Opening:
 
 def _open_surroundings(session: Session, role: str, opening: Opening) -> PreflightInputs:
     settings = session.settings
-    folder = {
-        "miner": settings.miner.dir,
-        "validator": settings.validator.dir,
-        "trainer": settings.trainer.dir,
-    }[role]
+    folder: Path = getattr(settings, role).dir
     account = opening.open(
         "wallet", "`assay wallet create`, or name another", lambda: session.account
     )
@@ -64,23 +63,14 @@ def _open_surroundings(session: Session, role: str, opening: Opening) -> Preflig
     if chain is not None and account is not None:
         chain.add_wallet(account.wallet)
     own, stores = open_role_stores(session, role, opening)
-    rules = None
-    if chain is not None and stores is not None:
-        rules = opening.open(
-            "rules",
-            "mind what it says of the store, else ask the subnet's owner",
-            lambda: session.parameters,
-        )
-    beacons = None
-    if rules is not None:
-        beacons = opening.open("relays", "name relays with --beacon", lambda: session.beacons)
+    remedy = "mind what it says of the store, else ask the subnet's owner"
+    rules = opening.open("rules", remedy, lambda: session.parameters, chain, stores)
+    remedy = "name relays with --beacon"
+    beacons = opening.open("relays", remedy, lambda: session.beacons, rules)
     checkpoints = None
     if chain is not None and stores is not None and rules is not None:
-        mirrors = opening.open(
-            "mirrors",
-            "name stores that can be opened under [store] mirrors",
-            lambda: session.own_mirrors,
-        )
+        remedy = "name stores that can be opened under [store] mirrors"
+        mirrors = opening.open("mirrors", remedy, lambda: session.own_mirrors)
         fetching = DownloadSettings(make_mirrors(chain, rules, stores.open, mirrors or ()))
         checkpoints = CheckpointFolder(folder / "models", fetching)
     learning = None
