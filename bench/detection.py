@@ -5,16 +5,18 @@ a rollout that is the honest one counts as missed. The baseline of each line is 
 rollouts that differ from the honest ones.
 """
 
+import sys
 import tempfile
 from pathlib import Path
 
 import torch
 from figures import Figure, report
 
+sys.path.append(str(Path(__file__).parents[1]))
 from assay.gauntlet.attack_setup import AttackSetup
 from assay.gauntlet.bench_models import BENCH, SHIPPED, build_models, open_family
 from assay.gauntlet.measuring import TableRow, choose, run_family
-from assay.gauntlet.steering import measure_steering
+from tests.gauntlet.steering import measure_steering
 
 MODELS = Path("assay-models")
 GROUPS, STEERING_GROUPS = 16, 24

@@ -4,7 +4,7 @@ The chain is the simulator; model, beacons, calendar, proofs and judge are real.
 another attention implementation than the miners, so that honest noise is real noise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -35,7 +35,7 @@ from assay.neurons.miner.miner import (
 from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Committed, Context, Footer, Header, Parameters, Reason, Refusal, Rollout
 from assay.protocol.encoding import encode
-from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
+from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION, Timing
 from assay.protocol.selection import select_positions
 from assay.protocol.submission import compute_submission_root, encode_rollout
 from assay.subnet.presets import DEMO_WORK, NETUID, make_demo_parameters
@@ -46,9 +46,10 @@ from assay.verification.sketch import judge_sketch
 
 #: Groups a miner hands in a window: an audit sees a twelfth of them.
 GROUPS_A_WINDOW = 48
+_M = TypeVar("_M", bound=Miner)
 _S = TypeVar("_S", bound=Strategy)
 _GENESIS_MS = 1_767_225_600_000
-_LOCATOR = "gauntlet:store"
+LOCATOR = "gauntlet:store"
 _NAMES = ("owner", "trainer", "attacker", "victim")
 _STALE_PASSAGES = 32
 
@@ -62,11 +63,9 @@ class MemorySubmission:
         self.root = compute_submission_root(header, self._footer.leaves)
 
     def read_footer(self) -> Footer | Refusal:
-        """The footer."""
         return self._footer
 
     def read_group(self, index: int) -> bytes | Refusal:
-        """Canonical rows of a group."""
         return b"".join(encode_rollout(rollout) for rollout in self._groups[index])
 
 
@@ -120,6 +119,33 @@ class GroupRow:
     caught: int
 
 
+def found_network(
+    seed: bytes, timing: Timing, hotkeys: Mapping[str, bytes], genesis: Path, folder: Path
+) -> tuple[SimulatedChain, MinerDependencies, Parameters]:
+    """A network on the simulator, what its miners reach, and its parameters.
+
+    Args:
+        hotkeys: of all who hold a uid, a "trainer" among them.
+        genesis: folder of the checkpoint in force.
+        folder: for a copy of it and a store.
+    """
+    chain = SimulatedChain(
+        seed, NETUID, _GENESIS_MS, timing.slot_ms, timing.tempo, tuple(hotkeys.values())
+    )
+    beacons = LocalBeacon(
+        seed, _GENESIS_MS, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
+    )
+    digest = load_checkpoint(genesis).digest
+    checkpoints = CheckpointFolder(folder / "models")
+    checkpoints.add(genesis, digest)
+    parameters = make_demo_parameters(
+        chain.genesis_hash, beacons.chain, 0, hotkeys["trainer"], digest
+    )
+    store = open_folder(folder / "store")
+    outside = MinerDependencies(chain, beacons, checkpoints, store, LOCATOR)
+    return chain, outside, replace(parameters, timing=timing)
+
+
 class AttackSetup:
     """One network with everything honest already known.
 
@@ -132,43 +158,20 @@ class AttackSetup:
         self.family = family
         self.groups = groups
         self.hotkeys = {name: sha256(name.encode()).digest() for name in _NAMES}
-        self._chain = SimulatedChain(
-            b"gauntlet",
-            NETUID,
-            _GENESIS_MS,
-            DEMO_TIMING.slot_ms,
-            DEMO_TIMING.tempo,
-            tuple(self.hotkeys.values()),
+        self._chain, self._outside, self.parameters = found_network(
+            b"gauntlet", DEMO_TIMING, self.hotkeys, family.folder, folder
         )
-        self.beacons = LocalBeacon(b"gauntlet", _GENESIS_MS, 1_000, self._get_time)
+        if family.name == BENCH:
+            work = replace(DEMO_WORK, group_size=16, max_tokens=BENCH_TOKENS)
+            self.parameters = replace(self.parameters, work=work)
+        self.beacons = self._outside.beacons
         self.judged = load_checkpoint(family.folder)
-        checkpoints = CheckpointFolder(folder / "models")
-        checkpoints.add(family.folder, self.judged.digest)
-        self.checkpoint = checkpoints.get(self.judged.digest)
-        self.parameters = self._make_parameters()
-        store = open_folder(folder / "store")
-        self._outside = MinerDependencies(self._chain, self.beacons, checkpoints, store, _LOCATOR)
+        self.checkpoint = self._outside.checkpoints.get(self.judged.digest)
         self.context = self._open_context(1)
         self.work = self.open_work(1)
         temperature = self.parameters.work.temperature
         self.forward = RememberingForward(self.judged.get_reference(temperature, "fp32-eager"))
         self._honest: dict[tuple[str, int], list[Group]] = {}
-
-    def _get_time(self) -> int:
-        return self._chain.get_block(self._chain.get_head()).timestamp_ms
-
-    def _make_parameters(self) -> Parameters:
-        parameters = make_demo_parameters(
-            self._chain.genesis_hash,
-            self.beacons.chain,
-            0,
-            self.hotkeys["trainer"],
-            self.judged.digest,
-        )
-        if self.family.name == BENCH:
-            work = replace(DEMO_WORK, group_size=16, max_tokens=BENCH_TOKENS)
-            parameters = replace(parameters, work=work)
-        return parameters
 
     def _open_context(self, window: int) -> Context:
         while True:
@@ -188,8 +191,7 @@ class AttackSetup:
     def get_honest(self, name: str, window: int) -> list[Group]:
         """A hotkey's honest groups of a window, made once."""
         if (name, window) not in self._honest:
-            config = MinerConfig(self.groups, self.groups)
-            miner = Miner(name, self.hotkeys[name], self.parameters, self._outside, config, print)
+            miner = self._open_miner(Miner, name, self.groups)
             work = self.work if window == 1 else self.open_work(window)
             self._honest[name, window] = miner.generate(work, range(self.groups))
         return self._honest[name, window]
@@ -198,14 +200,7 @@ class AttackSetup:
     def inputs(self) -> AttackInputs:
         """What strategies find here."""
         models = dict(self.family.others)
-        miner = Miner(
-            "stale",
-            self.hotkeys["attacker"],
-            self.parameters,
-            self._outside,
-            MinerConfig(self.groups, self.groups),
-            print,
-        )
+        miner = self._open_miner(Miner, "attacker", self.groups)
         passages = [
             (miner.make_request(self.work, index).prompt, tuple(rollout.tokens.tolist()))
             for index, group in enumerate(self.get_honest("attacker", 1))
@@ -240,11 +235,13 @@ class AttackSetup:
 
     def make_miner(self, kind: type[_S], groups: int) -> _S:
         """A strategy in the attacker's seat."""
-        config = MinerConfig(groups, groups)
-        hotkey = self.hotkeys["attacker"]
-        miner = kind("attacker", hotkey, self.parameters, self._outside, config, print)
+        miner = self._open_miner(kind, "attacker", groups)
         miner.inputs = self.inputs
         return miner
+
+    def _open_miner(self, kind: type[_M], name: str, groups: int) -> _M:
+        config = MinerConfig(groups, groups)
+        return kind(name, self.hotkeys[name], self.parameters, self._outside, config, print)
 
     def is_possible(self, kind: type[Strategy]) -> bool:
         """Whether this family has what the strategy needs."""
@@ -263,7 +260,8 @@ class AttackSetup:
         verdicts = self.judge_each(groups)
         rows = []
         for index, (group, verdict) in enumerate(zip(groups, verdicts, strict=True)):
-            other = [r for r in range(len(group)) if not is_same(group[r], honest[index][r])]
+            pairs = enumerate(zip(group, honest[index], strict=True))
+            other = [r for r, (a, b) in pairs if encode_rollout(a) != encode_rollout(b)]
             rows.append(
                 GroupRow(
                     verdict.reason,
@@ -291,7 +289,7 @@ class AttackSetup:
         )
         submission = MemorySubmission(header, groups)
         committed = Committed(
-            submission.root, len(groups), self.context.challenge_block.number, _LOCATOR
+            submission.root, len(groups), self.context.challenge_block.number, LOCATOR
         )
         context = replace(self.context, commitments={hotkey: committed})
         return [
@@ -323,8 +321,3 @@ class AttackSetup:
             or judge_logprobs(rollout.logprobs, m.logprobs, positions, tests).token is not None
             or sampling.token is not None
         )
-
-
-def is_same(a: Rollout, b: Rollout) -> bool:
-    """Whether two rollouts are one, byte for byte."""
-    return encode_rollout(a) == encode_rollout(b)

@@ -4,6 +4,7 @@ They run as whole miners on the simulator beside a whole validator; `act` is cal
 """
 
 import io
+from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
 from typing import ClassVar
@@ -12,12 +13,10 @@ from assay.artifacts.submissions.submission_file import write_submission
 from assay.devnet import SimulatedChain
 from assay.gauntlet.content_attacks import FakingMiner
 from assay.gauntlet.strategy import Strategy
-from assay.neurons.miner.miner import Group, Miner, WindowWork, compute_leaves
+from assay.neurons.miner.miner import Group, Miner, WindowWork
 from assay.neurons.session.window_reader import get_context
-from assay.protocol import Commitment, Context, Header, Phase, Tag, encode_commitment
-from assay.protocol.parameters import PROTOCOL_VERSION
+from assay.protocol import Context, Phase, encode_commitment
 from assay.protocol.selection import Selection, select_groups
-from assay.protocol.submission import compute_submission_root
 from assay.protocol.window import compute_block, compute_window
 
 _GARBAGE = b"these bytes are no Parquet file"
@@ -66,17 +65,6 @@ class AuditWatcher(FakingMiner):
         """What it does once it knows."""
         raise NotImplementedError
 
-    def make_header(self, work: WindowWork) -> Header:
-        """The header of this window's file."""
-        return Header(
-            version=PROTOCOL_VERSION,
-            parameters=self._parameters.digest,
-            window=work.challenge.window,
-            hotkey=self.hotkey,
-            checkpoint=work.challenge.checkpoint,
-            groups=len(work.groups),
-        )
-
 
 class HidesAfterTheAudit(AuditWatcher):
     """Fakes a quarter of its groups, and shows its file only where the audit has hit none."""
@@ -89,11 +77,9 @@ class HidesAfterTheAudit(AuditWatcher):
         return {}
 
     def upload(self, window: int, data: bytes) -> None:
-        """Not before the audit's choice is known."""
         self.held[window] = data
 
     def answer(self, work: WindowWork, selection: Selection) -> None:
-        """Shows it, or never."""
         data = self.held.pop(work.challenge.window)
         if not self.is_hit(work, selection):
             super().upload(work.challenge.window, data)
@@ -105,21 +91,20 @@ class GarblesAfterTheAudit(AuditWatcher):
     title, hides = "unparsable after the audit round", "MALFORMED"
 
     def answer(self, work: WindowWork, selection: Selection) -> None:
-        """Garbage."""
         if self.is_hit(work, selection):
             self.upload(work.challenge.window, _GARBAGE)
 
 
 class UploadsOnlyTheAudited(AuditWatcher):
-    """Honest work, of which only the audited groups are ever shown: the trainer starves."""
+    """Honest work, of which only the audited groups are ever shown, zeros in the place of the
+    others: the trainer starves."""
 
     title, share = "only audited groups uploaded", 1.0
 
     def answer(self, work: WindowWork, selection: Selection) -> None:
-        """The whole file with zeros where nobody audits."""
         import pyarrow.parquet as pq  # slow to import
 
-        data = bytearray(write_submission(self.make_header(work), work.groups))
+        data = bytearray(write_submission(self._make_header(work), work.groups))
         metadata = pq.ParquetFile(io.BytesIO(bytes(data))).metadata
         for index in set(range(len(work.groups))) - set(selection.audited):
             for column in range(metadata.num_columns):
@@ -147,20 +132,14 @@ class OverwritesTheCommitment(AuditWatcher):
 
     def answer(self, work: WindowWork, selection: Selection) -> None:
         """Genuine groups where the audit looks, copies elsewhere, under a root that is too late."""
-        groups: list[Group] = list(work.groups)
+        better = replace(work, groups=list(work.groups))
         for index in selection.audited:
-            (groups[index],) = Miner.generate(self, work, range(index, index + 1))
-            self.bill.add("bf16", sum(len(rollout.tokens) for rollout in groups[index]))
-        header = self.make_header(work)
-        self.upload(work.challenge.window, write_submission(header, groups))
-        commitment = Commitment(
-            tag=Tag.MINER,
-            number=work.challenge.window,
-            groups=len(groups),
-            digest=compute_submission_root(header, compute_leaves(groups)),
-            locator=self.outside.locator,
-        )
-        self.outside.chain.set_commitment(self.hotkey, encode_commitment(commitment))
+            genuine = Miner.generate(self, work, range(index, index + 1))
+            (better.groups[index],) = self.bill_tokens(genuine, "bf16")
+        data = write_submission(self._make_header(better), better.groups)
+        self.upload(work.challenge.window, data)
+        payload = encode_commitment(self._make_commitment(better))
+        self.outside.chain.set_commitment(self.hotkey, payload)
         self.overwrote = True
 
 
@@ -168,12 +147,7 @@ class _Renaming(Strategy):
     """Honest work under hotkeys that change."""
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
-        """Honest groups."""
-        groups = Miner.generate(self, work, indices)
-        tokens = sum(len(rollout.tokens) for group in groups for rollout in group)
-        self.bill.add("bf16", tokens)
-        self.bill.add("prefill", tokens)
-        return groups
+        return self.bill_tokens(Miner.generate(self, work, indices), "bf16", "prefill")
 
     renamed_in: int = -1
 
@@ -202,12 +176,11 @@ class _Renaming(Strategy):
 
 
 class RegistersAfterTheChallenge(_Renaming):
-    """Sees the challenge, finds a hotkey whose problems are easy, and registers it."""
+    """Sees the challenge, finds a hotkey whose problems are easy, and takes a fresh seat."""
 
     title = "registered after the challenge"
 
     def rename(self, window: int) -> None:
-        """A fresh seat in the block after each challenge."""
         self.hotkey = self.make_hotkey(window)
         self.chain.register(self.hotkey)
 
@@ -218,7 +191,6 @@ class SwapsAfterTheChallenge(_Renaming):
     title = "hotkey swapped after the challenge"
 
     def rename(self, window: int) -> None:
-        """Another hotkey on the old seat in the block after each challenge."""
         old, self.hotkey = self.hotkey, self.make_hotkey(window)
         self.chain.swap(old, self.hotkey)
 
@@ -229,7 +201,6 @@ class SwapsAfterBeingCaught(FakingMiner):
     title, share = "hotkey swapped after being caught", 1.0
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
-        """Copies first, honest later."""
         first = work.challenge.window == 0
         self.share = 0.125 if first else 1.0  # type: ignore[misc]
         return super().generate(work, indices)

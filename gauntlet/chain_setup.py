@@ -10,25 +10,20 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.submissions.submission_judge import JudgeSources
-from assay.devnet import SimulatedChain
+from assay.gauntlet.attack_setup import LOCATOR, found_network
 from assay.gauntlet.measuring import TableRow
 from assay.gauntlet.sampling_attacks import Honest
 from assay.gauntlet.strategy import Strategy
 from assay.gauntlet.table import CALENDAR
-from assay.inference import load_checkpoint
-from assay.network.beacon import LocalBeacon
-from assay.network.store import open_folder
-from assay.neurons.miner.miner import MinerConfig, MinerDependencies
+from assay.neurons.miner.miner import MinerConfig
 from assay.neurons.program.database import Database
 from assay.neurons.validator.judged_window import Settlement
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Phase, Reason
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block
-from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.verification import Seat
 
@@ -37,8 +32,6 @@ MODEL = "shipped, on chain"
 _GROUPS = 16
 #: Windows that the one settlement covers.
 WINDOWS = 4
-_GENESIS_MS = 1_767_225_600_000
-_LOCATOR = "gauntlet:store"
 _STAFF = ("owner", "trainer", "validator")
 
 
@@ -76,38 +69,17 @@ class ChainAttackSetup:
         timing = replace(DEMO_TIMING, tempo=DEMO_TIMING.window_blocks * (windows + 3))
         hotkeys = {name: sha256(name.encode()).digest() for name in _STAFF}
         miners = {kind: sha256(kind.title.encode()).digest() for kind in kinds}
-        self.chain = SimulatedChain(
-            b"calendar",
-            NETUID,
-            _GENESIS_MS,
-            timing.slot_ms,
-            timing.tempo,
-            (*hotkeys.values(), *miners.values()),
-        )
-        beacons = LocalBeacon(
-            b"calendar",
-            _GENESIS_MS,
-            1_000,
-            lambda: self.chain.get_block(self.chain.get_head()).timestamp_ms,
-        )
-        checkpoints = CheckpointFolder(folder / "models")
-        digest = load_checkpoint(GENESIS).digest
-        checkpoints.add(GENESIS, digest)
-        parameters = replace(
-            make_demo_parameters(
-                self.chain.genesis_hash, beacons.chain, 0, hotkeys["trainer"], digest
-            ),
-            timing=timing,
-        )
-        store = open_folder(folder / "store")
-        outside = MinerDependencies(self.chain, beacons, checkpoints, store, _LOCATOR)
+        seats = hotkeys | {kind.title: hotkey for kind, hotkey in miners.items()}
+        self.chain, outside, parameters = found_network(b"calendar", timing, seats, GENESIS, folder)
         config = MinerConfig(_GROUPS, _GROUPS, windows - 1)
         self.miners = [
             kind(kind.title, hotkey, parameters, outside, config, lambda line: None)
             for kind, hotkey in miners.items()
         ]
         self.settlements: list[Settlement] = []
-        sources = JudgeSources(self.chain, beacons, checkpoints, {_LOCATOR: store}, worker)
+        sources = JudgeSources(
+            self.chain, outside.beacons, outside.checkpoints, {LOCATOR: outside.store}, worker
+        )
         self.validator = Validator(
             hotkeys["validator"],
             parameters,
@@ -187,15 +159,8 @@ def make_row(outcome: StrategyResult, honest: float) -> TableRow:
         model=MODEL,
         legal=outcome.kind.legal,
         groups=_GROUPS * len(outcome.reasons),
-        differs=None,
-        caught_given_differs=None,
-        detected_per_rollout=None,
-        detected_low=None,
-        detected_per_group=None,
         detected_per_window=refused / len(outcome.reasons),
-        tokens_to_9999=None,
         income_per_compute=relative,
-        income_error=0.0,
         pays=not outcome.kind.legal and relative > 1,
         reasons=dict(sorted(Counter(reason.value for reason in outcome.reasons).items())),
     )

@@ -31,41 +31,32 @@ class Rewriting(Strategy):
     def write(
         self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
-        """Each rollout on its own."""
         genuine = self.bill_genuine(work, indices)
-        return [
-            self.rewrite(work, index, get_tokens(group))
-            for index, group in zip(indices, genuine, strict=True)
-        ]
+        return [self.rewrite(work, get_tokens(group)) for group in genuine]
 
-    def rewrite(self, work: WindowWork, index: int, rows: list[Tokens]) -> list[Tokens]:
+    def rewrite(self, work: WindowWork, rows: list[Tokens]) -> list[Tokens]:
         """The changed completions."""
         raise NotImplementedError
 
 
 class Splice(Strategy):
-    """A genuine prefix, `width` tokens out of another rollout, and the honest rest after them."""
+    """A genuine prefix, `width` tokens out of another rollout, and the honest rest after them. What
+    is spliced in was drafted for the other rollout: it costs nothing."""
 
     width: ClassVar[int]
 
-    def write(
-        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
-    ) -> list[list[Tokens]]:
-        """What is spliced in was drafted for the other rollout: it costs nothing."""
-        spliced: list[Request] = []
-        genuine = self.find_genuine(work, indices)
-        for index, request, group in zip(indices, requests, genuine, strict=True):
-            rows = get_tokens(group)
-            stream = Stream(compute_problem_seed(work.challenge.seed, self.hotkey, index))
-            for r, (row, seed) in enumerate(zip(rows, request.seeds, strict=True)):
-                other = rows[(r + 1) % len(rows)]
-                reach = min(len(row), len(other)) - 1
-                start = stream.draw_below(max(1, reach - self.width))
-                tokens = row[:start] + other[start : min(start + self.width, reach)]
-                spliced.append(Request(request.prompt, seed, tokens))
-                self.bill.add("bf16", start)
-        drafts = self.draft(work, spliced)
-        return self.split(drafts, requests)
+    def list_rows(self, work: WindowWork, index: int, request: GroupRequest) -> list[Request]:
+        (group,) = self.find_genuine(work, range(index, index + 1))
+        rows, spliced = get_tokens(group), []
+        stream = Stream(compute_problem_seed(work.challenge.seed, self.hotkey, index))
+        for r, (row, seed) in enumerate(zip(rows, request.seeds, strict=True)):
+            other = rows[(r + 1) % len(rows)]
+            reach = min(len(row), len(other)) - 1
+            start = stream.draw_below(max(1, reach - self.width))
+            tokens = row[:start] + other[start : min(start + self.width, reach)]
+            spliced.append(Request(request.prompt, seed, tokens))
+            self.bill.add("bf16", start)
+        return spliced
 
 
 class Splice1(Splice):
@@ -85,23 +76,18 @@ class Splice32(Splice):
 
 
 class AlteredPrompt(Strategy):
-    """Drafts under a prompt with its first digit changed, prefilled under the right one."""
+    """Drafts under a prompt with its first digit changed, prefilled under the right one: an easier
+    problem, or another one."""
 
     title = "altered prompt"
 
-    def write(
-        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
-    ) -> list[list[Tokens]]:
-        """An easier problem, or another one."""
+    def list_rows(self, work: WindowWork, index: int, request: GroupRequest) -> list[Request]:
         tokenizer = work.checkpoint.tokenizer
-        rows = []
-        for request in requests:
-            text = tokenizer.decode(request.prompt)
-            at = next(i for i, character in enumerate(text) if character.isdigit())
-            digit = str(int(text[at]) % 9 + 1)
-            prompt = tuple(tokenizer.encode(text[:at] + digit + text[at + 1 :]))
-            rows += [Request(prompt, seed) for seed in request.seeds]
-        return self.split(self.draft(work, rows), requests)
+        text = tokenizer.decode(request.prompt)
+        at = next(i for i, character in enumerate(text) if character.isdigit())
+        digit = str(int(text[at]) % 9 + 1)
+        prompt = tuple(tokenizer.encode(text[:at] + digit + text[at + 1 :]))
+        return [Request(prompt, seed) for seed in request.seeds]
 
 
 class Truncated(Rewriting):
@@ -109,8 +95,7 @@ class Truncated(Rewriting):
 
     title = "truncated"
 
-    def rewrite(self, work: WindowWork, index: int, rows: list[Tokens]) -> list[Tokens]:
-        """The first half."""
+    def rewrite(self, work: WindowWork, rows: list[Tokens]) -> list[Tokens]:
         return [row[: max(1, len(row) // 2)] for row in rows]
 
 
@@ -119,8 +104,7 @@ class ForcedEnd(Rewriting):
 
     title = "ended early"
 
-    def rewrite(self, work: WindowWork, index: int, rows: list[Tokens]) -> list[Tokens]:
-        """The first half and the end."""
+    def rewrite(self, work: WindowWork, rows: list[Tokens]) -> list[Tokens]:
         end = work.checkpoint.manifest.end_tokens[0]
         return [(*row[: len(row) // 2], end) for row in rows]
 
@@ -130,40 +114,36 @@ class Padded(Rewriting):
 
     title = "padded"
 
-    def rewrite(self, work: WindowWork, index: int, rows: list[Tokens]) -> list[Tokens]:
-        """Longer than the model's own."""
+    def rewrite(self, work: WindowWork, rows: list[Tokens]) -> list[Tokens]:
         return [(*row, 5, 5) for row in rows]
 
 
 class SkippedEnd(Strategy):
-    """Replaces the drawn end token and goes on to the length limit: longer work."""
+    """Puts its first token in the place of the drawn end token and goes on to the length limit:
+    longer work."""
 
     title = "skipped end token"
     needs_end = True
 
-    def write(
-        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
-    ) -> list[list[Tokens]]:
-        """A newline in the end's place, then honest draws."""
+    def list_rows(self, work: WindowWork, index: int, request: GroupRequest) -> list[Request]:
         end = work.checkpoint.manifest.end_tokens[0]
+        (group,) = self.bill_genuine(work, range(index, index + 1))
         rows = []
-        genuine = self.bill_genuine(work, indices)
-        for request, group in zip(requests, genuine, strict=True):
-            for tokens, seed in zip(get_tokens(group), request.seeds, strict=True):
-                kept = (*tokens[:-1], tokens[0]) if tokens[-1] == end else tokens
-                rows.append(Request(request.prompt, seed, kept))
-        return self.split(self.draft(work, rows), requests)
+        for tokens, seed in zip(get_tokens(group), request.seeds, strict=True):
+            kept = (*tokens[:-1], tokens[0]) if tokens[-1] == end else tokens
+            rows.append(Request(request.prompt, seed, kept))
+        return rows
 
 
 class PrefillOnly(Strategy):
-    """No model writes: a program solves the problem, the true model prefills the solution."""
+    """No model writes: a program solves the problem, its terms in another order each time, and the
+    true model prefills the solution."""
 
     title = "prefill only"
 
     def write(
         self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
-        """Worked solutions of full marks, their terms in another order each."""
         tokenizer, manifest = work.checkpoint.tokenizer, work.checkpoint.manifest
         drafts = []
         for index, request in zip(indices, requests, strict=True):
@@ -193,9 +173,6 @@ class CopiedFromAnother(Strategy):
     def write(
         self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
-        """As if the other's file had been seen in time."""
-        if self.inputs.victim is None:
-            raise ValueError("copying needs a victim")
         return [get_tokens(self.inputs.victim(index)) for index in indices]
 
 
@@ -207,9 +184,6 @@ class ReplayedFromAnotherWindow(Strategy):
     def write(
         self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
-        """Last window's work once more."""
-        if self.inputs.previous is None:
-            raise ValueError("replaying needs an earlier window")
         return [get_tokens(self.inputs.previous(index)) for index in indices]
 
 
@@ -231,18 +205,13 @@ class Grinding(Strategy):
         seed = compute_projection_seed(challenge.seed)
         projection = make_projection(seed, work.checkpoint.manifest)
         ground = replace(work, challenge=challenge, projection=projection)
-        groups = Miner.generate(self, ground, indices)
-        tokens = sum(len(rollout.tokens) for group in groups for rollout in group)
-        self.bill.add("bf16", tokens)
-        self.bill.add("prefill", tokens)
-        return groups
+        return self.bill_tokens(Miner.generate(self, ground, indices), "bf16", "prefill")
 
 
 class Forging(Strategy):
     """Honest tokens with columns that no forward pass has given; the prefill is saved."""
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
-        """Honest groups with other columns."""
         genuine = self.bill_genuine(work, indices)
         return [self.forge(index, g) for index, g in zip(indices, genuine, strict=True)]
 
@@ -253,7 +222,6 @@ class FabricatedLogprobs(Forging):
     title = "fabricated logprobs"
 
     def forge(self, index: int, group: Group) -> Group:
-        """Logprobs moved by one token."""
         return [replace(r, logprobs=np.roll(r.logprobs, 1)) for r in group]
 
 
@@ -261,7 +229,6 @@ class ForgedSketch(Forging):
     """Honest tokens and log-probabilities, sketches from elsewhere."""
 
     def forge(self, index: int, group: Group) -> Group:
-        """Other sketches."""
         return [
             replace(rollout, sketch=self.make_sketch(rollout, group[r - 1]).astype(np.int8))
             for r, rollout in enumerate(group)
@@ -273,10 +240,11 @@ class ForgedSketch(Forging):
 
 
 class ConstantSketch(ForgedSketch):
+    """The mean of the genuine one: the best constant."""
+
     title = "constant sketch"
 
     def make_sketch(self, rollout: Rollout, other: Rollout) -> SketchBytes:
-        """The mean of the genuine one: the best constant."""
         return np.broadcast_to(rollout.sketch.mean(axis=0).round(), rollout.sketch.shape)
 
 
@@ -284,15 +252,15 @@ class ZeroSketch(ForgedSketch):
     title = "zero sketch"
 
     def make_sketch(self, rollout: Rollout, other: Rollout) -> SketchBytes:
-        """Nothing."""
         return np.zeros_like(rollout.sketch)
 
 
 class RandomSketch(ForgedSketch):
+    """Noise of the genuine spread."""
+
     title = "random sketch"
 
     def make_sketch(self, rollout: Rollout, other: Rollout) -> SketchBytes:
-        """Noise of the genuine spread."""
         noise = np.random.default_rng(int(rollout.tokens.sum())).standard_normal(
             rollout.sketch.shape
         )
@@ -303,7 +271,6 @@ class ShuffledSketch(ForgedSketch):
     title = "shuffled sketch"
 
     def make_sketch(self, rollout: Rollout, other: Rollout) -> SketchBytes:
-        """Genuine values at the wrong tokens."""
         return np.random.default_rng(int(rollout.tokens.sum())).permutation(rollout.sketch)
 
 
@@ -311,7 +278,6 @@ class CopiedSketch(ForgedSketch):
     title = "copied sketch"
 
     def make_sketch(self, rollout: Rollout, other: Rollout) -> SketchBytes:
-        """Another rollout's of the same problem."""
         return np.resize(other.sketch, rollout.sketch.shape)
 
 
@@ -325,10 +291,9 @@ class FakingMiner(Strategy):
     share: ClassVar[float] = 0.25
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
-        """Honest first, copies after that."""
         honest = self.count_honest()
-        done = self.bill_genuine(work, range(indices.start, min(indices.stop, honest)))
-        self.bill.add("prefill", sum(len(rollout.tokens) for group in done for rollout in group))
+        genuine = self.find_genuine(work, range(indices.start, min(indices.stop, honest)))
+        done = self.bill_tokens(genuine, "bf16", "prefill")
         known = work.groups + done
         return done + [
             self.fake(known, index, honest)
@@ -358,5 +323,4 @@ class JunkAppended(FakingMiner):
     title, share = "junk groups appended", 0.875
 
     def fake(self, known: Sequence[Group], index: int, honest: int) -> Group:
-        """A genuine group's rows, cut short and shifted."""
         return [replace(r, tokens=np.roll(r.tokens, 1)) for r in known[index % honest]]

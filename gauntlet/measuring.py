@@ -15,14 +15,14 @@ import numpy as np
 
 from assay.gauntlet.attack_setup import GROUPS_A_WINDOW, AttackSetup, GroupRow
 from assay.gauntlet.content_attacks import FakingMiner
-from assay.gauntlet.incentives import WINDOWS as SETTLEMENT_WINDOWS
-from assay.gauntlet.incentives import compute_stopping_gain
 from assay.gauntlet.strategy import PRICES, Strategy
 from assay.gauntlet.table import LEGAL, STRATEGIES
 from assay.protocol import Reason
 from assay.verification import Result, Seat, compute_settlement
 
 WINDOWS = 200
+#: Of a settlement on the main network.
+SETTLEMENT_WINDOWS = 12
 #: Repetitions of the simulation behind a standard error.
 _REPEATS = 40
 _BOOTSTRAPS = 1_000
@@ -44,7 +44,7 @@ class Income:
     error: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableRow:
     """One line of the table.
 
@@ -66,15 +66,15 @@ class TableRow:
     model: str
     legal: bool
     groups: int
-    differs: float | None
-    caught_given_differs: float | None
-    detected_per_rollout: float | None
-    detected_low: float | None
-    detected_per_group: float | None
-    detected_per_window: float
-    tokens_to_9999: int | None
+    differs: float | None = None
+    caught_given_differs: float | None = None
+    detected_per_rollout: float | None = None
+    detected_low: float | None = None
+    detected_per_group: float | None = None
+    detected_per_window: float = 0.0
+    tokens_to_9999: int | None = None
     income_per_compute: float
-    income_error: float
+    income_error: float = 0.0
     pays: bool
     reasons: dict[str, int]
 
@@ -141,17 +141,40 @@ def make_stopping_row(model: str, honest: Sequence[GroupRow]) -> TableRow:
         legal=False,
         groups=len(honest),
         differs=0.0,
-        caught_given_differs=None,
         detected_per_rollout=0.0,
         detected_low=0.0,
         detected_per_group=0.0,
-        detected_per_window=0.0,
-        tokens_to_9999=None,
         income_per_compute=1.0 + gain,
         income_error=error,
         pays=gain > _ERRORS * error,
         reasons={Reason.ACCEPTED.value: len(honest)},
     )
+
+
+def compute_stopping_gain(
+    costs: Sequence[float], values: Sequence[float], price: float = 0.0
+) -> float:
+    """What many hotkeys gain that each stop where the next problem is dear, relative to one that
+    goes on: the best over all limits.
+
+    A hotkey's problems come in its own order, so one that stops before the first group above the
+    limit keeps only groups below it. The attacker is assumed to know a group's cost beforehand.
+
+    Args:
+        costs, values: of measured groups, in any order.
+        price: of a hotkey, in the cost of a mean group.
+    """
+    pairs = sorted(zip(costs, values, strict=True))
+    spent, earned = sum(costs), sum(values)
+    mean = spent / len(pairs)
+    best = 0.0
+    kept_cost = kept_value = 0.0
+    for count, (cost, value) in enumerate(pairs, start=1):
+        kept_cost, kept_value = kept_cost + cost, kept_value + value
+        hotkeys = len(pairs) - count  # each is stopped by one of the others
+        income = kept_value / (kept_cost + price * mean * hotkeys) / (earned / spent)
+        best = max(best, income - 1)
+    return best
 
 
 def compute_income(rows: Sequence[GroupRow], kind: type[Strategy], audited: int) -> Income:

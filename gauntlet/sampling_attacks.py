@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from assay.gauntlet.strategy import Strategy, Tokens, Verified, make_bf16, make_int4, make_int8
+from assay.gauntlet.strategy import Strategy, Tokens, Verified
 from assay.inference import GroupRequest, KeyedSampler, Request
 from assay.neurons.miner.miner import Group, WindowWork
 from assay.protocol import Domain, Rollout, hash_fields
@@ -22,30 +22,21 @@ _NEVER = -1e4
 class Honest(Verified):
     """Drafts in bf16, verified in the reference."""
 
-    title = "bf16 draft, verified"
-
-    def pick_model(self, work: WindowWork) -> PreTrainedModel:
-        """The checkpoint in bf16."""
-        return make_bf16(work.checkpoint.model)
+    title, precision = "bf16 draft, verified", "bf16"
 
 
 class DraftInt8(Verified):
     """Drafts by int8 weights, verified."""
 
     title = "int8 draft, verified"
-    engine = "int8"
-
-    def pick_model(self, work: WindowWork) -> PreTrainedModel:
-        """The checkpoint in int8."""
-        return make_int8(work.checkpoint.model)
+    engine = precision = "int8"
 
 
 class DraftSmaller(Verified):
     """Drafts whole completions by a smaller model, verified."""
 
     title = "smaller model's draft, verified"
-    role = "smaller"
-    engine = "smaller"
+    role = engine = "smaller"
     groups_max = 2
 
 
@@ -54,8 +45,7 @@ class Speculative(Verified):
     those that are its own and adds one. Both draw by the same noise, so they agree often."""
 
     title = "speculative decoding"
-    role = "smaller"
-    engine = "smaller"
+    role = engine = "smaller"
     groups_max = 2
     ahead: ClassVar[int] = 6
 
@@ -71,7 +61,7 @@ class Speculative(Verified):
         rows = [Request(request.prompt, seed) for seed in request.seeds]
         self.bill.add("prefill", len(request.prompt))
         while True:
-            open_rows = [i for i, r in enumerate(rows) if not self._ended(r.tokens, rules)]
+            open_rows = [i for i, r in enumerate(rows) if not rules.is_finished(r.tokens)]
             if open_rows:
                 reach = min(len(rows[i].tokens) for i in open_rows) + self.ahead
                 drafter._rules = replace(rules, max_tokens=min(reach, rules.max_tokens))
@@ -101,31 +91,18 @@ class Speculative(Verified):
                     for row, m in zip(rows, measured, strict=True)
                 ]
 
-    @staticmethod
-    def _ended(tokens: Tokens, rules: object) -> bool:
-        ends, most = rules.end_tokens, rules.max_tokens  # type: ignore[attr-defined]
-        return len(tokens) == most or (bool(tokens) and tokens[-1] in ends)
-
 
 class Bf16Unverified(Strategy):
     """Drafts in bf16 and leaves out the correction."""
 
-    title = "bf16 without verification"
-
-    def pick_model(self, work: WindowWork) -> PreTrainedModel:
-        """The checkpoint in bf16."""
-        return make_bf16(work.checkpoint.model)
+    title, precision = "bf16 without verification", "bf16"
 
 
 class Int8Weights(Strategy):
     """Drafts by int8 weights, never corrected."""
 
     title = "int8 weights"
-    engine = "int8"
-
-    def pick_model(self, work: WindowWork) -> PreTrainedModel:
-        """The checkpoint in int8."""
-        return make_int8(work.checkpoint.model)
+    engine = precision = "int8"
 
 
 class CheapModelMiner(Strategy):
@@ -135,49 +112,40 @@ class CheapModelMiner(Strategy):
     """
 
     title = "int4 weights"
-    engine = "int4"
-
-    def pick_model(self, work: WindowWork) -> PreTrainedModel:
-        """The checkpoint in int4."""
-        return make_int4(work.checkpoint.model)
+    engine = precision = "int4"
 
 
 class SmallerModel(Strategy):
     """A smaller model trained on the same data."""
 
     title = "smaller model"
-    role = "smaller"
-    engine = "smaller"
+    role = engine = "smaller"
 
 
 class SiblingCheckpoint(Strategy):
     """Same architecture and data, another training seed."""
 
-    title = "sibling checkpoint"
-    role = "sibling"
+    title, role = "sibling checkpoint", "sibling"
 
 
 class ForeignModel(Strategy):
     """A model of other data over the same vocabulary."""
 
-    title = "foreign model"
-    role = "foreign"
+    title, role = "foreign model", "foreign"
 
 
 class StaleCheckpoint(Strategy):
     """The checkpoint one optimiser step before the one in force, weights as stored."""
 
-    title = "one optimiser step stale"
-    role = "stale"
+    title, role = "one optimiser step stale", "stale"
 
 
 class OtherTemperature(Strategy):
-    """The right noise at another temperature."""
+    """The right noise at another temperature, 1024 · T = `quantum`."""
 
     quantum: ClassVar[int]
 
     def make_sampler(self, work: WindowWork) -> KeyedSampler:
-        """The keyed draw at 1024 · T = `quantum`."""
         return KeyedSampler(work.checkpoint.tokenizer.drawable, self.quantum)
 
 
@@ -205,7 +173,6 @@ class Greedy(Strategy):
     title = "greedy"
 
     def make_sampler(self, work: WindowWork) -> KeyedSampler:
-        """No noise at all."""
         temperature = work.challenge.parameters.work.temperature
         return _GreedySampler(work.checkpoint.tokenizer.drawable, temperature)
 
@@ -237,7 +204,6 @@ class Candidates(Strategy):
     mass: ClassVar[float | None] = None
 
     def make_sampler(self, work: WindowWork) -> KeyedSampler:
-        """The keyed draw among the candidates."""
         return _CandidateSampler(work, self.best, self.mass)
 
 
@@ -263,12 +229,8 @@ class OtherSeed(Strategy):
 
     title = "other seed"
 
-    def write(
-        self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
-    ) -> list[list[Tokens]]:
-        """One draft each."""
-        rows = [Request(r.prompt, make_other_seed(s, 1)) for r in requests for s in r.seeds]
-        return self.split(self.draft(work, rows), requests)
+    def list_rows(self, work: WindowWork, index: int, request: GroupRequest) -> list[Request]:
+        return [Request(request.prompt, make_other_seed(seed, 1)) for seed in request.seeds]
 
 
 class BestOfSeedsMiner(Strategy):
@@ -281,7 +243,6 @@ class BestOfSeedsMiner(Strategy):
     def write(
         self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
-        """True model, true prompt, chosen noise."""
         rows = [
             Request(r.prompt, seed if i == 0 else make_other_seed(seed, i))
             for r in requests
@@ -309,7 +270,6 @@ class RejectAndResample(Strategy):
     def write(
         self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
-        """One more try for every rollout without full marks."""
         drafts = super().write(work, indices, requests)
         places = [
             (g, r)

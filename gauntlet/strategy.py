@@ -11,6 +11,7 @@ What this does not know: real prices. `PRICES` errs on the attacker's side.
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -27,8 +28,8 @@ from assay.inference import (
     Request,
     generate_groups,
 )
-from assay.neurons.miner.miner import Group, Miner, MinerConfig, MinerDependencies, WindowWork
-from assay.protocol import Parameters, Rollout
+from assay.neurons.miner.miner import Group, Miner, WindowWork
+from assay.protocol import Rollout
 from assay.protocol.seeds import compute_problem_seed
 
 Tokens = tuple[int, ...]
@@ -58,6 +59,10 @@ class TokenBill:
         self.units += PRICES[engine] * tokens
 
 
+def _have_none(index: int) -> Group:
+    raise ValueError("this strategy needs groups of another's, or of an earlier window")
+
+
 @dataclass(frozen=True, slots=True)
 class AttackInputs:
     """What some attacks need beside their own seat.
@@ -71,8 +76,8 @@ class AttackInputs:
 
     models: Mapping[str, PreTrainedModel] = field(default_factory=dict)
     genuine: Callable[[int], Group] | None = None
-    victim: Callable[[int], Group] | None = None
-    previous: Callable[[int], Group] | None = None
+    victim: Callable[[int], Group] = _have_none
+    previous: Callable[[int], Group] = _have_none
 
 
 class Strategy(Miner):
@@ -82,6 +87,7 @@ class Strategy(Miner):
         title: the row's name in the gauntlet's table.
         legal: whether the rules allow it; a legal one must never be refused.
         role: model of `AttackInputs` it needs.
+        precision: of the copy that drafts, by `COPIES`; None: the model as it is.
         needs_end: makes sense only where completions end by themselves.
         groups_max: groups measured, where one costs much.
         hides: shows nothing, or nonsense, in a window whose audit has hit something faked.
@@ -90,23 +96,18 @@ class Strategy(Miner):
     title: ClassVar[str]
     legal: ClassVar[bool] = False
     role: ClassVar[str | None] = None
+    precision: ClassVar[str | None] = None
     needs_end: ClassVar[bool] = False
     groups_max: ClassVar[int | None] = None
     hides: ClassVar[str | None] = None
     engine: ClassVar[str] = "bf16"
 
-    def __init__(
-        self,
-        name: str,
-        hotkey: bytes,
-        parameters: Parameters,
-        outside: MinerDependencies,
-        config: MinerConfig,
-        report: Callable[[str], None],
-    ) -> None:
-        super().__init__(name, hotkey, parameters, outside, config, report)
-        self.bill = TokenBill()
-        self.inputs = AttackInputs()
+    inputs = AttackInputs()
+
+    @cached_property
+    def bill(self) -> TokenBill:
+        """What it has spent."""
+        return TokenBill()
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
         """Drafts that nobody corrects, with genuine columns unless `forge` changes them."""
@@ -121,9 +122,22 @@ class Strategy(Miner):
     def write(
         self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
-        """The completions of each group, one plain draft each."""
-        rows = [Request(r.prompt, seed) for r in requests for seed in r.seeds]
-        return self.split(self.draft(work, rows), requests)
+        """The completions of each group: its `list_rows`, drafted to their ends."""
+        rest = iter(
+            self.draft(
+                work,
+                [
+                    row
+                    for index, request in zip(indices, requests, strict=True)
+                    for row in self.list_rows(work, index, request)
+                ],
+            )
+        )
+        return [[next(rest) for _ in request.seeds] for request in requests]
+
+    def list_rows(self, work: WindowWork, index: int, request: GroupRequest) -> list[Request]:
+        """What is drafted for a group, a row a rollout."""
+        return [Request(request.prompt, seed) for seed in request.seeds]
 
     def act(self, head: int) -> None:
         """What it does at a block beside a miner's steps; most do nothing."""
@@ -131,10 +145,6 @@ class Strategy(Miner):
     def forge(self, index: int, group: Group) -> Group:
         """What is handed in for a group with genuine columns."""
         return group
-
-    def pick_model(self, work: WindowWork) -> PreTrainedModel:
-        """The model that drafts."""
-        return work.checkpoint.model if self.role is None else self.inputs.models[self.role]
 
     def make_sampler(self, work: WindowWork) -> KeyedSampler | None:
         """Another rule than the keyed draw, None for the keyed draw."""
@@ -151,16 +161,14 @@ class Strategy(Miner):
     def make_drafter(self, work: WindowWork) -> Drafter:
         """A drafter of this strategy's model and rule."""
         temperature = work.challenge.parameters.work.temperature
-        drafter = work.checkpoint.get_drafter(temperature, model=self.pick_model(work))
+        model = work.checkpoint.model if self.role is None else self.inputs.models[self.role]
+        if self.precision is not None:
+            model = COPIES[self.precision](model)
+        drafter = work.checkpoint.get_drafter(temperature, model=model)
         sampler = self.make_sampler(work)
         if sampler is not None:
             drafter._sampler = sampler
         return drafter
-
-    def split(self, rows: Sequence[Tokens], requests: Sequence[GroupRequest]) -> list[list[Tokens]]:
-        """One row after the other → rows of each group."""
-        rest = iter(rows)
-        return [[next(rest) for _ in request.seeds] for request in requests]
 
     def rate(self, work: WindowWork, index: int, tokens: Sequence[int]) -> int:
         """The reward that a completion would earn, millionths."""
@@ -178,8 +186,13 @@ class Strategy(Miner):
 
     def bill_genuine(self, work: WindowWork, indices: range) -> list[Group]:
         """Honest groups, booked as drafted in bf16; their prefill is booked with the rest."""
-        groups = self.find_genuine(work, indices)
-        self.bill.add("bf16", sum(len(rollout.tokens) for group in groups for rollout in group))
+        return self.bill_tokens(self.find_genuine(work, indices), "bf16")
+
+    def bill_tokens(self, groups: list[Group], *engines: str) -> list[Group]:
+        """The groups, every token of theirs booked for each engine."""
+        tokens = sum(len(rollout.tokens) for group in groups for rollout in group)
+        for engine in engines:
+            self.bill.add(engine, tokens)
         return groups
 
 
@@ -245,6 +258,9 @@ def make_int4(model: PreTrainedModel) -> PreTrainedModel:
     return quantise(model, 4, 32)
 
 
-def make_bf16(model: PreTrainedModel) -> PreTrainedModel:
-    """Weights and activations in bf16."""
-    return deepcopy(model).to(torch.bfloat16)  # type: ignore[arg-type]
+#: Precision → a cheap copy of a model. In bf16 activations are so, too.
+COPIES: Mapping[str, Callable[[PreTrainedModel], PreTrainedModel]] = {
+    "bf16": lambda model: deepcopy(model).to(torch.bfloat16),  # type: ignore[arg-type]
+    "int8": make_int8,
+    "int4": make_int4,
+}

@@ -105,7 +105,6 @@ class SteeredWithinCap(SteeredTies):
     def write(
         self, work: WindowWork, indices: range, requests: Sequence[GroupRequest]
     ) -> list[list[Tokens]]:
-        """Ties below the network's own cap."""
         self.width = get_cap(work)  # type: ignore[misc]
         return super().write(work, indices, requests)
 
@@ -118,9 +117,7 @@ class CraftedAtTheCap(SteeredTies):
     width = 1.0
 
     def pick(self, work: WindowWork, ties: Sequence[Tie]) -> Tie:
-        """The nearest to the cap on either side."""
         return min(ties, key=lambda tie: abs(tie.margin - get_cap(work)))
 
     def prefers(self, work: WindowWork, index: int, other: Tokens, honest: Tokens) -> bool:
-        """Always: the purpose is the margin."""
         return True

@@ -24,6 +24,10 @@ class Rules:
     end_tokens: tuple[int, ...]
     max_tokens: int
 
+    def is_finished(self, tokens: Sequence[int]) -> bool:
+        """Whether a completion has ended."""
+        return len(tokens) == self.max_tokens or (bool(tokens) and tokens[-1] in self.end_tokens)
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

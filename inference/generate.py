@@ -61,7 +61,7 @@ def generate_groups(
             (g, r): request
             for g, rows in pending.items()
             for r, request in enumerate(rows)
-            if not _is_finished(request.tokens, rules)
+            if not rules.is_finished(request.tokens)
         }
         drafts = drafter.draft(list(unfinished.values()))
         for ((g, r), request), tokens in zip(unfinished.items(), drafts, strict=True):
@@ -83,10 +83,6 @@ def generate_groups(
             ]
     count.submitted += sum(len(rollout.tokens) for group in groups for rollout in group)
     return groups
-
-
-def _is_finished(tokens: Sequence[int], rules: Rules) -> bool:
-    return len(tokens) == rules.max_tokens or (bool(tokens) and tokens[-1] in rules.end_tokens)
 
 
 def _correct(rows: list[Request], measured: Sequence[Measurement]) -> int:

@@ -11,7 +11,6 @@ from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
 from assay.artifacts.submissions.submission_reader import open_submission
 from assay.gauntlet.attack_setup import MemorySubmission
 from assay.gauntlet.chain_attacks import OverwritesTheCommitment
-from assay.gauntlet.steering import count_bearable
 from assay.gauntlet.strategy import Strategy, prefill
 from assay.gauntlet.table import CHOOSING, NOT_WORKING
 from assay.neurons.miner.miner import Miner, MinerConfig, compute_leaves
@@ -27,6 +26,7 @@ from assay.verification import Ledger, trial
 from assay.verification.logprobs import LogprobResult
 from assay.verification.sampling import SamplingResult, count_bets, judge_sampling
 from assay.verification.sketch import SketchResult
+from tests.gauntlet.steering import count_bearable
 
 #: `assay.verification.judge` is the function; its module has the names that are switched off.
 judge_module = import_module("assay.verification.judge")

@@ -14,11 +14,15 @@ from assay.cli.app import app
 from assay.gauntlet.attack_setup import AttackSetup
 from assay.gauntlet.bench_models import SHIPPED
 from assay.gauntlet.chain_setup import ChainAttackSetup
-from assay.gauntlet.incentives import compute_stopping_gain
-from assay.gauntlet.measuring import choose, make_row, make_stopping_row, run_family
+from assay.gauntlet.measuring import (
+    choose,
+    compute_stopping_gain,
+    make_row,
+    make_stopping_row,
+    run_family,
+)
 from assay.gauntlet.measuring import compute_income as resample
 from assay.gauntlet.sampling_attacks import Honest
-from assay.gauntlet.steering import bound_gain, find_best_share, measure_steering
 from assay.gauntlet.table import CALENDAR, CHOOSING, LEGAL, NOT_WORKING, STRATEGIES
 from assay.protocol import Reason
 from assay.protocol.parameters import SMALL_MODEL_TESTS
@@ -26,6 +30,7 @@ from assay.verification import trial
 from assay.verification.logprobs import LogprobResult
 from assay.verification.sampling import SamplingResult, count_bets
 from assay.verification.sketch import SketchResult
+from tests.gauntlet.steering import bound_gain, find_best_share, measure_steering
 
 #: Strategies whose rollouts are almost always the honest ones, so that eight groups show nothing.
 SELDOM = {"steering ties within the cap", "one optimiser step stale"}

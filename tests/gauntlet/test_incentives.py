@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from assay.gauntlet.incentives import (
+from tests.gauntlet.incentives import (
     WINDOWS,
     compute_adaptive_gain,
     compute_audit_detection,

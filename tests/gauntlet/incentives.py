@@ -6,16 +6,14 @@ evidence that the ledger carries from window to window. All of them only lower a
 Specification, section 9.
 """
 
-from collections.abc import Sequence
 from math import comb
 
 import numpy as np
 
+from assay.gauntlet.measuring import SETTLEMENT_WINDOWS as WINDOWS
 from assay.protocol.reason import Reason
 from assay.verification.settlement import Result, Seat, compute_settlement
 
-#: Windows of a settlement on the main network.
-WINDOWS = 12
 _WINDOW_SCORE = 1_000
 _SEAT = Seat(0, 0)
 
@@ -26,7 +24,7 @@ def compute_expected_income(
     """Expected settlement, an honest one being 1.
 
     Args:
-        cheating: windows of the settlement that are faked, 0 to `WINDOWS`.
+        cheating: windows of the settlement that are faked, 0 to those of a settlement.
         detection: probability that a faked window's audit hits something faked.
         withholds: whether a cheat that the audit has hit shows nothing rather than the fake.
         kept: share of the settlement that a cheat keeps who was caught; 0 by the rules, more to
@@ -110,29 +108,3 @@ def compute_audit_detection(fraction: float, per_group: float, groups: int, audi
         if looked - hit <= groups - faked
     )
     return 1.0 - missed
-
-
-def compute_stopping_gain(
-    costs: Sequence[float], values: Sequence[float], price: float = 0.0
-) -> float:
-    """What many hotkeys gain that each stop where the next problem is dear, relative to one that
-    goes on: the best over all limits.
-
-    A hotkey's problems come in its own order, so one that stops before the first group above the
-    limit keeps only groups below it. The attacker is assumed to know a group's cost beforehand.
-
-    Args:
-        costs, values: of measured groups, in any order.
-        price: of a hotkey, in the cost of a mean group.
-    """
-    pairs = sorted(zip(costs, values, strict=True))
-    spent, earned = sum(costs), sum(values)
-    mean = spent / len(pairs)
-    best = 0.0
-    kept_cost = kept_value = 0.0
-    for count, (cost, value) in enumerate(pairs, start=1):
-        kept_cost, kept_value = kept_cost + cost, kept_value + value
-        hotkeys = len(pairs) - count  # each is stopped by one of the others
-        income = kept_value / (kept_cost + price * mean * hotkeys) / (earned / spent)
-        best = max(best, income - 1)
-    return best

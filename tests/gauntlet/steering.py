@@ -19,7 +19,7 @@ import numpy as np
 
 from assay.gauntlet.attack_setup import GROUPS_A_WINDOW, AttackSetup
 from assay.gauntlet.content_attacks import get_tokens
-from assay.gauntlet.incentives import WINDOWS
+from assay.gauntlet.measuring import SETTLEMENT_WINDOWS as WINDOWS
 from assay.gauntlet.tie_attacks import SteeredTies, Tie, find_ties, get_cap
 from assay.inference import Request
 from assay.protocol.parameters import MILLION, Work
