@@ -99,7 +99,7 @@ class Network(Protocol):
 
 
 class DevnetNetwork:
-    """The network on a development chain of its own, on whichever port is free.
+    """A `Network` on a development chain of its own, on whichever port is free.
 
     Args:
         folder: for the chain.
@@ -153,32 +153,26 @@ class DevnetNetwork:
         return self._now_ms if self._fast else _get_wall_ms()
 
     def start(self) -> None:
-        """Time begins to pass, where it is not virtual."""
         if not self._fast:
             self._devnet.start_clock()
 
     def make_block(self) -> None:
-        """Where the clock is virtual: lets one slot pass."""
         # forgotten first: whoever this block releases is to see the new head
         self.chain.refresh()
         self._now_ms += DEMO_TIMING.slot_ms
         self._devnet.new_blocks()
 
     def count_waiting(self) -> int:
-        """Extrinsics that wait for the next block."""
         return self._devnet.count_waiting()
 
     def require_running(self) -> None:
-        """Raises a ChainError where the chain has come to a stop by itself."""
         if not self._devnet.is_running:
             self._devnet.stop()
 
     def hurry(self) -> None:
-        """From now on no call waits for a chain that does not answer."""
         self.chain.hurry()
 
     def close(self) -> None:
-        """Ends it; what it has written stays."""
         self._stack.close()
 
     # --- founding

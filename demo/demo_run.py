@@ -22,7 +22,7 @@ from assay.audit.findings import AuditReport
 from assay.audit.ports import Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
 from assay.demo.demo_network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
-from assay.demo.players import FreePlayers, Players, TurnPlayers
+from assay.demo.players import FreePlayers, TurnPlayers
 from assay.environments import make_environment
 from assay.gauntlet.content_attacks import FakingMiner
 from assay.gauntlet.sampling_attacks import BestOfSeedsMiner, CheapModelMiner
@@ -156,7 +156,9 @@ class Demo:
         sources = JudgeSources(
             self._chain, network.beacons, self._checkpoints, {LOCATOR: self._store}, self._worker
         )
-        book = self._make_book(parameters)
+        author = Author(get_software(), parameters.digest, network.hotkeys[VALIDATOR])
+        tempo, records = parameters.timing.tempo, self._open_records()
+        book = RecordBook(self._database, self._chain, author, tempo, records, None)
         return DemoRun(
             self._settings,
             self._chain,
@@ -186,7 +188,7 @@ class Demo:
                     steps=StepFolder(self._settings.out / "steps"),
                     held_out=HeldOut(parameters, HELD_OUT),
                 ),
-                self._on_lesson,
+                lambda lesson: self.run.lessons.append(lesson),
                 self._note,
             ),
             self._database,
@@ -195,11 +197,6 @@ class Demo:
             windows,
             find_settlement(self._chain, parameters, windows[-1]) + CLOSING_BLOCKS,
         )
-
-    def _make_book(self, parameters: Parameters) -> RecordBook:
-        author = Author(get_software(), parameters.digest, self._network.hotkeys[VALIDATOR])
-        tempo, store = parameters.timing.tempo, self._open_records()
-        return RecordBook(self._database, self._chain, author, tempo, store, None)
 
     def _open_records(self) -> ObjectStore:
         return open_folder(self._settings.out / "record")
@@ -268,14 +265,13 @@ class Demo:
 
     def _drive(self, neurons: Sequence[Neuron]) -> None:
         timing, network = self.run.parameters.timing, self._network
-        fast = self._settings.fast
         first = compute_block(timing, self.run.windows[0], Phase.CHALLENGE)
         network.start()
         while self._chain.get_head() < first:  # nobody is there yet
             self._pass_time()
-        players: Players = (
+        players = (
             TurnPlayers(neurons, network.count_waiting, self._show)
-            if fast
+            if self._settings.fast
             else FreePlayers(neurons)
         )
         players.start()
@@ -299,7 +295,7 @@ class Demo:
             time.sleep(_LOOK_S)
             self._network.require_running()
 
-    def _dismiss(self, players: Players) -> None:
+    def _dismiss(self, players: FreePlayers) -> None:
         """Waits until all have ended their step, be it one that waits for a block."""
         self._network.hurry()
         deadline = time.monotonic() + JOIN_S
@@ -328,9 +324,6 @@ class Demo:
 
     def _note(self, text: str) -> None:
         self.run.notes.append(text)
-
-    def _on_lesson(self, lesson: Lesson) -> None:
-        self.run.lessons.append(lesson)
 
 
 @dataclass(frozen=True, slots=True)

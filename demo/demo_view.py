@@ -23,9 +23,11 @@ def render_status(document: dict[str, Any]) -> RenderableType:
         _render_miners(status),
     ]
     if status["lessons"]:
-        parts.append(_render_lessons(status))
-    parts += [Text(note, style="yellow") for note in status["notes"]]
-    return Group(*parts)
+        text = Text("reward of what the trainer accepted, by window: ")
+        for lesson in status["lessons"]:
+            text.append(f"{lesson['reward']:.2f} ", style="cyan")
+        parts.append(text)
+    return Group(*parts, *(Text(note, style="yellow") for note in status["notes"]))
 
 
 def _render_header(stage: str, status: dict[str, Any]) -> Text:
@@ -69,13 +71,6 @@ def _render_miners(status: dict[str, Any]) -> Table:
             f"{100 * miner['weight'] / total:.1f} %" if miner["weight"] else "0",
         )
     return table
-
-
-def _render_lessons(status: dict[str, Any]) -> Text:
-    text = Text("reward of what the trainer accepted, by window: ")
-    for lesson in status["lessons"]:
-        text.append(f"{lesson['reward']:.2f} ", style="cyan")
-    return text
 
 
 def render_summary(summary: dict[str, Any]) -> RenderableType:

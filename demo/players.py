@@ -7,7 +7,6 @@ or until an extrinsic of its waits for that block, as everybody's does for some 
 
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from assay.neurons.ports import Neuron
@@ -18,8 +17,8 @@ _IDLE_S = 0.05
 _LOOK_S = 0.005
 
 
-class Players(ABC):
-    """Threads that drive one neuron each.
+class FreePlayers:
+    """Threads that drive one neuron each, side by side.
 
     Attributes:
         failure: what has broken one of them, which stops all.
@@ -49,9 +48,8 @@ class Players(ABC):
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
-    @abstractmethod
     def play(self) -> None:
-        """Lets them do what they can at this head."""
+        """Lets them do what they can at this head: here they do so by themselves."""
 
     def _run(self, index: int, neuron: Neuron) -> None:
         """A neuron's outermost loop: what breaks it stops the demo and is raised there."""
@@ -64,30 +62,16 @@ class Players(ABC):
         finally:
             self._rest(index)
 
-    @abstractmethod
     def _play(self, index: int, neuron: Neuron) -> None:
         """Some steps."""
+        if not neuron.step():
+            self._stop.wait(_IDLE_S)
 
-    @abstractmethod
     def _rest(self, index: int) -> None:
         """The thread has ended."""
 
 
-class FreePlayers(Players):
-    """Side by side, by themselves."""
-
-    def play(self) -> None:
-        """They do."""
-
-    def _rest(self, index: int) -> None:
-        """Nobody waits for it."""
-
-    def _play(self, index: int, neuron: Neuron) -> None:
-        if not neuron.step():
-            self._stop.wait(_IDLE_S)
-
-
-class TurnPlayers(Players):
+class TurnPlayers(FreePlayers):
     """One after the other.
 
     Args:

@@ -36,7 +36,7 @@ CHANCE = 1e-9
 
 def describe_status(run: DemoRun) -> dict[str, Any]:
     """A run at this moment: its validator's status, and for people what the demo shows of all,
-    which `neurons.demo.view` draws."""
+    which `demo_view` draws."""
     head = run.chain.get_block(run.chain.get_head())
     window = compute_window(run.parameters.timing, head.number)
     newest = run.lessons[-1].published if run.lessons else None
@@ -177,11 +177,7 @@ def find_pay(run: DemoRun) -> dict[int, Pay]:
 
 def describe_summary(run: DemoRun, audit: AuditReport, seconds: float) -> dict[str, Any]:
     """`summary.json`: every verdict, every settlement, what the chain paid for it, accuracy before
-    and after.
-
-    Raises:
-        ChainError: the chain cannot be read.
-    """
+    and after. Raises a ChainError where the chain cannot be read."""
     pay = find_pay(run)
     return {
         "windows": [_describe_window(run, window) for window in run.windows],

@@ -8,17 +8,21 @@ import json
 import logging
 import os
 import secrets
+import shutil
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
+
+from pydantic import TypeAdapter, ValidationError
 
 from assay.demo.localnet.description import (
     OWNER_WALLET,
@@ -29,17 +33,26 @@ from assay.demo.localnet.description import (
     find_localnet,
     write_localnet,
 )
-from assay.demo.localnet.localnet_founding import Founding, found, get_begin_ms, read_founding
-from assay.devnet import Devnet
+from assay.devnet import Devnet, Seal
+from assay.network import open_store
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.beacon_server import BEACON_ID, BeaconServer
 from assay.network.beacon.chain_info import describe_chain
-from assay.network.chain import ChainError
+from assay.network.chain import (
+    ChainError,
+    ChainTarget,
+    Connection,
+    DevWallet,
+    SubtensorChain,
+    open_wallet,
+)
 from assay.network.files import write_file, write_json
 from assay.network.store import LOCATOR_MAX
 from assay.neurons.program.program_loop import claim_folder
-from assay.neurons.settings.loading import ConfigError
-from assay.protocol import BeaconChain
+from assay.neurons.settings.loading import ConfigError, use_sdk_cache
+from assay.neurons.settings.sections import WalletSettings
+from assay.protocol import BeaconChain, encode_ss58
+from assay.subnet.founding import PRESET, buy_subnet, publish_rules
 
 logger = logging.getLogger("assay")
 
@@ -47,6 +60,11 @@ logger = logging.getLogger("assay")
 PORT = 9_944
 #: Seconds between blocks, and milliseconds between beacons.
 _BLOCK_TIME, _PERIOD_MS = 1.0, 1_000
+_FOUNDED_FILE = "founded.json"
+#: So many blocks may the founding take: block 0 is as many slots old when the clock takes over.
+_BLOCKS = 100
+#: Seconds for the node, which is a thread of this process, to answer.
+_DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,29 +196,6 @@ def open_beacon(folder: Path, block_time: float) -> LocalBeacon:
         raise ConfigError(f"{file} is damaged: take another folder") from None
 
 
-def _found_apart(folder: Path, block_time: float, beacon: BeaconChain, store: str) -> Founding:
-    """Founds in a process of its own: what it loads is gone from memory afterwards."""
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=prepare_founder) as apart:
-        return apart.submit(found, folder, block_time, beacon, store).result()
-
-
-def prepare_founder() -> None:
-    """Ctrl-C reaches it too, and is for whoever started it to heed; its chain is nobody else's.
-
-    Whoever started it may be killed and started again: two that found in one folder would meet.
-    """
-    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.getLogger("assay.devnet").setLevel(logging.ERROR)
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None  # it was spawned
-    parent.join()
-    os._exit(1)
-
-
 def choose_ports(before: Localnet | None, port: int | None) -> tuple[int, int]:
     """The chain's and the beacon's; 0 is any that is free."""
     if port is not None:
@@ -239,3 +234,144 @@ def _start_chain(folder: Path, block_time: float, port: int) -> Iterator[Devnet]
 
 def _get_now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+# --- founding
+
+
+@dataclass(frozen=True, slots=True)
+class Founding:
+    """What was founded.
+
+    Attributes:
+        block_time: seconds between the chain's blocks.
+        genesis_hash, parameters: hex.
+        owner, trainer: hotkeys, SS58.
+    """
+
+    block_time: float
+    netuid: int
+    genesis_hash: str
+    parameters: str
+    owner: str
+    trainer: str
+
+
+def read_founding(folder: Path) -> Founding | None:
+    """What was founded in a chain's folder; None: nothing yet. Raises a ChainError where the folder
+    holds something else."""
+    try:
+        return TypeAdapter(Founding).validate_json((folder / _FOUNDED_FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise ChainError(
+            f"{folder / _FOUNDED_FILE} is damaged ({error.errors()[0]['msg']}): take another folder"
+        ) from None
+
+
+def get_begin_ms(now_ms: int, block_time: float) -> int:
+    """A whole second before everything that is founded now, Unix milliseconds."""
+    return (now_ms - round(_BLOCKS * block_time * 1_000)) // 1_000 * 1_000
+
+
+def found(folder: Path, block_time: float, beacon: BeaconChain, store: str) -> Founding:
+    """Makes `folder`: a chain on which a subnet waits to be joined, its rules published.
+
+    It happens on a chain of virtual time, through the SDK and as an owner would do it, in a folder
+    that takes its place when all is done: killed in the middle, it is done again from the start. It
+    loads a model to check what it publishes.
+
+    Args:
+        block_time: seconds.
+        beacon: the chain that its rounds are taken from.
+        store: locator of the store for parameters and genesis checkpoint.
+
+    Raises:
+        OperatorError: says what went wrong.
+    """
+    draft = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(draft, ignore_errors=True)
+    begin_ms = get_begin_ms(_get_now_ms(), block_time)
+    with TemporaryDirectory(prefix="assay-") as scratch:
+        use_sdk_cache(Path(scratch))
+        devnet = Devnet(draft, 0, block_time, seal=Seal.INSTANT, genesis_ms=begin_ms)
+        with devnet:
+            connection = Connection(ChainTarget((devnet.endpoint,), deadline_s=_DEADLINE_S))
+            try:
+                founding = _found_subnet(
+                    connection, Path(scratch), block_time, beacon, store, devnet.new_blocks
+                )
+            finally:
+                connection.close()
+    write_json(draft / _FOUNDED_FILE, asdict(founding))
+    draft.rename(folder)
+    return founding
+
+
+def _found_subnet(
+    connection: Connection,
+    scratch: Path,
+    block_time: float,
+    beacon: BeaconChain,
+    store: str,
+    pass_blocks: Callable[[int], int],
+) -> Founding:
+    from assay.subnet.presets import PRESETS  # a running localnet needs no model in memory
+    from assay.training import GENESIS
+
+    hotkey_name = WalletSettings().hotkey
+    owner = open_wallet(OWNER_WALLET, hotkey_name, Path())
+    netuid = buy_subnet(connection, owner, PRESETS[PRESET].timing.tempo)
+    chain = SubtensorChain(connection, netuid, scratch, poll_s=0)
+    try:
+        owner_hotkey = chain.add_wallet(owner)
+        # the owner pays for the trainer's seat, which needs no money of its own
+        trainer = chain.add_wallet(DevWallet(OWNER_WALLET, f"{TRAINER_WALLET}//{hotkey_name}"))
+        chain.register(trainer, chain.quote_registration(trainer).cost)
+        pass_blocks(1)
+        slot_ms = round(block_time * 1_000)
+        parameters = publish_rules(
+            chain,
+            owner_hotkey,
+            trainer,
+            beacon,
+            open_store(store),
+            store,
+            GENESIS,
+            slot_ms,
+            pass_blocks,
+        )
+    finally:
+        chain.close()
+    return Founding(
+        block_time=block_time,
+        netuid=netuid,
+        genesis_hash=connection.genesis_hash.hex(),
+        parameters=parameters.digest.hex(),
+        owner=encode_ss58(owner_hotkey),
+        trainer=encode_ss58(trainer),
+    )
+
+
+def _found_apart(folder: Path, block_time: float, beacon: BeaconChain, store: str) -> Founding:
+    """Founds in a process of its own: what it loads is gone from memory afterwards."""
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=prepare_founder) as apart:
+        return apart.submit(found, folder, block_time, beacon, store).result()
+
+
+def prepare_founder() -> None:
+    """Ctrl-C reaches it too, and is for whoever started it to heed; its chain is nobody else's.
+
+    Whoever started it may be killed and started again: two that found in one folder would meet.
+    """
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger("assay.devnet").setLevel(logging.ERROR)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None  # it was spawned
+    parent.join()
+    os._exit(1)

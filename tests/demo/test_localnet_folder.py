@@ -13,7 +13,6 @@ import pytest
 
 from assay.cli import options
 from assay.cli.status import run_status
-from assay.demo.localnet import localnet_founding as founding
 from assay.demo.localnet import services
 from assay.demo.localnet.description import (
     BeaconService,
@@ -23,8 +22,7 @@ from assay.demo.localnet.description import (
     read_settings,
     write_localnet,
 )
-from assay.demo.localnet.localnet_founding import found, get_begin_ms, read_founding
-from assay.demo.localnet.services import run_services
+from assay.demo.localnet.services import found, get_begin_ms, read_founding, run_services
 from assay.network.beacon import read_chain_info
 from assay.network.chain import ChainError
 from assay.neurons.settings.loading import ConfigError, load_settings
@@ -244,7 +242,7 @@ def test_killed_while_it_is_founded_it_is_founded_anew(
         raise KilledError
 
     with monkeypatch.context() as patched:
-        patched.setattr(founding, "publish_rules", die)  # the subnet is bought by then
+        patched.setattr(services, "publish_rules", die)  # the subnet is bought by then
         with pytest.raises(KilledError), run_services(founded, port=0):
             pass
     assert read_founding(founded / "chain") is None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bittensor  # noqa: F401 - so that no process loads it for itself
 
-from assay.demo.localnet import localnet_founding as localnet
+from assay.demo.localnet import services as localnet
 from assay.devnet import Devnet, Seal
 from assay.devnet.development_calls import send_tao
 from assay.inference import load_checkpoint

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from assay.demo.localnet.localnet_founding import read_founding
+from assay.demo.localnet.services import read_founding
 from assay.devnet import Devnet, Seal
 from assay.devnet.devnet_errors import MalformedError
 from assay.devnet.extrinsics import take_apart
