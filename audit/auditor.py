@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from assay.artifacts.records.record_reader import (
@@ -53,18 +54,16 @@ class _Published:
         """A window's record; in `found` what is wrong with its bytes."""
         if window not in self.windows or found is not None:
             name = make_window_record_name(self.reader.address, window)
-            data = self._read(name, found, lambda: self._excuse(window))
-            record = None if data is None else decode_window(name, window, data)
-            self.windows[window] = _unfold(record, found)
+            read = partial(decode_window, name, window)
+            self.windows[window] = self._read(name, read, found, lambda: self._excuse(window))
         return self.windows[window]
 
     def get_settlement(self, epoch: int, found: Findings | None) -> SettlementRecord | None:
         """The record of the settlement at an epoch block, likewise."""
         if epoch not in self.settlements or found is not None:
             name = make_settlement_record_name(self.reader.address, epoch)
-            data = self._read(name, found, lambda: None)
-            record = None if data is None else decode_settlement(name, epoch, data)
-            self.settlements[epoch] = _unfold(record, found)
+            read = partial(decode_settlement, name, epoch)
+            self.settlements[epoch] = self._read(name, read, found, lambda: None)
         return self.settlements[epoch]
 
     def _excuse(self, window: int) -> str | None:
@@ -86,8 +85,12 @@ class _Published:
         return None
 
     def _read(
-        self, name: str, found: Findings | None, excuse: Callable[[], str | None]
-    ) -> bytes | None:
+        self,
+        name: str,
+        decode: Callable[[bytes], _R | RecordFault],
+        found: Findings | None,
+        excuse: Callable[[], str | None],
+    ) -> _R | None:
         found = Findings(0) if found is None else found
         try:
             data = self.reader.objects.get(name, self.reader.limit)
@@ -99,7 +102,11 @@ class _Published:
             return None
         found.look(Aspect.RECORD)
         self._compare_copies(name, data, found)
-        return data
+        record = decode(data)
+        if isinstance(record, RecordFault):
+            found.differ(Aspect.RECORD, record.sentence)
+            return None
+        return record
 
     def _compare_copies(self, name: str, data: bytes, found: Findings) -> None:
         for whose, copies in self.public.copies.items():
@@ -114,15 +121,6 @@ class _Published:
                     "different readers, or one of them was changed since; its own is the one that "
                     "the digest announced on chain leads to",
                 )
-
-
-def _unfold(record: _R | RecordFault | None, found: Findings | None) -> _R | None:
-    """The record; in `found` why what lies under its name is none."""
-    if not isinstance(record, RecordFault):
-        return record
-    if found is not None:
-        found.differ(Aspect.RECORD, record.sentence)
-    return None
 
 
 def audit(
@@ -170,10 +168,8 @@ def audit(
 
 
 def _find_epochs(published: _Published, windows: Sequence[int]) -> dict[int, int]:
-    """Window → the epoch block that settles it, where that has come.
-
-    By the chain; where it has forgotten, by the settlements that the validator has published.
-    """
+    """Window → the epoch block that settles it, where that has come: by the chain, or where it has
+    forgotten by the settlements that the validator has published."""
     public, found = published.public, {}
     head = public.chain.get_head()
     try:
@@ -208,8 +204,7 @@ def _is_first(published: _Published, window: int, epoch: int) -> bool:
 
 def _check_window_link(published: _Published, record: WindowRecord, found: Findings) -> None:
     """A record names the one before it."""
-    window = record.window
-    probe = Findings(window)
+    window, probe = record.window, Findings(record.window)
     before = published.get_window(window - 1, probe) if window else None
     _check_link(record.previous, before, probe, f"window {window - 1}", found)
 
@@ -259,23 +254,20 @@ def _check_settlement(published: _Published, epoch: int, windows: range) -> Find
         lambda other: published.get_settlement(other, None),
         found,
     )
-    _check_left_out(published, left_out, found)
-    return found
-
-
-def _check_left_out(published: _Published, windows: Sequence[int], found: Findings) -> None:
-    """A settlement may begin late; what has a record was there, and had to be settled."""
-    silent = [window for window in windows if published.get_window(window, None) is None]
-    for window in windows:
-        if window not in silent:
+    silent = []
+    for number in left_out:  # it may begin late; what has a record was there, and had to be settled
+        if published.get_window(number, None) is None:
+            silent.append(number)
+        else:
             found.differ(
-                Aspect.WINDOWS, f"window {window} of its epoch has a record, and is not settled"
+                Aspect.WINDOWS, f"window {number} of its epoch has a record, and is not settled"
             )
     if silent:
         found.notes.append(
             f"windows {silent[0]} to {silent[-1]} of its epoch have no record: the validator had "
             "not begun, was away, or leaves them out, which nobody can prove"
         )
+    return found
 
 
 def _check_settlement_link(

@@ -8,7 +8,8 @@ import json
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from assay.artifacts.ports import Objects
@@ -79,29 +80,34 @@ def export_bundle(
     with ExitStack() as stack:
         _claim(folder, about, stack)
         facts = _open_facts(folder, public)
-        kept = _KeptObjects(folder / STORE_FOLDER)
+        keep = partial(_KeptObjects, folder / STORE_FOLDER)
         name = make_parameters_name(parameters.digest)
-        kept.put(name, (json.dumps(parameters.to_json(), indent=1) + "\n").encode())
+        data = (json.dumps(parameters.to_json(), indent=1) + "\n").encode()
+        _put(folder / STORE_FOLDER / name, data)
         submissions = _KeptSubmissions(folder / SUBMISSIONS_FOLDER, public.submissions)
         recording = replace(
             public,
             chain=RecordedChain(facts, public.chain),
             beacons=RecordedBeacons(facts, public.beacons),
             ledger=None if public.ledger is None else RecordedScoreLedger(facts, public.ledger),
-            records=kept.keep(public.records),
+            records=keep(public.records),
             submissions=submissions,
-            outlines=FetchedOutlines(scratch, lambda: [kept.keep(store) for store in mirrors]),
-            rules=None if rules is None else lambda slot: kept.keep(rules(slot)),
+            outlines=FetchedOutlines(scratch, lambda: [keep(store) for store in mirrors]),
+            rules=None if rules is None else lambda slot: keep(rules(slot)),
         )
-        saver = _Saver(folder / FACTS_FILE, facts)
+        saved = time.monotonic()
 
         def note(done: int, due: int) -> None:
-            saver.save()
+            """Writes the facts now and then, for whoever is cut off."""
+            nonlocal saved
+            if time.monotonic() - saved > _SAVE_S:
+                write_json(folder / FACTS_FILE, facts.to_json())
+                saved = time.monotonic()
             progress(done, due)
 
         report = audit(recording, validator, windows, note)
         submissions.flush()
-        saver.save(now=True)
+        write_json(folder / FACTS_FILE, facts.to_json())
         seal_folder(folder)
     return report
 
@@ -131,45 +137,22 @@ def _open_facts(folder: Path, public: Public) -> RecordedAnswers:
     return RecordedAnswers(chain.genesis_hash, chain.netuid, chain.get_head())
 
 
-@dataclass(slots=True)
-class _Saver:
-    """Writes the facts now and then, for whoever is cut off."""
-
-    path: Path
-    facts: RecordedAnswers
-    saved: float = field(default_factory=time.monotonic)
-
-    def save(self, *, now: bool = False) -> None:
-        if now or time.monotonic() - self.saved > _SAVE_S:
-            write_json(self.path, self.facts.to_json())
-            self.saved = time.monotonic()
+def _put(path: Path, data: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != data:
+        write_file(path, data)
 
 
 @dataclass(frozen=True, slots=True)
 class _KeptObjects:
-    """The bundle's own store."""
+    """Objects that are kept in the bundle's own store when they are read."""
 
     folder: Path
-
-    def put(self, name: str, data: bytes) -> None:
-        path = self.folder / name
-        if not path.is_file() or path.read_bytes() != data:
-            write_file(path, data)
-
-    def keep(self, objects: Objects) -> Objects:
-        """Objects that are kept here when they are read."""
-        return _Keeping(self, objects)
-
-
-@dataclass(frozen=True, slots=True)
-class _Keeping:
-    kept: _KeptObjects
     objects: Objects
 
     def get(self, name: str, limit: int) -> bytes | None:
         data = self.objects.get(name, limit)
         if data is not None:
-            self.kept.put(name, data)
+            _put(self.folder / name, data)
         return data
 
 
@@ -188,15 +171,13 @@ class _KeptSubmissions:
             packed = read_pack(path, hotkey, context.parameters)
             if packed.is_whole:
                 return PackedReader(packed)
-        reader = RecordingReader(self._open_reader(context, hotkey))
+        try:
+            opened = self.submissions.open(context, hotkey)
+        except StoreError:
+            opened = AbsentSubmission()
+        reader = RecordingReader(opened)
         self._open = path, hotkey, reader
         return reader
-
-    def _open_reader(self, context: Context, hotkey: bytes) -> SubmissionReader:
-        try:
-            return self.submissions.open(context, hotkey)
-        except StoreError:
-            return AbsentSubmission()
 
     def flush(self) -> None:
         """Writes what was read last."""

@@ -4,7 +4,7 @@ from what old blocks and later state prove, else at the validator's word, which 
 Where state is there, the functions are the validators' own (`assay.neurons.session.window_reader`).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.store_objects import UnavailableError
@@ -43,17 +43,6 @@ from assay.protocol.window import compute_block, compute_round
 FORGOTTEN = "the nodes asked have forgotten block {}'s state: it needs an archive endpoint"
 
 
-@dataclass(frozen=True, slots=True)
-class _Claimed:
-    """What a record says where the chain does not."""
-
-    record: WindowRecord
-    context: Context
-
-    def get_moment(self, check: Phase) -> Moment | None:
-        return self.record.challenge if check is Phase.CHALLENGE else self.record.audit
-
-
 def derive_context(public: Public, record: WindowRecord, found: Findings) -> Context | None:
     """The window's context by public data, and in `found` where the record differs from it; None
     where the record names no inputs. What cannot be derived is the record's.
@@ -64,34 +53,32 @@ def derive_context(public: Public, record: WindowRecord, found: Findings) -> Con
     context = make_record_context(record, public.parameters)
     if context is None:
         return None
-    claimed = _Claimed(record, context)
-    challenge_block, challenge = _derive_moment(public, claimed, Phase.CHALLENGE, found)
-    audit_block, audit = _derive_moment(public, claimed, Phase.AUDIT, found)
-    members = _derive_members(public.chain, claimed, found)
+    challenge_block, challenge = _derive_moment(public, record, context, Phase.CHALLENGE, found)
+    audit_block, audit = _derive_moment(public, record, context, Phase.AUDIT, found)
+    members = _derive_members(public.chain, record, context, found)
     return replace(
         context,
         challenge_block=challenge_block,
         challenge=challenge,
         audit_block=audit_block,
         audit=audit,
-        checkpoint=_derive_checkpoint(public, claimed, found),
+        checkpoint=_derive_checkpoint(public, record, found),
         members=members if record.audit is not None else {},
-        commitments=_derive_commitments(public.chain, claimed, found),
+        commitments=_derive_commitments(public.chain, record, context, found),
     )
 
 
 def _derive_moment(
-    public: Public, claimed: _Claimed, phase: Phase, found: Findings
+    public: Public, record: WindowRecord, context: Context, phase: Phase, found: Findings
 ) -> tuple[Block, Beacon]:
     """The block of a phase and the beacon it names."""
-    record, parameters = claimed.record, public.parameters
-    name = phase.name.lower()
+    parameters, name = public.parameters, phase.name.lower()
     number = compute_block(parameters.timing, record.window, phase)
     block = public.chain.get_block(number)
-    said = claimed.get_moment(phase)
+    said = record.challenge if phase is Phase.CHALLENGE else record.audit
     if said is None:  # it abstained, and what it did not know binds nobody
         found.notes.append(f"the record names no {name} block")
-        return block, claimed.context.challenge
+        return block, context.challenge
     found.look(Aspect.BLOCKS)
     if said.block_hash != block.hash:
         found.differ(
@@ -137,8 +124,8 @@ def _derive_beacon(
     return said.beacon if right is None else right
 
 
-def _derive_checkpoint(public: Public, claimed: _Claimed, found: Findings) -> bytes:
-    record, parameters = claimed.record, public.parameters
+def _derive_checkpoint(public: Public, record: WindowRecord, found: Findings) -> bytes:
+    parameters = public.parameters
     try:
         digest = get_checkpoint_digest(public.chain, parameters, record.window)
     except ForgottenError:
@@ -158,12 +145,13 @@ def _derive_checkpoint(public: Public, claimed: _Claimed, found: Findings) -> by
 # --- members
 
 
-def _derive_members(chain: PublicChain, claimed: _Claimed, found: Findings) -> dict[bytes, Member]:
-    context = claimed.context
+def _derive_members(
+    chain: PublicChain, record: WindowRecord, context: Context, found: Findings
+) -> dict[bytes, Member]:
     said = dict(context.members)
     first = context.challenge_block.number
     last = compute_block(context.parameters.timing, context.window, Phase.COMMIT)
-    if claimed.record.audit is None:
+    if record.audit is None:
         return said
     try:
         members = dict(get_steady_members(chain, first, last))
@@ -214,9 +202,8 @@ def _prove_members(
 
 
 def _derive_commitments(
-    chain: PublicChain, claimed: _Claimed, found: Findings
+    chain: PublicChain, record: WindowRecord, context: Context, found: Findings
 ) -> dict[bytes, Committed]:
-    context, record = claimed.context, claimed.record
     said = dict(context.commitments)
     if record.audit is None:
         return said
@@ -224,7 +211,7 @@ def _derive_commitments(
     try:
         right = dict(get_window_commitments(chain, context.window, number))
     except ForgottenError:
-        _prove_commitments(chain, claimed, number, found)
+        _prove_commitments(chain, record, context, found)
         return said
     found.look(Aspect.COMMITMENTS)
     for row in record.members:
@@ -239,13 +226,15 @@ def _derive_commitments(
     return right
 
 
-def _prove_commitments(chain: PublicChain, claimed: _Claimed, number: int, found: Findings) -> None:
+def _prove_commitments(
+    chain: PublicChain, record: WindowRecord, context: Context, found: Findings
+) -> None:
     """A commitment is signed by its hotkey in the body of some block of the window's."""
-    context = claimed.context
     first = context.challenge_block.number
+    number = compute_block(context.parameters.timing, context.window, Phase.COMMIT)
     signed = find_signed(chain.get_body(block) for block in range(first, number + 1))
     right = select_commitments(signed, context.window, number)
-    rows = claimed.record.members
+    rows = record.members
     found.look(Aspect.COMMITMENTS)
     proven = [row for row in rows if right.get(row.hotkey) == context.commitments.get(row.hotkey)]
     if len(proven) < len(rows):

@@ -41,38 +41,39 @@ class RecordedAnswers:
             "genesis_hash": self.genesis_hash.hex(),
             "netuid": self.netuid,
             "head": self.head,
-            "answers": {
-                name: {str(number): answer for number, answer in sorted(found.items())}
-                for name, found in sorted(self.answers.items())
-            },
-            "beacons": {str(number): beacon for number, beacon in sorted(self.beacons.items())},
-            "ledger": None
-            if self.ledger is None
-            else {str(epoch): digest for epoch, digest in sorted(self.ledger.items())},
+            "answers": {name: _name_numbers(found) for name, found in sorted(self.answers.items())},
+            "beacons": _name_numbers(self.beacons),
+            "ledger": None if self.ledger is None else _name_numbers(self.ledger),
         }
 
     @staticmethod
     def from_json(value: Json) -> "RecordedAnswers":
-        """The same back.
-
-        Raises:
-            EncodingError: it is no such file.
-        """
+        """The same back. Raises an EncodingError where it is no such file."""
         try:
             ledger = value["ledger"]
             return RecordedAnswers(
                 genesis_hash=read_hex(value["genesis_hash"]),
                 netuid=int(value["netuid"]),
                 head=int(value["head"]),
-                answers={
-                    name: {int(number): answer for number, answer in found.items()}
-                    for name, found in value["answers"].items()
-                },
-                beacons={int(number): beacon for number, beacon in value["beacons"].items()},
-                ledger=None if ledger is None else {int(e): digest for e, digest in ledger.items()},
+                answers={n: _read_numbers(found) for n, found in value["answers"].items()},
+                beacons=_read_numbers(value["beacons"]),
+                ledger=None if ledger is None else _read_numbers(ledger),
             )
-        except (TypeError, ValueError, ArithmeticError, KeyError, AttributeError) as error:
+        except _BROKEN as error:
             raise EncodingError(f"holds no facts of a chain: {error!r}") from None
+
+
+def _name_numbers(found: Mapping[int, Json]) -> dict[str, Json]:
+    return {str(number): answer for number, answer in sorted(found.items())}
+
+
+def _read_numbers(found: Mapping[str, Json]) -> dict[int, Json]:
+    return {int(number): answer for number, answer in found.items()}
+
+
+def _make_method(name: str) -> Any:
+    """See `PublicChain`: what `RecordedChain.answer` says of a block."""
+    return lambda self, number: self.answer(name, number)
 
 
 class RecordedChain:
@@ -94,35 +95,16 @@ class RecordedChain:
         """The head when the record began."""
         return self._recorded.head
 
-    def get_block(self, number: int) -> Block:
-        """See `PublicChain`."""
-        return self._answer("block", number)
+    get_block = _make_method("block")
+    get_body = _make_method("body")
+    get_owner = _make_method("owner")
+    get_members = _make_method("members")
+    get_commitments = _make_method("commitments")
+    get_weights = _make_method("weights")
+    is_epoch = _make_method("epoch")
 
-    def get_body(self, number: int) -> BlockBody:
-        """See `PublicChain`."""
-        return self._answer("body", number)
-
-    def get_owner(self, number: int) -> bytes:
-        """See `PublicChain`."""
-        return self._answer("owner", number)
-
-    def get_members(self, number: int) -> Mapping[bytes, Member]:
-        """See `PublicChain`."""
-        return self._answer("members", number)
-
-    def get_commitments(self, number: int) -> Mapping[bytes, bytes]:
-        """See `PublicChain`."""
-        return self._answer("commitments", number)
-
-    def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
-        """See `PublicChain`."""
-        return self._answer("weights", number)
-
-    def is_epoch(self, number: int) -> bool:
-        """See `PublicChain`."""
-        return self._answer("epoch", number)
-
-    def _answer(self, name: str, number: int) -> Any:
+    def answer(self, name: str, number: int) -> Any:
+        """Of the method of this name, without its `get_` or `is_`, at a block."""
         if (name, number) not in self._read:
             answers = self._recorded.answers.setdefault(name, {})
             if self._source is not None and answers.get(number, _FORGOTTEN) == _FORGOTTEN:
@@ -161,11 +143,7 @@ class RecordedBeacons:
         self._source = source
 
     def get(self, number: int) -> Beacon | None:
-        """See `BeaconSource`.
-
-        Raises:
-            BeaconSourceError: that round is not recorded.
-        """
+        """See `BeaconSource`. Raises a BeaconSourceError where that round is not recorded."""
         if self._source is not None:
             beacon = self._source.get(number)
             signatures = beacon and [beacon.signature.hex(), beacon.previous_signature.hex()]
@@ -192,11 +170,7 @@ class RecordedScoreLedger:
         self._source = source
 
     def get_digest(self, hotkey: bytes, epoch: int) -> bytes:
-        """See `ScoreLedgerReader`.
-
-        Raises:
-            ChainError: that settlement's is not recorded.
-        """
+        """See `ScoreLedgerReader`. Raises a ChainError where that settlement's is not recorded."""
         if self._source is not None:
             digest = self._source.get_digest(hotkey, epoch)
             self._digests[epoch] = digest.hex()

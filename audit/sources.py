@@ -115,11 +115,8 @@ class ModelShelf:
                 self._places.setdefault(verify_manifest(path).digest, path)
 
     def get(self, digest: bytes) -> Checkpoint | None:
-        """A checkpoint, verified when first opened; None where it was not given.
-
-        Raises:
-            CheckpointError: it is damaged.
-        """
+        """A checkpoint, verified when first opened; None where it was not given. Raises a
+        CheckpointError where it is damaged."""
         place = self._places.get(digest)
         if place is None:
             return None

@@ -4,7 +4,7 @@ Pure: no file, no chain, no clock.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from assay.audit.explain.measures import Measure, list_measures
@@ -66,7 +66,7 @@ class Explanation:
             "section": text and text.section,
             **self.where,
             "seen": list(self.seen),
-            "measures": [measure.to_json() for measure in self.measures],
+            "measures": [asdict(measure) for measure in self.measures],
             "causes": list(text.causes) if text else [],
             "remedies": list(text.remedies) if text else [],
             "costs": name_cost(self.reason),

@@ -31,11 +31,8 @@ from assay.protocol.window import compute_block
 
 
 def parse_hotkey(text: str, folder: Path | None = None) -> bytes:
-    """A hotkey in SS58, or a miner's name in a demo's folder.
-
-    Raises:
-        ExplainError: it is neither.
-    """
+    """A hotkey in SS58, or a miner's name in a demo's folder. Raises an ExplainError where it is
+    neither."""
     run = None if folder is None else RunFolder(folder)
     names = {} if run is None else {name: key for key, name in run.get_names().items()}
     try:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import log
-from typing import Any
 
 from assay.artifacts.submissions import SubmissionLimits
 from assay.artifacts.submissions.submission_layout import get_limits
@@ -23,27 +22,16 @@ class Measure:
     Attributes:
         name: what was measured.
         value, allowed: in `unit`, or text; `allowed` is None where there is no bound.
-        words: value and bound as a sentence for people.
         exceeded: whether the bound was.
+        words: value and bound as a sentence for people.
     """
 
     name: str
     value: float | int | str
     allowed: float | int | str | None
     unit: str
-    words: str
     exceeded: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON for scripts."""
-        return {
-            "name": self.name,
-            "value": self.value,
-            "allowed": self.allowed,
-            "unit": self.unit,
-            "exceeded": self.exceeded,
-            "words": self.words,
-        }
+    words: str
 
 
 def list_measures(
@@ -89,7 +77,7 @@ def _bound(
     write = show or (lambda number: f"{number:.6g}")
     exceeded = value > allowed
     words = f"{write(value)} {unit}, where at most {write(allowed)} is allowed"
-    return Measure(name, value, allowed, unit, words, exceeded)
+    return Measure(name, value, allowed, unit, exceeded, words)
 
 
 # --- the model's tests
@@ -132,7 +120,7 @@ def _measure_odds(name: str, log_capital: float, odds: int, who: str) -> Measure
         f"a bet of 1 against honest work has grown to {_write_power(log_capital)}; {who} gets to "
         f"{odds:,} (the bound) with a probability of at most 1 in {odds:,}"
     )
-    return Measure(name, log_capital, log(odds), "natural logarithm", words, exceeded)
+    return Measure(name, log_capital, log(odds), "natural logarithm", exceeded, words)
 
 
 def _write_power(logarithm: float) -> str:
@@ -159,7 +147,7 @@ def _measure_sketch(
         measures.append(_bound("sketch over the rollout", mean, whole, unit))
     if close is None and mean is not None and 0 < mean <= whole:
         words = f"not known here; at most {block:g} {unit} is allowed over each 32 tokens"
-        measures.append(Measure("sketch over a block", "unknown", block, unit, words, False))
+        measures.append(Measure("sketch over a block", "unknown", block, unit, False, words))
     return tuple(measures)
 
 
@@ -178,7 +166,7 @@ def _measure_logprobs(
     elif value <= rms and found.verdict is None:
         words = f"not known here; at most {largest:.6g} nats is allowed at each position"
         name = "log-probabilities, largest difference"
-        measures.append(Measure(name, "unknown", largest, "nats", words, False))
+        measures.append(Measure(name, "unknown", largest, "nats", False, words))
     return tuple(measures)
 
 
@@ -215,7 +203,7 @@ def _compare_header(facts: WindowCase) -> tuple[Measure, ...]:
         ("checkpoint", header.checkpoint.hex(), context.checkpoint.hex()),
     )
     return tuple(
-        Measure(f"header: {name}", has, wants, "", f"{has}, and the window has {wants}", True)
+        Measure(f"header: {name}", has, wants, "", True, f"{has}, and the window has {wants}")
         for name, has, wants in pairs
         if has != wants
     )
@@ -229,7 +217,7 @@ def _measure_length(found: Rejudgment) -> tuple[Measure, ...]:
     stop = min(end or manifest.max_tokens, manifest.max_tokens)
     why = "its first end token" if end == stop else f"the longest length, {manifest.max_tokens}"
     words = f"{len(tokens)} tokens, where it ends after {stop}: {why}"
-    return (Measure("length of the completion", len(tokens), stop, "tokens", words, True),)
+    return (Measure("length of the completion", len(tokens), stop, "tokens", True, words),)
 
 
 def _measure_token(found: Rejudgment, facts: WindowCase) -> tuple[Measure, ...]:
@@ -243,4 +231,4 @@ def _measure_token(found: Rejudgment, facts: WindowCase) -> tuple[Measure, ...]:
         f"{len(drawable) - 1:,}"
         + ("" if token >= len(drawable) else ", and this one has no tokenizer entry, or is padding")
     )
-    return (Measure("token id", token, len(drawable) - 1, "", words, True),)
+    return (Measure("token id", token, len(drawable) - 1, "", True, words),)

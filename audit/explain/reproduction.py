@@ -14,6 +14,14 @@ from assay.protocol.errors import OperatorError
 _PIECE = 16 << 20
 #: Stands for a file that is nowhere yet.
 _OUT = Path("OUT")
+#: What the command cannot show, by reason.
+_NOTES = {
+    Reason.NOT_REVEALED: "Whether a file can be read hangs on where one asks from: read it from "
+    "another machine, under the locator above.",
+    Reason.LEDGER_MISMATCH: "A ledger adds up all windows of a settlement: this command judges one "
+    "file with a fresh one, and may accept it.",
+    Reason.INTERNAL: "It broke in the validator: here it may well be judged.",
+}
 
 
 class ExplainError(OperatorError):
@@ -89,26 +97,9 @@ def make_reproduction(facts: WindowCase, material: Material, reason: Reason | No
         lacks.append(
             f"--model FOLDER, the checkpoint {context.checkpoint.hex()[:16]}… that was in force"
         )
-    note = _find_note(reason)
+    note = _NOTES.get(reason) if reason is not None else None
     if reason is Reason.NOT_REVEALED and material.source is None:
         return Reproduction(None, False, note)
     if lacks:
         note = " ".join(filter(None, (note, f"To run it, it takes {' and '.join(lacks)}.")))
     return Reproduction(shlex.join(words), not lacks, note)
-
-
-def _find_note(reason: Reason | None) -> str | None:
-    match reason:
-        case Reason.NOT_REVEALED:
-            return (
-                "Whether a file can be read hangs on where one asks from: read it from another "
-                "machine, under the locator above."
-            )
-        case Reason.LEDGER_MISMATCH:
-            return (
-                "A ledger adds up all windows of a settlement: this command judges one file with a "
-                "fresh one, and may accept it."
-            )
-        case Reason.INTERNAL:
-            return "It broke in the validator: here it may well be judged."
-    return None

@@ -29,11 +29,8 @@ def verify_provenance(record: StepRecord, taken: Sequence[ConsumedGroup], traine
 def make_problem_of(
     one: ConsumedGroup, parameters: Parameters, tokenizer: FolderTokenizer
 ) -> Problem:
-    """The problem that a group answers.
-
-    Raises:
-        StepError: its seed and levels do not make its prompt.
-    """
+    """The problem that a group answers. Raises a StepError where its seed and levels do not make
+    its prompt."""
     environment = _open(parameters)
     try:
         problem = environment.make_problem(one.problem_seed, one.levels)
