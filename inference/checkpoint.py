@@ -124,11 +124,8 @@ class Checkpoint:
         return Rules(temperature, self.manifest.end_tokens, self.manifest.max_tokens)
 
     def get_model(self, implementation: str) -> CausalModel:
-        """An implementation over this checkpoint's weights, made once.
-
-        Raises:
-            ImplementationError: there is none of that name, or it cannot run this model.
-        """
+        """An implementation over this checkpoint's weights, made once. Raises an
+        ImplementationError where there is none of that name, or it cannot run this model."""
         if implementation not in self._models:
             self._models[implementation] = make_model(self.model, implementation)
         return self._models[implementation]

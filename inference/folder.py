@@ -65,11 +65,8 @@ def copy_of(folder: Path, names: Sequence[str]) -> Iterator[Path]:
 
 
 def read_small_file(folder: Path, name: str, limit: int = SMALL_FILE_BYTES) -> bytes:
-    """A file of a model folder that fits memory: at most `limit` bytes.
-
-    Raises:
-        CheckpointError: it is missing or too large.
-    """
+    """A file of a model folder that fits memory: at most `limit` bytes. Raises a CheckpointError
+    where it is missing or too large."""
     path = folder / name
     try:
         with path.open("rb") as file:
@@ -143,11 +140,8 @@ def digest_weights(folder: Path, tensors: Sequence[TensorDigest]) -> bytes:
 
 
 def digest_tensors(folder: Path) -> list[TensorDigest]:
-    """All tensors of a folder's safetensors files, memory-mapped.
-
-    Raises:
-        CheckpointError: there is none, or one that is not safetensors.
-    """
+    """All tensors of a folder's safetensors files, memory-mapped. Raises a CheckpointError where
+    there is none, or one that is not safetensors."""
     return [tensor for _, found in _read_all(folder, digest_safetensors) for tensor in found]
 
 
@@ -207,11 +201,8 @@ def verify_manifest(folder: Path, expected: bytes | None = None) -> Manifest:
 
 
 def verify_small_files(folder: Path, manifest: Manifest) -> Calibration:
-    """Holds everything but the tensors against the manifest; the calibration.
-
-    Raises:
-        CheckpointError: a file is missing or not what the manifest says.
-    """
+    """Holds everything but the tensors against the manifest; the calibration. Raises a
+    CheckpointError where a file is missing or not what the manifest says."""
     calibration = read_record(folder, CALIBRATION_FILE, Calibration)
     for name, found, wanted in (
         ("calibration", calibration.digest, manifest.calibration),
@@ -224,11 +215,8 @@ def verify_small_files(folder: Path, manifest: Manifest) -> Calibration:
 
 
 def verify_tensors(folder: Path, manifest: Manifest) -> list[TensorDigest]:
-    """Hashes every tensor and holds them against the manifest.
-
-    Raises:
-        CheckpointError: there is none, or they are not what the manifest says.
-    """
+    """Hashes every tensor and holds them against the manifest. Raises a CheckpointError where there
+    is none, or they are not what the manifest says."""
     tensors = digest_tensors(folder)
     _require_same(folder, "tensors", digest_weights(folder, tensors), manifest.tensors)
     return tensors

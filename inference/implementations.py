@@ -81,11 +81,8 @@ APPEAL_IMPLEMENTATION = "fp32-eager"
 
 
 def require_known(implementation: str) -> None:
-    """Before minutes of work.
-
-    Raises:
-        ImplementationError: there is no implementation of that name.
-    """
+    """Before minutes of work. Raises an ImplementationError where there is no implementation of
+    that name."""
     known = (*PERMITTED, *REFUSED)
     if implementation not in known:
         names = ", ".join(known)
@@ -93,11 +90,8 @@ def require_known(implementation: str) -> None:
 
 
 def make_model(model: PreTrainedModel, implementation: str) -> CausalModel:
-    """A model over the weights of `model`, fp32 and in evaluation mode.
-
-    Raises:
-        ImplementationError: no such implementation, or one that cannot run this architecture.
-    """
+    """A model over the weights of `model`, fp32 and in evaluation mode. Raises an
+    ImplementationError where there is none of that name, or it cannot run this architecture."""
     require_known(implementation)
     try:
         return {**PERMITTED, **REFUSED}[implementation](model)

@@ -53,11 +53,8 @@ def digest_passages(data: bytes) -> bytes:
 
 
 def decode_passages(data: bytes) -> list[Passage]:
-    """The calibration set from its file's bytes.
-
-    Raises:
-        EncodingError: these are not the bytes that `encode_passages` writes.
-    """
+    """The calibration set from its file's bytes. Raises an EncodingError where these are not the
+    bytes that `encode_passages` writes."""
     try:
         pairs = [(tuple(prompt), tuple(completion)) for prompt, completion in read_json(data)]
     except (ValueError, TypeError) as error:

@@ -3,9 +3,7 @@
 The same integers as `assay.protocol.draw`, bit for bit, on any device: compiled kernels on a CPU,
 tensors on a GPU, numpy where nothing compiles.
 What this does not know: which model or precision the logits came from. Only the reference's logits
-make the result the valid one.
-
-Specification, section 3.
+make the result the valid one. Specification, section 3.
 """
 
 import warnings

@@ -39,11 +39,8 @@ class Commitment:
 
 
 def encode_commitment(commitment: Commitment) -> bytes:
-    """Payload for the chain, at most 128 bytes.
-
-    Raises:
-        ValueError: the locator is too long, or a field out of its bounds.
-    """
+    """Payload for the chain, at most 128 bytes. Raises a ValueError where the locator is too long,
+    or a field out of its bounds."""
     locator = commitment.locator.encode()
     if len(locator) > LOCATOR_BYTES:
         raise ValueError(f"locator has {len(locator)} bytes, more than {LOCATOR_BYTES}")

@@ -89,11 +89,8 @@ class Context:
 
     @cached_property
     def audit_seed(self) -> bytes:
-        """Seed of what is audited, 32 bytes.
-
-        Raises:
-            ValueError: the audit's beacon is not known yet.
-        """
+        """Seed of what is audited, 32 bytes. Raises a ValueError where the audit's beacon is not
+        known yet."""
         if self.audit is None:
             raise ValueError(f"window {self.window} has no audit beacon yet")
         return compute_audit_seed(self.challenge_seed, self.audit.randomness)

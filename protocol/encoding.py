@@ -2,9 +2,7 @@
 
 A field says how it is written by its annotation (`U32`, `Digest`, `Many(Integer(4), 16)` …); the
 same table gives the binary form that is hashed and the JSON form that people read. Decoding
-accepts exactly what encoding produces: one value, one sequence of bytes.
-
-Specification, section 1.
+accepts exactly what encoding produces: one value, one sequence of bytes. Specification, section 1.
 """
 
 import json

@@ -83,10 +83,7 @@ def compute_tree_root(leaves: Sequence[bytes]) -> bytes:
 
 
 def compute_root(leaves: Sequence[bytes], *context: bytes) -> bytes:
-    """What is committed: hash(root, u32 count, context…, tree root), 32 bytes.
-
-    Raises:
-        ValueError: the tree is empty.
-    """
+    """What is committed: hash(root, u32 count, context…, tree root), 32 bytes. Raises a ValueError
+    where the tree is empty."""
     count = len(leaves).to_bytes(4, "big")
     return hash_fields(Domain.ROOT, count, *context, compute_tree_root(leaves))

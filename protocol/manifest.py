@@ -115,11 +115,8 @@ class TensorPlace:
 
 
 def digest_safetensors(data: bytes | memoryview) -> list[TensorDigest]:
-    """The tensors of a safetensors file; a memory map serves.
-
-    Raises:
-        EncodingError: the file is not safetensors.
-    """
+    """The tensors of a safetensors file; a memory map serves. Raises an EncodingError where the
+    file is not safetensors."""
     view = memoryview(data)
     return [
         TensorDigest(
@@ -175,11 +172,8 @@ def _locate(name: str, entry: dict[str, Json], first: int, room: int) -> TensorP
 
 
 def compute_tensor_root(tensors: Iterable[TensorDigest]) -> bytes:
-    """Root over all tensors in order of name, 32 bytes.
-
-    Raises:
-        ValueError: there is none, or a name twice.
-    """
+    """Root over all tensors in order of name, 32 bytes. Raises a ValueError where there is none, or
+    a name twice."""
     ordered = sorted(tensors, key=lambda tensor: tensor.name)
     if len({tensor.name for tensor in ordered}) != len(ordered):
         raise ValueError("a tensor's name stands twice")

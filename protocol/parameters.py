@@ -2,9 +2,7 @@
 
 All of them are consensus. Their digest is part of every seed, so two programs that differ in one
 value are on different networks and fail each other's work. Real quantities are integers in the
-units their comments state.
-
-Specification, section 0.
+units their comments state. Specification, section 0.
 """
 
 from dataclasses import dataclass

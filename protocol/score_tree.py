@@ -19,11 +19,8 @@ def keccak256(data: bytes) -> bytes:
 
 
 def compute_score_leaf(hotkey: bytes, score: int) -> bytes:
-    """keccak(keccak(bytes32 hotkey ‖ uint256 score)), 32 bytes.
-
-    Raises:
-        ValueError: the hotkey has other than 32 bytes, or the score does not fit a uint256.
-    """
+    """keccak(keccak(bytes32 hotkey ‖ uint256 score)), 32 bytes. Raises a ValueError where the
+    hotkey has other than 32 bytes, or the score does not fit a uint256."""
     if len(hotkey) != 32 or not 0 <= score < 1 << 256:
         raise ValueError("a leaf is a hotkey of 32 bytes and a score below 2^256")
     return keccak256(keccak256(hotkey + score.to_bytes(32, "big")))
@@ -52,10 +49,7 @@ class ScoreTree:
 
     def get_proof(self, hotkey: bytes) -> tuple[bytes, ...]:
         """Siblings from a hotkey's leaf up to the root, 32 bytes each; none for a tree of one.
-
-        Raises:
-            KeyError: the hotkey has no score in this tree.
-        """
+        Raises a KeyError where the hotkey has no score in this tree."""
         proof, index = [], self.places[hotkey]
         while index > 0:
             proof.append(self.nodes[index + 1 if index % 2 else index - 1])
@@ -64,11 +58,8 @@ class ScoreTree:
 
 
 def make_score_tree(scores: Sequence[tuple[bytes, int]]) -> ScoreTree:
-    """The tree over (hotkey, score), in whatever order they come.
-
-    Raises:
-        ValueError: there is none, a hotkey stands twice, or an entry is no leaf.
-    """
+    """The tree over (hotkey, score), in whatever order they come. Raises a ValueError where there
+    is none, a hotkey stands twice, or an entry is no leaf."""
     if not scores:
         raise ValueError("a tree of scores needs at least one")
     leaves = sorted((compute_score_leaf(hotkey, score), hotkey) for hotkey, score in scores)

@@ -107,11 +107,8 @@ def compute_step_leaf(
 
 
 def compute_consumed_root(leaves: Sequence[bytes], window: int, parent: bytes) -> bytes:
-    """Root over everything that a step consumed, 32 bytes.
-
-    Raises:
-        ValueError: it consumed nothing.
-    """
+    """Root over everything that a step consumed, 32 bytes. Raises a ValueError where it consumed
+    nothing."""
     return compute_root(leaves, window.to_bytes(8, "big"), parent)
 
 

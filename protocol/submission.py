@@ -110,11 +110,8 @@ def compute_group_leaf(index: int, rows: Sequence[bytes]) -> bytes:
 
 
 def compute_submission_root(header: Header, leaves: Sequence[bytes]) -> bytes:
-    """What the miner commits to: count, header and all groups, 32 bytes.
-
-    Raises:
-        ValueError: there is no group.
-    """
+    """What the miner commits to: count, header and all groups, 32 bytes. Raises a ValueError where
+    there is no group."""
     return compute_root(leaves, hash_fields(Domain.HEADER_LEAF, encode(header)))
 
 
