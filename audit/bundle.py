@@ -51,18 +51,13 @@ class BundleError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """Whose record a bundle is of.
+    """Whose record a bundle is of."""
 
-    Attributes:
-        validator: hotkey, SS58.
-        parameters: digest, hex.
-    """
-
-    validator: str
+    validator: str  # hotkey, SS58
     netuid: int
     first: int
     last: int
-    parameters: str
+    parameters: str  # digest, hex
 
     @property
     def windows(self) -> range:

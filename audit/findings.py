@@ -47,22 +47,16 @@ class Aspect(StrEnum):
 
 @dataclass(slots=True)
 class Findings:
-    """Of one window or one settlement.
+    """Of one window or one settlement."""
 
-    Attributes:
-        number: the window, or the settlement's epoch block.
-        claims: verdicts taken at the validator's word for want of a model.
-        words: verdicts that stay its word, whoever looks: they cost a miner its pay.
-        looked: checks that were made of something at all.
-    """
-
-    number: int
+    number: int  # the window, or the settlement's epoch block
+    #: checks that were made of something at all
     looked: dict[Aspect, None] = field(default_factory=dict)
     differences: list[tuple[Aspect, str]] = field(default_factory=list)
     unknown: list[tuple[Aspect, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    claims: int = 0
-    words: int = 0
+    claims: int = 0  # verdicts taken at the validator's word for want of a model
+    words: int = 0  # verdicts that stay its word, whoever looks: they cost a miner its pay
 
     def look(self, check: Aspect) -> None:
         """A check is made now."""

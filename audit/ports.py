@@ -66,24 +66,17 @@ class ScoreLedgerReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Public:
-    """Everything that an audit reads.
-
-    Attributes:
-        records: what the validator has published, by the names of `assay.protocol.record`.
-        copies: the same as other readers have got it, by what they are called.
-        models: None: no forward pass is run again.
-        ledger: None: not compared.
-        rules: a slot of the owner's → the store that it names, for parameters that the network has
-            replaced since; may raise a StoreError. None: what was judged under them stays open.
-    """
+    """Everything that an audit reads."""
 
     chain: PublicChain
     beacons: BeaconSource
     parameters: Parameters
-    records: Objects
+    records: Objects  # what the validator has published, by the names of `assay.protocol.record`
     submissions: Submissions
     outlines: Outlines
-    copies: Mapping[str, Objects]
-    models: Models | None = None
-    ledger: ScoreLedgerReader | None = None
+    copies: Mapping[str, Objects]  # the same as other readers have got it, by what they are called
+    models: Models | None = None  # None: no forward pass is run again
+    ledger: ScoreLedgerReader | None = None  # None: not compared
+    #: a slot of the owner's → the store that it names, for parameters that the network has
+    #: replaced since; may raise a StoreError. None: what was judged under them stays open.
     rules: Callable[[Commitment], Objects] | None = None

@@ -20,19 +20,16 @@ _BROKEN = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, 
 
 @dataclass(slots=True)
 class RecordedAnswers:
-    """Answers of a chain, by method and block, as JSON has them; and of a source of beacons.
-
-    Attributes:
-        answers: method → block number → answer.
-        beacons: round → signature and previous signature, hex; None: was not out.
-        ledger: epoch → digest of the entry that the contract holds, hex; None: was not asked.
-    """
+    """Answers of a chain, by method and block, as JSON has them; and of a source of beacons."""
 
     genesis_hash: bytes
     netuid: int
     head: int
+    #: method → block number → answer
     answers: dict[str, dict[int, Json]] = field(default_factory=dict)
+    #: round → signature and previous signature, hex; None: was not out
     beacons: dict[int, Json] = field(default_factory=dict)
+    #: epoch → digest of the entry that the contract holds, hex; None: was not asked
     ledger: dict[int, Json] | None = None
 
     def to_json(self) -> dict[str, Json]:

@@ -188,20 +188,14 @@ def _check_void(
 
 @dataclass(frozen=True, slots=True)
 class _RowInputs:
-    """What all rows of a window are checked with.
-
-    Attributes:
-        checkpoint: None: no forward pass is run.
-        validator: hotkey of the record's author, for its witness.
-        has_ledgers: every window of the settlement before this one was run, too.
-    """
+    """What all rows of a window are checked with."""
 
     context: Context
     outline: Outline
     submissions: Submissions
-    checkpoint: Checkpoint | None
-    validator: bytes
-    has_ledgers: bool
+    checkpoint: Checkpoint | None  # None: no forward pass is run
+    validator: bytes  # hotkey of the record's author, for its witness
+    has_ledgers: bool  # every window of the settlement before this one was run, too
 
 
 def _check_row(inputs: _RowInputs, row: MemberRow, ledger: Ledger, found: Findings) -> Ledger:

@@ -144,15 +144,10 @@ def _describe_miner(run: DemoRun, actor: Actor, weights: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Pay:
-    """One epoch's.
+    """One epoch's."""
 
-    Attributes:
-        block: the epoch's.
-        incentives: uid → u16 share of what miners get.
-    """
-
-    block: int
-    incentives: Mapping[int, int]
+    block: int  # the epoch's
+    incentives: Mapping[int, int]  # uid → u16 share of what miners get
 
 
 def find_pay(run: DemoRun) -> dict[int, Pay]:

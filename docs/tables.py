@@ -245,8 +245,12 @@ def describe_codec(codec: Any) -> str:
 
 
 def find_remarks(of: type[Any]) -> dict[str, str]:
-    """Field → what the code says of it: a comment after it, or an entry under `Attributes`."""
-    remarks = dict(re.findall(r"^    (\w+): .*?  # (.+)$", inspect.getsource(of), re.M))
+    """Field → what the code says of it: a comment after or above it, or an entry under
+    `Attributes`."""
+    source = inspect.getsource(of)
+    remarks = dict(re.findall(r"^    (\w+): .*?  # (.+)$", source, re.M))
+    for above, name in re.findall(r"((?:^    #: .+\n)+)^    (\w+):", source, re.M):
+        remarks[name] = " ".join(line.strip()[3:] for line in above.splitlines())
     _, _, attributes = (inspect.getdoc(of) or "").partition("Attributes:\n")
     for name, text in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", attributes, re.M):
         remarks[name] = " ".join(text.split())

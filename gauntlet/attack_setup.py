@@ -100,23 +100,15 @@ class RememberingForward:
 
 @dataclass(frozen=True, slots=True)
 class GroupRow:
-    """One measured group.
+    """One measured group."""
 
-    Attributes:
-        reason: the judge's verdict on it alone.
-        value, cost: what it would earn were it accepted, what making it took.
-        tokens: completion tokens.
-        differs: rollouts that are not the honest ones.
-        caught: of these, refused by themselves.
-    """
-
-    reason: Reason
-    value: int
-    cost: float
-    tokens: int
+    reason: Reason  # the judge's verdict on it alone
+    value: int  # what it would earn were it accepted
+    cost: float  # what making it took
+    tokens: int  # completion tokens
     rollouts: int
-    differs: int
-    caught: int
+    differs: int  # rollouts that are not the honest ones
+    caught: int  # of these, refused by themselves
 
 
 def found_network(

@@ -45,15 +45,11 @@ _BUILDERS: Mapping[str, Callable[[Path], None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A checkpoint and the models that a cheat has at hand.
-
-    Attributes:
-        folder: of the checkpoint, manifest included.
-        others: role → model over the same vocabulary; roles whose model was not built are absent.
-    """
+    """A checkpoint and the models that a cheat has at hand."""
 
     name: str
-    folder: Path
+    folder: Path  # of the checkpoint, manifest included
+    #: role → model over the same vocabulary; roles whose model was not built are absent
     others: Mapping[str, PreTrainedModel]
 
 

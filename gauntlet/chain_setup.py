@@ -37,18 +37,12 @@ _STAFF = ("owner", "trainer", "validator")
 
 @dataclass(frozen=True, slots=True)
 class StrategyResult:
-    """What a strategy's settlement came to.
-
-    Attributes:
-        reasons: of its windows, in order.
-        settled: score of all its seats.
-        cost: what it has spent.
-    """
+    """What a strategy's settlement came to."""
 
     kind: type[Strategy]
-    reasons: tuple[Reason, ...]
-    settled: int
-    cost: float
+    reasons: tuple[Reason, ...]  # of its windows, in order
+    settled: int  # score of all its seats
+    cost: float  # what it has spent
 
 
 class ChainAttackSetup:

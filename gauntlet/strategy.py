@@ -65,40 +65,29 @@ def _have_none(index: int) -> Group:
 
 @dataclass(frozen=True, slots=True)
 class AttackInputs:
-    """What some attacks need beside their own seat.
+    """What some attacks need beside their own seat."""
 
-    Attributes:
-        models: role ("smaller", "sibling", "foreign", "stale") → model over the same vocabulary.
-        genuine: the honest groups of this window by index; drafting them again would be the same.
-        victim: another hotkey's honest groups of this window, by index.
-        previous: this hotkey's honest groups of an earlier window, by index.
-    """
-
+    #: role ("smaller", "sibling", "foreign", "stale") → model over the same vocabulary
     models: Mapping[str, PreTrainedModel] = field(default_factory=dict)
+    #: the honest groups of this window by index; drafting them again would be the same
     genuine: Callable[[int], Group] | None = None
+    #: another hotkey's honest groups of this window, by index
     victim: Callable[[int], Group] = _have_none
+    #: this hotkey's honest groups of an earlier window, by index
     previous: Callable[[int], Group] = _have_none
 
 
 class Strategy(Miner):
-    """A miner that may do something else than the honest one.
+    """A miner that may do something else than the honest one."""
 
-    Attributes:
-        title: the row's name in the gauntlet's table.
-        legal: whether the rules allow it; a legal one must never be refused.
-        role: model of `AttackInputs` it needs.
-        precision: of the copy that drafts, by `COPIES`; None: the model as it is.
-        needs_end: makes sense only where completions end by themselves.
-        groups_max: groups measured, where one costs much.
-        hides: shows nothing, or nonsense, in a window whose audit has hit something faked.
-    """
-
-    title: ClassVar[str]
-    legal: ClassVar[bool] = False
-    role: ClassVar[str | None] = None
+    title: ClassVar[str]  # the row's name in the gauntlet's table
+    legal: ClassVar[bool] = False  # whether the rules allow it; a legal one must never be refused
+    role: ClassVar[str | None] = None  # model of `AttackInputs` it needs
+    #: of the copy that drafts, by `COPIES`; None: the model as it is
     precision: ClassVar[str | None] = None
-    needs_end: ClassVar[bool] = False
-    groups_max: ClassVar[int | None] = None
+    needs_end: ClassVar[bool] = False  # makes sense only where completions end by themselves
+    groups_max: ClassVar[int | None] = None  # groups measured, where one costs much
+    #: shows nothing, or nonsense, in a window whose audit has hit something faked
     hides: ClassVar[str | None] = None
     engine: ClassVar[str] = "bf16"
 

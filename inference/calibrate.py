@@ -52,22 +52,15 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two sides over the same N tokens of some contexts, in order.
+    """Two sides over the same N tokens of some contexts, in order."""
 
-    Attributes:
-        lengths: tokens of each context.
-        survival: float64 [N, K], P(margin > τ_k) of a token that a drew and b judges.
-        gini: float64 [N], 1 − Σp² under b at T = 1.
-        logprobs: int64 [N], absolute difference in log-probability, 2^-16 nats.
-        sketch_a, sketch_b: int8 [N, 2].
-    """
-
-    lengths: tuple[int, ...]
+    lengths: tuple[int, ...]  # tokens of each context
+    #: float64 [N, K], P(margin > τ_k) of a token that a drew and b judges
     survival: NDArray[np.float64]
-    gini: NDArray[np.float64]
-    logprobs: NDArray[np.int64]
-    sketch_a: NDArray[np.int8]
-    sketch_b: NDArray[np.int8]
+    gini: NDArray[np.float64]  # float64 [N], 1 − Σp² under b at T = 1
+    logprobs: NDArray[np.int64]  # int64 [N], absolute difference in log-probability, 2^-16 nats
+    sketch_a: NDArray[np.int8]  # int8 [N, 2]
+    sketch_b: NDArray[np.int8]  # int8 [N, 2]
 
 
 def measure_centre(

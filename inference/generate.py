@@ -17,17 +17,11 @@ from assay.verification import Forward, Measurement, Projection
 
 @dataclass(slots=True)
 class DraftCount:
-    """What drafting cost.
+    """What drafting cost."""
 
-    Attributes:
-        drafted: tokens the drafter drew.
-        discarded: of these, cut away from the first that was not the reference's on.
-        submitted: tokens of the finished groups.
-    """
-
-    drafted: int = 0
-    discarded: int = 0
-    submitted: int = 0
+    drafted: int = 0  # tokens the drafter drew
+    discarded: int = 0  # of these, cut away from the first that was not the reference's on
+    submitted: int = 0  # tokens of the finished groups
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,18 +227,12 @@ def iterate_buckets(lengths: Sequence[int]) -> Iterator[tuple[list[int], int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Tokens of several completions, one after the other.
+    """Tokens of several completions, one after the other."""
 
-    Attributes:
-        states: float32 [N, H].
-        tokens, positions: int64 [N].
-        keys: int64 [N, 4].
-    """
-
-    states: Tensor
-    tokens: Tensor
-    keys: Tensor
-    positions: Tensor
+    states: Tensor  # float32 [N, H]
+    tokens: Tensor  # int64 [N]
+    keys: Tensor  # int64 [N, 4]
+    positions: Tensor  # int64 [N]
 
     def cut(self, rows: slice) -> "_Rows":
         return _Rows(self.states[rows], self.tokens[rows], self.keys[rows], self.positions[rows])

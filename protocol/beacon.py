@@ -54,20 +54,14 @@ class Scheme(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BeaconChain:
-    """A drand chain, pinned: a beacon is only ever checked against one of these.
+    """A drand chain, pinned: a beacon is only ever checked against one of these."""
 
-    Attributes:
-        chain_hash: the chain's name, 32 bytes.
-        public_key: compressed group key, 96 bytes (signatures on G1) or 48 bytes (on G2).
-        genesis_ms: Unix time of round 1, milliseconds.
-        period_ms: time between rounds, milliseconds.
-    """
-
-    chain_hash: Digest
+    chain_hash: Digest  # the chain's name, 32 bytes
     scheme: Annotated[Scheme, Choice(Scheme, "a beacon scheme")]
+    #: compressed group key, 96 bytes (signatures on G1) or 48 bytes (on G2)
     public_key: Annotated[bytes, Prefixed(G2_BYTES)]
-    genesis_ms: U64
-    period_ms: U32
+    genesis_ms: U64  # Unix time of round 1, milliseconds
+    period_ms: U32  # time between rounds, milliseconds
 
 
 @dataclass(frozen=True, slots=True)

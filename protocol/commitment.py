@@ -22,20 +22,13 @@ class Tag(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Commitment:
-    """One slot of the chain's commitments.
-
-    Attributes:
-        number: window of a miner's commitment, step of a checkpoint's, epoch block of a record's.
-        groups: n, number of groups of a miner's file; 0 where unused.
-        digest: root or digest, 32 bytes.
-        locator: base URL under which the bytes are found, at most 80 bytes of UTF-8.
-    """
+    """One slot of the chain's commitments."""
 
     tag: Tag
-    number: int
-    groups: int
-    digest: bytes
-    locator: str
+    number: int  # window of a miner's commitment, step of a checkpoint's, epoch block of a record's
+    groups: int  # n, number of groups of a miner's file; 0 where unused
+    digest: bytes  # root or digest, 32 bytes
+    locator: str  # base URL under which the bytes are found, at most 80 bytes of UTF-8
 
 
 def encode_commitment(commitment: Commitment) -> bytes:

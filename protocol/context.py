@@ -54,25 +54,18 @@ class Committed:
 
 @dataclass(frozen=True)
 class Context:
-    """Facts of one window. Untrusted until `find_context_fault` returns None.
-
-    Attributes:
-        challenge_block, audit_block: the blocks that name the two beacon rounds. The audit block's
-            hash enters no seed and is zeros in a context that came from JSON.
-        members: hotkey → place, those who hold a uid at the challenge and at the commitment block.
-        audit: None before it is known; a context without it judges nothing.
-        checkpoint: digest in force.
-        commitments: hotkey → what it committed to.
-    """
+    """Facts of one window. Untrusted until `find_context_fault` returns None."""
 
     window: int
-    challenge_block: Block
+    challenge_block: Block  # names the challenge's beacon round
+    #: names the audit's. Its hash enters no seed and is zeros in a context that came from JSON.
     audit_block: Block
     challenge: Beacon
-    audit: Beacon | None
+    audit: Beacon | None  # None before it is known; a context without it judges nothing
+    #: hotkey → place, those who hold a uid at the challenge and at the commitment block
     members: Mapping[bytes, Member]
-    commitments: Mapping[bytes, Committed]
-    checkpoint: bytes
+    commitments: Mapping[bytes, Committed]  # hotkey → what it committed to
+    checkpoint: bytes  # digest in force
     parameters: Parameters
 
     @cached_property

@@ -181,14 +181,10 @@ class Maybe:
 
 @dataclass(frozen=True)
 class Choice:
-    """A member of an enumeration, written as its value: text of at most 64 bytes.
-
-    Attributes:
-        what: one of them, for messages: "a beacon scheme".
-    """
+    """A member of an enumeration, written as its value: text of at most 64 bytes."""
 
     of: type[Enum]
-    what: str
+    what: str  # one of them, for messages: "a beacon scheme"
 
     def write(self, value: Enum) -> bytes:
         return _NAME.write(value.value)

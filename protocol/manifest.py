@@ -34,15 +34,11 @@ ZERO_DIGEST = bytes(32)
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Honest rates of the sampling test, measured between two implementations of the reference.
+    """Honest rates of the sampling test, measured between two implementations of the reference."""
 
-    Attributes:
-        rates: κ_k for each level of the parameters: E[1{margin > τ_k}] · T / Gini, 1e-18.
-        tokens: positions measured.
-    """
-
+    #: κ_k for each level of the parameters: E[1{margin > τ_k}] · T / Gini, 1e-18
     rates: Annotated[tuple[int, ...], Many(Integer(8), 16)]
-    tokens: U64
+    tokens: U64  # positions measured
 
     @property
     def digest(self) -> bytes:
@@ -52,40 +48,24 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything that makes two copies of a checkpoint the same checkpoint.
-
-    Attributes:
-        structure: digest of config.json's bytes.
-        tokenizer: digest of the tokenizer files' bytes.
-        chat_template: digest of the template's bytes, of no bytes where there is none.
-        tensors: root over (name, dtype, shape, SHA-256) of all tensors.
-        end_tokens: ids that end a completion.
-        max_tokens: a completion that has not ended is exactly this long.
-        levels: levels of the environment in force.
-        centre: μ, mean last hidden state over the calibration set, 2^-16.
-        scale: root mean squared distance from μ, 2^-16.
-        calibration: digest of the rates.
-        calibration_set: digest of the token sequences behind μ, scale and rates.
-        parent: checkpoint digest it was trained from, zeros for a genesis.
-        step: digest of the step record, zeros for a genesis.
-        number: how many steps from the genesis.
-    """
+    """Everything that makes two copies of a checkpoint the same checkpoint."""
 
     version: U16
-    structure: Digest
-    tokenizer: Digest
-    chat_template: Digest
-    tensors: Digest
-    end_tokens: Annotated[tuple[int, ...], Many(Integer(4), 16)]
-    max_tokens: U32
-    levels: Annotated[tuple[int, ...], Many(Integer(4), 32)]
+    structure: Digest  # digest of config.json's bytes
+    tokenizer: Digest  # digest of the tokenizer files' bytes
+    chat_template: Digest  # digest of the template's bytes, of no bytes where there is none
+    tensors: Digest  # root over (name, dtype, shape, SHA-256) of all tensors
+    end_tokens: Annotated[tuple[int, ...], Many(Integer(4), 16)]  # ids that end a completion
+    max_tokens: U32  # a completion that has not ended is exactly this long
+    levels: Annotated[tuple[int, ...], Many(Integer(4), 32)]  # levels of the environment in force
+    #: μ, mean last hidden state over the calibration set, 2^-16
     centre: Annotated[tuple[int, ...], Many(Integer(8, signed=True), _HIDDEN_MAX)]
-    scale: U64
-    calibration: Digest
-    calibration_set: Digest
-    parent: Digest
-    step: Digest
-    number: U64
+    scale: U64  # root mean squared distance from μ, 2^-16
+    calibration: Digest  # digest of the rates
+    calibration_set: Digest  # digest of the token sequences behind μ, scale and rates
+    parent: Digest  # checkpoint digest it was trained from, zeros for a genesis
+    step: Digest  # digest of the step record, zeros for a genesis
+    number: U64  # how many steps from the genesis
 
     @property
     def digest(self) -> bytes:

@@ -54,15 +54,12 @@ WITHHELD = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A check that failed: the code, one sentence a miner understands, and where, if known.
-
-    Attributes:
-        unbound: what was looked at is not what the root on chain binds: others may be shown it.
-    """
+    """A check that failed: the code, one sentence a miner understands, and where, if known."""
 
     reason: Reason
     detail: str
     group: int | None = None
     rollout: int | None = None
     token: int | None = None
+    #: what was looked at is not what the root on chain binds: others may be shown it
     unbound: bool = False

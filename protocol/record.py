@@ -82,33 +82,24 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class MemberRow:
-    """One member of the window: who holds the same seat at its CHALLENGE and COMMIT blocks.
-
-    Attributes:
-        reason: none where this validator has no verdict.
-        values: of the audited groups by ascending index; empty unless accepted.
-        witness: 2 signed bytes a rollout whose forward pass was run, by group and rollout.
-    """
+    """One member of the window: who holds the same seat at its CHALLENGE and COMMIT blocks."""
 
     hotkey: Digest
     uid: U16
     registered_at: U64
     committed: Annotated[Seen | None, Maybe(Record(Seen))]
+    #: none where this validator has no verdict
     reason: Annotated[Reason | None, Maybe(Choice(Reason, "a reason"))]
+    #: of the audited groups by ascending index; empty unless accepted
     values: Annotated[tuple[int, ...], Many(Integer(16), _GROUPS_MAX)]
     score: U128
+    #: 2 signed bytes a rollout whose forward pass was run, by group and rollout
     witness: Annotated[bytes, Prefixed(_WITNESS_MAX)]
 
 
 @dataclass(frozen=True)
 class WindowRecord:
-    """One window as one validator judged it. `decode_window_record` reads one.
-
-    Attributes:
-        challenge: block w·L; none where it was not known.
-        audit: block w·L + AUDIT_OFFSET; none where it was not known.
-        members: by ascending hotkey; empty where audit is none.
-    """
+    """One window as one validator judged it. `decode_window_record` reads one."""
 
     version: U16
     software: Software  # name and version of what judged
@@ -117,9 +108,12 @@ class WindowRecord:
     window: U64
     previous: Digest  # digest of the validator's window record before; zeros for the first
     outcome: Annotated[Outcome, Choice(Outcome, "an outcome")]
+    #: block w·L; none where it was not known
     challenge: Annotated[Moment | None, Maybe(Record(Moment))]
+    #: block w·L + AUDIT_OFFSET; none where it was not known
     audit: Annotated[Moment | None, Maybe(Record(Moment))]
     checkpoint: Digest  # in force; zeros where challenge is none
+    #: by ascending hotkey; empty where audit is none
     members: Annotated[tuple[MemberRow, ...], Many(Record(MemberRow), MEMBERS_MAX)]
 
     @cached_property
@@ -157,13 +151,7 @@ class Weight:
 
 @dataclass(frozen=True)
 class SettlementRecord:
-    """One settlement of one validator. `decode_settlement_record` reads one.
-
-    Attributes:
-        windows: ascending, those that do not count included.
-        scores: by ascending hotkey: seats with a window that counts, held at the epoch block.
-        weights: by ascending uid, without zeros; empty where no window counts.
-    """
+    """One settlement of one validator. `decode_settlement_record` reads one."""
 
     version: U16
     software: Software
@@ -172,11 +160,14 @@ class SettlementRecord:
     epoch: U64  # the epoch block that settled
     previous_epoch: U64  # `epoch` of the settlement record before; 0 for the first
     previous: Digest  # its digest; zeros for the first
+    #: ascending, those that do not count included
     windows: Annotated[tuple[CoveredWindow, ...], Many(Record(CoveredWindow), WINDOWS_MAX)]
     checkpoint: Digest  # of the last window that counts; zeros where none does
     audit_round: U64  # of the last window that counts; 0 where none does
+    #: by ascending hotkey: seats with a window that counts, held at the epoch block
     scores: Annotated[tuple[SeatScore, ...], Many(Record(SeatScore), MEMBERS_MAX)]
     score_root: Digest  # of the tree over (hotkey, score); zeros where there is no score
+    #: by ascending uid, without zeros; empty where no window counts
     weights: Annotated[tuple[Weight, ...], Many(Record(Weight), MEMBERS_MAX)]
     weights_digest: Digest
 

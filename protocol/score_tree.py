@@ -32,15 +32,11 @@ def _hash_pair(one: bytes, other: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ScoreTree:
-    """The tree of one settlement.
+    """The tree of one settlement."""
 
-    Attributes:
-        nodes: 32 bytes each, the root first: as `tree` of the npm package's `dump()`.
-        places: hotkey → index of its leaf in `nodes`.
-    """
-
+    #: 32 bytes each, the root first: as `tree` of the npm package's `dump()`
     nodes: tuple[bytes, ...]
-    places: Mapping[bytes, int]
+    places: Mapping[bytes, int]  # hotkey → index of its leaf in `nodes`
 
     @property
     def root(self) -> bytes:

@@ -45,33 +45,27 @@ class StepSuccess:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One step: what it began with, consumed and made.
-
-    Attributes:
-        code: digest of the source files that learn.
-        consumed: root over all groups, the trainer's own included, in the order learned from.
-        optimiser_before, optimiser_after: roots over masters, moments and counters.
-        held_out: of the parent, by ascending level: the child's levels follow from it. Empty where
-            it was not tried, and levels stay.
-        config: the learner's settings, seed included: JSON, sorted, without spaces.
-    """
+    """One step: what it began with, consumed and made."""
 
     version: U16
     software: Software  # name and version of what learned
     engine: Annotated[str, Prefixed(128, text=True)]  # what computed: other last bits elsewhere
     threads: U32  # of it: they decide the order of sums
-    code: Digest
+    code: Digest  # digest of the source files that learn
     parameters: Digest
     window: U64
     number: U64  # of the checkpoint made: steps from the genesis
     parent: Digest  # checkpoint digest
     sources: Annotated[tuple[StepSource, ...], Many(Record(StepSource), MEMBERS_MAX)]
     groups: U32  # consumed in all
-    consumed: Digest
+    consumed: Digest  # root over all groups, the trainer's own included, in the order learned from
+    #: of the parent, by ascending level: the child's levels follow from it. Empty where it was
+    #: not tried, and levels stay.
     held_out: Annotated[tuple[StepSuccess, ...], Many(Record(StepSuccess), LEVELS_MAX)]
+    #: the learner's settings, seed included: JSON, sorted, without spaces
     config: Annotated[str, Prefixed(CONFIG_BYTES, text=True)]
-    optimiser_before: Digest
-    optimiser_after: Digest
+    optimiser_before: Digest  # root over masters, moments and counters
+    optimiser_after: Digest  # root over masters, moments and counters
     tensors: Digest  # root over the made checkpoint's tensors, as in its manifest
 
     @cached_property

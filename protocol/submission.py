@@ -35,17 +35,11 @@ class Header:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rollout:
-    """One completion and its proof.
+    """One completion and its proof."""
 
-    Attributes:
-        tokens: uint32 [T], the completion with its end token; T ≥ 1.
-        logprobs: uint32 [T], −ln p in 2^-16 nats, at most `LOGPROB_MAX`.
-        sketch: int8 [T, 2].
-    """
-
-    tokens: NDArray[np.uint32]
-    logprobs: NDArray[np.uint32]
-    sketch: NDArray[np.int8]
+    tokens: NDArray[np.uint32]  # uint32 [T], the completion with its end token; T ≥ 1
+    logprobs: NDArray[np.uint32]  # uint32 [T], −ln p in 2^-16 nats, at most `LOGPROB_MAX`
+    sketch: NDArray[np.int8]  # int8 [T, 2]
 
 
 @dataclass(frozen=True, slots=True)

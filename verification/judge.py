@@ -121,14 +121,10 @@ def examine(
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A submission that only the model could still refuse.
-
-    Attributes:
-        shown: audited group's index → its rollouts, ascending.
-    """
+    """A submission that only the model could still refuse."""
 
     case: "_Case"
-    shown: dict[int, Group]
+    shown: dict[int, Group]  # audited group's index → its rollouts, ascending
 
     def accept(self) -> Verdict:
         """The verdict where the model finds nothing. Runs the reward code."""

@@ -26,15 +26,10 @@ class Ledger:
     """State of one seat's ledger within a settlement; a new settlement starts from `Ledger()`.
 
     For each bet b the sum over restarts is kept by S_b(n) = F_b(n) · (S_b(n − 1) + 1/(n(n+1))),
-    with F_b(n) what rollout n multiplied it by: its size does not grow with n.
+    with F_b(n) what rollout n multiplied it by: its size does not grow with n."""
 
-    Attributes:
-        rollouts: n, how many have entered.
-        log_sums: ln S_b(n) of each bet; empty before the first.
-    """
-
-    rollouts: int = 0
-    log_sums: tuple[float, ...] = ()
+    rollouts: int = 0  # n, how many have entered
+    log_sums: tuple[float, ...] = ()  # ln S_b(n) of each bet; empty before the first
 
     def add(self, log_bets: Floats) -> "Ledger":
         """The ledger after one more rollout.

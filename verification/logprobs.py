@@ -15,15 +15,10 @@ from assay.protocol.parameters import Tests
 
 @dataclass(frozen=True, slots=True)
 class LogprobResult:
-    """Statistics of one rollout's log-probabilities.
+    """Statistics of one rollout's log-probabilities."""
 
-    Attributes:
-        rms: root mean square difference over the drawn positions, 2^-16 nats, for people.
-        token: position of the largest difference where a bound is exceeded, else None.
-    """
-
-    rms: float
-    token: int | None
+    rms: float  # root mean square difference over the drawn positions, 2^-16 nats, for people
+    token: int | None  # position of the largest difference where a bound is exceeded, else None
 
 
 def judge_logprobs(

@@ -41,37 +41,25 @@ class Tokenizer(Protocol):
 @dataclass(frozen=True, slots=True, eq=False)
 class Projection:
     """How a hidden state becomes C bytes: two of a sketch (section 6), two more of a witness
-    (section 10) where one is wanted.
+    (section 10) where one is wanted."""
 
-    Attributes:
-        matrix: float32 [H, C], entries ±1.
-        centre: float32 [H], μ.
-        scale: root mean squared distance from μ, at least 2^-8.
-    """
-
-    matrix: NDArray[np.float32]
-    centre: NDArray[np.float32]
-    scale: float
+    matrix: NDArray[np.float32]  # float32 [H, C], entries ±1
+    centre: NDArray[np.float32]  # float32 [H], μ
+    scale: float  # root mean squared distance from μ, at least 2^-8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measurement:
     """What one forward pass says of one completion of T tokens. Row t belongs to token t: the
-    state that drew it, before it was appended.
+    state that drew it, before it was appended."""
 
-    Attributes:
-        margins: int64 [T], best keyed score minus the claimed token's, 2^-20 logits, ≥ 0.
-        best: int64 [T], the keyed argmax.
-        gini: float64 [T], 1 − Σp² at T = 1.
-        logprobs: uint32 [T], −ln p of the claimed token, 2^-16 nats, clipped to 24 bits.
-        sketch: int8 [T, C], a column for each of the projection's.
-    """
-
+    #: int64 [T], best keyed score minus the claimed token's, 2^-20 logits, ≥ 0
     margins: NDArray[np.int64]
-    best: NDArray[np.int64]
-    gini: NDArray[np.float64]
+    best: NDArray[np.int64]  # int64 [T], the keyed argmax
+    gini: NDArray[np.float64]  # float64 [T], 1 − Σp² at T = 1
+    #: uint32 [T], −ln p of the claimed token, 2^-16 nats, clipped to 24 bits
     logprobs: NDArray[np.uint32]
-    sketch: NDArray[np.int8]
+    sketch: NDArray[np.int8]  # int8 [T, C], a column for each of the projection's
 
 
 class Forward(Protocol):

@@ -22,19 +22,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SamplingResult:
-    """Statistics of one rollout's test.
+    """Statistics of one rollout's test."""
 
-    Attributes:
-        margin_max: largest margin, 2^-20 logits.
-        log_capital: largest natural logarithm of the martingale on its way.
-        token: first token at which the rollout fails, None if it passes.
-        log_bets: ln of what each bet was multiplied by over the rollout, float64 [bets]: what the
-            ledger carries on.
-    """
-
-    margin_max: int
-    log_capital: float
-    token: int | None
+    margin_max: int  # largest margin, 2^-20 logits
+    log_capital: float  # largest natural logarithm of the martingale on its way
+    token: int | None  # first token at which the rollout fails, None if it passes
+    #: ln of what each bet was multiplied by over the rollout, float64 [bets]: what the ledger
+    #: carries on
     log_bets: Floats
 
 

@@ -29,15 +29,11 @@ BLOCK_TOKENS = 32
 
 @dataclass(frozen=True, slots=True)
 class SketchResult:
-    """Statistics of one rollout's sketch.
+    """Statistics of one rollout's sketch."""
 
-    Attributes:
-        mean: average difference a token (both columns), for people.
-        token: first token of the first block beyond its bound, 0 for the rollout's own bound,
-            None if it passes.
-    """
-
-    mean: float
+    mean: float  # average difference a token (both columns), for people
+    #: first token of the first block beyond its bound, 0 for the rollout's own bound, None if
+    #: it passes
     token: int | None
 
 

@@ -24,21 +24,13 @@ class GroupValue:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Extremes over everything that was measured, for people; outside every root.
+    """Extremes over everything that was measured, for people; outside every root."""
 
-    Attributes:
-        margin_max: 2^-20 logits.
-        log_capital: natural logarithm of the sampling test's martingale.
-        logprob_rms: 2^-16 nats.
-        sketch_mean: average difference a token.
-        ledger_capital: natural logarithm of the ledger's mixture.
-    """
-
-    margin_max: int = 0
-    log_capital: float = 0.0
-    logprob_rms: float = 0.0
-    sketch_mean: float = 0.0
-    ledger_capital: float = 0.0
+    margin_max: int = 0  # 2^-20 logits
+    log_capital: float = 0.0  # natural logarithm of the sampling test's martingale
+    logprob_rms: float = 0.0  # 2^-16 nats
+    sketch_mean: float = 0.0  # average difference a token
+    ledger_capital: float = 0.0  # natural logarithm of the ledger's mixture
 
     def merge(self, other: "Statistics") -> "Statistics":
         """The larger of each."""
@@ -53,34 +45,26 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One submission, judged.
-
-    Attributes:
-        detail: one sentence a miner understands.
-        committed_groups: n of the commitment, 0 where there is none.
-        group, rollout, token: where it failed, as far as the check knows.
-        groups: audited groups with their values; empty unless accepted.
-        tokens: completion tokens verified.
-        witness: for each rollout that was measured, by group and rollout, two signed bytes of the
-            state that drew the last token measured of it, under the validator's own projection
-            (section 10); empty where no validator was named. Not consensus: it differs from one
-            validator to another, and by 1 from machine to machine.
-        unbound: refused for bytes that are not what the root on chain binds, or for their lack:
-            until FETCH_END they may still be shown.
-    """
+    """One submission, judged."""
 
     window: int
     hotkey: bytes
     reason: Reason
-    detail: str
-    committed_groups: int = 0
-    group: int | None = None
+    detail: str  # one sentence a miner understands
+    committed_groups: int = 0  # n of the commitment, 0 where there is none
+    group: int | None = None  # where it failed, with `rollout` and `token` as far as it is known
     rollout: int | None = None
     token: int | None = None
     statistics: Statistics = field(default_factory=Statistics)
-    groups: tuple[GroupValue, ...] = ()
-    tokens: int = 0
+    groups: tuple[GroupValue, ...] = ()  # audited groups with their values; empty unless accepted
+    tokens: int = 0  # completion tokens verified
+    #: for each rollout that was measured, by group and rollout, two signed bytes of the state
+    #: that drew the last token measured of it, under the validator's own projection (section
+    #: 10); empty where no validator was named. Not consensus: it differs from one validator to
+    #: another, and by 1 from machine to machine.
     witness: bytes = b""
+    #: refused for bytes that are not what the root on chain binds, or for their lack: until
+    #: FETCH_END they may still be shown
     unbound: bool = False
 
     @property

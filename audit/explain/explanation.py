@@ -27,23 +27,16 @@ _FETCHING = WITHHELD - {Reason.WRONG_HEADER, Reason.WRONG_CHECKPOINT}
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One hotkey's window, explained.
-
-    Attributes:
-        reason: None where nothing that is known decides.
-        who: by whose word.
-        seen: what was found, one sentence each.
-        groups: audited group's index → its value; empty unless accepted.
-    """
+    """One hotkey's window, explained."""
 
     facts: WindowCase
-    reason: Reason | None
-    who: str
+    reason: Reason | None  # None where nothing that is known decides
+    who: str  # by whose word
     text: Text | None
     where: Mapping[str, int]
-    seen: tuple[str, ...]
+    seen: tuple[str, ...]  # what was found, one sentence each
     measures: tuple[Measure, ...]
-    groups: Mapping[int, int]
+    groups: Mapping[int, int]  # audited group's index → its value; empty unless accepted
     score: int | None
     pay: tuple[str, ...]
     notes: tuple[str, ...]

@@ -40,20 +40,14 @@ _VALIDATORS_MAX = 16
 
 @dataclass(frozen=True, slots=True)
 class WindowQuery:
-    """Whose window, and where else to look.
-
-    Attributes:
-        folder: the miner's own: history and checkpoints.
-        model: a checkpoint's folder.
-        validator: whose record; None: all that name one on chain.
-        records: the store it lies in; None: the one that the validator names on chain.
-    """
+    """Whose window, and where else to look."""
 
     hotkey: bytes
     window: int
-    folder: Path
-    model: Path | None
-    validator: bytes | None
+    folder: Path  # the miner's own: history and checkpoints
+    model: Path | None  # a checkpoint's folder
+    validator: bytes | None  # whose record; None: all that name one on chain
+    #: the store it lies in; None: the one that the validator names on chain
     records: ObjectStore | None
 
 

@@ -17,21 +17,14 @@ _NATS = 1 << LOGPROB_BITS
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One figure of the case.
+    """One figure of the case."""
 
-    Attributes:
-        name: what was measured.
-        value, allowed: in `unit`, or text; `allowed` is None where there is no bound.
-        exceeded: whether the bound was.
-        words: value and bound as a sentence for people.
-    """
-
-    name: str
-    value: float | int | str
-    allowed: float | int | str | None
+    name: str  # what was measured
+    value: float | int | str  # in `unit`, or text
+    allowed: float | int | str | None  # likewise; None where there is no bound
     unit: str
-    exceeded: bool
-    words: str
+    exceeded: bool  # whether the bound was
+    words: str  # value and bound as a sentence for people
 
 
 def list_measures(

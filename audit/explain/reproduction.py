@@ -43,17 +43,11 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """How to see it for oneself.
+    """How to see it for oneself."""
 
-    Attributes:
-        command: for a shell; None: no command shows it.
-        works: everything it names is there.
-        note: what it cannot show, or what it lacks.
-    """
-
-    command: str | None
-    works: bool
-    note: str | None
+    command: str | None  # for a shell; None: no command shows it
+    works: bool  # everything it names is there
+    note: str | None  # what it cannot show, or what it lacks
 
 
 def write_material(out: Path, facts: WindowCase, material: Material) -> Material:

@@ -11,19 +11,12 @@ from assay.protocol import Reason
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Words for one reason.
+    """Words for one reason."""
 
-    Attributes:
-        section: of docs/specification.md.
-        rule: what was asked for, one sentence.
-        causes: what usually lies behind it, most likely first.
-        remedies: what to do, in order.
-    """
-
-    section: int
-    rule: str
-    causes: tuple[str, ...]
-    remedies: tuple[str, ...]
+    section: int  # of docs/specification.md
+    rule: str  # what was asked for, one sentence
+    causes: tuple[str, ...]  # what usually lies behind it, most likely first
+    remedies: tuple[str, ...]  # what to do, in order
 
 
 _DRAFT = (

@@ -39,18 +39,14 @@ _Difference = tuple[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class StepComparison:
-    """What re-executing a step showed.
-
-    Attributes:
-        tensor: the first, by name, that differs; None where all are equal, or the made checkpoint
-            is not here to compare one by one.
-        detail: one sentence.
-        remarks: what differs here from where the step was made: reasons for other last bits.
-    """
+    """What re-executing a step showed."""
 
     equal: bool
+    #: the first, by name, that differs; None where all are equal, or the made checkpoint is not
+    #: here to compare one by one
     tensor: str | None
-    detail: str
+    detail: str  # one sentence
+    #: what differs here from where the step was made: reasons for other last bits
     remarks: tuple[str, ...]
 
 

@@ -53,18 +53,14 @@ _BINDING = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _StepInputs:
-    """What all of a step's sources are checked with.
-
-    Attributes:
-        outline: of the checkpoint in force; None where it is not to be had.
-        checkpoint: None: no forward pass is run.
-        rows: of the validator's record, by hotkey; None where there is no record.
-    """
+    """What all of a step's sources are checked with."""
 
     context: Context
     public: Public
+    #: of the checkpoint in force; None where it is not to be had
     outline: Outline | Checkpoint | None
-    checkpoint: Checkpoint | None
+    checkpoint: Checkpoint | None  # None: no forward pass is run
+    #: of the validator's record, by hotkey; None where there is no record
     rows: dict[bytes, MemberRow] | None
 
 

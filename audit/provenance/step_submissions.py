@@ -56,14 +56,11 @@ class SubmissionsBeside:
 
 @dataclass(slots=True)
 class _Several:
-    """Copies of one file, each good for what the root binds of it.
-
-    Attributes:
-        readers: at first all copies; once the footer is read, those that begin with it.
-    """
+    """Copies of one file, each good for what the root binds of it."""
 
     root: bytes
     group_size: int
+    #: at first all copies; once the footer is read, those that begin with it
     readers: list[SubmissionReader]
     footer: Footer | None = None
 
@@ -103,16 +100,12 @@ def _answer(read: Callable[[], T]) -> T | Refusal:
 
 @dataclass(frozen=True, slots=True)
 class CommittedGroups:
-    """What a root on chain binds of a file, as far as it could be had.
-
-    Attributes:
-        groups: index → canonical bytes. missing: indices of the others; `why` the first is.
-    """
+    """What a root on chain binds of a file, as far as it could be had."""
 
     footer: Footer | Refusal
-    groups: dict[int, bytes]
-    missing: tuple[int, ...]
-    why: str
+    groups: dict[int, bytes]  # index → canonical bytes
+    missing: tuple[int, ...]  # indices of the others
+    why: str  # the first of them is
 
     def read_footer(self) -> Footer | Refusal:
         """See `SubmissionReader`."""

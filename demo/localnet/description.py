@@ -24,15 +24,10 @@ Sections = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """Somebody who is there from the start.
+    """Somebody who is there from the start."""
 
-    Attributes:
-        wallet: what `--wallet` calls it.
-        hotkey: SS58.
-    """
-
-    wallet: str
-    hotkey: str
+    wallet: str  # what `--wallet` calls it
+    hotkey: str  # SS58
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,31 +40,20 @@ class BeaconService:
 
 @dataclass(frozen=True, slots=True)
 class Localnet:
-    """A localnet as `localnet.json` describes it.
+    """A localnet as `localnet.json` describes it."""
 
-    Attributes:
-        endpoint: of the chain, ws://…
-        genesis_hash: of the chain, hex.
-        block_time: seconds between blocks.
-        parameters: digest of what the subnet's owner has published, hex.
-        store: locator of the store.
-        wallets: folder of wallets.
-        settings: file with all this for `--config`.
-        pids: process → number, while they run.
-    """
-
-    endpoint: str
+    endpoint: str  # of the chain, ws://…
     netuid: int
-    genesis_hash: str
-    block_time: float
-    parameters: str
+    genesis_hash: str  # of the chain, hex
+    block_time: float  # seconds between blocks
+    parameters: str  # digest of what the subnet's owner has published, hex
     beacon: BeaconService
-    store: str
+    store: str  # locator of the store
     owner: Party
     trainer: Party
-    wallets: str
-    settings: str
-    pids: dict[str, int] = field(default_factory=dict)
+    wallets: str  # folder of wallets
+    settings: str  # file with all this for `--config`
+    pids: dict[str, int] = field(default_factory=dict)  # process → number, while they run
 
 
 def write_localnet(folder: Path, localnet: Localnet) -> None:

@@ -241,20 +241,14 @@ def _get_now_ms() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Founding:
-    """What was founded.
+    """What was founded."""
 
-    Attributes:
-        block_time: seconds between the chain's blocks.
-        genesis_hash, parameters: hex.
-        owner, trainer: hotkeys, SS58.
-    """
-
-    block_time: float
+    block_time: float  # seconds between the chain's blocks
     netuid: int
-    genesis_hash: str
-    parameters: str
-    owner: str
-    trainer: str
+    genesis_hash: str  # hex
+    parameters: str  # hex
+    owner: str  # hotkey, SS58
+    trainer: str  # hotkey, SS58
 
 
 def read_founding(folder: Path) -> Founding | None:
