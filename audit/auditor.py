@@ -39,11 +39,7 @@ _R = TypeVar("_R", WindowRecord, SettlementRecord)
 
 @dataclass(slots=True)
 class _Published:
-    """What a validator has published, read once.
-
-    Attributes:
-        windows, settlements: by number; None: there is none that can be read.
-    """
+    """What a validator has published, read once, by number; None: none that can be read."""
 
     public: Public
     reader: RecordReader
@@ -293,12 +289,7 @@ def _check_settlement_link(
 
 
 def _check_announced(published: _Published, found: Findings) -> None:
-    """The newest settlement's digest on chain binds all before it: whoever is shown others than
-    everybody else sees it here.
-
-    Args:
-        found: of the newest settlement that is audited; links lead to it from the announced one.
-    """
+    """The digest on chain binds all before it: whoever is shown others than everybody sees it."""
     chain = published.public.chain
     slot = parse_commitment(
         chain.get_commitments(chain.get_head()).get(published.reader.validator, b"")

@@ -70,8 +70,7 @@ def check_settlement(
 def _check_covered(
     public: Public, record: SettlementRecord, windows: Mapping[int, WindowRecord], found: Findings
 ) -> Sequence[int]:
-    """Every window between two epochs of the chain, with the outcome of its record; those that it
-    may leave out."""
+    """Every window between two epochs, with its record's outcome; those that it may leave out."""
     found.look(Aspect.WINDOWS)
     for covered in record.windows:
         window = windows.get(covered.window)
@@ -119,8 +118,7 @@ def _check_covered(
 
 
 def _find_epoch_before(public: Public, record: SettlementRecord) -> int | None:
-    """The epoch block before a settlement's, by the chain: a record could name any block as the
-    one before. None where the settlement's own is none."""
+    """By the chain: a record could name any block. None where the settlement's own is none."""
     chain, tempo = public.chain, public.parameters.timing.tempo
     if not chain.is_epoch(record.epoch):
         return None
@@ -275,14 +273,7 @@ def _check_shown_weights(
     chain: PublicChain, record: SettlementRecord, read: _Read, found: Findings
 ) -> None:
     """The chain must have shown these weights, and at the next epoch nothing but weights of the
-    validator's own record: an epoch that counts no window is no leave to weigh as one likes.
-
-    Args:
-        read: the validator's settlement of an epoch block; None where none is published.
-
-    Raises:
-        ChainError: the chain cannot be read.
-    """
+    validator's own record: an epoch that counts no window is no leave to weigh as one likes."""
     try:
         rows = _read_rows(chain, record)
         if not rows:
@@ -339,8 +330,7 @@ def _compare(
 def _is_explained(
     chain: PublicChain, record: SettlementRecord, number: int, row: dict[int, int], read: _Read
 ) -> bool:
-    """Whether a row at a block is of the record, or of another settlement before that block, or
-    stood there before the first."""
+    """Whether a row is of a settlement before the block, or stood there before the first."""
     later = (read(n) for n in range(record.epoch + 1, number) if chain.is_epoch(n))
     if any(other is not None and dict(_pair_weights(other)) == row for other in later):
         return True

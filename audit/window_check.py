@@ -4,8 +4,8 @@ What a file shows is bound by the root on chain once its leaves are; what is sai
 that (it was missing, broken, another's) nobody can prove afterwards, whoever says it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public, Submissions
 from assay.inference import Checkpoint, CheckpointError, Outline, UnusableCheckpointError
 from assay.network.store import StoreError
-from assay.protocol import Context, Phase, Reason, encode_ss58
+from assay.protocol import Committed, Context, Phase, Reason, encode_ss58
 from assay.protocol.record import NOTHING, MemberRow, Outcome, WindowRecord
 from assay.protocol.window import compute_block
 from assay.verification import Examined, Ledger, Seat, SubmissionReader, Verdict, examine
@@ -127,7 +127,7 @@ def _check_rows(
             continue  # it was said already
         member = context.members[row.hotkey]
         seat = Seat(member.uid, member.registered_at)
-        carried[seat] = _check_row(inputs, row, carried.get(seat, Ledger()), found)
+        carried[seat] = _RowCheck(inputs, row, found).check(carried.get(seat, Ledger()))
     return checkpoint is not None
 
 
@@ -198,142 +198,201 @@ class _RowInputs:
     has_ledgers: bool  # every window of the settlement before this one was run, too
 
 
-def _check_row(inputs: _RowInputs, row: MemberRow, ledger: Ledger, found: Findings) -> Ledger:
-    """Checks a row; the ledger of its seat afterwards, as `judge` has it."""
-    name = encode_ss58(row.hotkey)
-    if row.reason is None or row.reason is Reason.INTERNAL:
-        if row.reason is None:
-            found.notes.append(f"{name}: there is no verdict")
-        else:
-            found.take_word(f"{name}: the validator's judge broke on it, which nobody can prove")
-        _check_score(inputs, row, name, found)
+@dataclass(frozen=True)
+class _RowCheck:
+    """A member's row, held against the file that it committed to."""
+
+    inputs: _RowInputs
+    row: MemberRow
+    found: Findings
+
+    @cached_property
+    def name(self) -> str:
+        return encode_ss58(self.row.hotkey)
+
+    @property
+    def committed(self) -> Committed | None:
+        return self.inputs.context.commitments.get(self.row.hotkey)
+
+    def differ(self, check: Aspect, sentence: str) -> None:
+        self.found.differ(check, f"{self.name}: {sentence}")
+
+    def note(self, sentence: str) -> None:
+        self.found.notes.append(f"{self.name}: {sentence}")
+
+    def miss_file(self, sentence: str) -> None:
+        self.found.look(Aspect.FILES)
+        if self.row.reason is not Reason.NOT_REVEALED:
+            self.found.miss(Aspect.FILES, f"{self.name}: {sentence}")
+
+    def check(self, ledger: Ledger) -> Ledger:
+        """The ledger of its seat afterwards, as `judge` has it."""
+        row, inputs = self.row, self.inputs
+        if row.reason is None or row.reason is Reason.INTERNAL:
+            if row.reason is None:
+                self.note("there is no verdict")
+            else:
+                word = "the validator's judge broke on it, which nobody can prove"
+                self.found.take_word(f"{self.name}: {word}")
+            self.check_score()
+            return ledger
+        try:
+            reader = inputs.submissions.open(inputs.context, row.hotkey)
+            examined = examine(
+                reader,
+                row.hotkey,
+                inputs.context,
+                inputs.outline.tokenizer,
+                manifest=inputs.outline.manifest,
+            )
+            if isinstance(examined, Verdict):
+                self.check_refusal(examined)
+            else:
+                ledger = self.check_whole(examined, reader, ledger)
+        except StoreError as error:
+            self.miss_file(f"the file cannot be read from its store: {error}")
+        self.check_score()
+        self.check_witness_length()
         return ledger
-    try:
-        reader = inputs.submissions.open(inputs.context, row.hotkey)
-        examined = examine(
-            reader,
-            row.hotkey,
-            inputs.context,
-            inputs.outline.tokenizer,
-            manifest=inputs.outline.manifest,
-        )
-        if isinstance(examined, Verdict):
-            _check_refusal(row, examined, name, found)
+
+    def check_refusal(self, verdict: Verdict) -> None:
+        """The file, or its lack, is refused without a model."""
+        reason, said = verdict.reason, self.row.reason
+        self.found.look(Aspect.VERDICTS)
+        if said is reason:
+            return
+        by_chain = reason in _BY_CHAIN or (reason in _UNBOUND and not verdict.committed_groups)
+        if by_chain or said in _BY_CHAIN:
+            self.differ_from(verdict)
+        elif reason not in _UNBOUND:  # bound by the root, and decided by what the file holds
+            if said in _UNBOUND:
+                self.note(
+                    f"the record says {said}; what is served now is {reason}, and nobody can prove "
+                    "what was served then"
+                )
+            else:
+                self.differ_from(verdict)
+        elif said in _UNBOUND:
+            self.note(f"the record says {said}, what is served now is {reason}")
         else:
-            ledger = _check_whole(inputs, row, examined, reader, ledger, name, found)
-    except StoreError as error:
-        _miss_file(row, f"{name}: the file cannot be read from its store: {error}", found)
-    _check_score(inputs, row, name, found)
-    _check_witness_length(inputs, row, name, found)
-    return ledger
+            self.miss_file(f"what it committed to is not served: {verdict.detail}")
 
+    def differ_from(self, verdict: Verdict) -> None:
+        said = f"the record says {self.row.reason}, and it is {verdict.reason}: {verdict.detail}"
+        self.differ(Aspect.VERDICTS, said)
 
-def _check_refusal(row: MemberRow, verdict: Verdict, name: str, found: Findings) -> None:
-    """The file, or its lack, is refused without a model."""
-    reason, said = verdict.reason, row.reason
-    found.look(Aspect.VERDICTS)
-    if said is reason:
-        return
-    committed = verdict.committed_groups
-    by_chain = reason in _BY_CHAIN or (reason in _UNBOUND and not committed)
-    if by_chain or said in _BY_CHAIN:
-        _differ(row, verdict, name, found)
-    elif reason not in _UNBOUND:  # bound by the root, and decided by what the file holds
-        if said in _UNBOUND:
-            found.notes.append(
-                f"{name}: the record says {said}; what is served now is {reason}, and nobody can "
-                "prove what was served then"
+    def check_whole(self, examined: Examined, reader: SubmissionReader, ledger: Ledger) -> Ledger:
+        """The file is there and whole: only a model could refuse it."""
+        said, inputs = self.row.reason, self.inputs
+        self.found.look(Aspect.FILES)
+        if said is not Reason.ACCEPTED and said not in _BY_MODEL:
+            cap = inputs.context.parameters.work.group_cap
+            if said in _UNBOUND and self.committed and 0 < self.committed.groups <= cap:
+                self.found.take_word(
+                    f"{self.name}: the record says {said}; the file that is served now is whole, "
+                    "and nobody can prove what was served then"
+                )
+            else:
+                self.differ(
+                    Aspect.VERDICTS,
+                    f"the record says {said}, and what it committed to has no such fault",
+                )
+            return ledger
+        verdict = None
+        if inputs.checkpoint is not None:
+            verdict, ledger = judge_and_carry(
+                reader,
+                self.row.hotkey,
+                inputs.context,
+                inputs.checkpoint,
+                ledger,
+                validator=inputs.validator,
             )
+            self.check_verdict(verdict)
         else:
-            _differ(row, verdict, name, found)
-    elif said in _UNBOUND:
-        found.notes.append(f"{name}: the record says {said}, what is served now is {reason}")
-    else:
-        _miss_file(row, f"{name}: what it committed to is not served: {verdict.detail}", found)
+            self.found.claims += 1
+        if said is Reason.ACCEPTED:
+            if verdict is None or not verdict.accepted:
+                verdict = examined.accept()
+            self.check_values(verdict)
+        return ledger
 
-
-def _differ(row: MemberRow, verdict: Verdict, name: str, found: Findings) -> None:
-    found.differ(
-        Aspect.VERDICTS,
-        f"{name}: the record says {row.reason}, and it is {verdict.reason}: {verdict.detail}",
-    )
-
-
-def _miss_file(row: MemberRow, sentence: str, found: Findings) -> None:
-    found.look(Aspect.FILES)
-    if row.reason is Reason.NOT_REVEALED:
-        return
-    found.miss(Aspect.FILES, sentence)
-
-
-def _check_whole(
-    inputs: _RowInputs,
-    row: MemberRow,
-    examined: Examined,
-    reader: SubmissionReader,
-    ledger: Ledger,
-    name: str,
-    found: Findings,
-) -> Ledger:
-    """The file is there and whole: only a model could refuse it."""
-    said = row.reason
-    found.look(Aspect.FILES)
-    if said is not Reason.ACCEPTED and said not in _BY_MODEL:
-        if said in _UNBOUND and not _is_refused_by_commitment(inputs, row):
-            found.take_word(
-                f"{name}: the record says {said}; the file that is served now is whole, and nobody "
-                "can prove what was served then"
-            )
-        else:
-            found.differ(
+    def check_verdict(self, verdict: Verdict) -> None:
+        """What the forward pass says."""
+        by_ledger = Reason.LEDGER_MISMATCH in (self.row.reason, verdict.reason)
+        if by_ledger and not self.inputs.has_ledgers:
+            self.found.miss(
                 Aspect.VERDICTS,
-                f"{name}: the record says {said}, and what it committed to has no such fault",
+                f"{self.name}: the ledger of its seat runs from the settlement's first window on, "
+                "which was not looked at",
             )
-        return ledger
-    verdict = None
-    if inputs.checkpoint is not None:
-        verdict, ledger = judge_and_carry(
-            reader,
-            row.hotkey,
-            inputs.context,
-            inputs.checkpoint,
-            ledger,
-            validator=inputs.validator,
-        )
-        _check_verdict(inputs, row, verdict, name, found)
-    else:
-        found.claims += 1
-    if said is Reason.ACCEPTED:
-        if verdict is None or not verdict.accepted:
-            verdict = examined.accept()
-        _check_values(row, verdict, name, found)
-    return ledger
+        elif self.row.reason is verdict.reason:
+            self.found.look(Aspect.VERDICTS)
+        else:
+            self.differ_from(verdict)
+        self.found.look(Aspect.WITNESS)
+        fault = _find_witness_fault(self.row.witness, verdict.witness)
+        if fault is not None:
+            self.differ(Aspect.WITNESS, fault)
 
+    def check_values(self, verdict: Verdict) -> None:
+        self.found.look(Aspect.VALUES)
+        said, values = list(self.row.values), [group.value for group in verdict.groups]
+        if said == values:
+            return
+        audited = [group.index for group in verdict.groups]
+        if len(said) != len(values):
+            listed = ", ".join(map(str, audited))
+            fault = f"groups {listed} are audited, and the record values {len(said)}"
+        else:
+            place = next(i for i, value in enumerate(values) if said[i] != value)
+            fault = (
+                f"group {audited[place]} is worth {values[place]}, and the record says "
+                f"{said[place]}"
+            )
+        self.differ(Aspect.VALUES, fault)
 
-def _is_refused_by_commitment(inputs: _RowInputs, row: MemberRow) -> bool:
-    committed = inputs.context.commitments.get(row.hotkey)
-    return committed is None or not 0 < committed.groups <= inputs.context.parameters.work.group_cap
+    def check_witness_length(self) -> None:
+        """2 · G bytes a group measured; without a model it is not known how many were."""
+        row, work = self.row, self.inputs.context.parameters.work
+        if row.reason not in _BY_MODEL | {Reason.ACCEPTED}:
+            if row.witness:
+                self.differ(
+                    Aspect.WITNESS, f"{row.reason} needs no forward pass, and has a witness"
+                )
+            return
+        size = 2 * work.group_size
+        groups = min(0 if self.committed is None else self.committed.groups, work.audited_groups)
+        whole = row.reason in (Reason.ACCEPTED, Reason.LEDGER_MISMATCH)
+        measured, rest = divmod(len(row.witness), size)
+        if rest or not measured or measured > groups or (whole and measured < groups):
+            self.differ(
+                Aspect.WITNESS,
+                f"{groups} groups are audited, each with {size} bytes of witness, and the record "
+                f"has {len(row.witness)} in all: not all were looked at",
+            )
 
-
-def _check_verdict(
-    inputs: _RowInputs, row: MemberRow, verdict: Verdict, name: str, found: Findings
-) -> None:
-    """What the forward pass says."""
-    ledgers = Reason.LEDGER_MISMATCH in (row.reason, verdict.reason)
-    if ledgers and not inputs.has_ledgers:
-        found.miss(
-            Aspect.VERDICTS,
-            f"{name}: the ledger of its seat runs from the settlement's first window on, which was "
-            "not looked at",
-        )
-    elif row.reason is verdict.reason:
-        found.look(Aspect.VERDICTS)
-    else:
-        _differ(row, verdict, name, found)
-    found.look(Aspect.WITNESS)
-    fault = _find_witness_fault(row.witness, verdict.witness)
-    if fault is not None:
-        found.differ(Aspect.WITNESS, f"{name}: {fault}")
+    def check_score(self) -> None:
+        """The score follows from the row's own values; these were compared before."""
+        row = self.row
+        self.found.look(Aspect.SCORES)
+        if row.reason is not Reason.ACCEPTED:
+            if row.score or row.values:
+                why = row.reason or "no verdict"
+                self.differ(Aspect.SCORES, f"scored {row.score} in spite of {why}")
+            return
+        groups = 0 if self.committed is None else self.committed.groups
+        audited = min(groups, self.inputs.context.parameters.work.audited_groups)
+        if len(row.values) != audited or not audited:
+            self.differ(
+                Aspect.SCORES,
+                f"{audited} of its {groups} groups are audited, and the record values "
+                f"{len(row.values)}",
+            )
+            return
+        score = groups * sum(row.values) // audited
+        if row.score != score:
+            self.differ(Aspect.SCORES, f"its values make a score of {score}, not {row.score}")
 
 
 def _find_witness_fault(said: bytes, derived: bytes) -> str | None:
@@ -351,71 +410,3 @@ def _find_witness_fault(said: bytes, derived: bytes) -> str | None:
         f"{wrong} of {len(apart)} bytes of the witness are not what this validator's own forward "
         "pass gives: it did not run one, or copied another's"
     )
-
-
-def _check_values(row: MemberRow, verdict: Verdict, name: str, found: Findings) -> None:
-    found.look(Aspect.VALUES)
-    values = [group.value for group in verdict.groups]
-    if list(row.values) == values:
-        return
-    audited = [group.index for group in verdict.groups]
-    if len(row.values) != len(values):
-        fault = f"groups {_list(audited)} are audited, and the record values {len(row.values)}"
-    else:
-        place = next(i for i, value in enumerate(values) if row.values[i] != value)
-        fault = (
-            f"group {audited[place]} is worth {values[place]}, and the record says "
-            f"{row.values[place]}"
-        )
-    found.differ(Aspect.VALUES, f"{name}: {fault}")
-
-
-def _check_witness_length(inputs: _RowInputs, row: MemberRow, name: str, found: Findings) -> None:
-    """2 · G bytes a group that was measured; without a model it is not known how many were before
-    one failed."""
-    if row.reason not in _BY_MODEL | {Reason.ACCEPTED}:
-        if row.witness:
-            found.differ(
-                Aspect.WITNESS, f"{name}: {row.reason} needs no forward pass, and has a witness"
-            )
-        return
-    work, committed = inputs.context.parameters.work, inputs.context.commitments.get(row.hotkey)
-    size = 2 * work.group_size
-    groups = min(0 if committed is None else committed.groups, work.audited_groups)
-    whole = row.reason in (Reason.ACCEPTED, Reason.LEDGER_MISMATCH)
-    measured, rest = divmod(len(row.witness), size)
-    if rest or not measured or measured > groups or (whole and measured < groups):
-        found.differ(
-            Aspect.WITNESS,
-            f"{name}: {groups} groups are audited, each with {size} bytes of witness, and the "
-            f"record has {len(row.witness)} in all: not all were looked at",
-        )
-
-
-def _check_score(inputs: _RowInputs, row: MemberRow, name: str, found: Findings) -> None:
-    """The score follows from the row's own values; these were compared before."""
-    found.look(Aspect.SCORES)
-    if row.reason is not Reason.ACCEPTED:
-        if row.score or row.values:
-            found.differ(
-                Aspect.SCORES,
-                f"{name}: scored {row.score} in spite of {row.reason or 'no verdict'}",
-            )
-        return
-    committed = inputs.context.commitments.get(row.hotkey)
-    groups = 0 if committed is None else committed.groups
-    audited = min(groups, inputs.context.parameters.work.audited_groups)
-    if len(row.values) != audited or not audited:
-        found.differ(
-            Aspect.SCORES,
-            f"{name}: {audited} of its {groups} groups are audited, and the record values "
-            f"{len(row.values)}",
-        )
-        return
-    score = groups * sum(row.values) // audited
-    if row.score != score:
-        found.differ(Aspect.SCORES, f"{name}: its values make a score of {score}, not {row.score}")
-
-
-def _list(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))

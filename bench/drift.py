@@ -14,7 +14,8 @@ import torch
 from figures import Figure, measure, report
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
-from assay.inference import CausalModel, make_model
+from assay.inference import make_model
+from assay.inference.reference import CausalModel
 
 THREADS = 2
 LOGIT_STD = 3.0

@@ -15,15 +15,8 @@ import torch
 from figures import Figure, report
 from work import load_genesis, make_any_projection, make_requests
 
-from assay.inference import (
-    Checkpoint,
-    DraftCount,
-    Drafter,
-    GroupRequest,
-    Request,
-    generate_groups,
-    make_twin,
-)
+from assay.inference import Checkpoint, DraftCount, Drafter, GroupRequest, Request, generate_groups
+from assay.inference.implementations import make_twin
 from assay.protocol import Rollout
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.subnet.presets import DEMO_WORK

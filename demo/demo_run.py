@@ -341,8 +341,7 @@ class ModelFolders:
 
 
 def _find_recorded(records: ObjectStore, windows: range) -> range:
-    """The demo's windows, and those before them that its settlements name: the validator abstained
-    from them, and left a record that says so."""
+    """The demo's windows, and those before them that the validator abstained from on record."""
     found = [
         int(name.rpartition("/window-")[2].removesuffix(".record"))
         for name in records.list()

@@ -18,14 +18,10 @@ _LOOK_S = 0.005
 
 
 class FreePlayers:
-    """Threads that drive one neuron each, side by side.
-
-    Attributes:
-        failure: what has broken one of them, which stops all.
-    """
+    """Threads that drive one neuron each, side by side."""
 
     def __init__(self, neurons: Sequence[Neuron]) -> None:
-        self.failure: Exception | None = None
+        self.failure: Exception | None = None  # what has broken one of them, which stops all
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(index, neuron), name=neuron.name, daemon=True)

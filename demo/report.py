@@ -245,8 +245,6 @@ def _describe_window(run: DemoRun, window: int) -> dict[str, Any]:
 
 
 def _describe_settlement(run: DemoRun, settlement: Settlement, pay: Pay | None) -> dict[str, Any]:
-    """`incentives` are what the chain's consensus made of the weights at its next epoch; None where
-    that has not come."""
     scores = {seat.uid: score for seat, score in settlement.scores.items()}
     return {
         "epoch_block": settlement.epoch,

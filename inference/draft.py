@@ -92,12 +92,7 @@ class Drafter:
 
 
 class _Batch:
-    """Rows decoded together, left-padded, with their key–value cache.
-
-    Attributes:
-        keys: int64 [N, 4].
-        counts: int64 [N], tokens of each completion so far.
-    """
+    """Rows decoded together, left-padded, with their key–value cache."""
 
     def __init__(self, requests: Sequence[Request], model: PreTrainedModel) -> None:
         device = model.device
@@ -112,6 +107,7 @@ class _Batch:
         self._mask = mask.to(device) if bool((mask == 0).any()) else None
         self._positions = (mask.cumsum(dim=1) - 1).clamp_(min=0).to(device)
         self._cache = DynamicCache(config=model.config)
+        #: int64 [N, 4], and int64 [N]: tokens of each completion so far
         self.keys = make_keys([request.seed for request in requests], device)
         self.counts = torch.tensor([len(request.tokens) for request in requests], device=device)
 

@@ -81,9 +81,7 @@ def generate_groups(
 
 def _correct(rows: list[Request], measured: Sequence[Measurement]) -> int:
     """Cuts each row at its first wrong token and puts the right one there; how many tokens went.
-
-    A tie the reference decides by id has margin 0 and another id: it is corrected like any other.
-    """
+    A tie that the reference decides by id is corrected like any other."""
     cut = 0
     for i, (request, measurement) in enumerate(zip(rows, measured, strict=True)):
         wrong = measurement.best != np.array(request.tokens)

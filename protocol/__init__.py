@@ -30,15 +30,14 @@ from assay.protocol.record import (
     decode_settlement_record,
     decode_window_record,
 )
-from assay.protocol.score_tree import ScoreTree, make_score_tree
+from assay.protocol.score_tree import make_score_tree
 from assay.protocol.ss58 import decode_ss58, encode_ss58
 from assay.protocol.step import StepRecord, StepSource, StepSuccess
 from assay.protocol.submission import Footer, Header, Rollout
-from assay.protocol.window import WINDOW_SCHEDULE, Block, Phase
+from assay.protocol.window import Block, Phase
 
 __all__ = [
     "QUICKNET",
-    "WINDOW_SCHEDULE",
     "Beacon",
     "BeaconChain",
     "Block",
@@ -60,7 +59,6 @@ __all__ = [
     "Refusal",
     "Rollout",
     "Scheme",
-    "ScoreTree",
     "SettlementRecord",
     "StepRecord",
     "StepSource",

@@ -16,7 +16,7 @@ from assay.verification.settlement import (
     compute_value,
     compute_weights,
 )
-from assay.verification.sketch import SKETCH_CLIP, SKETCH_GAIN, join_projections, make_projection
+from assay.verification.sketch import SKETCH_CLIP, SKETCH_GAIN, make_projection
 from assay.verification.verdict import GroupValue, Statistics, Verdict
 
 __all__ = [
@@ -40,7 +40,6 @@ __all__ = [
     "compute_weights",
     "examine",
     "find_commitment",
-    "join_projections",
     "judge",
     "make_projection",
 ]

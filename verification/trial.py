@@ -136,8 +136,7 @@ class Trial:
         )
 
     def _hear_appeal(self, index: int, r: int, rollout: Rollout) -> Floats | None:
-        """What the second prefill says for the ledger, None unless the whole rollout passes every
-        test of its own there."""
+        """What the second prefill says for the ledger; None unless the rollout passes there."""
         if self._appeal is None or self._appeals_left == 0:
             return None
         self._appeals_left -= 1

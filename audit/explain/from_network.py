@@ -146,8 +146,7 @@ def _get_context(
 def _find_records(
     session: Session, asked: WindowQuery, notes: list[str]
 ) -> list[PublishedVerdicts]:
-    """Of the validator that is named, else of all that name a record on chain, those with most
-    stake first."""
+    """Of the validator named, else of all that name one on chain, those with most stake first."""
     chain, parameters = session.chain, session.parameters
     if asked.records is not None:
         names = [asked.validator] if asked.validator is not None else None
@@ -263,8 +262,7 @@ def _describe_seat(chain: StateReader, hotkey: bytes, number: int) -> str:
 
 
 def _find_owned(chain: SubnetChain, context: Context, address: bytes) -> tuple[bytes, ...]:
-    """Members' hotkeys that a coldkey owned at the window's first block, or where the nodes have
-    forgotten that block owns now."""
+    """What a coldkey owned at the window's first block; where that is forgotten, owns now."""
     first = compute_block(context.parameters.timing, context.window, Phase.CHALLENGE)
     try:
         rows = chain.get_metagraph(first)

@@ -162,8 +162,7 @@ def _read_record(
 def _derive_context(
     public: Public, record: WindowRecord | None, window: int, found: Findings
 ) -> Context | None:
-    """By the chain, with a validator's record for what nodes have forgotten; None where it is not
-    known."""
+    """By the chain, with a validator's record for what nodes have forgotten; None: not known."""
     if record is not None and record.audit is not None:
         probe = Findings(window)
         context = derive_context(public, record, probe)
@@ -302,11 +301,7 @@ def _check_committed(
 
 
 def _check_verdict(inputs: _StepInputs, hotkey: bytes, whole: bool, found: Findings) -> None:
-    """What the validator says of the file.
-
-    Args:
-        whole: all groups of it were judged again here, and are genuine.
-    """
+    """What the validator says of a file; `whole`: all of it was judged again here as genuine."""
     if inputs.rows is None:
         return
     found.look(Aspect.VERDICTS)
@@ -328,8 +323,7 @@ def _check_verdict(inputs: _StepInputs, hotkey: bytes, whole: bool, found: Findi
 def _check_choice(
     inputs: _StepInputs, sources: dict[bytes, list[ConsumedGroup]], found: Findings
 ) -> None:
-    """Of what it could take, a step takes the groups of the lowest ranks. A file that it has read
-    it could take all of."""
+    """Of the files that it has read, a step takes the groups of the lowest ranks."""
     context = inputs.context
 
     def rank(hotkey: bytes, index: int) -> bytes:

@@ -210,8 +210,7 @@ def judge_committed(
 def _find_apart(
     context: Context, taken: Sequence[ConsumedGroup], right: dict[int, list[NDArray[np.uint32]]]
 ) -> str | None:
-    """The first rollout whose log-probabilities in the step are not those, within the bounds that
-    two permitted implementations keep."""
+    """The first rollout whose log-probabilities in the step are not those, within the bounds."""
     for one in taken:
         for number, logprobs in enumerate(one.group.behaviour_logprobs):
             told, wanted = to_integers(logprobs), right[one.index][number]

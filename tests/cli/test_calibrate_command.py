@@ -22,7 +22,8 @@ from assay.cli.calibration_report import (
     find_margin,
     list_thresholds,
 )
-from assay.inference import CheckpointError, Comparison, ImplementationError
+from assay.inference import CheckpointError, Comparison
+from assay.inference.implementations import ImplementationError
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import CalibrateSettings, Settings
 from assay.protocol import Calibration

@@ -7,16 +7,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from assay.inference import (
+from assay.inference import Reference, make_model
+from assay.inference.implementations import (
     PERMITTED,
     ImplementationError,
     PlainReference,
-    Reference,
-    SketchBuilder,
-    make_model,
     make_twin,
 )
-from assay.inference.reference import _Rows
+from assay.inference.reference import SketchBuilder, _Rows
 from assay.training import GENESIS
 from assay.verification import Projection
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
-from assay.inference import SplitModel, split
-from assay.inference.split import multiply_bf16, multiply_split, split_terms
+from assay.inference import split
+from assay.inference.split import SplitModel, multiply_bf16, multiply_split, split_terms
 
 ORDINARY = st.floats(2.0**-100, 2.0**120, width=32) | st.floats(-(2.0**120), -(2.0**-100), width=32)
 

@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from assay.inference import PERMITTED, Request
+from assay.inference import Request
+from assay.inference.implementations import PERMITTED
 from assay.protocol.seeds import compute_witness_seed
-from assay.verification import join_projections, make_projection
+from assay.verification import make_projection
+from assay.verification.sketch import join_projections
 
 
 def test_permitted_implementations_agree_within_one(checkpoint, requests, projection):
