@@ -17,6 +17,7 @@ from assay.audit.ports import Public, Submissions
 from assay.inference import Checkpoint, CheckpointError, Outline, UnusableCheckpointError
 from assay.network.store import StoreError
 from assay.protocol import Committed, Context, Phase, Reason, encode_ss58
+from assay.protocol.reason import CHEATING, WITHHELD
 from assay.protocol.record import NOTHING, MemberRow, Outcome, WindowRecord
 from assay.protocol.window import compute_block
 from assay.verification import Examined, Ledger, Seat, SubmissionReader, Verdict, examine
@@ -26,24 +27,9 @@ Ledgers = dict[Seat, Ledger]
 #: Decided by the chain alone.
 _BY_CHAIN = frozenset({Reason.NOT_REGISTERED, Reason.NO_COMMITMENT})
 #: Said of a file before its bytes are bound by the root on chain.
-_UNBOUND = frozenset(
-    {
-        Reason.NOT_REVEALED,
-        Reason.TOO_LARGE,
-        Reason.MALFORMED,
-        Reason.WRONG_HEADER,
-        Reason.ROOT_MISMATCH,
-    }
-)
+_UNBOUND = WITHHELD - {Reason.WRONG_CHECKPOINT}
 #: Decided by the model alone.
-_BY_MODEL = frozenset(
-    {
-        Reason.SKETCH_MISMATCH,
-        Reason.LOGPROB_MISMATCH,
-        Reason.SAMPLING_MISMATCH,
-        Reason.LEDGER_MISMATCH,
-    }
-)
+_BY_MODEL = CHEATING - {Reason.TOKEN_OUT_OF_RANGE, Reason.WRONG_TERMINATION}
 #: How far two machines' witnesses may be apart.
 _WITNESS_STEP = 1
 

@@ -3,7 +3,7 @@ cheat would run in their place. Built once into a folder, about two minutes on t
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,24 +22,14 @@ SHIPPED, BENCH = "shipped", "bench"
 BENCH_TOKENS = 128
 
 
-def _save_text(config: TextConfig) -> Callable[[Path], None]:
-    return lambda folder: save_model(train_text_model(config), folder)
-
-
-def _save_arithmetic(config: PretrainConfig) -> Callable[[Path], None]:
-    return lambda folder: pretrain(config, folder)
-
-
-#: Folder → what fills it.
-_BUILDERS: Mapping[str, Callable[[Path], None]] = {
-    "bench": _save_text(TextConfig()),
-    "bench-smaller": _save_text(TextConfig(seed=2, hidden=48, layers=2, inner=128)),
-    "bench-sibling": _save_text(TextConfig(seed=1)),
-    "bench-foreign": _save_text(TextConfig(lexicon=1, seed=3)),
-    "shipped-smaller": _save_arithmetic(
-        PretrainConfig(steps=250, seed=2, hidden=48, layers=2, inner=128)
-    ),
-    "shipped-sibling": _save_arithmetic(PretrainConfig(steps=250, seed=1)),
+#: Folder → how the model in it is trained.
+_CONFIGS: Mapping[str, TextConfig | PretrainConfig] = {
+    "bench": TextConfig(),
+    "bench-smaller": TextConfig(seed=2, hidden=48, layers=2, inner=128),
+    "bench-sibling": TextConfig(seed=1),
+    "bench-foreign": TextConfig(lexicon=1, seed=3),
+    "shipped-smaller": PretrainConfig(steps=250, seed=2, hidden=48, layers=2, inner=128),
+    "shipped-sibling": PretrainConfig(steps=250, seed=1),
 }
 
 
@@ -55,11 +45,14 @@ class Family:
 
 def build_models(cache: Path) -> None:
     """Trains and saves whatever of the models is not there."""
-    for name, build in _BUILDERS.items():
+    for name, config in _CONFIGS.items():
         folder = cache / name
         if not (folder / "model.safetensors").exists():
             print(f"building {folder}", file=sys.stderr, flush=True)
-            build(folder)
+            if isinstance(config, TextConfig):
+                save_model(train_text_model(config), folder)
+            else:
+                pretrain(config, folder)
     if not (cache / "bench" / MANIFEST_FILE).exists():
         make_genesis(cache / "bench", BENCH_TOKENS)
 
@@ -74,7 +67,7 @@ def open_family(name: str, cache: Path) -> Family:
     found = {
         role: cache / f"{name}-{role}"
         for role in ("smaller", "sibling", "foreign")
-        if f"{name}-{role}" in _BUILDERS
+        if f"{name}-{role}" in _CONFIGS
     }
     if name == SHIPPED:
         found["foreign"] = cache / "bench"

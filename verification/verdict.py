@@ -4,7 +4,7 @@ The consensus part is window, hotkey, reason and values; the rest is for people.
 Specification, section 8.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from assay.protocol.gumbel import FRACTION_BITS
@@ -34,13 +34,7 @@ class Statistics:
 
     def merge(self, other: "Statistics") -> "Statistics":
         """The larger of each."""
-        return Statistics(
-            max(self.margin_max, other.margin_max),
-            max(self.log_capital, other.log_capital),
-            max(self.logprob_rms, other.logprob_rms),
-            max(self.sketch_mean, other.sketch_mean),
-            max(self.ledger_capital, other.ledger_capital),
-        )
+        return Statistics(*map(max, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True, slots=True)

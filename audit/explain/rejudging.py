@@ -4,6 +4,7 @@ Each tells more than the one before. What it does not know: what a validator cou
 it sits, and the ledger of the windows before.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +133,9 @@ def _judge(
         return Rejudgment(verdict, outline=outline)
     if reader is None or source is None:
         return Rejudgment(None, outline=outline, lacks=("the miner's file is not at hand",))
-    header, size = _read_header(reader), _measure_size(source)
+    header, size = _read_header(reader), None
+    with suppress(StoreError):
+        size = source.size()
     if outline is None:
         lack = (
             f"the window's checkpoint {context.checkpoint.hex()[:16]}… is not at hand: name its "
@@ -166,13 +169,6 @@ def _read_header(reader: SubmissionReader) -> Header | None:
         footer = reader.read_footer()
         return None if isinstance(footer, Refusal) else decode(Header, footer.header)
     except (EncodingError, StoreError):
-        return None
-
-
-def _measure_size(source: ObjectSource) -> int | None:
-    try:
-        return source.size()
-    except StoreError:
         return None
 
 

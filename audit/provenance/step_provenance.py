@@ -32,6 +32,7 @@ from assay.network.store import StoreError
 from assay.neurons.session.window_reader import BeaconError, get_challenge, get_context
 from assay.neurons.trainer.lessons import compute_rank
 from assay.protocol import Context, Phase, Reason, Refusal, StepRecord, encode_ss58
+from assay.protocol.reason import CHEATING
 from assay.protocol.record import MemberRow, WindowRecord
 from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.window import compute_block
@@ -39,16 +40,7 @@ from assay.verification.judge import find_commitment
 
 #: Verdicts on bytes that the root on chain binds: the trainer's own judge finds what a validator's
 #: has found. Of others a trainer may know better: it reads at another time, and keeps no ledger.
-_BINDING = frozenset(
-    {
-        Reason.WRONG_CHECKPOINT,
-        Reason.TOKEN_OUT_OF_RANGE,
-        Reason.WRONG_TERMINATION,
-        Reason.SKETCH_MISMATCH,
-        Reason.LOGPROB_MISMATCH,
-        Reason.SAMPLING_MISMATCH,
-    }
-)
+_BINDING = CHEATING - {Reason.LEDGER_MISMATCH} | {Reason.WRONG_CHECKPOINT}
 
 
 @dataclass(frozen=True, slots=True)
