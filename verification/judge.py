@@ -77,7 +77,15 @@ def judge(
     if isinstance(examined, Verdict):
         return examined, ledger
     case = examined.case
-    trial = case.open_trial(forward, appeal, calibration, validator)
+    trial = Trial(
+        hotkey,
+        context,
+        calibration,
+        case.make_projection(validator),
+        lambda index: tokenizer.encode(case.make_problem(index).prompt),
+        forward,
+        appeal,
+    )
     fault, ledger = trial.process(examined.shown, ledger)
     verdict = examined.accept() if fault is None else case.refuse(fault)
     return replace(verdict, statistics=trial.statistics, witness=trial.witness), ledger
@@ -128,7 +136,17 @@ class Examined:
 
     def accept(self) -> Verdict:
         """The verdict where the model finds nothing. Runs the reward code."""
-        return self.case.accept(self.shown)
+        case = self.case
+        values = tuple(case.value_group(index, group) for index, group in self.shown.items())
+        return Verdict(
+            window=case.context.window,
+            hotkey=case.hotkey,
+            reason=Reason.ACCEPTED,
+            detail=f"{len(values)} of {case.committed_groups} groups judged, all genuine",
+            committed_groups=case.committed_groups,
+            groups=values,
+            tokens=sum(len(row.tokens) for group in self.shown.values() for row in group),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +171,6 @@ class _Case:
             rollout=refusal.rollout,
             token=refusal.token,
             unbound=refusal.unbound,
-        )
-
-    def accept(self, shown: dict[int, Group]) -> Verdict:
-        values = tuple(self.value_group(index, group) for index, group in shown.items())
-        tokens = sum(len(rollout.tokens) for group in shown.values() for rollout in group)
-        return Verdict(
-            window=self.context.window,
-            hotkey=self.hotkey,
-            reason=Reason.ACCEPTED,
-            detail=f"{len(values)} of {self.committed_groups} groups judged, all genuine",
-            committed_groups=self.committed_groups,
-            groups=values,
-            tokens=tokens,
         )
 
     def value_group(self, index: int, group: Group) -> GroupValue:
@@ -198,23 +203,6 @@ class _Case:
             return projection
         seed = compute_witness_seed(context.audit_seed, validator)
         return join_projections(projection, make_projection(seed, self.manifest))
-
-    def open_trial(
-        self,
-        forward: Forward,
-        appeal: Forward | None,
-        calibration: Calibration,
-        validator: bytes | None,
-    ) -> Trial:
-        return Trial(
-            self.hotkey,
-            self.context,
-            calibration,
-            self.make_projection(validator),
-            lambda index: self.tokenizer.encode(self.make_problem(index).prompt),
-            forward,
-            appeal,
-        )
 
 
 def find_commitment(context: Context, hotkey: bytes) -> Committed | Refusal:

@@ -82,6 +82,10 @@ def gather_from_network(
     settled = None
     if said and settles_at is not None:
         settled = said[0][0].get_share(hotkey, settles_at)
+    has_permit = None
+    if said:
+        rows, validator = chain.get_metagraph(head), said[0][0].reader.validator
+        has_permit = any(row.permit for row in rows if row.hotkey == validator)
     facts = WindowCase(
         hotkey=hotkey,
         context=context,
@@ -92,7 +96,7 @@ def gather_from_network(
         settles_at=settles_at,
         head=head,
         paid=_find_paid(chain, parameters, hotkey, settled),
-        has_permit=_has_permit(chain, head, said[0][0].reader.validator) if said else None,
+        has_permit=has_permit,
         owned=owned,
         notes=(*notes, *lacks),
     )
@@ -182,17 +186,15 @@ def _find_material(
     model = find_model(asked.model, asked.folder / "models", context)
     committed = context.commitments.get(asked.hotkey)
     name = make_object_name(encode_ss58(asked.hotkey), asked.window)
-    if committed is None:
-        return Material(None, None, None, model)
-    try:
-        store = stores.open(committed.locator)
-        if store.open(name).size() is None:
+    if committed is not None:
+        try:
+            store = stores.open(committed.locator)
+            if store.open(name).size() is not None:
+                return Material(store.open(name), store.get_path(name), None, model)
             notes.append(f"{name} is not in the store now, under {committed.locator!r}")
-            return Material(None, None, None, model)
-        return Material(store.open(name), store.get_path(name), None, model)
-    except StoreError as error:
-        notes.append(f"the miner's file is not read: {error}")
-        return Material(None, None, None, model)
+        except StoreError as error:
+            notes.append(f"the miner's file is not read: {error}")
+    return Material(None, None, None, model)
 
 
 def _read_history(
@@ -289,18 +291,11 @@ def _describe_slot(chain: StateReader, hotkey: bytes, number: int, window: int) 
 def _find_paid(
     chain: SubnetChain, parameters: Parameters, hotkey: bytes, settled: SettlementShare | None
 ) -> Paid | None:
-    if settled is None:
-        return None
-    try:
-        payment = find_payment(chain, parameters, hotkey, settled.epoch)
-    except ForgottenError:
-        return None
+    payment = None
+    if settled is not None:
+        with suppress(ForgottenError):
+            payment = find_payment(chain, parameters, hotkey, settled.epoch)
     if payment is None:
         return None
-    return Paid(
-        payment.block, payment.uid, len(payment.weights), payment.incentive, payment.emission
-    )
-
-
-def _has_permit(chain: SubnetChain, head: int, validator: bytes) -> bool:
-    return any(row.permit for row in chain.get_metagraph(head) if row.hotkey == validator)
+    weights = len(payment.weights)
+    return Paid(payment.block, payment.uid, weights, payment.incentive, payment.emission)
