@@ -30,12 +30,9 @@ class ExplainError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Attributes:
-    source: the miner's file; None: not at hand.
-    file, context, model: paths of what lies on this machine.
-    """
+    """What a window can be judged from: paths of what lies on this machine, None where nothing."""
 
-    source: ObjectSource | None
+    source: ObjectSource | None  # the miner's file, wherever it is
     file: Path | None
     context: Path | None
     model: Path | None

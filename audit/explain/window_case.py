@@ -37,9 +37,9 @@ class RolloutMeasurement:
     off: int  # tokens that are not the keyed draw
     above_cap: int  # those of them beyond the cap
     log_capital: float  # natural logarithm of the rollout's martingale at its highest
-    #: first and last token of the block whose sketch is furthest away, and its average difference
+    #: first and last token of the block whose sketch is furthest away; its mean difference a token
     block: tuple[int, int, float]
-    sketch_mean: float  # average difference a token over the whole rollout
+    sketch_mean: float  # mean difference a token over the whole rollout
     logprob_rms: float  # over the positions drawn, nats
     logprob_max: float  # over the positions drawn, nats
     #: −ln p claimed and measured at the position of the largest difference, nats
@@ -99,7 +99,7 @@ class WindowCase:
 
     hotkey: bytes
     context: Context
-    said: tuple[StatedVerdict, ...]  # validators' own words, the one that is explained first
+    said: tuple[StatedVerdict, ...]  # validators' own words; the first is explained
     found: Rejudgment
     own: StatedVerdict | None = None  # the miner's own verdict, from its history
     settled: SettlementShare | None = None
