@@ -98,14 +98,21 @@ class FolderTokenizer:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Outline:
+    """A checkpoint without its tensors: enough to ask its problems, read its text and know its
+    bounds, not to run it."""
+
+    manifest: Manifest
+    calibration: Calibration
+    tokenizer: FolderTokenizer
+
+
+@dataclass(frozen=True)
+class Checkpoint(Outline):
     """A verified checkpoint, ready to run."""
 
     folder: Path
-    manifest: Manifest
-    calibration: Calibration
     model: PreTrainedModel
-    tokenizer: FolderTokenizer
     _models: dict[str, CausalModel] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )
@@ -153,16 +160,6 @@ class Checkpoint:
         return Drafter(model or self.model, self.tokenizer.drawable, rules, batch)
 
 
-@dataclass(frozen=True)
-class Outline:
-    """A checkpoint without its tensors: enough to ask its problems, read its text and know its
-    bounds, not to run it."""
-
-    manifest: Manifest
-    calibration: Calibration
-    tokenizer: FolderTokenizer
-
-
 def load_outline(folder: Path, expected: bytes | None = None) -> Outline:
     """Opens all of a folder but its tensors, which need not be there, and holds it against its
     manifest. Whether the tensors make a model is not asked.
@@ -198,7 +195,7 @@ def load_checkpoint(folder: Path, expected: bytes | None = None) -> Checkpoint:
         raise UnusableCheckpointError(f"μ in {folder} has another width than the model's states")
     vocabulary = model.get_output_embeddings().weight.shape[0]
     tokenizer = _open_tokenizer(folder, manifest, vocabulary)
-    return Checkpoint(folder, manifest, calibration, model, tokenizer)
+    return Checkpoint(manifest, calibration, tokenizer, folder, model)
 
 
 def _open_tokenizer(folder: Path, manifest: Manifest, vocabulary: int) -> FolderTokenizer:

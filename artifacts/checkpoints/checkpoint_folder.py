@@ -400,7 +400,7 @@ def open_checkpoint(
     return checkpoint
 
 
-def find_checkpoint_fault(checkpoint: Checkpoint | Outline, parameters: Parameters) -> str | None:
+def find_checkpoint_fault(checkpoint: Outline, parameters: Parameters) -> str | None:
     """Why a published checkpoint is unusable whoever looks at it, or None."""
     fault = find_fault(
         checkpoint.manifest, checkpoint.calibration, parameters.tests, parameters.work.max_tokens

@@ -71,24 +71,21 @@ def judge_again(
         outlines: asked for the checkpoint without its tensors where the folder has none of it.
     """
     outline: Outline | None = None
-    checkpoint: Checkpoint | None = None
     try:
-        outline, checkpoint, lacks = open_model(model, context)
+        outline, lacks = open_model(model, context)
         if outline is None and outlines is not None:
             outline = outlines.get(context.checkpoint)
     except UnusableCheckpointError as error:
-        outline = checkpoint = None
+        outline = None
         lacks = (f"the window is void for everybody, its checkpoint is unusable: {error}",)
     except CheckpointError as error:
-        outline = checkpoint = None
+        outline = None
         lacks = (str(error),)
-    return _judge(context, hotkey, source, worker, outline, checkpoint), lacks
+    return _judge(context, hotkey, source, worker, outline), lacks
 
 
-def open_model(
-    model: Path | None, context: Context
-) -> tuple[Outline | None, Checkpoint | None, tuple[str, ...]]:
-    """The window's checkpoint as far as a folder holds it, and what it lacks.
+def open_model(model: Path | None, context: Context) -> tuple[Outline | None, tuple[str, ...]]:
+    """The window's checkpoint, or its outline where a folder holds no more, and what it lacks.
 
     Args:
         model: a checkpoint, or a folder of checkpoints by digest; it may be incomplete.
@@ -97,21 +94,20 @@ def open_model(
         UnusableCheckpointError: the window is void for everybody.
     """
     if model is None:
-        return None, None, ()
+        return None, ()
     try:
         checkpoint = load_checkpoint(model, context.checkpoint)
     except UnusableCheckpointError:
         raise
     except CheckpointError as error:
         try:
-            return load_outline(model, context.checkpoint), None, (str(error),)
+            return load_outline(model, context.checkpoint), (str(error),)
         except CheckpointError:
-            return None, None, (str(error),)
+            return None, (str(error),)
     fault = find_checkpoint_fault(checkpoint, context.parameters)
     if fault is not None:
         raise UnusableCheckpointError(fault)
-    outline = Outline(checkpoint.manifest, checkpoint.calibration, checkpoint.tokenizer)
-    return outline, checkpoint, ()
+    return checkpoint, ()
 
 
 def _judge(
@@ -120,7 +116,6 @@ def _judge(
     source: ObjectSource | None,
     worker: ParquetWorker,
     outline: Outline | None,
-    checkpoint: Checkpoint | None,
 ) -> Rejudgment:
     committed = find_commitment(context, hotkey)
     reader = None
@@ -147,20 +142,20 @@ def _judge(
         if isinstance(examined, Verdict):
             rollout = _read_rollout(reader, context, examined)
             return Rejudgment(examined, False, outline, header, size, rollout)
-        if checkpoint is None:
+        if not isinstance(outline, Checkpoint):
             lack = (
                 "what needs no model finds no fault; the rest takes the window's checkpoint "
                 f"{context.checkpoint.hex()[:16]}…: name its folder with --model"
             )
             return Rejudgment(None, False, outline, header, size, lacks=(lack,))
-        verdict = judge_with_checkpoint(reader, hotkey, context, checkpoint)
+        verdict = judge_with_checkpoint(reader, hotkey, context, outline)
     except StoreError as error:
         lack = f"the miner's file cannot be read from here: {error}"
         return Rejudgment(None, False, outline, header, size, lacks=(lack,))
     measured = rollout = None
     if verdict.group is not None and verdict.rollout is not None:
         rollout = examined.shown[verdict.group][verdict.rollout]
-        measured = _measure(context, checkpoint, verdict, rollout)
+        measured = _measure(context, outline, verdict, rollout)
     return Rejudgment(verdict, True, outline, header, size, rollout, measured)
 
 

@@ -50,7 +50,7 @@ class _StepInputs:
     context: Context
     public: Public
     #: of the checkpoint in force; None where it is not to be had
-    outline: Outline | Checkpoint | None
+    outline: Outline | None
     checkpoint: Checkpoint | None  # None: no forward pass is run
     #: of the validator's record, by hotkey; None where there is no record
     rows: dict[bytes, MemberRow] | None

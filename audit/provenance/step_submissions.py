@@ -162,7 +162,7 @@ def compare_groups(taken: Sequence[ConsumedGroup], held: CommittedGroups) -> str
 
 def judge_committed(
     context: Context,
-    outline: Outline | Checkpoint,
+    outline: Outline,
     checkpoint: Checkpoint | None,
     taken: Sequence[ConsumedGroup],
     held: CommittedGroups,

@@ -158,9 +158,9 @@ class GroupReader:
         short = context.checkpoint.hex()[:16]
         folder = None if asked["models"] is None else Path(asked["models"])
         place = None if folder is None else find_model(folder, None, context)
-        outline, checkpoint, lacks = open_model(place, context)
-        if checkpoint is not None:
-            return outline, checkpoint, None
+        outline, lacks = open_model(place, context)
+        if isinstance(outline, Checkpoint):
+            return outline, outline, None
         lack = f"checkpoint {short}… is not at hand"
         if lacks and place is not None and place != folder:
             self._told = lacks[0]
