@@ -26,7 +26,7 @@ from assay.audit.provenance.step_submissions import (
     judge_committed,
     read_committed,
 )
-from assay.inference import Checkpoint, CheckpointError, Outline
+from assay.inference import CheckpointError, Outline
 from assay.network.chain import ForgottenError
 from assay.network.store import StoreError
 from assay.neurons.session.window_reader import BeaconError, get_challenge, get_context
@@ -49,9 +49,8 @@ class _StepInputs:
 
     context: Context
     public: Public
-    #: of the checkpoint in force; None where it is not to be had
+    #: of the checkpoint in force, or it as a whole; None where it is not to be had
     outline: Outline | None
-    checkpoint: Checkpoint | None  # None: no forward pass is run
     #: of the validator's record, by hotkey; None where there is no record
     rows: dict[bytes, MemberRow] | None
 
@@ -188,16 +187,16 @@ def _open_inputs(
     checkpoints: CheckpointFolder,
     found: Findings,
 ) -> _StepInputs:
-    checkpoint = outline = None
+    outline: Outline | None = None
     try:
-        checkpoint = checkpoints.get(context.checkpoint)
+        outline = checkpoints.get(context.checkpoint)
     except CheckpointError as error:
         found.miss(Aspect.LOGPROBS, f"no forward pass is run again: {error}")
         try:
             outline = public.outlines.get(context.checkpoint)
         except CheckpointError as worse:
             found.miss(Aspect.GROUPS, f"at which levels problems were asked: {worse}")
-    return _StepInputs(context, public, checkpoint or outline, checkpoint, rows)
+    return _StepInputs(context, public, outline, rows)
 
 
 # --- what was taken
@@ -286,9 +285,7 @@ def _check_committed(
         return False
     if inputs.outline is None:
         return False
-    genuine = judge_committed(
-        inputs.context, inputs.outline, inputs.checkpoint, present, held, found
-    )
+    genuine = judge_committed(inputs.context, inputs.outline, present, held, found)
     return genuine and not held.missing
 
 

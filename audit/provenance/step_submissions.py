@@ -163,7 +163,6 @@ def compare_groups(taken: Sequence[ConsumedGroup], held: CommittedGroups) -> str
 def judge_committed(
     context: Context,
     outline: Outline,
-    checkpoint: Checkpoint | None,
     taken: Sequence[ConsumedGroup],
     held: CommittedGroups,
     found: Findings,
@@ -171,7 +170,7 @@ def judge_committed(
     """Judges one miner's groups again, and their log-probabilities in the step.
 
     Args:
-        checkpoint: in force; None: no forward pass is run.
+        outline: of the checkpoint in force; a whole checkpoint: forward passes are run.
 
     Returns:
         Whether they were judged in full, and are genuine.
@@ -179,7 +178,7 @@ def judge_committed(
     hotkey, indices = taken[0].hotkey, sorted({one.index for one in taken})
     name, size = encode_ss58(hotkey), context.parameters.work.group_size
     found.look(Aspect.LOGPROBS)
-    if checkpoint is None:
+    if not isinstance(outline, Checkpoint):
         examined = examine(
             held, hotkey, context, outline.tokenizer, manifest=outline.manifest, groups=indices
         )
@@ -190,9 +189,9 @@ def judge_committed(
             why = "is not its miner's: only a forward pass shows which is right"
             found.miss(Aspect.LOGPROBS, f"{name}: {apart} {why}")
         return False
-    forward = RecordingForward(checkpoint.get_reference(context.parameters.work.temperature))
+    forward = RecordingForward(outline.get_reference(context.parameters.work.temperature))
     verdict, _ = judge_and_carry(
-        held, hotkey, context, checkpoint, Ledger(), groups=indices, forward=forward
+        held, hotkey, context, outline, Ledger(), groups=indices, forward=forward
     )
     if not verdict.accepted:
         found.differ(
