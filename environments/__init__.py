@@ -29,11 +29,9 @@ from assay.environments.registry import (
     open_environment,
     parse_choice,
 )
-from assay.protocol.parameters import MILLION
 
 __all__ = [
     "ENVIRONMENTS",
-    "MILLION",
     "PROBLEMS_MIN",
     "Answer",
     "Environment",

@@ -6,8 +6,8 @@ Start with `judge`; `trial` runs the tests of one submission; `settlement` makes
 """
 
 from assay.verification.judge import Examined, examine, find_commitment, judge
-from assay.verification.ledger import Ledger
 from assay.verification.ports import Forward, Measurement, Projection, SubmissionReader, Tokenizer
+from assay.verification.seat_ledger import Ledger
 from assay.verification.settlement import (
     Result,
     Seat,

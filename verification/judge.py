@@ -29,8 +29,8 @@ from assay.protocol.submission import (
     is_group_committed,
     split_rows,
 )
-from assay.verification.ledger import Ledger
 from assay.verification.ports import Forward, Projection, SubmissionReader, Tokenizer
+from assay.verification.seat_ledger import Ledger
 from assay.verification.settlement import compute_value
 from assay.verification.sketch import join_projections, make_projection
 from assay.verification.trial import Trial

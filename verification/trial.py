@@ -14,10 +14,10 @@ from assay.protocol.reason import Reason, Refusal
 from assay.protocol.seeds import compute_rollout_seed
 from assay.protocol.selection import select_positions
 from assay.protocol.submission import SKETCH_COLUMNS, Rollout
-from assay.verification.ledger import Ledger
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.ports import Forward, Measurement, Projection
 from assay.verification.sampling import Floats, judge_sampling
+from assay.verification.seat_ledger import Ledger
 from assay.verification.sketch import judge_sketch
 from assay.verification.verdict import Statistics
 

@@ -5,6 +5,6 @@ memory and time. `parquet_worker` has both halves, `parquet_pages` what the chil
 decoder runs. Start with `parquet_worker`. They know pages and columns, never what these are about.
 """
 
-from assay.artifacts.parquet.parquet_worker import Budget, ParquetWorker, WorkerError
+from assay.artifacts.parquet.parquet_worker import ParquetWorker
 
-__all__ = ["Budget", "ParquetWorker", "WorkerError"]
+__all__ = ["ParquetWorker"]

@@ -16,11 +16,9 @@ import os
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from assay.cage import Budget, Cage, Lost, WorkerError, child
+from assay.cage import Budget, Cage, Lost, child
 from assay.cage.child import DETAIL_MAX, clean
 from assay.protocol import Reason, Refusal
-
-__all__ = ["Budget", "ParquetWorker", "WorkerError"]
 
 _BOOT = (
     "from assay.artifacts.parquet.parquet_worker import serve;"

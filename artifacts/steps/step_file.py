@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assay.artifacts.parquet.parquet_worker import Budget, ParquetWorker
+from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.steps.step_parser import HEAD, LIMITS, SCHEMA
+from assay.cage import Budget
 from assay.protocol import Refusal
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group

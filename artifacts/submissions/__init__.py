@@ -3,8 +3,8 @@
 Start with `submission_file`, the Parquet file (`submission_layout`); `submission_parser` parses it
 in a caged child. `submission_reader` has it from the miner's store or from mirrors, `read_ahead`
 beside the judge, and `submission_judge` puts reader, checkpoint and judge together. What was read
-is kept by `submission_pack`; `mirror_writer` leaves it for others, `mirror_list` knows theirs. What
-is accepted is decided by `assay.verification` alone.
+is kept by `submission_pack`; `mirror_writer` leaves it for others, `mirror_list` knows theirs.
+Nothing here decides what is accepted: `assay.verification` does.
 """
 
 from assay.artifacts.submissions.submission_file import SubmissionFile, write_submission

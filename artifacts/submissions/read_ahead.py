@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Condition, Thread
 
-from assay.artifacts.parquet import Budget, ParquetWorker, WorkerError
+from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.artifacts.submissions.submission_pack import (
     PackedReader,
@@ -27,6 +27,7 @@ from assay.artifacts.submissions.submission_reader import (
     StoreFinder,
     SubmissionSources,
 )
+from assay.cage import Budget, WorkerError
 from assay.network.store import StoreError, within
 from assay.protocol import Context, Footer, Refusal
 from assay.protocol.submission import is_committed, is_group_committed

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from assay.artifacts.parquet.parquet_worker import Budget, ParquetWorker
+from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.submissions import submission_layout as layout
 from assay.artifacts.submissions.submission_layout import SubmissionLimits
+from assay.cage import Budget
 from assay.network.store import ObjectSource, StoreError
 from assay.protocol import Footer, Header, Reason, Refusal, Rollout
 from assay.protocol.encoding import encode

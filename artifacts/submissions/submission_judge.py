@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.parquet import ParquetWorker, WorkerError
+from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.ports import BeaconSource, Chain
 from assay.artifacts.submissions.read_ahead import OUR_FAULTS, ReadAhead
 from assay.artifacts.submissions.submission_pack import explain_unread
@@ -20,6 +20,7 @@ from assay.artifacts.submissions.submission_reader import (
     know_no_mirrors,
     open_submission,
 )
+from assay.cage import WorkerError
 from assay.inference import Checkpoint
 from assay.network.store import StoreError, within
 from assay.protocol import Context, Reason, encode_ss58

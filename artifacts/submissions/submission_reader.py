@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-from assay.artifacts.parquet import Budget, ParquetWorker
+from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions.submission_file import SubmissionFile
 from assay.artifacts.submissions.submission_layout import get_limits
@@ -24,6 +24,7 @@ from assay.artifacts.submissions.submission_pack import (
     compute_pack_max,
     decode_pack,
 )
+from assay.cage import Budget
 from assay.network.store import ObjectStore, StoreError, sparing, within
 from assay.protocol import Committed, Context, Footer, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from assay.artifacts.parquet import ParquetWorker, WorkerError
+from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions import SubmissionFile
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.audit.explain.rejudging import find_model, open_model
 from assay.audit.sources import FetchedOutlines
+from assay.cage import WorkerError
 from assay.environments import compute_reward, get_weights, open_environment
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GroupReading, RolloutReading, TokenReading, Unavailable

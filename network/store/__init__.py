@@ -5,10 +5,10 @@ everybody may read: a folder of this machine, or a place on the web. One's own s
 behind such a place, which is written with credentials that no locator carries.
 
 Everything that goes wrong with a store is a `StoreError`. A name that is not there is no error:
-whoever asked decides what a missing object means. Start at `object_store.py` (the port), then
-`readable_stores.py` (which locators are opened), `folder_store.py`, `web_store.py`,
-`bucket_store.py`; `http_client.py` is under both of the latter. `locators.py` reads what a stranger
-names, `addresses.py` says which hosts that may lead to.
+whoever asked decides what a missing object means. Nothing here looks into the bytes. Start at
+`object_store.py` (the port), then `readable_stores.py` (which locators are opened),
+`folder_store.py`, `web_store.py`, `bucket_store.py`; `http_client.py` is under both of the latter.
+`locators.py` reads what a stranger names, `addresses.py` says which hosts that may lead to.
 """
 
 from assay.network.store.bucket_service import BucketAddress, read_bucket

@@ -11,9 +11,9 @@ from time import perf_counter
 from typing import Any
 
 from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
-from assay.artifacts.parquet import WorkerError
 from assay.artifacts.ports import Chain
 from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
+from assay.cage import WorkerError
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network.chain import ChainError, ForgottenError, WrongChainError
 from assay.neurons.miner.miner import Miner

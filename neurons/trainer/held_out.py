@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from math import sqrt
 
 from assay.environments import (
-    MILLION,
     PROBLEMS_MIN,
     Environment,
     Success,
@@ -21,6 +20,7 @@ from assay.environments import (
 )
 from assay.inference import Checkpoint, Request
 from assay.protocol import Domain, Parameters, StepSuccess, hash_fields
+from assay.protocol.parameters import MILLION
 
 #: 97.5 % quantile of the standard normal distribution.
 _Z = 1.959963984540054

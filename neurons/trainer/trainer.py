@@ -17,10 +17,10 @@ from safetensors import SafetensorError
 
 from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
-from assay.artifacts.parquet import WorkerError
 from assay.artifacts.steps.step_folder import make_record
 from assay.artifacts.steps.step_store import publish_step
 from assay.artifacts.submissions.submission_judge import JudgeSources
+from assay.cage import WorkerError
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.network import StoreError
 from assay.network.chain import ChainError, WrongChainError

@@ -10,9 +10,9 @@ from dataclasses import replace
 from time import perf_counter
 
 from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
-from assay.artifacts.parquet import WorkerError
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
+from assay.cage import WorkerError
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.network.chain import STATE_BLOCKS, ChainError, ForgottenError, WrongChainError
 from assay.neurons.program.database import Database

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from assay.artifacts.parquet import WorkerError
 from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions import submission_judge as submissions
 from assay.artifacts.submissions.read_ahead import fetch
 from assay.artifacts.submissions.submission_pack import encode_pack
 from assay.artifacts.submissions.submission_reader import KnownMirror
+from assay.cage import WorkerError
 from assay.network import open_folder
 from assay.neurons.validator import validator as module
 from assay.protocol import Phase, Reason, encode_ss58

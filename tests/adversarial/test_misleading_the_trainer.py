@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault, open_checkpoint
-from assay.artifacts.parquet import WorkerError
 from assay.artifacts.submissions import submission_judge as submissions
+from assay.cage import WorkerError
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.neurons.miner.miner import Miner
 from assay.neurons.session.window_reader import get_checkpoint_digest

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from assay.artifacts.parquet import Budget, ParquetWorker, WorkerError, parquet_worker
+from assay.artifacts.parquet import ParquetWorker, parquet_worker
 from assay.artifacts.submissions import SubmissionFile
-from assay.cage import child, parent
+from assay.cage import Budget, WorkerError, child, parent
 from assay.protocol import Footer, Reason, Refusal
 from tests.artifacts.conftest import LIMITS, MemorySource, expect
 
@@ -350,7 +350,8 @@ def test_window_shows_its_own_range_only() -> None:
 
 PARENT = """
 import os, threading
-from assay.artifacts.parquet import Budget, ParquetWorker
+from assay.cage import Budget
+from assay.artifacts.parquet import (ParquetWorker)
 worker = ParquetWorker()
 asked = threading.Thread(target=worker.parse, args=(bytes(100), 100, Budget(1)))
 asked.start(); asked.join()

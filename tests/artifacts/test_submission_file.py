@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.artifacts.parquet import Budget, ParquetWorker
+from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions import SubmissionFile, SubmissionLimits, write_submission
+from assay.cage import Budget
 from assay.protocol import Footer, Reason, Refusal, Rollout
 from assay.protocol.encoding import encode
 from assay.protocol.submission import compute_group_leaf, encode_rollout, split_rows

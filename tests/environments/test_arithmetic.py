@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.environments import (
-    MILLION,
     Problem,
     RewardParts,
     RewardWeights,
@@ -14,6 +13,7 @@ from assay.environments import (
     write_solution,
 )
 from assay.environments.arithmetic import Terms
+from assay.protocol.parameters import MILLION
 
 ENVIRONMENT = make_environment("arithmetic", {})
 MIXED = make_environment("arithmetic", {"minus": 50, "words": 50})

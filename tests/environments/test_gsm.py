@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.environments import (
-    MILLION,
     ProblemFileError,
     RewardParts,
     add_problem_files,
@@ -22,6 +21,7 @@ from assay.environments import (
     problem_file,
 )
 from assay.environments.gsm import LEVELS, THEMES, Task
+from assay.protocol.parameters import MILLION
 from tests.environments.conftest import NUMBER_TRICKS, TRICKS, make_seed
 
 GSM = make_environment("gsm", {})

@@ -13,9 +13,10 @@ if find_spec("reasoning_gym") is None:
     pytest.skip("needs the extra `envs`", allow_module_level=True)
 
 from assay.cage import Cage, WorkerError, parent
-from assay.environments import MILLION, RewardParts, gym, make_environment
+from assay.environments import RewardParts, gym, make_environment
 from assay.environments.gym import Entry, ReasoningGym, is_well_formed
 from assay.environments.gym_datasets import LEVELS, REFUSED
+from assay.protocol.parameters import MILLION
 from tests.environments.conftest import NUMBER_TRICKS, TRICKS, make_seed
 
 NOTHING = RewardParts(0, 0, 0)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.environments import MILLION, RewardParts, make_environment, write_solution
+from assay.environments import RewardParts, make_environment, write_solution
 from assay.environments.mixture import PartProblem
+from assay.protocol.parameters import MILLION
 from tests.environments.conftest import TRICKS, make_seed
 
 WEIGHTS = {"arithmetic": 3, "gsm": 1}

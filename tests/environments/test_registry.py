@@ -6,7 +6,6 @@ import pytest
 
 from assay.environments import (
     ENVIRONMENTS,
-    MILLION,
     RewardParts,
     RewardWeights,
     compute_reward,
@@ -14,7 +13,7 @@ from assay.environments import (
     open_environment,
     parse_choice,
 )
-from assay.protocol.parameters import EnvironmentChoice, Setting
+from assay.protocol.parameters import MILLION, EnvironmentChoice, Setting
 
 SEED = bytes(32)
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.environments import MILLION, Problem, RewardParts, make_environment
+from assay.environments import Problem, RewardParts, make_environment
 from assay.environments.sat import Formula
+from assay.protocol.parameters import MILLION
 
 ENVIRONMENT = make_environment("sat", {})
 NOTHING = RewardParts(0, 0, 0)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from assay.explorer.app import STREAMS_PER_CLIENT
+from assay.explorer.routes import STREAMS_PER_CLIENT
 from assay.protocol import decode_settlement_record
 from tests.explorer.conftest import CHROMIUM
 from tests.explorer.program import ASSAY, Served, list_pages, serve

@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from assay.explorer.app import _FULL, STREAMS_PER_CLIENT, Events
+from assay.explorer.routes import _FULL, STREAMS_PER_CLIENT, Events
 from assay.network.web.guard import BURST, RATE, Guard, Rates, is_known_host
 from assay.network.web.http_server import list_hosts
 

@@ -209,7 +209,7 @@ def test_what_is_not_there_says_so(served):
         "/settlement/1",
         "/nowhere",
         "/window/99999999999999999999999",
-        "/static/../app.py",
+        "/static/../routes.py",
         "/static/nothing.css",
         "/miners/",
         "/window/6/",

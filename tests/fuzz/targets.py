@@ -18,7 +18,7 @@ from assay.artifacts.parquet.parquet_pages import check_pages
 from assay.artifacts.parquet.parquet_worker import FileFault
 from assay.artifacts.submissions import SubmissionFile, SubmissionLimits, write_submission
 from assay.artifacts.submissions.submission_file import unpack_footer
-from assay.environments import MILLION, gsm
+from assay.environments import gsm
 from assay.environments.problem_file import read_row
 from assay.inference import UnusableCheckpointError
 from assay.inference.architecture import compute_bytes_max, find_misfit
@@ -52,7 +52,7 @@ from assay.protocol import (
 )
 from assay.protocol.encoding import decode, encode, from_json, read_json, to_json
 from assay.protocol.manifest import compute_tensor_root, digest_safetensors
-from assay.protocol.parameters import find_parameters_fault
+from assay.protocol.parameters import MILLION, find_parameters_fault
 from assay.protocol.record import make_record_context
 from assay.protocol.submission import decode_rollout, encode_rollout, split_rows
 from assay.training import GENESIS

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from assay.inference import calibrate
-from assay.inference.calibrate import compute_gini, compute_survival, measure_rates
+from assay.inference import calibration
+from assay.inference.calibration import compute_gini, compute_survival, measure_rates
 from assay.inference.folder import read_passages
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.training import GENESIS
@@ -74,7 +74,7 @@ def test_rare_ids_may_be_left_out_of_large_vocabularies(monkeypatch):
     a, b = make_logits(1e-3, vocabulary=400)
     taus = torch.tensor([0.0, 1e-3], dtype=torch.float64)
     whole = compute_survival(a, b, taus, 1.0)
-    monkeypatch.setattr(calibrate, "_TOP", 300)
+    monkeypatch.setattr(calibration, "_TOP", 300)
     part = compute_survival(a, b, taus, 1.0)
     assert (part <= whole).all()
     assert torch.allclose(part, whole, rtol=0.05)
@@ -106,8 +106,8 @@ def test_the_shipped_rates_cover_every_permitted_pair(checkpoint, a, b):
 
 def test_a_pad_that_is_never_drawn_is_no_part_of_the_law(checkpoint):
     contexts = read_passages(GENESIS)[:2]
-    sides = [calibrate.Side.compute(checkpoint.get_reference(1_024), contexts) for _ in range(2)]
-    _, a, _ = next(calibrate._iterate_logits(*sides))
+    sides = [calibration.Side.compute(checkpoint.get_reference(1_024), contexts) for _ in range(2)]
+    _, a, _ = next(calibration._iterate_logits(*sides))
     drawable = checkpoint.tokenizer.drawable
     assert a.shape[1] == int(drawable.sum()) < len(drawable)
     assert np.isfinite(a.numpy()).all()

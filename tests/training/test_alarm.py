@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from assay.environments import MILLION, make_environment
+from assay.environments import make_environment
 from assay.neurons.trainer.monitor import HALF, HeldOutPoint, find_divergence
+from assay.protocol.parameters import MILLION
 
 GROUPS, SIZE, PROBLEMS = 40, 8, 256
 
