@@ -19,7 +19,7 @@ from figures import Figure, report
 from work import load_genesis
 
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions import SubmissionFile, write_submission
+from assay.artifacts.submissions.submission_file import SubmissionFile, write_submission
 from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.devnet import SimulatedChain

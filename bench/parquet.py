@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 from figures import Figure, measure, report
 
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions import SubmissionFile, SubmissionLimits, write_submission
-from assay.artifacts.submissions.submission_layout import CPU_SECONDS
+from assay.artifacts.submissions.submission_file import SubmissionFile, write_submission
+from assay.artifacts.submissions.submission_layout import CPU_SECONDS, SubmissionLimits
 from assay.protocol import Header, Rollout
 from assay.protocol.parameters import MAIN_WORK
 

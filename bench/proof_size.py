@@ -10,7 +10,7 @@ from figures import Figure, report
 from others import TOPLOC_TOKENS, PublicSketch, build_toploc, load_toploc
 from work import load_genesis, make_any_projection, make_requests
 
-from assay.artifacts.submissions import write_submission
+from assay.artifacts.submissions.submission_file import write_submission
 from assay.inference import generate_groups
 from assay.protocol import Header
 from assay.protocol.submission import LOGPROB_MAX

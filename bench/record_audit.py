@@ -21,7 +21,7 @@ from figures import Figure, report, time_cpu
 from work import load_genesis, make_requests
 
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions import write_submission
+from assay.artifacts.submissions.submission_file import write_submission
 from assay.artifacts.submissions.submission_judge import judge_and_carry
 from assay.artifacts.submissions.submission_reader import AbsentSubmission, open_submission
 from assay.audit.auditor import audit

@@ -25,8 +25,8 @@ if __name__ == "__main__" and sys.argv[1:2] != ["serve"]:
     from figures import FAST, Figure, report
 
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions import write_submission
 from assay.artifacts.submissions.read_ahead import THREADS, ReadAhead, fetch
+from assay.artifacts.submissions.submission_file import write_submission
 from assay.artifacts.submissions.submission_reader import know_no_mirrors, open_submission
 from assay.devnet import SimulatedChain
 from assay.network import ReadableStores

@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import log
 
-from assay.artifacts.submissions import SubmissionLimits
-from assay.artifacts.submissions.submission_layout import get_limits
+from assay.artifacts.submissions.submission_layout import SubmissionLimits, get_limits
 from assay.audit.explain.window_case import Rejudgment, WindowCase
 from assay.protocol import Reason
 from assay.protocol.gumbel import FRACTION_BITS

@@ -11,7 +11,7 @@ import numpy as np
 
 from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions import SubmissionFile
+from assay.artifacts.submissions.submission_file import SubmissionFile
 from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.audit.explain.window_case import Rejudgment, RolloutMeasurement

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.steps.step_file import ConsumedGroup, to_integers
-from assay.artifacts.submissions import SubmissionFile
+from assay.artifacts.submissions.submission_file import SubmissionFile
 from assay.artifacts.submissions.submission_judge import judge_and_carry
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.artifacts.submissions.submission_pack import PackError

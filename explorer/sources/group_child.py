@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions import SubmissionFile
+from assay.artifacts.submissions.submission_file import SubmissionFile
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.audit.explain.rejudging import find_model, open_model
 from assay.audit.sources import FetchedOutlines

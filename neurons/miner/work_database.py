@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Self, TypeVar
 
-from assay.artifacts.submissions import SubmissionLimits
+from assay.artifacts.submissions.submission_layout import SubmissionLimits
 from assay.network.files import take_lock, write_file
 from assay.neurons.miner.mining_history import HistoryError, MinedWindow, MiningHistory
 from assay.neurons.session.window_reader import Challenge

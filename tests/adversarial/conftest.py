@@ -14,7 +14,7 @@ import torch
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions import SubmissionFile, write_submission
+from assay.artifacts.submissions.submission_file import SubmissionFile, write_submission
 from assay.artifacts.submissions.submission_judge import JudgeSources, judge_with_checkpoint
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.devnet import SimulatedChain

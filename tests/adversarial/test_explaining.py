@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from assay.artifacts.submissions import write_submission
+from assay.artifacts.submissions.submission_file import write_submission
 from assay.audit.explain.explanation import explain
 from assay.audit.explain.from_folder import gather_from_folder
 from assay.audit.explain.reproduction import ExplainError, make_reproduction, write_material

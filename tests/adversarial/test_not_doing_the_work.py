@@ -267,7 +267,7 @@ def test_junk_groups_pass_only_where_nobody_looks(world):
 
 def test_serving_other_bytes_than_committed(world):
     """A sampled group is fetched and compared with its leaf even where it is not judged."""
-    from assay.artifacts.submissions import write_submission
+    from assay.artifacts.submissions.submission_file import write_submission
 
     groups = world.genuine("alice", 1)
     header = Header(

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions import SubmissionFile, SubmissionLimits, write_submission
+from assay.artifacts.submissions.submission_file import SubmissionFile, write_submission
+from assay.artifacts.submissions.submission_layout import SubmissionLimits
 from assay.protocol import Header, Reason, Refusal, Rollout
 
 LIMITS = SubmissionLimits(group_size=4, group_cap=8, max_tokens=64)

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions import SubmissionLimits, write_submission
+from assay.artifacts.submissions.submission_file import write_submission
+from assay.artifacts.submissions.submission_layout import SubmissionLimits
 from assay.protocol import Reason
 from tests.artifacts.conftest import (
     expect,

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assay.artifacts.submissions import SubmissionFile, write_submission
+from assay.artifacts.submissions.submission_file import SubmissionFile, write_submission
 from assay.artifacts.submissions.submission_parser import encode_rows
 from assay.protocol import EncodingError, Reason
 from assay.protocol.submission import decode_rollout, split_rows

@@ -8,7 +8,7 @@ import pytest
 
 from assay.artifacts.parquet.parquet_pages import check_pages
 from assay.artifacts.parquet.parquet_worker import FileFault
-from assay.artifacts.submissions import SubmissionLimits
+from assay.artifacts.submissions.submission_layout import SubmissionLimits
 from assay.protocol import Reason
 from tests.artifacts.conftest import (
     expect,

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from assay.artifacts.parquet import ParquetWorker, parquet_worker
-from assay.artifacts.submissions import SubmissionFile
+from assay.artifacts.steps.step_file import open_step_parser
+from assay.artifacts.submissions.submission_file import SubmissionFile
 from assay.cage import Budget, WorkerError, child, parent
 from assay.protocol import Footer, Reason, Refusal
 from tests.artifacts.conftest import LIMITS, MemorySource, expect
@@ -324,6 +325,22 @@ from assay.artifacts.parquet import ParquetWorker
 with ParquetWorker() as worker:
     worker.renew()
 print(sorted({"pyarrow", "assay.artifacts.submissions.submission_parser"} & sys.modules.keys()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], timeout=60, check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("make", [ParquetWorker, open_step_parser])
+def test_what_parses_loads_nothing_else(make: Callable[[], ParquetWorker]) -> None:
+    """A child has pyarrow and the rules, no way to the network."""
+    code = f"""
+import sys
+from assay.cage import child
+child.serve = lambda *_: None
+{make().boot}
+print(sorted({{"anyio", "assay.network", "httpx", "pydantic", "torch"}} & sys.modules.keys()))
 """
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], timeout=60, check=True, capture_output=True, text=True

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions import SubmissionFile, SubmissionLimits, write_submission
+from assay.artifacts.submissions.submission_file import SubmissionFile, write_submission
+from assay.artifacts.submissions.submission_layout import SubmissionLimits
 from assay.cage import Budget
 from assay.protocol import Footer, Reason, Refusal, Rollout
 from assay.protocol.encoding import encode

@@ -14,7 +14,7 @@ from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.steps.step_file import open_step_parser, write_groups
 from assay.artifacts.steps.step_folder import compute_root_of, read_step, read_taken
-from assay.artifacts.submissions import SubmissionFile
+from assay.artifacts.submissions.submission_file import SubmissionFile
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.audit.bundle import open_bundle
 from assay.audit.findings import Aspect

@@ -16,8 +16,12 @@ from typing import Any
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.parquet.parquet_pages import check_pages
 from assay.artifacts.parquet.parquet_worker import FileFault
-from assay.artifacts.submissions import SubmissionFile, SubmissionLimits, write_submission
-from assay.artifacts.submissions.submission_file import unpack_footer
+from assay.artifacts.submissions.submission_file import (
+    SubmissionFile,
+    unpack_footer,
+    write_submission,
+)
+from assay.artifacts.submissions.submission_layout import SubmissionLimits
 from assay.environments import gsm
 from assay.environments.problem_file import read_row
 from assay.inference import UnusableCheckpointError
