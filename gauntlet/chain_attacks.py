@@ -16,7 +16,7 @@ from assay.gauntlet.strategy import Strategy
 from assay.neurons.miner.miner import Group, Miner, WindowWork
 from assay.neurons.session.window_reader import get_context
 from assay.protocol import Context, Phase, encode_commitment
-from assay.protocol.selection import Selection, select_groups
+from assay.protocol.selection import Selection, select_committed
 from assay.protocol.window import compute_block, compute_window
 
 _GARBAGE = b"these bytes are no Parquet file"
@@ -48,14 +48,7 @@ class AuditWatcher(FakingMiner):
 
     def find_selection(self, work: WindowWork, context: Context) -> Selection:
         """The audit's choice, as everyone can compute it."""
-        limits = self._parameters.work
-        return select_groups(
-            context.audit_seed,
-            self.hotkey,
-            len(work.groups),
-            limits.audited_groups,
-            limits.sampled_groups,
-        )
+        return select_committed(context, self.hotkey, len(work.groups))
 
     def is_hit(self, work: WindowWork, selection: Selection) -> bool:
         """Whether the audit looks at a faked group."""

@@ -5,6 +5,7 @@ All validators, and anyone later, choose the same. Specification, sections 6 and
 
 from dataclasses import dataclass
 
+from assay.protocol.context import Context
 from assay.protocol.prf import Stream
 from assay.protocol.seeds import compute_positions_seed, compute_selection_seed
 
@@ -27,6 +28,17 @@ def select_groups(
     stream = Stream(compute_selection_seed(audit_seed, hotkey))
     drawn = stream.sample(groups, min(groups, audited + sampled))
     return Selection(tuple(sorted(drawn[:audited])), tuple(sorted(drawn[audited:])))
+
+
+def select_committed(context: Context, hotkey: bytes, groups: int) -> Selection:
+    """What a window's audit looks at of a commitment to so many groups: none where the judge
+    refuses their number."""
+    work = context.parameters.work
+    if not 0 < groups <= work.group_cap:
+        return Selection((), ())
+    return select_groups(
+        context.audit_seed, hotkey, groups, work.audited_groups, work.sampled_groups
+    )
 
 
 def select_positions(

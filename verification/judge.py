@@ -17,7 +17,7 @@ from assay.protocol.manifest import Calibration, Manifest
 from assay.protocol.parameters import PROTOCOL_VERSION
 from assay.protocol.reason import Reason, Refusal
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_witness_seed
-from assay.protocol.selection import Selection, select_groups
+from assay.protocol.selection import Selection, select_committed
 from assay.protocol.submission import (
     Footer,
     Header,
@@ -274,10 +274,7 @@ def _choose(context: Context, hotkey: bytes, count: int, groups: Sequence[int] |
         if not groups or not 0 <= min(groups) <= max(groups) < count:
             raise ValueError(f"groups to judge are some of 0 to {count - 1}")
         return Selection(tuple(sorted(set(groups))), ())
-    work = context.parameters.work
-    return select_groups(
-        context.audit_seed, hotkey, count, work.audited_groups, work.sampled_groups
-    )
+    return select_committed(context, hotkey, count)
 
 
 def _read_groups(

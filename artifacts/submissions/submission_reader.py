@@ -28,7 +28,7 @@ from assay.cage import Budget
 from assay.network.store import ObjectStore, StoreError, sparing, within
 from assay.protocol import Committed, Context, Footer, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name
-from assay.protocol.selection import select_groups
+from assay.protocol.selection import select_committed
 from assay.protocol.submission import is_committed, is_group_committed
 from assay.verification import SubmissionReader
 
@@ -130,7 +130,8 @@ class CommittedSubmission:
         self.context = context
         self.hotkey = hotkey
         self.root = committed.root
-        self.groups = _select_groups(context, hotkey, committed.groups)
+        chosen = select_committed(context, hotkey, committed.groups)
+        self.groups = tuple(sorted(chosen.audited + chosen.sampled))
         self._locator = committed.locator
         self._sources = sources
         self._budget = budget
@@ -243,13 +244,3 @@ class CommittedSubmission:
         except PackError as error:
             mirror.blame()
             raise StoreError(f"the mirror's {name} is of no use: {error}") from None
-
-
-def _select_groups(context: Context, hotkey: bytes, count: int) -> tuple[int, ...]:
-    work = context.parameters.work
-    if not 0 < count <= work.group_cap:
-        return ()
-    chosen = select_groups(
-        context.audit_seed, hotkey, count, work.audited_groups, work.sampled_groups
-    )
-    return tuple(sorted(chosen.audited + chosen.sampled))

@@ -15,7 +15,7 @@ from assay.neurons.miner.mining_history import name_cost
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.reason import WITHHELD
-from assay.protocol.selection import select_groups
+from assay.protocol.selection import select_committed
 
 #: Margins of a reference that is a bit off stay below this, logits: bf16's noise is about 0.04.
 _PRECISION_MARGIN = 0.1
@@ -151,10 +151,7 @@ def _list_groups(words: StatedVerdict | None, facts: WindowCase) -> dict[int, in
     committed = context.commitments.get(facts.hotkey)
     if words is None or committed is None:
         return {}
-    work = context.parameters.work
-    chosen = select_groups(
-        context.audit_seed, facts.hotkey, committed.groups, work.audited_groups, work.sampled_groups
-    )
+    chosen = select_committed(context, facts.hotkey, committed.groups)
     if len(chosen.audited) != len(words.values):
         return {}
     return dict(zip(chosen.audited, words.values, strict=True))

@@ -22,7 +22,7 @@ from assay.protocol.gumbel import FRACTION_BITS
 from assay.protocol.parameters import Tests
 from assay.protocol.record import Moment
 from assay.protocol.seeds import compute_selection_seed
-from assay.protocol.selection import select_groups
+from assay.protocol.selection import select_committed
 from assay.protocol.submission import LOGPROB_BITS
 from assay.protocol.window import WINDOW_SCHEDULE, compute_block
 
@@ -165,13 +165,11 @@ def select(context: Context | None, row: MemberRow) -> View | None:
     if context is None or context.audit is None or row.committed is None:
         return None
     work, groups = context.parameters.work, row.committed.groups
-    if not 0 < groups <= work.group_cap:
+    chosen = select_committed(context, row.hotkey, groups)
+    if not chosen.audited:
         return None
     seed = compute_selection_seed(context.audit_seed, row.hotkey)
     drawn = Stream(seed).sample(groups, min(groups, work.audited_groups + work.sampled_groups))
-    chosen = select_groups(
-        context.audit_seed, row.hotkey, groups, work.audited_groups, work.sampled_groups
-    )
     return {
         "seed": seed.hex(),
         "groups": groups,

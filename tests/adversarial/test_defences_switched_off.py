@@ -20,7 +20,7 @@ from assay.protocol import Committed, Header, Reason, Refusal, hash_fields
 from assay.protocol.hashing import Domain
 from assay.protocol.parameters import PROTOCOL_VERSION, SMALL_MODEL_TESTS
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
-from assay.protocol.selection import Selection, select_groups
+from assay.protocol.selection import Selection, select_committed, select_groups
 from assay.protocol.window import compute_round
 from assay.verification import Ledger, trial
 from assay.verification.logprobs import LogprobResult
@@ -237,14 +237,7 @@ def submit(lab, submission_type, groups, shown=frozenset()):
 
 
 def find_selection(lab, count):
-    work = lab.parameters.work
-    return select_groups(
-        lab.context.audit_seed,
-        lab.hotkeys["attacker"],
-        count,
-        work.audited_groups,
-        work.sampled_groups,
-    )
+    return select_committed(lab.context, lab.hotkeys["attacker"], count)
 
 
 def test_without_sampled_groups(lab, monkeypatch):
@@ -253,7 +246,9 @@ def test_without_sampled_groups(lab, monkeypatch):
     audited = frozenset(find_selection(lab, len(groups)).audited)
     assert submit(lab, Holes, groups, audited).reason is Reason.MALFORMED
     monkeypatch.setattr(
-        judge_module, "select_groups", lambda *args: Selection(select_groups(*args).audited, ())
+        judge_module,
+        "select_committed",
+        lambda *args: Selection(select_committed(*args).audited, ()),
     )
     assert submit(lab, Holes, groups, audited).reason is Reason.ACCEPTED
 

@@ -25,7 +25,7 @@ from assay.network.files import write_file, write_json
 from assay.neurons.miner.miner import compute_leaves
 from assay.protocol import Committed, Header, Phase, Reason, context_to_json, encode_ss58
 from assay.protocol.commitment import make_object_name
-from assay.protocol.selection import select_groups
+from assay.protocol.selection import select_committed
 from assay.protocol.submission import compute_submission_root
 from assay.protocol.window import compute_block
 from tests.adversarial.test_not_doing_the_work import change, draft
@@ -51,9 +51,7 @@ class Case:
 
 def start(world):
     groups = world.genuine("alice", WINDOW)
-    work, hotkey = world.parameters.work, world.hotkeys["alice"]
-    seed = world.contexts[WINDOW].audit_seed
-    chosen = select_groups(seed, hotkey, len(groups), work.audited_groups, work.sampled_groups)
+    chosen = select_committed(world.contexts[WINDOW], world.hotkeys["alice"], len(groups))
     return Case(groups, chosen.audited[0])
 
 

@@ -34,7 +34,7 @@ from assay.protocol.gumbel import FRACTION_BITS, compute_gumbels
 from assay.protocol.parameters import EnvironmentChoice, Setting
 from assay.protocol.prf import compute_key, compute_words
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
-from assay.protocol.selection import Selection, select_groups
+from assay.protocol.selection import Selection, select_committed
 from assay.protocol.submission import (
     LOGPROB_BITS,
     LOGPROB_MAX,
@@ -225,8 +225,7 @@ class World:
     @cached_property
     def chosen(self) -> Selection:
         """Groups that the audit looks at."""
-        work, seed = self.parameters.work, self.context.audit_seed
-        return select_groups(seed, self.hotkey, GROUPS, work.audited_groups, work.sampled_groups)
+        return select_committed(self.context, self.hotkey, GROUPS)
 
     @cached_property
     def audited(self) -> int:
