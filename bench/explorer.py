@@ -3,7 +3,8 @@
 The record is the validator's own code's: real encodings, real links, beacons that a chain of its
 own has signed; verdicts are made up. Seconds of a page are those within the process, from request
 to last byte, beside a page of Starlette's that holds a constant text, asked for the same way. What
-the program takes in memory is read of a process of its own, once it has served each kind of page.
+the program takes in memory is read of a process of its own, once it has served each kind of page,
+beside what it would take if it did without its child: with PyTorch and the model's code loaded.
 `--fast` takes 500 windows.
 """
 
@@ -262,6 +263,16 @@ def measure_memory(record: Path, index: Path) -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1_024
 
 
+def measure_without_child() -> float:
+    """MiB of a process that has loaded the explorer and what its child loads of models."""
+    modules = ("assay.explorer", "assay.explorer.sources.group_child")
+    code = f"import {', '.join(modules)}; print(open('/proc/self/status').read())"
+    status = subprocess.run(
+        [sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1_024
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="assay-") as scratch:
         folder, index_folder = Path(scratch) / "record", Path(scratch) / "index"
@@ -274,6 +285,8 @@ def main() -> None:
                 "memory of the program, at its highest",
                 measure_memory(folder, index_folder),
                 "MiB",
+                "without a child for models",
+                measure_without_child(),
                 bound=150,
             )
         )
