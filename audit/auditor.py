@@ -7,7 +7,6 @@ from functools import partial
 from typing import TypeVar
 
 from assay.artifacts.records.record_reader import (
-    SETTLEMENTS_MAX,
     RecordFault,
     RecordReader,
     decode_settlement,
@@ -304,25 +303,10 @@ def _check_announced(published: _Published, found: Findings) -> None:
             f"only what it published up to epoch {slot.number} is bound by the chain"
         )
     digest, epoch = slot.digest, slot.number
-    for _ in range(SETTLEMENTS_MAX):
-        record = published.get_settlement(epoch, None)
-        if record is None:
-            found.miss(
-                Aspect.ANNOUNCED,
-                f"the settlement of epoch {epoch} is announced, or linked "
-                "to from the announced one, and not published",
-            )
-            return
+    for record in follow_links(lambda at: published.get_settlement(at, None), epoch, digest):
         found.look(Aspect.ANNOUNCED)
-        if record.digest != digest:
-            found.differ(
-                Aspect.ANNOUNCED,
-                f"the chain binds the validator to another record of epoch {epoch} than the one "
-                "that is published: it was rewritten, or readers are shown different ones",
-            )
+        if record.epoch <= found.number:
             return
-        if epoch <= found.number:
-            break
         digest, epoch = record.previous, record.previous_epoch
         if digest != NOTHING and epoch < found.number:
             found.differ(
@@ -331,3 +315,17 @@ def _check_announced(published: _Published, found: Findings) -> None:
                 f"{epoch}: the chain does not bind it",
             )
             return
+    there = published.get_settlement(epoch, None)
+    if there is None:
+        found.miss(
+            Aspect.ANNOUNCED,
+            f"the settlement of epoch {epoch} is announced, or linked "
+            "to from the announced one, and not published",
+        )
+    elif there.digest != digest:
+        found.look(Aspect.ANNOUNCED)
+        found.differ(
+            Aspect.ANNOUNCED,
+            f"the chain binds the validator to another record of epoch {epoch} than the one "
+            "that is published: it was rewritten, or readers are shown different ones",
+        )

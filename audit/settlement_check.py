@@ -3,6 +3,7 @@ has shown them."""
 
 from collections.abc import Callable, Mapping, Sequence
 
+from assay.artifacts.records.record_reader import follow_links
 from assay.audit.derived_context import FORGOTTEN, check_parameters
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public, PublicChain
@@ -334,13 +335,10 @@ def _is_explained(
     later = (read(n) for n in range(record.epoch + 1, number) if chain.is_epoch(n))
     if any(other is not None and dict(_pair_weights(other)) == row for other in later):
         return True
-    before: SettlementRecord | None = record
-    for _ in range(_BACK_MAX):
-        if before is None:  # nothing is published there, so nothing is proven: said elsewhere
-            return True
+    before = record
+    for before in follow_links(read, record.epoch, limit=_BACK_MAX):
         if dict(_pair_weights(before)) == row:
             return True
-        if before.previous == NOTHING:
-            return row == dict(chain.get_weights(before.epoch).get(record.validator, {}))
-        before = read(before.previous_epoch) if before.previous_epoch < before.epoch else None
-    return True
+    if before.previous == NOTHING:
+        return row == dict(chain.get_weights(before.epoch).get(record.validator, {}))
+    return True  # nothing is published there, so nothing is proven: said elsewhere

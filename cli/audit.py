@@ -227,8 +227,7 @@ def find_newest(
         raise ConfigError(f"{where} is empty yet: it is published once weights are open")
     newest = None
     if is_missing or isinstance(latest, Latest):
-        hint = latest.epoch if isinstance(latest, Latest) else 0
-        newest = reader.get_settlement(max(hint, 0 if announced is None else announced.number))
+        newest = reader.get_newest(latest, announced)
     covered = () if newest is None else newest.windows
     if not covered:
         raise ConfigError(f"{where} does not say what is newest: name windows with --windows A..B")

@@ -4,6 +4,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from assay.artifacts.records.record_reader import RECORD_BYTES
 from assay.cli.console import FIGURES, Confirm, make_table, print_result, require_consent
 from assay.cli.options import FINDING, OK
 from assay.network.chain import ChainError
@@ -38,8 +39,6 @@ from assay.protocol import (
     make_score_tree,
 )
 
-#: Longest record of a settlement, bytes: 4,096 windows and as many scores and weights.
-_RECORD_MAX = 4 << 20
 #: Settlements shown.
 _SHOWN = 20
 
@@ -214,7 +213,7 @@ def run_ledger_status(settings: Settings, as_json: bool) -> None:
 
 def _read_record(file: Path) -> SettlementRecord:
     with file.open("rb") as opened:
-        data = opened.read(_RECORD_MAX + 1)
+        data = opened.read(RECORD_BYTES + 1)
     try:
         return decode_settlement_record(data)
     except EncodingError as error:

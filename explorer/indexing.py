@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from assay.artifacts.records.record_reader import RecordFault
+from assay.artifacts.records.record_reader import SETTLEMENTS_MAX, RecordFault, follow_links
 from assay.explorer.index import NUMBER_MAX, Index, IndexDamagedError, IndexedWindow
 from assay.explorer.ports import ShownRecord
 from assay.protocol import SettlementRecord, WindowRecord, find_context_fault
@@ -100,20 +100,27 @@ class Indexer:
         if latest is None:
             self._note(done=True, trouble="no settlement is published yet")
             return
-        epoch, digest = latest
-        while epoch and not self._stop.is_set():
-            known = self._index.read("SELECT digest FROM settlements WHERE epoch = ?", (epoch,))
-            if known and (digest is None or known[0]["digest"] == digest):
-                break
-            if known:  # it was rewritten: what lies below it may have been, too
-                self._wipe()
-            record = self._add(epoch)
-            epoch, digest = _step_back(record)
+        self._follow(*latest)
         self._read_gaps()
         if not self._stop.is_set():
             self._note(done=True)
 
-    def _read_latest(self) -> tuple[int, bytes | None] | None:
+    def _follow(self, epoch: int, digest: bytes | None) -> None:
+        """Reads settlements from an epoch's back, to one that is indexed as what its link names;
+        where digest is None, to any that is indexed."""
+
+        def read(epoch: int) -> SettlementRecord | None:
+            known = self._index.read("SELECT digest FROM settlements WHERE epoch = ?", (epoch,))
+            if self._stop.is_set() or (known and digest in (None, known[0]["digest"])):
+                return None
+            if known:  # it was rewritten: what lies below it may have been, too
+                self._wipe()
+            return self._add(epoch)
+
+        for record in follow_links(read, epoch, limit=SETTLEMENTS_MAX):
+            digest = None if digest is None else record.previous
+
+    def _read_latest(self) -> tuple[int, bytes] | None:
         latest = self._reader.read_latest()
         if isinstance(latest, RecordFault):
             if latest.is_missing:
@@ -124,7 +131,8 @@ class Indexer:
         return (latest.epoch, latest.digest) if 0 < latest.epoch < NUMBER_MAX else None
 
     def _read_gaps(self) -> None:
-        """What an earlier run was cut off from, and what could not be read before."""
+        """What an earlier run was cut off from, and what could not be read before, while the index
+        has room: a hostile record links back without end."""
         now = time.monotonic()
         gaps = self._index.read(
             "SELECT previous_epoch AS epoch FROM settlements WHERE previous != ? AND "
@@ -133,12 +141,10 @@ class Indexer:
         )
         for gap in gaps:
             epoch: int = gap["epoch"]
-            if now - self._unreadable.get(epoch, -AGAIN_S) < AGAIN_S:
-                continue
-            while epoch and not self._stop.is_set():
-                if self._index.read("SELECT 1 FROM settlements WHERE epoch = ?", (epoch,)):
-                    break
-                epoch, _ = _step_back(self._add(epoch))
+            if self._count() >= SETTLEMENTS_MAX:
+                break
+            if now - self._unreadable.get(epoch, -AGAIN_S) >= AGAIN_S:
+                self._follow(epoch, None)
 
     def _wipe(self) -> None:
         with self._index.write() as database:
@@ -175,11 +181,14 @@ class Indexer:
         )
 
     def _note(self, *, done: bool = False, lowest: int = 0, trouble: str | None = None) -> None:
-        (found,) = self._index.read("SELECT count(*) AS n FROM settlements")
-        fresh = IndexProgress(done, found["n"], lowest, trouble)
+        fresh = IndexProgress(done, self._count(), lowest, trouble)
         if fresh != self.progress:
             self.progress = fresh
             self._on_change()
+
+    def _count(self) -> int:
+        (found,) = self._index.read("SELECT count(*) AS n FROM settlements")
+        return int(found["n"])
 
 
 def find_beacon_state(subject: ShownRecord, record: WindowRecord) -> str:
@@ -189,13 +198,6 @@ def find_beacon_state(subject: ShownRecord, record: WindowRecord) -> str:
         return "the record is of other parameters"
     context = make_record_context(record, subject.parameters)
     return "none" if context is None else find_context_fault(context) or "verified"
-
-
-def _step_back(record: SettlementRecord | None) -> tuple[int, bytes | None]:
-    """Epoch and digest of the settlement before; 0 where there is none."""
-    if record is None or record.previous == NOTHING or record.previous_epoch >= record.epoch:
-        return 0, None
-    return record.previous_epoch, record.previous
 
 
 def _sum_rewards(verdicts: dict[str, dict[str, Any]] | None) -> tuple[int, int]:

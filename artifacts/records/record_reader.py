@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from assay.artifacts.ports import Objects
 from assay.network.store import FolderStore, ObjectStore
 from assay.protocol import (
+    Commitment,
     Parameters,
     SettlementRecord,
     WindowRecord,
@@ -26,6 +27,7 @@ from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import Work
 from assay.protocol.record import (
+    NOTHING,
     compute_record_bytes_max,
     make_latest_name,
     make_settlement_record_name,
@@ -118,6 +120,13 @@ class RecordReader:
         record = self.read_settlement(epoch)
         return None if isinstance(record, RecordFault) else record
 
+    def get_newest(
+        self, latest: Latest | RecordFault, announced: Commitment | None
+    ) -> SettlementRecord | None:
+        """The newer one of those that the store's pointer and the slot on chain name."""
+        hint = 0 if isinstance(latest, RecordFault) else latest.epoch
+        return self.get_settlement(max(hint, 0 if announced is None else announced.number))
+
     def get_statistics(self, window: int, work: Work) -> dict[str, dict[str, Any]] | None:
         """A window's verdicts for people, see `parse_statistics`. None: they cannot be read, or are
         too large or too broken for it."""
@@ -161,21 +170,26 @@ def _miss(name: str) -> RecordFault:
 
 
 def follow_links(
-    read: Callable[[int], SettlementRecord | None], epoch: int
+    read: Callable[[int], SettlementRecord | None],
+    epoch: int,
+    digest: bytes | None = None,
+    limit: int = SETTLEMENTS_MAX,
 ) -> Iterator[SettlementRecord]:
     """Settlements from an epoch's back, up to the first or to one that cannot be had.
 
-    Whether each is the one that a link's digest names is the caller's to compare: an audit goes on
-    and reports it, others stop.
+    Args:
+        digest: of the first record: the walk ends before a record that is not the one its link
+            names. None: nothing is compared.
+        limit: settlements at most.
     """
-    for _ in range(SETTLEMENTS_MAX):
+    for _ in range(limit):
         record = read(epoch) if epoch else None
-        if record is None:
+        if record is None or (digest is not None and record.digest != digest):
             return
         yield record
-        if record.previous_epoch >= epoch:
+        if record.previous == NOTHING or record.previous_epoch >= epoch:
             return
-        epoch = record.previous_epoch
+        epoch, digest = record.previous_epoch, None if digest is None else record.previous
 
 
 def list_validators(store: ObjectStore) -> list[bytes]:

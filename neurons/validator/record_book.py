@@ -368,13 +368,12 @@ def find_ends(reader: RecordReader, announced: Commitment | None) -> Ends | str 
         StoreError: the store cannot be read.
     """
     latest = reader.read_latest()
-    hint = None if isinstance(latest, RecordFault) else latest.epoch
     if announced is None or announced.tag is not Tag.RECORD:
-        if hint is None:
+        if isinstance(latest, RecordFault):
             return None
         return "the store holds earlier ones, and the hotkey's slot on chain announces none"
-    newest = reader.get_settlement(max(announced.number, hint or 0))
-    linked = _follow(reader, newest, announced.number)
+    newest = reader.get_newest(latest, announced)
+    linked = [] if newest is None else _follow(reader, newest, announced.number)
     windows = [covered.record for record in linked for covered in record.windows[-1:]]
     is_first = bool(linked) and linked[-1].previous == NOTHING
     bound = {(record.epoch, record.digest) for record in linked}
@@ -388,17 +387,13 @@ def find_ends(reader: RecordReader, announced: Commitment | None) -> Ends | str 
     return Ends(windows[0] if windows else NOTHING, newest.digest, newest.epoch)
 
 
-def _follow(
-    reader: RecordReader, newest: SettlementRecord | None, last: int
-) -> list[SettlementRecord]:
+def _follow(reader: RecordReader, newest: SettlementRecord, last: int) -> list[SettlementRecord]:
     """From the newest back along the links, to an epoch and to a settlement that has windows."""
     linked: list[SettlementRecord] = []
     has_windows = False
-    for record in follow_links(reader.get_settlement, 0 if newest is None else newest.epoch):
-        if linked and record.digest != linked[-1].previous:
-            break
+    for record in follow_links(reader.get_settlement, newest.epoch, newest.digest):
         linked.append(record)
         has_windows = has_windows or bool(record.windows)
-        if (record.epoch <= last and has_windows) or record.previous == NOTHING:
+        if record.epoch <= last and has_windows:
             break
     return linked

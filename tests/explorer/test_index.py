@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from assay.explorer import indexing
 from assay.protocol import decode_settlement_record, make_score_tree
 from assay.protocol.encoding import encode
 from assay.protocol.record import Weight
@@ -62,6 +63,14 @@ def test_new_settlements_are_added_and_gaps_filled(copy, tmp_path):
             database.execute("DELETE FROM settlements WHERE epoch = ?", (records[0].epoch,))
         inside.indexer.step()
         assert list_epochs(inside) == [record.epoch for record in records]
+
+
+def test_a_record_is_not_followed_back_without_end(copy, tmp_path, monkeypatch):
+    monkeypatch.setattr(indexing, "SETTLEMENTS_MAX", 2)
+    with look_into(copy, tmp_path / "i.sqlite") as inside:
+        inside.indexer.step()
+        epochs = [record.epoch for record in read_settlements(copy)]
+        assert list_epochs(inside) == epochs[-2:] != epochs
 
 
 def test_totals_do_not_hang_on_the_order_of_reading(copy, tmp_path):
