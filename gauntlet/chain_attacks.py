@@ -14,6 +14,7 @@ from assay.devnet import SimulatedChain
 from assay.gauntlet.content_attacks import FakingMiner
 from assay.gauntlet.strategy import Strategy
 from assay.neurons.miner.miner import Group, Miner, WindowWork
+from assay.neurons.miner.work_database import WorkStage
 from assay.neurons.session.window_reader import get_context
 from assay.protocol import Context, Phase, encode_commitment
 from assay.protocol.selection import Selection, select_committed
@@ -118,7 +119,7 @@ class OverwritesTheCommitment(AuditWatcher):
     def act(self, head: int) -> None:
         """One slot serves all windows: what stood there for the next one is put back."""
         work = self.work
-        if self.overwrote and work is not None and work.committed:
+        if self.overwrote and work is not None and work.stage is WorkStage.SENT:
             self.overwrote = False
             self._commit(work)
         super().act(head)

@@ -30,7 +30,7 @@ class PendingCommitment:
         on_missed: called with the reason when it is too late.
         bound: hotkey and payload that state may hold by now; None before the first try.
         state: of the commitment.
-        sent_at: head when the chain took it.
+        sent_at: head when the chain took it, once it has.
         tried_at: head of the last try.
     """
 
@@ -40,7 +40,7 @@ class PendingCommitment:
     on_missed: Callable[[str], None]
     bound: tuple[bytes, bytes] | None = None
     state: DeliveryState = DeliveryState.DUE
-    sent_at: int | None = None
+    sent_at: int = 0
     tried_at: int | None = None
 
     def note(self, event: DeliveryEvent) -> None:
@@ -80,7 +80,7 @@ class CommitmentDelivery:
         window = pending.window
         last = compute_block(self._timing, window, Phase.COMMIT)
         if head >= last:
-            return pending.sent_at is not None or self._conclude(pending, last)
+            return pending.state is DeliveryState.SENT or self._conclude(pending, last)
         if window and head < compute_block(self._timing, window - 1, Phase.COMMIT):
             return False  # the last window's commitment would be overwritten before it counts
         if pending.tried_at == head:
@@ -124,20 +124,18 @@ class CommitmentDelivery:
         return self._chain.get_commitments(block).get(hotkey) == payload
 
     def _try(self, pending: PendingCommitment, head: int) -> bool:
-        due = head if pending.sent_at is None else pending.sent_at + _CONFIRM_BLOCKS
-        if head < due:
+        was_sent = pending.state is DeliveryState.SENT
+        if was_sent and head < pending.sent_at + _CONFIRM_BLOCKS:
             return False
-        stands = self._is_in_state(pending, head)
-        if stands:
+        if self._is_in_state(pending, head):
             pending.note(DeliveryEvent.FINAL)
-            if pending.sent_at is not None:
-                return True
-            pending.sent_at = head  # an earlier try has arrived after all
-        else:
-            if pending.state is DeliveryState.SENT:
-                pending.note(DeliveryEvent.EXPIRED)
-            pending.send()
-            pending.note(DeliveryEvent.HANDED_OVER)
-            pending.sent_at = self._chain.get_head()
+            if not was_sent:  # an earlier try has arrived after all
+                pending.on_sent(head)
+            return True
+        if was_sent:
+            pending.note(DeliveryEvent.EXPIRED)
+        pending.send()
+        pending.note(DeliveryEvent.HANDED_OVER)
+        pending.sent_at = self._chain.get_head()
         pending.on_sent(pending.sent_at)
-        return stands
+        return False

@@ -24,6 +24,7 @@ from assay.neurons.miner.commitment_delivery import CommitmentDelivery, PendingC
 from assay.neurons.miner.mining_history import MinedWindow, MiningHistory
 from assay.neurons.miner.uploads import Uploads
 from assay.neurons.miner.work_database import MinerPersistence, SavedWork, WorkDatabase, WorkStage
+from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge
 from assay.protocol import (
     Commitment,
@@ -72,10 +73,8 @@ class WindowWork:
         step_blocks: that its last step of generating took; what was slow once, in a window of long
             ago, keeps nobody from trying again.
         page: where it is kept, if anywhere.
-        sealed: no group is added any more.
-        uploaded: the file is where its locator says.
+        stage: what was done of it last. Once it is sealed, no group is added any more.
         pending: on its way to the chain, once sealed.
-        committed: the chain has taken the commitment, or there is none to make.
     """
 
     challenge: Challenge
@@ -85,10 +84,8 @@ class WindowWork:
     opened_at: int = 0
     step_blocks: int = 0
     page: SavedWork | None = None
-    sealed: bool = False
-    uploaded: bool = False
+    stage: WorkStage = WorkStage.GROUP
     pending: PendingCommitment | None = None
-    committed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +173,7 @@ class Miner:
     def _step(self, head: int) -> bool:
         self._delivery.step(head)
         work = self.work
-        if work is not None and not work.sealed:
+        if work is not None and work.stage is WorkStage.GROUP:
             return self._advance(work, head)
         window = self._choose_window(head)
         if window == self._skipped or (work is not None and work.challenge.window == window):
@@ -213,13 +210,12 @@ class Miner:
             self._keep(work)
             self._record(work)
             return True
-        work.sealed = True
+        work.stage = WorkStage.SEALED
         if work.groups:
-            self._keep(work, WorkStage.SEALED, len(work.groups))
+            self._keep(work, len(work.groups))
             self._post(work)
             self._delivery.step(head)
         else:
-            work.committed = True
             text = f"no group of window {window} was finished in time: begun at block"
             self._note(work, f"{text} {work.opened_at}, and the commitment was due by {due}")
         return False
@@ -294,12 +290,11 @@ class Miner:
         work.groups, page.groups = page.groups, []
         if not work.groups or page.marks.get(WorkStage.SEALED) != len(work.groups):
             return
-        work.sealed = True
-        work.uploaded = WorkStage.UPLOADED in page.marks
+        work.stage = max(page.marks)
         pending = self._post(work)
-        pending.sent_at = page.marks.get(WorkStage.SENT)
-        work.committed = pending.sent_at is not None
-        if work.uploaded:  # the commitment may have been sent: state says whether it was
+        if work.stage is WorkStage.SENT:
+            pending.state, pending.sent_at = DeliveryState.SENT, page.marks[WorkStage.SENT]
+        if work.stage >= WorkStage.UPLOADED:  # the commitment may have been sent: state says it
             pending.bound = self.hotkey, encode_commitment(self._make_commitment(work))
 
     def upload(self, window: int, data: bytes) -> None:
@@ -311,9 +306,9 @@ class Miner:
         """Hands sealed work over for delivery."""
 
         def note_sent(head: int) -> None:
-            work.committed = True
             self._record(work, sent_at=head)  # before the mark, after which it is not told again
-            self._keep(work, WorkStage.SENT, head)
+            work.stage = WorkStage.SENT
+            self._keep(work, head)
 
         work.pending = PendingCommitment(
             work.challenge.window, partial(self._commit, work), note_sent, partial(self._note, work)
@@ -324,13 +319,13 @@ class Miner:
     def _commit(self, work: WindowWork) -> None:
         """Uploads the file, then binds its root on chain."""
         window = work.challenge.window
-        if not work.uploaded:
+        if work.stage < WorkStage.UPLOADED:
             data = write_submission(self._make_header(work), work.groups)
             self.upload(window, data)
-            work.uploaded = True
+            work.stage = WorkStage.UPLOADED
             name = make_object_name(encode_ss58(self.hotkey), window)
             self._record(work, object_name=name, size=len(data))
-            self._keep(work, WorkStage.UPLOADED, len(data))
+            self._keep(work, len(data))
         commitment = self._make_commitment(work)
         payload = encode_commitment(commitment)
         if work.pending is not None:
@@ -357,8 +352,8 @@ class Miner:
             locator=self.outside.locator,
         )
 
-    def _keep(self, work: WindowWork, mark: WorkStage | None = None, number: int = 0) -> None:
-        self._keeping.keep(work.page, work.groups, mark, number)
+    def _keep(self, work: WindowWork, number: int = 0) -> None:
+        self._keeping.keep(work.page, work.groups, work.stage, number)
 
     def _tell(self, text: str) -> None:
         self._report(f"{self.name}: {text}")

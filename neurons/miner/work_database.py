@@ -264,17 +264,17 @@ class MinerPersistence:
         self,
         page: SavedWork | None,
         groups: Sequence[Sequence[Rollout]],
-        mark: WorkStage | None = None,
-        number: int = 0,
+        stage: WorkStage,
+        number: int,
     ) -> None:
-        """Writes groups that are not there yet, then a mark."""
+        """Writes groups that are not there yet, then, behind GROUP, the stage's mark."""
         if page is None:
             return
 
         def write() -> None:
             page.keep(groups)
-            if mark is not None:
-                page.mark(mark, number)
+            if stage is not WorkStage.GROUP:
+                page.mark(stage, number)
 
         self._attempt("work", write)
 

@@ -43,19 +43,19 @@ class DeliveryEvent(StrEnum):
 
 def _make_table() -> dict[DeliveryState, dict[DeliveryEvent, DeliveryState]]:
     s, e = DeliveryState, DeliveryEvent
-    found = {e.INCLUDED: s.SENT, e.FINAL: s.CONFIRMED, e.CONFLICTED: s.TAKEN}
-    open_ = found | {
+    always = {
         e.NOTED: s.SENDING,
-        e.HANDED_OVER: s.SENT,
         e.REFUSED: s.DUE,
-        e.EXPIRED: s.DUE,
+        e.INCLUDED: s.SENT,
+        e.FINAL: s.CONFIRMED,
         e.REPLACED: s.SUPERSEDED,
+        e.CONFLICTED: s.TAKEN,
     }
     gone = {e.VANISHED: s.SENT, e.EXPIRED: s.DUE}
     return {
-        s.DUE: open_ | {e.TOO_LATE: s.MISSED},
-        s.SENDING: open_,
-        s.SENT: open_,
+        s.DUE: always | {e.HANDED_OVER: s.SENT, e.TOO_LATE: s.MISSED},
+        s.SENDING: always | {e.HANDED_OVER: s.SENT, e.EXPIRED: s.DUE},
+        s.SENT: always | {e.EXPIRED: s.DUE},
         s.CONFIRMED: gone,
         s.TAKEN: gone,
         s.SUPERSEDED: {},

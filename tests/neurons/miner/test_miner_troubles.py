@@ -10,6 +10,7 @@ from assay.network.chain import ChainError, UnknownOutcomeError, WrongChainError
 from assay.neurons.miner import miner as module
 from assay.neurons.miner.commitment_delivery import CommitmentDelivery, PendingCommitment
 from assay.neurons.miner.miner import MinerConfig
+from assay.neurons.miner.work_database import WorkStage
 from assay.protocol import Beacon, parse_commitment
 from assay.protocol.parameters import DEMO_TIMING
 from assay.training import GENESIS
@@ -130,7 +131,7 @@ def test_a_commitment_that_nobody_confirmed_and_that_stood_is_not_told_as_missed
 def test_a_commitment_whose_block_was_reverted_is_sent_again(make_subnet, quick_miner):
     subnet = make_subnet()
     miner = subnet.start(quick_miner)
-    mine_until(subnet, miner, lambda: miner.work is not None and miner.work.committed)
+    mine_until(subnet, miner, lambda: miner.work and miner.work.stage is WorkStage.SENT)
     subnet.chain.pending.commitments.clear()  # the block that would have held it never comes
     mine_until(subnet, miner, subnet.get_slot)
     assert subnet.chain.get_head() <= 13
