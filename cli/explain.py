@@ -63,8 +63,6 @@ def run_explain(
             miner = parse_hotkey(hotkey, folder)
             facts, material = gather_from_folder(folder, miner, window, model, whose, worker)
         else:
-            if folder is not None and not folder.is_dir():
-                raise ExplainError(f"there is no folder {folder}")
             miner = _find_own_hotkey(settings) if hotkey is None else parse_hotkey(hotkey)
             store = None if records is None else _open_records(records)
             home = folder or settings.miner.dir

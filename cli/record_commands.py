@@ -94,8 +94,13 @@ def run_explain(
     at hand: with a model, everything. `--dir assay-demo --hotkey cheap-model --window 8` explains
     what `assay demo` has left. Exit 0 accepted, 1 refused, 2 could not find out.
     """
+    from assay.artifacts.records.run_folder import RunFolder
+    from assay.neurons.settings.loading import ConfigError
+
     settings = given.load()
-    has_all = directory is not None and (directory / "contexts").is_dir()
+    if directory is not None and not directory.is_dir():
+        raise ConfigError(f"there is no folder {directory}")
+    has_all = directory is not None and RunFolder(directory).has_contexts
     say_what_opens(directory if directory and has_all else settings, quiet)
     from assay.cli.explain import run_explain
 

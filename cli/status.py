@@ -4,7 +4,6 @@ What it does not know: whether a record is true. `assay audit` derives it again;
 beacons' signatures are looked at.
 """
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from assay.artifacts.records.record_reader import RecordFault, RecordReader, list_validators
+from assay.artifacts.records.run_folder import RunFolder
 from assay.cli.console import FIGURES, make_table, print_result
 from assay.cli.program_view import (
     Sign,
@@ -35,8 +35,6 @@ from assay.protocol.record import NOTHING, Moment
 
 #: Seconds between two looks of --watch.
 _LOOK_S = 1.0
-#: Longest status.json, bytes: 16 windows of 256 verdicts have a tenth of it.
-_STATUS_BYTES = 16 << 20
 
 
 Look = Callable[[], tuple[dict[str, Any], RenderableType]]
@@ -105,8 +103,7 @@ def _look_at_folder(folder: Path) -> tuple[dict[str, Any], RenderableType]:
 def _read(folder: Path) -> dict[str, Any]:
     file = folder / "status.json"
     try:
-        with file.open("rb") as opened:
-            data = opened.read(_STATUS_BYTES)
+        file.open("rb").close()
     except NotADirectoryError:
         raise ConfigError(
             f"--dir {folder} is a file: name the folder of a run, which holds status.json"
@@ -130,10 +127,7 @@ def _read(folder: Path) -> dict[str, Any]:
             f"{folder} holds no run: start `assay demo --out {folder}`, or name the --dir of a "
             "miner, validator or trainer"
         ) from None
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        document = None
+    document = RunFolder(folder).status.read()
     if not isinstance(document, dict):
         raise ConfigError(f"{file} is damaged: start the run again")
     return document

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from assay.artifacts.ports import BeaconSource, Chain
 from assay.audit.ports import PublicChain
+from assay.demo.founding import buy_subnet, publish_rules
 from assay.devnet import Devnet, Seal
 from assay.devnet.development_calls import change_settings, send_tao
 from assay.network import ObjectStore
@@ -33,7 +34,6 @@ from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import Parameters, Phase
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_block, compute_window
-from assay.subnet.founding import buy_subnet, publish_rules
 
 #: Unix time of a virtual clock's block 0: fixed, so that a seed gives the same run on any day.
 GENESIS_MS = 1_767_225_600_000

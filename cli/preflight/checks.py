@@ -17,12 +17,12 @@ from assay.artifacts.checkpoints.checkpoint_folder import (
     open_checkpoint,
 )
 from assay.artifacts.ports import BeaconSource, Chain
+from assay.artifacts.records.run_folder import RunFolder
 from assay.inference import Checkpoint
 from assay.network.chain.chain_values import format_tao
 from assay.network.store import ObjectStore, StoreError
 from assay.neurons.session.window_reader import get_beacon, get_checkpoint_digest
-from assay.protocol import EncodingError, Parameters, encode_ss58
-from assay.protocol.encoding import read_json
+from assay.protocol import Parameters, encode_ss58
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_window
@@ -194,10 +194,7 @@ def check_disk(folder: Path, checkpoint: int) -> PreflightCheck:
 
 def check_program(file: Path) -> PreflightCheck:
     """What a program says of itself in its status.json."""
-    try:
-        status = read_json(file.read_bytes())
-    except EncodingError:
-        status = None
+    status = RunFolder(file.parent).status.read()
     if not isinstance(status, dict):
         return PreflightCheck(
             "program", CheckState.WARN, f"{file} is damaged", "start the program anew"

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
+from assay.demo.founding import PRESET, buy_subnet, publish_rules
 from assay.demo.localnet.description import (
     OWNER_WALLET,
     TRAINER_WALLET,
@@ -52,7 +53,6 @@ from assay.neurons.program.program_loop import claim_folder
 from assay.neurons.settings.loading import ConfigError, use_sdk_cache
 from assay.neurons.settings.sections import WalletSettings
 from assay.protocol import BeaconChain, encode_ss58
-from assay.subnet.founding import PRESET, buy_subnet, publish_rules
 
 logger = logging.getLogger("assay")
 
