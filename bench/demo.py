@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from figures import Figure, report
 
-from assay.demo import demo_run as loop
+from assay.demo import demo_run
 from assay.demo.demo_network import DevnetNetwork, Network
 from assay.demo.demo_run import Demo, DemoRun, found_devnet
 from assay.devnet import SimulatedChain
@@ -146,7 +146,7 @@ def play(found: Callable[..., Network]) -> Played:
 
 def main() -> None:
     torch.set_num_threads(1)
-    loop.evaluate = lambda *_: Accuracy(0, 1)  # type: ignore[assignment] # the same in both
+    demo_run.evaluate = lambda *_: Accuracy(0, 1)  # type: ignore[assignment] # the same in both
     on_chain, in_memory = [], []
     for _ in range(RUNS):
         on_chain.append(play(found_devnet))

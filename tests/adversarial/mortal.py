@@ -19,7 +19,7 @@ from assay.devnet import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.store import FolderStore, open_folder
 from assay.neurons.program.database import Database
-from assay.neurons.session import window_reader as windows
+from assay.neurons.session import window_reader
 from assay.neurons.validator import validator as module
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
@@ -50,7 +50,7 @@ TIMING = Timing(
 
 
 #: One calendar, played hundreds of times.
-is_valid_beacon = cache(windows.is_valid_beacon)
+is_valid_beacon = cache(window_reader.is_valid_beacon)
 
 
 def make_beacons(now_ms):
@@ -172,7 +172,7 @@ class Mortal:
         self._make_ledger = ledger
         self.ledger = None
         self._archive = Archive(folder)
-        monkeypatch.setattr(windows, "is_valid_beacon", is_valid_beacon)
+        monkeypatch.setattr(window_reader, "is_valid_beacon", is_valid_beacon)
         monkeypatch.setattr(module, "judge_hotkey", self.fate.wrap(self.judge, "judge"))
         monkeypatch.setattr(module, "open_checkpoint", lambda *arguments: object())
         self.judged = []

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from assay.artifacts.store_objects import make_mirror_name
-from assay.artifacts.submissions import submission_judge as submissions
+from assay.artifacts.submissions import submission_judge
 from assay.artifacts.submissions.read_ahead import fetch
 from assay.artifacts.submissions.submission_pack import encode_pack
 from assay.artifacts.submissions.submission_reader import KnownMirror
 from assay.cage import WorkerError
 from assay.network import open_folder
-from assay.neurons.validator import validator as module
+from assay.neurons.validator import validator
 from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.window import compute_block
 from assay.verification import Ledger, Verdict
@@ -33,14 +33,14 @@ def test_honest_windows_are_settled_and_written(fresh_world):
 
 def test_the_ledger_runs_from_one_settlement_to_the_next(fresh_world, monkeypatch):
     """A cheat that spreads its steering over windows is met by what the earlier ones left."""
-    honest, entered = submissions.judge_and_carry, {}
+    honest, entered = submission_judge.judge_and_carry, {}
 
     def judge(submission, hotkey, context, checkpoint, ledger, **options):
         verdict, after = honest(submission, hotkey, context, checkpoint, ledger, **options)
         entered[context.window, hotkey] = ledger.rollouts, after.rollouts
         return verdict, after
 
-    monkeypatch.setattr(submissions, "judge_and_carry", judge)
+    monkeypatch.setattr(submission_judge, "judge_and_carry", judge)
     watched = Watched(fresh_world)
     watched.run_to_settlement(2)
     work, alice = fresh_world.parameters.work, fresh_world.hotkeys["alice"]
@@ -53,14 +53,14 @@ def test_the_ledger_runs_from_one_settlement_to_the_next(fresh_world, monkeypatc
 
 
 def break_judge_for(monkeypatch, hotkeys):
-    honest = submissions.judge_and_carry
+    honest = submission_judge.judge_and_carry
 
     def judge(submission, hotkey, *arguments, **options):
         if hotkey in hotkeys:
             raise RuntimeError("a defect that this file's bytes reach")
         return honest(submission, hotkey, *arguments, **options)
 
-    monkeypatch.setattr(submissions, "judge_and_carry", judge)
+    monkeypatch.setattr(submission_judge, "judge_and_carry", judge)
 
 
 def test_bytes_that_break_the_judge_cost_their_own_window_only(fresh_world, monkeypatch):
@@ -77,7 +77,7 @@ def test_bytes_that_break_the_judge_cost_their_own_window_only(fresh_world, monk
 
 def test_what_breaks_the_judge_once_is_tried_again_with_a_fresh_worker(fresh_world, monkeypatch):
     world, broken = fresh_world, []
-    honest, renew = submissions.judge_and_carry, world.sources.worker.renew
+    honest, renew = submission_judge.judge_and_carry, world.sources.worker.renew
 
     def judge(submission, hotkey, *arguments, **options):
         if not broken:
@@ -86,7 +86,7 @@ def test_what_breaks_the_judge_once_is_tried_again_with_a_fresh_worker(fresh_wor
         return honest(submission, hotkey, *arguments, **options)
 
     renewed = []
-    monkeypatch.setattr(submissions, "judge_and_carry", judge)
+    monkeypatch.setattr(submission_judge, "judge_and_carry", judge)
     monkeypatch.setattr(world.sources.worker, "renew", lambda: (renewed.append(1), renew()))
     watched = Watched(world)
     watched.run_to_settlement(1)
@@ -179,7 +179,7 @@ def test_a_store_that_shows_one_validator_a_broken_file_first_splits_no_verdicts
     assert first.audit(0).withheld[alice].reason in {Reason.MALFORMED, Reason.WRONG_HEADER}
     assert first.audit(0).verdicts[bob].reason is Reason.ACCEPTED
     context = second.audit(0).context
-    copy = fetch(submissions.open_submission(context, alice, world.sources))
+    copy = fetch(submission_judge.open_submission(context, alice, world.sources))
     mirror.put(make_mirror_name(0, context.commitments[alice].root), encode_pack(copy.packed))
     step_both_to(compute_block(timing, 0, Phase.VERDICT_END))
     for watched in (first, second):
@@ -210,14 +210,14 @@ def test_a_file_that_stays_broken_is_refused_for_what_it_is(fresh_world):
 def test_a_worker_that_fails_is_not_the_miners_fault(fresh_world, monkeypatch):
     """We lack something: no verdict until it works, and no crash."""
     world = fresh_world
-    honest = submissions.open_submission
+    honest = submission_judge.open_submission
 
     def open_submission(context, hotkey, sources):
         if world.chain.get_head() < 24:
             raise WorkerError("no process can be started: free some memory")
         return honest(context, hotkey, sources)
 
-    monkeypatch.setattr(submissions, "open_submission", open_submission)
+    monkeypatch.setattr(submission_judge, "open_submission", open_submission)
     watched = Watched(world)
     watched.run_to_settlement(1)
     assert watched.audit(0).missing == "no process can be started: free some memory"
@@ -288,9 +288,9 @@ def test_what_one_implementation_alone_finds_wrong_is_not_held_against_a_miner(w
             margins[-1] = world.parameters.tests.margin_cap + 1
             return [*measured[:2], replace(measured[2], margins=margins), *measured[3:]]
 
-    submission = submissions.open_submission(context, hotkey, world.sources)
+    submission = submission_judge.open_submission(context, hotkey, world.sources)
     groups = (0, 1)  # a rollout of each: both appeals
-    verdict = submissions.judge_with_checkpoint(
+    verdict = submission_judge.judge_with_checkpoint(
         submission, hotkey, context, world.checkpoint, groups=groups, forward=Noisy()
     )
     assert verdict.reason is Reason.ACCEPTED, verdict.detail
@@ -301,7 +301,7 @@ def test_absent_miners_do_not_keep_the_others_waiting(fresh_world, monkeypatch):
     world = fresh_world
     context = world.open_context(0)
     absent = set(sorted(context.members)[:2])
-    honest, asked = submissions.judge_hotkey, []
+    honest, asked = submission_judge.judge_hotkey, []
 
     def judge_hotkey(context, hotkey, *arguments, **options):
         asked.append(hotkey)
@@ -311,7 +311,7 @@ def test_absent_miners_do_not_keep_the_others_waiting(fresh_world, monkeypatch):
             return verdict, Ledger()
         return honest(context, hotkey, *arguments, **options)
 
-    monkeypatch.setattr(module, "judge_hotkey", judge_hotkey)
+    monkeypatch.setattr(validator, "judge_hotkey", judge_hotkey)
     watched = Watched(world)
     end = compute_block(world.parameters.timing, 0, Phase.FETCH_END)
     while world.chain.get_head() < end:

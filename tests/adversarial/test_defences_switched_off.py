@@ -14,7 +14,7 @@ from assay.gauntlet.chain_attacks import OverwritesTheCommitment
 from assay.gauntlet.strategy import Strategy, prefill
 from assay.gauntlet.table import CHOOSING, NOT_WORKING
 from assay.neurons.miner.miner import Miner, MinerConfig, compute_leaves
-from assay.neurons.session import window_reader as windows
+from assay.neurons.session import window_reader
 from assay.neurons.session.window_reader import get_context
 from assay.protocol import Committed, Header, Reason, Refusal, hash_fields
 from assay.protocol.hashing import Domain
@@ -323,9 +323,9 @@ def test_without_a_uid_at_the_first_block(fresh_world, monkeypatch):
     context = world.open_context(0)
     assert judge_window(world, context, miner.hotkey) is Reason.NOT_REGISTERED
     monkeypatch.setattr(
-        windows, "get_steady_members", lambda chain, first, last: chain.get_members(last)
+        window_reader, "get_steady_members", lambda chain, first, last: chain.get_members(last)
     )
-    challenge = windows.get_challenge(world.chain, world.beacons, world.parameters, 0)
+    challenge = window_reader.get_challenge(world.chain, world.beacons, world.parameters, 0)
     context = get_context(world.chain, world.beacons, world.parameters, challenge)
     assert judge_window(world, context, miner.hotkey) is Reason.ACCEPTED
 
@@ -338,17 +338,17 @@ def test_without_a_block_at_which_the_commitment_counts(fresh_world, monkeypatch
     miner.act(world.chain.get_head())
     world.chain.mint()
     assert judge_window(world, context, miner.hotkey) is Reason.ROOT_MISMATCH
-    monkeypatch.setattr(windows, "get_window_commitments", get_newest_commitments)
+    monkeypatch.setattr(window_reader, "get_window_commitments", get_newest_commitments)
     context = get_context(
         world.chain,
         world.beacons,
         world.parameters,
-        windows.get_challenge(world.chain, world.beacons, world.parameters, 0),
+        window_reader.get_challenge(world.chain, world.beacons, world.parameters, 0),
     )
     assert judge_window(world, context, miner.hotkey) is Reason.ACCEPTED
 
 
-read_commitments = windows.get_window_commitments
+read_commitments = window_reader.get_window_commitments
 
 
 def get_newest_commitments(chain, window, block):

@@ -16,12 +16,12 @@ from assay.gauntlet.bench_models import SHIPPED
 from assay.gauntlet.chain_setup import ChainAttackSetup
 from assay.gauntlet.measuring import (
     choose,
+    compute_income,
     compute_stopping_gain,
     make_row,
     make_stopping_row,
     run_family,
 )
-from assay.gauntlet.measuring import compute_income as resample
 from assay.gauntlet.sampling_attacks import Honest
 from assay.gauntlet.table import CALENDAR, CHOOSING, LEGAL, NOT_WORKING, STRATEGIES
 from assay.protocol import Reason
@@ -94,7 +94,7 @@ def test_illegal(kind, measured):
 
 def test_no_illegal_strategy_earns_more_than_a_legal_one(measured, lab):
     audited = lab.parameters.work.audited_groups
-    incomes = {kind: resample(measured(kind), kind, audited) for kind in STRATEGIES}
+    incomes = {kind: compute_income(measured(kind), kind, audited) for kind in STRATEGIES}
     best = max((incomes[kind] for kind in LEGAL), key=lambda income: income.mean)
     for kind in STRATEGIES:
         row = make_row(SHIPPED, kind, measured(kind), incomes[kind], best, audited)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from assay.artifacts.checkpoints import checkpoint_folder as checkpoints
+from assay.artifacts.checkpoints import checkpoint_folder
 from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
 from assay.artifacts.checkpoints.checkpoint_folder import DownloadSettings
 from assay.artifacts.steps import step_file, step_folder
@@ -41,12 +41,14 @@ def calls():
             (shutil, "rmtree"),
             (shutil, "copyfile"),
             (trainer_folder, "save_file"),
-            (checkpoints, "save_file"),
+            (checkpoint_folder, "save_file"),
             (step_folder, "save_file"),
         ):
             monkeypatch.setattr(owner, name, count(getattr(owner, name), name, calls))
         monkeypatch.setattr(lessons.WindowReading, "judge", remember(lessons.WindowReading.judge))
-        monkeypatch.setattr(checkpoints, "measure_manifest", lambda manifest, folder: manifest)
+        monkeypatch.setattr(
+            checkpoint_folder, "measure_manifest", lambda manifest, folder: manifest
+        )
         yield calls
 
 

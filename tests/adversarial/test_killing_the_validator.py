@@ -17,7 +17,7 @@ from assay.neurons.program.database import Database, JournalError
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.session.window_reader import Challenge
 from assay.neurons.validator import validator as module
-from assay.neurons.validator import weights_outbox as outbox
+from assay.neurons.validator import weights_outbox
 from assay.neurons.validator.journal import Journal, WindowProgress
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import list_rows
@@ -38,7 +38,7 @@ THIRDS = [0, *(pytest.param(share, marks=pytest.mark.kill) for share in (1, 2))]
 @pytest.fixture
 def short_doubt(monkeypatch):
     """A block on the simulator holds what was sent before it, so two blocks remove all doubt."""
-    monkeypatch.setattr(outbox, "DOUBT_BLOCKS", 2)
+    monkeypatch.setattr(weights_outbox, "DOUBT_BLOCKS", 2)
 
 
 def play(folder, monkeypatch, kills=()):

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from assay.neurons.program.database import Database
-from assay.neurons.validator import weights_outbox as outbox
+from assay.neurons.validator import weights_outbox
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
 from assay.protocol import (
@@ -28,7 +28,7 @@ ADDRESS = encode_ss58(VALIDATOR)
 
 @pytest.fixture
 def mortal(tmp_path, monkeypatch):
-    monkeypatch.setattr(outbox, "DOUBT_BLOCKS", 2)
+    monkeypatch.setattr(weights_outbox, "DOUBT_BLOCKS", 2)
     mortal = Mortal(tmp_path / "validator", monkeypatch)
     mortal.play(40)
     return mortal

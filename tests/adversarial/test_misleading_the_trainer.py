@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault, open_checkpoint
-from assay.artifacts.submissions import submission_judge as submissions
+from assay.artifacts.submissions import submission_judge
 from assay.cage import WorkerError
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.neurons.miner.miner import Miner
@@ -139,14 +139,14 @@ def test_the_trainer_learns_from_whole_rollouts_where_heads_are_judged_first(
 
 def test_files_that_nobody_can_read_do_not_end_the_trainer(fresh_world, monkeypatch):
     world = fresh_world
-    honest = submissions.open_submission
+    honest = submission_judge.open_submission
 
     def open_submission(context, hotkey, sources):
         if hotkey == world.hotkeys["bob"]:
             raise WorkerError("no process can be started: free some memory")
         return honest(context, hotkey, sources)
 
-    monkeypatch.setattr(submissions, "open_submission", open_submission)
+    monkeypatch.setattr(submission_judge, "open_submission", open_submission)
     (lesson,) = teach_once(world, LearnConfig(epochs=1))
     assert len(lesson.rewards) == 5  # Alice's
 

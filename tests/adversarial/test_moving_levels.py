@@ -8,7 +8,7 @@ import pytest
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.steps.step_folder import StepError, StepFolder, read_step
 from assay.audit.provenance.reexecution import reexecute
-from assay.environments import levels as rule
+from assay.environments import levels
 from assay.neurons.trainer.held_out import HeldOut, count_held_out
 from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.trainer import Trainer
@@ -44,9 +44,9 @@ def eager(monkeypatch):
     """Sets from how many thousandths on levels climb, and up to how many they descend."""
 
     def set_rule(climb, descend):
-        monkeypatch.setattr(rule, "PROBLEMS_MIN", PROBLEMS)
-        monkeypatch.setattr(rule, "CLIMB", climb)
-        monkeypatch.setattr(rule, "DESCEND", descend)
+        monkeypatch.setattr(levels, "PROBLEMS_MIN", PROBLEMS)
+        monkeypatch.setattr(levels, "CLIMB", climb)
+        monkeypatch.setattr(levels, "DESCEND", descend)
 
     return set_rule
 

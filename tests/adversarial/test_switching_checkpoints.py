@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from assay.artifacts.checkpoints import checkpoint_folder as module
+from assay.artifacts.checkpoints import checkpoint_folder
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.inference import CheckpointError
@@ -62,7 +62,7 @@ def nobody_waits_for_a_download():
 @pytest.fixture
 def child(fresh_world, monkeypatch):
     """The next checkpoint, in a store, with its digest."""
-    monkeypatch.setattr(module, "measure_manifest", lambda manifest, folder: manifest)
+    monkeypatch.setattr(checkpoint_folder, "measure_manifest", lambda manifest, folder: manifest)
     world = fresh_world
     weights = {
         name: (weight * 1.003).to(torch.bfloat16)
@@ -227,7 +227,7 @@ def test_a_defect_of_ours_is_not_swallowed(fresh_world, child, monkeypatch):
         met.append(True)
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr(module, "fetch_checkpoint", fail)
+    monkeypatch.setattr(checkpoint_folder, "fetch_checkpoint", fail)
     with pytest.raises(ZeroDivisionError):
         checkpoints.get(digest)
     monkeypatch.undo()

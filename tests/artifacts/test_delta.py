@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.artifacts.checkpoints import tensor_delta as module
+from assay.artifacts.checkpoints import tensor_delta
 from assay.artifacts.checkpoints.tensor_delta import apply_delta, make_delta
 from assay.protocol.encoding import EncodingError
 
@@ -45,7 +45,7 @@ def test_any_change_is_exact(pairs):
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 1_000, 4_097])
 @pytest.mark.parametrize("share", [0.0, 0.05, 1.0])
 def test_blocks_of_any_size(monkeypatch, size, share):
-    monkeypatch.setattr(module, "BLOCK_BYTES", 2_048)
+    monkeypatch.setattr(tensor_delta, "BLOCK_BYTES", 2_048)
     parent, child = make_step(size, share)
     assert apply(parent, make(parent, child)) == child
 
@@ -87,7 +87,7 @@ def test_garbage_is_refused_or_has_the_tensors_size(data):
 
 
 def pack(*parts: bytes) -> bytes:
-    return module._LENGTHS.pack(*map(len, parts)) + b"".join(parts)
+    return tensor_delta._LENGTHS.pack(*map(len, parts)) + b"".join(parts)
 
 
 def compress(data: bytes) -> bytes:

@@ -7,7 +7,7 @@ from queue import Queue
 
 import pytest
 
-from assay.artifacts.submissions import mirror_writer as module
+from assay.artifacts.submissions import mirror_writer
 from assay.artifacts.submissions.mirror_writer import MirrorWriter
 from assay.artifacts.submissions.submission_pack import PackedSubmission
 from assay.network import StoreError, open_folder
@@ -51,8 +51,8 @@ def test_what_waits_is_left_when_the_program_ends(waiting, monkeypatch):
             return found
 
     store = Slow()
-    monkeypatch.setattr(module, "Queue", Racing)
-    monkeypatch.setattr(module, "END_S", 0.01)
+    monkeypatch.setattr(mirror_writer, "Queue", Racing)
+    monkeypatch.setattr(mirror_writer, "END_S", 0.01)
     mirror = MirrorWriter(store, 2)
     mirror.put(0, ROOT, PACKED)
     assert store.begun.wait(30)
@@ -74,9 +74,9 @@ def write(store, window):
 
 
 def test_more_old_copies_than_a_store_lists_are_cleared_in_pieces(tmp_path, monkeypatch):
-    for owner in (folder_store, module):
+    for owner in (folder_store, mirror_writer):
         monkeypatch.setattr(owner, "LIST_MAX", 40)
-    monkeypatch.setattr(module, "CLEARED_MAX", 20)
+    monkeypatch.setattr(mirror_writer, "CLEARED_MAX", 20)
     store = open_folder(tmp_path)
     for window in range(60):
         store.put(f"mirrors/{window}/{ROOT.hex()}", b"old")

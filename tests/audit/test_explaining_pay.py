@@ -19,7 +19,7 @@ from assay.inference import CheckpointError
 from assay.network import StoreError
 from assay.network.chain import ForgottenError
 from assay.neurons.miner.mining_history import MinedWindow, MiningHistory
-from assay.neurons.validator import weights_outbox as outbox
+from assay.neurons.validator import weights_outbox
 from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, encode_ss58
 from assay.protocol.parameters import MAIN_WORK
 from assay.protocol.record import make_statistics_name
@@ -32,7 +32,7 @@ VALIDATOR = HOTKEYS["validator"]
 
 @pytest.fixture
 def mortal(tmp_path, monkeypatch):
-    monkeypatch.setattr(outbox, "DOUBT_BLOCKS", 2)
+    monkeypatch.setattr(weights_outbox, "DOUBT_BLOCKS", 2)
     mortal = Mortal(tmp_path / "validator", monkeypatch)
     mortal.play(40)
     return mortal
@@ -163,7 +163,7 @@ def test_a_validator_without_permit_counts_for_nobody(mortal, worker):
 
 
 def test_an_abstained_window_is_said_to_count_for_nobody(tmp_path, monkeypatch, worker):
-    monkeypatch.setattr(outbox, "DOUBT_BLOCKS", 2)
+    monkeypatch.setattr(weights_outbox, "DOUBT_BLOCKS", 2)
     mortal = Mortal(tmp_path / "validator", monkeypatch)
     mortal.play(8)
     mortal.database.close()

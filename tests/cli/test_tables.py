@@ -7,7 +7,7 @@ import pytest
 from matplotlib import pyplot
 from rich.console import Console
 
-from assay.cli import console as room
+from assay.cli import console
 from assay.cli.console import FIGURES, open_console
 from assay.cli.demo import count_late
 from assay.cli.doctor import render_checks
@@ -76,7 +76,7 @@ def test_without_a_terminal_a_row_is_a_line(monkeypatch, capsys):
 @pytest.mark.parametrize(("columns", "width"), [(60, FIGURES), (120, 120)])
 def test_a_narrow_terminal_does_not_cut_figures(monkeypatch, columns, width):
     made = Console(width=columns, force_terminal=True)
-    monkeypatch.setattr(room, "Console", lambda **_: made)
+    monkeypatch.setattr(console, "Console", lambda **_: made)
     assert open_console(FIGURES).width == width
 
 

@@ -11,8 +11,7 @@ import pytest
 
 from assay.artifacts.store_objects import make_checkpoint_name
 from assay.explorer.ports import ShownWeights
-from assay.explorer.sources import chain_view as chain
-from assay.explorer.sources import opened_sources
+from assay.explorer.sources import chain_view, opened_sources
 from assay.neurons.settings.sections import Settings
 
 VALIDATOR = bytes(32)
@@ -46,10 +45,10 @@ def hurry():
 
 
 def test_many_visitors_are_no_trouble_of_the_chain(monkeypatch):
-    monkeypatch.setattr(chain, "open_chain", lambda settings: nullcontext(SlowChain()))
-    monkeypatch.setattr(chain, "_EVERY_S", 0.05)
-    monkeypatch.setattr(chain, "_WAIT_S", 1.0)
-    view = chain.ChainView(Settings(), VALIDATOR)
+    monkeypatch.setattr(chain_view, "open_chain", lambda settings: nullcontext(SlowChain()))
+    monkeypatch.setattr(chain_view, "_EVERY_S", 0.05)
+    monkeypatch.setattr(chain_view, "_WAIT_S", 1.0)
+    view = chain_view.ChainView(Settings(), VALIDATOR)
     try:
         with ThreadPoolExecutor(12) as visitors:
             asked = [visitors.submit(view.read_shown, epoch, {1: epoch}) for epoch in range(12)]

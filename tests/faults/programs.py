@@ -5,15 +5,13 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
-from assay.artifacts.checkpoints import checkpoint_folder as checkpoints
+from assay.artifacts.checkpoints import checkpoint_folder
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.cli import neurons as commands
+from assay.cli import neurons
 from assay.network.beacon import RelayTimeouts
 from assay.network.chain import ChainTarget, connection, node_pool
-from assay.network.store import BucketStore, HttpClient, HttpTimeouts, readable_stores
-from assay.network.store import bucket_store as buckets
-from assay.neurons.session import neuron_session, session
-from assay.neurons.session import resources as wiring
+from assay.network.store import BucketStore, HttpClient, HttpTimeouts, bucket_store, readable_stores
+from assay.neurons.session import neuron_session, resources, session
 from assay.neurons.settings.sections import Settings
 from tests.faults.proxy import FaultProxy
 from tests.killing import programs
@@ -112,8 +110,8 @@ def run_neuron(
     _hurry_chain(storm)
     _hurry_beacons()
     _hurry_stores(storm)
-    make_config = commands.make_trainer_config
-    commands.make_trainer_config = (  # type: ignore[assignment]
+    make_config = neurons.make_trainer_config
+    neurons.make_trainer_config = (  # type: ignore[assignment]
         lambda *arguments: replace(make_config(*arguments), retry_s=0)
     )
     programs.Turn = QuietTurn  # type: ignore[misc]
@@ -121,7 +119,7 @@ def run_neuron(
 
 
 def _hurry_chain(storm: Any) -> None:
-    open_connection = wiring.Connection
+    open_connection = resources.Connection
 
     def connect(target: ChainTarget) -> Any:
         calm = replace(target, deadline_s=6.0, patience_s=30.0, head_s=30.0, still_s=1e9)
@@ -130,7 +128,7 @@ def _hurry_chain(storm: Any) -> None:
         )
         return open_connection(Moody(calm, hasty, storm))  # type: ignore[arg-type]
 
-    wiring.Connection = connect  # type: ignore[assignment,misc]
+    resources.Connection = connect  # type: ignore[assignment,misc]
     node_pool.CONNECT_S, connection.FIRST_PAUSE_S = 4.0, 0.05
 
 
@@ -144,14 +142,14 @@ def _hurry_stores(storm: Any) -> None:
     hasty = HttpTimeouts(connect_s=0.4, silence_s=0.3, total_s=0.6, tries=2, pause_s=0.01)
     patience: Any = Moody(HttpTimeouts(), hasty, storm)
     readable_stores.get_client = cache(lambda trusted: HttpClient(trusted, patience=patience))
-    open_bucket = wiring.open_bucket
+    open_bucket = resources.open_bucket
 
     def open_moody(*arguments: Any) -> BucketStore:
-        return open_bucket(*arguments, patience=Moody(buckets.PATIENCE, hasty, storm))  # type: ignore[arg-type]
+        return open_bucket(*arguments, patience=Moody(bucket_store.PATIENCE, hasty, storm))  # type: ignore[arg-type]
 
-    wiring.open_bucket = open_moody
+    resources.open_bucket = open_moody
     neuron_session._LOOKS = 1 << 10  # the next checkpoint is asked for at each block
-    checkpoints.SHORT_S = _DOWNLOAD_S  # who needs a checkpoint waits for it within its turn
+    checkpoint_folder.SHORT_S = _DOWNLOAD_S  # who needs a checkpoint waits for it within its turn
     neuron_session.DownloadSettings = partial(neuron_session.DownloadSettings, retry_s=0.0)  # type: ignore[misc]
     open_models = neuron_session.CheckpointFolder
 

@@ -11,9 +11,8 @@ import moto.s3.models
 import pytest
 
 from assay.network import StoreError
-from assay.network.store import HttpTimeouts, open_bucket, read_bucket
-from assay.network.store import bucket_store as buckets
-from assay.neurons.miner import uploads as uploading
+from assay.network.store import HttpTimeouts, bucket_store, open_bucket, read_bucket
+from assay.neurons.miner import uploads
 from tests.faults.proxy import HTTP_FAULTS, FaultProxy
 from tests.s3 import BUCKET, PREFIX, REGION, S3
 
@@ -46,8 +45,8 @@ def test_a_fault_between_two_parts(
 ) -> None:
     """A reader sees the old file or the new one, whole, and the next try brings the new one."""
     monkeypatch.setattr(moto.s3.models, "S3_UPLOAD_PART_MIN_SIZE", PART // 4)
-    monkeypatch.setattr(uploading, "_PART_BYTES", PART)
-    monkeypatch.setattr(buckets, "PART_BYTES", PART)
+    monkeypatch.setattr(uploads, "_PART_BYTES", PART)
+    monkeypatch.setattr(bucket_store, "PART_BYTES", PART)
     own = s3.open()
     own.put(NAME, OLD)
     with closing(FaultProxy(s3.endpoint)) as proxy:
@@ -58,7 +57,7 @@ def test_a_fault_between_two_parts(
             hasty = open_bucket(address, s3.credentials, patience=patience)
         sent: list[int] = []
         proxy.set_fault(name, only=place)
-        failed = fails(lambda: uploading.upload(hasty, NAME, NEW, print, sent.append))
+        failed = fails(lambda: uploads.upload(hasty, NAME, NEW, print, sent.append))
         assert proxy.hits[name], "it did not strike"
         seen = own.get(NAME, 1 << 20)
         assert seen in (OLD, NEW)
@@ -68,7 +67,7 @@ def test_a_fault_between_two_parts(
             assert not failed
         proxy.clear()
         proxy.drop_dead()
-        uploading.upload(patient, NAME, NEW, print, sent.append)
+        uploads.upload(patient, NAME, NEW, print, sent.append)
         assert sent[-1] == len(NEW)
         assert any("partNumber=5" in asked for asked in proxy.requests)
     assert own.get(NAME, 1 << 20) == NEW

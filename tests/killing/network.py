@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bittensor  # noqa: F401 - so that no process loads it for itself
 
-from assay.demo.localnet import services as localnet
+from assay.demo.localnet import services
 from assay.devnet import Devnet, Seal
 from assay.devnet.development_calls import send_tao
 from assay.inference import load_checkpoint
@@ -58,10 +58,10 @@ def found_network(
     """
     presets.PRESETS = {"demo": replace(presets.PRESETS["demo"], timing=timing)}
     (net / "store").mkdir()
-    localnet.open_store = lambda _: open_folder(net / "store")
+    services.open_store = lambda _: open_folder(net / "store")
     beacons = LocalBeacon(SEED, beacon_ms, 1_000, lambda: 0)
     locator = locator or (net / "store").as_uri()
-    founding = localnet.found(net / "chain", 1.0, beacons.chain, locator)
+    founding = services.found(net / "chain", 1.0, beacons.chain, locator)
     use_sdk_cache(net.parent / "sdk")
     wallets = {role: open_wallet(name, "default", net) for role, name in WALLETS.items()}
     with Devnet(net / "chain", seal=Seal.INSTANT) as devnet:

@@ -20,18 +20,17 @@ import torch
 from websockets.asyncio.server import ServerConnection
 
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
-from assay.cli import neurons as commands
+from assay.cli import neurons
 from assay.devnet import Devnet, Seal
 from assay.devnet.rpc_server import RpcServer
 from assay.network.beacon import LocalBeacon, http_beacons
 from assay.network.beacon.beacon_server import BeaconServer
-from assay.network.chain import connection as connecting
-from assay.network.chain import sdk_private, subtensor_chain
+from assay.network.chain import connection, sdk_private, subtensor_chain
 from assay.network.store import FolderStore
-from assay.neurons.session import session as joining
+from assay.neurons.session import session
 from assay.neurons.settings.sections import Settings
 from assay.neurons.trainer import trainer
-from assay.neurons.validator import weights_outbox as outbox
+from assay.neurons.validator import weights_outbox
 from tests.killing.points import TURN, Points, WatchedSocket
 
 #: A pool dies with its node here, so what was lost is known to be lost after so many blocks.
@@ -120,15 +119,15 @@ def run_neuron(
         return WatchedSocket(await dial(url), points, lambda: pipe.send("submitted"))
 
     sdk_private.dial = connect
-    outbox.DOUBT_BLOCKS = DOUBT_BLOCKS
+    weights_outbox.DOUBT_BLOCKS = DOUBT_BLOCKS
 
     @contextmanager
     def catch_signals(_: Callable[[], None]) -> Iterator[threading.Event]:
         yield Turn(pipe, points)
 
-    commands.catch_signals = catch_signals
-    run = {"miner": commands.run_miner, "validator": commands.run_validator}
-    run.get(role, commands.run_trainer)(settings, False, False)
+    neurons.catch_signals = catch_signals
+    run = {"miner": neurons.run_miner, "validator": neurons.run_validator}
+    run.get(role, neurons.run_trainer)(settings, False, False)
 
 
 def _set_time(clock: Any) -> None:
@@ -139,8 +138,8 @@ def _set_time(clock: Any) -> None:
     )
     for module in (subtensor_chain, http_beacons, trainer):
         module.time = time  # type: ignore[attr-defined]
-    joining.now_ms = commands.now_ms = lambda: int(clock.value)
-    connecting.FIRST_PAUSE_S = 0.05
+    session.now_ms = neurons.now_ms = lambda: int(clock.value)
+    connection.FIRST_PAUSE_S = 0.05
 
 
 def become(log: Path, run: Callable[..., None], *arguments: Any) -> None:

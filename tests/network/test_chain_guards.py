@@ -9,8 +9,14 @@ from typing import Any
 
 import pytest
 
-from assay.network.chain import ChainError, ChainTarget, DevWallet, SubtensorChain, create_subnet
-from assay.network.chain import subtensor_chain as module
+from assay.network.chain import (
+    ChainError,
+    ChainTarget,
+    DevWallet,
+    SubtensorChain,
+    create_subnet,
+    subtensor_chain,
+)
 from assay.network.chain.chain_values import TAO, Hyperparameters
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.network.chain.runtime_features import (
@@ -90,8 +96,8 @@ def chain(node: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Subtens
     async def read_hyperparameters(*_: object) -> Hyperparameters:
         return RULES
 
-    monkeypatch.setattr(module, "detect_runtime", detect_runtime)
-    monkeypatch.setattr(module, "read_hyperparameters", read_hyperparameters)
+    monkeypatch.setattr(subtensor_chain, "detect_runtime", detect_runtime)
+    monkeypatch.setattr(subtensor_chain, "read_hyperparameters", read_hyperparameters)
     return SubtensorChain(node, 3, tmp_path, poll_s=0)
 
 

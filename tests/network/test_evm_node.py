@@ -13,8 +13,14 @@ from typing import Any
 import pytest
 
 from assay.network.chain import ChainError, UnknownOutcomeError, WrongChainError
-from assay.network.evm import EvmError, EvmKey, EvmNode, RevertedError, compute_mirror
-from assay.network.evm import bounded_provider as module
+from assay.network.evm import (
+    EvmError,
+    EvmKey,
+    EvmNode,
+    RevertedError,
+    bounded_provider,
+    compute_mirror,
+)
 from assay.network.evm.contracts import LedgerEntry, SilentError, explain_revert
 from assay.network.evm.evm_node import SignedCall
 from assay.protocol.score_tree import keccak256
@@ -189,14 +195,14 @@ def test_a_number_that_no_chain_has(host: Host, node: EvmNode) -> None:
 
 
 def test_an_endless_answer(host: Host, node: EvmNode, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ANSWER_MAX", 100_000)
+    monkeypatch.setattr(bounded_provider, "ANSWER_MAX", 100_000)
     host.answer = lambda request: b" " * 5_000_000
     with pytest.raises(SilentError, match="more than 100,000 bytes"):
         node.get_head()
 
 
 def test_a_node_that_drips(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ANSWER_S", 0.3)
+    monkeypatch.setattr(bounded_provider, "ANSWER_S", 0.3)
 
     enough, answered = threading.Event(), []
 
@@ -214,7 +220,7 @@ def test_a_node_that_drips(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_node_that_drips_headers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes in time, and the last never."""
-    monkeypatch.setattr(module, "ANSWER_S", 0.5)
+    monkeypatch.setattr(bounded_provider, "ANSWER_S", 0.5)
     enough = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -235,7 +241,7 @@ def test_a_node_that_drips_headers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_node_that_floods_interim_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is given up by what it sends, long before the deadline."""
-    monkeypatch.setattr(module, "ANSWER_S", 60.0)
+    monkeypatch.setattr(bounded_provider, "ANSWER_S", 60.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def flood() -> None:

@@ -6,7 +6,7 @@ import torch
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.inference import load_checkpoint
 from assay.training import GENESIS
-from tests.neurons.mining import Subnet
+from tests.neurons.miner_bench import Subnet
 from tests.quick_miner import QuickMiner
 
 

@@ -11,11 +11,10 @@ import torch
 from safetensors.torch import save_file
 
 from assay.artifacts import store_objects
-from assay.artifacts.checkpoints import checkpoint_folder as checkpoints
+from assay.artifacts.checkpoints import checkpoint_folder
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.store_objects import UnavailableError, answer_in_time
-from assay.devnet import SimulatedChain
-from assay.devnet import block_database as devnet_database
+from assay.devnet import SimulatedChain, block_database
 from assay.inference import CheckpointError, read_tensors
 from assay.network.chain import STATE_BLOCKS, ForgottenError
 from assay.network.evm import LedgerEntry
@@ -29,8 +28,7 @@ from assay.neurons.miner.mining_history import (
 from assay.neurons.program.database import Database
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.session.window_reader import Challenge
-from assay.neurons.validator import post_outbox as post_outbox
-from assay.neurons.validator import weights_outbox as outbox
+from assay.neurons.validator import post_outbox, weights_outbox
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.post_outbox import PostOutbox, list_posts
 from assay.neurons.validator.run_archive import Archive
@@ -93,7 +91,7 @@ def test_windows_without_a_verdict_are_found_among_many(history):
 
 def test_weights_of_long_ago(monkeypatch):
     """What was confirmed or superseded goes; what waits stays, however old."""
-    monkeypatch.setattr(outbox, "KEPT_ROWS", 5)
+    monkeypatch.setattr(weights_outbox, "KEPT_ROWS", 5)
     database = Database()
     box = WeightsOutbox(database, SimulatedChain(b"", 1, 0, 1_000, 10), HOTKEY)
     for epoch in range(30):
@@ -145,7 +143,7 @@ def test_a_validators_files(tmp_path):
 
 
 def test_checkpoints_that_nobody_had(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "FAILURES_MAX", 5)
+    monkeypatch.setattr(checkpoint_folder, "FAILURES_MAX", 5)
     folder = CheckpointFolder(tmp_path, DownloadSettings(lambda: ()))
     for number in range(20):
         with pytest.raises(CheckpointError):
@@ -174,8 +172,8 @@ def test_calls_to_stores_that_never_return(monkeypatch):
 
 
 def test_a_development_chains_keys_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(devnet_database, "_IDS_MAX", 10)
-    database = devnet_database.BlockDatabase(tmp_path / "chain.sqlite")
+    monkeypatch.setattr(block_database, "_IDS_MAX", 10)
+    database = block_database.BlockDatabase(tmp_path / "chain.sqlite")
     for number in range(8):
         keys = [b"key %d" % n for n in range(number * 5, number * 5 + 5)]
         database.amend(number, dict.fromkeys(keys, b"%d" % number))

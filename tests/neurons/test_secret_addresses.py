@@ -23,8 +23,7 @@ from assay.cli.options import plain_errors, say_what_opens
 from assay.explorer.sources.shell_commands import show_address
 from assay.network import StoreError
 from assay.network.beacon import BeaconSourceError, HttpBeacons, RelayTimeouts
-from assay.network.chain import ChainError, ChainTarget, Connection
-from assay.network.chain import connection as connecting
+from assay.network.chain import ChainError, ChainTarget, Connection, connection
 from assay.network.evm import EvmNode
 from assay.network.store import Credentials, HttpTimeouts, open_bucket, read_bucket
 from assay.neurons.program.program_loop import STATUS_FILE, ProgramLoop
@@ -138,7 +137,7 @@ def loud(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_chain_node(
     server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(connecting, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(connection, "FIRST_PAUSE_S", 0.01)
     for host in list_hosts(server):
         for url in (f"ws://{USER}:{WORD}@{host}/{KEY}", f"wss://{host}/v1/{KEY}?key={WORD}"):
             with pytest.raises(ChainError) as caught:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions import read_ahead as ahead_module
+from assay.artifacts.submissions import read_ahead
 from assay.artifacts.submissions.mirror_writer import open_read_ahead
 from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.cli.preflight.checks import CheckState
@@ -27,7 +27,7 @@ from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Reason, encode_ss58
-from tests.neurons.mining import ALICE, HOTKEYS
+from tests.neurons.miner_bench import ALICE, HOTKEYS
 from tests.s3 import BUCKET, PREFIX, REGION, S3
 
 VALIDATOR = HOTKEYS["validator"]
@@ -75,7 +75,7 @@ def test_no_secret_leaves_the_program(
     s3, settings, make_subnet, quick_miner, models, tmp_path, caplog, capfd, monkeypatch
 ):
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr(ahead_module, "WAIT_S", 60.0)  # blocks come as fast as steps here
+    monkeypatch.setattr(read_ahead, "WAIT_S", 60.0)  # blocks come as fast as steps here
     subnet = make_subnet(MinerConfig(4, 4, last_window=0))
     store, locator = open_own_store(settings)
     miner = subnet.start(quick_miner, store=store, locator=locator)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from assay.artifacts.checkpoints import checkpoint_folder as checkpoints_module
+from assay.artifacts.checkpoints import checkpoint_folder
 from assay.artifacts.checkpoints.checkpoint_folder import (
     CHECKPOINTS_KEPT,
     CheckpointFolder,
@@ -21,9 +21,9 @@ from assay.artifacts.checkpoints.checkpoint_folder import (
 from assay.artifacts.discovery import make_mirrors
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.submissions.submission_judge import JudgeSources
-from assay.cli import neurons as commands
+from assay.cli import neurons
 from assay.network.beacon import HttpBeacons
-from assay.neurons.program import program_loop as programs
+from assay.neurons.program import program_loop
 from assay.neurons.session.resources import Account
 from assay.neurons.settings.sections import (
     MinerSettings,
@@ -31,7 +31,7 @@ from assay.neurons.settings.sections import (
     TrainerSettings,
     ValidatorSettings,
 )
-from assay.neurons.trainer import trainer as trainer_module
+from assay.neurons.trainer import trainer
 from tests.soak.weather import FaultyBeacons, FaultyChain, FaultyStore, Killed, Weather
 
 #: Seconds that a turn may take: a program that hangs fails the soak.
@@ -116,9 +116,9 @@ class Program:
     def _live(self) -> None:
         _current.program = self
         self.weather.enter()
-        run = {"miner": commands.run_miner, "validator": commands.run_validator}
+        run = {"miner": neurons.run_miner, "validator": neurons.run_validator}
         try:
-            run.get(self.role, commands.run_trainer)(self._make_settings(), False, False)
+            run.get(self.role, neurons.run_trainer)(self._make_settings(), False, False)
         except Killed:
             pass
         except BaseException as error:  # noqa: BLE001 - told by `turn`
@@ -146,7 +146,7 @@ class Program:
         chain = FaultyChain(world.chain, weather)
         stores = Stores(world.stores, weather)
         with ExitStack() as stack:
-            stack.enter_context(programs.claim_folder(folder, kind))
+            stack.enter_context(program_loop.claim_folder(folder, kind))
             mirrors = make_mirrors(chain, world.parameters, stores.open)  # type: ignore[arg-type]
             fetching = DownloadSettings(mirrors, in_background=True)
             models = CheckpointFolder(folder / "models", fetching, keep=CHECKPOINTS_KEPT)
@@ -223,16 +223,16 @@ def take_over(get_now_ms: Callable[[], int], patch: Callable[[Any, str, Any], No
         patch: sets an attribute, for as long as the soak lasts.
     """
     clock = SimpleNamespace(monotonic=lambda: get_now_ms() / 1e3, time=lambda: get_now_ms() / 1e3)
-    patch(checkpoints_module, "time", clock)
-    patch(checkpoints_module, "SHORT_S", _TURN_S / 2)  # real seconds are as nothing here
-    patch(trainer_module, "time", clock)
-    patch(commands, "now_ms", get_now_ms)
-    patch(commands, "join_network", lambda *arguments: _get_program().join(*arguments))
-    patch(commands, "catch_signals", lambda _: nullcontext(_get_program()))
-    patch(commands, "log_lines", lambda *_: nullcontext())
+    patch(checkpoint_folder, "time", clock)
+    patch(checkpoint_folder, "SHORT_S", _TURN_S / 2)  # real seconds are as nothing here
+    patch(trainer, "time", clock)
+    patch(neurons, "now_ms", get_now_ms)
+    patch(neurons, "join_network", lambda *arguments: _get_program().join(*arguments))
+    patch(neurons, "catch_signals", lambda _: nullcontext(_get_program()))
+    patch(neurons, "log_lines", lambda *_: nullcontext())
 
     def open_own(settings: Settings) -> tuple[FaultyStore, str]:
         assert settings.store.locator is not None
         return _get_program().open_store(), settings.store.locator
 
-    patch(commands, "open_own_store", open_own)
+    patch(neurons, "open_own_store", open_own)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors import safe_open
 
-from assay.artifacts.checkpoints import checkpoint_download as fetching
+from assay.artifacts.checkpoints import checkpoint_download
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import DEMO_TIMING
 from tests.soak.disk import mount_disk
@@ -57,7 +57,7 @@ def require_whole_files(folder):
 
 def play(monkeypatch, offsets):
     """A window for each of these blocks of one at which every program's disk gets full."""
-    monkeypatch.setattr(fetching, "DISK_MARGIN", 0)
+    monkeypatch.setattr(checkpoint_download, "DISK_MARGIN", 0)
     length = DEMO_TIMING.window_blocks
     begins = {(FIRST + n) * length + at: n for n, at in enumerate(offsets)}
     with TemporaryDirectory(prefix="assay-") as root, ExitStack() as stack:
@@ -122,7 +122,7 @@ def test_started_on_a_full_disk(monkeypatch, caplog):
             assert "a defect" not in said
             disks[program.name].clear()
             program.revive()
-        monkeypatch.setattr(fetching, "DISK_MARGIN", 0)
+        monkeypatch.setattr(checkpoint_download, "DISK_MARGIN", 0)
         try:
             world.play(lambda window: None)
         finally:

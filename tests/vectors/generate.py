@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from assay.protocol import QUICKNET, Domain, Stream, encode_ss58, hash_fields
-from assay.protocol import seeds as seeds_module
+from assay.protocol import QUICKNET, Domain, Stream, encode_ss58, hash_fields, seeds
 from assay.protocol.encoding import to_json
 from assay.protocol.gumbel import TABLE, TABLE_SHA256, compute_gumbel
 from assay.protocol.hashing import compute_root, compute_tree_root
@@ -137,10 +136,10 @@ def make_seeds() -> Json:
     parameters, environment = PARAMETERS.digest, PARAMETERS.environment.digest
     checkpoint, block = digest("checkpoint"), digest("block")
     randomness, audit_randomness = digest("randomness"), digest("audit randomness")
-    challenge = seeds_module.compute_challenge_seed(
+    challenge = seeds.compute_challenge_seed(
         parameters, environment, WINDOW, checkpoint, block, randomness
     )
-    audit = seeds_module.compute_audit_seed(challenge, audit_randomness)
+    audit = seeds.compute_audit_seed(challenge, audit_randomness)
     given = {
         "parameters": parameters,
         "environment": environment,
@@ -154,12 +153,12 @@ def make_seeds() -> Json:
     made = {
         "challenge": challenge,
         "audit": audit,
-        "problem": seeds_module.compute_problem_seed(challenge, ALICE, 3),
-        "rollout": seeds_module.compute_rollout_seed(challenge, ALICE, 3, 5),
-        "projection": seeds_module.compute_projection_seed(challenge),
-        "positions": seeds_module.compute_positions_seed(audit, ALICE, 3, 5),
-        "selection": seeds_module.compute_selection_seed(audit, ALICE),
-        "witness": seeds_module.compute_witness_seed(audit, BOB),
+        "problem": seeds.compute_problem_seed(challenge, ALICE, 3),
+        "rollout": seeds.compute_rollout_seed(challenge, ALICE, 3, 5),
+        "projection": seeds.compute_projection_seed(challenge),
+        "positions": seeds.compute_positions_seed(audit, ALICE, 3, 5),
+        "selection": seeds.compute_selection_seed(audit, ALICE),
+        "witness": seeds.compute_witness_seed(audit, BOB),
     }
     return {
         "given": {"window": WINDOW, "index": 3, "rollout": 5}

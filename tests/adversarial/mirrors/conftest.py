@@ -3,8 +3,7 @@
 import pytest
 
 from assay.artifacts import store_objects
-from assay.artifacts.checkpoints import checkpoint_folder as checkpoints_module
-from assay.artifacts.checkpoints import tensor_download as gathering
+from assay.artifacts.checkpoints import checkpoint_folder, tensor_download
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.network import ObjectStore, open_folder
 from assay.training import GENESIS
@@ -25,16 +24,16 @@ def mirror(store) -> Mirror:
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    for module in (store_objects, gathering):
+    for module in (store_objects, tensor_download):
         monkeypatch.setattr(module, "CHUNK_BYTES", 1 << 14)
 
 
 @pytest.fixture
 def one_worker(monkeypatch):
-    monkeypatch.setattr(gathering, "WORKERS", 1)
+    monkeypatch.setattr(tensor_download, "WORKERS", 1)
 
 
 @pytest.fixture
 def unmeasured(monkeypatch):
     """μ and scale are not what these tests are about, and take a while."""
-    monkeypatch.setattr(checkpoints_module, "measure_manifest", lambda manifest, folder: manifest)
+    monkeypatch.setattr(checkpoint_folder, "measure_manifest", lambda manifest, folder: manifest)

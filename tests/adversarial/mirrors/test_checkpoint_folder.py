@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from assay.artifacts.checkpoints import checkpoint_folder as checkpoints_module
+from assay.artifacts.checkpoints import checkpoint_folder
 from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
@@ -101,7 +101,7 @@ def test_however_often_mirrors_had_nothing_they_are_asked_within_the_longest_pau
 ):
     now, asked = [0.0], []
     clock = SimpleNamespace(monotonic=lambda: now[0], time=lambda: now[0])
-    monkeypatch.setattr(checkpoints_module, "time", clock)
+    monkeypatch.setattr(checkpoint_folder, "time", clock)
     fetching = DownloadSettings(lambda: asked.append(now[0]) or [], longest_s=3.0)
     checkpoints = CheckpointFolder(tmp_path, fetching)
     for second in range(13):

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from assay.artifacts.checkpoints import checkpoint_download as fetching
+from assay.artifacts.checkpoints import checkpoint_download
 from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
 from assay.inference import CheckpointError
 from assay.inference.folder import MODEL_FILE
@@ -56,7 +56,7 @@ SLOW_FETCH = """
 import sys, time
 from pathlib import Path
 from assay.network import open_folder
-from assay.artifacts.checkpoints import tensor_download as gathering
+from assay.artifacts.checkpoints import tensor_download
 from assay.artifacts.checkpoints.checkpoint_download import fetch_checkpoint
 
 class Slow:
@@ -67,7 +67,7 @@ class Slow:
         time.sleep(0.05)
         return self.inner.read(start, end)
 
-gathering.WORKERS = 2
+tensor_download.WORKERS = 2
 fetch_checkpoint([Slow(open_folder(Path(sys.argv[1])))], bytes.fromhex(sys.argv[2]),
                  Path(sys.argv[3]), progress=lambda done, due: print(done, flush=True))
 """
@@ -120,7 +120,7 @@ def test_two_programs_never_write_one_download(store, tmp_path):
 
 def test_a_disk_without_room_is_ours_and_no_mirrors_fault(mirror, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
-    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(checkpoint_download.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(CheckpointError, match="are free") as caught:
         fetch_checkpoint([mirror, mirror], DIGEST, tmp_path)
     assert "mirror" not in str(caught.value)

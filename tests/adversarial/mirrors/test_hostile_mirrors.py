@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.artifacts.checkpoints import checkpoint_download as fetching
-from assay.artifacts.checkpoints import tensor_download as gathering
+from assay.artifacts.checkpoints import checkpoint_download, tensor_download
 from assay.artifacts.checkpoints.checkpoint_download import DownloadLimits, fetch_checkpoint
 from assay.artifacts.checkpoints.tensor_table import TABLE_FILE, encode_table
 from assay.inference import CheckpointError
@@ -126,7 +125,7 @@ def test_a_liar_is_dropped_at_its_first_tensor(mirror, store, tmp_path):
     mirror.lies = dict.fromkeys(NAMES, flip)
     fetch_checkpoint([mirror, store], DIGEST, tmp_path)
     require_whole(tmp_path)
-    assert 0 < len(mirror.tensors_read) <= gathering.WORKERS // 2
+    assert 0 < len(mirror.tensors_read) <= tensor_download.WORKERS // 2
 
 
 def test_a_mirror_that_dies_half_way(mirror, store, tmp_path, one_worker):
@@ -148,15 +147,15 @@ def test_a_mirror_that_dies_half_way(mirror, store, tmp_path, one_worker):
 
 def test_a_mirror_that_never_answers(mirror, store, tmp_path, monkeypatch):
     """Whatever it is asked: it costs its patience, and nothing is written once it wakes up."""
-    monkeypatch.setattr(gathering, "PATIENCE_S", 0.5)
-    monkeypatch.setattr(gathering, "HASTE_S", 0.5)
+    monkeypatch.setattr(tensor_download, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(tensor_download, "HASTE_S", 0.5)
     wake = threading.Event()
     mirror.lies = dict.fromkeys(NAMES, lambda data, start: wake.wait(30) and flip(data, start))
     fetch_checkpoint([mirror, store], DIGEST, tmp_path)
     wake.set()
     time.sleep(0.1)
     require_whole(tmp_path)
-    monkeypatch.setattr(fetching, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(checkpoint_download, "PATIENCE_S", 0.5)
     for name in SMALL:
         silent = Mirror(store)
         wake = threading.Event()
@@ -167,12 +166,12 @@ def test_a_mirror_that_never_answers(mirror, store, tmp_path, monkeypatch):
 
 
 def test_a_slow_mirror_is_left_for_a_fast_one(mirror, store, tmp_path, monkeypatch, small_chunks):
-    monkeypatch.setattr(gathering, "HASTE_S", 0.3)
-    monkeypatch.setattr(gathering, "SLOWER", 2.0)
+    monkeypatch.setattr(tensor_download, "HASTE_S", 0.3)
+    monkeypatch.setattr(tensor_download, "SLOWER", 2.0)
     wake, answered = threading.Event(), []
     mirror.lies["all"] = lambda data, start: answered.append(wake.wait(60)) or data
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fetching, "PATIENCE_S", 30.0)
+        patch.setattr(checkpoint_download, "PATIENCE_S", 30.0)
         fetch_checkpoint([store, mirror], DIGEST, tmp_path)
     assert answered == [], "it was waited for"
     wake.set()
@@ -181,7 +180,7 @@ def test_a_slow_mirror_is_left_for_a_fast_one(mirror, store, tmp_path, monkeypat
 
 def test_the_last_mirror_is_borne_with(mirror, tmp_path, monkeypatch):
     """Slow as it is, it is all there is."""
-    monkeypatch.setattr(gathering, "HASTE_S", 0.01)
+    monkeypatch.setattr(tensor_download, "HASTE_S", 0.01)
     mirror.lies[NAMES[-1]] = lambda data, start: time.sleep(0.5) or data
     fetch_checkpoint([mirror], DIGEST, tmp_path)
     require_whole(tmp_path)

@@ -24,8 +24,8 @@ from assay.network.evm import (
     ScoreLedger,
     bind_hotkey,
     compute_binding_message,
+    deployment,
 )
-from assay.network.evm import deployment as setup
 from assay.network.evm.contracts import LEDGER, WEIGHTS_CHECK, load_artifact
 from assay.protocol.score_tree import compute_weights_digest, keccak256, make_score_tree
 from tests.integration.evm.anvil import CHAIN_ID, CONTRACTS, NETUID, SR25519, STORAGE, Hotkey, Stage
@@ -166,7 +166,7 @@ def test_replayed_binding(stage: Stage) -> None:
 
 def test_expired_binding(stage: Stage) -> None:
     def sign_slowly(message: bytes) -> bytes:
-        stage.anvil.rpc("evm_increaseTime", setup.SIGNATURE_S + 60)
+        stage.anvil.rpc("evm_increaseTime", deployment.SIGNATURE_S + 60)
         stage.anvil.mine()
         return stage.hotkey.sign(message)
 
@@ -215,7 +215,7 @@ def test_wrong_chain_id(stage: Stage) -> None:
     poster = LedgerPoster(ledger, stage.key, stage.hotkey.public)
     calls: list[Callable[[], object]] = [
         poster.get_head,
-        lambda: setup.deploy_contracts(node, stage.key, 0),
+        lambda: deployment.deploy_contracts(node, stage.key, 0),
         lambda: bind_hotkey(ledger, stage.key, stage.hotkey.public, stage.hotkey.sign, 0),
         lambda: ledger.find_posted(stage.hotkey.public, EPOCH),
     ]
@@ -289,7 +289,7 @@ def test_storage_precompile_absent_or_answering_garbage(stage: Stage) -> None:
 
 
 def test_a_check_over_another_ledger_is_not_asked(stage: Stage) -> None:
-    other = setup.deploy_contracts(stage.node, stage.key, 0)
+    other = deployment.deploy_contracts(stage.node, stage.key, 0)
     with pytest.raises(EvmError, match="another ledger"):
         stage.ledger.check_weights(other.weights_check, UID, stage.hotkey.public, EPOCH, ENTRY)
 
@@ -307,7 +307,7 @@ class MisnamingNode(EvmNode):
 
 def test_a_node_that_names_another_contract(stage: Stage) -> None:
     with closing(MisnamingNode(stage.anvil.endpoint, CHAIN_ID)) as node:
-        found = setup.deploy_contracts(node, stage.key, 0)
+        found = deployment.deploy_contracts(node, stage.key, 0)
     ledger = ScoreLedger(stage.node, found.ledger, NETUID)
     assert found.ledger != stage.ledger.address
     assert ledger.get_binding(stage.hotkey.public) == Binding(None, 0)

@@ -18,7 +18,7 @@ from assay.neurons.program.database import Database
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.settings.loading import ConfigError, load_settings
 from assay.neurons.settings.sections import Settings
-from assay.neurons.validator import weights_outbox as outbox
+from assay.neurons.validator import weights_outbox
 from assay.neurons.validator.evm_opening import create_key, open_key, open_posting
 from assay.neurons.validator.post_outbox import PostOutbox, PostThread, list_posts
 from assay.protocol import (
@@ -40,7 +40,7 @@ SIGNATURE = bytes(64)
 
 @pytest.fixture(autouse=True)
 def short_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "DOUBT_BLOCKS", 2)
+    monkeypatch.setattr(weights_outbox, "DOUBT_BLOCKS", 2)
 
 
 def read_settlements(folder: Path) -> list[SettlementRecord]:
@@ -164,7 +164,7 @@ def test_weights_wait_for_no_evm(
     for name, make in (("without", None), ("with", make_hanging)):
         mortal = Mortal(tmp_path / name, monkeypatch, ledger=make)
         mortal.play(40)
-        rows.append(outbox.list_rows(mortal.database, 9))
+        rows.append(weights_outbox.list_rows(mortal.database, 9))
         if make is not None:
             assert len(list_posts(mortal.database, 9)) == 3  # they wait, on disk
             HangingPoster.release.set()
@@ -172,7 +172,7 @@ def test_weights_wait_for_no_evm(
         mortal.database.close()
     without, with_ledger = rows
     assert without == with_ledger
-    assert {row.state for row in without} == {outbox.DeliveryState.CONFIRMED}
+    assert {row.state for row in without} == {weights_outbox.DeliveryState.CONFIRMED}
 
 
 # --- from settings

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from assay.network.chain import UnknownOutcomeError, WrongChainError
-from assay.network.evm import EvmKey, EvmNode, LedgerPoster, ScoreLedger, bind_hotkey
-from assay.network.evm import evm_node as node
+from assay.network.evm import EvmKey, EvmNode, LedgerPoster, ScoreLedger, bind_hotkey, evm_node
 from assay.neurons.program.database import Database
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.validator.post_outbox import PostOutbox, PostThread, list_posts
@@ -134,7 +133,7 @@ def test_reorganisation_deeper_than_confirmations(validator: Validator) -> None:
 
 
 def test_out_of_gas(validator: Validator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node, "_GAS_MARGIN", 90)
+    monkeypatch.setattr(evm_node, "_GAS_MARGIN", 90)
     validator.put(10)
     validator.step()
     validator.step(blocks=1)

@@ -18,10 +18,10 @@ from assay.network.store import (
     HttpTimeouts,
     StoreError,
     bucket_service,
+    bucket_store,
     open_bucket,
     read_bucket,
 )
-from assay.network.store import bucket_store as buckets
 from tests.network.stores.hostile import CALM, HASTY, Hostile, Manners, answer
 
 KEY, SECRET, TOKEN = "AKIAHUNTER2", "hunter2/Very+Secret", "hunter2session"
@@ -44,7 +44,7 @@ USES: dict[str, Callable[[BucketStore], Any]] = {
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buckets, "PART_BYTES", PART)
+    monkeypatch.setattr(bucket_store, "PART_BYTES", PART)
 
 
 @pytest.fixture
@@ -255,15 +255,15 @@ def test_a_listing_in_pages(serve) -> None:
 
 def test_a_listing_without_an_end(serve, monkeypatch: pytest.MonkeyPatch) -> None:
     endless = (write_page(token=str(n)) for n in range(1 << 40))
-    monkeypatch.setattr(buckets, "_PAGES", 5)
+    monkeypatch.setattr(bucket_store, "_PAGES", 5)
     store, server = serve(serve_pages(endless))
     with pytest.raises(StoreError, match="5 pages have no end"):
         store.list()
     assert len(server.asked) == 5
-    monkeypatch.setattr(buckets, "_LIST_MAX", 1_000)
+    monkeypatch.setattr(bucket_store, "_LIST_MAX", 1_000)
     with pytest.raises(StoreError, match="are read"):
         store.list()
-    monkeypatch.setattr(buckets, "LIST_MAX", 3)
+    monkeypatch.setattr(bucket_store, "LIST_MAX", 3)
     store, _ = serve(serve_pages(iter([write_page(*(f"one/{n}" for n in range(4)))])))
     with pytest.raises(StoreError, match="more than 3 objects"):
         store.list()
@@ -278,7 +278,7 @@ def test_a_listing_has_one_deadline(serve, monkeypatch: pytest.MonkeyPatch) -> N
         return True
 
     store, server = serve(dawdle)
-    monkeypatch.setattr(buckets, "_LIST_S", 0.3)
+    monkeypatch.setattr(bucket_store, "_LIST_S", 0.3)
     with pytest.raises(StoreError, match=r"in time|cannot be read"):
         store.list()
     assert 1 < len(server.asked) < 10
@@ -443,7 +443,7 @@ def test_a_key_that_is_none_is_not_said(wrong: str) -> None:
 
 def test_who_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A part is sent to somebody who does not read it: more than the kernels hold for him."""
-    monkeypatch.setattr(buckets, "PART_BYTES", POURED)
+    monkeypatch.setattr(bucket_store, "PART_BYTES", POURED)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         store = open_at(f"http://127.0.0.1:{silent.getsockname()[1]}", HASTY)
         with pytest.raises(StoreError, match="in time"):

@@ -18,11 +18,11 @@ from assay.network.store import (
     BucketStore,
     Credentials,
     HttpTimeouts,
+    bucket_store,
     multipart,
     open_bucket,
     read_bucket,
 )
-from assay.network.store import bucket_store as buckets
 from tests.faults.proxy import FaultProxy
 from tests.network.stores.hostile import CALM, Hostile, answer
 from tests.s3 import BUCKET, PREFIX, REGION, S3
@@ -42,7 +42,7 @@ def s3() -> Iterator[S3]:
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moto.s3.models, "S3_UPLOAD_PART_MIN_SIZE", PART)
-    monkeypatch.setattr(buckets, "PART_BYTES", PART)
+    monkeypatch.setattr(bucket_store, "PART_BYTES", PART)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from assay.network.store import open_folder
 from assay.neurons.miner.miner import MinerConfig, MinerDependencies
 from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
 from assay.protocol.parameters import MAIN_TIMING
-from tests.neurons.mining import ALICE, GENESIS_MS, HOTKEYS, LOCATOR, Fuse, Fused
+from tests.neurons.miner_bench import ALICE, GENESIS_MS, HOTKEYS, LOCATOR, Fuse, Fused
 
 TAO = 10**9
 NEWCOMER = bytes(range(32))

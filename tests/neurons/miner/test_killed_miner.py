@@ -8,7 +8,7 @@ from assay.neurons.miner.miner import MinerConfig
 from assay.neurons.miner.work_database import WorkStage
 from assay.protocol import Phase, parse_commitment
 from assay.protocol.window import compute_block
-from tests.neurons.mining import ALICE, Fuse, Killed, fuse_files
+from tests.neurons.miner_bench import ALICE, Fuse, Killed, fuse_files
 
 WINDOW = 0
 #: All groups of a window at its first block; one a block, so that time is up before they are done.

@@ -28,7 +28,7 @@ from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.window import compute_block
 from assay.verification import Ledger, Seat
-from tests.neurons.mining import ALICE, HOTKEYS, LOCATOR, NETUID
+from tests.neurons.miner_bench import ALICE, HOTKEYS, LOCATOR, NETUID
 
 VALIDATOR = HOTKEYS["validator"]
 

@@ -7,13 +7,13 @@ import pytest
 
 from assay.cli.program_view import render_upload
 from assay.network import StoreError, open_folder
-from assay.neurons.miner import uploads as uploading
+from assay.neurons.miner import uploads
 from assay.neurons.miner.miner import MinerConfig
 from assay.neurons.program.counters import LoopHooks
 from assay.neurons.program.program_loop import ProgramLoop
 from assay.protocol import encode_ss58
 from assay.protocol.commitment import make_object_name
-from tests.neurons.mining import ALICE
+from tests.neurons.miner_bench import ALICE
 
 
 class Breaking:
@@ -32,7 +32,7 @@ class Breaking:
 
 
 def test_an_upload_tells_how_far_it_is(make_subnet, quick_miner, tmp_path, monkeypatch):
-    monkeypatch.setattr(uploading, "_PART_BYTES", 10)
+    monkeypatch.setattr(uploads, "_PART_BYTES", 10)
     monkeypatch.setattr("assay.neurons.program.program_loop.STATUS_S", 0.0)
     subnet = make_subnet(MinerConfig(1, 1))
     store = open_folder(tmp_path / "store")
@@ -75,8 +75,8 @@ class Hanging:
 def test_a_store_that_hangs_is_told_while_it_does(
     make_subnet, quick_miner, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(uploading, "_BEAT_S", 0.01)
-    monkeypatch.setattr(uploading, "_SLOW_S", 0.05)
+    monkeypatch.setattr(uploads, "_BEAT_S", 0.01)
+    monkeypatch.setattr(uploads, "_SLOW_S", 0.05)
     monkeypatch.setattr("assay.neurons.program.program_loop.STATUS_S", 0.0)
     store, watch = Hanging(), LoopHooks()
     miner = make_subnet(MinerConfig(1, 1)).start(quick_miner, store=store)

@@ -10,7 +10,7 @@ from assay.neurons.miner.work_database import WorkDatabase, WorkDatabaseError, W
 from assay.neurons.session.window_reader import get_challenge
 from assay.protocol import parse_commitment
 from assay.protocol.submission import encode_rollout
-from tests.neurons.mining import ALICE, HOTKEYS
+from tests.neurons.miner_bench import ALICE, HOTKEYS
 
 BOUNDS = 8, 8 * (4 + 48 * 10)
 

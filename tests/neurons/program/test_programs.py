@@ -16,7 +16,7 @@ from assay.cli.options import plain_errors
 from assay.cli.program_view import Sign, render_program
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.files import replace_file
-from assay.neurons.program import program_loop as programs
+from assay.neurons.program import program_loop
 from assay.neurons.program.program_loop import ProgramLoop, catch_signals, claim_folder
 from assay.neurons.settings.loading import ConfigError
 from tests.statuses import VALIDATOR
@@ -94,16 +94,18 @@ def test_a_defect_is_written_out_and_tried_again(
 
 
 def test_a_program_that_only_fails_ends(stop: threading.Event, tmp_path: Path) -> None:
-    acts = [fail(ValueError("broken"))] * (programs.DEFECTS_MAX + 1)
+    acts = [fail(ValueError("broken"))] * (program_loop.DEFECTS_MAX + 1)
     with pytest.raises(RuntimeError, match="in a row"):
         play(stop, tmp_path, *acts)
 
 
 def test_defects_now_and_then_end_nothing(stop: threading.Event, tmp_path: Path) -> None:
     """A program that runs for months meets more of them than it may meet in a row."""
-    some = [fail(ValueError("broken"))] * (programs.DEFECTS_MAX - 1)
+    some = [fail(ValueError("broken"))] * (program_loop.DEFECTS_MAX - 1)
     play(stop, tmp_path, *some, lack(None), *some, lack(None))
-    assert json.loads((tmp_path / "status.json").read_text())["steps"] == 2 * programs.DEFECTS_MAX
+    assert (
+        json.loads((tmp_path / "status.json").read_text())["steps"] == 2 * program_loop.DEFECTS_MAX
+    )
 
 
 def test_another_chain_ends_it_at_once(stop: threading.Event, tmp_path: Path) -> None:
@@ -118,8 +120,8 @@ def test_what_waits_longer_and_longer_is_bounded(
     monkeypatch.setattr(stop, "wait", waited.append)
     play(stop, tmp_path, *[fail(ChainError("no node"))] * 9, lack(None))
     assert waited[:3] == [2.0, 4.0, 8.0]
-    assert max(waited) == programs.LONGEST_PAUSE_S
-    assert waited[-1] == programs.IDLE_S
+    assert max(waited) == program_loop.LONGEST_PAUSE_S
+    assert waited[-1] == program_loop.IDLE_S
 
 
 def test_a_folder_is_one_programs_own(tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ from rich.console import Console
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.cli.doctor import Opening, open_role_stores, render_checks, run_doctor
-from assay.cli.preflight import checks
-from assay.cli.preflight import examination as doctor
+from assay.cli.preflight import checks, examination
 from assay.cli.preflight.checks import (
     CheckState,
     PreflightCheck,
@@ -38,7 +37,7 @@ from assay.neurons.session.session import Session
 from assay.neurons.settings.loading import ConfigError, load_settings
 from assay.training import LearnConfig
 from tests.network.stores.hostile import Hostile, answer
-from tests.neurons.mining import ALICE, HOTKEYS, Fuse, Fused
+from tests.neurons.miner_bench import ALICE, HOTKEYS, Fuse, Fused
 
 GIB = 1 << 30
 SENDS = {"set_commitment", "set_weights", "register", "add_stake", "swap", "fund"}
@@ -295,7 +294,7 @@ def test_a_program_that_starts_loads_no_model_for_it(subnet, monkeypatch):
         raise AssertionError("a model is loaded")
 
     monkeypatch.setattr(CheckpointFolder, "get", refuse)
-    monkeypatch.setattr(doctor, "check_beacon", refuse)
+    monkeypatch.setattr(examination, "check_beacon", refuse)
     assert states(look_briefly(surround(subnet), get_now(subnet))) == dict.fromkeys(
         ("chain", "clock", "relays", "store", "disk"), "ok"
     )

@@ -9,8 +9,7 @@ import pytest
 
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.store_objects import make_mirror_name
-from assay.artifacts.submissions import mirror_writer as mirroring
-from assay.artifacts.submissions import read_ahead as module
+from assay.artifacts.submissions import mirror_writer, read_ahead
 from assay.artifacts.submissions.mirror_writer import MirrorWriter
 from assay.artifacts.submissions.read_ahead import ReadAhead, fetch
 from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
@@ -39,7 +38,7 @@ from assay.protocol.parameters import DEMO_TIMING, MAIN_WORK
 from assay.protocol.window import compute_block
 from assay.verification import Ledger
 from tests.network.stores.hostile import Hostile, answer
-from tests.neurons.mining import ALICE, HOTKEYS, LOCATOR
+from tests.neurons.miner_bench import ALICE, HOTKEYS, LOCATOR
 
 BOB = HOTKEYS["owner"]
 
@@ -139,7 +138,7 @@ def test_who_has_nothing_to_be_read_is_judged_at_once(shown):
 
 def test_a_silent_store_holds_up_nobody_else(shown, monkeypatch):
     """Alice's store is silent; a second hotkey with the same commitment has a good one."""
-    monkeypatch.setattr(module, "WAIT_S", 5.0)
+    monkeypatch.setattr(read_ahead, "WAIT_S", 5.0)
     silent = Silent()
     committed = replace(shown.context.commitments[ALICE], locator="test:silent")
     members = {**shown.context.members, BOB: shown.context.members[ALICE]}
@@ -149,7 +148,7 @@ def test_a_silent_store_holds_up_nobody_else(shown, monkeypatch):
     with closing(ReadAhead(replace(shown.sources, stores=stores))) as ahead:
         assert ahead.choose(context, [BOB, ALICE]) == ALICE
         assert ahead.take(context, ALICE) is not None
-        monkeypatch.setattr(module, "WAIT_S", 0.0)
+        monkeypatch.setattr(read_ahead, "WAIT_S", 0.0)
         assert ahead.choose(context, [BOB]) is None
         # past FETCH_END what is under way counts no more, even if it comes
         assert ahead.choose_late(context, [BOB]) is None
@@ -166,10 +165,10 @@ def test_a_first_try_ends_long_before_fetch_end_on_a_quick_chain(shown, monkeypa
 
     def note(reader, seconds):
         asked.append(seconds)
-        return module.FetchedSubmission(None)
+        return read_ahead.FetchedSubmission(None)
 
-    monkeypatch.setattr(module, "fetch", note)
-    monkeypatch.setattr(module, "WAIT_S", 30.0)
+    monkeypatch.setattr(read_ahead, "fetch", note)
+    monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
     parameters = replace(shown.context.parameters, timing=DEMO_TIMING)
     with closing(ReadAhead(shown.sources)) as ahead:
         for _ in range(2):
@@ -181,7 +180,7 @@ def test_a_first_try_ends_long_before_fetch_end_on_a_quick_chain(shown, monkeypa
 
 
 def test_what_came_in_time_is_judged_after_fetch_end(shown, monkeypatch):
-    monkeypatch.setattr(module, "WAIT_S", 30.0)
+    monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
     with closing(ReadAhead(shown.sources)) as ahead:
         assert ahead.choose(shown.context, [ALICE]) == ALICE
         assert ahead.choose_late(shown.context, [ALICE]) == ALICE
@@ -197,8 +196,8 @@ def test_who_has_nothing_to_be_read_is_judged_after_fetch_end_too(shown):
 
 
 def test_memory_is_bounded(shown, monkeypatch):
-    monkeypatch.setattr(module, "KEPT_BYTES", 0)
-    monkeypatch.setattr(module, "WAIT_S", 30.0)
+    monkeypatch.setattr(read_ahead, "KEPT_BYTES", 0)
+    monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
     with closing(ReadAhead(shown.sources)) as ahead:
         assert ahead.choose(shown.context, [ALICE]) == ALICE
         assert ahead.kept_bytes > 0
@@ -209,7 +208,7 @@ def test_memory_is_bounded(shown, monkeypatch):
 
 def test_memory_is_bounded_by_what_may_still_come(shown):
     """Of files that are under way the largest that can come counts: nobody waits for it to come."""
-    silent, names = Silent(), [b"%032d" % number for number in range(module.AHEAD)]
+    silent, names = Silent(), [b"%032d" % number for number in range(read_ahead.AHEAD)]
     # as on the main network, where sixty-four of the largest would be half a gigabyte
     context = replace(
         shown.context,
@@ -218,10 +217,10 @@ def test_memory_is_bounded_by_what_may_still_come(shown):
         commitments=dict.fromkeys(names, shown.context.commitments[ALICE]),
     )
     largest = compute_pack_max(context.parameters)
-    assert module.AHEAD * largest > module.KEPT_BYTES > module.THREADS * largest
+    assert read_ahead.AHEAD * largest > read_ahead.KEPT_BYTES > read_ahead.THREADS * largest
     with closing(ReadAhead(with_store(shown, silent))) as ahead:
         begun = [name for name in names if ahead.begin(context, name)]
-        assert len(begun) * largest <= module.KEPT_BYTES < (len(begun) + 1) * largest
+        assert len(begun) * largest <= read_ahead.KEPT_BYTES < (len(begun) + 1) * largest
         assert ahead.reserved_bytes == len(begun) * largest
         # threads go on with what is not wanted any more, until its deadline
         ahead.forget(context.window)
@@ -243,7 +242,7 @@ def test_a_pack_is_measured_by_all_that_a_peer_chooses():
 
 
 def test_a_window_that_is_over_is_forgotten(shown, monkeypatch):
-    monkeypatch.setattr(module, "WAIT_S", 30.0)
+    monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
     with closing(ReadAhead(shown.sources)) as ahead:
         ahead.choose(shown.context, [ALICE])
         ahead.forget(0)
@@ -255,7 +254,7 @@ def test_a_window_that_is_over_is_forgotten(shown, monkeypatch):
 def test_a_file_that_is_broken_at_each_block_gets_no_more_of_the_parsers_time(
     shown, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(module, "WAIT_S", 30.0)
+    monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
     store = open_folder(tmp_path)
     genuine = shown.sources.stores[LOCATOR].get(shown.name, 1 << 24)
     store.put(shown.name, genuine[:10] + b"junk" + genuine[14:])
@@ -277,8 +276,8 @@ def test_a_file_that_is_broken_at_each_block_gets_no_more_of_the_parsers_time(
 
 def test_a_second_try_of_the_judges_own_waits_for_no_server_for_long(shown, monkeypatch):
     """On its thread, everybody else waits with it."""
-    monkeypatch.setattr(module, "WAIT_S", 30.0)
-    monkeypatch.setattr(module, "is_committed", lambda *_: 1 // 0)
+    monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
+    monkeypatch.setattr(read_ahead, "is_committed", lambda *_: 1 // 0)
 
     class Watching:
         def open(self, name):
@@ -296,12 +295,12 @@ def test_a_second_try_of_the_judges_own_waits_for_no_server_for_long(shown, monk
 
 def test_our_own_fault_is_ours(shown, monkeypatch):
     """What breaks while it is read ahead is tried once more by the judge itself."""
-    monkeypatch.setattr(module, "WAIT_S", 30.0)
+    monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
 
     def break_down(*_):
         raise ValueError("a defect")
 
-    monkeypatch.setattr(module, "is_committed", break_down)
+    monkeypatch.setattr(read_ahead, "is_committed", break_down)
     with closing(ReadAhead(shown.sources)) as ahead:
         assert ahead.choose(shown.context, [ALICE]) == ALICE
         assert shown.judge(replace(shown.sources, ahead=ahead)).accepted
@@ -309,14 +308,14 @@ def test_our_own_fault_is_ours(shown, monkeypatch):
 
 def test_a_defect_costs_neither_a_thread_nor_the_bytes_it_had_reserved(shown, monkeypatch):
     """The judge's thread raises it; what comes after it is read ahead as before."""
-    monkeypatch.setattr(module, "WAIT_S", 30.0)
+    monkeypatch.setattr(read_ahead, "WAIT_S", 30.0)
 
     def break_down(*_):
         raise AttributeError("a defect")
 
     with closing(ReadAhead(shown.sources, threads=1)) as ahead:
         with monkeypatch.context() as broken:
-            broken.setattr(module, "is_committed", break_down)
+            broken.setattr(read_ahead, "is_committed", break_down)
             assert ahead.choose(shown.context, [ALICE]) == ALICE
             with pytest.raises(AttributeError, match="a defect"):
                 ahead.take(shown.context, ALICE)
@@ -331,10 +330,10 @@ def test_who_is_closed_begins_no_file_more(shown, monkeypatch):
     def hang(reader, seconds):
         begun.append(reader.hotkey)
         go_on.wait(10.0)
-        return module.FetchedSubmission(None)
+        return read_ahead.FetchedSubmission(None)
 
-    monkeypatch.setattr(module, "fetch", hang)
-    monkeypatch.setattr(module, "WAIT_S", 0.1)
+    monkeypatch.setattr(read_ahead, "fetch", hang)
+    monkeypatch.setattr(read_ahead, "WAIT_S", 0.1)
     ahead = ReadAhead(shown.sources, threads=1)
     again = replace(shown.context, window=shown.context.window + 1)
     for context in (shown.context, again):
@@ -541,7 +540,7 @@ def test_what_waits_for_a_store_that_stalls_is_bounded_by_bytes(shown, caplog):
             self.written += 1
 
     store = Stalls()
-    size = mirroring.WAITING_BYTES // 4
+    size = mirror_writer.WAITING_BYTES // 4
     packed = PackedSubmission(ALICE, None, None, (PackedGroup(0, bytes(size), None),))
     huge = PackedSubmission(ALICE, None, None, (PackedGroup(0, bytes(5 * size), None),))
     with closing(MirrorWriter(store, 2)) as mirror:
@@ -549,7 +548,7 @@ def test_what_waits_for_a_store_that_stalls_is_bounded_by_bytes(shown, caplog):
         assert started.wait(60)  # what is being written counts
         for _ in range(9):
             mirror.put(0, bytes(32), packed)
-            assert mirror.held_bytes <= mirroring.WAITING_BYTES
+            assert mirror.held_bytes <= mirror_writer.WAITING_BYTES
         assert mirror.left_out == 6
         assert caplog.text.count("not all that was audited is mirrored") == 1
         free.set()
