@@ -16,7 +16,7 @@ from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
 from assay.network.store import BucketAddress, BucketStore, Credentials, open_bucket
-from tests.network.stores.hostile import Hostile, answer
+from tests.network.store.hostile import Hostile, answer
 
 REGION = "us-east-1"
 BUCKET = "miners"

@@ -3,7 +3,7 @@
 The SDK's own websocket would follow a redirect, inflate what a node has compressed and take answers
 of four gigabytes; and when it breaks, the SDK opens another one to whatever answers at the address,
 which nobody has asked which chain it is of. It has no settings for any of it. `PRIVATE_MEMBERS`
-names what is used and why; `tests/network/test_sdk_private.py` fails where the SDK has changed.
+names what is used and why; `tests/network/chain/test_sdk_private.py` fails where the SDK changed.
 """
 
 import asyncio

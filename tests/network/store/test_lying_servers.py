@@ -19,7 +19,7 @@ from assay.network import ReadableStores, StoreError, open_store
 from assay.network.store import HttpTimeouts, within
 from assay.network.store.addresses import is_public, resolve_name
 from assay.network.store.locators import WebLocator, read_locator
-from tests.network.stores.hostile import CALM, DATA, ETAG, HASTY, Hostile, answer, behave
+from tests.network.store.hostile import CALM, DATA, ETAG, HASTY, Hostile, answer, behave
 
 Reach = Callable[..., tuple]
 

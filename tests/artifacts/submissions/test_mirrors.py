@@ -16,7 +16,7 @@ from assay.network.chain import ChainError
 from assay.network.store.deadlines import _allowance
 from assay.protocol import Commitment, Tag, context_from_json, encode_commitment
 
-VECTORS = Path(__file__).parents[1] / "vectors" / "context.json"
+VECTORS = Path(__file__).parents[2] / "vectors" / "context.json"
 READERS = [sha256(b"reader %d" % i).digest() for i in range(30)]
 ROOTS = [sha256(b"root %d" % i).digest() for i in range(30)]
 HOTKEYS = [sha256(b"validator %d" % i).digest() for i in range(8)]

@@ -1,13 +1,11 @@
 """What stands before every page."""
 
-import asyncio
 import re
 import select
 import socket
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.applications import Starlette
@@ -15,7 +13,6 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from assay.explorer.routes import _FULL, STREAMS_PER_CLIENT, Events
 from assay.network.web.guard import BURST, RATE, Guard, Rates, is_known_host
 from assay.network.web.http_server import list_hosts
 
@@ -97,46 +94,6 @@ def test_the_table_of_clients_does_not_grow():
     assert len(rates._buckets) <= 4_096
 
 
-def test_streams_are_bounded_and_end_with_the_server():
-    async def play():
-        events = Events()
-        events.bind()
-
-        class Asked:
-            method = "GET"
-            client = type("Client", (), {"host": "10.0.0.1"})
-
-        streams = []
-        # all ask before the first is answered
-        answers = [await events.serve(Asked()) for _ in range(STREAMS_PER_CLIENT + 4)]
-        codes = [answer.status_code for answer in answers]
-        assert codes == [200] * STREAMS_PER_CLIENT + [503] * 4
-        for answer in answers[:STREAMS_PER_CLIENT]:
-            body = answer.body_iterator
-            assert await anext(body) == b"retry: 3000\n\n"
-            streams.append(body)
-        refused = await events.serve(type("Head", (Asked,), {"method": "HEAD"}))
-        assert (refused.status_code, refused.headers["x-reason"]) == (503, _FULL)
-        assert (await events.serve(Asked())).status_code == 503
-        events.notify()
-        assert (await anext(streams[0])).startswith(b"event: changed")
-        await streams[0].aclose()
-        assert (await events.serve(Asked())).status_code == 200
-        events.close()
-        for body in streams[1:]:
-            async for _ in body:
-                pass
-
-    with ThreadPoolExecutor(1) as thread:  # the browser's loop may run in this one
-        thread.submit(asyncio.run, asyncio.wait_for(play(), 30)).result()
-
-
-def test_a_head_of_a_request_that_is_too_large_is_not_read(served):
-    with socket.create_connection(("127.0.0.1", served.port), 60) as large:
-        large.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"a" * 40_000)
-        assert b"200" not in large.recv(100)
-
-
 SERVER = """
 from starlette.applications import Starlette
 from starlette.responses import Response
@@ -167,6 +124,12 @@ def hasty():
     finally:
         process.terminate()
         process.communicate(timeout=60)
+
+
+def test_a_head_of_a_request_that_is_too_large_is_not_read(hasty):
+    with socket.create_connection(("127.0.0.1", hasty), 60) as large:
+        large.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"a" * 40_000)
+        assert b"200" not in large.recv(100)
 
 
 def test_half_a_request_is_not_waited_for(hasty):

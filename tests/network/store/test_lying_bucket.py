@@ -22,7 +22,7 @@ from assay.network.store import (
     open_bucket,
     read_bucket,
 )
-from tests.network.stores.hostile import CALM, HASTY, Hostile, Manners, answer
+from tests.network.store.hostile import CALM, HASTY, Hostile, Manners, answer
 
 KEY, SECRET, TOKEN = "AKIAHUNTER2", "hunter2/Very+Secret", "hunter2session"
 PART = 1_024

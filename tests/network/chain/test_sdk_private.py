@@ -32,7 +32,7 @@ def find(path: str) -> Any:
 
 
 def test_the_sdk_is_pinned_to_the_version_that_was_read() -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
     pins = [Requirement(text) for text in project["project"]["dependencies"]]
     (pin,) = [pin for pin in pins if pin.name == "bittensor"]
     assert str(pin.specifier) == f"=={version('bittensor')}"

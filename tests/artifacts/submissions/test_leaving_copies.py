@@ -14,7 +14,7 @@ from assay.network import StoreError, open_folder
 from assay.network.store import folder_store
 from assay.protocol import context_from_json
 
-VECTORS = Path(__file__).parents[1] / "vectors" / "context.json"
+VECTORS = Path(__file__).parents[2] / "vectors" / "context.json"
 CONTEXT = context_from_json(json.loads(VECTORS.read_text())["valid"])
 (HOTKEY,) = CONTEXT.commitments
 PACKED = PackedSubmission(HOTKEY, None, None, ())

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from assay.network.store import HttpClient, HttpTimeouts, ObjectStore, open_store
-from tests.network.stores.hostile import CALM, Hostile, Manners
+from tests.network.store.hostile import CALM, Hostile, Manners
 
 
 @pytest.fixture

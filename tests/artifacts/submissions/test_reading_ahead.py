@@ -37,7 +37,7 @@ from assay.protocol.commitment import make_object_name
 from assay.protocol.parameters import DEMO_TIMING, MAIN_WORK
 from assay.protocol.window import compute_block
 from assay.verification import Ledger
-from tests.network.stores.hostile import Hostile, answer
+from tests.network.store.hostile import Hostile, answer
 from tests.neurons.miner_bench import ALICE, HOTKEYS, LOCATOR
 
 BOB = HOTKEYS["owner"]

@@ -24,7 +24,7 @@ from assay.network.store import (
     read_bucket,
 )
 from tests.faults.proxy import FaultProxy
-from tests.network.stores.hostile import CALM, Hostile, answer
+from tests.network.store.hostile import CALM, Hostile, answer
 from tests.s3 import BUCKET, PREFIX, REGION, S3
 
 ROOT = Path(__file__).parents[3]

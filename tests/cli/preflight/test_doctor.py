@@ -36,7 +36,7 @@ from assay.network.store import ReadableStores, open_folder
 from assay.neurons.session.session import Session
 from assay.neurons.settings.loading import ConfigError, load_settings
 from assay.training import LearnConfig
-from tests.network.stores.hostile import Hostile, answer
+from tests.network.store.hostile import Hostile, answer
 from tests.neurons.miner_bench import ALICE, HOTKEYS, Fuse, Fused
 
 GIB = 1 << 30

@@ -7,7 +7,7 @@ import pytest
 
 from assay.network import StoreError, open_store
 from assay.network.store import HttpTimeouts
-from tests.network.stores.hostile import DATA, answer, behave
+from tests.network.store.hostile import DATA, answer, behave
 
 QUICK = HttpTimeouts(pause_s=0.01)
 
