@@ -1,9 +1,5 @@
 """The command line's root, and the commands that need no chain.
 
-What a command offers is declared here, in `chain_commands` and in `record_commands`. What it does
-is in the file that it imports when it is called: `assay --help` and a mistyped option are answered
-at once.
-
 Exit codes: 0 as promised or accepted; 1 a finding; 2 could not run; 130 stopped by Ctrl-C.
 """
 
@@ -119,7 +115,8 @@ Hotkey = Annotated[
     str | None, typer.Option("--hotkey", metavar="SS58", help="Whose problems [default: nobody's].")
 ]
 Levels = Annotated[
-    list[int] | None, typer.Option("--level", help="Levels in force; may repeat [default: all].")
+    list[int] | None,
+    typer.Option("--level", metavar="LEVEL", help="Levels in force; may repeat [default: all]."),
 ]
 _NO_SEED = "00" * 32
 
@@ -138,9 +135,7 @@ def run_env_show(name: Name, as_json: AsJson = False) -> None:
 def run_env_sample(
     name: Name,
     seed: Seed = _NO_SEED,
-    count: Annotated[
-        int, typer.Option("--n", min=1, max=10_000, help="How many problems [default: 3].")
-    ] = 3,
+    count: Annotated[int, typer.Option("--n", min=1, max=10_000, help="How many problems.")] = 3,
     levels: Levels = None,
     hotkey: Hotkey = None,
     as_json: AsJson = False,
@@ -156,7 +151,7 @@ def run_env_score(
     ],
     seed: Seed = _NO_SEED,
     index: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Which problem of the seed [default: 0].")
+        int, typer.Option(min=0, max=2**32 - 1, help="Which problem of the seed.")
     ] = 0,
     levels: Levels = None,
     hotkey: Hotkey = None,

@@ -237,7 +237,9 @@ def run_ledger_bind(yes: Yes = False, as_json: AsJson = False) -> None:
 @command(ledger_app, "show", *NETWORK, *LEDGER, "ledger.weights_check", runs="ledger")
 def run_ledger_show(
     validator: Annotated[str, typer.Argument(metavar="SS58", help="Hotkey of a validator.")],
-    epoch: Annotated[int, typer.Argument(min=0, help="Block of the epoch that settled.")],
+    epoch: Annotated[
+        int, typer.Argument(metavar="EPOCH", min=0, help="Block of the epoch that settled.")
+    ],
     uid: Annotated[
         int | None,
         typer.Option(min=0, max=65_535, help="Its uid: also compare its weights on chain now."),
@@ -250,7 +252,7 @@ def run_ledger_show(
 @command(ledger_app, "verify-score", *NETWORK, *LEDGER, runs="ledger")
 def run_ledger_verify_score(
     record: Annotated[
-        Path, typer.Argument(metavar="RECORD", help="settlement-<epoch>.record of a validator.")
+        Path, typer.Argument(metavar="RECORD", help="A validator's settlement-<epoch>.record.")
     ],
     miner: Annotated[str, typer.Option(metavar="SS58", help="Hotkey of the miner.")],
     score: Annotated[

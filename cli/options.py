@@ -30,7 +30,7 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before money is spent.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Agree without being asked.")]
 _Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with settings.")
 ]
@@ -165,6 +165,13 @@ def _make_class(base: Any, fields: tuple[str, ...], role: str | None) -> Any:
                 self.params = sorted(options, key=lambda option: _rank(option.name))
             return super().get_params(ctx)
 
+        def parse_args(self, ctx: typer.Context, args: list[str]) -> Any:
+            try:
+                return super().parse_args(ctx, args)
+            except typer.BadParameter as error:
+                error.message = error.message.removeprefix("Value error, ")  # pydantic's
+                raise
+
         def invoke(self, ctx: typer.Context) -> Any:
             flags: dict[str, dict[str, Any]] = {}
             for name in [name for name in ctx.params if "__" in name]:
@@ -216,21 +223,18 @@ def _set_signature(function: Any, parameters: list[inspect.Parameter]) -> None:
 
 def _make_option(name: str, info: "FieldInfo") -> Any:
     """The annotation of a parameter that stands for a field."""
-    from assay.neurons.settings.sections import Flag
+    from assay.neurons.settings.sections import get_flag, get_flag_name
 
-    kind: Any = info.annotation  # such as X, X | None, tuple[X, ...]; X may be annotated
-    flag = next((part for part in info.metadata if isinstance(part, Flag)), Flag())
+    kind: Any = info.annotation
+    flag = get_flag(info)
     many, metavar = False, flag.metavar
     while (origin := get_origin(kind)) is not None:
         first, *rest = get_args(kind)
-        if origin is Annotated:
-            flag = next(part for part in rest if isinstance(part, Flag))
-            metavar = flag.metavar
-        elif origin is Literal:
+        if origin is Literal:
             metavar, first = "|".join((first, *rest)), str
         many = many or origin is tuple
         kind = first
-    decl = flag.name or f"--{name.replace('_', '-')}"
+    decl = get_flag_name(name, info)
     option = typer.Option(
         decl,
         metavar=metavar,

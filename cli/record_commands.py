@@ -75,12 +75,7 @@ def run_explain(
     validator: Annotated[
         str | None, typer.Option(metavar="SS58", help="Whose record to read [default: any].")
     ] = None,
-    records: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="The store it lies in [default: the one that it names on chain]."
-        ),
-    ] = None,
+    records: Records = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Leave the window's context and the file here."),

@@ -28,7 +28,7 @@ from assay.protocol import (
 from assay.protocol.encoding import decode, read_json
 from assay.verification import Verdict
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch comes with it: a file that cannot be read is told before that
     from assay.inference import Checkpoint
 
 #: A context of a full subnet is below 200 KiB.

@@ -134,7 +134,9 @@ def read_step(path: Path) -> Step:
         if record.digest != read_hex(value["digest"]):
             raise EncodingError("has another digest than it says")
         return Step(record, read_hex(value["child"]), path)
-    except (OSError, EncodingError) as error:
+    except OSError as error:
+        raise StepError(f"{path} cannot be read: {error.strerror}") from None
+    except EncodingError as error:
         raise StepError(f"{path} cannot be read: {error}") from None
 
 

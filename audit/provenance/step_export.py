@@ -100,6 +100,8 @@ def export_steps(
         StepError: a step's files are not whole.
         OperatorError: tokenizer or parameters are not here.
     """
+    if not folder.is_dir():
+        raise ExportError(f"there is no folder {folder}: --dir names a trainer's")
     steps = [read_step(path) for path in sorted((folder / "steps").glob("step-*.json"))]
     steps = [step for step in steps if step.record.window in windows]
     if not steps:

@@ -21,7 +21,7 @@ from pydantic_settings import (
 )
 
 from assay.environments import Environment, make_environment, parse_choice
-from assay.neurons.settings.sections import Settings
+from assay.neurons.settings.sections import Settings, get_flag_name
 from assay.protocol import decode_ss58
 from assay.protocol.errors import OperatorError
 
@@ -90,9 +90,12 @@ def load_settings(
         return AllSettings(**given)  # type: ignore[arg-type] # sections by name
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(
-            _explain(first["type"], list(map(str, first["loc"])), first["msg"])
-        ) from None
+        where = list(map(str, first["loc"]))
+        said = _explain(first["type"], where, first["msg"])
+        if where[1:2] and where[1] in given.get(where[0], {}):
+            flag = get_flag_name(where[1], list_settings()[where[0]][where[1]])
+            said = f"{flag}: {first['msg']}"
+        raise ConfigError(said) from None
 
 
 def _read_aws_variables() -> dict[str, str]:

@@ -5,9 +5,10 @@ Light: `assay COMMAND --help` reads it. Where values come from is in `loading`.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic.fields import FieldInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,20 @@ class Flag:
     metavar: str | None = None
     name: str | None = None
     exists: bool = False
+
+
+def get_flag(field: FieldInfo) -> Flag:
+    """Of a field whose type is such as X, X | None or tuple[X, ...]; X may be annotated, too."""
+    flag = next((part for part in field.metadata if isinstance(part, Flag)), Flag())
+    kind = field.annotation
+    while get_origin(kind) is not None:
+        kind, *rest = get_args(kind)
+        flag = next((part for part in rest if isinstance(part, Flag)), flag)
+    return flag
+
+
+def get_flag_name(name: str, field: FieldInfo) -> str:
+    return get_flag(field).name or f"--{name.replace('_', '-')}"
 
 
 Dir = Annotated[Path, Flag("DIR")]
@@ -53,7 +68,7 @@ class DemoSettings(_Section):
     )
     windows: int = Field(8, ge=6, le=100, description="windows to mine")
     groups: int = Field(24, ge=4, le=256, description="groups an honest miner does a window")
-    problems: int = Field(1_500, ge=1_000, le=100_000, description="held-out problems")
+    problems: int = Field(1_500, ge=1_000, le=100_000, description="problems that are held out")
     seed: str = Field("assay", description="keys follow from it; with `fast`, all else too")
 
 
@@ -95,7 +110,9 @@ class CalibrateSettings(_Section):
     b: Annotated[str, Flag("IMPLEMENTATION")] = Field(
         "fp32-eager", description="implementation that judges"
     )
-    problems: int | None = Field(None, ge=2, description="contexts of its set; None: all")
+    problems: int | None = Field(
+        None, ge=2, description="contexts that are compared; None: all of the set"
+    )
     cap: Annotated[float, Flag("LOGITS")] | None = Field(
         None, gt=0, le=16, description="margin cap, logits; None: 2e-4"
     )
@@ -277,7 +294,7 @@ class LedgerSettings(_Section):
     """`[ledger]`: the contract on the EVM that a validator's settlements are posted to."""
 
     endpoint: Annotated[str, Flag("URL", "--evm")] | None = Field(
-        None, description="http(s) URL of an EVM node; None: nothing is posted"
+        None, description="URL of an EVM node, http or https; None: none"
     )
     chain_id: int | None = Field(
         None, ge=1, lt=2**63, description="chain id of the EVM; None: that of finney, test or local"
@@ -310,7 +327,7 @@ class MetricsSettings(_Section):
     """`[metrics]`: figures of a running miner, validator or trainer, for Prometheus."""
 
     listen: Annotated[str, Flag("HOST:PORT", "--metrics")] | None = Field(
-        None, description="HOST:PORT, or PORT on 127.0.0.1, that they are served on; None: nowhere"
+        None, description="HOST:PORT, or PORT on 127.0.0.1, where figures are served; None: nowhere"
     )
     hosts: tuple[str, ...] = Field(
         (), description="further names and addresses that Prometheus asks for them under"
@@ -331,12 +348,12 @@ class ExplorerSettings(_Section):
     hotkey: Address | None = Field(None, description="whose record, SS58; None: the only one there")
     model: Folder | None = Field(None, description="folder of checkpoints; None: the run's own")
     trainer: Dir | None = Field(None, description="folder of a trainer; None: the run's own")
-    gauntlet: File | None = Field(None, description="gauntlet.json that is shown")
+    gauntlet: File | None = Field(None, description="the gauntlet.json that is shown")
     evm_explorer: Url | None = Field(
         None, max_length=200, description="URL of an EVM explorer that entries link to"
     )
     host: Annotated[str, Flag("ADDRESS")] = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8_400, ge=0, le=65_535, description="port; 0: any that is free")
+    port: int = Field(8_400, ge=0, le=65_535, description="port to listen on; 0: any that is free")
     hosts: tuple[Annotated[str, Flag("NAME", "--allow-host")], ...] = Field(
         (), description="further names the page is served under"
     )
