@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from assay.cli.neurons import run_miner
-from assay.cli.options import Given, command
+from assay.cli.options import SettingsSource, command
 from assay.gauntlet.content_attacks import CopiedFromAnother, ReplayedFromAnotherWindow
 from assay.gauntlet.strategy import Strategy
 from assay.gauntlet.table import CHOOSING, NOT_WORKING
@@ -46,7 +46,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @command(app, "cheat", "wallet.name", "wallet.hotkey", "miner.dir", "miner.groups", "miner.threads")
 def run_cheat(
-    given: Given,
+    given: SettingsSource,
     strategy: Annotated[str, typer.Argument(help="Its name in `assay gauntlet`, or enough of it.")],
 ) -> int:
     """Mine by a strategy of the gauntlet until Ctrl-C."""

@@ -133,7 +133,7 @@ def play(found: Callable[..., Network]) -> Played:
             outcome = (
                 [
                     [(hotkey, verdict.reason) for hotkey, verdict in audit.verdicts.items()]
-                    for audit in demo.run.validator.audits.values()
+                    for audit in demo.run.validator.judged_windows.values()
                 ],
                 [(s.windows, s.weights) for s in demo.run.validator.settlements],
             )

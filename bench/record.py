@@ -12,7 +12,7 @@ from figures import Figure, measure, report
 
 from assay.neurons.session.window_reader import Challenge
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
-from assay.neurons.validator.make_records import Author, Ends, make_records
+from assay.neurons.validator.make_records import Author, RecordHeads, make_records
 from assay.protocol import (
     QUICKNET,
     Beacon,
@@ -102,7 +102,7 @@ def make_all() -> Callable[[], tuple[list[WindowRecord], SettlementRecord]]:
         seats,
     )
     author = Author("assay 0.1.0", parameters.digest, digest("validator"))
-    return lambda: make_records(author, Ends(), settlement, audits)
+    return lambda: make_records(author, RecordHeads(), settlement, audits)
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ from assay.network.store import open_folder
 from assay.neurons.miner.miner import Group, compute_leaves
 from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
-from assay.neurons.validator.make_records import Author, Ends, make_records
+from assay.neurons.validator.make_records import Author, RecordHeads, make_records
 from assay.protocol import Commitment, Context, Header, Phase, Tag, encode_commitment, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode
@@ -110,7 +110,7 @@ class Stage:
         self.stores = {LOCATOR: open_folder(folder / "store")}
         self.records = open_folder(folder / "records")
         self.audits: dict[int, JudgedWindow] = {}
-        self.ends, self.last_epoch = Ends(), 0
+        self.ends, self.last_epoch = RecordHeads(), 0
         self.pool = [] if genuine else self.generate(make_requests(checkpoint, POOL, 8), bytes(32))
         announced = Commitment(Tag.PARAMETERS, 0, 0, self.parameters.digest, LOCATOR)
         self.chain.set_commitment(OWNER, encode_commitment(announced))
@@ -227,7 +227,7 @@ class Stage:
             for one in records:
                 self.records.put(make_window_record_name(address, one.window), encode(one))
             self.records.put(make_settlement_record_name(address, epoch), encode(record))
-            self.ends = Ends(records[-1].digest, record.digest, epoch)
+            self.ends = RecordHeads(records[-1].digest, record.digest, epoch)
             self.chain.set_weights(VALIDATOR, weights)
         self.last_epoch = epoch
 

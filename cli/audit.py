@@ -77,14 +77,14 @@ def run_offline(bundle: Path, request: AuditRequest, as_json: bool, quiet: bool)
             windows = asked
         with _show_progress(quiet or as_json) as progress:
             report = audit(opened.public, opened.validator, windows, progress)
-    return _tell(report, as_json)
+    return _print_outcome(report, as_json)
 
 
 def run_online(settings: Settings, request: AuditRequest, as_json: bool, quiet: bool) -> int:
     """Audits what the network shows; the exit code."""
     with open_network(settings, request) as reached, _show_progress(quiet or as_json) as progress:
         report = audit(reached.public, reached.validator, reached.windows, progress)
-    return _tell(report, as_json)
+    return _print_outcome(report, as_json)
 
 
 def run_export(
@@ -104,7 +104,7 @@ def run_export(
             reached.mirrors(),
             progress,
         )
-    code = _tell(report, as_json)
+    code = _print_outcome(report, as_json)
     if not as_json:
         local = "" if reached.public.parameters.beacon == QUICKNET else " --allow-local-beacon"
         open_console().print(f"{out} holds all of it: `assay audit --offline {out}{local}`")
@@ -284,7 +284,7 @@ def _show_progress(quiet: bool) -> Iterator[Progress]:
         yield lambda done, due: bar.update(task, completed=done, total=due)
 
 
-def _tell(report: AuditReport, as_json: bool) -> int:
+def _print_outcome(report: AuditReport, as_json: bool) -> int:
     if as_json:
         print(json.dumps(describe_report(report)))
     else:

@@ -13,8 +13,8 @@ from assay.cli.options import (
     READING,
     WALLET,
     AsJson,
-    Given,
     Quiet,
+    SettingsSource,
     Yes,
     command,
 )
@@ -55,7 +55,7 @@ def run_faucet(
 
 @command(app, "doctor", *NETWORK, *WALLET, "store.locator", *READING)
 def run_doctor(
-    given: Given,
+    source: SettingsSource,
     role: Annotated[
         Literal["miner", "validator", "trainer"],
         typer.Argument(metavar="miner|validator|trainer", help="Which program it is for."),
@@ -71,8 +71,8 @@ def run_doctor(
     Sends nothing; may run beside the program. Exit 0 nothing failed, 1 something did, 2 it could
     not look.
     """
-    given.flags[role] = {"dir": directory}
-    settings = replace(given, role="trainer" if role == "trainer" else None).load()
+    source.flags[role] = {"dir": directory}
+    settings = replace(source, role="trainer" if role == "trainer" else None).load()
     from assay.cli.doctor import run_doctor
 
     return run_doctor(settings, role, as_json)

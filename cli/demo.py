@@ -174,7 +174,7 @@ def _show(
 
 
 def _print_news(errors: Console, run: DemoRun, seen: set[int]) -> None:
-    for window, audit in list(run.validator.audits.items()):
+    for window, audit in list(run.validator.judged_windows.items()):
         if audit.complete and window not in seen:
             seen.add(window)
             verdicts = ", ".join(

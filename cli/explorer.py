@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from assay.cli.options import Given
+from assay.cli.options import SettingsSource
 from assay.demo.localnet.description import find_localnet
 from assay.explorer import Front, Index, IndexDamagedError, make_app
 from assay.explorer.sources.opened_sources import ChangeWatch
@@ -28,15 +28,15 @@ from assay.protocol.errors import OperatorError
 _OPENING_S, _STOPPING_S = 8.0, 5.0
 
 
-def make_request(given: Given) -> ExplorerRequest:
+def make_request(source: SettingsSource) -> ExplorerRequest:
     """What is to be shown, and by which options others can look at it, too."""
-    own_dir, localnet = given.flags["explorer"]["dir"], given.localnet
+    own_dir, localnet = source.flags["explorer"]["dir"], source.localnet
     if localnet is None and own_dir and own_dir.is_dir() and find_localnet(own_dir):
         localnet = own_dir  # a localnet's folder is a localnet
-        given.flags["explorer"]["dir"] = None
-    network, netuid = given.flags["chain"]["network"], given.flags["chain"]["netuid"]
+        source.flags["explorer"]["dir"] = None
+    network, netuid = source.flags["chain"]["network"], source.flags["chain"]["netuid"]
     if localnet is None and netuid is None:
-        settings = given.load()
+        settings = source.load()
         own, usual = settings.explorer, settings.localnet.dir
         named = own.dir or own.record or settings.chain.netuid
         if not named and not settings.demo.out.is_dir() and find_localnet(usual) is not None:
@@ -47,16 +47,16 @@ def make_request(given: Given) -> ExplorerRequest:
     if localnet is not None:
         online = ("--localnet", str(localnet))
         if find_localnet(localnet) is None:  # it may be about to begin
-            begun, later = None, replace(given, localnet=localnet).load
+            begun, later = None, replace(source, localnet=localnet).load
     elif netuid is not None:
         node = None if network is None else show_address(network, "wss://CHAIN-NODE")
         chain = () if node is None else ("--network", node)
         online = (*chain, "--netuid", str(netuid))
     if online is not None:  # what lets others' files be read lets an audit read them
-        online += () if given.config is None else ("--config", str(given.config))
-        readable = given.flags["store"]["readable"] or ()
+        online += () if source.config is None else ("--config", str(source.config))
+        readable = source.flags["store"]["readable"] or ()
         online += tuple(word for place in readable for word in ("--readable", place))
-    return ExplorerRequest(replace(given, localnet=begun).load(), online, localnet, later)
+    return ExplorerRequest(replace(source, localnet=begun).load(), online, localnet, later)
 
 
 def run_explorer(request: ExplorerRequest, as_json: bool, quiet: bool) -> int:
@@ -75,7 +75,7 @@ def run_explorer(request: ExplorerRequest, as_json: bool, quiet: bool) -> int:
         place = opening.wait(_OPENING_S)
         host, port = opened.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-        _say(address, place, as_json, quiet or opening.waits)
+        _print_address(address, place, as_json, quiet or opening.waits)
         serve(server, opened)
         opening.stop()
         if opening.failure is not None:
@@ -204,7 +204,7 @@ def _check_places(request: ExplorerRequest) -> None:
             )
 
 
-def _say(address: str, place: str | None, as_json: bool, quiet: bool) -> None:
+def _print_address(address: str, place: str | None, as_json: bool, quiet: bool) -> None:
     if as_json:
         print(json.dumps({"address": address, "record": place}), flush=True)
     else:

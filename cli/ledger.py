@@ -140,11 +140,11 @@ def run_ledger_show(
         "transaction": None if posted is None else posted.transaction.hex(),
         "weights": weights,
     }
-    print_result(document, as_json, _tell(document))
+    print_result(document, as_json, _render_entry(document))
     return OK if any(digest) else FINDING
 
 
-def _tell(document: dict[str, Any]) -> str:
+def _render_entry(document: dict[str, Any]) -> str:
     if document["digest"] is None:
         poster = document["poster"]
         bound = "its hotkey has bound nobody" if poster is None else f"{poster} may"

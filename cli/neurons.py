@@ -179,7 +179,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
         store = meter(store, tally)
         author = Author(get_software(), session.parameters.digest, session.account.hotkey)
         tempo = session.parameters.timing.tempo
-        ledger = stack.enter_context(open_posting(settings, database, session.account.hotkey))
+        posting = stack.enter_context(open_posting(settings, database, session.account.hotkey))
         public = None if locator is None else store
         ahead = stack.enter_context(
             open_read_ahead(session.sources, public, own.mirrored, own.fetches)
@@ -205,7 +205,7 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
                 extra={"event": "epoch_settled"},
             )
 
-        on_published = None if ledger is None else ledger.put_record
+        on_published = None if posting is None else posting.put_record
         book = RecordBook(database, session.chain, author, tempo, store, locator, on_published)
         book.recover(compute_record_bytes_max(session.parameters))
         validator = Validator(
@@ -225,14 +225,14 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
 
         def describe() -> dict[str, Any]:
             for window, hotkey in verdicts.note(list_verdicts(validator)):
-                audit = validator.audits[window]
+                audit = validator.judged_windows[window]
                 tally.add("judged_tokens", audit.verdicts[hotkey].tokens)
                 tally.add("judging_seconds", audit.seconds.get(hotkey, 0.0))
             timing, head = session.parameters.timing, network.seen.head
             number = 0 if head is None else head.number
             return describe_validator(validator, timing, number, database, book) | {
                 "posts": [describe_post(r) for r in list_posts(database, SHOWN)],
-                "posting_trouble": None if ledger is None else ledger.trouble,
+                "posting_trouble": None if posting is None else posting.trouble,
             }
 
         warn_briefly(_look_around(session, "validator", public, locator or ""), now_ms())

@@ -54,7 +54,7 @@ _LAST = ("localnet", "config", "quiet", "as_json")
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class SettingsSource:
     """What a command line gives for settings.
 
     Attributes:
@@ -109,8 +109,8 @@ def command(
             of the chain or the wallet there is `--localnet`, with any at all `--config`.
         runs: file of this folder with the function of the same name, which is called with
             `Settings` and the options by name; a `yes` becomes `confirm`. None: the declared
-            function itself is called, with `Given` before its options.
-        problem_files: see `Given.load`.
+            function itself is called, with `SettingsSource` before its options.
+        problem_files: see `SettingsSource.load`.
     """
 
     def register(function: Declared) -> None:
@@ -127,8 +127,10 @@ def command(
     return register
 
 
-def _run(file: str, name: str, problem_files: bool, given: Given, /, **own: Any) -> int | None:
-    settings = given.load(problem_files)
+def _run(
+    file: str, name: str, problem_files: bool, source: SettingsSource, /, **own: Any
+) -> int | None:
+    settings = source.load(problem_files)
     if "yes" in own:
         own["confirm"] = confirm(own.pop("yes"), own["as_json"])
     code: int | None = getattr(import_module(f"assay.cli.{file}"), name)(settings, **own)
@@ -136,7 +138,7 @@ def _run(file: str, name: str, problem_files: bool, given: Given, /, **own: Any)
 
 
 def _make_callback(function: Declared, called: Declared, skipped: int) -> Callable[..., None]:
-    """What typer calls: with the context for `Given`, and errors as one line."""
+    """What typer calls: with the context for `SettingsSource`, and errors as one line."""
 
     def run(caller: typer.Context, **own: Any) -> None:
         if caller.invoked_subcommand is None:
@@ -179,7 +181,7 @@ def _make_class(base: Any, fields: tuple[str, ...], role: str | None) -> Any:
                 value = ctx.params.pop(name)
                 flags.setdefault(section, {})[key] = None if value in ((), []) else value
             config, localnet = (ctx.params.pop(name, None) for name in ("config", "localnet"))
-            ctx.obj = Given(flags, config, localnet, role)
+            ctx.obj = SettingsSource(flags, config, localnet, role)
             return super().invoke(ctx)
 
     return SettingsCommand

@@ -11,8 +11,8 @@ from assay.cli.options import (
     NETWORK,
     READING,
     AsJson,
-    Given,
     Quiet,
+    SettingsSource,
     command,
     say_what_opens,
 )
@@ -50,7 +50,7 @@ AllowLocalBeacon = Annotated[
 
 @command(app, "explain", *NETWORK, "wallet.name", "wallet.path", *READING)
 def run_explain(
-    given: Given,
+    source: SettingsSource,
     window: Annotated[int, typer.Option(metavar="W", min=0, help="The window.")],
     hotkey: Annotated[
         str | None,
@@ -92,7 +92,7 @@ def run_explain(
     from assay.artifacts.records.run_folder import RunFolder
     from assay.neurons.settings.loading import ConfigError
 
-    settings = given.load()
+    settings = source.load()
     if directory is not None and not directory.is_dir():
         raise ConfigError(f"there is no folder {directory}")
     has_all = directory is not None and RunFolder(directory).has_contexts
@@ -104,7 +104,7 @@ def run_explain(
 
 
 @command(app, "explorer", "explorer.*", *LEDGER, *NETWORK, "store.readable")
-def run_explorer(given: Given, quiet: Quiet = False, as_json: AsJson = False) -> int:
+def run_explorer(source: SettingsSource, quiet: Quiet = False, as_json: AsJson = False) -> int:
     """Serve a web page over a validator's public record, and its live state where it is at hand.
 
     `assay explorer --dir assay-demo` shows what `assay demo` has left, also while it runs; without
@@ -114,12 +114,12 @@ def run_explorer(given: Given, quiet: Quiet = False, as_json: AsJson = False) ->
     """
     from assay.cli.explorer import make_request, run_explorer
 
-    return run_explorer(make_request(given), as_json, quiet)
+    return run_explorer(make_request(source), as_json, quiet)
 
 
 @command(audit_app, None, *NETWORK, *READING, *LEDGER)
 def run_audit(
-    given: Given,
+    source: SettingsSource,
     validator: Validator = None,
     windows: Windows = None,
     model: Annotated[
@@ -151,7 +151,7 @@ def run_audit(
     1 something differs; 2 it could not run, or nothing differs and something could not be looked
     at.
     """
-    opened = offline or given.load()
+    opened = offline or source.load()
     say_what_opens(opened, quiet)
     from assay.cli.audit import AuditRequest, run_offline, run_online
 
@@ -165,7 +165,7 @@ def run_audit(
 
 @command(audit_app, "export", *NETWORK, *READING, *LEDGER)
 def run_export(
-    given: Given,
+    source: SettingsSource,
     out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to leave it in: a new one.")],
     validator: Validator = None,
     windows: Windows = None,
@@ -178,7 +178,7 @@ def run_export(
     `assay audit --offline BUNDLE` needs nothing else. Cut off, the same command goes on where it
     was. Exit codes are those of `assay audit`.
     """
-    settings = given.load()
+    settings = source.load()
     say_what_opens(settings, quiet)
     from assay.cli.audit import AuditRequest, run_export
 
@@ -187,7 +187,7 @@ def run_export(
 
 @command(train_app, "verify-step", *NETWORK, *READING)
 def run_verify_step(
-    given: Given,
+    source: SettingsSource,
     record: Annotated[
         str,
         typer.Argument(
@@ -234,18 +234,18 @@ def run_verify_step(
     named), 2 could not run, or equal and not all of the groups could be looked at. Another kind of
     processor or another torch may differ in last bits; what differs here is said.
     """
-    settings = given.load()  # the network's files of problems, too; a mistyped variable is named
+    settings = source.load()  # the network's files of problems, too; a mistyped variable is named
     from assay.cli.audit import AuditRequest
     from assay.cli.train_steps import ProvenanceRequest, verify_step
     from assay.neurons.settings.loading import ConfigError
 
-    named = (*given.flags["chain"].values(), given.localnet)
+    named = (*source.flags["chain"].values(), source.localnet)
     place = offline or (None if named == (None, None, None) else settings)
     request = AuditRequest(validator, None, records, allow_local_beacon=allow_local_beacon)
-    tracing = None if place is None else ProvenanceRequest(place, request, files or ())
-    if tracing is None and (files or validator or records):
+    provenance = None if place is None else ProvenanceRequest(place, request, files or ())
+    if provenance is None and (files or validator or records):
         raise ConfigError("name a bundle with --offline, or a network with --netuid")
-    return verify_step(record, models, store or (), directory, tracing, as_json, quiet)
+    return verify_step(record, models, store or (), directory, provenance, as_json, quiet)
 
 
 @command(app, "export", "trainer.dir", runs="train_steps")

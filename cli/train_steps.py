@@ -47,17 +47,17 @@ class ProvenanceRequest:
 
 
 @contextmanager
-def open_provenance(tracing: ProvenanceRequest, window: int) -> Iterator[tuple[Public, bytes]]:
+def open_provenance(provenance: ProvenanceRequest, window: int) -> Iterator[tuple[Public, bytes]]:
     """What is public of a window, and the hotkey of the validator whose record is read."""
     with ExitStack() as stack:
-        if isinstance(tracing.place, Path):
-            public, validator = _open_bundle(tracing.place, tracing.request, window, stack)
+        if isinstance(provenance.place, Path):
+            public, validator = _open_bundle(provenance.place, provenance.request, window, stack)
         else:
-            request = replace(tracing.request, windows=str(window))
-            reached = stack.enter_context(open_network(tracing.place, request))
+            request = replace(provenance.request, windows=str(window))
+            reached = stack.enter_context(open_network(provenance.place, request))
             public, validator = reached.public, reached.validator
-        if tracing.files:
-            stores = [open_store(locator) for locator in tracing.files]
+        if provenance.files:
+            stores = [open_store(locator) for locator in provenance.files]
             worker = stack.enter_context(ParquetWorker())
             files = SubmissionsBeside(public.submissions, stores, worker)
             public = replace(public, submissions=files)
@@ -83,7 +83,7 @@ def verify_step(
     models: Path | None,
     places: Sequence[str],
     folder: Path,
-    tracing: ProvenanceRequest | None,
+    provenance: ProvenanceRequest | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -93,50 +93,50 @@ def verify_step(
         record: a file; with `places`, a checkpoint's digest.
         models: folder of checkpoints; None: beside the record's.
         places: stores that the step is fetched from, into `folder`.
-        tracing: None: nobody's commitments are looked at.
+        provenance: None: nobody's commitments are looked at.
     """
     path = fetch_record(places, record, folder) if places else Path(record)
     step = read_step(path)
     models = models if models is not None else path.absolute().parent.parent / "models"
-    traced = None
-    if tracing is not None:
+    findings = None
+    if provenance is not None:
         taken, stores = read_taken(step), [open_store(place) for place in places]
         fetching = DownloadSettings(lambda: stores) if stores else None
-        with open_provenance(tracing, step.record.window) as (public, validator):
+        with open_provenance(provenance, step.record.window) as (public, validator):
             checkpoints = CheckpointFolder(models, fetching)
-            traced = check_provenance(step, taken, public, validator, checkpoints)
-    if traced is not None and not as_json and not quiet:
-        print_findings(open_console(), f"groups of window {step.record.window}", traced)
-    if traced is not None and traced.differences:
-        sentence = f"{traced.differences[0][1]}: it was not done again"
+            findings = check_provenance(step, taken, public, validator, checkpoints)
+    if findings is not None and not as_json and not quiet:
+        print_findings(open_console(), f"groups of window {step.record.window}", findings)
+    if findings is not None and findings.differences:
+        sentence = f"{findings.differences[0][1]}: it was not done again"
         finding = StepComparison(False, None, sentence, ())
     else:
         try:
-            finding = reexecute(step, CheckpointFolder(models), _ignore if quiet else _say)
+            finding = reexecute(step, CheckpointFolder(models), _ignore if quiet else _print_line)
         except OperatorError as error:
-            if as_json and traced is not None:  # what was seen of the groups is worth having
-                _print_document(step, {"equal": None, "detail": str(error)}, traced)
+            if as_json and findings is not None:  # what was seen of the groups is worth having
+                _print_document(step, {"equal": None, "detail": str(error)}, findings)
             raise
     if as_json:
-        _print_document(step, asdict(finding), traced)
+        _print_document(step, asdict(finding), findings)
     elif not quiet:
-        _print_finding(finding, traced is not None)
+        _print_finding(finding, findings is not None)
     if not finding.equal:
         return FINDING
-    return OK if traced is None or traced.matched else COULD_NOT_RUN
+    return OK if findings is None or findings.matched else COULD_NOT_RUN
 
 
-def _print_document(step: Step, finding: dict[str, Any], traced: Findings | None) -> None:
+def _print_document(step: Step, finding: dict[str, Any], findings: Findings | None) -> None:
     head = {"number": step.record.number, "digest": step.record.digest.hex()}
-    groups = {"groups": None if traced is None else traced.to_json("window")}
+    groups = {"groups": None if findings is None else findings.to_json("window")}
     print(json.dumps(head | finding | groups, indent=1))
 
 
-def _print_finding(finding: StepComparison, traced: bool) -> None:
+def _print_finding(finding: StepComparison, has_provenance: bool) -> None:
     print(f"{'EQUAL' if finding.equal else 'DIFFERENT'}  {finding.detail}")
     for remark in finding.remarks:
         print(f"  {remark}")
-    if not traced:
+    if not has_provenance:
         print(
             "  not checked: that miners had committed to these groups (--offline BUNDLE, or a "
             "network)"
@@ -160,7 +160,7 @@ def run_export_steps(
     """Writes the data set and prints what is in it."""
     folder = settings.trainer.dir
     first, last = _parse_windows(windows)
-    summary = export_steps(folder, out, range(first, last + 1), _ignore if quiet else _say)
+    summary = export_steps(folder, out, range(first, last + 1), _ignore if quiet else _print_line)
     if as_json:
         print(json.dumps(asdict(summary) | {"out": str(out)}, indent=1))
     else:
@@ -179,7 +179,7 @@ def _parse_windows(text: str | None) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, file=sys.stderr)
 
 

@@ -105,7 +105,7 @@ def _describe_demo(run: DemoRun) -> dict[str, Any]:
 
 def _name_phase(run: DemoRun, window: int, block: int) -> str:
     timing = run.parameters.timing
-    audit = run.validator.audits.get(window)
+    audit = run.validator.judged_windows.get(window)
     if audit is None:
         return "waiting for the beacon"
     if audit.closed:
@@ -127,7 +127,7 @@ def _describe_miner(run: DemoRun, actor: Actor, weights: Any) -> dict[str, Any]:
             "reason": audit.verdicts[hotkey].reason.value,
             "score": compute_score(audit.verdicts[hotkey]),
         }
-        for w, audit in list(run.validator.audits.items())
+        for w, audit in list(run.validator.judged_windows.items())
         if hotkey in audit.verdicts
     ]
     progress = actor.miner.progress
@@ -220,7 +220,7 @@ def _describe_accuracy(run: DemoRun) -> dict[str, Any]:
 
 
 def _describe_window(run: DemoRun, window: int) -> dict[str, Any]:
-    audit = run.validator.audits[window]
+    audit = run.validator.judged_windows[window]
     settlement = next((s for s in run.validator.settlements if window in s.windows), None)
     by_uid = settlement.weights if settlement else {}
     uids = {a.miner.hotkey: a.seat.uid for a in run.actors}
@@ -309,7 +309,7 @@ def _get_reasons(run: DemoRun, actor: Actor) -> dict[int, Reason]:
     """A miner's verdicts, by window."""
     return {
         window: audit.verdicts[actor.miner.hotkey].reason
-        for window, audit in run.validator.audits.items()
+        for window, audit in run.validator.judged_windows.items()
         if actor.miner.hotkey in audit.verdicts
     }
 
@@ -349,7 +349,7 @@ def _find_broken_chain(run: DemoRun) -> list[str]:
     rows = list_rows(run.database, len(run.windows))
     if any(row.state is not DeliveryState.CONFIRMED for row in rows):
         broken.append("weights of a settlement were never confirmed")
-    used = {audit.challenge.checkpoint for audit in run.validator.audits.values()}
+    used = {audit.challenge.checkpoint for audit in run.validator.judged_windows.values()}
     if len(used) < 3:  # the genesis and at least two that were published
         broken.append("fewer than two published checkpoints were picked up")
     return broken

@@ -68,7 +68,7 @@ class Indexer:
             try:
                 self.step()
             except (OperatorError, OSError) as error:
-                self._say(f"the record cannot be read: {error}")
+                self._log_trouble(f"the record cannot be read: {error}")
                 self._note(trouble="the record cannot be read just now")
             except IndexDamagedError:
                 self.begin_again()
@@ -83,11 +83,11 @@ class Indexer:
             self._unreadable.clear()
             self._note()
         except (IndexDamagedError, OSError) as error:
-            self._say(f"the index cannot be made: {error}")
+            self._log_trouble(f"the index cannot be made: {error}")
             self.progress = IndexProgress(trouble="the index cannot be made")
             self._on_change()
 
-    def _say(self, sentence: str) -> None:
+    def _log_trouble(self, sentence: str) -> None:
         """To whoever runs the explorer, once: it may name folders and endpoints."""
         if sentence != self._said:
             self._said = sentence

@@ -134,8 +134,8 @@ def found_network(
         chain.genesis_hash, beacons.chain, 0, hotkeys["trainer"], digest
     )
     store = open_folder(folder / "store")
-    outside = MinerDependencies(chain, beacons, checkpoints, store, LOCATOR)
-    return chain, outside, replace(parameters, timing=timing)
+    dependencies = MinerDependencies(chain, beacons, checkpoints, store, LOCATOR)
+    return chain, dependencies, replace(parameters, timing=timing)
 
 
 class AttackSetup:

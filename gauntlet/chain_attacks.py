@@ -41,7 +41,7 @@ class AuditWatcher(FakingMiner):
         """Answers every window whose audit round is out."""
         for window, work in list(self.waiting.items()):
             context = get_context(
-                self.outside.chain, self.outside.beacons, self._parameters, work.challenge
+                self.dependencies.chain, self.dependencies.beacons, self._parameters, work.challenge
             )
             if context is not None:
                 del self.waiting[window]
@@ -133,7 +133,7 @@ class OverwritesTheCommitment(AuditWatcher):
         data = write_submission(self._make_header(better), better.groups)
         self.upload(work.challenge.window, data)
         payload = encode_commitment(self._make_commitment(better))
-        self.outside.chain.set_commitment(self.hotkey, payload)
+        self.dependencies.chain.set_commitment(self.hotkey, payload)
         self.overwrote = True
 
 
@@ -163,7 +163,7 @@ class _Renaming(Strategy):
     @property
     def chain(self) -> SimulatedChain:
         """The simulator, which lets anyone register and swap."""
-        chain = self.outside.chain
+        chain = self.dependencies.chain
         if not isinstance(chain, SimulatedChain):
             raise TypeError("this strategy needs the simulated chain")
         return chain
@@ -203,6 +203,6 @@ class SwapsAfterBeingCaught(FakingMiner):
         """Swaps once the first window's audit is over."""
         if head == compute_block(self._parameters.timing, 0, Phase.FETCH_END) + 1:
             old, self.hotkey = self.hotkey, sha256(self.hotkey).digest()
-            chain = self.outside.chain
+            chain = self.dependencies.chain
             if isinstance(chain, SimulatedChain):
                 chain.swap(old, self.hotkey)

@@ -64,15 +64,21 @@ class ChainAttackSetup:
         hotkeys = {name: sha256(name.encode()).digest() for name in _STAFF}
         miners = {kind: sha256(kind.title.encode()).digest() for kind in kinds}
         seats = hotkeys | {kind.title: hotkey for kind, hotkey in miners.items()}
-        self.chain, outside, parameters = found_network(b"calendar", timing, seats, GENESIS, folder)
+        self.chain, dependencies, parameters = found_network(
+            b"calendar", timing, seats, GENESIS, folder
+        )
         config = MinerConfig(_GROUPS, _GROUPS, windows - 1)
         self.miners = [
-            kind(kind.title, hotkey, parameters, outside, config, lambda line: None)
+            kind(kind.title, hotkey, parameters, dependencies, config, lambda line: None)
             for kind, hotkey in miners.items()
         ]
         self.settlements: list[Settlement] = []
         sources = JudgeSources(
-            self.chain, outside.beacons, outside.checkpoints, {LOCATOR: outside.store}, worker
+            self.chain,
+            dependencies.beacons,
+            dependencies.checkpoints,
+            {LOCATOR: dependencies.store},
+            worker,
         )
         self.validator = Validator(
             hotkeys["validator"],
@@ -109,7 +115,7 @@ class ChainAttackSetup:
         seats: set[Seat] = set()
         for window in range(self._windows):
             hotkey = self._names.get((window, miner.name), miner.hotkey)
-            audit = self.validator.audits[window]
+            audit = self.validator.judged_windows[window]
             verdict = audit.verdicts.get(hotkey)
             reasons.append(Reason.NOT_REGISTERED if verdict is None else verdict.reason)
             at = compute_block(self._parameters.timing, window, Phase.VERDICT_END)

@@ -194,7 +194,7 @@ class Grinding(Strategy):
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
         """Honest work for a challenge of its own: the round after the one the block names."""
-        beacons, parameters = self.outside.beacons, work.challenge.parameters
+        beacons, parameters = self.dependencies.beacons, work.challenge.parameters
         number = compute_round(
             parameters.timing, parameters.beacon, work.challenge.block.timestamp_ms
         )

@@ -121,24 +121,26 @@ class Miner:
         name: str,
         hotkey: bytes,
         parameters: Parameters,
-        outside: MinerDependencies,
+        dependencies: MinerDependencies,
         config: MinerConfig,
         report: Callable[[str], None],
     ) -> None:
         self.name = name
         self.hotkey = hotkey
-        self.count, self.uploads = DraftCount(), Uploads(self._tell)
+        self.count, self.uploads = DraftCount(), Uploads(self._report_line)
         self._parameters = parameters
-        self.outside = outside
+        self.dependencies = dependencies
         self.config = config
         self._report = report
         self.work: WindowWork | None = None
-        self._delivery = CommitmentDelivery(outside.chain, parameters.timing)
+        self._delivery = CommitmentDelivery(dependencies.chain, parameters.timing)
         self._left: list[int] | None = None
         self._skipped: int | None = None
         self._lacking: tuple[int, int] | None = None
         self._troubles: dict[str, str] = {}
-        self._keeping = MinerPersistence(outside.workbook, outside.history, self._tell)
+        self._persistence = MinerPersistence(
+            dependencies.workbook, dependencies.history, self._report_line
+        )
         self.environment = open_environment(parameters.environment)
 
     @property
@@ -150,7 +152,7 @@ class Miner:
     @property
     def trouble(self) -> str | None:
         """What keeps it from working right now, and what to do; None where nothing does."""
-        troubles = [*self._troubles.values(), *self._keeping.troubles.values()]
+        troubles = [*self._troubles.values(), *self._persistence.troubles.values()]
         others = self._delivery.trouble, self.uploads.trouble
         return "; ".join([*troubles, *filter(None, others)]) or None
 
@@ -161,7 +163,7 @@ class Miner:
             WrongChainError: the node is of another chain. Everything else outside is trouble.
         """
         try:
-            more = self._step(self.outside.chain.get_head())
+            more = self._step(self.dependencies.chain.get_head())
         except WrongChainError:
             raise
         except (ChainError, BeaconError) as error:
@@ -187,7 +189,7 @@ class Miner:
         """The current one; after a restart first what was begun and can still be committed."""
         current = compute_window(self._parameters.timing, head)
         if self._left is None:
-            self._left = self._keeping.list_windows()
+            self._left = self._persistence.list_windows()
         while self._left and self._left[0] < current:
             if head < self._compute_commit_block(self._left[0]):
                 return self._left[0]
@@ -206,7 +208,7 @@ class Miner:
             first = len(work.groups)
             count = min(missing, self.config.groups_per_step)
             work.groups += self.generate(work, range(first, first + count))
-            work.step_blocks = self.outside.chain.get_head() - head
+            work.step_blocks = self.dependencies.chain.get_head() - head
             self._keep(work)
             self._record(work)
             return True
@@ -242,8 +244,8 @@ class Miner:
         )
 
     def _open(self, window: int, head: int) -> WindowWork | None:
-        outside = self.outside
-        challenge = get_challenge(outside.chain, outside.beacons, self._parameters, window)
+        found = self.dependencies
+        challenge = get_challenge(found.chain, found.beacons, self._parameters, window)
         if challenge is None:
             return None
         checkpoint = self._open_checkpoint(challenge, head)
@@ -263,7 +265,7 @@ class Miner:
             return None
         try:
             checkpoint = open_checkpoint(
-                self.outside.checkpoints, challenge.checkpoint, self._parameters
+                self.dependencies.checkpoints, challenge.checkpoint, self._parameters
             )
         except UnusableCheckpointError as error:
             self._skipped = window
@@ -284,7 +286,7 @@ class Miner:
     def _resume(self, work: WindowWork) -> None:
         """Takes up what was done of this very work before the program ended."""
         limits = get_limits(self._parameters)
-        work.page = page = self._keeping.open_page(work.challenge, self.hotkey, limits)
+        work.page = page = self._persistence.open_page(work.challenge, self.hotkey, limits)
         if page is None:
             return
         work.groups, page.groups = page.groups, []
@@ -300,7 +302,7 @@ class Miner:
     def upload(self, window: int, data: bytes) -> None:
         """Puts a window's file where its locator says."""
         name = make_object_name(encode_ss58(self.hotkey), window)
-        self.uploads.put(self.outside.store, window, name, data)
+        self.uploads.put(self.dependencies.store, window, name, data)
 
     def _post(self, work: WindowWork) -> PendingCommitment:
         """Hands sealed work over for delivery."""
@@ -331,7 +333,7 @@ class Miner:
         if work.pending is not None:
             work.pending.bound = self.hotkey, payload
         self._record(work, root=commitment.digest)
-        self.outside.chain.set_commitment(self.hotkey, payload)
+        self.dependencies.chain.set_commitment(self.hotkey, payload)
 
     def _make_header(self, work: WindowWork) -> Header:
         return Header(
@@ -349,29 +351,29 @@ class Miner:
             number=work.challenge.window,
             groups=len(work.groups),
             digest=compute_submission_root(self._make_header(work), compute_leaves(work.groups)),
-            locator=self.outside.locator,
+            locator=self.dependencies.locator,
         )
 
     def _keep(self, work: WindowWork, number: int = 0) -> None:
-        self._keeping.keep(work.page, work.groups, work.stage, number)
+        self._persistence.keep(work.page, work.groups, work.stage, number)
 
-    def _tell(self, text: str) -> None:
+    def _report_line(self, text: str) -> None:
         self._report(f"{self.name}: {text}")
 
     def _record(self, work: WindowWork, **more: Any) -> None:
         """Tells the history how a window stands."""
         row = work.challenge.window, work.opened_at, work.challenge.checkpoint
-        self._keeping.record(MinedWindow(*row, self.config.groups, len(work.groups), **more))
+        self._persistence.record(MinedWindow(*row, self.config.groups, len(work.groups), **more))
 
     def _note_idle(self, challenge: Challenge, head: int, text: str) -> None:
         """Why nothing is done in a window."""
-        self._tell(text)
+        self._report_line(text)
         row = challenge.window, head, challenge.checkpoint, self.config.groups
-        self._keeping.record(MinedWindow(*row, note=text))
+        self._persistence.record(MinedWindow(*row, note=text))
 
     def _note(self, work: WindowWork, text: str) -> None:
         """Something that a person may want to know now and later."""
-        self._tell(text)
+        self._report_line(text)
         self._record(work, note=text)
 
 

@@ -176,7 +176,7 @@ class ProgramLoop:
             self._fail(error)
             return False
         self._defects, self._pause_s = 0, IDLE_S
-        self._say(self._neuron.trouble or lack)
+        self._log_trouble(self._neuron.trouble or lack)
         return busy
 
     def _fail(self, error: Exception) -> None:
@@ -184,7 +184,7 @@ class ProgramLoop:
         ours = not isinstance(error, OperatorError | OSError)
         self._watch.tally.add("step_failures", label="defect" if ours else "outside")
         if not ours:
-            self._say(str(error))
+            self._log_trouble(str(error))
             return
         self._defects += 1
         logger.error(
@@ -196,7 +196,7 @@ class ProgramLoop:
         if self._defects >= DEFECTS_MAX:
             raise RuntimeError(f"failed {self._defects} times in a row") from error
 
-    def _say(self, trouble: str | None) -> None:
+    def _log_trouble(self, trouble: str | None) -> None:
         """A trouble is said once, and so is its end."""
         if trouble == self._said:
             return
@@ -214,7 +214,7 @@ class ProgramLoop:
         """A sign of life within a step, and what holds it up."""
         trouble = self._neuron.trouble
         if trouble is not None:
-            self._say(trouble)
+            self._log_trouble(trouble)
         self._write(RUNNING)
 
     def _write(self, state: str) -> None:

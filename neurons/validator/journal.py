@@ -142,30 +142,30 @@ class Journal:
         (row,) = self._database.execute("SELECT next_window, last_epoch FROM validator")
         return WindowProgress(*row)
 
-    def load_audits(self) -> dict[int, JudgedWindow]:
+    def load_judged_windows(self) -> dict[int, JudgedWindow]:
         """The windows that are opened and not settled, in order, as they were left."""
-        audits = {}
+        judged_windows = {}
         for window, challenge, context, audit_hash, void, missing, closed in self._database.execute(
             "SELECT window, challenge, context, audit_hash, void, missing, closed FROM windows "
             "ORDER BY window"
         ):
-            audit = JudgedWindow(_decode_challenge(window, challenge, self._parameters))
+            judged = JudgedWindow(_decode_challenge(window, challenge, self._parameters))
             if context is not None:
-                audit.context = _decode_context(context, audit_hash)
-            audit.void, audit.missing = void, missing
-            audits[window] = audit
-            self._load_verdicts(audit)
+                judged.context = _decode_context(context, audit_hash)
+            judged.void, judged.missing = void, missing
+            judged_windows[window] = judged
+            self._load_verdicts(judged)
             if closed:
-                audit.close_fetching()
-                audit.closed = True
-        return audits
+                judged.close_fetching()
+                judged.closed = True
+        return judged_windows
 
-    def _load_verdicts(self, audit: JudgedWindow) -> None:
+    def _load_verdicts(self, judged: JudgedWindow) -> None:
         for asked_at, seconds, text in self._database.execute(
             "SELECT asked_at, seconds, verdict FROM verdicts WHERE window = ?",
-            (audit.challenge.window,),
+            (judged.challenge.window,),
         ):
-            audit.add(_decode_verdict(text), asked_at, seconds)
+            judged.add(_decode_verdict(text), asked_at, seconds)
 
     def load_ledgers(self) -> dict[Account, Ledger]:
         """The ledgers of settlements to come."""

@@ -37,7 +37,7 @@ class Author:
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class RecordHeads:
     """Where both chains of records end.
 
     Attributes:
@@ -51,31 +51,34 @@ class Ends:
 
 
 def make_records(
-    author: Author, ends: Ends, settlement: Settlement, audits: Mapping[int, JudgedWindow]
+    author: Author,
+    heads: RecordHeads,
+    settlement: Settlement,
+    judged_windows: Mapping[int, JudgedWindow],
 ) -> tuple[list[WindowRecord], SettlementRecord]:
     """A record of each window that a settlement covers, in order, and its own.
 
     Args:
-        audits: those of its windows that were opened; of the others nothing is known.
+        judged_windows: those of its windows that were opened; of the others nothing is known.
     """
     records: list[WindowRecord] = []
-    previous = ends.window
+    previous = heads.window
     for window in sorted({*settlement.windows, *settlement.abstained}):
         counted = window in settlement.windows
-        record = _make_window_record(author, previous, window, audits.get(window), counted)
+        record = _make_window_record(author, previous, window, judged_windows.get(window), counted)
         records.append(record)
         previous = record.digest
-    return records, _make_settlement_record(author, ends, settlement, records)
+    return records, _make_settlement_record(author, heads, settlement, records)
 
 
 def _make_window_record(
-    author: Author, previous: bytes, window: int, audit: JudgedWindow | None, counted: bool
+    author: Author, previous: bytes, window: int, judged: JudgedWindow | None, counted: bool
 ) -> WindowRecord:
     outcome, challenge, checkpoint, context = Outcome.ABSTAINED, None, NOTHING, None
-    if audit is not None:
-        context, checkpoint = audit.context, audit.challenge.checkpoint
-        challenge = _make_moment(audit.challenge.block, audit.challenge.beacon)
-        outcome = Outcome.VOID if audit.void is not None else outcome
+    if judged is not None:
+        context, checkpoint = judged.context, judged.challenge.checkpoint
+        challenge = _make_moment(judged.challenge.block, judged.challenge.beacon)
+        outcome = Outcome.VOID if judged.void is not None else outcome
     beacon = None if context is None else context.audit
     return WindowRecord(
         version=RECORD_VERSION,
@@ -91,8 +94,8 @@ def _make_window_record(
         else _make_moment(context.audit_block, beacon),
         checkpoint=checkpoint,
         members=()
-        if audit is None or context is None
-        else tuple(_make_row(hotkey, audit, context) for hotkey in sorted(context.members)),
+        if judged is None or context is None
+        else tuple(_make_row(hotkey, judged, context) for hotkey in sorted(context.members)),
     )
 
 
@@ -100,8 +103,8 @@ def _make_moment(block: Block, beacon: Beacon) -> Moment:
     return Moment(block.hash, block.timestamp_ms, beacon)
 
 
-def _make_row(hotkey: bytes, audit: JudgedWindow, context: Context) -> MemberRow:
-    member, verdict = context.members[hotkey], audit.verdicts.get(hotkey)
+def _make_row(hotkey: bytes, judged: JudgedWindow, context: Context) -> MemberRow:
+    member, verdict = context.members[hotkey], judged.verdicts.get(hotkey)
     committed = context.commitments.get(hotkey)
     return MemberRow(
         hotkey=hotkey,
@@ -118,7 +121,7 @@ def _make_row(hotkey: bytes, audit: JudgedWindow, context: Context) -> MemberRow
 
 
 def _make_settlement_record(
-    author: Author, ends: Ends, settlement: Settlement, records: list[WindowRecord]
+    author: Author, heads: RecordHeads, settlement: Settlement, records: list[WindowRecord]
 ) -> SettlementRecord:
     scores = tuple(
         SeatScore(hotkey, seat.uid, seat.registered_at, settlement.scores[seat])
@@ -135,8 +138,8 @@ def _make_settlement_record(
         parameters=author.parameters,
         validator=author.hotkey,
         epoch=settlement.epoch,
-        previous_epoch=ends.epoch,
-        previous=ends.settlement,
+        previous_epoch=heads.epoch,
+        previous=heads.settlement,
         windows=tuple(CoveredWindow(r.window, r.digest, r.outcome) for r in records),
         checkpoint=NOTHING if last is None else last.checkpoint,
         audit_round=0 if last is None or last.audit is None else last.audit.beacon.round,

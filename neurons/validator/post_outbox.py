@@ -43,6 +43,7 @@ LOOK_S, _LONGEST_S = 6.0, 300.0
 #: Seconds that an ending program waits for a request under way.
 _END_S = 30.0
 
+#: The table keeps the name that it has in folders of older versions.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger (
     epoch INTEGER PRIMARY KEY, state TEXT NOT NULL, entry TEXT NOT NULL, post TEXT,
@@ -373,9 +374,9 @@ class PostThread:
         """Whether all went well."""
         try:
             self._outbox.step()
-            self._say(self._outbox.trouble)
+            self._log_trouble(self._outbox.trouble)
         except (OperatorError, OSError) as error:
-            self._say(str(error))
+            self._log_trouble(str(error))
             return False
         except Exception as error:  # noqa: BLE001 - the outermost loop of a thread
             logger.error(
@@ -383,11 +384,13 @@ class PostThread:
                 "".join(traceback.format_exception(error)),
                 extra={"event": "defect"},
             )
-            self._say("posting to the ledger fails by a defect of assay, which the log shows")
+            self._log_trouble(
+                "posting to the ledger fails by a defect of assay, which the log shows"
+            )
             return False
         return True
 
-    def _say(self, trouble: str | None) -> None:
+    def _log_trouble(self, trouble: str | None) -> None:
         if trouble is not None and trouble != self.trouble:
             logger.warning("ledger: %s", trouble, extra={"event": "posting_trouble"})
         elif trouble is None and self.trouble is not None:

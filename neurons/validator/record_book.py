@@ -23,8 +23,8 @@ from assay.network.store import ObjectStore, StoreError
 from assay.neurons.program.database import Database
 from assay.neurons.session.chain_delivery import Announcement, DeliveryState
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
-from assay.neurons.validator.make_records import Author, Ends, make_records
-from assay.neurons.validator.run_archive import describe_audit
+from assay.neurons.validator.make_records import Author, RecordHeads, make_records
+from assay.neurons.validator.run_archive import describe_judged
 from assay.neurons.validator.weights_outbox import WeightsRow, list_rows
 from assay.protocol import (
     Commitment,
@@ -146,45 +146,45 @@ class RecordBook:
             return
         slot = self._chain.get_commitments(self._chain.get_head()).get(self._author.hotkey, b"")
         reader = RecordReader(self._store, self._author.hotkey, limit)
-        ends = find_ends(reader, parse_commitment(slot))
-        if isinstance(ends, str):
+        heads = find_heads(reader, parse_commitment(slot))
+        if isinstance(heads, str):
             logger.warning(
                 "this validator has published records before and its database knows of none: it "
                 "begins a second chain of them, which audits will point at, since %s",
-                ends,
+                heads,
                 extra={"event": "records_begun_again"},
             )
-        elif ends is not None:
+        elif heads is not None:
             logger.warning(
                 "the database knows of no records: going on from the published one of epoch %d, "
                 "which the chain binds",
-                ends.epoch,
+                heads.epoch,
                 extra={"event": "records_recovered"},
             )
             with self._database.transaction():
                 self._database.execute(
                     "INSERT INTO record_ends VALUES (?, ?, ?)",
-                    (ends.window, ends.settlement, ends.epoch),
+                    (heads.window, heads.settlement, heads.epoch),
                 )
                 self._database.execute(
-                    "INSERT INTO record_published VALUES (?, ?)", (ends.epoch, ends.settlement)
+                    "INSERT INTO record_published VALUES (?, ?)", (heads.epoch, heads.settlement)
                 )
 
-    def put(self, settlement: Settlement, audits: Mapping[int, JudgedWindow]) -> None:
+    def put(self, settlement: Settlement, judged_windows: Mapping[int, JudgedWindow]) -> None:
         """Makes a settlement's records, within the caller's transaction or one of its own."""
         database = self._database
         with database.transaction():
             found = database.execute("SELECT window_digest, digest, epoch FROM record_ends")
-            ends = Ends(*found[0]) if found else Ends()
-            windows, record = make_records(self._author, ends, settlement, audits)
+            heads = RecordHeads(*found[0]) if found else RecordHeads()
+            windows, record = make_records(self._author, heads, settlement, judged_windows)
             objects = {make_settlement_record_name(self._address, record.epoch): encode(record)}
             for window in windows:
                 name = make_window_record_name(self._address, window.window)
                 objects[name] = encode(window)
-                audit = audits.get(window.window)
-                if audit is not None:
+                judged = judged_windows.get(window.window)
+                if judged is not None:
                     name = make_statistics_name(self._address, window.window)
-                    objects[name] = _write_json(_describe_publicly(audit))
+                    objects[name] = _write_json(_describe_publicly(judged))
             for name, data in objects.items():
                 database.execute(
                     "INSERT INTO record_objects VALUES (?, ?, ?)", (name, record.epoch, data)
@@ -194,7 +194,7 @@ class RecordBook:
                 (record.epoch, record.digest, bool(record.weights)),
             )
             database.execute("DELETE FROM record_ends")
-            newest = windows[-1].digest if windows else ends.window
+            newest = windows[-1].digest if windows else heads.window
             database.execute(
                 "INSERT INTO record_ends VALUES (?, ?, ?)", (newest, record.digest, record.epoch)
             )
@@ -333,13 +333,13 @@ def get_software() -> str:
     return f"assay {version('assay')}"
 
 
-def _describe_publicly(audit: JudgedWindow) -> dict[str, Any]:
+def _describe_publicly(judged: JudgedWindow) -> dict[str, Any]:
     """A window for people. What a validator lacked it knows by its own network's names and its own
     folders, which are nobody else's."""
-    described = describe_audit(audit)
-    if audit.void is not None:
+    described = describe_judged(judged)
+    if judged.void is not None:
         described["void"] = "the checkpoint is unusable, whoever looks"
-    if audit.missing is not None:
+    if judged.missing is not None:
         described["missing"] = "this validator lacked chain, beacon or checkpoint"
     return described
 
@@ -353,7 +353,7 @@ def _write_json(value: object) -> bytes:
 # count where their links lead to it.
 
 
-def find_ends(reader: RecordReader, announced: Commitment | None) -> Ends | str | None:
+def find_heads(reader: RecordReader, announced: Commitment | None) -> RecordHeads | str | None:
     """Where a validator's published records end.
 
     Args:
@@ -384,7 +384,7 @@ def find_ends(reader: RecordReader, announced: Commitment | None) -> Ends | str 
         )
     if not windows and not is_first:
         return "the store does not hold what its newest ones lead to"
-    return Ends(windows[0] if windows else NOTHING, newest.digest, newest.epoch)
+    return RecordHeads(windows[0] if windows else NOTHING, newest.digest, newest.epoch)
 
 
 def _follow(reader: RecordReader, newest: SettlementRecord, last: int) -> list[SettlementRecord]:

@@ -33,10 +33,10 @@ class Archive:
             self._root / "contexts" / f"window-{context.window}.json", context_to_json(context)
         )
 
-    def write_window(self, audit: JudgedWindow) -> None:
+    def write_window(self, judged: JudgedWindow) -> None:
         """`verdicts/window-<w>.json`: every verdict of the window."""
-        window = audit.challenge.window
-        write_json(self._root / "verdicts" / f"window-{window}.json", describe_audit(audit))
+        window = judged.challenge.window
+        write_json(self._root / "verdicts" / f"window-{window}.json", describe_judged(judged))
         # at the start, then so often that a quarter more than what is kept is there at most
         if self._written % max(1, self._kept // 4) == 0:
             self._prune()
@@ -69,17 +69,17 @@ class Archive:
         write_json(self._root / "verdicts" / f"settlement-{settlement.epoch}.json", record)
 
 
-def describe_audit(audit: JudgedWindow) -> dict[str, Any]:
+def describe_judged(judged: JudgedWindow) -> dict[str, Any]:
     """A window for people: each verdict with its sentence, its statistics and its seconds."""
     return {
-        "window": audit.challenge.window,
-        "checkpoint": audit.challenge.checkpoint.hex(),
-        "complete": audit.complete,
-        "void": audit.void,
-        "missing": audit.missing,
+        "window": judged.challenge.window,
+        "checkpoint": judged.challenge.checkpoint.hex(),
+        "complete": judged.complete,
+        "void": judged.void,
+        "missing": judged.missing,
         "verdicts": [
-            verdict.to_json(audit.seconds[hotkey])
+            verdict.to_json(judged.seconds[hotkey])
             | {"committed_groups": verdict.committed_groups, "score": compute_score(verdict)}
-            for hotkey, verdict in sorted(audit.verdicts.items())
+            for hotkey, verdict in sorted(judged.verdicts.items())
         ],
     }

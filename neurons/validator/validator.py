@@ -54,7 +54,7 @@ class Validator:
         last_window: after it no window is opened; None for a validator that goes on.
         start: block from which on one without a past looks; windows that had begun by then are
             left to others.
-        remember: settled windows kept in `audits`, and their `settlements`.
+        remember: settled windows kept in `judged_windows`, and their `settlements`.
         book: where its public record goes, over the same database; None: it leaves none.
         ahead: reads files before they are judged; None: each is read when its turn comes.
 
@@ -101,7 +101,7 @@ class Validator:
         self.journal = Journal(database, hotkey, parameters, first)
         self.outbox = WeightsOutbox(database, sources.chain, hotkey)
         self._book = book
-        self.audits = self.journal.load_audits()
+        self.judged_windows = self.journal.load_judged_windows()
         self.ledgers = self.journal.load_ledgers()
         progress = self.journal.load_progress()
         self.next_window = progress.next_window
@@ -151,7 +151,7 @@ class Validator:
         current = compute_window(self._parameters.timing, head)
         last = current if self._last is None else min(current, self._last)
         waiting = range(self.next_window, last + 1)
-        return any(self._try_window(w, head) for w in waiting if w not in self.audits)
+        return any(self._try_window(w, head) for w in waiting if w not in self.judged_windows)
 
     def _pass_forgotten(self, head: int) -> None:
         """Leaves windows to others whose state no plain node has any more, however many at once."""
@@ -182,8 +182,8 @@ class Validator:
                 extra={"event": "beacon_missed"},
             )
             return self._pass_window(window)
-        audit = JudgedWindow(challenge)
-        self.audits = dict(sorted([*self.audits.items(), (window, audit)]))
+        judged = JudgedWindow(challenge)
+        self.judged_windows = dict(sorted([*self.judged_windows.items(), (window, judged)]))
         self._go_on()
         self.journal.open_window(challenge, self.next_window)
         return True
@@ -198,98 +198,99 @@ class Validator:
 
     def _go_on(self) -> None:
         """Counts on to the first window that is neither opened nor left to others."""
-        while self.next_window in self.audits:
+        while self.next_window in self.judged_windows:
             self.next_window += 1
 
-    def _open_context(self, audit: JudgedWindow) -> Context | None:
+    def _open_context(self, judged: JudgedWindow) -> Context | None:
         """A window's context, None before it can be known."""
-        if audit.context is None:
+        if judged.context is None:
             sources = self._sources
-            context = get_context(sources.chain, sources.beacons, self._parameters, audit.challenge)
+            challenge = judged.challenge
+            context = get_context(sources.chain, sources.beacons, self._parameters, challenge)
             if context is not None:
                 self._on_context(context)
                 self.journal.put_context(context)
-                audit.context = context
-        return audit.context
+                judged.context = context
+        return judged.context
 
     def _close_window(self, head: int) -> bool:
         """Verdicts are final at VERDICT_END; so is their lack."""
-        for window, audit in self.audits.items():
+        for window, judged in self.judged_windows.items():
             due = compute_block(self._parameters.timing, window, Phase.VERDICT_END)
-            if not audit.closed and head >= due:
+            if not judged.closed and head >= due:
                 try:
-                    self._open_context(audit)  # for the record, where nothing could be judged
+                    self._open_context(judged)  # for the record, where nothing could be judged
                 except (BeaconError, ForgottenError) as error:
-                    audit.missing = str(error)
-                audit.close_fetching()
-                lack = audit.explain_abstention()
-                self._note(audit, missing=lack)
+                    judged.missing = str(error)
+                judged.close_fetching()
+                lack = judged.explain_abstention()
+                self._note(judged, missing=lack)
                 self._behind = lack and f"window {window} is abstained from: {lack}"
                 if self._ahead is not None:
                     self._ahead.forget(window)
-                self._on_window(audit)
+                self._on_window(judged)
                 self.journal.close_window(window)
-                audit.closed = True
+                judged.closed = True
                 return True
         return False
 
     # --- submissions
 
     def _judge_one(self, head: int) -> bool:
-        for audit in self.audits.values():
-            if audit.closed or audit.complete or audit.void:
+        for judged in self.judged_windows.values():
+            if judged.closed or judged.complete or judged.void:
                 continue
-            context = self._open_context(audit)
+            context = self._open_context(judged)
             if context is None:
                 continue
             fetch_end = compute_block(self._parameters.timing, context.window, Phase.FETCH_END)
-            hotkey = self._choose(audit, context, head, late=head > fetch_end)
+            hotkey = self._choose(judged, context, head, late=head > fetch_end)
             if hotkey is not None:
-                checkpoint = self._open_checkpoint(audit, context)
+                checkpoint = self._open_checkpoint(judged, context)
                 if checkpoint is not None:
-                    self._judge(audit, context, hotkey, checkpoint, head)
-                audit.asked_at[hotkey] = head
+                    self._judge(judged, context, hotkey, checkpoint, head)
+                judged.asked_at[hotkey] = head
                 return True
             if head > fetch_end:
-                audit.close_fetching()
+                judged.close_fetching()
         return False
 
     def _choose(
-        self, audit: JudgedWindow, context: Context, head: int, *, late: bool
+        self, judged: JudgedWindow, context: Context, head: int, *, late: bool
     ) -> bytes | None:
         """Whom to judge next; after FETCH_END those whose files have come before it."""
         # who was not asked yet comes before who is asked again: nobody waits for the absent
-        order = sorted(context.members, key=lambda h: (audit.asked_at.get(h, -1), h))
-        asked = audit.asked_at
-        due = [h for h in order if h not in audit.verdicts and asked.get(h, -1) < head]
+        order = sorted(context.members, key=lambda h: (judged.asked_at.get(h, -1), h))
+        asked = judged.asked_at
+        due = [h for h in order if h not in judged.verdicts and asked.get(h, -1) < head]
         if self._ahead is None:
             return due[0] if due and not late else None
         if late:
             return self._ahead.choose_late(context, due)
         return self._ahead.choose(context, due) if due else None
 
-    def _open_checkpoint(self, audit: JudgedWindow, context: Context) -> Checkpoint | None:
+    def _open_checkpoint(self, judged: JudgedWindow, context: Context) -> Checkpoint | None:
         """The checkpoint in force. Without it we wait, and abstain if it never comes."""
         try:
             return open_checkpoint(self._sources.checkpoints, context.checkpoint, self._parameters)
         except UnusableCheckpointError as error:
-            self._note(audit, void=str(error))
+            self._note(judged, void=str(error))
         except CheckpointError as error:
-            self._note(audit, missing=str(error))
+            self._note(judged, missing=str(error))
         return None
 
     def _note(
-        self, audit: JudgedWindow, *, void: str | None = None, missing: str | None = None
+        self, judged: JudgedWindow, *, void: str | None = None, missing: str | None = None
     ) -> None:
         """Keeps in the journal what stands in a window's way, once."""
-        void, missing = void or audit.void, missing or audit.missing
-        if (void, missing) != (audit.void, audit.missing):
-            self.journal.put_faults(audit.challenge.window, void, missing)
-            audit.void, audit.missing = void, missing
+        void, missing = void or judged.void, missing or judged.missing
+        if (void, missing) != (judged.void, judged.missing):
+            self.journal.put_faults(judged.challenge.window, void, missing)
+            judged.void, judged.missing = void, missing
 
     def _judge(
         self,
-        audit: JudgedWindow,
+        judged: JudgedWindow,
         context: Context,
         hotkey: bytes,
         checkpoint: Checkpoint,
@@ -308,7 +309,7 @@ class Validator:
                 context, hotkey, checkpoint, sources, before, validator=self.hotkey
             )
         except WorkerError as error:  # we lack something, and try again
-            self._note(audit, missing=str(error))
+            self._note(judged, missing=str(error))
             return
         seconds = perf_counter() - started
         end = compute_block(self._parameters.timing, context.window, Phase.VERDICT_END)
@@ -316,7 +317,7 @@ class Validator:
             return  # verdicts were final meanwhile, and so is the lack of this one
         self.journal.put_verdict(verdict, head, seconds, account, ledger)
         self.ledgers[account] = ledger
-        audit.add(verdict, head, seconds)
+        judged.add(verdict, head, seconds)
 
     # --- settlements
 
@@ -345,8 +346,9 @@ class Validator:
     def _settle(self, epoch: int) -> None:
         """Weights from the windows between the last epoch and this one; none where none counts."""
         windows = compute_settled_windows(self._parameters.timing, self.last_epoch, epoch)
-        judged = {w: a for w in windows if (a := self.audits.get(w)) is not None and a.counts}
-        if not judged:
+        known = self.judged_windows
+        counted = {w: known[w] for w in windows if w in known and known[w].counts}
+        if not counted:
             nothing = Settlement(epoch, (), tuple(windows), {}, {})
             self._finish(epoch, nothing if windows else None)
             return
@@ -354,12 +356,12 @@ class Validator:
             Result(
                 window,
                 Seat(member.uid, member.registered_at),
-                (verdict := audit.verdicts[hotkey]).reason,
+                (verdict := judged.verdicts[hotkey]).reason,
                 compute_score(verdict),
             )
-            for window, audit in judged.items()
-            if audit.context is not None
-            for hotkey, member in audit.context.members.items()
+            for window, judged in counted.items()
+            if judged.context is not None
+            for hotkey, member in judged.context.members.items()
         ]
         scores = compute_settlement(results)
         identity = self._parameters.identity
@@ -368,8 +370,8 @@ class Validator:
         by_uid = {seat.uid: score for seat, score in scores.items() if seat in holders}
         settlement = Settlement(
             epoch=epoch,
-            windows=tuple(judged),
-            abstained=tuple(w for w in windows if w not in judged),
+            windows=tuple(counted),
+            abstained=tuple(w for w in windows if w not in counted),
             scores=scores,
             weights=compute_weights(by_uid, identity.owner_uid, identity.burn_share),
             holders=holders,
@@ -385,13 +387,13 @@ class Validator:
             if settlement is not None and settlement.weights:
                 self.outbox.put(epoch, settlement.weights)
             if settlement is not None and self._book is not None:
-                self._book.put(settlement, self.audits)
+                self._book.put(settlement, self.judged_windows)
             self.journal.settle(epoch, done)
         if settlement is not None and settlement.weights:
             self.settlements.append(settlement)
         self.last_epoch = epoch
         self.next_window = max(self.next_window, done)
         self.ledgers = {key: kept for key, kept in self.ledgers.items() if key[0] > epoch}
-        for window in [w for w in self.audits if w < done - self._remember]:
-            del self.audits[window]
+        for window in [w for w in self.judged_windows if w < done - self._remember]:
+            del self.judged_windows[window]
         self.settlements = [s for s in self.settlements if s.windows[-1] >= done - self._remember]

@@ -80,10 +80,10 @@ def describe_validator(
     validator: Validator, timing: Timing, head: int, database: Database, book: RecordBook | None
 ) -> dict[str, Any]:
     """What a validator knows, but for its posts to the ledger. It may go on meanwhile."""
-    audits = list(validator.audits.values())
+    judged_windows = list(validator.judged_windows.values())
     known = {settlement.epoch: settlement for settlement in list(validator.settlements)}
     return {
-        "windows": [_describe_window(audit, timing, head) for audit in audits[-SHOWN:]],
+        "windows": [_describe_window(judged, timing, head) for judged in judged_windows[-SHOWN:]],
         "settlements": [
             describe_row(row) | _describe_scores(known.get(row.epoch))
             for row in list_rows(database, SHOWN)
@@ -96,27 +96,27 @@ def list_verdicts(validator: Validator) -> dict[tuple[int, bytes], str]:
     """Window and hotkey → reason, of all verdicts that are remembered."""
     return {
         (window, hotkey): verdict.reason.value
-        for window, audit in list(validator.audits.items())
-        for hotkey, verdict in list(audit.verdicts.items())
+        for window, judged in list(validator.judged_windows.items())
+        for hotkey, verdict in list(judged.verdicts.items())
     }
 
 
-def _describe_window(audit: JudgedWindow, timing: Timing, head: int) -> WindowStatus:
-    challenge, context = audit.challenge, audit.context
+def _describe_window(judged: JudgedWindow, timing: Timing, head: int) -> WindowStatus:
+    challenge, context = judged.challenge, judged.context
     return WindowStatus(
         window=challenge.window,
         countdown=describe_countdown(timing, challenge.window, head),
-        state="final" if audit.closed else "judging" if context else "awaited",
+        state="final" if judged.closed else "judging" if context else "awaited",
         checkpoint=challenge.checkpoint.hex(),
-        void=audit.void,
-        missing=audit.missing,
+        void=judged.void,
+        missing=judged.missing,
         challenge=_describe_round(challenge.block, challenge.beacon.round),
         audit=None
         if context is None or context.audit is None
         else _describe_round(context.audit_block, context.audit.round),
         members=None if context is None else len(context.members),
         committed=None if context is None else len(context.commitments.keys() & context.members),
-        verdicts=_describe_verdicts(audit, context),
+        verdicts=_describe_verdicts(judged, context),
     )
 
 
@@ -124,7 +124,7 @@ def _describe_round(block: Block, number: int) -> RoundStatus:
     return RoundStatus(block=block.number, round=number, verified=True)
 
 
-def _describe_verdicts(audit: JudgedWindow, context: Context | None) -> list[VerdictStatus]:
+def _describe_verdicts(judged: JudgedWindow, context: Context | None) -> list[VerdictStatus]:
     members = {} if context is None else context.members
     return [
         VerdictStatus(
@@ -133,9 +133,9 @@ def _describe_verdicts(audit: JudgedWindow, context: Context | None) -> list[Ver
             reason=verdict.reason.value,
             detail="" if verdict.accepted else verdict.detail,
             score=compute_score(verdict),
-            seconds=round(audit.seconds.get(hotkey, 0.0), 3),
+            seconds=round(judged.seconds.get(hotkey, 0.0), 3),
         )
-        for hotkey, verdict in sorted(dict(audit.verdicts).items())
+        for hotkey, verdict in sorted(dict(judged.verdicts).items())
     ]
 
 
@@ -147,14 +147,14 @@ def _describe_scores(settlement: Settlement | None) -> dict[str, Any]:
     return {"windows": list(settlement.windows), "scores": scores}
 
 
-def name_verdicts(audit: JudgedWindow) -> str:
+def name_verdicts(judged: JudgedWindow) -> str:
     """One line a window: how many of each reason, of those that committed to something."""
-    reasons = [verdict.reason for verdict in audit.verdicts.values()]
+    reasons = [verdict.reason for verdict in judged.verdicts.values()]
     counts = Counter(reason.value for reason in reasons if reason is not Reason.NO_COMMITMENT)
     what = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
     if reasons and not counts:
         what = "nobody committed"
-    why = audit.void or audit.missing
-    return f"window {audit.challenge.window}: {what or 'nobody judged'}" + (
+    why = judged.void or judged.missing
+    return f"window {judged.challenge.window}: {what or 'nobody judged'}" + (
         f" ({why})" if why else ""
     )

@@ -98,7 +98,7 @@ def test_a_judge_broken_for_several_abstains_for_all(fresh_world, monkeypatch):
     world = fresh_world
     break_judge_for(monkeypatch, {world.hotkeys["alice"], world.hotkeys["bob"]})
     watched = Watched(world)
-    while 0 not in watched.validator.audits or not watched.audit(0).closed:
+    while 0 not in watched.validator.judged_windows or not watched.audit(0).closed:
         world.mint()
         while watched.validator.step():
             pass
@@ -249,8 +249,8 @@ def test_coming_back_after_the_nodes_have_forgotten(fresh_world):
     watched = Watched(world)
     while watched.validator.step():
         pass
-    assert min(watched.validator.audits) > 0
-    assert max(watched.validator.audits) >= 23
+    assert min(watched.validator.judged_windows) > 0
+    assert max(watched.validator.judged_windows) >= 23
 
 
 def test_two_hotkeys_with_one_broken_file_do_not_void_the_window(fresh_world, monkeypatch):

@@ -304,7 +304,7 @@ def add_miner(world, name, kind=Miner):
     world.hotkeys[name] = sha256(name.encode()).digest()
     model = world.miners["alice"]
     config = MinerConfig(8, 8)
-    miner = kind(name, world.hotkeys[name], world.parameters, model.outside, config, print)
+    miner = kind(name, world.hotkeys[name], world.parameters, model.dependencies, config, print)
     world.miners = {name: miner}
     return miner
 

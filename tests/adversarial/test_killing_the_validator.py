@@ -176,7 +176,7 @@ def test_away_until_the_nodes_have_forgotten(tmp_path, monkeypatch):
     assert len(rows) > before
     assert rows[0].state is DeliveryState.CONFIRMED
     assert rows[0].epoch > 420
-    assert min(mortal.validator.audits) > 20
+    assert min(mortal.validator.judged_windows) > 20
 
 
 def test_a_node_that_is_away_ends_nothing(tmp_path, monkeypatch, short_doubt):
@@ -316,7 +316,7 @@ def test_other_parameters_lose_no_weights_that_are_due(tmp_path, monkeypatch, ca
     while not any(row.state is DeliveryState.DUE for row in list_rows(mortal.database, 9)):
         mortal.play(1)
     (due, *_) = list_rows(mortal.database, 9)
-    assert mortal.validator.audits
+    assert mortal.validator.judged_windows
     mortal.fate.hook = lambda name: None
     timing = replace(mortal.parameters.timing, window_blocks=4)
     mortal.parameters = replace(mortal.parameters, timing=timing)
@@ -324,7 +324,7 @@ def test_other_parameters_lose_no_weights_that_are_due(tmp_path, monkeypatch, ca
     mortal.restart()
     validator, window = mortal.validator, compute_window(timing, mortal.real.get_head() - lag)
     assert "starting afresh" in caplog.text
-    assert not validator.audits
+    assert not validator.judged_windows
     assert not validator.ledgers
     assert validator.next_window == max(0, window) + 1
     assert validator.last_epoch == max(due.epoch, mortal.options["start"])
@@ -371,7 +371,7 @@ def test_memory_stays_bounded(tmp_path, monkeypatch):
             for table in ("windows", "verdicts", "ledgers")
         ]
         validator = mortal.validator
-        sizes.append((len(validator.audits), len(validator.settlements), *tables))
+        sizes.append((len(validator.judged_windows), len(validator.settlements), *tables))
     assert sizes[2:] == sizes[2:3] * 10, sizes
     assert len(mortal.validator.settlements) <= 2
 

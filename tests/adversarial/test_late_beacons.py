@@ -63,11 +63,11 @@ def whole(tmp_path, monkeypatch):
 def test_a_challenge_that_never_comes_costs_its_window_and_no_other(tmp_path, monkeypatch, kills):
     mortal = Waiting(tmp_path / "never", monkeypatch, Phase.CHALLENGE, None)
     mortal.play(compute_block(TIMING, WINDOW + 1, Phase.CHALLENGE) + 2)
-    assert WINDOW + 1 in mortal.validator.audits  # opened while the one before it waits
+    assert WINDOW + 1 in mortal.validator.judged_windows  # opened while the one before it waits
     if kills:
         mortal.restart()
-        assert WINDOW + 1 in mortal.validator.audits
-        assert WINDOW not in mortal.validator.audits
+        assert WINDOW + 1 in mortal.validator.judged_windows
+        assert WINDOW not in mortal.validator.judged_windows
     mortal.play(BLOCKS - mortal.real.get_head())
     reasons = mortal.read_reasons()
     assert WINDOW not in reasons
@@ -86,7 +86,7 @@ def test_a_challenge_that_comes_before_its_audit_changes_nothing(
     until = compute_block(TIMING, WINDOW, Phase.AUDIT)
     mortal = Waiting(tmp_path / "late", monkeypatch, Phase.CHALLENGE, until)
     mortal.play(until - 1)
-    assert WINDOW not in mortal.validator.audits
+    assert WINDOW not in mortal.validator.judged_windows
     if kills:
         mortal.restart()
     mortal.play(BLOCKS - mortal.real.get_head())

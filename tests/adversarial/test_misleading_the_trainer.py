@@ -101,7 +101,7 @@ def test_junk_beyond_the_audit_teaches_nothing(fresh_world, junk):
             return groups
 
     world.miners["bob"] = OneJunkGroup(
-        "bob", honest.hotkey, world.parameters, honest.outside, honest.config, print
+        "bob", honest.hotkey, world.parameters, honest.dependencies, honest.config, print
     )
     (lesson,) = teach_once(world, LearnConfig(epochs=1))
     assert len(lesson.rewards) == honest.config.groups  # Alice's alone

@@ -94,7 +94,7 @@ def test_records_say_what_the_validator_came_to(tmp_path, monkeypatch):
         last = windows[max(c.window for c in record.windows if c.outcome is Outcome.COUNTED)]
         assert (record.checkpoint, record.audit_round) == (last.checkpoint, last.audit.beacon.round)
     for window, record in windows.items():
-        audit = mortal.validator.audits[window]
+        audit = mortal.validator.judged_windows[window]
         context = make_record_context(record, mortal.parameters)
         assert context == replace(audit.context, commitments={})
         assert {row.hotkey: row.reason for row in record.members} == {

@@ -46,7 +46,7 @@ class Watched:
                 self.world.mint()
 
     def audit(self, window):
-        return self.validator.audits[window]
+        return self.validator.judged_windows[window]
 
 
 def teach_once(world, config):

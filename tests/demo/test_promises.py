@@ -42,7 +42,7 @@ def find(kind: type, missed: set[int], scores: list[int], paid: list[int]) -> li
     run = SimpleNamespace(
         windows=range(6),
         parameters=SimpleNamespace(work=SimpleNamespace(audited_groups=4)),
-        validator=SimpleNamespace(audits=verdicts, settlements=settlements),
+        validator=SimpleNamespace(judged_windows=verdicts, settlements=settlements),
     )
     pay = {n: Pay(100 + n, {SEAT.uid: incentive}) for n, incentive in enumerate(paid)}
     return list(find_broken_cheat(run, make_cheat(kind), pay))

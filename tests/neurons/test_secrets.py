@@ -110,7 +110,7 @@ def test_no_secret_leaves_the_program(
                 subnet.run_to(miner, subnet.chain.get_head() + 1)
                 while validator.step():
                     pass
-    verdict = validator.audits[0].verdicts[ALICE]
+    verdict = validator.judged_windows[0].verdicts[ALICE]
     assert verdict.reason is Reason.ACCEPTED, verdict.detail
     names = store.list()
     assert f"{encode_ss58(ALICE)}/window-0.parquet" in names

@@ -86,7 +86,7 @@ def test_the_settlement_is_followed_from_score_to_pay(mortal, worker):
     assert explanation.accepted
     assert explanation.who == f"validator {encode_ss58(VALIDATOR)}"
     settled = explanation.facts.settled
-    audits = mortal.validator.audits
+    audits = mortal.validator.judged_windows
     scores = {
         w.window: 2 * audits[w.window].verdicts[ALICE].groups[0].value for w in settled.windows
     }
@@ -128,7 +128,7 @@ def test_a_folder_alone_tells_the_same(mortal, worker):
 
 
 def test_before_the_record_is_out_the_block_that_settles_is_named(mortal, worker):
-    newest = max(w for w, audit in mortal.validator.audits.items() if audit.verdicts)
+    newest = max(w for w, audit in mortal.validator.judged_windows.items() if audit.verdicts)
     explanation = ask(mortal, worker, ALICE, newest)
     assert explanation.facts.said == ()
     end, head = compute_block(TIMING, newest, Phase.VERDICT_END), mortal.real.get_head()

@@ -90,7 +90,7 @@ def test_the_honest_are_paid_and_the_cheat_is_not(own_subnet: RuntimeNet, tmp_pa
                 while neuron.step():
                     pass
             net.pass_blocks(1)
-    verdicts = validator.audits[window].verdicts
+    verdicts = validator.judged_windows[window].verdicts
     assert verdicts[honest].reason is Reason.ACCEPTED, verdicts[honest].detail
     assert verdicts[cheat].reason is Reason.SAMPLING_MISMATCH
     sent = {uid: w for uid, w in validator.settlements[0].weights.items() if w}
