@@ -46,12 +46,12 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @command(app, "cheat", "wallet.name", "wallet.hotkey", "miner.dir", "miner.groups", "miner.threads")
 def run_cheat(
-    given: SettingsSource,
+    source: SettingsSource,
     strategy: Annotated[str, typer.Argument(help="Its name in `assay gauntlet`, or enough of it.")],
 ) -> int:
     """Mine by a strategy of the gauntlet until Ctrl-C."""
     kind = find_strategy(strategy)
-    return run_miner(given.load(), as_json=False, quiet=False, kind=kind)
+    return run_miner(source.load(), as_json=False, quiet=False, kind=kind)
 
 
 if __name__ == "__main__":

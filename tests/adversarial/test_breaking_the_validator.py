@@ -198,7 +198,7 @@ def test_a_file_that_stays_broken_is_refused_for_what_it_is(fresh_world):
         world.mint()
         while watched.validator.step():
             pass
-    kept = watched.validator.journal.load_audits()[0]
+    kept = watched.validator.journal.load_judged_windows()[0]
     for audit in (kept, watched.audit(0)):
         assert alice not in audit.verdicts
         assert audit.withheld[alice].unbound

@@ -249,7 +249,7 @@ def test_a_verdict_comes_back_as_it_was(verdict, asked_at, seconds):
     account = (24, Seat(1, 0))
     journal.open_window(challenge, challenge.window + 1)
     journal.put_verdict(verdict, asked_at, seconds, account, ledger)
-    audit = journal.load_audits()[3]
+    audit = journal.load_judged_windows()[3]
     assert audit.challenge == challenge
     kept = audit.withheld if verdict.reason is Reason.NOT_REVEALED else audit.verdicts
     assert kept == {verdict.hotkey: verdict}
