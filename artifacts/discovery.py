@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from assay.artifacts.ports import Chain, Objects
+from assay.artifacts.ports import Objects, SubnetReader
 from assay.artifacts.store_objects import UnavailableError, make_parameters_name
 from assay.network import ObjectStore, StoreError
 from assay.protocol import Commitment, Parameters, Tag, encode_ss58, parse_commitment
@@ -26,7 +26,7 @@ class DiscoveryError(OperatorError):
     """A network cannot be found or published: says what is missing, and who has to do what."""
 
 
-class SubnetChain(Chain, Protocol):
+class SubnetChain(SubnetReader, Protocol):
     @property
     def netuid(self) -> int:
         """Which subnet this is."""

@@ -1,9 +1,9 @@
-"""What artifacts are found by, and neurons work on. Adapters live in `network`."""
+"""What artifacts are found by. Adapters live in `network`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from assay.network.chain import Hyperparameters, MetagraphRow, Quote
+from assay.network.chain import MetagraphRow
 from assay.protocol import Beacon, Block, Member
 
 
@@ -31,47 +31,15 @@ class EpochReader(Protocol):
         """Whether the subnet's epoch ends with this block; foretold for a block to come."""
 
 
-class Chain(WindowReader, EpochReader, Protocol):
-    """A subnet's chain, finalized blocks only. Errors are `assay.network.chain.ChainError`s."""
+class SubnetReader(WindowReader, Protocol):
+    """A subnet on its chain. Errors are `assay.network.chain.ChainError`s."""
 
     @property
     def genesis_hash(self) -> bytes:
         """Hash of block 0, 32 bytes: which chain this is."""
 
-    @property
-    def runtime(self) -> object:
-        """What runs the chain; `str` says it to people."""
-
-    def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
-        """Weights at a block: validator's hotkey → uid → u16."""
-
-    def get_weights_block(self, hotkey: bytes, number: int) -> int | None:
-        """Block of a hotkey's last weights as known at a block, 0 before its first; None where it
-        holds no uid. Weights that the chain opens later count from when it took them."""
-
-    def get_next_weights_block(self, hotkey: bytes) -> int:
-        """First block in which a hotkey may set weights now: a past one if it may."""
-
-    def get_hyperparameters(self, number: int | None = None) -> Hyperparameters:
-        """The subnet's settings at a block, or now."""
-
     def get_metagraph(self, number: int) -> Sequence[MetagraphRow]:
         """All neurons at a block, in order of uid."""
-
-    def get_balance(self, coldkey: bytes) -> int:
-        """What a coldkey may spend now, rao."""
-
-    def get_alpha_price(self) -> int:
-        """What one alpha of the subnet is worth in its pool now, rao."""
-
-    def quote_registration(self, hotkey: bytes) -> Quote:
-        """What a uid for a hotkey would cost now."""
-
-    def set_commitment(self, hotkey: bytes, payload: bytes) -> None:
-        """Overwrites the hotkey's commitment slot."""
-
-    def set_weights(self, hotkey: bytes, weights: Mapping[int, int]) -> int:
-        """Sends a validator's weights, uid → u16, and says which block holds them."""
 
 
 class BeaconSource(Protocol):

@@ -34,7 +34,6 @@ from matplotlib.ticker import MaxNLocator
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.steps.step_folder import StepFolder, read_step, read_taken
-from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.devnet import SimulatedChain
 from assay.environments import open_environment
 from assay.gauntlet.content_attacks import FakingMiner, JunkAppended, ShuffledSketch
@@ -43,6 +42,7 @@ from assay.network.beacon import LocalBeacon
 from assay.network.files import write_json
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
+from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.trainer.held_out import Accuracy, evaluate
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.trainer import Trainer

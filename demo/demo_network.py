@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
-from assay.artifacts.ports import BeaconSource, Chain
+from assay.artifacts.ports import BeaconSource
 from assay.audit.ports import PublicChain
 from assay.demo.founding import buy_subnet, publish_rules
 from assay.devnet import Devnet, Seal
@@ -30,6 +30,7 @@ from assay.network.chain import (
     get_subnet_cost,
 )
 from assay.network.chain.chain_values import TAO
+from assay.neurons.ports import Chain
 from assay.neurons.settings.loading import use_sdk_cache
 from assay.protocol import Parameters, Phase
 from assay.protocol.parameters import DEMO_TIMING

@@ -14,9 +14,7 @@ from tempfile import TemporaryDirectory
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
-from assay.artifacts.ports import Chain
 from assay.artifacts.steps.step_folder import StepFolder
-from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.audit.bundle_export import export_bundle
 from assay.audit.findings import AuditReport
 from assay.audit.ports import Public
@@ -31,8 +29,9 @@ from assay.inference.folder import CheckpointError, read_small_file
 from assay.network import ObjectStore
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
-from assay.neurons.ports import Neuron
+from assay.neurons.ports import Chain, Neuron
 from assay.neurons.program.database import VALIDATOR_FILE, Database
+from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import find_settlement
 from assay.neurons.settings.sections import DemoSettings
 from assay.neurons.trainer.held_out import Accuracy, HeldOut, evaluate

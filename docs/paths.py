@@ -34,7 +34,8 @@ from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions.submission_reader import KnownMirror
 from assay.artifacts.submissions.read_ahead import ReadAhead
-from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
+from assay.artifacts.submissions.submission_judge import judge_hotkey
+from assay.neurons.session.neuron_session import JudgeSources
 from assay.network import open_folder
 from assay.protocol import Reason, encode_ss58
 from assay.protocol.commitment import make_object_name

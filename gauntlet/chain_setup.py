@@ -11,7 +11,6 @@ from hashlib import sha256
 from pathlib import Path
 
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
-from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.gauntlet.attack_setup import LOCATOR, found_network
 from assay.gauntlet.measuring import TableRow
 from assay.gauntlet.sampling_attacks import Honest
@@ -19,6 +18,7 @@ from assay.gauntlet.strategy import Strategy
 from assay.gauntlet.table import CALENDAR
 from assay.neurons.miner.miner import MinerConfig
 from assay.neurons.program.database import Database
+from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.validator.judged_window import Settlement
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Phase, Reason

@@ -1,8 +1,47 @@
 """What the neurons need from outside the process, besides the ports of artifacts."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
+from assay.artifacts.ports import EpochReader, SubnetReader
+from assay.network.chain import Hyperparameters, Quote
 from assay.network.evm import EvmReceipt, LedgerEntry, SignedCall
+
+
+class Chain(SubnetReader, EpochReader, Protocol):
+    """A subnet's chain, read and written. Errors are `assay.network.chain.ChainError`s."""
+
+    @property
+    def runtime(self) -> object:
+        """What runs the chain; `str` says it to people."""
+
+    def get_weights(self, number: int) -> Mapping[bytes, Mapping[int, int]]:
+        """Weights at a block: validator's hotkey → uid → u16."""
+
+    def get_weights_block(self, hotkey: bytes, number: int) -> int | None:
+        """Block of a hotkey's last weights as known at a block, 0 before its first; None where it
+        holds no uid. Weights that the chain opens later count from when it took them."""
+
+    def get_next_weights_block(self, hotkey: bytes) -> int:
+        """First block in which a hotkey may set weights now: a past one if it may."""
+
+    def get_hyperparameters(self, number: int | None = None) -> Hyperparameters:
+        """The subnet's settings at a block, or now."""
+
+    def get_balance(self, coldkey: bytes) -> int:
+        """What a coldkey may spend now, rao."""
+
+    def get_alpha_price(self) -> int:
+        """What one alpha of the subnet is worth in its pool now, rao."""
+
+    def quote_registration(self, hotkey: bytes) -> Quote:
+        """What a uid for a hotkey would cost now."""
+
+    def set_commitment(self, hotkey: bytes, payload: bytes) -> None:
+        """Overwrites the hotkey's commitment slot."""
+
+    def set_weights(self, hotkey: bytes, weights: Mapping[int, int]) -> int:
+        """Sends a validator's weights, uid → u16, and says which block holds them."""
 
 
 class LedgerChain(Protocol):

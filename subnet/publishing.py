@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
@@ -12,6 +13,7 @@ from assay.artifacts.store_objects import Progress, ignore_progress
 from assay.environments import open_environment
 from assay.inference import load_checkpoint
 from assay.network import ObjectStore
+from assay.neurons.ports import Chain
 from assay.neurons.session.chain_delivery import Announcement
 from assay.protocol import BeaconChain, Commitment, Parameters, Tag, encode_commitment, encode_ss58
 from assay.protocol.parameters import find_parameters_fault
@@ -21,8 +23,12 @@ from assay.subnet.presets import Preset, make_identity, make_parameters
 _CONFIRM_S, _LOOK_S = 600.0, 3.0
 
 
+class OwnerChain(SubnetChain, Chain, Protocol):
+    """A subnet's chain, as its owner reads and writes it."""
+
+
 def make_subnet_parameters(
-    chain: SubnetChain,
+    chain: OwnerChain,
     beacon: BeaconChain,
     genesis_folder: Path,
     trainer: bytes,
@@ -62,7 +68,7 @@ def make_subnet_parameters(
 
 
 def publish_subnet(
-    chain: SubnetChain,
+    chain: OwnerChain,
     owner: bytes,
     store: ObjectStore,
     locator: str,
@@ -108,7 +114,7 @@ def publish_subnet(
 
 
 def _require_publishable(
-    chain: SubnetChain,
+    chain: OwnerChain,
     owner: bytes,
     parameters: Parameters,
     genesis_folder: Path,

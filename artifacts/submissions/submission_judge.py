@@ -4,22 +4,13 @@ Validator and trainer both come through here; `assay verify` brings a file of it
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import TypedDict, Unpack
+from typing import Protocol, TypedDict, Unpack
 
-from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.ports import BeaconSource, Chain
 from assay.artifacts.submissions.read_ahead import OUR_FAULTS, ReadAhead
 from assay.artifacts.submissions.submission_pack import explain_unread
-from assay.artifacts.submissions.submission_reader import (
-    KnownMirror,
-    StoreFinder,
-    know_no_mirrors,
-    open_submission,
-)
+from assay.artifacts.submissions.submission_reader import SubmissionSources, open_submission
 from assay.cage import WorkerError
 from assay.inference import Checkpoint
 from assay.network.store import StoreError, within
@@ -32,23 +23,12 @@ logger = logging.getLogger("assay")
 _AGAIN_S = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class JudgeSources:
-    """Everything that a judging neuron reads from.
+class HotkeySources(SubmissionSources, Protocol):
+    """Where files are judged from. ahead: those that were read ahead; None: each is read when it is
+    judged."""
 
-    Attributes:
-        stores: a locator on chain is a stranger's word, and leads only where these allow.
-        mirrors: see `SubmissionSources`.
-        ahead: files that were read ahead; None: each is read when it is judged.
-    """
-
-    chain: Chain
-    beacons: BeaconSource
-    checkpoints: CheckpointFolder
-    stores: StoreFinder
-    worker: ParquetWorker
-    mirrors: Callable[[bytes], Sequence[KnownMirror]] = know_no_mirrors
-    ahead: ReadAhead | None = None
+    @property
+    def ahead(self) -> ReadAhead | None: ...
 
 
 class JudgeOptions(TypedDict, total=False):
@@ -63,7 +43,7 @@ def judge_hotkey(
     context: Context,
     hotkey: bytes,
     checkpoint: Checkpoint,
-    sources: JudgeSources,
+    sources: HotkeySources,
     ledger: Ledger,
     **options: Unpack[JudgeOptions],
 ) -> tuple[Verdict, Ledger]:

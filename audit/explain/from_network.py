@@ -18,6 +18,7 @@ from assay.network import ObjectStore, ReadableStores, StoreError
 from assay.network.chain import ForgottenError
 from assay.neurons.miner.mining_history import HistoryError, MiningHistory
 from assay.neurons.miner.review import find_payment
+from assay.neurons.ports import Chain
 from assay.neurons.session.session import Session
 from assay.neurons.session.window_reader import find_settlement, get_challenge, get_context
 from assay.protocol import (
@@ -289,7 +290,7 @@ def _describe_slot(chain: StateReader, hotkey: bytes, number: int, window: int) 
 
 
 def _find_paid(
-    chain: SubnetChain, parameters: Parameters, hotkey: bytes, settled: SettlementShare | None
+    chain: Chain, parameters: Parameters, hotkey: bytes, settled: SettlementShare | None
 ) -> Paid | None:
     payment = None
     if settled is not None:

@@ -16,11 +16,12 @@ from assay.artifacts.checkpoints.checkpoint_folder import (
     CheckpointFolder,
     open_checkpoint,
 )
-from assay.artifacts.ports import BeaconSource, Chain
+from assay.artifacts.ports import BeaconSource
 from assay.artifacts.records.run_folder import RunFolder
 from assay.inference import Checkpoint
 from assay.network.chain.chain_values import format_tao
 from assay.network.store import ObjectStore, StoreError
+from assay.neurons.ports import Chain
 from assay.neurons.session.window_reader import get_beacon, get_checkpoint_digest
 from assay.protocol import Parameters, encode_ss58
 from assay.protocol.errors import OperatorError

@@ -11,12 +11,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from assay.artifacts.ports import Chain
 from assay.cli.preflight.checks import CheckState, PreflightCheck
 from assay.cli.preflight.examination import PreflightInputs, examine_network
 from assay.inference import Checkpoint
 from assay.network.store import ObjectStore
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies, make_work
+from assay.neurons.ports import Chain
 from assay.neurons.session.window_reader import Challenge, find_epoch, get_window_commitments
 from assay.protocol import Beacon, Block, Parameters, Phase
 from assay.protocol.errors import OperatorError

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.ports import BeaconSource, Chain
+from assay.artifacts.ports import BeaconSource
 from assay.cli.preflight.checks import (
     CheckState,
     PreflightCheck,
@@ -31,6 +31,7 @@ from assay.cli.preflight.checks import (
 from assay.cli.preflight.memory import estimate_memory, get_available_memory, measure_shape
 from assay.inference import Checkpoint
 from assay.network import ObjectStore
+from assay.neurons.ports import Chain
 from assay.neurons.program.program_loop import STATUS_FILE
 from assay.protocol import Parameters
 from assay.training import LearnConfig

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from assay.artifacts.ports import Chain
 from assay.network.chain import ChainError, ForgottenError, WrongChainError
 from assay.network.store import StoreError
+from assay.neurons.ports import Chain
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.protocol import Phase
 from assay.protocol.parameters import Timing

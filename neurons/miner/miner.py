@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, open_checkpoint
-from assay.artifacts.ports import BeaconSource, Chain
+from assay.artifacts.ports import BeaconSource
 from assay.artifacts.submissions.submission_file import write_submission
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.environments import open_environment
@@ -24,6 +24,7 @@ from assay.neurons.miner.commitment_delivery import CommitmentDelivery, PendingC
 from assay.neurons.miner.mining_history import MinedWindow, MiningHistory
 from assay.neurons.miner.uploads import Uploads
 from assay.neurons.miner.work_database import MinerPersistence, SavedWork, WorkDatabase, WorkStage
+from assay.neurons.ports import Chain
 from assay.neurons.session.chain_delivery import DeliveryState
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge
 from assay.protocol import (

@@ -11,8 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
-from assay.artifacts.ports import Chain
-from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
+from assay.artifacts.submissions.submission_judge import judge_hotkey
 from assay.cage import WorkerError
 from assay.inference import CheckpointError, UnusableCheckpointError
 from assay.network.chain import ChainError, ForgottenError, WrongChainError
@@ -24,7 +23,9 @@ from assay.neurons.miner.mining_history import (
     OwnVerdict,
     Payment,
 )
+from assay.neurons.ports import Chain
 from assay.neurons.program.counters import Counters
+from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import (
     BeaconError,
     find_epoch,

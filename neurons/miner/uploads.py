@@ -39,7 +39,7 @@ def upload(
     store: ObjectStore,
     name: str,
     data: bytes,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     note: Callable[[int], None] = lambda sent: None,
 ) -> None:
     """Writes a file whole; a reader sees all of it or nothing.
@@ -65,19 +65,19 @@ def upload(
             note(done)
             if time.monotonic() - said > _LINE_S:
                 said = time.monotonic()
-                tell(f"{done / 1e6:.1f} of {len(data) / 1e6:.1f} MB of {name} are on their way")
+                report(f"{done / 1e6:.1f} of {len(data) / 1e6:.1f} MB of {name} are on their way")
 
     store.put_parts(name, cut())
     seconds = time.monotonic() - begun
     if seconds > _LINE_S:
-        tell(f"{name} is up, {len(data) / 1e6:.1f} MB in {seconds:.0f} s")
+        report(f"{name} is up, {len(data) / 1e6:.1f} MB in {seconds:.0f} s")
 
 
 class Uploads:
     """One file after the other.
 
     Args:
-        tell: called with a line now and then.
+        report: called with a line now and then.
 
     Attributes:
         newest: the file that went up last, or goes.
@@ -85,11 +85,11 @@ class Uploads:
         trouble: why nothing of it moves; None: it does.
     """
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, report: Callable[[str], None]) -> None:
         self.newest: Upload | None = None
         self.trouble: str | None = None
         self.beat: Callable[[], None] = lambda: None
-        self._tell = tell
+        self._report = report
 
     def put(self, store: ObjectStore, window: int, name: str, data: bytes) -> None:
         """Writes a window's file; the same window once more is another try."""
@@ -101,7 +101,7 @@ class Uploads:
 
         def work() -> None:
             try:
-                upload(store, name, data, self._tell, news.put)
+                upload(store, name, data, self._report, news.put)
                 result.set_result(None)
             except BaseException as error:  # noqa: BLE001 - whoever waits raises it
                 result.set_exception(error)

@@ -205,11 +205,11 @@ class LineWriter(logging.Handler):
             try:
                 self._write(line + "\n")
                 if self._lost:
-                    self._tell()
+                    self._log_lost()
             except (OSError, ValueError):  # closed by whoever read it
                 self._lose()
 
-    def _tell(self) -> None:
+    def _log_lost(self) -> None:
         """Says how many lines are missing."""
         with self._counting:
             lost, self._lost = self._lost, 0

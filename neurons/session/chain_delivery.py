@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from assay.artifacts.ports import Chain
 from assay.network.chain import UnknownOutcomeError
+from assay.neurons.ports import Chain
 
 
 class DeliveryState(StrEnum):

@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -14,9 +15,13 @@ from assay.artifacts.checkpoints.checkpoint_folder import (
     DownloadSettings,
 )
 from assay.artifacts.discovery import DiscoveryError, has_parameters_changed
-from assay.artifacts.submissions.submission_judge import JudgeSources
+from assay.artifacts.parquet import ParquetWorker
+from assay.artifacts.ports import BeaconSource
+from assay.artifacts.submissions.read_ahead import ReadAhead
+from assay.artifacts.submissions.submission_reader import KnownMirror, StoreFinder, know_no_mirrors
 from assay.environments import open_environment
 from assay.network.chain import ForgottenError
+from assay.neurons.ports import Chain
 from assay.neurons.program.logs import LOG_CONTEXT
 from assay.neurons.program.program_loop import ParametersChangedError, claim_folder
 from assay.neurons.program.program_status import ChainStatus
@@ -35,6 +40,25 @@ logger = logging.getLogger("assay")
 _LOOKS = 6
 #: Tries a window, at least, to have a checkpoint that nobody had.
 _TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeSources:
+    """Everything that a judging neuron reads from.
+
+    Attributes:
+        stores: a locator on chain is a stranger's word, and leads only where these allow.
+        mirrors: see `SubmissionSources`.
+        ahead: files that were read ahead; None: each is read when it is judged.
+    """
+
+    chain: Chain
+    beacons: BeaconSource
+    checkpoints: CheckpointFolder
+    stores: StoreFinder
+    worker: ParquetWorker
+    mirrors: Callable[[bytes], Sequence[KnownMirror]] = know_no_mirrors
+    ahead: ReadAhead | None = None
 
 
 class NeuronSession(Session):

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.artifacts.steps.step_file import ConsumedGroup
-from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
+from assay.artifacts.submissions.submission_judge import judge_hotkey
 from assay.environments import compute_reward, get_weights, open_environment
 from assay.inference import Checkpoint, GroupRequest, generate_groups
+from assay.neurons.session.neuron_session import JudgeSources
 from assay.protocol import Context, Domain, Parameters, Reason, hash_fields
 from assay.protocol.manifest import Manifest
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed

@@ -19,13 +19,13 @@ from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.artifacts.steps.step_folder import make_record
 from assay.artifacts.steps.step_store import publish_step
-from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.cage import WorkerError
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.network import StoreError
 from assay.network.chain import ChainError, WrongChainError
 from assay.network.chain.chain_values import STATE_BLOCKS
 from assay.neurons.session.chain_delivery import Announcement
+from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import BeaconError, Challenge, get_challenge, get_context
 from assay.neurons.trainer.held_out import compute_next_levels, describe_levels
 from assay.neurons.trainer.lessons import Lesson, WindowReading, mix_groups

@@ -11,11 +11,12 @@ from time import perf_counter
 
 from assay.artifacts.checkpoints.checkpoint_folder import open_checkpoint
 from assay.artifacts.submissions.read_ahead import ReadAhead
-from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
+from assay.artifacts.submissions.submission_judge import judge_hotkey
 from assay.cage import WorkerError
 from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
 from assay.network.chain import STATE_BLOCKS, ChainError, ForgottenError, WrongChainError
 from assay.neurons.program.database import Database
+from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import (
     BeaconError,
     find_settlement,

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from assay.artifacts.ports import Chain
 from assay.network.chain import (
     EXTRINSIC_BLOCKS,
     ChainError,
@@ -22,6 +21,7 @@ from assay.network.chain import (
     UnknownOutcomeError,
     WrongChainError,
 )
+from assay.neurons.ports import Chain
 from assay.neurons.program.database import Database, JournalError
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 

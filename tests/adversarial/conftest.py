@@ -15,7 +15,7 @@ import torch
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions.submission_file import SubmissionFile, write_submission
-from assay.artifacts.submissions.submission_judge import JudgeSources, judge_with_checkpoint
+from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.devnet import SimulatedChain
 from assay.gauntlet.attack_setup import AttackSetup
@@ -33,6 +33,7 @@ from assay.neurons.miner.miner import (
     WindowWork,
     compute_leaves,
 )
+from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Committed, Context, Header, Parameters
 from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION

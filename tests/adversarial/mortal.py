@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.devnet import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.store import FolderStore, open_folder
 from assay.neurons.program.database import Database
 from assay.neurons.session import window_reader
+from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.validator import validator as module
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook

@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 import torch
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
-from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.audit.auditor import audit
 from assay.audit.bundle import open_bundle
 from assay.audit.bundle_export import export_bundle
@@ -30,6 +29,7 @@ from assay.network.chain import ForgottenError
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.program.database import Database
+from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.validator import Validator

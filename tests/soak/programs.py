@@ -20,10 +20,10 @@ from assay.artifacts.checkpoints.checkpoint_folder import (
 )
 from assay.artifacts.discovery import make_mirrors
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
-from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.cli import neurons
 from assay.network.beacon import HttpBeacons
 from assay.neurons.program import program_loop
+from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.resources import Account
 from assay.neurons.settings.sections import (
     MinerSettings,

@@ -23,7 +23,6 @@ import torch
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder, measure_manifest
 from assay.artifacts.checkpoints.checkpoint_publish import publish_checkpoint
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
-from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.devnet import SimulatedChain
 from assay.devnet.simulator import SimulatedRules
 from assay.inference import load_checkpoint
@@ -35,6 +34,7 @@ from assay.network.chain import STATE_BLOCKS
 from assay.network.files import write_file, write_json
 from assay.network.store import open_folder
 from assay.neurons.program.database import VALIDATOR_FILE, Database
+from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.validator import Validator
 from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, parse_commitment

@@ -12,7 +12,7 @@ from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions import mirror_writer, read_ahead
 from assay.artifacts.submissions.mirror_writer import MirrorWriter
 from assay.artifacts.submissions.read_ahead import ReadAhead, fetch
-from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
+from assay.artifacts.submissions.submission_judge import judge_hotkey
 from assay.artifacts.submissions.submission_pack import (
     PackedFooter,
     PackedGroup,
@@ -31,6 +31,7 @@ from assay.artifacts.submissions.submission_reader import (
 from assay.network import ReadableStores, StoreError, open_folder
 from assay.network.store import HttpClient, HttpTimeouts
 from assay.network.store.deadlines import _allowance
+from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import get_challenge, get_context
 from assay.protocol import Footer, Phase, Reason, Refusal, encode_ss58
 from assay.protocol.commitment import make_object_name

@@ -9,7 +9,6 @@ import torch
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
-from assay.artifacts.submissions.submission_judge import JudgeSources
 from assay.gauntlet.sampling_attacks import CheapModelMiner
 from assay.inference import load_checkpoint
 from assay.network.beacon import LocalBeacon
@@ -17,6 +16,7 @@ from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.program.database import Database
 from assay.neurons.session.chain_delivery import DeliveryState
+from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import list_rows
 from assay.protocol import Commitment, Parameters, Phase, Reason, Tag, encode_commitment

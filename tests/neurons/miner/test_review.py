@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from assay.artifacts.parquet import ParquetWorker
-from assay.artifacts.submissions.submission_judge import JudgeSources, judge_hotkey
+from assay.artifacts.submissions.submission_judge import judge_hotkey
 from assay.cli.program_view import render_history
 from assay.gauntlet.content_attacks import RandomSketch
 from assay.inference import CheckpointError
@@ -23,6 +23,7 @@ from assay.neurons.miner.mining_history import (
     describe_history,
 )
 from assay.neurons.miner.review import MinerReview
+from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import find_settlement, get_challenge, get_context
 from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.commitment import make_object_name
