@@ -21,7 +21,7 @@ from assay.protocol.manifest import RATE_UNIT
 from assay.protocol.parameters import Tests
 from assay.protocol.submission import LOGPROB_BITS
 from assay.verification.sampling import compute_honest_rates, compute_peaks, mix_log_bets
-from assay.verification.sketch import DIFFERENCE_CAP, iterate_blocks
+from assay.verification.sketch import compute_token_distances, iterate_blocks
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -140,8 +140,7 @@ def find_margin(curve: Floats, rate: float) -> float:
 
 def compute_distances(comparison: Comparison) -> tuple[Floats, Floats]:
     """Sketch differences a token of every context, as the judge counts: worst block, and mean."""
-    apart = np.abs(comparison.sketch_a.astype(int) - comparison.sketch_b.astype(int))
-    per_token = np.minimum(apart, DIFFERENCE_CAP).sum(axis=1)
+    per_token = compute_token_distances(comparison.sketch_a, comparison.sketch_b)
     rows = _split(per_token, comparison.lengths)
     blocks = [max(row[s:e].mean() for s, e in iterate_blocks(len(row))) for row in rows]
     return np.array(blocks), np.array([row.mean() for row in rows])

@@ -66,12 +66,20 @@ def iterate_blocks(tokens: int) -> Iterator[tuple[int, int]]:
         yield start, tokens if block == blocks - 1 else start + BLOCK_TOKENS
 
 
+def compute_token_distances(
+    claimed: NDArray[np.int8], measured: NDArray[np.int8]
+) -> NDArray[np.int64]:
+    """Both columns' capped differences at each token, int64 [T], of two int8 [T, 2]."""
+    capped = np.minimum(np.abs(claimed.astype(np.int16) - measured), DIFFERENCE_CAP)
+    distances: NDArray[np.int64] = capped.sum(axis=1, dtype=np.int64)
+    return distances
+
+
 def judge_sketch(
     claimed: NDArray[np.int8], measured: NDArray[np.int8], tests: Tests
 ) -> SketchResult:
     """Compares two sketches, int8 [T, 2]; all comparisons in integers."""
-    difference = np.abs(claimed.astype(np.int16) - measured)
-    per_token = np.minimum(difference, DIFFERENCE_CAP).sum(axis=1, dtype=np.int64)
+    per_token = compute_token_distances(claimed, measured)
     total, count = int(per_token.sum()), len(per_token)
     starts, ends = np.array(list(iterate_blocks(count))).T
     beyond = np.add.reduceat(per_token, starts) * 1_000 > tests.sketch_block_bound * (ends - starts)

@@ -4,10 +4,9 @@ Each tells more than the one before. What it does not know: what a validator cou
 it sits, and the ledger of the windows before.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-
-import numpy as np
 
 from assay.artifacts.checkpoints.checkpoint_folder import find_checkpoint_fault
 from assay.artifacts.parquet import ParquetWorker
@@ -40,9 +39,7 @@ from assay.verification import (
     find_commitment,
     make_projection,
 )
-from assay.verification.logprobs import judge_logprobs
-from assay.verification.sampling import judge_sampling
-from assay.verification.sketch import DIFFERENCE_CAP, iterate_blocks, judge_sketch
+from assay.verification.rollout_statistics import compute_rollout_statistics
 
 
 def find_model(named: Path | None, kept: Path | None, context: Context) -> Path | None:
@@ -185,47 +182,50 @@ def _measure(
     assert verdict.group is not None  # its callers have looked
     assert verdict.rollout is not None
     hotkey, group, number = verdict.hotkey, verdict.group, verdict.rollout
-    work, tests = context.parameters.work, context.parameters.tests
-    (measured,) = checkpoint.get_reference(work.temperature).measure(
-        checkpoint.tokenizer.encode(_make_prompt(context, checkpoint, hotkey, group)),
-        [rollout.tokens],
-        [compute_rollout_seed(context.challenge_seed, hotkey, group, number)],
-        make_projection(compute_projection_seed(context.challenge_seed), checkpoint.manifest),
-    )
-    sampling = judge_sampling(
-        measured.margins, measured.gini, checkpoint.calibration, tests, work.temperature
-    )
+    prompt = _make_prompt(context, checkpoint, hotkey, group)
+    (measured,) = measure_rollouts(context, checkpoint, hotkey, group, prompt, {number: rollout})
     count = len(rollout.tokens)
     positions = select_positions(context.audit_seed, hotkey, group, number, count)
-    logprobs = judge_logprobs(rollout.logprobs, measured.logprobs, positions, tests)
-    difference = np.abs(rollout.logprobs.astype(np.int64) - measured.logprobs)[positions]
-    worst = positions[int(difference.argmax())]
-    token = verdict.token or 0
-    nats = float(1 << LOGPROB_BITS)
+    found = compute_rollout_statistics(
+        rollout, measured, positions, checkpoint.calibration, context.parameters
+    )
+    start, end, distance = found.block
+    token, worst, nats = verdict.token or 0, found.logprob_worst, float(1 << LOGPROB_BITS)
+    claimed, ours = int(rollout.logprobs[worst]), int(measured.logprobs[worst])
     return RolloutMeasurement(
         tokens=count,
         claimed=int(rollout.tokens[token]),
         drawn=int(measured.best[token]),
         margin=int(measured.margins[token]) / (1 << FRACTION_BITS),
         off=int((measured.margins > 0).sum()),
-        above_cap=int((measured.margins > tests.margin_cap).sum()),
-        log_capital=sampling.log_capital,
-        block=_find_worst_block(rollout, measured),
-        sketch_mean=judge_sketch(rollout.sketch, measured.sketch, tests).mean,
-        logprob_rms=logprobs.rms / nats,
-        logprob_max=int(difference.max()) / nats,
-        logprobs=(int(rollout.logprobs[worst]) / nats, int(measured.logprobs[worst]) / nats),
+        above_cap=int((measured.margins > context.parameters.tests.margin_cap).sum()),
+        log_capital=found.log_capital,
+        block=(start, end - 1, distance),
+        sketch_mean=found.sketch_mean,
+        logprob_rms=found.logprob_rms,
+        logprob_max=abs(claimed - ours) / nats,
+        logprobs=(claimed / nats, ours / nats),
     )
 
 
-def _find_worst_block(rollout: Rollout, measured: Measurement) -> tuple[int, int, float]:
-    difference = np.abs(rollout.sketch.astype(np.int16) - measured.sketch)
-    per_token = np.minimum(difference, DIFFERENCE_CAP).sum(axis=1)
-    blocks = [
-        (start, end - 1, float(per_token[start:end].mean()))
-        for start, end in iterate_blocks(len(per_token))
-    ]
-    return max(blocks, key=lambda block: block[2])
+def measure_rollouts(
+    context: Context,
+    checkpoint: Checkpoint,
+    hotkey: bytes,
+    group: int,
+    prompt: str,
+    rollouts: Mapping[int, Rollout],
+) -> list[Measurement]:
+    """One forward pass over rollouts of a group, number → rollout."""
+    return checkpoint.get_reference(context.parameters.work.temperature).measure(
+        checkpoint.tokenizer.encode(prompt),
+        [rollout.tokens for rollout in rollouts.values()],
+        [
+            compute_rollout_seed(context.challenge_seed, hotkey, group, number)
+            for number in rollouts
+        ],
+        make_projection(compute_projection_seed(context.challenge_seed), checkpoint.manifest),
+    )
 
 
 def _make_prompt(context: Context, checkpoint: Checkpoint, hotkey: bytes, group: int) -> str:

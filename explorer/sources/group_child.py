@@ -10,13 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.submissions.submission_file import SubmissionFile
 from assay.artifacts.submissions.submission_layout import get_limits
-from assay.audit.explain.rejudging import find_model, open_model
+from assay.audit.explain.rejudging import find_model, measure_rollouts, open_model
 from assay.audit.sources import FetchedOutlines
 from assay.cage import WorkerError
 from assay.environments import compute_reward, get_weights, open_environment
@@ -27,7 +26,7 @@ from assay.network import ReadableStores, StoreError, open_folder
 from assay.protocol import Context, EncodingError, Refusal, context_from_json, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.gumbel import FRACTION_BITS
-from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
+from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.selection import select_positions
 from assay.protocol.submission import (
     LOGPROB_BITS,
@@ -36,9 +35,8 @@ from assay.protocol.submission import (
     decode_rollout,
     split_rows,
 )
-from assay.verification import Measurement, make_projection
-from assay.verification.sampling import judge_sampling
-from assay.verification.sketch import DIFFERENCE_CAP, iterate_blocks, judge_sketch
+from assay.verification import Measurement
+from assay.verification.rollout_statistics import RolloutStatistics, compute_rollout_statistics
 
 #: Checkpoints kept in memory.
 _MODELS_MAX = 2
@@ -90,7 +88,10 @@ class GroupReader:
             )
         measured: list[Measurement | None] = [None] * len(rollouts)
         if checkpoint is not None:
-            measured = [*_measure(context, checkpoint, hotkey, group, problem.prompt, rollouts)]
+            numbered = dict(enumerate(rollouts))
+            measured = [
+                *measure_rollouts(context, checkpoint, hotkey, group, problem.prompt, numbered)
+            ]
         weights = get_weights(context.parameters.environment)
         shown = []
         for number, (rollout, found) in enumerate(zip(rollouts, measured, strict=True)):
@@ -99,14 +100,19 @@ class GroupReader:
             parts = environment.score(problem, completion)
             count = len(rollout.tokens)
             positions = select_positions(context.audit_seed, hotkey, group, number, count)
+            statistics = None
+            if found is not None and checkpoint is not None:
+                statistics = compute_rollout_statistics(
+                    rollout, found, positions, checkpoint.calibration, context.parameters
+                )
             shown.append(
                 RolloutReading(
                     number=number,
-                    tokens=_describe_tokens(rollout, found, positions, outline),
+                    tokens=_describe_tokens(rollout, found, statistics, positions, outline),
                     completion=completion,
                     reward=compute_reward(parts, weights),
                     parts=asdict(parts),
-                    **_summarise(context, checkpoint, rollout, found, positions),
+                    **_summarise(statistics),
                 )
             )
         return GroupReading(problem.prompt, problem.level, checkpoint is not None, note, shown)
@@ -184,30 +190,14 @@ class GroupReader:
         return outline, None, why
 
 
-def _measure(
-    context: Context,
-    checkpoint: Checkpoint,
-    hotkey: bytes,
-    group: int,
-    prompt: str,
-    rollouts: list[Rollout],
-) -> list[Measurement]:
-    return checkpoint.get_reference(context.parameters.work.temperature).measure(
-        checkpoint.tokenizer.encode(prompt),
-        [rollout.tokens for rollout in rollouts],
-        [
-            compute_rollout_seed(context.challenge_seed, hotkey, group, number)
-            for number in range(len(rollouts))
-        ],
-        make_projection(compute_projection_seed(context.challenge_seed), checkpoint.manifest),
-    )
-
-
 def _describe_tokens(
-    rollout: Rollout, found: Measurement | None, positions: Sequence[int], outline: Outline
+    rollout: Rollout,
+    found: Measurement | None,
+    statistics: RolloutStatistics | None,
+    positions: Sequence[int],
+    outline: Outline,
 ) -> list[TokenReading]:
     audited = set(positions)
-    distance = None if found is None else _compute_distance(rollout, found)
     return [
         TokenReading(
             id=token,
@@ -217,7 +207,7 @@ def _describe_tokens(
             margin=None if found is None else int(found.margins[t]) / _LOGITS,
             drawn=None if found is None else int(found.best[t]),
             measured=None if found is None else int(found.logprobs[t]) / _NATS,
-            distance=None if distance is None else float(distance[t]),
+            distance=None if statistics is None else float(statistics.distances[t]),
         )
         for t, token in enumerate(rollout.tokens.tolist())
     ]
@@ -231,31 +221,12 @@ def _name(token: int, outline: Outline) -> str:
     return outline.tokenizer.decode([token]) or f"⟨id {token}⟩"
 
 
-def _compute_distance(rollout: Rollout, found: Measurement) -> Any:
-    difference = np.abs(rollout.sketch.astype(np.int16) - found.sketch)
-    return np.minimum(difference, DIFFERENCE_CAP).sum(axis=1)
-
-
-def _summarise(
-    context: Context,
-    checkpoint: Checkpoint | None,
-    rollout: Rollout,
-    found: Measurement | None,
-    positions: Sequence[int],
-) -> dict[str, float]:
-    if found is None or checkpoint is None:
+def _summarise(found: RolloutStatistics | None) -> dict[str, float]:
+    if found is None:
         return {}
-    work, tests = context.parameters.work, context.parameters.tests
-    sampling = judge_sampling(
-        found.margins, found.gini, checkpoint.calibration, tests, work.temperature
-    )
-    difference = (rollout.logprobs.astype(np.int64) - found.logprobs.astype(np.int64))[positions]
-    per_token = _compute_distance(rollout, found)
     return {
-        "log_capital": float(sampling.log_capital),
-        "sketch_mean": float(judge_sketch(rollout.sketch, found.sketch, tests).mean),
-        "sketch_block": max(
-            float(per_token[start:end].mean()) for start, end in iterate_blocks(len(rollout.tokens))
-        ),
-        "logprob_rms": float(np.sqrt((difference.astype(np.float64) ** 2).mean())) / _NATS,
+        "log_capital": found.log_capital,
+        "sketch_mean": found.sketch_mean,
+        "sketch_block": found.block[2],
+        "logprob_rms": found.logprob_rms,
     }
