@@ -12,11 +12,11 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Thread
 from threading import enumerate as enumerate_threads
 from typing import TypeVar
 
 from assay.network.store import ObjectSource, ObjectStore, StoreError
+from assay.network.threads import start_thread
 from assay.protocol.errors import OperatorError
 
 #: Folder of mirrors' copies.
@@ -142,7 +142,10 @@ def answer_in_time(ask: Callable[[], T], get_patience: Callable[[], float]) -> T
         except StoreError as error:
             answers.put(error)
 
-    Thread(target=run, name=_CALL, daemon=True).start()
+    try:
+        start_thread(run, _CALL)
+    except OSError as error:
+        raise UnavailableError(str(error)) from None
     begun = time.monotonic()
     while True:
         try:

@@ -3,11 +3,13 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from assay.artifacts.checkpoints.checkpoint_download import PATIENCE_S, fetch_small_files
 from assay.artifacts.parquet.parquet_worker import ParquetWorker
 from assay.artifacts.ports import Objects
-from assay.artifacts.store_objects import make_checkpoint_name
+from assay.artifacts.store_objects import CHUNK_BYTES, make_checkpoint_name
 from assay.artifacts.submissions.submission_reader import (
     KnownMirror,
     StoreFinder,
@@ -15,9 +17,8 @@ from assay.artifacts.submissions.submission_reader import (
     open_submission,
 )
 from assay.inference import Checkpoint, CheckpointError, Outline, load_checkpoint, load_outline
-from assay.inference.folder import MANIFEST_FILE, SMALL_FILE_BYTES, SMALL_FILES, verify_manifest
-from assay.network.files import write_file
-from assay.network.store import StoreError
+from assay.inference.folder import MANIFEST_FILE, verify_manifest
+from assay.network.store import StoreError, within
 from assay.protocol import Context
 from assay.verification import SubmissionReader
 
@@ -74,8 +75,7 @@ class FetchedOutlines:
             # a folder for each: what one store has need not be what the other has
             folder = self.folder / str(number) / digest.hex()
             try:
-                self._fetch(store, digest, folder)
-                verify_manifest(folder, digest)
+                fetch_small_files(partial(_fetch, store, digest), digest, folder)
                 return load_outline(folder, digest)
             except StoreError as error:
                 reasons.append(str(error))
@@ -86,12 +86,14 @@ class FetchedOutlines:
         detail = "; ".join(reasons) or "no store is known that could have it"
         raise CheckpointError(f"checkpoint {digest.hex()[:16]}…: {detail}")
 
-    def _fetch(self, store: Objects, digest: bytes, folder: Path) -> None:
-        for name in (MANIFEST_FILE, *SMALL_FILES):
-            data = store.get(make_checkpoint_name(digest, name), SMALL_FILE_BYTES)
-            if data is None:
-                raise CheckpointError(f"a store has no {make_checkpoint_name(digest, name)}")
-            write_file(folder / name, data)
+
+def _fetch(store: Objects, digest: bytes, name: str, limit: int) -> bytes:
+    path = make_checkpoint_name(digest, name)
+    with within(PATIENCE_S * max(1.0, limit / CHUNK_BYTES)):
+        data = store.get(path, limit)
+    if data is None:
+        raise CheckpointError(f"a store has no {path}")
+    return data
 
 
 class ModelShelf:

@@ -24,10 +24,10 @@ from assay.audit.sources import FetchedOutlines, ModelShelf, StoredSubmissions
 from assay.cli.console import open_console
 from assay.network import ObjectStore, ReadableStores
 from assay.network.chain import SubtensorChain
+from assay.neurons.session.evm_opening import open_ledger, open_node
 from assay.neurons.session.session import open_session
 from assay.neurons.settings.loading import ConfigError, parse_hotkey
 from assay.neurons.settings.sections import Settings
-from assay.neurons.validator.evm_opening import open_ledger, open_node
 from assay.protocol import (
     QUICKNET,
     Commitment,

@@ -19,10 +19,7 @@ from assay.network.evm import deployment as setup
 from assay.network.evm.contracts import LEDGER, load_artifact
 from assay.network.evm.evm_node import EvmNode, format_wei
 from assay.neurons.program.database import VALIDATOR_FILE, Database
-from assay.neurons.session.resources import open_account
-from assay.neurons.settings.loading import ConfigError, parse_hotkey
-from assay.neurons.settings.sections import Settings
-from assay.neurons.validator.evm_opening import (
+from assay.neurons.session.evm_opening import (
     create_key,
     find_key_file,
     open_key,
@@ -30,6 +27,9 @@ from assay.neurons.validator.evm_opening import (
     open_node,
     read_address,
 )
+from assay.neurons.session.resources import open_account
+from assay.neurons.settings.loading import ConfigError, parse_hotkey
+from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.post_outbox import describe_post, encode_entry, list_posts
 from assay.protocol import (
     EncodingError,

@@ -41,10 +41,9 @@ from assay.neurons.trainer.monitor import LearningMonitor, TrainerWithMonitor
 from assay.neurons.trainer.team import follow, join_team
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import make_trainer_config
-from assay.neurons.validator.evm_opening import open_posting
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author
-from assay.neurons.validator.post_outbox import describe_post, list_posts
+from assay.neurons.validator.post_outbox import describe_post, list_posts, open_posting
 from assay.neurons.validator.record_book import RecordBook, get_software
 from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.validator import Validator

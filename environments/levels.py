@@ -7,6 +7,7 @@ climbs with the model. Integers throughout: whoever has the counts has the level
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import sqrt
 
 from assay.environments.base import PART_LEVELS, require_levels
 
@@ -15,6 +16,8 @@ from assay.environments.base import PART_LEVELS, require_levels
 CLIMB, DESCEND = 700, 150
 #: Held-out problems of a run below which nothing is concluded: 200 tell 70 % from 60 %.
 PROBLEMS_MIN = 200
+#: 97.5 % quantile of the standard normal distribution.
+_Z = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,14 @@ class Success:
     def __post_init__(self) -> None:
         if not 0 <= self.solved <= self.asked:
             raise ValueError(f"{self.solved} of {self.asked} problems solved: impossible")
+
+
+def compute_wilson_interval(solved: int, asked: int) -> tuple[float, float]:
+    """95 % score interval of a share (Wilson, 1927), for people."""
+    p = solved / asked
+    centre = (p + _Z**2 / (2 * asked)) / (1 + _Z**2 / asked)
+    half = _Z / (1 + _Z**2 / asked) * sqrt(p * (1 - p) / asked + _Z**2 / (4 * asked**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def compute_levels(

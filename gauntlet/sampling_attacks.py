@@ -64,8 +64,8 @@ class Speculative(Verified):
             open_rows = [i for i, r in enumerate(rows) if not rules.is_finished(r.tokens)]
             if open_rows:
                 reach = min(len(rows[i].tokens) for i in open_rows) + self.ahead
-                drafter._rules = replace(rules, max_tokens=min(reach, rules.max_tokens))
-                due = [i for i in open_rows if len(rows[i].tokens) < drafter._rules.max_tokens]
+                drafter.rules = replace(rules, max_tokens=min(reach, rules.max_tokens))
+                due = [i for i in open_rows if len(rows[i].tokens) < drafter.rules.max_tokens]
                 drafts = drafter.draft([rows[i] for i in due])
                 drawn = sum(len(d) - len(rows[i].tokens) for i, d in zip(due, drafts, strict=True))
                 self.bill.add(self.engine, drawn)

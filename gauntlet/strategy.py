@@ -156,7 +156,7 @@ class Strategy(Miner):
         drafter = work.checkpoint.get_drafter(temperature, model=model)
         sampler = self.make_sampler(work)
         if sampler is not None:
-            drafter._sampler = sampler
+            drafter.sampler = sampler
         return drafter
 
     def rate(self, work: WindowWork, index: int, tokens: Sequence[int]) -> int:

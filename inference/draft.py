@@ -46,20 +46,23 @@ class Drafter:
         drawable: bool [V].
         rules: of the checkpoint in force.
         batch: rows decoded together, at most.
+
+    Attributes:
+        rules: as given. sampler: what draws. Both may be changed between two drafts.
     """
 
     def __init__(
         self, model: PreTrainedModel, drawable: NDArray[np.bool_], rules: Rules, batch: int = 256
     ) -> None:
         self._model = model
-        self._rules = rules
+        self.rules = rules
         self._batch = batch
-        self._sampler = KeyedSampler(drawable, rules.temperature, model.device)
+        self.sampler = KeyedSampler(drawable, rules.temperature, model.device)
 
     def draft(self, requests: Sequence[Request]) -> list[tuple[int, ...]]:
         """The whole completion of each request, what it came with included."""
         drafted = [list(request.tokens) for request in requests]
-        open_rows = [i for i, row in enumerate(drafted) if len(row) < self._rules.max_tokens]
+        open_rows = [i for i, row in enumerate(drafted) if len(row) < self.rules.max_tokens]
         # neighbours in a batch are padded to the longest: nearly equal lengths pad little
         open_rows.sort(key=lambda i: len(requests[i].prompt) + len(requests[i].tokens))
         with torch.inference_mode():
@@ -70,12 +73,12 @@ class Drafter:
 
     def _draft_batch(self, requests: Sequence[Request], drafted: Sequence[list[int]]) -> None:
         """Appends to each of `drafted` until it ends; rows that have ended leave by halves."""
-        rules, ends = self._rules, frozenset(self._rules.end_tokens)
+        rules, ends = self.rules, frozenset(self.rules.end_tokens)
         batch = _Batch(requests, self._model)
         open_rows: list[list[int] | None] = [*drafted]
         while True:
             logits = self._model.lm_head(batch.step(self._model)).float()
-            drawn = self._sampler.draw(logits, batch.keys, batch.counts)[0]
+            drawn = self.sampler.draw(logits, batch.keys, batch.counts)[0]
             for slot, (row, token) in enumerate(zip(open_rows, drawn.tolist(), strict=True)):
                 if row is None:
                     continue

@@ -8,9 +8,10 @@ it. What was cut off goes on where it ended: tensors that are right are kept.
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -91,6 +92,21 @@ def fetch_checkpoint(
         _Download(mirrors, digest, folder, limits or DownloadLimits(), progress).run()
         move_folder(folder, target)
     return target
+
+
+def fetch_small_files(fetch: Callable[[str, int], bytes], digest: bytes, folder: Path) -> None:
+    """Writes a checkpoint's manifest, once it is the digest's, and all else but the tensors.
+
+    Args:
+        fetch: a file's bytes, by its name and the most that are taken.
+
+    Raises:
+        CheckpointError: the manifest is another one's. Besides, what `fetch` raises.
+    """
+    write_file(folder / MANIFEST_FILE, fetch(MANIFEST_FILE, JSON_BYTES))
+    verify_manifest(folder, digest)
+    for name in SMALL_FILES:
+        write_file(folder / name, fetch(name, SMALL_FILE_BYTES))
 
 
 @contextmanager
@@ -179,11 +195,8 @@ class _Download:
 
     def _fetch_head(self, store: ObjectStore) -> tuple[Manifest, list[TensorDigest]]:
         try:
-            self._fetch(store, MANIFEST_FILE, JSON_BYTES)
-            verify_manifest(self.folder, self.digest)
-            for name in SMALL_FILES:
-                self._fetch(store, name, SMALL_FILE_BYTES)
-            self._fetch(store, TABLE_FILE, JSON_BYTES)
+            fetch_small_files(partial(self._fetch, store), self.digest, self.folder)
+            write_file(self.folder / TABLE_FILE, self._fetch(store, TABLE_FILE, JSON_BYTES))
             return self._read_head()
         except UnusableCheckpointError:
             raise
@@ -201,7 +214,7 @@ class _Download:
         except EncodingError as error:
             raise CheckpointError(f"{self.folder / TABLE_FILE} {error}") from None
 
-    def _fetch(self, store: ObjectStore, name: str, limit: int) -> None:
+    def _fetch(self, store: ObjectStore, name: str, limit: int) -> bytes:
         source = store.open(make_checkpoint_name(self.digest, name))
         size = answer_in_time(source.size, self._get_patience)
         if size is None:
@@ -211,8 +224,7 @@ class _Download:
         if size > limit:
             raise UnavailableError(f"the store's {name} has {size:,} bytes; {limit:,} are taken")
         fault = f"the store hands out {name} other than by its size"
-        parts = read_parts(source, size, self._get_patience, fault)
-        write_file(self.folder / name, b"".join(parts))
+        return b"".join(read_parts(source, size, self._get_patience, fault))
 
     def _get_patience(self) -> float:
         """Seconds for an answer; none once the time for all of it is over."""

@@ -11,7 +11,7 @@ from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import Live, ShownWeights
 from assay.explorer.sources.peer_health import PeerHealth
 from assay.network.chain import SubtensorChain
-from assay.neurons.session.resources import open_chain, open_stores
+from assay.neurons.session.session import open_session
 from assay.neurons.session.window_reader import iterate_weight_blocks
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
@@ -32,8 +32,8 @@ class ChainView:
 
     def __init__(self, settings: Settings, validator: bytes | None = None) -> None:
         self.validator = validator
-        self._settings = settings
         self._stack = ExitStack()
+        self._session = self._stack.enter_context(open_session(settings))
         self._chain: SubtensorChain | None = None
         self._opening = threading.Lock()
         self._live: tuple[float, int] | None = None
@@ -60,8 +60,7 @@ class ChainView:
 
     def _open(self) -> SubtensorChain:
         with self._opening:
-            if self._chain is None:
-                self._chain = self._stack.enter_context(open_chain(self._settings.chain))
+            self._chain = self._session.chain
             return self._chain
 
     def find(self) -> tuple[Parameters, dict[str, str]]:
@@ -69,7 +68,7 @@ class ChainView:
         → locator. Raises ConfigError: the chain or the parameters cannot be had."""
         try:
             chain = self._open()
-            parameters = find_parameters(chain, open_stores(self._settings).open)
+            parameters = find_parameters(chain, self._session.stores.open)
             commitments = chain.get_commitments(chain.get_head())
         except OperatorError as error:
             raise ConfigError(str(error)) from None

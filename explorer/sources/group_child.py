@@ -22,7 +22,10 @@ from assay.environments import compute_reward, get_weights, open_environment
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GroupReading, RolloutReading, TokenReading, Unavailable
 from assay.inference import Checkpoint, CheckpointError, Outline
-from assay.network import ReadableStores, StoreError, open_folder
+from assay.network import StoreError, open_folder
+from assay.neurons.session.resources import open_stores
+from assay.neurons.settings.loading import ConfigError
+from assay.neurons.settings.sections import StoreSettings
 from assay.protocol import Context, EncodingError, Refusal, context_from_json, encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.protocol.gumbel import FRACTION_BITS
@@ -57,7 +60,7 @@ class GroupReader:
         context = context_from_json(asked["context"])
         try:
             found = self._read(asked, context, bytes.fromhex(asked["hotkey"]), asked["group"])
-        except (StoreError, CheckpointError, WorkerError) as error:
+        except (StoreError, CheckpointError, ConfigError, WorkerError) as error:
             self._told = str(error)
             found = Unavailable(
                 "it cannot be read just now: its store or the checkpoint does not answer"
@@ -128,7 +131,7 @@ class GroupReader:
             None,
         )
         if source is None:
-            store = ReadableStores(asked["readable"]).get(committed.locator)
+            store = open_stores(StoreSettings(**asked["settings"])).get(committed.locator)
             if store is None:
                 return Unavailable(
                     "the miner's file is not at hand: its store is not one read from here"

@@ -21,6 +21,7 @@ from typing import Any
 from assay.cage import Budget, Cage, Lost, WorkerError
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GroupReading, RolloutReading, TokenReading, Unavailable
+from assay.neurons.settings.sections import StoreSettings
 from assay.protocol import Context, context_to_json
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ class Groups:
 
     Args:
         models: a checkpoint's folder, or a folder of such; None: groups are read, not measured.
-        stores: folders of miners' files. readable: locators that may be opened.
+        stores: folders of miners' files. settings: which locators may be opened.
         on_change: called once a group that was waited for in vain is there.
     """
 
@@ -129,14 +130,16 @@ class Groups:
         self,
         models: Path | None,
         stores: Sequence[Path],
-        readable: Sequence[str],
+        settings: StoreSettings,
         scratch: Path,
         on_change: Callable[[], None],
     ) -> None:
         self._fixed = {
             "models": None if models is None else str(models),
             "stores": [str(folder) for folder in stores],
-            "readable": list(readable),
+            "settings": settings.model_dump(
+                mode="json", include={"locator", "ca_file", "readable"}
+            ),
             "scratch": str(scratch),
         }
         self._on_change = on_change

@@ -29,9 +29,9 @@ from assay.explorer.sources.chain_view import ChainView
 from assay.explorer.sources.groups import Groups
 from assay.explorer.sources.ledger_events import LedgerEvents, LedgerPlace
 from assay.explorer.sources.run_view import RunView, TrainerOutput, parse_manifest
+from assay.neurons.session.evm_opening import get_chain_id
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import Settings
-from assay.neurons.validator.evm_opening import get_chain_id
 from assay.protocol import Context, Parameters
 from assay.protocol.errors import OperatorError
 

@@ -126,7 +126,7 @@ def _open_around(
     kept = [] if folder is None else [folder / "store", folder / "bundle" / "store"]
     roots = [path for path in (*kept, found.root) if path is not None and path.is_dir()]
     scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
-    groups = Groups(models, roots, _list_readable(settings), scratch, on_change)
+    groups = Groups(models, roots, settings.store, scratch, on_change)
     stack.callback(groups.close)
     place = find_ledger(settings, subject.validator, subject.parameters)
     events = None if place is None else LedgerEvents(place, on_change)
@@ -284,7 +284,7 @@ def _open_records(
         locators = {}
     if len(locators) == 1:
         (locator,) = locators.values()
-        store = open_stores(settings).get(locator)
+        store = open_stores(settings.store).get(locator)
         if store is None:
             raise ConfigError(
                 f"the record lies at {locator!r}, which is not read from here: allow it with "
@@ -294,7 +294,7 @@ def _open_records(
     if len(locators) > 1:
         raise ConfigError(f"whose record? name one with --hotkey: {', '.join(sorted(locators))}")
     if settings.store.locator is not None:
-        return open_stores(settings).open(settings.store.locator), settings.store.locator
+        return open_stores(settings.store).open(settings.store.locator), settings.store.locator
     if folder is not None:
         return _open_told(folder)
     raise NoRecordError("nobody announces a record on this subnet yet; name one with --record")
@@ -334,11 +334,6 @@ def _find_validator(
             + ", ".join(map(encode_ss58, there))
         )
     raise NoRecordError(f"{place} holds no record yet; --hotkey names whose it will be")
-
-
-def _list_readable(settings: Settings) -> list[str]:
-    own = settings.store.locator
-    return [*settings.store.readable, *([] if own is None else [own])]
 
 
 def _find_recorded_parameters(

@@ -8,11 +8,11 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
 from assay.artifacts.records.run_folder import BROKEN, DOCUMENT_BYTES, JsonFile, RunFolder
+from assay.environments import compute_wilson_interval
 from assay.explorer.ports import CheckpointOrigin, EntryStatus, Live, ShownWeights, Training
 from assay.network.files import is_locked
 
@@ -23,8 +23,6 @@ _STALE_S = 13.0
 _ROWS_MAX = 4_096
 #: Settlements after an epoch's whose blocks may show its weights.
 _LOOKS = 3
-#: 97.5 % quantile of the standard normal distribution.
-_Z = 1.959963984540054
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -192,20 +190,13 @@ def _read_step(document: Any) -> dict[str, Any]:
 
 
 def _describe_point(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A point with the 95 % Wilson score interval (Wilson, 1927)."""
     n, correct = int(row["problems"]), int(row["correct"])
     point: dict[str, Any] = {"number": int(row["number"]), "reward": float(row["reward"])}
     if not n:
         return point | {"value": None, "low": None, "high": None, "problems": 0}
-    p = correct / n
-    centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-    return point | {
-        "value": round(p, 4),
-        "low": round(max(0.0, centre - half), 4),
-        "high": round(min(1.0, centre + half), 4),
-        "problems": n,
-    }
+    low, high = compute_wilson_interval(correct, n)
+    value = round(correct / n, 4)
+    return point | {"value": value, "low": round(low, 4), "high": round(high, 4), "problems": n}
 
 
 def parse_manifest(data: bytes | None) -> CheckpointOrigin | None:

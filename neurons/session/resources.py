@@ -128,17 +128,17 @@ def measure_stake(chain: SubtensorChain, hotkey: bytes) -> tuple[int, int]:
     return own, sum(row.stake for row in rows if row.permit and row.hotkey != hotkey)
 
 
-def open_stores(settings: Settings) -> ReadableStores:
+def open_stores(settings: StoreSettings) -> ReadableStores:
     """The stores that settings allow to be read: one's own among them."""
-    own, home = settings.store.locator, None
+    own, home = settings.locator, None
     if own is None:
-        return ReadableStores(settings.store.readable)
-    authorities = _read_authorities(settings.store)
+        return ReadableStores(settings.readable)
+    authorities = _read_authorities(settings)
     if authorities is not None:  # a private one vouches for one's own locator alone
         context = ssl.create_default_context()
         context.load_verify_locations(cadata=authorities)
         home = own, HttpClient(True, tls=context)
-    return ReadableStores([*settings.store.readable, own], home=home)
+    return ReadableStores([*settings.readable, own], home=home)
 
 
 def _read_authorities(store: StoreSettings) -> str | None:

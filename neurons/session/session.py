@@ -73,7 +73,7 @@ class Session:
     @cached_property
     def stores(self) -> ReadableStores:
         """The stores that may be read, see `open_stores`."""
-        return open_stores(self.settings)
+        return open_stores(self.settings.store)
 
     @cached_property
     def parameters(self) -> Parameters:

@@ -8,13 +8,13 @@ checkpoint that the step makes. Specification, section 11.
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 from assay.environments import (
     PROBLEMS_MIN,
     Environment,
     Success,
     compute_levels,
+    compute_wilson_interval,
     find_undecided,
     open_environment,
 )
@@ -22,8 +22,6 @@ from assay.inference import Checkpoint, Request
 from assay.protocol import Domain, Parameters, StepSuccess, hash_fields
 from assay.protocol.parameters import MILLION
 
-#: 97.5 % quantile of the standard normal distribution.
-_Z = 1.959963984540054
 #: Completions sampled together.
 _BATCH = 256
 
@@ -42,11 +40,7 @@ class Accuracy:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % Wilson score interval (Wilson, 1927)."""
-        n, p = self.problems, self.value
-        centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-        half = _Z / (1 + _Z**2 / n) * sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-        return max(0.0, centre - half), min(1.0, centre + half)
+        return compute_wilson_interval(self.correct, self.problems)
 
 
 def evaluate(

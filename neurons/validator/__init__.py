@@ -9,7 +9,6 @@ word, nor judges late. Start with `validator.py`.
 """
 
 __all__ = [
-    "evm_opening",
     "judged_window",
     "make_records",
     "post_outbox",

@@ -14,14 +14,18 @@ import json
 import logging
 import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from assay.network.chain import ChainError, UnknownOutcomeError
-from assay.network.evm import EvmError, LedgerEntry, SignedCall, make_ledger_entry
+from assay.network.evm import EvmError, LedgerEntry, LedgerPoster, SignedCall, make_ledger_entry
 from assay.neurons.ports import LedgerChain
 from assay.neurons.program.database import Database
 from assay.neurons.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
+from assay.neurons.session.evm_opening import open_key, open_ledger, open_node
+from assay.neurons.settings.sections import Settings
 from assay.neurons.validator.weights_outbox import KEPT_ROWS
 from assay.protocol import SettlementRecord
 from assay.protocol.errors import OperatorError
@@ -396,3 +400,22 @@ class PostThread:
         elif trouble is None and self.trouble is not None:
             logger.info("ledger: settlements are posted again", extra={"event": "posting_resumed"})
         self.trouble = trouble
+
+
+@contextmanager
+def open_posting(
+    settings: Settings, database: Database, hotkey: bytes
+) -> Iterator[PostThread | None]:
+    """A validator's posting, running; None where settings name no ledger."""
+    own = settings.ledger
+    if own.endpoint is None and own.contract is None:
+        yield None
+        return
+    with open_node(settings) as node:
+        poster = LedgerPoster(open_ledger(settings, node), open_key(settings), hotkey)
+        thread = PostThread(PostOutbox(database, poster, own.confirmations))
+        thread.start()
+        try:
+            yield thread
+        finally:
+            thread.close()

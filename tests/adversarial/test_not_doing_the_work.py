@@ -24,7 +24,7 @@ def draft(world, name, window, index, model=None, sampler=None):
     request = world.miners[name].make_request(work, index)
     drafter = world.checkpoint.get_drafter(1_024, model=model)
     if sampler is not None:
-        drafter._sampler = sampler
+        drafter.sampler = sampler
     return drafter.draft([Request(request.prompt, seed) for seed in request.seeds])
 
 

@@ -45,7 +45,8 @@ def hurry():
 
 
 def test_many_visitors_are_no_trouble_of_the_chain(monkeypatch):
-    monkeypatch.setattr(chain_view, "open_chain", lambda settings: nullcontext(SlowChain()))
+    session = SimpleNamespace(chain=SlowChain())
+    monkeypatch.setattr(chain_view, "open_session", lambda settings: nullcontext(session))
     monkeypatch.setattr(chain_view, "_EVERY_S", 0.05)
     monkeypatch.setattr(chain_view, "_WAIT_S", 1.0)
     view = chain_view.ChainView(Settings(), VALIDATOR)

@@ -82,7 +82,9 @@ def test_no_secret_leaves_the_program(
     archive, published = Archive(tmp_path), []
     author = Author("assay test", subnet.parameters.digest, VALIDATOR)
     with ParquetWorker() as worker, closing(Database(tmp_path / "validator.sqlite")) as database:
-        sources = JudgeSources(subnet.chain, subnet.beacons, models, open_stores(settings), worker)
+        sources = JudgeSources(
+            subnet.chain, subnet.beacons, models, open_stores(settings.store), worker
+        )
         book = RecordBook(
             database,
             subnet.chain,
@@ -153,7 +155,7 @@ def test_no_secret_is_in_what_goes_wrong(s3, settings, monkeypatch, tmp_path, ca
         with pytest.raises(StoreError) as caught:
             use()
         told += [*traceback.format_exception(caught.value), repr(caught.value)]
-    shown = open_stores(settings).get(locator)
+    shown = open_stores(settings.store).get(locator)
     around = PreflightInputs("miner", tmp_path, 1, hotkey=ALICE, store=store, shown=shown)
     checks = {check.check: check for check in look_briefly(around, 0)}
     assert checks["store"].state is CheckState.FAIL
@@ -219,7 +221,7 @@ def test_settings_that_do_not_fit_together(settings, monkeypatch):
 
 def test_doctor_reads_back_what_it_wrote_at_the_public_address(s3, settings, tmp_path):
     store, locator = open_own_store(settings)
-    stores = open_stores(settings)
+    stores = open_stores(settings.store)
     around = PreflightInputs(
         "miner",
         tmp_path,
@@ -236,7 +238,7 @@ def test_doctor_reads_back_what_it_wrote_at_the_public_address(s3, settings, tmp
     found = look(around)
     assert found.state is CheckState.WARN  # it is plain http: strangers do not read it
     assert "--readable" in found.detail
-    elsewhere = open_stores(read(settings, locator=f"{s3.front.url}/elsewhere"))
+    elsewhere = open_stores(read(settings, locator=f"{s3.front.url}/elsewhere").store)
     shown = elsewhere.get(f"{s3.front.url}/elsewhere")
     found = look(replace(around, shown=shown))
     assert found.state is CheckState.FAIL

@@ -16,11 +16,11 @@ from assay.network.evm import LedgerPoster, bind_hotkey, make_ledger_entry
 from assay.network.evm.contracts import SilentError
 from assay.neurons.program.database import Database
 from assay.neurons.session.chain_delivery import DeliveryState
+from assay.neurons.session.evm_opening import create_key, open_key
 from assay.neurons.settings.loading import ConfigError, load_settings
 from assay.neurons.settings.sections import Settings
 from assay.neurons.validator import weights_outbox
-from assay.neurons.validator.evm_opening import create_key, open_key, open_posting
-from assay.neurons.validator.post_outbox import PostOutbox, PostThread, list_posts
+from assay.neurons.validator.post_outbox import PostOutbox, PostThread, list_posts, open_posting
 from assay.protocol import (
     SettlementRecord,
     decode_settlement_record,

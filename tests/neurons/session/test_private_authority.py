@@ -63,9 +63,12 @@ def test_a_bucket_behind_a_private_authority(start, ca_file, monkeypatch):
 
 def test_a_locator_behind_a_private_authority(start, ca_file):
     url = start()[1]
-    stores = open_stores(read(f"{url}/one", ca_file=ca_file))
+    stores = open_stores(read(f"{url}/one", ca_file=ca_file).store)
     assert stores.open(f"{url}/one").get("x", 4) == b"four"
-    for unlike in (open_stores(read(f"{url}/one")).open(f"{url}/one"), stores.get_as_stranger(url)):
+    for unlike in (
+        open_stores(read(f"{url}/one").store).open(f"{url}/one"),
+        stores.get_as_stranger(url),
+    ):
         with pytest.raises(StoreError):
             unlike.get("x", 4)
 
@@ -73,7 +76,7 @@ def test_a_locator_behind_a_private_authority(start, ca_file):
 def test_strangers_are_not_believed_for_it(start, ca_file):
     """Nor are those whom the operator reads at any address."""
     url, (other, others) = start()[1], start()
-    stores = open_stores(read(f"{url}/one", ca_file=ca_file, readable=[others, f"{url}/two"]))
+    stores = open_stores(read(f"{url}/one", ca_file=ca_file, readable=[others, f"{url}/two"]).store)
     for locator in (others, f"{others}/one", f"{url}/two", f"{url}/ones"):
         with pytest.raises(StoreError):
             stores.open(locator).get("x", 4)
@@ -86,4 +89,4 @@ def test_what_is_no_authority(tmp_path, text):
     if text is not None:
         file.write_bytes(text)
     with pytest.raises(ConfigError, match="ca_file under"):
-        open_stores(read("https://miner.example", ca_file=file))
+        open_stores(read("https://miner.example", ca_file=file).store)

@@ -11,14 +11,12 @@ from contextlib import contextmanager
 from getpass import getpass
 from pathlib import Path
 
-from assay.network.evm import CHAIN_IDS, EvmKey, EvmNode, LedgerPoster, ScoreLedger
+from assay.network.evm import CHAIN_IDS, EvmKey, EvmNode, ScoreLedger
 from assay.network.evm.evm_node import GWEI
 from assay.network.files import write_file
-from assay.neurons.program.database import Database
 from assay.neurons.session.resources import require_netuid
 from assay.neurons.settings.loading import ConfigError
 from assay.neurons.settings.sections import LedgerSettings, Settings
-from assay.neurons.validator.post_outbox import PostOutbox, PostThread
 
 #: Longest keystore or password file, bytes.
 _FILE_MAX = 65_536
@@ -138,22 +136,3 @@ def _read(file: Path) -> str:
         return data.decode()
     except UnicodeDecodeError:
         raise ConfigError(f"{file} is no text") from None
-
-
-@contextmanager
-def open_posting(
-    settings: Settings, database: Database, hotkey: bytes
-) -> Iterator[PostThread | None]:
-    """A validator's posting, running; None where settings name no ledger."""
-    own = settings.ledger
-    if own.endpoint is None and own.contract is None:
-        yield None
-        return
-    with open_node(settings) as node:
-        poster = LedgerPoster(open_ledger(settings, node), open_key(settings), hotkey)
-        thread = PostThread(PostOutbox(database, poster, own.confirmations))
-        thread.start()
-        try:
-            yield thread
-        finally:
-            thread.close()
