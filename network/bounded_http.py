@@ -40,9 +40,22 @@ def reading_at_most(size: int) -> Iterator[WireAllowance]:
         _allowance.reset(token)
 
 
-def get_allowance() -> WireAllowance | None:
-    """What the request at hand may still read; None: as much as there is."""
-    return _allowance.get()
+def limit_read(most: int, fault: Exception) -> int:
+    """How many of `most` bytes the request at hand may still read; raises `fault` for none."""
+    left = _allowance.get()
+    if left is None:
+        return most
+    if left.size <= 0:
+        raise fault
+    return min(most, left.size)
+
+
+def count_read(data: bytes) -> bytes:
+    """Takes what was read from what the request at hand may read."""
+    left = _allowance.get()
+    if left is not None:
+        left.size -= len(data)
+    return data
 
 
 def make_client(
@@ -105,14 +118,8 @@ class _CountingStream(httpcore.AsyncNetworkStream):
         self._inner = inner
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        left = _allowance.get()
-        if left is None:
-            return await self._inner.read(max_bytes, timeout)
-        if left.size <= 0:
-            raise httpcore.RemoteProtocolError("it sends more than an answer has")
-        data = await self._inner.read(min(max_bytes, left.size), timeout)
-        left.size -= len(data)
-        return data
+        fault = httpcore.RemoteProtocolError("it sends more than an answer has")
+        return count_read(await self._inner.read(limit_read(max_bytes, fault), timeout))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         await self._inner.write(buffer, timeout)

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpcore
 
-from assay.network.bounded_http import get_allowance, reading_at_most
+from assay.network.bounded_http import count_read, limit_read, reading_at_most
 from assay.network.store.addresses import ADDRESSES_MAX, Resolve, is_public, resolve_name
 from assay.network.store.deadlines import get_rest, take_seconds, tighten, trying
 from assay.network.store.object_store import ServedError, StoreError
@@ -320,13 +320,9 @@ class _HurriedStream(httpcore.NetworkStream):
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        left = get_allowance()
-        if left is not None and left.size <= 0:
-            raise ServedError("a server sends more beside what was asked for than answers have")
-        data = self._inner.read(max_bytes, _hurry(timeout, httpcore.ReadTimeout))
-        if left is not None:
-            left.size -= len(data)
-        return data
+        fault = ServedError("a server sends more beside what was asked for than answers have")
+        room = limit_read(max_bytes, fault)
+        return count_read(self._inner.read(room, _hurry(timeout, httpcore.ReadTimeout)))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._inner.write(buffer, _hurry(timeout, httpcore.WriteTimeout))
