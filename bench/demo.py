@@ -40,12 +40,12 @@ class RepeatedChain(SimulatedChain):
         super().__init__(b"", 1, first.timestamp_ms, DEMO_TIMING.slot_ms, 1, hotkeys)
         self.genesis_hash = first.hash
         self._known, self._epochs = blocks, epochs
-        self._blocks = [first]
+        self.blocks = [first]
 
     def mint(self) -> Block:
         super().mint()
-        self._blocks[-1] = self._known[len(self._blocks) - 1]
-        return self._blocks[-1]
+        self.blocks[-1] = self._known[len(self._blocks) - 1]
+        return self.blocks[-1]
 
     def is_epoch(self, number: int) -> bool:
         return number in self._epochs

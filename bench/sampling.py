@@ -41,7 +41,7 @@ def main() -> None:
             lambda: torch.multinomial(logits[one].softmax(1), 1),
             lambda: sampler.draw(logits, keys, positions),
             lambda: torch.multinomial(logits.softmax(1), 1),
-            lambda: sampler._draw_on_tensors(logits[one], keys[one], positions[one]),
+            lambda: sampler.draw_on_tensors(logits[one], keys[one], positions[one]),
         ]
     )
     small, small_plain = _measure_small()

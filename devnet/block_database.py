@@ -118,7 +118,7 @@ class BlockDatabase:
                 f"{file} cannot hold the development network: {error}; stop whoever else runs one "
                 "in this folder, or take another"
             ) from error
-        self._ids: dict[bytes, int] = {}
+        self.ids: dict[bytes, int] = {}
 
     def close(self) -> None:
         """Closes the file."""
@@ -152,7 +152,7 @@ class BlockDatabase:
                 )
                 self._write_changes(header.number, changes)
         except sqlite3.Error as error:
-            self._ids.clear()  # some may have been undone
+            self.ids.clear()  # some may have been undone
             raise ChainError(f"{self._file} cannot hold the next block: {error}") from error
 
     def amend(self, number: int, changes: Mapping[bytes, bytes | None]) -> None:
@@ -213,14 +213,14 @@ class BlockDatabase:
         self.connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", rows)
 
     def _get_id(self, key: bytes) -> int:
-        found = self._ids.get(key)
+        found = self.ids.get(key)
         if found is None:
             self.connection.execute("INSERT OR IGNORE INTO keys (key) VALUES (?)", (key,))
             row = self._find("SELECT id FROM keys WHERE key = ?", key)
             assert row is not None
-            if len(self._ids) >= _IDS_MAX:
-                self._ids.clear()
-            found = self._ids[key] = row[0]
+            if len(self.ids) >= _IDS_MAX:
+                self.ids.clear()
+            found = self.ids[key] = row[0]
         return found
 
 

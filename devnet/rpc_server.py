@@ -113,7 +113,7 @@ class RpcServer:
         try:
             with suppress(ConnectionClosed):
                 async for message in connection:
-                    self._answer(client, message)
+                    self.answer(client, message)
                     self._seal()
                     await asyncio.sleep(0)  # many requests at once do not keep others waiting
         finally:
@@ -161,7 +161,7 @@ class RpcServer:
 
     # --- requests
 
-    def _answer(self, client: _Client, message: str | bytes) -> None:
+    def answer(self, client: _Client, message: str | bytes) -> None:
         try:
             request = json.loads(message)
         except (ValueError, RecursionError):

@@ -99,10 +99,10 @@ class SimulatedChain:
         self._slot_ms = slot_ms
         self._kept = None if kept is None else max(kept, STATE_BLOCKS)
         self._lock = Lock()
-        self._blocks = [Block(0, self.genesis_hash, genesis_ms)]
+        self.blocks = [Block(0, self.genesis_hash, genesis_ms)]
         members = {hotkey: Member(uid, 0) for uid, hotkey in enumerate(hotkeys)}
         self._states = {0: _State(members, {}, {})}
-        self._bodies: dict[int, Mapping[bytes, bytes]] = {0: {}}
+        self.bodies: dict[int, Mapping[bytes, bytes]] = {0: {}}
         self.pending = _Pending()
         self._balances: dict[bytes, int] = {}
         self.rules = SimulatedRules()
@@ -110,7 +110,7 @@ class SimulatedChain:
     def mint(self) -> Block:
         """Adds the next block with everything submitted since the last one."""
         with self._lock:
-            parent = self._blocks[-1]
+            parent = self.blocks[-1]
             number = parent.number + 1
             block = Block(
                 number,
@@ -119,11 +119,11 @@ class SimulatedChain:
             )
             self._states[number] = self._apply(self._states[parent.number], number)
             self._states.pop(number - STATE_BLOCKS, None)
-            self._bodies[number] = self.pending.commitments
-            self._blocks.append(block)
+            self.bodies[number] = self.pending.commitments
+            self.blocks.append(block)
             self.pending = _Pending()
-            if self._kept is not None and len(self._blocks) > self._kept:
-                del self._bodies[self._blocks.pop(0).number]
+            if self._kept is not None and len(self.blocks) > self._kept:
+                del self.bodies[self.blocks.pop(0).number]
             return block
 
     def _apply(self, old: _State, number: int) -> _State:
@@ -169,7 +169,7 @@ class SimulatedChain:
 
     def get_head(self) -> int:
         """Number of the newest final block."""
-        return self._blocks[-1].number
+        return self.blocks[-1].number
 
     def get_best(self) -> int:
         """The same: every block is final at once."""
@@ -178,15 +178,15 @@ class SimulatedChain:
     def get_block(self, number: int) -> Block:
         """A block of the past, as far as it is remembered."""
         with self._lock:
-            first, head = self._blocks[0].number, self._blocks[-1].number
+            first, head = self.blocks[0].number, self.blocks[-1].number
             if first <= number <= head:
-                return self._blocks[number - first]
+                return self.blocks[number - first]
         kind = ForgottenError if 0 <= number < first else ChainError
         raise kind(f"block {number} is not there: the head is {head}")
 
     def get_body(self, number: int) -> BlockBody:
         """What stays of a block whose state is forgotten."""
-        return BlockBody(self.get_block(number), self._bodies[number])
+        return BlockBody(self.get_block(number), self.bodies[number])
 
     def get_members(self, number: int) -> Mapping[bytes, Member]:
         """Who holds which uid at a block: hotkey → member."""
@@ -347,7 +347,7 @@ class SimulatedChain:
 
     @property
     def _newest(self) -> _State:
-        return self._states[self._blocks[-1].number]
+        return self._states[self.blocks[-1].number]
 
     def _require_member(self, hotkey: bytes) -> None:
         if hotkey not in self._newest.members:

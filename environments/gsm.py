@@ -120,7 +120,7 @@ class Gsm(_WordProblems):
         super().__init__(NAME, VERSION, PARAMS, params)
 
     def _draw(self, stream: Stream, level: int) -> Problem:
-        return _ask(_tell(stream, level, self.params["largest"]), level)
+        return make_row_problem(_tell(stream, level, self.params["largest"]), level)
 
 
 class GsmFile(_WordProblems):
@@ -138,16 +138,16 @@ class GsmFile(_WordProblems):
                 or a setting: it has none.
         """
         super().__init__(f"{NAME}:{digest}", VERSION, {}, params)
-        self._rows = sorted(find_rows(digest), key=lambda row: row.solution.count("\n"))
-        self.levels = range(1, min(FILE_LEVELS, len(self._rows)) + 1)
+        self.rows = sorted(find_rows(digest), key=lambda row: row.solution.count("\n"))
+        self.levels = range(1, min(FILE_LEVELS, len(self.rows)) + 1)
 
     def _draw(self, stream: Stream, level: int) -> Problem:
         """One of the level's rows, each equally likely."""
-        first, end = (i * len(self._rows) // len(self.levels) for i in (level - 1, level))
-        return _ask(self._rows[stream.draw_between(first, end - 1)], level)
+        first, end = (i * len(self.rows) // len(self.levels) for i in (level - 1, level))
+        return make_row_problem(self.rows[stream.draw_between(first, end - 1)], level)
 
 
-def _ask(row: Row, level: int) -> Problem:
+def make_row_problem(row: Row, level: int) -> Problem:
     return Problem(f"{row.question}\n{_REQUEST}\n", level, Task(row))
 
 

@@ -61,7 +61,7 @@ _FORMULAE = re.compile(
     r"(?:[0-9]++(?:\.[0-9]++)?|[+\-*/() ]|(?:[xyzXC]|a?(?:sin|cos|tan)h?|exp|log|sqrt|pi|E)"
     r"(?![A-Za-z0-9_]))*+"
 )
-_PATTERNS: Mapping[str, re.Pattern[str]] = MappingProxyType(
+PATTERNS: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
         "binary_matrix": re.compile(r"[0-9 \n-]*"),
         "complex_arithmetic": re.compile(r"[0-9.+\-i ]*"),  # else nan is right
@@ -159,7 +159,7 @@ def is_well_formed(dataset: str, reference: str, answer: str) -> bool:
         return False
     if _NUMBER.fullmatch(reference) and not _NUMBER.fullmatch(answer):
         return False
-    pattern = _PATTERNS.get(dataset)
+    pattern = PATTERNS.get(dataset)
     return pattern is None or pattern.fullmatch(answer) is not None
 
 

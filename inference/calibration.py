@@ -90,7 +90,7 @@ def measure_rates(
     taus = torch.tensor(levels, dtype=torch.float64) / (1 << FRACTION_BITS)
     survival, gini = [], []
     sides = Side.compute(a, contexts), Side.compute(b, contexts)
-    for _, logits_a, logits_b in _iterate_logits(*sides):
+    for _, logits_a, logits_b in iterate_logits(*sides):
         survival.append(compute_survival(logits_a, logits_b, taus, t))
         gini.append(compute_gini(logits_b))
     return fit_rates(torch.cat(survival).numpy(), torch.cat(gini).numpy(), t)
@@ -135,7 +135,7 @@ def compare(
     columns = torch.full(b.reference.drawable.shape, -1, dtype=torch.int64)
     columns[b.reference.drawable] = torch.arange(int(b.reference.drawable.sum()))
     survival, gini, logprobs = [], [], []
-    for start, logits_a, logits_b in _iterate_logits(a, b):
+    for start, logits_a, logits_b in iterate_logits(a, b):
         survival.append(compute_survival(logits_a * sharper, logits_b, thresholds, t))
         gini.append(compute_gini(logits_b))
         claimed = columns[tokens[start : start + len(logits_b)], None]
@@ -197,7 +197,7 @@ def compute_gini(logits: Tensor) -> Tensor:
     return 1 - logits.softmax(dim=1).square().sum(dim=1)
 
 
-def _iterate_logits(a: Side, b: Side) -> Iterator[tuple[int, Tensor, Tensor]]:
+def iterate_logits(a: Side, b: Side) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Parts of (index of the first token, logits of a, of b), of drawable ids in float64."""
     rows = max(1, _ELEMENTS // len(b.reference.drawable))
     states = [torch.cat(list(side.states)).split(rows) for side in (a, b)]

@@ -79,7 +79,7 @@ class Reference:
             raise ValueError(f"the reference computes in float32, the model is {model.dtype}")
         #: bool [V], on the CPU.
         self.drawable = torch.from_numpy(drawable.copy())
-        self._model = model
+        self.model = model
         self._sampler = KeyedSampler(drawable, temperature, model.device)
         self._blocked = torch.from_numpy(~drawable).to(model.device)
 
@@ -91,7 +91,7 @@ class Reference:
         projection: Projection,
     ) -> list[Measurement]:
         """See `assay.verification.Forward`."""
-        device = self._model.device
+        device = self.model.device
         project = SketchBuilder(projection, device)
         keys = make_keys(seeds, device)
         measured: dict[int, Measurement] = {}
@@ -99,7 +99,7 @@ class Reference:
             for chosen, states in self._iterate_states(prompt, completions):
                 lengths = [len(state) for state in states]
                 tokens = np.concatenate([completions[i] for i in chosen]).astype(np.int64)
-                rows = _Rows(
+                rows = Rows(
                     states=torch.cat(states),
                     tokens=torch.from_numpy(tokens).to(device),
                     keys=keys[chosen].repeat_interleave(
@@ -125,7 +125,7 @@ class Reference:
     def compute_logits(self, states: Tensor) -> Tensor:
         """Logits of states [T, H], float32 [T, V]. The caller bounds T."""
         with torch.inference_mode():
-            return self._model.lm_head(states)
+            return self.model.lm_head(states)
 
     def _iterate_states(
         self, prompt: Sequence[int], completions: Sequence[NDArray[np.uint32]]
@@ -135,11 +135,11 @@ class Reference:
             passages = [Passage(tuple(prompt), tuple(c.tolist())) for c in completions]
             yield from self._iterate_whole(passages)
             return
-        device = self._model.device
-        prefix = DynamicCache(config=self._model.config)
+        device = self.model.device
+        prefix = DynamicCache(config=self.model.config)
         if len(prompt) > 1:
             shared = torch.tensor([prompt[:-1]], device=device)
-            self._model.model(shared, past_key_values=prefix, use_cache=True)
+            self.model.model(shared, past_key_values=prefix, use_cache=True)
         for chosen, padded in iterate_buckets([len(completion) for completion in completions]):
             rows = torch.zeros((len(chosen), padded), dtype=torch.int64)
             rows[:, 0] = prompt[-1]  # draws the first token; the last token draws nothing
@@ -150,7 +150,7 @@ class Reference:
             cache = copy.deepcopy(prefix)
             if len(prompt) > 1:
                 cache.batch_repeat_interleave(len(chosen))
-            out = self._model.model(rows.to(device), past_key_values=cache, use_cache=True)
+            out = self.model.model(rows.to(device), past_key_values=cache, use_cache=True)
             states = out.last_hidden_state
             yield (
                 chosen,
@@ -168,7 +168,7 @@ class Reference:
             for row, i in zip(rows, chosen, strict=True):
                 whole = passages[i].prompt + passages[i].completion
                 row[: len(whole)] = torch.tensor(whole)
-            out = self._model.model(rows.to(self._model.device), use_cache=False)
+            out = self.model.model(rows.to(self.model.device), use_cache=False)
             states = []
             for state, i in zip(out.last_hidden_state, chosen, strict=True):
                 first = len(passages[i].prompt) - 1
@@ -176,11 +176,11 @@ class Reference:
             yield chosen, states
 
     def _measure_rows(
-        self, rows: "_Rows", project: "SketchBuilder", lengths: Sequence[int]
+        self, rows: "Rows", project: "SketchBuilder", lengths: Sequence[int]
     ) -> list[Measurement]:
         step = max(1, LOGIT_ELEMENTS_MAX // self._blocked.shape[0])
         parts = [
-            self._measure_chunk(rows.cut(slice(start, start + step)), project)
+            self.measure_chunk(rows.cut(slice(start, start + step)), project)
             for start in range(0, len(rows.tokens), step)
         ]
         columns = [
@@ -192,9 +192,9 @@ class Reference:
             for margins, best, gini, logprobs, sketch in zip(*columns, strict=True)
         ]
 
-    def _measure_chunk(self, rows: "_Rows", project: "SketchBuilder") -> tuple[Tensor, ...]:
+    def measure_chunk(self, rows: "Rows", project: "SketchBuilder") -> tuple[Tensor, ...]:
         """Margins, argmax, Gini impurity, log-probabilities and sketch of some rows."""
-        logits = self._model.lm_head(rows.states)
+        logits = self.model.lm_head(rows.states)
         best, top = self._sampler.draw(logits, rows.keys, rows.positions)
         claimed = rows.tokens[:, None]
         scores = self._sampler.score(logits, rows.keys, rows.positions, claimed)
@@ -226,7 +226,7 @@ def iterate_buckets(lengths: Sequence[int]) -> Iterator[tuple[list[int], int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
+class Rows:
     """Tokens of several completions, one after the other."""
 
     states: Tensor  # float32 [N, H]
@@ -234,8 +234,8 @@ class _Rows:
     keys: Tensor  # int64 [N, 4]
     positions: Tensor  # int64 [N]
 
-    def cut(self, rows: slice) -> "_Rows":
-        return _Rows(self.states[rows], self.tokens[rows], self.keys[rows], self.positions[rows])
+    def cut(self, rows: slice) -> "Rows":
+        return Rows(self.states[rows], self.tokens[rows], self.keys[rows], self.positions[rows])
 
 
 class SketchBuilder:

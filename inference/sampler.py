@@ -139,12 +139,12 @@ class KeyedSampler:
         if _is_for_a_cpu(logits):
             logits = logits.float()
             if (kernels := load_kernels()) is not None:
-                return self._draw_compiled(kernels, logits, keys, positions)
+                return self.draw_compiled(kernels, logits, keys, positions)
             if logits.shape[1] >= _LARGE_VOCABULARY:
-                return self._draw_in_numpy(logits, keys, positions)
-        return self._draw_on_tensors(logits, keys, positions)
+                return self.draw_in_numpy(logits, keys, positions)
+        return self.draw_on_tensors(logits, keys, positions)
 
-    def _draw_compiled(
+    def draw_compiled(
         self, kernels: ModuleType, logits: Tensor, keys: Tensor, positions: Tensor
     ) -> tuple[Tensor, Tensor]:
         ids, scores = torch.empty_like(positions), torch.empty_like(positions)
@@ -161,7 +161,7 @@ class KeyedSampler:
             raise NumericalError(_BROKEN)
         return ids, scores
 
-    def _draw_in_numpy(
+    def draw_in_numpy(
         self, logits: Tensor, keys: Tensor, positions: Tensor
     ) -> tuple[Tensor, Tensor]:
         drawable = self._drawable.numpy()
@@ -173,7 +173,7 @@ class KeyedSampler:
         ids, scores = torch.tensor(drawn, dtype=torch.int64).reshape(-1, 2).unbind(1)
         return ids, scores
 
-    def _draw_on_tensors(
+    def draw_on_tensors(
         self, logits: Tensor, keys: Tensor, positions: Tensor
     ) -> tuple[Tensor, Tensor]:
         """As `draw_token`, all rows at once."""

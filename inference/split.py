@@ -92,11 +92,11 @@ class SplitModel:
         self._heads = model.config.num_attention_heads
         self._epsilon = model.config.rms_norm_eps
         self._embedding = model.get_input_embeddings().weight
-        self._layers = [_read_layer(layer) for layer in model.model.layers]
-        self._width = len(self._layers[0].q) // self._heads
+        self.layers = [_read_layer(layer) for layer in model.model.layers]
+        self._width = len(self.layers[0].q) // self._heads
         self._norm = model.model.norm.weight
         self._rotary = model.model.rotary_emb
-        self._head = _as_factor(model.get_output_embeddings().weight)
+        self.head = _as_factor(model.get_output_embeddings().weight)
 
     def model(
         self,
@@ -112,7 +112,7 @@ class SplitModel:
         x = functional.embedding(input_ids, self._embedding)
         positions = torch.arange(past, past + input_ids.shape[1], device=input_ids.device)
         cos, sin = self._rotary(x, positions[None])
-        for number, layer in enumerate(self._layers):
+        for number, layer in enumerate(self.layers):
             normed = _normalise(x, layer.attention_norm, self._epsilon)
             q, k, v = self._project(layer, normed)
             q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
@@ -126,7 +126,7 @@ class SplitModel:
 
     def lm_head(self, states: Tensor) -> Tensor:
         """Logits of states [T, H], float32 [T, V]; takes four times as much memory on its way."""
-        return self._multiply(states, self._head)
+        return self._multiply(states, self.head)
 
     def _multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         (product,) = multiply_split(x, (weight,), self._terms)

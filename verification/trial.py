@@ -88,7 +88,7 @@ class Trial:
         Args:
             shown: index → group, ascending.
         """
-        if _are_heads_cheap(shown):
+        if are_heads_cheap(shown):
             for index, group in shown.items():
                 heads = [_cut(rollout, HEAD_TOKENS) for rollout in group]
                 checks = (self._check_sketch, self._check_sampling)
@@ -219,7 +219,7 @@ class Trial:
         return Finding(statistics, fault, result.log_bets)
 
 
-def _are_heads_cheap(shown: Mapping[int, Group]) -> bool:
+def are_heads_cheap(shown: Mapping[int, Group]) -> bool:
     lengths = [len(rollout.tokens) for group in shown.values() for rollout in group]
     return sum(min(length, HEAD_TOKENS) for length in lengths) * HEAD_SHARE <= sum(lengths)
 

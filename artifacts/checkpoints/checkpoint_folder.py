@@ -143,7 +143,7 @@ class CheckpointFolder:
         self._root = root
         self._fetching = fetching
         self._keep = keep
-        self._opened: OrderedDict[bytes, Checkpoint] = OrderedDict()
+        self.opened: OrderedDict[bytes, Checkpoint] = OrderedDict()
         self._lock = Lock()
         self._fetch_lock = Lock()  # another than `_lock`: who needs what is here waits for nobody
         self.failures: dict[bytes, _Failure] = {}
@@ -165,10 +165,10 @@ class CheckpointFolder:
                 if not self.holds(digest):
                     self._fetch(digest, fetching)
         with self._lock:
-            if digest not in self._opened:
+            if digest not in self.opened:
                 self._keep_open(load_checkpoint(self._root / digest.hex(), digest))
-            self._opened.move_to_end(digest)
-            return self._opened[digest]
+            self.opened.move_to_end(digest)
+            return self.opened[digest]
 
     def prefetch(self, digest: bytes) -> None:
         """Begins to fetch what may be needed soon, one at a time; `get` says what came of it."""
@@ -180,7 +180,7 @@ class CheckpointFolder:
             self._begin(digest, fetching)
 
     def find_number(self, digest: bytes) -> int | None:
-        checkpoint = self._opened.get(digest)
+        checkpoint = self.opened.get(digest)
         return None if checkpoint is None else checkpoint.manifest.number
 
     @property
@@ -242,13 +242,13 @@ class CheckpointFolder:
     def _keep_open(self, checkpoint: Checkpoint) -> None:
         with suppress(OSError):  # of a folder that is not ours
             os.utime(checkpoint.folder)  # used now: `_prune` goes by it
-        self._opened[checkpoint.digest] = checkpoint
-        while len(self._opened) > OPENED_MAX:
-            self._opened.popitem(last=False)
+        self.opened[checkpoint.digest] = checkpoint
+        while len(self.opened) > OPENED_MAX:
+            self.opened.popitem(last=False)
 
     def holds(self, digest: bytes) -> bool:
         """Whether its folder is here, damaged or not."""
-        return digest in self._opened or (self._root / digest.hex()).exists()
+        return digest in self.opened or (self._root / digest.hex()).exists()
 
     def _fetch(self, digest: bytes, fetching: DownloadSettings) -> None:
         self._raise_failure(digest)
@@ -304,7 +304,7 @@ class CheckpointFolder:
         with self._lock, suppress(OSError):  # another program prunes, too, or owns one of them
             here = [path for path in self._root.iterdir() if len(path.name) == 2 * len(newest)]
             here.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-            kept = {digest.hex() for digest in self._opened} | {newest.hex()}
+            kept = {digest.hex() for digest in self.opened} | {newest.hex()}
             numbers = {path: _read_number(path) for path in here}
             kept |= {path.name for path, n in numbers.items() if n in (0, max(numbers.values()))}
             for path in here[self._keep :]:

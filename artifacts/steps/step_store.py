@@ -48,7 +48,7 @@ from assay.protocol.manifest import Manifest
 STATE_BYTES_MAX = 1 << 37
 #: Suffix in a trainer's folder → name in a store and most bytes of it.
 _RECORD, _DATA, _STATE = ".json", ".parquet", ".before.safetensors"
-_OBJECTS = {
+OBJECTS = {
     _RECORD: ("step.json", RECORD_BYTES_MAX),
     _DATA: ("step.parquet", DATA_BYTES_MAX),
     _STATE: ("before.safetensors", STATE_BYTES_MAX),
@@ -76,7 +76,7 @@ def publish_step(
     publish_parameters(store, parameters)
     for suffix in (*((_STATE,) if with_state else ()), _DATA, _RECORD):  # the record last
         path = record.with_suffix(suffix)
-        name, limit = _OBJECTS[suffix]
+        name, limit = OBJECTS[suffix]
         size = path.stat().st_size if path.exists() else 0
         if not 0 < size <= limit:
             why = f"has {size:,} bytes, more than {limit:,}" if size else "is not here"
@@ -207,7 +207,7 @@ class _Fetch:
         return False
 
     def _fetch_from(self, store: ObjectStore, digest: bytes, suffix: str, path: Path) -> bool:
-        name, limit = _OBJECTS[suffix]
+        name, limit = OBJECTS[suffix]
         source = store.open(make_step_name(digest, name))
         size = answer_in_time(source.size, self._get_patience)
         if size is None:

@@ -108,13 +108,13 @@ class RecordingReader:
 
 class PackedReader:
     def __init__(self, packed: PackedSubmission) -> None:
-        self._packed = packed
+        self.packed = packed
         self._groups = {group.index: group for group in packed.groups}
 
     def read_footer(self) -> Footer | Refusal:
-        footer = self._packed.footer
+        footer = self.packed.footer
         if footer is None:
-            return _unpack_refusal(self._packed.refusal)
+            return _unpack_refusal(self.packed.refusal)
         return Footer(footer.header, footer.leaves)
 
     def read_group(self, index: int) -> bytes | Refusal:

@@ -106,17 +106,17 @@ class Rates:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # left, when
+        self.buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # left, when
 
     def take(self, client: str) -> bool:
         """Whether a client may ask now."""
         key, now = get_network(client), self._clock()
-        left, then = self._buckets.pop(key, (float(BURST), now))
+        left, then = self.buckets.pop(key, (float(BURST), now))
         left = min(float(BURST), left + (now - then) * RATE)
         allowed = left >= 1
-        self._buckets[key] = (left - 1 if allowed else left), now
-        while len(self._buckets) > _CLIENTS:
-            self._buckets.popitem(last=False)
+        self.buckets[key] = (left - 1 if allowed else left), now
+        while len(self.buckets) > _CLIENTS:
+            self.buckets.popitem(last=False)
         return allowed
 
 

@@ -154,19 +154,19 @@ class MiningHistory:
         identity = (genesis_hash, netuid, hotkey)
         with self._explained():
             file.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
-            self._database.row_factory = sqlite3.Row
+            self.database = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
+            self.database.row_factory = sqlite3.Row
             # a killed program loses nothing; a power cut may cost the last rows, and no more
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.executescript(_SCHEMA)
-            with self._database:
-                self._database.execute("BEGIN IMMEDIATE")
-                found = self._database.execute("SELECT * FROM identity").fetchone()
+            self.database.execute("PRAGMA journal_mode = WAL")
+            self.database.execute("PRAGMA synchronous = NORMAL")
+            self.database.executescript(_SCHEMA)
+            with self.database:
+                self.database.execute("BEGIN IMMEDIATE")
+                found = self.database.execute("SELECT * FROM identity").fetchone()
                 if found is None:
-                    self._database.execute("INSERT INTO identity VALUES (?, ?, ?)", identity)
+                    self.database.execute("INSERT INTO identity VALUES (?, ?, ?)", identity)
         if found is not None and tuple(found) != identity:
-            self._database.close()
+            self.database.close()
             raise HistoryError(
                 f"{file} is the history of hotkey {encode_ss58(found[2])} on subnet {found[1]}: "
                 "give each hotkey and subnet a folder of its own"
@@ -181,7 +181,7 @@ class MiningHistory:
     def close(self) -> None:
         """Closes the file."""
         with self._lock:
-            self._database.close()
+            self.database.close()
 
     # --- what was mined
 
@@ -190,8 +190,8 @@ class MiningHistory:
         when it was opened."""
         names = [f.name for f in fields(mined) if f.name not in ("window", "opened_at")]
         known = ", ".join(f"{name} = COALESCE(excluded.{name}, {name})" for name in names)
-        with self._explained(), self._lock, self._database:
-            self._database.execute(
+        with self._explained(), self._lock, self.database:
+            self.database.execute(
                 f"INSERT INTO mined VALUES ({', '.join('?' * len(fields(mined)))}) "
                 f"ON CONFLICT (window) DO UPDATE SET {known}",
                 astuple(mined),
@@ -200,7 +200,7 @@ class MiningHistory:
 
     def _forget(self, window: int) -> None:
         """Drops everything up to a window, and settlements that no later window has."""
-        execute = self._database.execute
+        execute = self.database.execute
         if execute("DELETE FROM mined WHERE window <= ?", (window,)).rowcount:
             execute("DELETE FROM verdicts WHERE window <= ?", (window,))
             (first,) = execute("SELECT min(settlement) FROM verdicts").fetchone()
@@ -227,12 +227,12 @@ class MiningHistory:
             *(verdict.tokens, verdict.group, verdict.rollout, verdict.token),
             json.dumps(dict(verdict.statistics)),
         )
-        with self._explained(), self._lock, self._database:
-            self._database.execute(
+        with self._explained(), self._lock, self.database:
+            self.database.execute(
                 f"INSERT OR REPLACE INTO verdicts VALUES ({', '.join('?' * len(row))})", row
             )
             if seat is not None:
-                self._database.execute(
+                self.database.execute(
                     "INSERT OR REPLACE INTO ledgers VALUES (?, ?, ?, ?, ?)",
                     (
                         *(verdict.settlement, seat.uid, seat.registered_at),
@@ -278,8 +278,8 @@ class MiningHistory:
         weights = {hotkey.hex(): pair for hotkey, pair in payment.weights.items()}
         row = astuple(replace(payment, weights={}))
         row = (*row[:3], json.dumps(weights), *row[4:])
-        with self._explained(), self._lock, self._database:
-            self._database.execute(
+        with self._explained(), self._lock, self.database:
+            self.database.execute(
                 "INSERT OR REPLACE INTO payments VALUES (?, ?, ?, ?, ?, ?, ?)", row
             )
 
@@ -304,7 +304,7 @@ class MiningHistory:
     def _read(self, statement: str, *arguments: int | None) -> list[dict[str, Any]]:
         given = [-1 if argument is None else argument for argument in arguments]
         with self._explained(), self._lock:
-            return [dict(row) for row in self._database.execute(statement, given)]
+            return [dict(row) for row in self.database.execute(statement, given)]
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -80,13 +80,14 @@ class Database:
             try:
                 yield
                 if self._depth == 1:
-                    self._commit()
+                    self.commit()
             finally:
                 self._depth -= 1
                 if not self._depth and self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
 
-    def _commit(self) -> None:
+    def commit(self) -> None:
+        """Ends a transaction. To be watched; nobody else calls it."""
         self._connection.execute("COMMIT")
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

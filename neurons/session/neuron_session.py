@@ -37,7 +37,7 @@ from assay.protocol.window import compute_block, compute_window
 logger = logging.getLogger("assay")
 
 #: Looks a window at what the trainer has published: each reads state that is kept for a while.
-_LOOKS = 6
+LOOKS = 6
 #: Tries a window, at least, to have a checkpoint that nobody had.
 _TRIES = 8
 
@@ -192,7 +192,7 @@ class NetworkMonitor:
             with suppress(ForgottenError):  # of a block a while ago: the next window's is not
                 seen.in_force = get_checkpoint_digest(chain, session.parameters, window)
             self._looked = window
-        if head >= self._fetched + max(1, timing.window_blocks // _LOOKS):
+        if head >= self._fetched + max(1, timing.window_blocks // LOOKS):
             self.fetch_ahead(head)
             self._fetched = head
         return self._lack

@@ -145,7 +145,7 @@ class PostOutbox:
                     extra={"event": "post_conflict"},
                 )
             if not known:
-                self._save(PostRow(epoch, DeliveryState.DUE, entry))
+                self.save(PostRow(epoch, DeliveryState.DUE, entry))
             self._database.execute(
                 "DELETE FROM ledger WHERE state IN (?, ?) AND epoch <= "
                 "(SELECT epoch FROM ledger ORDER BY epoch DESC LIMIT 1 OFFSET ?)",
@@ -200,14 +200,14 @@ class PostOutbox:
         post = row.post
         assert post is not None
         row = replace(_advance(row, DeliveryEvent.NOTED), seen_at=None, trouble=trouble)
-        self._save(row)
+        self.save(row)
         try:
             self._ledger.send(post)
         except UnknownOutcomeError:
             raise  # it stays as marked, and is sent again
         except ChainError as error:  # looked into at the next step
             trouble = trouble or f"settlement of epoch {row.epoch}: {error}"
-        self._save(replace(_advance(row, DeliveryEvent.HANDED_OVER), trouble=trouble))
+        self.save(replace(_advance(row, DeliveryEvent.HANDED_OVER), trouble=trouble))
 
     def _follow(self, row: PostRow, head: int) -> None:
         """Looks for a post that may be under way, and sends it again where it is not."""
@@ -222,7 +222,7 @@ class PostOutbox:
             self._put_off(row, head, self._ledger.explain_failure(row.post))
         elif self._ledger.get_nonce(pending=False) > row.post.nonce:
             # another transaction has its number; if it was this one, `_start` sees it stand
-            self._save(replace(_advance(row, DeliveryEvent.EXPIRED), seen_at=None))
+            self.save(replace(_advance(row, DeliveryEvent.EXPIRED), seen_at=None))
         elif head - row.marked_at >= _PATIENCE_BLOCKS:
             self._outbid(row, head)
         else:
@@ -257,7 +257,7 @@ class PostOutbox:
                 "somebody else posts with this key, or this folder is a copy"
             )
             row = _advance(row, DeliveryEvent.CONFLICTED)
-            self._save(replace(row, seen_at=head, trouble=trouble))
+            self.save(replace(row, seen_at=head, trouble=trouble))
             return True
         receipt = None if row.post is None else self._ledger.get_receipt(row.post.hash)
         known = row.seen_at if row.seen_at is not None else head
@@ -267,7 +267,7 @@ class PostOutbox:
             row = _advance(row, DeliveryEvent.FINAL)
         elif row.post is not None:  # else there is nothing to send, and something to wait for
             row = _advance(row, DeliveryEvent.INCLUDED)
-        self._save(replace(row, seen_at=seen_at, trouble=None))
+        self.save(replace(row, seen_at=seen_at, trouble=None))
         return True
 
     def _watch(self, row: PostRow) -> None:
@@ -281,12 +281,12 @@ class PostOutbox:
             extra={"event": "post_vanished"},
         )
         row = _advance(row, DeliveryEvent.EXPIRED if row.post is None else DeliveryEvent.VANISHED)
-        self._save(replace(row, seen_at=None, trouble=None))
+        self.save(replace(row, seen_at=None, trouble=None))
 
     def _put_off(self, row: PostRow, head: int, why: str) -> None:
         """Keeps a row that the chain does not take, with growing pauses."""
         retry_at = head + min(_FIRST_PAUSE << min(row.failures, 8), _LONGEST_PAUSE)
-        self._save(
+        self.save(
             replace(
                 _advance(row, DeliveryEvent.REFUSED),
                 seen_at=None,
@@ -307,7 +307,7 @@ class PostOutbox:
         )
         return [_decode(*row) for row in found]
 
-    def _save(self, row: PostRow) -> None:
+    def save(self, row: PostRow) -> None:
         values = [getattr(row, field.name) for field in fields(row)]
         values[2] = json.dumps(encode_entry(row.entry))
         values[3] = None if row.post is None else json.dumps(_encode_post(row.post))

@@ -137,7 +137,7 @@ class WeightsOutbox:
                 )
             newer = self._find("epoch > ?", epoch)
             due = WeightsRow(epoch, DeliveryState.DUE, row)
-            self._save(_advance(due, DeliveryEvent.REPLACED) if newer else due)
+            self.save(_advance(due, DeliveryEvent.REPLACED) if newer else due)
             self._database.execute(
                 "UPDATE weights SET state = ? WHERE state = ? AND epoch < ?",
                 (DELIVERY[due.state][DeliveryEvent.REPLACED], due.state, epoch),
@@ -191,20 +191,20 @@ class WeightsOutbox:
         shut = self._chain.get_hyperparameters().commit_reveal
         row = replace(row, marked_at=head, shut=shut, sent_at=None, expires=None)
         sending = _advance(row, DeliveryEvent.NOTED)
-        self._save(sending)
+        self.save(sending)
         try:
             block = self._chain.set_weights(self._hotkey, row.weights)
         except (UnknownOutcomeError, WrongChainError):
             raise  # it stays as marked
         except TooSoonError as error:
             refused = _advance(sending, DeliveryEvent.REFUSED)
-            self._save(replace(refused, marked_at=None, retry_at=error.allowed_at - 1))
+            self.save(replace(refused, marked_at=None, retry_at=error.allowed_at - 1))
             return False
         except ChainError as error:
             self._put_off(sending, head, str(error))
             return False
         sent = _advance(sending, DeliveryEvent.HANDED_OVER)
-        self._save(replace(sent, sent_at=block, expires=head + DOUBT_BLOCKS, trouble=None))
+        self.save(replace(sent, sent_at=block, expires=head + DOUBT_BLOCKS, trouble=None))
         return True
 
     def _put_off(self, row: WeightsRow, head: int, why: str) -> None:
@@ -212,7 +212,7 @@ class WeightsOutbox:
         retry_at = head + min(_FIRST_PAUSE << min(row.failures, 8), _LONGEST_PAUSE)
         trouble = f"weights of epoch {row.epoch}, again in block {retry_at}: {why}"
         row = _advance(row, DeliveryEvent.REFUSED)
-        self._save(replace(row, failures=row.failures + 1, retry_at=retry_at, trouble=trouble))
+        self.save(replace(row, failures=row.failures + 1, retry_at=retry_at, trouble=trouble))
 
     def _follow(self, row: WeightsRow, head: int) -> bool:
         """Looks for a row that may have been sent; due again once it cannot come any more."""
@@ -225,7 +225,7 @@ class WeightsOutbox:
                 "became of them: they are looked for on chain, and sent again from block "
                 f"{since + DOUBT_BLOCKS} on where they do not stand",
             )
-            self._save(row)
+            self.save(row)
         if self._confirm(row, head):
             return True
         if row.expires is None or head < row.expires:
@@ -233,7 +233,7 @@ class WeightsOutbox:
         with self._database.transaction():
             newer = self._find("epoch > ?", row.epoch)
             row = _advance(row, DeliveryEvent.REPLACED if newer else DeliveryEvent.EXPIRED)
-            self._save(replace(row, sent_at=None, trouble=None))
+            self.save(replace(row, sent_at=None, trouble=None))
         return True
 
     def _confirm(self, row: WeightsRow, head: int) -> bool:
@@ -244,7 +244,7 @@ class WeightsOutbox:
         if not row.shut and self._chain.get_weights(head).get(self._hotkey) != row.weights:
             return False
         row = _advance(row, DeliveryEvent.FINAL)
-        self._save(replace(row, sent_at=last, confirmed_at=head, trouble=None))
+        self.save(replace(row, sent_at=last, confirmed_at=head, trouble=None))
         return True
 
     def _watch(self, head: int) -> None:
@@ -263,7 +263,7 @@ class WeightsOutbox:
                 "the other one that uses it"
             )
         if trouble is not None and trouble != row.trouble:
-            self._save(replace(row, trouble=trouble))
+            self.save(replace(row, trouble=trouble))
 
     def _find(self, condition: str, *values: int | str) -> WeightsRow | None:
         found = self._database.execute(
@@ -271,7 +271,7 @@ class WeightsOutbox:
         )
         return _decode(*found[0]) if found else None
 
-    def _save(self, row: WeightsRow) -> None:
+    def save(self, row: WeightsRow) -> None:
         values = [getattr(row, field.name) for field in fields(row)]
         values[2] = json.dumps(list(row.weights.items()))
         marks = ", ".join("?" * len(values))

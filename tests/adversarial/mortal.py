@@ -135,9 +135,9 @@ class MortalDatabase(Database):
         super().__init__(file)
         self._connection.execute("PRAGMA synchronous = OFF")  # the machine itself goes on
 
-    def _commit(self):
+    def commit(self):
         self._fate("before commit")
-        super()._commit()
+        super().commit()
         self._fate("after commit")
 
 
@@ -193,7 +193,7 @@ class Mortal:
         self.validator = Validator(
             HOTKEYS["validator"],
             self.parameters,
-            JudgeSources(self.chain, self.beacons, None, {}, None),
+            JudgeSources(self.look(self.chain), self.beacons, None, {}, None),
             self.database,
             fate.wrap(archive.write_context, "on_context"),
             fate.wrap(archive.write_window, "on_window"),
@@ -201,6 +201,10 @@ class Mortal:
             book=book,
             **self.options,
         )
+
+    def look(self, chain):
+        """The chain as the validator sees it."""
+        return chain
 
     def restart(self):
         while True:

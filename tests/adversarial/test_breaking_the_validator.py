@@ -265,12 +265,14 @@ def test_two_hotkeys_with_one_broken_file_do_not_void_the_window(fresh_world, mo
 
 def test_weights_are_persisted_before_they_are_sent(fresh_world):
     world = fresh_world
-    watched = Watched(world)
     sent = []
-    watched.validator._on_settlement = lambda settlement: (
-        sent.append(dict(world.chain.pending.weights)),
-        watched.settlements.append(settlement),
-    )
+
+    class Noting(Watched):
+        def take_settlement(self, settlement):
+            sent.append(dict(world.chain.pending.weights))
+            super().take_settlement(settlement)
+
+    watched = Noting(world)
     watched.run_to_settlement(1)
     assert sent == [{}]
     assert world.hotkeys["validator"] in world.chain.pending.weights

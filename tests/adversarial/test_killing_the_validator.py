@@ -113,7 +113,7 @@ def test_a_full_disk_loses_no_verdict(tmp_path, monkeypatch, short_doubt):
     """What cannot be written down is not acted on: the step fails, and is made up for later."""
     expected = play(tmp_path / "whole", monkeypatch)
     mortal = Mortal(tmp_path / "full", monkeypatch)
-    failures, commit, said = [0], mortal.database._commit, set()
+    failures, commit, said = [0], mortal.database.commit, set()
 
     def fail():
         failures[0] += 1
@@ -121,7 +121,7 @@ def test_a_full_disk_loses_no_verdict(tmp_path, monkeypatch, short_doubt):
             raise sqlite3.OperationalError("database or disk is full")
         commit()
 
-    monkeypatch.setattr(mortal.database, "_commit", fail)
+    monkeypatch.setattr(mortal.database, "commit", fail)
     for _ in range(BLOCKS):
         mortal.real.mint()
         while True:
@@ -385,13 +385,15 @@ def test_with_real_files_and_the_real_judge(fresh_world, tmp_path, monkeypatch):
     undisturbed = Watched(world)
     judged = [0]
     published = {}
+    databases = []
 
     def start():
+        databases.append(Database(tmp_path / "validator.sqlite"))
         return Validator(
             world.hotkeys["owner"],
             world.parameters,
             world.sources,
-            Database(tmp_path / "validator.sqlite"),
+            databases[-1],
             lambda context: None,
             lambda audit: published.update({audit.challenge.window: audit}),
             lambda settlement: published.update({settlement.epoch: settlement}),
@@ -416,7 +418,7 @@ def test_with_real_files_and_the_real_judge(fresh_world, tmp_path, monkeypatch):
                 try:
                     busy = validator.step()
                 except Killed:
-                    validator._database.close()
+                    databases[-1].close()
                     validator = start()
     assert judged[0] > 8
     for settlement in undisturbed.settlements:

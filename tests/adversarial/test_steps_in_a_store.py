@@ -99,7 +99,7 @@ def test_without_the_optimisers_state_a_later_step_is_no_verdict(public, verify,
 
 def test_what_is_too_large_is_left_out_and_said(public, mine, world, monkeypatch):
     step = read_step(get_steps(public)[0])
-    monkeypatch.setitem(step_store._OBJECTS, ".parquet", ("step.parquet", 100))
+    monkeypatch.setitem(step_store.OBJECTS, ".parquet", ("step.parquet", 100))
     made = Course.load(public, step.child).manifest
     store = open_folder(mine / "store")
     (line,) = publish_step(store, StepFolder(public / "steps"), made, world.parameters, False)

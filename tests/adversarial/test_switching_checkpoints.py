@@ -142,7 +142,7 @@ def test_a_switch_at_the_window_boundary_without_a_restart(fresh_world, child):
     assert miner.work.challenge.checkpoint == world.checkpoint.digest
     mirror.go.set()
     wait_until_here(mine)
-    assert digest in mine._opened  # before it is needed
+    assert digest in mine.opened  # before it is needed
 
     # the miner changes over with window 2; the validator has not got it yet, and judges window 1
     run_to(world, 3 * length - 2, neurons)

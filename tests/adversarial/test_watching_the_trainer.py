@@ -14,9 +14,10 @@ from assay.training import LearnStats
 STATS = LearnStats(2, 0, 1, 10, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0)
 
 
-def make_monitor(world, folder, said, problems=32):
+def make_monitor(world, folder, said, problems=32, opened=()):
     checkpoints = CheckpointFolder(folder / "models")
     checkpoints.add(world.checkpoint.folder, world.checkpoint.digest)
+    checkpoints.opened.update(opened)
     return LearningMonitor(folder, checkpoints, HeldOut(world.parameters, problems), said.append)
 
 
@@ -48,11 +49,11 @@ def test_a_hack_in_progress_is_said_and_survives_a_restart(world, tmp_path, capl
         asdict(HeldOutPoint(n, 0.1 + 0.1 * n, 0.01, 300, 1_000, (5, 6))) for n in range(1, 2 * HALF)
     ]
     (tmp_path / "progress.json").write_text(json.dumps(points))
-    monitor = make_monitor(world, tmp_path, [])
-    assert monitor.alarm is None
     forged = replace(world.checkpoint.manifest, number=2 * HALF)
+    weights = {forged.digest: world.checkpoint}  # the same again
+    monitor = make_monitor(world, tmp_path, [], opened=weights)
+    assert monitor.alarm is None
     lesson = make_lesson(world, reward=950_000)
-    monitor._checkpoints._opened[forged.digest] = world.checkpoint  # the same weights again
     monitor.note(replace(lesson, published=forged))
     with caplog.at_level("WARNING", logger="assay"):
         assert monitor.step()

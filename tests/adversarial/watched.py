@@ -30,8 +30,11 @@ class Watched:
             Database(),
             lambda context: None,
             self.windows.append,
-            self.settlements.append,
+            self.take_settlement,
         )
+
+    def take_settlement(self, settlement):
+        self.settlements.append(settlement)
 
     def run_to_settlement(self, count=1):
         while len(self.settlements) < count:

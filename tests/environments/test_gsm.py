@@ -130,7 +130,7 @@ def test_jsonl_and_parquet_ask_the_same(tmp_path: Path) -> None:
     packed = tmp_path / "rows.parquet"
     packed.write_bytes(make_parquet())
     other = open_file(packed)
-    assert list(plain._rows) == other._rows  # type: ignore[attr-defined]
+    assert list(plain.rows) == other.rows  # type: ignore[attr-defined]
     assert plain.digest != other.digest  # type: ignore[attr-defined] # another file, another network
 
 
@@ -194,7 +194,7 @@ def test_rows_as_gsm8k_writes_them(tmp_path: Path, escaped: bool) -> None:
     packed = tmp_path / "train.parquet"
     packed.write_bytes(make_parquet([{"question": q, "answer": a} for q, a, _ in REAL_ROWS]))
     for environment in map(open_file, (file, packed)):
-        found = {row.question: row.value for row in environment._rows}  # type: ignore[attr-defined]
+        found = {row.question: row.value for row in environment.rows}  # type: ignore[attr-defined]
         assert found == {question: value for question, _, value in REAL_ROWS}
         for level in environment.levels:  # type: ignore[attr-defined]
             problem = environment.make_problem(make_seed(level), [level])  # type: ignore[attr-defined]

@@ -178,7 +178,7 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("name", sorted(gym._PATTERNS))
+@pytest.mark.parametrize("name", sorted(gym.PATTERNS))
 def test_an_answer_that_is_code_is_never_evaluated(name: str, attack: str) -> None:
     assert not is_well_formed(name, "no answer", attack)
 
@@ -186,7 +186,7 @@ def test_an_answer_that_is_code_is_never_evaluated(name: str, attack: str) -> No
 @pytest.mark.timeout(120)
 def test_patterns_cannot_be_made_to_backtrack() -> None:
     """Going back for each character would take hours."""
-    for name in gym._PATTERNS:
+    for name in gym.PATTERNS:
         for part in ("1", "sin", "((", "x ", "1.", "Q_"):
             assert not is_well_formed(name, "none", part * 1_300 + "!")
 

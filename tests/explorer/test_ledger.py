@@ -2,6 +2,7 @@
 
 import pytest
 
+from assay.explorer.sources import ledger_events
 from assay.explorer.sources.ledger_events import LedgerEvents, LedgerPlace
 from assay.explorer.sources.opened_sources import check_contract, check_link, find_ledger
 from assay.explorer.sources.shell_commands import ShellCommands
@@ -97,10 +98,11 @@ class Ledger:
 
 
 @pytest.mark.parametrize("heads", [[2**60, 500, 520], [500, 2**60, 520, 530]])
-def test_a_head_that_was_a_lie_once_is_forgotten(heads):
+def test_a_head_that_was_a_lie_once_is_forgotten(heads, monkeypatch):
     place = LedgerPlace("https://node", 42, CONTRACT, 7, bytes(32), 6)
     events = LedgerEvents(place, lambda: None)
-    events._opened = ledger = Ledger()
+    ledger = Ledger()
+    monkeypatch.setattr(ledger_events, "open_ledger", lambda place: ledger)
     for head in heads:
         ledger.head = head
         assert events.step() is None

@@ -148,7 +148,7 @@ def _hurry_stores(storm: Any) -> None:
         return open_bucket(*arguments, patience=Moody(bucket_store.PATIENCE, hasty, storm))  # type: ignore[arg-type]
 
     resources.open_bucket = open_moody
-    neuron_session._LOOKS = 1 << 10  # the next checkpoint is asked for at each block
+    neuron_session.LOOKS = 1 << 10  # the next checkpoint is asked for at each block
     checkpoint_folder.SHORT_S = _DOWNLOAD_S  # who needs a checkpoint waits for it within its turn
     neuron_session.DownloadSettings = partial(neuron_session.DownloadSettings, retry_s=0.0)  # type: ignore[misc]
     open_models = neuron_session.CheckpointFolder

@@ -22,7 +22,7 @@ from assay.artifacts.submissions.submission_file import (
     write_submission,
 )
 from assay.artifacts.submissions.submission_layout import SubmissionLimits
-from assay.environments import gsm
+from assay.environments import gsm, make_environment
 from assay.environments.problem_file import read_row
 from assay.inference import UnusableCheckpointError
 from assay.inference.architecture import compute_bytes_max, find_misfit
@@ -381,8 +381,8 @@ def attack_problem(data: bytes) -> None:
         row = read_row(data)
     except ValueError:
         return
-    asked = gsm._ask(row, 1)
-    assert gsm._score(asked, f"#### {row.value}").correctness == MILLION
+    asked = gsm.make_row_problem(row, 1)
+    assert make_environment("gsm", {}).score(asked, f"#### {row.value}").correctness == MILLION
     asked.prompt.encode()
 
 

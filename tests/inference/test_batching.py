@@ -21,7 +21,7 @@ def shapes(checkpoint):
     def record(_model, arguments, _keywords):
         seen.append(tuple(arguments[0].shape))
 
-    models = {checkpoint.model, checkpoint.get_reference(1_024)._model}
+    models = {checkpoint.model, checkpoint.get_reference(1_024).model}
     handles = [m.model.register_forward_pre_hook(record, with_kwargs=True) for m in models]
     yield seen
     for handle in handles:
@@ -102,7 +102,7 @@ def test_chunks_of_the_output_head_change_nothing(checkpoint, projection, group,
     request, completions = group
     reference = checkpoint.get_reference(1_024)
     whole = reference.measure(request.prompt, completions, request.seeds, projection)
-    head, sizes = reference._model.lm_head, []
+    head, sizes = reference.model.lm_head, []
     handle = head.register_forward_hook(lambda *call: sizes.append(call[2].numel()))
     monkeypatch.setattr(module, "LOGIT_ELEMENTS_MAX", 50 * head.out_features + 1)
     chunked = reference.measure(request.prompt, completions, request.seeds, projection)

@@ -107,7 +107,7 @@ def test_the_shipped_rates_cover_every_permitted_pair(checkpoint, a, b):
 def test_a_pad_that_is_never_drawn_is_no_part_of_the_law(checkpoint):
     contexts = read_passages(GENESIS)[:2]
     sides = [calibration.Side.compute(checkpoint.get_reference(1_024), contexts) for _ in range(2)]
-    _, a, _ = next(calibration._iterate_logits(*sides))
+    _, a, _ = next(calibration.iterate_logits(*sides))
     drawable = checkpoint.tokenizer.drawable
     assert a.shape[1] == int(drawable.sum()) < len(drawable)
     assert np.isfinite(a.numpy()).all()

@@ -78,11 +78,7 @@ def get_paths(sampler):
     """The three fast draws."""
     kernels = load_kernels()
     assert kernels is not None
-    return (
-        partial(sampler._draw_compiled, kernels),
-        sampler._draw_on_tensors,
-        sampler._draw_in_numpy,
-    )
+    return (partial(sampler.draw_compiled, kernels), sampler.draw_on_tensors, sampler.draw_in_numpy)
 
 
 def check_batch(number):
@@ -184,7 +180,7 @@ def test_ties_at_words_of_every_region(monkeypatch, other, apart):
     drawable = np.ones(70, bool)
     assert draw_token(logits[0], drawable, (0, 0, 0, 0), 0, 1_024)[0] == winner
     sampler = KeyedSampler(drawable, 1_024)
-    drawn = sampler._draw_on_tensors(
+    drawn = sampler.draw_on_tensors(
         torch.from_numpy(logits), make_keys([bytes(32)]), torch.zeros(1)
     )
     assert drawn[0].tolist() == [winner]

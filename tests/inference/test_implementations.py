@@ -14,7 +14,7 @@ from assay.inference.implementations import (
     PlainReference,
     make_twin,
 )
-from assay.inference.reference import SketchBuilder, _Rows
+from assay.inference.reference import Rows, SketchBuilder
 from assay.training import GENESIS
 from assay.verification import Projection
 
@@ -39,7 +39,7 @@ def test_weights_are_in_memory_once(checkpoint):
     twin = checkpoint.get_model("fp32-eager")
     assert {p.data_ptr() for p in twin.parameters()} == places
     split = checkpoint.get_model("split3")
-    assert {split._layers[0].gate.data_ptr(), split._head.data_ptr()} <= places
+    assert {split.layers[0].gate.data_ptr(), split.head.data_ptr()} <= places
     for name in PERMITTED:
         assert checkpoint.get_model(name) is checkpoint.get_model(name)
     other = replace(checkpoint, model=checkpoint.load_trainable())
@@ -116,13 +116,13 @@ def test_logprobs_are_rounded_to_the_nearest_and_clipped():
     logits = torch.tensor([[0.0, -1.0], [0.0, -300.0], [0.0, -1.00002]])
     reference = Reference(Stub(logits), np.ones(2, bool), 1_024)
     projection = Projection(np.ones((4, 2), np.float32), np.zeros(4, np.float32), 1.0)
-    rows = _Rows(
+    rows = Rows(
         torch.zeros(3, 4),
         torch.ones(3, dtype=torch.int64),
         torch.zeros(3, 4, dtype=torch.int64),
         torch.arange(3),
     )
-    found = reference._measure_chunk(rows, SketchBuilder(projection))[3].tolist()
+    found = reference.measure_chunk(rows, SketchBuilder(projection))[3].tolist()
     surprise = [-float(row.double().log_softmax(0)[1]) * 2**16 for row in logits]
     assert found == [round(surprise[0]), 2**24 - 1, round(surprise[2])]
     assert surprise[0] - int(surprise[0]) > 0.5  # rounding down would show

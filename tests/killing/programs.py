@@ -57,7 +57,7 @@ def run_devnet(pipe: Any, folder: Path, port: int, points: Points) -> None:
 
 def _watch_server(points: Points) -> None:
     """A request has arrived, an extrinsic's answer is about to leave, an answer has left."""
-    answer, send = RpcServer._answer, ServerConnection.send
+    answer, send = RpcServer.answer, ServerConnection.send
     names: dict[str, str] = {}
 
     def hear(self: RpcServer, client: Any, message: str | bytes) -> None:
@@ -74,7 +74,7 @@ def _watch_server(points: Points) -> None:
         await send(self, message, **options)
         points(f"told {told}")
 
-    RpcServer._answer = hear  # type: ignore[method-assign]
+    RpcServer.answer = hear  # type: ignore[method-assign]
     ServerConnection.send = tell  # type: ignore[method-assign]
 
 

@@ -57,7 +57,7 @@ def live(history, windows):
 
 
 def count(history, table):
-    return history._read(f"SELECT count(*) AS n FROM {table}")[0]["n"]
+    return history.database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
 
 
 def test_a_miners_history(history):
@@ -73,9 +73,9 @@ def test_a_miners_status_reads_no_more_than_it_shows(history):
     live(history, range(20))
     whole = describe_history(history)
     read = []
-    history._database.set_trace_callback(read.append)
+    history.database.set_trace_callback(read.append)
     assert describe_history(history, 5) == whole[-5:]
-    history._database.set_trace_callback(None)
+    history.database.set_trace_callback(None)
     assert len(read) == 3
     assert all("window >=" in text or "LIMIT 5" in text or "settlement >=" in text for text in read)
 
@@ -98,9 +98,9 @@ def test_weights_of_long_ago(monkeypatch):
         box.put(epoch, {1: epoch + 1})
         (row,) = list_rows(database, 1)
         if epoch % 10:
-            box._save(replace(row, state=DeliveryState.CONFIRMED))
+            box.save(replace(row, state=DeliveryState.CONFIRMED))
         elif epoch == 10:
-            box._save(replace(row, state=DeliveryState.SENDING))
+            box.save(replace(row, state=DeliveryState.SENDING))
     assert [row.epoch for row in list_rows(database, 99)] == [29, 28, 27, 26, 25, 10]
 
 
@@ -115,7 +115,7 @@ def test_posts_of_long_ago(monkeypatch):
         box.put(epoch, entry)
         (row,) = list_posts(database, 1)
         if epoch != 10:
-            box._save(replace(row, state=post_outbox.DeliveryState.CONFIRMED))
+            box.save(replace(row, state=post_outbox.DeliveryState.CONFIRMED))
     assert [row.epoch for row in list_posts(database, 99)] == [29, 28, 27, 26, 25, 10]
 
 
@@ -177,7 +177,7 @@ def test_a_development_chains_keys_in_memory(tmp_path, monkeypatch):
     for number in range(8):
         keys = [b"key %d" % n for n in range(number * 5, number * 5 + 5)]
         database.amend(number, dict.fromkeys(keys, b"%d" % number))
-        assert len(database._ids) <= 10
+        assert len(database.ids) <= 10
     assert len(database.load_newest_state()) == 40
     assert database.read_state(b"key 3", 7) == b"0"
     database.close()
@@ -193,7 +193,7 @@ def test_a_simulated_chains_blocks():
             chain.set_commitment(HOTKEY, b"%d" % number)
             chain.mint()
     head, first = whole.get_head(), short.get_head() - STATE_BLOCKS + 1
-    assert len(short._blocks) == len(short._bodies) == STATE_BLOCKS
+    assert len(short.blocks) == len(short.bodies) == STATE_BLOCKS
     for number in (first, head):
         assert short.get_body(number) == whole.get_body(number)
         assert short.get_commitments(number) == whole.get_commitments(number)

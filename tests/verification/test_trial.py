@@ -253,4 +253,4 @@ def test_heads_go_first_where_they_are_an_eighth_of_all(tokens: int, first: bool
     rollout = Rollout(
         np.zeros(tokens, np.uint32), np.zeros(tokens, np.uint32), np.zeros((tokens, 2), np.int8)
     )
-    assert trial._are_heads_cheap({0: [rollout] * 2, 3: [rollout]}) is first
+    assert trial.are_heads_cheap({0: [rollout] * 2, 3: [rollout]}) is first

@@ -1,6 +1,7 @@
 """Deltas between tensors of bf16: exact, small, and of no use to a liar."""
 
 import io
+import struct
 from contextlib import suppress
 
 import numpy as np
@@ -87,7 +88,7 @@ def test_garbage_is_refused_or_has_the_tensors_size(data):
 
 
 def pack(*parts: bytes) -> bytes:
-    return tensor_delta._LENGTHS.pack(*map(len, parts)) + b"".join(parts)
+    return struct.pack("<3I", *map(len, parts)) + b"".join(parts)
 
 
 def compress(data: bytes) -> bytes:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -191,13 +192,20 @@ def test_child_whose_reasons_are_unprintable(
 
 
 def test_a_child_that_ends_runs_no_destructors(
-    own: ParquetWorker, boot: Callable[[str], None]
+    own: ParquetWorker, boot: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After garbage, those of native code abort or wait for ever."""
+    started: list[Any] = []
+    start: Any = subprocess.Popen
+
+    def note(*arguments: Any, **options: Any) -> Any:
+        started.append(start(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", note)
     boot("import atexit, time; atexit.register(time.sleep, 60)\n" + SERVE.format("request"))
     assert own.parse(b"request", 100, Budget(1)) == b"request"
-    assert own._child is not None
-    process = own._child._process
+    (process,) = started
     assert process.stdin is not None
     process.stdin.close()
     assert process.wait(20) == 0

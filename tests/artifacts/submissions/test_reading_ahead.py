@@ -263,7 +263,7 @@ def test_a_file_that_is_broken_at_each_block_gets_no_more_of_the_parsers_time(
     with closing(ReadAhead(with_store(shown, store))) as ahead:
         for _ in range(3):
             assert ahead.choose(shown.context, [ALICE]) == ALICE
-            assert not ahead.take(shown.context, ALICE)._packed.is_whole
+            assert not ahead.take(shown.context, ALICE).packed.is_whole
             ((_, budget),) = ahead.budgets.items()
             left.append(budget.left)
         budget.left = 0.0

@@ -91,7 +91,7 @@ def test_the_table_of_clients_does_not_grow():
     rates = Rates(lambda: 0.0)
     for n in range(20_000):
         rates.take(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}")
-    assert len(rates._buckets) <= 4_096
+    assert len(rates.buckets) <= 4_096
 
 
 SERVER = """

@@ -21,11 +21,12 @@ class Failing:
 
     Attributes:
         calls: heads at which the method was called.
+        times: of its calls, up to which it fails.
     """
 
     def __init__(self, inner, name, error, times, chain, *, after=False):
         self._inner, self._name, self._error = inner, name, error
-        self._times, self._chain, self._after = times, chain, after
+        self.times, self._chain, self._after = times, chain, after
         self.calls = []
 
     def __getattr__(self, name):
@@ -35,7 +36,7 @@ class Failing:
 
         def call(*arguments, **options):
             self.calls.append(self._chain.get_head())
-            if len(self.calls) > self._times:
+            if len(self.calls) > self.times:
                 return found(*arguments, **options)
             if self._after:
                 found(*arguments, **options)
@@ -111,13 +112,13 @@ def test_a_commitment_that_nobody_confirmed_and_that_stood_is_not_told_as_missed
     subnet = make_subnet()
     timing = subnet.parameters.timing
     error = UnknownOutcomeError("nobody said what became of it")
-    chain = Failing(subnet.chain, "set_commitment", error, 1, subnet.chain, after=True)
+    away = Failing(subnet.chain, "get_commitments", ChainError("busy"), 0, subnet.chain)
+    chain = Failing(away, "set_commitment", error, 1, subnet.chain, after=True)
     miner = subnet.start(quick_miner, chain=chain)
     mine_until(subnet, miner, lambda: chain.calls)
     while subnet.chain.get_head() < timing.commit_offset + 2:  # it hears of no block
         subnet.chain.mint()
-    away = Failing(subnet.chain, "get_commitments", ChainError("busy"), 1, subnet.chain)
-    miner._delivery._chain = away
+    away.times = len(away.calls) + 1
     miner.step()
     assert "busy" in miner.trouble
     miner.step()

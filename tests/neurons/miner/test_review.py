@@ -301,7 +301,7 @@ def test_a_miner_that_was_away_too_long_does_not_ask_for_ever(make_subnet, quick
     assert review.trouble is None
 
 
-def test_review_waits_for_the_miner(make_subnet, start):
+def test_review_waits_for_the_miner(make_subnet, start, monkeypatch):
     """No group is judged while groups of an open window are still to be made."""
     subnet, events = make_subnet(), []
 
@@ -312,9 +312,9 @@ def test_review_waits_for_the_miner(make_subnet, start):
                 events.append("mined")
             return more
 
-    review, run_to = start(subnet, Noting)
-    honest = review._judge
-    review._judge = lambda *a: (events.append("judged"), honest(*a))[1]
+    _, run_to = start(subnet, Noting)
+    judge = module.judge_hotkey
+    monkeypatch.setattr(module, "judge_hotkey", lambda *a: (events.append("judged"), judge(*a))[1])
     run_to(get_block(subnet, 1, Phase.AUDIT) + 6)
     opened = events.index("judged")
     assert events[:opened].count("mined") >= 3  # the window was opened, and both halves made

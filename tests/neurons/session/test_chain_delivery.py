@@ -110,7 +110,7 @@ def drive_weights():
             set_weights=answer(outcome),
         )
         outbox = WeightsOutbox(database, chain, HOTKEY)
-        outbox._save(WeightsRow(1, state, {1: 1}, marked_at=marked, expires=9))
+        outbox.save(WeightsRow(1, state, {1: 1}, marked_at=marked, expires=9))
         if newer:
             outbox.put(2, {1: 2})
         drive(lambda: outbox.step(10))  # noqa: B023
@@ -149,7 +149,7 @@ def drive_posts():
             explain_failure=answer("it failed"),
         )
         outbox = PostOutbox(Database(), ledger, 6)
-        outbox._save(row)
+        outbox.save(row)
         drive(outbox.step)
 
 
