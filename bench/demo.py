@@ -93,7 +93,7 @@ class RepeatedNetwork:
     def require_running(self) -> None:
         """It cannot come to a stop."""
 
-    def hurry(self) -> None:
+    def stop_retrying(self) -> None:
         """It always answers."""
 
     def close(self) -> None:
@@ -132,8 +132,8 @@ def play(found: Callable[..., Network]) -> Played:
             network = demo._network
             outcome = (
                 [
-                    [(hotkey, verdict.reason) for hotkey, verdict in audit.verdicts.items()]
-                    for audit in demo.run.validator.judged_windows.values()
+                    [(hotkey, verdict.reason) for hotkey, verdict in judged.verdicts.items()]
+                    for judged in demo.run.validator.judged_windows.values()
                 ],
                 [(s.windows, s.weights) for s in demo.run.validator.settlements],
             )

@@ -46,7 +46,7 @@ def run_demo(every: Settings, as_json: bool, quiet: bool) -> int:
     errors = Console(stderr=True)
     with (
         _hold(settings.out),
-        heed_interrupts() as require_wanted,
+        catch_interrupts() as require_wanted,
         _show(errors, settings.out, quiet, require_wanted) as update,
         closing(Demo(settings, update)) as demo,
     ):
@@ -112,7 +112,7 @@ def _explain(out: Path, error: OSError) -> ConfigError:
 
 
 @contextmanager
-def heed_interrupts() -> Iterator[Callable[[], None]]:
+def catch_interrupts() -> Iterator[Callable[[], None]]:
     """Ctrl-C as ever, and a check that raises it again where it was lost.
 
     Python drops what a signal raises within a destructor, or a callback of a weak reference.
@@ -174,12 +174,12 @@ def _show(
 
 
 def _print_news(errors: Console, run: DemoRun, seen: set[int]) -> None:
-    for window, audit in list(run.validator.judged_windows.items()):
-        if audit.complete and window not in seen:
+    for window, judged in list(run.validator.judged_windows.items()):
+        if judged.complete and window not in seen:
             seen.add(window)
             verdicts = ", ".join(
-                f"{actor.miner.name} {audit.verdicts[actor.miner.hotkey].reason.value}"
+                f"{actor.miner.name} {judged.verdicts[actor.miner.hotkey].reason.value}"
                 for actor in run.actors
-                if actor.miner.hotkey in audit.verdicts
+                if actor.miner.hotkey in judged.verdicts
             )
             errors.print(f"window {window}: {verdicts}", highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from assay.cli.options import SettingsSource
 from assay.demo.localnet.description import find_localnet
-from assay.explorer import Front, Index, IndexDamagedError, make_app
+from assay.explorer import Index, IndexDamagedError, WaitingApp, make_app
 from assay.explorer.sources.opened_sources import ChangeWatch
 from assay.explorer.sources.record_sources import ExplorerRequest, NoRecordError, open_source
 from assay.explorer.sources.shell_commands import show_address
@@ -67,9 +67,9 @@ def run_explorer(request: ExplorerRequest, as_json: bool, quiet: bool) -> int:
     hosts = tuple(list_hosts(own.host, own.hosts))
     with ExitStack() as stack:
         opened = stack.enter_context(bind(own.host, own.port))
-        front = Front(hosts)
-        server = make_server(front)
-        opening = ExplorerOpening(request, stack, front, hosts, quiet)
+        waiting = WaitingApp(hosts)
+        server = make_server(waiting)
+        opening = ExplorerOpening(request, stack, waiting, hosts, quiet)
         stack.callback(opening.stop)
         opening.start(lambda: setattr(server, "should_exit", True))
         place = opening.wait(_OPENING_S)
@@ -95,14 +95,14 @@ class ExplorerOpening:
         self,
         request: ExplorerRequest,
         stack: ExitStack,
-        front: Front,
+        waiting: WaitingApp,
         hosts: tuple[str, ...],
         quiet: bool,
     ) -> None:
         self.failure: OperatorError | OSError | None = None
         self._request = request
         self._stack = stack
-        self._front = front
+        self._waiting = waiting
         self._hosts = hosts
         self._quiet = quiet
         self.waits = False
@@ -169,11 +169,11 @@ class ExplorerOpening:
         watch = ChangeWatch(source.sources, events.notify)
         stack.callback(watch.stop)
         self._place = subject.place
-        self._front.install(app, events.bind, events.close)
+        self._waiting.install(app, events.bind, events.close)
 
     def tell(self, lack: NoRecordError) -> None:
         """Says once what is awaited, on the page and to the operator."""
-        self._front.awaited = lack.kind
+        self._waiting.awaited = lack.kind
         if str(lack) != self._told and not self._quiet:
             print(f"assay: {lack}; waiting for it, Ctrl-C ends it", file=sys.stderr, flush=True)
         self.waits, self._told = True, str(lack)

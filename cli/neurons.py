@@ -184,11 +184,11 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
             open_read_ahead(session.sources, public, own.mirrored, own.fetches)
         )
 
-        def note_window(audit: JudgedWindow) -> None:
-            archive.write_window(audit)
-            done = "complete" if audit.complete else "incomplete"
-            tally.add("windows", label=done if audit.void is None else "void")
-            logger.info("%s", name_verdicts(audit), extra={"event": "window_final"})
+        def note_window(judged: JudgedWindow) -> None:
+            archive.write_window(judged)
+            done = "complete" if judged.complete else "incomplete"
+            tally.add("windows", label=done if judged.void is None else "void")
+            logger.info("%s", name_verdicts(judged), extra={"event": "window_final"})
 
         def note_settlement(settlement: Settlement) -> None:
             archive.write_settlement(settlement)
@@ -224,9 +224,9 @@ def run_validator(settings: Settings, as_json: bool, quiet: bool) -> int:
 
         def describe() -> dict[str, Any]:
             for window, hotkey in verdicts.note(list_verdicts(validator)):
-                audit = validator.judged_windows[window]
-                tally.add("judged_tokens", audit.verdicts[hotkey].tokens)
-                tally.add("judging_seconds", audit.seconds.get(hotkey, 0.0))
+                judged = validator.judged_windows[window]
+                tally.add("judged_tokens", judged.verdicts[hotkey].tokens)
+                tally.add("judging_seconds", judged.seconds.get(hotkey, 0.0))
             timing, head = session.parameters.timing, network.seen.head
             number = 0 if head is None else head.number
             return describe_validator(validator, timing, number, database, book) | {
@@ -366,7 +366,7 @@ def _drive(
         return describe_program(*subject) | describe()
 
     network.require_seat()
-    with catch_signals(session.chain.hurry) as stop:
+    with catch_signals(session.chain.stop_retrying) as stop:
         ProgramLoop(neuron, session.folder, stop, describe_all, network.check, watch).run()
     logger.info("stopped as asked; the same command goes on from here", extra={"event": "stopped"})
     if as_json:

@@ -262,7 +262,7 @@ def _make_help(decl: str, many: bool, info: "FieldInfo") -> str:
     return f"{text} [default: {default}]." if default else f"{text}."
 
 
-def say_what_opens(place: "Path | Settings", quiet: bool) -> None:
+def print_opening(place: "Path | Settings", quiet: bool) -> None:
     """One line on standard error, at once: loading what opens it takes seconds."""
     if quiet:
         return

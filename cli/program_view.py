@@ -44,7 +44,7 @@ def render_head(status: dict[str, Any], sign: Sign) -> RenderableType:
     text = Text()
     text.append("demo" if "demo" in status else status["program"], style="bold")
     text.append(f"  {status['hotkey']}  {status['software']}")
-    said, style = _say_life(status["state"], sign)
+    said, style = _describe_life(status["state"], sign)
     text.append(f"  {said}\n", style=style)
     countdown, checkpoint = status["countdown"], status["checkpoint"]
     text.append(
@@ -76,7 +76,7 @@ def render_head(status: dict[str, Any], sign: Sign) -> RenderableType:
     return text
 
 
-def _say_life(state: str, sign: Sign) -> tuple[str, str]:
+def _describe_life(state: str, sign: Sign) -> tuple[str, str]:
     """Whether it runs, and in which colour."""
     age = describe_age(sign.age)
     if state == STOPPED:

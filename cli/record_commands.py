@@ -14,7 +14,7 @@ from assay.cli.options import (
     Quiet,
     SettingsSource,
     command,
-    say_what_opens,
+    print_opening,
 )
 
 app = typer.Typer()
@@ -96,7 +96,7 @@ def run_explain(
     if directory is not None and not directory.is_dir():
         raise ConfigError(f"there is no folder {directory}")
     has_all = directory is not None and RunFolder(directory).has_contexts
-    say_what_opens(directory if directory and has_all else settings, quiet)
+    print_opening(directory if directory and has_all else settings, quiet)
     from assay.cli.explain import run_explain
 
     asked = (hotkey, window, directory, model, validator, records, out)
@@ -152,7 +152,7 @@ def run_audit(
     at.
     """
     opened = offline or source.load()
-    say_what_opens(opened, quiet)
+    print_opening(opened, quiet)
     from assay.cli.audit import AuditRequest, run_offline, run_online
 
     request = AuditRequest(
@@ -179,7 +179,7 @@ def run_export(
     was. Exit codes are those of `assay audit`.
     """
     settings = source.load()
-    say_what_opens(settings, quiet)
+    print_opening(settings, quiet)
     from assay.cli.audit import AuditRequest, run_export
 
     return run_export(settings, AuditRequest(validator, windows, records), out, as_json, quiet)

@@ -92,7 +92,7 @@ class Network(Protocol):
     def require_running(self) -> None:
         """Raises a ChainError where the chain has come to a stop by itself."""
 
-    def hurry(self) -> None:
+    def stop_retrying(self) -> None:
         """From now on no call waits for a chain that does not answer."""
 
     def close(self) -> None:
@@ -170,8 +170,8 @@ class DevnetNetwork:
         if not self._devnet.is_running:
             self._devnet.stop()
 
-    def hurry(self) -> None:
-        self.chain.hurry()
+    def stop_retrying(self) -> None:
+        self.chain.stop_retrying()
 
     def close(self) -> None:
         self._stack.close()

@@ -296,7 +296,7 @@ class Demo:
 
     def _dismiss(self, players: FreePlayers) -> None:
         """Waits until all have ended their step, be it one that waits for a block."""
-        self._network.hurry()
+        self._network.stop_retrying()
         deadline = time.monotonic() + JOIN_S
         while not players.join(_LOOK_S) and time.monotonic() < deadline:
             if self._settings.fast:

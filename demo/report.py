@@ -105,17 +105,17 @@ def _describe_demo(run: DemoRun) -> dict[str, Any]:
 
 def _name_phase(run: DemoRun, window: int, block: int) -> str:
     timing = run.parameters.timing
-    audit = run.validator.judged_windows.get(window)
-    if audit is None:
+    judged = run.validator.judged_windows.get(window)
+    if judged is None:
         return "waiting for the beacon"
-    if audit.closed:
+    if judged.closed:
         return "final"
     if block < compute_block(timing, window, Phase.COMMIT):
         return "generating"
-    if audit.context is None:
+    if judged.context is None:
         return "committed, audit beacon awaited"
-    if not audit.complete:
-        return f"judging, {len(audit.verdicts)} of {len(audit.context.members)}"
+    if not judged.complete:
+        return f"judging, {len(judged.verdicts)} of {len(judged.context.members)}"
     return f"judged, final at block {compute_block(timing, window, Phase.VERDICT_END)}"
 
 
@@ -124,11 +124,11 @@ def _describe_miner(run: DemoRun, actor: Actor, weights: Any) -> dict[str, Any]:
     verdicts = [
         {
             "window": w,
-            "reason": audit.verdicts[hotkey].reason.value,
-            "score": compute_score(audit.verdicts[hotkey]),
+            "reason": judged.verdicts[hotkey].reason.value,
+            "score": compute_score(judged.verdicts[hotkey]),
         }
-        for w, audit in list(run.validator.judged_windows.items())
-        if hotkey in audit.verdicts
+        for w, judged in list(run.validator.judged_windows.items())
+        if hotkey in judged.verdicts
     ]
     progress = actor.miner.progress
     return {
@@ -220,13 +220,13 @@ def _describe_accuracy(run: DemoRun) -> dict[str, Any]:
 
 
 def _describe_window(run: DemoRun, window: int) -> dict[str, Any]:
-    audit = run.validator.judged_windows[window]
+    judged = run.validator.judged_windows[window]
     settlement = next((s for s in run.validator.settlements if window in s.windows), None)
     by_uid = settlement.weights if settlement else {}
     uids = {a.miner.hotkey: a.seat.uid for a in run.actors}
     return {
         "window": window,
-        "checkpoint": audit.challenge.checkpoint.hex(),
+        "checkpoint": judged.challenge.checkpoint.hex(),
         "verdicts": [
             {
                 "hotkey": encode_ss58(actor.miner.hotkey),
@@ -238,7 +238,7 @@ def _describe_window(run: DemoRun, window: int) -> dict[str, Any]:
                 "score": compute_score(verdict),
             }
             for actor in run.actors
-            if (verdict := audit.verdicts.get(actor.miner.hotkey)) is not None
+            if (verdict := judged.verdicts.get(actor.miner.hotkey)) is not None
         ],
         "weights": {encode_ss58(h): by_uid[uid] for h, uid in uids.items() if uid in by_uid},
     }
@@ -308,9 +308,9 @@ def find_broken_cheat(run: DemoRun, actor: Actor, pay: Mapping[int, Pay]) -> Ite
 def _get_reasons(run: DemoRun, actor: Actor) -> dict[int, Reason]:
     """A miner's verdicts, by window."""
     return {
-        window: audit.verdicts[actor.miner.hotkey].reason
-        for window, audit in run.validator.judged_windows.items()
-        if actor.miner.hotkey in audit.verdicts
+        window: judged.verdicts[actor.miner.hotkey].reason
+        for window, judged in run.validator.judged_windows.items()
+        if actor.miner.hotkey in judged.verdicts
     }
 
 
@@ -349,7 +349,7 @@ def _find_broken_chain(run: DemoRun) -> list[str]:
     rows = list_rows(run.database, len(run.windows))
     if any(row.state is not DeliveryState.CONFIRMED for row in rows):
         broken.append("weights of a settlement were never confirmed")
-    used = {audit.challenge.checkpoint for audit in run.validator.judged_windows.values()}
+    used = {judged.challenge.checkpoint for judged in run.validator.judged_windows.values()}
     if len(used) < 3:  # the genesis and at least two that were published
         broken.append("fewer than two published checkpoints were picked up")
     return broken

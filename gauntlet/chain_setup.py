@@ -86,7 +86,7 @@ class ChainAttackSetup:
             sources,
             Database(),
             lambda context: None,
-            lambda audit: None,
+            lambda judged: None,
             self.settlements.append,
             windows - 1,
         )
@@ -115,8 +115,8 @@ class ChainAttackSetup:
         seats: set[Seat] = set()
         for window in range(self._windows):
             hotkey = self._names.get((window, miner.name), miner.hotkey)
-            audit = self.validator.judged_windows[window]
-            verdict = audit.verdicts.get(hotkey)
+            judged = self.validator.judged_windows[window]
+            verdict = judged.verdicts.get(hotkey)
             reasons.append(Reason.NOT_REGISTERED if verdict is None else verdict.reason)
             at = compute_block(self._parameters.timing, window, Phase.VERDICT_END)
             for key in (hotkey, miner.hotkey):

@@ -51,7 +51,7 @@ class ChainView:
     def close(self) -> None:
         self._stop.set()
         if self._chain is not None:
-            self._chain.hurry()
+            self._chain.stop_retrying()
         if self._thread.is_alive():
             self._thread.join(_CLOSE_S)
         if self._opening.acquire(timeout=_CLOSE_S):

@@ -44,7 +44,7 @@ _PLACES = ("store", "rules", "steps/rules")
 
 class NoRecordError(ConfigError):
     """There is no record yet where one will be: it may be waited for. kind: what is awaited, see
-    `assay.explorer.front.AWAITED`; the message is its operator's."""
+    `assay.explorer.waiting_app.AWAITED`; the message is its operator's."""
 
     def __init__(self, why: str, kind: str = "record") -> None:
         super().__init__(why)

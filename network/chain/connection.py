@@ -65,7 +65,7 @@ class Connection:
         self._nodes = NodePool(target, self.heads)
         self._random = random.Random(seed)
         self._loop = LookupLoop()
-        self._hurry = asyncio.Event()
+        self._is_ending = asyncio.Event()
         self._lost_at: float | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="chain", daemon=True)
         self._thread.start()
@@ -120,9 +120,9 @@ class Connection:
         `UnknownOutcomeError`: it broke after the start; else as for `read`."""
         return self._run(op, self.target.inclusion_s, self.target.patience_s, resend=False)
 
-    def hurry(self) -> None:
+    def stop_retrying(self) -> None:
         """From now on no call waits for a node that does not answer: the program wants to end."""
-        self._loop.call_soon_threadsafe(self._hurry.set)
+        self._loop.call_soon_threadsafe(self._is_ending.set)
 
     def close(self) -> None:
         """Ends connection and thread. Calls under way fail."""
@@ -193,7 +193,7 @@ class Connection:
                     raise UnknownOutcomeError(f"{trouble}; what was sent may yet happen") from error
                 tries, tried = tries + 1, self._loop.time() - started
                 hopeless = isinstance(error, NONSENSE) and tries > len(self.target.endpoints)
-                if hopeless or self._hurry.is_set() or tried + pause > patience_s:
+                if hopeless or self._is_ending.is_set() or tried + pause > patience_s:
                     raise ChainError(
                         f"{trouble}; tried for {tried:.0f} s: check that the node runs and is "
                         "reached from here, or name another endpoint"
@@ -203,7 +203,7 @@ class Connection:
                 self.heads.settle_for_less(self._loop.time())
                 with contextlib.suppress(TimeoutError):
                     rest_s = pause * self._random.uniform(0.5, 1.0)
-                    await asyncio.wait_for(self._hurry.wait(), rest_s)
+                    await asyncio.wait_for(self._is_ending.wait(), rest_s)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
 
     def _judge_failure(

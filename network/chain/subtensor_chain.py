@@ -118,9 +118,9 @@ class SubtensorChain:
         self._wallets[hotkey] = wallet
         return hotkey
 
-    def hurry(self) -> None:
-        """See `Connection.hurry`."""
-        self._connection.hurry()
+    def stop_retrying(self) -> None:
+        """See `Connection.stop_retrying`."""
+        self._connection.stop_retrying()
 
     def close(self) -> None:
         """Closes the kept state. The connection belongs to whoever made it."""

@@ -301,7 +301,7 @@ class _PinnedBackend(httpcore.NetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
             else:
-                return _HurriedStream(stream)
+                return _LimitedStream(stream)
         raise failure
 
     def connect_unix_socket(
@@ -313,7 +313,7 @@ class _PinnedBackend(httpcore.NetworkBackend):
         time.sleep(seconds)
 
 
-class _HurriedStream(httpcore.NetworkStream):
+class _LimitedStream(httpcore.NetworkStream):
     """A stream that waits for nothing beyond the deadline of the thread that uses it."""
 
     def __init__(self, inner: httpcore.NetworkStream) -> None:
@@ -322,10 +322,10 @@ class _HurriedStream(httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         fault = ServedError("a server sends more beside what was asked for than answers have")
         room = limit_read(max_bytes, fault)
-        return count_read(self._inner.read(room, _hurry(timeout, httpcore.ReadTimeout)))
+        return count_read(self._inner.read(room, _limit_timeout(timeout, httpcore.ReadTimeout)))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, _hurry(timeout, httpcore.WriteTimeout))
+        self._inner.write(buffer, _limit_timeout(timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:
         self._inner.close()
@@ -336,14 +336,14 @@ class _HurriedStream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        rest = _hurry(timeout, httpcore.ConnectTimeout)
-        return _HurriedStream(self._inner.start_tls(ssl_context, server_hostname, rest))
+        rest = _limit_timeout(timeout, httpcore.ConnectTimeout)
+        return _LimitedStream(self._inner.start_tls(ssl_context, server_hostname, rest))
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
 
 
-def _hurry(timeout: float | None, late: type[httpcore.TimeoutException]) -> float:
+def _limit_timeout(timeout: float | None, late: type[httpcore.TimeoutException]) -> float:
     """What is left of a timeout and of the deadline; a timeout of 0 would mean none at all."""
     rest = get_rest()
     if timeout is not None:

@@ -86,11 +86,11 @@ def _explain(folder: Path, error: OSError) -> ConfigError:
 
 
 @contextmanager
-def catch_signals(hurry: Callable[[], None]) -> Iterator[threading.Event]:
+def catch_signals(stop_retrying: Callable[[], None]) -> Iterator[threading.Event]:
     """An event that Ctrl-C or SIGTERM sets; a second one ends the program where it stands.
 
     Args:
-        hurry: called with the first, so that nothing waits for what does not answer.
+        stop_retrying: called with the first, so that nothing waits for what does not answer.
     """
     stop = threading.Event()
 
@@ -98,7 +98,7 @@ def catch_signals(hurry: Callable[[], None]) -> Iterator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        hurry()
+        stop_retrying()
         logger.info(
             "stopping after this step; once more ends it at once", extra={"event": "stopping"}
         )

@@ -327,7 +327,7 @@ def make_config(folder: Path, text: str) -> Path:
     ("arguments", "env", "config", "words"),
     [
         (["demo", "--nonsense"], {}, None, "No such option"),
-        (["demo", "--windows", "1"], {}, None, "demo.windows"),
+        (["demo", "--windows", "1"], {}, None, "--windows: "),
         (["demo", "--out", "/proc/nowhere"], {}, None, "cannot write"),
         (["status"], {"ASSAY_STATUS__DIRR": "x"}, None, "ASSAY_STATUS__DIRR"),
         (["status", "--dir", "nowhere"], {}, None, "assay demo --out"),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from assay.cli.demo import heed_interrupts
+from assay.cli.demo import catch_interrupts
 from assay.demo.players import FreePlayers, TurnPlayers
 
 #: Longest wait for a thread, seconds.
@@ -141,7 +141,7 @@ def test_an_interrupt_that_python_drops_is_heeded(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "unraisablehook", dropped.append)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with heed_interrupts() as require_wanted:
+        with catch_interrupts() as require_wanted:
             require_wanted()
             Dying()
             assert [drop.exc_type for drop in dropped] == [KeyboardInterrupt]

@@ -19,13 +19,13 @@ from starlette.testclient import TestClient
 from assay.cli.explorer import ExplorerOpening
 from assay.demo.localnet.description import BeaconService, Localnet, Party, write_localnet
 from assay.devnet import Devnet, Seal
-from assay.explorer.front import AWAITED, Front
 from assay.explorer.pages import write_about
 from assay.explorer.ports import Live
 from assay.explorer.sources.opened_sources import BlockWatch, join_words
 from assay.explorer.sources.peer_health import PeerHealth
 from assay.explorer.sources.record_sources import ExplorerRequest, NoRecordError
 from assay.explorer.sources.run_view import RunView
+from assay.explorer.waiting_app import AWAITED, WaitingApp
 from assay.neurons.settings.sections import Settings
 from assay.protocol import Parameters
 from tests.explorer.inside import look_into
@@ -316,7 +316,7 @@ def test_how_long_something_takes_is_told_as_people_say_it():
 
 def test_what_is_awaited_is_told_without_a_folder_s_path(tmp_path, capsys):
     """Its operator reads which folder it is, at standard error."""
-    front = Front(("127.0.0.1",))
+    front = WaitingApp(("127.0.0.1",))
     request = ExplorerRequest(Settings(), None, tmp_path / "net")
     opening = ExplorerOpening(request, ExitStack(), front, ("127.0.0.1",), False)
     client = TestClient(front, base_url="http://127.0.0.1:8400")

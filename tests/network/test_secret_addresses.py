@@ -19,7 +19,7 @@ import pytest
 import typer
 from pydantic import SecretStr
 
-from assay.cli.options import plain_errors, say_what_opens
+from assay.cli.options import plain_errors, print_opening
 from assay.explorer.sources.shell_commands import show_address
 from assay.network import StoreError
 from assay.network.beacon import BeaconSourceError, HttpBeacons, RelayTimeouts
@@ -209,7 +209,7 @@ def test_a_node_of_the_evm(
 
 def test_what_commands_and_pages_show(capsys: pytest.CaptureFixture[str]) -> None:
     url = f"wss://{USER}:{WORD}@node.example:443/{KEY}?key={WORD}"
-    say_what_opens(load_settings(None, {"chain": {"network": url, "netuid": 3}}), False)
+    print_opening(load_settings(None, {"chain": {"network": url, "netuid": 3}}), False)
     told = capsys.readouterr().err
     assert "subnet 3 of wss://node.example:443 …" in told
     ChainTarget((url,))

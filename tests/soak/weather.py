@@ -140,7 +140,7 @@ class FaultyChain:
 
         return call
 
-    def hurry(self) -> None:
+    def stop_retrying(self) -> None:
         """Nothing waits here."""
 
     def get_head(self) -> int:

@@ -1,4 +1,4 @@
-"""What stands at the address before there is anything to show: a page that says what is awaited.
+"""What is served before there is anything to show: a page that says what is awaited.
 
 Once the pages are there they take its place, under the same address; a browser that waits asks
 again by itself.
@@ -28,14 +28,14 @@ AWAITED = {
 }
 
 
-class Front:
+class WaitingApp:
     """An ASGI application that hands on to the pages once there are some. awaited: a kind of
     `AWAITED`."""
 
     def __init__(self, hosts: tuple[str, ...]) -> None:
         self.awaited = "opening"
         self._pages = Pages()
-        self._guard = Guard(self._tell, hosts)
+        self._guard = Guard(self._explain, hosts)
         self._app: ASGIApp | None = None
         self._ready: tuple[ASGIApp, Callable[[], None], Callable[[], None]] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -70,7 +70,7 @@ class Front:
             self._ready[2]()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _tell(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _explain(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._answer(Request(scope))(scope, receive, send)
 
     def _answer(self, request: Request) -> Response:
