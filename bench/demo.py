@@ -21,9 +21,9 @@ from assay.demo import demo_run
 from assay.demo.demo_network import DevnetNetwork, Network
 from assay.demo.demo_run import Demo, DemoRun, found_devnet
 from assay.devnet import SimulatedChain
+from assay.environments import Success
 from assay.network.beacon import LocalBeacon
 from assay.neurons.settings.sections import DemoSettings
-from assay.neurons.trainer.held_out import Accuracy
 from assay.protocol import Beacon, Block
 from assay.protocol.beacon import compute_round_time_ms
 from assay.protocol.parameters import DEMO_TIMING
@@ -146,7 +146,7 @@ def play(found: Callable[..., Network]) -> Played:
 
 def main() -> None:
     torch.set_num_threads(1)
-    demo_run.evaluate = lambda *_: Accuracy(0, 1)  # type: ignore[assignment] # the same in both
+    demo_run.evaluate = lambda *_: Success(0, 1)  # type: ignore[assignment] # the same in both
     on_chain, in_memory = [], []
     for _ in range(RUNS):
         on_chain.append(play(found_devnet))

@@ -35,7 +35,7 @@ from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
 from assay.artifacts.parquet import ParquetWorker
 from assay.artifacts.steps.step_folder import StepFolder, read_step, read_taken
 from assay.devnet import SimulatedChain
-from assay.environments import open_environment
+from assay.environments import Success, open_environment
 from assay.gauntlet.content_attacks import FakingMiner, JunkAppended, ShuffledSketch
 from assay.inference import Checkpoint, Request, load_checkpoint
 from assay.network.beacon import LocalBeacon
@@ -43,7 +43,7 @@ from assay.network.files import write_json
 from assay.network.store import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.session.neuron_session import JudgeSources
-from assay.neurons.trainer.held_out import Accuracy, evaluate
+from assay.neurons.trainer.held_out import evaluate
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig, make_learner
@@ -66,7 +66,7 @@ HONEST = 2
 FORGERS = (FakingMiner, ShuffledSketch, JunkAppended)
 PLOTS = Path(__file__).with_name("results")
 
-Curve = list[tuple[int, Accuracy]]
+Curve = list[tuple[int, Success]]
 
 
 @dataclass(frozen=True)

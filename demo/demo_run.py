@@ -21,7 +21,7 @@ from assay.audit.ports import Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
 from assay.demo.demo_network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
 from assay.demo.players import FreePlayers, TurnPlayers
-from assay.environments import make_environment
+from assay.environments import Success, make_environment
 from assay.gauntlet.content_attacks import FakingMiner
 from assay.gauntlet.sampling_attacks import BestOfSeedsMiner, CheapModelMiner
 from assay.inference import load_checkpoint
@@ -34,7 +34,7 @@ from assay.neurons.program.database import VALIDATOR_FILE, Database
 from assay.neurons.session.neuron_session import JudgeSources
 from assay.neurons.session.window_reader import find_settlement
 from assay.neurons.settings.sections import DemoSettings
-from assay.neurons.trainer.held_out import Accuracy, HeldOut, evaluate
+from assay.neurons.trainer.held_out import HeldOut, evaluate
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.trainer.trainer_setup import TrainerConfig
@@ -93,8 +93,8 @@ class DemoRun:
     last_block: int
     lessons: list[Lesson] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    before: Accuracy | None = None
-    after: Accuracy | None = None
+    before: Success | None = None
+    after: Success | None = None
     stage: str = "starting"
     started_at: int = field(default_factory=lambda: int(time.time()))
 
@@ -302,7 +302,7 @@ class Demo:
             if self._settings.fast:
                 self._network.make_block()
 
-    def _evaluate(self, stage: str, digest: bytes) -> Accuracy:
+    def _evaluate(self, stage: str, digest: bytes) -> Success:
         self._enter(stage)
         checkpoint = self._checkpoints.get(digest)
         return evaluate(

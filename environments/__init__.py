@@ -19,13 +19,7 @@ from assay.environments.base import (
     compute_reward,
     get_weights,
 )
-from assay.environments.levels import (
-    PROBLEMS_MIN,
-    Success,
-    compute_levels,
-    compute_wilson_interval,
-    find_undecided,
-)
+from assay.environments.levels import PROBLEMS_MIN, Success, compute_levels, find_undecided
 from assay.environments.problem_file import ProblemFileError, add_problem_files, compute_file_digest
 from assay.environments.registry import (
     ENVIRONMENTS,
@@ -52,7 +46,6 @@ __all__ = [
     "compute_file_digest",
     "compute_levels",
     "compute_reward",
-    "compute_wilson_interval",
     "find_undecided",
     "get_weights",
     "list_environments",

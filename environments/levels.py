@@ -22,7 +22,7 @@ _Z = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """Held-out problems of one level: how many were asked, how many wholly solved.
+    """Held-out problems of one level or of all: how many were asked, how many wholly solved.
 
     Raises:
         ValueError: more were solved than asked, or fewer than none.
@@ -35,13 +35,18 @@ class Success:
         if not 0 <= self.solved <= self.asked:
             raise ValueError(f"{self.solved} of {self.asked} problems solved: impossible")
 
+    @property
+    def value(self) -> float:
+        """Share of solved problems, for people."""
+        return self.solved / self.asked
 
-def compute_wilson_interval(solved: int, asked: int) -> tuple[float, float]:
-    """95 % score interval of a share (Wilson, 1927), for people."""
-    p = solved / asked
-    centre = (p + _Z**2 / (2 * asked)) / (1 + _Z**2 / asked)
-    half = _Z / (1 + _Z**2 / asked) * sqrt(p * (1 - p) / asked + _Z**2 / (4 * asked**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its 95 % score interval (Wilson, 1927)."""
+        n, p = self.asked, self.value
+        centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+        half = _Z / (1 + _Z**2 / n) * sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
+        return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def compute_levels(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.artifacts.records.run_folder import BROKEN, DOCUMENT_BYTES, JsonFile, RunFolder
-from assay.environments import compute_wilson_interval
+from assay.environments import Success
 from assay.explorer.ports import CheckpointOrigin, EntryStatus, Live, ShownWeights, Training
 from assay.network.files import is_locked
 
@@ -194,9 +194,9 @@ def _describe_point(row: Mapping[str, Any]) -> dict[str, Any]:
     point: dict[str, Any] = {"number": int(row["number"]), "reward": float(row["reward"])}
     if not n:
         return point | {"value": None, "low": None, "high": None, "problems": 0}
-    low, high = compute_wilson_interval(correct, n)
-    value = round(correct / n, 4)
-    return point | {"value": value, "low": round(low, 4), "high": round(high, 4), "problems": n}
+    share = Success(correct, n)
+    value, low, high = (round(bound, 4) for bound in (share.value, *share.interval))
+    return point | {"value": value, "low": low, "high": high, "problems": n}
 
 
 def parse_manifest(data: bytes | None) -> CheckpointOrigin | None:

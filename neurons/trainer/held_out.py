@@ -7,14 +7,12 @@ checkpoint that the step makes. Specification, section 11.
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from assay.environments import (
     PROBLEMS_MIN,
     Environment,
     Success,
     compute_levels,
-    compute_wilson_interval,
     find_undecided,
     open_environment,
 )
@@ -26,23 +24,6 @@ from assay.protocol.parameters import MILLION
 _BATCH = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """Correct answers among held-out problems, one sampled completion each (T as in the rules)."""
-
-    correct: int
-    problems: int
-
-    @property
-    def value(self) -> float:
-        """Share of correct answers."""
-        return self.correct / self.problems
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        return compute_wilson_interval(self.correct, self.problems)
-
-
 def evaluate(
     checkpoint: Checkpoint,
     environment: Environment,
@@ -50,7 +31,7 @@ def evaluate(
     problems: int,
     levels: Sequence[int] | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
-) -> Accuracy:
+) -> Success:
     """Accuracy on the first `problems` held-out problems; the same for all checkpoints.
 
     Args:
@@ -61,10 +42,10 @@ def evaluate(
     )
 
 
-def add_up(counts: Mapping[int, Success]) -> Accuracy:
+def add_up(counts: Mapping[int, Success]) -> Success:
     """All levels together."""
     solved, asked = (sum(getattr(s, name) for s in counts.values()) for name in ("solved", "asked"))
-    return Accuracy(solved, asked)
+    return Success(solved, asked)
 
 
 def count_successes(
@@ -172,7 +153,7 @@ def describe_levels(
     if new != tuple(levels):
         found = add_up(successes)
         lines.append(
-            f"levels {_join(levels)} become {_join(new)}: {found.correct} of {found.problems} "
+            f"levels {_join(levels)} become {_join(new)}: {found.solved} of {found.asked} "
             "held-out problems are solved"
         )
     if stuck := find_undecided(levels, legal, successes):

@@ -31,9 +31,10 @@ from pathlib import Path
 from typing import Any
 
 from assay.artifacts.checkpoints.checkpoint_folder import CheckpointFolder
+from assay.environments import Success
 from assay.inference import CheckpointError
 from assay.network.files import replace_file, write_json
-from assay.neurons.trainer.held_out import Accuracy, HeldOut
+from assay.neurons.trainer.held_out import HeldOut
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.trainer import Trainer
 from assay.protocol import EncodingError
@@ -163,19 +164,19 @@ class LearningMonitor:
         except CheckpointError:
             return True  # thrown away since
         counts = self._held_out.count(checkpoint)
-        self._add(lesson, Accuracy(sum(c.solved for c in counts), sum(c.asked for c in counts)))
+        self._add(lesson, Success(sum(c.solved for c in counts), sum(c.asked for c in counts)))
         return True
 
-    def _add(self, lesson: Lesson, accuracy: Accuracy) -> None:
+    def _add(self, lesson: Lesson, accuracy: Success) -> None:
         number = lesson.published.number
         reward, error = _measure_reward(lesson)
         levels = lesson.published.levels if lesson.levels == lesson.published.levels else None
-        point = HeldOutPoint(number, reward, error, accuracy.correct, accuracy.problems, levels)
+        point = HeldOutPoint(number, reward, error, accuracy.solved, accuracy.asked, levels)
         # another course may begin again from a lower number
         self.points = [*(p for p in self.points if p.number < number), point][-_KEPT:]
         low, high = accuracy.interval
         self._report(
-            f"checkpoint {number}: {100 * accuracy.value:.1f} % of {accuracy.problems} held-out "
+            f"checkpoint {number}: {100 * accuracy.value:.1f} % of {accuracy.asked} held-out "
             f"problems (95 %: {100 * low:.1f} to {100 * high:.1f})"
         )
         alarm = find_divergence(self.points)
@@ -213,7 +214,7 @@ def draw(points: list[HeldOutPoint], path: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(8, 4.5), dpi=120, layout="constrained")
     numbers = [point.number for point in points]
-    scores = [Accuracy(point.correct, point.problems) for point in points]
+    scores = [Success(point.correct, point.problems) for point in points]
     axes.errorbar(
         numbers,
         [p.reward for p in points],
