@@ -82,7 +82,7 @@ def _measure_sampling(
     if found.measured is not None and "margin_max" not in statistics:
         statistics = {
             "margin_max": found.measured.margin,
-            "log_capital": found.measured.log_capital,
+            "log_capital": found.measured.statistics.log_capital,
         }
     if not {"margin_max", "log_capital"} <= statistics.keys():  # a stranger's may lack them
         return ()
@@ -131,10 +131,10 @@ def _measure_sketch(
     mean = statistics.get("sketch_mean")
     close = found.measured
     if close is not None:
-        first, last, worst = close.block
-        name = f"sketch over tokens {first} to {last}"
+        first, end, worst = close.statistics.block
+        name = f"sketch over tokens {first} to {end - 1}"
         measures.append(_bound(name, worst, block, unit))
-        mean = close.sketch_mean
+        mean = close.statistics.sketch_mean
     if mean is not None:
         measures.append(_bound("sketch over the rollout", mean, whole, unit))
     if close is None and mean is not None and 0 < mean <= whole:
@@ -148,13 +148,14 @@ def _measure_logprobs(
 ) -> tuple[Measure, ...]:
     rms, largest = tests.logprob_rms_bound / _NATS, tests.logprob_max_bound / _NATS
     close = found.measured
-    value = statistics.get("logprob_rms") if close is None else close.logprob_rms
+    value = statistics.get("logprob_rms") if close is None else close.statistics.logprob_rms
     if value is None:
         return ()
     measures = [_bound("log-probabilities, root mean square", value, rms, "nats")]
     if close is not None:
+        claimed, measured = close.logprobs
         name = "log-probabilities, largest difference"
-        measures.append(_bound(name, close.logprob_max, largest, "nats"))
+        measures.append(_bound(name, abs(claimed - measured), largest, "nats"))
     elif value <= rms and found.verdict is None:
         words = f"not known here; at most {largest:.6g} nats is allowed at each position"
         name = "log-probabilities, largest difference"

@@ -189,7 +189,6 @@ def _measure(
     found = compute_rollout_statistics(
         rollout, measured, positions, checkpoint.calibration, context.parameters
     )
-    start, end, distance = found.block
     token, worst, nats = verdict.token or 0, found.logprob_worst, float(1 << LOGPROB_BITS)
     claimed, ours = int(rollout.logprobs[worst]), int(measured.logprobs[worst])
     return RolloutMeasurement(
@@ -199,11 +198,7 @@ def _measure(
         margin=int(measured.margins[token]) / (1 << FRACTION_BITS),
         off=int((measured.margins > 0).sum()),
         above_cap=int((measured.margins > context.parameters.tests.margin_cap).sum()),
-        log_capital=found.log_capital,
-        block=(start, end - 1, distance),
-        sketch_mean=found.sketch_mean,
-        logprob_rms=found.logprob_rms,
-        logprob_max=abs(claimed - ours) / nats,
+        statistics=found,
         logprobs=(claimed / nats, ours / nats),
     )
 

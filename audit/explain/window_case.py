@@ -7,6 +7,7 @@ from assay.inference import Outline
 from assay.protocol import Context, Header, Reason, Rollout
 from assay.protocol.record import Outcome
 from assay.verification import Verdict
+from assay.verification.rollout_statistics import RolloutStatistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,7 @@ class RolloutMeasurement:
     margin: float  # of that token, logits
     off: int  # tokens that are not the keyed draw
     above_cap: int  # those of them beyond the cap
-    log_capital: float  # natural logarithm of the rollout's martingale at its highest
-    #: first and last token of the block whose sketch is furthest away; its mean difference a token
-    block: tuple[int, int, float]
-    sketch_mean: float  # mean difference a token over the whole rollout
-    logprob_rms: float  # over the positions drawn, nats
-    logprob_max: float  # over the positions drawn, nats
+    statistics: RolloutStatistics
     #: −ln p claimed and measured at the position of the largest difference, nats
     logprobs: tuple[float, float]
 
