@@ -214,11 +214,8 @@ def open_published(
 def find_newest(
     records: Objects, validator: bytes, parameters: Parameters, announced: Commitment | None
 ) -> range:
-    """The windows of the newest settlement that was published.
-
-    Args:
-        announced: binds the validator, as the store's own hint does not: the newer one is taken.
-    """
+    """The windows of the newest settlement that was published. announced: binds the validator, as
+    the store's own hint does not: the newer one is taken."""
     where = f"the record of {encode_ss58(validator)}"
     reader = open_reader(records, validator, parameters)
     latest = reader.read_latest()

@@ -123,10 +123,7 @@ def fit_pair(pair: Pair) -> Calibration:
 
 def find_margin(curve: Floats, rate: float) -> float:
     """The τ on the grid that a token's margin exceeds with probability `rate`; 0 if none does.
-
-    Args:
-        curve: P(margin > τ) at `GRID`, falling.
-    """
+    curve: P(margin > τ) at `GRID`, falling."""
     above = np.flatnonzero(curve >= rate)
     if not len(above):
         return 0.0

@@ -23,11 +23,7 @@ _WIDE = 1_000
 
 def open_console(least: int = 0) -> Console:
     """Standard output. Into a file or a pipe a row is a line, whatever its length: there is no
-    width to cut figures or to break sentences for.
-
-    Args:
-        least: columns, however narrow a terminal is.
-    """
+    width to cut figures or to break sentences for. least: columns, however narrow a terminal is."""
     console = Console(highlight=False)
     console.width = max(console.width, least) if console.is_terminal else _WIDE
     return console

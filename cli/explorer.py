@@ -112,11 +112,7 @@ class ExplorerOpening:
         self._stop = threading.Event()
 
     def start(self, fail: Callable[[], None]) -> None:
-        """Begins.
-
-        Args:
-            fail: called when there is nothing to show, and will not be.
-        """
+        """Begins. fail: called when there is nothing to show, and will not be."""
         self._thread = threading.Thread(target=self._run, args=(fail,), name="open", daemon=True)
         self._thread.start()
 

@@ -24,11 +24,8 @@ _ENVIRONMENT = "arithmetic"
 
 
 def buy_subnet(connection: Connection, owner: ChainWallet, tempo: int) -> int:
-    """Buys a subnet, opens it for stake and settles how it works. Its netuid.
-
-    Args:
-        tempo: blocks between epochs, counted from here.
-    """
+    """Buys a subnet, opens it for stake and settles how it works. Its netuid. tempo: blocks between
+    epochs, counted from here."""
     change_settings(
         connection,
         [
@@ -62,11 +59,8 @@ def publish_rules(
     slot_ms: int,
     pass_blocks: Callable[[int], int],
 ) -> Parameters:
-    """Publishes the demo's rules for a subnet, and its first checkpoint.
-
-    Args:
-        pass_blocks: makes so many blocks.
-    """
+    """Publishes the demo's rules for a subnet, and its first checkpoint. pass_blocks: makes so many
+    blocks."""
     from assay.subnet.presets import PRESETS  # a running localnet needs no model in memory
     from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 

@@ -62,11 +62,8 @@ PRESETS: Mapping[str, Preset] = {
 def make_parameters(
     timing: Timing, preset: Preset, identity: Identity, beacon: BeaconChain, environment: str
 ) -> Parameters:
-    """Parameters of a preset for one subnet.
-
-    Args:
-        timing: the preset's, with the chain's slot and the subnet's tempo.
-    """
+    """Parameters of a preset for one subnet. timing: the preset's, with the chain's slot and the
+    subnet's tempo."""
     return Parameters(
         identity=identity,
         beacon=beacon,

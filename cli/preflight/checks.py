@@ -65,11 +65,8 @@ class PreflightCheck:
 
 
 def attempt(name: str, remedy: str, look: Callable[[], PreflightCheck]) -> PreflightCheck:
-    """A check that may meet anything: what an operator can mend is a failure of it.
-
-    Args:
-        remedy: what to do then, beside what the error itself says.
-    """
+    """A check that may meet anything: what an operator can mend is a failure of it. remedy: what to
+    do then, beside what the error itself says."""
     try:
         return look()
     except (OperatorError, OSError) as error:
@@ -157,11 +154,8 @@ def check_trainer(parameters: Parameters, hotkey: bytes) -> PreflightCheck:
 
 
 def check_relays(faults: Mapping[str, str]) -> PreflightCheck:
-    """What relays of the beacon say of the chain that is pinned.
-
-    Args:
-        faults: address → what is wrong with it, or "".
-    """
+    """What relays of the beacon say of the chain that is pinned. faults: address → what is wrong
+    with it, or ""."""
     bad = [f"{url} {fault}" for url, fault in faults.items() if fault]
     detail = "; ".join([*bad, *(f"{url} serves it" for url, fault in faults.items() if not fault)])
     if not bad:
@@ -174,11 +168,8 @@ def check_relays(faults: Mapping[str, str]) -> PreflightCheck:
 
 
 def check_disk(folder: Path, checkpoint: int) -> PreflightCheck:
-    """Room for a program's files, where its folder is or would be.
-
-    Args:
-        checkpoint: bytes of one; 0: not known.
-    """
+    """Room for a program's files, where its folder is or would be. checkpoint: bytes of one; 0: not
+    known."""
     there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(there).free
     needed = _DISK_BYTES + 2 * checkpoint

@@ -63,11 +63,7 @@ def write_localnet(folder: Path, localnet: Localnet) -> None:
 
 
 def find_localnet(folder: Path) -> Localnet | None:
-    """What a folder holds, or None.
-
-    Raises:
-        ConfigError: it holds something else under that name.
-    """
+    """What a folder holds, or None. Raises ConfigError: it holds something else under that name."""
     file = folder / DESCRIPTION_FILE
     try:
         with file.open("rb") as opened:

@@ -50,10 +50,7 @@ class PendingCommitment:
 
 class CommitmentDelivery:
     """Brings commitments to the chain, one after the other: a hotkey has one slot for all windows.
-
-    Attributes:
-        trouble: why the first of them is not there yet.
-    """
+    trouble: why the first of them is not there yet."""
 
     def __init__(self, chain: Chain, timing: Timing) -> None:
         self.trouble: str | None = None
@@ -66,11 +63,8 @@ class CommitmentDelivery:
         self._pending.append(pending)
 
     def step(self, head: int) -> None:
-        """Does all that can be done at this head.
-
-        Raises:
-            WrongChainError: the node is of another chain.
-        """
+        """Does all that can be done at this head. Raises WrongChainError: the node is of another
+        chain."""
         while self._pending and self._process(self._pending[0], head):
             self._pending.popleft()
             self.trouble = None

@@ -158,11 +158,8 @@ class Miner:
         return "; ".join([*troubles, *filter(None, others)]) or None
 
     def step(self) -> bool:
-        """Opens the current window, generates some of its groups, or commits.
-
-        Raises:
-            WrongChainError: the node is of another chain. Everything else outside is trouble.
-        """
+        """Opens the current window, generates some of its groups, or commits. Raises
+        WrongChainError: the node is of another chain. Everything else outside is trouble."""
         try:
             more = self._step(self.dependencies.chain.get_head())
         except WrongChainError:

@@ -76,10 +76,7 @@ class MinerReview:
 
     def step(self) -> bool:
         """Judges one window or looks up one payment; False until the next block once none is due.
-
-        Raises:
-            WrongChainError: the node is of another chain. Everything else outside is trouble.
-        """
+        Raises WrongChainError: the node is of another chain. Everything else outside is trouble."""
         head = None
         try:
             head = self._sources.chain.get_head()

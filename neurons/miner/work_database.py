@@ -50,11 +50,8 @@ class WorkStage(IntEnum):
 
 @dataclass(slots=True)
 class SavedWork:
-    """One window's file, and what stands in it.
-
-    Attributes:
-        marks: what was done, the last number of each kind.
-    """
+    """One window's file, and what stands in it. marks: what was done, the last number of each
+    kind."""
 
     path: Path
     identity: bytes
@@ -64,11 +61,8 @@ class SavedWork:
     written: int = 0
 
     def keep(self, groups: Sequence[Sequence[Rollout]]) -> None:
-        """Writes those of a window's groups that are not there yet.
-
-        Raises:
-            WorkDatabaseError: the disk does not take them. Nothing is half there: try again later.
-        """
+        """Writes those of a window's groups that are not there yet. Raises WorkDatabaseError: the
+        disk does not take them. Nothing is half there: try again later."""
         new = [b"".join(map(encode_rollout, group)) for group in groups[self.written :]]
         self._append([(WorkStage.GROUP, data) for data in new])
         self.written = max(self.written, len(groups))

@@ -56,11 +56,8 @@ class LoopHooks:
 
 
 class VerdictCounter:
-    """Counts each verdict once, of those that were not there at the start.
-
-    Args:
-        known: key → reason, as it is.
-    """
+    """Counts each verdict once, of those that were not there at the start. known: key → reason, as
+    it is."""
 
     def __init__(self, tally: Counters, known: Mapping[Any, str]) -> None:
         self._tally = tally

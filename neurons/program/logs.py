@@ -42,11 +42,7 @@ _SHOWN = 11
 
 @dataclass(slots=True)
 class LogContext:
-    """Who speaks and where the chain is: on every line. A process is one program.
-
-    Attributes:
-        hotkey: SS58.
-    """
+    """Who speaks and where the chain is: on every line. A process is one program. hotkey: SS58."""
 
     hotkey: str | None = None
     seen: ChainStatus | None = None
@@ -71,11 +67,8 @@ LINES: Counter[str] = Counter({"info": 0, "warning": 0, "error": 0})
 
 @contextmanager
 def log_lines(as_json: bool, quiet: bool) -> Iterator[None]:
-    """Lines on stderr for as long as it lasts: for people, or one JSON document each.
-
-    Args:
-        quiet: warnings and errors only.
-    """
+    """Lines on stderr for as long as it lasts: for people, or one JSON document each. quiet:
+    warnings and errors only."""
     handler = LineWriter(sys.stderr)
     handler.setFormatter(make_formatter(as_json, Console(stderr=True)))
     root = logging.getLogger("assay")
@@ -104,11 +97,8 @@ def make_report(event: str) -> Callable[[str], None]:
 
 
 def make_formatter(as_json: bool, console: Console) -> logging.Formatter:
-    """Turns a record into a line.
-
-    Args:
-        console: says whether colours are wanted; NO_COLOR and files want none.
-    """
+    """Turns a record into a line. console: says whether colours are wanted; NO_COLOR and files want
+    none."""
     coloured = console.is_terminal and not console.no_color
     document = structlog.processors.JSONRenderer(default=str)
     render = [_stamp, document] if as_json else [partial(_write_sentence, coloured)]

@@ -29,11 +29,8 @@ _STOP_S = 5.0
 
 
 class StatusCollector(Collector):
-    """The table's figures of the status seen last.
-
-    Attributes:
-        status: None before the first: then there are no figures.
-    """
+    """The table's figures of the status seen last. status: None before the first: then there are no
+    figures."""
 
     def __init__(self, program: str) -> None:
         self.status: dict[str, Any] | None = None

@@ -88,10 +88,7 @@ def _explain(folder: Path, error: OSError) -> ConfigError:
 @contextmanager
 def catch_signals(stop_retrying: Callable[[], None]) -> Iterator[threading.Event]:
     """An event that Ctrl-C or SIGTERM sets; a second one ends the program where it stands.
-
-    Args:
-        stop_retrying: called with the first, so that nothing waits for what does not answer.
-    """
+    stop_retrying: called with the first, so that nothing waits for what does not answer."""
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -146,12 +143,8 @@ class ProgramLoop:
         self._watch.beat = self._beat
 
     def run(self) -> None:
-        """Returns when asked to stop.
-
-        Raises:
-            WrongChainError, ParametersChangedError: it makes no sense to go on.
-            RuntimeError: the same program failed `DEFECTS_MAX` times in a row.
-        """
+        """Returns when asked to stop. Raises WrongChainError, ParametersChangedError: it makes no
+        sense to go on. RuntimeError: the same program failed `DEFECTS_MAX` times in a row."""
         try:
             while not self._stop.is_set():
                 busy = self._step()

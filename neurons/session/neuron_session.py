@@ -149,11 +149,8 @@ class NetworkMonitor:
         self._lack: str | None = None
 
     def require_seat(self) -> None:
-        """Says at the start what would otherwise show after a window.
-
-        Raises:
-            ConfigError: the hotkey holds no uid.
-        """
+        """Says at the start what would otherwise show after a window. Raises ConfigError: the
+        hotkey holds no uid."""
         chain, hotkey = self._session.chain, self._session.account.hotkey
         if hotkey not in chain.get_members(chain.get_head()):
             raise ConfigError(
@@ -170,12 +167,8 @@ class NetworkMonitor:
             )
 
     def check(self) -> str | None:
-        """What the operator should mend; None while the hotkey stands as it should.
-
-        Raises:
-            ParametersChangedError: the network is gone.
-            ChainError: the chain cannot be read.
-        """
+        """What the operator should mend; None while the hotkey stands as it should. Raises
+        ParametersChangedError: the network is gone. ChainError: the chain cannot be read."""
         session, chain, seen = self._session, self._session.chain, self.seen
         head = chain.get_head()
         if seen.head is None or head != seen.head.number:

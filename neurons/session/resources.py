@@ -87,11 +87,8 @@ def connect(
 def open_chain(
     settings: ChainSettings, folder: Path | None = None, poll_s: float = 1.0, *, hasty: bool = True
 ) -> Iterator[SubtensorChain]:
-    """The subnet that settings name.
-
-    Args:
-        folder: where state once read is kept; None: nowhere for longer than this.
-    """
+    """The subnet that settings name. folder: where state once read is kept; None: nowhere for
+    longer than this."""
     netuid = require_netuid(settings)
     with TemporaryDirectory(prefix="assay-") as scratch:
         kept = Path(scratch) if folder is None else folder
@@ -191,10 +188,7 @@ def open_own_store(settings: Settings) -> tuple[ObjectStore, str]:
 
 def read_credentials(settings: StoreSettings) -> Credentials:
     """The keys of one's bucket: of the file if one is named, else of the settings themselves.
-
-    Raises:
-        ConfigError: there are none, or only half of them; nothing of them is in it.
-    """
+    Raises ConfigError: there are none, or only half of them; nothing of them is in it."""
     token = settings.session_token
     key, secret = settings.access_key_id, settings.secret_access_key
     if settings.credentials is not None:

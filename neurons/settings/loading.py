@@ -153,12 +153,8 @@ def use_sdk_cache(folder: Path) -> None:
 
 
 def open_named_environment(text: str) -> Environment:
-    """An environment as a person writes it: `sat`, or `sat,k=4`.
-
-    Raises:
-        ConfigError: it cannot be read so, there is no such environment, or a setting is not one of
-            its own.
-    """
+    """An environment as a person writes it: `sat`, or `sat,k=4`. Raises ConfigError: it cannot be
+    read so, there is no such environment, or a setting is not one of its own."""
     try:
         return make_environment(*parse_choice(text))
     except ValueError as error:
@@ -166,11 +162,8 @@ def open_named_environment(text: str) -> Environment:
 
 
 def parse_hotkey(text: str, option: str) -> bytes:
-    """The 32 bytes of a hotkey that a person names by its address.
-
-    Raises:
-        ConfigError: it is none.
-    """
+    """The 32 bytes of a hotkey that a person names by its address. Raises ConfigError: it is
+    none."""
     try:
         return decode_ss58(text)
     except ValueError as error:

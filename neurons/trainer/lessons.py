@@ -94,11 +94,8 @@ class WindowReading:
         return found.pop() if len(found) == 1 else None
 
     def judge(self, hotkey: bytes, checkpoint: Checkpoint, sources: JudgeSources) -> None:
-        """Judges all groups of one file; one bad group, and none of it is learned from.
-
-        Raises:
-            WorkerError: we lack something that parsing needs.
-        """
+        """Judges all groups of one file; one bad group, and none of it is learned from. Raises
+        WorkerError: we lack something that parsing needs."""
         context = self.context
         forward = RecordingForward(checkpoint.get_reference(context.parameters.work.temperature))
         committed = context.commitments[hotkey]

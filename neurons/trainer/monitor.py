@@ -201,11 +201,8 @@ class LearningMonitor:
 
 
 def draw(points: list[HeldOutPoint], path: Path) -> None:
-    """Reward and held-out success over checkpoints, with 95 % intervals; a PNG.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Reward and held-out success over checkpoints, with 95 % intervals; a PNG. Raises OSError: it
+    cannot be written."""
     import matplotlib
 
     matplotlib.use("Agg")

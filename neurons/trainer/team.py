@@ -82,11 +82,8 @@ class SharedLearner(Learner):
 
 
 def make_shared(parent: Path, config: LearnConfig, reference: Path | None) -> Learner:
-    """A learner that begins with a checkpoint's weights, in every process of the team.
-
-    Args:
-        parent, reference: folders of checkpoints, which all processes see.
-    """
+    """A learner that begins with a checkpoint's weights, in every process of the team. parent,
+    reference: folders of checkpoints, which all processes see."""
     _ask("make", parent, config, reference)
     return _make(parent, config, reference, SharedLearner)
 

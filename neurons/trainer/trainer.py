@@ -365,11 +365,8 @@ class Trainer:
         return Lesson(reading.context.window, reading.rewards, stats, manifest, reading.levels)
 
     def _take_back(self, window: int, error: Exception) -> None:
-        """A lesson that cannot be kept never was: what the folder holds is the truth.
-
-        Raises:
-            TrainerError: unless the window is to blame, whose lesson nobody could use.
-        """
+        """A lesson that cannot be kept never was: what the folder holds is the truth. Raises
+        TrainerError: unless the window is to blame, whose lesson nobody could use."""
         if self._folder is None:
             raise error
         self.course = self._reading = self._challenge = None

@@ -79,11 +79,8 @@ def make_learning(settings: TrainerSettings) -> LearnConfig:
 
 
 def read_config(record: StepRecord) -> LearnConfig:
-    """The settings that a step was made with: as `make_learning` could have made them.
-
-    Raises:
-        StepError: they are not such settings.
-    """
+    """The settings that a step was made with: as `make_learning` could have made them. Raises
+    StepError: they are not such settings."""
     config = parse_config(record)
     values = {name: getattr(config, name) for name in _SHARED}
     values |= {setting: getattr(config.loss, name) for name, setting in _LOSS.items()}
@@ -130,11 +127,8 @@ def resume_learner(learner: Learner, state: dict[str, Tensor], parent: Checkpoin
 def make_learner(
     parent: Checkpoint, learning: LearnConfig, get_first: Callable[[], Checkpoint]
 ) -> Learner:
-    """A learner that begins with a checkpoint's weights and no moments.
-
-    Args:
-        get_first: gives the network's first checkpoint, where the divergence is from it.
-    """
+    """A learner that begins with a checkpoint's weights and no moments. get_first: gives the
+    network's first checkpoint, where the divergence is from it."""
     never_drawn = np.flatnonzero(~parent.tokenizer.drawable).tolist()
     # left out as the reference leaves them out
     config = replace(learning, excluded=tuple(never_drawn))

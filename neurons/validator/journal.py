@@ -175,11 +175,8 @@ class Journal:
         }
 
     def open_window(self, challenge: Challenge, next_window: int) -> None:
-        """Notes a window as opened.
-
-        Args:
-            next_window: the first that is neither opened nor left to others now.
-        """
+        """Notes a window as opened. next_window: the first that is neither opened nor left to
+        others now."""
         with self._database.transaction():
             self._database.execute(
                 "INSERT INTO windows (window, challenge) VALUES (?, ?)",
@@ -223,11 +220,8 @@ class Journal:
         self._update(window, "closed = ?", 1)
 
     def settle(self, epoch: int, next_window: int) -> None:
-        """Notes everything up to an epoch block as settled, and forgets it.
-
-        Args:
-            next_window: the first that this settlement does not cover.
-        """
+        """Notes everything up to an epoch block as settled, and forgets it. next_window: the first
+        that this settlement does not cover."""
         with self._database.transaction():
             self._database.execute("UPDATE validator SET last_epoch = ?", (epoch,))
             self.pass_window(next_window - 1)

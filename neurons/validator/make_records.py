@@ -56,11 +56,8 @@ def make_records(
     settlement: Settlement,
     judged_windows: Mapping[int, JudgedWindow],
 ) -> tuple[list[WindowRecord], SettlementRecord]:
-    """A record of each window that a settlement covers, in order, and its own.
-
-    Args:
-        judged_windows: those of its windows that were opened; of the others nothing is known.
-    """
+    """A record of each window that a settlement covers, in order, and its own. judged_windows:
+    those of its windows that were opened; of the others nothing is known."""
     records: list[WindowRecord] = []
     previous = heads.window
     for window in sorted({*settlement.windows, *settlement.abstained}):

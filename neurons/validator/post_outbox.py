@@ -159,11 +159,8 @@ class PostOutbox:
             self.put(record.epoch, entry)
 
     def step(self) -> None:
-        """Looks after every row once.
-
-        Raises:
-            ChainError: no node answers, or it speaks for another chain: nothing was lost.
-        """
+        """Looks after every row once. Raises ChainError: no node answers, or it speaks for another
+        chain: nothing was lost."""
         head = self._ledger.get_head()
         for row in self._list("state IN (?, ?)", DeliveryState.SENDING, DeliveryState.SENT):
             self._follow(row, head)

@@ -202,10 +202,7 @@ class RecordBook:
 
     def step(self, head: int) -> bool:
         """Publishes a settlement or announces the newest; whether there may be more to do now.
-
-        Raises:
-            WrongChainError: a node speaks for another chain.
-        """
+        Raises WrongChainError: a node speaks for another chain."""
         if head <= self._seen:
             return False
         if self._try_to_publish(head) or self._try_to_announce(head):

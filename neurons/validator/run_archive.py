@@ -16,11 +16,8 @@ _NAME = re.compile(r"(window|settlement)-([0-9]{1,18})\.json")
 
 
 class Archive:
-    """Writes contexts, verdicts and settlements under one folder, each file atomically.
-
-    Args:
-        kept: windows whose files stay, and as many settlements'; the public record is elsewhere.
-    """
+    """Writes contexts, verdicts and settlements under one folder, each file atomically. kept:
+    windows whose files stay, and as many settlements'; the public record is elsewhere."""
 
     def __init__(self, root: Path, kept: int = KEPT_WINDOWS) -> None:
         self._root = root

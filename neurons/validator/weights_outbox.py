@@ -96,11 +96,7 @@ def describe_row(row: WeightsRow) -> dict[str, Any]:
 
 
 class WeightsOutbox:
-    """One hotkey's weights.
-
-    Args:
-        database: nobody else may send what it holds.
-    """
+    """One hotkey's weights. database: nobody else may send what it holds."""
 
     def __init__(self, database: Database, chain: Chain, hotkey: bytes) -> None:
         self._database = database
@@ -119,11 +115,8 @@ class WeightsOutbox:
         return self._unanswered or self._noted
 
     def put(self, epoch: int, weights: Mapping[int, int]) -> None:
-        """Persists a settlement's weights, uid → u16. Older ones not yet sent never will be.
-
-        Raises:
-            JournalError: other weights stand for this epoch: one of the two is wrong.
-        """
+        """Persists a settlement's weights, uid → u16. Older ones not yet sent never will be. Raises
+        JournalError: other weights stand for this epoch: one of the two is wrong."""
         row = {uid: weights[uid] for uid in sorted(weights) if weights[uid]}
         with self._database.transaction():
             known = self._find("epoch = ?", epoch)
