@@ -95,13 +95,11 @@ def fetch_checkpoint(
 
 
 def fetch_small_files(fetch: Callable[[str, int], bytes], digest: bytes, folder: Path) -> None:
-    """Writes a checkpoint's manifest, once it is the digest's, and all else but the tensors.
+    """Writes all of a checkpoint but its tensors, its manifest first; raises a CheckpointError
+    where that is another one's.
 
     Args:
-        fetch: a file's bytes, by its name and the most that are taken.
-
-    Raises:
-        CheckpointError: the manifest is another one's. Besides, what `fetch` raises.
+        fetch: gives a file's bytes, by its name and the most that are taken.
     """
     write_file(folder / MANIFEST_FILE, fetch(MANIFEST_FILE, JSON_BYTES))
     verify_manifest(folder, digest)

@@ -15,7 +15,6 @@ from assay.artifacts.submissions.submission_judge import judge_with_checkpoint
 from assay.artifacts.submissions.submission_layout import get_limits
 from assay.audit.explain.window_case import Rejudgment, RolloutMeasurement
 from assay.audit.ports import Outlines
-from assay.environments import open_environment
 from assay.inference import (
     Checkpoint,
     CheckpointError,
@@ -28,7 +27,7 @@ from assay.network import ObjectSource, StoreError
 from assay.protocol import Context, Header, Refusal, Rollout
 from assay.protocol.encoding import EncodingError, decode
 from assay.protocol.gumbel import FRACTION_BITS
-from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
+from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
 from assay.protocol.selection import select_positions
 from assay.protocol.submission import LOGPROB_BITS, decode_rollout, split_rows
 from assay.verification import (
@@ -152,7 +151,8 @@ def _judge(
     measured = rollout = None
     if verdict.group is not None and verdict.rollout is not None:
         rollout = examined.shown[verdict.group][verdict.rollout]
-        measured = _measure(context, outline, verdict, rollout)
+        prompt = examined.case.make_problem(verdict.group).prompt
+        measured = _measure(context, outline, verdict, prompt, rollout)
     return Rejudgment(verdict, True, outline, header, size, rollout, measured)
 
 
@@ -176,13 +176,12 @@ def _read_rollout(reader: SubmissionReader, context: Context, verdict: Verdict) 
 
 
 def _measure(
-    context: Context, checkpoint: Checkpoint, verdict: Verdict, rollout: Rollout
+    context: Context, checkpoint: Checkpoint, verdict: Verdict, prompt: str, rollout: Rollout
 ) -> RolloutMeasurement:
     """One forward pass over the rollout that a verdict names."""
     assert verdict.group is not None  # its callers have looked
     assert verdict.rollout is not None
     hotkey, group, number = verdict.hotkey, verdict.group, verdict.rollout
-    prompt = _make_prompt(context, checkpoint, hotkey, group)
     (measured,) = measure_rollouts(context, checkpoint, hotkey, group, prompt, {number: rollout})
     count = len(rollout.tokens)
     positions = select_positions(context.audit_seed, hotkey, group, number, count)
@@ -221,9 +220,3 @@ def measure_rollouts(
         ],
         make_projection(compute_projection_seed(context.challenge_seed), checkpoint.manifest),
     )
-
-
-def _make_prompt(context: Context, checkpoint: Checkpoint, hotkey: bytes, group: int) -> str:
-    seed = compute_problem_seed(context.challenge_seed, hotkey, group)
-    environment = open_environment(context.parameters.environment)
-    return environment.make_problem(seed, checkpoint.manifest.levels).prompt
