@@ -125,11 +125,8 @@ def open_bundle(
 
 
 def open_records(folder: Path) -> ObjectStore:
-    """The records of a bundle, or of any store, as another reader's copy.
-
-    Raises:
-        BundleError: it is no folder. SealError: it is a bundle and not as it was sealed.
-    """
+    """The records of a bundle, or of any store, as another reader's copy. Raises BundleError: it is
+    no folder. SealError: it is a bundle and not as it was sealed."""
     if not folder.is_dir():
         raise BundleError(f"{folder} is no folder: name a bundle or a store")
     if (folder / SUMS_FILE).is_file():
@@ -214,11 +211,8 @@ class _LazyReader:
 
 
 def read_pack(path: Path, hotkey: bytes, parameters: Parameters) -> PackedSubmission:
-    """What was read of a hotkey's file.
-
-    Raises:
-        BundleError, PackError: there is none, or another's.
-    """
+    """What was read of a hotkey's file. Raises BundleError, PackError: there is none, or
+    another's."""
     try:
         packed = decode_pack(path.read_bytes(), parameters)
     except OSError as error:
@@ -247,11 +241,8 @@ def seal_folder(folder: Path) -> None:
 
 
 def require_sealed(folder: Path) -> None:
-    """Reads every file once.
-
-    Raises:
-        SealError: names every file that was changed, is missing, or came later.
-    """
+    """Reads every file once. Raises SealError: names every file that was changed, is missing, or
+    came later."""
     faults = find_broken_seals(folder)
     if faults:
         raise SealError("; ".join(faults[:8]))

@@ -129,11 +129,8 @@ class RecordedChain:
 
 
 class RecordedBeacons:
-    """A `BeaconSource` out of what was recorded.
-
-    Args:
-        source: asked first, and its answers are recorded; None: what is not recorded is not known.
-    """
+    """A `BeaconSource` out of what was recorded. source: asked first, and its answers are recorded;
+    None: what is not recorded is not known."""
 
     def __init__(self, recorded: RecordedAnswers, source: BeaconSource | None = None) -> None:
         self._beacons = recorded.beacons
@@ -156,11 +153,8 @@ class RecordedBeacons:
 
 
 class RecordedScoreLedger:
-    """A `ScoreLedgerReader` out of what was recorded of one validator.
-
-    Args:
-        source: asked first, and its answers are recorded; None: what is not recorded is not known.
-    """
+    """A `ScoreLedgerReader` out of what was recorded of one validator. source: asked first, and its
+    answers are recorded; None: what is not recorded is not known."""
 
     def __init__(self, recorded: RecordedAnswers, source: ScoreLedgerReader | None = None) -> None:
         self._digests = recorded.ledger = {} if recorded.ledger is None else recorded.ledger

@@ -53,12 +53,8 @@ class FetchedOutlines:
     _opened: dict[bytes, Outline | CheckpointError] = field(default_factory=dict)
 
     def get(self, digest: bytes) -> Outline:
-        """Verified when first opened.
-
-        Raises:
-            UnusableCheckpointError: it is what the digest says and of no use to anybody.
-            CheckpointError: no store has it.
-        """
+        """Verified when first opened. Raises UnusableCheckpointError: it is what the digest says
+        and of no use to anybody. CheckpointError: no store has it."""
         if digest not in self._opened:
             try:
                 self._opened[digest] = self._open(digest)

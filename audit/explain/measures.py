@@ -29,11 +29,8 @@ class Measure:
 def list_measures(
     facts: WindowCase, reason: Reason | None, statistics: Mapping[str, float]
 ) -> tuple[Measure, ...]:
-    """The figures that a reason hangs on, as far as they are known.
-
-    Args:
-        statistics: in the units of a verdict's JSON; empty where no model was run.
-    """
+    """The figures that a reason hangs on, as far as they are known. statistics: in the units of a
+    verdict's JSON; empty where no model was run."""
     tests, found = facts.context.parameters.tests, facts.found
     measured: tuple[Measure, ...] = ()
     match reason:

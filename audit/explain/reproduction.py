@@ -48,11 +48,8 @@ class Reproduction:
 
 
 def write_material(out: Path, facts: WindowCase, material: Material) -> Material:
-    """Writes context and file into a folder, so that the command works as it is printed.
-
-    Raises:
-        OSError, StoreError: they cannot be written, or the file cannot be read.
-    """
+    """Writes context and file into a folder, so that the command works as it is printed. Raises
+    OSError, StoreError: they cannot be written, or the file cannot be read."""
     window = facts.context.window
     context = out / f"context-window-{window}.json"
     write_json(context, context_to_json(facts.context))
