@@ -44,19 +44,13 @@ MATCHED, DIFFERS, NOT_CHECKED = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class AuditRequest:
-    """What was asked for on the command line.
+    """What was asked for on the command line."""
 
-    Attributes:
-        validator: SS58; None: the one that announces a record.
-        windows: as A..B; None: those of the newest settlement.
-        records: locator of the validator's store, or a folder; None: as it announces.
-        models: folders for --model. against: bundles or stores of other readers.
-    """
-
-    validator: str | None = None
-    windows: str | None = None
+    validator: str | None = None  # SS58; None: the one that announces a record
+    windows: str | None = None  # as A..B; None: those of the newest settlement
+    #: locator of the validator's store, or a folder; None: as it announces
     records: str | None = None
-    models: Sequence[Path] = ()
+    models: Sequence[Path] = ()  # folders for --model. against: bundles or stores of other readers.
     against: Sequence[Path] = ()
     allow_local_beacon: bool = False
 

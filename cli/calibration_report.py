@@ -44,20 +44,16 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two implementations, compared.
-
-    Attributes:
-        honest: of two implementations; contexts of odd number check what the others fit.
-        attacks: of a cheat's model against b, over as many of the first contexts as one likes.
-        stored: the checkpoint's own rates, None where they are not for these tests.
-    """
+    """Two implementations, compared."""
 
     a: str
     b: str
-    honest: Comparison
+    honest: Comparison  # of two implementations; contexts of odd number check what the others fit
+    #: of a cheat's model against b, over as many of the first contexts as one likes
     attacks: Mapping[str, Comparison]
     tests: Tests
     temperature: int
+    #: the checkpoint's own rates, None where they are not for these tests
     stored: Calibration | None
 
 

@@ -55,16 +55,13 @@ _LAST = ("localnet", "config", "quiet", "as_json")
 
 @dataclass(frozen=True, slots=True)
 class SettingsSource:
-    """What a command line gives for settings.
+    """What a command line gives for settings."""
 
-    Attributes:
-        flags: section → field → value; None where the flag was not given.
-        role: "owner" or "trainer": whose wallet it is on a localnet, unless another is named.
-    """
-
+    #: section → field → value; None where the flag was not given
     flags: dict[str, dict[str, Any]] = field(default_factory=dict)
     config: Path | None = None
     localnet: Path | None = None
+    #: "owner" or "trainer": whose wallet it is on a localnet, unless another is named
     role: str | None = None
 
     def load(self, problem_files: bool = True) -> "Settings":

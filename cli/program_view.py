@@ -22,15 +22,10 @@ _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Whether a program lives.
+    """Whether a program lives."""
 
-    Attributes:
-        held: somebody holds the lock of its folder; None where that cannot be asked.
-        age: seconds since it wrote its status.
-    """
-
-    held: bool | None
-    age: int
+    held: bool | None  # somebody holds the lock of its folder; None where that cannot be asked
+    age: int  # seconds since it wrote its status
 
 
 def render_program(status: dict[str, Any], sign: Sign) -> RenderableType:

@@ -33,17 +33,11 @@ from assay.protocol.hashing import DIGEST_BYTES
 
 @dataclass(frozen=True, slots=True)
 class ProvenanceRequest:
-    """What was asked for on the command line.
+    """What was asked for on the command line."""
 
-    Attributes:
-        place: a bundle, or settings: the network that they name.
-        request: whose record, and where it lies.
-        files: stores with miners' files, beside those that their commitments name.
-    """
-
-    place: Path | Settings
-    request: AuditRequest
-    files: Sequence[str] = ()
+    place: Path | Settings  # a bundle, or settings: the network that they name
+    request: AuditRequest  # whose record, and where it lies
+    files: Sequence[str] = ()  # stores with miners' files, beside those that their commitments name
 
 
 @contextmanager

@@ -50,24 +50,17 @@ class Era:
 
 @dataclass(frozen=True, slots=True)
 class ExtrinsicParts:
-    """What a signed extrinsic consists of, as it says itself: nothing is checked yet.
-
-    Attributes:
-        scheme: of the signature, as `bittensor_core` names them.
-        extra: the bytes of lifetime, nonce, tip and metadata mode, which are signed.
-        call: bytes.
-        length: of the extrinsic, without the length before it: what a fee is of.
-    """
+    """What a signed extrinsic consists of, as it says itself: nothing is checked yet."""
 
     public_key: bytes
-    scheme: int
+    scheme: int  # of the signature, as `bittensor_core` names them
     signature: bytes
     era: Era | None
     nonce: int
     tip: int
-    extra: bytes
-    call: bytes
-    length: int
+    extra: bytes  # the bytes of lifetime, nonce, tip and metadata mode, which are signed
+    call: bytes  # bytes
+    length: int  # of the extrinsic, without the length before it: what a fee is of
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,52 +29,33 @@ _Matrix = list[dict[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class YumaRules:
-    """A subnet's settings that an epoch heeds; the defaults are a new subnet's.
+    """A subnet's settings that an epoch heeds; the defaults are a new subnet's."""
 
-    Attributes:
-        tempo: blocks; bonds on uids registered within so many before the epoch are void.
-        activity_cutoff: blocks after its last weights at which a validator stops counting.
-        kappa: share of active stake that must agree on a weight, of 65,535.
-        bonds_moving_average: part of the old bonds that an epoch keeps, millionths, at most all.
-        bonds_penalty: how far bonds follow the clipped weights and not those set, of 65,535.
-        max_validators: at most so many uids hold a permit after the epoch.
-        stake_threshold: rao; less stake counts as none.
-    """
-
-    tempo: int = 360
+    tempo: int = 360  # blocks; bonds on uids registered within so many before the epoch are void
+    #: blocks after its last weights at which a validator stops counting
     activity_cutoff: int = 5_000
-    kappa: int = 32_767
+    kappa: int = 32_767  # share of active stake that must agree on a weight, of 65,535
+    #: part of the old bonds that an epoch keeps, millionths, at most all
     bonds_moving_average: int = 900_000
+    #: how far bonds follow the clipped weights and not those set, of 65,535
     bonds_penalty: int = _U16
-    max_validators: int = 64
-    stake_threshold: int = 0
+    max_validators: int = 64  # at most so many uids hold a permit after the epoch
+    stake_threshold: int = 0  # rao; less stake counts as none
 
 
 @dataclass(frozen=True, slots=True)
 class EpochInputs:
-    """A subnet's state at an epoch block, before the epoch. Sequences are by uid, all alike long.
+    """A subnet's state at an epoch block, before the epoch. Sequences are by uid, of one length."""
 
-    Attributes:
-        block: the epoch's block.
-        emission: rao of alpha for miners and validators together, the owner's cut already taken.
-        owner_uid: alone may weigh itself; None where the owner's hotkey holds no uid.
-        stakes: rao of alpha, plus TAO on the root network times its weight.
-        permits: who may set weights, as the epoch before left it.
-        last_update: block of the last weights set, or of the registration.
-        registered_at: blocks.
-        weights: rows as they stand on chain, by the uid that set them.
-        bonds: rows as the epoch before left them, by the uid that holds them.
-    """
-
-    block: int
-    emission: int
-    owner_uid: int | None
-    stakes: Sequence[int]
-    permits: Sequence[bool]
-    last_update: Sequence[int]
-    registered_at: Sequence[int]
-    weights: Mapping[int, Row]
-    bonds: Mapping[int, Row]
+    block: int  # the epoch's block
+    emission: int  # rao of alpha for miners and validators together, the owner's cut already taken
+    owner_uid: int | None  # alone may weigh itself; None where the owner's hotkey holds no uid
+    stakes: Sequence[int]  # rao of alpha, plus TAO on the root network times its weight
+    permits: Sequence[bool]  # who may set weights, as the epoch before left it
+    last_update: Sequence[int]  # block of the last weights set, or of the registration
+    registered_at: Sequence[int]  # blocks
+    weights: Mapping[int, Row]  # rows as they stand on chain, by the uid that set them
+    bonds: Mapping[int, Row]  # rows as the epoch before left them, by the uid that holds them
     rules: YumaRules = field(default_factory=YumaRules)
 
     def __post_init__(self) -> None:
@@ -91,36 +72,23 @@ class EpochInputs:
 
 @dataclass(frozen=True, slots=True)
 class EpochResult:
-    """What the chain stores after an epoch. Tuples are by uid, shares of 65,535 rounded down.
+    """What the chain stores after an epoch. Tuples are by uid, shares of 65,535 rounded down."""
 
-    Attributes:
-        active: has set weights within the activity cutoff.
-        stake_weight: share of the subnet's stake.
-        consensus: the weight that enough stake agrees on.
-        trust: how much of the miner's weight was left after clipping.
-        incentive: share of miners' pay; the chain stores it as Rank too.
-        dividends: share of validators' pay.
-        validator_trust: how much of the validator's weights was left after clipping.
-        emission: rao, both kinds of pay together.
-        miner_emission, validator_emission: rao, what is then paid out. Without incentives anywhere
-            validators share everything by stake.
-        pruning_scores: the lowest is evicted first; the largest is 65,535.
-        permits: who may set weights from now on.
-        bonds: rows by the uid that holds them, the largest on each miner 65,535.
-    """
-
-    active: tuple[bool, ...]
-    stake_weight: tuple[int, ...]
-    consensus: tuple[int, ...]
-    trust: tuple[int, ...]
-    incentive: tuple[int, ...]
-    dividends: tuple[int, ...]
-    validator_trust: tuple[int, ...]
-    emission: tuple[int, ...]
+    active: tuple[bool, ...]  # has set weights within the activity cutoff
+    stake_weight: tuple[int, ...]  # share of the subnet's stake
+    consensus: tuple[int, ...]  # the weight that enough stake agrees on
+    trust: tuple[int, ...]  # how much of the miner's weight was left after clipping
+    incentive: tuple[int, ...]  # share of miners' pay; the chain stores it as Rank too
+    dividends: tuple[int, ...]  # share of validators' pay
+    validator_trust: tuple[int, ...]  # how much of the validator's weights was left after clipping
+    emission: tuple[int, ...]  # rao, both kinds of pay together
+    #: miner_emission, validator_emission: rao, what is then paid out. Without incentives anywhere
+    #: validators share everything by stake.
     miner_emission: tuple[int, ...]
     validator_emission: tuple[int, ...]
-    pruning_scores: tuple[int, ...]
-    permits: tuple[bool, ...]
+    pruning_scores: tuple[int, ...]  # the lowest is evicted first; the largest is 65,535
+    permits: tuple[bool, ...]  # who may set weights from now on
+    #: rows by the uid that holds them, the largest on each miner 65,535
     bonds: dict[int, dict[int, int]]
 
 

@@ -74,20 +74,14 @@ class IndexDamagedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class IndexedWindow:
-    """One window of a settlement, as it goes into the index.
-
-    Attributes:
-        record: None: there is none that can be read.
-        link: "ok", "missing", "differs" (from the digest that its settlement names).
-        beacons: "verified", "none", or what is wrong with them.
-        reward_sum, rewards: of all rollouts of accepted audited groups, millionths, and how many.
-    """
+    """One window of a settlement, as it goes into the index."""
 
     window: int
     outcome: str
-    record: WindowRecord | None
-    link: str
-    beacons: str
+    record: WindowRecord | None  # None: there is none that can be read
+    link: str  # "ok", "missing", "differs" (from the digest that its settlement names)
+    beacons: str  # "verified", "none", or what is wrong with them
+    #: reward_sum, rewards: of all rollouts of accepted audited groups, millionths, and how many
     reward_sum: int = 0
     rewards: int = 0
 

@@ -26,18 +26,12 @@ LOOK_S, AGAIN_S = 2.0, 60.0
 
 @dataclass(frozen=True, slots=True)
 class IndexProgress:
-    """How far the index is.
+    """How far the index is."""
 
-    Attributes:
-        done: whether all that can be read has been.
-        settlements: read so far. lowest: epoch that is read next, 0 where there is none.
-        trouble: what keeps it from being read, for strangers: the log says why.
-    """
-
-    done: bool = False
-    settlements: int = 0
+    done: bool = False  # whether all that can be read has been
+    settlements: int = 0  # read so far. lowest: epoch that is read next, 0 where there is none.
     lowest: int = 0
-    trouble: str | None = None
+    trouble: str | None = None  # what keeps it from being read, for strangers: the log says why
 
 
 class Indexer:

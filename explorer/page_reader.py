@@ -47,16 +47,13 @@ class NotFoundError(Exception):
 
 @dataclass(slots=True)
 class WindowFile:
-    """A window as its record and its statistics have it.
-
-    Attributes:
-        context: what the record claims it was judged from; None where it names no inputs.
-        verdicts: hotkey in SS58 → words and figures, which nothing commits to; None where they are
-            too large or cannot be read.
-    """
+    """A window as its record and its statistics have it."""
 
     record: WindowRecord
+    #: what the record claims it was judged from; None where it names no inputs
     context: Context | None
+    #: hotkey in SS58 → words and figures, which nothing commits to; None where they are too large
+    #: or cannot be read
     verdicts: dict[str, dict[str, Any]] | None
 
     def get_words(self, address: str) -> dict[str, Any]:

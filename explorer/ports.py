@@ -30,23 +30,17 @@ class ShownRecord:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """How it stands right now.
+    """How it stands right now."""
 
-    Attributes:
-        head: the newest final block that is known.
-        moving: whether newer ones are expected; a run that has ended stands still.
-        program: what says so, for people.
-        trouble: what its program waits for that should not be so; None while all is well.
-        windows: those that are not settled yet, the newest last: window, state, and a verdict's
-            reason and score by hotkey in SS58.
-        since_ms: since when there is trouble, Unix milliseconds, where that is known.
-    """
-
-    head: int
-    moving: bool
-    program: str
+    head: int  # the newest final block that is known
+    moving: bool  # whether newer ones are expected; a run that has ended stands still
+    program: str  # what says so, for people
+    #: what its program waits for that should not be so; None while all is well
     trouble: str | None = None
+    #: those that are not settled yet, the newest last: window, state, and a verdict's reason and
+    #: score by hotkey in SS58
     windows: Sequence[Mapping[str, Any]] = ()
+    #: since when there is trouble, Unix milliseconds, where that is known
     since_ms: int | None = None
 
 
@@ -87,23 +81,15 @@ class EntryEvent:
 
 @dataclass(frozen=True, slots=True)
 class LedgerReading:
-    """The ledger's events, as far as they were read.
+    """The ledger's events, as far as they were read."""
 
-    Attributes:
-        node: whom they come from, for people.
-        head: the EVM's newest block; None before the first answer.
-        first: all events from this block up to the head were read; None before the first answer.
-        confirmations: blocks on top of an entry before it is held to stand.
-        trouble: what keeps it from being read on; None while nothing does.
-        since_ms: when the node answered last, Unix milliseconds, where there is trouble.
-    """
-
-    node: str
-    head: int | None
+    node: str  # whom they come from, for people
+    head: int | None  # the EVM's newest block; None before the first answer
+    #: all events from this block up to the head were read; None before the first answer
     first: int | None
-    confirmations: int
-    trouble: str | None
-    since_ms: int | None
+    confirmations: int  # blocks on top of an entry before it is held to stand
+    trouble: str | None  # what keeps it from being read on; None while nothing does
+    since_ms: int | None  # when the node answered last, Unix milliseconds, where there is trouble
     posted: Mapping[int, EntryEvent]
 
 
@@ -118,33 +104,24 @@ class CheckpointOrigin:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What a trainer has left. Shares are 0 to 1.
+    """What a trainer has left. Shares are 0 to 1."""
 
-    Attributes:
-        steps: a row a checkpoint made: number, window, parent, child, record, groups, sources.
-        points: a row a checkpoint looked at: number, reward, and held-out correct, problems, value,
-            low and high of the 95 % interval where it was tried.
-    """
-
+    #: a row a checkpoint made: number, window, parent, child, record, groups, sources
     steps: Sequence[Mapping[str, Any]] = ()
+    #: a row a checkpoint looked at: number, reward, and held-out correct, problems, value, low and
+    #: high of the 95 % interval where it was tried
     points: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TokenReading:
-    """One token of a completion. Real quantities are in logits, nats and sketch steps.
-
-    Attributes:
-        text: as the tokenizer writes it.
-        logprob: −ln p, as the miner claims it.
-        margin, drawn, measured, distance: from a forward pass; None without one.
-        audited: whether the audit compares this position's log-probability.
-    """
+    """One token of a completion. Real quantities are in logits, nats and sketch steps."""
 
     id: int
-    text: str
-    logprob: float
-    audited: bool
+    text: str  # as the tokenizer writes it
+    logprob: float  # −ln p, as the miner claims it
+    audited: bool  # whether the audit compares this position's log-probability
+    #: margin, drawn, measured, distance: from a forward pass; None without one
     margin: float | None = None
     drawn: int | None = None
     measured: float | None = None
@@ -223,18 +200,12 @@ class Commands(Protocol):
 
 class PageSources(Protocol):
     """What is around the record. Everything but `commands` may be missing, and nothing raises:
-    what cannot be read now is not there.
-
-    Attributes:
-        has_model: whether rollouts can be run again.
-        ledger_link: address of an EVM explorer, checked; None: none is named.
-        contract: address of the ScoreLedger, as far as it is known.
-    """
+    what cannot be read now is not there."""
 
     commands: Commands
-    has_model: bool
-    ledger_link: str | None
-    contract: str | None
+    has_model: bool  # whether rollouts can be run again
+    ledger_link: str | None  # address of an EVM explorer, checked; None: none is named
+    contract: str | None  # address of the ScoreLedger, as far as it is known
 
     def read_live(self) -> Live | None: ...
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:

@@ -72,20 +72,17 @@ SHORT_S, _LINE_S, _END_S = 2.0, 10.0, 5.0
 
 @dataclass(frozen=True, slots=True)
 class DownloadSettings:
-    """How a checkpoint that is not here is had.
+    """How a checkpoint that is not here is had."""
 
-    Attributes:
-        mirrors: stores to ask, in order; asked for anew each time.
-        retry_s, longest_s: mirrors that had nothing are asked again after this, then after twice
-            as long, and after so long at the latest.
-        in_background: who needs it is told that it is on its way, and waits for nothing long.
-    """
-
+    #: stores to ask, in order; asked for anew each time
     mirrors: Callable[[], Iterable[ObjectStore]]
     limits: DownloadLimits | None = None
     progress: Progress = ignore_progress
+    #: retry_s, longest_s: mirrors that had nothing are asked again after this, then after twice as
+    #: long, and after so long at the latest
     retry_s: float = RETRY_S
     longest_s: float = RETRY_MAX_S
+    #: who needs it is told that it is on its way, and waits for nothing long
     in_background: bool = False
 
 

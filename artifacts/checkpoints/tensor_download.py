@@ -41,17 +41,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class WantedTensor:
-    """One tensor to come.
-
-    Attributes:
-        size: bytes.
-        offsets: where it goes in the file; tensors of the same bytes are one piece.
-        parent: file and offset of the parent's tensor of that name and size, if it is here.
-    """
+    """One tensor to come."""
 
     sha256: bytes
-    size: int
-    offsets: tuple[int, ...]
+    size: int  # bytes
+    offsets: tuple[int, ...]  # where it goes in the file; tensors of the same bytes are one piece
+    #: file and offset of the parent's tensor of that name and size, if it is here
     parent: tuple[Path, int] | None
 
 

@@ -73,15 +73,11 @@ class Latest:
 class RecordReader:
     """One validator's record, wherever it lies.
 
-    Methods raise a StoreError where the store cannot be read, or holds more than a limit.
-
-    Attributes:
-        limit: bytes of a window's or a settlement's record at most.
-    """
+    Methods raise a StoreError where the store cannot be read, or holds more than a limit."""
 
     objects: Objects
     validator: bytes
-    limit: int = RECORD_BYTES
+    limit: int = RECORD_BYTES  # bytes of a window's or a settlement's record at most
 
     @property
     def address(self) -> str:

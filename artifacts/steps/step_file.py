@@ -32,24 +32,16 @@ _Column = list[Any]
 
 @dataclass(frozen=True, slots=True)
 class ConsumedGroup:
-    """A group that is learned from, and where it comes from.
-
-    Attributes:
-        hotkey: who generated it.
-        index: of the problem among the hotkey's.
-        checkpoint: that generated it.
-        proof: root of the submission it stands in, as committed on chain; zeros for own groups.
-        levels: of the environment, in force for it.
-    """
+    """A group that is learned from, and where it comes from."""
 
     group: Group
     window: int
-    hotkey: bytes
-    index: int
-    checkpoint: bytes
-    proof: bytes
+    hotkey: bytes  # who generated it
+    index: int  # of the problem among the hotkey's
+    checkpoint: bytes  # that generated it
+    proof: bytes  # root of the submission it stands in, as committed on chain; zeros for own groups
     problem_seed: bytes
-    levels: tuple[int, ...]
+    levels: tuple[int, ...]  # of the environment, in force for it
 
 
 def open_step_parser() -> ParquetWorker:

@@ -52,17 +52,11 @@ _Job = tuple[CommittedSubmission, float]
 
 @dataclass(frozen=True, slots=True)
 class FetchedSubmission:
-    """One file as far as an audit asks for it.
+    """One file as far as an audit asks for it."""
 
-    Attributes:
-        packed: what was read; None: the miner has nothing to be read.
-        root: that binds all of it; None: something is missing or wrong.
-        error: our own fault; the caller raises it.
-    """
-
-    packed: PackedSubmission | None
-    root: bytes | None = None
-    error: BaseException | None = None
+    packed: PackedSubmission | None  # what was read; None: the miner has nothing to be read
+    root: bytes | None = None  # that binds all of it; None: something is missing or wrong
+    error: BaseException | None = None  # our own fault; the caller raises it
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,19 +38,12 @@ RANGE = struct.Struct(">QQ")
 
 @dataclass(frozen=True, slots=True)
 class SubmissionLimits:
-    """How large an honest file can be.
+    """How large an honest file can be."""
 
-    Attributes:
-        group_size: G, rollouts of a group.
-        group_cap: most groups of a file.
-        max_tokens: longest completion.
-        cpu_seconds: processor time a file may take, over all that is read of it.
-    """
-
-    group_size: int
-    group_cap: int
-    max_tokens: int
-    cpu_seconds: float = CPU_SECONDS
+    group_size: int  # G, rollouts of a group
+    group_cap: int  # most groups of a file
+    max_tokens: int  # longest completion
+    cpu_seconds: float = CPU_SECONDS  # processor time a file may take, over all that is read of it
 
     def __post_init__(self) -> None:
         """Raises ValueError for limits that the worker's memory does not hold."""

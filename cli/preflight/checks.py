@@ -46,18 +46,12 @@ class CheckState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PreflightCheck:
-    """One thing that was looked at.
+    """One thing that was looked at."""
 
-    Attributes:
-        check: its name, one word.
-        detail: what was found.
-        remedy: what to do, empty where nothing is.
-    """
-
-    check: str
+    check: str  # its name, one word
     state: CheckState
-    detail: str
-    remedy: str = ""
+    detail: str  # what was found
+    remedy: str = ""  # what to do, empty where nothing is
 
     def to_json(self) -> dict[str, Any]:
         """As `assay doctor --json` has it."""

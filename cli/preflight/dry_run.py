@@ -28,46 +28,32 @@ _DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What this machine makes of the checkpoint in force.
+    """What this machine makes of the checkpoint in force."""
 
-    Attributes:
-        groups, tokens, seconds: generated for measuring, after one group to warm up.
-        window_seconds: from a challenge to the sending of its commitment.
-        fits: groups that fit into them.
-        committed: of these, as many as settings and rules allow.
-    """
-
+    #: groups, tokens, seconds: generated for measuring, after one group to warm up
     groups: int
     tokens: int
     seconds: float
-    window_seconds: float
-    fits: int
-    committed: int
+    window_seconds: float  # from a challenge to the sending of its commitment
+    fits: int  # groups that fit into them
+    committed: int  # of these, as many as settings and rules allow
 
 
 @dataclass(frozen=True, slots=True)
 class Earning:
-    """A rough guess, with everything that went into it.
+    """A rough guess, with everything that went into it."""
 
-    Attributes:
-        window: the last one whose commitments stand.
-        own_groups, other_groups: one's own a window; what all others committed to in that window.
-        paid: rao of alpha that the last epoch gave to all miners, the burn left out.
-        alpha_a_day: rao of alpha.
-        alpha_price: rao an alpha.
-        registration: rao that a uid would cost; None where one is held.
-        registration_days: days of earning that it takes; None where none is needed or none comes.
-    """
-
-    window: int
+    window: int  # the last one whose commitments stand
+    #: own_groups, other_groups: one's own a window; what all others committed to in that window
     own_groups: int
     other_groups: int
     share: float
-    paid: int
+    paid: int  # rao of alpha that the last epoch gave to all miners, the burn left out
     epochs_a_day: float
-    alpha_a_day: int
-    alpha_price: int
-    registration: int | None
+    alpha_a_day: int  # rao of alpha
+    alpha_price: int  # rao an alpha
+    registration: int | None  # rao that a uid would cost; None where one is held
+    #: days of earning that it takes; None where none is needed or none comes
     registration_days: float | None
 
 

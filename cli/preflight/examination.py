@@ -49,33 +49,25 @@ _EXPECTED = {
 
 @dataclass(frozen=True, slots=True)
 class PreflightInputs:
-    """What a program stands in; None for what could not be opened, or is not its own.
+    """What a program stands in; None for what could not be opened, or is not its own."""
 
-    Attributes:
-        role: "miner", "validator" or "trainer".
-        folder: the program's own; it need not be there yet.
-        groups_per_step: of a miner.
-        learning: how a trainer learns.
-        hotkey, coldkey: public keys, 32 bytes each.
-        relays: asks every relay of the beacon what is wrong with it.
-        store: what is written to.
-        shown: the same as others reach it; public: as those do who have named no store.
-    """
-
-    role: str
-    folder: Path
-    groups_per_step: int
+    role: str  # "miner", "validator" or "trainer"
+    folder: Path  # the program's own; it need not be there yet
+    groups_per_step: int  # of a miner
+    #: hotkey, coldkey: public keys, 32 bytes each
     hotkey: bytes | None = None
     coldkey: bytes | None = None
     chain: Chain | None = None
     parameters: Parameters | None = None
     beacons: BeaconSource | None = None
+    #: asks every relay of the beacon what is wrong with it
     relays: Callable[[], Mapping[str, str]] | None = None
-    store: ObjectStore | None = None
+    store: ObjectStore | None = None  # what is written to
+    #: the same as others reach it; public: as those do who have named no store
     shown: ObjectStore | None = None
     public: Callable[[], ObjectStore | None] = lambda: None
     checkpoints: CheckpointFolder | None = None
-    learning: LearnConfig | None = None
+    learning: LearnConfig | None = None  # how a trainer learns
 
 
 def examine(

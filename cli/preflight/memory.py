@@ -28,21 +28,13 @@ _DRAFTED = 256
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """A model's size.
+    """A model's size."""
 
-    Attributes:
-        parameters: all of them.
-        cached: floats a token that keys and values take.
-        wide: floats a token that the widest layer holds at once.
-        kept: floats a token that all layers keep for gradients.
-        vocabulary: ids.
-    """
-
-    parameters: int
-    cached: int
-    wide: int
-    kept: int
-    vocabulary: int
+    parameters: int  # all of them
+    cached: int  # floats a token that keys and values take
+    wide: int  # floats a token that the widest layer holds at once
+    kept: int  # floats a token that all layers keep for gradients
+    vocabulary: int  # ids
 
 
 def measure_shape(checkpoint: Checkpoint) -> ModelShape:

@@ -29,21 +29,16 @@ _ENTRIES = 4_096
 
 @dataclass(frozen=True, slots=True)
 class LedgerPlace:
-    """Which entries of which ledger.
+    """Which entries of which ledger."""
 
-    Attributes:
-        endpoint: of an EVM node, an http(s) address with a host and, where it names one, a port;
-            it may hold a key and is shown to nobody but for its host.
-        hotkey: whose entries, 32 bytes.
-        confirmations: blocks on top before an entry is held to stand.
-    """
-
+    #: of an EVM node, an http(s) address with a host and, where it names one, a port; it may hold a
+    #: key and is shown to nobody but for its host
     endpoint: str
     chain_id: int
     contract: str
     netuid: int
-    hotkey: bytes
-    confirmations: int
+    hotkey: bytes  # whose entries, 32 bytes
+    confirmations: int  # blocks on top before an entry is held to stand
 
 
 def open_ledger(place: LedgerPlace) -> ScoreLedger:

@@ -53,17 +53,13 @@ class NoRecordError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class ExplorerRequest:
-    """What was asked for beside the settings.
-
-    Attributes:
-        online: flags that name the chain, and settings, as they were given; None: none was.
-        localnet: folder of the localnet that was named: it is waited for.
-        later: settings with those of a localnet that was not there yet, once it is.
-    """
+    """What was asked for beside the settings."""
 
     settings: Settings
+    #: flags that name the chain, and settings, as they were given; None: none was
     online: tuple[str, ...] | None
-    localnet: Path | None = None
+    localnet: Path | None = None  # folder of the localnet that was named: it is waited for
+    #: settings with those of a localnet that was not there yet, once it is
     later: Callable[[], Settings] | None = None
 
 

@@ -28,23 +28,17 @@ _GROUPS_MAX = 10**6
 
 @dataclass(frozen=True, slots=True)
 class ShellCommands:
-    """See `assay.explorer.ports.Commands`.
-
-    Attributes:
-        folder: of a demo or a validator: contexts, and a demo's bundle, store and models.
-        models: the folder of checkpoints that verdicts are run again with.
-        online: flags that name the chain, and settings; None: no chain was named.
-        records: where the record lies, if it must be named.
-        store: a folder of miners' files.
-    """
+    """See `assay.explorer.ports.Commands`."""
 
     validator: str
     parameters: Parameters
+    #: of a demo or a validator: contexts, and a demo's bundle, store and models
     folder: Path | None = None
-    models: Path | None = None
+    models: Path | None = None  # the folder of checkpoints that verdicts are run again with
+    #: flags that name the chain, and settings; None: no chain was named
     online: tuple[str, ...] | None = None
-    records: str | None = None
-    store: Path | None = None
+    records: str | None = None  # where the record lies, if it must be named
+    store: Path | None = None  # a folder of miners' files
     trainer: Path | None = None
     ledger: LedgerPlace | None = None
     record: Path | None = None

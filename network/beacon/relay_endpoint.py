@@ -65,20 +65,16 @@ class RelayFault:
 
 @dataclass(slots=True, eq=False)
 class SourceHistory:
-    """What is remembered of a source. Used on one event loop only.
+    """What is remembered of a source. Used on one event loop only."""
 
-    Attributes:
-        pace_s: what asking it first costs: seconds until a beacon is there, a moving average; None
-            before its first race.
-        aside_until: the loop's time until which it is not asked.
-        mean_s, deviation_s: of its own good answers, moving averages; None before the first.
-        won, failed, lied: races that its beacon has won; answers that were no use; false ones.
-    """
-
+    #: what asking it first costs: seconds until a beacon is there, a moving average; None before
+    #: its first race
     pace_s: float | None = None
-    aside_until: float = 0.0
+    aside_until: float = 0.0  # the loop's time until which it is not asked
+    #: mean_s, deviation_s: of its own good answers, moving averages; None before the first
     mean_s: float | None = None
     deviation_s: float = 0.0
+    #: won, failed, lied: races that its beacon has won; answers that were no use; false ones
     won: int = 0
     failed: int = 0
     lied: int = 0

@@ -38,28 +38,19 @@ _CLOSE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class RelayTimeouts:
-    """How long things may take, seconds. Tuning: no verdict depends on it.
+    """How long things may take, seconds. Tuning: no verdict depends on it."""
 
-    Attributes:
-        stagger_s: from asking one relay to asking the next beside it, at most.
-        hedge: the next is asked earlier: so many deviations after the mean of the one before.
-        connect_s: longest wait for a connection.
-        answer_s: longest wait for one relay's whole answer.
-        total_s: longest race.
-        aside_s: how long a relay that lied is not asked.
-        pause_s: after a race without a beacon, the round is not asked for again; doubles each time.
-        longest_pause_s: where the doubling ends.
-        early_s: a round is asked for this long before its time by our clock, which may be slow.
-    """
-
-    stagger_s: float = 0.3
+    stagger_s: float = 0.3  # from asking one relay to asking the next beside it, at most
+    #: the next is asked earlier: so many deviations after the mean of the one before
     hedge: float = 4.0
-    connect_s: float = 2.0
-    answer_s: float = 4.0
-    total_s: float = 6.0
-    aside_s: float = 600.0
+    connect_s: float = 2.0  # longest wait for a connection
+    answer_s: float = 4.0  # longest wait for one relay's whole answer
+    total_s: float = 6.0  # longest race
+    aside_s: float = 600.0  # how long a relay that lied is not asked
+    #: after a race without a beacon, the round is not asked for again; doubles each time
     pause_s: float = 0.5
-    longest_pause_s: float = 8.0
+    longest_pause_s: float = 8.0  # where the doubling ends
+    #: a round is asked for this long before its time by our clock, which may be slow
     early_s: float = 0.5
 
 

@@ -17,30 +17,22 @@ HEAD_SHARE = 3
 
 @dataclass(frozen=True, slots=True)
 class ChainTarget:
-    """Which chain, and where it is reached.
+    """Which chain, and where it is reached."""
 
-    Attributes:
-        endpoints: ws:// or wss:// URLs of nodes of that chain. The first is the operator's own; the
-            others are asked when it fails, one at a time, and then trusted like it.
-        genesis_hash: which chain it must be, 32 bytes; None takes what the first node says and
-            holds all others to it.
-        archives: nodes that are asked for state which plain nodes have forgotten.
-        deadline_s: longest wait for an answer to one read.
-        patience_s: longest time that a call goes on trying before it gives up.
-        head_s: the same for the newest head.
-        inclusion_s: longest wait for an extrinsic to be included or final.
-        still_s: a node whose finalized head stands still for so long, or as long is far behind the
-            clock, is left; None: ten of the
-            chain's blocks, and half a minute at least.
-    """
-
+    #: ws:// or wss:// URLs of nodes of that chain. The first is the operator's own; the others are
+    #: asked when it fails, one at a time, and then trusted like it.
     endpoints: tuple[str, ...]
+    #: which chain it must be, 32 bytes; None takes what the first node says and holds all others to
+    #: it
     genesis_hash: bytes | None = None
+    #: nodes that are asked for state which plain nodes have forgotten
     archives: tuple[str, ...] = ()
-    deadline_s: float = 20.0
-    patience_s: float = PATIENCE_S
-    head_s: float = HEAD_S
-    inclusion_s: float = 180.0
+    deadline_s: float = 20.0  # longest wait for an answer to one read
+    patience_s: float = PATIENCE_S  # longest time that a call goes on trying before it gives up
+    head_s: float = HEAD_S  # the same for the newest head
+    inclusion_s: float = 180.0  # longest wait for an extrinsic to be included or final
+    #: a node whose finalized head stands still for so long, or as long is far behind the clock, is
+    #: left; None: ten of the chain's blocks, and half a minute at least
     still_s: float | None = None
 
     def __post_init__(self) -> None:

@@ -21,49 +21,35 @@ def format_tao(rao: int, unit: str = "τ") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """A subnet's settings, as far as a neuron must know them.
+    """A subnet's settings, as far as a neuron must know them."""
 
-    Attributes:
-        tempo: an epoch comes every tempo blocks, or every tempo + 1 on runtimes whose epochs follow
-            from it alone: `is_epoch` knows which it is.
-        commit_reveal: weights are sent encrypted and opened later by the chain.
-        weights_rate_limit: blocks between two weight settings of one hotkey.
-        registration_cost: what a uid costs at this block, rao.
-        max_uids: when they are all held, a registration evicts somebody.
-        min_weights: entries that a row of weights must have, zeros counted.
-    """
-
+    #: an epoch comes every tempo blocks, or every tempo + 1 on runtimes whose epochs follow from it
+    #: alone: `is_epoch` knows which it is
     tempo: int
-    commit_reveal: bool
-    weights_rate_limit: int
-    registration_cost: int
+    commit_reveal: bool  # weights are sent encrypted and opened later by the chain
+    weights_rate_limit: int  # blocks between two weight settings of one hotkey
+    registration_cost: int  # what a uid costs at this block, rao
     registration_open: bool
-    max_uids: int
+    max_uids: int  # when they are all held, a registration evicts somebody
     immunity_period: int
-    min_weights: int
+    min_weights: int  # entries that a row of weights must have, zeros counted
 
 
 @dataclass(frozen=True, slots=True)
 class MetagraphRow:
-    """One uid at a block.
-
-    Attributes:
-        stake: rao of alpha, all nominators together.
-        permit: may set weights on others.
-        incentive, dividends: u16 shares as consensus left them at the last epoch.
-        last_update: block of its last weights.
-    """
+    """One uid at a block."""
 
     uid: int
     hotkey: bytes
     coldkey: bytes
     registered_at: int
-    stake: int
-    permit: bool
+    stake: int  # rao of alpha, all nominators together
+    permit: bool  # may set weights on others
+    #: incentive, dividends: u16 shares as consensus left them at the last epoch
     incentive: int
     dividends: int
     emission: int
-    last_update: int
+    last_update: int  # block of its last weights
 
 
 @dataclass(frozen=True, slots=True)

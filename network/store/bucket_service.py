@@ -112,23 +112,15 @@ def name_failure(status: int, code: str | None) -> type[StoreError]:
 
 @dataclass(frozen=True, slots=True)
 class BucketRequest:
-    """A request to a bucket.
-
-    Attributes:
-        name: of an object; "": it is about the bucket.
-        query: `write_query`'s.
-        wanted: a Range header.
-        limit: bytes of the answer; None: nobody reads them.
-        absent: whether the object may be missing.
-    """
+    """A request to a bucket."""
 
     method: str
-    name: str
-    query: str = ""
-    wanted: str | None = None
+    name: str  # of an object; "": it is about the bucket
+    query: str = ""  # `write_query`'s
+    wanted: str | None = None  # a Range header
     content: bytes = b""
-    limit: int | None = None
-    absent: bool = False
+    limit: int | None = None  # bytes of the answer; None: nobody reads them
+    absent: bool = False  # whether the object may be missing
 
 
 class BucketService:

@@ -44,45 +44,31 @@ RequestHeaders = Sequence[tuple[bytes | str, bytes | str]]
 
 @dataclass(frozen=True, slots=True)
 class HttpTimeouts:
-    """How long a server is waited for.
+    """How long a server is waited for."""
 
-    Attributes:
-        connect_s: for one address, TLS aside.
-        silence_s: between two bytes.
-        total_s: for a request, from the lookup to the last byte, with all its tries, plus a second
-            for so many bytes that were asked for:
-        bytes_a_second: slower than this it is not worth waiting.
-        tries: of a request that a server was too busy for, or whose connection broke.
-        pause_s: before the second try, twice as long before each further one.
-    """
-
-    connect_s: float = 5.0
-    silence_s: float = 10.0
+    connect_s: float = 5.0  # for one address, TLS aside
+    silence_s: float = 10.0  # between two bytes
+    #: for a request, from the lookup to the last byte, with all its tries, plus a second for so
+    #: many bytes that were asked for:
     total_s: float = 20.0
-    bytes_a_second: int = 256 << 10
-    tries: int = 3
-    pause_s: float = 0.25
+    bytes_a_second: int = 256 << 10  # slower than this it is not worth waiting
+    tries: int = 3  # of a request that a server was too busy for, or whose connection broke
+    pause_s: float = 0.25  # before the second try, twice as long before each further one
 
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """What is asked of a server, and how much of its answer is read.
-
-    Attributes:
-        limit: most bytes of a success's body; None: nobody reads it.
-        headers: beside the client's own.
-        content: what is sent.
-        words: most bytes that are read of what is said to a failure; the rest is cut off.
-        called: what errors call the place, so that they have nothing of its address, nor of what
-            its server wrote; "": its address.
-    """
+    """What is asked of a server, and how much of its answer is read."""
 
     method: str
     url: str
-    limit: int | None
+    limit: int | None  # most bytes of a success's body; None: nobody reads it
+    #: beside the client's own
     headers: RequestHeaders = field(default=(), repr=False)  # a signature and a token among them
-    content: bytes = field(default=b"", repr=False)
-    words: int = 0
+    content: bytes = field(default=b"", repr=False)  # what is sent
+    words: int = 0  # most bytes that are read of what is said to a failure; the rest is cut off
+    #: what errors call the place, so that they have nothing of its address, nor of what its server
+    #: wrote; "": its address
     called: str = ""
 
     @property

@@ -39,19 +39,15 @@ class ServingError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """How much of the server a client may hold, and for how long.
+    """How much of the server a client may hold, and for how long."""
 
-    Attributes:
-        connections, per_client: open at once; a /64 of IPv6 is one client.
-        request_s: seconds until the whole head of the next request is there, from the connection's
-            beginning or from the answer before; whole ones.
-        answer_s: seconds within which an answer must have left for whoever reads it.
-    """
-
+    #: connections, per_client: open at once; a /64 of IPv6 is one client
     connections: int = 256
     per_client: int = 64
+    #: seconds until the whole head of the next request is there, from the connection's beginning or
+    #: from the answer before; whole ones
     request_s: int = 10
-    answer_s: int = 60
+    answer_s: int = 60  # seconds within which an answer must have left for whoever reads it
 
 
 class _HastyProtocol(H11Protocol):

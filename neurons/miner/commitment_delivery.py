@@ -22,26 +22,17 @@ _CONFIRM_BLOCKS = 6
 
 @dataclass(slots=True)
 class PendingCommitment:
-    """One window's file and commitment on their way.
-
-    Attributes:
-        send: uploads what is not uploaded yet and sets the commitment.
-        on_sent: called with the head when the chain has taken it.
-        on_missed: called with the reason when it is too late.
-        bound: hotkey and payload that state may hold by now; None before the first try.
-        state: of the commitment.
-        sent_at: head when the chain took it, once it has.
-        tried_at: head of the last try.
-    """
+    """One window's file and commitment on their way."""
 
     window: int
-    send: Callable[[], None]
-    on_sent: Callable[[int], None]
-    on_missed: Callable[[str], None]
+    send: Callable[[], None]  # uploads what is not uploaded yet and sets the commitment
+    on_sent: Callable[[int], None]  # called with the head when the chain has taken it
+    on_missed: Callable[[str], None]  # called with the reason when it is too late
+    #: hotkey and payload that state may hold by now; None before the first try
     bound: tuple[bytes, bytes] | None = None
-    state: DeliveryState = DeliveryState.DUE
-    sent_at: int = 0
-    tried_at: int | None = None
+    state: DeliveryState = DeliveryState.DUE  # of the commitment
+    sent_at: int = 0  # head when the chain took it, once it has
+    tried_at: int | None = None  # head of the last try
 
     def note(self, event: DeliveryEvent) -> None:
         """Takes the next state."""

@@ -49,61 +49,46 @@ Group = list[Rollout]
 
 @dataclass(frozen=True, slots=True)
 class MinerConfig:
-    """How much a miner does.
+    """How much a miner does."""
 
-    Attributes:
-        groups: a window, at most.
-        groups_per_step: generated together.
-        last_window: after it the miner rests; None for a miner that goes on.
-        commit_margin: a commitment is sent this many blocks before it must stand in state. How far
-            finality lags behind, and what inclusion takes, must fit into it.
-    """
-
-    groups: int
-    groups_per_step: int
-    last_window: int | None = None
+    groups: int  # a window, at most
+    groups_per_step: int  # generated together
+    last_window: int | None = None  # after it the miner rests; None for a miner that goes on
+    #: a commitment is sent this many blocks before it must stand in state. How far finality lags
+    #: behind, and what inclusion takes, must fit into it.
     commit_margin: int = 3
 
 
 @dataclass(slots=True)
 class WindowWork:
-    """One window's work as it grows.
-
-    Attributes:
-        opened_at: head at which it was taken up.
-        step_blocks: that its last step of generating took; what was slow once, in a window of long
-            ago, keeps nobody from trying again.
-        page: where it is kept, if anywhere.
-        stage: what was done of it last. Once it is sealed, no group is added any more.
-        pending: on its way to the chain, once sealed.
-    """
+    """One window's work as it grows."""
 
     challenge: Challenge
     checkpoint: Checkpoint
     projection: Projection
     groups: list[Group] = field(default_factory=list)
-    opened_at: int = 0
+    opened_at: int = 0  # head at which it was taken up
+    #: that its last step of generating took; what was slow once, in a window of long ago, keeps
+    #: nobody from trying again
     step_blocks: int = 0
-    page: SavedWork | None = None
+    page: SavedWork | None = None  # where it is kept, if anywhere
+    #: what was done of it last. Once it is sealed, no group is added any more.
     stage: WorkStage = WorkStage.GROUP
-    pending: PendingCommitment | None = None
+    pending: PendingCommitment | None = None  # on its way to the chain, once sealed
 
 
 @dataclass(frozen=True, slots=True)
 class MinerDependencies:
-    """Everything a miner reaches: chain, beacons, checkpoints, its store and that store's URL.
-
-    Attributes:
-        workbook: where unfinished work survives the program; None keeps it in memory.
-        history: where it writes what became of its windows; None tells nobody.
-    """
+    """Everything a miner reaches: chain, beacons, checkpoints, its store and that store's URL."""
 
     chain: Chain
     beacons: BeaconSource
     checkpoints: CheckpointFolder
     store: ObjectStore
     locator: str
+    #: where unfinished work survives the program; None keeps it in memory
     workbook: WorkDatabase | None = None
+    #: where it writes what became of its windows; None tells nobody
     history: MiningHistory | None = None
 
 

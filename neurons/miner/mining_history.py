@@ -55,78 +55,51 @@ class HistoryError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class MinedWindow:
-    """What a miner did in a window.
-
-    Attributes:
-        opened_at: head at which it began.
-        wanted: groups it would have done with enough time.
-        size: bytes of the file.
-        sent_at: head when the commitment was sent.
-        note: what went wrong, for people.
-    """
+    """What a miner did in a window."""
 
     window: int
-    opened_at: int
+    opened_at: int  # head at which it began
     checkpoint: bytes
-    wanted: int
+    wanted: int  # groups it would have done with enough time
     groups: int = 0
     object_name: str | None = None
-    size: int | None = None
+    size: int | None = None  # bytes of the file
     root: bytes | None = None
-    sent_at: int | None = None
-    note: str | None = None
+    sent_at: int | None = None  # head when the commitment was sent
+    note: str | None = None  # what went wrong, for people
 
 
 @dataclass(frozen=True, slots=True)
 class OwnVerdict:
-    """A window as this hotkey's own judge saw it, by the rules that validators follow.
-
-    Attributes:
-        settlement: the epoch block that settles the window.
-        judged_at: head at which it was looked at.
-        final: nothing that is still shown or fetched can change it.
-        stood: state held this very commitment at the window's commitment block.
-        reason: None where nobody can judge the window, or where we cannot.
-        score: what it adds to a settlement.
-        statistics: as `Verdict.to_json` has them.
-    """
+    """A window as this hotkey's own judge saw it, by the rules that validators follow."""
 
     window: int
-    settlement: int
-    judged_at: int
-    final: bool
-    stood: bool
-    reason: Reason | None
+    settlement: int  # the epoch block that settles the window
+    judged_at: int  # head at which it was looked at
+    final: bool  # nothing that is still shown or fetched can change it
+    stood: bool  # state held this very commitment at the window's commitment block
+    reason: Reason | None  # None where nobody can judge the window, or where we cannot
     detail: str
-    score: int = 0
+    score: int = 0  # what it adds to a settlement
     tokens: int = 0
     group: int | None = None
     rollout: int | None = None
     token: int | None = None
-    statistics: Mapping[str, float] = field(default_factory=dict)
+    statistics: Mapping[str, float] = field(default_factory=dict)  # as `Verdict.to_json` has them
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """What a settlement brought, as the chain says at the epoch that paid it.
+    """What a settlement brought, as the chain says at the epoch that paid it."""
 
-    Attributes:
-        settlement: the epoch block that settled the windows.
-        block: the epoch block at which these are read.
-        uid: None where the seat was lost.
-        weights: validator's hotkey → (weight on this uid, sum of its row).
-        incentive: u16 share of the miners' emission.
-        emission: rao of alpha of that epoch.
-        note: why something is not known.
-    """
-
-    settlement: int
-    block: int
-    uid: int | None
+    settlement: int  # the epoch block that settled the windows
+    block: int  # the epoch block at which these are read
+    uid: int | None  # None where the seat was lost
+    #: validator's hotkey → (weight on this uid, sum of its row)
     weights: Mapping[bytes, tuple[int, int]] = field(default_factory=dict)
-    incentive: int = 0
-    emission: int = 0
-    note: str | None = None
+    incentive: int = 0  # u16 share of the miners' emission
+    emission: int = 0  # rao of alpha of that epoch
+    note: str | None = None  # why something is not known
 
 
 class MiningHistory:

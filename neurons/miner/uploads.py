@@ -19,20 +19,13 @@ _BEAT_S, _SLOW_S = 1.0, 10.0
 @dataclass(slots=True)
 class Upload:
     """How far a window's file is, as status.json has it. Nothing is seen of a try that broke off;
-    the next one goes on where it was, where the store can.
-
-    Attributes:
-        bytes: that this try has found there or given to the connection.
-        of: bytes of the file.
-        tries: begun, this one with them.
-        done: the store has it.
-    """
+    the next one goes on where it was, where the store can."""
 
     window: int
-    bytes: int = 0
-    of: int = 0
-    tries: int = 0
-    done: bool = False
+    bytes: int = 0  # that this try has found there or given to the connection
+    of: int = 0  # bytes of the file
+    tries: int = 0  # begun, this one with them
+    done: bool = False  # the store has it
 
 
 def upload(

@@ -43,15 +43,11 @@ class Counters:
 
 @dataclass(slots=True)
 class LoopHooks:
-    """What a program's loop tells of itself.
-
-    Attributes:
-        note: called with each new status.
-        beat: has the status written, if it has changed, while a step takes long; the loop's.
-    """
+    """What a program's loop tells of itself."""
 
     tally: Counters = field(default_factory=Counters)
-    note: Callable[[dict[str, Any]], None] = lambda status: None
+    note: Callable[[dict[str, Any]], None] = lambda status: None  # called with each new status
+    #: has the status written, if it has changed, while a step takes long; the loop's
     beat: Callable[[], None] = lambda: None
 
 

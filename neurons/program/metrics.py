@@ -31,17 +31,12 @@ class MetricKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One figure.
+    """One figure."""
 
-    Attributes:
-        name: without the program's prefix; a counter's ends in `_total` when it is served.
-        help: what it is, and its labels' values.
-        read: a status, as `neurons.status` describes it → the figures.
-    """
-
-    name: str
+    name: str  # without the program's prefix; a counter's ends in `_total` when it is served
     kind: MetricKind
-    help: str
+    help: str  # what it is, and its labels' values
+    #: a status, as `neurons.status` describes it → the figures
     read: Callable[[dict[str, Any]], Samples]
     labels: tuple[str, ...] = ()
 

@@ -135,21 +135,14 @@ class DemoStatus(TypedDict):
 
 @dataclass(slots=True)
 class ChainStatus:
-    """What a program has seen of the chain.
+    """What a program has seen of the chain."""
 
-    Attributes:
-        head: the newest finalized block; None before the first look.
-        best: number of the newest block, final or not, where the node says so.
-        in_force: digest of the checkpoint of the window at the head.
-        published: digest and number of the trainer's newest checkpoint.
-        published_since: Unix seconds when that was first seen.
-    """
-
-    head: Block | None = None
-    best: int | None = None
-    in_force: bytes | None = None
+    head: Block | None = None  # the newest finalized block; None before the first look
+    best: int | None = None  # number of the newest block, final or not, where the node says so
+    in_force: bytes | None = None  # digest of the checkpoint of the window at the head
+    #: digest and number of the trainer's newest checkpoint
     published: tuple[bytes, int] | None = None
-    published_since: float | None = None
+    published_since: float | None = None  # Unix seconds when that was first seen
 
 
 def describe_program(

@@ -44,20 +44,15 @@ _TRIES = 8
 
 @dataclass(frozen=True, slots=True)
 class JudgeSources:
-    """Everything that a judging neuron reads from.
-
-    Attributes:
-        stores: a locator on chain is a stranger's word, and leads only where these allow.
-        mirrors: see `SubmissionSources`.
-        ahead: files that were read ahead; None: each is read when it is judged.
-    """
+    """Everything that a judging neuron reads from."""
 
     chain: Chain
     beacons: BeaconSource
     checkpoints: CheckpointFolder
-    stores: StoreFinder
+    stores: StoreFinder  # a locator on chain is a stranger's word, and leads only where these allow
     worker: ParquetWorker
-    mirrors: Callable[[bytes], Sequence[KnownMirror]] = know_no_mirrors
+    mirrors: Callable[[bytes], Sequence[KnownMirror]] = know_no_mirrors  # see `SubmissionSources`
+    #: files that were read ahead; None: each is read when it is judged
     ahead: ReadAhead | None = None
 
 

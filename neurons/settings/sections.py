@@ -13,17 +13,12 @@ from pydantic.fields import FieldInfo
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """How a field is written on the command line, where a command offers it.
+    """How a field is written on the command line, where a command offers it."""
 
-    Attributes:
-        metavar: what its value is called; None: by its type.
-        name: with its dashes, and with `/--other` for the opposite; None: the field's name.
-        exists: it names a file that can be read.
-    """
-
-    metavar: str | None = None
+    metavar: str | None = None  # what its value is called; None: by its type
+    #: with its dashes, and with `/--other` for the opposite; None: the field's name
     name: str | None = None
-    exists: bool = False
+    exists: bool = False  # it names a file that can be read
 
 
 def get_flag(field: FieldInfo) -> Flag:

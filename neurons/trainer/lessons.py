@@ -33,37 +33,26 @@ LOOKS = 3
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One window's learning: what was consumed and what came of it.
-
-    Attributes:
-        rewards: mean reward of each group, millionths.
-        levels: at which all of its groups were asked; None where they differ.
-    """
+    """One window's learning: what was consumed and what came of it."""
 
     window: int
-    rewards: tuple[int, ...]
+    rewards: tuple[int, ...]  # mean reward of each group, millionths
     stats: LearnStats
     published: Manifest
-    levels: tuple[int, ...] | None
+    levels: tuple[int, ...] | None  # at which all of its groups were asked; None where they differ
 
 
 @dataclass(slots=True)
 class WindowReading:
-    """A window whose submissions are being judged.
-
-    Attributes:
-        waiting: hotkeys whose files are to be looked at.
-        withheld: those whose files were not shown, or other than committed, when looked at last.
-        looks: how often files were looked at, the withheld ones once more each time.
-        looked_at: head of the last look.
-    """
+    """A window whose submissions are being judged."""
 
     context: Context
-    waiting: list[bytes]
+    waiting: list[bytes]  # hotkeys whose files are to be looked at
     groups: list[ConsumedGroup] = field(default_factory=list)
+    #: those whose files were not shown, or other than committed, when looked at last
     withheld: list[bytes] = field(default_factory=list)
-    looks: int = 1
-    looked_at: int | None = None
+    looks: int = 1  # how often files were looked at, the withheld ones once more each time
+    looked_at: int | None = None  # head of the last look
 
     def looks_again(self, head: int) -> bool:
         """Whether there is more to come: what is withheld is looked for at `LOOKS` blocks, since a

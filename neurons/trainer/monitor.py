@@ -51,21 +51,16 @@ SHARE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class HeldOutPoint:
-    """One checkpoint: the lesson that made it, and how it does on problems nobody was asked.
-
-    Attributes:
-        reward: mean over the lesson's groups, 0 to 1.
-        reward_error: its standard error, over groups.
-        correct, problems: of the held-out ones.
-        levels: of both, the lesson's problems and the held-out ones; None where they differ, and
-            the point is compared with nothing.
-    """
+    """One checkpoint: the lesson that made it, and how it does on problems nobody was asked."""
 
     number: int
-    reward: float
-    reward_error: float
+    reward: float  # mean over the lesson's groups, 0 to 1
+    reward_error: float  # its standard error, over groups
+    #: correct, problems: of the held-out ones
     correct: int
     problems: int
+    #: of both, the lesson's problems and the held-out ones; None where they differ, and the point
+    #: is compared with nothing
     levels: tuple[int, ...] | None
 
 

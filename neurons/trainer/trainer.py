@@ -38,21 +38,14 @@ from assay.training import Learner
 
 @dataclass(slots=True)
 class Course:
-    """Where the trainer is.
-
-    Attributes:
-        parent: the last checkpoint learned; the learner's weights round to it.
-        learned: the learner holds more than the parent's weights.
-        uploaded: the parent lies in the store.
-        unsaid: the commitment to it, while it stands in no final block.
-    """
+    """Where the trainer is."""
 
     window: int
-    parent: Checkpoint
+    parent: Checkpoint  # the last checkpoint learned; the learner's weights round to it
     learner: Learner
-    learned: bool
-    uploaded: bool
-    unsaid: Announcement | None
+    learned: bool  # the learner holds more than the parent's weights
+    uploaded: bool  # the parent lies in the store
+    unsaid: Announcement | None  # the commitment to it, while it stands in no final block
 
 
 class Trainer:

@@ -30,21 +30,16 @@ class TrainerError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class TrainerState:
-    """Where a trainer stands between two lessons.
+    """Where a trainer stands between two lessons."""
 
-    Attributes:
-        parameters, hotkey: whose folder this is.
-        window: the next one to learn from.
-        checkpoint, number: the last one published, or the one it started from.
-        learner: 1 where the learner has a state beyond the checkpoint's weights.
-    """
-
+    #: parameters, hotkey: whose folder this is
     parameters: Digest
     hotkey: Digest
-    window: U64
+    window: U64  # the next one to learn from
+    #: checkpoint, number: the last one published, or the one it started from
     checkpoint: Digest
     number: U64
-    learner: U8
+    learner: U8  # 1 where the learner has a state beyond the checkpoint's weights
 
 
 class TrainerFolder:

@@ -22,34 +22,23 @@ from assay.training.sharding import get_team
 
 @dataclass(frozen=True, slots=True)
 class TrainerConfig:
-    """How a trainer learns, and where it publishes.
-
-    Attributes:
-        locator: of the store with its checkpoints, as it stands on chain.
-        store: where checkpoints are uploaded; None: readers share the trainer's model folder.
-        folder: for what it must not forget; None: it forgets.
-        last_window: after it the trainer rests; None for a trainer that goes on.
-        retry_s: seconds from trouble to the next attempt.
-        staleness: checkpoints that rollouts may be behind the one learned from; 0: none.
-        local_groups: of the trainer's own, in each lesson.
-        external_groups: of the miners', at most; None: all.
-        steps: where step records go; None: nowhere, and what was consumed is forgotten.
-        held_out: tries each checkpoint, from which the levels of the next follow; None: they stay.
-        publish_states: upload what each step began with, beside its record and groups.
-    """
+    """How a trainer learns, and where it publishes."""
 
     learning: LearnConfig
-    locator: str
+    locator: str  # of the store with its checkpoints, as it stands on chain
+    #: where checkpoints are uploaded; None: readers share the trainer's model folder
     store: ObjectStore | None = None
-    folder: Path | None = None
-    last_window: int | None = None
-    retry_s: float = 5.0
-    staleness: int = 8
-    local_groups: int = 0
-    external_groups: int | None = None
+    folder: Path | None = None  # for what it must not forget; None: it forgets
+    last_window: int | None = None  # after it the trainer rests; None for a trainer that goes on
+    retry_s: float = 5.0  # seconds from trouble to the next attempt
+    staleness: int = 8  # checkpoints that rollouts may be behind the one learned from; 0: none
+    local_groups: int = 0  # of the trainer's own, in each lesson
+    external_groups: int | None = None  # of the miners', at most; None: all
+    #: where step records go; None: nowhere, and what was consumed is forgotten
     steps: StepFolder | None = None
+    #: tries each checkpoint, from which the levels of the next follow; None: they stay
     held_out: HeldOut | None = None
-    publish_states: bool = False
+    publish_states: bool = False  # upload what each step began with, beside its record and groups
 
 
 #: Fields of `LearnConfig` that are settings of the same name.

@@ -54,15 +54,10 @@ _TABLES = (
 
 @dataclass(frozen=True, slots=True)
 class WindowProgress:
-    """How far a validator has come.
+    """How far a validator has come."""
 
-    Attributes:
-        next_window: the first that it has neither opened nor left to others.
-        last_epoch: block up to which everything is settled, or left to others.
-    """
-
-    next_window: int
-    last_epoch: int
+    next_window: int  # the first that it has neither opened nor left to others
+    last_epoch: int  # block up to which everything is settled, or left to others
 
 
 class Journal:

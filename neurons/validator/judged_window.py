@@ -10,23 +10,19 @@ from assay.verification import Seat, Verdict
 
 @dataclass(slots=True)
 class JudgedWindow:
-    """One window as far as it has been judged. Final once `closed`.
-
-    Attributes:
-        void: why the window counts for nobody, whoever judges it: its checkpoint is unusable.
-        withheld: what was asked for in time and not shown so far, or shown other than committed.
-        missing: what this validator lacked when it last tried.
-    """
+    """One window as far as it has been judged. Final once `closed`."""
 
     challenge: Challenge
     context: Context | None = None
     verdicts: dict[bytes, Verdict] = field(default_factory=dict)
     seconds: dict[bytes, float] = field(default_factory=dict)
     asked_at: dict[bytes, int] = field(default_factory=dict)
+    #: what was asked for in time and not shown so far, or shown other than committed
     withheld: dict[bytes, Verdict] = field(default_factory=dict)
     closed: bool = False
+    #: why the window counts for nobody, whoever judges it: its checkpoint is unusable
     void: str | None = None
-    missing: str | None = None
+    missing: str | None = None  # what this validator lacked when it last tried
 
     def add(self, verdict: Verdict, asked_at: int, seconds: float) -> None:
         """One submission asked for at a block and judged; what the root on chain binds was not
@@ -76,18 +72,14 @@ class JudgedWindow:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What an epoch's windows came to.
-
-    Attributes:
-        abstained: windows that are void or that this validator could not judge in full; they
-            count for nobody.
-        scores: seat → score; weights: uid → u16; both empty where no window counts.
-        holders: seat → the hotkey that holds it at the epoch block.
-    """
+    """What an epoch's windows came to."""
 
     epoch: int
     windows: tuple[int, ...]
+    #: windows that are void or that this validator could not judge in full; they count for nobody
     abstained: tuple[int, ...]
+    #: seat → score; weights: uid → u16; both empty where no window counts
     scores: Mapping[Seat, int]
     weights: Mapping[int, int]
+    #: seat → the hotkey that holds it at the epoch block
     holders: Mapping[Seat, bytes] = field(default_factory=dict)

@@ -38,16 +38,12 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class RecordHeads:
-    """Where both chains of records end.
+    """Where both chains of records end."""
 
-    Attributes:
-        window, settlement: digests, zeros before the first.
-        epoch: of the newest settlement, 0 before the first.
-    """
-
+    #: window, settlement: digests, zeros before the first
     window: bytes = NOTHING
     settlement: bytes = NOTHING
-    epoch: int = 0
+    epoch: int = 0  # of the newest settlement, 0 before the first
 
 
 def make_records(

@@ -59,22 +59,16 @@ CREATE TABLE IF NOT EXISTS ledger (
 
 @dataclass(frozen=True, slots=True)
 class PostRow:
-    """One settlement's entry and what became of it. Numbers are the EVM's blocks.
-
-    Attributes:
-        post: signed last; None before.
-        marked_at: head when it was signed.
-        seen_at: block that holds it; where that is not known, the head at which it was first seen.
-        failures: so far; retry_at: head from which on it is tried again.
-    """
+    """One settlement's entry and what became of it. Numbers are the EVM's blocks."""
 
     epoch: int
     state: DeliveryState
     entry: LedgerEntry
-    post: SignedCall | None = None
-    marked_at: int | None = None
+    post: SignedCall | None = None  # signed last; None before
+    marked_at: int | None = None  # head when it was signed
+    #: block that holds it; where that is not known, the head at which it was first seen
     seen_at: int | None = None
-    failures: int = 0
+    failures: int = 0  # so far; retry_at: head from which on it is tried again
     retry_at: int = 0
     trouble: str | None = None
 

@@ -46,28 +46,19 @@ CREATE TABLE IF NOT EXISTS weights (
 
 @dataclass(frozen=True, slots=True)
 class WeightsRow:
-    """One settlement's weights and what became of them. Numbers are blocks.
-
-    Attributes:
-        sent_at: holds them; None while that is not known.
-        confirmed_at: finalized, the first at which they were seen.
-        trouble: what keeps them, or what happened to them since; None where nothing does.
-        marked_at: head when they were about to be sent.
-        expires: head from which on what was sent cannot come any more.
-        shut: the subnet asked for weights that it opens later.
-        failures: refusals so far; retry_at: head from which on it is tried again.
-    """
+    """One settlement's weights and what became of them. Numbers are blocks."""
 
     epoch: int
     state: DeliveryState
     weights: Mapping[int, int]
-    sent_at: int | None = None
-    confirmed_at: int | None = None
+    sent_at: int | None = None  # holds them; None while that is not known
+    confirmed_at: int | None = None  # finalized, the first at which they were seen
+    #: what keeps them, or what happened to them since; None where nothing does
     trouble: str | None = None
-    marked_at: int | None = None
-    expires: int | None = None
-    shut: bool = False
-    failures: int = 0
+    marked_at: int | None = None  # head when they were about to be sent
+    expires: int | None = None  # head from which on what was sent cannot come any more
+    shut: bool = False  # the subnet asked for weights that it opens later
+    failures: int = 0  # refusals so far; retry_at: head from which on it is tried again
     retry_at: int = 0
 
 
