@@ -129,7 +129,7 @@ def test_a_localnet_that_does_not_run_is_said_to_be_so(
         ({"me": os.getpid()}, True),
     ):
         write_localnet(tmp_path, replace(localnet, pids=pids))
-        found = options.Given(localnet=tmp_path).load()
+        found = options.SettingsSource(localnet=tmp_path).load()
         assert found.chain.netuid == 7  # what it means is known all the same
         said = capsys.readouterr().err
         assert (f"assay localnet --dir {tmp_path}" in said) is not running

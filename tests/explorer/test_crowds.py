@@ -31,7 +31,7 @@ class SlowChain:
         time.sleep(0.2)
         return {VALIDATOR: {1: number - 1}}
 
-    def hurry(self):
+    def stop_retrying(self):
         pass
 
 
