@@ -44,7 +44,7 @@ class RepeatedChain(SimulatedChain):
 
     def mint(self) -> Block:
         super().mint()
-        self.blocks[-1] = self._known[len(self._blocks) - 1]
+        self.blocks[-1] = self._known[len(self.blocks) - 1]
         return self.blocks[-1]
 
     def is_epoch(self, number: int) -> bool:

@@ -325,7 +325,7 @@ def compute_noise(runs: Sequence[Curve], others: Sequence[Curve]) -> float:
     total = 0.0
     for group in (runs, others):
         ends = [curve[-1][1] for curve in group]
-        binomial = sum(e.value * (1 - e.value) / e.problems for e in ends) / len(ends) ** 2
+        binomial = sum(e.value * (1 - e.value) / e.asked for e in ends) / len(ends) ** 2
         seeds = statistics.variance([e.value for e in ends]) / len(ends) if len(ends) > 1 else 0.0
         total += binomial + seeds
     return 196 * total**0.5

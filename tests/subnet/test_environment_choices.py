@@ -49,7 +49,7 @@ def test_a_mixture_has_a_genesis_that_can_be_used(tmp_path: Path) -> None:
     assert "not ascending levels" in str(find_checkpoint_fault(checkpoint, make_parameters("gsm")))
     environment = open_environment(parameters.environment)
     found = evaluate(checkpoint, environment, parameters.work.temperature, 8)
-    assert found.problems == 8
+    assert found.asked == 8
 
 
 @pytest.mark.parametrize(
