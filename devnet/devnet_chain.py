@@ -218,7 +218,7 @@ class DevnetChain:
         try:
             raw, included, dropped = self._fill(runtime)
             header = self._keep(number, self.head, raw)
-        except BaseException:
+        except BaseException:  # also one that ends the program: the state was written into
             self.state.undo(mark)
             raise
         self._pulses.clear()

@@ -4,6 +4,7 @@ They run as whole miners on the simulator beside a whole validator; `act` is cal
 """
 
 import io
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
@@ -23,7 +24,7 @@ from assay.protocol.window import compute_block, compute_window
 _GARBAGE = b"these bytes are no Parquet file"
 
 
-class AuditWatcher(FakingMiner):
+class AuditWatcher(FakingMiner, ABC):
     """Commits in time, learns the audit's choice as soon as it is out, and only then acts."""
 
     share: ClassVar[float] = 0.75
@@ -55,9 +56,9 @@ class AuditWatcher(FakingMiner):
         """Whether the audit looks at a faked group."""
         return max(selection.audited) >= max(1, int(len(work.groups) * self.share))
 
+    @abstractmethod
     def answer(self, work: WindowWork, selection: Selection) -> None:
         """What it does once it knows."""
-        raise NotImplementedError
 
 
 class HidesAfterTheAudit(AuditWatcher):
