@@ -4,6 +4,7 @@ Specification, sections 0, 3 and 9. Rewards are integers in millionths; no float
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -204,7 +205,7 @@ def resolve_params(
     return {key: given.get(key, param.default) for key, param in sorted(declared.items())}
 
 
-class DrawnEnvironment:
+class DrawnEnvironment(ABC):
     """An `Environment` that draws a level, then a problem of it, from one stream.
 
     Raises:
@@ -226,6 +227,6 @@ class DrawnEnvironment:
         require_levels(levels, self.levels)
         return self._draw(stream, stream.choose(levels))
 
+    @abstractmethod
     def _draw(self, stream: Stream, level: int) -> Problem:
         """The order of draws is part of the version."""
-        raise NotImplementedError

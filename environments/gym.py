@@ -15,7 +15,7 @@ import json
 import random
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -30,12 +30,11 @@ from assay.environments.base import (
     Problem,
     RewardParts,
     compute_digest,
-    open_stream,
     read_answer,
-    require_levels,
 )
 from assay.environments.gym_datasets import LEVELS, REFUSED
 from assay.protocol.parameters import MILLION
+from assay.protocol.prf import Stream
 
 NAME = "reasoning_gym"
 #: Raised whenever any problem or score would change.
@@ -101,12 +100,9 @@ class ReasoningGym(DrawnEnvironment):
         self.digest = compute_digest(self.name, VERSION, self.params, get_versions())
         self._dataset = dataset
 
-    def make_problem(self, seed: bytes, levels: Sequence[int]) -> Problem:
+    def _draw(self, stream: Stream, level: int) -> Problem:
         """The entry of a number below 2^31, drawn again where there is none. Raises WorkerError:
         the child cannot be run, or makes nothing of any: our own fault."""
-        stream = open_stream(self.name, seed)
-        require_levels(levels, self.levels)
-        level = stream.choose(levels)
         for _ in range(_ATTEMPTS):
             number = stream.draw_below(2**31)
             made = _ask(["make", self._dataset, level, number], MAKE_SECONDS)
@@ -116,7 +112,7 @@ class ReasoningGym(DrawnEnvironment):
                 continue
             prompt = f"{made['question'].rstrip()}\n{_REQUEST}\n"
             return Problem(prompt, level, Entry(self._dataset, level, number, made["answer"]))
-        raise WorkerError(f"{self.name} makes no problem of {seed.hex()} at level {level}")
+        raise WorkerError(f"{self.name} makes no problem at level {level}")
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Correctness: the dataset's scorer gives the answer its full mark, within its time.

@@ -138,7 +138,7 @@ class OverwritesTheCommitment(AuditWatcher):
         self.overwrote = True
 
 
-class _Renaming(Strategy):
+class _Renaming(Strategy, ABC):
     """Honest work under hotkeys that change."""
 
     def generate(self, work: WindowWork, indices: range) -> list[Group]:
@@ -153,9 +153,9 @@ class _Renaming(Strategy):
             self.renamed_in = window
             self.rename(window)
 
+    @abstractmethod
     def rename(self, window: int) -> None:
         """Takes another hotkey."""
-        raise NotImplementedError
 
     def make_hotkey(self, window: int) -> bytes:
         """The hotkey it would rather have in a window: chosen with the challenge known."""

@@ -1,5 +1,6 @@
 """Strategies that start from honest tokens, or from nobody's, and change what is handed in."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from math import comb
@@ -25,7 +26,7 @@ def get_tokens(group: Group) -> list[Tokens]:
     return [tuple(rollout.tokens.tolist()) for rollout in group]
 
 
-class Rewriting(Strategy):
+class Rewriting(Strategy, ABC):
     """Honest tokens, one thing in them changed, then genuine columns for what came out."""
 
     def write(
@@ -34,9 +35,9 @@ class Rewriting(Strategy):
         genuine = self.bill_genuine(work, indices)
         return [self.rewrite(work, get_tokens(group)) for group in genuine]
 
+    @abstractmethod
     def rewrite(self, work: WindowWork, rows: list[Tokens]) -> list[Tokens]:
         """The changed completions."""
-        raise NotImplementedError
 
 
 class Splice(Strategy):
@@ -225,7 +226,7 @@ class FabricatedLogprobs(Forging):
         return [replace(r, logprobs=np.roll(r.logprobs, 1)) for r in group]
 
 
-class ForgedSketch(Forging):
+class ForgedSketch(Forging, ABC):
     """Honest tokens and log-probabilities, sketches from elsewhere."""
 
     def forge(self, index: int, group: Group) -> Group:
@@ -234,9 +235,9 @@ class ForgedSketch(Forging):
             for r, rollout in enumerate(group)
         ]
 
+    @abstractmethod
     def make_sketch(self, rollout: Rollout, other: Rollout) -> SketchBytes:
         """The forged sketch of one rollout."""
-        raise NotImplementedError
 
 
 class ConstantSketch(ForgedSketch):

@@ -30,8 +30,8 @@ from tests.killing.stage import NEURONS, ROLES, Fates, Stage, StuckError
 
 #: Tests that the long ones are cut into, for several processors.
 PARTS = 6
-#: Points from one death of the devnet to the next. A node's pool dies with it. A block in which three
-#: neurons connect again has about 130 points: a death in each block would let no extrinsic live.
+#: Points from one death of the devnet to the next. A node's pool dies with it, and a block in which
+#: three neurons connect again has about 130 points: a death in each would let no extrinsic live.
 STRETCH = 250
 #: What follows from weights.
 _OF_WEIGHTS = ("validator", "weights", "weights taken", "metagraph", "public record")
